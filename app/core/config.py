@@ -1,0 +1,198 @@
+"""Settings: everything that a deployment may choose, read from the environment or from `.env`."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import math
+import secrets
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from limits import parse as parse_limit
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+SECRET_KEY_BYTES = 32
+# Keys that were published in examples somewhere: knowing them is knowing how to sign any token.
+SAMPLE_SECRET_KEYS = ("changeme", "change-me", "secret", "example", "sample", "your-", "replace")
+
+
+class InvalidSettings(Exception):  # noqa: N818 - the name states the fact, as every error's does
+    """A setting has a value that cannot work. Its text is one line that names the setting."""
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable of the same name in upper case; `.env.example` explains them."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    database_url: str | None = None
+    migrations_database_url: str | None = None
+    data_dir: Path = Path(".data")
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    web_workers: int = Field(1, ge=1, le=64)
+    worker: Literal["inline", "off"] = "inline"
+    secret_key: str | None = None
+    public_url: str | None = None
+    smtp_url: str | None = None
+    mail_from: str = "Tessera <tessera@localhost>"
+    trusted_proxies: Annotated[list[str], NoDecode] = []
+    cors_origins: Annotated[list[str], NoDecode] = []
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    redis_url: str | None = None
+
+    database_pool_size: int = Field(10, ge=1, le=200)
+    database_pool_timeout: float = Field(5.0, gt=0, le=60, description="seconds")
+    statement_timeout: float = Field(10.0, gt=0, le=600, description="seconds")
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=104_857_600)
+    body_timeout: float = Field(30.0, gt=0, le=600, description="seconds")
+    header_timeout: float = Field(20.0, gt=0, le=600, description="seconds")
+    max_concurrent_requests: int = Field(256, ge=1, le=100_000)
+    shutdown_timeout: int = Field(5, ge=1, le=60, description="seconds")
+
+    sign_up_limit: str = "300/minute"
+    sign_in_limit: str = "300/minute"
+    sign_in_failure_limit: str = "10/5 minutes"
+    account_failure_limit: str = "300/hour"
+    delivered_retention_days: int = Field(90, ge=1, le=3650)
+    worker_metrics_port: int | None = Field(None, ge=1, le=65535)
+
+    @field_validator("trusted_proxies", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            ipaddress.ip_network(network, strict=False)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+                raise ValueError(f"{origin!r} is not an origin such as https://desk.example.com")
+        return value
+
+    @field_validator("database_url", "migrations_database_url")
+    @classmethod
+    def _is_postgresql(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, separator, rest = value.partition("://")
+        if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+            raise ValueError("must be postgresql://user:password@host:port/database")
+        return f"postgresql+asyncpg://{rest}"
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_smtp(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ValueError("must be smtp://user:password@host:port or smtps://…")
+        unknown = parse_qs(parts.query, keep_blank_values=True)
+        if unknown.pop("starttls", ["required"]) != ["required"] or unknown or parts.path not in {"", "/"}:
+            raise ValueError("the only option is ?starttls=required")
+        _ = parts.port  # raises ValueError where it is not a port
+        return value
+
+    @field_validator("sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit")
+    @classmethod
+    def _is_rate(cls, value: str) -> str:
+        parse_limit(value)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must be redis://host:port/0, rediss://… or unix://…")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must be http://… or https://…")
+        return value.rstrip("/") if value else None
+
+    @field_validator("mail_from")
+    @classmethod
+    def _is_mailbox(cls, value: str) -> str:
+        if "@" not in value or any(ord(c) < 32 for c in value):
+            raise ValueError('must be an address such as "Desk <desk@example.com>"')
+        return value
+
+    @model_validator(mode="after")
+    def _secret_key_is_strong(self) -> Settings:
+        if self.secret_key is None:
+            if self.database_url is not None:
+                raise ValueError("SECRET_KEY: required with DATABASE_URL (32 random bytes or more)")
+        elif weakness := secret_key_weakness(self.secret_key):
+            raise ValueError(f"SECRET_KEY: {weakness}")
+        return self
+
+    @property
+    def url(self) -> str:
+        """The address that links in mails and problem types start with."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def mail_dir(self) -> Path:
+        """Where mails go as `.eml` files while there is no `SMTP_URL`."""
+        return self.data_dir / "mail"
+
+
+def secret_key_weakness(key: str) -> str | None:
+    """What makes this key unfit to sign tokens with, in a few words; `None` where nothing does."""
+    if len(key.encode()) < SECRET_KEY_BYTES:
+        return f"needs at least {SECRET_KEY_BYTES} bytes"
+    if any(sample in key.lower() for sample in SAMPLE_SECRET_KEYS):
+        return "is a sample: make one with `openssl rand -base64 48`"
+    counts = Counter(key)
+    if -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) < 3:
+        return "repeats itself: make one with `openssl rand -base64 48`"
+    return None
+
+
+def load_settings() -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        InvalidSettings: naming the first variable whose value cannot work.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidSettings(f"{name}: {message}" if name else message) from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
+
+
+def kept_secret_key(data_dir: Path) -> str:
+    """The secret key kept in `data_dir`, made on first use; for the embedded database only."""
+    path = data_dir / "secret_key"
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(base64.b64encode(secrets.token_bytes(48)).decode())
+    return path.read_text().strip()

@@ -1,0 +1,303 @@
+"""What leaves the house: one row per message, sent by the worker's third loop, outside any transaction.
+
+A delivery's next attempt is a timer of kind `DELIVER`. Claiming leases it (it comes due again later, so that a killed
+worker's claim comes back); then the channel sends; then the outcome is recorded. The id is made with the row and stays
+the same over all attempts, so a receiver can recognise a second copy.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy import DateTime, Text, Uuid, bindparam, delete, insert, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import telemetry
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.ids import new_id
+from app.core.models import DELIVER, Delivery, Timer
+from app.core.timers import due_organisations_sql
+
+BATCH = 50
+LEASE = timedelta(minutes=5)
+# A batch stops sending well before its lease ends, so that no other worker can start on the rest at the same time.
+SENDING_TIME = 120.0  # seconds
+RECORD_EVERY = 0.05  # seconds
+RETRY_AFTER = tuple(
+    timedelta(seconds=seconds) for seconds in (30, 2 * 60, 10 * 60, 3600, 4 * 3600, 12 * 3600)
+)
+JITTER = 0.2
+
+log = structlog.get_logger("tessera.deliveries")
+
+
+class Status(StrEnum):
+    """Where a delivery stands."""
+
+    QUEUED = "QUEUED"
+    SENT = "SENT"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What a channel sends. `id` is the delivery's, the same at every attempt."""
+
+    org_id: UUID
+    id: UUID
+    channel: str
+    recipient: str
+    subject: str
+    text: str
+    html: str | None = None
+    reply_to: str | None = None
+    ticket_id: UUID | None = None
+    created_at: datetime
+    attempt: int = 1
+
+
+class Result(StrEnum):
+    """How one attempt ended."""
+
+    SENT = "SENT"
+    TEMPORARY = "TEMPORARY"  # the same message may get through later
+    PERMANENT = "PERMANENT"  # it never will
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one attempt; `error` is for people to read and holds no secret."""
+
+    result: Result
+    error: str | None = None
+
+
+class Sender(Protocol):
+    """An open channel. It reports every failure as an outcome and raises nothing."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Try once to hand the message over; takes 30 s at most."""
+        ...
+
+
+# Opens a channel for as long as a pass of the loop takes, so that one connection serves many messages.
+Channel = Callable[[], AbstractAsyncContextManager[Sender]]
+Channels = Mapping[str, Channel]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A message to be queued. With `error` it is kept as a failed delivery, visible and never tried."""
+
+    channel: str
+    recipient: str
+    subject: str
+    text: str = ""
+    html: str | None = None
+    reply_to: str | None = None
+    ticket_id: UUID | None = None
+    error: str | None = None
+    id: UUID = field(default_factory=new_id)
+
+
+async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[Draft]) -> None:
+    """Add deliveries, due at once."""
+    if not drafts:
+        return
+    now = real_now()
+    await db.execute(
+        insert(Delivery),
+        [
+            {
+                "org_id": org_id,
+                "id": draft.id,
+                "channel": draft.channel,
+                "recipient": draft.recipient,
+                "subject": draft.subject,
+                "body_text": draft.text,
+                "body_html": draft.html,
+                "reply_to": draft.reply_to,
+                "ticket_id": draft.ticket_id,
+                "status": Status.FAILED if draft.error else Status.QUEUED,
+                "last_error": draft.error,
+                "created_at": now,
+            }
+            for draft in drafts
+        ],
+    )
+    timers = [
+        {"org_id": org_id, "subject_id": draft.id, "kind": DELIVER, "due_at": now}
+        for draft in drafts
+        if not draft.error
+    ]
+    if timers:
+        await db.execute(insert(Timer), timers)
+
+
+_DUE_ORGANISATIONS = text(due_organisations_sql(f"kind = '{DELIVER}'"))
+
+_CLAIM = text(
+    """
+    WITH due AS (
+        SELECT subject_id FROM timers
+        WHERE org_id = :org_id AND kind = 'DELIVER' AND due_at <= :now
+        ORDER BY due_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
+    ), leased AS (
+        UPDATE timers SET due_at = :lease_end FROM due
+        WHERE timers.org_id = :org_id AND timers.kind = 'DELIVER' AND timers.subject_id = due.subject_id
+        RETURNING timers.subject_id
+    )
+    UPDATE deliveries SET attempts = attempts + 1 FROM leased
+    WHERE deliveries.org_id = :org_id AND deliveries.id = leased.subject_id AND deliveries.status = 'QUEUED'
+    RETURNING deliveries.*
+    """
+).columns(*(column for column in Delivery.__table__.columns))
+
+
+async def deliver_due(database: Database, channels: Channels) -> int:
+    """Send what is due, one batch per organisation in turn, until nothing is; returns how many attempts were made."""
+    total = 0
+    while True:
+        async with database.session(None) as db:
+            organisations = (await db.scalars(_DUE_ORGANISATIONS, {"now": real_now()})).all()
+        attempts = 0
+        async with AsyncExitStack() as stack:
+            senders: dict[str, Sender] = {}
+            for org_id in organisations:
+                messages = await _claim(database, org_id)
+                for name in {m.channel for m in messages} - senders.keys():
+                    senders[name] = await stack.enter_async_context(channels[name]())
+                await _send(database, org_id, messages, senders)
+                attempts += len(messages)
+        total += attempts
+        if not attempts:
+            return total
+
+
+async def _claim(database: Database, org_id: UUID) -> list[Message]:
+    now = real_now()
+    async with database.session(org_id) as db:
+        rows = await db.execute(
+            _CLAIM, {"org_id": org_id, "now": now, "batch": BATCH, "lease_end": now + LEASE}
+        )
+        messages = [
+            Message(
+                org_id=org_id,
+                id=row.id,
+                channel=row.channel,
+                recipient=row.recipient,
+                subject=row.subject,
+                text=row.body_text,
+                html=row.body_html,
+                reply_to=row.reply_to,
+                ticket_id=row.ticket_id,
+                created_at=row.created_at,
+                attempt=row.attempts,
+            )
+            for row in rows
+        ]
+    return sorted(messages, key=lambda message: message.id)
+
+
+async def _send(
+    database: Database, org_id: UUID, messages: Sequence[Message], senders: Mapping[str, Sender]
+) -> None:
+    """Send a claimed batch, recording outcomes as they come rather than at the end: a crash repeats only the last few."""
+    started = recorded = time.monotonic()
+    outcomes: list[tuple[Message, Outcome]] = []
+    for message in messages:
+        if time.monotonic() - started > SENDING_TIME:
+            break  # the rest comes due again when the lease ends
+        outcomes.append((message, await senders[message.channel].send(message)))
+        if time.monotonic() - recorded > RECORD_EVERY:
+            await _record(database, org_id, outcomes)
+            outcomes, recorded = [], time.monotonic()
+    await _record(database, org_id, outcomes)
+
+
+_RECORD = text(
+    """
+    UPDATE deliveries SET status = o.status, last_error = o.error, sent_at = o.sent_at
+    FROM unnest(:ids, :statuses, :errors, :times) AS o (id, status, error, sent_at)
+    WHERE deliveries.org_id = :org_id AND deliveries.id = o.id AND deliveries.status = 'QUEUED'
+    """
+).bindparams(
+    bindparam("org_id", type_=Uuid),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("statuses", type_=ARRAY(Text)),
+    bindparam("errors", type_=ARRAY(Text)),
+    bindparam("times", type_=ARRAY(DateTime(timezone=True))),
+)
+
+
+async def _record(database: Database, org_id: UUID, outcomes: Sequence[tuple[Message, Outcome]]) -> None:
+    if not outcomes:
+        return
+    now = real_now()
+    verdicts = [(message, outcome, verdict(message, outcome)) for message, outcome in outcomes]
+    retries: dict[UUID, datetime] = {
+        message.id: now + retry_after(message.attempt) for message, _, status in verdicts if status is Status.QUEUED
+    }
+    finished = [message.id for message, _, status in verdicts if status is not Status.QUEUED]
+    async with database.session(org_id) as db:
+        which = (Timer.org_id == org_id, Timer.kind == DELIVER)
+        if finished:
+            await db.execute(delete(Timer).where(*which, Timer.subject_id.in_(finished)))
+        for delivery_id, due_at in retries.items():
+            await db.execute(update(Timer).where(*which, Timer.subject_id == delivery_id).values(due_at=due_at))
+        await db.execute(
+            _RECORD,
+            {
+                "org_id": org_id,
+                "ids": [message.id for message, _, _ in verdicts],
+                "statuses": [status.value for _, _, status in verdicts],
+                "errors": [outcome.error for _, outcome, _ in verdicts],
+                "times": [now if status is Status.SENT else None for _, _, status in verdicts],
+            },
+        )
+    for message, outcome, status in verdicts:
+        telemetry.DELIVERY_ATTEMPTS.labels(message.channel, outcome.result.value).inc()
+        if status is Status.FAILED:
+            log.warning("delivery_failed", delivery_id=str(message.id), org_id=str(org_id), error=outcome.error)
+
+
+def verdict(message: Message, outcome: Outcome) -> Status:
+    """What an attempt makes of the delivery: a temporary failure is final once the waits are used up."""
+    match outcome.result:
+        case Result.SENT:
+            return Status.SENT
+        case Result.TEMPORARY if message.attempt <= len(RETRY_AFTER):
+            return Status.QUEUED
+        case _:
+            return Status.FAILED
+
+
+def retry_after(attempt: int) -> timedelta:
+    """How long to wait after the given attempt (1, 2, …), with up to 20 % of jitter so that retries spread out."""
+    return RETRY_AFTER[attempt - 1] * (1 + random.uniform(0, JITTER))  # noqa: S311 - nothing secret about it
+
+
+async def delete_old(db: AsyncSession, org_id: UUID, before: datetime, *, batch: int = 1000) -> int:
+    """Delete deliveries that ended and were made before `before`; returns how many, at most a batch."""
+    old = (
+        select(Delivery.id)
+        .where(Delivery.org_id == org_id, Delivery.status != Status.QUEUED, Delivery.created_at < before)
+        .order_by(Delivery.created_at)
+        .limit(batch)
+    )
+    deleted = await db.scalars(
+        delete(Delivery).where(Delivery.org_id == org_id, Delivery.id.in_(old)).returning(Delivery.id)
+    )
+    return len(deleted.all())
+

@@ -1,0 +1,126 @@
+"""How operations describe themselves in OpenAPI: their errors, with an example each, and the credentials they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.core import errors
+from app.core.errors import TesseraError
+from app.core.http import CHALLENGE, CODE_OF, PROBLEM_MEDIA_TYPE, STATUS_OF
+
+SECRET = {"organisationSecret": []}
+JWT = {"jwt": []}
+
+SECURITY_SCHEMES = {
+    "organisationSecret": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Org-Secret",
+        "description": "An organisation's secret (`tsk_…`), for the products that post its users' tickets.",
+    },
+    "jwt": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A person's access token, from `POST /auth/admin/signin`.",
+    },
+}
+
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "title": "Problem",
+    "description": "A problem document (RFC 9457).",
+    "required": ["type", "title", "status", "detail", "code", "requestId"],
+    "properties": {
+        "type": {"type": "string", "description": "A URN made of the code."},
+        "title": {"type": "string", "description": "What it means in general."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What it means this time."},
+        "code": {"type": "string", "description": "Stable: the one to compare with."},
+        "requestId": {"type": "string", "description": "The `X-Request-Id`, which the logs name too."},
+        "errors": {
+            "type": "array",
+            "description": "What is wrong with which field of the input.",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+HEADERS = {
+    "ETag": {"description": "The version, for `If-Match`.", "schema": {"type": "string"}, "example": '"1"'},
+    "Location": {"description": "Where the new thing can be read.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"schema": {"type": "string"}, "example": CHALLENGE},
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
+}
+
+_STATUS_HEADERS = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
+
+
+def _example(status: int, code: str, title: str) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "type": f"urn:tessera:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": title,
+        "code": code,
+        "requestId": "0b8e5f3f1c5d4c7c9a53a1c2b1c0d9ef",
+    }
+    if code == errors.BadInput.code:
+        value["detail"] = "title: This is required."
+        value["errors"] = [{"field": "title", "message": "This is required."}]
+    return value
+
+
+def answers(*kinds: type[TesseraError], body: bool = False, ok: dict[int, tuple[str, ...]] | None = None) -> dict[int | str, Any]:
+    """The `responses` of an operation.
+
+    Args:
+        kinds: the errors that are its own; those that any operation can answer are added.
+        body: whether it takes one, which can be too large, too slow or no JSON at all.
+        ok: the headers of its good answers, by status.
+    """
+    listed: dict[int, dict[str, str]] = {}
+    for kind in (*kinds, errors.BadInput, errors.Unavailable):
+        listed.setdefault(_status(kind), {})[kind.code] = kind.title
+    for status in (400, 408, 413) if body else ():
+        code, title = CODE_OF[status]
+        listed.setdefault(status, {})[code] = title
+    listed[500] = {"internal_error": "Something went wrong on our side."}
+    documented: dict[int | str, Any] = {
+        status: _documented(status, codes) for status, codes in sorted(listed.items())
+    }
+    for status, headers in (ok or {}).items():
+        documented[status] = {"headers": {name: HEADERS[name] for name in headers}}
+    return documented
+
+
+def _status(kind: type[TesseraError]) -> int:
+    return next(STATUS_OF[base] for base in kind.__mro__ if base in STATUS_OF)
+
+
+def _documented(status: int, codes: dict[str, str]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": "; ".join(f"`{code}`: {title}" for code, title in codes.items()),
+        "content": {
+            PROBLEM_MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {code: {"value": _example(status, code, title)} for code, title in codes.items()},
+            }
+        },
+    }
+    if status in _STATUS_HEADERS:
+        described["headers"] = {name: HEADERS[name] for name in _STATUS_HEADERS[status]}
+    return described
+
+
+def security(*schemes: dict[str, list[str]], body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """`openapi_extra`: any one of these credentials will do."""
+    return {"security": list(schemes), **(body or {})}

@@ -1,0 +1,278 @@
+"""Errors as problem documents (RFC 9457), and what every operation shares. The only place that knows statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from sqlalchemy import exc
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.core import errors
+from app.core.errors import FieldError, TesseraError
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = "2"  # seconds; what a 503 asks for
+
+STATUS_OF: dict[type[TesseraError], int] = {
+    errors.BadInput: 422,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.VersionConflict: 412,
+    errors.TooMany: 429,
+    errors.Unavailable: 503,
+}
+
+# Statuses that the framework answers by itself.
+CODE_OF = {
+    400: ("bad_request", "The request is malformed."),
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not have that method."),
+    408: ("request_timeout", "The request's body did not arrive in time."),
+    413: ("body_too_large", "The request's body is too large."),
+    415: ("unsupported_media_type", "The body must be JSON, with Content-Type: application/json."),
+}
+
+CHALLENGE = 'Bearer realm="tessera", OrgSecret realm="tessera"'
+
+# Classes of SQLSTATE (appendix A of PostgreSQL's manual) that mean: not now, but perhaps in a moment.
+_TRANSIENT = ("08", "53", "57", "40", "55P03", "25P03")
+# And those that mean: this text or number cannot be stored.
+_BAD_VALUE = ("22",)
+
+log = structlog.get_logger("tessera.http")
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    request_id: str,
+    *,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document. `code` is stable; `detail` is about this one request."""
+    body: dict[str, Any] = {
+        "type": f"urn:tessera:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "requestId": request_id,
+    }
+    if errors:
+        body["errors"] = [{"field": e.field, "message": e.message} for e in errors]
+    return Response(orjson.dumps(body), status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Let every error that the service can answer be a problem document."""
+    app.add_exception_handler(TesseraError, _expected)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _framework)
+    for transient in (
+        exc.DBAPIError,
+        exc.TimeoutError,
+        exc.DisconnectionError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        OSError,
+        asyncio.TimeoutError,
+    ):
+        app.add_exception_handler(transient, _database)
+
+
+def _request_id(request: Request) -> str:
+    return getattr(request.state, "request_id", "")
+
+
+async def _expected(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TesseraError)
+    status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
+    return problem(
+        status,
+        error.code,
+        error.title,
+        error.detail,
+        _request_id(request),
+        errors=error.errors,
+        headers=_headers_of(error),
+    )
+
+
+def _headers_of(error: TesseraError) -> dict[str, str]:
+    match error:
+        case errors.Unauthenticated():
+            return {"WWW-Authenticate": CHALLENGE}
+        case errors.TooMany():
+            # draft-ietf-httpapi-ratelimit-headers: what is left, and when it is whole again.
+            return {
+                "Retry-After": str(error.retry_after),
+                "RateLimit-Policy": f'"default";q={error.limit};w={error.window}',
+                "RateLimit": f'"default";r=0;t={error.retry_after}',
+            }
+        case errors.Unavailable():
+            return {"Retry-After": RETRY_AFTER}
+        case _:
+            return {}
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [FieldError(_field(e["loc"]), _message(e)) for e in error.errors()]
+    detail = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in found[:3])
+    return problem(
+        422, errors.BadInput.code, errors.BadInput.title, detail, _request_id(request), errors=found[:50]
+    )
+
+
+def _field(loc: Sequence[int | str]) -> str:
+    # The first part says where: body, query, path or header. Inside a broken JSON text there are only offsets.
+    return ".".join(str(part)[:100] for part in loc[1:] if not isinstance(part, int) or loc[0] != "body")
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    match error["type"]:
+        case "json_invalid":
+            return "The body is not valid JSON."
+        case "extra_forbidden":
+            return "There is no such field."
+        case "missing":
+            return "This is required."
+        case "model_attributes_type" | "dict_type" | "model_type":
+            return "A JSON object is needed, with Content-Type: application/json."
+        case _:
+            return str(error["msg"]).removeprefix("Value error, ")[:500]
+
+
+async def _framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code, title = CODE_OF.get(error.status_code, ("error", "The request cannot be answered."))
+    headers = dict(error.headers or {})
+    if error.status_code in {408, 413}:
+        headers["Connection"] = "close"
+    return problem(error.status_code, code, title, title, _request_id(request), headers=headers)
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    """A failure of the database: bad input, a passing trouble, or (raised again) a defect of ours."""
+    sqlstate = _sqlstate(error)
+    if sqlstate.startswith(_BAD_VALUE):
+        kind: type[TesseraError] = errors.BadInput
+    elif not sqlstate or sqlstate.startswith(_TRANSIENT):
+        kind = errors.Unavailable
+        log.warning("database_unavailable", sqlstate=sqlstate, error=f"{type(error).__name__}: {error}"[:300])
+    else:
+        raise error
+    return await _expected(request, kind())
+
+
+def _sqlstate(error: Exception) -> str:
+    """The SQLSTATE of a database error; empty where the server was not reached at all."""
+    original = error.orig if isinstance(error, exc.DBAPIError) else error
+    found = getattr(original, "sqlstate", None)
+    if found is None and isinstance(error, exc.DBAPIError) and not error.connection_invalidated:
+        # No state and a sound connection: the driver refused a value.
+        return "22000" if isinstance(error, exc.DataError) else "XX000"
+    if found is None and isinstance(original, asyncpg.DataError | asyncpg.exceptions.DataError):
+        return "22000"
+    return str(found or "")
+
+
+class JsonRequest(Request):
+    """A request whose body is read strictly: no NaN, no lone surrogates, bounded nesting."""
+
+    async def json(self) -> Any:
+        """The parsed body.
+
+        Raises:
+            json.JSONDecodeError: answered as a 422.
+        """
+        if not hasattr(self, "_json"):
+            self._json = orjson.loads(await self.body())
+        return self._json
+
+
+class Route(APIRoute):
+    """A route that reads JSON strictly, and refuses query parameters that it does not have."""
+
+    def get_route_handler(self) -> Any:
+        """FastAPI's handler, given the stricter request."""
+        handler = super().get_route_handler()
+        known = query_parameters(self)
+
+        async def handle(request: Request) -> Response:
+            if request.scope["query_string"]:
+                _refuse_unknown(request, known)
+            return await handler(JsonRequest(request.scope, request.receive))  # type: ignore[no-any-return]
+
+        return handle
+
+
+def query_parameters(route: APIRoute) -> frozenset[str]:
+    """The names of all query parameters of a route, those of its dependencies and models included."""
+    names: set[str] = set()
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        waiting.extend(dependant.dependencies)
+        for parameter in dependant.query_params:
+            model = getattr(parameter.field_info, "annotation", None)
+            inner = getattr(model, "model_fields", None)
+            if inner is None:
+                names.add(parameter.alias)
+            else:
+                names.update(field.alias or name for name, field in inner.items())
+    return frozenset(names)
+
+
+def _refuse_unknown(request: Request, known: frozenset[str]) -> None:
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise errors.BadInput(
+            f"There is no query parameter {unknown[0][:100]!r} here.",
+            errors=[FieldError(name[:100], "There is no such parameter.") for name in unknown[:50]],
+        )
+
+
+_ENTITY_TAG = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
+
+
+def check_if_match(if_match: str | None, version: int) -> None:
+    """Compare `If-Match` (RFC 9110, 13.1.1) with a row's version.
+
+    Raises:
+        BadInput: it is not a list of entity tags.
+        VersionConflict: none of them is the present version.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return
+    tags, end = [], 0
+    while match := _ENTITY_TAG.match(if_match, end):
+        tags.append(match)
+        end = match.end()
+        if end == len(if_match):
+            break
+    if not tags or end != len(if_match):
+        raise errors.BadInput('If-Match must be an entity tag such as "3".')
+    if not any(not tag[1] and tag[2] == str(version) for tag in tags):
+        raise errors.VersionConflict
+
+
+def etag(version: int) -> str:
+    """The entity tag of a version."""
+    return f'"{version}"'

@@ -1,0 +1,72 @@
+"""Limits on attempts, with the library `limits`: in memory, or in Redis where processes share them."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+
+import structlog
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+from app.core.errors import TooMany
+
+FAMILIAR_FOR = 30 * 24 * 3600  # seconds
+
+log = structlog.get_logger("tessera.limits")
+
+
+class Limiter:
+    """Counts attempts by key.
+
+    Args:
+        redis_url: shares the counts between processes; without it each process has its own.
+    """
+
+    def __init__(self, redis_url: str | None) -> None:
+        self._storage: Storage = RedisStorage(f"async+{redis_url}") if redis_url else MemoryStorage()
+        self._strategy = SlidingWindowCounterRateLimiter(self._storage)  # type: ignore[arg-type]
+
+    async def hit(self, rate: str, *key: str) -> None:
+        """Count an attempt.
+
+        Raises:
+            TooMany: with the seconds until there is room again.
+        """
+        item = parse(rate)
+        if not await self._strategy.hit(item, *key):
+            raise await self._refusal(item, *key)
+
+    async def check(self, rate: str, *key: str) -> None:
+        """Refuse as `hit` does, without counting."""
+        item = parse(rate)
+        if not await self._strategy.test(item, *key):
+            raise await self._refusal(item, *key)
+
+    async def _refusal(self, item: RateLimitItem, *key: str) -> TooMany:
+        stats = await self._strategy.get_window_stats(item, *key)
+        wait = max(1, math.ceil(stats.reset_time - time.time()))
+        return TooMany(min(wait, item.get_expiry()), limit=item.amount, window=item.get_expiry())
+
+    async def remember_familiar(self, *key: str) -> None:
+        """Note that this address has signed in to this account."""
+        await self._storage.incr("/".join(("familiar", *key)), FAMILIAR_FOR)
+
+    async def is_familiar(self, *key: str) -> bool:
+        """Whether this address has signed in to this account within the last 30 days."""
+        return await self._storage.get("/".join(("familiar", *key))) > 0
+
+
+def network_of(address: str | None) -> str:
+    """What counts as one client: an IPv4 address, or the /64 that an IPv6 client owns."""
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip)

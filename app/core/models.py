@@ -1,0 +1,170 @@
+"""The rows that every domain relies on: what happened, what will happen, what leaves the house.
+
+`TENANT_TABLES_WITHOUT_RLS` names the ones that the worker reads across organisations: they hold ids, kinds, numbers and
+times only.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Index,
+    MetaData,
+    SmallInteger,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+TENANT_TABLES_WITHOUT_RLS = frozenset({"counters", "relays", "timers"})
+DIRECTORY_TABLES = frozenset({"organisations", "organisation_secrets", "credentials", "job_runs"})
+
+DELIVER = "DELIVER"
+
+
+class Base(DeclarativeBase):
+    """All rows. Text is `text`, times carry their zone."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text,
+        int: BigInteger,
+        UUID: Uuid,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+    }
+
+
+def one_of(column: str, values: tuple[str, ...], name: str | None = None) -> CheckConstraint:
+    """A CHECK in place of an enum type, whose operators are not leakproof and so miss every index."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=name or column)
+
+
+class Counter(Base):
+    """One narrow row per organisation: the last number given to a ticket, and to an event."""
+
+    __tablename__ = "counters"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    last_ticket: Mapped[int] = mapped_column(server_default=text("0"))
+    last_event: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class EventRow(Base):
+    """Something that happened, numbered 1, 2, 3… in its organisation, in commit order."""
+
+    __tablename__ = "events"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    id: Mapped[UUID]
+    type: Mapped[str]
+    ticket_id: Mapped[UUID | None]
+    actor_type: Mapped[str]
+    actor_id: Mapped[UUID | None]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        one_of("actor_type", ("USER", "ORGANISATION", "SYSTEM")),
+        Index("ix_events_org_id_ticket_id_seq", "org_id", "ticket_id", "seq"),
+    )
+
+
+class Timer(Base):
+    """Something that will happen to `subject_id` at `due_at` (real time). At most one of a kind per subject."""
+
+    __tablename__ = "timers"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+
+    __table_args__ = (
+        # Two loops look for due work, each through its own index.
+        Index("ix_timers_due", "org_id", "due_at", postgresql_where=text(f"kind <> '{DELIVER}'")),
+        Index("ix_timers_deliver", "org_id", "due_at", postgresql_where=text(f"kind = '{DELIVER}'")),
+    )
+
+
+class Relay(Base):
+    """How far the subscribers have come in an organisation's events."""
+
+    __tablename__ = "relays"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    last_seq: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class RelayFailure(Base):
+    """An event that a subscriber failed on: tried again by a timer on `id`, parked once it has failed too often."""
+
+    __tablename__ = "relay_failures"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int]
+    subscriber: Mapped[str]
+    attempts: Mapped[int]
+    last_error: Mapped[str]
+    created_at: Mapped[datetime]
+    parked_at: Mapped[datetime | None]
+
+
+class Delivery(Base):
+    """One message that leaves the house, with its attempts and its outcome. Times are real."""
+
+    __tablename__ = "deliveries"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    channel: Mapped[str]
+    recipient: Mapped[str]
+    subject: Mapped[str]
+    body_text: Mapped[str]
+    body_html: Mapped[str | None]
+    reply_to: Mapped[str | None]
+    ticket_id: Mapped[UUID | None]
+    status: Mapped[str]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        one_of("status", ("QUEUED", "SENT", "FAILED")),
+        Index("ix_deliveries_org_id_created_at_id", "org_id", "created_at", "id"),
+        Index("ix_deliveries_org_id_status_created_at_id", "org_id", "status", "created_at", "id"),
+        Index("ix_deliveries_org_id_ticket_id_created_at_id", "org_id", "ticket_id", "created_at", "id"),
+    )
+
+
+class JobRun(Base):
+    """When each of the scheduler's jobs ran last, in whichever process."""
+
+    __tablename__ = "job_runs"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    every_seconds: Mapped[int]
+    last_run_at: Mapped[datetime]
+    next_run_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]

@@ -1,0 +1,255 @@
+"""Secrets, tokens and passwords: how they are made and checked. Nothing here reads a database."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import string
+import time
+import unicodedata
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from jose import jwt
+from passlib.context import CryptContext
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from app.core.errors import Unauthenticated, Unavailable
+from app.core.ids import new_id
+
+SECRET_PREFIX = "tsk_"  # noqa: S105 - the public part
+SECRET_LENGTH = 48
+_CHECKSUM_LENGTH = 6  # 62^6 is more than 2^32, so a CRC-32 fits
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+ACCESS_TOKEN_LIFETIME = timedelta(minutes=30)
+_ALGORITHM = "HS256"
+_ISSUER = "tessera"
+_AUDIENCE = "tessera-api"
+_CLAIMS = ("iss", "aud", "sub", "org", "typ", "iat", "exp", "jti")
+
+MIN_PASSWORD_LENGTH = 8
+MAX_PASSWORD_LENGTH = 128
+MAX_HASHING = 2  # each takes 64 MiB for as long as it runs
+MAX_WAITING = 64
+
+V = TypeVar("V")
+
+
+# --- organisation secrets ------------------------------------------------------------------------
+
+
+def new_secret() -> str:
+    """An organisation's secret: `tsk_`, 42 random characters (250 bits), and a checksum of 6."""
+    body = "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH - _CHECKSUM_LENGTH))
+    return SECRET_PREFIX + body + _checksum(body)
+
+
+def is_secret(text: str) -> bool:
+    """Whether this has the form of a secret, checksum included: a scanner for leaked ones asks just this."""
+    if len(text) != len(SECRET_PREFIX) + SECRET_LENGTH or not text.startswith(SECRET_PREFIX) or not text.isascii():
+        return False
+    body, checksum = text[len(SECRET_PREFIX) : -_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
+    return body.isalnum() and secrets.compare_digest(checksum, _checksum(body))
+
+
+def _checksum(body: str) -> str:
+    number, digits = zlib.crc32((SECRET_PREFIX + body).encode()), ""
+    for _ in range(_CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(_BASE62))
+        digits = _BASE62[digit] + digits
+    return digits
+
+
+def secret_hash(secret: str) -> bytes:
+    """What is stored of a secret: its SHA-256. It has 250 random bits, so a slow hash would add nothing."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+# --- access tokens -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AccessClaims:
+    """What an access token says. Whether its person may still act is looked up."""
+
+    person_id: UUID
+    org_id: UUID
+    expires_at: float  # seconds since the epoch
+    token_id: UUID
+
+
+def issue_access_token(key: str, *, person_id: UUID, org_id: UUID, now: datetime) -> str:
+    """A JWT (RFC 7519) for this person, valid for `ACCESS_TOKEN_LIFETIME` from `now` (real time)."""
+    claims = {
+        "iss": _ISSUER,
+        "aud": _AUDIENCE,
+        "sub": str(person_id),
+        "org": str(org_id),
+        "typ": "access",
+        "iat": int(now.timestamp()),
+        "exp": int((now + ACCESS_TOKEN_LIFETIME).timestamp()),
+        "jti": str(new_id()),
+    }
+    return jwt.encode(claims, key, algorithm=_ALGORITHM)
+
+
+def read_access_token(key: str, token: str) -> AccessClaims:
+    """The claims of a token that is ours, whole and not expired.
+
+    Raises:
+        Unauthenticated: anything else, whatever the token makes the parser do.
+    """
+    try:
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=[_ALGORITHM],
+            audience=_AUDIENCE,
+            issuer=_ISSUER,
+            options={f"require_{claim}": True for claim in ("iss", "aud", "sub", "iat", "exp", "jti")},
+        )
+        if claims["typ"] != "access" or any(claim not in claims for claim in _CLAIMS):
+            raise InvalidToken
+        return AccessClaims(
+            person_id=UUID(claims["sub"]),
+            org_id=UUID(claims["org"]),
+            expires_at=float(claims["exp"]),
+            token_id=UUID(claims["jti"]),
+        )
+    except Exception:  # noqa: BLE001 - a hostile token makes the parser raise nearly anything, RecursionError too
+        raise InvalidToken from None
+
+
+class InvalidToken(Unauthenticated):
+    """The bearer token is not one of ours, or it has expired."""
+
+    code = "invalid_token"
+    title = "The access token is not valid, or has expired."
+
+
+# --- passwords -----------------------------------------------------------------------------------
+
+_passwords = CryptContext(schemes=["argon2"])
+_threads = ThreadPoolExecutor(max_workers=MAX_HASHING, thread_name_prefix="password")
+_waiting = 0
+
+
+class Busy(Unavailable):
+    """Too many passwords are waiting to be checked."""
+
+    code = "busy"
+    title = "Too many people are signing in right now: try again in a moment."
+
+
+async def hash_password(password: str) -> str:
+    """The argon2id hash of a password, computed off the event loop.
+
+    Raises:
+        Busy: too many are waiting already.
+    """
+    return await _hashing(lambda: str(_passwords.hash(_normal(password))))
+
+
+async def check_password(password: str, hashed: str | None) -> bool:
+    """Whether the password fits; without a hash to compare it takes the same time and does not.
+
+    Raises:
+        Busy: too many are waiting already.
+    """
+    return await _hashing(lambda: _verify(password, hashed))
+
+
+def _normal(password: str) -> str:
+    # The same characters can be typed as different code points on different keyboards (RFC 8265, 4.2).
+    return unicodedata.normalize("NFC", password)
+
+
+def _verify(password: str, hashed: str | None) -> bool:
+    fits = bool(_passwords.verify(_normal(password), hashed or _hash_of_nothing()))
+    return fits and hashed is not None
+
+
+@lru_cache(maxsize=1)
+def _hash_of_nothing() -> str:
+    return str(_passwords.hash(secrets.token_urlsafe()))
+
+
+async def _hashing(work: Callable[[], V]) -> V:
+    global _waiting  # noqa: PLW0603 - the bound is per process, like the threads
+    if _waiting >= MAX_HASHING + MAX_WAITING:
+        raise Busy
+    _waiting += 1
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads, work)
+    finally:
+        _waiting -= 1
+
+
+def warm_up() -> None:
+    """Make the first sign-in as quick as the next ones, and an unknown e-mail as slow as a known one."""
+    _hash_of_nothing()
+    _common_passwords()
+
+
+@lru_cache(maxsize=1)
+def _common_passwords() -> frozenset[str]:
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def password_weakness(password: str, *known: str) -> str | None:
+    """Why this password is easily guessed, or `None`. `known` is what everybody knows: names, the e-mail, …"""
+    lowered = password.lower()
+    if lowered in _common_passwords() or len(set(lowered)) <= 2:
+        return "This password is among the most common ones: choose another."
+    for fact in known:
+        parts = {fact.lower(), fact.lower().partition("@")[0], fact.lower().partition(".")[0]}
+        if any(len(part) >= 4 and _is_mostly(lowered, part) for part in parts):
+            return "This password is too close to a name that others know: choose another."
+    return None
+
+
+def _is_mostly(password: str, part: str) -> bool:
+    return part in password and len(password) - len(part) < 4
+
+
+# --- remembering briefly -------------------------------------------------------------------------
+
+
+class Remembered(Generic[V]):
+    """A small cache whose entries live for `seconds`; the oldest goes when there are more than `size`."""
+
+    def __init__(self, *, seconds: float, size: int) -> None:
+        self._seconds = seconds
+        self._size = size
+        self._entries: OrderedDict[Hashable, tuple[float, V]] = OrderedDict()
+
+    def get(self, key: Hashable) -> V | None:
+        """The value, unless it is unknown or too old."""
+        entry = self._entries.get(key)
+        if entry is None or entry[0] < time.monotonic():
+            return None
+        return entry[1]
+
+    def put(self, key: Hashable, value: V) -> None:
+        """Remember a value from now on."""
+        self._entries.pop(key, None)
+        self._entries[key] = (time.monotonic() + self._seconds, value)
+        if len(self._entries) > self._size:
+            self._entries.popitem(last=False)
+
+    def forget(self, key: Hashable) -> None:
+        """Look it up again next time."""
+        self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()

@@ -1,0 +1,74 @@
+"""Logs and metrics. No label and no log line holds a secret, a body, or a tenant's text."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+REQUESTS = Counter("tessera_http_requests_total", "Requests by route and status.", ["method", "route", "status"])
+LATENCY = Histogram(
+    "tessera_http_request_seconds",
+    "Time from the request's first byte to the answer's last, by route.",
+    ["method", "route"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+IN_FLIGHT = Gauge("tessera_http_requests_in_flight", "Requests being served.", multiprocess_mode="livesum")
+POOL_IN_USE = Gauge("tessera_database_connections_in_use", "Pool in use.", multiprocess_mode="livesum")
+EVENTS_WAITING = Gauge(
+    "tessera_events_waiting", "Events that the subscribers have not seen yet.", multiprocess_mode="mostrecent"
+)
+TIMERS_OVERDUE = Gauge(
+    "tessera_timers_overdue", "Timers whose time has come and gone.", multiprocess_mode="mostrecent"
+)
+DELIVERIES_QUEUED = Gauge(
+    "tessera_deliveries_queued", "Deliveries that are still to be made.", multiprocess_mode="mostrecent"
+)
+OLDEST_DELIVERY = Gauge(
+    "tessera_deliveries_oldest_seconds", "Age of the oldest queued delivery.", multiprocess_mode="mostrecent"
+)
+DELIVERY_ATTEMPTS = Counter(
+    "tessera_delivery_attempts_total", "Attempts to deliver, by channel and result.", ["channel", "result"]
+)
+EVENTS_PARKED = Counter(
+    "tessera_events_parked_total", "Events that a subscriber failed on for good.", ["subscriber"]
+)
+
+
+def configure_logging(*, json: bool, level: str) -> None:
+    """One line per record on stderr, from our own loggers and from libraries alike."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info if json else _keep,
+    ]
+    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[*shared, structlog.processors.EventRenamer("event"), renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for chatty in ("apscheduler", "uvicorn.access", "uvicorn.error", "alembic"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _keep(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return event

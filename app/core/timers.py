@@ -1,0 +1,200 @@
+"""What will happen, and when. A timer is one row per subject and kind, and fires once.
+
+Loop 1 of the worker: each organisation's due timers, in turn, a batch of one kind at a time. A handler locks the
+subjects first (what is busy waits for the next pass), then claims their timers, then acts, all in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import BigInteger, delete, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.models import DELIVER, Timer
+
+BATCH = 1000
+MAX_BACKOFF = timedelta(hours=1)
+EARLIEST_BACKOFF = timedelta(seconds=5)
+
+log = structlog.get_logger("tessera.timers")
+
+
+@dataclass(frozen=True)
+class Due:
+    """A timer that has come due. `due_at` is real time, and so is `at`: the instant that its handler takes for now."""
+
+    kind: str
+    subject_id: UUID
+    due_at: datetime
+    at: datetime
+
+
+# A handler returns those it handled; what it leaves out was busy and stays due.
+Handler = Callable[[AsyncSession, UUID, Sequence[Due]], Awaitable[Sequence[Due]]]
+Handlers = Mapping[str, Handler]
+
+
+async def set_timer(db: AsyncSession, org_id: UUID, kind: str, subject_id: UUID, due_at: datetime) -> None:
+    """Let `kind` happen to the subject at `due_at` (real time), instead of whenever it was to happen before."""
+    statement = insert(Timer).values(org_id=org_id, subject_id=subject_id, kind=kind, due_at=due_at)
+    await db.execute(
+        statement.on_conflict_do_update(
+            index_elements=[Timer.org_id, Timer.subject_id, Timer.kind], set_={"due_at": due_at, "attempts": 0}
+        )
+    )
+
+
+async def cancel(db: AsyncSession, org_id: UUID, subject_id: UUID, kinds: Sequence[str]) -> None:
+    """Let these kinds not happen to the subject."""
+    await db.execute(
+        delete(Timer).where(Timer.org_id == org_id, Timer.subject_id == subject_id, Timer.kind.in_(kinds))
+    )
+
+
+async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+    """Take these timers (all of one kind) out of the table; returns those that were still there and still due."""
+    if not due:
+        return []
+    latest = {d.subject_id: d for d in due}
+    taken = await db.scalars(
+        delete(Timer)
+        .where(
+            Timer.org_id == org_id,
+            Timer.kind == due[0].kind,
+            Timer.subject_id.in_(latest),
+            Timer.due_at <= max(d.at for d in due),
+        )
+        .returning(Timer.subject_id)
+    )
+    return [latest[subject_id] for subject_id in taken]
+
+
+def due_organisations_sql(condition: str) -> str:
+    """The organisations with due timers among those that meet `condition`: one index probe each, whatever the backlog."""
+    return f"""
+        WITH RECURSIVE first (org_id, due_at) AS (
+            (SELECT org_id, due_at FROM timers WHERE {condition} ORDER BY org_id, due_at LIMIT 1)
+            UNION ALL
+            SELECT following.org_id, following.due_at FROM first, LATERAL (
+                SELECT org_id, due_at FROM timers
+                WHERE {condition} AND org_id > first.org_id ORDER BY org_id, due_at LIMIT 1
+            ) AS following
+        )
+        SELECT org_id FROM first WHERE due_at <= :now
+        """  # noqa: S608 - the condition is one of two constants
+
+
+_DUE_ORGANISATIONS = text(due_organisations_sql(f"kind <> '{DELIVER}'"))
+
+
+async def run_due(database: Database, handlers: Handlers) -> int:
+    """Fire what is due, until nothing is or all the rest is busy; returns how many timers fired."""
+    total = 0
+    while True:
+        async with database.session(None) as db:
+            organisations = (await db.scalars(_DUE_ORGANISATIONS, {"now": real_now()})).all()
+        fired = 0
+        for org_id in organisations:
+            fired += await _run_batch(database, org_id, handlers)
+        total += fired
+        if not fired:
+            return total
+
+
+async def _run_batch(database: Database, org_id: UUID, handlers: Handlers) -> int:
+    """One organisation's next batch. Where it fails, each timer is tried alone, and the ones that fail are put off."""
+    async with database.session(org_id) as db:
+        due = await next_due(db, org_id, real_now(), kinds=list(handlers))
+    if not due:
+        return 0
+    handler = handlers[due[0].kind]
+    try:
+        return await _fire(database, org_id, handler, due)
+    except Exception:
+        log.exception("timers_failed", org_id=str(org_id), kind=due[0].kind, count=len(due))
+    fired = 0
+    for one in due:
+        try:
+            fired += await _fire(database, org_id, handler, [one])
+        except Exception:
+            log.exception("timer_failed", org_id=str(org_id), kind=one.kind, subject_id=str(one.subject_id))
+            await _put_off(database, org_id, one)
+    return fired
+
+
+async def _fire(database: Database, org_id: UUID, handler: Handler, due: Sequence[Due]) -> int:
+    async with database.session(org_id) as db:
+        return len(await handler(db, org_id, due))
+
+
+async def _put_off(database: Database, org_id: UUID, due: Due) -> None:
+    async with database.session(org_id) as db:
+        which = (Timer.org_id == org_id, Timer.subject_id == due.subject_id, Timer.kind == due.kind)
+        attempts = await db.scalar(select(Timer.attempts).where(*which)) or 0
+        wait = min(EARLIEST_BACKOFF * 2 ** min(attempts, 20), MAX_BACKOFF)
+        await db.execute(update(Timer).where(*which).values(due_at=real_now() + wait, attempts=attempts + 1))
+
+
+async def next_due(db: AsyncSession, org_id: UUID, now: datetime, *, kinds: Sequence[str]) -> list[Due]:
+    """The organisation's earliest due timers of one kind, at most a batch."""
+    rows = await db.execute(
+        select(Timer.kind, Timer.subject_id, Timer.due_at)
+        .where(Timer.org_id == org_id, Timer.due_at <= now, Timer.kind != text(f"'{DELIVER}'"), Timer.kind.in_(kinds))
+        .order_by(Timer.due_at, Timer.kind, Timer.subject_id)
+        .limit(BATCH)
+    )
+    due = [Due(kind=row.kind, subject_id=row.subject_id, due_at=row.due_at, at=now) for row in rows]
+    return leading_run(due)
+
+
+def leading_run(due: Sequence[Due]) -> list[Due]:
+    """The first ones up to a change of kind, so that different kinds keep their order."""
+    run: list[Due] = []
+    for one in due:
+        if one.kind != due[0].kind:
+            break
+        run.append(one)
+    return run
+
+
+async def shift(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by: timedelta) -> None:
+    """Let the organisation's timers of these kinds come due earlier by as much."""
+    await db.execute(
+        update(Timer).where(Timer.org_id == org_id, Timer.kind.in_(kinds)).values(due_at=Timer.due_at - by)
+    )
+
+
+async def run_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: datetime) -> list[Due]:
+    """Fire all of the organisation's due timers in this transaction, each with its own due time for now."""
+    fired: list[Due] = []
+    while due := await next_due(db, org_id, now, kinds=list(handlers)):
+        run = [replace(one, at=one.due_at) for one in due]
+        handled = await handlers[run[0].kind](db, org_id, run)
+        if not handled:
+            break
+        fired.extend(handled)
+    return fired
+
+
+async def pending(db: AsyncSession, org_id: UUID) -> tuple[int, int, datetime | None]:
+    """The organisation's waiting timers, waiting deliveries, and when the earliest of all is due (real time)."""
+    row = (
+        await db.execute(
+            text(
+                """
+                SELECT count(*) FILTER (WHERE kind <> 'DELIVER'), count(*) FILTER (WHERE kind = 'DELIVER'), min(due_at)
+                FROM timers WHERE org_id = :org_id
+                """
+            ).columns(BigInteger, BigInteger, Timer.due_at.type),
+            {"org_id": org_id},
+        )
+    ).one()
+    return row[0], row[1], row[2]

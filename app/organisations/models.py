@@ -1,0 +1,48 @@
+"""An organisation and its secrets: directory tables, read before it is known whose request it is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Interval, LargeBinary, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.models import Base, one_of
+
+
+class Organisation(Base):
+    """A tenant. `clock_offset` is zero except in a sandbox."""
+
+    __tablename__ = "organisations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    domain: Mapped[str]
+    sandbox: Mapped[bool]
+    status: Mapped[str] = mapped_column(server_default=text("'ACTIVE'"))
+    clock_offset: Mapped[timedelta] = mapped_column(Interval, server_default=text("'0'"))
+    auto_close_days: Mapped[int]
+    timezone: Mapped[str]
+    support_email: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        UniqueConstraint("domain"),
+        one_of("status", ("ACTIVE", "SUSPENDED")),
+        CheckConstraint("sandbox OR clock_offset = interval '0'", name="clock_of_a_sandbox"),
+    )
+
+
+class OrganisationSecret(Base):
+    """A secret of an organisation, as its SHA-256. A revoked one stays, so that its use can be told from a guess."""
+
+    __tablename__ = "organisation_secrets"
+
+    org_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_organisation_secrets_hash", "hash", unique=True),)

@@ -1,0 +1,52 @@
+"""Reads of organisations."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import NotFound
+from app.organisations.models import Organisation, OrganisationSecret
+from app.organisations.tenant import Tenant
+
+
+async def tenant(db: AsyncSession, org_id: UUID) -> Tenant:
+    """The organisation as jobs need it.
+
+    Raises:
+        NotFound: it is gone.
+    """
+    organisation = await db.get(Organisation, org_id)
+    if organisation is None:
+        raise NotFound
+    return as_tenant(organisation)
+
+
+async def by_secret(db: AsyncSession, secret_hash: bytes) -> Tenant | None:
+    """The active organisation whose secret has this hash and is not revoked."""
+    organisation = await db.scalar(
+        select(Organisation)
+        .join(OrganisationSecret, OrganisationSecret.org_id == Organisation.id)
+        .where(
+            OrganisationSecret.hash == secret_hash,
+            OrganisationSecret.revoked_at.is_(None),
+            Organisation.status == "ACTIVE",
+        )
+    )
+    return as_tenant(organisation) if organisation else None
+
+
+def as_tenant(organisation: Organisation) -> Tenant:
+    """The part of the row that rules read."""
+    return Tenant(
+        id=organisation.id,
+        name=organisation.name,
+        domain=organisation.domain,
+        sandbox=organisation.sandbox,
+        clock_offset=organisation.clock_offset,
+        auto_close_days=organisation.auto_close_days,
+        timezone=organisation.timezone,
+        support_email=organisation.support_email,
+    )

@@ -1,0 +1,119 @@
+"""What crosses the wire about organisations."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import Field, StrictBool, StrictInt, model_validator
+
+from app.core.fields import Domain, Email, In, Name, Out, OutTime, TimeZone
+from app.organisations.models import Organisation
+from app.organisations.tenant import Tenant
+
+MAX_ADVANCE = timedelta(days=400)
+
+
+class OrganisationIn(In):
+    """A new organisation."""
+
+    name: Annotated[Name, Field(examples=["Growfin"])]
+    domain: Annotated[
+        Domain, Field(description="In any case or script; kept in lower case and IDNA form.", examples=["growfin.com"])
+    ]
+    sandbox: Annotated[
+        StrictBool, Field(description="Whether its clock may be moved forward, to try out what takes days.")
+    ] = False
+
+
+class OrganisationCreated(Out):
+    """The new organisation, with its secret for the only time."""
+
+    id: UUID
+    name: str
+    domain: str
+    sandbox: bool
+    secret: Annotated[str, Field(description="Shown this once: keep it where your product keeps its secrets.")]
+    created_at: OutTime
+
+
+class OrganisationOut(Out):
+    """An organisation's settings."""
+
+    id: UUID
+    name: str
+    domain: str
+    sandbox: bool
+    now: Annotated[OutTime, Field(description="The organisation's clock.")]
+    auto_close_days: int
+    timezone: str
+    support_email: str | None
+    created_at: OutTime
+
+    @classmethod
+    def of(cls, row: Organisation, now: datetime) -> Self:
+        """The answer about this row at `now` (the organisation's time)."""
+        return cls(
+            id=row.id,
+            name=row.name,
+            domain=row.domain,
+            sandbox=row.sandbox,
+            now=now,
+            auto_close_days=row.auto_close_days,
+            timezone=row.timezone,
+            support_email=row.support_email,
+            created_at=row.created_at,
+        )
+
+
+class OrganisationChange(In):
+    """Any of the settings that an admin may change."""
+
+    name: Annotated[Name, Field(examples=["Growfin"])] = None  # type: ignore[assignment]
+    auto_close_days: Annotated[
+        StrictInt,
+        Field(ge=1, le=365, description="Days from an answer to the auto-close; for answers from now on.", examples=[30]),
+    ] = None  # type: ignore[assignment]
+    timezone: Annotated[TimeZone, Field(examples=["Europe/Berlin"])] = None  # type: ignore[assignment]
+    support_email: Annotated[
+        Email | None, Field(description="Where replies to mails go; null for none.", examples=["help@growfin.com"])
+    ] = None
+
+
+class ClockAdvance(In):
+    """How far to move a sandbox's clock: the sum, over zero and at most 400 days."""
+
+    days: Annotated[StrictInt, Field(ge=0, le=400, examples=[30])] = 0
+    hours: Annotated[StrictInt, Field(ge=0, le=9_600)] = 0
+    seconds: Annotated[StrictInt, Field(ge=0, le=34_560_000)] = 0
+
+    @model_validator(mode="after")
+    def _moves_forward(self) -> Self:
+        if not timedelta(0) < self.total() <= MAX_ADVANCE:
+            raise ValueError("The sum must be more than zero and at most 400 days.")
+        return self
+
+    def total(self) -> timedelta:
+        """The sum of the three."""
+        return timedelta(days=self.days, hours=self.hours, seconds=self.seconds)
+
+
+class FiredTimer(Out):
+    """Something that came due on the way, and has happened."""
+
+    kind: Annotated[str, Field(examples=["AUTO_CLOSE"])]
+    ticket_id: UUID
+    due_at: OutTime
+
+
+class ClockAdvanced(Out):
+    """The clock after the move."""
+
+    now: OutTime
+    fired: list[FiredTimer]
+
+
+def fired_timer(tenant: Tenant, kind: str, subject_id: UUID, due_at: datetime) -> FiredTimer:
+    """A fired timer, whose `due_at` is real time, as the organisation sees it."""
+    return FiredTimer(kind=kind, ticket_id=subject_id, due_at=tenant.organisation_time(due_at))

@@ -1,0 +1,132 @@
+"""Organisations: signing up, settings, the sandbox's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import timers
+from app.core.clock import real_now
+from app.core.db import UNIQUE_VIOLATION, sqlstate_of
+from app.core.errors import BadInput, Conflict, FieldError, Forbidden, NotFound
+from app.core.events import SYSTEM, Actor, record
+from app.core.ids import new_id
+from app.core.models import Counter, Relay
+from app.core.security import new_secret, secret_hash
+from app.organisations import queries
+from app.organisations.events import ClockAdvanced, OrganisationSignedUp, OrganisationUpdated
+from app.organisations.models import Organisation, OrganisationSecret
+from app.organisations.tenant import Tenant
+
+DEFAULT_AUTO_CLOSE_DAYS = 30
+MAX_TOTAL_OFFSET = timedelta(days=36_500)
+# Moving a clock fires everything on the way in one transaction, which may take longer than a request usually does.
+ADVANCE_TIMEOUT = "120s"
+
+
+class DomainTaken(Conflict):
+    """Another organisation has this domain."""
+
+    code = "domain_taken"
+    title = "Another organisation has signed up with this domain."
+
+
+class NotASandbox(Forbidden):
+    """Only a sandbox's clock can be moved."""
+
+    code = "not_a_sandbox"
+    title = "Only a sandbox organisation's clock can be moved."
+
+
+async def sign_up(
+    db: AsyncSession, org_id: UUID, name: str, domain: str, *, sandbox: bool
+) -> tuple[Organisation, str]:
+    """Make the organisation `org_id`; returns it and its secret, which nobody can read again.
+
+    Raises:
+        DomainTaken: whatever case the domain was written in.
+    """
+    now = real_now()
+    organisation = Organisation(
+        id=org_id,
+        name=name,
+        domain=domain,
+        sandbox=sandbox,
+        clock_offset=timedelta(0),
+        auto_close_days=DEFAULT_AUTO_CLOSE_DAYS,
+        timezone="UTC",
+        created_at=now,
+    )
+    secret = new_secret()
+    db.add(organisation)
+    try:
+        await db.flush()
+    except IntegrityError as error:
+        if sqlstate_of(error) == UNIQUE_VIOLATION:
+            raise DomainTaken from None
+        raise
+    db.add(OrganisationSecret(org_id=org_id, id=new_id(), hash=secret_hash(secret), created_at=now))
+    db.add_all([Counter(org_id=org_id), Relay(org_id=org_id)])
+    record(db, OrganisationSignedUp(at=now, actor=SYSTEM))
+    return organisation, secret
+
+
+async def read(db: AsyncSession, org_id: UUID) -> Organisation:
+    """The organisation's row."""
+    organisation = await db.get(Organisation, org_id)
+    if organisation is None:
+        raise NotFound
+    return organisation
+
+
+async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: Mapping[str, Any]) -> Organisation:
+    """Change some settings (by their column names); the same values again change nothing."""
+    organisation = await db.get(Organisation, tenant.id, with_for_update={"key_share": True})
+    if organisation is None:
+        raise NotFound
+    different = {
+        name: {"from": getattr(organisation, name), "to": value}
+        for name, value in changes.items()
+        if getattr(organisation, name) != value
+    }
+    for name in different:
+        setattr(organisation, name, changes[name])
+    if different:
+        record(db, OrganisationUpdated(at=tenant.now(), actor=actor, changes=different))
+    return organisation
+
+
+async def advance_clock(
+    db: AsyncSession, tenant: Tenant, actor: Actor, by: timedelta, handlers: timers.Handlers
+) -> tuple[Tenant, list[timers.Due]]:
+    """Move a sandbox's clock forward, and let everything that comes due on the way happen, in order.
+
+    Args:
+        handlers: the timers that run on the organisation's clock.
+
+    Raises:
+        NotASandbox: its clock is everybody's.
+        BadInput: the clock would leave the calendar.
+    """
+    if not tenant.sandbox:
+        raise NotASandbox
+    if tenant.clock_offset + by > MAX_TOTAL_OFFSET:
+        raise BadInput("A clock can be at most a hundred years ahead.", errors=[FieldError("days", "Too far ahead.")])
+    await db.execute(text(f"SET LOCAL statement_timeout = '{ADVANCE_TIMEOUT}'"))
+    await db.execute(
+        update(Organisation)
+        .where(Organisation.id == tenant.id)
+        .values(clock_offset=Organisation.clock_offset + by)
+        .execution_options(synchronize_session=False)
+    )
+    advanced = await queries.tenant(db, tenant.id)
+    await timers.shift(db, tenant.id, list(handlers), by)
+    fired = await timers.run_in_order(db, tenant.id, handlers, real_now())
+    record(db, ClockAdvanced(at=advanced.now(), actor=actor, seconds=int(by.total_seconds())))
+    return advanced, fired

@@ -1,0 +1,108 @@
+"""A ticket and the answers to it. The ticket guards its own state: every change of status goes through `move_to`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.models import Base, one_of
+
+
+class Status(StrEnum):
+    """Where a ticket stands."""
+
+    OPEN = "OPEN"
+    IN_PROGRESS = "IN_PROGRESS"
+    RESPONDED = "RESPONDED"
+    RESOLVED = "RESOLVED"
+    CLOSED = "CLOSED"
+
+
+class Priority(StrEnum):
+    """How much it matters."""
+
+    LOW = "LOW"
+    MEDIUM = "MEDIUM"
+    HIGH = "HIGH"
+    CRITICAL = "CRITICAL"
+
+
+# A ticket without an assignee waits for one while somebody has to act on it.
+WAITING = "admin_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"
+
+
+class Ticket(Base):
+    """What a requester asks for. Times are the organisation's. `version` counts the changes."""
+
+    __tablename__ = "tickets"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int]
+    title: Mapped[str]
+    description: Mapped[str]
+    status: Mapped[str]
+    priority: Mapped[str]
+    added_by: Mapped[str]
+    admin_id: Mapped[UUID | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    responded_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    auto_close_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+
+    __table_args__ = (
+        UniqueConstraint("org_id", "number"),
+        ForeignKeyConstraint(["org_id", "admin_id"], ["people.org_id", "people.id"]),
+        one_of("status", tuple(Status)),
+        one_of("priority", tuple(Priority)),
+        # One per filter, each ending in the order of the list.
+        Index("ix_tickets_org_id_created_at_number", "org_id", "created_at", "number"),
+        Index("ix_tickets_org_id_updated_at_number", "org_id", "updated_at", "number"),
+        Index("ix_tickets_org_id_status_created_at_number", "org_id", "status", "created_at", "number"),
+        Index("ix_tickets_org_id_priority_created_at_number", "org_id", "priority", "created_at", "number"),
+        Index("ix_tickets_org_id_added_by_created_at_number", "org_id", "added_by", "created_at", "number"),
+        Index("ix_tickets_org_id_admin_id_created_at_number", "org_id", "admin_id", "created_at", "number"),
+        Index("ix_tickets_waiting", "org_id", "number", postgresql_where=text(WAITING)),
+    )
+
+    def move_to(self, status: Status, now: datetime, auto_close_at: datetime) -> None:
+        """Change the status with all that belongs to it; answering again starts the countdown anew.
+
+        Args:
+            auto_close_at: when it closes by itself, should the status be `RESPONDED`.
+        """
+        self.status = status
+        self.auto_close_at = auto_close_at if status is Status.RESPONDED else None
+        if status is Status.RESPONDED:
+            self.responded_at = now
+        self.closed_at = now if status is Status.CLOSED else None
+
+    def touch(self, now: datetime) -> None:
+        """Note that this row is about to change."""
+        self.updated_at = now
+        self.version += 1
+
+
+class TicketResponse(Base):
+    """An answer to the requester, by a person of the organisation."""
+
+    __tablename__ = "ticket_responses"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    ticket_id: Mapped[UUID]
+    author_id: Mapped[UUID]
+    message: Mapped[str]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "ticket_id"], ["tickets.org_id", "tickets.id"]),
+        ForeignKeyConstraint(["org_id", "author_id"], ["people.org_id", "people.id"]),
+        Index("ix_ticket_responses_org_id_ticket_id_id", "org_id", "ticket_id", "id"),
+    )

@@ -1,0 +1,176 @@
+"""What crosses the wire about tickets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from app.core.fields import Email, In, LongText, Out, OutTime, Timestamp, Title
+from app.core.pagination import DEFAULT_LIMIT, CursorText, Limit
+from app.tickets.models import Priority, Status
+
+TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
+DescriptionField = Annotated[LongText, Field(examples=["The export of March stops at 40 % with an error."])]
+MAX_FILTER_VALUES = 20
+
+
+class TicketIn(In):
+    """A new ticket."""
+
+    title: TitleField
+    description: DescriptionField
+    added_by: Annotated[
+        Email, Field(description="The requester's e-mail: answers are mailed there.", examples=["mia@customer.example"])
+    ]
+    priority: Priority = Priority.MEDIUM
+    secret: Annotated[
+        str | None,
+        Field(max_length=200, description="The organisation's secret, where it is not in the header `X-Org-Secret`."),
+    ] = None
+
+
+class TicketChange(In):
+    """Any of these. `adminId: null` takes the ticket from its assignee."""
+
+    title: TitleField = None  # type: ignore[assignment]
+    description: DescriptionField = None  # type: ignore[assignment]
+    admin_id: Annotated[
+        UUID | None, Field(description="An active admin of the organisation; null for nobody.", examples=[None])
+    ] = None
+    status: Annotated[Status, Field(examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]
+    priority: Annotated[Priority, Field(examples=["HIGH"])] = None  # type: ignore[assignment]
+    org_id: Annotated[
+        UUID, Field(description="May only repeat the ticket's own.")
+    ] = None  # type: ignore[assignment]
+
+
+class StatusChange(In):
+    """The status to be."""
+
+    status: Annotated[Status, Field(examples=["IN_PROGRESS"])]
+
+
+class ResponseIn(In):
+    """An answer to the requester."""
+
+    message: Annotated[LongText, Field(examples=["We mended the export: please try again."])]
+
+
+class TicketFilter(In):
+    """Which tickets; a filter may be repeated, which means any of its values."""
+
+    admin_email: Annotated[list[Email], Field(max_length=MAX_FILTER_VALUES, description="Assigned to.")] = []
+    customer_email: Annotated[
+        list[Email], Field(max_length=MAX_FILTER_VALUES, description="Added by: the requester.")
+    ] = []
+    status: Annotated[list[Status], Field(max_length=MAX_FILTER_VALUES)] = []
+    priority: Annotated[list[Priority], Field(max_length=MAX_FILTER_VALUES)] = []
+    created_after: Timestamp | None = None
+    created_before: Timestamp | None = None
+    updated_after: Timestamp | None = None
+    unassigned: Annotated[bool | None, Field(description="Only those with (or, false, without) nobody to answer.")] = None
+    sort: Annotated[
+        Literal["-createdAt", "createdAt", "-updatedAt", "updatedAt"], Field(description="`-` means latest first.")
+    ] = "-createdAt"
+    include: Annotated[
+        Literal["total"] | None, Field(description="`total` also counts all that match, which takes longer.")
+    ] = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: CursorText = None
+
+
+class PersonRef(Out):
+    """Somebody, as others see them."""
+
+    id: UUID
+    email: Annotated[str, Field(examples=["ada@growfin.com"])]
+    first_name: Annotated[str, Field(examples=["Ada"])]
+    last_name: Annotated[str, Field(examples=["Lovelace"])]
+
+
+class TicketOut(Out):
+    """A ticket. Times are the organisation's."""
+
+    id: UUID
+    number: Annotated[int, Field(description="1, 2, 3… in its organisation.", examples=[42])]
+    reference: Annotated[str, Field(examples=["GROWFIN-42"])]
+    org_id: UUID
+    title: Annotated[str, Field(examples=["Cannot export March"])]
+    description: Annotated[str, Field(examples=["The export of March stops at 40 % with an error."])]
+    status: Status
+    priority: Priority
+    added_by: Annotated[str, Field(examples=["mia@customer.example"])]
+    admin_id: UUID | None
+    admin: PersonRef | None
+    created_at: OutTime
+    updated_at: OutTime
+    responded_at: OutTime | None
+    closed_at: OutTime | None
+    auto_close_at: OutTime | None
+    version: Annotated[int, Field(examples=[1])]
+
+
+class ResponseOut(Out):
+    """An answer."""
+
+    id: UUID
+    message: Annotated[str, Field(examples=["We mended the export: please try again."])]
+    author: PersonRef
+    created_at: OutTime
+
+
+class TicketWithResponses(TicketOut):
+    """A ticket and all answers to it, oldest first."""
+
+    responses: list[ResponseOut]
+
+
+class ResponseCreated(ResponseOut):
+    """The new answer, with the ticket as it is now."""
+
+    ticket_id: UUID
+    ticket: TicketOut
+
+
+class TicketPage(Out):
+    """A page of tickets."""
+
+    items: list[TicketOut]
+    next_cursor: str | None
+    total: Annotated[int | None, Field(description="Only with `include=total`.")] = None
+
+
+class ActorOut(Out):
+    """Who did it: a person, the organisation's product, or Tessera itself."""
+
+    type: Literal["USER", "ORGANISATION", "SYSTEM"]
+    id: UUID | None = None
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class EventOut(Out):
+    """Something that happened."""
+
+    id: UUID
+    type: Annotated[str, Field(examples=["ticket.status_changed"])]
+    actor: ActorOut
+    data: Annotated[dict[str, Any], Field(examples=[{"from": "OPEN", "to": "RESPONDED"}])]
+    created_at: OutTime
+
+
+class ScheduledItem(Out):
+    """Something that will happen by itself."""
+
+    kind: Annotated[str, Field(examples=["AUTO_CLOSE"])]
+    due_at: Annotated[OutTime, Field(description="The organisation's time.")]
+    reason: str
+
+
+class Schedule(Out):
+    """What will happen to a ticket by itself."""
+
+    items: list[ScheduledItem]
