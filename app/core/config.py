@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     body_timeout: float = Field(30.0, gt=0, le=600, description="seconds")
     header_timeout: float = Field(20.0, gt=0, le=600, description="seconds")
     max_concurrent_requests: int = Field(256, ge=1, le=100_000)
-    shutdown_timeout: int = Field(5, ge=1, le=60, description="seconds")
+    shutdown_timeout: int = Field(4, ge=1, le=60, description="seconds")
 
     sign_up_limit: str = "300/minute"
     sign_in_limit: str = "300/minute"

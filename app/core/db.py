@@ -93,16 +93,22 @@ class Database:
 
         Collected events are written last, then it commits; an exception rolls everything back.
         """
-        async with AsyncSession(self.engine, expire_on_commit=False) as db:
+        async with AsyncSession(
+            self.engine, expire_on_commit=False, info={events.REACTIONS: self.reactions}
+        ) as db:
             await db.connection(execution_options={ORG_ID: org_id})
             yield db
-            await events.flush(db, org_id, self.reactions)
+            await events.flush(db, org_id)
             await db.commit()
-        self.committed()
+            if db.info.get(events.WORK):
+                self.committed()
 
     @asynccontextmanager
     async def driver(self, org_id: UUID) -> AsyncIterator[Driver]:
-        """The same transaction without SQLAlchemy around it, for hot statements: a third of the CPU time."""
+        """The same transaction without SQLAlchemy around it, for hot statements: a third of the CPU time.
+
+        Whoever writes events in it says `committed()` afterwards.
+        """
         connection = await self.engine.raw_connection()
         driver = cast("Driver", connection.driver_connection)
         try:
@@ -112,6 +118,17 @@ class Database:
         finally:
             # Even a cancelled request gives its connection back, with the transaction rolled back.
             await asyncio.shield(greenlet_spawn(connection.close))
+
+    @staticmethod
+    async def driver_of(db: AsyncSession) -> Driver:
+        """The driver's connection below a session, within the same transaction."""
+        await db.flush()
+        connection = await (await db.connection()).get_raw_connection()
+        return cast("Driver", connection.driver_connection)
+
+    def connections_in_use(self) -> int:
+        """How many of the pool's connections are serving somebody."""
+        return cast("Any", self.engine.pool).checkedout()  # type: ignore[no-any-return]
 
     def committed(self) -> None:
         """Tell whoever waits for new rows, such as the worker's loops in this process."""

@@ -7,6 +7,7 @@ the same over all attempts, so a receiver can recognise a second copy.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +26,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core import telemetry
 from app.core.clock import real_now
 from app.core.db import Database
+from app.core.events import has_work
 from app.core.ids import new_id
 from app.core.models import DELIVER, Delivery, Timer
 from app.core.timers import due_organisations_sql
 
 BATCH = 50
-LEASE = timedelta(minutes=5)
-# A batch stops sending well before its lease ends, so that no other worker can start on the rest at the same time.
-SENDING_TIME = 120.0  # seconds
+LEASE = timedelta(seconds=60)
+# A batch begins no further message after this time; with the 30 s that one may take, it ends before its lease does.
+SENDING_TIME = 20.0  # seconds
+RECORD_AGAIN = 0.5  # seconds
 RECORD_EVERY = 0.05  # seconds
 RETRY_AFTER = tuple(
     timedelta(seconds=seconds) for seconds in (30, 2 * 60, 10 * 60, 3600, 4 * 3600, 12 * 3600)
@@ -116,6 +119,7 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[Draft]) -> None
     if not drafts:
         return
     now = real_now()
+    has_work(db)
     await db.execute(
         insert(Delivery),
         [
@@ -165,8 +169,12 @@ _CLAIM = text(
 ).columns(*(column for column in Delivery.__table__.columns))
 
 
-async def deliver_due(database: Database, channels: Channels) -> int:
-    """Send what is due, one batch per organisation in turn, until nothing is; returns how many attempts were made."""
+async def deliver_due(database: Database, channels: Channels, stopping: Callable[[], bool] = bool) -> int:
+    """Send what is due, one batch per organisation in turn, until nothing is; returns how many attempts were made.
+
+    Args:
+        stopping: asked between messages; once it is true, what was claimed and not sent is given back.
+    """
     total = 0
     while True:
         async with database.session(None) as db:
@@ -178,10 +186,10 @@ async def deliver_due(database: Database, channels: Channels) -> int:
                 messages = await _claim(database, org_id)
                 for name in {m.channel for m in messages} - senders.keys():
                     senders[name] = await stack.enter_async_context(channels[name]())
-                await _send(database, org_id, messages, senders)
+                await _send(database, org_id, messages, senders, stopping)
                 attempts += len(messages)
         total += attempts
-        if not attempts:
+        if not attempts or stopping():
             return total
 
 
@@ -211,19 +219,53 @@ async def _claim(database: Database, org_id: UUID) -> list[Message]:
 
 
 async def _send(
-    database: Database, org_id: UUID, messages: Sequence[Message], senders: Mapping[str, Sender]
+    database: Database,
+    org_id: UUID,
+    messages: Sequence[Message],
+    senders: Mapping[str, Sender],
+    stopping: Callable[[], bool],
 ) -> None:
     """Send a claimed batch, recording outcomes as they come rather than at the end: a crash repeats only the last few."""
     started = recorded = time.monotonic()
     outcomes: list[tuple[Message, Outcome]] = []
-    for message in messages:
-        if time.monotonic() - started > SENDING_TIME:
-            break  # the rest comes due again when the lease ends
+    for place, message in enumerate(messages):
+        if stopping() or time.monotonic() - started > SENDING_TIME:
+            await _give_back(database, org_id, [left.id for left in messages[place:]])
+            break
         outcomes.append((message, await senders[message.channel].send(message)))
         if time.monotonic() - recorded > RECORD_EVERY:
-            await _record(database, org_id, outcomes)
+            await _record_surely(database, org_id, outcomes)
             outcomes, recorded = [], time.monotonic()
-    await _record(database, org_id, outcomes)
+    await _record_surely(database, org_id, outcomes)
+
+
+async def _give_back(database: Database, org_id: UUID, ids: Sequence[UUID]) -> None:
+    async with database.session(org_id) as db:
+        await db.execute(
+            update(Timer)
+            .where(Timer.org_id == org_id, Timer.kind == DELIVER, Timer.subject_id.in_(ids))
+            .values(due_at=real_now())
+        )
+        await db.execute(
+            update(Delivery)
+            .where(Delivery.org_id == org_id, Delivery.id.in_(ids))
+            .values(attempts=Delivery.attempts - 1)
+        )
+
+
+async def _record_surely(
+    database: Database, org_id: UUID, outcomes: Sequence[tuple[Message, Outcome]]
+) -> None:
+    """Record what was sent even if the database is away for a moment: otherwise it would be sent again."""
+    give_up_at = time.monotonic() + LEASE.total_seconds()
+    while True:
+        try:
+            return await _record(database, org_id, outcomes)
+        except Exception:
+            if time.monotonic() > give_up_at:
+                raise
+            log.warning("outcomes_not_recorded", org_id=str(org_id), exc_info=True)
+            await asyncio.sleep(RECORD_AGAIN)
 
 
 _RECORD = text(

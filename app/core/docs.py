@@ -55,11 +55,13 @@ HEADERS = {
     "Location": {"description": "Where the new thing can be read.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"schema": {"type": "string"}, "example": CHALLENGE},
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
+    "RateLimit": {"description": "What is left, and seconds until it is whole again.", "schema": {"type": "string"}},
+    "RateLimit-Policy": {"description": "How many within how many seconds.", "schema": {"type": "string"}},
 }
 
 _STATUS_HEADERS = {
     401: ("WWW-Authenticate",),
-    429: ("Retry-After",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
     503: ("Retry-After",),
 }
 
@@ -124,3 +126,34 @@ def _documented(status: int, codes: dict[str, str]) -> dict[str, Any]:
 def security(*schemes: dict[str, list[str]], body: dict[str, Any] | None = None) -> dict[str, Any]:
     """`openapi_extra`: any one of these credentials will do."""
     return {"security": list(schemes), **(body or {})}
+
+
+DESCRIPTION = """
+Ticketing that a product plugs in: your product posts its users' tickets, your admins answer them, the rest happens by itself.
+
+**Start here.** `POST /auth/org/signup` makes an organisation and shows its **secret** once. With the secret,
+`POST /auth/admin/signup` makes an admin, and `POST /tickets` opens tickets. `POST /auth/admin/signin` gives the admin a
+**JWT**, to read, answer and change tickets with. Press *Authorize* and enter either or both.
+
+**Credentials.** Products send `X-Org-Secret: tsk_…`; people send `Authorization: Bearer …`. Where both come, the JWT counts.
+
+**Errors** are problem documents (RFC 9457): compare `code`, show `detail`, and quote `requestId` (also in the header
+`X-Request-Id`) when you ask for help. Another organisation's things answer 404, as if they did not exist. 503 with
+`Retry-After` means: the same call may work in a moment.
+
+**Lists** are `{items, nextCursor}`: pass `nextCursor` as `cursor` to go on; it is null on the last page. Repeat a filter to
+accept any of its values. Unknown parameters and unknown fields are refused with 422.
+
+**Concurrent changes.** A ticket's `ETag` is its version. Send it back as `If-Match`, and a change that somebody else
+overtook is refused with 412 instead of overwriting theirs.
+
+**Time** is RFC 3339 in UTC. A sandbox organisation has a clock of its own, which `POST /org/clock/advance` moves forward.
+"""
+
+TAGS = [
+    {"name": "Organisations", "description": "Tenants, their settings, and a sandbox's clock."},
+    {"name": "People", "description": "Signing up, signing in, one's own profile."},
+    {"name": "Tickets", "description": "Opening, finding, answering and changing tickets; their history and schedule."},
+    {"name": "Notifications", "description": "What was mailed to whom, and what became of it."},
+    {"name": "Operations", "description": "Health, metrics, and the worker's jobs."},
+]

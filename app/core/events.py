@@ -22,6 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.ids import new_id
 
 PENDING = "pending_events"
+REACTIONS = "reactions"
+WORK = "work"
 
 
 class ActorType(StrEnum):
@@ -114,9 +116,15 @@ _APPEND = text(
 )
 
 
-async def flush(db: AsyncSession, org_id: UUID | None, reactions: Reactions) -> None:
+def has_work(db: AsyncSession) -> None:
+    """Have this process's worker look for work once the transaction has committed, rather than at its next turn."""
+    db.info[WORK] = True
+
+
+async def flush(db: AsyncSession, org_id: UUID | None) -> None:
     """Run the reactions that belong to this transaction, then write all collected events in one statement."""
     pending = _pending(db)
+    reactions: Reactions = db.info.get(REACTIONS, {})
     seen = 0
     while seen < len(pending):  # a reaction may record further events
         happened = pending[seen]
@@ -126,6 +134,7 @@ async def flush(db: AsyncSession, org_id: UUID | None, reactions: Reactions) -> 
             await react(db, org_id, happened)
     if not pending:
         return
+    has_work(db)
     await db.flush()
     await db.execute(
         _APPEND,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
 
-from app.core.errors import TooMany
+from app.core.errors import TooMany, Unavailable
 
 FAMILIAR_FOR = 30 * 24 * 3600  # seconds
 
@@ -26,7 +29,7 @@ class Limiter:
     """
 
     def __init__(self, redis_url: str | None) -> None:
-        self._storage: Storage = RedisStorage(f"async+{redis_url}") if redis_url else MemoryStorage()
+        self._storage: Storage = RedisStorage(f"async+{redis_url}", wrap_exceptions=True, implementation="redispy") if redis_url else MemoryStorage(wrap_exceptions=True)
         self._strategy = SlidingWindowCounterRateLimiter(self._storage)  # type: ignore[arg-type]
 
     async def hit(self, rate: str, *key: str) -> None:
@@ -36,14 +39,24 @@ class Limiter:
             TooMany: with the seconds until there is room again.
         """
         item = parse(rate)
-        if not await self._strategy.hit(item, *key):
-            raise await self._refusal(item, *key)
+        with _reachable():
+            if not await self._strategy.hit(item, *key):
+                raise await self._refusal(item, *key)
 
-    async def check(self, rate: str, *key: str) -> None:
-        """Refuse as `hit` does, without counting."""
-        item = parse(rate)
-        if not await self._strategy.test(item, *key):
-            raise await self._refusal(item, *key)
+    async def count(self, rate: str, *key: str) -> None:
+        """Count an attempt that is not to be refused any more."""
+        with _reachable():
+            await self._strategy.hit(parse(rate), *key)
+
+    async def is_used_up(self, rate: str, *key: str) -> bool:
+        """Whether the next attempt would be refused."""
+        with _reachable():
+            return not await self._strategy.test(parse(rate), *key)
+
+    async def clear(self, rate: str, *key: str) -> None:
+        """Forget the attempts."""
+        with _reachable():
+            await self._strategy.clear(parse(rate), *key)
 
     async def _refusal(self, item: RateLimitItem, *key: str) -> TooMany:
         stats = await self._strategy.get_window_stats(item, *key)
@@ -52,11 +65,22 @@ class Limiter:
 
     async def remember_familiar(self, *key: str) -> None:
         """Note that this address has signed in to this account."""
-        await self._storage.incr("/".join(("familiar", *key)), FAMILIAR_FOR)
+        with _reachable():
+            await self._storage.incr("/".join(("familiar", *key)), FAMILIAR_FOR)
 
     async def is_familiar(self, *key: str) -> bool:
         """Whether this address has signed in to this account within the last 30 days."""
-        return await self._storage.get("/".join(("familiar", *key))) > 0
+        with _reachable():
+            return await self._storage.get("/".join(("familiar", *key))) > 0
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        log.warning("limits_unreachable", error=str(error)[:300])
+        raise Unavailable from None
 
 
 def network_of(address: str | None) -> str:

@@ -62,7 +62,7 @@ class CursorSigner:
     @classmethod
     def of(cls, key: str, org_id: UUID, name: str, filters: object) -> CursorSigner:
         """The signer of the list `name` of an organisation; `filters` is anything that JSON can hold."""
-        described = orjson.dumps([str(org_id), name, filters], option=orjson.OPT_SORT_KEYS, default=str)
+        described = orjson.dumps([str(org_id), name, filters], default=str)
         return cls(key.encode(), described)
 
     def write(self, *position: datetime | int | UUID) -> str:

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import BigInteger, delete, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core import events
 from app.core.clock import real_now
 from app.core.db import Database
 from app.core.models import DELIVER, Timer
@@ -42,12 +43,15 @@ Handler = Callable[[AsyncSession, UUID, Sequence[Due]], Awaitable[Sequence[Due]]
 Handlers = Mapping[str, Handler]
 
 
-async def set_timer(db: AsyncSession, org_id: UUID, kind: str, subject_id: UUID, due_at: datetime) -> None:
-    """Let `kind` happen to the subject at `due_at` (real time), instead of whenever it was to happen before."""
-    statement = insert(Timer).values(org_id=org_id, subject_id=subject_id, kind=kind, due_at=due_at)
+async def set_timers(db: AsyncSession, org_id: UUID, subject_id: UUID, due: Mapping[str, datetime]) -> None:
+    """Let each kind happen to the subject at its time (real time), instead of whenever it was to happen before."""
+    statement = insert(Timer).values(
+        [{"org_id": org_id, "subject_id": subject_id, "kind": kind, "due_at": due_at} for kind, due_at in due.items()]
+    )
     await db.execute(
         statement.on_conflict_do_update(
-            index_elements=[Timer.org_id, Timer.subject_id, Timer.kind], set_={"due_at": due_at, "attempts": 0}
+            index_elements=[Timer.org_id, Timer.subject_id, Timer.kind],
+            set_={"due_at": statement.excluded.due_at, "attempts": 0},
         )
     )
 
@@ -180,21 +184,19 @@ async def run_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: 
         handled = await handlers[run[0].kind](db, org_id, run)
         if not handled:
             break
+        await events.flush(db, org_id)  # before the next run's, so that the history keeps the order of what happened
         fired.extend(handled)
     return fired
 
 
 async def pending(db: AsyncSession, org_id: UUID) -> tuple[int, int, datetime | None]:
     """The organisation's waiting timers, waiting deliveries, and when the earliest of all is due (real time)."""
+    is_delivery = Timer.kind == DELIVER
     row = (
         await db.execute(
-            text(
-                """
-                SELECT count(*) FILTER (WHERE kind <> 'DELIVER'), count(*) FILTER (WHERE kind = 'DELIVER'), min(due_at)
-                FROM timers WHERE org_id = :org_id
-                """
-            ).columns(BigInteger, BigInteger, Timer.due_at.type),
-            {"org_id": org_id},
+            select(
+                func.count().filter(~is_delivery), func.count().filter(is_delivery), func.min(Timer.due_at)
+            ).where(Timer.org_id == org_id)
         )
     ).one()
     return row[0], row[1], row[2]

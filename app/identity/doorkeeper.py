@@ -10,22 +10,15 @@ import hashlib
 import time
 
 from app.core.db import Database
-from app.core.errors import Unauthenticated
 from app.core.security import AccessClaims, Remembered, is_secret, read_access_token, secret_hash
 from app.identity import queries
+from app.identity.service import PersonInactive
 from app.organisations.access import InvalidSecret, Principal
 from app.organisations.queries import by_secret
 from app.organisations.tenant import Tenant
 
 REMEMBER = 5.0  # seconds
 SIZE = 10_000
-
-
-class PersonInactive(Unauthenticated):
-    """The token is good; its person may not act any more."""
-
-    code = "invalid_token"
-    title = "The access token is not valid, or has expired."
 
 
 class Doorkeeper:

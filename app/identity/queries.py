@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.identity.models import ACTIVE, Credential, Person
+from app.identity.models import ACTIVE, ADMIN, Credential, Person
 from app.organisations.access import Principal
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
@@ -59,3 +60,14 @@ async def accounts(db: AsyncSession, email: str, domain: str | None) -> list[Row
 async def person(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person | None:
     """Somebody of the organisation."""
     return await db.get(Person, (org_id, person_id))
+
+
+async def available_admins(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
+    """Those whom new tickets may go to, in the fixed order of the rotation."""
+    return (
+        await db.scalars(
+            select(Person.id)
+            .where(Person.org_id == org_id, Person.role == ADMIN, Person.status == ACTIVE, Person.available)
+            .order_by(Person.id)
+        )
+    ).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,13 @@ class WrongEmailOrPassword(Unauthenticated):
 
     code = "wrong_email_or_password"
     title = "The e-mail or the password is wrong."
+
+
+class PersonInactive(Unauthenticated):
+    """The token is good; its person may not act any more."""
+
+    code = "invalid_token"
+    title = "The access token is not valid, or has expired."
 
 
 class OrgRequired(Conflict):
@@ -120,9 +128,10 @@ async def sign_in(database: Database, secret_key: str, email: str, password: str
     """
     async with database.session(None) as db:
         accounts = await queries.accounts(db, email, domain)
-    fitting = [a for a in accounts if await check_password(password, a.password_hash)]
-    if not accounts:
-        await check_password(password, None)
+    # Where nobody has this e-mail, a password is compared all the same: it must take as long.
+    hashes = [account.password_hash for account in accounts] or [None]
+    fits = await asyncio.gather(*(check_password(password, known) for known in hashes))
+    fitting = [account for account, fit in zip(accounts, fits, strict=False) if fit]
     active = [person for a in fitting if (person := await _active(database, a.org_id, a.person_id))]
     if not active:
         raise WrongEmailOrPassword
@@ -138,11 +147,23 @@ async def _active(database: Database, org_id: UUID, person_id: UUID) -> Person |
     return person if person is not None and person.status == ACTIVE else None
 
 
+async def me(db: AsyncSession, caller: Caller) -> Person:
+    """The signed-in person.
+
+    Raises:
+        PersonInactive: gone within the seconds for which a token's person is remembered.
+    """
+    person = await queries.person(db, caller.org_id, caller.admin.id)
+    if person is None:
+        raise PersonInactive
+    return person
+
+
 async def change_profile(db: AsyncSession, caller: Caller, changes: Mapping[str, Any]) -> Person:
     """Change some of one's own fields (by column); who becomes available gets the tickets that were waiting."""
-    person = await db.get_one(
-        Person, (caller.org_id, caller.admin.id), with_for_update={"key_share": True}
-    )
+    person = await db.get(Person, (caller.org_id, caller.admin.id), with_for_update={"key_share": True})
+    if person is None:
+        raise PersonInactive
     different = sorted(name for name, value in changes.items() if getattr(person, name) != value)
     for name in different:
         setattr(person, name, changes[name])

@@ -31,8 +31,8 @@ def assignee(number: int, available: Sequence[T]) -> T | None:
     return available[number % len(available)] if available else None
 
 
-def auto_close_reason(responded_at: datetime | None, days: int, reminder: datetime | None) -> str:
+def auto_close_reason(responded_at: datetime, closes_at: datetime, reminder: datetime | None) -> str:
     """Why a ticket is going to close, for people to read."""
-    answered = f" on {responded_at:%Y-%m-%d}" if responded_at else ""
+    days = (closes_at - responded_at).days
     reminded = f" The requester is reminded on {reminder:%Y-%m-%d}." if reminder else ""
-    return f"Answered{answered}: closes after {days} days without a new answer.{reminded}"
+    return f"Answered on {responded_at:%Y-%m-%d}: closes after {days} days without a new answer.{reminded}"

@@ -1,0 +1,131 @@
+"""The web application: routers, error handlers, and what lives as long as the process."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from app import models as _models  # noqa: F401 - all mappers, before the first query
+from app import wiring
+from app.core import security, telemetry
+from app.core.config import Settings
+from app.core.config import settings as settings_of_this_process
+from app.core.docs import DESCRIPTION, PROBLEM_SCHEMA, SECURITY_SCHEMES, TAGS
+from app.core.edge import Edge
+from app.core.http import install_error_handlers
+from app.core.limits import Limiter
+from app.core.migrations import head_revision
+from app.identity.attempts import Attempts
+from app.identity.doorkeeper import Doorkeeper
+from app.identity.routes import router as identity
+from app.notifications.routes import router as notifications
+from app.operations.routes import router as operations
+from app.organisations.routes import router as organisations
+from app.tickets.routes import router as tickets
+from app.worker import Worker
+
+log = structlog.get_logger("tessera")
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The whole web service.
+
+    Args:
+        settings: with a `database_url` and a `secret_key`.
+    """
+    app = create_api(settings)
+    outermost: ASGIApp = Edge(app, settings)
+    if settings.trusted_proxies:
+        # Only these may say whose request it is; without any, nobody may.
+        outermost = ProxyHeadersMiddleware(outermost, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]
+    return outermost
+
+
+def app_from_environment() -> ASGIApp:
+    """The same, in a process that uvicorn starts: the environment has all settings."""
+    return create_app(settings_of_this_process())
+
+
+def create_api(settings: Settings) -> FastAPI:
+    """The part of it that knows routes."""
+    app: FastAPI = FastAPIOffline(
+        title="Tessera",
+        version="0.1.0",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
+    )
+    app.state.settings = settings
+    for router in (organisations, identity, tickets, notifications, operations):
+        app.include_router(router)
+    install_error_handlers(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "X-Org-Secret", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
+            max_age=600,
+        )
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state, settings = app.state, app.state.settings
+    database = wiring.connect(settings)
+    telemetry.POOL_IN_USE.set_function(database.connections_in_use)
+    limiter = Limiter(settings.redis_url)
+    state.database = database
+    state.secret_key = settings.secret_key
+    state.doorkeeper = Doorkeeper(database, settings.secret_key)
+    state.limiter = limiter
+    state.attempts = Attempts(limiter, settings)
+    state.subscribers = wiring.SUBSCRIBERS
+    state.ticket_timers = wiring.TICKET_TIMERS
+    state.revision = head_revision()
+    security.warm_up()
+    worker = Worker(settings, database) if settings.worker == "inline" else None
+    if worker:
+        worker.start()
+    # What lives for ever need not be looked at by every collection.
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if worker:
+            await worker.stop()
+        await database.dispose()
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if not app.openapi_schema:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            tags=app.openapi_tags,
+            routes=app.routes,
+        )
+        components = schema.setdefault("components", {})
+        components["securitySchemes"] = SECURITY_SCHEMES
+        components["schemas"]["Problem"] = PROBLEM_SCHEMA
+        for unused in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(unused, None)
+        app.openapi_schema = schema
+    return app.openapi_schema

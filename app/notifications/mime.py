@@ -1,0 +1,139 @@
+"""One message as an e-mail (RFC 5322, MIME), ready for the wire.
+
+The header section is written here and not by the standard library, whose header classes decode what looks like an
+encoded word and write the newlines in it back as they are: a ticket titled `=?utf-8?q?=0D=0ABcc:...?=` would then add
+a header. The body, where newlines do no harm, is the standard library's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC
+from email.header import Header
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+from app.core.fields import normalise_domain, normalise_email
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from app.core.deliveries import Message
+
+# 76 characters is what RFC 2045 section 6.7 allows a quoted-printable line; 7bit passes through every server.
+_BODY = SMTP.clone(cte_type="7bit", max_line_length=76)
+_MAX_PLAIN_HEADER = 60  # characters; what is longer is encoded, and so folded at any place
+_NOT_PRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
+_ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """A name, which may be empty, and an address; the domain is in its ASCII form, the local part may not be ASCII."""
+
+    name: str
+    address: str
+
+    @property
+    def domain(self) -> str:
+        """The part after the @ sign."""
+        return self.address.rpartition("@")[2]
+
+    def __str__(self) -> str:
+        """The mailbox as a header holds it; ASCII but for the local part (RFC 6532)."""
+        if not self.name:
+            return self.address
+        if _must_be_encoded(self.name):
+            return f"{_encoded(self.name)}\r\n <{self.address}>"
+        if _ATOMS.fullmatch(self.name):
+            return f"{self.name} <{self.address}>"
+        quoted = re.sub(r'(["\\])', r"\\\1", self.name)
+        return f'"{quoted}" <{self.address}>'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mail:
+    """A mail and its envelope. With `utf8` an address needs a server that knows SMTPUTF8 (RFC 6531)."""
+
+    id: UUID  # the delivery's
+    sender: str
+    recipient: str
+    content: bytes
+    utf8: bool
+
+
+def one_line(text: str) -> str:
+    """The text without anything that could end a line or not be stored: runs of such characters become one space."""
+    return _NOT_PRINTABLE.sub(" ", text).strip()
+
+
+def mailbox(text: str) -> Mailbox:
+    """Read `address`, `<address>` or `Name <address>`, whose name may be quoted.
+
+    Raises:
+        ValueError: this is not one mailbox.
+    """
+    match = _MAILBOX.fullmatch(text.strip())
+    name, address = (match["name"].strip(), match["address"]) if match else ("", text.strip())
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    return Mailbox(one_line(name), _address(address))
+
+
+def _address(text: str) -> str:
+    local, _, domain = normalise_email(text).rpartition("@")
+    return f"{local}@{normalise_domain(domain)}"
+
+
+def compose(message: Message, sender: Mailbox) -> Mail:
+    """Make the mail of a message. Its Message-ID is the delivery's id, so that all attempts are one mail to a receiver.
+
+    Raises:
+        ValueError: its recipient or its Reply-To is no address, or a text cannot be encoded.
+    """
+    recipient = _address(message.recipient)
+    reply_to = mailbox(message.reply_to) if message.reply_to else None
+    headers = {
+        "From": str(sender),
+        "To": recipient,
+        "Subject": _unstructured(one_line(message.subject)),
+        "Date": format_datetime(message.created_at.astimezone(UTC)),
+        "Message-ID": f"<{message.id}@{sender.domain}>",
+        "Auto-Submitted": "auto-generated",  # RFC 3834: nobody's automatic answer should come back
+    }
+    if reply_to:
+        headers["Reply-To"] = str(reply_to)
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+    return Mail(
+        id=message.id,
+        sender=sender.address,
+        recipient=recipient,
+        content=head + _body(message.text, message.html),
+        utf8=not head.isascii(),
+    )
+
+
+def _body(text: str, html: str | None) -> bytes:
+    """The MIME headers and the content: plain text, with HTML as the alternative to be preferred (RFC 2046)."""
+    body = EmailMessage(policy=_BODY)
+    body.set_content(text)
+    if html is not None:
+        body.add_alternative(html, subtype="html")
+    return body.as_bytes()
+
+
+def _must_be_encoded(text: str) -> bool:
+    return not text.isascii() or "=?" in text
+
+
+def _unstructured(text: str) -> str:
+    return _encoded(text) if _must_be_encoded(text) else text
+
+
+def _encoded(text: str) -> str:
+    """The text as encoded words (RFC 2047), one a line."""
+    return Header(text, "utf-8", maxlinelen=64).encode(linesep="\r\n")

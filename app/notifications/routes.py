@@ -1,0 +1,64 @@
+"""The notification log over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Request
+
+from app.core.docs import JWT, answers, security
+from app.core.http import Route
+from app.core.pagination import CursorSigner, InvalidCursor, cut
+from app.core.security import InvalidToken
+from app.notifications import queries
+from app.notifications.queries import NotificationNotFound
+from app.notifications.schemas import (
+    NotificationFilter,
+    NotificationOut,
+    NotificationPage,
+    NotificationWithBody,
+)
+from app.organisations.access import AdminCaller, Db, MissingCredential
+
+router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
+
+
+@router.get(
+    "",
+    operation_id="listNotifications",
+    summary="List what was sent, to whom, and what became of it",
+    response_model_exclude_unset=True,
+    responses=answers(MissingCredential, InvalidToken, InvalidCursor),
+    openapi_extra=security(JWT),
+)
+async def list_notifications(
+    wanted: Annotated[NotificationFilter, Query()], caller: AdminCaller, db: Db, request: Request
+) -> NotificationPage:
+    """A page of the notification log, newest first. `QUEUED` ones are still tried; `FAILED` ones are not."""
+    listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
+    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "notifications", listing)
+    after = None
+    if wanted.cursor:
+        at, delivery_id = signer.read(wanted.cursor)
+        after = (at, UUID(delivery_id))
+    rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
+    page = NotificationPage(
+        items=[NotificationOut.of(row) for row in rows],
+        next_cursor=signer.write(rows[-1].created_at, rows[-1].id) if more else None,
+    )
+    if wanted.include:
+        page.total = await queries.total(db, caller.org_id, listing)
+    return page
+
+
+@router.get(
+    "/{id}",
+    operation_id="getNotification",
+    summary="Read one notification with its body",
+    responses=answers(MissingCredential, InvalidToken, NotificationNotFound),
+    openapi_extra=security(JWT),
+)
+async def get_notification(notification_id: Annotated[UUID, Path(alias="id")], caller: AdminCaller, db: Db) -> NotificationWithBody:
+    """What was sent, word for word, with the last error if there was one."""
+    return NotificationWithBody.of(await queries.one(db, caller.org_id, notification_id))

@@ -1,0 +1,78 @@
+"""What crosses the wire about notifications."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from app.core.deliveries import Status
+from app.core.fields import In, Out, OutTime
+from app.core.models import Delivery
+from app.core.pagination import DEFAULT_LIMIT, CursorText, Limit
+
+
+class NotificationFilter(In):
+    """Which notifications; a filter may be repeated, which means any of its values."""
+
+    status: Annotated[list[Status], Field(max_length=10)] = []
+    ticket_id: Annotated[list[UUID], Field(max_length=20)] = []
+    include: Annotated[Literal["total"] | None, Field(description="`total` also counts all that match.")] = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: CursorText = None
+
+
+class NotificationOut(Out):
+    """A message to somebody, and what became of it. Times are real."""
+
+    id: UUID
+    channel: Annotated[str, Field(examples=["EMAIL"])]
+    to: Annotated[str, Field(examples=["mia@customer.example"])]
+    subject: str
+    status: Status
+    attempts: int
+    last_error: str | None
+    ticket_id: UUID | None
+    created_at: OutTime
+    sent_at: OutTime | None
+
+    @classmethod
+    def of(cls, row: Delivery) -> Self:
+        """The answer about this delivery."""
+        return cls(**_fields(row))
+
+
+class NotificationWithBody(NotificationOut):
+    """A message with what it says."""
+
+    body: Annotated[str, Field(description="As plain text.")]
+    body_html: str | None
+
+    @classmethod
+    def of(cls, row: Delivery) -> Self:
+        """The answer about this delivery, with its body."""
+        return cls(**_fields(row), body=row.body_text, body_html=row.body_html)
+
+
+def _fields(row: Delivery) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "channel": row.channel,
+        "to": row.recipient,
+        "subject": row.subject,
+        "status": row.status,
+        "attempts": row.attempts,
+        "last_error": row.last_error,
+        "ticket_id": row.ticket_id,
+        "created_at": row.created_at,
+        "sent_at": row.sent_at,
+    }
+
+
+class NotificationPage(Out):
+    """A page of notifications."""
+
+    items: list[NotificationOut]
+    next_cursor: str | None
+    total: Annotated[int | None, Field(description="Only with `include=total`.")] = None

@@ -1,0 +1,101 @@
+"""Health, metrics, and the worker's jobs."""
+
+from __future__ import annotations
+
+import os
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from app.core import timers
+from app.core.docs import JWT, answers, security
+from app.core.errors import Unavailable
+from app.core.http import Route
+from app.core.security import InvalidToken
+from app.operations import queries
+from app.operations.schemas import Health, Job, Jobs, Pending
+from app.organisations.access import AdminCaller, Db, MissingCredential, database_of
+
+router = APIRouter(tags=["Operations"], route_class=Route)
+
+
+class NotMigrated(Unavailable):
+    """The database is not at this version's migration."""
+
+    code = "not_migrated"
+    title = "The database is not migrated to this version: run `tessera migrate`."
+
+
+@router.get(
+    "/health/live",
+    operation_id="isLive",
+    summary="Ask whether the process runs",
+    responses=answers(),
+)
+async def is_live() -> Health:
+    """Answers as long as the process can answer at all; restart it where it does not."""
+    return Health()
+
+
+@router.get(
+    "/health/ready",
+    operation_id="isReady",
+    summary="Ask whether requests can be served",
+    responses=answers(NotMigrated),
+)
+async def is_ready(request: Request) -> Health:
+    """The database can be reached, and is migrated to this version; otherwise 503: send requests elsewhere."""
+    async with database_of(request).session(None) as db:
+        if await queries.schema_revision(db) != request.app.state.revision:
+            raise NotMigrated
+    return Health()
+
+
+@router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    summary="Read the metrics for Prometheus",
+    response_class=Response,
+    responses={
+        **answers(),
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text format."},
+    },
+)
+async def get_metrics() -> Response:
+    """Requests, latencies, the pool, and what waits; no label holds an organisation's data. Keep it from the outside."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get(
+    "/jobs",
+    operation_id="getJobs",
+    summary="Read the worker's jobs and the organisation's pending work",
+    responses=answers(MissingCredential, InvalidToken),
+    openapi_extra=security(JWT),
+)
+async def get_jobs(caller: AdminCaller, db: Db) -> Jobs:
+    """When the worker's loops ran last, and how much of your organisation's work is waiting for them."""
+    waiting, queued, oldest = await timers.pending(db, caller.org_id)
+    return Jobs(
+        jobs=[
+            Job(
+                name=run.name,
+                every=run.every_seconds,
+                last_run_at=run.last_run_at,
+                next_run_at=run.next_run_at,
+                last_error=run.last_error,
+            )
+            for run in await queries.job_runs(db)
+        ],
+        pending=Pending(
+            timers=waiting,
+            deliveries=queued,
+            oldest_due_at=oldest,
+            parked_events=await queries.parked_events(db, caller.org_id),
+        ),
+    )

@@ -1,0 +1,133 @@
+"""Organisations over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import relay
+from app.core.docs import JWT, SECRET, answers, security
+from app.core.errors import TooMany
+from app.core.http import Route
+from app.core.ids import new_id
+from app.core.limits import network_of
+from app.core.security import InvalidToken
+from app.organisations import service
+from app.organisations.access import (
+    AdminCaller,
+    AnyCaller,
+    Db,
+    InvalidSecret,
+    MissingCredential,
+    database_of,
+    tenant_session,
+)
+from app.organisations.schemas import (
+    ClockAdvance,
+    ClockAdvanced,
+    OrganisationChange,
+    OrganisationCreated,
+    OrganisationIn,
+    OrganisationOut,
+    fired_timer,
+)
+
+router = APIRouter(tags=["Organisations"], route_class=Route)
+
+
+async def _within_the_limit(request: Request) -> None:
+    address = network_of(request.client.host if request.client else None)
+    await request.app.state.limiter.hit(request.app.state.settings.sign_up_limit, "org-sign-up", address)
+
+
+async def _new_organisation(request: Request) -> None:
+    # Row level security wants to know the organisation before it exists.
+    request.state.org_id = new_id()
+
+
+@router.post(
+    "/auth/org/signup",
+    operation_id="signUpOrganisation",
+    summary="Sign an organisation up",
+    status_code=201,
+    responses=answers(service.DomainTaken, TooMany, body=True, ok={201: ("Location",)}),
+    dependencies=[Depends(_within_the_limit), Depends(_new_organisation)],
+)
+async def sign_up(
+    body: OrganisationIn,
+    request: Request,
+    response: Response,
+    db: Annotated[AsyncSession, Depends(tenant_session, scope="function")],
+) -> OrganisationCreated:
+    """Make an organisation and its secret, which your product posts tickets with.
+
+    The secret is shown this once: only a hash of it is kept. A sandbox is an organisation whose clock can be moved
+    forward, to see within seconds what takes days.
+    """
+    organisation, secret = await service.sign_up(
+        db, request.state.org_id, body.name, body.domain, sandbox=body.sandbox
+    )
+    response.headers["Location"] = "/org"
+    return OrganisationCreated(
+        id=organisation.id,
+        name=organisation.name,
+        domain=organisation.domain,
+        sandbox=organisation.sandbox,
+        secret=secret,
+        created_at=organisation.created_at,
+    )
+
+
+@router.get(
+    "/org",
+    operation_id="getOrganisation",
+    summary="Read the organisation's settings and clock",
+    responses=answers(MissingCredential, InvalidSecret, InvalidToken),
+    openapi_extra=security(SECRET, JWT),
+)
+async def get_organisation(caller: AnyCaller, db: Db) -> OrganisationOut:
+    """The caller's own organisation. `now` is its clock: real time, unless a sandbox's was moved."""
+    row = await service.read(db, caller.org_id)
+    return OrganisationOut.of(row, caller.now)
+
+
+@router.patch(
+    "/org",
+    operation_id="changeOrganisation",
+    summary="Change the organisation's settings",
+    responses=answers(MissingCredential, InvalidToken, body=True),
+    openapi_extra=security(JWT),
+)
+async def change_organisation(body: OrganisationChange, caller: AdminCaller, request: Request) -> OrganisationOut:
+    """Change any of the settings. `autoCloseDays` counts for tickets answered from now on."""
+    async with database_of(request).session(caller.org_id) as db:
+        row = await service.change(db, caller.tenant, caller.actor, body.model_dump(exclude_unset=True))
+    request.app.state.doorkeeper.forget()  # after the commit: the next request must not see the settings of before
+    return OrganisationOut.of(row, caller.now)
+
+
+@router.post(
+    "/org/clock/advance",
+    operation_id="advanceClock",
+    summary="Move a sandbox's clock forward",
+    responses=answers(MissingCredential, InvalidSecret, InvalidToken, service.NotASandbox, body=True),
+    openapi_extra=security(SECRET, JWT),
+)
+async def advance_clock(body: ClockAdvance, caller: AnyCaller, request: Request) -> ClockAdvanced:
+    """Move the clock by the sum of days, hours and seconds; everything that comes due on the way has happened, in order,
+    when this answers.
+    """
+    state = request.app.state
+    database = database_of(request)
+    async with database.session(caller.org_id) as db:
+        advanced, fired = await service.advance_clock(
+            db, caller.tenant, caller.actor, body.total(), state.ticket_timers
+        )
+    state.doorkeeper.forget()
+    await relay.catch_up(database, caller.org_id, state.subscribers)
+    return ClockAdvanced(
+        now=advanced.now(),
+        fired=[fired_timer(advanced, one.kind, one.subject_id, one.due_at) for one in fired],
+    )

@@ -1,0 +1,213 @@
+"""What happens to tickets by itself: a batch at a time, set-based.
+
+Every handler locks tickets first and then claims their timers, so that it never waits for a request that does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Text, Uuid, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import timers
+from app.core.clock import real_now
+from app.core.events import SYSTEM, Event, record
+from app.core.fields import rfc3339
+from app.core.ids import new_id
+from app.core.timers import Due
+from app.identity.events import PersonBecameAvailable, PersonSignedUp
+from app.identity.queries import available_admins
+from app.organisations.queries import tenant
+from app.tickets import rules
+from app.tickets.events import TicketAssigned, TicketClosingSoon
+from app.tickets.models import WAITING, Status, Ticket
+from app.tickets.rules import ASSIGN
+
+ASSIGN_BATCH = 1000
+ASSIGN_AGAIN = timedelta(seconds=1)
+
+_INSTANTS = ARRAY(TIMESTAMP(timezone=True))
+
+# --- closing ---------------------------------------------------------------------------------------------------------
+
+# Each ticket with the instant that is its `now`. One that has left RESPONDED has no timer left to claim.
+_CLOSE = text(
+    """
+    WITH claimed AS (
+        DELETE FROM timers USING unnest(:ids, :instants) AS due (id, now)
+        WHERE timers.org_id = :org_id AND timers.kind = 'AUTO_CLOSE' AND timers.subject_id = due.id
+              AND timers.due_at <= :latest
+        RETURNING timers.subject_id AS id, due.now
+    ), closed AS (
+        UPDATE tickets SET status = 'CLOSED', closed_at = claimed.now, updated_at = claimed.now, auto_close_at = NULL,
+               version = version + 1
+        FROM claimed
+        WHERE tickets.org_id = :org_id AND tickets.id = claimed.id AND tickets.status = 'RESPONDED'
+        RETURNING tickets.id, tickets.number, claimed.now
+    ), numbered AS (
+        SELECT id, now, row_number() OVER (ORDER BY now, number) AS place FROM closed
+    ), counter AS (
+        UPDATE counters SET last_event = last_event + (SELECT count(*) FROM closed) WHERE org_id = :org_id
+        RETURNING last_event - (SELECT count(*) FROM closed) AS before
+    ), happened AS (
+        INSERT INTO events (org_id, seq, id, type, ticket_id, actor_type, data, created_at)
+        SELECT :org_id, counter.before + numbered.place, (:event_ids)[numbered.place], 'ticket.status_changed',
+               numbered.id, 'SYSTEM', '{"from": "RESPONDED", "to": "CLOSED", "reason": "AUTO_CLOSE"}', numbered.now
+        FROM counter, numbered
+    )
+    SELECT id FROM claimed
+    """
+).bindparams(
+    bindparam("org_id", type_=Uuid),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("instants", type_=_INSTANTS),
+    bindparam("latest", type_=TIMESTAMP(timezone=True)),
+    bindparam("event_ids", type_=ARRAY(Uuid)),
+)
+
+
+async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Close the tickets whose requester has not come back since they were answered."""
+    clock = await tenant(db, org_id)
+    locked = await _lock(db, org_id, due)
+    if not locked:
+        return []
+    claimed = await db.scalars(
+        _CLOSE,
+        {
+            "org_id": org_id,
+            "ids": [one.subject_id for one in locked],
+            "instants": [clock.organisation_time(one.at) for one in locked],
+            "latest": max(one.at for one in locked),
+            "event_ids": [new_id() for _ in locked],
+        },
+    )
+    handled = set(claimed)
+    return [one for one in locked if one.subject_id in handled]
+
+
+async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Have the requesters told that their tickets will close."""
+    clock = await tenant(db, org_id)
+    claimed = await timers.claim(db, org_id, await _lock(db, org_id, due))
+    closing = dict(
+        (
+            await db.execute(
+                select(Ticket.id, Ticket.auto_close_at).where(
+                    Ticket.org_id == org_id,
+                    Ticket.id.in_([one.subject_id for one in claimed]),
+                    Ticket.status == Status.RESPONDED,
+                )
+            )
+        )
+        .tuples()
+        .all()
+    )
+    for one in claimed:
+        if closes_at := closing.get(one.subject_id):
+            at = clock.organisation_time(one.at)
+            record(
+                db,
+                TicketClosingSoon(
+                    at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=rfc3339(closes_at)
+                ),
+            )
+    return claimed
+
+
+async def _lock(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+    """Those of the due timers whose tickets are free, now locked."""
+    free = set(
+        await db.scalars(
+            select(Ticket.id)
+            .where(Ticket.org_id == org_id, Ticket.id.in_([one.subject_id for one in due]))
+            .order_by(Ticket.id)
+            .with_for_update(key_share=True, skip_locked=True)
+        )
+    )
+    return [one for one in due if one.subject_id in free]
+
+
+# --- assigning -------------------------------------------------------------------------------------------------------
+
+_GIVE = text(
+    """
+    UPDATE tickets SET admin_id = given.admin_id, updated_at = :now, version = version + 1
+    FROM unnest(:ids, :admins) AS given (id, admin_id)
+    WHERE tickets.org_id = :org_id AND tickets.id = given.id
+    """
+).bindparams(
+    bindparam("org_id", type_=Uuid),
+    bindparam("now", type_=TIMESTAMP(timezone=True)),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("admins", type_=ARRAY(Uuid)),
+)
+
+
+async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
+    """Give waiting tickets to those available, oldest first, by the rotation; returns how many, at most a batch."""
+    available = await available_admins(db, org_id)
+    if not available:
+        return 0
+    waiting = (
+        await db.execute(
+            select(Ticket.id, Ticket.number)
+            .where(Ticket.org_id == org_id, text(WAITING))
+            .order_by(Ticket.number)
+            .limit(ASSIGN_BATCH)
+            .with_for_update(key_share=True, skip_locked=True)
+        )
+    ).all()
+    if not waiting:
+        return 0
+    given = [(row.id, rules.assignee(row.number, available)) for row in waiting]
+    await db.execute(
+        _GIVE,
+        {
+            "org_id": org_id,
+            "now": now,
+            "ids": [ticket_id for ticket_id, _ in given],
+            "admins": [admin_id for _, admin_id in given],
+        },
+    )
+    record(
+        db,
+        *(
+            TicketAssigned(at=now, actor=SYSTEM, ticket_id=ticket_id, admin_id=admin_id)
+            for ticket_id, admin_id in given
+        ),
+    )
+    return len(given)
+
+
+async def give_to_the_newly_available(db: AsyncSession, org_id: UUID, event: Event) -> None:
+    """Assign what waits, in the transaction that makes somebody available.
+
+    A ticket that is being opened at this moment sees them no more than they see it: the timer looks again afterwards.
+    """
+    assert isinstance(event, PersonSignedUp | PersonBecameAvailable)
+    await db.flush()
+    await assign_waiting(db, org_id, event.at)
+    await timers.set_timers(db, org_id, event.person_id, {ASSIGN: real_now()})
+
+
+async def assign_later(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Assign what still waits; where nobody is available, the next one to become so takes it."""
+    clock = await tenant(db, org_id)
+    assigned = await assign_waiting(db, org_id, clock.now())
+    claimed = await timers.claim(db, org_id, due)
+    if claimed and (assigned == ASSIGN_BATCH or await _some_were_busy(db, org_id)):
+        await timers.set_timers(db, org_id, claimed[0].subject_id, {ASSIGN: real_now() + ASSIGN_AGAIN})
+    return claimed
+
+
+async def _some_were_busy(db: AsyncSession, org_id: UUID) -> bool:
+    if not await available_admins(db, org_id):
+        return False
+    return (
+        await db.scalar(select(Ticket.id).where(Ticket.org_id == org_id, text(WAITING)).limit(1))
+    ) is not None

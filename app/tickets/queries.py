@@ -1,0 +1,258 @@
+"""Reads of tickets, and the one statement that opens one: written for the driver, since these paths are hot.
+
+Each names `org_id` for every table. A ticket's row carries its assignee, so that an answer takes one round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import NotFound
+from app.tickets.models import Ticket
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from app.core.db import Driver
+
+
+class TicketNotFound(NotFound):
+    """No ticket of the caller's organisation has this id."""
+
+    code = "ticket_not_found"
+    title = "There is no such ticket."
+
+
+_COLUMNS = """t.id, t.number, t.org_id, t.title, t.description, t.status, t.priority, t.added_by, t.admin_id,
+    t.created_at, t.updated_at, t.responded_at, t.closed_at, t.auto_close_at, t.version,
+    p.email AS admin_email, p.first_name AS admin_first_name, p.last_name AS admin_last_name"""
+
+_ASSIGNEE = "LEFT JOIN people AS p ON p.org_id = $1 AND p.id = t.admin_id"
+
+_ONE = f"SELECT {_COLUMNS} FROM tickets AS t {_ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
+
+# The counter's row gives the number, and with it whose turn it is: no admin's row is locked. Those available are read
+# in the order of their ids, which is the order they signed up in.
+_OPEN = f"""
+    WITH available AS MATERIALIZED (
+        SELECT array_agg(id ORDER BY id) AS ids FROM people
+        WHERE org_id = $1 AND role = 'ADMIN' AND status = 'ACTIVE' AND available
+    ), counted AS (
+        UPDATE counters SET last_ticket = last_ticket + 1,
+               last_event = last_event + CASE WHEN available.ids IS NULL THEN 1 ELSE 2 END
+        FROM available WHERE counters.org_id = $1
+        RETURNING last_ticket AS number, last_event, ids[1 + last_ticket % cardinality(ids)] AS admin_id
+    ), opened AS (
+        INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, admin_id,
+                             created_at, updated_at, version)
+        SELECT $1, $2, number, $3, $4, 'OPEN', $5, $6, admin_id, $7, $7, 1 FROM counted
+        RETURNING *
+    ), waits AS (
+        INSERT INTO timers (org_id, subject_id, kind, due_at)
+        SELECT $1, $2, 'ASSIGN', $8 FROM counted WHERE admin_id IS NULL
+    ), happened AS (
+        INSERT INTO events (org_id, seq, id, type, ticket_id, actor_type, actor_id, data, created_at)
+        SELECT $1::uuid, last_event - (admin_id IS NOT NULL)::int, $9::uuid, 'ticket.created', $2::uuid, $11, $12::uuid,
+               jsonb_build_object('number', number, 'status', 'OPEN', 'priority', $5::text), $7
+        FROM counted
+        UNION ALL
+        SELECT $1, last_event, $10::uuid, 'ticket.assigned', $2, 'SYSTEM', NULL,
+               jsonb_build_object('adminId', admin_id, 'previousAdminId', NULL), $7
+        FROM counted WHERE admin_id IS NOT NULL
+    )
+    SELECT {_COLUMNS} FROM opened AS t {_ASSIGNEE}
+"""  # noqa: S608 - constants
+
+_RESPONSES = """
+    SELECT r.id, r.message, r.created_at, r.author_id, p.email, p.first_name, p.last_name
+    FROM ticket_responses AS r JOIN people AS p ON p.org_id = $1 AND p.id = r.author_id
+    WHERE r.org_id = $1 AND r.ticket_id = $2 ORDER BY r.id
+"""
+
+_HISTORY = """
+    SELECT e.seq, e.id, e.type, e.data, e.created_at, e.actor_type, e.actor_id, p.email, p.first_name, p.last_name
+    FROM events AS e LEFT JOIN people AS p ON p.org_id = $1 AND p.id = e.actor_id AND e.actor_type = 'USER'
+    WHERE e.org_id = $1 AND e.ticket_id = $2 AND e.seq > $3 ORDER BY e.seq LIMIT $4
+"""
+
+
+async def lock(db: AsyncSession, org_id: UUID, ticket_id: UUID) -> Ticket:
+    """The ticket, locked until the transaction ends; those that only refer to it are not held up.
+
+    Raises:
+        TicketNotFound: there is none in this organisation.
+    """
+    ticket = await db.scalar(
+        select(Ticket).where(Ticket.org_id == org_id, Ticket.id == ticket_id).with_for_update(key_share=True)
+    )
+    if ticket is None:
+        raise TicketNotFound
+    return ticket
+
+
+async def one(driver: Driver, org_id: UUID, ticket_id: UUID) -> asyncpg.Record:
+    """A ticket with its assignee.
+
+    Raises:
+        TicketNotFound: there is none in this organisation.
+    """
+    row = await driver.fetchrow(_ONE, org_id, ticket_id)
+    if row is None:
+        raise TicketNotFound
+    return row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What a new ticket starts with. `now` is the organisation's time, `real_now` is not."""
+
+    org_id: UUID
+    id: UUID
+    title: str
+    description: str
+    priority: str
+    added_by: str
+    now: datetime
+    real_now: datetime
+    created_event: UUID
+    assigned_event: UUID
+    actor_type: str
+    actor_id: UUID | None
+
+
+async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record:
+    """Number the ticket, choose its assignee, write it with its events; where nobody is available, let it wait."""
+    row = await driver.fetchrow(
+        _OPEN,
+        new.org_id,
+        new.id,
+        new.title,
+        new.description,
+        new.priority,
+        new.added_by,
+        new.now,
+        new.real_now,
+        new.created_event,
+        new.assigned_event,
+        new.actor_type,
+        new.actor_id,
+    )
+    assert row is not None
+    return row
+
+
+async def responses(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncpg.Record]:
+    """All answers to a ticket with their authors, oldest first."""
+    return await driver.fetch(_RESPONSES, org_id, ticket_id)
+
+
+async def history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, limit: int) -> list[asyncpg.Record]:
+    """The ticket's events after the number `after`, with who made them, oldest first."""
+    return await driver.fetch(_HISTORY, org_id, ticket_id, after, limit)
+
+
+async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncpg.Record]:
+    """What time will do to the ticket: `kind` and `due_at` (real time)."""
+    sql = "SELECT kind, due_at FROM timers WHERE org_id = $1 AND subject_id = $2 ORDER BY due_at"
+    return await driver.fetch(sql, org_id, ticket_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Which tickets, in what order. Empty filters hold for all."""
+
+    admin_emails: Sequence[str] = ()
+    customer_emails: Sequence[str] = ()
+    statuses: Sequence[str] = ()
+    priorities: Sequence[str] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_after: datetime | None = None
+    unassigned: bool | None = None
+    sort: str = "-createdAt"
+
+    @property
+    def order(self) -> tuple[str, bool]:
+        """The column to sort by, and whether the latest come first."""
+        return ("updated_at" if self.sort.endswith("updatedAt") else "created_at", self.sort.startswith("-"))
+
+
+class _Parameters(list[Any]):
+    def add(self, value: object) -> str:
+        self.append(value)
+        return f"${len(self)}"
+
+
+async def page(
+    driver: Driver, org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int
+) -> list[asyncpg.Record]:
+    """The tickets that follow the position `after` (time, number), with their assignees; at most `limit`."""
+    sql, parameters = page_statement(org_id, wanted, after, limit)
+    return await driver.fetch(sql, *parameters)
+
+
+def page_statement(
+    org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int
+) -> tuple[str, Sequence[Any]]:
+    """The statement behind `page`. Only filters in use are in it, so each combination has a plan of its own."""
+    parameters = _Parameters([org_id])
+    conditions = _conditions(wanted, parameters)
+    column, descending = wanted.order
+    direction, beyond = ("DESC", "<") if descending else ("ASC", ">")
+    if after is not None:
+        at, number = (parameters.add(part) for part in after)
+        conditions.append(f"(t.{column}, t.number) {beyond} ({at}, {number})")
+    order = f"{column} {direction}, number {direction}"
+    sql = f"""
+        SELECT {_COLUMNS} FROM (
+            SELECT * FROM tickets AS t WHERE {" AND ".join(conditions)} ORDER BY {order} LIMIT {parameters.add(limit)}
+        ) AS t {_ASSIGNEE} ORDER BY {order}
+    """  # noqa: S608 - every value is a parameter
+    return sql, parameters
+
+
+async def total(driver: Driver, org_id: UUID, wanted: Listing) -> int:
+    """How many tickets match."""
+    parameters = _Parameters([org_id])
+    conditions = _conditions(wanted, parameters)
+    sql = f"SELECT count(*) FROM tickets AS t WHERE {' AND '.join(conditions)}"  # noqa: S608 - as above
+    return int(await driver.fetchval(sql, *parameters))
+
+
+def _conditions(wanted: Listing, parameters: _Parameters) -> list[str]:
+    conditions = ["t.org_id = $1"]
+    if len(wanted.admin_emails) == 1:
+        email = parameters.add(wanted.admin_emails[0])
+        conditions.append(f"t.admin_id = (SELECT id FROM people WHERE org_id = $1 AND email = {email})")  # noqa: S608
+    elif wanted.admin_emails:
+        emails = parameters.add(list(wanted.admin_emails))
+        conditions.append(
+            f"t.admin_id = ANY(ARRAY(SELECT id FROM people WHERE org_id = $1 AND email = ANY({emails}::text[])))"  # noqa: S608
+        )
+    for column, values in (
+        ("added_by", wanted.customer_emails),
+        ("status", wanted.statuses),
+        ("priority", wanted.priorities),
+    ):
+        if len(values) == 1:
+            # Not `= ANY` of one: only an equality keeps the index in the list's order.
+            conditions.append(f"t.{column} = {parameters.add(values[0])}")
+        elif values:
+            conditions.append(f"t.{column} = ANY({parameters.add(list(values))}::text[])")
+    for comparison, at in (
+        ("t.created_at >", wanted.created_after),
+        ("t.created_at <", wanted.created_before),
+        ("t.updated_at >", wanted.updated_after),
+    ):
+        if at is not None:
+            conditions.append(f"{comparison} {parameters.add(at)}")
+    if wanted.unassigned is not None:
+        conditions.append(f"t.admin_id IS {'' if wanted.unassigned else 'NOT '}NULL")
+    return conditions

@@ -1,0 +1,297 @@
+"""Tickets over HTTP."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import Field
+
+from app.core.db import Database
+from app.core.docs import JWT, SECRET, answers, security
+from app.core.errors import VersionConflict
+from app.core.fields import In
+from app.core.http import Route, check_if_match, etag
+from app.core.pagination import DEFAULT_LIMIT, CursorSigner, CursorText, InvalidCursor, Limit, Page, cut
+from app.core.security import InvalidToken
+from app.organisations.access import (
+    AdminCaller,
+    AnyCaller,
+    Caller,
+    Db,
+    InvalidSecret,
+    MissingCredential,
+    PartnerCaller,
+    SecretMismatch,
+    database_of,
+)
+from app.tickets import answers as answer
+from app.tickets import queries, rules, service
+from app.tickets.queries import TicketNotFound
+from app.tickets.rules import AUTO_CLOSE
+from app.tickets.schemas import (
+    EventOut,
+    ResponseCreated,
+    ResponseIn,
+    Schedule,
+    StatusChange,
+    TicketChange,
+    TicketFilter,
+    TicketIn,
+    TicketOut,
+    TicketPage,
+    TicketWithResponses,
+)
+
+router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
+
+TicketId = Annotated[UUID, Path(alias="id")]
+IfMatch = Annotated[
+    str | None,
+    Header(description="The ETag that your change is based on: a stale one is refused with 412."),
+]
+
+_READ = (MissingCredential, InvalidSecret, InvalidToken)
+_CHANGE = (MissingCredential, InvalidToken, TicketNotFound, VersionConflict)
+_TAGGED = {200: ("ETag",)}
+_JSON = orjson.OPT_UTC_Z
+
+
+def _json(content: object, status: int = 200, **headers: str) -> Response:
+    # The driver's UUIDs are of a class of its own, which `str` writes as any other.
+    body = orjson.dumps(content, default=str, option=_JSON)
+    return Response(body, status, headers, "application/json")
+
+
+def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Response:
+    return _json(answer.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
+
+
+@router.post(
+    "",
+    operation_id="openTicket",
+    summary="Open a ticket",
+    status_code=201,
+    response_model=TicketOut,
+    responses=answers(
+        MissingCredential, InvalidSecret, SecretMismatch, body=True, ok={201: ("Location", "ETag")}
+    ),
+    openapi_extra=security(SECRET, {}),
+)
+async def open_ticket(body: TicketIn, caller: PartnerCaller, request: Request) -> Response:
+    """Post a ticket of one of your users.
+
+    It is assigned to an available admin, by turns. Where there is none it waits (`adminId: null`), until somebody
+    becomes available. The secret comes in the header `X-Org-Secret` or in the body.
+    """
+    row = await service.open_ticket(
+        database_of(request),
+        caller,
+        title=body.title,
+        description=body.description,
+        priority=body.priority,
+        added_by=body.added_by,
+    )
+    return _ticket(row, caller, 201, Location=f"/tickets/{row['id']}")
+
+
+@router.get(
+    "/{id}",
+    operation_id="getTicket",
+    summary="Read a ticket and the answers to it",
+    response_model=TicketWithResponses,
+    responses=answers(*_READ, TicketNotFound, ok=_TAGGED),
+    openapi_extra=security(SECRET, JWT),
+)
+async def get_ticket(ticket_id: TicketId, caller: AnyCaller, request: Request) -> Response:
+    """The ticket, its assignee, and all responses, oldest first."""
+    async with database_of(request).driver(caller.org_id) as driver:
+        row = await queries.one(driver, caller.org_id, ticket_id)
+        # What was never answered has no responses: that spares most reads a round trip.
+        given = await queries.responses(driver, caller.org_id, ticket_id) if row["responded_at"] else []
+    content = answer.ticket(row, caller.tenant)
+    content["responses"] = [answer.response(one) for one in given]
+    return _json(content, ETag=etag(row["version"]))
+
+
+@router.get(
+    "",
+    operation_id="listTickets",
+    summary="List and filter tickets",
+    response_model=TicketPage,
+    response_model_exclude_unset=True,
+    responses=answers(*_READ, InvalidCursor),
+    openapi_extra=security(SECRET, JWT),
+)
+async def list_tickets(
+    wanted: Annotated[TicketFilter, Query()], caller: AnyCaller, request: Request
+) -> Response:
+    """A page of the organisation's tickets, newest first unless `sort` says otherwise.
+
+    Repeat a filter to accept any of its values; different filters must all hold. Pass `nextCursor` as `cursor`, with
+    the same filters and sort, to get the next page.
+    """
+    listing = queries.Listing(
+        admin_emails=wanted.admin_email,
+        customer_emails=wanted.customer_email,
+        statuses=wanted.status,
+        priorities=wanted.priority,
+        created_after=wanted.created_after,
+        created_before=wanted.created_before,
+        updated_after=wanted.updated_after,
+        unassigned=wanted.unassigned,
+        sort=wanted.sort,
+    )
+    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "tickets", listing)
+    after = signer.read(wanted.cursor) if wanted.cursor else None
+    async with database_of(request).driver(caller.org_id) as driver:
+        rows, more = cut(
+            await queries.page(driver, caller.org_id, listing, after, wanted.limit + 1), wanted.limit
+        )
+        total = await queries.total(driver, caller.org_id, listing) if wanted.include else None
+    column, _ = listing.order
+    content: dict[str, Any] = {
+        "items": answer.tickets(rows, caller.tenant),
+        "nextCursor": signer.write(rows[-1][column], rows[-1]["number"]) if more else None,
+    }
+    if total is not None:
+        content["total"] = total
+    return _json(content)
+
+
+@router.post(
+    "/{id}/change_status",
+    operation_id="changeTicketStatus",
+    summary="Change a ticket's status",
+    response_model=TicketOut,
+    responses=answers(*_CHANGE, body=True, ok=_TAGGED),
+    openapi_extra=security(JWT),
+)
+async def change_status(
+    ticket_id: TicketId, body: StatusChange, caller: AdminCaller, db: Db, if_match: IfMatch = None
+) -> Response:
+    """Move the ticket to a status. The same status again changes nothing.
+
+    `RESPONDED` starts the countdown to auto-close, leaving it ends the countdown; `CLOSED` sets `closedAt`.
+    """
+    await service.change_status(db, caller, ticket_id, body.status, partial(check_if_match, if_match))
+    driver = await Database.driver_of(db)
+    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
+
+
+@router.post(
+    "/{id}/respond",
+    operation_id="respondToTicket",
+    summary="Answer a ticket",
+    status_code=201,
+    response_model=ResponseCreated,
+    responses=answers(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}),
+    openapi_extra=security(JWT),
+)
+async def respond(
+    ticket_id: TicketId, body: ResponseIn, caller: AdminCaller, db: Db, if_match: IfMatch = None
+) -> Response:
+    """Answer the requester, who gets it by mail.
+
+    The ticket becomes `RESPONDED`, and closes by itself after `autoCloseDays` unless something happens.
+    """
+    response = await service.respond(db, caller, ticket_id, body.message, partial(check_if_match, if_match))
+    row = await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
+    author = caller.admin
+    content = {
+        "id": response.id,
+        "ticketId": ticket_id,
+        "message": response.message,
+        "author": {
+            "id": author.id,
+            "email": author.email,
+            "firstName": author.first_name,
+            "lastName": author.last_name,
+        },
+        "createdAt": response.created_at,
+        "ticket": answer.ticket(row, caller.tenant),
+    }
+    return _json(content, 201, ETag=etag(row["version"]), Location=f"/tickets/{ticket_id}")
+
+
+async def change_ticket(
+    ticket_id: TicketId, body: TicketChange, caller: AdminCaller, db: Db, if_match: IfMatch = None
+) -> Response:
+    """Change any of the fields; everything that follows from a change of status or assignee happens here as well."""
+    changes = body.model_dump(exclude_unset=True)
+    await service.change(db, caller, ticket_id, changes, partial(check_if_match, if_match))
+    driver = await Database.driver_of(db)
+    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
+
+
+for method, operation_id in (("PATCH", "changeTicket"), ("POST", "changeTicketByPost")):
+    # The first clients cannot send PATCH.
+    router.add_api_route(
+        "/{id}",
+        change_ticket,
+        methods=[method],
+        operation_id=operation_id,
+        summary="Change a ticket" if method == "PATCH" else "Change a ticket, for clients that cannot send PATCH",
+        response_model=TicketOut,
+        responses=answers(*_CHANGE, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED),
+        openapi_extra=security(JWT),
+    )
+
+
+class HistoryQuery(In):
+    """Which part of the history."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: CursorText = None
+
+
+@router.get(
+    "/{id}/history",
+    operation_id="getTicketHistory",
+    summary="Read what happened to a ticket",
+    response_model=Page[EventOut],
+    responses=answers(*_READ, TicketNotFound, InvalidCursor),
+    openapi_extra=security(SECRET, JWT),
+)
+async def get_history(
+    ticket_id: TicketId, wanted: Annotated[HistoryQuery, Query()], caller: AnyCaller, request: Request
+) -> Response:
+    """The ticket's events, oldest first. What Tessera did by itself has the actor `SYSTEM`."""
+    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "history", ticket_id)
+    after = int(signer.read(wanted.cursor)[0]) if wanted.cursor else 0
+    async with database_of(request).driver(caller.org_id) as driver:
+        await queries.one(driver, caller.org_id, ticket_id)
+        rows, more = cut(
+            await queries.history(driver, caller.org_id, ticket_id, after, wanted.limit + 1), wanted.limit
+        )
+    return _json(
+        {
+            "items": [answer.event(row) for row in rows],
+            "nextCursor": signer.write(rows[-1]["seq"]) if more else None,
+        }
+    )
+
+
+@router.get(
+    "/{id}/schedule",
+    operation_id="getTicketSchedule",
+    summary="Read what will happen to a ticket by itself",
+    response_model=Schedule,
+    responses=answers(*_READ, TicketNotFound),
+    openapi_extra=security(SECRET, JWT),
+)
+async def get_schedule(ticket_id: TicketId, caller: AnyCaller, request: Request) -> Response:
+    """What time will do to the ticket, on the organisation's clock."""
+    async with database_of(request).driver(caller.org_id) as driver:
+        row = await queries.one(driver, caller.org_id, ticket_id)
+        timers = await queries.schedule(driver, caller.org_id, ticket_id)
+    tenant = caller.tenant
+    due = {timer["kind"]: tenant.organisation_time(timer["due_at"]) for timer in timers}
+    items = []
+    if AUTO_CLOSE in due:
+        reason = rules.auto_close_reason(row["responded_at"], due[AUTO_CLOSE], due.get(rules.AUTO_CLOSE_REMINDER))
+        items.append({"kind": AUTO_CLOSE, "dueAt": due[AUTO_CLOSE], "reason": reason})
+    return _json({"items": items})

@@ -1,0 +1,207 @@
+"""Tickets: opening, answering, changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import timers
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.errors import BadInput, Conflict, FieldError
+from app.core.events import record
+from app.core.ids import new_id
+from app.identity.models import Person
+from app.organisations.access import Caller
+from app.tickets import queries, rules
+from app.tickets.events import TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
+from app.tickets.models import Status, Ticket, TicketResponse
+from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+# Compares the version that the caller has seen with the ticket's; raises `VersionConflict`.
+Expectation = Callable[[int], None]
+
+
+class TicketClosed(Conflict):
+    """A closed ticket takes no answers."""
+
+    code = "ticket_closed"
+    title = "The ticket is closed: reopen it first."
+
+
+class OrgMismatch(BadInput):
+    """A ticket stays in its organisation."""
+
+    code = "org_mismatch"
+    title = "A ticket cannot move to another organisation."
+
+
+class AssigneeNotActive(BadInput):
+    """Only an active admin of the organisation can be given tickets."""
+
+    code = "assignee_not_active"
+    title = "The assignee must be an active admin of the organisation."
+
+
+async def open_ticket(
+    database: Database, caller: Caller, *, title: str, description: str, priority: str, added_by: str
+) -> asyncpg.Record:
+    """Open a ticket and give it to the available admin whose turn it is; without one, it waits for one."""
+    actor = caller.actor
+    new = queries.Opening(
+        org_id=caller.org_id,
+        id=new_id(),
+        title=title,
+        description=description,
+        priority=priority,
+        added_by=added_by,
+        now=caller.now,
+        real_now=real_now(),
+        created_event=new_id(),
+        assigned_event=new_id(),
+        actor_type=actor.type.value,
+        actor_id=actor.id,
+    )
+    async with database.driver(caller.org_id) as driver:
+        row = await queries.open_ticket(driver, new)
+    database.committed()
+    return row
+
+
+async def respond(
+    db: AsyncSession, caller: Caller, ticket_id: UUID, message: str, expect: Expectation
+) -> TicketResponse:
+    """Answer the requester, and start the countdown to auto-close.
+
+    Raises:
+        TicketNotFound, TicketClosed, VersionConflict
+    """
+    ticket = await queries.lock(db, caller.org_id, ticket_id)
+    expect(ticket.version)
+    if ticket.status == Status.CLOSED:
+        raise TicketClosed
+    now = caller.now
+    response = TicketResponse(
+        org_id=caller.org_id,
+        id=new_id(),
+        ticket_id=ticket.id,
+        author_id=caller.admin.id,
+        message=message,
+        created_at=now,
+    )
+    db.add(response)
+    ticket.touch(now)
+    record(db, TicketResponded(at=now, actor=caller.actor, ticket_id=ticket.id, response_id=response.id))
+    await _enter(db, caller, ticket, Status.RESPONDED)
+    return response
+
+
+async def change_status(
+    db: AsyncSession, caller: Caller, ticket_id: UUID, status: Status, expect: Expectation
+) -> None:
+    """Let the ticket be in this status; where it is already, nothing changes.
+
+    Raises:
+        TicketNotFound, VersionConflict
+    """
+    await change(db, caller, ticket_id, {"status": status}, expect)
+
+
+async def change(
+    db: AsyncSession, caller: Caller, ticket_id: UUID, changes: Mapping[str, Any], expect: Expectation
+) -> None:
+    """Change any of `title`, `description`, `priority`, `admin_id` and `status`; the same values again change nothing.
+
+    Raises:
+        TicketNotFound, VersionConflict, AssigneeNotActive
+        OrgMismatch: `org_id` is not the ticket's own.
+    """
+    ticket = await queries.lock(db, caller.org_id, ticket_id)
+    expect(ticket.version)
+    if changes.get("org_id", ticket.org_id) != ticket.org_id:
+        raise OrgMismatch(errors=[FieldError("orgId", OrgMismatch.title)])
+    different = {
+        name: value for name, value in changes.items() if name != "org_id" and getattr(ticket, name) != value
+    }
+    if not different:
+        return
+    ticket.touch(caller.now)
+    _edit(db, caller, ticket, different)
+    if "admin_id" in different:
+        await _assign(db, caller, ticket, different["admin_id"])
+    if "status" in different:
+        await _enter(db, caller, ticket, different["status"])
+
+
+def _edit(db: AsyncSession, caller: Caller, ticket: Ticket, different: Mapping[str, Any]) -> None:
+    edited = {name: different[name] for name in ("title", "description", "priority") if name in different}
+    if not edited:
+        return
+    changes: dict[str, Any] = {}
+    for name, value in edited.items():
+        # A description is long: that it changed must do.
+        changes[name] = {} if name == "description" else {"from": getattr(ticket, name), "to": value}
+        setattr(ticket, name, value)
+    record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=changes))
+
+
+async def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UUID | None) -> None:
+    if admin_id is not None:
+        # They cannot be suspended before this commits.
+        person = await db.scalar(
+            select(Person)
+            .where(Person.org_id == caller.org_id, Person.id == admin_id)
+            .with_for_update(read=True)
+        )
+        if person is None or not person.is_active_admin:
+            raise AssigneeNotActive(errors=[FieldError("adminId", AssigneeNotActive.title)])
+    record(
+        db,
+        TicketAssigned(
+            at=caller.now,
+            actor=caller.actor,
+            ticket_id=ticket.id,
+            admin_id=admin_id,
+            previous_admin_id=ticket.admin_id,
+        ),
+    )
+    ticket.admin_id = admin_id
+
+
+async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Status) -> None:
+    """Move to a status with all that follows from it: its times, its event, its timers."""
+    now, before = caller.now, ticket.status
+    closes_at = rules.auto_close_at(now, caller.tenant.auto_close_days)
+    ticket.move_to(status, now, closes_at)
+    if status != before:
+        record(
+            db,
+            TicketStatusChanged(
+                at=now, actor=caller.actor, ticket_id=ticket.id, from_status=before, to_status=status
+            ),
+        )
+    if status is Status.RESPONDED:
+        await _start_countdown(db, caller, ticket.id, closes_at, rules.reminder_at(now, closes_at))
+    elif before == Status.RESPONDED:
+        await timers.cancel(db, caller.org_id, ticket.id, (AUTO_CLOSE, AUTO_CLOSE_REMINDER))
+
+
+async def _start_countdown(
+    db: AsyncSession, caller: Caller, ticket_id: UUID, closes_at: datetime, remind_at: datetime | None
+) -> None:
+    due = {AUTO_CLOSE: caller.tenant.real_time(closes_at)}
+    if remind_at is None:
+        await timers.cancel(db, caller.org_id, ticket_id, (AUTO_CLOSE_REMINDER,))
+    else:
+        due[AUTO_CLOSE_REMINDER] = caller.tenant.real_time(remind_at)
+    await db.flush()  # the ticket before its timers: everywhere in this order
+    await timers.set_timers(db, caller.org_id, ticket_id, due)

@@ -1,0 +1,68 @@
+"""What reacts to what: the whole service's automatic behaviour on one page."""
+
+from __future__ import annotations
+
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.deliveries import Channels
+from app.core.events import Reactions
+from app.core.relay import RELAY_RETRY, Subscribers, retry
+from app.core.timers import Handlers
+from app.identity.events import PersonBecameAvailable, PersonSignedUp
+from app.notifications.mail import email_channel
+from app.notifications.subscribers import (
+    EMAIL,
+    mail_answer_to_requester,
+    mail_new_assignee,
+    remind_requester,
+)
+from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
+from app.tickets.jobs import assign_later, close_answered, give_to_the_newly_available, remind_requesters
+from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
+
+# Event -> what must be true when the request is answered: in the same transaction.
+REACTIONS: Reactions = {
+    PersonSignedUp.type: (give_to_the_newly_available,),
+    PersonBecameAvailable.type: (give_to_the_newly_available,),
+}
+
+# Event -> what follows from it, within a second: in the worker.
+SUBSCRIBERS: Subscribers = {
+    TicketResponded.type: (mail_answer_to_requester,),
+    TicketAssigned.type: (mail_new_assignee,),
+    TicketClosingSoon.type: (remind_requester,),
+}
+
+# Kind of timer -> what happens when it comes due. These run on the organisation's clock, which a sandbox can move…
+TICKET_TIMERS: Handlers = {
+    AUTO_CLOSE: close_answered,
+    AUTO_CLOSE_REMINDER: remind_requesters,
+}
+
+# …and these on real time.
+TIMERS: Handlers = {
+    **TICKET_TIMERS,
+    ASSIGN: assign_later,
+    RELAY_RETRY: retry(SUBSCRIBERS),
+}
+
+
+def channels(settings: Settings) -> Channels:
+    """Channel of a delivery -> what sends it."""
+    return {
+        EMAIL: email_channel(
+            smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir
+        )
+    }
+
+
+def connect(settings: Settings) -> Database:
+    """The pool of a process, with the reactions that belong to its transactions."""
+    assert settings.database_url is not None
+    return Database(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        pool_timeout=settings.database_pool_timeout,
+        statement_timeout=settings.statement_timeout,
+        reactions=REACTIONS,
+    )

@@ -1,0 +1,65 @@
+"""How Alembic connects: as the owner of the tables, in one transaction per migration, never waiting long for a lock."""
+
+from __future__ import annotations
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.core.config import load_settings
+from app.models import Base
+
+# One at a time, whoever starts first; the number is arbitrary.
+ADVISORY_LOCK = 8_377_327_225
+
+
+def _url() -> str:
+    given = context.config.attributes.get("url")
+    if given:
+        return str(given)
+    settings = load_settings()
+    url = settings.migrations_database_url or settings.database_url
+    if url is None:
+        raise SystemExit("DATABASE_URL: needed to migrate; for the embedded database use `tessera migrate`")
+    return url
+
+
+def _migrate(connection: Connection) -> None:
+    connection.execute(text("SET lock_timeout = '5s'"))
+    connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
+    connection.commit()
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+    _grant(connection, context.config.attributes.get("service_role"))
+    connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
+    connection.commit()
+
+
+def _grant(connection: Connection, service_role: str | None) -> None:
+    """Let the service, which is not the owner, read and write what there is now."""
+    if service_role and service_role != connection.scalar(text("SELECT current_user")):
+        role = connection.dialect.identifier_preparer.quote(service_role)
+        connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {role}"))
+        connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"))
+        connection.commit()
+
+
+async def _connect_and_migrate() -> None:
+    engine = create_async_engine(_url(), poolclass=pool.NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_migrate)
+    finally:
+        await engine.dispose()
+
+
+asyncio.run(_connect_and_migrate())
