@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import orjson
 import typer
 import uvicorn
 from sqlalchemy import make_url
+from uvicorn.supervisors import Multiprocess
 
 from app.core import migrations
 from app.core.config import InvalidSettings, Settings, kept_secret_key, load_settings
@@ -82,9 +84,7 @@ def _migrate(settings: Settings, owner_url: str) -> None:
 
 @cli.command()
 def serve(
-    migrate: Annotated[
-        bool, typer.Option(help="Migrate first; the embedded database always is.")
-    ] = False,
+    migrate: Annotated[bool, typer.Option(help="Migrate first; the embedded database always is.")] = False,
 ) -> None:
     """Serve HTTP, with the worker inside unless WORKER=off."""
     settings = _settings()
@@ -129,8 +129,7 @@ def _serve(settings: Settings) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         sys.stdout.write(announcement)
         sys.stdout.flush()
-        server = uvicorn.Server(config)
-        uvicorn.supervisors.Multiprocess(config, server.run, [config.bind_socket()]).run()
+        Multiprocess(config, [config.bind_socket()]).run()
 
 
 def _hand_down(settings: Settings) -> None:
@@ -152,8 +151,8 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._announcement = announcement
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
-        await super().startup(sockets)  # type: ignore[arg-type]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         if self.started:
             sys.stdout.write(self._announcement)
             sys.stdout.flush()
@@ -165,7 +164,7 @@ def worker() -> None:
     settings = _settings()
     _exit_cleanly_on_sigterm()
     with _database(settings) as (complete, _), suppress(KeyboardInterrupt):
-        from app.worker import run_worker  # noqa: PLC0415 - other commands start faster without
+        from app.worker import run_worker
 
         asyncio.run(run_worker(complete))
 
@@ -181,7 +180,7 @@ def migrate() -> None:
 @cli.command()
 def doctor() -> None:
     """Check what a deployment needs, one line each; exits with 1 if anything is wrong."""
-    from app.operations.doctor import examine  # noqa: PLC0415 - other commands start faster without
+    from app.operations.doctor import examine
 
     with _database(_settings()) as (complete, _):
         findings = asyncio.run(examine(complete))
@@ -194,7 +193,7 @@ def doctor() -> None:
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
-    from app.main import create_api  # noqa: PLC0415 - other commands start faster without
+    from app.main import create_api
 
     document = create_api(load_settings()).openapi()
     sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
@@ -205,7 +204,7 @@ def demo(
     tickets: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 3000,
 ) -> None:
     """Fill a new sandbox organisation with believable tickets; nobody gets mail for them."""
-    from app.operations.demo import fill  # noqa: PLC0415 - other commands start faster without
+    from app.operations.demo import fill
 
     with _database(_settings()) as (complete, owner_url):
         _migrate(complete, owner_url)

@@ -53,7 +53,9 @@ def create_app(settings: Settings) -> ASGIApp:
 
 def app_from_environment() -> ASGIApp:
     """The same, in a process that uvicorn starts: the environment has all settings."""
-    return create_app(settings_of_this_process())
+    settings = settings_of_this_process()
+    telemetry.configure_logging(json=settings.log_format == "json", level=settings.log_level)
+    return create_app(settings)
 
 
 def create_api(settings: Settings) -> FastAPI:
@@ -88,7 +90,6 @@ def create_api(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state, settings = app.state, app.state.settings
     database = wiring.connect(settings)
-    telemetry.POOL_IN_USE.set_function(database.connections_in_use)
     limiter = Limiter(settings.redis_url)
     state.database = database
     state.secret_key = settings.secret_key

@@ -49,11 +49,7 @@ TIMERS: Handlers = {
 
 def channels(settings: Settings) -> Channels:
     """Channel of a delivery -> what sends it."""
-    return {
-        EMAIL: email_channel(
-            smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir
-        )
-    }
+    return {EMAIL: email_channel(smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir)}
 
 
 def connect(settings: Settings) -> Database:

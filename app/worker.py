@@ -56,6 +56,7 @@ async def _deliver(worker: Worker) -> None:
 async def _measure(worker: Worker) -> None:
     async with worker.database.session(None) as db:
         waiting = await backlog(db, real_now())
+    telemetry.POOL_IN_USE.set(worker.database.connections_in_use())
     telemetry.EVENTS_WAITING.set(waiting.events)
     telemetry.TIMERS_OVERDUE.set(waiting.timers)
     telemetry.DELIVERIES_QUEUED.set(waiting.deliveries)
@@ -194,7 +195,6 @@ async def run_worker(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     database = wiring.connect(settings)
-    telemetry.POOL_IN_USE.set_function(database.connections_in_use)
     if settings.worker_metrics_port:
         start_http_server(settings.worker_metrics_port, settings.host)
     worker = Worker(settings, database)

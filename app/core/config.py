@@ -17,11 +17,12 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SECRET_KEY_BYTES = 32
+MIN_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
 # Keys that were published in examples somewhere: knowing them is knowing how to sign any token.
 SAMPLE_SECRET_KEYS = ("changeme", "change-me", "secret", "example", "sample", "your-", "replace")
 
 
-class InvalidSettings(Exception):  # noqa: N818 - the name states the fact, as every error's does
+class InvalidSettings(Exception):
     """A setting has a value that cannot work. Its text is one line that names the setting."""
 
 
@@ -99,13 +100,16 @@ class Settings(BaseSettings):
     def _is_smtp(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:  # whose text would quote a part of the password
+            raise ValueError("the host or the port is not one; percent-encode user and password") from None
         if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
             raise ValueError("must be smtp://user:password@host:port or smtps://…")
         unknown = parse_qs(parts.query, keep_blank_values=True)
         if unknown.pop("starttls", ["required"]) != ["required"] or unknown or parts.path not in {"", "/"}:
             raise ValueError("the only option is ?starttls=required")
-        _ = parts.port  # raises ValueError where it is not a port
         return value
 
     @field_validator("sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit")
@@ -131,7 +135,7 @@ class Settings(BaseSettings):
     @field_validator("mail_from")
     @classmethod
     def _is_mailbox(cls, value: str) -> str:
-        if "@" not in value or any(ord(c) < 32 for c in value):
+        if "@" not in value or any(c < " " for c in value):
             raise ValueError('must be an address such as "Desk <desk@example.com>"')
         return value
 
@@ -162,7 +166,7 @@ def secret_key_weakness(key: str) -> str | None:
     if any(sample in key.lower() for sample in SAMPLE_SECRET_KEYS):
         return "is a sample: make one with `openssl rand -base64 48`"
     counts = Counter(key)
-    if -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) < 3:
+    if -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) < MIN_ENTROPY:
         return "repeats itself: make one with `openssl rand -base64 48`"
     return None
 

@@ -34,7 +34,7 @@ LOCK_TIMEOUT = 5.0  # seconds
 IDLE_IN_TRANSACTION_TIMEOUT = 15.0  # seconds
 
 
-class CommitFailed(Exception):  # noqa: N818 - the name states the fact
+class CommitFailed(Exception):
     """The server answered COMMIT with a rollback, because a statement before it had failed."""
 
 
@@ -93,9 +93,7 @@ class Database:
 
         Collected events are written last, then it commits; an exception rolls everything back.
         """
-        async with AsyncSession(
-            self.engine, expire_on_commit=False, info={events.REACTIONS: self.reactions}
-        ) as db:
+        async with AsyncSession(self.engine, expire_on_commit=False, info={events.REACTIONS: self.reactions}) as db:
             await db.connection(execution_options={ORG_ID: org_id})
             yield db
             await events.flush(db, org_id)

@@ -37,9 +37,7 @@ LEASE = timedelta(seconds=60)
 SENDING_TIME = 20.0  # seconds
 RECORD_AGAIN = 0.5  # seconds
 RECORD_EVERY = 0.05  # seconds
-RETRY_AFTER = tuple(
-    timedelta(seconds=seconds) for seconds in (30, 2 * 60, 10 * 60, 3600, 4 * 3600, 12 * 3600)
-)
+RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 2 * 60, 10 * 60, 3600, 4 * 3600, 12 * 3600))
 JITTER = 0.2
 
 log = structlog.get_logger("tessera.deliveries")
@@ -196,9 +194,7 @@ async def deliver_due(database: Database, channels: Channels, stopping: Callable
 async def _claim(database: Database, org_id: UUID) -> list[Message]:
     now = real_now()
     async with database.session(org_id) as db:
-        rows = await db.execute(
-            _CLAIM, {"org_id": org_id, "now": now, "batch": BATCH, "lease_end": now + LEASE}
-        )
+        rows = await db.execute(_CLAIM, {"org_id": org_id, "now": now, "batch": BATCH, "lease_end": now + LEASE})
         messages = [
             Message(
                 org_id=org_id,
@@ -225,7 +221,7 @@ async def _send(
     senders: Mapping[str, Sender],
     stopping: Callable[[], bool],
 ) -> None:
-    """Send a claimed batch, recording outcomes as they come rather than at the end: a crash repeats only the last few."""
+    """Send a claimed batch, recording outcomes as they come: a crash repeats only the last few."""
     started = recorded = time.monotonic()
     outcomes: list[tuple[Message, Outcome]] = []
     for place, message in enumerate(messages):
@@ -253,9 +249,7 @@ async def _give_back(database: Database, org_id: UUID, ids: Sequence[UUID]) -> N
         )
 
 
-async def _record_surely(
-    database: Database, org_id: UUID, outcomes: Sequence[tuple[Message, Outcome]]
-) -> None:
+async def _record_surely(database: Database, org_id: UUID, outcomes: Sequence[tuple[Message, Outcome]]) -> None:
     """Record what was sent even if the database is away for a moment: otherwise it would be sent again."""
     give_up_at = time.monotonic() + LEASE.total_seconds()
     while True:
@@ -342,4 +336,3 @@ async def delete_old(db: AsyncSession, org_id: UUID, before: datetime, *, batch:
         delete(Delivery).where(Delivery.org_id == org_id, Delivery.id.in_(old)).returning(Delivery.id)
     )
     return len(deleted.all())
-

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.core import errors
 from app.core.errors import TesseraError
 from app.core.http import CHALLENGE, CODE_OF, PROBLEM_MEDIA_TYPE, STATUS_OF
 
-SECRET = {"organisationSecret": []}
-JWT = {"jwt": []}
+SECRET: dict[str, list[str]] = {"organisationSecret": []}
+JWT: dict[str, list[str]] = {"jwt": []}
 
 SECURITY_SCHEMES = {
     "organisationSecret": {
@@ -81,7 +82,9 @@ def _example(status: int, code: str, title: str) -> dict[str, Any]:
     return value
 
 
-def answers(*kinds: type[TesseraError], body: bool = False, ok: dict[int, tuple[str, ...]] | None = None) -> dict[int | str, Any]:
+def answers(
+    *kinds: type[TesseraError], body: bool = False, ok: Mapping[int, tuple[str, ...]] | None = None
+) -> dict[int | str, Any]:
     """The `responses` of an operation.
 
     Args:
@@ -90,15 +93,14 @@ def answers(*kinds: type[TesseraError], body: bool = False, ok: dict[int, tuple[
         ok: the headers of its good answers, by status.
     """
     listed: dict[int, dict[str, str]] = {}
-    for kind in (*kinds, errors.BadInput, errors.Unavailable):
+    own: tuple[type[TesseraError], ...] = (*kinds, errors.BadInput, errors.Unavailable)
+    for kind in own:
         listed.setdefault(_status(kind), {})[kind.code] = kind.title
     for status in (400, 408, 413) if body else ():
         code, title = CODE_OF[status]
         listed.setdefault(status, {})[code] = title
     listed[500] = {"internal_error": "Something went wrong on our side."}
-    documented: dict[int | str, Any] = {
-        status: _documented(status, codes) for status, codes in sorted(listed.items())
-    }
+    documented: dict[int | str, Any] = {status: _documented(status, codes) for status, codes in sorted(listed.items())}
     for status, headers in (ok or {}).items():
         documented[status] = {"headers": {name: HEADERS[name] for name in headers}}
     return documented
@@ -129,25 +131,28 @@ def security(*schemes: dict[str, list[str]], body: dict[str, Any] | None = None)
 
 
 DESCRIPTION = """
-Ticketing that a product plugs in: your product posts its users' tickets, your admins answer them, the rest happens by itself.
+Ticketing that a product plugs in: your product posts its users' tickets, your admins answer them, the rest happens by
+itself.
 
 **Start here.** `POST /auth/org/signup` makes an organisation and shows its **secret** once. With the secret,
 `POST /auth/admin/signup` makes an admin, and `POST /tickets` opens tickets. `POST /auth/admin/signin` gives the admin a
 **JWT**, to read, answer and change tickets with. Press *Authorize* and enter either or both.
 
-**Credentials.** Products send `X-Org-Secret: tsk_…`; people send `Authorization: Bearer …`. Where both come, the JWT counts.
+**Credentials.** Products send `X-Org-Secret: tsk_…`; people send `Authorization: Bearer …`. Where both come,
+the JWT counts.
 
 **Errors** are problem documents (RFC 9457): compare `code`, show `detail`, and quote `requestId` (also in the header
 `X-Request-Id`) when you ask for help. Another organisation's things answer 404, as if they did not exist. 503 with
 `Retry-After` means: the same call may work in a moment.
 
-**Lists** are `{items, nextCursor}`: pass `nextCursor` as `cursor` to go on; it is null on the last page. Repeat a filter to
-accept any of its values. Unknown parameters and unknown fields are refused with 422.
+**Lists** are `{items, nextCursor}`: pass `nextCursor` as `cursor` to go on; it is null on the last page. Repeat a
+filter to accept any of its values. Unknown parameters and unknown fields are refused with 422.
 
 **Concurrent changes.** A ticket's `ETag` is its version. Send it back as `If-Match`, and a change that somebody else
 overtook is refused with 412 instead of overwriting theirs.
 
-**Time** is RFC 3339 in UTC. A sandbox organisation has a clock of its own, which `POST /org/clock/advance` moves forward.
+**Time** is RFC 3339 in UTC. A sandbox organisation has a clock of its own, which `POST /org/clock/advance` moves
+forward.
 """
 
 TAGS = [

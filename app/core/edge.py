@@ -95,12 +95,7 @@ class Edge:
         self._histograms: dict[tuple[str, str], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one exchange; what is not HTTP passes through.
-
-        Raises:
-            Exception: the app's own, where the answer had begun and is not complete. The server then closes the
-                connection, which is the only way left to tell the client.
-        """
+        """Serve one exchange; what is not HTTP passes through."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -139,8 +134,7 @@ class Edge:
             # The framework answers 500 itself before it raises; a refused body is no news.
             if exchange.refusal is None or exchange.refusal is INTERNAL_ERROR:
                 self._log.error("unhandled_error", request_id=exchange.request_id, exc_info=error)
-            if exchange.started and not exchange.complete:
-                raise
+        # Half an answer is left so: the server then closes the connection, which is the only way to tell the client.
         return None if exchange.started or exchange.is_gone else exchange.refusal or INTERNAL_ERROR
 
     def _report(self, exchange: _Exchange) -> None:
@@ -178,7 +172,7 @@ class _Exchange:
         self._edge, self.scope, self.server_receive, self._send = edge, scope, receive, send
         self.refusal: Refusal | None = None  # what is answered in the app's place
         self.status = NO_ANSWER
-        self.started = self.complete = self.lingers = self.is_gone = False
+        self.started = self.lingers = self.is_gone = False
         self._is_read = False  # the whole body
         self._received = 0  # bytes of it
         self._patience = edge.body_timeout  # seconds left to wait for it
@@ -256,7 +250,6 @@ class _Exchange:
             if self.refusal is None and not self.is_gone:
                 await self._start(message)
         elif self.started:
-            self.complete = not message.get("more_body", False)
             await self._send(message)
 
     async def _start(self, message: Message) -> None:
@@ -276,7 +269,6 @@ class _Exchange:
         self.lingers = refusal in (self._edge.body_too_large, self._edge.body_too_slow)
         await self._start({"type": "http.response.start", "status": status, "headers": response.raw_headers})
         await self._send({"type": "http.response.body", "body": response.body, "more_body": self.lingers})
-        self.complete = True
 
     async def linger(self) -> None:
         """Let the client finish its refused body, for a while.

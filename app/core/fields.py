@@ -24,6 +24,7 @@ from pydantic.alias_generators import to_camel
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 MAX_TEXT_LENGTH = 20_000
+YEARS = range(1970, 9001)
 
 # Names such as `.local` and `.test` are somebody's mail domain inside a company network.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
@@ -58,9 +59,7 @@ _Text = (BeforeValidator(_unify_newlines), AfterValidator(refuse_control_charact
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), *_Text]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), *_Text]
-LongText = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH), *_Text
-]
+LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH), *_Text]
 
 
 def normalise_email(value: str) -> str:
@@ -126,7 +125,7 @@ def _to_utc(value: datetime) -> datetime:
         in_utc = value.astimezone(UTC)
     except OverflowError:
         raise ValueError("This time is out of range.") from None
-    if not 1970 <= in_utc.year <= 9000:
+    if in_utc.year not in YEARS:
         raise ValueError("This time is out of range.")
     return in_utc
 
@@ -137,6 +136,4 @@ def rfc3339(value: datetime) -> str:
 
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(_to_utc)]
-OutTime = Annotated[
-    datetime, PlainSerializer(rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})
-]
+OutTime = Annotated[datetime, PlainSerializer(rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})]

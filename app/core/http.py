@@ -135,9 +135,7 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [FieldError(_field(e["loc"]), _message(e)) for e in error.errors()]
     detail = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in found[:3])
-    return problem(
-        422, errors.BadInput.code, errors.BadInput.title, detail, _request_id(request), errors=found[:50]
-    )
+    return problem(422, errors.BadInput.code, errors.BadInput.title, detail, _request_id(request), errors=found[:50])
 
 
 def _field(loc: Sequence[int | str]) -> str:
@@ -218,7 +216,7 @@ class Route(APIRoute):
         async def handle(request: Request) -> Response:
             if request.scope["query_string"]:
                 _refuse_unknown(request, known)
-            return await handler(JsonRequest(request.scope, request.receive))  # type: ignore[no-any-return]
+            return await handler(JsonRequest(request.scope, request.receive))
 
         return handle
 

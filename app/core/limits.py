@@ -29,8 +29,12 @@ class Limiter:
     """
 
     def __init__(self, redis_url: str | None) -> None:
-        self._storage: Storage = RedisStorage(f"async+{redis_url}", wrap_exceptions=True, implementation="redispy") if redis_url else MemoryStorage(wrap_exceptions=True)
-        self._strategy = SlidingWindowCounterRateLimiter(self._storage)  # type: ignore[arg-type]
+        self._storage: Storage = (
+            RedisStorage(f"async+{redis_url}", wrap_exceptions=True, implementation="redispy")
+            if redis_url
+            else MemoryStorage(wrap_exceptions=True)
+        )
+        self._strategy = SlidingWindowCounterRateLimiter(self._storage)
 
     async def hit(self, rate: str, *key: str) -> None:
         """Count an attempt.

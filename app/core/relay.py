@@ -97,9 +97,7 @@ async def _events(db: AsyncSession, org_id: UUID, *which: Any) -> list[StoredEve
     return [StoredEvent(*row) for row in rows]
 
 
-def _shares(
-    subscribers: Subscribers, events: Sequence[StoredEvent]
-) -> list[tuple[Subscriber, list[StoredEvent]]]:
+def _shares(subscribers: Subscribers, events: Sequence[StoredEvent]) -> list[tuple[Subscriber, list[StoredEvent]]]:
     shares: dict[Subscriber, list[StoredEvent]] = {}
     for event in events:
         for subscriber in subscribers[event.type]:
@@ -124,15 +122,13 @@ async def _attempt(
         async with db.begin_nested():
             await subscriber(db, org_id, events)
             await db.flush()
-    except Exception as error:  # noqa: BLE001 - whatever it is must not hold up the other subscribers
+    except Exception as error:
         log.warning("subscriber_failed", subscriber=name_of(subscriber), org_id=str(org_id), exc_info=error)
         return error
     return None
 
 
-async def _keep(
-    db: AsyncSession, org_id: UUID, subscriber: Subscriber, event: StoredEvent, error: Exception
-) -> None:
+async def _keep(db: AsyncSession, org_id: UUID, subscriber: Subscriber, event: StoredEvent, error: Exception) -> None:
     failure_id, now = new_id(), real_now()
     await db.execute(
         insert(RelayFailure).values(

@@ -24,9 +24,7 @@ POOL_IN_USE = Gauge("tessera_database_connections_in_use", "Pool in use.", multi
 EVENTS_WAITING = Gauge(
     "tessera_events_waiting", "Events that the subscribers have not seen yet.", multiprocess_mode="mostrecent"
 )
-TIMERS_OVERDUE = Gauge(
-    "tessera_timers_overdue", "Timers whose time has come and gone.", multiprocess_mode="mostrecent"
-)
+TIMERS_OVERDUE = Gauge("tessera_timers_overdue", "Timers whose time has come and gone.", multiprocess_mode="mostrecent")
 DELIVERIES_QUEUED = Gauge(
     "tessera_deliveries_queued", "Deliveries that are still to be made.", multiprocess_mode="mostrecent"
 )
@@ -36,9 +34,7 @@ OLDEST_DELIVERY = Gauge(
 DELIVERY_ATTEMPTS = Counter(
     "tessera_delivery_attempts_total", "Attempts to deliver, by channel and result.", ["channel", "result"]
 )
-EVENTS_PARKED = Counter(
-    "tessera_events_parked_total", "Events that a subscriber failed on for good.", ["subscriber"]
-)
+EVENTS_PARKED = Counter("tessera_events_parked_total", "Events that a subscriber failed on for good.", ["subscriber"])
 
 
 def configure_logging(*, json: bool, level: str) -> None:
@@ -49,7 +45,13 @@ def configure_logging(*, json: bool, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if json else _keep,
     ]
-    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback)
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if json
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+        )
+    )
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),

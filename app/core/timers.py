@@ -58,9 +58,7 @@ async def set_timers(db: AsyncSession, org_id: UUID, subject_id: UUID, due: Mapp
 
 async def cancel(db: AsyncSession, org_id: UUID, subject_id: UUID, kinds: Sequence[str]) -> None:
     """Let these kinds not happen to the subject."""
-    await db.execute(
-        delete(Timer).where(Timer.org_id == org_id, Timer.subject_id == subject_id, Timer.kind.in_(kinds))
-    )
+    await db.execute(delete(Timer).where(Timer.org_id == org_id, Timer.subject_id == subject_id, Timer.kind.in_(kinds)))
 
 
 async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
@@ -82,7 +80,7 @@ async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
 
 
 def due_organisations_sql(condition: str) -> str:
-    """The organisations with due timers among those that meet `condition`: one index probe each, whatever the backlog."""
+    """The organisations with due timers among those that meet `condition`: an index probe each."""
     return f"""
         WITH RECURSIVE first (org_id, due_at) AS (
             (SELECT org_id, due_at FROM timers WHERE {condition} ORDER BY org_id, due_at LIMIT 1)
@@ -194,9 +192,9 @@ async def pending(db: AsyncSession, org_id: UUID) -> tuple[int, int, datetime | 
     is_delivery = Timer.kind == DELIVER
     row = (
         await db.execute(
-            select(
-                func.count().filter(~is_delivery), func.count().filter(is_delivery), func.min(Timer.due_at)
-            ).where(Timer.org_id == org_id)
+            select(func.count().filter(~is_delivery), func.count().filter(is_delivery), func.min(Timer.due_at)).where(
+                Timer.org_id == org_id
+            )
         )
     ).one()
     return row[0], row[1], row[2]

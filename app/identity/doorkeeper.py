@@ -13,7 +13,7 @@ from app.core.db import Database
 from app.core.security import AccessClaims, Remembered, is_secret, read_access_token, secret_hash
 from app.identity import queries
 from app.identity.service import PersonInactive
-from app.organisations.access import InvalidSecret, Principal
+from app.organisations.caller import InvalidSecret, Principal
 from app.organisations.queries import by_secret
 from app.organisations.tenant import Tenant
 

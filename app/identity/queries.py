@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.identity.models import ACTIVE, ADMIN, Credential, Person
-from app.organisations.access import Principal
+from app.organisations.caller import Principal
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
 from app.organisations.tenant import Tenant
@@ -43,7 +43,7 @@ async def principal(db: AsyncSession, org_id: UUID, person_id: UUID) -> tuple[Te
     )
 
 
-async def accounts(db: AsyncSession, email: str, domain: str | None) -> list[Row[tuple[UUID, UUID, str]]]:
+async def accounts(db: AsyncSession, email: str, domain: str | None) -> Sequence[Row[UUID, UUID, str]]:
     """The accounts that an e-mail may sign in to: (org_id, person_id, password_hash)."""
     statement = (
         select(Credential.org_id, Credential.person_id, Credential.password_hash)
@@ -54,7 +54,7 @@ async def accounts(db: AsyncSession, email: str, domain: str | None) -> list[Row
     )
     if domain is not None:
         statement = statement.where(Organisation.domain == domain)
-    return list((await db.execute(statement)).all())
+    return (await db.execute(statement)).all()
 
 
 async def person(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person | None:

@@ -14,14 +14,8 @@ from app.identity import service
 from app.identity.attempts import Attempts
 from app.identity.schemas import AdminSignUp, PersonOut, ProfileChange, SignedIn, SignIn
 from app.identity.service import NewPerson
-from app.organisations.access import (
-    AdminCaller,
-    InvalidSecret,
-    MissingCredential,
-    PartnerCaller,
-    SecretMismatch,
-    database_of,
-)
+from app.organisations.access import AdminCaller, PartnerCaller, database_of
+from app.organisations.caller import InvalidSecret, MissingCredential, SecretMismatch
 
 router = APIRouter(tags=["People"], route_class=Route)
 
@@ -45,9 +39,7 @@ def _address(request: Request) -> str | None:
     ),
     openapi_extra=security(SECRET, {}),
 )  # fmt: skip
-async def sign_up_admin(
-    body: AdminSignUp, caller: PartnerCaller, request: Request, response: Response
-) -> PersonOut:
+async def sign_up_admin(body: AdminSignUp, caller: PartnerCaller, request: Request, response: Response) -> PersonOut:
     """Make an active admin of the secret's organisation, who is available for tickets at once.
 
     Tickets that were waiting for somebody are theirs when this answers. The secret comes in the header `X-Org-Secret`

@@ -82,6 +82,6 @@ class SignedIn(Out):
 
     jwt: str
     access_token: str
-    token_type: Literal["Bearer"] = "Bearer"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a name
     expires_in: Annotated[int, Field(description="Seconds.", examples=[1800])]
     user: PersonOut

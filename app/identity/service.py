@@ -25,7 +25,7 @@ from app.identity.events import (
     PersonUpdated,
 )
 from app.identity.models import ACTIVE, ADMIN, Credential, Person
-from app.organisations.access import Caller
+from app.organisations.caller import Caller
 from app.organisations.tenant import Tenant
 
 
@@ -104,9 +104,7 @@ async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, passwo
         created_at=real_now(),
     )
     db.add(person)
-    db.add(
-        Credential(org_id=caller.org_id, person_id=person.id, email=new.email, password_hash=password_hash)
-    )
+    db.add(Credential(org_id=caller.org_id, person_id=person.id, email=new.email, password_hash=password_hash))
     try:
         await db.flush()
     except IntegrityError as error:
@@ -117,7 +115,9 @@ async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, passwo
     return person
 
 
-async def sign_in(database: Database, secret_key: str, email: str, password: str, domain: str | None) -> tuple[str, Person]:
+async def sign_in(
+    database: Database, secret_key: str, email: str, password: str, domain: str | None
+) -> tuple[str, Person]:
     """An access token for whoever has this e-mail and password.
 
     No transaction is open while passwords are compared: each takes a tenth of a second.

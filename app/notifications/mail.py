@@ -67,11 +67,11 @@ class _MailSender:
     async def send(self, message: Message) -> Outcome:
         try:
             return await self._attempt(message)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a sender raises nothing
             # A defect of ours, to be found; without its text and variables, which may be a tenant's or hold a password.
-            where = str(traceback.extract_tb(error.__traceback__)[-1])
-            log.error("mail_not_sent", delivery_id=str(message.id), error=type(error).__name__, where=where)
-            return Outcome(Result.TEMPORARY, f"The mail cannot be sent ({type(error).__name__})")
+            kind, where = type(error).__name__, str(traceback.extract_tb(error.__traceback__)[-1])
+            log.error("mail_not_sent", delivery_id=str(message.id), error=kind, where=where)  # noqa: TRY400
+            return Outcome(Result.TEMPORARY, f"The mail cannot be sent ({kind})")
 
     async def _attempt(self, message: Message) -> Outcome:
         try:

@@ -127,7 +127,7 @@ def _body(text: str, html: str | None) -> bytes:
 
 
 def _must_be_encoded(text: str) -> bool:
-    return not text.isascii() or "=?" in text
+    return not text.isascii() or "=?" in text or len(text) > _MAX_PLAIN_HEADER
 
 
 def _unstructured(text: str) -> str:

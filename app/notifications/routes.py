@@ -19,7 +19,8 @@ from app.notifications.schemas import (
     NotificationPage,
     NotificationWithBody,
 )
-from app.organisations.access import AdminCaller, Db, MissingCredential
+from app.organisations.access import AdminCaller, Db
+from app.organisations.caller import MissingCredential
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
 
@@ -59,6 +60,8 @@ async def list_notifications(
     responses=answers(MissingCredential, InvalidToken, NotificationNotFound),
     openapi_extra=security(JWT),
 )
-async def get_notification(notification_id: Annotated[UUID, Path(alias="id")], caller: AdminCaller, db: Db) -> NotificationWithBody:
+async def get_notification(
+    notification_id: Annotated[UUID, Path(alias="id")], caller: AdminCaller, db: Db
+) -> NotificationWithBody:
     """What was sent, word for word, with the last error if there was one."""
     return NotificationWithBody.of(await queries.one(db, caller.org_id, notification_id))

@@ -1,7 +1,7 @@
 """Who is told what by mail. Each takes a batch of events and queues one delivery per mail.
 
-A mail is written when it is queued, so that the log shows what was said. One that cannot be written is queued as failed,
-and holds up no other.
+A mail is written when it is queued, so that the log shows what was said. One that cannot be written is queued as
+failed, and holds up no other.
 """
 
 from __future__ import annotations

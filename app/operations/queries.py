@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
 from datetime import datetime
 from uuid import UUID
 
@@ -57,4 +56,5 @@ async def job_runs(db: AsyncSession) -> Sequence[JobRun]:
 
 async def schema_revision(db: AsyncSession) -> str | None:
     """The migration that the database is at."""
-    return await db.scalar(text("SELECT version_num FROM alembic_version"))
+    revision: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision

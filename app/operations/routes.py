@@ -8,14 +8,15 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.core import timers
+from app.core import telemetry, timers
 from app.core.docs import JWT, answers, security
 from app.core.errors import Unavailable
 from app.core.http import Route
 from app.core.security import InvalidToken
 from app.operations import queries
 from app.operations.schemas import Health, Job, Jobs, Pending
-from app.organisations.access import AdminCaller, Db, MissingCredential, database_of
+from app.organisations.access import AdminCaller, Db, database_of
+from app.organisations.caller import MissingCredential
 
 router = APIRouter(tags=["Operations"], route_class=Route)
 
@@ -62,11 +63,12 @@ async def is_ready(request: Request) -> Health:
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text format."},
     },
 )
-async def get_metrics() -> Response:
-    """Requests, latencies, the pool, and what waits; no label holds an organisation's data. Keep it from the outside."""
+async def get_metrics(request: Request) -> Response:
+    """Requests, latencies, the pool, and what waits; no label holds an organisation's data. Not for the outside."""
+    telemetry.POOL_IN_USE.set(database_of(request).connections_in_use())
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

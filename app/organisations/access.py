@@ -7,89 +7,16 @@ looked up is the doorkeeper's affair (`identity/doorkeeper.py`).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Protocol, cast
-from uuid import UUID
+from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database
-from app.core.errors import Unauthenticated
-from app.core.events import Actor, ActorType
+from app.organisations.caller import Caller, Doorkeeper, MissingCredential, Principal, SecretMismatch
 from app.organisations.tenant import Tenant
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
-
-
-class MissingCredential(Unauthenticated):
-    """The request has none of the credentials that the operation takes."""
-
-    code = "missing_credential"
-    title = "This needs a credential: see WWW-Authenticate."
-
-
-class InvalidSecret(Unauthenticated):
-    """No organisation has this secret, or it was revoked."""
-
-    code = "invalid_secret"
-    title = "The organisation secret is not valid."
-
-
-class SecretMismatch(Unauthenticated):
-    """The header and the body name different secrets."""
-
-    code = "secret_mismatch"
-    title = "The secrets in the header and in the body differ."
-
-
-@dataclass(frozen=True)
-class Principal:
-    """The signed-in person."""
-
-    id: UUID
-    email: str
-    first_name: str
-    last_name: str
-    role: str
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Whose request this is. `person` is nobody where a product calls with its organisation's secret."""
-
-    tenant: Tenant
-    person: Principal | None
-    now: datetime
-
-    @property
-    def org_id(self) -> UUID:
-        """The organisation that everything happens in."""
-        return self.tenant.id
-
-    @property
-    def actor(self) -> Actor:
-        """Who events name."""
-        return Actor(ActorType.USER, self.person.id) if self.person else Actor(ActorType.ORGANISATION, self.tenant.id)
-
-    @property
-    def admin(self) -> Principal:
-        """The signed-in person, where the operation is for people only."""
-        assert self.person is not None
-        return self.person
-
-
-class Doorkeeper(Protocol):
-    """Looks credentials up."""
-
-    async def by_secret(self, secret: str) -> Tenant:
-        """The organisation of a secret; raises `InvalidSecret`."""
-        ...
-
-    async def by_token(self, token: str) -> tuple[Tenant, Principal]:
-        """The person of an access token, and the organisation; raises `Unauthenticated`."""
-        ...
 
 
 def _doorkeeper(request: Request) -> Doorkeeper:
@@ -109,7 +36,10 @@ def _bearer_token(request: Request) -> str | None:
 async def partner(request: Request) -> Caller:
     """A product, by the secret in the header or in the body."""
     in_header = request.headers.get(SECRET_HEADER)
-    body = await request.json() if await request.body() else None
+    try:
+        body = await request.json()
+    except ValueError:  # no JSON: the body's own validation says so, if the header has a good secret
+        body = None
     in_body = body.get("secret") if isinstance(body, dict) else None
     if in_header and isinstance(in_body, str) and in_header != in_body:
         raise SecretMismatch

@@ -15,15 +15,8 @@ from app.core.ids import new_id
 from app.core.limits import network_of
 from app.core.security import InvalidToken
 from app.organisations import service
-from app.organisations.access import (
-    AdminCaller,
-    AnyCaller,
-    Db,
-    InvalidSecret,
-    MissingCredential,
-    database_of,
-    tenant_session,
-)
+from app.organisations.access import AdminCaller, AnyCaller, Db, database_of, tenant_session
+from app.organisations.caller import InvalidSecret, MissingCredential
 from app.organisations.schemas import (
     ClockAdvance,
     ClockAdvanced,
@@ -66,9 +59,7 @@ async def sign_up(
     The secret is shown this once: only a hash of it is kept. A sandbox is an organisation whose clock can be moved
     forward, to see within seconds what takes days.
     """
-    organisation, secret = await service.sign_up(
-        db, request.state.org_id, body.name, body.domain, sandbox=body.sandbox
-    )
+    organisation, secret = await service.sign_up(db, request.state.org_id, body.name, body.domain, sandbox=body.sandbox)
     response.headers["Location"] = "/org"
     return OrganisationCreated(
         id=organisation.id,
@@ -116,8 +107,9 @@ async def change_organisation(body: OrganisationChange, caller: AdminCaller, req
     openapi_extra=security(SECRET, JWT),
 )
 async def advance_clock(body: ClockAdvance, caller: AnyCaller, request: Request) -> ClockAdvanced:
-    """Move the clock by the sum of days, hours and seconds; everything that comes due on the way has happened, in order,
-    when this answers.
+    """Move the clock by the sum of days, hours and seconds.
+
+    Everything that comes due on the way has happened, in order, when this answers.
     """
     state = request.app.state
     database = database_of(request)

@@ -73,7 +73,9 @@ class OrganisationChange(In):
     name: Annotated[Name, Field(examples=["Growfin"])] = None  # type: ignore[assignment]
     auto_close_days: Annotated[
         StrictInt,
-        Field(ge=1, le=365, description="Days from an answer to the auto-close; for answers from now on.", examples=[30]),
+        Field(
+            ge=1, le=365, description="Days from an answer to the auto-close; for answers from now on.", examples=[30]
+        ),
     ] = None  # type: ignore[assignment]
     timezone: Annotated[TimeZone, Field(examples=["Europe/Berlin"])] = None  # type: ignore[assignment]
     support_email: Annotated[

@@ -44,9 +44,7 @@ class NotASandbox(Forbidden):
     title = "Only a sandbox organisation's clock can be moved."
 
 
-async def sign_up(
-    db: AsyncSession, org_id: UUID, name: str, domain: str, *, sandbox: bool
-) -> tuple[Organisation, str]:
+async def sign_up(db: AsyncSession, org_id: UUID, name: str, domain: str, *, sandbox: bool) -> tuple[Organisation, str]:
     """Make the organisation `org_id`; returns it and its secret, which nobody can read again.
 
     Raises:

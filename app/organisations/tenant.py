@@ -43,7 +43,6 @@ class Tenant:
         return f"{reference_prefix(self.domain)}-{number}"
 
 
-
 def reference_prefix(domain: str) -> str:
     """The first label of a domain as the start of a ticket's reference: capitals and digits, at most ten."""
     label = domain.partition(".")[0].upper()

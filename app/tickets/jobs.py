@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, bindparam, select, text
+from sqlalchemy import Uuid, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -112,9 +112,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
             at = clock.organisation_time(one.at)
             record(
                 db,
-                TicketClosingSoon(
-                    at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=rfc3339(closes_at)
-                ),
+                TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=rfc3339(closes_at)),
             )
     return claimed
 
@@ -208,6 +206,4 @@ async def assign_later(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Se
 async def _some_were_busy(db: AsyncSession, org_id: UUID) -> bool:
     if not await available_admins(db, org_id):
         return False
-    return (
-        await db.scalar(select(Ticket.id).where(Ticket.org_id == org_id, text(WAITING)).limit(1))
-    ) is not None
+    return (await db.scalar(select(Ticket.id).where(Ticket.org_id == org_id, text(WAITING)).limit(1))) is not None

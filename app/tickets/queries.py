@@ -198,9 +198,7 @@ async def page(
     return await driver.fetch(sql, *parameters)
 
 
-def page_statement(
-    org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int
-) -> tuple[str, Sequence[Any]]:
+def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int) -> tuple[str, Sequence[Any]]:
     """The statement behind `page`. Only filters in use are in it, so each combination has a plan of its own."""
     parameters = _Parameters([org_id])
     conditions = _conditions(wanted, parameters)

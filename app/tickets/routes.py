@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import Field
 
 from app.core.db import Database
 from app.core.docs import JWT, SECRET, answers, security
@@ -17,17 +16,8 @@ from app.core.fields import In
 from app.core.http import Route, check_if_match, etag
 from app.core.pagination import DEFAULT_LIMIT, CursorSigner, CursorText, InvalidCursor, Limit, Page, cut
 from app.core.security import InvalidToken
-from app.organisations.access import (
-    AdminCaller,
-    AnyCaller,
-    Caller,
-    Db,
-    InvalidSecret,
-    MissingCredential,
-    PartnerCaller,
-    SecretMismatch,
-    database_of,
-)
+from app.organisations.access import AdminCaller, AnyCaller, Db, PartnerCaller, database_of
+from app.organisations.caller import Caller, InvalidSecret, MissingCredential, SecretMismatch
 from app.tickets import answers as answer
 from app.tickets import queries, rules, service
 from app.tickets.queries import TicketNotFound
@@ -76,9 +66,7 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     summary="Open a ticket",
     status_code=201,
     response_model=TicketOut,
-    responses=answers(
-        MissingCredential, InvalidSecret, SecretMismatch, body=True, ok={201: ("Location", "ETag")}
-    ),
+    responses=answers(MissingCredential, InvalidSecret, SecretMismatch, body=True, ok={201: ("Location", "ETag")}),
     openapi_extra=security(SECRET, {}),
 )
 async def open_ticket(body: TicketIn, caller: PartnerCaller, request: Request) -> Response:
@@ -126,9 +114,7 @@ async def get_ticket(ticket_id: TicketId, caller: AnyCaller, request: Request) -
     responses=answers(*_READ, InvalidCursor),
     openapi_extra=security(SECRET, JWT),
 )
-async def list_tickets(
-    wanted: Annotated[TicketFilter, Query()], caller: AnyCaller, request: Request
-) -> Response:
+async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: AnyCaller, request: Request) -> Response:
     """A page of the organisation's tickets, newest first unless `sort` says otherwise.
 
     Repeat a filter to accept any of its values; different filters must all hold. Pass `nextCursor` as `cursor`, with
@@ -148,9 +134,7 @@ async def list_tickets(
     signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "tickets", listing)
     after = signer.read(wanted.cursor) if wanted.cursor else None
     async with database_of(request).driver(caller.org_id) as driver:
-        rows, more = cut(
-            await queries.page(driver, caller.org_id, listing, after, wanted.limit + 1), wanted.limit
-        )
+        rows, more = cut(await queries.page(driver, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
         total = await queries.total(driver, caller.org_id, listing) if wanted.include else None
     column, _ = listing.order
     content: dict[str, Any] = {
@@ -264,9 +248,7 @@ async def get_history(
     after = int(signer.read(wanted.cursor)[0]) if wanted.cursor else 0
     async with database_of(request).driver(caller.org_id) as driver:
         await queries.one(driver, caller.org_id, ticket_id)
-        rows, more = cut(
-            await queries.history(driver, caller.org_id, ticket_id, after, wanted.limit + 1), wanted.limit
-        )
+        rows, more = cut(await queries.history(driver, caller.org_id, ticket_id, after, wanted.limit + 1), wanted.limit)
     return _json(
         {
             "items": [answer.event(row) for row in rows],

@@ -41,9 +41,7 @@ class TicketChange(In):
     ] = None
     status: Annotated[Status, Field(examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]
     priority: Annotated[Priority, Field(examples=["HIGH"])] = None  # type: ignore[assignment]
-    org_id: Annotated[
-        UUID, Field(description="May only repeat the ticket's own.")
-    ] = None  # type: ignore[assignment]
+    org_id: Annotated[UUID, Field(description="May only repeat the ticket's own.")] = None  # type: ignore[assignment]
 
 
 class StatusChange(In):
@@ -70,7 +68,9 @@ class TicketFilter(In):
     created_after: Timestamp | None = None
     created_before: Timestamp | None = None
     updated_after: Timestamp | None = None
-    unassigned: Annotated[bool | None, Field(description="Only those with (or, false, without) nobody to answer.")] = None
+    unassigned: Annotated[bool | None, Field(description="Only those with (or, false, without) nobody to answer.")] = (
+        None
+    )
     sort: Annotated[
         Literal["-createdAt", "createdAt", "-updatedAt", "updatedAt"], Field(description="`-` means latest first.")
     ] = "-createdAt"

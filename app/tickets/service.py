@@ -17,7 +17,7 @@ from app.core.errors import BadInput, Conflict, FieldError
 from app.core.events import record
 from app.core.ids import new_id
 from app.identity.models import Person
-from app.organisations.access import Caller
+from app.organisations.caller import Caller
 from app.tickets import queries, rules
 from app.tickets.events import TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
 from app.tickets.models import Status, Ticket, TicketResponse
@@ -105,9 +105,7 @@ async def respond(
     return response
 
 
-async def change_status(
-    db: AsyncSession, caller: Caller, ticket_id: UUID, status: Status, expect: Expectation
-) -> None:
+async def change_status(db: AsyncSession, caller: Caller, ticket_id: UUID, status: Status, expect: Expectation) -> None:
     """Let the ticket be in this status; where it is already, nothing changes.
 
     Raises:
@@ -129,9 +127,7 @@ async def change(
     expect(ticket.version)
     if changes.get("org_id", ticket.org_id) != ticket.org_id:
         raise OrgMismatch(errors=[FieldError("orgId", OrgMismatch.title)])
-    different = {
-        name: value for name, value in changes.items() if name != "org_id" and getattr(ticket, name) != value
-    }
+    different = {name: value for name, value in changes.items() if name != "org_id" and getattr(ticket, name) != value}
     if not different:
         return
     ticket.touch(caller.now)
@@ -158,9 +154,7 @@ async def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UU
     if admin_id is not None:
         # They cannot be suspended before this commits.
         person = await db.scalar(
-            select(Person)
-            .where(Person.org_id == caller.org_id, Person.id == admin_id)
-            .with_for_update(read=True)
+            select(Person).where(Person.org_id == caller.org_id, Person.id == admin_id).with_for_update(read=True)
         )
         if person is None or not person.is_active_admin:
             raise AssigneeNotActive(errors=[FieldError("adminId", AssigneeNotActive.title)])
@@ -185,9 +179,7 @@ async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Statu
     if status != before:
         record(
             db,
-            TicketStatusChanged(
-                at=now, actor=caller.actor, ticket_id=ticket.id, from_status=before, to_status=status
-            ),
+            TicketStatusChanged(at=now, actor=caller.actor, ticket_id=ticket.id, from_status=before, to_status=status),
         )
     if status is Status.RESPONDED:
         await _start_countdown(db, caller, ticket.id, closes_at, rules.reminder_at(now, closes_at))

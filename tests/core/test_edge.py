@@ -97,12 +97,13 @@ def an_app(gate: Gate | None = None) -> FastAPI:
         return StreamingResponse(parts())
 
     @app.get("/hold")
-    async def hold() -> str:
+    async def hold(request: Request) -> str:
         await gate.pass_through()
-        return "held"
+        return f"held{await request.body()!r}"
 
     @app.get("/stream")
-    async def stream() -> StreamingResponse:
+    @app.post("/stream", operation_id="asked")
+    async def stream(note: Note | None = None) -> StreamingResponse:
         async def parts() -> AsyncIterator[str]:
             yield "data: 1\n\n"
             await gate.pass_through()
@@ -377,6 +378,15 @@ class TestLogAndMetrics:
         await becomes_true(lambda: lines)
         assert [line["status"] for line in lines] == [499]
 
+    async def test_nor_is_one_that_leaves_while_it_is_served_a_defect(self, lines: list[Any]) -> None:
+        with serving(an_app(gate := Gate())) as server:
+            async with server.connected() as wire:
+                await wire.say(get("/hold"))
+                await becomes_true(gate.entered.is_set)
+            await asyncio.sleep(0.05)
+            gate.opened.set()
+        assert [(line["event"], line["status"]) for line in lines] == [("request", 499)]
+
     async def test_a_line_never_names_the_request_before(self) -> None:
         seen: list[dict[str, Any]] = []
 
@@ -502,8 +512,13 @@ class TestTheBody:
     async def test_one_that_trickles_is_a_408(self) -> None:
         with serving(an_app(), body_timeout=0.3) as server:
             async with server.connected() as wire:
-                await wire.say(post("/digest", "Content-Length: 100"), *[b"x"] * 5, pause=0.1)
-                assert (await wire.hear()).status == 408
+                began = time.monotonic()
+                await wire.say(post("/digest", "Content-Length: 100"))
+                answer = asyncio.create_task(wire.hear())
+                while not answer.done():
+                    await wire.say(b"x", pause=0.05)
+                assert (await answer).status == 408
+                assert time.monotonic() - began < 1.5
 
     async def test_an_app_that_takes_its_time_is_not_the_clients_fault(self) -> None:
         with serving(an_app(), body_timeout=0.3) as server:
@@ -519,7 +534,7 @@ class TestTheBody:
             await wire.say(b"x" * 4096 + get("/v1/tickets/1"))
             assert (await wire.hear()).status == 200
 
-    async def test_a_refusal_after_the_answer_began_ends_the_connection(self) -> None:
+    async def test_a_refusal_after_the_answer_began_ends_the_connection(self, lines: list[Any]) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
                 await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -531,6 +546,7 @@ class TestTheBody:
             async with server.connected() as wire:
                 await wire.say(post("/", "Content-Length: 10"))
                 assert (await wire.rest()).endswith(b"half\r\n")  # and no last chunk
+        assert {line["event"] for line in lines} == {"request"}  # no defect of ours
 
 
 async def _parts(number: int, size: int) -> AsyncIterator[bytes]:
@@ -605,6 +621,15 @@ class TestStreams:
                 parts = answer.aiter_text()
                 assert await anext(parts) == "data: 1\n\n"
                 assert (await http.get("/v1/tickets/1")).status_code == 503  # a stream has its place
+                gate.opened.set()
+                assert await anext(parts) == "data: 2\n\n"
+
+    async def test_one_that_a_body_asked_for_may_take_its_time(self) -> None:
+        with serving(an_app(gate := Gate()), body_timeout=0.1) as server:
+            async with server.http() as http, http.stream("POST", "/stream", json={"text": "x"}) as answer:
+                parts = answer.aiter_text()
+                assert await anext(parts) == "data: 1\n\n"
+                await asyncio.sleep(0.2)
                 gate.opened.set()
                 assert await anext(parts) == "data: 2\n\n"
 

@@ -98,7 +98,7 @@ def test_any_subject_arrives_as_one_line_and_adds_no_header(subject: str) -> Non
         "Hello\rBcc: eve@evil.example",
         "Hello\u2028Bcc: eve@evil.example\x85X: y\x0bZ: z\x00",
         "=?utf-8?q?Hello=0D=0ABcc:_eve@evil.example?=",
-        "=?utf-8?b?SGVsbG8NCkJjYzogZXZlQGV2aWwuZXhhbXBsZQ==?= and more of it, so long that it has to be folded somewhere",
+        "=?utf-8?b?SGVsbG8NCkJjYzogZXZlQGV2aWwuZXhhbXBsZQ==?= and more of it, so long that it has to be folded",
     ],
 )
 def test_a_subject_cannot_add_a_header(subject: str) -> None:
@@ -129,19 +129,19 @@ def test_a_subject_cannot_add_a_header(subject: str) -> None:
     ],
 )
 def test_what_is_not_one_address_is_refused(address: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the reason differs
+    with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
         compose(replace(A_MESSAGE, recipient=address), SENDER)
 
 
 @pytest.mark.parametrize("text", ["", "desk", "Desk <desk>", "a@growfin.com, b@growfin.com", "<a@x.com> <b@x.com>"])
 def test_what_is_not_one_mailbox_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the reason differs
+    with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
         mailbox(text)
 
 
 @pytest.mark.parametrize("reply_to", ["desk", "a@growfin.com\r\nBcc: eve@evil.example"])
 def test_a_reply_to_that_is_no_mailbox_is_refused(reply_to: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
         compose(replace(A_MESSAGE, reply_to=reply_to), SENDER)
 
 
@@ -170,9 +170,10 @@ def test_names_and_addresses_arrive_as_they_are(text: str, name: str, address: s
 
 def test_a_long_name_is_folded() -> None:
     name = ("山田 太郎 " * 20).strip()
-    mail = message_from_bytes(compose(A_MESSAGE, Mailbox(name, "yamada@growfin.com")).content)
+    address = "taro.yamada.of.the.support.desk.in.tokyo@growfin.com"
+    mail = message_from_bytes(compose(A_MESSAGE, Mailbox(name, address)).content)
 
-    assert str(make_header(decode_header(mail["From"]))) == f"{name} <yamada@growfin.com>"
+    assert str(make_header(decode_header(mail["From"]))) == f"{name} <{address}>"
     assert max(len(line) for line in f"From: {mail['From']}".splitlines()) <= LONGEST_LINE
 
 
@@ -190,6 +191,7 @@ def test_a_local_part_that_is_not_ascii_needs_utf8_and_nothing_else_does() -> No
     "text",
     [
         "x" * 5000 + "\n",
+        "Grüße\n",
         "日本語のとても長い文章です。" * 300 + "\n",
         "Grüße an alle, " * 300 + "\n",
         ".\n..\nFrom here\n--\n-- \n=3D trailing spaces   \n\ttab\n",

@@ -12,7 +12,12 @@ import pytest
 
 from app.notifications.render import render
 
-COMMON = {"organisation": "Growfin", "reference": "GRO-12", "title": "Export fails", "support_email": "help@growfin.com"}
+COMMON = {
+    "organisation": "Growfin",
+    "reference": "GRO-12",
+    "title": "Export fails",
+    "support_email": "help@growfin.com",
+}
 CLOSING = datetime(2026, 12, 21, 14, 5, tzinfo=ZoneInfo("Europe/Berlin"))
 CONTEXTS: dict[str, dict[str, Any]] = {
     "ticket_answered": {"message": "Try again.", "author": "Ada Lovelace", "auto_close_at": CLOSING},

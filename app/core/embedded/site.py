@@ -25,7 +25,7 @@ POLL = 0.02  # seconds
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 
 
-class EmbeddedUnavailable(Exception):  # noqa: N818 - the name states the fact, as every error's does
+class EmbeddedUnavailable(Exception):
     """The embedded PostgreSQL cannot be had. Its text is one line that says what to do."""
 
 

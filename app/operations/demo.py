@@ -1,0 +1,258 @@
+"""`tessera demo`: a new sandbox organisation, filled through the services with two months of believable tickets."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import product
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import select, update
+
+from app.core.clock import real_now
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.ids import new_id
+from app.core.models import Counter, Relay
+from app.identity.service import NewPerson, hash_new_password, sign_up_admin
+from app.organisations.access import Caller, Principal
+from app.organisations.queries import as_tenant
+from app.organisations.service import sign_up
+from app.organisations.tenant import Tenant
+from app.tickets import service
+from app.tickets.models import Priority, Status
+
+PARALLEL = 6
+# While the organisation is being filled, its `relays` row claims to be this far ahead of the events, so that the worker
+# of a running server never has any to show to the subscribers, who would queue a mail for each. It is out of any demo's
+# reach, and small enough that the sum over many organisations is still a number.
+HELD = 2**40
+
+SPREAD = timedelta(days=60)
+# An answered ticket is reminded of after 27 days and closes after 30: none is so old that the worker acts at once.
+ANSWERED_WITHIN = timedelta(days=26)
+DRAGS_ON = timedelta(days=5)
+CUSTOMERS = 300
+
+ADMINS = (("Ada", "Lovelace"), ("Grace", "Hopper"), ("Alan", "Turing"), ("Katherine", "Johnson"))
+FIRST_NAMES = (
+    "Aisha", "Ben", "Carla", "Dmitri", "Elif", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kavya", "Liam", "Mei",
+    "Noor", "Olga", "Pedro", "Quinn", "Rosa", "Sven", "Tara",
+)  # fmt: skip
+LAST_NAMES = (
+    "Abadi", "Becker", "Costa", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ivanova", "Jensen", "Kim",
+    "Larsen", "Moreau", "Novak", "Okafor", "Patel", "Rossi", "Silva", "Tanaka", "Weber",
+)  # fmt: skip
+COMPANIES = (
+    "acorn", "bluefin", "cedarworks", "driftwood", "eastgate", "fernhill", "granite", "harbour", "ironbridge",
+    "juniper", "kestrel", "lakeside", "meridian", "northwind", "oakline", "pinecone", "quarry", "redwood",
+    "saltmarsh", "tidewater",
+)  # fmt: skip
+AREAS = (
+    "the invoice export", "the weekly report", "the dashboard", "the mobile app", "single sign-on", "the CSV import",
+    "the calendar sync", "the search", "the billing page", "the webhook to our CRM", "the user list", "the audit log",
+    "the two-factor prompt", "the sandbox workspace", "the attachment preview", "the API token page",
+)  # fmt: skip
+TROUBLES = (
+    ("{area} is slow", "Since {when}, {area} takes about {n} seconds to open."),
+    ("{area} shows an error", "As of {when}, {area} answers with “Something went wrong”, {n} times out of {m}."),
+    ("{area} stops half-way", "{area} gets to {n} % and then nothing happens any more. It last worked {when}."),
+    ("How do we set up {area}?", "We are {m} people and would like to use {area}. The guide ends at step {n}."),
+    ("{area} does not load in Firefox", "In Firefox {area} stays blank; in Chrome it is fine. It began {when}."),
+    ("Numbers in {area} are wrong", "{area} says {n} where it should say {m}. We first noticed {when}."),
+    ("Please give us access to {area}", "{n} of our {m} colleagues cannot open {area}; they could {when}."),
+    ("{area} times out for large teams", "With more than {m} members {area} times out after {n} seconds."),
+    ("{area} is missing after the update", "After the update {when}, {area} is gone for {n} of our {m} users."),
+    ("Could {area} support time zones?", "Our {m} people sit in {n} time zones, and {area} only shows UTC."),
+)
+WHENS = ("yesterday", "last Friday", "on Monday", "this morning", "last week", "over the weekend")
+CLOSINGS = (
+    "Could you have a look?", "It keeps two of us from working.", "No hurry, but it would help a lot.",
+    "Screenshots can follow if you need them.", "Our month-end closing depends on it.", "Thanks in advance!",
+)  # fmt: skip
+ANSWERS = (
+    "Thank you for telling us. We found the cause and corrected it: please try again.",
+    "This is on its way: the fix goes out with tonight's release. Please write if it is still there tomorrow.",
+    "We could not see it with a new account. Does it help to sign out and in again?",
+    "You find this under Settings, Workspace, Access. We have also added it to the guide.",
+    "A limit was set too low for your team. We raised it; it holds at once.",
+    "Thanks for the idea: we noted it for the next quarter, and will tell you here when it comes.",
+)
+
+RECENT = {
+    Status.OPEN: 18, Status.IN_PROGRESS: 17, Status.RESPONDED: 30, Status.RESOLVED: 15, Status.CLOSED: 20,
+}  # fmt: skip
+OLD = {Status.RESOLVED: 35, Status.CLOSED: 65}
+PRIORITIES = {Priority.LOW: 25, Priority.MEDIUM: 45, Priority.HIGH: 22, Priority.CRITICAL: 8}
+PATH = (Status.IN_PROGRESS, Status.RESPONDED, Status.RESOLVED, Status.CLOSED)
+
+
+@dataclass(frozen=True)
+class _Story:
+    """A ticket's life: how it is opened, and what becomes of it."""
+
+    opening: Mapping[str, str]
+    opened_at: datetime
+    steps: list[tuple[datetime, dict[str, Any]]]
+    answer: str
+
+
+async def fill(settings: Settings, tickets: int) -> str:
+    """Make the organisation with its admins and this many tickets; returns what to tell whoever asked for it.
+
+    Its secret and passwords are new, its mail domain and its customers' are ones that nobody has (RFC 2606).
+    """
+    assert settings.database_url is not None
+    database = Database(settings.database_url, pool_size=PARALLEL)
+    try:
+        tenant, secret = await _make_organisation(database)
+        try:
+            password, admins = secrets.token_urlsafe(12), []
+            for first_name, last_name in ADMINS:
+                admins.append(await _make_admin(database, tenant, first_name, last_name, password))
+            await _write(database, tenant, admins, tickets)
+        finally:
+            # However it ended: what has happened up to now is nobody's news.
+            await _let_go(database, tenant.id)
+    finally:
+        await database.dispose()
+    return _told(settings, tenant, secret, admins, password, tickets)
+
+
+async def _make_organisation(database: Database) -> tuple[Tenant, str]:
+    suffix = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
+    org_id = new_id()
+    async with database.session(org_id) as db:
+        row, secret = await sign_up(db, org_id, f"Demo {suffix}", f"demo-{suffix}.example", sandbox=True)
+        await db.flush()
+        # In the same transaction: no worker ever sees the organisation without.
+        await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=HELD))
+        return as_tenant(row), secret
+
+
+async def _let_go(database: Database, org_id: UUID) -> None:
+    async with database.session(org_id) as db:
+        # The lock waits for a transaction whose connection was lost as it committed.
+        last = select(Counter.last_event).where(Counter.org_id == org_id).with_for_update(key_share=True)
+        last_event = (await db.execute(last)).scalar_one()
+        await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=last_event))
+
+
+async def _make_admin(database: Database, tenant: Tenant, first_name: str, last_name: str, password: str) -> Principal:
+    new = NewPerson(first_name, last_name, f"{first_name.lower()}@{tenant.domain}", password)
+    password_hash = await hash_new_password(tenant, new)
+    async with database.session(tenant.id) as db:
+        person = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
+    return Principal(person.id, person.email, person.first_name, person.last_name, person.role)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+async def _write(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:
+    stories = _stories(tickets, real_now())
+    by_id = {admin.id: admin for admin in admins}
+    columns = (TextColumn("Tickets"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        advance = partial(progress.advance, progress.add_task("", total=tickets))
+
+        async def write_some() -> None:
+            for story in stories:
+                await _live(database, tenant, by_id, story)
+                advance()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PARALLEL):
+                group.create_task(write_some())
+
+
+async def _live(database: Database, tenant: Tenant, admins: Mapping[UUID, Principal], story: _Story) -> None:
+    ticket = await service.open_ticket(database, Caller(tenant, None, story.opened_at), **story.opening)
+    if not story.steps:
+        return
+    # One transaction: a countdown that began long ago is never seen, by a worker, before what ended it.
+    async with database.session(tenant.id) as db:
+        for at, changes in story.steps:
+            caller = Caller(tenant, admins[ticket["admin_id"]], at)
+            if changes.get("status") is Status.RESPONDED:
+                await service.respond(db, caller, ticket["id"], story.answer, _any_version)
+            else:
+                await service.change(db, caller, ticket["id"], changes, _any_version)
+
+
+def _any_version(_version: int) -> None:
+    """Nobody else works on these tickets."""
+
+
+# --- composing -------------------------------------------------------------------------------------------------------
+
+
+def _stories(count: int, now: datetime) -> Iterator[_Story]:
+    """As many tickets, oldest first; the same count gives the same texts and courses."""
+    dice = random.Random(count)  # noqa: S311 - nothing secret
+    customers = _customers(dice)
+    weights = [1 / (rank + 10) for rank in range(len(customers))]  # some write often, most now and then
+    for place in range(count):
+        opened_at = now - SPREAD * (1 - (place + dice.random()) / count)
+        title, description = _texts(dice)
+        yield _Story(
+            opening={
+                "title": title,
+                "description": description,
+                "priority": _one(dice, PRIORITIES),
+                "added_by": dice.choices(customers, weights)[0],
+            },
+            opened_at=opened_at,
+            steps=list(_steps(dice, opened_at, now)),
+            answer=dice.choice(ANSWERS),
+        )
+
+
+def _customers(dice: random.Random) -> list[str]:
+    names = dice.sample(list(product(FIRST_NAMES, LAST_NAMES)), CUSTOMERS)
+    return [f"{first}.{last}@{dice.choice(COMPANIES)}.example".lower() for first, last in names]
+
+
+def _texts(dice: random.Random) -> tuple[str, str]:
+    title, description = dice.choice(TROUBLES)
+    n, m = sorted(dice.sample(range(3, 90), 2))
+    words = {"area": dice.choice(AREAS), "when": dice.choice(WHENS), "n": n, "m": m}
+    title, description = (text.format(**words) for text in (title, description))
+    return title[0].upper() + title[1:], f"{description[0].upper()}{description[1:]} {dice.choice(CLOSINGS)}"
+
+
+def _steps(dice: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, dict[str, Any]]]:
+    last = _one(dice, RECENT if now - opened_at < ANSWERED_WITHIN else OLD)
+    if last is Status.OPEN:
+        return
+    path = PATH[: PATH.index(last) + 1]
+    time = min(DRAGS_ON * dice.uniform(0.05, 1), now - opened_at)
+    moments = sorted(opened_at + time * dice.random() for _ in path)
+    for at, status in zip(moments, path, strict=True):
+        if status is Status.IN_PROGRESS and dice.random() < 0.1:
+            yield at, {"status": status, "priority": Priority.HIGH}
+        else:
+            yield at, {"status": status}
+
+
+def _one(dice: random.Random, weighted: Mapping[Any, int]) -> Any:
+    return dice.choices(list(weighted), list(weighted.values()))[0]
+
+
+def _told(settings: Settings, tenant: Tenant, secret: str, admins: list[Principal], password: str, tickets: int) -> str:
+    emails = "\n          ".join(admin.email for admin in admins)
+    return (
+        f"The sandbox organisation {tenant.domain} has {tickets} tickets; nobody got mail for them.\n\n"
+        f"secret    {secret}\nadmins    {emails}\npassword  {password}\n\n"
+        f"Sign in:\ncurl {settings.url}/auth/admin/signin -H 'Content-Type: application/json' \\\n"
+        f'  -d \'{{"email": "{admins[0].email}", "password": "{password}"}}\'\n'
+    )

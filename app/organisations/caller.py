@@ -1,0 +1,81 @@
+"""Who is calling: what a request's credentials say, once they have been looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from app.core.errors import Unauthenticated
+from app.core.events import Actor, ActorType
+from app.organisations.tenant import Tenant
+
+
+class MissingCredential(Unauthenticated):
+    """The request has none of the credentials that the operation takes."""
+
+    code = "missing_credential"
+    title = "This needs a credential: see WWW-Authenticate."
+
+
+class InvalidSecret(Unauthenticated):
+    """No organisation has this secret, or it was revoked."""
+
+    code = "invalid_secret"
+    title = "The organisation secret is not valid."
+
+
+class SecretMismatch(Unauthenticated):
+    """The header and the body name different secrets."""
+
+    code = "secret_mismatch"
+    title = "The secrets in the header and in the body differ."
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The signed-in person."""
+
+    id: UUID
+    email: str
+    first_name: str
+    last_name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose request this is. `person` is nobody where a product calls with its organisation's secret."""
+
+    tenant: Tenant
+    person: Principal | None
+    now: datetime
+
+    @property
+    def org_id(self) -> UUID:
+        """The organisation that everything happens in."""
+        return self.tenant.id
+
+    @property
+    def actor(self) -> Actor:
+        """Who events name."""
+        return Actor(ActorType.USER, self.person.id) if self.person else Actor(ActorType.ORGANISATION, self.tenant.id)
+
+    @property
+    def admin(self) -> Principal:
+        """The signed-in person, where the operation is for people only."""
+        assert self.person is not None
+        return self.person
+
+
+class Doorkeeper(Protocol):
+    """Looks credentials up."""
+
+    async def by_secret(self, secret: str) -> Tenant:
+        """The organisation of a secret; raises `InvalidSecret`."""
+        ...
+
+    async def by_token(self, token: str) -> tuple[Tenant, Principal]:
+        """The person of an access token, and the organisation; raises `Unauthenticated`."""
+        ...

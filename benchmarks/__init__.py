@@ -1,0 +1,1 @@
+"""How fast the service is, next to the same work written by hand: `python -m benchmarks`."""

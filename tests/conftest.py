@@ -1,0 +1,135 @@
+"""What tests share: one PostgreSQL, a database of its own for each process that runs tests, and the service on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+
+from app import wiring
+from app.core import security
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.events import REACTIONS
+from app.main import create_app
+from tests.desks import Api, Desk, a_desk
+from tests.postgres import TEMPLATE, TestServer, a_server
+
+SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
+
+_server = ExitStack()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", type=Path, help="folder with the programs of a PostgreSQL to test against")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Once, in the process that distributes the tests: the others find it in their environment.
+    if not hasattr(config, "workerinput"):
+        _server.enter_context(a_server(config.getoption("--postgres"))).announce()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _server.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker("database")
+
+
+@pytest.fixture(scope="session")
+async def server() -> TestServer:
+    """The server, with a database for this process alone."""
+    shared = TestServer.of_environment()
+    name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    await copy_database(shared, name)
+    return shared.at(name)
+
+
+async def copy_database(server: TestServer, name: str) -> None:
+    """Make an empty, migrated database; another process may be copying at the same moment."""
+    connection = await connect(server.at("postgres").superuser_url)
+    try:
+        await connection.execute("SELECT pg_advisory_lock(1)")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER tessera_owner")
+    finally:
+        await connection.close()
+
+
+async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+    """A plain connection, without any of our code."""
+    return await asyncpg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False))
+
+
+@pytest.fixture(scope="session")
+async def database(server: TestServer) -> AsyncIterator[Database]:
+    """The service's pool; what is committed through it stays, so tests use organisations of their own."""
+    database = Database(server.service_url, reactions=wiring.REACTIONS)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture(scope="session")
+async def connection(server: TestServer) -> AsyncIterator[AsyncConnection]:
+    """The connection whose transactions are rolled back."""
+    database = Database(server.service_url, pool_size=1)
+    async with database.engine.connect() as connection:
+        yield connection
+    await database.dispose()
+
+
+@pytest.fixture
+async def db(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
+    """A transaction that is rolled back at the end; `an_organisation` says which organisation it sees."""
+    transaction = await connection.begin()
+    make_session = async_sessionmaker(
+        connection, expire_on_commit=False, join_transaction_mode="create_savepoint", info={REACTIONS: wiring.REACTIONS}
+    )
+    async with make_session() as session:
+        yield session
+    await transaction.rollback()
+
+
+def settings_for(server: TestServer, **changes: object) -> Settings:
+    """The settings of a service on this server."""
+    values: dict[str, object] = {
+        "database_url": server.service_url,
+        "secret_key": SECRET_KEY,
+        "worker": "off",
+        "sign_up_limit": "100000/minute",
+        "sign_in_limit": "100000/minute",
+    }
+    return Settings.model_validate(values | changes)
+
+
+@pytest.fixture(scope="session")
+async def api(server: TestServer) -> AsyncIterator[Api]:
+    """The whole service in this process, without a worker: `work` does what one would do next."""
+    app = create_app(settings_for(server))
+    async with LifespanManager(app) as manager:
+        transport = httpx.ASGITransport(app=manager.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as client:
+            yield Api(client, SECRET_KEY)
+
+
+@pytest.fixture
+async def desk(api: Api, database: Database) -> Desk:
+    """A new organisation with a signed-in admin."""
+    return await a_desk(api, database)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_start() -> None:
+    security.warm_up()

@@ -1,0 +1,124 @@
+"""Organisations and people for tests over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+from app import wiring
+from app.core import deliveries, relay, timers
+from app.core.clock import real_now
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.security import _passwords, issue_access_token
+from app.identity import service as identity
+from app.identity.service import NewPerson
+from app.organisations import service as organisations
+from app.organisations.caller import Caller
+from app.organisations.queries import as_tenant
+
+PASSWORD = "cobalt-heron-47-lamp"
+JSON = dict[str, Any]
+
+
+@cache
+def _hashed() -> str:
+    return str(_passwords.hash(PASSWORD))
+
+
+@dataclass(frozen=True)
+class Api:
+    """The service, as strangers see it."""
+
+    http: httpx.AsyncClient
+    secret_key: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is signed in."""
+
+    id: UUID
+    email: str
+    http: httpx.AsyncClient
+    headers: dict[str, str]
+
+    async def get(self, path: str, **arguments: Any) -> httpx.Response:
+        return await self.http.get(path, headers=self.headers, **arguments)
+
+    async def post(self, path: str, body: object = None, **headers: str) -> httpx.Response:
+        return await self.http.post(path, json=body, headers=self.headers | headers)
+
+    async def patch(self, path: str, body: object, **headers: str) -> httpx.Response:
+        return await self.http.patch(path, json=body, headers=self.headers | headers)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An organisation with its secret and an admin."""
+
+    id: UUID
+    domain: str
+    secret: str
+    admin: Person
+    api: Api
+    database: Database
+
+    async def open(self, **fields: object) -> JSON:
+        """Post a ticket as the organisation's product."""
+        body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example", **fields}
+        answer = await self.api.http.post("/tickets", json=body, headers={"X-Org-Secret": self.secret})
+        assert answer.status_code == 201, answer.text
+        ticket: JSON = answer.json()
+        return ticket
+
+    async def respond(self, ticket: JSON, message: str = "Mended.") -> JSON:
+        answer = await self.admin.post(f"/tickets/{ticket['id']}/respond", {"message": message})
+        assert answer.status_code == 201, answer.text
+        response: JSON = answer.json()
+        return response
+
+    async def read(self, ticket: JSON) -> JSON:
+        answer = await self.admin.get(f"/tickets/{ticket['id']}")
+        assert answer.status_code == 200, answer.text
+        read: JSON = answer.json()
+        return read
+
+    async def history(self, ticket: JSON) -> list[JSON]:
+        answer = await self.admin.get(f"/tickets/{ticket['id']}/history", params={"limit": 100})
+        items: list[JSON] = answer.json()["items"]
+        return items
+
+    async def another_admin(self, email: str = "bo@growfin.test", *, available: bool = True) -> Person:
+        return await an_admin(self, email, available=available)
+
+    async def work(self, settings: Settings) -> None:
+        """Do once what a worker does all the time, for all organisations."""
+        await timers.run_due(self.database, wiring.TIMERS)
+        await relay.relay_new(self.database, wiring.SUBSCRIBERS)
+        await deliveries.deliver_due(self.database, wiring.channels(settings))
+
+
+async def a_desk(api: Api, database: Database, *, sandbox: bool = True, name: str = "Growfin") -> Desk:
+    """Sign an organisation and its first admin up, through the services; the password's hash is made only once."""
+    org_id, domain = uuid4(), f"d{uuid4().hex}.test"
+    async with database.session(org_id) as db:
+        _, secret = await organisations.sign_up(db, org_id, name, domain, sandbox=sandbox)
+    nobody = Person(org_id, "", api.http, {})
+    desk = Desk(org_id, domain, secret, nobody, api, database)
+    return Desk(org_id, domain, secret, await an_admin(desk, "ada@growfin.test"), api, database)
+
+
+async def an_admin(desk: Desk, email: str, *, available: bool = True) -> Person:
+    """Sign an admin up and in."""
+    async with desk.database.session(desk.id) as db:
+        tenant = as_tenant(await organisations.read(db, desk.id))
+        caller = Caller(tenant=tenant, person=None, now=tenant.now())
+        person = await identity.sign_up_admin(db, caller, NewPerson("Ada", "Lovelace", email, PASSWORD), _hashed())
+        person.available = available
+    token = issue_access_token(desk.api.secret_key, person_id=person.id, org_id=desk.id, now=real_now())
+    return Person(person.id, email, desk.api.http, {"Authorization": f"Bearer {token}"})
