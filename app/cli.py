@@ -209,3 +209,7 @@ def demo(
     with _database(_settings()) as (complete, owner_url):
         _migrate(complete, owner_url)
         sys.stdout.write(asyncio.run(fill(complete, tickets)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
-"""Requests, and `wrk` to send them."""
+"""`wrk`, sending requests that are written out in full beforehand."""
 
 from __future__ import annotations
 
 import json
-import random
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,27 +11,66 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.requests import Request
+
 CONNECTIONS = 16
 
-# Reads requests that are written out in full, each after a line with its length, and sends them in turn.
+# The list has each request after a line with its length.
 _SCRIPT = """
 local requests, turn = {}, 0
-for file in io.lines("%(list)s") do end
-local file = io.open("%(list)s", "rb")
+local list = io.open("%s", "rb")
 while true do
-    local length = file:read("*n")
+    local length = list:read("*n")
     if not length then break end
-    file:read(1)
-    requests[#requests + 1] = file:read(length)
+    list:read(1)
+    requests[#requests + 1] = list:read(length)
 end
 request = function()
-    turn = turn %% #requests + 1
-    return requests[turn]
+    turn = turn + 1
+    return requests[(turn - 1) %% #requests + 1]
 end
 done = function(summary, latency)
-    local errors = summary.errors
-    local failed = errors.status + errors.connect + errors.read + errors.write + errors.timeout
-    io.write(string.format('\\nRESULT [%%d, %%d, %%d, %%d, %%d]\\n', summary.requests, summary.duration,
-             latency:percentile(50), latency:percentile(99), failed))
+    local e = summary.errors
+    io.write(string.format("RESULT [%%d, %%d, %%d, %%d, %%d]", summary.requests, summary.duration,
+        latency:percentile(50), latency:percentile(99), e.status + e.connect + e.read + e.write + e.timeout))
 end
 """
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run came to. Latencies are in milliseconds; `failed` counts answers from 400 on, and none at all."""
+
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+    failed: int
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return self.requests / self.seconds
+
+
+def send(port: int, requests: Sequence[Request], seconds: int, connections: int = CONNECTIONS) -> Load:
+    """Send the requests in turn, over and over, each connection waiting for its answer."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise SystemExit("wrk is needed: apt-get install wrk")
+    with tempfile.TemporaryDirectory(prefix="tessera-load-") as folder:
+        script, listed = Path(folder, "requests.lua"), Path(folder, "requests")
+        listed.write_bytes(b"".join(b"%d\n%b" % (len(raw), raw) for raw in (one.written_out(port) for one in requests)))
+        script.write_text(_SCRIPT % listed)
+        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return read(said)
+
+
+def read(said: str) -> Load:
+    """Read the line that the script writes when it is done; its times are in microseconds."""
+    found = re.search(r"RESULT (\[.*\])", said)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing of a result: {said}")
+    requests, duration, p50, p99, failed = json.loads(found[1])
+    return Load(requests, duration / 1e6, p50 / 1e3, p99 / 1e3, failed)

@@ -43,6 +43,20 @@ class Finding:
 Check = Callable[[AsyncSession], Awaitable[Finding]]
 
 
+_VERSION = text(
+    "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_database()"
+)
+_ROLE = text("SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user")
+_TENANT_TABLES = text(
+    """
+    SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_attribute AS a ON a.attrelid = c.oid
+    WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND a.attname = 'org_id' AND NOT a.attisdropped
+    ORDER BY c.relname
+    """
+)
+
+
 async def examine(settings: Settings) -> list[Finding]:
     """Make every check; no finding holds a password or the key."""
     assert settings.database_url is not None
@@ -89,14 +103,7 @@ async def _ask(database: Database, what: str, check: Check, secrets: list[str]) 
 
 
 async def _examine_version(db: AsyncSession) -> Finding:
-    number, version, name = (
-        await db.execute(
-            text(
-                "SELECT current_setting('server_version_num')::int, current_setting('server_version'), "
-                "current_database()"
-            )
-        )
-    ).one()
+    number, version, name = (await db.execute(_VERSION)).tuples().one()
     found = f"PostgreSQL {version}, database {name}"
     if number // 10_000 < OLDEST_POSTGRESQL:
         return Finding(False, "database", f"{found}: upgrade it to PostgreSQL {OLDEST_POSTGRESQL} or newer")
@@ -104,9 +111,7 @@ async def _examine_version(db: AsyncSession) -> Finding:
 
 
 async def _examine_role(db: AsyncSession) -> Finding:
-    name, is_super, bypasses = (
-        await db.execute(text("SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"))
-    ).one()
+    name, is_super, bypasses = (await db.execute(_ROLE)).tuples().one()
     if is_super or bypasses:
         power = "is a superuser" if is_super else "has BYPASSRLS"
         return Finding(
@@ -128,17 +133,6 @@ async def _examine_migrations(db: AsyncSession) -> Finding:
             "run the newer version if the database is ahead",
         )
     return Finding(True, "migrations", f"at {found}, which this version needs")
-
-
-# A table's rows are a tenant's if they say whose they are.
-_TENANT_TABLES = text(
-    """
-    SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity
-    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_attribute AS a ON a.attrelid = c.oid
-    WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND a.attname = 'org_id' AND NOT a.attisdropped
-    ORDER BY c.relname
-    """
-)
 
 
 async def _examine_row_security(db: AsyncSession) -> Finding:
@@ -229,11 +223,9 @@ async def _examine_server(server: Server) -> Finding:
         with suppress(SMTPException, OSError):
             await client.quit()
     except (SMTPException, OSError, ValueError) as error:
-        match error:
-            case SMTPResponseException():
-                said = f"answered {error.code} {error.message}"
-            case _:
-                said = f"cannot be used ({error or type(error).__name__})"
+        said = f"cannot be used ({error or type(error).__name__})"
+        if isinstance(error, SMTPResponseException):
+            said = f"answered {error.code} {error.message}"
         said = one_line(server.without_secrets(said))[:ERROR_LENGTH]
         return Finding(False, "mail", f"{place} {said}: correct SMTP_URL, or see to that server")
     manner = f"{'' if encrypted else 'un'}encrypted{', and lets us sign in' if server.user else ''}"
