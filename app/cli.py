@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -89,10 +89,27 @@ def serve(
     """Serve HTTP, with the worker inside unless WORKER=off."""
     settings = _settings()
     _exit_cleanly_on_sigterm()
-    with _database(settings, exclusive=True) as (complete, owner_url), suppress(KeyboardInterrupt):
+    with (
+        closing(_bind(settings)) as listening,
+        _database(settings, exclusive=True) as (complete, owner_url),
+        suppress(KeyboardInterrupt),
+    ):
         if migrate or settings.database_url is None:
             _migrate(complete, owner_url)
-        _serve(complete)
+        _serve(complete, listening)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """Take the port before anything else is started; nobody can connect until somebody listens."""
+    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        place = f"{settings.host}:{settings.port}"
+        raise InvalidSettings(f"HOST, PORT: cannot serve on {place} ({error.strerror}): choose another") from None
+    return listening
 
 
 def _exit_cleanly_on_sigterm() -> None:
@@ -103,7 +120,7 @@ def _exit_cleanly_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, listening: socket.socket) -> None:
     config = uvicorn.Config(
         "app.main:app_from_environment",
         factory=True,
@@ -123,13 +140,15 @@ def _serve(settings: Settings) -> None:
     _hand_down(settings)
     announcement = _announcement(settings)
     if settings.web_workers == 1:
-        _Server(config, announcement).run()
+        _Server(config, announcement).run(sockets=[listening])
         return
     with tempfile.TemporaryDirectory(prefix="tessera-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        listening.listen(BACKLOG)  # whoever connects from now on waits until the first process is there
+        listening.set_inheritable(True)
         sys.stdout.write(announcement)
         sys.stdout.flush()
-        Multiprocess(config, [config.bind_socket()]).run()
+        Multiprocess(config, [listening]).run()
 
 
 def _hand_down(settings: Settings) -> None:
@@ -163,9 +182,11 @@ def worker() -> None:
     """Run the worker alone: timers, relay, deliveries, housekeeping. Any number may run side by side."""
     settings = _settings()
     _exit_cleanly_on_sigterm()
-    with _database(settings) as (complete, _), suppress(KeyboardInterrupt):
+    with _database(settings) as (complete, owner_url), suppress(KeyboardInterrupt):
         from app.worker import run_worker
 
+        if settings.database_url is None:
+            _migrate(complete, owner_url)
         asyncio.run(run_worker(complete))
 
 

@@ -20,7 +20,7 @@ from app import wiring
 from app.core import security, telemetry
 from app.core.config import Settings
 from app.core.config import settings as settings_of_this_process
-from app.core.docs import DESCRIPTION, PROBLEM_SCHEMA, SECURITY_SCHEMES, TAGS
+from app.core.docs import DESCRIPTION, TAGS, complete
 from app.core.edge import Edge
 from app.core.http import install_error_handlers
 from app.core.limits import Limiter
@@ -70,7 +70,8 @@ def create_api(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
     )
     app.state.settings = settings
-    for router in (organisations, identity, tickets, notifications, operations):
+    # The busiest first: they are tried in turn.
+    for router in (tickets, organisations, identity, notifications, operations):
         app.include_router(router)
     install_error_handlers(app)
     if settings.cors_origins:
@@ -123,10 +124,5 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             tags=app.openapi_tags,
             routes=app.routes,
         )
-        components = schema.setdefault("components", {})
-        components["securitySchemes"] = SECURITY_SCHEMES
-        components["schemas"]["Problem"] = PROBLEM_SCHEMA
-        for unused in ("HTTPValidationError", "ValidationError"):
-            components["schemas"].pop(unused, None)
-        app.openapi_schema = schema
+        app.openapi_schema = complete(schema)
     return app.openapi_schema

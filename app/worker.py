@@ -42,11 +42,11 @@ class Job:
 
 
 async def _timers(worker: Worker) -> None:
-    await timers.run_due(worker.database, wiring.TIMERS)
+    await timers.run_due(worker.database, wiring.TIMERS, worker.is_stopping)
 
 
 async def _relay(worker: Worker) -> None:
-    await relay.relay_new(worker.database, wiring.SUBSCRIBERS)
+    await relay.relay_new(worker.database, wiring.SUBSCRIBERS, worker.is_stopping)
 
 
 async def _deliver(worker: Worker) -> None:

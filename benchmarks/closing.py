@@ -64,7 +64,7 @@ async def _close(data: Dataset, where: processes.Place, each: int) -> Closing:
             cpu = cpu_seconds(pid)
             await connection.execute(_COME_DUE, _NOT_YET)
             begun = time.perf_counter()
-            while await connection.fetchval(_SOME_LEFT):
+            while await connection.fetchval(_SOME_LEFT):  # noqa: ASYNC110 - another process changes it
                 await asyncio.sleep(0.1)
             seconds, cpu = time.perf_counter() - begun, cpu_seconds(pid) - cpu
         closed = 0

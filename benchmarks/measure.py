@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
+
+
+def busy_share(seconds: float) -> float:
+    """How much of all processors is taken over a while, by whatever runs: from 0 to 1."""
+
+    def read() -> tuple[int, int]:
+        # user, nice, system, idle, iowait, irq, softirq, steal
+        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+
+    total, idle = read()
+    time.sleep(seconds)
+    total, idle = read()[0] - total, read()[1] - idle
+    return 1 - idle / max(1, total)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -14,6 +29,11 @@ def cpu_seconds(pid: int) -> float:
     # The name, in brackets, may hold spaces; `utime` and `stime` are the 14th and 15th field.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK
+
+
+def forget_peak(pid: int) -> None:
+    """Let `peak_memory` begin anew: not with what starting took."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc_pid_clear_refs(5)
 
 
 def peak_memory(pid: int) -> float:

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import quantiles
 from uuid import UUID
@@ -18,7 +17,7 @@ from app.tickets.queries import _ONE, _OPEN, _RESPONSES, Listing, page_statement
 from benchmarks.data import Dataset, Organisation
 from benchmarks.load import Load
 from benchmarks.processes import POOL_SIZE
-from benchmarks.requests import CREATE, LIST, PAGE
+from benchmarks.requests import CREATE, DESCRIPTION, LIST, PAGE
 
 _BINARIES = Path("/usr/lib/postgresql")  # where Debian puts them
 
@@ -75,14 +74,16 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
     org_id = f"'{UUID(organisation.id)}'::uuid"
     if operation == CREATE:
         sql = _OPEN.replace("WITH available", "WITH fresh AS MATERIALIZED (SELECT uuidv7() AS id), available", 1)
-        ticket_id, texts = "(SELECT id FROM fresh)", ("'Cannot export March'", "'It stops at 40 %'", "'HIGH'")
-        customer = f"'customer' || :customer || '@{organisation.domain}'"
+        ticket_id, texts = "(SELECT id FROM fresh)", ("'Cannot export March'", f"'{DESCRIPTION}'", "'HIGH'")
+        customer = f"'customer' || :customer::text || '@{organisation.domain}'"
         rest = ("now()", "now()", "uuidv7()", "uuidv7()", "'ORGANISATION'", org_id)
         return [_filled(sql, org_id, ticket_id, *texts, customer, *rest)]
     if operation == LIST:
         listing = Listing(customer_emails=("",), statuses=("OPEN",))
         sql, _ = page_statement(UUID(organisation.id), listing, None, PAGE + 1)
-        return [_filled(sql, org_id, f"'customer' || :customer || '@{organisation.domain}'", "'OPEN'", str(PAGE + 1))]
+        return [
+            _filled(sql, org_id, f"'customer' || :customer::text || '@{organisation.domain}'", "'OPEN'", str(PAGE + 1))
+        ]
     ticket_id = f"(SELECT id FROM tickets WHERE org_id = {org_id} AND number = :number)"
     return [_filled(sql, org_id, ticket_id) for sql in (_ONE, _RESPONSES)]
 

@@ -99,13 +99,9 @@ def worker(where: Place) -> Iterator[int]:
 
 
 @contextmanager
-def _process(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path
-) -> Iterator[subprocess.Popen[bytes]]:
+def _process(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process, ended afterwards. It works in a folder without `.env`; what it logs is formatted and thrown away."""
-    started = subprocess.Popen(
-        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    started = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         yield started
     finally:

@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -90,7 +90,7 @@ async def _one_row(request: Request, org_id: UUID, sql: str, *parameters: object
         await connection.execute(_begin(org_id))
         row = await connection.fetchrow(sql, org_id, *parameters)
         await connection.execute("COMMIT")
-    return row
+    return cast("Record", row)
 
 
 async def _by_token(request: Request) -> tuple[UUID, str]:
@@ -130,8 +130,7 @@ def _ticket(row: Record, prefix: str) -> dict[str, Any]:
         "priority": row["priority"],
         "addedBy": row["added_by"],
         "adminId": admin_id,
-        "admin": admin_id
-        and _person(admin_id, row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
+        "admin": admin_id and _person(admin_id, row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
         "createdAt": row["created_at"],
         "updatedAt": row["updated_at"],
         "respondedAt": row["responded_at"],

@@ -18,7 +18,7 @@ READ, LIST, CREATE = "read", "list", "create"
 HOW_MANY = 5000
 PAGE = 20  # tickets, the service's default
 
-_DESCRIPTION = "The export of March stops at 40 % with an error. " * 6
+DESCRIPTION = "The export of March stops at 40 % with an error. " * 6
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def make(data: Dataset, secret_key: str, operation: str) -> list[Request]:
 def _create(organisation: Organisation, customer: int) -> Request:
     body = {
         "title": "Cannot export March",
-        "description": _DESCRIPTION,
+        "description": DESCRIPTION,
         "addedBy": organisation.customer(customer),
         "priority": "HIGH",
         "secret": organisation.secret,

@@ -105,7 +105,8 @@ async def _ask(web: Web, requests: Sequence[Request], counted: Count) -> RoundTr
     for request in requests:
         by_organisation.setdefault(request.org_id, []).append(request)
     warm_up, *others = by_organisation.values()
-    first, later = [], []
+    first: list[tuple[int, int]] = []
+    later: list[tuple[int, int]] = []
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{web.port}") as client:
         for request in warm_up[:WARM_UP]:
             await _send(client, request)

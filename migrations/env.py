@@ -27,8 +27,9 @@ def _url() -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    connection.execute(text("SET lock_timeout = '5s'"))
+    # Another's migration may take its time; a lock on a table may not.
     connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
+    connection.execute(text("SET lock_timeout = '5s'"))
     connection.commit()
     context.configure(
         connection=connection,

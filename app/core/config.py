@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 from limits import parse as parse_limit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 SECRET_KEY_BYTES = 32
 MIN_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
@@ -72,9 +74,8 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: list[str]) -> list[str]:
-        for network in value:
-            ipaddress.ip_network(network, strict=False)
-        return value
+        # 10.1.2.3/8 means 10.0.0.0/8: who compares addresses with it would take the former for a name.
+        return [str(ipaddress.ip_network(network, strict=False)) for network in value]
 
     @field_validator("cors_origins")
     @classmethod
@@ -93,7 +94,13 @@ class Settings(BaseSettings):
         scheme, separator, rest = value.partition("://")
         if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
             raise ValueError("must be postgresql://user:password@host:port/database")
-        return f"postgresql+asyncpg://{rest}"
+        try:
+            url = make_url(f"postgresql+asyncpg://{rest}")
+        except (ArgumentError, ValueError):  # whose text would quote a part of the password
+            raise ValueError("the host or the port is not one; percent-encode user and password") from None
+        # What others call sslmode, the driver calls ssl.
+        query = {"ssl" if name == "sslmode" else name: setting for name, setting in url.query.items()}
+        return url.set(query=query).render_as_string(hide_password=False)
 
     @field_validator("smtp_url")
     @classmethod
@@ -110,6 +117,8 @@ class Settings(BaseSettings):
         unknown = parse_qs(parts.query, keep_blank_values=True)
         if unknown.pop("starttls", ["required"]) != ["required"] or unknown or parts.path not in {"", "/"}:
             raise ValueError("the only option is ?starttls=required")
+        if parts.fragment:  # the rest of a password that began with #
+            raise ValueError("percent-encode user and password")
         return value
 
     @field_validator("sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit")
@@ -182,8 +191,10 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else ""
-        message = first["msg"].removeprefix("Value error, ")
+        message = " ".join(first["msg"].removeprefix("Value error, ").split())
         raise InvalidSettings(f"{name}: {message}" if name else message) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f".env cannot be read: {error}") from None
 
 
 @lru_cache(maxsize=1)
@@ -197,6 +208,9 @@ def kept_secret_key(data_dir: Path) -> str:
     path = data_dir / "secret_key"
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(base64.b64encode(secrets.token_bytes(48)).decode())
+        # Whole or not at all: half a key must not survive a process that is killed meanwhile.
+        draft = data_dir / "secret_key.draft"
+        draft.touch(mode=0o600)
+        draft.write_text(base64.b64encode(secrets.token_bytes(48)).decode())
+        draft.replace(path)
     return path.read_text().strip()

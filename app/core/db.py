@@ -110,7 +110,7 @@ class Database:
         connection = await self.engine.raw_connection()
         driver = cast("Driver", connection.driver_connection)
         try:
-            await driver.execute(_open(org_id))
+            await _begin_on(driver, org_id)
             yield driver
             _check(await driver.execute("COMMIT"))
         finally:
@@ -152,6 +152,15 @@ def _check(status: str) -> None:
         raise CommitFailed(f"COMMIT was answered with {status}")
 
 
+async def _begin_on(driver: Driver, org_id: UUID | None) -> None:
+    try:
+        await driver.execute(_open(org_id))
+    except BaseException:
+        # Cancelled, say: the server may have begun, and the driver not know it. The next user must not find that.
+        driver.terminate()
+        raise
+
+
 def _execute(connection: DBAPIConnection, statement: str) -> str:
     return cast("str", cast("Any", connection).run_async(lambda driver: driver.execute(statement)))
 
@@ -159,7 +168,8 @@ def _execute(connection: DBAPIConnection, statement: str) -> str:
 def _begin(connection: Connection) -> None:
     dbapi = connection.connection.dbapi_connection
     assert dbapi is not None
-    _execute(dbapi, _open(connection.get_execution_options().get(ORG_ID)))
+    org_id = connection.get_execution_options().get(ORG_ID)
+    cast("Any", dbapi).run_async(lambda driver: _begin_on(driver, org_id))
 
 
 def _commit(connection: Connection) -> None:
@@ -169,6 +179,8 @@ def _commit(connection: Connection) -> None:
 
 
 def _rollback(connection: Connection) -> None:
+    if connection.invalidated:  # and closed: by a cancelled statement, or by the server
+        return
     dbapi = connection.connection.dbapi_connection
     if dbapi is not None and _in_transaction(dbapi):
         _execute(dbapi, "ROLLBACK")

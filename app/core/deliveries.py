@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -29,7 +30,7 @@ from app.core.db import Database
 from app.core.events import has_work
 from app.core.ids import new_id
 from app.core.models import DELIVER, Delivery, Timer
-from app.core.timers import due_organisations_sql
+from app.core.timers import due_organisations_sql, in_turn
 
 BATCH = 50
 LEASE = timedelta(seconds=60)
@@ -174,21 +175,26 @@ async def deliver_due(database: Database, channels: Channels, stopping: Callable
         stopping: asked between messages; once it is true, what was claimed and not sent is given back.
     """
     total = 0
-    while True:
-        async with database.session(None) as db:
-            organisations = (await db.scalars(_DUE_ORGANISATIONS, {"now": real_now()})).all()
-        attempts = 0
-        async with AsyncExitStack() as stack:
-            senders: dict[str, Sender] = {}
-            for org_id in organisations:
-                messages = await _claim(database, org_id)
-                for name in {m.channel for m in messages} - senders.keys():
-                    senders[name] = await stack.enter_async_context(channels[name]())
-                await _send(database, org_id, messages, senders, stopping)
-                attempts += len(messages)
+    while attempts := await _deliver_round(database, channels, stopping):
         total += attempts
-        if not attempts or stopping():
-            return total
+    return total
+
+
+async def _deliver_round(database: Database, channels: Channels, stopping: Callable[[], bool]) -> int:
+    """A batch of each organisation's, over one connection per channel."""
+    async with database.session(None) as db:
+        organisations = (await db.scalars(_DUE_ORGANISATIONS, {"now": real_now()})).all()
+    async with AsyncExitStack() as stack:
+        senders: dict[str, Sender] = {}
+
+        async def serve(org_id: UUID) -> int:
+            messages = await _claim(database, org_id)
+            for name in {m.channel for m in messages} & channels.keys() - senders.keys():
+                senders[name] = await stack.enter_async_context(channels[name]())
+            await _send(database, org_id, messages, senders, stopping)
+            return len(messages)
+
+        return await in_turn(organisations, serve, stopping)
 
 
 async def _claim(database: Database, org_id: UUID) -> list[Message]:
@@ -223,19 +229,35 @@ async def _send(
 ) -> None:
     """Send a claimed batch, recording outcomes as they come: a crash repeats only the last few."""
     started = recorded = time.monotonic()
-    outcomes: list[tuple[Message, Outcome]] = []
-    for place, message in enumerate(messages):
-        if stopping() or time.monotonic() - started > SENDING_TIME:
-            await _give_back(database, org_id, [left.id for left in messages[place:]])
-            break
-        outcomes.append((message, await senders[message.channel].send(message)))
-        if time.monotonic() - recorded > RECORD_EVERY:
-            await _record_surely(database, org_id, outcomes)
-            outcomes, recorded = [], time.monotonic()
+    waiting, outcomes = deque(messages), list[tuple[Message, Outcome]]()
+    try:
+        while waiting and not stopping() and time.monotonic() - started <= SENDING_TIME:
+            message = waiting.popleft()
+            outcomes.append((message, await _attempt(message, senders)))
+            if time.monotonic() - recorded > RECORD_EVERY:
+                await _record_surely(database, org_id, outcomes)
+                outcomes, recorded = [], time.monotonic()
+    except BaseException:
+        # Stopped in the middle of a message: those before it must not be sent again, those after it need not wait.
+        with suppress(Exception):
+            await _record(database, org_id, outcomes)
+            await _give_back(database, org_id, waiting)
+        raise
     await _record_surely(database, org_id, outcomes)
+    await _give_back(database, org_id, waiting)
 
 
-async def _give_back(database: Database, org_id: UUID, ids: Sequence[UUID]) -> None:
+async def _attempt(message: Message, senders: Mapping[str, Sender]) -> Outcome:
+    sender = senders.get(message.channel)
+    if sender is None:  # another version's, while both are running
+        return Outcome(Result.TEMPORARY, f"This worker has no channel {message.channel}")
+    return await sender.send(message)
+
+
+async def _give_back(database: Database, org_id: UUID, messages: Collection[Message]) -> None:
+    if not messages:
+        return
+    ids = [message.id for message in messages]
     async with database.session(org_id) as db:
         await db.execute(
             update(Timer)

@@ -1,4 +1,7 @@
-"""How operations describe themselves in OpenAPI: their errors, with an example each, and the credentials they take."""
+"""How operations describe themselves in OpenAPI: credentials, errors, and an example of everything.
+
+A body's example is made of those that its fields have, so that it cannot fall behind them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.core import errors
+from app.core.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 from app.core.errors import TesseraError
 from app.core.http import CHALLENGE, CODE_OF, PROBLEM_MEDIA_TYPE, STATUS_OF
 
@@ -53,11 +57,23 @@ PROBLEM_SCHEMA = {
 
 HEADERS = {
     "ETag": {"description": "The version, for `If-Match`.", "schema": {"type": "string"}, "example": '"1"'},
-    "Location": {"description": "Where the new thing can be read.", "schema": {"type": "string"}},
+    "Location": {
+        "description": "Where the new thing can be read.",
+        "schema": {"type": "string"},
+        "example": "/tickets/0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20",
+    },
     "WWW-Authenticate": {"schema": {"type": "string"}, "example": CHALLENGE},
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
-    "RateLimit": {"description": "What is left, and seconds until it is whole again.", "schema": {"type": "string"}},
-    "RateLimit-Policy": {"description": "How many within how many seconds.", "schema": {"type": "string"}},
+    "RateLimit": {
+        "description": "What is left, and seconds until it is whole again.",
+        "schema": {"type": "string"},
+        "example": '"default";r=0;t=12',
+    },
+    "RateLimit-Policy": {
+        "description": "How many within how many seconds.",
+        "schema": {"type": "string"},
+        "example": '"default";q=10;w=300',
+    },
 }
 
 _STATUS_HEADERS = {
@@ -99,7 +115,8 @@ def answers(
     for status in (400, 408, 413) if body else ():
         code, title = CODE_OF[status]
         listed.setdefault(status, {})[code] = title
-    listed[500] = {"internal_error": "Something went wrong on our side."}
+    for refusal in (URI_TOO_LONG, HEADERS_TOO_LARGE, OVERLOADED, INTERNAL_ERROR):
+        listed.setdefault(refusal.status, {})[refusal.code] = refusal.title
     documented: dict[int | str, Any] = {status: _documented(status, codes) for status, codes in sorted(listed.items())}
     for status, headers in (ok or {}).items():
         documented[status] = {"headers": {name: HEADERS[name] for name in headers}}
@@ -128,6 +145,75 @@ def _documented(status: int, codes: dict[str, str]) -> dict[str, Any]:
 def security(*schemes: dict[str, list[str]], body: dict[str, Any] | None = None) -> dict[str, Any]:
     """`openapi_extra`: any one of these credentials will do."""
     return {"security": list(schemes), **(body or {})}
+
+
+# --- the whole document ----------------------------------------------------------------------------------------------
+
+_BY_FORMAT = {
+    "uuid": "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20",
+    "date-time": "2026-03-02T09:30:00.125Z",
+    "email": "mia@customer.example",
+}
+_BY_TYPE: dict[str, Any] = {"string": "…", "integer": 1, "number": 1.0, "boolean": True, "object": {}, "null": None}
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Add to an OpenAPI document what the operations do not say each: credentials, problems, examples, a good order."""
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["securitySchemes"] = SECURITY_SCHEMES
+    schemas["Problem"] = PROBLEM_SCHEMA
+    places = {tag["name"]: place for place, tag in enumerate(TAGS)}
+    in_order = sorted(document["paths"].items(), key=lambda path: places[_operations(path[1])[0]["tags"][0]])
+    document["paths"] = dict(in_order)
+    for _, path in in_order:
+        for operation in _operations(path):
+            _add_examples(operation, schemas)
+    return document
+
+
+def _operations(path: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(path.values())
+
+
+def _add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    bodies = [(operation.get("requestBody", {}), False)]
+    bodies += [(response, True) for status, response in operation["responses"].items() if status.startswith("2")]
+    for body, is_whole in bodies:
+        for media in body.get("content", {}).values():
+            if "example" not in media and "examples" not in media:
+                media["example"] = example_of(media["schema"], schemas, whole=is_whole)
+
+
+def example_of(schema: dict[str, Any], schemas: dict[str, Any], *, whole: bool) -> Any:
+    """An example of what a JSON schema describes, made of the examples in it.
+
+    Args:
+        schemas: what `$ref` refers to.
+        whole: whether objects have all their fields, or those alone that are required or have an example.
+    """
+    match {name: said for name, said in schema.items() if said is not None}:
+        case {"examples": [given, *_]} | {"const": given} | {"default": given} | {"enum": [given, *_]}:
+            return given
+        case {"$ref": reference}:
+            return example_of(schemas[reference.rpartition("/")[2]], schemas, whole=whole)
+        case {"anyOf": [first, *others]}:
+            # What may be null mostly is, at first; but not what has fields to show.
+            is_plain = {"type": "null"} in others and "$ref" not in first
+            return None if is_plain else example_of(first, schemas, whole=whole)
+        case {"properties": properties}:
+            required = schema.get("required", ())
+            return {
+                name: example_of(field, schemas, whole=whole)
+                for name, field in properties.items()
+                if whole or name in required or "examples" in field
+            }
+        case {"type": "array", "items": items}:
+            return [example_of(items, schemas, whole=whole)]
+        case _:
+            return _BY_FORMAT.get(schema.get("format", ""), _BY_TYPE.get(schema.get("type", "object")))
 
 
 DESCRIPTION = """

@@ -36,6 +36,15 @@ _CACHEABLE = frozenset({"/docs", "/redoc", "/openapi.json"})
 _CACHEABLE_BELOW = ("/docs/", "/static-offline-docs/")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
+_PAGES = frozenset({"/docs", "/redoc"})
+# They fetch nothing from elsewhere (Redoc would like to, for its maker's logo), and nobody frames them.
+_KEEP_TO_OURSELVES = (
+    b"content-security-policy",
+    (
+        b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data:; font-src 'self' data:; worker-src blob:; base-uri 'none'; frame-ancestors 'none'"
+    ),
+)
 
 
 class Refusal(NamedTuple):
@@ -130,7 +139,7 @@ class Edge:
             await self.app(exchange.scope, receive, exchange.send)
         except ClientDisconnect:
             exchange.is_gone = True
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
             # The framework answers 500 itself before it raises; a refused body is no news.
             if exchange.refusal is None or exchange.refusal is INTERNAL_ERROR:
                 self._log.error("unhandled_error", request_id=exchange.request_id, exc_info=error)
@@ -153,7 +162,7 @@ class Edge:
         histogram.observe(seconds)
         org_id = exchange.state.get("org_id")
         # Probes and scrapes come every few seconds, for ever, and say nothing.
-        (self._log.debug if exchange.is_operational else self._log.info)(
+        self._log.info(
             "request",
             method=method,
             route=route,
@@ -260,6 +269,8 @@ class _Exchange:
         may_be_stored = path in _CACHEABLE or path.startswith(_CACHEABLE_BELOW)
         if not may_be_stored and not any(name == b"cache-control" for name, _ in headers):
             headers.append(_NO_STORE)
+        if path in _PAGES:
+            headers.append(_KEEP_TO_OURSELVES)
         await self._send({**message, "headers": headers})
 
     async def answer(self, refusal: Refusal) -> None:

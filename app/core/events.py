@@ -146,7 +146,8 @@ async def flush(db: AsyncSession, org_id: UUID | None) -> None:
             "tickets": [e.ticket_id for e in pending],
             "actor_types": [e.actor.type.value for e in pending],
             "actors": [e.actor.id for e in pending],
-            "data": [orjson.dumps(e.data()).decode() for e in pending],
+            # The driver's UUIDs are of a class of its own, which `str` writes as any other.
+            "data": [orjson.dumps(e.data(), default=str).decode() for e in pending],
             "times": [e.at for e in pending],
         },
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Annotated
 from zoneinfo import available_timezones
 
@@ -62,6 +63,7 @@ Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH), *_Text]
 
 
+@lru_cache(maxsize=10_000)  # the same few people write again and again, and the check is slow
 def normalise_email(value: str) -> str:
     """An address in the one form that is stored and compared: checked, with everything in lower case.
 
@@ -73,6 +75,8 @@ def normalise_email(value: str) -> str:
         checked = validate_email(value, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
         raise ValueError(f"This is not an e-mail address: {error}") from None
+    if checked.domain.rpartition(".")[2].isdigit():
+        raise ValueError("This is not an e-mail address: what follows the @ is no domain.")
     normalised = checked.normalized.lower()
     if len(normalised) > MAX_EMAIL_LENGTH:
         raise ValueError("This e-mail address is too long.")
@@ -111,8 +115,14 @@ Domain = Annotated[
 ]
 
 
+@cache
+def _timezones() -> frozenset[str]:
+    # Each time it is asked, Python looks into some 600 files.
+    return frozenset(available_timezones())
+
+
 def _is_timezone(value: str) -> str:
-    if value not in available_timezones():
+    if value not in _timezones():
         raise ValueError("This is not a time zone of the IANA database, such as Europe/Berlin.")
     return value
 

@@ -133,14 +133,16 @@ def _headers_of(error: TesseraError) -> dict[str, str]:
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [FieldError(_field(e["loc"]), _message(e)) for e in error.errors()]
+    found = [FieldError(_field(e), _message(e)) for e in error.errors()]
     detail = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in found[:3])
     return problem(422, errors.BadInput.code, errors.BadInput.title, detail, _request_id(request), errors=found[:50])
 
 
-def _field(loc: Sequence[int | str]) -> str:
-    # The first part says where: body, query, path or header. Inside a broken JSON text there are only offsets.
-    return ".".join(str(part)[:100] for part in loc[1:] if not isinstance(part, int) or loc[0] != "body")
+def _field(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return ""  # inside a broken text there are only offsets
+    _where, *path = error["loc"]  # body, query, path or header
+    return ".".join(str(part)[:100] for part in path)
 
 
 def _message(error: Mapping[str, Any]) -> str:

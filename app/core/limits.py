@@ -57,10 +57,10 @@ class Limiter:
         with _reachable():
             return not await self._strategy.test(parse(rate), *key)
 
-    async def clear(self, rate: str, *key: str) -> None:
-        """Forget the attempts."""
+    async def take_back(self, rate: str, *key: str) -> None:
+        """Let one attempt not have counted."""
         with _reachable():
-            await self._strategy.clear(parse(rate), *key)
+            await self._strategy.hit(parse(rate), *key, cost=-1)
 
     async def _refusal(self, item: RateLimitItem, *key: str) -> TooMany:
         stats = await self._strategy.get_window_stats(item, *key)

@@ -26,7 +26,9 @@ T = TypeVar("T")
 
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many items at most.")]
 CursorText = Annotated[
-    str | None, Field(max_length=1024, description="The `nextCursor` of the page before, with the same filters.")
+    str | None,
+    # An empty one is somebody's missing value: to answer it with the first page would have them go round for ever.
+    Field(min_length=1, max_length=1024, description="The `nextCursor` of the page before, with the same filters."),
 ]
 
 

@@ -34,6 +34,7 @@ Subscribers = Mapping[str, Sequence[Subscriber]]
 
 log = structlog.get_logger("tessera.relay")
 
+_IS_SOUND = text("SELECT 1")
 _BEHIND = text(
     """
     SELECT relays.org_id FROM relays JOIN counters ON counters.org_id = relays.org_id
@@ -42,16 +43,22 @@ _BEHIND = text(
 )
 
 
-async def relay_new(database: Database, subscribers: Subscribers) -> int:
-    """Relay batch after batch, an organisation at a time, until no events wait; returns how many it passed."""
+async def relay_new(database: Database, subscribers: Subscribers, stopping: Callable[[], bool] = bool) -> int:
+    """Relay batch after batch, an organisation at a time, until no events wait; returns how many it passed.
+
+    Args:
+        stopping: asked between batches; once it is true, the rest is left to the next worker.
+    """
+
+    async def serve(org_id: UUID) -> int:
+        async with database.session(org_id) as db:
+            return await relay_batch(db, org_id, subscribers)
+
     total = 0
     while True:
         async with database.session(None) as db:
             organisations = (await db.scalars(_BEHIND)).all()
-        passed = 0
-        for org_id in organisations:
-            async with database.session(org_id) as db:
-                passed += await relay_batch(db, org_id, subscribers)
+        passed = await timers.in_turn(organisations, serve, stopping)
         total += passed
         if not passed:
             return total
@@ -122,6 +129,7 @@ async def _attempt(
         async with db.begin_nested():
             await subscriber(db, org_id, events)
             await db.flush()
+            await db.execute(_IS_SOUND)  # or the subscriber has swallowed an error, and its savepoint must go
     except Exception as error:
         log.warning("subscriber_failed", subscriber=name_of(subscriber), org_id=str(org_id), exc_info=error)
         return error

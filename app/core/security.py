@@ -118,7 +118,8 @@ def read_access_token(key: str, token: str) -> AccessClaims:
             issuer=_ISSUER,
             options={f"require_{claim}": True for claim in ("iss", "aud", "sub", "iat", "exp", "jti")},
         )
-        if claims["typ"] != "access":
+        # RFC 7519, 4.1.4: not "on or after" that second; the library lets that second pass.
+        if claims["typ"] != "access" or claims["exp"] <= time.time():
             raise InvalidToken  # noqa: TRY301 - it is what the except clause makes of everything
         return AccessClaims(
             person_id=UUID(claims["sub"]),

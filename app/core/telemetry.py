@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -38,26 +39,33 @@ EVENTS_PARKED = Counter("tessera_events_parked_total", "Events that a subscriber
 
 
 def configure_logging(*, json: bool, level: str) -> None:
-    """One line per record on stderr, from our own loggers and from libraries alike."""
+    """One line per record on stderr, from our own loggers and from libraries alike.
+
+    Tracebacks are plain: those that show variables show secrets.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info if json else _keep,
     ]
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if json
-        else structlog.dev.ConsoleRenderer(
+    renderer: Any
+    if json:
+        shared.append(structlog.processors.format_exc_info)
+        renderer = _render_json
+    else:
+        renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
         )
-    )
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    _include_libraries(shared, renderer, level)
+
+
+def _include_libraries(shared: list[Any], renderer: Any, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -72,5 +80,5 @@ def configure_logging(*, json: bool, level: str) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
-def _keep(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return event
+def _render_json(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
+    return orjson.dumps(event, default=str).decode()

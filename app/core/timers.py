@@ -62,21 +62,21 @@ async def cancel(db: AsyncSession, org_id: UUID, subject_id: UUID, kinds: Sequen
 
 
 async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
-    """Take these timers (all of one kind) out of the table; returns those that were still there and still due."""
+    """Take these timers (all of one kind) out of the table; returns those that were still there and due, in order."""
     if not due:
         return []
-    latest = {d.subject_id: d for d in due}
     taken = await db.scalars(
         delete(Timer)
         .where(
             Timer.org_id == org_id,
             Timer.kind == due[0].kind,
-            Timer.subject_id.in_(latest),
+            Timer.subject_id.in_([d.subject_id for d in due]),
             Timer.due_at <= max(d.at for d in due),
         )
         .returning(Timer.subject_id)
     )
-    return [latest[subject_id] for subject_id in taken]
+    claimed = set(taken)
+    return [d for d in due if d.subject_id in claimed]
 
 
 def due_organisations_sql(condition: str) -> str:
@@ -97,27 +97,63 @@ def due_organisations_sql(condition: str) -> str:
 _DUE_ORGANISATIONS = text(due_organisations_sql(f"kind <> '{DELIVER}'"))
 
 
-async def run_due(database: Database, handlers: Handlers) -> int:
-    """Fire what is due, until nothing is or all the rest is busy; returns how many timers fired."""
+async def run_due(database: Database, handlers: Handlers, stopping: Callable[[], bool] = bool) -> int:
+    """Fire what is due, until nothing is or all the rest is busy; returns how many timers fired.
+
+    Args:
+        stopping: asked between batches; once it is true, the rest is left to the next worker.
+    """
+
+    async def serve(org_id: UUID) -> int:
+        return await _run_batch(database, org_id, handlers)
+
     total = 0
     while True:
         async with database.session(None) as db:
             organisations = (await db.scalars(_DUE_ORGANISATIONS, {"now": real_now()})).all()
-        fired = 0
-        for org_id in organisations:
-            fired += await _run_batch(database, org_id, handlers)
+        fired = await in_turn(organisations, serve, stopping)
         total += fired
         if not fired:
             return total
 
 
+async def in_turn(
+    organisations: Sequence[UUID], serve: Callable[[UUID], Awaitable[int]], stopping: Callable[[], bool]
+) -> int:
+    """Serve each organisation once; returns how much was done, all in all.
+
+    One that cannot be served holds up no other. Only where nothing else was done either, its failure is raised.
+    """
+    done, failure = 0, None
+    for org_id in organisations:
+        if stopping():
+            return done
+        try:
+            done += await serve(org_id)
+        except Exception as error:  # noqa: BLE001 - raised below, or again in the next round
+            log.warning("organisation_not_served", org_id=str(org_id), error=type(error).__name__)
+            failure = failure or error
+    if failure is not None and not done:
+        raise failure
+    return done
+
+
 async def _run_batch(database: Database, org_id: UUID, handlers: Handlers) -> int:
-    """One organisation's next batch. Where it fails, each timer is tried alone, and the ones that fail are put off."""
-    async with database.session(org_id) as db:
-        due = await next_due(db, org_id, real_now(), kinds=list(handlers))
-    if not due:
-        return 0
-    handler = handlers[due[0].kind]
+    """One organisation's next batch. What is busy or fails holds up no other kind."""
+    kinds = list(handlers)
+    while True:
+        async with database.session(org_id) as db:
+            due = await next_due(db, org_id, real_now(), kinds=kinds)
+        if not due:
+            return 0
+        fired = await _fire_or_put_off(database, org_id, handlers[due[0].kind], due)
+        if fired:
+            return fired
+        kinds.remove(due[0].kind)
+
+
+async def _fire_or_put_off(database: Database, org_id: UUID, handler: Handler, due: Sequence[Due]) -> int:
+    """Fire a batch. Where it fails, each timer is tried alone, and the ones that fail are put off."""
     try:
         return await _fire(database, org_id, handler, due)
     except Exception:

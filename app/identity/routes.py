@@ -65,21 +65,26 @@ async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
 
     `org` (the organisation's domain) is needed only where the same e-mail and password fit two organisations.
     """
-    attempts, address = _attempts(request), _address(request)
-    await attempts.sign_in(body.email, address)
+    attempts = _attempts(request)
+    attempt = await attempts.sign_in(body.email, body.org, _address(request))
     try:
-        token, person = await service.sign_in(
+        session = await service.sign_in(
             database_of(request), request.app.state.secret_key, body.email, body.password, body.org
         )
     except service.WrongEmailOrPassword:
-        await attempts.failed(body.email)
+        await attempts.failed(attempt)
         raise
-    await attempts.signed_in(body.email, address)
+    except Exception:
+        await attempts.take_back(attempt)
+        raise
+    await attempts.take_back(attempt)
+    if session.is_only_account:
+        await attempts.remember(attempt)
     return SignedIn(
-        jwt=token,
-        access_token=token,
+        jwt=session.token,
+        access_token=session.token,
         expires_in=int(ACCESS_TOKEN_LIFETIME.total_seconds()),
-        user=PersonOut.of(person),
+        user=PersonOut.of(session.person),
     )
 
 

@@ -63,9 +63,9 @@ class PersonOut(Out):
 
     id: UUID
     org_id: UUID
-    first_name: str
-    last_name: str
-    email: str
+    first_name: Annotated[str, Field(examples=["Ada"])]
+    last_name: Annotated[str, Field(examples=["Lovelace"])]
+    email: Annotated[str, Field(examples=["ada@growfin.com"])]
     role: Literal["ADMIN"]
     status: Literal["ACTIVE", "SUSPENDED"]
     available: bool
@@ -80,8 +80,8 @@ class PersonOut(Out):
 class SignedIn(Out):
     """An access token and its person. `jwt` and `accessToken` are the same token."""
 
-    jwt: str
-    access_token: str
+    jwt: Annotated[str, Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"])]
+    access_token: Annotated[str, Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"])]
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a name
     expires_in: Annotated[int, Field(description="Seconds.", examples=[1800])]
     user: PersonOut

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from pydantic.alias_generators import to_camel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -74,6 +75,15 @@ class NewPerson:
     password: str
 
 
+@dataclass(frozen=True)
+class Session:
+    """Who has signed in. `is_only_account` says that the e-mail leads to nobody else."""
+
+    token: str
+    person: Person
+    is_only_account: bool
+
+
 async def hash_new_password(tenant: Tenant, new: NewPerson) -> str:
     """Check a chosen password and hash it; done before the transaction, since it takes long.
 
@@ -115,9 +125,7 @@ async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, passwo
     return person
 
 
-async def sign_in(
-    database: Database, secret_key: str, email: str, password: str, domain: str | None
-) -> tuple[str, Person]:
+async def sign_in(database: Database, secret_key: str, email: str, password: str, domain: str | None) -> Session:
     """An access token for whoever has this e-mail and password.
 
     No transaction is open while passwords are compared: each takes a tenth of a second.
@@ -138,7 +146,8 @@ async def sign_in(
     if len(active) > 1:
         raise OrgRequired
     person = active[0]
-    return issue_access_token(secret_key, person_id=person.id, org_id=person.org_id, now=real_now()), person
+    token = issue_access_token(secret_key, person_id=person.id, org_id=person.org_id, now=real_now())
+    return Session(token, person, is_only_account=len(accounts) == 1)
 
 
 async def _active(database: Database, org_id: UUID, person_id: UUID) -> Person | None:
@@ -171,6 +180,6 @@ async def change_profile(db: AsyncSession, caller: Caller, changes: Mapping[str,
     if "available" in different:
         kind = PersonBecameAvailable if person.available else PersonBecameUnavailable
         record(db, kind(at=at, actor=actor, person_id=person.id))
-    if names := [name for name in different if name != "available"]:
+    if names := [to_camel(name) for name in different if name != "available"]:
         record(db, PersonUpdated(at=at, actor=actor, person_id=person.id, fields=names))
     return person

@@ -29,9 +29,9 @@ class NotificationOut(Out):
     id: UUID
     channel: Annotated[str, Field(examples=["EMAIL"])]
     to: Annotated[str, Field(examples=["mia@customer.example"])]
-    subject: str
-    status: Status
-    attempts: int
+    subject: Annotated[str, Field(examples=["[GROWFIN-42] Answered: Cannot export March"])]
+    status: Annotated[Status, Field(examples=["SENT"])]
+    attempts: Annotated[int, Field(examples=[1])]
     last_error: str | None
     ticket_id: UUID | None
     created_at: OutTime
@@ -46,7 +46,7 @@ class NotificationOut(Out):
 class NotificationWithBody(NotificationOut):
     """A message with what it says."""
 
-    body: Annotated[str, Field(description="As plain text.")]
+    body: Annotated[str, Field(description="As plain text.", examples=["We mended the export: please try again."])]
     body_html: str | None
 
     @classmethod

@@ -6,7 +6,7 @@ failed, and holds up no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,7 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
         .join(Ticket, and_(Ticket.org_id == org_id, Ticket.id == TicketResponse.ticket_id))
         .join(Person, and_(Person.org_id == org_id, Person.id == TicketResponse.author_id))
         .where(TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids))
+        .order_by(TicketResponse.id)
     )
     drafts = [
         _draft(
@@ -49,7 +50,7 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
             ticket.added_by,
             message=response.message,
             author=f"{author.first_name} {author.last_name}",
-            auto_close_at=_local(organisation, ticket.auto_close_at),
+            auto_close_at=ticket.auto_close_at,
         )
         for response, ticket, author in rows
     ]
@@ -91,7 +92,7 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
             "ticket_closing_soon",
             tickets[event.ticket_id],
             tickets[event.ticket_id].added_by,
-            auto_close_at=_local(organisation, datetime.fromisoformat(event.data["autoCloseAt"])),
+            auto_close_at=datetime.fromisoformat(event.data["autoCloseAt"]),
         )
         for event in events
         if event.ticket_id in tickets
@@ -106,12 +107,14 @@ async def _by_id(
     return {row[0].id: row[0] for row in rows}
 
 
-def _local(organisation: Tenant, at: datetime | None) -> datetime | None:
-    return at.astimezone(ZoneInfo(organisation.timezone)) if at else None
+def _local(organisation: Tenant, context: Mapping[str, Any]) -> dict[str, Any]:
+    """The context with its times in the organisation's time zone."""
+    zone = ZoneInfo(organisation.timezone)
+    return {name: value.astimezone(zone) if isinstance(value, datetime) else value for name, value in context.items()}
 
 
 def _draft(organisation: Tenant, template: str, ticket: Ticket, recipient: str, **context: Any) -> Draft:
-    """The mail about a ticket; should its template not work, a failed one that says why."""
+    """The mail about a ticket; should it not be possible to write it, a failed one that says why."""
     about = {
         "organisation": organisation.name,
         "support_email": organisation.support_email,
@@ -125,7 +128,7 @@ def _draft(organisation: Tenant, template: str, ticket: Ticket, recipient: str, 
         "reply_to": organisation.support_email,
     }
     try:
-        mail = render(template, about | context)
+        mail = render(template, about | _local(organisation, context))
     except Exception as error:
         log.exception("mail_not_rendered", template=template, org_id=str(organisation.id))
         reason = f"The mail could not be written: {type(error).__name__}: {error}"[:ERROR_LENGTH]

@@ -77,14 +77,18 @@ async def _examine_database(url: str) -> list[Finding]:
     except (ArgumentError, ValueError):  # their texts may repeat the password
         return _unreachable("DATABASE_URL cannot be read", "write postgresql://user:password@host:port/database")
     try:
-        async with database.session(None) as db:
-            version = await _examine_version(db)
-        rest = [await _ask(database, what, check, secrets) for what, check in CHECKS.items()]
-    except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
-        return _unreachable(f"cannot be reached ({_said(error, secrets)})", "start it, or correct DATABASE_URL")
+        return await _examine_open(database, secrets)
     finally:
         await database.dispose()
-    return [version, *rest]
+
+
+async def _examine_open(database: Database, secrets: list[str]) -> list[Finding]:
+    try:
+        async with database.session(None) as db:
+            version = await _examine_version(db)
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
+        return _unreachable(f"cannot be reached ({_said(error, secrets)})", "start it, or correct DATABASE_URL")
+    return [version, *[await _ask(database, what, check, secrets) for what, check in CHECKS.items()]]
 
 
 def _unreachable(fact: str, remedy: str) -> list[Finding]:
@@ -97,13 +101,13 @@ async def _ask(database: Database, what: str, check: Check, secrets: list[str]) 
     try:
         async with database.session(None) as db:
             return await check(db)
-    except DBAPIError as error:
+    except (DBAPIError, OSError) as error:
         remedy = "run `tessera migrate`, which also grants the service's role what it needs"
         return Finding(False, what, f"cannot be read ({_said(error, secrets)}): {remedy}")
 
 
 async def _examine_version(db: AsyncSession) -> Finding:
-    number, version, name = (await db.execute(_VERSION)).tuples().one()
+    number, version, name = (await db.execute(_VERSION)).one()
     found = f"PostgreSQL {version}, database {name}"
     if number // 10_000 < OLDEST_POSTGRESQL:
         return Finding(False, "database", f"{found}: upgrade it to PostgreSQL {OLDEST_POSTGRESQL} or newer")
@@ -111,7 +115,7 @@ async def _examine_version(db: AsyncSession) -> Finding:
 
 
 async def _examine_role(db: AsyncSession) -> Finding:
-    name, is_super, bypasses = (await db.execute(_ROLE)).tuples().one()
+    name, is_super, bypasses = (await db.execute(_ROLE)).one()
     if is_super or bypasses:
         power = "is a superuser" if is_super else "has BYPASSRLS"
         return Finding(
@@ -137,7 +141,7 @@ async def _examine_migrations(db: AsyncSession) -> Finding:
 
 async def _examine_row_security(db: AsyncSession) -> Finding:
     exempt = TENANT_TABLES_WITHOUT_RLS | DIRECTORY_TABLES
-    tables = [(name, safe) for name, safe in (await db.execute(_TENANT_TABLES)).tuples() if name not in exempt]
+    tables = [(name, safe) for name, safe in await db.execute(_TENANT_TABLES) if name not in exempt]
     if not tables:
         return Finding(False, "row security", "there are no tenant tables: run `tessera migrate`")
     if lacking := [name for name, safe in tables if not safe]:

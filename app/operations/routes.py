@@ -60,7 +60,10 @@ async def is_ready(request: Request) -> Health:
     response_class=Response,
     responses={
         **answers(),
-        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text format."},
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": "tessera_timers_overdue 0.0\n"}},
+            "description": "The text format.",
+        },
     },
 )
 async def get_metrics(request: Request) -> Response:

@@ -23,7 +23,8 @@ class OrganisationIn(In):
         Domain, Field(description="In any case or script; kept in lower case and IDNA form.", examples=["growfin.com"])
     ]
     sandbox: Annotated[
-        StrictBool, Field(description="Whether its clock may be moved forward, to try out what takes days.")
+        StrictBool,
+        Field(description="Whether its clock may be moved forward, to try out what takes days.", examples=[True]),
     ] = False
 
 
@@ -31,10 +32,16 @@ class OrganisationCreated(Out):
     """The new organisation, with its secret for the only time."""
 
     id: UUID
-    name: str
-    domain: str
+    name: Annotated[str, Field(examples=["Growfin"])]
+    domain: Annotated[str, Field(examples=["growfin.com"])]
     sandbox: bool
-    secret: Annotated[str, Field(description="Shown this once: keep it where your product keeps its secrets.")]
+    secret: Annotated[
+        str,
+        Field(
+            description="Shown this once: keep it where your product keeps its secrets.",
+            examples=["tsk_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE"],
+        ),
+    ]
     created_at: OutTime
 
 
@@ -42,13 +49,13 @@ class OrganisationOut(Out):
     """An organisation's settings."""
 
     id: UUID
-    name: str
-    domain: str
+    name: Annotated[str, Field(examples=["Growfin"])]
+    domain: Annotated[str, Field(examples=["growfin.com"])]
     sandbox: bool
     now: Annotated[OutTime, Field(description="The organisation's clock.")]
-    auto_close_days: int
-    timezone: str
-    support_email: str | None
+    auto_close_days: Annotated[int, Field(examples=[30])]
+    timezone: Annotated[str, Field(examples=["Europe/Berlin"])]
+    support_email: Annotated[str | None, Field(examples=["help@growfin.com"])]
     created_at: OutTime
 
     @classmethod

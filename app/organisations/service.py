@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from pydantic.alias_generators import to_camel
 from sqlalchemy import text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -88,13 +89,11 @@ async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: Mappin
     organisation = await db.get(Organisation, tenant.id, with_for_update={"key_share": True})
     if organisation is None:
         raise NotFound
-    different = {
-        name: {"from": getattr(organisation, name), "to": value}
-        for name, value in changes.items()
-        if getattr(organisation, name) != value
-    }
-    for name in different:
-        setattr(organisation, name, changes[name])
+    different = {}
+    for name, value in changes.items():
+        if (present := getattr(organisation, name)) != value:
+            different[to_camel(name)] = {"from": present, "to": value}
+            setattr(organisation, name, value)
     if different:
         record(db, OrganisationUpdated(at=tenant.now(), actor=actor, changes=different))
     return organisation

@@ -18,6 +18,7 @@ from app.core.clock import real_now
 from app.core.events import SYSTEM, Event, record
 from app.core.fields import rfc3339
 from app.core.ids import new_id
+from app.core.models import Timer
 from app.core.timers import Due
 from app.identity.events import PersonBecameAvailable, PersonSignedUp
 from app.identity.queries import available_admins
@@ -94,19 +95,14 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
     """Have the requesters told that their tickets will close."""
     clock = await tenant(db, org_id)
     claimed = await timers.claim(db, org_id, await _lock(db, org_id, due))
-    closing = dict(
-        (
-            await db.execute(
-                select(Ticket.id, Ticket.auto_close_at).where(
-                    Ticket.org_id == org_id,
-                    Ticket.id.in_([one.subject_id for one in claimed]),
-                    Ticket.status == Status.RESPONDED,
-                )
-            )
+    rows = await db.execute(
+        select(Ticket.id, Ticket.auto_close_at).where(
+            Ticket.org_id == org_id,
+            Ticket.id.in_([one.subject_id for one in claimed]),
+            Ticket.status == Status.RESPONDED,
         )
-        .tuples()
-        .all()
     )
+    closing = {row.id: row.auto_close_at for row in rows}
     for one in claimed:
         if closes_at := closing.get(one.subject_id):
             at = clock.organisation_time(one.at)
@@ -197,10 +193,22 @@ async def assign_later(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Se
     """Assign what still waits; where nobody is available, the next one to become so takes it."""
     clock = await tenant(db, org_id)
     assigned = await assign_waiting(db, org_id, clock.now())
-    claimed = await timers.claim(db, org_id, due)
+    claimed = await timers.claim(db, org_id, await _not_being_set(db, org_id, due))
     if claimed and (assigned == ASSIGN_BATCH or await _some_were_busy(db, org_id)):
         await timers.set_timers(db, org_id, claimed[0].subject_id, {ASSIGN: real_now() + ASSIGN_AGAIN})
     return claimed
+
+
+async def _not_being_set(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+    """Those of the due timers that no other transaction holds: to claim one would wait for it."""
+    free = set(
+        await db.scalars(
+            select(Timer.subject_id)
+            .where(Timer.org_id == org_id, Timer.kind == ASSIGN, Timer.subject_id.in_([one.subject_id for one in due]))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    return [one for one in due if one.subject_id in free]
 
 
 async def _some_were_busy(db: AsyncSession, org_id: UUID) -> bool:

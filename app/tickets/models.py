@@ -71,6 +71,11 @@ class Ticket(Base):
         Index("ix_tickets_waiting", "org_id", "number", postgresql_where=text(WAITING)),
     )
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody has to act on it and nobody is to: `WAITING` of this row."""
+        return self.admin_id is None and self.status not in {Status.RESOLVED, Status.CLOSED}
+
     def move_to(self, status: Status, now: datetime, auto_close_at: datetime) -> None:
         """Change the status with all that belongs to it; answering again starts the countdown anew.
 

@@ -6,7 +6,7 @@ Each names `org_id` for every table. A ticket's row carries its assignee, so tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -15,6 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import NotFound
+from app.organisations.caller import Caller
+from app.organisations.models import Organisation
+from app.organisations.queries import as_tenant
 from app.tickets.models import Ticket
 
 if TYPE_CHECKING:
@@ -81,6 +84,26 @@ _HISTORY = """
     FROM events AS e LEFT JOIN people AS p ON p.org_id = $1 AND p.id = e.actor_id AND e.actor_type = 'USER'
     WHERE e.org_id = $1 AND e.ticket_id = $2 AND e.seq > $3 ORDER BY e.seq LIMIT $4
 """
+
+# One statement, so that the ticket and its timers are of one moment.
+_SCHEDULE = """
+    SELECT t.responded_at, timers.kind, timers.due_at
+    FROM tickets AS t LEFT JOIN timers ON timers.org_id = $1 AND timers.subject_id = t.id
+    WHERE t.org_id = $1 AND t.id = $2 ORDER BY timers.due_at
+"""
+
+
+async def on_a_still_clock(db: AsyncSession, caller: Caller) -> Caller:
+    """The caller, in a sandbox with the clock as it is until this transaction ends: nobody moves it meanwhile.
+
+    Otherwise what is set on the clock before it moves would be missed by the move. To be called first of all, since
+    the move locks the organisation before its tickets.
+    """
+    if not caller.tenant.sandbox:
+        return caller
+    organisation = await db.get_one(Organisation, caller.org_id, with_for_update={"read": True})
+    tenant = as_tenant(organisation)
+    return replace(caller, tenant=tenant, now=tenant.now())
 
 
 async def lock(db: AsyncSession, org_id: UUID, ticket_id: UUID) -> Ticket:
@@ -159,9 +182,15 @@ async def history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, lim
 
 
 async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncpg.Record]:
-    """What time will do to the ticket: `kind` and `due_at` (real time)."""
-    sql = "SELECT kind, due_at FROM timers WHERE org_id = $1 AND subject_id = $2 ORDER BY due_at"
-    return await driver.fetch(sql, org_id, ticket_id)
+    """What time will do to the ticket: `kind` and `due_at` (real time), each with its `responded_at`.
+
+    Raises:
+        TicketNotFound: there is none in this organisation.
+    """
+    rows = await driver.fetch(_SCHEDULE, org_id, ticket_id)
+    if not rows:
+        raise TicketNotFound
+    return [row for row in rows if row["kind"] is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

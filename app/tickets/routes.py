@@ -268,12 +268,11 @@ async def get_history(
 async def get_schedule(ticket_id: TicketId, caller: AnyCaller, request: Request) -> Response:
     """What time will do to the ticket, on the organisation's clock."""
     async with database_of(request).driver(caller.org_id) as driver:
-        row = await queries.one(driver, caller.org_id, ticket_id)
         timers = await queries.schedule(driver, caller.org_id, ticket_id)
-    tenant = caller.tenant
-    due = {timer["kind"]: tenant.organisation_time(timer["due_at"]) for timer in timers}
+    due = {timer["kind"]: caller.tenant.organisation_time(timer["due_at"]) for timer in timers}
     items = []
     if AUTO_CLOSE in due:
-        reason = rules.auto_close_reason(row["responded_at"], due[AUTO_CLOSE], due.get(rules.AUTO_CLOSE_REMINDER))
+        responded_at, reminder = timers[0]["responded_at"], due.get(rules.AUTO_CLOSE_REMINDER)
+        reason = rules.auto_close_reason(responded_at, due[AUTO_CLOSE], reminder)
         items.append({"kind": AUTO_CLOSE, "dueAt": due[AUTO_CLOSE], "reason": reason})
     return _json({"items": items})

@@ -14,6 +14,7 @@ from app.tickets.models import Priority, Status
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
 DescriptionField = Annotated[LongText, Field(examples=["The export of March stops at 40 % with an error."])]
 MAX_FILTER_VALUES = 20
+EXAMPLE_ID = "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20"
 
 
 class TicketIn(In):
@@ -24,7 +25,7 @@ class TicketIn(In):
     added_by: Annotated[
         Email, Field(description="The requester's e-mail: answers are mailed there.", examples=["mia@customer.example"])
     ]
-    priority: Priority = Priority.MEDIUM
+    priority: Annotated[Priority, Field(examples=["HIGH"])] = Priority.MEDIUM
     secret: Annotated[
         str | None,
         Field(max_length=200, description="The organisation's secret, where it is not in the header `X-Org-Secret`."),
@@ -36,9 +37,7 @@ class TicketChange(In):
 
     title: TitleField = None  # type: ignore[assignment]
     description: DescriptionField = None  # type: ignore[assignment]
-    admin_id: Annotated[
-        UUID | None, Field(description="An active admin of the organisation; null for nobody.", examples=[None])
-    ] = None
+    admin_id: Annotated[UUID | None, Field(description="An active admin of the organisation; null for nobody.")] = None
     status: Annotated[Status, Field(examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]
     priority: Annotated[Priority, Field(examples=["HIGH"])] = None  # type: ignore[assignment]
     org_id: Annotated[UUID, Field(description="May only repeat the ticket's own.")] = None  # type: ignore[assignment]
@@ -100,9 +99,9 @@ class TicketOut(Out):
     title: Annotated[str, Field(examples=["Cannot export March"])]
     description: Annotated[str, Field(examples=["The export of March stops at 40 % with an error."])]
     status: Status
-    priority: Priority
+    priority: Annotated[Priority, Field(examples=["HIGH"])]
     added_by: Annotated[str, Field(examples=["mia@customer.example"])]
-    admin_id: UUID | None
+    admin_id: Annotated[UUID | None, Field(examples=[EXAMPLE_ID])]
     admin: PersonRef | None
     created_at: OutTime
     updated_at: OutTime
@@ -146,10 +145,10 @@ class ActorOut(Out):
     """Who did it: a person, the organisation's product, or Tessera itself."""
 
     type: Literal["USER", "ORGANISATION", "SYSTEM"]
-    id: UUID | None = None
-    email: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
+    id: Annotated[UUID | None, Field(examples=[EXAMPLE_ID])] = None
+    email: Annotated[str | None, Field(examples=["ada@growfin.com"])] = None
+    first_name: Annotated[str | None, Field(examples=["Ada"])] = None
+    last_name: Annotated[str | None, Field(examples=["Lovelace"])] = None
 
 
 class EventOut(Out):
@@ -167,7 +166,7 @@ class ScheduledItem(Out):
 
     kind: Annotated[str, Field(examples=["AUTO_CLOSE"])]
     due_at: Annotated[OutTime, Field(description="The organisation's time.")]
-    reason: str
+    reason: Annotated[str, Field(examples=["Answered on 2026-03-02: closes after 30 days without a new answer."])]
 
 
 class Schedule(Out):

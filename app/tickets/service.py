@@ -21,7 +21,7 @@ from app.organisations.caller import Caller
 from app.tickets import queries, rules
 from app.tickets.events import TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
 from app.tickets.models import Status, Ticket, TicketResponse
-from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
+from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
 
 if TYPE_CHECKING:
     import asyncpg
@@ -85,6 +85,7 @@ async def respond(
     Raises:
         TicketNotFound, TicketClosed, VersionConflict
     """
+    caller = await queries.on_a_still_clock(db, caller)
     ticket = await queries.lock(db, caller.org_id, ticket_id)
     expect(ticket.version)
     if ticket.status == Status.CLOSED:
@@ -123,6 +124,7 @@ async def change(
         TicketNotFound, VersionConflict, AssigneeNotActive
         OrgMismatch: `org_id` is not the ticket's own.
     """
+    caller = await queries.on_a_still_clock(db, caller)
     ticket = await queries.lock(db, caller.org_id, ticket_id)
     expect(ticket.version)
     if changes.get("org_id", ticket.org_id) != ticket.org_id:
@@ -173,7 +175,7 @@ async def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UU
 
 async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Status) -> None:
     """Move to a status with all that follows from it: its times, its event, its timers."""
-    now, before = caller.now, ticket.status
+    now, before, was_waiting = caller.now, ticket.status, ticket.is_waiting
     closes_at = rules.auto_close_at(now, caller.tenant.auto_close_days)
     ticket.move_to(status, now, closes_at)
     if status != before:
@@ -185,6 +187,8 @@ async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Statu
         await _start_countdown(db, caller, ticket.id, closes_at, rules.reminder_at(now, closes_at))
     elif before == Status.RESPONDED:
         await timers.cancel(db, caller.org_id, ticket.id, (AUTO_CLOSE, AUTO_CLOSE_REMINDER))
+    if ticket.is_waiting and not was_waiting:  # reopened, perhaps while somebody is available already
+        await timers.set_timers(db, caller.org_id, ticket.id, {ASSIGN: real_now()})
 
 
 async def _start_countdown(

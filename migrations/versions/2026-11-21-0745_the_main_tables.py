@@ -52,7 +52,7 @@ def upgrade() -> None:
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("status IN ('QUEUED', 'SENT', 'FAILED')", name="ck_deliveries_status"),
+        sa.CheckConstraint("status IN ('QUEUED', 'SENT', 'FAILED')", name=op.f("ck_deliveries_status")),
         sa.PrimaryKeyConstraint("org_id", "id", name="pk_deliveries"),
     )
     op.create_index("ix_deliveries_org_id_created_at_id", "deliveries", ["org_id", "created_at", "id"])
@@ -71,7 +71,7 @@ def upgrade() -> None:
         sa.Column("actor_id", sa.Uuid(), nullable=True),
         sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("actor_type IN ('USER', 'ORGANISATION', 'SYSTEM')", name="ck_events_actor_type"),
+        sa.CheckConstraint("actor_type IN ('USER', 'ORGANISATION', 'SYSTEM')", name=op.f("ck_events_actor_type")),
         sa.PrimaryKeyConstraint("org_id", "seq", name="pk_events"),
     )
     op.create_index("ix_events_org_id_ticket_id_seq", "events", ["org_id", "ticket_id", "seq"])
@@ -96,8 +96,8 @@ def upgrade() -> None:
         sa.Column("timezone", sa.Text(), nullable=False),
         sa.Column("support_email", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("sandbox OR clock_offset = interval '0'", name="ck_organisations_clock_of_a_sandbox"),
-        sa.CheckConstraint("status IN ('ACTIVE', 'SUSPENDED')", name="ck_organisations_status"),
+        sa.CheckConstraint("sandbox OR clock_offset = interval '0'", name=op.f("ck_organisations_clock_of_a_sandbox")),
+        sa.CheckConstraint("status IN ('ACTIVE', 'SUSPENDED')", name=op.f("ck_organisations_status")),
         sa.PrimaryKeyConstraint("id", name="pk_organisations"),
         sa.UniqueConstraint("domain", name="uq_organisations_domain"),
     )
@@ -152,8 +152,8 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("available", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("role IN ('ADMIN')", name="ck_people_role"),
-        sa.CheckConstraint("status IN ('ACTIVE', 'SUSPENDED')", name="ck_people_status"),
+        sa.CheckConstraint("role IN ('ADMIN')", name=op.f("ck_people_role")),
+        sa.CheckConstraint("status IN ('ACTIVE', 'SUSPENDED')", name=op.f("ck_people_status")),
         sa.ForeignKeyConstraint(["org_id"], ["organisations.id"], name="fk_people_org_id_organisations"),
         sa.PrimaryKeyConstraint("org_id", "id", name="pk_people"),
         sa.UniqueConstraint("org_id", "email", name="uq_people_org_id_email"),
@@ -181,9 +181,9 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("auto_close_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
-        sa.CheckConstraint("priority IN ('LOW', 'MEDIUM', 'HIGH', 'CRITICAL')", name="ck_tickets_priority"),
+        sa.CheckConstraint("priority IN ('LOW', 'MEDIUM', 'HIGH', 'CRITICAL')", name=op.f("ck_tickets_priority")),
         sa.CheckConstraint(
-            "status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED')", name="ck_tickets_status"
+            "status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED')", name=op.f("ck_tickets_status")
         ),
         sa.ForeignKeyConstraint(
             ["org_id", "admin_id"], ["people.org_id", "people.id"], name="fk_tickets_org_id_admin_id_people"

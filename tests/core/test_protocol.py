@@ -21,7 +21,7 @@ BOUNDED = bounded_protocol(HEADER_TIMEOUT, MAX_HEADER_BYTES)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def web() -> Iterator[Server]:
     with serving(an_app(), http=BOUNDED) as running:
         yield running
 
@@ -43,30 +43,30 @@ async def seconds_until_closed(wire: Wire, trickle: bytes = b"") -> float:
 
 
 class TestSlowHeads:
-    async def test_a_client_that_says_nothing_is_hung_up_on(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_a_client_that_says_nothing_is_hung_up_on(self, web: Server) -> None:
+        async with web.connected() as wire:
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire) < 3 * HEADER_TIMEOUT
 
-    async def test_a_head_that_trickles_is_not_waited_for(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_a_head_that_trickles_is_not_waited_for(self, web: Server) -> None:
+        async with web.connected() as wire:
             await wire.say(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
-    async def test_nor_is_a_later_one(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_nor_is_a_later_one(self, web: Server) -> None:
+        async with web.connected() as wire:
             await wire.say(get("/v1/tickets/1"))
             assert (await wire.hear()).status == 200
             await wire.say(b"GET / HTTP/1.1\r\nX-Slow: ")
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
-    async def test_nor_is_the_rest_of_a_body_that_nobody_reads(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_nor_is_the_rest_of_a_body_that_nobody_reads(self, web: Server) -> None:
+        async with web.connected() as wire:
             await wire.say(post("/unread", "Content-Length: 100000"))
             assert (await wire.hear()).status == 401
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
-    async def test_a_slow_head_in_time_is_answered(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_a_slow_head_in_time_is_answered(self, web: Server) -> None:
+        async with web.connected() as wire:
             request = get("/v1/tickets/1")
             await wire.say(request[:9], request[9:-2], request[-2:], pause=HEADER_TIMEOUT / 10)
             assert (await wire.hear()).status == 200
@@ -83,8 +83,8 @@ class TestLargeHeads:
         ],
         ids=["address", "header", "chunk extension", "trailer"],
     )
-    async def test_one_that_grows_without_end_is_cut_off(self, server: Server, opening: bytes) -> None:
-        async with server.connected() as wire:
+    async def test_one_that_grows_without_end_is_cut_off(self, web: Server, opening: bytes) -> None:
+        async with web.connected() as wire:
             closed = asyncio.create_task(wire.reader.read())
             sent = 0
             await wire.say(opening)
@@ -94,52 +94,52 @@ class TestLargeHeads:
             assert MAX_HEADER_BYTES - 512 <= sent < 2 * MAX_HEADER_BYTES
             await asyncio.wait([closed])
 
-    async def test_the_sum_of_many_is_no_large_one(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_the_sum_of_many_is_no_large_one(self, web: Server) -> None:
+        async with web.connected() as wire:
             for _ in range(4):
                 await wire.say(get("/v1/tickets/1", "X-Some: " + "a" * (MAX_HEADER_BYTES // 2)))
                 assert (await wire.hear()).status == 200
 
 
 class TestEverythingElse:
-    async def test_a_connection_may_rest_between_requests(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_a_connection_may_rest_between_requests(self, web: Server) -> None:
+        async with web.connected() as wire:
             for _ in range(2):
                 await wire.say(get("/v1/tickets/1"))
                 assert (await wire.hear()).status == 200
                 await asyncio.sleep(HEADER_TIMEOUT * 1.5)
 
     async def test_but_no_longer_than_the_servers_own_keep_alive(self) -> None:
-        with serving(an_app(), http=bounded_protocol(60), keep_alive=0.2) as server:
-            async with server.connected() as wire:
+        with serving(an_app(), http=bounded_protocol(60), keep_alive=0.2) as web:
+            async with web.connected() as wire:
                 await wire.say(get("/v1/tickets/1"))
                 assert (await wire.hear()).status == 200
                 assert 0.1 < await seconds_until_closed(wire) < 1
 
-    async def test_pipelined_requests_are_answered_in_turn(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_pipelined_requests_are_answered_in_turn(self, web: Server) -> None:
+        async with web.connected() as wire:
             await wire.say(b"".join(get(f"/v1/tickets/{n}") for n in range(5)) + get("/v1/tickets/5")[:20])
             await wire.say(get("/v1/tickets/5")[20:])
             bodies = [(await wire.hear()).body for _ in range(6)]
         assert [body[:7] for body in bodies] == [b'{"id":%d' % n for n in range(6)]
 
-    async def test_a_slow_upload_is_not_a_slow_head(self, server: Server) -> None:
-        async with server.connected() as wire:
+    async def test_a_slow_upload_is_not_a_slow_head(self, web: Server) -> None:
+        async with web.connected() as wire:
             await wire.say(post("/digest", "Content-Length: 5"), *[b"a"] * 5, pause=HEADER_TIMEOUT / 2)
             assert (await wire.hear()).body == b"5"
 
-    async def test_a_large_upload_is_not_a_large_head(self, server: Server) -> None:
+    async def test_a_large_upload_is_not_a_large_head(self, web: Server) -> None:
         size = 20 * MAX_HEADER_BYTES
         chunk = b"1000\r\n" + b"a" * 4096 + b"\r\n"
-        async with server.connected() as wire:
+        async with web.connected() as wire:
             await wire.say(post("/digest", f"Content-Length: {size}"), b"a" * size)
             assert (await wire.hear()).body == b"%d" % size
             await wire.say(post("/digest", "Transfer-Encoding: chunked"), *[chunk] * 20, b"0\r\n\r\n")
             assert (await wire.hear()).body == b"%d" % size
 
     async def test_a_slow_answer_is_waited_for(self) -> None:
-        with serving(an_app(gate := Gate()), http=BOUNDED) as server:
-            async with server.connected() as wire:
+        with serving(an_app(gate := Gate()), http=BOUNDED) as web:
+            async with web.connected() as wire:
                 await wire.say(get("/hold"), pause=HEADER_TIMEOUT * 1.5)
                 gate.opened.set()
                 assert (await wire.hear()).status == 200
@@ -155,8 +155,8 @@ class TestEverythingElse:
         ],
         ids=["TLS", "address", "header"],
     )
-    async def test_what_is_not_http_is_a_problem(self, server: Server, garbage: bytes) -> None:
-        async with server.connected() as wire:
+    async def test_what_is_not_http_is_a_problem(self, web: Server, garbage: bytes) -> None:
+        async with web.connected() as wire:
             await wire.say(garbage)
             refused = await wire.hear()
             assert (refused.status, refused.problem["code"]) == (400, "bad_request")
@@ -165,8 +165,8 @@ class TestEverythingElse:
             assert await wire.rest() == b""
 
     async def test_no_problem_is_written_into_another_answer(self) -> None:
-        with serving(an_app(gate := Gate()), http=BOUNDED) as server:
-            async with server.connected() as wire:
+        with serving(an_app(gate := Gate()), http=BOUNDED) as web:
+            async with web.connected() as wire:
                 await wire.say(get("/stream"))
                 await becomes_true(gate.entered.is_set)
                 await wire.say(b"\x00 what is this?\r\n\r\n")

@@ -1,0 +1,58 @@
+"""The service on a socket, on a database where anything may be written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+import pytest
+import requests
+
+from tests.conftest import copy_database, settings_for
+from tests.postgres import TestServer
+from tests.serving import served
+
+
+@pytest.fixture(scope="module")
+async def address(server: TestServer) -> AsyncIterator[str]:
+    name = f"abuse_{uuid4().hex[:8]}"
+    await copy_database(server, name)
+    with ExitStack() as stack:
+        yield await asyncio.to_thread(stack.enter_context, served(settings_for(server.at(name), log_level="ERROR")))
+        await asyncio.to_thread(stack.close)
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        yield session
+
+
+@dataclass(frozen=True)
+class Insider:
+    """An organisation's secret and its admin's token, and a ticket and a notification to get wrong."""
+
+    headers: dict[str, str]
+    ids: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def insider(address: str) -> Insider:
+    with httpx.Client(base_url=address) as client:
+        domain = f"d{uuid4().hex}.test"
+        organisation = {"name": "Growfin", "domain": domain, "sandbox": True}
+        headers = {"X-Org-Secret": client.post("/auth/org/signup", json=organisation).json()["secret"]}
+        person = {"email": f"ada@{domain}", "password": "cobalt-heron-47-lamp"}
+        named = {"firstName": "Ada", "lastName": "Lovelace", **person}
+        client.post("/auth/admin/signup", json=named, headers=headers).raise_for_status()
+        headers["Authorization"] = f"Bearer {client.post('/auth/admin/signin', json=person).json()['jwt']}"
+        body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
+        ticket = client.post("/tickets", json=body, headers=headers).json()
+        client.post(f"/tickets/{ticket['id']}/respond", json={"message": "Mended."}, headers=headers)
+        client.post("/org/clock/advance", json={"seconds": 1}, headers=headers).raise_for_status()
+        (mail, *_) = client.get("/notifications", headers=headers).json()["items"]
+    return Insider(headers, {"tickets": ticket["id"], "notifications": mail["id"]})

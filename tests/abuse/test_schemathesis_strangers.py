@@ -1,0 +1,23 @@
+"""Schemathesis on every operation without a credential, and with such as nobody has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+
+from tests.abuse.fuzzing import CHECKS, the_schema
+
+SCHEMA = the_schema(12, signInAdmin=8)
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Org-Secret": "tsk_no", "Authorization": "Bearer no"}], ids=["none", "bad"])
+@SCHEMA.parametrize()
+def test_a_stranger_gets_documented_answers_only(
+    case: Any, headers: dict[str, str], address: str, http: requests.Session
+) -> None:
+    answer = case.call_and_validate(base_url=address, session=http, headers=headers, checks=CHECKS)
+
+    if case.operation.definition.raw.get("security"):
+        assert answer.status_code >= 400

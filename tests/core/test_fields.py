@@ -1,0 +1,160 @@
+"""The kinds of fields: what they make of a value, and what they refuse. Each refusal is a ValueError: a 422."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from app.core.fields import (
+    MAX_EMAIL_LENGTH,
+    Domain,
+    Email,
+    LongText,
+    Name,
+    Timestamp,
+    TimeZone,
+    normalise_domain,
+    normalise_email,
+    rfc3339,
+)
+
+ADAPTERS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Name, LongText, Email, Domain, TimeZone)}
+TIMESTAMP: TypeAdapter[datetime] = TypeAdapter(Timestamp)
+ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=40)
+
+
+def read(kind: Any, value: object) -> Any:
+    return ADAPTERS[kind].validate_python(value)
+
+
+def is_refused(kind: Any, value: object) -> bool:
+    try:
+        read(kind, value)
+    except ValidationError:
+        return True
+    return False
+
+
+class TestTexts:
+    @pytest.mark.parametrize("control", ["\0", "\x07", "\x1b", "\r", "\x7f", "\x9f", "\ud800", "\udfff"])
+    @pytest.mark.parametrize("kind", [Name, LongText, Email, Domain], ids=["name", "text", "email", "domain"])
+    def test_control_characters_and_lone_surrogates_are_refused(self, kind: Any, control: str) -> None:
+        text = f"a{control}da@growfin.com" if kind is Email else f"a{control}b"
+        assert is_refused(kind, text)
+        assert not is_refused(kind, text.replace(control, ""))
+
+    def test_tabs_and_newlines_stay_and_newlines_are_of_one_kind(self) -> None:
+        assert read(LongText, "one\r\ntwo\n\tthree") == "one\ntwo\n\tthree"
+
+    def test_a_text_is_trimmed_before_it_is_measured(self) -> None:
+        assert read(Name, f"  {'x' * 100}\n ") == "x" * 100
+        assert is_refused(Name, "x" * 101)
+        assert is_refused(Name, " \t\n")
+        assert read(LongText, "y" * 20_000) == "y" * 20_000
+        assert is_refused(LongText, "y" * 20_001)
+
+    @pytest.mark.parametrize("value", [None, 1, True, 1.5, [], {}])
+    def test_nothing_else_becomes_a_text(self, value: object) -> None:
+        assert is_refused(Name, value)
+
+
+class TestEmail:
+    @pytest.mark.parametrize(
+        ("written", "kept"),
+        [
+            ("Ada@GrowFin.COM", "ada@growfin.com"),
+            ("  ada@growfin.com ", "ada@growfin.com"),
+            ("ada+desk@localhost.localdomain", "ada+desk@localhost.localdomain"),
+            ("ADA@printer.local", "ada@printer.local"),
+            ("ZOË@example.com", "zoë@example.com"),
+            ("Zoe\u0308@example.com", "zoë@example.com"),
+            ("ada@BÜCHER.example", "ada@bücher.example"),
+            ("ada@xn--bcher-kva.example", "ada@bücher.example"),
+        ],
+    )
+    def test_it_is_kept_in_one_form(self, written: str, kept: str) -> None:
+        assert read(Email, written) == kept
+
+    @pytest.mark.parametrize(
+        "value",
+        ["ada", "@growfin.com", "ada@", "a da@growfin.com", "ada@growfin..com", "ada@-growfin.com", "a@b@c.com",
+         "Ada <ada@growfin.com>", "ada@growfin.com\nBcc: x@y.com", "ada@[127.0.0.1]", "ada@127.0.0.1", '"a b"@c.com',
+         f"ada@{'a' * 64}.com", f"ada@{'a.' * 130}com"],
+    )  # fmt: skip
+    def test_what_cannot_be_one_is_refused(self, value: str) -> None:
+        assert is_refused(Email, value)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.one_of(ANY_TEXT, st.builds("{}@{}".format, ANY_TEXT, ANY_TEXT), st.emails()))
+    def test_any_text_is_either_refused_or_kept_in_a_form_that_stays(self, text: str) -> None:
+        with suppress(ValueError):
+            kept = normalise_email(text)
+            assert len(kept) <= MAX_EMAIL_LENGTH
+            assert normalise_email(kept) == kept
+
+
+class TestDomain:
+    @pytest.mark.parametrize(
+        ("written", "kept"),
+        [
+            ("GrowFin.COM", "growfin.com"),
+            ("growfin.com.", "growfin.com"),
+            ("Bücher.example", "xn--bcher-kva.example"),
+            ("BU\u0308CHER.example", "xn--bcher-kva.example"),
+            ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
+            ("ＧＲＯＷＦＩＮ。com", "growfin.com"),
+            ("straße.de", "xn--strae-oqa.de"),
+            ("9to5.com", "9to5.com"),
+        ],
+    )
+    def test_it_is_kept_in_one_form(self, written: str, kept: str) -> None:
+        assert read(Domain, written) == kept
+
+    @pytest.mark.parametrize(
+        "value",
+        ["", ".", "a..b", "-a.com", "a-.com", "a b.com", "a_b.com", "a.com/x", "a.com:80", "http://a.com", "*.a.com",
+         "ada@a.com", "127.0.0.1", "[::1]", "xn--zzzzzz.com", f"{'a' * 64}.com", "a." * 127 + "com", "ü." * 80 + "com"],
+    )  # fmt: skip
+    def test_what_cannot_be_one_is_refused(self, value: str) -> None:
+        assert is_refused(Domain, value)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.one_of(ANY_TEXT, st.builds("{}.{}".format, ANY_TEXT, ANY_TEXT), st.text(max_size=300)))
+    def test_any_text_is_either_refused_or_kept_in_a_form_that_stays(self, text: str) -> None:
+        with suppress(ValueError):
+            kept = normalise_domain(text)
+            assert kept.isascii()
+            assert kept == kept.lower()
+            assert normalise_domain(kept) == kept
+
+
+class TestTimes:
+    def test_a_time_is_taken_to_utc(self) -> None:
+        assert TIMESTAMP.validate_python("2026-03-01T12:00:00+02:00") == datetime(2026, 3, 1, 10, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        "value",
+        ["2026-03-01T12:00:00", "yesterday", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "9500-01-01T00:00Z",
+         "1969-12-31T23:59:59Z", "2026-02-30T00:00:00Z", 1e300, float("nan"), 2**70, None],
+    )  # fmt: skip
+    def test_one_without_a_zone_or_out_of_range_is_refused(self, value: object) -> None:
+        with pytest.raises(ValidationError):
+            TIMESTAMP.validate_python(value)
+
+    def test_one_is_written_in_utc_with_a_z(self) -> None:
+        east = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
+        assert rfc3339(east) == "2026-03-01T10:00:00.000005Z"
+
+    @pytest.mark.parametrize("value", ["Europe/Berlin", "UTC", "America/Argentina/Ushuaia"])
+    def test_a_zone_is_one_of_the_database(self, value: str) -> None:
+        assert read(TimeZone, value) == value
+
+    @pytest.mark.parametrize("value", ["", "Berlin", "europe/berlin", "../../etc/passwd", "+02:00", "x" * 65, "\0"])
+    def test_no_other_name_is_a_zone(self, value: str) -> None:
+        assert is_refused(TimeZone, value)

@@ -1,0 +1,170 @@
+"""The pages for people, in a real browser that reaches nothing but the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import copy_database, settings_for
+from tests.docs.test_openapi import OPERATIONS
+from tests.postgres import TestServer
+from tests.serving import served
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Locator, Page
+
+BROWSER = shutil.which("chromium")
+MISSING = "needs a browser: apt-get install chromium"
+PATIENCE = 20_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    if BROWSER is None:
+        if os.environ.get("TESSERA_CI"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        # Its sandbox refuses to work for root, as which a container usually runs.
+        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+        async with await playwright.chromium.launch(executable_path=BROWSER, args=flags) as browser:
+            yield browser
+
+
+@pytest.fixture(scope="module")
+async def address(server: TestServer) -> AsyncIterator[str]:
+    """The service on a database where nobody has signed up yet."""
+    name = f"pages_{uuid4().hex[:8]}"
+    await copy_database(server, name)
+    with ExitStack() as stack:
+        yield await asyncio.to_thread(stack.enter_context, served(settings_for(server.at(name))))
+        await asyncio.to_thread(stack.close)
+
+
+class Visit:
+    """A page, with what it asked of others and what went wrong on it."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.strangers: list[str] = []
+        self.errors: list[str] = []
+
+    async def start(self) -> None:
+        await self.page.route("**/*", self._let_through)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("requestfailed", self._note_failure)
+        self.page.set_default_timeout(PATIENCE)
+
+    def _note_failure(self, request: Any) -> None:
+        # What a page's own policy forbids never leaves the browser.
+        if request.failure != "csp":
+            self.errors.append(f"{request.url}: {request.failure}")
+
+    async def _let_through(self, route: Any) -> None:
+        if route.request.url.startswith((f"{self.address}/", "data:", "blob:")):
+            await route.continue_()
+        else:
+            self.strangers.append(route.request.url)
+            await route.abort()
+
+    async def operation(self, method: str, path: str) -> Operation:
+        shown = self.page.locator(f".opblock-{method.lower()}").filter(
+            has=self.page.locator(f'.opblock-summary-path[data-path="{path}"]')
+        )
+        if not await shown.locator(".opblock-body").count():
+            await shown.locator(".opblock-summary-control").click()
+        return Operation(shown)
+
+    async def authorize(self, **credentials: str) -> None:
+        await self.page.locator(".scheme-container .btn.authorize").click()
+        dialog = self.page.locator(".modal-ux")
+        assert await dialog.locator(".auth-container").count() == 2
+        for name, value in credentials.items():
+            one = dialog.locator(".auth-container").filter(has=self.page.get_by_text(name, exact=True))
+            await one.locator("input").fill(value)
+            await one.locator("button.authorize").click()
+        await dialog.locator(".close-modal").click()
+
+
+class Operation:
+    """An operation that is tried out in Swagger UI."""
+
+    def __init__(self, shown: Locator) -> None:
+        self._shown = shown
+
+    async def execute(self, **fields: str) -> tuple[int, Any]:
+        """Press Execute with whatever stands there, but for these path parameters; returns the status and the body."""
+        for name, value in fields.items():
+            await self._shown.locator(f'tr[data-param-name="{name}"] input').fill(value)
+        async with self._shown.page.expect_response(lambda got: got.request.resource_type == "fetch") as answered:
+            await self._shown.locator("button.execute").click()
+        answer = await answered.value
+        status = self._shown.locator(".live-responses-table .response-col_status").last
+        await status.get_by_text(str(answer.status)).wait_for()
+        return answer.status, await answer.json()
+
+
+@pytest.fixture
+async def visit(browser: Browser, address: str) -> AsyncIterator[Visit]:
+    page = await browser.new_page()
+    visit = Visit(page, address)
+    await visit.start()
+    yield visit
+    await page.close()
+    assert visit.strangers == []
+    assert visit.errors == []
+
+
+async def test_docs_show_every_operation_without_the_internet(visit: Visit) -> None:
+    await visit.page.goto(f"{visit.address}/docs")
+    await visit.page.locator(".opblock").last.wait_for()
+
+    shown = {
+        (
+            await one.locator(".opblock-summary-method").inner_text(),
+            await one.locator("[data-path]").get_attribute("data-path"),
+        )
+        for one in await visit.page.locator(".opblock").all()
+    }
+
+    assert shown == {operation.key for operation in OPERATIONS}
+
+
+async def test_redoc_shows_every_operation_without_the_internet(visit: Visit) -> None:
+    await visit.page.goto(f"{visit.address}/redoc")
+    for operation in OPERATIONS:
+        shown = visit.page.locator(f'[id="tag/{operation.said["tags"][0]}/operation/{operation.said["operationId"]}"]')
+        await shown.wait_for(state="attached")
+
+    assert await visit.page.locator("h1").first.inner_text() == "Tessera (0.1.0)"
+
+
+async def test_the_whole_way_can_be_gone_in_docs_with_the_examples_as_they_stand(visit: Visit) -> None:
+    await visit.page.goto(f"{visit.address}/docs")
+
+    status, organisation = await (await visit.operation("POST", "/auth/org/signup")).execute()
+    assert status == 201
+    await visit.authorize(organisationSecret=organisation["secret"])
+    status, _ = await (await visit.operation("POST", "/auth/admin/signup")).execute()
+    assert status == 201
+    status, session = await (await visit.operation("POST", "/auth/admin/signin")).execute()
+    assert status == 200
+    await visit.authorize(jwt=session["jwt"])
+
+    status, ticket = await (await visit.operation("POST", "/tickets")).execute()
+    assert (status, ticket["adminId"]) == (201, session["user"]["id"])
+    status, read = await (await visit.operation("GET", "/tickets/{id}")).execute(id=ticket["id"])
+    assert (status, read["title"]) == (200, ticket["title"])
+    status, listed = await (await visit.operation("GET", "/tickets")).execute()
+    assert (status, [one["id"] for one in listed["items"]]) == (200, [ticket["id"]])
+    status, answer = await (await visit.operation("POST", "/tickets/{id}/respond")).execute(id=ticket["id"])
+    assert (status, answer["ticket"]["status"]) == (201, "RESPONDED")

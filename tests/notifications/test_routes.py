@@ -1,0 +1,187 @@
+"""The notification log over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from dirty_equals import IsStr
+
+from app import wiring
+from app.core import deliveries, relay
+from app.core.db import Database
+from app.core.deliveries import Draft
+from tests.desks import JSON, Api, Desk, a_desk
+
+MOMENT = IsStr(regex=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
+
+
+async def queue(desk: Desk, *subjects: str, error: str | None = None) -> None:
+    """Put messages into the log, one after the other."""
+    for subject in subjects:
+        async with desk.database.session(desk.id) as db:
+            draft = Draft("EMAIL", "mia@customer.example", subject, "Text.", "<p>Text.</p>", error=error)
+            await deliveries.queue(db, desk.id, [draft])
+
+
+async def log(desk: Desk, **params: Any) -> JSON:
+    answer = await desk.admin.get("/notifications", params=params)
+    assert answer.status_code == 200, answer.text
+    content: JSON = answer.json()
+    return content
+
+
+async def subjects(desk: Desk, **params: Any) -> list[str]:
+    return [item["subject"] for item in (await log(desk, **params))["items"]]
+
+
+async def test_the_log_shows_what_goes_to_whom(desk: Desk) -> None:
+    ticket = await desk.open()
+    await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
+
+    assert await log(desk) == {
+        "items": [
+            {
+                "id": IsStr(regex=r"[0-9a-f-]{36}"),
+                "channel": "EMAIL",
+                "to": desk.admin.email,
+                "subject": f"[{ticket['reference']}] Assigned to you: It broke",
+                "status": "QUEUED",
+                "attempts": 0,
+                "lastError": None,
+                "ticketId": ticket["id"],
+                "createdAt": MOMENT,
+                "sentAt": None,
+            }
+        ],
+        "nextCursor": None,
+    }
+
+
+async def test_a_single_one_has_the_body_as_well(desk: Desk) -> None:
+    await queue(desk, "One")
+    (item,) = (await log(desk))["items"]
+
+    answer = await desk.admin.get(f"/notifications/{item['id']}")
+
+    assert (answer.status_code, answer.json()) == (200, item | {"body": "Text.", "bodyHtml": "<p>Text.</p>"})
+
+
+async def test_one_that_could_not_be_written_says_why(desk: Desk) -> None:
+    await queue(desk, "One", error="The template is broken.")
+
+    (item,) = (await log(desk))["items"]
+
+    assert (item["status"], item["attempts"], item["lastError"]) == ("FAILED", 0, "The template is broken.")
+
+
+async def test_the_log_is_filtered_by_status_and_ticket(desk: Desk) -> None:
+    first, second = await desk.open(), await desk.open()
+    await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
+    await queue(desk, "Failed", error="No.")
+
+    one, two = (f"[{ticket['reference']}] Assigned to you: It broke" for ticket in (first, second))
+    assert await subjects(desk, status="FAILED") == ["Failed"]
+    assert set(await subjects(desk, status="QUEUED")) == {one, two}
+    assert await subjects(desk, status="SENT") == []
+    assert len(await subjects(desk, status=["FAILED", "QUEUED"])) == 3
+    assert await subjects(desk, ticketId=first["id"]) == [one]
+    assert set(await subjects(desk, ticketId=[first["id"], second["id"]])) == {one, two}
+    assert await subjects(desk, ticketId=second["id"], status="FAILED") == []
+    assert await subjects(desk, ticketId=str(uuid4())) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 6, 7, 8])
+async def test_pages_are_complete_newest_first_while_others_are_added(desk: Desk, limit: int) -> None:
+    await queue(desk, *(f"Mail {place}" for place in range(7)))
+    found: list[str] = []
+    cursor: str | None = None
+
+    while True:
+        page = await log(desk, limit=limit, **({"cursor": cursor} if cursor else {}))
+        found += [item["subject"] for item in page["items"]]
+        cursor = page["nextCursor"]
+        if cursor is None:
+            break
+        await queue(desk, "A newer one")
+
+    assert found == [f"Mail {place}" for place in range(6, -1, -1)]
+
+
+async def test_messages_of_one_moment_are_neither_lost_nor_shown_twice(desk: Desk) -> None:
+    drafts = [Draft("EMAIL", "mia@customer.example", f"Mail {place}") for place in range(5)]
+    async with desk.database.session(desk.id) as db:
+        await deliveries.queue(db, desk.id, drafts)
+
+    first = await log(desk, limit=3)
+    second = await log(desk, limit=3, cursor=first["nextCursor"])
+
+    shown = [item["subject"] for item in first["items"] + second["items"]]
+    assert sorted(shown) == [f"Mail {place}" for place in range(5)]
+    assert second["nextCursor"] is None
+
+
+async def test_the_total_is_counted_when_asked_for(desk: Desk) -> None:
+    await queue(desk, "One", "Two")
+    await queue(desk, "Three", error="No.")
+
+    assert (await log(desk, include="total", limit=1))["total"] == 3
+    assert (await log(desk, include="total", status="FAILED"))["total"] == 1
+    assert (await log(desk, include="total", status="SENT")) == {"items": [], "nextCursor": None, "total": 0}
+    assert "total" not in await log(desk)
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"status": "sent"}, "status.0"),
+        ({"ticketId": "42"}, "ticketId.0"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 101}, "limit"),
+        ({"include": "body"}, "include"),
+        ({"cursor": "x"}, "cursor"),
+        ({"to": "mia@customer.example"}, "to"),
+        ({"ticket_id": str(uuid4())}, "ticket_id"),
+    ],
+)
+async def test_a_bad_or_unknown_parameter_is_named(desk: Desk, params: dict[str, Any], field: str) -> None:
+    answer = await desk.admin.get("/notifications", params=params)
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+
+
+async def test_a_cursor_belongs_to_its_filters(desk: Desk) -> None:
+    await queue(desk, "One", "Two")
+    cursor = (await log(desk, limit=1))["nextCursor"]
+
+    answer = await desk.admin.get("/notifications", params={"cursor": cursor, "status": "QUEUED"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
+
+
+async def test_another_organisations_notification_is_as_unknown_as_one_that_does_not_exist(
+    desk: Desk, api: Api, database: Database
+) -> None:
+    stranger = await a_desk(api, database)
+    await queue(desk, "Ours")
+    (ours,) = (await log(desk))["items"]
+
+    theirs = await stranger.admin.get(f"/notifications/{ours['id']}")
+    unknown = await stranger.admin.get(f"/notifications/{uuid4()}")
+
+    assert (theirs.status_code, theirs.json()["code"]) == (404, "notification_not_found")
+    assert {**theirs.json(), "requestId": ""} == {**unknown.json(), "requestId": ""}
+    assert (await log(stranger))["items"] == []
+    assert (await log(stranger, include="total"))["total"] == 0
+
+
+async def test_the_log_is_for_people_only(desk: Desk) -> None:
+    await queue(desk, "One")
+    (item,) = (await log(desk))["items"]
+
+    for path in ("/notifications", f"/notifications/{item['id']}"):
+        for headers in ({}, {"X-Org-Secret": desk.secret}):
+            answer = await desk.api.http.get(path, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
+            assert "www-authenticate" in answer.headers

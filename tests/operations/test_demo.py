@@ -1,0 +1,221 @@
+"""`tessera demo`, on a real database, with a worker's relay beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+from sqlalchemy import func, select
+
+from app import wiring
+from app.core import relay, timers
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.models import Counter as CounterRow
+from app.core.models import Delivery, EventRow, Relay, Timer
+from app.core.security import secret_hash
+from app.main import create_app
+from app.operations.demo import fill
+from app.organisations.caller import Caller, Principal
+from app.organisations.models import Organisation
+from app.organisations.queries import by_secret, tenant
+from app.tickets.models import Status, Ticket, TicketResponse
+from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
+from app.tickets.service import respond
+from tests.operations import Deployment, a_deployment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from uuid import UUID
+
+TICKETS = 60
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Deployment]:
+    with a_deployment() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def database(deployment: Deployment) -> AsyncIterator[Database]:
+    database = wiring.connect(deployment.settings)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture(scope="module")
+async def told(deployment: Deployment, database: Database) -> str:
+    async with a_relay_that_runs(database):
+        return await fill(deployment.settings, TICKETS)
+
+
+@pytest.fixture(scope="module")
+async def org_id(told: str, database: Database) -> UUID:
+    assert told
+    return await newest_organisation(database)
+
+
+@asynccontextmanager
+async def a_relay_that_runs(database: Database) -> AsyncIterator[None]:
+    """Another process's worker, as it looks for news all the time."""
+
+    async def run() -> None:
+        while True:
+            await relay.relay_new(database, wiring.SUBSCRIBERS)
+            await asyncio.sleep(0.01)
+
+    running = asyncio.create_task(run())
+    yield
+    assert not running.done()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def newest_organisation(database: Database) -> UUID:
+    async with database.session(None) as db:
+        return (
+            await db.execute(select(Organisation.id).order_by(Organisation.created_at.desc()).limit(1))
+        ).scalar_one()
+
+
+async def rows_of(database: Database, org_id: UUID, model: Any) -> list[Any]:
+    async with database.session(org_id) as db:
+        return list(await db.scalars(select(model).where(model.org_id == org_id)))
+
+
+def word(label: str, told: str) -> str:
+    found = re.search(rf"^{label} +(\S+)$", told, re.MULTILINE)
+    assert found is not None, told
+    return found[1]
+
+
+async def test_it_makes_a_sandbox_with_four_admins_and_the_tickets(told: str, database: Database, org_id: UUID) -> None:
+    async with database.session(None) as db:
+        by_its_secret = await by_secret(db, secret_hash(word("secret", told)))
+    assert by_its_secret is not None
+    assert by_its_secret.id == org_id
+    assert by_its_secret.sandbox
+    assert re.fullmatch(r"demo-[a-z0-9]{6}\.example", by_its_secret.domain)
+    assert told.startswith(f"The sandbox organisation {by_its_secret.domain} has 60 new tickets")
+    tickets = await rows_of(database, org_id, Ticket)
+    assert [ticket.number for ticket in sorted(tickets, key=lambda t: t.number)] == list(range(1, TICKETS + 1))
+    assert len({ticket.admin_id for ticket in tickets}) == 4
+
+
+async def test_every_admin_signs_in_with_the_printed_password(told: str, deployment: Deployment) -> None:
+    emails = re.findall(r"^(?:admins)? +(\S+@\S+)$", told, re.MULTILINE)
+    assert len(emails) == 4
+    async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
+        transport = httpx.ASGITransport(app=manager.app)
+        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.url) as client:
+            for email in emails:
+                body = {"email": email, "password": word("password", told)}
+                answer = await client.post("/auth/admin/signin", json=body)
+                assert (answer.status_code, answer.json()["user"]["email"]) == (200, email)
+
+
+async def test_the_hint_is_a_command_that_signs_in(told: str, deployment: Deployment) -> None:
+    command = shlex.split(told[told.index("curl") :])
+    assert command[:2] == ["curl", f"{deployment.settings.url}/auth/admin/signin"]
+    body = json.loads(command[-1])
+    assert body["password"] == word("password", told)
+    assert f"admins    {body['email']}\n" in told
+
+
+async def test_the_tickets_are_varied_and_two_months_of_them(database: Database, org_id: UUID) -> None:
+    tickets = await rows_of(database, org_id, Ticket)
+    assert {ticket.status for ticket in tickets} == set(Status)
+    assert len({ticket.title for ticket in tickets}) > 30
+    assert len({ticket.added_by for ticket in tickets}) > 30
+    assert all(ticket.added_by.endswith(".example") for ticket in tickets)
+    assert len(Counter(ticket.priority for ticket in tickets)) == 4
+    ages = sorted((real_now() - ticket.created_at) / timedelta(days=1) for ticket in tickets)
+    assert 0 < ages[0] < 2
+    assert 58 < ages[-1] < 60.1
+    by_number = sorted(tickets, key=lambda ticket: ticket.number)
+    assert by_number == sorted(tickets, key=lambda ticket: ticket.created_at)
+
+
+async def test_what_happened_to_a_ticket_happened_in_order_and_before_now(database: Database, org_id: UUID) -> None:
+    events = sorted(await rows_of(database, org_id, EventRow), key=lambda event: event.seq)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    for ticket in await rows_of(database, org_id, Ticket):
+        moments = [event.created_at for event in events if event.ticket_id == ticket.id]
+        assert moments == sorted(moments)
+        assert (moments[0], moments[-1]) == (ticket.created_at, ticket.updated_at)
+        assert ticket.updated_at <= min(real_now(), ticket.created_at + timedelta(days=5))
+    answered = {response.ticket_id for response in await rows_of(database, org_id, TicketResponse)}
+    assert answered == {ticket.id for ticket in await rows_of(database, org_id, Ticket) if ticket.responded_at}
+
+
+async def test_only_answered_tickets_wait_for_something_and_nothing_is_due(database: Database, org_id: UUID) -> None:
+    tickets = await rows_of(database, org_id, Ticket)
+    waiting = await rows_of(database, org_id, Timer)
+    answered = {ticket.id for ticket in tickets if ticket.status == Status.RESPONDED}
+    for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
+        assert {timer.subject_id for timer in waiting if timer.kind == kind} == answered
+    assert answered
+    assert min(timer.due_at for timer in waiting) > real_now() + timedelta(hours=12)
+    assert {timer.kind for timer in waiting} == {AUTO_CLOSE, AUTO_CLOSE_REMINDER}
+    assert await timers.run_due(database, wiring.TIMERS) == 0
+    assert min(ticket.created_at for ticket in tickets if ticket.id in answered) > real_now() - timedelta(
+        days=26, hours=1
+    )
+
+
+async def test_nobody_gets_mail_for_it_but_for_what_happens_next(database: Database, org_id: UUID) -> None:
+    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
+    assert await rows_of(database, org_id, Delivery) == []
+    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
+    async with database.session(org_id) as db:
+        admin = Principal(ticket.admin_id, "", "", "", "ADMIN")
+        caller = Caller(await tenant(db, org_id), admin, real_now())
+        await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
+    assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
+    assert [delivery.recipient for delivery in await rows_of(database, org_id, Delivery)] == [ticket.added_by]
+
+
+async def test_nobody_gets_mail_when_it_fails_midway(deployment: Deployment, database: Database) -> None:
+    await deployment.as_owner("ALTER TABLE tickets ADD CONSTRAINT few CHECK (number <= 45) NOT VALID")
+    try:
+        async with a_relay_that_runs(database):
+            with pytest.raises(ExceptionGroup, match="TaskGroup"):
+                await fill(deployment.settings, TICKETS)
+    finally:
+        await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
+    org_id = await newest_organisation(database)
+    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
+    assert await rows_of(database, org_id, Delivery) == []
+    assert 0 < len(await rows_of(database, org_id, Ticket)) < TICKETS
+    async with database.session(org_id) as db:
+        relayed = await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id))
+        happened = await db.scalar(select(CounterRow.last_event).where(CounterRow.org_id == org_id))
+        events = await db.scalar(select(func.count()).select_from(EventRow).where(EventRow.org_id == org_id))
+    assert relayed == happened == events
+
+
+async def test_nobody_gets_mail_when_it_is_stopped_midway(deployment: Deployment, database: Database) -> None:
+    before = await newest_organisation(database)
+    filling = asyncio.create_task(fill(deployment.settings, 500))
+    while (org_id := await newest_organisation(database)) == before:  # noqa: ASYNC110 - it is another pool's doing
+        await asyncio.sleep(0.01)
+    held = (await rows_of(database, org_id, Relay))[0].last_seq
+    filling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await filling
+    let_go = (await rows_of(database, org_id, Relay))[0].last_seq
+    assert held == 2**40
+    assert let_go == (await rows_of(database, org_id, CounterRow))[0].last_event
+    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
+    assert await rows_of(database, org_id, Delivery) == []

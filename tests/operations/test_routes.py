@@ -1,0 +1,220 @@
+"""Health, metrics and jobs over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+from dirty_equals import IsStr
+from sqlalchemy import text
+
+from app import wiring
+from app.core import relay
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.models import RelayFailure
+from app.main import create_app
+from app.worker import JOBS
+from tests.conftest import connect, copy_database, settings_for
+from tests.desks import JSON, Api, Desk, a_desk
+from tests.postgres import TestServer
+
+MOMENT = IsStr(regex=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
+
+
+@asynccontextmanager
+async def a_service(server: TestServer, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
+    """A service of its own on this database."""
+    app = create_app(settings_for(server, **settings))
+    async with LifespanManager(app) as manager:
+        transport = httpx.ASGITransport(app=manager.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as client:
+            yield client
+
+
+@pytest.fixture
+async def elsewhere(server: TestServer) -> TestServer:
+    """A migrated database of this test alone."""
+    name = f"operations_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{uuid4().hex[:12]}"
+    await copy_database(server, name)
+    return server.at(name)
+
+
+async def as_owner(server: TestServer, statement: str) -> None:
+    connection = await connect(server.owner_url)
+    await connection.execute(statement)
+    await connection.close()
+
+
+async def jobs(desk: Desk) -> JSON:
+    answer = await desk.admin.get("/jobs")
+    assert answer.status_code == 200, answer.text
+    content: JSON = answer.json()
+    return content
+
+
+async def eventually(seen: Callable[[], Awaitable[Any]]) -> Any:
+    """What `seen` answers once it answers something true."""
+    async with asyncio.timeout(20):
+        while not (found := await seen()):
+            await asyncio.sleep(0.1)
+    return found
+
+
+async def test_the_process_is_alive_and_the_database_ready_without_a_credential(api: Api) -> None:
+    for path in ("/health/live", "/health/ready"):
+        answer = await api.http.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE alembic_version SET version_num = 'another'", "DELETE FROM alembic_version", "DROP TABLE alembic_version"],
+)
+async def test_a_database_that_is_not_migrated_to_this_version_is_not_ready(
+    elsewhere: TestServer, statement: str
+) -> None:
+    async with a_service(elsewhere) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+        await as_owner(elsewhere, statement)
+
+        ready, live = await client.get("/health/ready"), await client.get("/health/live")
+
+    assert (ready.status_code, ready.json()["code"]) == (503, "not_migrated")
+    assert ready.headers["content-type"] == "application/problem+json"
+    assert "retry-after" in ready.headers
+    assert live.status_code == 200
+
+
+async def test_a_database_that_cannot_be_reached_is_not_ready(server: TestServer) -> None:
+    nowhere = "postgresql+asyncpg://tessera@127.0.0.1:1/tessera"
+    for url in (nowhere, server.at("there_is_none").service_url):
+        async with a_service(server, database_url=url) as client:
+            ready, live = await client.get("/health/ready"), await client.get("/health/live")
+
+        assert (ready.status_code, ready.json()["code"]) == (503, "unavailable")
+        assert "retry-after" in ready.headers
+        assert live.status_code == 200
+
+
+async def test_the_metrics_have_the_named_series(desk: Desk, api: Api) -> None:
+    await desk.admin.get(f"/tickets/{(await desk.open())['id']}")
+    await api.http.get("/nowhere")
+
+    answer = await api.http.get("/metrics")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.text.splitlines()
+    for series in (
+        'tessera_http_requests_total{method="GET",route="/tickets/{id}",status="200"}',
+        'tessera_http_requests_total{method="POST",route="/tickets",status="201"}',
+        'tessera_http_request_seconds_bucket{le="0.1",method="GET",route="/tickets/{id}"}',
+        "tessera_http_requests_in_flight",
+        "tessera_database_connections_in_use",
+        "tessera_events_waiting",
+        "tessera_timers_overdue",
+        "tessera_deliveries_queued",
+        "tessera_deliveries_oldest_seconds",
+    ):
+        assert any(line.startswith(series) for line in lines), series
+    for family in ("tessera_delivery_attempts_total", "tessera_events_parked_total"):
+        assert f"# TYPE {family.removesuffix('_total')}" in answer.text or f"# TYPE {family}" in answer.text
+
+
+async def test_the_metrics_tell_nothing_about_tenants(desk: Desk, api: Api) -> None:
+    ticket = await desk.open(addedBy="somebody-special@customer.example", title="Something special")
+    await desk.respond(ticket, "A special answer.")
+    await desk.admin.get(f"/tickets/{ticket['id']}/history", params={"limit": 3})
+    await desk.admin.get("/tickets", params={"customerEmail": "somebody-special@customer.example"})
+    await desk.admin.get(f"/somewhere/{ticket['id']}")
+
+    text_of_all = (await api.http.get("/metrics")).text
+
+    for secret in (str(desk.id), desk.domain, desk.secret, ticket["id"], "special", str(desk.admin.id), "growfin"):
+        assert secret not in text_of_all
+
+
+async def test_the_pending_work_is_the_organisations_own(desk: Desk, api: Api, database: Database) -> None:
+    other = await a_desk(api, database)
+    for busy in (desk, other):
+        # Whoever signs up has a look taken for waiting tickets, which is not what this is about.
+        async with database.session(busy.id) as db:
+            await db.execute(text("DELETE FROM timers WHERE org_id = :org"), {"org": busy.id})
+    assert (await jobs(desk))["pending"] == {"timers": 0, "deliveries": 0, "oldestDueAt": None, "parkedEvents": 0}
+
+    answered = (await desk.respond(await desk.open()))["ticket"]
+    countdown = (await jobs(desk))["pending"]
+    before = real_now()
+    await relay.catch_up(database, desk.id, wiring.SUBSCRIBERS)
+    with_mail = (await jobs(desk))["pending"]
+
+    closes_at = datetime.fromisoformat(answered["autoCloseAt"])
+    assert (countdown["timers"], countdown["deliveries"]) == (2, 0)
+    assert datetime.fromisoformat(countdown["oldestDueAt"]) == closes_at - timedelta(days=3)
+    assert (with_mail["timers"], with_mail["deliveries"]) == (2, 2)
+    assert before <= datetime.fromisoformat(with_mail["oldestDueAt"]) <= real_now()
+    assert (await jobs(other))["pending"]["timers"] == 0
+
+
+async def test_events_that_something_gave_up_on_are_counted(desk: Desk, database: Database) -> None:
+    async with database.session(desk.id) as db:
+        for parked_at in (None, real_now(), real_now()):
+            db.add(
+                RelayFailure(
+                    org_id=desk.id, id=uuid4(), seq=1, subscriber="nobody", attempts=6, last_error="No.",
+                    created_at=real_now(), parked_at=parked_at,
+                )
+            )  # fmt: skip
+
+    assert (await jobs(desk))["pending"]["parkedEvents"] == 2
+
+
+async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, tmp_path: object) -> None:
+    database = Database(elsewhere.service_url, reactions=wiring.REACTIONS)
+    async with a_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
+        desk = await a_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
+
+        async def all_reported() -> list[JSON]:
+            reported: list[JSON] = (await jobs(desk))["jobs"]
+            return reported if len(reported) == len(JOBS) else []
+
+        reported = await eventually(all_reported)
+        ticket = await desk.open(addedBy="mia@customer.example")
+
+        async def sent() -> bool:
+            log = (await desk.admin.get("/notifications", params={"ticketId": ticket["id"]})).json()["items"]
+            return [mail["status"] for mail in log] == ["SENT"]
+
+        assert await eventually(sent)
+        assert (await jobs(desk))["pending"]["deliveries"] == 0
+    await database.dispose()
+
+    assert [job["name"] for job in reported] == sorted(JOBS)
+    for job in reported:
+        every = JOBS[job["name"]].every
+        assert job == {
+            "name": job["name"], "every": every, "lastRunAt": MOMENT, "nextRunAt": MOMENT, "lastError": None,
+        }  # fmt: skip
+        wait = datetime.fromisoformat(job["nextRunAt"]) - real_now()
+        assert wait < timedelta(seconds=every)
+
+
+async def test_the_jobs_are_for_people_only(desk: Desk) -> None:
+    for headers in ({}, {"X-Org-Secret": desk.secret}):
+        answer = await desk.api.http.get("/jobs", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
+
+
+async def test_unknown_parameters_are_refused(desk: Desk) -> None:
+    for path in ("/health/live", "/health/ready", "/metrics", "/jobs"):
+        answer = await desk.admin.get(path, params={"verbose": "1"})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "verbose")

@@ -1,0 +1,146 @@
+"""An organisation's settings: who reads them, who changes them, and to what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.core.db import Database
+from app.core.models import EventRow
+from tests.desks import Api, Desk, a_desk
+from tests.problems import refused, wrong_fields
+
+
+@pytest.fixture
+async def stranger(api: Api, database: Database) -> Desk:
+    """Another organisation."""
+    return await a_desk(api, database, name="Rival")
+
+
+async def settings_of(desk: Desk) -> dict[str, Any]:
+    answer = await desk.admin.get("/org")
+    assert answer.status_code == 200, answer.text
+    return {name: value for name, value in answer.json().items() if name != "now"}
+
+
+async def changes_of(desk: Desk) -> list[dict[str, Any]]:
+    """What the history says of changed settings."""
+    of_settings = (EventRow.org_id == desk.id, EventRow.type == "organisation.updated")
+    async with desk.database.session(desk.id) as db:
+        return list((await db.scalars(select(EventRow.data).where(*of_settings).order_by(EventRow.seq))).all())
+
+
+async def test_a_product_and_an_admin_read_the_same(api: Api, desk: Desk) -> None:
+    by_secret = (await api.http.get("/org", headers={"X-Org-Secret": desk.secret})).json()
+    by_token = (await desk.admin.get("/org")).json()
+
+    assert by_secret.keys() == by_token.keys()
+    assert by_secret | {"now": 0} == by_token | {"now": 0}
+    assert {name: by_token[name] for name in ("id", "name", "domain", "sandbox", "autoCloseDays", "timezone")} == {
+        "id": str(desk.id), "name": "Growfin", "domain": desk.domain, "sandbox": True, "autoCloseDays": 30,
+        "timezone": "UTC",
+    }  # fmt: skip
+    assert by_token["supportEmail"] is None
+    assert abs(datetime.fromisoformat(by_token["now"]) - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+async def test_without_a_credential_nothing_is_read(api: Api) -> None:
+    refused(await api.http.get("/org"), 401, "missing_credential")
+    refused(await api.http.get("/org", headers={"Authorization": "Basic YTpi"}), 401, "missing_credential")
+
+
+async def test_an_admin_changes_them_for_everybody_at_once(api: Api, desk: Desk) -> None:
+    answer = await desk.admin.patch(
+        "/org",
+        {"name": " Growfin Two ", "autoCloseDays": 7, "timezone": "Europe/Berlin", "supportEmail": "Help@Growfin.com"},
+    )
+    assert answer.status_code == 200
+    expected = {
+        "name": "Growfin Two", "autoCloseDays": 7, "timezone": "Europe/Berlin", "supportEmail": "help@growfin.com",
+    }  # fmt: skip
+    assert expected.items() <= answer.json().items()
+    by_secret = await api.http.get("/org", headers={"X-Org-Secret": desk.secret})
+    assert expected.items() <= by_secret.json().items()
+    assert expected.items() <= (await settings_of(desk)).items()
+
+
+async def test_a_changed_setting_is_not_remembered_as_it_was(api: Api, database: Database) -> None:
+    desk = await a_desk(api, database, sandbox=False)  # of which everything is remembered for some seconds
+    await desk.open()
+    assert (await desk.admin.patch("/org", {"autoCloseDays": 3})).status_code == 200
+    ticket = (await desk.respond(await desk.open()))["ticket"]
+    waits = datetime.fromisoformat(ticket["autoCloseAt"]) - datetime.fromisoformat(ticket["respondedAt"])
+    assert waits == timedelta(days=3)
+
+
+async def test_the_history_says_what_was_changed_from_what_to_what(desk: Desk) -> None:
+    await desk.admin.patch("/org", {"autoCloseDays": 7, "name": "Growfin"})
+    assert await changes_of(desk) == [{"changes": {"autoCloseDays": {"from": 30, "to": 7}}}]
+
+
+@pytest.mark.parametrize(
+    "again", [{}, {"name": "Growfin", "autoCloseDays": 30, "timezone": "UTC", "supportEmail": None}]
+)
+async def test_the_same_values_again_change_nothing(desk: Desk, again: dict[str, object]) -> None:
+    before = await settings_of(desk)
+    answer = await desk.admin.patch("/org", again)
+    assert answer.status_code == 200
+    assert await settings_of(desk) == before
+    assert await changes_of(desk) == []
+
+
+async def test_a_support_address_can_be_taken_away(desk: Desk) -> None:
+    await desk.admin.patch("/org", {"supportEmail": "help@growfin.com"})
+    assert (await desk.admin.patch("/org", {"supportEmail": None})).json()["supportEmail"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": None}, "name"),
+        ({"name": "a\x07b"}, "name"),
+        ({"autoCloseDays": 0}, "autoCloseDays"),
+        ({"autoCloseDays": 366}, "autoCloseDays"),
+        ({"autoCloseDays": "30"}, "autoCloseDays"),
+        ({"autoCloseDays": 1.5}, "autoCloseDays"),
+        ({"autoCloseDays": True}, "autoCloseDays"),
+        ({"autoCloseDays": None}, "autoCloseDays"),
+        ({"autoCloseDays": 2**63}, "autoCloseDays"),
+        ({"autoCloseDays": 2**80}, "autoCloseDays"),
+        ({"timezone": "Berlin"}, "timezone"),
+        ({"timezone": "../../etc/passwd"}, "timezone"),
+        ({"timezone": None}, "timezone"),
+        ({"supportEmail": "nobody"}, "supportEmail"),
+        ({"supportEmail": "help@growfin.com\nBcc: all@growfin.com"}, "supportEmail"),
+        ({"domain": "other.test"}, "domain"),
+        ({"sandbox": False}, "sandbox"),
+        ({"status": "SUSPENDED"}, "status"),
+        ({"id": "0190b8e5-0000-7000-8000-000000000001"}, "id"),
+        ({"auto_close_days": 3}, "auto_close_days"),
+        ({"name": "Good", "nonsense": 1}, "nonsense"),
+    ],
+)
+async def test_a_wrong_value_is_named_and_changes_nothing(desk: Desk, change: dict[str, object], wrong: str) -> None:
+    before = await settings_of(desk)
+    assert wrong_fields(await desk.admin.patch("/org", change)) == {wrong}
+    assert await settings_of(desk) == before
+    assert await changes_of(desk) == []
+
+
+async def test_a_product_may_not_change_them(api: Api, desk: Desk) -> None:
+    before = await settings_of(desk)
+    answer = await api.http.patch("/org", json={"name": "Mine"}, headers={"X-Org-Secret": desk.secret})
+    refused(answer, 401, "missing_credential")
+    assert await settings_of(desk) == before
+
+
+async def test_one_organisation_never_sees_or_changes_another(desk: Desk, stranger: Desk) -> None:
+    before = await settings_of(desk)
+    assert (await settings_of(stranger))["id"] == str(stranger.id)
+    assert (await stranger.admin.patch("/org", {"name": "Rival Two", "autoCloseDays": 1})).status_code == 200
+    assert await settings_of(desk) == before
+    assert await changes_of(desk) == []

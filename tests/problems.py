@@ -1,0 +1,34 @@
+"""What every refusal must look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+KEYS = {"type", "title", "status", "detail", "code", "requestId"}
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem document (RFC 9457) of an answer that refuses so."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document.keys() - {"errors"} == KEYS
+    assert (document["status"], document["code"]) == (status, code), document
+    assert document["type"] == f"urn:tessera:problem:{code}"
+    assert document["title"]
+    assert document["detail"]
+    assert document["requestId"] == answer.headers["x-request-id"]
+    if status == 401:
+        assert "Bearer" in answer.headers["www-authenticate"]
+    if status in {429, 503}:
+        assert int(answer.headers["retry-after"]) >= 1
+    return document
+
+
+def wrong_fields(answer: httpx.Response, code: str = "invalid_input") -> set[str]:
+    """The fields that a 422 complains of."""
+    errors: list[dict[str, str]] = refused(answer, 422, code).get("errors", [])
+    assert all(error.keys() == {"field", "message"} and error["message"] for error in errors)
+    return {error["field"] for error in errors}

@@ -1,0 +1,213 @@
+"""Tessera as the programs that people start: real processes, real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psutil
+from sqlalchemy import make_url
+
+from app.core.embedded import start
+from app.core.migrations import migrate
+from tests.postgres import a_folder
+
+TESSERA = Path(sys.executable).with_name("tessera")
+SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
+PASSWORD = "cobalt-heron-47-lamp"
+READY = "Tessera is ready"
+WORKING = "The worker is running"
+
+
+def a_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def a_place() -> Iterator[Path]:
+    """A folder for `DATA_DIR` and for whatever else a test puts there."""
+    folder = a_folder()
+    try:
+        yield folder
+    finally:
+        for pid in server_processes(folder / "data"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_used(data_dir: Path) -> None:
+    """Make the embedded database, migrated, without starting Tessera."""
+    with start(data_dir, durable=False) as server:
+        migrate(server.address.owner_url, make_url(server.address.service_url).username)
+
+
+def copy_used(used: Path, data_dir: Path) -> None:
+    subprocess.run(["cp", "-a", used, data_dir], check=True)
+
+
+def server_processes(data_dir: Path) -> list[int]:
+    """The embedded server's processes, its main one first."""
+    try:
+        pid = int((data_dir / "postgres/postmaster.pid").read_text().split("\n")[0])
+        server = psutil.Process(pid)
+        if server.status() == psutil.STATUS_ZOMBIE or str(data_dir) not in " ".join(server.cmdline()):
+            return []
+        return [pid, *(child.pid for child in server.children(recursive=True))]
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return []
+
+
+@dataclass
+class Program:
+    """One running `tessera …`."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    data_dir: Path
+    started: float
+    out: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    _readers: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def read(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        for stream, lines in ((self.process.stdout, self.out), (self.process.stderr, self.errors)):
+            self._readers.append(asyncio.create_task(self._read(stream, lines)))
+
+    @staticmethod
+    async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
+        while line := await stream.readline():
+            lines.append(line.decode(errors="replace").rstrip("\n"))
+
+    async def said(self, text: str, within: float = 60.0) -> float:
+        """Wait until it says this; returns the seconds since it was started."""
+        deadline = time.monotonic() + within
+        while not any(text in line for line in self.out):
+            if self.process.returncode is not None or time.monotonic() > deadline:
+                raise AssertionError(f"never said {text!r}: {self.process.returncode} {self.out} {self.errors}")
+            await asyncio.sleep(0.01)
+        return time.monotonic() - self.started
+
+    async def ended(self, within: float = 60.0) -> int:
+        """Wait for its end; returns its exit code."""
+        async with asyncio.timeout(within):
+            code = await self.process.wait()
+            await asyncio.gather(*self._readers)
+        return code
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> float:
+        """Ask it to stop; returns how many seconds that took."""
+        began = time.monotonic()
+        self.process.send_signal(how)
+        await self.ended()
+        return time.monotonic() - began
+
+    def processes(self) -> list[psutil.Process]:
+        """Itself, what it has started, and the embedded server's."""
+        with suppress(psutil.NoSuchProcess):
+            itself = psutil.Process(self.process.pid)
+            return [itself, *itself.children(recursive=True)]
+        return []
+
+    async def kill(self) -> None:
+        """`kill -9` of everything."""
+        for pid in {process.pid for process in self.processes()} | set(server_processes(self.data_dir)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await self.ended()
+
+
+@asynccontextmanager
+async def a_program(command: str, place: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
+    """Run `tessera <command>` with these settings and no others; killed at the end, should it still run."""
+    port = int(str(settings.pop("port", None) or a_port()))
+    values = {"data_dir": place / "data", "port": port, "sign_up_limit": "1000/minute", **settings}
+    environment = {name.upper(): str(value) for name, value in values.items()}
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        TESSERA, command, *arguments,
+        cwd=place, env={"PATH": os.environ["PATH"], **environment}, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    program = Program(process, port, Path(str(values["data_dir"])), began)
+    program.read()
+    try:
+        yield program
+    finally:
+        if process.returncode is None:
+            await program.kill()
+
+
+@dataclass
+class Client:
+    """An organisation on a running service, with its secret and a signed-in admin."""
+
+    http: httpx.AsyncClient
+    org_id: str
+    secret: dict[str, str]
+    admin: dict[str, str]
+
+    async def open(self, title: str = "It broke") -> httpx.Response:
+        body = {"title": title, "description": "All of it.", "addedBy": "mia@customer.example"}
+        return await self.http.post("/tickets", json=body, headers=self.secret)
+
+    async def ticket(self) -> str:
+        answer = await self.open()
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def respond(self, ticket_id: str) -> httpx.Response:
+        return await self.http.post(f"/tickets/{ticket_id}/respond", json={"message": "Mended."}, headers=self.admin)
+
+    async def get(self, path: str, **parameters: Any) -> httpx.Response:
+        return await self.http.get(path, params=parameters, headers=self.admin)
+
+    async def numbers(self) -> list[int]:
+        """The numbers of all its tickets."""
+        numbers, cursor = [], None
+        while True:
+            page = (await self.get("/tickets", limit=100, **({"cursor": cursor} if cursor else {}))).json()
+            numbers.extend(ticket["number"] for ticket in page["items"])
+            cursor = page["nextCursor"]
+            if cursor is None:
+                return sorted(numbers)
+
+
+@asynccontextmanager
+async def a_client(url: str) -> AsyncIterator[Client]:
+    """Sign up over HTTP."""
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        domain = f"d{uuid4().hex}.test"
+        signed_up = await http.post("/auth/org/signup", json={"name": "Growfin", "domain": domain, "sandbox": True})
+        assert signed_up.status_code == 201, signed_up.text
+        secret = {"X-Org-Secret": signed_up.json()["secret"]}
+        person = {"firstName": "Ada", "lastName": "L", "email": f"ada@{domain}", "password": PASSWORD}
+        admin = await http.post("/auth/admin/signup", json=person, headers=secret)
+        assert admin.status_code == 201, admin.text
+        signed_in = await http.post("/auth/admin/signin", json={"email": f"ada@{domain}", "password": PASSWORD})
+        assert signed_in.status_code == 200, signed_in.text
+        bearer = {"Authorization": f"Bearer {signed_in.json()['jwt']}"}
+        yield Client(http, signed_up.json()["id"], secret, bearer)

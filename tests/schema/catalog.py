@@ -1,0 +1,125 @@
+"""What PostgreSQL itself says about the tables, and a row for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from app.core.ids import new_id
+from tests.conftest import connect
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+BOOKKEEPING = "alembic_version"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+# Constraints that say NOT NULL have rows of their own from PostgreSQL 18 on; the columns say it in all versions.
+CONSTRAINTS = """
+    SELECT c.conrelid::regclass::text AS "table", c.conname AS name, c.contype::text AS kind,
+           pg_get_constraintdef(c.oid) AS definition, c.confrelid::regclass::text AS referred,
+           c.confdeltype::text AS on_delete, c.confupdtype::text AS on_update,
+           ARRAY(SELECT attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k (n, place)
+                 JOIN pg_attribute ON attrelid = c.conrelid AND attnum = k.n ORDER BY place) AS columns,
+           ARRAY(SELECT attname::text FROM unnest(c.confkey) WITH ORDINALITY AS k (n, place)
+                 JOIN pg_attribute ON attrelid = c.confrelid AND attnum = k.n ORDER BY place) AS referred_columns
+    FROM pg_constraint AS c
+    WHERE c.connamespace = 'public'::regnamespace AND c.contype <> 'n' AND c.conrelid <> 0
+    ORDER BY 1, 2
+"""
+COLUMNS = """
+    SELECT c.relname AS "table", a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+           a.attnotnull AS not_null, pg_get_expr(d.adbin, d.adrelid) AS "default"
+    FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+         LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY 1, 2
+"""
+INDEXES = """
+    SELECT c.relname AS "table", x.relname AS name, i.indisunique AS is_unique,
+           pg_get_indexdef(i.indexrelid) AS definition,
+           (SELECT attname FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = i.indkey[0]) AS first_column
+    FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid JOIN pg_class AS x ON x.oid = i.indexrelid
+    WHERE c.relnamespace = 'public'::regnamespace
+    ORDER BY 1, 2
+"""
+TABLES = """
+    SELECT relname AS name, relrowsecurity AS protected, relforcerowsecurity AS forced
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY 1
+"""
+POLICIES = """
+    SELECT tablename AS "table", permissive, roles::text[] AS roles, cmd, qual, with_check
+    FROM pg_policies WHERE schemaname = 'public' ORDER BY 1, policyname
+"""
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    connection = await connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def rolled_back(url: str) -> AsyncIterator[Connection]:
+    """A transaction of which nothing stays."""
+    async with connected(url) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            yield connection
+        finally:
+            await transaction.rollback()
+
+
+async def tables(connection: Connection) -> list[str]:
+    """All but Alembic's own."""
+    return [row["name"] for row in await connection.fetch(TABLES) if row["name"] != BOOKKEEPING]
+
+
+async def described(connection: Connection, *queries: str) -> list[tuple[object, ...]]:
+    """Everything that these queries find, to compare with another database."""
+    found: list[tuple[object, ...]] = []
+    for query in queries:
+        rows = await connection.fetch(query)
+        found.extend(tuple(tuple(v) if isinstance(v, list) else v for v in row.values()) for row in rows)
+    return [row for row in found if row[0] != BOOKKEEPING]
+
+
+async def fill(connection: Connection, org_id: UUID) -> None:
+    """One row in every table, for an organisation."""
+    domain, person, ticket = f"{org_id}.test", new_id(), new_id()
+    rows: dict[str, dict[str, object]] = {
+        "organisations": {"id": org_id, "name": "Growfin", "domain": domain, "sandbox": True, "auto_close_days": 30,
+                          "timezone": "UTC", "created_at": NOW},
+        "organisation_secrets": {"org_id": org_id, "id": new_id(), "hash": org_id.bytes * 2, "created_at": NOW},
+        "people": {"org_id": org_id, "id": person, "first_name": "Ada", "last_name": "Lovelace",
+                   "email": "ada@growfin.test", "role": "ADMIN", "status": "ACTIVE", "available": True,
+                   "created_at": NOW},
+        "credentials": {"org_id": org_id, "person_id": person, "email": "ada@growfin.test", "password_hash": "…"},
+        "counters": {"org_id": org_id},
+        "relays": {"org_id": org_id},
+        "tickets": {"org_id": org_id, "id": ticket, "number": 1, "title": "It broke", "description": "All of it.",
+                    "status": "OPEN", "priority": "LOW", "added_by": "mia@customer.test", "admin_id": person,
+                    "created_at": NOW, "updated_at": NOW},
+        "ticket_responses": {"org_id": org_id, "id": new_id(), "ticket_id": ticket, "author_id": person,
+                             "message": "Mended.", "created_at": NOW},
+        "events": {"org_id": org_id, "seq": 1, "id": new_id(), "type": "ticket.created", "ticket_id": ticket,
+                   "actor_type": "SYSTEM", "data": "{}", "created_at": NOW},
+        "timers": {"org_id": org_id, "subject_id": ticket, "kind": "AUTO_CLOSE", "due_at": NOW},
+        "deliveries": {"org_id": org_id, "id": new_id(), "channel": "EMAIL", "recipient": "mia@customer.test",
+                       "subject": "Re", "body_text": "Mended.", "status": "QUEUED", "created_at": NOW},
+        "relay_failures": {"org_id": org_id, "id": new_id(), "seq": 1, "subscriber": "mail", "attempts": 1,
+                           "last_error": "no", "created_at": NOW},
+        "job_runs": {"name": f"timers of {org_id}", "every_seconds": 1, "last_run_at": NOW},
+    }  # fmt: skip
+    for table, values in rows.items():
+        places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
+        await connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", *values.values())
+    assert set(rows) == set(await tables(connection)), "a new table needs a row here"

@@ -1,0 +1,204 @@
+"""Migrations: up, down and up again with data in the tables, to exactly what the models say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import exc, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.core.migrations import configuration, head_revision, migrate
+from app.models import Base
+from tests.conftest import SECRET_KEY
+from tests.postgres import TestServer
+from tests.schema import catalog
+from tests.schema.catalog import COLUMNS, CONSTRAINTS, INDEXES, POLICIES, TABLES, connected
+
+VERSIONS = Path(__file__).parents[2] / "migrations" / "versions"
+SERVICE = "tessera_service"
+
+
+async def up(server: TestServer, revision: str = "head") -> None:
+    # Alembic's environment runs a loop of its own, which needs a thread without one.
+    await asyncio.to_thread(command.upgrade, configuration(server.owner_url, SERVICE), revision)
+
+
+async def down(server: TestServer, revision: str) -> None:
+    await asyncio.to_thread(command.downgrade, configuration(server.owner_url, SERVICE), revision)
+
+
+async def check(server: TestServer) -> None:
+    await asyncio.to_thread(command.check, configuration(server.owner_url))
+
+
+async def described(server: TestServer, *queries: str) -> list[tuple[object, ...]]:
+    async with connected(server.superuser_url) as connection:
+        return await catalog.described(connection, *queries)
+
+
+async def test_the_models_ask_for_nothing_that_the_migrations_do_not_make(scratch: TestServer) -> None:
+    await check(scratch)
+
+
+async def test_a_table_that_differs_from_its_model_is_noticed(empty: TestServer) -> None:
+    await up(empty)
+    async with connected(empty.owner_url) as connection:
+        await connection.execute("ALTER TABLE tickets ADD colour text")
+
+    with pytest.raises(CommandError, match="colour"):
+        await check(empty)
+
+
+async def test_migrated_tables_are_those_of_the_models_to_the_last_check_and_predicate(
+    empty: TestServer, scratch: TestServer
+) -> None:
+    # `alembic check` compares neither CHECKs nor the predicates of partial indexes.
+    engine = create_async_engine(empty.owner_url)
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    await engine.dispose()
+
+    assert await described(scratch, COLUMNS, CONSTRAINTS, INDEXES) == await described(
+        empty, COLUMNS, CONSTRAINTS, INDEXES
+    )
+
+
+async def test_they_go_up_down_and_up_again_with_data_in_the_tables(empty: TestServer) -> None:
+    everything = (TABLES, COLUMNS, CONSTRAINTS, INDEXES, POLICIES)
+    await up(empty)
+    at_first = await described(empty, *everything)
+
+    for _ in revisions():
+        await put_a_row_everywhere(empty)
+        # Each one again, on what the ones before it left.
+        await down(empty, "-1")
+        await up(empty, "+1")
+        assert await described(empty, *everything) == at_first
+    await put_a_row_everywhere(empty)
+    for _ in revisions():
+        await down(empty, "-1")
+    assert await described(empty, *everything) == []
+
+    await up(empty)
+    assert await described(empty, *everything) == at_first
+
+
+def revisions() -> list[str]:
+    script = ScriptDirectory.from_config(configuration(""))
+    return [one.revision for one in script.walk_revisions()]
+
+
+async def put_a_row_everywhere(server: TestServer) -> None:
+    async with connected(server.superuser_url) as connection:
+        await catalog.fill(connection, uuid4())
+
+
+async def test_there_is_one_line_of_revisions() -> None:
+    script = ScriptDirectory.from_config(configuration(""))
+
+    assert script.get_bases() == [revisions()[-1]]
+    assert script.get_heads() == [revisions()[0]] == [head_revision()]
+
+
+async def test_migrating_again_changes_nothing(empty: TestServer) -> None:
+    everything = (TABLES, COLUMNS, CONSTRAINTS, INDEXES, POLICIES)
+    await up(empty)
+    before = await described(empty, *everything)
+
+    await asyncio.to_thread(migrate, empty.owner_url, SERVICE)
+
+    assert await described(empty, *everything) == before
+
+
+async def test_two_that_migrate_at_once_get_on(empty: TestServer) -> None:
+    environment = os.environ | {
+        "DATABASE_URL": empty.service_url,
+        "MIGRATIONS_DATABASE_URL": empty.owner_url,
+        "SECRET_KEY": SECRET_KEY,
+    }
+    both = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "from app.cli import main; main()", "migrate",
+            env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+
+    said = [(await one.communicate())[0].decode() for one in both]
+
+    assert [one.returncode for one in both] == [0, 0], said
+    await check(empty)
+
+
+async def test_whoever_finds_a_migration_going_on_waits_for_its_end(empty: TestServer) -> None:
+    async with connected(empty.superuser_url) as other:
+        await other.execute("SELECT pg_advisory_lock(8377327225)")
+        waiting = asyncio.create_task(up(empty))
+        await asyncio.sleep(5.5)  # longer than it would wait for a table
+        assert not waiting.done()
+
+    await waiting
+    await check(empty)
+
+
+async def test_the_service_may_read_and_write_rows_and_nothing_else(scratch: TestServer) -> None:
+    async with connected(scratch.superuser_url) as connection:
+        rows = await connection.fetch(
+            """
+            SELECT t.relname, p.privilege, has_table_privilege($1, t.oid, p.privilege) AS granted
+            FROM pg_class AS t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES',
+                                             'TRIGGER']) AS p (privilege)
+            WHERE t.relnamespace = 'public'::regnamespace AND t.relkind = 'r'
+            """,
+            SERVICE,
+        )
+        may_create = await connection.fetchval("SELECT has_schema_privilege($1, 'public', 'CREATE')", SERVICE)
+
+    allowed = {"SELECT", "INSERT", "UPDATE", "DELETE"}
+    assert rows
+    assert [row for row in rows if row["granted"] != (row["privilege"] in allowed)] == []
+    assert not may_create
+
+
+async def test_a_migration_gives_a_lock_up_rather_than_hold_the_service_up(empty: TestServer) -> None:
+    await up(empty)
+    async with connected(empty.superuser_url) as holder:
+        # What a long read of a table does: whoever wants to change the table waits, and everybody else behind them.
+        await holder.execute("BEGIN; LOCK TABLE tickets IN ACCESS SHARE MODE")
+        began = time.monotonic()
+
+        with pytest.raises(exc.DBAPIError) as caught:
+            await asyncio.wait_for(down(empty, "base"), 30)
+
+        assert getattr(caught.value.orig, "sqlstate", None) == asyncpg.LockNotAvailableError.sqlstate
+        assert time.monotonic() - began < 10
+    await check(empty)  # nothing was changed
+
+
+def test_their_files_are_named_by_when_and_what() -> None:
+    names = sorted(path.name for path in VERSIONS.glob("*.py"))
+
+    assert names
+    assert [name for name in names if not re.fullmatch(r"\d{4}-\d\d-\d\d-\d{4}_[a-z0-9_]+\.py", name)] == []
+    assert len(names) == len(revisions())
+
+
+async def test_the_roles_of_the_tests_are_apart_as_they_are_in_production(scratch: TestServer) -> None:
+    async with connected(scratch.superuser_url) as connection:
+        rows = await connection.fetch(
+            "SELECT rolname, rolsuper OR rolbypassrls AS mighty FROM pg_roles WHERE rolname = ANY($1)",
+            [make_url(url).username for url in (scratch.service_url, scratch.owner_url)],
+        )
+
+    assert sorted(tuple(row) for row in rows) == [("tessera_owner", False), (SERVICE, False)]

@@ -1,0 +1,332 @@
+"""The rules of rows, read from PostgreSQL's own catalog, and row level security as the service meets it.
+
+They are what lets the tables be spread over many servers by `org_id`, and keeps organisations apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from app.core.models import DIRECTORY_TABLES, NAMING_CONVENTION, TENANT_TABLES_WITHOUT_RLS, Base
+from tests.postgres import TestServer
+from tests.schema import catalog
+from tests.schema.catalog import BOOKKEEPING, Connection, connected, rolled_back
+
+POLICY = "(org_id = (NULLIF(current_setting('app.org_id'::text, true), ''::text))::uuid)"
+# Tables that organisations share a view of hold ids, kinds, numbers and times: nothing that anybody wrote.
+PLAIN_TYPES = {"uuid", "bigint", "smallint", "integer", "timestamp with time zone"}
+PLAIN_TEXTS = {"kind"}
+NAMES_OF = {"p": "pk", "u": "uq", "f": "fk", "c": "ck", "x": "ex"}
+
+
+async def breaches(connection: Connection) -> list[str]:
+    """The rules that tables break, a sentence each."""
+    rows = {
+        name: [row for row in await connection.fetch(query) if row[0] != BOOKKEEPING]
+        for name, query in {
+            "tables": catalog.TABLES,
+            "columns": catalog.COLUMNS,
+            "constraints": catalog.CONSTRAINTS,
+            "indexes": catalog.INDEXES,
+            "policies": catalog.POLICIES,
+        }.items()
+    }
+    found = [*_of_columns(rows), *_of_keys(rows), *_of_names(rows), *_of_row_security(rows)]
+    return sorted([*found, *await _of_what_should_not_be(connection)])
+
+
+Rows = Mapping[str, list[asyncpg.Record]]
+
+
+def _of_columns(rows: Rows) -> list[str]:
+    found = []
+    org_ids = {column["table"]: column for column in rows["columns"] if column["name"] == "org_id"}
+    for table in (table["name"] for table in rows["tables"] if table["name"] not in DIRECTORY_TABLES):
+        if table not in org_ids:
+            found.append(f"{table} has no org_id and is not named a directory table")
+        elif (org_ids[table]["type"], org_ids[table]["not_null"]) != ("uuid", True):
+            found.append(f"{table}.org_id is not uuid NOT NULL")
+    for column in rows["columns"]:
+        is_plain = column["type"] in PLAIN_TYPES or column["name"] in PLAIN_TEXTS
+        if column["table"] in TENANT_TABLES_WITHOUT_RLS and not is_plain:
+            found.append(f"{column['table']}.{column['name']} can hold content, without row level security")
+        if column["type"] == "timestamp without time zone" or column["type"].startswith("character"):
+            found.append(f"{column['table']}.{column['name']} is {column['type']}")
+    return found
+
+
+def _of_keys(rows: Rows) -> list[str]:
+    found = []
+    tenant = {table["name"] for table in rows["tables"]} - DIRECTORY_TABLES
+    with_key = {one["table"] for one in rows["constraints"] if one["kind"] == "p"}
+    found += [f"{table} has no primary key" for table in {one["name"] for one in rows["tables"]} - with_key]
+    for one in rows["constraints"]:
+        if one["table"] not in tenant:
+            continue
+        if one["kind"] == "p" and one["columns"][0] != "org_id":
+            found.append(f"the primary key of {one['table']} does not start with org_id")
+        if one["kind"] == "f" and one["referred"] in tenant:
+            if (one["columns"][0], one["referred_columns"][0]) != ("org_id", "org_id"):
+                found.append(f"{one['name']} does not start with org_id on both sides")
+            if one["on_delete"] != "a" or one["on_update"] != "a":
+                found.append(f"{one['name']} changes other rows by itself")
+    for index in rows["indexes"]:
+        if index["table"] in tenant and index["is_unique"] and index["first_column"] != "org_id":
+            found.append(f"unique {index['name']} does not start with org_id")
+    return found
+
+
+def _of_names(rows: Rows) -> list[str]:
+    found = []
+    for one in rows["constraints"]:
+        parts = {
+            "table_name": one["table"],
+            "column_0_N_name": "_".join(one["columns"]),
+            "referred_table_name": one["referred"],
+            "constraint_name": one["name"].removeprefix(f"ck_{one['table']}_"),
+        }
+        kind = NAMES_OF[one["kind"]]
+        if kind not in NAMING_CONVENTION or one["name"] != NAMING_CONVENTION[kind] % parts:
+            found.append(f"{one['name']} of {one['table']} is not named by the convention")
+        if f"_{kind}_" in one["name"]:
+            found.append(f"{one['name']} of {one['table']} is named twice over")
+    constraints = {one["name"] for one in rows["constraints"]}
+    return found + [
+        f"{index['name']} of {index['table']} is not named by the convention"
+        for index in rows["indexes"]
+        if index["name"] not in constraints and not index["name"].startswith(f"ix_{index['table']}_")
+    ]
+
+
+def _of_row_security(rows: Rows) -> list[str]:
+    found = []
+    expected = {"permissive": "PERMISSIVE", "roles": ["public"], "cmd": "ALL", "qual": POLICY, "with_check": None}
+    for table in rows["tables"]:
+        policies = [{name: one[name] for name in expected} for one in rows["policies"] if one["table"] == table["name"]]
+        if table["name"] in DIRECTORY_TABLES | TENANT_TABLES_WITHOUT_RLS:
+            if table["protected"] or policies:
+                found.append(f"{table['name']} is read across organisations, but has row level security")
+        elif not (table["protected"] and table["forced"]):
+            found.append(f"row level security is not enabled and forced on {table['name']}")
+        elif policies != [expected]:
+            found.append(f"the policy of {table['name']} is not the one that all have")
+    return found
+
+
+async def _of_what_should_not_be(connection: Connection) -> list[str]:
+    found = await connection.fetch(
+        """
+        SELECT format('%s is an enum', typname) FROM pg_type
+        WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'
+        UNION ALL
+        SELECT format('%s has the trigger %s', tgrelid::regclass, tgname) FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL
+        SELECT format('%s counts by itself', relname) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'
+        """
+    )
+    return [row[0] for row in found]
+
+
+async def test_every_table_keeps_the_rules(superuser: Connection) -> None:
+    assert await breaches(superuser) == []
+
+
+async def test_the_tables_are_those_of_the_models_and_the_exceptions_exist(superuser: Connection) -> None:
+    tables = await catalog.tables(superuser)
+
+    assert set(tables) == set(Base.metadata.tables)
+    assert set(tables) > DIRECTORY_TABLES | TENANT_TABLES_WITHOUT_RLS
+    assert not DIRECTORY_TABLES & TENANT_TABLES_WITHOUT_RLS
+
+
+GOOD = """
+    CREATE TABLE notes (org_id uuid NOT NULL, id uuid NOT NULL, ticket_id uuid, text text,
+        CONSTRAINT pk_notes PRIMARY KEY (org_id, id),
+        CONSTRAINT fk_notes_org_id_ticket_id_tickets FOREIGN KEY (org_id, ticket_id) REFERENCES tickets (org_id, id));
+    ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE notes FORCE ROW LEVEL SECURITY;
+    CREATE POLICY notes_of_the_organisation ON notes
+        USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid);
+"""
+USING = "USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)"
+
+
+async def test_a_new_table_that_keeps_the_rules_is_fine(superuser: Connection) -> None:
+    await superuser.execute(GOOD)
+
+    assert await breaches(superuser) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "breach"),
+    [
+        (
+            "CREATE TABLE colours (id uuid CONSTRAINT pk_colours PRIMARY KEY)",
+            "colours has no org_id and is not named a directory table",
+        ),
+        ("ALTER TABLE notes DROP CONSTRAINT pk_notes", "notes has no primary key"),
+        (
+            "ALTER TABLE notes DROP CONSTRAINT pk_notes; ALTER TABLE notes ALTER org_id DROP NOT NULL",
+            "notes.org_id is not uuid NOT NULL",
+        ),
+        (
+            "ALTER TABLE notes DROP CONSTRAINT pk_notes, ADD CONSTRAINT pk_notes PRIMARY KEY (id, org_id)",
+            "the primary key of notes does not start with org_id",
+        ),
+        (
+            "ALTER TABLE notes ADD CONSTRAINT uq_notes_text UNIQUE (text)",
+            "unique uq_notes_text does not start with org_id",
+        ),
+        ("CREATE UNIQUE INDEX ix_notes_text ON notes (text)", "unique ix_notes_text does not start with org_id"),
+        (
+            "CREATE UNIQUE INDEX ix_notes_lower ON notes (lower(text))",
+            "unique ix_notes_lower does not start with org_id",
+        ),
+        (
+            (
+                "ALTER TABLE tickets ADD CONSTRAINT uq_tickets_id_org_id UNIQUE (id, org_id);"
+                "ALTER TABLE notes ADD CONSTRAINT fk_notes_ticket_id_org_id_tickets "
+                "FOREIGN KEY (ticket_id, org_id) REFERENCES tickets (id, org_id)"
+            ),
+            "fk_notes_ticket_id_org_id_tickets does not start with org_id on both sides",
+        ),
+        (
+            (
+                "ALTER TABLE notes DROP CONSTRAINT fk_notes_org_id_ticket_id_tickets,"
+                "ADD CONSTRAINT fk_notes_org_id_ticket_id_tickets FOREIGN KEY (org_id, ticket_id) "
+                "REFERENCES tickets (org_id, id) ON DELETE SET NULL"
+            ),
+            "fk_notes_org_id_ticket_id_tickets changes other rows by itself",
+        ),
+        (
+            "ALTER TABLE notes ADD CHECK (text <> '')",
+            "notes_text_check of notes is not named by the convention",
+        ),
+        (
+            "ALTER TABLE notes ADD CONSTRAINT ck_notes_ck_notes_text CHECK (text <> '')",
+            "ck_notes_ck_notes_text of notes is named twice over",
+        ),
+        ("CREATE INDEX ON notes (org_id, text)", "notes_org_id_text_idx of notes is not named by the convention"),
+        ("ALTER TABLE notes DISABLE ROW LEVEL SECURITY", "row level security is not enabled and forced on notes"),
+        ("ALTER TABLE notes NO FORCE ROW LEVEL SECURITY", "row level security is not enabled and forced on notes"),
+        ("DROP POLICY notes_of_the_organisation ON notes", "the policy of notes is not the one that all have"),
+        (
+            f"DROP POLICY notes_of_the_organisation ON notes; CREATE POLICY p ON notes FOR SELECT {USING}",
+            "the policy of notes is not the one that all have",
+        ),
+        ("CREATE POLICY also ON notes USING (true)", "the policy of notes is not the one that all have"),
+        (
+            "ALTER POLICY notes_of_the_organisation ON notes WITH CHECK (true)",
+            "the policy of notes is not the one that all have",
+        ),
+        (
+            "ALTER TABLE timers ENABLE ROW LEVEL SECURITY",
+            "timers is read across organisations, but has row level security",
+        ),
+        ("ALTER TABLE timers ADD title text", "timers.title can hold content, without row level security"),
+        ("ALTER TABLE counters ADD data jsonb", "counters.data can hold content, without row level security"),
+        ("ALTER TABLE notes ADD at timestamp", "notes.at is timestamp without time zone"),
+        ("ALTER TABLE notes ADD short varchar(9)", "notes.short is character varying(9)"),
+        ("CREATE TYPE mood AS ENUM ('GOOD', 'BAD')", "mood is an enum"),
+        (
+            (
+                "CREATE TRIGGER nosy BEFORE UPDATE ON notes FOR EACH ROW "
+                "EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+            ),
+            "notes has the trigger nosy",
+        ),
+        ("ALTER TABLE notes ADD n bigserial", "notes_n_seq counts by itself"),
+    ],
+)
+async def test_a_table_that_breaks_a_rule_is_reported(superuser: Connection, bad: str, breach: str) -> None:
+    await superuser.execute(GOOD)
+    await superuser.execute(bad)
+
+    assert breach in await breaches(superuser)
+
+
+# --- as the service meets it -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def two(scratch: TestServer) -> tuple[UUID, UUID]:
+    """Two organisations with a row in every table."""
+    ours, theirs = uuid4(), uuid4()
+    async with connected(scratch.superuser_url) as connection:
+        for org_id in (ours, theirs):
+            await catalog.fill(connection, org_id)
+    return ours, theirs
+
+
+@pytest.fixture(params=["service_url", "owner_url"])
+async def role(request: pytest.FixtureRequest, scratch: TestServer) -> AsyncIterator[Connection]:
+    """A transaction as the service, or as the owner of the tables."""
+    async with rolled_back(getattr(scratch, request.param)) as connection:
+        yield connection
+
+
+async def protected_tables(connection: Connection) -> list[str]:
+    exceptions = DIRECTORY_TABLES | TENANT_TABLES_WITHOUT_RLS
+    return [name for name in await catalog.tables(connection) if name not in exceptions]
+
+
+async def enter(connection: Connection, org_id: object) -> None:
+    await connection.execute(f"SET LOCAL app.org_id = '{org_id}'")
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("nobody", [None, ""])
+async def test_without_an_organisation_there_are_no_rows(role: Connection, nobody: str | None) -> None:
+    if nobody is not None:
+        await enter(role, nobody)  # what it is on a connection after a transaction that had set it
+
+    for table in await protected_tables(role):
+        assert await role.fetchval(f"SELECT count(*) FROM {table}") == 0, table
+        assert await role.execute(f"DELETE FROM {table}") == "DELETE 0", table
+
+
+async def test_an_organisation_sees_its_own_rows_only(role: Connection, two: tuple[UUID, UUID]) -> None:
+    ours, theirs = two
+    await enter(role, ours)
+
+    for table in await protected_tables(role):
+        assert {row[0] for row in await role.fetch(f"SELECT org_id FROM {table}")} == {ours}, table
+        assert await role.fetch(f"SELECT FROM {table} WHERE org_id = $1", theirs) == [], table
+
+
+async def test_an_organisation_cannot_touch_the_rows_of_another(role: Connection, two: tuple[UUID, UUID]) -> None:
+    ours, theirs = two
+    await enter(role, ours)
+
+    for table in await protected_tables(role):
+        changed = await role.execute(f"UPDATE {table} SET org_id = org_id WHERE org_id = $1", theirs)
+        assert changed == "UPDATE 0", table
+        assert await role.execute(f"DELETE FROM {table} WHERE org_id = $1", theirs) == "DELETE 0", table
+
+
+async def test_an_organisation_cannot_write_a_row_of_another(role: Connection, two: tuple[UUID, UUID]) -> None:
+    ours, theirs = two
+    await enter(role, ours)
+
+    for table in await protected_tables(role):
+        as_theirs = f"jsonb_populate_record(NULL::{table}, to_jsonb(one) || jsonb_build_object('org_id', $1::text))"
+        for statement in (
+            f"INSERT INTO {table} SELECT ({as_theirs}).* FROM {table} AS one",
+            f"UPDATE {table} SET org_id = $1::text::uuid",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                async with role.transaction():
+                    await role.execute(statement, str(theirs))
+
+
+@pytest.mark.usefixtures("two")
+async def test_what_is_no_organisation_is_an_error_and_not_everybody(role: Connection) -> None:
+    await enter(role, "*")
+
+    with pytest.raises(asyncpg.InvalidTextRepresentationError):
+        await role.fetch("SELECT FROM tickets")

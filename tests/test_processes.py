@@ -1,0 +1,263 @@
+"""`tessera serve` as people run it: with the embedded database, started, stopped, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import make_url
+
+from tests.conftest import connect
+from tests.programs import (
+    READY,
+    Client,
+    Program,
+    a_client,
+    a_place,
+    a_program,
+    copy_used,
+    make_used,
+    server_processes,
+)
+from tests.workshop import eventually
+
+STOPPED_WITHIN = 10.0  # seconds
+STARTED_WITHIN = 5.0
+
+
+@pytest.fixture(scope="module")
+async def used() -> AsyncIterator[Path]:
+    """A `DATA_DIR` that was in use before."""
+    with a_place() as place:
+        await asyncio.to_thread(make_used, place / "data")
+        yield place / "data"
+
+
+@pytest.fixture
+def place(used: Path) -> Iterator[Path]:
+    with a_place() as place:
+        copy_used(used, place / "data")
+        yield place
+
+
+@asynccontextmanager
+async def serving(place: Path, **settings: object) -> AsyncIterator[Program]:
+    async with a_program("serve", place, **settings) as program:
+        await program.said(READY)
+        yield program
+
+
+def everything(program: Program) -> set[int]:
+    return {process.pid for process in program.processes()} | set(server_processes(program.data_dir))
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE}
+
+
+def superuser_url(data_dir: Path) -> str:
+    passwords = json.loads((data_dir / "postgres.json").read_text())
+    url = make_url(f"postgresql+asyncpg://postgres@/tessera?host={data_dir / 'socket'}")
+    return url.set(password=passwords["postgres"]).render_as_string(hide_password=False)
+
+
+@asynccontextmanager
+async def a_half_sent_request(program: Program) -> AsyncIterator[asyncio.StreamWriter]:
+    """A client that has announced a body of which only the beginning comes."""
+    _, writer = await asyncio.open_connection("127.0.0.1", program.port)
+    head = "POST /auth/org/signup HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    writer.write(head.encode() + b'{"name": "Gro')
+    await writer.drain()
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+async def test_from_an_empty_folder_it_serves_and_says_where_the_docs_are_and_where_mail_goes() -> None:
+    with a_place() as place:
+        async with serving(place) as program:
+            assert program.out == [
+                f"Tessera is ready: {program.url}/docs",
+                f"Mail goes into {place}/data/mail/*.eml; the worker runs inside. Ctrl-C stops it.",
+            ]
+            async with a_client(program.url) as client:
+                assert (await client.http.get("/docs")).status_code == 200
+                assert (await client.http.get("/health/ready")).status_code == 200
+                ticket = await client.ticket()
+                assert (await client.respond(ticket)).status_code == 201
+
+            async def two_mails() -> bool:  # to the assignee, and to the requester
+                return len(list(place.glob("data/mail/*.eml"))) == 2
+
+            assert await eventually(two_mails, within=5)
+            key = place / "data/secret_key"
+            assert key.stat().st_mode & 0o077 == 0
+            assert len(key.read_text()) >= 32
+            assert await program.stop() < STOPPED_WITHIN
+            assert program.process.returncode == 0
+
+
+async def test_started_again_it_is_ready_in_time_and_knows_its_tickets_and_sessions(place: Path) -> None:
+    async with serving(place) as program:
+        async with a_client(program.url) as client:
+            ticket = await client.ticket()
+        await program.stop()
+    async with a_program("serve", place) as program:
+        assert await program.said(READY) < STARTED_WITHIN
+        async with httpx.AsyncClient(base_url=program.url) as http:
+            assert (await http.get(f"/tickets/{ticket}", headers=client.admin)).status_code == 200
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_everything_in_time_with_requests_in_flight(place: Path, how: signal.Signals) -> None:
+    async with serving(place) as program, a_client(program.url) as client, a_half_sent_request(program):
+        ticket = await client.ticket()
+        superuser = await connect(superuser_url(program.data_dir))
+        try:
+            transaction = superuser.transaction()
+            await transaction.start()
+            await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")
+            slow = asyncio.create_task(client.respond(ticket))
+            await asyncio.sleep(0.3)
+            assert not slow.done()
+
+            pids = everything(program)
+            assert len(pids) > 5
+            assert await program.stop(how) < STOPPED_WITHIN
+        finally:
+            superuser.terminate()
+        await asyncio.wait([slow])
+        assert slow.exception() is not None or slow.result().status_code == 503
+    assert alive(pids) == set()
+    assert program.process.returncode == 0
+    assert "Traceback" not in "\n".join(program.errors)
+
+
+async def test_a_request_in_flight_is_finished_before_it_stops(place: Path) -> None:
+    async with serving(place) as program, a_client(program.url) as client:
+        ticket = await client.ticket()
+        superuser = await connect(superuser_url(program.data_dir))
+        transaction = superuser.transaction()
+        await transaction.start()
+        await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")
+        slow = asyncio.create_task(client.respond(ticket))
+        await asyncio.sleep(0.3)
+        stopping = asyncio.create_task(program.stop())
+        await asyncio.sleep(0.5)
+        await transaction.rollback()
+        await superuser.close()
+
+        assert (await slow).status_code == 201
+        assert await stopping < STOPPED_WITHIN
+
+
+async def test_after_kill_9_of_everything_nothing_that_was_acknowledged_is_lost(place: Path) -> None:
+    acknowledged: list[str] = []
+
+    async def hammer(client: Client) -> None:
+        while True:
+            answer = await client.open()
+            assert answer.status_code == 201
+            acknowledged.append(answer.json()["id"])
+
+    async with serving(place) as program, a_client(program.url) as client:
+        hammers = [asyncio.create_task(hammer(client)) for _ in range(4)]
+        while len(acknowledged) < 60:
+            await asyncio.sleep(0.01)
+        await program.kill()
+        await asyncio.wait(hammers)
+    assert alive(everything(program)) == set()
+
+    async with a_program("serve", place) as program:
+        assert await program.said(READY) < 2 * STARTED_WITHIN
+        async with httpx.AsyncClient(base_url=program.url) as http:
+            again = Client(http, client.org_id, client.secret, client.admin)
+            for ticket in acknowledged:
+                assert (await again.get(f"/tickets/{ticket}")).status_code == 200
+            numbers = await again.numbers()
+            assert len(numbers) >= len(acknowledged)
+            assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_a_database_that_a_killed_service_left_running_is_taken_over(place: Path) -> None:
+    async with serving(place) as program:
+        async with a_client(program.url) as client:
+            ticket = await client.ticket()
+        os.kill(program.process.pid, signal.SIGKILL)
+        await program.ended()
+        async with serving(place) as second, httpx.AsyncClient(base_url=second.url) as http:
+            assert (await http.get(f"/tickets/{ticket}", headers=client.admin)).status_code == 200
+
+
+async def test_a_second_service_on_the_same_folder_says_so_in_one_line_and_disturbs_nothing(place: Path) -> None:
+    async with serving(place) as program:
+        async with a_program("serve", place) as second:
+            assert await second.ended() == 2
+            (line,) = second.errors
+            assert line.startswith("tessera: another Tessera already runs in")
+            assert second.out == []
+        async with a_client(program.url) as client:
+            await client.ticket()
+
+
+async def test_a_port_that_is_in_use_is_named_in_one_line(place: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        for workers in (1, 2):
+            async with a_program("serve", place, port=port, web_workers=workers) as program:
+                assert await program.ended() == 2
+                (line,) = program.errors
+                assert f"127.0.0.1:{port}" in line
+                assert "PORT" in line
+                assert program.out == []
+    assert server_processes(place / "data") == []
+
+
+async def test_several_web_workers_all_serve_add_up_their_metrics_and_stop_together(place: Path) -> None:
+    async with serving(place, web_workers=2) as program:
+        async with a_client(program.url) as client:
+            await asyncio.gather(*(client.open() for _ in range(20)))
+            for _ in range(40):
+                async with httpx.AsyncClient(base_url=program.url) as http:
+                    assert (await http.get("/tickets", headers=client.secret)).status_code == 200
+            metrics = (await client.http.get("/metrics")).text
+            served = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in metrics.splitlines()}
+            assert served['tessera_http_requests_total{method="GET",route="/tickets",status="200"}'] == 40
+            assert served['tessera_http_requests_total{method="POST",route="/tickets",status="201"}'] == 20
+            assert await both_serve(program)
+
+            async def mails() -> bool:
+                return len(list(place.glob("data/mail/*.eml"))) == 20
+
+            assert await eventually(mails, within=5)
+        pids = everything(program)
+        assert await program.stop() < STOPPED_WITHIN
+        assert alive(pids) == set()
+
+
+async def both_serve(program: Program) -> bool:
+    """Whether, of many connections held open, each of the two processes has some."""
+    children = [process for process in program.processes() if "spawn_main" in " ".join(process.cmdline())]
+    assert len(children) == 2
+    writers = [(await asyncio.open_connection("127.0.0.1", program.port))[1] for _ in range(60)]
+    try:
+        await asyncio.sleep(0.3)
+        return all(
+            any(held.laddr.port == program.port and held.raddr for held in child.net_connections("tcp"))
+            for child in children
+        )
+    finally:
+        for writer in writers:
+            writer.close()

@@ -1,0 +1,32 @@
+"""An organisation inside the transaction that is rolled back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from app.core import events
+from app.core.ids import new_id
+from app.identity import service as identity
+from app.identity.service import NewPerson
+from app.organisations import service as organisations
+from app.organisations.caller import Caller, Principal
+from app.organisations.queries import as_tenant
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+async def caller(connection: AsyncConnection, db: AsyncSession) -> Caller:
+    """The admin of an organisation that is gone after the test, at noon on the first of March."""
+    org_id = new_id()
+    await connection.execute(text(f"SET LOCAL app.org_id = '{org_id}'"))
+    organisation, _ = await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=False)
+    product = Caller(tenant=as_tenant(organisation), person=None, now=NOW)
+    ada = await identity.sign_up_admin(db, product, NewPerson("Ada", "Lovelace", "ada@growfin.test", ""), "no hash")
+    await events.flush(db, org_id)
+    principal = Principal(ada.id, ada.email, ada.first_name, ada.last_name, ada.role)
+    return Caller(tenant=product.tenant, person=principal, now=NOW)

@@ -1,0 +1,166 @@
+"""Looking below the service: rows of an organisation's tickets, timers and events, and putting them there in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import wiring
+from app.core import timers
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.ids import new_id
+from app.core.models import EventRow, Relay, Timer
+from app.identity.models import Person
+from app.organisations.caller import Caller
+from app.tickets.models import WAITING, Status, Ticket
+from tests.desks import JSON, Desk
+
+MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
+
+
+def at(text_of_a_time: str) -> datetime:
+    """A time as the service writes it."""
+    return datetime.fromisoformat(text_of_a_time)
+
+
+async def a_ticket(db: AsyncSession, caller: Caller, **columns: Any) -> Ticket:
+    """A ticket in the caller's organisation, written past the service."""
+    number = (await db.scalar(select(func.max(Ticket.number)).where(Ticket.org_id == caller.org_id)) or 0) + 1
+    ticket = Ticket(
+        **{
+            "org_id": caller.org_id,
+            "id": new_id(),
+            "number": number,
+            "title": "It broke",
+            "description": "All of it.",
+            "status": Status.OPEN,
+            "priority": "MEDIUM",
+            "added_by": "mia@customer.example",
+            "created_at": caller.now,
+            "updated_at": caller.now,
+            "version": 1,
+            **columns,
+        }
+    )
+    db.add(ticket)
+    await db.flush()
+    return ticket
+
+
+async def timers_in(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[str, datetime]:
+    """When each kind of timer of a subject comes due."""
+    rows = await db.execute(
+        select(Timer.kind, Timer.due_at).where(Timer.org_id == org_id, Timer.subject_id == subject_id)
+    )
+    return {row.kind: row.due_at for row in rows}
+
+
+async def timers_of(desk: Desk, ticket: JSON) -> dict[str, datetime]:
+    """When each kind of timer of a ticket comes due (real time)."""
+    async with desk.database.session(desk.id) as db:
+        return await timers_in(db, desk.id, UUID(ticket["id"]))
+
+
+async def event_types(desk: Desk, ticket: JSON) -> list[str]:
+    return [event["type"] for event in await desk.history(ticket)]
+
+
+async def sequence(desk: Desk) -> list[int]:
+    """The numbers of all of the organisation's events."""
+    async with desk.database.session(desk.id) as db:
+        return list(await db.scalars(select(EventRow.seq).where(EventRow.org_id == desk.id).order_by(EventRow.seq)))
+
+
+async def assert_events_are_numbered_densely(desk: Desk) -> None:
+    numbers = await sequence(desk)
+    async with desk.database.session(desk.id) as db:
+        counted = await db.scalar(text("SELECT last_event FROM counters WHERE org_id = :org"), {"org": desk.id})
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert counted == len(numbers)
+
+
+async def waiting(desk: Desk) -> list[int]:
+    """The numbers of the tickets that wait for somebody."""
+    async with desk.database.session(desk.id) as db:
+        which = select(Ticket.number).where(Ticket.org_id == desk.id, text(WAITING)).order_by(Ticket.number)
+        return list(await db.scalars(which))
+
+
+async def shares(desk: Desk) -> dict[UUID | None, int]:
+    """How many tickets each has."""
+    async with desk.database.session(desk.id) as db:
+        counted = select(Ticket.admin_id, func.count()).where(Ticket.org_id == desk.id).group_by(Ticket.admin_id)
+        return {admin_id: count for admin_id, count in await db.execute(counted)}
+
+
+async def pass_time(desk: Desk, by: timedelta, *tickets: JSON) -> None:
+    """Let these tickets' timers (or all of the organisation's) come due earlier, as if so much time had passed."""
+    subjects = [UUID(ticket["id"]) for ticket in tickets]
+    async with desk.database.session(desk.id) as db:
+        which = [Timer.org_id == desk.id, *([Timer.subject_id.in_(subjects)] if subjects else [])]
+        await db.execute(update(Timer).where(*which).values(due_at=Timer.due_at - by))
+
+
+async def work_off_timers(database: Database) -> None:
+    """One pass of the worker's first loop."""
+    await timers.run_due(database, wiring.TIMERS)
+
+
+async def suspend(desk: Desk, person_id: UUID) -> None:
+    async with desk.database.session(desk.id) as db:
+        await db.execute(
+            update(Person).where(Person.org_id == desk.id, Person.id == person_id).values(status="SUSPENDED")
+        )
+
+
+_INSERT = text(
+    """
+    WITH counted AS (
+        UPDATE counters SET last_ticket = last_ticket + :n WHERE org_id = :org RETURNING last_ticket - :n AS before
+    )
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, created_at, updated_at,
+                         responded_at, auto_close_at)
+    SELECT :org, gen_random_uuid(), before + place, 'One of many', 'They are many.', :status, 'LOW',
+           'many@customer.example', CAST(:now AS timestamptz), CAST(:now AS timestamptz),
+           CAST(:responded_at AS timestamptz), CAST(:responded_at AS timestamptz) + interval '30 days'
+    FROM counted, generate_series(1, :n) AS place RETURNING id
+    """
+)
+
+
+async def insert_many(desk: Desk, count: int, *, responded_at: datetime | None = None) -> Sequence[UUID]:
+    """Many tickets without an assignee, of one moment; open ones, or (without their timers) answered ones."""
+    async with desk.database.session(desk.id) as db:
+        values = {
+            "org": desk.id,
+            "n": count,
+            "now": real_now(),
+            "status": "RESPONDED" if responded_at else "OPEN",
+            "responded_at": responded_at,
+        }
+        return (await db.scalars(_INSERT, values)).all()
+
+
+async def insert_timers(desk: Desk, ids: Sequence[UUID], kind: str, due_at: datetime) -> None:
+    async with desk.database.session(desk.id) as db:
+        await db.execute(
+            text(
+                "INSERT INTO timers (org_id, subject_id, kind, due_at) "
+                "SELECT :org, id, :kind, :due_at FROM unnest(CAST(:ids AS uuid[])) AS id"
+            ),
+            {"org": desk.id, "ids": list(ids), "kind": kind, "due_at": due_at},
+        )
+
+
+async def forget_work(desk: Desk) -> None:
+    """Spare the tests that follow what would come of very many events."""
+    async with desk.database.session(desk.id) as db:
+        last = select(func.max(EventRow.seq)).where(EventRow.org_id == desk.id).scalar_subquery()
+        await db.execute(update(Relay).where(Relay.org_id == desk.id).values(last_seq=last))
+        await db.execute(delete(Timer).where(Timer.org_id == desk.id))

@@ -1,0 +1,282 @@
+"""Changing tickets: the status by each of the three operations, and the fields by two."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from app.core.db import Database
+from tests.desks import JSON, Api, Desk, a_desk
+from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, suspend, timers_of
+
+STATUSES = ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")
+
+
+async def by_status(desk: Desk, ticket: JSON, body: JSON) -> httpx.Response:
+    return await desk.admin.post(f"/tickets/{ticket['id']}/change_status", body)
+
+
+async def by_post(desk: Desk, ticket: JSON, body: JSON) -> httpx.Response:
+    return await desk.admin.post(f"/tickets/{ticket['id']}", body)
+
+
+async def by_patch(desk: Desk, ticket: JSON, body: JSON) -> httpx.Response:
+    return await desk.admin.patch(f"/tickets/{ticket['id']}", body)
+
+
+any_operation = pytest.mark.parametrize("change", [by_status, by_post, by_patch])
+either_edit = pytest.mark.parametrize("change", [by_post, by_patch])
+
+
+async def done(answer: httpx.Response) -> JSON:
+    assert answer.status_code == 200, answer.text
+    ticket: JSON = answer.json()
+    return ticket
+
+
+async def plain(desk: Desk, ticket: JSON) -> JSON:
+    """The ticket without its responses."""
+    read = await desk.read(ticket)
+    return {name: value for name, value in read.items() if name != "responses"}
+
+
+@any_operation
+async def test_a_change_of_status_is_answered_with_the_ticket_and_recorded(desk: Desk, change: Any) -> None:
+    ticket = await desk.open()
+
+    answer = await change(desk, ticket, {"status": "IN_PROGRESS"})
+
+    changed = await done(answer)
+    assert changed == ticket | {"status": "IN_PROGRESS", "version": 2, "updatedAt": changed["updatedAt"]}
+    assert at(changed["updatedAt"]) > at(ticket["updatedAt"])
+    assert answer.headers["etag"] == '"2"'
+    assert await plain(desk, ticket) == changed
+    last = (await desk.history(ticket))[-1]
+    assert (last["type"], last["data"]) == ("ticket.status_changed", {"from": "OPEN", "to": "IN_PROGRESS"})
+    assert last["createdAt"] == changed["updatedAt"]
+
+
+@any_operation
+@pytest.mark.parametrize("status", STATUSES)
+async def test_the_same_status_again_changes_nothing(desk: Desk, change: Any, status: str) -> None:
+    ticket = await desk.open()
+    await change(desk, ticket, {"status": status})
+    before, events, due = await plain(desk, ticket), await sequence(desk), await timers_of(desk, ticket)
+
+    answer = await change(desk, ticket, {"status": status})
+
+    assert await done(answer) == before
+    assert answer.headers["etag"] == f'"{before["version"]}"'
+    assert await sequence(desk) == events
+    assert await timers_of(desk, ticket) == due
+
+
+@any_operation
+async def test_responded_starts_the_countdown_and_leaving_it_ends_it(desk: Desk, change: Any) -> None:
+    ticket = await desk.open()
+
+    responded = await done(await change(desk, ticket, {"status": "RESPONDED"}))
+    due = await timers_of(desk, ticket)
+    resolved = await done(await change(desk, ticket, {"status": "RESOLVED"}))
+
+    assert responded["respondedAt"] == responded["updatedAt"]
+    assert (at(responded["autoCloseAt"]) - at(responded["respondedAt"])).days == 30
+    assert due["AUTO_CLOSE"] == at(responded["autoCloseAt"])
+    assert set(due) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
+    assert (resolved["respondedAt"], resolved["autoCloseAt"]) == (responded["respondedAt"], None)
+    assert await timers_of(desk, ticket) == {}
+
+
+@any_operation
+async def test_closing_notes_when_and_reopening_forgets_it(desk: Desk, change: Any) -> None:
+    ticket = await desk.open()
+
+    closed = await done(await change(desk, ticket, {"status": "CLOSED"}))
+    reopened = await done(await change(desk, ticket, {"status": "OPEN"}))
+
+    assert closed["closedAt"] == closed["updatedAt"]
+    assert (reopened["status"], reopened["closedAt"]) == ("OPEN", None)
+
+
+@any_operation
+async def test_a_closed_ticket_that_becomes_responded_counts_down_again(desk: Desk, change: Any) -> None:
+    ticket = await desk.open()
+    await change(desk, ticket, {"status": "CLOSED"})
+
+    responded = await done(await change(desk, ticket, {"status": "RESPONDED"}))
+
+    assert responded["closedAt"] is None
+    assert (await timers_of(desk, ticket))["AUTO_CLOSE"] == at(responded["autoCloseAt"])
+
+
+@any_operation
+@pytest.mark.parametrize("value", ["open", "DONE", "", None, 1, ["OPEN"]])
+async def test_a_status_that_is_none_is_refused(desk: Desk, change: Any, value: object) -> None:
+    ticket = await desk.open()
+
+    answer = await change(desk, ticket, {"status": value})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "status")
+    assert await plain(desk, ticket) == ticket
+
+
+@any_operation
+async def test_unknown_fields_are_refused(desk: Desk, change: Any) -> None:
+    ticket = await desk.open()
+
+    for field in ("number", "version", "closedAt", "addedBy", "id", "secret"):
+        answer = await change(desk, ticket, {"status": "CLOSED", field: ticket.get(field)})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+    assert await plain(desk, ticket) == ticket
+
+
+async def test_a_change_of_status_needs_one(desk: Desk) -> None:
+    answer = await by_status(desk, await desk.open(), {})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "status")
+
+
+@either_edit
+async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> None:
+    bo = await desk.another_admin()
+    ticket = await desk.open()
+    assert ticket["adminId"] != str(bo.id) or await done(await change(desk, ticket, {"adminId": None}))
+    before = await plain(desk, ticket)
+    wanted = {
+        "title": "Another",
+        "description": "A part of it.",
+        "priority": "CRITICAL",
+        "status": "RESPONDED",
+        "adminId": str(bo.id),
+        "orgId": str(desk.id),
+    }
+
+    changed = await done(await change(desk, ticket, wanted))
+
+    assert wanted.items() <= changed.items()
+    assert changed["admin"] == {"id": str(bo.id), "email": bo.email, "firstName": "Ada", "lastName": "Lovelace"}
+    assert changed["version"] == before["version"] + 1
+    assert set(await timers_of(desk, ticket)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
+    updated, assigned, moved = (await desk.history(ticket))[-3:]
+    assert updated["type"] == "ticket.updated"
+    assert updated["data"] == {
+        "changes": {
+            "title": {"from": "It broke", "to": "Another"},
+            "description": {},
+            "priority": {"from": "MEDIUM", "to": "CRITICAL"},
+        }
+    }
+    assert assigned["data"] == {"adminId": str(bo.id), "previousAdminId": before["adminId"]}
+    assert moved["data"] == {"from": "OPEN", "to": "RESPONDED"}
+    assert {event["actor"]["id"] for event in (updated, assigned, moved)} == {str(desk.admin.id)}
+    await assert_events_are_numbered_densely(desk)
+
+
+@either_edit
+@pytest.mark.parametrize(
+    ("field", "value"), [("title", "Another"), ("description", "A part of it."), ("priority", "LOW")]
+)
+async def test_one_field_is_changed_alone(desk: Desk, change: Any, field: str, value: str) -> None:
+    ticket = await desk.open()
+
+    changed = await done(await change(desk, ticket, {field: value}))
+
+    assert changed == ticket | {field: value, "version": 2, "updatedAt": changed["updatedAt"]}
+    assert (await event_types(desk, ticket))[2:] == ["ticket.updated"]
+
+
+@either_edit
+async def test_the_same_values_again_change_nothing(desk: Desk, change: Any) -> None:
+    ticket = await desk.open()
+    events = await sequence(desk)
+    same = {name: ticket[name] for name in ("title", "description", "priority", "status", "adminId", "orgId")}
+
+    for body in (same, {}, {"orgId": ticket["orgId"]}, {"title": f" {ticket['title']} "}):
+        assert await done(await change(desk, ticket, body)) == ticket
+    assert await sequence(desk) == events
+
+
+@either_edit
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("title", ""), ("title", None), ("title", "x" * 256), ("description", None), ("description", "\x00"),
+        ("priority", None), ("priority", "high"), ("adminId", "ada"), ("adminId", 5), ("orgId", None), ("orgId", "x"),
+    ],
+)  # fmt: skip
+async def test_a_bad_value_is_named_and_nothing_changes(desk: Desk, change: Any, field: str, value: Any) -> None:
+    ticket = await desk.open()
+
+    answer = await change(desk, ticket, {"status": "CLOSED", field: value})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+    assert await plain(desk, ticket) == ticket
+
+
+@either_edit
+async def test_a_ticket_stays_in_its_organisation(desk: Desk, change: Any, api: Api, database: Database) -> None:
+    other, ticket = await a_desk(api, database), await desk.open()
+    events = await sequence(desk)
+
+    for org_id in (other.id, uuid4()):
+        answer = await change(desk, ticket, {"orgId": str(org_id), "title": "Another", "status": "CLOSED"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "org_mismatch")
+        assert [error["field"] for error in answer.json()["errors"]] == ["orgId"]
+    assert await plain(desk, ticket) == ticket
+    assert await sequence(desk) == events
+
+
+@either_edit
+async def test_only_an_active_admin_of_the_organisation_can_be_given_a_ticket(
+    desk: Desk, change: Any, api: Api, database: Database
+) -> None:
+    stranger, gone = (await a_desk(api, database)).admin, await desk.another_admin(available=False)
+    await suspend(desk, gone.id)
+    ticket = await desk.open()
+    events = await sequence(desk)
+
+    for person in (stranger.id, gone.id, uuid4()):
+        answer = await change(desk, ticket, {"title": "Another", "status": "RESPONDED", "adminId": str(person)})
+        assert (answer.status_code, answer.json()["code"]) == (422, "assignee_not_active")
+        assert [error["field"] for error in answer.json()["errors"]] == ["adminId"]
+    assert await plain(desk, ticket) == ticket
+    assert await sequence(desk) == events
+    assert await timers_of(desk, ticket) == {}
+
+
+@either_edit
+async def test_an_admin_who_is_not_available_can_be_given_a_ticket_by_hand(desk: Desk, change: Any) -> None:
+    ticket, bo = await desk.open(), await desk.another_admin(available=False)
+
+    assert (await done(await change(desk, ticket, {"adminId": str(bo.id)})))["adminId"] == str(bo.id)
+
+
+@either_edit
+async def test_a_ticket_can_be_taken_from_its_assignee(desk: Desk, change: Any) -> None:
+    ticket = await desk.open()
+
+    taken = await done(await change(desk, ticket, {"adminId": None}))
+
+    assert taken == ticket | {"adminId": None, "admin": None, "version": 2, "updatedAt": taken["updatedAt"]}
+    last = (await desk.history(ticket))[-1]
+    assert (last["type"], last["data"]) == (
+        "ticket.assigned",
+        {"adminId": None, "previousAdminId": str(desk.admin.id)},
+    )
+
+
+async def test_a_change_is_refused_without_a_json_object(desk: Desk) -> None:
+    ticket = await desk.open()
+
+    for content in (b"", b"[]", b"null", b'"CLOSED"', b"{", b'{"status": NaN}'):
+        for path in ("", "/change_status", "/respond"):
+            answer = await desk.api.http.post(
+                f"/tickets/{ticket['id']}{path}",
+                content=content,
+                headers=desk.admin.headers | {"Content-Type": "application/json"},
+            )
+            assert answer.status_code == 422, (content, path)
+    assert await plain(desk, ticket) == ticket

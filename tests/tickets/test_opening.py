@@ -1,0 +1,172 @@
+"""POST /tickets: what a product sends, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from dirty_equals import IsStr
+
+from app.core.db import Database
+from tests.desks import JSON, Api, Desk, a_desk
+from tests.tickets.rows import MOMENT, sequence
+
+UUID_TEXT = IsStr(regex=r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+BODY = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
+
+
+async def post(desk: Desk, body: JSON, secret: str | None = None, **headers: str) -> httpx.Response:
+    if secret is not None:
+        headers["X-Org-Secret"] = secret
+    return await desk.api.http.post("/tickets", json=body, headers=headers)
+
+
+async def test_an_opened_ticket_is_answered_whole(desk: Desk) -> None:
+    answer = await post(desk, BODY | {"priority": "HIGH"}, desk.secret)
+
+    ticket = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/tickets/{ticket['id']}"
+    assert answer.headers["etag"] == '"1"'
+    assert ticket == {
+        "id": UUID_TEXT,
+        "number": 1,
+        "reference": f"{desk.domain[:10].upper()}-1",
+        "orgId": str(desk.id),
+        "title": "It broke",
+        "description": "All of it.",
+        "status": "OPEN",
+        "priority": "HIGH",
+        "addedBy": "mia@customer.example",
+        "adminId": str(desk.admin.id),
+        "admin": {"id": str(desk.admin.id), "email": desk.admin.email, "firstName": "Ada", "lastName": "Lovelace"},
+        "createdAt": IsStr(regex=MOMENT),
+        "updatedAt": ticket["createdAt"],
+        "respondedAt": None,
+        "closedAt": None,
+        "autoCloseAt": None,
+        "version": 1,
+    }
+
+
+async def test_without_anybody_available_the_ticket_is_answered_without_an_assignee(desk: Desk) -> None:
+    await desk.admin.patch("/me", {"available": False})
+
+    ticket = await desk.open()
+
+    assert (ticket["adminId"], ticket["admin"]) == (None, None)
+
+
+async def test_the_secret_may_come_in_the_header_the_body_or_both(desk: Desk) -> None:
+    in_header = await post(desk, BODY, desk.secret)
+    in_body = await post(desk, BODY | {"secret": desk.secret})
+    in_both = await post(desk, BODY | {"secret": desk.secret}, desk.secret)
+
+    assert [answer.status_code for answer in (in_header, in_body, in_both)] == [201, 201, 201]
+    assert [answer.json()["number"] for answer in (in_header, in_body, in_both)] == [1, 2, 3]
+
+
+async def test_two_secrets_that_differ_are_refused(desk: Desk, api: Api, database: Database) -> None:
+    other = await a_desk(api, database)
+
+    answer = await post(desk, BODY | {"secret": other.secret}, desk.secret)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "secret_mismatch")
+
+
+@pytest.mark.parametrize(
+    ("secret", "code"), [(None, "missing_credential"), ("tsk_nonsense", "invalid_secret"), ("", "missing_credential")]
+)
+async def test_nobody_posts_tickets_without_a_good_secret(desk: Desk, secret: str | None, code: str) -> None:
+    answer = await post(desk, BODY, secret)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+    assert answer.headers["www-authenticate"]
+
+
+async def test_an_access_token_is_no_secret(desk: Desk) -> None:
+    answer = await desk.admin.post("/tickets", BODY)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
+
+
+async def test_the_priority_is_medium_unless_it_is_given(desk: Desk) -> None:
+    assert (await desk.open())["priority"] == "MEDIUM"
+    for priority in ("LOW", "MEDIUM", "HIGH", "CRITICAL"):
+        assert (await desk.open(priority=priority))["priority"] == priority
+
+
+async def test_texts_are_trimmed_and_addresses_are_kept_in_lower_case(desk: Desk) -> None:
+    ticket = await desk.open(title="  It broke ", description="\nTwo\r\nlines\t\n", addedBy=" Mia@Customer.EXAMPLE ")
+
+    assert (ticket["title"], ticket["description"]) == ("It broke", "Two\nlines")
+    assert ticket["addedBy"] == "mia@customer.example"
+
+
+async def test_the_longest_texts_are_taken_whole(desk: Desk) -> None:
+    ticket = await desk.open(title="ä" * 255, description="😀" * 20_000)
+
+    assert (len(ticket["title"]), len(ticket["description"])) == (255, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("title", None),
+        ("title", ""),
+        ("title", "   "),
+        ("title", "x" * 256),
+        ("title", 5),
+        ("title", "a\x00b"),
+        ("title", "a\x1bb"),
+        ("description", None),
+        ("description", " \n "),
+        ("description", "x" * 20_001),
+        ("addedBy", None),
+        ("addedBy", "nobody"),
+        ("addedBy", "mia@customer.example\nBcc: all@customer.example"),
+        ("addedBy", "a@b@customer.example"),
+        ("priority", "high"),
+        ("priority", "URGENT"),
+        ("priority", None),
+        ("status", "CLOSED"),
+        ("number", 7),
+        ("adminId", None),
+        ("orgId", None),
+    ],
+)
+async def test_a_bad_field_is_named_and_nothing_is_written(desk: Desk, field: str, value: Any) -> None:
+    events = await sequence(desk)
+    answer = await post(desk, BODY | {field: value}, desk.secret)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert await sequence(desk) == events
+    assert (await desk.open())["number"] == 1
+
+
+@pytest.mark.parametrize("field", ["title", "description", "addedBy"])
+async def test_a_missing_field_is_named(desk: Desk, field: str) -> None:
+    answer = await post(desk, {name: value for name, value in BODY.items() if name != field}, desk.secret)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"field": field, "message": "This is required."}]
+
+
+async def test_each_organisation_counts_its_own_tickets(desk: Desk, api: Api, database: Database) -> None:
+    other = await a_desk(api, database)
+
+    numbers = [(await which.open())["number"] for which in (desk, other, desk, other, desk)]
+
+    assert numbers == [1, 1, 2, 2, 3]
+
+
+async def test_the_history_begins_with_the_product_and_the_assignment(desk: Desk) -> None:
+    created, assigned = await desk.history(await desk.open(priority="LOW"))
+
+    assert (created["type"], assigned["type"]) == ("ticket.created", "ticket.assigned")
+    assert created["actor"] == {"type": "ORGANISATION", "id": str(desk.id)}
+    assert created["data"] == {"number": 1, "status": "OPEN", "priority": "LOW"}
+    assert assigned["actor"] == {"type": "SYSTEM"}
+    assert assigned["data"] == {"adminId": str(desk.admin.id), "previousAdminId": None}

@@ -1,0 +1,186 @@
+"""What the verbs do to rows, in a transaction that is rolled back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import events
+from app.core.errors import VersionConflict
+from app.core.models import EventRow
+from app.identity.models import Person
+from app.organisations.caller import Caller
+from app.tickets import service
+from app.tickets.jobs import assign_waiting
+from app.tickets.models import Status, Ticket, TicketResponse
+from app.tickets.queries import TicketNotFound
+from app.tickets.service import AssigneeNotActive, OrgMismatch, TicketClosed
+from tests.tickets.conftest import NOW
+from tests.tickets.rows import a_ticket, timers_in
+
+
+def any_version(_version: int) -> None:
+    """Expect nothing of the version."""
+
+
+def stale(_version: int) -> None:
+    raise VersionConflict
+
+
+async def types_of(db: AsyncSession, ticket: Ticket) -> list[str]:
+    await events.flush(db, ticket.org_id)
+    which = select(EventRow.type).where(EventRow.org_id == ticket.org_id, EventRow.ticket_id == ticket.id)
+    return list(await db.scalars(which.order_by(EventRow.seq)))
+
+
+async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(db: AsyncSession, caller: Caller) -> None:
+    ticket = await a_ticket(db, caller)
+
+    response = await service.respond(db, caller, ticket.id, "Mended.", any_version)
+
+    assert (response.message, response.author_id) == ("Mended.", caller.admin.id)
+    assert ticket.status == Status.RESPONDED
+    assert (ticket.responded_at, ticket.auto_close_at) == (NOW, NOW + timedelta(days=30))
+    assert await timers_in(db, caller.org_id, ticket.id) == {
+        "AUTO_CLOSE": NOW + timedelta(days=30),
+        "AUTO_CLOSE_REMINDER": NOW + timedelta(days=27),
+    }
+    assert await types_of(db, ticket) == ["ticket.responded", "ticket.status_changed"]
+
+
+async def test_answering_again_starts_the_countdown_anew_and_is_no_change_of_status(
+    db: AsyncSession, caller: Caller
+) -> None:
+    ticket = await a_ticket(db, caller)
+    await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    later = replace(caller, now=NOW + timedelta(days=5))
+
+    await service.respond(db, later, ticket.id, "Now it really is.", any_version)
+
+    assert ticket.responded_at == later.now
+    assert await timers_in(db, caller.org_id, ticket.id) == {
+        "AUTO_CLOSE": NOW + timedelta(days=35),
+        "AUTO_CLOSE_REMINDER": NOW + timedelta(days=32),
+    }
+    assert await types_of(db, ticket) == ["ticket.responded", "ticket.status_changed", "ticket.responded"]
+
+
+@pytest.mark.parametrize("days", [1, 2, 3])
+async def test_a_short_countdown_has_no_reminder_even_where_the_one_before_had(
+    db: AsyncSession, caller: Caller, days: int
+) -> None:
+    ticket = await a_ticket(db, caller)
+    await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    hasty = replace(caller, tenant=replace(caller.tenant, auto_close_days=days))
+
+    await service.respond(db, hasty, ticket.id, "Now it really is.", any_version)
+
+    assert await timers_in(db, caller.org_id, ticket.id) == {"AUTO_CLOSE": NOW + timedelta(days=days)}
+
+
+async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: Caller) -> None:
+    ticket = await a_ticket(db, caller, status=Status.CLOSED, closed_at=NOW)
+
+    with pytest.raises(TicketClosed):
+        await service.respond(db, caller, ticket.id, "Hello", any_version)
+
+    assert await db.scalar(select(func.count()).where(TicketResponse.ticket_id == ticket.id)) == 0
+    assert await types_of(db, ticket) == []
+
+
+@pytest.mark.parametrize("left_for", [status for status in Status if status is not Status.RESPONDED])
+async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answered(
+    db: AsyncSession, caller: Caller, left_for: Status
+) -> None:
+    ticket = await a_ticket(db, caller)
+    await service.change_status(db, caller, ticket.id, Status.RESPONDED, any_version)
+    assert await timers_in(db, caller.org_id, ticket.id)
+
+    await service.change_status(db, caller, ticket.id, left_for, any_version)
+
+    assert await timers_in(db, caller.org_id, ticket.id) == {}
+    assert (ticket.auto_close_at, ticket.responded_at) == (None, NOW)
+
+
+@pytest.mark.parametrize("before", list(Status))
+@pytest.mark.parametrize("after", list(Status))
+async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_one_a_countdown(
+    db: AsyncSession, caller: Caller, before: Status, after: Status
+) -> None:
+    ticket = await a_ticket(db, caller)
+    await service.change_status(db, caller, ticket.id, before, any_version)
+    version = ticket.version
+
+    await service.change_status(db, replace(caller, now=NOW + timedelta(hours=1)), ticket.id, after, any_version)
+
+    assert ticket.status == after
+    assert (ticket.closed_at is not None) == (after is Status.CLOSED)
+    assert (ticket.auto_close_at is not None) == (after is Status.RESPONDED)
+    assert set(await timers_in(db, caller.org_id, ticket.id)) == (
+        {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"} if after is Status.RESPONDED else set()
+    )
+    assert ticket.version == version + (before is not after)
+
+
+async def test_a_stale_expectation_changes_nothing(db: AsyncSession, caller: Caller) -> None:
+    ticket = await a_ticket(db, caller)
+
+    with pytest.raises(VersionConflict):
+        await service.change(db, caller, ticket.id, {"title": "Another"}, stale)
+
+    assert (ticket.title, ticket.version) == ("It broke", 1)
+
+
+async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: Caller) -> None:
+    ticket = await a_ticket(db, caller)
+
+    await service.change(db, caller, ticket.id, {"org_id": caller.org_id}, any_version)
+    with pytest.raises(OrgMismatch):
+        await service.change(db, caller, ticket.id, {"org_id": UUID(int=1), "title": "Another"}, any_version)
+
+    assert (ticket.title, ticket.version) == ("It broke", 1)
+
+
+async def test_a_suspended_admin_cannot_be_given_tickets(db: AsyncSession, caller: Caller) -> None:
+    ticket = await a_ticket(db, caller)
+    person = await db.get_one(Person, (caller.org_id, caller.admin.id))
+    person.status = "SUSPENDED"
+
+    with pytest.raises(AssigneeNotActive):
+        await service.change(db, caller, ticket.id, {"admin_id": person.id}, any_version)
+
+
+async def test_an_unknown_ticket_is_not_found(db: AsyncSession, caller: Caller) -> None:
+    with pytest.raises(TicketNotFound):
+        await service.respond(db, caller, UUID(int=1), "Hello", any_version)
+
+
+async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_it(
+    db: AsyncSession, caller: Caller
+) -> None:
+    tickets = {status: await a_ticket(db, caller, status=status) for status in Status}
+
+    assert await assign_waiting(db, caller.org_id, NOW) == 3
+
+    for ticket in tickets.values():
+        await db.refresh(ticket)
+    given = {status for status, ticket in tickets.items() if ticket.admin_id == caller.admin.id}
+    assert given == {Status.OPEN, Status.IN_PROGRESS, Status.RESPONDED}
+    assert await types_of(db, tickets[Status.OPEN]) == ["ticket.assigned"]
+
+
+async def test_what_waits_keeps_waiting_while_nobody_is_available(db: AsyncSession, caller: Caller) -> None:
+    ticket = await a_ticket(db, caller)
+    person = await db.get_one(Person, (caller.org_id, caller.admin.id))
+    person.available = False
+    await db.flush()
+
+    assert await assign_waiting(db, caller.org_id, NOW) == 0
+
+    await db.refresh(ticket)
+    assert ticket.admin_id is None
