@@ -31,6 +31,7 @@ from app.identity.routes import router as identity
 from app.notifications.routes import router as notifications
 from app.operations.routes import router as operations
 from app.organisations.routes import router as organisations
+from app.tickets.routes import hot as hot_tickets
 from app.tickets.routes import router as tickets
 from app.worker import Worker
 
@@ -70,9 +71,10 @@ def create_api(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
     )
     app.state.settings = settings
-    # The busiest first: they are tried in turn.
-    for router in (tickets, organisations, identity, notifications, operations):
-        app.include_router(router)
+    # The busiest first, since they are tried in turn. `include_router` would wrap each router in one more, which costs
+    # a small request a tenth of its time, to inherit what these do not.
+    for router in (hot_tickets, tickets, organisations, identity, notifications, operations):
+        app.router.routes.extend(router.routes)
     install_error_handlers(app)
     if settings.cors_origins:
         app.add_middleware(

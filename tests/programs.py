@@ -146,6 +146,7 @@ async def a_program(command: str, place: Path, *arguments: str, **settings: obje
     port = int(str(settings.pop("port", None) or a_port()))
     values = {"data_dir": place / "data", "port": port, "sign_up_limit": "1000/minute", **settings}
     environment = {name.upper(): str(value) for name, value in values.items()}
+    place.mkdir(exist_ok=True)
     began = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         TESSERA, command, *arguments,

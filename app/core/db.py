@@ -113,9 +113,11 @@ class Database:
             await _begin_on(driver, org_id)
             yield driver
             _check(await driver.execute("COMMIT"))
-        finally:
+        except BaseException:
             # Even a cancelled request gives its connection back, with the transaction rolled back.
             await asyncio.shield(greenlet_spawn(connection.close))
+            raise
+        connection.close()  # there is nothing to roll back, and so nothing to wait for
 
     @staticmethod
     async def driver_of(db: AsyncSession) -> Driver:

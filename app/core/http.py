@@ -217,7 +217,7 @@ class Route(APIRoute):
 
         async def handle(request: Request) -> Response:
             if request.scope["query_string"]:
-                _refuse_unknown(request, known)
+                refuse_unknown(request, known)
             return await handler(JsonRequest(request.scope, request.receive))
 
         return handle
@@ -240,7 +240,8 @@ def query_parameters(route: APIRoute) -> frozenset[str]:
     return frozenset(names)
 
 
-def _refuse_unknown(request: Request, known: frozenset[str]) -> None:
+def refuse_unknown(request: Request, known: frozenset[str]) -> None:
+    """Raise `BadInput` for query parameters that the route does not have."""
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         raise errors.BadInput(

@@ -55,6 +55,8 @@ async def job_runs(db: AsyncSession) -> Sequence[JobRun]:
 
 
 async def schema_revision(db: AsyncSession) -> str | None:
-    """The migration that the database is at."""
+    """The migration that the database is at; `None` where it was never migrated."""
+    if await db.scalar(text("SELECT to_regclass('alembic_version')::text")) is None:
+        return None
     revision: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))
     return revision

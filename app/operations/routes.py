@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+import structlog
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.exc import DBAPIError
 
 from app.core import telemetry, timers
 from app.core.docs import JWT, answers, security
@@ -19,6 +21,8 @@ from app.organisations.access import AdminCaller, Db, database_of
 from app.organisations.caller import MissingCredential
 
 router = APIRouter(tags=["Operations"], route_class=Route)
+
+log = structlog.get_logger("tessera.operations")
 
 
 class NotMigrated(Unavailable):
@@ -47,9 +51,14 @@ async def is_live() -> Health:
 )
 async def is_ready(request: Request) -> Health:
     """The database can be reached, and is migrated to this version; otherwise 503: send requests elsewhere."""
-    async with database_of(request).session(None) as db:
-        if await queries.schema_revision(db) != request.app.state.revision:
-            raise NotMigrated
+    try:
+        async with database_of(request).session(None) as db:
+            revision = await queries.schema_revision(db)
+    except DBAPIError as error:  # no such database, say, or not with this password: nothing can be served either
+        log.warning("database_not_ready", error=f"{type(error).__name__}: {error.orig}"[:300])
+        raise Unavailable from error
+    if revision != request.app.state.revision:
+        raise NotMigrated
     return Health()
 
 

@@ -13,6 +13,7 @@ from app.core.db import Database
 from app.core.docs import JWT, SECRET, answers, security
 from app.core.errors import VersionConflict
 from app.core.fields import In
+from app.core.hot import HotRoute
 from app.core.http import Route, check_if_match, etag
 from app.core.pagination import DEFAULT_LIMIT, CursorSigner, CursorText, InvalidCursor, Limit, Page, cut
 from app.core.security import InvalidToken
@@ -37,6 +38,7 @@ from app.tickets.schemas import (
 )
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
+hot = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=HotRoute)
 
 TicketId = Annotated[UUID, Path(alias="id")]
 IfMatch = Annotated[
@@ -60,7 +62,7 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     return _json(answer.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
 
 
-@router.post(
+@hot.post(
     "",
     operation_id="openTicket",
     summary="Open a ticket",
@@ -86,7 +88,7 @@ async def open_ticket(body: TicketIn, caller: PartnerCaller, request: Request) -
     return _ticket(row, caller, 201, Location=f"/tickets/{row['id']}")
 
 
-@router.get(
+@hot.get(
     "/{id}",
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
@@ -105,7 +107,7 @@ async def get_ticket(ticket_id: TicketId, caller: AnyCaller, request: Request) -
     return _json(content, ETag=etag(row["version"]))
 
 
-@router.get(
+@hot.get(
     "",
     operation_id="listTickets",
     summary="List and filter tickets",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, TypeVar, cast
 
 import schemathesis
 from schemathesis.checks import not_a_server_error
@@ -17,6 +19,8 @@ from schemathesis.specs.openapi.checks import (
 from app.core.config import Settings
 from app.main import create_api
 
+Test = TypeVar("Test", bound=Callable[..., None])
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -26,7 +30,12 @@ CHECKS = [
 ]
 
 
-def the_schema(max_examples: int, **of_operations: int) -> Any:
+def the_document() -> Any:
+    """The OpenAPI document, for oneself to change."""
+    return deepcopy(create_api(Settings.model_validate({"secret_key": None, "database_url": None})).openapi())
+
+
+def the_schema(max_examples: int, document: Any = None, **of_operations: int) -> Any:
     """The OpenAPI document as Schemathesis reads it.
 
     Args:
@@ -35,7 +44,7 @@ def the_schema(max_examples: int, **of_operations: int) -> Any:
     """
     config = SchemathesisConfig.from_dict(
         {
-            "suppress-health-check": "all",  # this machine may be slow
+            "suppress-health-check": ["all"],  # this machine may be slow
             "generation": {
                 "mode": "all",
                 "max-examples": max_examples,
@@ -50,5 +59,9 @@ def the_schema(max_examples: int, **of_operations: int) -> Any:
             ],
         }
     )
-    document = create_api(Settings.model_validate({"secret_key": None, "database_url": None})).openapi()
-    return schemathesis.openapi.from_dict(document, config=config)
+    return schemathesis.openapi.from_dict(document or the_document(), config=config)
+
+
+def each_operation(max_examples: int, **of_operations: int) -> Callable[[Test], Test]:
+    """Run a test with many requests for each operation (`the_schema` has the arguments)."""
+    return cast("Callable[[Test], Test]", the_schema(max_examples, **of_operations).parametrize())

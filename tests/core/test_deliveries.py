@@ -294,7 +294,9 @@ async def test_the_outcome_is_recorded_although_the_database_goes_away_right_aft
 ) -> None:
     channels = mail_by(room)
     name = await superuser.fetchval("SELECT current_database()")
-    hang_up = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = 'tessera_service'"
+    hang_up = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = 'tessera_service'"
+    )
     async with a_pool(own) as pool, a_superuser(own.at("postgres")) as elsewhere:
         org_id = await queue(pool, "mia@customer.example")
         room.holding = asyncio.Event()

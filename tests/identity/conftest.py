@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
-from passlib.hash import argon2
+from passlib.context import CryptContext
 from sqlalchemy import update
 from starlette.types import ASGIApp
 
@@ -32,7 +32,8 @@ def an_email() -> str:
 
 @cache
 def _cheap_hash(password: str) -> str:
-    return str(argon2.using(rounds=1, memory_cost=64, parallelism=1).hash(password))
+    cheap = CryptContext(["argon2"], argon2__rounds=1, argon2__memory_cost=64, argon2__parallelism=1)
+    return str(cheap.hash(password))
 
 
 async def somebody(desk: Desk, email: str | None = None, password: str = PASSWORD) -> Person:

@@ -132,9 +132,7 @@ class TestFailures:
         await somebody(desk, email)
         assert [(await sign_in(http, email, PASSWORD)).status_code for _ in range(3)] == [200] * 3
 
-    async def test_a_right_password_does_not_win_further_guesses(
-        self, start: Start, database: Database, desk: Desk
-    ) -> None:
+    async def test_a_right_password_does_not_win_further_guesses(self, start: Start, database: Database) -> None:
         service = await start(sign_in_failure_limit="2/5 minutes")
         http, email, own = service.at(ATTACKER), an_email(), await a_desk(service.api, database)
         await somebody(own, email)  # the attacker's own organisation has somebody with the victim's e-mail

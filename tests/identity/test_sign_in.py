@@ -16,7 +16,7 @@ from app.core.security import MAX_HASHING, MAX_WAITING, read_access_token
 from app.identity.models import Credential, Person
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
-from tests.core.test_security import Gate, until
+from tests.core.test_security import Gate
 from tests.desks import PASSWORD, Api, Desk, a_desk, an_admin
 from tests.identity.conftest import an_email, somebody
 from tests.problems import refused, wrong_fields
@@ -164,7 +164,7 @@ async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Ap
     gate = Gate()
     tasks = [asyncio.create_task(security._hashing(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
     try:
-        await until(lambda: gate.running == MAX_HASHING)
+        assert await asyncio.to_thread(gate.is_full.wait, 5)
         refused(await sign_in(api, an_email()), 503, "busy")
         assert (await desk.admin.get("/me")).status_code == 200, "nobody else waits"
     finally:

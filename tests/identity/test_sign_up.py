@@ -108,7 +108,7 @@ class TestSecret:
 
 class TestPassword:
     @pytest.mark.parametrize(
-        "password", ["seven77", "x" * 64 + "y" * 65, "", None, 12345678, ["x"] * 9, "lamp\0heron", "l\x1bampheron"]
+        "password", ["seven77", "xy8" * 43, "x" * 4097, "", None, 12345678, "lamp\0heron", "\x1b[31mlamp"]
     )
     async def test_one_of_another_length_or_kind_is_refused(self, desk: Desk, password: Any) -> None:
         assert wrong_fields(await sign_up(desk, secret=desk.secret, password=password)) == {"password"}

@@ -8,7 +8,6 @@ from datetime import datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from pathlib import Path
-from typing import cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -22,12 +21,18 @@ from app.core.db import Database
 from tests.conftest import settings_for
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.postgres import TestServer
+from tests.tickets.rows import forget_what_is_left
 
 
 @pytest.fixture
 def settings(server: TestServer, tmp_path: Path) -> Settings:
     """The settings of a worker that writes mail into a folder of this test."""
     return settings_for(server, data_dir=tmp_path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
 
 
 def a_requester() -> str:
@@ -51,7 +56,7 @@ async def mails_to(desk: Desk, ticket: JSON, address: str) -> list[JSON]:
 
 def files_to(settings: Settings, address: str) -> list[EmailMessage]:
     found = [message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in settings.mail_dir.iterdir()]
-    return [cast("EmailMessage", mail) for mail in found if mail["To"] == address]
+    return [mail for mail in found if mail["To"] == address]
 
 
 async def rewrite(desk: Desk, statement: str, **values: object) -> None:

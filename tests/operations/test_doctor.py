@@ -75,21 +75,15 @@ async def test_a_role_that_bypasses_row_level_security_is_named(deployment: Depl
     assert problem.startswith("role: tessera_service has BYPASSRLS")
 
 
-@pytest.mark.parametrize(
-    ("broken", "mended"),
-    [
-        ("ALTER TABLE tickets NO FORCE ROW LEVEL SECURITY", "ALTER TABLE tickets FORCE ROW LEVEL SECURITY"),
-        ("ALTER TABLE tickets DISABLE ROW LEVEL SECURITY", "ALTER TABLE tickets ENABLE ROW LEVEL SECURITY"),
-    ],
-)
+@pytest.mark.parametrize(("broken", "mended"), [("NO FORCE", "FORCE"), ("DISABLE", "ENABLE")])
 async def test_a_table_without_forced_row_level_security_is_named(
     deployment: Deployment, broken: str, mended: str
 ) -> None:
-    await deployment.as_owner(broken)
+    await deployment.as_owner(f"ALTER TABLE tickets {broken} ROW LEVEL SECURITY")
     try:
         problem = await the_only_problem(deployment)
     finally:
-        await deployment.as_owner(mended)
+        await deployment.as_owner(f"ALTER TABLE tickets {mended} ROW LEVEL SECURITY")
     assert problem.startswith("row security: not enabled and forced on tickets: as the owner, ALTER TABLE")
 
 
@@ -109,7 +103,6 @@ async def test_a_downgraded_database_is_to_be_migrated(deployment: Deployment) -
         found = (await findings(deployment))["migrations"]
     finally:
         await asyncio.to_thread(migrate, deployment.owner_url, "tessera_service")
-    assert not found.good
     assert f"this version needs {head_revision()}: run `tessera migrate`" in found.detail
     assert (await findings(deployment))["migrations"].good
 
@@ -120,7 +113,18 @@ async def test_an_empty_database_is_to_be_migrated(deployment: Deployment) -> No
     found = await findings(deployment, database_url=deployment.settings.database_url.replace("/tessera?", "/empty?"))
     assert [what for what, finding in found.items() if not finding.good] == ["migrations", "row security"]
     assert found["row security"].detail == "there are no tenant tables: run `tessera migrate`"
-    assert found["migrations"].detail.startswith('cannot be read (relation "alembic_version" does not exist): run')
+    assert found["migrations"].detail.startswith(
+        f"the database is at no revision and this version needs {head_revision()}"
+    )
+
+
+async def test_what_the_role_may_not_read_is_to_be_granted(deployment: Deployment) -> None:
+    await deployment.as_owner("REVOKE SELECT ON alembic_version FROM tessera_service")
+    try:
+        problem = await the_only_problem(deployment)
+    finally:
+        await asyncio.to_thread(migrate, deployment.owner_url, "tessera_service")
+    assert problem.startswith("migrations: cannot be read (permission denied for table alembic_version): run `tessera")
 
 
 async def test_clocks_that_differ_are_measured(deployment: Deployment) -> None:
@@ -148,17 +152,12 @@ async def test_clocks_that_differ_are_measured(deployment: Deployment) -> None:
     ],
 )
 async def test_without_its_database_nothing_that_needs_one_is_good(deployment: Deployment, url: str, said: str) -> None:
-    values = {
-        "password": deployment.passwords[0],
-        "port": a_closed_port(),
-        "service": deployment.settings.database_url,
-    }
-    found = await findings(deployment, database_url=url.format(**values))
+    url = url.format(password=deployment.passwords[0], port=a_closed_port(), service=deployment.settings.database_url)
+    found = await findings(deployment, database_url=url)
     assert found["database"].detail.startswith(said)
     for what in ("role", "migrations", "row security", "clock"):
         assert found[what] == Finding(False, what, "not checked, for want of a database: put that right first")
     assert found["mail"].good
-    assert found["secret key"].good
 
 
 # --- mail ------------------------------------------------------------------------------------------------------------

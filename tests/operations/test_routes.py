@@ -64,9 +64,10 @@ async def jobs(desk: Desk) -> JSON:
 async def eventually(seen: Callable[[], Awaitable[Any]]) -> Any:
     """What `seen` answers once it answers something true."""
     async with asyncio.timeout(20):
-        while not (found := await seen()):
+        while True:
+            if found := await seen():
+                return found
             await asyncio.sleep(0.1)
-    return found
 
 
 async def test_the_process_is_alive_and_the_database_ready_without_a_credential(api: Api) -> None:

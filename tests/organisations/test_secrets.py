@@ -118,7 +118,7 @@ async def test_where_both_come_the_token_counts(api: Api, desk: Desk) -> None:
 @pytest.mark.parametrize(("method", "path"), [("GET", "/me"), ("PATCH", "/me"), ("PATCH", "/org"), ("GET", "/jobs")])
 async def test_it_does_not_do_where_a_person_is_needed(api: Api, desk: Desk, method: str, path: str) -> None:
     secret = {"X-Org-Secret": desk.secret}
-    content = {"json": {}} if method == "PATCH" else {}
-    refused(await api.http.request(method, path, headers=secret, **content), 401, "missing_credential")
+    content = b"{}" if method == "PATCH" else None
+    refused(await api.http.request(method, path, headers=secret, content=content), 401, "missing_credential")
     as_token = {"Authorization": f"Bearer {desk.secret}"}
-    refused(await api.http.request(method, path, headers=as_token, **content), 401, "invalid_token")
+    refused(await api.http.request(method, path, headers=as_token, content=content), 401, "invalid_token")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import func, select
 
 from app import wiring
@@ -20,12 +21,18 @@ from tests.desks import JSON, Api, Desk, a_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     at,
+    forget_what_is_left,
     insert_many,
     insert_timers,
     sequence,
     timers_of,
     work_off_timers,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
 
 
 async def advance(desk: Desk, **by: int) -> JSON:
@@ -208,7 +215,7 @@ async def test_answers_and_advances_at_the_same_time_lose_nothing(desk: Desk, da
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_a_refused_advance_leaves_everything_as_it_is(desk: Desk, api: Api, database: Database) -> None:
+async def test_a_refused_advance_leaves_everything_as_it_is(api: Api, database: Database) -> None:
     real = await a_desk(api, database, sandbox=False)
     ticket = await answered(real)
     events, due = await sequence(real), await timers_of(real, ticket)

@@ -19,12 +19,19 @@ from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     at,
     event_types,
+    forget_what_is_left,
     insert_many,
     insert_timers,
     pass_time,
     timers_of,
     work_off_timers,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
+
 
 MONTH = timedelta(days=31)
 
@@ -43,7 +50,7 @@ async def answered(desk: Desk) -> JSON:
 async def statuses(desk: Desk) -> dict[str, int]:
     async with desk.database.session(desk.id) as db:
         counted = select(Ticket.status, func.count()).where(Ticket.org_id == desk.id).group_by(Ticket.status)
-        return {status: count for status, count in await db.execute(counted)}
+        return dict((await db.execute(counted)).all())
 
 
 async def test_a_ticket_closes_once_its_time_has_come(desk: Desk, database: Database) -> None:
@@ -105,7 +112,6 @@ async def test_a_timer_without_a_countdown_closes_and_reminds_nobody(desk: Desk,
 
 
 async def test_a_busy_ticket_is_left_for_the_next_pass_while_others_close(desk: Desk, database: Database) -> None:
-    await desk.admin.patch("/org", {"autoCloseDays": 3})
     tickets = [await answered(desk) for _ in range(4)]
     busy = tickets[1]
     await pass_time(desk, MONTH)
@@ -115,7 +121,7 @@ async def test_a_busy_ticket_is_left_for_the_next_pass_while_others_close(desk: 
         async with asyncio.timeout(4):  # less than anybody waits for a lock
             await work_off_timers(database)
         assert await statuses(desk) == {"CLOSED": 3, "RESPONDED": 1}
-        assert set(await timers_of(desk, busy)) == {"AUTO_CLOSE"}
+        assert set(await timers_of(desk, busy)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
     await work_off_timers(database)
 
     assert await statuses(desk) == {"CLOSED": 4}
@@ -170,9 +176,7 @@ async def test_several_workers_close_each_ticket_once(desk: Desk, database: Data
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_each_organisation_closes_its_own(
-    desk: Desk, api: Api, database: Database
-) -> None:
+async def test_each_organisation_closes_its_own(desk: Desk, api: Api, database: Database) -> None:
     other = await a_desk(api, database, sandbox=False)
     ours, theirs = await answered(desk), await answered(other)
     await pass_time(desk, MONTH)

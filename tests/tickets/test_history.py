@@ -34,7 +34,14 @@ async def test_the_history_tells_everything_oldest_first_and_by_whom(desk: Desk)
         ("ticket.status_changed", system),
     ]
     assert all(
-        event == {"id": IsStr, "type": IsStr, "actor": event["actor"], "data": event["data"], "createdAt": IsStr(regex=MOMENT)}
+        event
+        == {
+            "id": IsStr,
+            "type": IsStr,
+            "actor": event["actor"],
+            "data": event["data"],
+            "createdAt": IsStr(regex=MOMENT),
+        }
         for event in history
     )
     assert len({event["id"] for event in history}) == len(history)
@@ -81,7 +88,9 @@ async def test_a_page_of_the_history_has_twenty_unless_a_limit_is_given(desk: De
     assert (len(first["items"]), len(rest["items"]), rest["nextCursor"]) == (20, 2, None)
 
 
-@pytest.mark.parametrize("params", [{"limit": 0}, {"limit": 101}, {"cursor": "x"}, {"sort": "-createdAt"}, {"since": 1}])
+@pytest.mark.parametrize(
+    "params", [{"limit": 0}, {"limit": 101}, {"cursor": "x"}, {"sort": "-createdAt"}, {"since": 1}]
+)
 async def test_a_bad_or_unknown_parameter_is_refused(desk: Desk, params: dict[str, str]) -> None:
     ticket = await desk.open()
 

@@ -112,7 +112,7 @@ async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answer
 async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_one_a_countdown(
     db: AsyncSession, caller: Caller, before: Status, after: Status
 ) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await a_ticket(db, caller, admin_id=caller.admin.id)
     await service.change_status(db, caller, ticket.id, before, any_version)
     version = ticket.version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import httpx
@@ -11,15 +12,24 @@ from app.core.db import Database
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.tickets.rows import sequence
 
+
+class Operation(NamedTuple):
+    """What is asked of a ticket."""
+
+    method: str
+    rest: str
+    body: JSON | None = None
+
+
 CHANGES = [
-    ("POST", "/change_status", {"status": "CLOSED"}),
-    ("POST", "/respond", {"message": "Mended."}),
-    ("POST", "", {"title": "Another"}),
-    ("PATCH", "", {"title": "Another"}),
-    ("PATCH", "", {"adminId": None}),
-    ("PATCH", "", {}),
+    Operation("POST", "/change_status", {"status": "CLOSED"}),
+    Operation("POST", "/respond", {"message": "Mended."}),
+    Operation("POST", "", {"title": "Another"}),
+    Operation("PATCH", "", {"title": "Another"}),
+    Operation("PATCH", "", {"adminId": None}),
+    Operation("PATCH", "", {}),
 ]
-READS = [("GET", "", None), ("GET", "/history", None), ("GET", "/schedule", None)]
+READS = [Operation("GET", ""), Operation("GET", "/history"), Operation("GET", "/schedule")]
 
 
 @pytest.fixture
@@ -28,25 +38,24 @@ async def stranger(api: Api, database: Database) -> Desk:
     return await a_desk(api, database)
 
 
-async def call(
-    desk: Desk, method: str, ticket_id: UUID | str, rest: str, body: JSON | None, headers: dict[str, str]
-) -> httpx.Response:
-    return await desk.api.http.request(method, f"/tickets/{ticket_id}{rest}", json=body, headers=headers)
+async def call(desk: Desk, operation: Operation, ticket_id: UUID | str, headers: dict[str, str]) -> httpx.Response:
+    path = f"/tickets/{ticket_id}{operation.rest}"
+    return await desk.api.http.request(operation.method, path, json=operation.body, headers=headers)
 
 
 def without_request_id(answer: httpx.Response) -> JSON:
     return {name: value for name, value in answer.json().items() if name != "requestId"}
 
 
-@pytest.mark.parametrize(("method", "rest", "body"), CHANGES + READS)
+@pytest.mark.parametrize("operation", CHANGES + READS)
 async def test_another_organisations_ticket_is_as_unknown_as_one_that_does_not_exist(
-    desk: Desk, stranger: Desk, method: str, rest: str, body: JSON | None
+    desk: Desk, stranger: Desk, operation: Operation
 ) -> None:
     ticket = await desk.open()
     before, events = await desk.read(ticket), await sequence(desk)
 
-    theirs = await call(stranger, method, ticket["id"], rest, body, stranger.admin.headers)
-    unknown = await call(stranger, method, uuid4(), rest, body, stranger.admin.headers)
+    theirs = await call(stranger, operation, ticket["id"], stranger.admin.headers)
+    unknown = await call(stranger, operation, uuid4(), stranger.admin.headers)
 
     assert (theirs.status_code, theirs.json()["code"]) == (404, "ticket_not_found")
     assert without_request_id(theirs) == without_request_id(unknown)
@@ -55,14 +64,12 @@ async def test_another_organisations_ticket_is_as_unknown_as_one_that_does_not_e
     assert await sequence(desk) == events
 
 
-@pytest.mark.parametrize(("method", "rest", "body"), READS)
-async def test_another_organisations_secret_reads_nothing(
-    desk: Desk, stranger: Desk, method: str, rest: str, body: JSON | None
-) -> None:
+@pytest.mark.parametrize("operation", READS)
+async def test_another_organisations_secret_reads_nothing(desk: Desk, stranger: Desk, operation: Operation) -> None:
     ticket, secret = await desk.open(), {"X-Org-Secret": stranger.secret}
 
-    theirs = await call(stranger, method, ticket["id"], rest, body, secret)
-    unknown = await call(stranger, method, uuid4(), rest, body, secret)
+    theirs = await call(stranger, operation, ticket["id"], secret)
+    unknown = await call(stranger, operation, uuid4(), secret)
 
     assert theirs.status_code == 404
     assert without_request_id(theirs) == without_request_id(unknown)
@@ -77,25 +84,21 @@ async def test_lists_hold_the_organisations_own_tickets(desk: Desk, stranger: De
     assert listed["total"] == 1
 
 
-@pytest.mark.parametrize(("method", "rest", "body"), CHANGES)
-async def test_the_secret_does_nothing_that_is_for_people(
-    desk: Desk, method: str, rest: str, body: JSON | None
-) -> None:
+@pytest.mark.parametrize("operation", CHANGES)
+async def test_the_secret_does_nothing_that_is_for_people(desk: Desk, operation: Operation) -> None:
     ticket = await desk.open()
     before = await desk.read(ticket)
 
-    answer = await call(desk, method, ticket["id"], rest, body, {"X-Org-Secret": desk.secret})
+    answer = await call(desk, operation, ticket["id"], {"X-Org-Secret": desk.secret})
 
     assert answer.status_code == 401
     assert answer.json()["code"] == "missing_credential"
     assert await desk.read(ticket) == before
 
 
-@pytest.mark.parametrize(("method", "rest", "body"), CHANGES + READS)
-async def test_without_a_credential_nothing_is_told(
-    desk: Desk, method: str, rest: str, body: JSON | None
-) -> None:
-    answer = await call(desk, method, (await desk.open())["id"], rest, body, {})
+@pytest.mark.parametrize("operation", CHANGES + READS)
+async def test_without_a_credential_nothing_is_told(desk: Desk, operation: Operation) -> None:
+    answer = await call(desk, operation, (await desk.open())["id"], {})
 
     assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
     assert answer.headers["www-authenticate"]

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 import pytest
 
 from tests.desks import JSON, Desk
 
+
+class Change(NamedTuple):
+    """What is done to a ticket, and the status of its success."""
+
+    method: str
+    rest: str
+    body: JSON
+    success: int = 200
+
+
 CHANGES = [
-    ("POST", "/change_status", {"status": "IN_PROGRESS"}, 200),
-    ("POST", "/respond", {"message": "Mended."}, 201),
-    ("POST", "", {"title": "Another"}, 200),
-    ("PATCH", "", {"title": "Another"}, 200),
+    Change("POST", "/change_status", {"status": "IN_PROGRESS"}),
+    Change("POST", "/respond", {"message": "Mended."}, 201),
+    Change("POST", "", {"title": "Another"}),
+    Change("PATCH", "", {"title": "Another"}),
 ]
-every_change = pytest.mark.parametrize(("method", "rest", "body", "success"), CHANGES)
+every_change = pytest.mark.parametrize("change", CHANGES)
 
 
-async def call(desk: Desk, method: str, ticket: JSON, rest: str, body: JSON, if_match: str | None) -> tuple[int, JSON]:
+async def call(desk: Desk, change: Change, ticket: JSON, if_match: str | None) -> tuple[int, JSON]:
     headers = desk.admin.headers | ({"If-Match": if_match} if if_match is not None else {})
-    answer = await desk.api.http.request(method, f"/tickets/{ticket['id']}{rest}", json=body, headers=headers)
+    path = f"/tickets/{ticket['id']}{change.rest}"
+    answer = await desk.api.http.request(change.method, path, json=change.body, headers=headers)
     content: JSON = answer.json()
     if answer.is_success:
         version = content["ticket"]["version"] if "ticket" in content else content["version"]
@@ -28,52 +40,46 @@ async def call(desk: Desk, method: str, ticket: JSON, rest: str, body: JSON, if_
 
 
 @every_change
-async def test_a_stale_version_is_refused_and_nothing_changes(
-    desk: Desk, method: str, rest: str, body: JSON, success: int
-) -> None:
+async def test_a_stale_version_is_refused_and_nothing_changes(desk: Desk, change: Change) -> None:
     ticket = await desk.open()
     await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "HIGH"})
     before, history = await desk.read(ticket), await desk.history(ticket)
 
     for stale in ('"1"', '"3"', 'W/"2"', '"1", "7"', '""', '"02"'):
-        status, problem = await call(desk, method, ticket, rest, body, stale)
+        status, problem = await call(desk, change, ticket, stale)
         assert (status, problem["code"]) == (412, "version_conflict"), stale
 
     assert await desk.read(ticket) == before
     assert await desk.history(ticket) == history
-    assert (await call(desk, method, ticket, rest, body, '"2"'))[0] == success
+    assert (await call(desk, change, ticket, '"2"'))[0] == change.success
 
 
 @every_change
 @pytest.mark.parametrize("if_match", ['"1"', "*", '"7", "1"', None])
-async def test_the_present_version_lets_a_change_through(
-    desk: Desk, method: str, rest: str, body: JSON, success: int, if_match: str | None
-) -> None:
+async def test_the_present_version_lets_a_change_through(desk: Desk, change: Change, if_match: str | None) -> None:
     ticket = await desk.open()
 
-    assert (await call(desk, method, ticket, rest, body, if_match))[0] == success
+    assert (await call(desk, change, ticket, if_match))[0] == change.success
 
     assert (await desk.read(ticket))["version"] == 2
 
 
 @every_change
-async def test_what_is_no_entity_tag_is_bad_input(
-    desk: Desk, method: str, rest: str, body: JSON, success: int
-) -> None:
+async def test_what_is_no_entity_tag_is_bad_input(desk: Desk, change: Change) -> None:
     ticket = await desk.open()
 
     for nonsense in ("1", "", '"1', "abc", '"1" "2"'):
-        status, _ = await call(desk, method, ticket, rest, body, nonsense)
+        status, _ = await call(desk, change, ticket, nonsense)
         assert (status, nonsense) == (422, nonsense)
     assert (await desk.read(ticket))["version"] == 1
-    assert (await call(desk, method, ticket, rest, body, '"1"'))[0] == success
+    assert (await call(desk, change, ticket, '"1"'))[0] == change.success
 
 
 async def test_a_stale_version_is_refused_even_where_nothing_would_change(desk: Desk) -> None:
     ticket = await desk.open()
     await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "HIGH"})
 
-    status, problem = await call(desk, "PATCH", ticket, "", {"priority": "HIGH"}, '"1"')
+    status, problem = await call(desk, Change("PATCH", "", {"priority": "HIGH"}), ticket, '"1"')
 
     assert (status, problem["code"]) == (412, "version_conflict")
 

@@ -18,6 +18,7 @@ from app.tickets.jobs import give_to_the_newly_available
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
+    forget_what_is_left,
     forget_work,
     insert_many,
     pass_time,
@@ -26,6 +27,11 @@ from tests.tickets.rows import (
     waiting,
     work_off_timers,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
 
 
 @pytest.fixture
@@ -186,9 +192,7 @@ async def test_a_ticket_that_is_busy_when_somebody_becomes_available_is_given_a_
     assert (await desk.read(free))["adminId"] == str(desk.admin.id)
 
 
-async def test_whatever_happens_at_once_no_ticket_waits_after_the_next_pass(
-    desk: Desk, database: Database
-) -> None:
+async def test_whatever_happens_at_once_no_ticket_waits_after_the_next_pass(desk: Desk, database: Database) -> None:
     opened = 0
     for delay in (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02):
         await be_available(desk, available=False)

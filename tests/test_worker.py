@@ -1,0 +1,273 @@
+"""The worker inside a process: how soon it acts, how it stops, what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID, uuid4
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import delete, func, insert, select, text, update
+from structlog.testing import capture_logs
+
+from app import wiring
+from app.core import deliveries
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.deliveries import Draft
+from app.core.events import SYSTEM, Event, record
+from app.core.ids import new_id
+from app.core.models import DELIVER, Counter, Delivery, JobRun, Relay, Timer
+from app.core.relay import RELAY_RETRY
+from app.worker import JOBS, STOP_WITHIN, Worker
+from tests.conftest import settings_for
+from tests.mailroom import Mailroom, a_mailroom
+from tests.workshop import a_copy, a_pool, a_superuser, an_organisation, eventually
+
+if TYPE_CHECKING:
+    from tests.postgres import TestServer
+
+
+class Knocked(Event):
+    type: ClassVar[str] = "test.knocked"
+
+
+@pytest.fixture(scope="module")
+async def own(server: TestServer) -> TestServer:
+    return await a_copy(server, "worker")
+
+
+@pytest.fixture
+async def pool(own: TestServer) -> AsyncIterator[Database]:
+    async with a_pool(own, reactions=wiring.REACTIONS) as database:
+        async with database.session(None) as db:
+            await db.execute(delete(Timer))
+            await db.execute(delete(JobRun))
+        yield database
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Mailroom]:
+    async with a_mailroom() as room:
+        yield room
+
+
+@asynccontextmanager
+async def a_worker(own: TestServer, pool: Database, room: Mailroom, **changes: object) -> AsyncIterator[Worker]:
+    """A worker that is idle: what it does first is done."""
+    worker = Worker(settings_for(own, smtp_url=room.url, **changes), pool)
+    worker.start()
+    await asyncio.sleep(0.2)
+    try:
+        yield worker
+    finally:
+        if not worker.is_stopping():
+            await worker.stop()
+
+
+async def queue_mail(database: Database, org_id: UUID, count: int = 1) -> None:
+    async with database.session(org_id) as db:
+        drafts = [Draft("EMAIL", f"mia{n}@customer.example", "Answered", text="Hello") for n in range(count)]
+        await deliveries.queue(db, org_id, drafts)
+
+
+async def knock(database: Database, org_id: UUID) -> None:
+    async with database.session(org_id) as db:
+        record(db, Knocked(at=real_now(), actor=SYSTEM))
+
+
+async def is_relayed(database: Database, org_id: UUID) -> bool:
+    async with database.session(org_id) as db:
+        behind = select(Counter.last_event - Relay.last_seq).join(Relay, Relay.org_id == Counter.org_id)
+        return await db.scalar(behind.where(Counter.org_id == org_id)) == 0
+
+
+async def seconds_until_relayed(committed_on: Database, watched_on: Database, org_id: UUID) -> float:
+    await knock(committed_on, org_id)
+    began = time.monotonic()
+    assert await eventually(lambda: is_relayed(watched_on, org_id), every=0.005)
+    return time.monotonic() - began
+
+
+async def test_an_event_is_relayed_at_once_where_the_worker_is_in_the_same_process(
+    own: TestServer, pool: Database, room: Mailroom
+) -> None:
+    org_id = await an_organisation(pool)
+    async with a_worker(own, pool, room):
+        took = []
+        for _ in range(5):
+            await asyncio.sleep(random.uniform(0.05, 0.3))
+            took.append(await seconds_until_relayed(pool, pool, org_id))
+    assert sorted(took)[2] < 0.3, took  # a turn of the clock alone would take half a second on average
+    assert max(took) < 1, took
+
+
+async def test_an_event_of_another_process_is_relayed_within_about_a_second(
+    own: TestServer, pool: Database, room: Mailroom
+) -> None:
+    org_id = await an_organisation(pool)
+    async with a_pool(own) as elsewhere, a_worker(own, pool, room):
+        await asyncio.sleep(random.uniform(0, 1))
+        took = [await seconds_until_relayed(elsewhere, elsewhere, org_id) for _ in range(3)]
+    assert max(took) < 1.3, took  # a second, and what the pass itself takes on a busy machine
+
+
+async def test_a_mail_is_sent_at_once_where_the_worker_is_in_the_same_process(
+    own: TestServer, pool: Database, room: Mailroom
+) -> None:
+    async with a_worker(own, pool, room):
+        began = time.monotonic()
+        await queue_mail(pool, uuid4())
+
+        async def has_arrived() -> bool:
+            return bool(room.received)
+
+        assert await eventually(has_arrived)
+        assert room.received[0].at - began < 1
+
+
+async def test_a_worker_that_stops_finishes_its_mail_and_gives_the_rest_back(
+    own: TestServer, pool: Database, room: Mailroom
+) -> None:
+    org_id, room.delay = uuid4(), 0.05
+    async with a_worker(own, pool, room) as worker:
+        await queue_mail(pool, org_id, 40)
+
+        async def has_begun() -> bool:
+            return len(room.received) >= 2
+
+        assert await eventually(has_begun)
+        began = time.monotonic()
+        await worker.stop()
+        assert time.monotonic() - began < STOP_WITHIN
+    sent = len(room.received)
+    assert sent < 40
+    async with pool.session(org_id) as db:
+        which = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
+        assert await db.scalar(select(func.count()).select_from(Timer).where(*which)) == 40 - sent
+        assert await db.scalar(select(func.count()).where(Delivery.org_id == org_id, Delivery.status == "SENT")) == sent
+
+
+async def test_a_worker_does_not_wait_for_a_mail_server_that_hangs(
+    own: TestServer, pool: Database, room: Mailroom
+) -> None:
+    org_id, room.holding = uuid4(), asyncio.Event()
+    async with a_worker(own, pool, room) as worker:
+        await queue_mail(pool, org_id, 5)
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        with capture_logs():
+            await worker.stop()
+        assert time.monotonic() - began < STOP_WITHIN + 1
+    room.holding.set()
+    async with pool.session(org_id) as db:
+        which = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
+        assert await db.scalar(select(func.count()).select_from(Timer).where(*which)) == 4
+
+
+async def test_a_worker_stops_in_the_middle_of_a_long_backlog(own: TestServer, pool: Database, room: Mailroom) -> None:
+    """Each of many organisations has one thing due, and each takes a moment."""
+    rows = [
+        {"org_id": uuid4(), "subject_id": new_id(), "kind": RELAY_RETRY, "due_at": real_now()} for _ in range(5000)
+    ]
+    async with pool.session(None) as db:
+        await db.execute(insert(Timer), rows)
+    async with a_worker(own, pool, room) as worker:
+        began = time.monotonic()
+        with capture_logs() as logs:
+            await worker.stop()
+        assert time.monotonic() - began < 1
+    assert [line["event"] for line in logs] == []
+
+
+async def test_each_job_s_last_run_is_reported(own: TestServer, pool: Database, room: Mailroom) -> None:
+    before = real_now()
+    async with a_worker(own, pool, room) as worker:
+        await worker.report_runs()
+        async with pool.session(None) as db:
+            runs = {run.name: run for run in await db.scalars(select(JobRun))}
+    assert set(runs) >= set(JOBS) - {"report"}
+    for run in runs.values():
+        assert run.every_seconds == JOBS[run.name].every
+        assert before <= run.last_run_at <= real_now()
+        assert run.next_run_at is not None
+        assert run.last_error is None
+
+
+async def test_a_job_that_fails_says_so_runs_on_and_stops_no_other(
+    own: TestServer, pool: Database, room: Mailroom
+) -> None:
+    async def error_of(name: str) -> str | None:
+        await worker.report_runs()
+        async with pool.session(None) as db:
+            return await db.scalar(select(JobRun.last_error).where(JobRun.name == name))
+
+    async def has_failed() -> bool:
+        return await error_of("relay") == "ProgrammingError"
+
+    async def has_recovered() -> bool:
+        return await error_of("relay") is None
+
+    async with a_superuser(own) as superuser, a_worker(own, pool, room) as worker:
+        await superuser.execute("REVOKE SELECT ON relays FROM tessera_service")
+        try:
+            with capture_logs() as logs:
+                assert await eventually(has_failed)
+            await queue_mail(pool, uuid4())
+            assert await eventually(lambda: has_mail(room))
+        finally:
+            await superuser.execute("GRANT SELECT ON relays TO tessera_service")
+        assert await eventually(has_recovered)
+    assert {line["job"] for line in logs if line["event"] == "job_failed"} == {"relay"}
+
+
+async def has_mail(room: Mailroom) -> bool:
+    return bool(room.received)
+
+
+async def test_what_waits_is_measured(own: TestServer, pool: Database, room: Mailroom) -> None:
+    org_id = await an_organisation(pool)
+    async with pool.session(org_id) as db:
+        due_at = real_now() - timedelta(minutes=2)
+        rows = [{"org_id": org_id, "subject_id": new_id(), "kind": "OF_A_LATER_VERSION", "due_at": due_at}]
+        await db.execute(insert(Timer), rows)
+        later = real_now() + timedelta(hours=1)
+        delivery = {"org_id": org_id, "subject_id": new_id(), "kind": DELIVER, "due_at": later}
+        await db.execute(insert(Timer), [delivery])
+    async with a_worker(own, pool, room):
+        assert REGISTRY.get_sample_value("tessera_timers_overdue") == 1
+        assert REGISTRY.get_sample_value("tessera_deliveries_queued") == 1
+        age = REGISTRY.get_sample_value("tessera_deliveries_oldest_seconds")
+        assert age is not None
+        assert 0 <= age < 30
+
+
+async def test_housekeeping_deletes_what_is_older_than_the_setting(
+    own: TestServer, pool: Database, room: Mailroom
+) -> None:
+    organisations = [await an_organisation(pool) for _ in range(2)]
+    for org_id in organisations:
+        await queue_mail(pool, org_id, 3)
+        async with pool.session(org_id) as db:
+            which = Delivery.org_id == org_id
+            old = real_now() - timedelta(days=8)
+            await db.execute(update(Delivery).where(which).values(status="SENT", created_at=old))
+            await db.execute(text("DELETE FROM timers"))
+        await queue_mail(pool, org_id, 1)
+
+    async def left() -> bool:
+        remaining = []
+        for org_id in organisations:
+            async with pool.session(org_id) as db:
+                remaining.append(await db.scalar(select(func.count()).where(Delivery.org_id == org_id)))
+        return remaining == [1, 1]
+
+    assert not await left()
+    async with a_worker(own, pool, room, delivered_retention_days=7):
+        assert await eventually(left)

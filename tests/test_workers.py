@@ -1,0 +1,196 @@
+"""`tessera worker` as processes of their own: two on one database, one killed half-way; and one beside the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import httpx
+import pytest
+
+from app.core.db import Database
+from tests.conftest import SECRET_KEY
+from tests.mailroom import Mailroom, a_mailroom
+from tests.programs import READY, WORKING, Program, a_client, a_place, a_port, a_program, copy_used, make_used
+from tests.workshop import a_copy, a_pool, a_superuser, an_organisation, eventually
+
+if TYPE_CHECKING:
+    from tests.postgres import TestServer
+    from tests.workshop import Superuser
+
+ORGANISATIONS = 4
+TICKETS = 1000  # per organisation, each with a timer
+REMINDED = 90  # of which are to be told before: another timer, an event and a mail
+
+# Answered long ago, due now: first the reminders, then the closing.
+ANSWERED = """
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by,
+                         created_at, updated_at, responded_at, auto_close_at)
+    SELECT $1, md5($1::text || n)::uuid, n, 'It broke', 'All of it.', 'RESPONDED', 'LOW', 'mia' || n || '@customer.example',
+           now(), now(), now() - interval '30 days', now()
+    FROM generate_series(1, $2::int) AS n
+"""
+TO_CLOSE = """
+    INSERT INTO timers (org_id, subject_id, kind, due_at)
+    SELECT org_id, id, 'AUTO_CLOSE', now() - interval '1 minute' FROM tickets WHERE org_id = $1
+"""
+TO_REMIND = """
+    INSERT INTO timers (org_id, subject_id, kind, due_at)
+    SELECT org_id, id, 'AUTO_CLOSE_REMINDER', now() - interval '1 hour' FROM tickets
+    WHERE org_id = $1 AND number <= $2
+"""
+
+
+@pytest.fixture(scope="module")
+async def own(server: TestServer) -> TestServer:
+    return await a_copy(server, "workers")
+
+
+@pytest.fixture(scope="module")
+async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
+    async with a_superuser(own) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def a_worker(own: TestServer, place: Path, room: Mailroom, name: str) -> AsyncIterator[Program]:
+    """Its mails can be told by their sender."""
+    async with a_program(
+        "worker", place, database_url=own.service_url, secret_key=SECRET_KEY, smtp_url=room.url,
+        mail_from=f"{name}@growfin.test", database_pool_size=4,
+    ) as program:  # fmt: skip
+        yield program
+
+
+async def much_to_do(pool: Database, superuser: Superuser) -> list[UUID]:
+    organisations = [await an_organisation(pool) for _ in range(ORGANISATIONS)]
+    async with superuser.transaction():
+        for org_id in organisations:
+            await superuser.execute(ANSWERED, org_id, TICKETS)
+            await superuser.execute(TO_REMIND, org_id, REMINDED)
+            await superuser.execute(TO_CLOSE, org_id)
+    return organisations
+
+
+async def test_two_workers_do_everything_once_although_one_is_killed_half_way(
+    own: TestServer, superuser: Superuser
+) -> None:
+    mails = ORGANISATIONS * REMINDED
+    async with a_pool(own) as pool, a_mailroom() as room:
+        room.delay = 0.004
+        with a_place() as place:
+            async with a_worker(own, place, room, "ada") as ada, a_worker(own, place, room, "bo") as bo:
+                await asyncio.gather(ada.said(WORKING), bo.said(WORKING))
+                await much_to_do(pool, superuser)
+                assert await eventually(lambda: has_sent(room, "ada", mails // 6), within=40, every=0.002)
+                os.kill(ada.process.pid, signal.SIGKILL)
+                await ada.ended()
+                in_flight = await unrecorded(superuser)
+                assert len(set(room.recipients())) < mails
+                # Their leases would end by themselves, in a minute.
+                await superuser.execute("UPDATE timers SET due_at = now() WHERE kind = 'DELIVER'")
+
+                assert await eventually(lambda: nothing_is_left(superuser), within=40)
+                assert await bo.stop() < 5
+                assert bo.process.returncode == 0
+
+    await assert_each_timer_fired_once(superuser)
+    assert await superuser.fetchval("SELECT count(*) FROM deliveries WHERE status = 'SENT'") == mails
+    assert await superuser.fetchval("SELECT count(DISTINCT ticket_id) FROM deliveries") == mails
+    sent = {f"<{row['id']}@growfin.test>" for row in await superuser.fetch("SELECT id FROM deliveries")}
+    copies = room.copies()
+    assert set(copies) == sent
+    twice = {message_id for message_id, count in copies.items() if count > 1}
+    assert max(copies.values()) <= 2
+    for message_id in twice:
+        first, second = (mail.sender for mail in room.received if mail.message_id == message_id)
+        assert (first, second) == ("ada@growfin.test", "bo@growfin.test")
+    assert twice <= in_flight
+    assert {mail.sender for mail in room.received} == {"ada@growfin.test", "bo@growfin.test"}
+
+
+async def has_sent(room: Mailroom, name: str, count: int) -> bool:
+    return sum(mail.sender.startswith(name) for mail in room.received) >= count
+
+
+async def unrecorded(superuser: Superuser) -> set[str]:
+    """The mails that some worker had claimed and not yet recorded as sent."""
+    rows = await superuser.fetch("SELECT id FROM deliveries WHERE status = 'QUEUED' AND attempts > 0")
+    return {f"<{row['id']}@growfin.test>" for row in rows}
+
+
+async def nothing_is_left(superuser: Superuser) -> bool:
+    sql = """
+        SELECT (SELECT count(*) FROM timers)
+             + (SELECT sum(last_event - last_seq) FROM counters JOIN relays USING (org_id))
+    """
+    return await superuser.fetchval(sql) == 0
+
+
+async def assert_each_timer_fired_once(superuser: Superuser) -> None:
+    tickets = ORGANISATIONS * TICKETS
+    closed = "SELECT count(*) FROM tickets WHERE status = 'CLOSED' AND version = 2"
+    assert await superuser.fetchval(closed) == tickets
+    for kind, count in (("ticket.status_changed", tickets), ("ticket.closing_soon", ORGANISATIONS * REMINDED)):
+        sql = "SELECT count(*) AS events, count(DISTINCT ticket_id) AS tickets FROM events WHERE type = $1"
+        row = await superuser.fetchrow(sql, kind)
+        assert row is not None
+        assert (row["events"], row["tickets"]) == (count, count)
+    gaps = "SELECT count(*) FROM (SELECT max(seq) - count(*) AS gap FROM events GROUP BY org_id) AS g WHERE gap <> 0"
+    assert await superuser.fetchval(gaps) == 0
+
+
+async def test_a_worker_of_its_own_serves_the_service_beside_it_and_outlives_its_restart() -> None:
+    """Both on the embedded database, which the service starts and stops."""
+    with a_place() as place:
+        await asyncio.to_thread(make_used, place / "used")
+        copy_used(place / "used", place / "data")
+        metrics_port = a_port()
+        async with a_program("serve", place, worker="off") as service:
+            await service.said(READY)
+            assert "the worker runs elsewhere" in service.out[1]
+            async with (
+                a_client(service.url) as client,
+                a_program("worker", place, worker_metrics_port=metrics_port) as worker,
+            ):
+                await client.respond(await client.ticket())
+                await asyncio.sleep(0.3)
+                assert not list(place.glob("data/mail/*.eml"))
+                await worker.said(WORKING)
+                assert await eventually(lambda: mails(place, 2))
+
+                assert await service.stop() < 10
+                async with a_program("serve", place, worker="off") as again, httpx.AsyncClient() as http:
+                    await again.said(READY)
+                    opened = await http.post(
+                        f"{again.url}/tickets",
+                        json={"title": "Again", "description": "It broke.", "addedBy": "mia@customer.example"},
+                        headers=client.secret,
+                    )
+                    assert opened.status_code == 201
+                    assert await eventually(lambda: mails(place, 3), within=10)
+                    measured = (await http.get(f"http://127.0.0.1:{metrics_port}/metrics")).text
+                    assert 'tessera_delivery_attempts_total{channel="EMAIL",result="SENT"} 3.0' in measured
+                    assert await worker.stop() < 5
+                    assert worker.process.returncode == 0
+
+
+async def mails(place: Path, count: int) -> bool:
+    return len(list(place.glob("data/mail/*.eml"))) == count
+
+
+async def test_a_worker_without_a_service_starts_the_embedded_database_itself() -> None:
+    with a_place() as place:
+        async with a_program("worker", place) as worker:
+            await worker.said(WORKING)
+            await asyncio.sleep(1.2)
+            assert await worker.stop() < 10
+            assert worker.process.returncode == 0
+            assert [line for line in worker.errors if "job_failed" in line] == []
+        assert not (place / "data/postgres/postmaster.pid").exists()
