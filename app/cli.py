@@ -17,14 +17,17 @@ import orjson
 import typer
 import uvicorn
 from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 from uvicorn.supervisors import Multiprocess
 
 from app.core import migrations
 from app.core.config import InvalidSettings, Settings, kept_secret_key, load_settings
+from app.core.db import sqlstate_of
 from app.core.embedded import Address, EmbeddedUnavailable, attach, start
 from app.core.protocol import bounded_protocol
 from app.core.telemetry import configure_logging
 
+NO_ACCESS = ("08", "28", "3D", "53", "57")  # classes of SQLSTATE: no connection, no such user or database, not now
 BACKLOG = 2048  # connections that the kernel holds until they are accepted
 
 cli = typer.Typer(
@@ -79,7 +82,17 @@ def _embedded(settings: Settings, address: Address) -> Settings:
 
 def _migrate(settings: Settings, owner_url: str) -> None:
     assert settings.database_url is not None
-    migrations.migrate(owner_url, make_url(settings.database_url).username)
+    try:
+        migrations.migrate(owner_url, make_url(settings.database_url).username)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    except DBAPIError as error:
+        if not (sqlstate_of(error) or "").startswith(NO_ACCESS):
+            raise
+        reason = str(error.orig).partition("\n")[0]
+    else:
+        return
+    raise InvalidSettings(f"DATABASE_URL, MIGRATIONS_DATABASE_URL: the database cannot be reached ({reason})")
 
 
 @cli.command()
@@ -131,6 +144,7 @@ def _serve(settings: Settings, listening: socket.socket) -> None:
         ws="none",
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         log_config=None,
+        reset_contextvars=True,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # the application believes the trusted ones only

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app import wiring
 from app.core import deliveries, relay, telemetry, timers
 from app.core.clock import real_now
-from app.core.config import Settings
+from app.core.config import InvalidSettings, Settings
 from app.core.db import Database
 from app.core.models import JobRun
 from app.operations.queries import backlog
@@ -194,9 +194,9 @@ async def run_worker(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    database = wiring.connect(settings)
     if settings.worker_metrics_port:
-        start_http_server(settings.worker_metrics_port, settings.host)
+        _serve_metrics(settings.host, settings.worker_metrics_port)
+    database = wiring.connect(settings)
     worker = Worker(settings, database)
     worker.start()
     sys.stdout.write("The worker is running. Ctrl-C stops it.\n")
@@ -204,3 +204,12 @@ async def run_worker(settings: Settings) -> None:
     await stopped.wait()
     await worker.stop()
     await database.dispose()
+
+
+def _serve_metrics(host: str, port: int) -> None:
+    try:
+        start_http_server(port, host)
+    except OSError as error:
+        raise InvalidSettings(
+            f"WORKER_METRICS_PORT: cannot serve on {host}:{port} ({error.strerror}): choose another"
+        ) from None

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import psutil
+import psutil  # type: ignore[import-untyped]
 from sqlalchemy import make_url
 
 from app.core.embedded import start
@@ -63,6 +63,11 @@ def copy_used(used: Path, data_dir: Path) -> None:
     subprocess.run(["cp", "-a", used, data_dir], check=True)
 
 
+async def mails(place: Path, count: int) -> bool:
+    """Whether this many mails were written."""
+    return len(list(place.glob("data/mail/*.eml"))) == count  # noqa: ASYNC240 - a folder in memory
+
+
 def server_processes(data_dir: Path) -> list[int]:
     """The embedded server's processes, its main one first."""
     try:
@@ -75,12 +80,19 @@ def server_processes(data_dir: Path) -> list[int]:
         return []
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 @dataclass
 class Program:
     """One running `tessera …`."""
 
     process: asyncio.subprocess.Process
-    port: int
+    port: str
     data_dir: Path
     started: float
     out: list[str] = field(default_factory=list)
@@ -125,16 +137,26 @@ class Program:
         await self.ended()
         return time.monotonic() - began
 
-    def processes(self) -> list[psutil.Process]:
+    def processes(self) -> set[int]:
         """Itself, what it has started, and the embedded server's."""
+        pids = set(server_processes(self.data_dir))
         with suppress(psutil.NoSuchProcess):
             itself = psutil.Process(self.process.pid)
-            return [itself, *itself.children(recursive=True)]
-        return []
+            pids |= {process.pid for process in (itself, *itself.children(recursive=True))}
+        return pids
+
+    def connections(self) -> dict[int, int]:
+        """How many clients each of its own web processes serves."""
+        children = psutil.Process(self.process.pid).children()
+        serving = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return {
+            child.pid: sum(bool(held.raddr) and held.laddr.port == int(self.port) for held in child.net_connections())
+            for child in serving
+        }
 
     async def kill(self) -> None:
         """`kill -9` of everything."""
-        for pid in {process.pid for process in self.processes()} | set(server_processes(self.data_dir)):
+        for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self.ended()
@@ -143,17 +165,16 @@ class Program:
 @asynccontextmanager
 async def a_program(command: str, place: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
     """Run `tessera <command>` with these settings and no others; killed at the end, should it still run."""
-    port = int(str(settings.pop("port", None) or a_port()))
-    values = {"data_dir": place / "data", "port": port, "sign_up_limit": "1000/minute", **settings}
+    values = {"data_dir": place / "data", "port": a_port(), "sign_up_limit": "1000/minute", **settings}
     environment = {name.upper(): str(value) for name, value in values.items()}
-    place.mkdir(exist_ok=True)
+    os.makedirs(place, exist_ok=True)  # noqa: PTH103 - without a thread
     began = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         TESSERA, command, *arguments,
         cwd=place, env={"PATH": os.environ["PATH"], **environment}, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    program = Program(process, port, Path(str(values["data_dir"])), began)
+    program = Program(process, str(values["port"]), Path(str(values["data_dir"])), began)
     program.read()
     try:
         yield program
@@ -188,7 +209,8 @@ class Client:
 
     async def numbers(self) -> list[int]:
         """The numbers of all its tickets."""
-        numbers, cursor = [], None
+        numbers: list[int] = []
+        cursor: str | None = None
         while True:
             page = (await self.get("/tickets", limit=100, **({"cursor": cursor} if cursor else {}))).json()
             numbers.extend(ticket["number"] for ticket in page["items"])

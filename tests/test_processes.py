@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from sqlalchemy import make_url
 
@@ -23,8 +22,9 @@ from tests.programs import (
     a_place,
     a_program,
     copy_used,
+    is_running,
+    mails,
     make_used,
-    server_processes,
 )
 from tests.workshop import eventually
 
@@ -54,15 +54,11 @@ async def serving(place: Path, **settings: object) -> AsyncIterator[Program]:
         yield program
 
 
-def everything(program: Program) -> set[int]:
-    return {process.pid for process in program.processes()} | set(server_processes(program.data_dir))
-
-
 async def all_end(pids: set[int]) -> bool:
     """Whether none of these processes is left; Python's own helpers go a moment after the one that they help."""
 
     async def ended() -> bool:
-        return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
+        return not any(is_running(pid) for pid in pids)
 
     return await eventually(ended, within=1)
 
@@ -99,17 +95,14 @@ async def test_from_an_empty_folder_it_serves_says_where_things_are_and_starts_a
                 ticket = await client.ticket()
                 assert (await client.respond(ticket)).status_code == 201
 
-            async def two_mails() -> bool:  # to the assignee, and to the requester
-                return len(list(place.glob("data/mail/*.eml"))) == 2
-
-            assert await eventually(two_mails, within=5)
+            assert await eventually(lambda: mails(place, 2))  # to the assignee, and to the requester
             key = place / "data/secret_key"
             assert key.stat().st_mode & 0o077 == 0
             assert len(key.read_text()) >= 32
             assert await program.stop() < STOPPED_WITHIN
             assert program.process.returncode == 0
 
-        took = []
+        took: list[float] = []
         while not took or (took[-1] >= STARTED_WITHIN and len(took) < 3):  # where others keep the machine busy
             async with a_program("serve", place) as again:
                 took.append(await again.said(READY))
@@ -132,7 +125,7 @@ async def test_a_signal_stops_everything_in_time_with_requests_in_flight(place: 
             await asyncio.sleep(0.3)
             assert not slow.done()
 
-            pids = everything(program)
+            pids = program.processes()
             assert len(pids) > 5
             assert await program.stop(how) < STOPPED_WITHIN
         finally:
@@ -170,10 +163,12 @@ async def test_after_kill_9_of_everything_nothing_that_was_acknowledged_is_lost(
             assert answer.status_code == 201
             acknowledged.append(answer.json()["id"])
 
+    async def enough() -> bool:
+        return len(acknowledged) >= 60
+
     async with serving(place) as program, a_client(program.url) as client:
         hammers = [asyncio.create_task(hammer(client)) for _ in range(4)]
-        while len(acknowledged) < 60:
-            await asyncio.sleep(0.01)
+        assert await eventually(enough, within=30)
         await program.kill()
         await asyncio.wait(hammers)
 
@@ -224,26 +219,19 @@ async def test_several_web_workers_all_serve_add_up_their_metrics_and_stop_toget
             assert served['tessera_http_requests_total{method="POST",route="/tickets",status="201"}'] == 20
             assert await both_serve(program)
 
-            async def mails() -> bool:
-                return len(list(place.glob("data/mail/*.eml"))) == 20
-
-            assert await eventually(mails, within=5)
-        pids = everything(program)
+            assert await eventually(lambda: mails(place, 20))
+        pids = program.processes()
         assert await program.stop() < STOPPED_WITHIN
         assert await all_end(pids)
 
 
 async def both_serve(program: Program) -> bool:
     """Whether, of many connections held open, each of the two processes has some."""
-    children = [process for process in program.processes() if "spawn_main" in " ".join(process.cmdline())]
-    assert len(children) == 2
     writers = [(await asyncio.open_connection("127.0.0.1", program.port))[1] for _ in range(60)]
     try:
         await asyncio.sleep(0.3)
-        return all(
-            any(held.laddr.port == program.port and held.raddr for held in child.net_connections("tcp"))
-            for child in children
-        )
+        held = program.connections()
+        return len(held) == 2 and all(held.values())
     finally:
         for writer in writers:
             writer.close()

@@ -17,7 +17,7 @@ import pytest
 from app.core.db import Database
 from tests.conftest import SECRET_KEY
 from tests.mailroom import Mailroom, a_mailroom
-from tests.programs import READY, WORKING, Program, a_client, a_place, a_port, a_program, copy_used, make_used
+from tests.programs import READY, WORKING, Program, a_client, a_place, a_port, a_program, mails, make_used
 from tests.workshop import a_copy, a_pool, a_superuser, an_organisation, eventually
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ REMINDED = 90  # of which are to be told before: another timer, an event and a m
 ANSWERED = """
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by,
                          created_at, updated_at, responded_at, auto_close_at)
-    SELECT $1, md5($1::text || n)::uuid, n, 'It broke', 'All of it.', 'RESPONDED', 'LOW', 'mia' || n || '@customer.example',
-           now(), now(), now() - interval '30 days', now()
+    SELECT $1::uuid, gen_random_uuid(), n, 'It broke', 'All of it.', 'RESPONDED', 'LOW',
+           'mia' || n || '@customer.example', now(), now(), now() - interval '30 days', now()
     FROM generate_series(1, $2::int) AS n
 """
 TO_CLOSE = """
@@ -130,7 +130,7 @@ async def nothing_is_left(superuser: Superuser) -> bool:
         SELECT (SELECT count(*) FROM timers)
              + (SELECT sum(last_event - last_seq) FROM counters JOIN relays USING (org_id))
     """
-    return await superuser.fetchval(sql) == 0
+    return bool(await superuser.fetchval(sql) == 0)
 
 
 async def assert_each_timer_fired_once(superuser: Superuser) -> None:
@@ -149,8 +149,7 @@ async def assert_each_timer_fired_once(superuser: Superuser) -> None:
 async def test_a_worker_of_its_own_serves_the_service_beside_it_and_outlives_its_restart() -> None:
     """Both on the embedded database, which the service starts and stops."""
     with a_place() as place:
-        await asyncio.to_thread(make_used, place / "used")
-        copy_used(place / "used", place / "data")
+        await asyncio.to_thread(make_used, place / "data")
         metrics_port = a_port()
         async with a_program("serve", place, worker="off") as service:
             await service.said(READY)
@@ -175,14 +174,14 @@ async def test_a_worker_of_its_own_serves_the_service_beside_it_and_outlives_its
                     )
                     assert opened.status_code == 201
                     assert await eventually(lambda: mails(place, 3), within=10)
-                    measured = (await http.get(f"http://127.0.0.1:{metrics_port}/metrics")).text
-                    assert 'tessera_delivery_attempts_total{channel="EMAIL",result="SENT"} 3.0' in measured
+                    assert await eventually(lambda: has_measured(http, metrics_port, 3))
                     assert await worker.stop() < 5
                     assert worker.process.returncode == 0
 
 
-async def mails(place: Path, count: int) -> bool:
-    return len(list(place.glob("data/mail/*.eml"))) == count
+async def has_measured(http: httpx.AsyncClient, port: int, sent: int) -> bool:
+    measured = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+    return f'tessera_delivery_attempts_total{{channel="EMAIL",result="SENT"}} {sent}.0' in measured
 
 
 async def test_a_worker_without_a_service_starts_the_embedded_database_itself() -> None:

@@ -62,6 +62,7 @@ class Database:
         self.engine = create_async_engine(
             url,
             isolation_level="AUTOCOMMIT",
+            hide_parameters=True,  # they are tenants' texts, and errors are logged
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,

@@ -100,8 +100,8 @@ class Timer(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
 
     __table_args__ = (
-        # Two loops look for due work, each through its own index.
-        Index("ix_timers_due", "org_id", "due_at", postgresql_where=text(f"kind <> '{DELIVER}'")),
+        # Two loops look for due work, each through its own index, in the order in which they do it.
+        Index("ix_timers_due", "org_id", "due_at", "kind", "subject_id", postgresql_where=text(f"kind <> '{DELIVER}'")),
         Index("ix_timers_deliver", "org_id", "due_at", postgresql_where=text(f"kind = '{DELIVER}'")),
     )
 

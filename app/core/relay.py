@@ -69,19 +69,23 @@ async def catch_up(database: Database, org_id: UUID, subscribers: Subscribers) -
     passed = 1
     while passed:
         async with database.session(org_id) as db:
-            passed = await relay_batch(db, org_id, subscribers)
+            passed = await relay_batch(db, org_id, subscribers, skip_busy=False)
 
 
-async def relay_batch(db: AsyncSession, org_id: UUID, subscribers: Subscribers) -> int:
-    """Relay an organisation's next events; returns how many, or 0 where another worker is at it."""
+async def relay_batch(db: AsyncSession, org_id: UUID, subscribers: Subscribers, *, skip_busy: bool = True) -> int:
+    """Relay an organisation's next events; returns how many, or 0 where another worker is at it.
+
+    Args:
+        skip_busy: do not wait for that other worker.
+    """
     last_seq = await db.scalar(
-        select(Relay.last_seq).where(Relay.org_id == org_id).with_for_update(key_share=True, skip_locked=True)
+        select(Relay.last_seq).where(Relay.org_id == org_id).with_for_update(key_share=True, skip_locked=skip_busy)
     )
     if last_seq is None:
         return 0
     last_event = await db.scalar(select(Counter.last_event).where(Counter.org_id == org_id)) or 0
     upto = min(last_event, last_seq + BATCH)
-    if upto == last_seq:
+    if upto <= last_seq:
         return 0
     events = await _events(
         db, org_id, EventRow.seq > last_seq, EventRow.seq <= upto, EventRow.type.in_(list(subscribers))

@@ -76,8 +76,10 @@ def _include_libraries(shared: list[Any], renderer: Any, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("apscheduler", "uvicorn.access", "uvicorn.error", "alembic"):
+    for chatty in ("uvicorn.access", "uvicorn.error", "alembic"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # It warns of every turn of a loop that was busy with the one before.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def _render_json(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:

@@ -213,11 +213,13 @@ async def shift(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by: timede
 async def run_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: datetime) -> list[Due]:
     """Fire all of the organisation's due timers in this transaction, each with its own due time for now."""
     fired: list[Due] = []
-    while due := await next_due(db, org_id, now, kinds=list(handlers)):
+    kinds = list(handlers)
+    while due := await next_due(db, org_id, now, kinds=kinds):
         run = [replace(one, at=one.due_at) for one in due]
         handled = await handlers[run[0].kind](db, org_id, run)
         if not handled:
-            break
+            kinds.remove(run[0].kind)  # all busy: left to the worker
+            continue
         await events.flush(db, org_id)  # before the next run's, so that the history keeps the order of what happened
         fired.extend(handled)
     return fired

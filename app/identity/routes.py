@@ -9,13 +9,12 @@ from fastapi import APIRouter, Request, Response
 from app.core.docs import JWT, SECRET, answers, security
 from app.core.errors import TooMany
 from app.core.http import Route
-from app.core.security import ACCESS_TOKEN_LIFETIME, Busy, InvalidToken
+from app.core.security import ACCESS_TOKEN_LIFETIME, Busy
 from app.identity import service
 from app.identity.attempts import Attempts
 from app.identity.schemas import AdminSignUp, PersonOut, ProfileChange, SignedIn, SignIn
 from app.identity.service import NewPerson
-from app.organisations.access import AdminCaller, PartnerCaller, database_of
-from app.organisations.caller import InvalidSecret, MissingCredential, SecretMismatch
+from app.organisations.access import ADMIN_ERRORS, PARTNER_ERRORS, AdminCaller, PartnerCaller, database_of
 
 router = APIRouter(tags=["People"], route_class=Route)
 
@@ -34,7 +33,7 @@ def _address(request: Request) -> str | None:
     summary="Sign an admin up",
     status_code=201,
     responses=answers(
-        MissingCredential, InvalidSecret, SecretMismatch, service.EmailTaken, service.WeakPassword, TooMany, Busy,
+        *PARTNER_ERRORS, service.EmailTaken, service.WeakPassword, TooMany, Busy,
         body=True, ok={201: ("Location",)},
     ),
     openapi_extra=security(SECRET, {}),
@@ -92,7 +91,7 @@ async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
     "/me",
     operation_id="getMe",
     summary="Read your own profile",
-    responses=answers(MissingCredential, InvalidToken),
+    responses=answers(*ADMIN_ERRORS),
     openapi_extra=security(JWT),
 )
 async def get_me(caller: AdminCaller, request: Request) -> PersonOut:
@@ -105,7 +104,7 @@ async def get_me(caller: AdminCaller, request: Request) -> PersonOut:
     "/me",
     operation_id="changeMe",
     summary="Change your own profile",
-    responses=answers(MissingCredential, InvalidToken, body=True),
+    responses=answers(*ADMIN_ERRORS, body=True),
     openapi_extra=security(JWT),
 )
 async def change_me(body: ProfileChange, caller: AdminCaller, request: Request) -> PersonOut:

@@ -81,5 +81,6 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+    auto_reload=False,
 )
 _templates.filters.update(moment=_moment, lines=_lines, one_line=_one_line)

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Path, Query, Request
 from app.core.docs import JWT, answers, security
 from app.core.http import Route
 from app.core.pagination import CursorSigner, InvalidCursor, cut
-from app.core.security import InvalidToken
 from app.notifications import queries
 from app.notifications.queries import NotificationNotFound
 from app.notifications.schemas import (
@@ -19,8 +18,7 @@ from app.notifications.schemas import (
     NotificationPage,
     NotificationWithBody,
 )
-from app.organisations.access import AdminCaller, Db
-from app.organisations.caller import MissingCredential
+from app.organisations.access import ADMIN_ERRORS, AdminCaller, Db
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
 
@@ -30,7 +28,7 @@ router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=
     operation_id="listNotifications",
     summary="List what was sent, to whom, and what became of it",
     response_model_exclude_unset=True,
-    responses=answers(MissingCredential, InvalidToken, InvalidCursor),
+    responses=answers(*ADMIN_ERRORS, InvalidCursor),
     openapi_extra=security(JWT),
 )
 async def list_notifications(
@@ -57,7 +55,7 @@ async def list_notifications(
     "/{id}",
     operation_id="getNotification",
     summary="Read one notification with its body",
-    responses=answers(MissingCredential, InvalidToken, NotificationNotFound),
+    responses=answers(*ADMIN_ERRORS, NotificationNotFound),
     openapi_extra=security(JWT),
 )
 async def get_notification(

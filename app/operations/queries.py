@@ -27,7 +27,7 @@ class Backlog:
 # Only tables without tenant data, whose rows are what waits: the timers of what is finished are gone.
 _BACKLOG = text(
     """
-    SELECT (SELECT coalesce(sum(counters.last_event - relays.last_seq), 0)::bigint
+    SELECT (SELECT coalesce(sum(greatest(counters.last_event - relays.last_seq, 0)), 0)::bigint
             FROM counters JOIN relays ON relays.org_id = counters.org_id) AS events,
            (SELECT count(*) FROM timers WHERE kind <> 'DELIVER' AND due_at < :now) AS timers,
            (SELECT count(*) FROM timers WHERE kind = 'DELIVER') AS deliveries,

@@ -14,11 +14,9 @@ from app.core import telemetry, timers
 from app.core.docs import JWT, answers, security
 from app.core.errors import Unavailable
 from app.core.http import Route
-from app.core.security import InvalidToken
 from app.operations import queries
 from app.operations.schemas import Health, Job, Jobs, Pending
-from app.organisations.access import AdminCaller, Db, database_of
-from app.organisations.caller import MissingCredential
+from app.organisations.access import ADMIN_ERRORS, AdminCaller, Db, database_of
 
 router = APIRouter(tags=["Operations"], route_class=Route)
 
@@ -89,7 +87,7 @@ async def get_metrics(request: Request) -> Response:
     "/jobs",
     operation_id="getJobs",
     summary="Read the worker's jobs and the organisation's pending work",
-    responses=answers(MissingCredential, InvalidToken),
+    responses=answers(*ADMIN_ERRORS),
     openapi_extra=security(JWT),
 )
 async def get_jobs(caller: AdminCaller, db: Db) -> Jobs:

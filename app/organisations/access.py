@@ -13,7 +13,17 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database
-from app.organisations.caller import Caller, Doorkeeper, MissingCredential, Principal, SecretMismatch
+from app.core.security import InvalidToken
+from app.organisations.caller import (
+    Caller,
+    Doorkeeper,
+    InvalidSecret,
+    MissingCredential,
+    PersonRequired,
+    Principal,
+    SecretMismatch,
+    SecretRequired,
+)
 from app.organisations.tenant import Tenant
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
@@ -33,6 +43,20 @@ def _bearer_token(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
+async def _by_token(request: Request) -> Caller:
+    token = _bearer_token(request)
+    if token is None:
+        raise MissingCredential
+    return _caller(request, *await _doorkeeper(request).by_token(token))
+
+
+async def _by_secret(request: Request) -> Caller:
+    secret = request.headers.get(SECRET_HEADER)
+    if secret is None:
+        raise MissingCredential
+    return _caller(request, await _doorkeeper(request).by_secret(secret), None)
+
+
 async def partner(request: Request) -> Caller:
     """A product, by the secret in the header or in the body."""
     in_header = request.headers.get(SECRET_HEADER)
@@ -45,31 +69,34 @@ async def partner(request: Request) -> Caller:
         raise SecretMismatch
     secret = in_header or in_body
     if not isinstance(secret, str):
-        raise MissingCredential
+        await _by_token(request)
+        raise SecretRequired
     return _caller(request, await _doorkeeper(request).by_secret(secret), None)
 
 
 async def admin(request: Request) -> Caller:
     """A signed-in admin."""
-    token = _bearer_token(request)
-    if token is None:
-        raise MissingCredential
-    return _caller(request, *await _doorkeeper(request).by_token(token))
+    if "authorization" not in request.headers and SECRET_HEADER in request.headers:
+        await _by_secret(request)
+        raise PersonRequired
+    return await _by_token(request)
 
 
 async def admin_or_partner(request: Request) -> Caller:
     """A signed-in admin, or else a product by the secret in the header."""
     if "authorization" in request.headers:
-        return await admin(request)
-    secret = request.headers.get(SECRET_HEADER)
-    if secret is None:
-        raise MissingCredential
-    return _caller(request, await _doorkeeper(request).by_secret(secret), None)
+        return await _by_token(request)
+    return await _by_secret(request)
 
 
 PartnerCaller = Annotated[Caller, Depends(partner)]
 AdminCaller = Annotated[Caller, Depends(admin)]
 AnyCaller = Annotated[Caller, Depends(admin_or_partner)]
+
+# What each of them can raise, for the documentation.
+PARTNER_ERRORS = (MissingCredential, InvalidSecret, SecretMismatch, InvalidToken, SecretRequired)
+ADMIN_ERRORS = (MissingCredential, InvalidToken, InvalidSecret, PersonRequired)
+ANY_ERRORS = (MissingCredential, InvalidSecret, InvalidToken)
 
 
 def database_of(request: Request) -> Database:

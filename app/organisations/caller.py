@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from app.core.errors import Unauthenticated
+from app.core.errors import Forbidden, Unauthenticated
 from app.core.events import Actor, ActorType
 from app.organisations.tenant import Tenant
 
@@ -31,6 +31,20 @@ class SecretMismatch(Unauthenticated):
 
     code = "secret_mismatch"
     title = "The secrets in the header and in the body differ."
+
+
+class PersonRequired(Forbidden):
+    """A good secret, where a person has to act."""
+
+    code = "person_required"
+    title = "This needs a person's access token: an organisation secret does not do."
+
+
+class SecretRequired(Forbidden):
+    """A good access token, where a product has to act."""
+
+    code = "secret_required"
+    title = "This needs an organisation secret: an access token does not do."
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,8 @@ from app.core.errors import TooMany
 from app.core.http import Route
 from app.core.ids import new_id
 from app.core.limits import network_of
-from app.core.security import InvalidToken
 from app.organisations import service
-from app.organisations.access import AdminCaller, AnyCaller, Db, database_of, tenant_session
-from app.organisations.caller import InvalidSecret, MissingCredential
+from app.organisations.access import ADMIN_ERRORS, ANY_ERRORS, AdminCaller, AnyCaller, Db, database_of, tenant_session
 from app.organisations.schemas import (
     ClockAdvance,
     ClockAdvanced,
@@ -75,7 +73,7 @@ async def sign_up(
     "/org",
     operation_id="getOrganisation",
     summary="Read the organisation's settings and clock",
-    responses=answers(MissingCredential, InvalidSecret, InvalidToken),
+    responses=answers(*ANY_ERRORS),
     openapi_extra=security(SECRET, JWT),
 )
 async def get_organisation(caller: AnyCaller, db: Db) -> OrganisationOut:
@@ -88,7 +86,7 @@ async def get_organisation(caller: AnyCaller, db: Db) -> OrganisationOut:
     "/org",
     operation_id="changeOrganisation",
     summary="Change the organisation's settings",
-    responses=answers(MissingCredential, InvalidToken, body=True),
+    responses=answers(*ADMIN_ERRORS, body=True),
     openapi_extra=security(JWT),
 )
 async def change_organisation(body: OrganisationChange, caller: AdminCaller, request: Request) -> OrganisationOut:
@@ -103,7 +101,7 @@ async def change_organisation(body: OrganisationChange, caller: AdminCaller, req
     "/org/clock/advance",
     operation_id="advanceClock",
     summary="Move a sandbox's clock forward",
-    responses=answers(MissingCredential, InvalidSecret, InvalidToken, service.NotASandbox, body=True),
+    responses=answers(*ANY_ERRORS, service.NotASandbox, body=True),
     openapi_extra=security(SECRET, JWT),
 )
 async def advance_clock(body: ClockAdvance, caller: AnyCaller, request: Request) -> ClockAdvanced:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, select, text
+from sqlalchemy import Uuid, any_, bindparam, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,43 +31,44 @@ from app.tickets.rules import ASSIGN
 ASSIGN_BATCH = 1000
 ASSIGN_AGAIN = timedelta(seconds=1)
 
-_INSTANTS = ARRAY(TIMESTAMP(timezone=True))
+_INSTANT = TIMESTAMP(timezone=True)
+_IDS = ARRAY(Uuid)
 
 # --- closing ---------------------------------------------------------------------------------------------------------
 
-# Each ticket with the instant that is its `now`. One that has left RESPONDED has no timer left to claim.
+# A ticket that has left RESPONDED has no timer left to claim. Without a `now`, each closes at the time it was to. Rows
+# are found by arrays of their ids, not by joins, which go wrong where the planner's statistics lag behind.
 _CLOSE = text(
     """
     WITH claimed AS (
-        DELETE FROM timers USING unnest(:ids, :instants) AS due (id, now)
-        WHERE timers.org_id = :org_id AND timers.kind = 'AUTO_CLOSE' AND timers.subject_id = due.id
-              AND timers.due_at <= :latest
-        RETURNING timers.subject_id AS id, due.now
+        DELETE FROM timers
+        WHERE org_id = :org_id AND kind = 'AUTO_CLOSE' AND subject_id = ANY(:ids) AND due_at <= :latest
+        RETURNING subject_id
     ), closed AS (
-        UPDATE tickets SET status = 'CLOSED', closed_at = claimed.now, updated_at = claimed.now, auto_close_at = NULL,
-               version = version + 1
-        FROM claimed
-        WHERE tickets.org_id = :org_id AND tickets.id = claimed.id AND tickets.status = 'RESPONDED'
-        RETURNING tickets.id, tickets.number, claimed.now
+        UPDATE tickets SET status = 'CLOSED', closed_at = coalesce(:now, auto_close_at),
+               updated_at = coalesce(:now, auto_close_at), auto_close_at = NULL, version = version + 1
+        WHERE org_id = :org_id AND id = ANY(ARRAY(SELECT subject_id FROM claimed)) AND status = 'RESPONDED'
+        RETURNING id, number, closed_at
     ), numbered AS (
-        SELECT id, now, row_number() OVER (ORDER BY now, number) AS place FROM closed
+        SELECT id, closed_at, row_number() OVER (ORDER BY closed_at, number) AS place FROM closed
     ), counter AS (
         UPDATE counters SET last_event = last_event + (SELECT count(*) FROM closed) WHERE org_id = :org_id
         RETURNING last_event - (SELECT count(*) FROM closed) AS before
     ), happened AS (
         INSERT INTO events (org_id, seq, id, type, ticket_id, actor_type, data, created_at)
         SELECT :org_id, counter.before + numbered.place, (:event_ids)[numbered.place], 'ticket.status_changed',
-               numbered.id, 'SYSTEM', '{"from": "RESPONDED", "to": "CLOSED", "reason": "AUTO_CLOSE"}', numbered.now
+               numbered.id, 'SYSTEM', '{"from": "RESPONDED", "to": "CLOSED", "reason": "AUTO_CLOSE"}',
+               numbered.closed_at
         FROM counter, numbered
     )
-    SELECT id FROM claimed
+    SELECT subject_id FROM claimed
     """
 ).bindparams(
     bindparam("org_id", type_=Uuid),
-    bindparam("ids", type_=ARRAY(Uuid)),
-    bindparam("instants", type_=_INSTANTS),
-    bindparam("latest", type_=TIMESTAMP(timezone=True)),
-    bindparam("event_ids", type_=ARRAY(Uuid)),
+    bindparam("ids", type_=_IDS),
+    bindparam("latest", type_=_INSTANT),
+    bindparam("now", type_=_INSTANT),
+    bindparam("event_ids", type_=_IDS),
 )
 
 
@@ -77,13 +78,15 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
     locked = await _lock(db, org_id, due)
     if not locked:
         return []
+    latest = max(one.at for one in locked)
+    on_time = all(one.at == one.due_at for one in locked)
     claimed = await db.scalars(
         _CLOSE,
         {
             "org_id": org_id,
             "ids": [one.subject_id for one in locked],
-            "instants": [clock.organisation_time(one.at) for one in locked],
-            "latest": max(one.at for one in locked),
+            "latest": latest,
+            "now": None if on_time else clock.organisation_time(latest),
             "event_ids": [new_id() for _ in locked],
         },
     )
@@ -118,7 +121,7 @@ async def _lock(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
     free = set(
         await db.scalars(
             select(Ticket.id)
-            .where(Ticket.org_id == org_id, Ticket.id.in_([one.subject_id for one in due]))
+            .where(Ticket.org_id == org_id, Ticket.id == any_(literal([one.subject_id for one in due], _IDS)))
             .order_by(Ticket.id)
             .with_for_update(key_share=True, skip_locked=True)
         )
@@ -130,15 +133,14 @@ async def _lock(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
 
 _GIVE = text(
     """
-    UPDATE tickets SET admin_id = given.admin_id, updated_at = :now, version = version + 1
-    FROM unnest(:ids, :admins) AS given (id, admin_id)
-    WHERE tickets.org_id = :org_id AND tickets.id = given.id
+    UPDATE tickets SET admin_id = (:admins)[array_position(:ids, id)], updated_at = :now, version = version + 1
+    WHERE org_id = :org_id AND id = ANY(:ids)
     """
 ).bindparams(
     bindparam("org_id", type_=Uuid),
-    bindparam("now", type_=TIMESTAMP(timezone=True)),
-    bindparam("ids", type_=ARRAY(Uuid)),
-    bindparam("admins", type_=ARRAY(Uuid)),
+    bindparam("now", type_=_INSTANT),
+    bindparam("ids", type_=_IDS),
+    bindparam("admins", type_=_IDS),
 )
 
 

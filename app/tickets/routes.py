@@ -16,9 +16,17 @@ from app.core.fields import In
 from app.core.hot import HotRoute
 from app.core.http import Route, check_if_match, etag
 from app.core.pagination import DEFAULT_LIMIT, CursorSigner, CursorText, InvalidCursor, Limit, Page, cut
-from app.core.security import InvalidToken
-from app.organisations.access import AdminCaller, AnyCaller, Db, PartnerCaller, database_of
-from app.organisations.caller import Caller, InvalidSecret, MissingCredential, SecretMismatch
+from app.organisations.access import (
+    ADMIN_ERRORS,
+    ANY_ERRORS,
+    PARTNER_ERRORS,
+    AdminCaller,
+    AnyCaller,
+    Db,
+    PartnerCaller,
+    database_of,
+)
+from app.organisations.caller import Caller
 from app.tickets import answers as answer
 from app.tickets import queries, rules, service
 from app.tickets.queries import TicketNotFound
@@ -46,8 +54,7 @@ IfMatch = Annotated[
     Header(description="The ETag that your change is based on: a stale one is refused with 412."),
 ]
 
-_READ = (MissingCredential, InvalidSecret, InvalidToken)
-_CHANGE = (MissingCredential, InvalidToken, TicketNotFound, VersionConflict)
+_CHANGE = (*ADMIN_ERRORS, TicketNotFound, VersionConflict)
 _TAGGED = {200: ("ETag",)}
 _JSON = orjson.OPT_UTC_Z
 
@@ -68,7 +75,7 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     summary="Open a ticket",
     status_code=201,
     response_model=TicketOut,
-    responses=answers(MissingCredential, InvalidSecret, SecretMismatch, body=True, ok={201: ("Location", "ETag")}),
+    responses=answers(*PARTNER_ERRORS, body=True, ok={201: ("Location", "ETag")}),
     openapi_extra=security(SECRET, {}),
 )
 async def open_ticket(body: TicketIn, caller: PartnerCaller, request: Request) -> Response:
@@ -93,7 +100,7 @@ async def open_ticket(body: TicketIn, caller: PartnerCaller, request: Request) -
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
     response_model=TicketWithResponses,
-    responses=answers(*_READ, TicketNotFound, ok=_TAGGED),
+    responses=answers(*ANY_ERRORS, TicketNotFound, ok=_TAGGED),
     openapi_extra=security(SECRET, JWT),
 )
 async def get_ticket(ticket_id: TicketId, caller: AnyCaller, request: Request) -> Response:
@@ -113,7 +120,7 @@ async def get_ticket(ticket_id: TicketId, caller: AnyCaller, request: Request) -
     summary="List and filter tickets",
     response_model=TicketPage,
     response_model_exclude_unset=True,
-    responses=answers(*_READ, InvalidCursor),
+    responses=answers(*ANY_ERRORS, InvalidCursor),
     openapi_extra=security(SECRET, JWT),
 )
 async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: AnyCaller, request: Request) -> Response:
@@ -239,7 +246,7 @@ class HistoryQuery(In):
     operation_id="getTicketHistory",
     summary="Read what happened to a ticket",
     response_model=Page[EventOut],
-    responses=answers(*_READ, TicketNotFound, InvalidCursor),
+    responses=answers(*ANY_ERRORS, TicketNotFound, InvalidCursor),
     openapi_extra=security(SECRET, JWT),
 )
 async def get_history(
@@ -264,7 +271,7 @@ async def get_history(
     operation_id="getTicketSchedule",
     summary="Read what will happen to a ticket by itself",
     response_model=Schedule,
-    responses=answers(*_READ, TicketNotFound),
+    responses=answers(*ANY_ERRORS, TicketNotFound),
     openapi_extra=security(SECRET, JWT),
 )
 async def get_schedule(ticket_id: TicketId, caller: AnyCaller, request: Request) -> Response:

@@ -129,7 +129,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "subject_id", "kind", name="pk_timers"),
     )
     op.create_index("ix_timers_deliver", "timers", ["org_id", "due_at"], postgresql_where=sa.text("kind = 'DELIVER'"))
-    op.create_index("ix_timers_due", "timers", ["org_id", "due_at"], postgresql_where=sa.text("kind <> 'DELIVER'"))
+    op.create_index(
+        "ix_timers_due",
+        "timers",
+        ["org_id", "due_at", "kind", "subject_id"],
+        postgresql_where=sa.text("kind <> 'DELIVER'"),
+    )
     op.create_table(
         "organisation_secrets",
         sa.Column("org_id", sa.Uuid(), nullable=False),

@@ -1,9 +1,10 @@
-"""Whatever is sent, the service answers well or says what is wrong: it never breaks, and keeps nothing of what it refuses."""
+"""Whatever is sent is done, or refused with what is wrong with it; what is refused leaves nothing."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -105,9 +106,9 @@ async def test_a_text_is_kept_as_it_is_or_refused(desk: Desk, text: str, field: 
         assert not any(character in trimmed for character in "\0\x1b\x7f\x85\ud800\r")
     else:
         assert answer.status_code == 422
-        assert field in {error["field"] for error in answer.json()["errors"]} | (
-            {field} if "\ud800" <= max(text) else set()
-        )
+        # With a lone surrogate in it, the whole is no JSON.
+        is_broken = any("\ud800" <= character <= "\udfff" for character in text)
+        assert {error["field"] for error in answer.json()["errors"]} == ({""} if is_broken else {field})
 
 
 @tries
@@ -180,8 +181,7 @@ async def test_any_filter_can_have_any_value(desk: Desk, query: list[tuple[str, 
 @tries
 @given(query=st.binary(max_size=60))
 async def test_any_bytes_can_be_a_query(desk: Desk, query: bytes) -> None:
-    url = httpx.URL("http://tessera.test/tickets").copy_with(query=query)
-    assert_answered_well(await desk.api.http.get(url, headers=desk.admin.headers))
+    assert_answered_well(await desk.admin.get(f"/tickets?{quote(query, safe='%&=+;[]')}"))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,6 @@ async def test_any_bytes_can_be_a_query(desk: Desk, query: bytes) -> None:
         "unassigned=perhaps",
         "status=open",
         "customerEmail=%00%40x.test",
-        "customerEmail=%ED%A0%80%40x.test",
         "cursor=" + "A" * 1_000,
         "cursor=%00",
         "cursor=" + quote("é" * 20),
@@ -254,10 +253,7 @@ async def test_any_header_can_have_any_value(desk: Desk, sent: dict[str, bytes])
         answer = await desk.api.http.send(request)
 
         assert_answered_well(answer)
-        given_id = sent.get("X-Request-Id", b"").decode("latin-1")
-        assert answer.headers["x-request-id"].isascii()
-        assert len(answer.headers["x-request-id"]) <= 128
-        assert "\n" not in answer.headers["x-request-id"] or not given_id
+        assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", answer.headers["x-request-id"])
 
 
 async def a_ticket_to_change(desk: Desk) -> str:

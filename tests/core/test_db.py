@@ -102,24 +102,34 @@ async def test_a_commit_that_fails_is_not_answered_with_success_and_leaves_nothi
 
 
 async def test_a_commit_that_the_server_turns_into_a_rollback_is_an_error(pool: Database) -> None:
-    with pytest.raises(CommitFailed):
+    async def ignore_an_error_in_a_session() -> None:
         async with pool.session(None) as db:
             with pytest.raises(exc.DBAPIError):
                 await db.execute(text("SELECT 1 / 0"))
-    with pytest.raises(CommitFailed):
+
+    async def ignore_an_error_in_the_driver() -> None:
         async with pool.driver(uuid4()) as driver:
             with pytest.raises(asyncpg.DivisionByZeroError):
                 await driver.execute("SELECT 1 / 0")
+
+    with pytest.raises(CommitFailed):
+        await ignore_an_error_in_a_session()
+    with pytest.raises(CommitFailed):
+        await ignore_an_error_in_the_driver()
 
     assert await events_seen(pool, None) == set()
 
 
 async def test_an_exception_rolls_everything_back(pool: Database) -> None:
     org_id = await an_organisation(pool)
-    with pytest.raises(LookupError):
+
+    async def write_and_fail() -> None:
         async with pool.driver(org_id) as driver:
             await driver.execute("UPDATE counters SET last_ticket = 7 WHERE org_id = $1", org_id)
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await write_and_fail()
     async with pool.session(org_id) as db:
         assert await db.scalar(text(f"SELECT last_ticket FROM counters WHERE org_id = '{org_id}'")) == 0
 
@@ -238,7 +248,7 @@ async def test_a_failure_to_begin_closes_the_connection(pool: Database, superuse
     async with pool.driver(uuid4()) as driver:
         pid = driver.get_server_pid()
     beginning = asyncio.create_task(in_the_driver(pool, uuid4()))
-    while pool.connections_in_use() == 0:
+    while pool.connections_in_use() == 0:  # noqa: ASYNC110 - the very next moment
         await asyncio.sleep(0)
     beginning.cancel()
     await asyncio.wait([beginning])

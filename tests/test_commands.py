@@ -1,0 +1,140 @@
+"""The other commands, and what stops a start: each in one line."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.conftest import SECRET_KEY
+from tests.programs import Program, a_place, a_port, a_program
+from tests.workshop import a_superuser
+
+if TYPE_CHECKING:
+    from tests.postgres import TestServer
+
+NOWHERE = "postgresql://tessera:s3cret@127.0.0.1:1/tessera"
+
+
+@asynccontextmanager
+async def ended(command: str, *arguments: str, **settings: object) -> AsyncIterator[tuple[int, Program]]:
+    """A command that has run to its end, and its exit code."""
+    with a_place() as place:
+        async with a_program(command, place, *arguments, **settings) as program:
+            yield await program.ended(), program
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("port", "eight", "PORT"),
+        ("web_workers", "0", "WEB_WORKERS"),
+        ("worker", "sometimes", "WORKER"),
+        ("database_url", "mysql://root@localhost/tessera", "DATABASE_URL"),
+        ("smtp_url", "http://mail.example", "SMTP_URL"),
+        ("data_dir", "/proc/nowhere", "DATA_DIR"),
+        ("host", "no.such.host.invalid", "HOST"),
+    ],
+)
+async def test_an_invalid_setting_stops_the_start_with_one_line_that_names_it(
+    setting: str, value: str, says: str
+) -> None:
+    async with ended("serve", **{setting: value}) as (code, program):
+        assert code == 2
+        (line,) = program.errors
+        assert line.startswith("tessera: ")
+        assert says in line
+        assert program.out == []
+
+
+@pytest.mark.parametrize("key", [None, "short", "change-me-change-me-change-me-change-me"])
+@pytest.mark.parametrize("command", ["serve", "worker"])
+async def test_a_database_of_one_s_own_needs_a_good_secret_key(command: str, key: str | None) -> None:
+    async with ended(command, database_url=NOWHERE, **({} if key is None else {"secret_key": key})) as (code, program):
+        assert code == 2
+        (line,) = program.errors
+        assert line.startswith("tessera: SECRET_KEY: ")
+        assert "s3cret" not in line
+
+
+async def test_the_openapi_document_is_printed_without_a_database() -> None:
+    async with ended("openapi") as (code, program):
+        assert (code, program.errors) == (0, [])
+        document = json.loads("\n".join(program.out))
+    assert document["openapi"].startswith("3.1")
+    assert {"/tickets", "/auth/org/signup", "/health/ready"} <= set(document["paths"])
+    operations = [
+        operation
+        for path in document["paths"].values()
+        for method, operation in path.items()
+        if method in {"get", "post", "put", "patch", "delete"}
+    ]
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names)) >= 20
+    for reference in references(document):
+        target = document
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part]
+
+
+def references(node: object) -> list[str]:
+    """All `$ref`s below this node."""
+    if isinstance(node, dict):
+        here = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return here + [found for value in node.values() for found in references(value)]
+    if isinstance(node, list):
+        return [found for value in node for found in references(value)]
+    return []
+
+
+async def test_migrating_makes_an_empty_database_current_and_the_second_time_changes_nothing(
+    server: TestServer,
+) -> None:
+    async with a_superuser(server.at("postgres")) as superuser:
+        name = f"{await superuser.fetchval('SELECT current_database()')}_empty_{a_port()}"
+        await superuser.execute(f"CREATE DATABASE {name} OWNER tessera_owner")
+    own = server.at(name)
+    settings = {"database_url": own.service_url, "migrations_database_url": own.owner_url, "secret_key": SECRET_KEY}
+    for _ in range(2):
+        async with ended("migrate", **settings) as (code, program):
+            assert (code, program.out) == (0, ["The database is up to date."])
+    async with a_superuser(own) as superuser:
+        assert await superuser.fetchval("SELECT count(*) FROM alembic_version") == 1
+        assert await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'INSERT')")
+        assert not await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'TRUNCATE')")
+
+
+async def test_a_metrics_port_that_is_in_use_is_named_in_one_line(server: TestServer) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        settings = {"database_url": server.service_url, "secret_key": SECRET_KEY, "worker_metrics_port": port}
+        async with ended("worker", **settings) as (code, program):
+            assert code == 2
+            (line,) = program.errors
+            assert line.startswith("tessera: WORKER_METRICS_PORT: ")
+            assert str(port) in line
+
+
+@pytest.mark.parametrize("trouble", ["nobody listens", "no such database", "no such user"])
+async def test_a_database_that_cannot_be_reached_is_one_line_without_its_password(
+    server: TestServer, trouble: str
+) -> None:
+    url = make_url(server.owner_url)
+    urls = {
+        "nobody listens": make_url(NOWHERE),
+        "no such database": url.set(database="nowhere"),
+        "no such user": url.set(username="nobody", password="s3cret-of-nobody"),
+    }
+    database_url = urls[trouble].render_as_string(hide_password=False)
+    async with ended("migrate", database_url=database_url, secret_key=SECRET_KEY) as (code, program):
+        assert code == 2
+        (line,) = program.errors
+        assert line.startswith("tessera: DATABASE_URL")
+        assert "s3cret" not in line

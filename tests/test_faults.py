@@ -1,0 +1,241 @@
+"""The database goes away under load, and clients do: what is answered, what is kept, how soon all is well again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from sqlalchemy import make_url
+
+from app.core.embedded import Server, start
+from tests.conftest import SECRET_KEY, connect
+from tests.programs import READY, Client, Program, a_client, a_place, a_program, mails, make_used, server_processes
+from tests.workshop import eventually, open_transactions
+
+if TYPE_CHECKING:
+    from tests.workshop import Superuser
+
+RECOVERS_WITHIN = 10.0  # seconds
+HAMMERS = 6
+
+
+@dataclass
+class Place:
+    """A database server of our own, which we may stop, and the service on it, which knows nothing of that."""
+
+    folder: Path
+    database: Server
+    service: Program
+    client: Client
+
+    async def restart_database(self) -> None:
+        await asyncio.to_thread(self.database.stop)
+        await asyncio.sleep(0.5)
+        self.database = await asyncio.to_thread(start, self.folder / "data", durable=False)
+
+
+@pytest.fixture(scope="module")
+async def place() -> AsyncIterator[Place]:
+    with a_place() as folder:
+        await asyncio.to_thread(make_used, folder / "data")
+        database = await asyncio.to_thread(start, folder / "data", durable=False)
+        settings = {"database_url": database.address.service_url, "secret_key": SECRET_KEY, "database_pool_timeout": 2}
+        async with a_program("serve", folder, **settings) as service:
+            await service.said(READY)
+            async with a_client(service.url) as client:
+                here = Place(folder, database, service, client)
+                yield here
+            assert await service.stop() < 10
+        here.database.stop()
+
+
+@asynccontextmanager
+async def a_superuser_of(place: Place) -> AsyncIterator[Superuser]:
+    password = json.loads((place.folder / "data/postgres.json").read_text())["postgres"]
+    url = make_url(place.database.address.owner_url).set(username="postgres", password=password)
+    connection = await connect(url.render_as_string(hide_password=False))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@dataclass
+class Load:
+    """Clients that open, answer and read tickets without a pause, and what they were told."""
+
+    acknowledged: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    last_success: float = 0.0
+    running: bool = True
+
+    async def hammer(self, client: Client) -> None:
+        while self.running:
+            opened = await self.take(client.open())
+            if opened is None:
+                continue
+            ticket = str(opened.json()["id"])
+            self.acknowledged.append(ticket)
+            if await self.take(client.respond(ticket)):
+                self.answered.append(ticket)
+            await self.take(client.get(f"/tickets/{ticket}"))
+
+    async def take(self, request: Awaitable[httpx.Response]) -> httpx.Response | None:
+        answer = await request
+        self.statuses[answer.status_code] += 1
+        if answer.is_success:
+            self.last_success = time.monotonic()
+            return answer
+        if (
+            answer.status_code != 503
+            or answer.headers["Content-Type"] != "application/problem+json"
+            or "Retry-After" not in answer.headers
+        ):
+            self.wrong.append(f"{answer.status_code} {answer.text[:200]}")
+        await asyncio.sleep(0.01)
+        return None
+
+
+@asynccontextmanager
+async def under_load(client: Client) -> AsyncIterator[Load]:
+    load = Load()
+    hammers = [asyncio.create_task(load.hammer(client)) for _ in range(HAMMERS)]
+    assert await eventually(lambda: has_opened(load, 10), within=20)
+    yield load
+    load.running = False
+    await asyncio.gather(*hammers)
+
+
+async def has_opened(load: Load, count: int) -> bool:
+    return len(load.acknowledged) >= count
+
+
+async def recovery(load: Load) -> float:
+    """The seconds until each kind of request succeeds again."""
+    began, before = time.monotonic(), len(load.answered)
+    while len(load.answered) < before + 2 * HAMMERS:
+        assert time.monotonic() - began < 3 * RECOVERS_WITHIN, load.statuses
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+async def assert_nothing_is_lost(place: Place, load: Load) -> None:
+    client = place.client
+    assert load.wrong == []
+    assert load.statuses[503] > 0
+    assert set(load.statuses) <= {200, 201, 503}
+    async with a_superuser_of(place) as superuser:
+        kept = {str(row["id"]) for row in await superuser.fetch("SELECT id FROM tickets")}
+        responded = {str(row["id"]) for row in await superuser.fetch("SELECT ticket_id AS id FROM ticket_responses")}
+        gaps = "SELECT count(*) FROM (SELECT max(seq) - count(*) AS n FROM events GROUP BY org_id) AS g WHERE n <> 0"
+        assert await superuser.fetchval(gaps) == 0
+        assert await superuser.fetchval("SELECT max(number) - count(*) FROM tickets") == 0
+        assert await eventually(lambda: worker_is_done(superuser), within=RECOVERS_WITHIN)
+        expected = await superuser.fetchval("SELECT count(*) FROM deliveries")
+        of_these = "SELECT count(*) FROM events WHERE type IN ('ticket.assigned', 'ticket.responded')"
+        told = await superuser.fetchval(of_these)
+        assert expected == told
+        assert await mails(place.folder, expected)
+        assert await eventually(lambda: none_open(superuser), within=2)
+    assert set(load.acknowledged) <= kept
+    assert set(load.answered) <= responded
+    assert await eventually(lambda: pool_is_idle(client), within=2)
+
+
+async def worker_is_done(superuser: Superuser) -> bool:
+    sql = """
+        SELECT (SELECT count(*) FROM timers WHERE kind = 'DELIVER')
+             + (SELECT sum(last_event - last_seq) FROM counters JOIN relays USING (org_id))
+    """
+    return bool(await superuser.fetchval(sql) == 0)
+
+
+async def pool_is_idle(client: Client) -> bool:
+    return "\ntessera_database_connections_in_use 0.0\n" in (await client.http.get("/metrics")).text
+
+
+async def none_open(superuser: Superuser) -> bool:
+    return await open_transactions(superuser) == 0
+
+
+async def test_a_restart_of_the_database_under_load_costs_503s_and_nothing_else(place: Place) -> None:
+    async with under_load(place.client) as load:
+        await place.restart_database()
+        assert await recovery(load) < RECOVERS_WITHIN
+    await assert_nothing_is_lost(place, load)
+
+
+async def test_a_backend_that_is_killed_under_load_costs_503s_and_nothing_else(place: Place) -> None:
+    """The server then ends all its connections, and recovers as after a crash."""
+    async with under_load(place.client) as load:
+        async with a_superuser_of(place) as superuser:
+            sql = "SELECT pid FROM pg_stat_activity WHERE usename = 'tessera_service' AND state <> 'idle' LIMIT 1"
+            victim = None
+            while victim is None:
+                victim = await superuser.fetchval(sql)
+            os.kill(victim, signal.SIGKILL)
+        assert await recovery(load) < RECOVERS_WITHIN
+    await assert_nothing_is_lost(place, load)
+
+
+async def test_a_database_that_is_killed_and_started_again_loses_nothing(place: Place) -> None:
+    async with under_load(place.client) as load:
+        for pid in server_processes(place.folder / "data"):
+            os.kill(pid, signal.SIGKILL)
+        await place.restart_database()
+        assert await recovery(load) < RECOVERS_WITHIN
+    await assert_nothing_is_lost(place, load)
+
+
+async def test_while_the_database_is_away_the_service_is_alive_but_not_ready(place: Place) -> None:
+    http = place.client.http
+    await asyncio.to_thread(place.database.stop)
+    try:
+        live, ready = await http.get("/health/live"), await http.get("/health/ready")
+        listed = await place.client.get("/tickets")
+    finally:
+        place.database = await asyncio.to_thread(start, place.folder / "data", durable=False)
+    assert (live.status_code, ready.status_code, listed.status_code) == (200, 503, 503)
+    assert (await http.get("/health/ready")).status_code == 200
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_request_leaves_no_transaction(place: Place) -> None:
+    client = place.client
+    ticket = await client.ticket()
+    async with a_superuser_of(place) as superuser:
+        async with superuser.transaction():
+            await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")
+            async with httpx.AsyncClient(base_url=place.service.url, timeout=0.3) as impatient:
+                hurried = Client(impatient, client.org_id, client.secret, client.admin)
+                with pytest.raises(httpx.ReadTimeout):
+                    await hurried.respond(ticket)
+            assert await open_transactions(superuser) == 1
+        assert await eventually(lambda: none_open(superuser), within=2)
+    assert await eventually(lambda: pool_is_idle(client), within=2)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_begins_no_transaction(place: Place) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", place.service.port)
+    secret = place.client.secret["X-Org-Secret"]
+    head = f"POST /tickets HTTP/1.1\r\nHost: t\r\nX-Org-Secret: {secret}\r\nContent-Length: 100\r\n\r\n"
+    writer.write(head.encode() + b'{"title": "It')
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    async with a_superuser_of(place) as superuser:
+        assert await none_open(superuser)
+        writer.close()
+        await asyncio.sleep(0.1)
+        assert await none_open(superuser)
