@@ -188,7 +188,9 @@ class _Exchange:
         path: str = scope["path"]
         self.is_operational = path.startswith("/health/") or path == "/metrics"
         self.request_id = self._read_headers() or new_id().hex
-        self.state: dict[str, Any] = scope.setdefault("state", {})
+        # A copy of its own, whatever the server does: one request's organisation is no other's.
+        self.state: dict[str, Any] = {**scope.get("state", {})}
+        scope["state"] = self.state
         self.state["request_id"] = self.request_id
         # So that whatever else is logged in this task says which request it belongs to. Cleared first: a task can
         # inherit what an earlier request of the same connection has bound.

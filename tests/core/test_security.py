@@ -233,10 +233,11 @@ class TestHashing:
         tasks = [asyncio.create_task(security._hashing(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
         try:
             assert await asyncio.to_thread(gate.is_full.wait, 5), "the loop still turns, and two are at work"
-            with pytest.raises(Busy):
-                await check_password("cobalt-heron-47-lamp", None)
-            with pytest.raises(Busy):
-                await hash_password("cobalt-heron-47-lamp")
+            async with asyncio.timeout(5):
+                with pytest.raises(Busy):
+                    await check_password("cobalt-heron-47-lamp", None)
+                with pytest.raises(Busy):
+                    await hash_password("cobalt-heron-47-lamp")
         finally:
             gate.opened.set()
             assert all(await asyncio.gather(*tasks))

@@ -102,8 +102,12 @@ class TestSecret:
         assert (await people_of(desk), await people_of(other)) == (1, 1)
 
     async def test_nor_with_a_token(self, desk: Desk) -> None:
-        answer = await desk.api.http.post("/auth/admin/signup", json=BO, headers=desk.admin.headers)
-        refused(answer, 401, "missing_credential")
+        for headers, status, code in (
+            (desk.admin.headers, 403, "secret_required"),
+            ({"Authorization": "Bearer hunter2"}, 401, "invalid_token"),
+        ):
+            refused(await desk.api.http.post("/auth/admin/signup", json=BO, headers=headers), status, code)
+        assert await people_of(desk) == 1
 
 
 class TestPassword:

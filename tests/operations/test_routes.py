@@ -210,9 +210,10 @@ async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, t
 
 
 async def test_the_jobs_are_for_people_only(desk: Desk) -> None:
-    for headers in ({}, {"X-Org-Secret": desk.secret}):
+    secret = {"X-Org-Secret": desk.secret}
+    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "person_required")):
         answer = await desk.api.http.get("/jobs", headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 async def test_unknown_parameters_are_refused(desk: Desk) -> None:

@@ -117,8 +117,9 @@ async def test_where_both_come_the_token_counts(api: Api, desk: Desk) -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/me"), ("PATCH", "/me"), ("PATCH", "/org"), ("GET", "/jobs")])
 async def test_it_does_not_do_where_a_person_is_needed(api: Api, desk: Desk, method: str, path: str) -> None:
-    secret = {"X-Org-Secret": desk.secret}
     content = b"{}" if method == "PATCH" else None
-    refused(await api.http.request(method, path, headers=secret, content=content), 401, "missing_credential")
+    for secret, status, code in ((desk.secret, 403, "person_required"), (new_secret(), 401, "invalid_secret")):
+        answer = await api.http.request(method, path, headers={"X-Org-Secret": secret}, content=content)
+        refused(answer, status, code)
     as_token = {"Authorization": f"Bearer {desk.secret}"}
     refused(await api.http.request(method, path, headers=as_token, content=content), 401, "invalid_token")

@@ -88,7 +88,7 @@ async def test_nobody_posts_tickets_without_a_good_secret(desk: Desk, secret: st
 async def test_an_access_token_is_no_secret(desk: Desk) -> None:
     answer = await desk.admin.post("/tickets", BODY)
 
-    assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
+    assert (answer.status_code, answer.json()["code"]) == (403, "secret_required")
 
 
 async def test_the_priority_is_medium_unless_it_is_given(desk: Desk) -> None:
