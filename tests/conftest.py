@@ -118,8 +118,8 @@ def settings_for(server: TestServer, **changes: object) -> Settings:
 async def api(server: TestServer) -> AsyncIterator[Api]:
     """The whole service in this process, without a worker: `work` does what one would do next."""
     app = create_app(settings_for(server))
-    async with LifespanManager(app) as manager:
-        transport = httpx.ASGITransport(app=manager.app)
+    async with LifespanManager(app):
+        transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as client:
             yield Api(client, SECRET_KEY)
 

@@ -57,8 +57,8 @@ async def a_pool(server: TestServer, **options: object) -> AsyncIterator[Databas
 async def a_service(settings: Settings) -> AsyncIterator[tuple[Api, Database]]:
     """The whole service in this process, and the pool that its requests use."""
     app = create_app(settings)
-    async with LifespanManager(app) as manager:
-        transport = httpx.ASGITransport(app=manager.app)
+    async with LifespanManager(app):
+        transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as client:
             yield Api(client, settings.secret_key or ""), pool_of(app)
 

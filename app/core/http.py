@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import asyncpg
 import orjson
@@ -241,7 +242,11 @@ def query_parameters(route: APIRoute) -> frozenset[str]:
 
 
 def refuse_unknown(request: Request, known: frozenset[str]) -> None:
-    """Raise `BadInput` for query parameters that the route does not have."""
+    """Raise `BadInput` for query parameters that the route does not have, and for bytes that are no text."""
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise errors.BadInput("The query is not valid UTF-8.") from None
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         raise errors.BadInput(

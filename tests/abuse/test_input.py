@@ -273,3 +273,11 @@ async def test_any_number_of_headers_and_any_size_is_answered(desk: Desk) -> Non
 
         assert answer.status_code == status
         assert_answered_well(answer)
+
+
+@pytest.mark.parametrize("query", ["customerEmail=%ED%A0%80@x.test", "status=%FF", "%C3=1"])
+async def test_a_query_that_is_no_text_is_refused(desk: Desk, query: str) -> None:
+    answer = await desk.admin.get(f"/tickets?{query}")
+
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid_input"
