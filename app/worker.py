@@ -37,7 +37,7 @@ class Job:
     """Something the scheduler starts every so many seconds; a commit in this process starts the prompt ones at once."""
 
     run: Callable[[Worker], Awaitable[object]]
-    every: int
+    every: float  # seconds
     prompt: bool = False
 
 
@@ -79,9 +79,9 @@ async def _report_runs(worker: Worker) -> None:
 
 
 JOBS = {
-    "timers": Job(_timers, every=1, prompt=True),
-    "relay": Job(_relay, every=1, prompt=True),
-    "deliver": Job(_deliver, every=1, prompt=True),
+    "timers": Job(_timers, every=0.5, prompt=True),
+    "relay": Job(_relay, every=0.5, prompt=True),
+    "deliver": Job(_deliver, every=0.5, prompt=True),
     "report": Job(_report_runs, every=2),
     "measure": Job(_measure, every=15),
     "housekeeping": Job(_forget_old_deliveries, every=3600),

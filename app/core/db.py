@@ -31,6 +31,7 @@ ORG_ID = "org_id"
 UNIQUE_VIOLATION = "23505"
 CONNECT_TIMEOUT = 5.0  # seconds
 LOCK_TIMEOUT = 5.0  # seconds
+SILENCE = 5.0  # seconds
 IDLE_IN_TRANSACTION_TIMEOUT = 15.0  # seconds
 
 
@@ -71,6 +72,8 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args={
                 "timeout": CONNECT_TIMEOUT,
+                # Where the server does not even say that it gave up: a frozen one, a lost network.
+                "command_timeout": statement_timeout + SILENCE,
                 "server_settings": {
                     "application_name": "tessera",
                     "jit": "off",

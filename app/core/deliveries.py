@@ -44,7 +44,7 @@ JITTER = 0.2
 log = structlog.get_logger("tessera.deliveries")
 
 
-class Status(StrEnum):
+class DeliveryStatus(StrEnum):
     """Where a delivery stands."""
 
     QUEUED = "QUEUED"
@@ -132,7 +132,7 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[Draft]) -> None
                 "body_html": draft.html,
                 "reply_to": draft.reply_to,
                 "ticket_id": draft.ticket_id,
-                "status": Status.FAILED if draft.error else Status.QUEUED,
+                "status": DeliveryStatus.FAILED if draft.error else DeliveryStatus.QUEUED,
                 "last_error": draft.error,
                 "created_at": now,
             }
@@ -305,9 +305,11 @@ async def _record(database: Database, org_id: UUID, outcomes: Sequence[tuple[Mes
     now = real_now()
     verdicts = [(message, outcome, verdict(message, outcome)) for message, outcome in outcomes]
     retries: dict[UUID, datetime] = {
-        message.id: now + retry_after(message.attempt) for message, _, status in verdicts if status is Status.QUEUED
+        message.id: now + retry_after(message.attempt)
+        for message, _, status in verdicts
+        if status is DeliveryStatus.QUEUED
     }
-    finished = [message.id for message, _, status in verdicts if status is not Status.QUEUED]
+    finished = [message.id for message, _, status in verdicts if status is not DeliveryStatus.QUEUED]
     async with database.session(org_id) as db:
         which = (Timer.org_id == org_id, Timer.kind == DELIVER)
         if finished:
@@ -321,24 +323,24 @@ async def _record(database: Database, org_id: UUID, outcomes: Sequence[tuple[Mes
                 "ids": [message.id for message, _, _ in verdicts],
                 "statuses": [status.value for _, _, status in verdicts],
                 "errors": [outcome.error for _, outcome, _ in verdicts],
-                "times": [now if status is Status.SENT else None for _, _, status in verdicts],
+                "times": [now if status is DeliveryStatus.SENT else None for _, _, status in verdicts],
             },
         )
     for message, outcome, status in verdicts:
         telemetry.DELIVERY_ATTEMPTS.labels(message.channel, outcome.result.value).inc()
-        if status is Status.FAILED:
+        if status is DeliveryStatus.FAILED:
             log.warning("delivery_failed", delivery_id=str(message.id), org_id=str(org_id), error=outcome.error)
 
 
-def verdict(message: Message, outcome: Outcome) -> Status:
+def verdict(message: Message, outcome: Outcome) -> DeliveryStatus:
     """What an attempt makes of the delivery: a temporary failure is final once the waits are used up."""
     match outcome.result:
         case Result.SENT:
-            return Status.SENT
+            return DeliveryStatus.SENT
         case Result.TEMPORARY if message.attempt <= len(RETRY_AFTER):
-            return Status.QUEUED
+            return DeliveryStatus.QUEUED
         case _:
-            return Status.FAILED
+            return DeliveryStatus.FAILED
 
 
 def retry_after(attempt: int) -> timedelta:
@@ -350,7 +352,7 @@ async def delete_old(db: AsyncSession, org_id: UUID, before: datetime, *, batch:
     """Delete deliveries that ended and were made before `before`; returns how many, at most a batch."""
     old = (
         select(Delivery.id)
-        .where(Delivery.org_id == org_id, Delivery.status != Status.QUEUED, Delivery.created_at < before)
+        .where(Delivery.org_id == org_id, Delivery.status != DeliveryStatus.QUEUED, Delivery.created_at < before)
         .order_by(Delivery.created_at)
         .limit(batch)
     )

@@ -70,6 +70,13 @@ INTERNAL_ERROR = Refusal(
 OVERLOADED = Refusal(
     503, "overloaded", "The service has too much to do right now.", "Try again in a second.", {"Retry-After": "1"}
 )
+STOPPING = Refusal(
+    503,
+    "unavailable",
+    "The service cannot answer right now: try again shortly.",
+    "It is being stopped.",
+    {"Retry-After": "1", "Connection": "close"},
+)
 URI_TOO_LONG = Refusal(
     414, "uri_too_long", "The address is too long.", f"Path and query may have {MAX_URL_BYTES} bytes."
 )
@@ -139,6 +146,10 @@ class Edge:
             await self.app(exchange.scope, receive, exchange.send)
         except ClientDisconnect:
             exchange.is_gone = True
+        except asyncio.CancelledError:  # the server stops, and does not wait any longer
+            if not exchange.started and not exchange.is_gone:
+                await exchange.answer(STOPPING)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
             # The framework answers 500 itself before it raises; a refused body is no news.
             if exchange.refusal is None or exchange.refusal is INTERNAL_ERROR:

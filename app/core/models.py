@@ -164,7 +164,7 @@ class JobRun(Base):
     __tablename__ = "job_runs"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    every_seconds: Mapped[int]
+    every_seconds: Mapped[float]
     last_run_at: Mapped[datetime]
     next_run_at: Mapped[datetime | None]
     last_error: Mapped[str | None]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.core.deliveries import Status
+from app.core.deliveries import DeliveryStatus
 from app.core.fields import In, Out, OutTime
 from app.core.models import Delivery
 from app.core.pagination import DEFAULT_LIMIT, CursorText, Limit
@@ -16,7 +16,7 @@ from app.core.pagination import DEFAULT_LIMIT, CursorText, Limit
 class NotificationFilter(In):
     """Which notifications; a filter may be repeated, which means any of its values."""
 
-    status: Annotated[list[Status], Field(max_length=10)] = []
+    status: Annotated[list[DeliveryStatus], Field(max_length=10)] = []
     ticket_id: Annotated[list[UUID], Field(max_length=20)] = []
     include: Annotated[Literal["total"] | None, Field(description="`total` also counts all that match.")] = None
     limit: Limit = DEFAULT_LIMIT
@@ -30,7 +30,7 @@ class NotificationOut(Out):
     channel: Annotated[str, Field(examples=["EMAIL"])]
     to: Annotated[str, Field(examples=["mia@customer.example"])]
     subject: Annotated[str, Field(examples=["[GROWFIN-42] Answered: Cannot export March"])]
-    status: Annotated[Status, Field(examples=["SENT"])]
+    status: Annotated[DeliveryStatus, Field(examples=["SENT"])]
     attempts: Annotated[int, Field(examples=[1])]
     last_error: str | None
     ticket_id: UUID | None

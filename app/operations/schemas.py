@@ -19,7 +19,7 @@ class Job(Out):
     """One of the scheduler's jobs. It holds no business state: losing it loses nothing."""
 
     name: Annotated[str, Field(examples=["timers"])]
-    every: Annotated[int, Field(description="Seconds.", examples=[1])]
+    every: Annotated[float, Field(description="Seconds.", examples=[0.5])]
     last_run_at: OutTime | None
     next_run_at: OutTime | None
     last_error: str | None

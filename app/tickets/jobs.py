@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import timers
 from app.core.clock import real_now
-from app.core.events import SYSTEM, Event, record
+from app.core.events import SYSTEM, Event, has_work, record
 from app.core.fields import rfc3339
 from app.core.ids import new_id
 from app.core.models import Timer
@@ -91,6 +91,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
         },
     )
     handled = set(claimed)
+    has_work(db)
     return [one for one in locked if one.subject_id in handled]
 
 

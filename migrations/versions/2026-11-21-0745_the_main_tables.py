@@ -78,7 +78,7 @@ def upgrade() -> None:
     op.create_table(
         "job_runs",
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("every_seconds", sa.BigInteger(), nullable=False),
+        sa.Column("every_seconds", sa.Float(), nullable=False),
         sa.Column("last_run_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("next_run_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),

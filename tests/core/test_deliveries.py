@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from app.core import deliveries
 from app.core.clock import real_now
 from app.core.db import Database
-from app.core.deliveries import BATCH, LEASE, RETRY_AFTER, Channels, Draft, Status
+from app.core.deliveries import BATCH, LEASE, RETRY_AFTER, Channels, DeliveryStatus, Draft
 from app.core.models import DELIVER, Delivery, Timer
 from app.notifications.mail import email_channel
 from tests.mailroom import Mailroom, a_mailroom
@@ -107,12 +107,12 @@ async def make_due(database: Database, org_id: UUID) -> None:
 
 async def test_a_queued_mail_is_sent_once(pool: Database, room: Mailroom, channels: Channels) -> None:
     org_id = await queue(pool, "mia@customer.example")
-    assert (await the_row(pool, org_id)).status == Status.QUEUED
+    assert (await the_row(pool, org_id)).status == DeliveryStatus.QUEUED
 
     assert await deliveries.deliver_due(pool, channels) == 1
     assert await deliveries.deliver_due(pool, channels) == 0
     row = await the_row(pool, org_id)
-    assert (row.status, row.attempts, row.last_error) == (Status.SENT, 1, None)
+    assert (row.status, row.attempts, row.last_error) == (DeliveryStatus.SENT, 1, None)
     assert row.sent_at is not None
     assert room.copies() == {f"<{row.id}@growfin.test>": 1}
     assert await due_times(pool, org_id) == []
@@ -126,7 +126,7 @@ async def test_two_workers_at_once_send_each_mail_once(pool: Database, room: Mai
     assert set(room.copies().values()) == {1}
     assert len(room.received) == 3 * (BATCH + 20)
     for org_id in organisations:
-        assert {row.status for row in (await rows(pool, org_id)).values()} == {Status.SENT}
+        assert {row.status for row in (await rows(pool, org_id)).values()} == {DeliveryStatus.SENT}
 
 
 async def test_what_one_worker_has_claimed_no_other_claims(pool: Database) -> None:
@@ -156,7 +156,7 @@ async def test_a_draft_that_could_not_be_written_is_logged_as_failed_and_never_s
         await deliveries.queue(db, org_id, [draft])
 
     assert await deliveries.deliver_due(pool, channels) == 0
-    assert (await the_row(pool, org_id)).status == Status.FAILED
+    assert (await the_row(pool, org_id)).status == DeliveryStatus.FAILED
     assert room.received == []
 
 
@@ -171,14 +171,14 @@ async def test_a_temporary_refusal_is_tried_again_with_the_same_message_id(
     await deliveries.deliver_due(pool, channels)
 
     waiting = (await rows(pool, org_id))["mia@customer.example"]
-    assert (waiting.status, waiting.attempts, waiting.sent_at) == (Status.QUEUED, 1, None)
+    assert (waiting.status, waiting.attempts, waiting.sent_at) == (DeliveryStatus.QUEUED, 1, None)
     assert "451" in (waiting.last_error or "")
     assert room.recipients() == ["bo@customer.example"]
 
     await make_due(pool, org_id)
     assert await deliveries.deliver_due(pool, channels) == 1
     sent = (await rows(pool, org_id))["mia@customer.example"]
-    assert (sent.status, sent.attempts, sent.last_error) == (Status.SENT, 2, None)
+    assert (sent.status, sent.attempts, sent.last_error) == (DeliveryStatus.SENT, 2, None)
     assert room.refused[0].message_id == room.received[1].message_id
 
 
@@ -200,7 +200,7 @@ async def test_the_waits_between_attempts_are_those_documented_and_after_the_las
     documented = [timedelta(seconds=s) for s in (30, 120, 600, 3600, 4 * 3600, 12 * 3600)]
     assert all(least - SECOND <= wait <= least * 1.2 for wait, least in zip(waits, documented, strict=True)), waits
     row = await the_row(pool, org_id)
-    assert (row.status, row.attempts, row.sent_at) == (Status.FAILED, 7, None)
+    assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.FAILED, 7, None)
     assert "451" in (row.last_error or "")
     assert await due_times(pool, org_id) == []
     assert [line["delivery_id"] for line in logs if line["event"] == "delivery_failed"] == [str(row.id)]
@@ -226,10 +226,10 @@ async def test_a_lasting_refusal_fails_at_once_and_alone(pool: Database, room: M
 
     sent = await rows(pool, org_id)
     assert {address: row.status for address, row in sent.items()} == {
-        "mia@customer.example": Status.SENT,
-        "gone@customer.example": Status.FAILED,
-        "no address": Status.FAILED,
-        "bo@customer.example": Status.SENT,
+        "mia@customer.example": DeliveryStatus.SENT,
+        "gone@customer.example": DeliveryStatus.FAILED,
+        "no address": DeliveryStatus.FAILED,
+        "bo@customer.example": DeliveryStatus.SENT,
     }
     assert "550" in (sent["gone@customer.example"].last_error or "")
     assert {row.attempts for row in sent.values()} == {1}
@@ -242,7 +242,7 @@ async def test_a_mail_server_that_is_away_is_tried_again_later(pool: Database) -
     org_id = await queue(pool, *addresses(3))
     await deliveries.deliver_due(pool, channels)
 
-    assert {(row.status, row.attempts) for row in (await rows(pool, org_id)).values()} == {(Status.QUEUED, 1)}
+    assert {(row.status, row.attempts) for row in (await rows(pool, org_id)).values()} == {(DeliveryStatus.QUEUED, 1)}
     assert all(wait > 25 * SECOND for wait in await due_times(pool, org_id))
 
 
@@ -255,8 +255,8 @@ async def test_a_message_for_a_channel_of_another_version_waits_and_holds_up_no_
 
     await deliveries.deliver_due(pool, channels)
     assert set(room.recipients()) == {"mia@customer.example", "bo@customer.example"}
-    assert (await rows(pool, org_id))["https://hooks.example"].status == Status.QUEUED
-    assert (await the_row(pool, other)).status == Status.SENT
+    assert (await rows(pool, org_id))["https://hooks.example"].status == DeliveryStatus.QUEUED
+    assert (await the_row(pool, other)).status == DeliveryStatus.SENT
 
 
 # --- a worker dies, the database goes away ---------------------------------------------------------------------------
@@ -278,7 +278,7 @@ async def test_a_claim_whose_worker_was_killed_comes_back_with_the_same_message_
     await make_due(pool, org_id)
     assert await deliveries.deliver_due(pool, channels) == 1
     row = await the_row(pool, org_id)
-    assert (row.status, row.attempts) == (Status.SENT, 2)
+    assert (row.status, row.attempts) == (DeliveryStatus.SENT, 2)
     assert room.copies() == {f"<{row.id}@growfin.test>": 2}
 
 
@@ -292,7 +292,7 @@ async def test_a_slow_worker_does_not_undo_what_the_one_after_it_has_done(
     await deliveries._record(pool, org_id, [(message, deliveries.Outcome(deliveries.Result.TEMPORARY, "Too slow"))])
 
     row = await the_row(pool, org_id)
-    assert (row.status, row.last_error) == (Status.SENT, None)
+    assert (row.status, row.last_error) == (DeliveryStatus.SENT, None)
     assert await due_times(pool, org_id) == []
     assert len(room.received) == 1
 
@@ -318,7 +318,7 @@ async def test_the_outcome_is_recorded_although_the_database_goes_away_right_aft
             await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
             assert await delivering == 1
 
-        assert (await the_row(pool, org_id)).status == Status.SENT
+        assert (await the_row(pool, org_id)).status == DeliveryStatus.SENT
     assert len(room.received) == 1
 
 
@@ -339,8 +339,8 @@ async def test_a_worker_that_is_to_stop_gives_back_what_it_has_not_sent(
 
     await deliveries.deliver_due(pool, channels, is_stopping)
     after = await rows(pool, org_id)
-    assert Counter(row.status for row in after.values()) == {Status.SENT: 3, Status.QUEUED: 7}
-    assert {row.attempts for row in after.values() if row.status == Status.QUEUED} == {0}
+    assert Counter(row.status for row in after.values()) == {DeliveryStatus.SENT: 3, DeliveryStatus.QUEUED: 7}
+    assert {row.attempts for row in after.values() if row.status == DeliveryStatus.QUEUED} == {0}
     assert all(wait <= timedelta(0) for wait in await due_times(pool, org_id))
 
     await deliveries.deliver_due(pool, channels)
@@ -364,7 +364,10 @@ async def test_a_worker_that_is_stopped_in_the_middle_of_a_mail_keeps_what_it_kn
     room.holding.set()
 
     after = await rows(pool, org_id)
-    assert Counter(row.status for row in after.values()) == {Status.SENT: sent, Status.QUEUED: 10 - sent}
+    assert Counter(row.status for row in after.values()) == {
+        DeliveryStatus.SENT: sent,
+        DeliveryStatus.QUEUED: 10 - sent,
+    }
     waits = await due_times(pool, org_id)
     assert len([wait for wait in waits if wait > timedelta(0)]) == 1
     assert delivering.cancelled()

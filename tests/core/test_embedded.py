@@ -316,6 +316,8 @@ def test_a_start_waits_for_the_busy_child_of_a_killed_server(used_folder: Path) 
         os.kill(server_pid(used_folder), signal.SIGKILL)
         statement.cancel()
         await asyncio.wait([statement])
+        connection.terminate()
+        await asyncio.sleep(0)  # for the loop to close its socket
         return child
 
     with start(used_folder, durable=False) as server:
