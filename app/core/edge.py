@@ -172,7 +172,6 @@ class Edge:
         counter.inc()
         histogram.observe(seconds)
         org_id = exchange.state.get("org_id")
-        # Probes and scrapes come every few seconds, for ever, and say nothing.
         self._log.info(
             "request",
             method=method,
