@@ -15,7 +15,8 @@ COPY --from=build /srv /srv
 ENV PYTHONPATH=/srv:/srv/packages PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json WORKER=off
 USER tessera
 EXPOSE 8000
-# Nothing is written to the root file system: run it with --read-only, and a tmpfs at /tmp where WEB_WORKERS > 1.
+# Given SMTP_URL, nothing is written to the root file system: run it with --read-only, and a tmpfs at /tmp where
+# WEB_WORKERS > 1. Without it, mails are files in DATA_DIR, which then has to be a volume that the user can write to.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/live', timeout=2)"]
 ENTRYPOINT ["python", "-m", "app.cli"]

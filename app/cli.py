@@ -53,7 +53,7 @@ def _fail(message: str) -> NoReturn:
 
 def _settings() -> Settings:
     settings = load_settings()
-    configure_logging(json=settings.log_format == "json", level=settings.log_level)
+    configure_logging(as_json=settings.log_format == "json", level=settings.log_level)
     return settings
 
 
@@ -107,9 +107,36 @@ def serve(
         _database(settings, exclusive=True) as (complete, owner_url),
         suppress(KeyboardInterrupt),
     ):
+        _try_out(complete)
         if migrate or settings.database_url is None:
             _migrate(complete, owner_url)
-        _serve(complete, listening)
+        ready = settings.database_url is None or _check_the_database(settings.database_url)
+        _serve(complete, listening, ready=ready)
+
+
+def _try_out(settings: Settings) -> None:
+    """Build what reads its own settings, so that a wrong one is one line now and no failure later."""
+    from app import wiring
+    from app.core.limits import Limiter
+
+    try:
+        wiring.channels(settings)
+    except ValueError as error:
+        raise InvalidSettings(f"SMTP_URL, MAIL_FROM: {error}") from None
+    try:
+        Limiter(settings.redis_url)
+    except Exception as error:  # noqa: BLE001 - whatever the library makes of it
+        raise InvalidSettings(f"REDIS_URL: it cannot be used ({type(error).__name__})") from None
+
+
+def _check_the_database(url: str) -> bool:
+    """Say what is wrong with it; the service starts all the same, since that may be put right meanwhile."""
+    from app.operations.doctor import examine_database
+
+    wrong = {finding.what: finding.detail for finding in asyncio.run(examine_database(url)) if not finding.good}
+    for what in ["database"] if "database" in wrong else wrong:
+        sys.stderr.write(f"tessera: {what}: {wrong[what]}\n")
+    return not wrong.keys() & {"database", "migrations"}
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -133,7 +160,7 @@ def _exit_cleanly_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def _serve(settings: Settings, listening: socket.socket) -> None:
+def _serve(settings: Settings, listening: socket.socket, *, ready: bool) -> None:
     config = uvicorn.Config(
         "app.main:app_from_environment",
         factory=True,
@@ -144,7 +171,6 @@ def _serve(settings: Settings, listening: socket.socket) -> None:
         ws="none",
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         log_config=None,
-        reset_contextvars=True,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # the application believes the trusted ones only
@@ -152,7 +178,7 @@ def _serve(settings: Settings, listening: socket.socket) -> None:
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
     _hand_down(settings)
-    announcement = _announcement(settings)
+    announcement = _announcement(settings, ready=ready)
     if settings.web_workers == 1:
         _Server(config, announcement).run(sockets=[listening])
         return
@@ -171,10 +197,11 @@ def _hand_down(settings: Settings) -> None:
     os.environ["SECRET_KEY"] = settings.secret_key or ""
 
 
-def _announcement(settings: Settings) -> str:
+def _announcement(settings: Settings, *, ready: bool) -> str:
     mail = "over SMTP" if settings.smtp_url else f"into {settings.mail_dir}/*.eml"
     worker = "inside" if settings.worker == "inline" else "elsewhere"
-    return f"Tessera is ready: {settings.url}/docs\nMail goes {mail}; the worker runs {worker}. Ctrl-C stops it.\n"
+    state = "is ready" if ready else "serves, and is ready once that is put right"
+    return f"Tessera {state}: {settings.url}/docs\nMail goes {mail}; the worker runs {worker}. Ctrl-C stops it.\n"
 
 
 class _Server(uvicorn.Server):
@@ -199,6 +226,7 @@ def worker() -> None:
     with _database(settings) as (complete, owner_url), suppress(KeyboardInterrupt):
         from app.worker import run_worker
 
+        _try_out(complete)
         if settings.database_url is None:
             _migrate(complete, owner_url)
         asyncio.run(run_worker(complete))

@@ -18,8 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import models as _models  # noqa: F401 - all mappers, before the first query
 from app import wiring
 from app.core import security, telemetry
-from app.core.config import Settings
-from app.core.config import settings as settings_of_this_process
+from app.core.config import Settings, load_settings
 from app.core.docs import DESCRIPTION, TAGS, complete
 from app.core.edge import Edge
 from app.core.hot import ShortCut
@@ -30,6 +29,7 @@ from app.identity.attempts import Attempts
 from app.identity.doorkeeper import Doorkeeper
 from app.identity.routes import router as identity
 from app.notifications.routes import router as notifications
+from app.operations.gauges import Gauges
 from app.operations.routes import router as operations
 from app.organisations.routes import router as organisations
 from app.tickets.routes import hot as hot_tickets
@@ -50,9 +50,17 @@ def create_app(settings: Settings) -> ASGIApp:
         served = CORSMiddleware(
             served,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
+            allow_methods=["GET", "POST", "PATCH"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "X-Org-Secret", "X-Request-Id"],
-            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
+            expose_headers=[
+                "ETag",
+                "Location",
+                "RateLimit",
+                "RateLimit-Policy",
+                "Retry-After",
+                "WWW-Authenticate",
+                "X-Request-Id",
+            ],
             max_age=600,
         )
     outermost: ASGIApp = Edge(served, settings)
@@ -64,8 +72,8 @@ def create_app(settings: Settings) -> ASGIApp:
 
 def app_from_environment() -> ASGIApp:
     """The same, in a process that uvicorn starts: the environment has all settings."""
-    settings = settings_of_this_process()
-    telemetry.configure_logging(json=settings.log_format == "json", level=settings.log_level)
+    settings = load_settings()
+    telemetry.configure_logging(as_json=settings.log_format == "json", level=settings.log_level)
     return create_app(settings)
 
 
@@ -93,15 +101,17 @@ def create_api(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state, settings = app.state, app.state.settings
-    database = wiring.connect(settings)
+    database, probe = wiring.connect(settings), wiring.connect(settings, pool_size=1)
     limiter = Limiter(settings.redis_url)
     state.database = database
+    state.probe = probe
     state.secret_key = settings.secret_key
     state.doorkeeper = Doorkeeper(database, settings.secret_key)
     state.limiter = limiter
     state.attempts = Attempts(limiter, settings)
     state.subscribers = wiring.SUBSCRIBERS
     state.ticket_timers = wiring.TICKET_TIMERS
+    state.gauges = Gauges(database)
     state.revision = head_revision()
     security.warm_up()
     worker = Worker(settings, database) if settings.worker == "inline" else None
@@ -113,9 +123,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if worker:
-            await worker.stop()
-        await database.dispose()
+        try:
+            if worker:
+                await worker.stop()
+        finally:
+            await database.dispose()
+            await probe.dispose()
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

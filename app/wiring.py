@@ -52,12 +52,12 @@ def channels(settings: Settings) -> Channels:
     return {EMAIL: email_channel(smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir)}
 
 
-def connect(settings: Settings) -> Database:
-    """The pool of a process, with the reactions that belong to its transactions."""
+def connect(settings: Settings, *, pool_size: int | None = None) -> Database:
+    """The pool of a process, as large as the settings say unless told, with the reactions of its transactions."""
     assert settings.database_url is not None
     return Database(
         settings.database_url,
-        pool_size=settings.database_pool_size,
+        pool_size=pool_size or settings.database_pool_size,
         pool_timeout=settings.database_pool_timeout,
         statement_timeout=settings.statement_timeout,
         reactions=REACTIONS,

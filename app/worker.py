@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -17,12 +18,12 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from app import wiring
-from app.core import deliveries, relay, telemetry, timers
+from app.core import deliveries, relay, timers
 from app.core.clock import real_now
 from app.core.config import InvalidSettings, Settings
 from app.core.db import Database
 from app.core.models import JobRun
-from app.operations.queries import backlog
+from app.operations import gauges
 from app.organisations.models import Organisation
 
 STOP_WITHIN = 3.0  # seconds for what is under way, such as a mail that is being sent
@@ -54,24 +55,20 @@ async def _deliver(worker: Worker) -> None:
 
 
 async def _measure(worker: Worker) -> None:
-    async with worker.database.session(None) as db:
-        waiting = await backlog(db, real_now())
-    telemetry.POOL_IN_USE.set(worker.database.connections_in_use())
-    telemetry.EVENTS_WAITING.set(waiting.events)
-    telemetry.TIMERS_OVERDUE.set(waiting.timers)
-    telemetry.DELIVERIES_QUEUED.set(waiting.deliveries)
-    telemetry.OLDEST_DELIVERY.set(waiting.oldest_delivery)
+    await gauges.measure(worker.database)
 
 
 async def _forget_old_deliveries(worker: Worker) -> None:
     before = real_now() - timedelta(days=worker.settings.delivered_retention_days)
     async with worker.database.session(None) as db:
         organisations = (await db.scalars(select(Organisation.id))).all()
-    for org_id in organisations:
-        deleted = 1
-        while deleted and not worker.is_stopping():
-            async with worker.database.session(org_id) as db:
-                deleted = await deliveries.delete_old(db, org_id, before)
+
+    async def forget(org_id: UUID) -> int:
+        async with worker.database.session(org_id) as db:
+            return await deliveries.delete_old(db, org_id, before)
+
+    while await timers.in_turn(organisations, forget, worker.is_stopping):
+        pass  # until an organisation's batch after the other has found nothing more
 
 
 async def _report_runs(worker: Worker) -> None:
@@ -83,7 +80,7 @@ JOBS = {
     "relay": Job(_relay, every=0.5, prompt=True),
     "deliver": Job(_deliver, every=0.5, prompt=True),
     "report": Job(_report_runs, every=2),
-    "measure": Job(_measure, every=15),
+    "measure": Job(_measure, every=gauges.EVERY),
     "housekeeping": Job(_forget_old_deliveries, every=3600),
 }
 
@@ -114,6 +111,7 @@ class Worker:
         self._runs: dict[str, _Run] = {}
         self._woken = {name: asyncio.Event() for name, job in JOBS.items() if job.prompt}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Future[object]] = set()
         self._stopping = False
 
     def is_stopping(self) -> bool:
@@ -142,6 +140,9 @@ class Worker:
                     await turn.acquire()
         except TimeoutError:
             log.warning("worker_stopped_midway")
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
 
     def _wake(self) -> None:
@@ -159,13 +160,23 @@ class Worker:
         async with self._turns[name]:
             if self._stopping:
                 return
+            running = asyncio.ensure_future(JOBS[name].run(self))
+            self._running.add(running)
             error = None
             try:
-                await JOBS[name].run(self)
-            except Exception as failure:
+                await running
+            except Exception as failure:  # noqa: BLE001 - noted, and tried again at the next turn
                 error = type(failure).__name__  # what it says may be about one tenant, and all of them read this
-                log.warning("job_failed", job=name, exc_info=True)
+                self._note(name, failure)
+            finally:
+                self._running.discard(running)
             self._runs[name] = _Run(real_now(), error)
+
+    def _note(self, name: str, failure: Exception) -> None:
+        """Log a failure once, with where it came from, for as long as it repeats itself."""
+        previous = self._runs.get(name)
+        if previous is None or previous.error != type(failure).__name__:
+            log.warning("job_failed", job=name, exc_info=failure)
 
     async def report_runs(self) -> None:
         """Note when each job ran last, for `GET /jobs`."""

@@ -46,11 +46,12 @@ def _migrate(connection: Connection) -> None:
 
 
 def _grant(connection: Connection, service_role: str | None) -> None:
-    """Let the service, which is not the owner, read and write what there is now."""
+    """Let the service, which is not the owner, read and write what there is now, and only read which version that is."""
     if service_role and service_role != connection.scalar(text("SELECT current_user")):
         role = connection.dialect.identifier_preparer.quote(service_role)
         connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {role}"))
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"))
+        connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role}"))
         connection.commit()
 
 

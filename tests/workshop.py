@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -64,7 +64,10 @@ async def a_service(settings: Settings) -> AsyncIterator[tuple[Api, Database]]:
 
 
 def pool_of(app: ASGIApp) -> Database:
-    database: Database = app.app.state.database  # type: ignore[attr-defined]
+    inner: Any = app
+    while not hasattr(inner, "state"):
+        inner = inner.app
+    database: Database = inner.state.database
     return database
 
 

@@ -7,12 +7,11 @@ import ipaddress
 import math
 import secrets
 from collections import Counter
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from limits import parse as parse_limit
+from limits import parse_many as parse_limits
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
@@ -82,7 +81,7 @@ class Settings(BaseSettings):
     def _are_origins(cls, value: list[str]) -> list[str]:
         for origin in value:
             parts = urlsplit(origin)
-            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path or parts.query:
                 raise ValueError(f"{origin!r} is not an origin such as https://desk.example.com")
         return value
 
@@ -124,20 +123,22 @@ class Settings(BaseSettings):
     @field_validator("sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit")
     @classmethod
     def _is_rate(cls, value: str) -> str:
-        parse_limit(value)
+        rates = parse_limits(value)
+        if len(rates) != 1 or rates[0].amount < 1 or rates[0].get_expiry() < 1 or "/0" in value.replace(" ", ""):
+            raise ValueError("must be one rate of at least 1, such as 10/minute or 10/5 minutes")
         return value
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must be redis://host:port/0, rediss://… or unix://…")
+        if value is not None and not value.startswith(("redis://", "rediss://")):
+            raise ValueError("must be redis://host:port/0 or rediss://…")
         return value
 
     @field_validator("public_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
+        if value is not None and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
             raise ValueError("must be http://… or https://…")
         return value.rstrip("/") if value else None
 
@@ -195,12 +196,6 @@ def load_settings() -> Settings:
         raise InvalidSettings(f"{name}: {message}" if name else message) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f".env cannot be read: {error}") from None
-
-
-@lru_cache(maxsize=1)
-def settings() -> Settings:
-    """The settings of this process, read once."""
-    return load_settings()
 
 
 def kept_secret_key(data_dir: Path) -> str:

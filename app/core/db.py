@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 from sqlalchemy.util import greenlet_spawn
 
 from app.core import events
+from app.core.errors import Unavailable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -37,6 +38,13 @@ IDLE_IN_TRANSACTION_TIMEOUT = 15.0  # seconds
 
 class CommitFailed(Exception):
     """The server answered COMMIT with a rollback, because a statement before it had failed."""
+
+
+class NotMigrated(Unavailable):
+    """The database is not at this version's migration."""
+
+    code = "not_migrated"
+    title = "The database is not migrated to this version: run `tessera migrate`."
 
 
 class Database:

@@ -150,8 +150,11 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[Draft]) -> None
 
 _DUE_ORGANISATIONS = text(due_organisations_sql(f"kind = '{DELIVER}'"))
 
+# By name, so that a column that a later version adds does not shift the others.
+_COLUMNS = ", ".join(f"deliveries.{column.name}" for column in Delivery.__table__.columns)
+
 _CLAIM = text(
-    """
+    f"""
     WITH due AS (
         SELECT subject_id FROM timers
         WHERE org_id = :org_id AND kind = 'DELIVER' AND due_at <= :now
@@ -163,8 +166,8 @@ _CLAIM = text(
     )
     UPDATE deliveries SET attempts = attempts + 1 FROM leased
     WHERE deliveries.org_id = :org_id AND deliveries.id = leased.subject_id AND deliveries.status = 'QUEUED'
-    RETURNING deliveries.*
-    """
+    RETURNING {_COLUMNS}
+    """  # noqa: S608 - the names of columns
 ).columns(*(column for column in Delivery.__table__.columns))
 
 
@@ -328,6 +331,8 @@ async def _record(database: Database, org_id: UUID, outcomes: Sequence[tuple[Mes
         )
     for message, outcome, status in verdicts:
         telemetry.DELIVERY_ATTEMPTS.labels(message.channel, outcome.result.value).inc()
+        if status is not DeliveryStatus.QUEUED:
+            telemetry.DELIVERIES_ENDED.labels(message.channel, status.value).inc()
         if status is DeliveryStatus.FAILED:
             log.warning("delivery_failed", delivery_id=str(message.id), org_id=str(org_id), error=outcome.error)
 

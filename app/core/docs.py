@@ -11,6 +11,7 @@ from typing import Any
 from app.core import errors
 from app.core.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 from app.core.errors import TesseraError
+from app.core.fields import EXAMPLE_ID
 from app.core.http import CHALLENGE, CODE_OF, PROBLEM_MEDIA_TYPE, STATUS_OF
 
 SECRET: dict[str, list[str]] = {"organisationSecret": []}
@@ -60,7 +61,7 @@ HEADERS = {
     "Location": {
         "description": "Where the new thing can be read.",
         "schema": {"type": "string"},
-        "example": "/tickets/0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20",
+        "example": f"/tickets/{EXAMPLE_ID}",
     },
     "WWW-Authenticate": {"schema": {"type": "string"}, "example": CHALLENGE},
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
@@ -150,7 +151,7 @@ def security(*schemes: dict[str, list[str]], body: dict[str, Any] | None = None)
 # --- the whole document ----------------------------------------------------------------------------------------------
 
 _BY_FORMAT = {
-    "uuid": "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20",
+    "uuid": EXAMPLE_ID,
     "date-time": "2026-03-02T09:30:00.125Z",
     "email": "mia@customer.example",
 }
@@ -224,8 +225,8 @@ itself.
 `POST /auth/admin/signup` makes an admin, and `POST /tickets` opens tickets. `POST /auth/admin/signin` gives the admin a
 **JWT**, to read, answer and change tickets with. Press *Authorize* and enter either or both.
 
-**Credentials.** Products send `X-Org-Secret: tsk_…`; people send `Authorization: Bearer …`. Where both come,
-the JWT counts.
+**Credentials.** Products send `X-Org-Secret: tsk_…`; people send `Authorization: Bearer …`. Where both come, the
+JWT counts; but posting tickets and signing an admin up take the secret alone.
 
 **Errors** are problem documents (RFC 9457): compare `code`, show `detail`, and quote `requestId` (also in the header
 `X-Request-Id`) when you ask for help. Another organisation's things answer 404, as if they did not exist. 503 with

@@ -33,7 +33,8 @@ UNMATCHED = "unmatched"
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CACHEABLE = frozenset({"/docs", "/redoc", "/openapi.json"})
-_CACHEABLE_BELOW = ("/docs/", "/static-offline-docs/")
+_ASSETS = "/static-offline-docs/"
+_CACHEABLE_BELOW = ("/docs/", _ASSETS)
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _PAGES = frozenset({"/docs", "/redoc"})
@@ -147,9 +148,7 @@ class Edge:
         except ClientDisconnect:
             exchange.is_gone = True
         except asyncio.CancelledError:  # the server stops, and does not wait any longer
-            if not exchange.started and not exchange.is_gone:
-                await exchange.answer(STOPPING)
-            raise
+            return None if exchange.started or exchange.is_gone else STOPPING
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
             # The framework answers 500 itself before it raises; a refused body is no news.
             if exchange.refusal is None or exchange.refusal is INTERNAL_ERROR:
@@ -159,9 +158,7 @@ class Edge:
 
     def _report(self, exchange: _Exchange) -> None:
         seconds = perf_counter() - exchange.began
-        method = exchange.scope["method"]
-        if method not in METHODS:
-            method = "OTHER"
+        method = exchange.method if exchange.method in METHODS else "OTHER"
         route, status = _template(exchange.scope), exchange.status
         try:
             counter, histogram = self._counters[method, route, status], self._histograms[method, route]
@@ -188,7 +185,10 @@ class _Exchange:
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
         self.began = perf_counter()
-        self._edge, self.scope, self.server_receive, self._send = edge, scope, receive, send
+        self.method: str = scope["method"]
+        # What answers GET answers HEAD (RFC 9110, 9.3.2), less the body.
+        self.scope = {**scope, "method": "GET"} if self.method == "HEAD" else scope
+        self._edge, self.server_receive, self._send = edge, receive, send
         self.refusal: Refusal | None = None  # what is answered in the app's place
         self.status = NO_ANSWER
         self.started = self.lingers = self.is_gone = False
@@ -200,7 +200,7 @@ class _Exchange:
         self.request_id = self._read_headers() or new_id().hex
         # A copy of its own, whatever the server does: one request's organisation is no other's.
         self.state: dict[str, Any] = {**scope.get("state", {})}
-        scope["state"] = self.state
+        self.scope["state"] = self.state
         self.state["request_id"] = self.request_id
         # So that whatever else is logged in this task says which request it belongs to. Cleared first: a task can
         # inherit what an earlier request of the same connection has bound.
@@ -271,7 +271,7 @@ class _Exchange:
             if self.refusal is None and not self.is_gone:
                 await self._start(message)
         elif self.started:
-            await self._send(message)
+            await self._send({**message, "body": b""} if self.method == "HEAD" else message)
 
     async def _start(self, message: Message) -> None:
         self.started = True
@@ -312,4 +312,9 @@ def _template(scope: Scope) -> str:
     context = scope.get("fastapi", {}).get("effective_route_context")
     if context is not None and context.original_route is route:
         route = context
-    return getattr(route, "path", None) or UNMATCHED
+    if template := getattr(route, "path", None):
+        return str(template)
+    path = scope["path"]
+    if path in _CACHEABLE:
+        return str(path)
+    return _ASSETS if path.startswith(_CACHEABLE_BELOW) else UNMATCHED

@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
@@ -26,6 +27,7 @@ from pydantic.alias_generators import to_camel
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 MAX_TEXT_LENGTH = 20_000
 YEARS = range(1970, 9001)
+EXAMPLE_ID = "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20"  # in the documentation
 
 # Names such as `.local` and `.test` are somebody's mail domain inside a company network.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
@@ -89,6 +91,12 @@ Email = Annotated[
     AfterValidator(refuse_control_characters),
     AfterValidator(normalise_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
+]
+
+
+SecretField = Annotated[
+    str | None,
+    Field(max_length=200, description="The organisation's secret, where it is not in the header `X-Org-Secret`."),
 ]
 
 

@@ -36,7 +36,7 @@ class ShortCut:
     """
 
     def __init__(self, app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-        self._app = app
+        self.app = app
         self._routes = [
             (route, route.methods or set(), route.get_route_handler())
             for route in routes
@@ -49,18 +49,18 @@ class ShortCut:
             path, method = scope["path"], scope["method"]
             for route, methods, handler in self._routes:
                 if method in methods and (found := route.path_regex.match(path)):
-                    scope.update(app=self._app, route=route, path_params=found.groupdict())
+                    scope.update(app=self.app, route=route, path_params=found.groupdict())
                     response = await self._response(handler, Request(scope, receive, send))
                     await response(scope, receive, send)
                     return
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
     async def _response(self, handler: Handler, request: Request) -> Response:
         try:
             return await handler(request)
         except Exception as error:
             for kind in type(error).__mro__:
-                if answer := self._app.exception_handlers.get(kind):
+                if answer := self.app.exception_handlers.get(kind):
                     return await answer(request, error)  # type: ignore[misc, no-any-return]
             raise
 

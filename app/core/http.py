@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_origin
 from urllib.parse import unquote_to_bytes
 
 import asyncpg
 import orjson
+import starlette.routing
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,9 +19,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.core import errors
+from app.core.db import NotMigrated
 from app.core.errors import FieldError, TesseraError
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+METHOD_NOT_ALLOWED = 405
 RETRY_AFTER = "2"  # seconds; what a 503 asks for
 
 STATUS_OF: dict[type[TesseraError], int] = {
@@ -49,6 +51,7 @@ CHALLENGE = 'Bearer realm="tessera", OrgSecret realm="tessera"'
 
 # Classes of SQLSTATE (appendix A of PostgreSQL's manual) that mean: not now, but perhaps in a moment.
 _TRANSIENT = ("08", "53", "57", "40", "55P03", "25P03")
+_NO_SUCH_TABLE = "42P01"
 # And those that mean: this text or number cannot be stored.
 _BAD_VALUE = ("22",)
 
@@ -91,8 +94,7 @@ def install_error_handlers(app: FastAPI) -> None:
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,
-        OSError,
-        asyncio.TimeoutError,
+        OSError,  # no connection: refused, timed out, no such host, no such socket
     ):
         app.add_exception_handler(transient, _database)
 
@@ -164,14 +166,29 @@ async def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, title = CODE_OF.get(error.status_code, ("error", "The request cannot be answered."))
     headers = dict(error.headers or {})
+    if error.status_code == METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods_of(request)))  # the framework names one route's only
     if error.status_code in {408, 413}:
         headers["Connection"] = "close"
     return problem(error.status_code, code, title, title, _request_id(request), headers=headers)
 
 
+def _methods_of(request: Request) -> set[str]:
+    """All methods that the request's path has."""
+    path = request.scope["path"]
+    found = {"OPTIONS"} if request.app.state.settings.cors_origins else set()
+    for route in request.app.routes:
+        if isinstance(route, starlette.routing.Route) and route.path_regex.match(path):
+            found |= route.methods or set()
+    return found | {"HEAD"} if "GET" in found else found
+
+
 async def _database(request: Request, error: Exception) -> Response:
     """A failure of the database: bad input, a passing trouble, or (raised again) a defect of ours."""
     sqlstate = _sqlstate(error)
+    if sqlstate == _NO_SUCH_TABLE:
+        log.error("database_not_migrated", error=f"{error}"[:300])
+        return await _expected(request, NotMigrated())
     if sqlstate.startswith(_BAD_VALUE):
         kind: type[TesseraError] = errors.BadInput
     elif not sqlstate or sqlstate.startswith(_TRANSIENT):
@@ -188,9 +205,9 @@ def _sqlstate(error: Exception) -> str:
     found = getattr(original, "sqlstate", None)
     if found is None and isinstance(error, exc.DBAPIError) and not error.connection_invalidated:
         # No state and a sound connection: the driver refused a value.
-        return "22000" if isinstance(error, exc.DataError) else "XX000"
-    if found is None and isinstance(original, asyncpg.DataError | asyncpg.exceptions.DataError):
-        return "22000"
+        return "22000" if isinstance(error, exc.DataError) or isinstance(original, ValueError) else "XX000"
+    if found is None and isinstance(original, asyncpg.InterfaceError) and isinstance(original, ValueError):
+        return "22000"  # the driver's own refusal of a value
     return str(found or "")
 
 
@@ -224,9 +241,9 @@ class Route(APIRoute):
         return handle
 
 
-def query_parameters(route: APIRoute) -> frozenset[str]:
-    """The names of all query parameters of a route, those of its dependencies and models included."""
-    names: set[str] = set()
+def query_parameters(route: APIRoute) -> Mapping[str, bool]:
+    """The query parameters of a route, those of its dependencies and models included; whether each may be repeated."""
+    found: dict[str, bool] = {}
     waiting = [route.dependant]
     while waiting:
         dependant = waiting.pop()
@@ -235,23 +252,34 @@ def query_parameters(route: APIRoute) -> frozenset[str]:
             model = getattr(parameter.field_info, "annotation", None)
             inner = getattr(model, "model_fields", None)
             if inner is None:
-                names.add(parameter.alias)
+                found[parameter.alias] = get_origin(model) is list
             else:
-                names.update(field.alias or name for name, field in inner.items())
-    return frozenset(names)
+                found |= {field.alias or name: get_origin(field.annotation) is list for name, field in inner.items()}
+    return found
 
 
-def refuse_unknown(request: Request, known: frozenset[str]) -> None:
-    """Raise `BadInput` for query parameters that the route does not have, and for bytes that are no text."""
+def refuse_unknown(request: Request, known: Mapping[str, bool]) -> None:
+    """Raise `BadInput` for query parameters that a route does not have or has only once, and for what is no text.
+
+    Args:
+        known: the route's parameters, and whether each may be repeated.
+    """
     try:
         unquote_to_bytes(request.scope["query_string"]).decode()
     except UnicodeDecodeError:
-        raise errors.BadInput("The query is not valid UTF-8.") from None
-    unknown = sorted(set(request.query_params) - known)
+        fault = FieldError("", "The query is not valid UTF-8.")
+        raise errors.BadInput(fault.message, errors=[fault]) from None
+    names = [name for name, _ in request.query_params.multi_items()]
+    unknown = sorted(set(names) - known.keys())
     if unknown:
         raise errors.BadInput(
             f"There is no query parameter {unknown[0][:100]!r} here.",
             errors=[FieldError(name[:100], "There is no such parameter.") for name in unknown[:50]],
+        )
+    repeated = sorted({name for name in names if not known[name] and names.count(name) > 1})
+    if repeated:
+        raise errors.BadInput(
+            f"{repeated[0]} may be given once.", errors=[FieldError(name, "It may be given once.") for name in repeated]
         )
 
 
@@ -274,7 +302,8 @@ def check_if_match(if_match: str | None, version: int) -> None:
         if end == len(if_match):
             break
     if not tags or end != len(if_match):
-        raise errors.BadInput('If-Match must be an entity tag such as "3".')
+        fault = FieldError("If-Match", 'It must be an entity tag such as "3".')
+        raise errors.BadInput(f"If-Match: {fault.message}", errors=[fault])
     if not any(not tag[1] and tag[2] == str(version) for tag in tags):
         raise errors.VersionConflict
 

@@ -20,8 +20,8 @@ def migrate(owner_url: str, service_role: str | None = None) -> None:
     command.upgrade(configuration(owner_url, service_role), "head")
 
 
-def configuration(owner_url: str, service_role: str | None = None) -> Config:
-    """Alembic's settings for this database."""
+def configuration(owner_url: str | None = None, service_role: str | None = None) -> Config:
+    """Alembic's settings, for a database or none."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["url"] = owner_url
@@ -31,6 +31,4 @@ def configuration(owner_url: str, service_role: str | None = None) -> Config:
 
 def head_revision() -> str | None:
     """The migration that this version's code needs."""
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
-    return ScriptDirectory.from_config(config).get_current_head()
+    return ScriptDirectory.from_config(configuration()).get_current_head()

@@ -65,11 +65,14 @@ async def relay_new(database: Database, subscribers: Subscribers, stopping: Call
 
 
 async def catch_up(database: Database, org_id: UUID, subscribers: Subscribers) -> None:
-    """Relay all of one organisation's events up to now."""
-    passed = 1
-    while passed:
+    """Relay one organisation's events up to now."""
+    async with database.session(org_id) as db:
+        last_event = await db.scalar(select(Counter.last_event).where(Counter.org_id == org_id)) or 0
+    reached = 0
+    while reached < last_event:
         async with database.session(org_id) as db:
-            passed = await relay_batch(db, org_id, subscribers, skip_busy=False)
+            await relay_batch(db, org_id, subscribers, skip_busy=False)
+            reached = await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id)) or last_event
 
 
 async def relay_batch(db: AsyncSession, org_id: UUID, subscribers: Subscribers, *, skip_busy: bool = True) -> int:
@@ -174,12 +177,11 @@ async def _retry(db: AsyncSession, failure: RelayFailure, subscribers: Subscribe
     org_id = failure.org_id
     for event in await _events(db, org_id, EventRow.seq == failure.seq):
         # A subscriber that is gone since has nothing to do any more.
-        for subscriber in subscribers.get(event.type, ()):
-            if name_of(subscriber) == failure.subscriber:
-                error = await _attempt(db, org_id, subscriber, [event])
-                if error is not None:
-                    await _postpone(db, failure, error, now)
-                    return
+        named = [one for one in subscribers.get(event.type, ()) if name_of(one) == failure.subscriber]
+        errors = [error for one in named if (error := await _attempt(db, org_id, one, [event]))]
+        if errors:
+            await _postpone(db, failure, errors[0], now)
+            return
     await db.execute(delete(RelayFailure).where(RelayFailure.org_id == org_id, RelayFailure.id == failure.id))
 
 

@@ -85,7 +85,6 @@ class AccessClaims:
     person_id: UUID
     org_id: UUID
     expires_at: float  # seconds since the epoch
-    token_id: UUID
 
 
 def issue_access_token(key: str, *, person_id: UUID, org_id: UUID, now: datetime) -> str:
@@ -125,7 +124,6 @@ def read_access_token(key: str, token: str) -> AccessClaims:
             person_id=UUID(claims["sub"]),
             org_id=UUID(claims["org"]),
             expires_at=float(claims["exp"]),
-            token_id=UUID(claims["jti"]),
         )
     except Exception:  # noqa: BLE001 - a hostile token makes the parser raise nearly anything, RecursionError too
         raise InvalidToken from None
@@ -247,10 +245,6 @@ class Remembered(Generic[V]):
         self._entries[key] = (time.monotonic() + self._seconds, value)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
-
-    def forget(self, key: Hashable) -> None:
-        """Look it up again next time."""
-        self._entries.pop(key, None)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
@@ -32,13 +33,16 @@ DELIVERIES_QUEUED = Gauge(
 OLDEST_DELIVERY = Gauge(
     "tessera_deliveries_oldest_seconds", "Age of the oldest queued delivery.", multiprocess_mode="mostrecent"
 )
+DELIVERIES_ENDED = Counter(
+    "tessera_deliveries_ended_total", "Deliveries that ended, by channel and state.", ["channel", "state"]
+)
 DELIVERY_ATTEMPTS = Counter(
     "tessera_delivery_attempts_total", "Attempts to deliver, by channel and result.", ["channel", "result"]
 )
 EVENTS_PARKED = Counter("tessera_events_parked_total", "Events that a subscriber failed on for good.", ["subscriber"])
 
 
-def configure_logging(*, json: bool, level: str) -> None:
+def configure_logging(*, as_json: bool, level: str) -> None:
     """One line per record on stderr, from our own loggers and from libraries alike.
 
     Tracebacks are plain: those that show variables show secrets.
@@ -49,7 +53,7 @@ def configure_logging(*, json: bool, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: Any
-    if json:
+    if as_json:
         shared.append(structlog.processors.format_exc_info)
         renderer = _render_json
     else:
@@ -83,4 +87,7 @@ def _include_libraries(shared: list[Any], renderer: Any, level: str) -> None:
 
 
 def _render_json(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except TypeError:  # a lone surrogate, say: no line of the log may fail a request
+        return json.dumps(event, default=str)

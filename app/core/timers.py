@@ -6,7 +6,9 @@ subjects first (what is busy waits for the next pass), then claims their timers,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,6 +26,7 @@ from app.core.models import DELIVER, Timer
 BATCH = 1000
 MAX_BACKOFF = timedelta(hours=1)
 EARLIEST_BACKOFF = timedelta(seconds=5)
+LOOK_AGAIN = 0.05  # seconds
 
 log = structlog.get_logger("tessera.timers")
 
@@ -181,25 +184,30 @@ async def _put_off(database: Database, org_id: UUID, due: Due) -> None:
         await db.execute(update(Timer).where(*which).values(due_at=real_now() + wait, attempts=attempts + 1))
 
 
-async def next_due(db: AsyncSession, org_id: UUID, now: datetime, *, kinds: Sequence[str]) -> list[Due]:
-    """The organisation's earliest due timers of one kind, at most a batch."""
+async def next_due(
+    db: AsyncSession, org_id: UUID, now: datetime, *, kinds: Sequence[str], without: Collection[UUID] = ()
+) -> list[Due]:
+    """The organisation's earliest due timers of one kind, at most a batch, leaving out some subjects."""
     rows = await db.execute(
         select(Timer.kind, Timer.subject_id, Timer.due_at)
         .where(Timer.org_id == org_id, Timer.due_at <= now, Timer.kind != text(f"'{DELIVER}'"), Timer.kind.in_(kinds))
+        .where(Timer.subject_id.not_in(without))
         .order_by(Timer.due_at, Timer.kind, Timer.subject_id)
         .limit(BATCH)
     )
     due = [Due(kind=row.kind, subject_id=row.subject_id, due_at=row.due_at, at=now) for row in rows]
-    return leading_run(due)
+    return of_the_first_kind(due)
 
 
-def leading_run(due: Sequence[Due]) -> list[Due]:
-    """The first ones up to a change of kind, so that different kinds keep their order."""
+def of_the_first_kind(due: Sequence[Due]) -> list[Due]:
+    """Those of the first one's kind: one handler takes them together. What comes before on a subject stays before."""
     run: list[Due] = []
+    waiting: set[UUID] = set()
     for one in due:
         if one.kind != due[0].kind:
-            break
-        run.append(one)
+            waiting.add(one.subject_id)
+        elif one.subject_id not in waiting:
+            run.append(one)
     return run
 
 
@@ -211,18 +219,33 @@ async def shift(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by: timede
 
 
 async def run_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: datetime) -> list[Due]:
-    """Fire all of the organisation's due timers in this transaction, each with its own due time for now."""
+    """Fire the organisation's due timers in this transaction, each subject's in order and with their due time for now.
+
+    What is busy stays due. From the first event on, this holds the counter, and goes on to lock tickets: against the
+    order of locks, but it never waits for one.
+    """
     fired: list[Due] = []
-    kinds = list(handlers)
-    while due := await next_due(db, org_id, now, kinds=kinds):
+    busy: set[UUID] = set()
+    while due := await next_due(db, org_id, now, kinds=list(handlers), without=busy):
         run = [replace(one, at=one.due_at) for one in due]
         handled = await handlers[run[0].kind](db, org_id, run)
-        if not handled:
-            kinds.remove(run[0].kind)  # all busy: left to the worker
-            continue
+        busy |= {one.subject_id for one in run} - {one.subject_id for one in handled}
         await events.flush(db, org_id)  # before the next run's, so that the history keeps the order of what happened
         fired.extend(handled)
-    return fired
+    return sorted(fired, key=lambda one: one.due_at)
+
+
+async def run_rest(database: Database, org_id: UUID, handlers: Handlers, *, seconds: float) -> list[Due]:
+    """Fire what was busy a moment ago, until nothing is due or the time is over."""
+    fired: list[Due] = []
+    give_up_at = time.monotonic() + seconds
+    while True:
+        async with database.session(org_id) as db:
+            fired += await run_in_order(db, org_id, handlers, real_now())
+            rest = await next_due(db, org_id, real_now(), kinds=list(handlers))
+        if not rest or time.monotonic() > give_up_at:
+            return fired
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 async def pending(db: AsyncSession, org_id: UUID) -> tuple[int, int, datetime | None]:

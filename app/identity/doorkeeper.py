@@ -10,9 +10,8 @@ import hashlib
 import time
 
 from app.core.db import Database
-from app.core.security import AccessClaims, Remembered, is_secret, read_access_token, secret_hash
+from app.core.security import AccessClaims, InvalidToken, Remembered, is_secret, read_access_token, secret_hash
 from app.identity import queries
-from app.identity.service import PersonInactive
 from app.organisations.caller import InvalidSecret, Principal
 from app.organisations.queries import by_secret
 from app.organisations.tenant import Tenant
@@ -58,7 +57,7 @@ class Doorkeeper:
         """The person of an access token, and their organisation.
 
         Raises:
-            Unauthenticated: the token is not good, or its person is not active.
+            InvalidToken: the token is not good, or its person is not active.
         """
         claims = self._read(token)
         key = (claims.org_id, claims.person_id)
@@ -67,7 +66,7 @@ class Doorkeeper:
             async with self._database.session(claims.org_id) as db:
                 found = await queries.principal(db, claims.org_id, claims.person_id)
             if found is None:
-                raise PersonInactive
+                raise InvalidToken
             if not found[0].sandbox:
                 self._people.put(key, found)
         return found
@@ -82,6 +81,9 @@ class Doorkeeper:
         return claims
 
     def forget(self) -> None:
-        """Look everything up again: something about an organisation or a person has changed in this process."""
+        """Look everything up again: something about an organisation or a person has changed in this process.
+
+        A lookup that began before may still put back what it read, and have it remembered for `REMEMBER` seconds.
+        """
         self._tenants.clear()
         self._people.clear()

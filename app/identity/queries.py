@@ -44,7 +44,11 @@ async def principal(db: AsyncSession, org_id: UUID, person_id: UUID) -> tuple[Te
 
 
 async def accounts(db: AsyncSession, email: str, domain: str | None) -> Sequence[Row[UUID, UUID, str]]:
-    """The accounts that an e-mail may sign in to: (org_id, person_id, password_hash)."""
+    """The accounts that an e-mail may sign in to: (org_id, person_id, password_hash).
+
+    At most `MAX_ACCOUNTS_PER_EMAIL`, of the oldest organisations, since each is one more password to compare: whoever
+    has more signs in to the others by naming the domain.
+    """
     statement = (
         select(Credential.org_id, Credential.person_id, Credential.password_hash)
         .join(Organisation, Organisation.id == Credential.org_id)

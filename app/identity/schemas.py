@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
-from app.core.fields import Domain, Email, In, Name, Out, OutTime, refuse_control_characters
+from app.core.fields import Domain, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
 from app.core.security import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from app.identity.models import Person
 
@@ -20,10 +20,6 @@ NewPassword = Annotated[
     StringConstraints(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH),
     AfterValidator(refuse_control_characters),
     Field(description="Common ones are refused.", examples=["cobalt-heron-47-lamp"]),
-]
-SecretField = Annotated[
-    str | None,
-    Field(max_length=200, description="The organisation's secret, where it is not in the header `X-Org-Secret`."),
 ]
 
 

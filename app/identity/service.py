@@ -17,7 +17,7 @@ from app.core.db import UNIQUE_VIOLATION, Database, sqlstate_of
 from app.core.errors import BadInput, Conflict, FieldError, Unauthenticated
 from app.core.events import record
 from app.core.ids import new_id
-from app.core.security import check_password, hash_password, issue_access_token, password_weakness
+from app.core.security import InvalidToken, check_password, hash_password, issue_access_token, password_weakness
 from app.identity import queries
 from app.identity.events import (
     PersonBecameAvailable,
@@ -49,13 +49,6 @@ class WrongEmailOrPassword(Unauthenticated):
 
     code = "wrong_email_or_password"
     title = "The e-mail or the password is wrong."
-
-
-class PersonInactive(Unauthenticated):
-    """The token is good; its person may not act any more."""
-
-    code = "invalid_token"
-    title = "The access token is not valid, or has expired."
 
 
 class OrgRequired(Conflict):
@@ -160,11 +153,11 @@ async def me(db: AsyncSession, caller: Caller) -> Person:
     """The signed-in person.
 
     Raises:
-        PersonInactive: gone within the seconds for which a token's person is remembered.
+        InvalidToken: gone within the seconds for which a token's person is remembered.
     """
     person = await queries.person(db, caller.org_id, caller.admin.id)
     if person is None:
-        raise PersonInactive
+        raise InvalidToken
     return person
 
 
@@ -172,7 +165,7 @@ async def change_profile(db: AsyncSession, caller: Caller, changes: Mapping[str,
     """Change some of one's own fields (by column); who becomes available gets the tickets that were waiting."""
     person = await db.get(Person, (caller.org_id, caller.admin.id), with_for_update={"key_share": True})
     if person is None:
-        raise PersonInactive
+        raise InvalidToken
     different = sorted(name for name, value in changes.items() if getattr(person, name) != value)
     for name in different:
         setattr(person, name, changes[name])

@@ -61,7 +61,7 @@ async def examine(settings: Settings) -> list[Finding]:
     """Make every check; no finding holds a password or the key."""
     assert settings.database_url is not None
     return [
-        *await _examine_database(settings.database_url),
+        *await examine_database(settings.database_url),
         await _examine_mail(settings),
         _examine_secret_key(settings.secret_key),
     ]
@@ -70,7 +70,8 @@ async def examine(settings: Settings) -> list[Finding]:
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
-async def _examine_database(url: str) -> list[Finding]:
+async def examine_database(url: str) -> list[Finding]:
+    """Make the checks that concern the database; the first says whether it can be reached at all."""
     try:
         database = Database(url, pool_size=1)
         secrets = _secrets_of(url)

@@ -10,24 +10,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import DBAPIError
 
-from app.core import telemetry, timers
+from app.core import timers
+from app.core.db import NotMigrated
 from app.core.docs import JWT, answers, security
 from app.core.errors import Unavailable
 from app.core.http import Route
 from app.operations import queries
 from app.operations.schemas import Health, Job, Jobs, Pending
-from app.organisations.access import ADMIN_ERRORS, AdminCaller, Db, database_of
+from app.organisations.access import ADMIN_ERRORS, AdminCaller, Db
 
 router = APIRouter(tags=["Operations"], route_class=Route)
 
 log = structlog.get_logger("tessera.operations")
-
-
-class NotMigrated(Unavailable):
-    """The database is not at this version's migration."""
-
-    code = "not_migrated"
-    title = "The database is not migrated to this version: run `tessera migrate`."
 
 
 @router.get(
@@ -50,7 +44,8 @@ async def is_live() -> Health:
 async def is_ready(request: Request) -> Health:
     """The database can be reached, and is migrated to this version; otherwise 503: send requests elsewhere."""
     try:
-        async with database_of(request).session(None) as db:
+        # Over a connection of its own: that requests wait for each other does not mean that none can be served.
+        async with request.app.state.probe.session(None) as db:
             revision = await queries.schema_revision(db)
     except DBAPIError as error:  # no such database, say, or not with this password: nothing can be served either
         log.warning("database_not_ready", error=f"{type(error).__name__}: {error.orig}"[:300])
@@ -75,7 +70,7 @@ async def is_ready(request: Request) -> Health:
 )
 async def get_metrics(request: Request) -> Response:
     """Requests, latencies, the pool, and what waits; no label holds an organisation's data. Not for the outside."""
-    telemetry.POOL_IN_USE.set(database_of(request).connections_in_use())
+    await request.app.state.gauges.refresh()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ from app.core.db import Database
 from app.core.security import InvalidToken
 from app.organisations.caller import (
     Caller,
-    Doorkeeper,
+    CredentialLookup,
     InvalidSecret,
     MissingCredential,
     PersonRequired,
@@ -29,8 +29,8 @@ from app.organisations.tenant import Tenant
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
 
 
-def _doorkeeper(request: Request) -> Doorkeeper:
-    return cast("Doorkeeper", request.app.state.doorkeeper)
+def _doorkeeper(request: Request) -> CredentialLookup:
+    return cast("CredentialLookup", request.app.state.doorkeeper)
 
 
 def _caller(request: Request, tenant: Tenant, person: Principal | None) -> Caller:

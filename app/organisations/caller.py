@@ -83,8 +83,8 @@ class Caller:
         return self.person
 
 
-class Doorkeeper(Protocol):
-    """Looks credentials up."""
+class CredentialLookup(Protocol):
+    """Looks credentials up; what does it (`identity/doorkeeper.py`) knows people, who stand above organisations."""
 
     async def by_secret(self, secret: str) -> Tenant:
         """The organisation of a secret; raises `InvalidSecret`."""

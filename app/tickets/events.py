@@ -8,16 +8,12 @@ from uuid import UUID
 
 from app.core.events import Event
 
-CREATED = "ticket.created"
-ASSIGNED = "ticket.assigned"
-STATUS_CHANGED = "ticket.status_changed"
-
 
 @dataclass(frozen=True, kw_only=True)
 class TicketAssigned(Event):
     """It is somebody else's now, or nobody's."""
 
-    type: ClassVar[str] = ASSIGNED
+    type: ClassVar[str] = "ticket.assigned"
 
     admin_id: UUID | None
     previous_admin_id: UUID | None = None
@@ -27,7 +23,7 @@ class TicketAssigned(Event):
 class TicketStatusChanged(Event):
     """Its status is another one. `reason` is `AUTO_CLOSE` where time did it."""
 
-    type: ClassVar[str] = STATUS_CHANGED
+    type: ClassVar[str] = "ticket.status_changed"
 
     from_status: str
     to_status: str

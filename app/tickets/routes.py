@@ -12,10 +12,9 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from app.core.db import Database
 from app.core.docs import JWT, SECRET, answers, security
 from app.core.errors import VersionConflict
-from app.core.fields import In
 from app.core.hot import HotRoute
 from app.core.http import Route, check_if_match, etag
-from app.core.pagination import DEFAULT_LIMIT, CursorSigner, CursorText, InvalidCursor, Limit, Page, cut
+from app.core.pagination import CursorSigner, InvalidCursor, Page, cut
 from app.organisations.access import (
     ADMIN_ERRORS,
     ANY_ERRORS,
@@ -27,12 +26,12 @@ from app.organisations.access import (
     database_of,
 )
 from app.organisations.caller import Caller
-from app.tickets import answers as answer
-from app.tickets import queries, rules, service
+from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
     EventOut,
+    HistoryQuery,
     ResponseCreated,
     ResponseIn,
     Schedule,
@@ -66,7 +65,7 @@ def _json(content: object, status: int = 200, **headers: str) -> Response:
 
 
 def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Response:
-    return _json(answer.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
+    return _json(representation.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
 
 
 @hot.post(
@@ -109,8 +108,8 @@ async def get_ticket(ticket_id: TicketId, caller: AnyCaller, request: Request) -
         row = await queries.one(driver, caller.org_id, ticket_id)
         # What was never answered has no responses: that spares most reads a round trip.
         given = await queries.responses(driver, caller.org_id, ticket_id) if row["responded_at"] else []
-    content = answer.ticket(row, caller.tenant)
-    content["responses"] = [answer.response(one) for one in given]
+    content = representation.ticket(row, caller.tenant)
+    content["responses"] = [representation.response(one) for one in given]
     return _json(content, ETag=etag(row["version"]))
 
 
@@ -147,7 +146,7 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: AnyCall
         total = await queries.total(driver, caller.org_id, listing) if wanted.include else None
     column, _ = listing.order
     content: dict[str, Any] = {
-        "items": answer.tickets(rows, caller.tenant),
+        "items": representation.tickets(rows, caller.tenant),
         "nextCursor": signer.write(rows[-1][column], rows[-1]["number"]) if more else None,
     }
     if total is not None:
@@ -198,18 +197,27 @@ async def respond(
         "id": response.id,
         "ticketId": ticket_id,
         "message": response.message,
-        "author": {
-            "id": author.id,
-            "email": author.email,
-            "firstName": author.first_name,
-            "lastName": author.last_name,
-        },
+        "author": representation.person(author.id, author.email, author.first_name, author.last_name),
         "createdAt": response.created_at,
-        "ticket": answer.ticket(row, caller.tenant),
+        "ticket": representation.ticket(row, caller.tenant),
     }
     return _json(content, 201, ETag=etag(row["version"]), Location=f"/tickets/{ticket_id}")
 
 
+_CHANGE_TICKET: dict[str, Any] = {
+    "response_model": TicketOut,
+    "responses": answers(*_CHANGE, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED),
+    "openapi_extra": security(JWT),
+}
+
+
+@router.post(
+    "/{id}",
+    operation_id="changeTicketByPost",
+    summary="Change a ticket, for clients that cannot send PATCH",
+    **_CHANGE_TICKET,
+)
+@router.patch("/{id}", operation_id="changeTicket", summary="Change a ticket", **_CHANGE_TICKET)
 async def change_ticket(
     ticket_id: TicketId, body: TicketChange, caller: AdminCaller, db: Db, if_match: IfMatch = None
 ) -> Response:
@@ -218,27 +226,6 @@ async def change_ticket(
     await service.change(db, caller, ticket_id, changes, partial(check_if_match, if_match))
     driver = await Database.driver_of(db)
     return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
-
-
-for method, operation_id in (("PATCH", "changeTicket"), ("POST", "changeTicketByPost")):
-    # The first clients cannot send PATCH.
-    router.add_api_route(
-        "/{id}",
-        change_ticket,
-        methods=[method],
-        operation_id=operation_id,
-        summary="Change a ticket" if method == "PATCH" else "Change a ticket, for clients that cannot send PATCH",
-        response_model=TicketOut,
-        responses=answers(*_CHANGE, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED),
-        openapi_extra=security(JWT),
-    )
-
-
-class HistoryQuery(In):
-    """Which part of the history."""
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: CursorText = None
 
 
 @router.get(
@@ -260,7 +247,7 @@ async def get_history(
         rows, more = cut(await queries.history(driver, caller.org_id, ticket_id, after, wanted.limit + 1), wanted.limit)
     return _json(
         {
-            "items": [answer.event(row) for row in rows],
+            "items": [representation.event(row) for row in rows],
             "nextCursor": signer.write(rows[-1]["seq"]) if more else None,
         }
     )

@@ -7,14 +7,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.core.fields import Email, In, LongText, Out, OutTime, Timestamp, Title
+from app.core.fields import EXAMPLE_ID, Email, In, LongText, Out, OutTime, SecretField, Timestamp, Title
 from app.core.pagination import DEFAULT_LIMIT, CursorText, Limit
 from app.tickets.models import Priority, Status
 
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
 DescriptionField = Annotated[LongText, Field(examples=["The export of March stops at 40 % with an error."])]
 MAX_FILTER_VALUES = 20
-EXAMPLE_ID = "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20"
 
 
 class TicketIn(In):
@@ -26,10 +25,7 @@ class TicketIn(In):
         Email, Field(description="The requester's e-mail: answers are mailed there.", examples=["mia@customer.example"])
     ]
     priority: Annotated[Priority, Field(examples=["HIGH"])] = Priority.MEDIUM
-    secret: Annotated[
-        str | None,
-        Field(max_length=200, description="The organisation's secret, where it is not in the header `X-Org-Secret`."),
-    ] = None
+    secret: SecretField = None
 
 
 class TicketChange(In):
@@ -37,7 +33,13 @@ class TicketChange(In):
 
     title: TitleField = None  # type: ignore[assignment]
     description: DescriptionField = None  # type: ignore[assignment]
-    admin_id: Annotated[UUID | None, Field(description="An active admin of the organisation; null for nobody.")] = None
+    admin_id: Annotated[
+        UUID | None,
+        Field(
+            description="An active admin of the organisation; null for nobody: then it waits for the next admin who "
+            "becomes available."
+        ),
+    ] = None
     status: Annotated[Status, Field(examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]
     priority: Annotated[Priority, Field(examples=["HIGH"])] = None  # type: ignore[assignment]
     org_id: Annotated[UUID, Field(description="May only repeat the ticket's own.")] = None  # type: ignore[assignment]
@@ -76,6 +78,13 @@ class TicketFilter(In):
     include: Annotated[
         Literal["total"] | None, Field(description="`total` also counts all that match, which takes longer.")
     ] = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: CursorText = None
+
+
+class HistoryQuery(In):
+    """Which part of the history."""
+
     limit: Limit = DEFAULT_LIMIT
     cursor: CursorText = None
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -150,7 +150,6 @@ class TestTokens:
         claims = read_access_token(KEY, issue_access_token(KEY, person_id=PERSON, org_id=ORG, now=now))
         assert (claims.person_id, claims.org_id) == (PERSON, ORG)
         assert claims.expires_at == int((now + timedelta(minutes=30)).timestamp())
-        assert isinstance(claims.token_id, UUID)
 
     def test_one_that_is_signed_by_hand_is_good_too(self) -> None:
         assert read_access_token(KEY, token()).person_id == PERSON
@@ -158,7 +157,7 @@ class TestTokens:
     def test_no_two_are_the_same(self) -> None:
         now = datetime.now(UTC)
         tokens = {issue_access_token(KEY, person_id=PERSON, org_id=ORG, now=now) for _ in range(5)}
-        assert len({read_access_token(KEY, one).token_id for one in tokens}) == 5
+        assert len(tokens) == 5
 
     def test_one_is_not_good_for_longer(self) -> None:
         old = issue_access_token(KEY, person_id=PERSON, org_id=ORG, now=datetime.now(UTC) - timedelta(minutes=30))
@@ -283,7 +282,5 @@ class TestRemembered:
         remembered: Remembered[int] = Remembered(seconds=10, size=5)
         for number in range(3):
             remembered.put(number, number)
-        remembered.forget(0)
-        assert [remembered.get(0), remembered.get(1)] == [None, 1]
         remembered.clear()
-        assert [remembered.get(1), remembered.get(2)] == [None, None]
+        assert [remembered.get(number) for number in range(3)] == [None, None, None]

@@ -177,13 +177,52 @@ async def test_what_a_handler_wrote_is_rolled_back_with_its_timers(pool: Databas
 # --- order -----------------------------------------------------------------------------------------------------------
 
 
-async def test_timers_fire_in_the_order_they_come_due_whatever_their_kind(pool: Database) -> None:
+async def test_timers_of_a_kind_fire_together_in_the_order_they_come_due(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
     places = [(5, RING), (1, CHIME), (4, CHIME), (3, RING), (2, RING)]
     subjects = {ago: await a_timer(pool, org_id, ago=ago * SECOND, kind=kind) for ago, kind in places}
 
     assert await timers.run_due(pool, {RING: bell, CHIME: bell}) == 5
-    assert bell.subjects() == [subjects[ago] for ago in (5, 4, 3, 2, 1)]
+    assert bell.subjects() == [subjects[ago] for ago in (5, 3, 2, 4, 1)]
+    assert bell.batches == [(org_id, 3), (org_id, 2)]
+
+
+async def test_what_comes_first_on_a_subject_stays_first(pool: Database) -> None:
+    org_id, bells, chimes = uuid4(), Bell(), Bell()
+    subject = await a_timer(pool, org_id, ago=4 * SECOND, kind=CHIME)
+    await a_timer(pool, org_id, ago=3 * SECOND, kind=RING, subject=subject)
+    earlier = await a_timer(pool, org_id, ago=5 * SECOND, kind=RING)
+
+    async def ring(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+        if subject in {one.subject_id for one in due}:
+            assert chimes.subjects() == [subject]
+        return await bells(db, org_id, due)
+
+    assert await timers.run_due(pool, {RING: ring, CHIME: chimes}) == 3
+    assert bells.subjects() == [earlier, subject]
+
+
+async def test_one_busy_subject_holds_up_no_other_of_its_kind_when_a_clock_is_moved(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    subjects = [await a_timer(pool, org_id, ago=ago * SECOND) for ago in (3, 2, 1)]
+    bell.busy = {subjects[0]}
+    async with pool.session(org_id) as db:
+        fired = await timers.run_in_order(db, org_id, {RING: bell}, real_now())
+    assert [one.subject_id for one in fired] == subjects[1:]
+
+    async def free() -> None:
+        await asyncio.sleep(0.2)
+        bell.busy.clear()
+
+    rest, _ = await asyncio.gather(timers.run_rest(pool, org_id, {RING: bell}, seconds=5), free())
+    assert [one.subject_id for one in rest] == subjects[:1]
+
+
+async def test_what_stays_busy_is_not_waited_for_without_end(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    bell.busy = {await a_timer(pool, org_id)}
+
+    assert await timers.run_rest(pool, org_id, {RING: bell}, seconds=0.1) == []
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Database) -> None:

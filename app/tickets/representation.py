@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from app.organisations.tenant import Tenant, reference_prefix
 
@@ -35,7 +36,7 @@ def tickets(rows: Sequence[asyncpg.Record], tenant: Tenant) -> list[dict[str, An
             "addedBy": row["added_by"],
             "adminId": row["admin_id"],
             "admin": row["admin_id"]
-            and _person(row["admin_id"], row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
+            and person(row["admin_id"], row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
             "createdAt": row["created_at"],
             "updatedAt": row["updated_at"],
             "respondedAt": row["responded_at"],
@@ -52,7 +53,7 @@ def response(row: asyncpg.Record) -> dict[str, Any]:
     return {
         "id": row["id"],
         "message": row["message"],
-        "author": _person(row["author_id"], row["email"], row["first_name"], row["last_name"]),
+        "author": person(row["author_id"], row["email"], row["first_name"], row["last_name"]),
         "createdAt": row["created_at"],
     }
 
@@ -61,7 +62,7 @@ def event(row: asyncpg.Record) -> dict[str, Any]:
     """Something that happened (`EventOut`); only a person has a name."""
     actor: dict[str, Any] = {"type": row["actor_type"]}
     if row["actor_type"] == "USER":
-        actor |= _person(row["actor_id"], row["email"], row["first_name"], row["last_name"])
+        actor |= person(row["actor_id"], row["email"], row["first_name"], row["last_name"])
     elif row["actor_id"] is not None:
         actor["id"] = row["actor_id"]
     return {
@@ -73,5 +74,6 @@ def event(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def _person(person_id: object, email: str, first_name: str, last_name: str) -> dict[str, Any]:
+def person(person_id: UUID, email: str, first_name: str, last_name: str) -> dict[str, Any]:
+    """Somebody, as others see them (`PersonRef`)."""
     return {"id": person_id, "email": email, "firstName": first_name, "lastName": last_name}
