@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from benchmarks import closing, data, load, pgbench, processes, report, roundtrips
+from benchmarks.closing import Closing
 from benchmarks.data import Dataset
 from benchmarks.measure import busy_share, cpu_seconds, forget_peak, peak_memory
 from benchmarks.processes import Place, Web
@@ -35,6 +37,7 @@ class Options:
     seconds: int
     tickets: int
     only: list[str]
+    markdown: Path | None
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,13 @@ def main() -> None:
         data.reset(large)
         _measure_web(measured, large, options)
         if CLOSE in options.only:
-            _say(CLOSE)
-            with processes.place(large.address.service_url, processes.new_key()) as where:
-                measured.closing = closing.close(large, where)
-            data.reset(large)
+            _say(CLOSE, "at one moment")
+            measured.closing = _measure_worker(large, closing.close)
+            _say(CLOSE, "after an outage")
+            measured.catching_up = _measure_worker(large, closing.catch_up)
     report.write(measured)
+    if options.markdown:
+        options.markdown.write_text(report.markdown(measured, options.tickets))
 
 
 def _options() -> Options:
@@ -71,8 +76,9 @@ def _options() -> Options:
     )
     parser.add_argument("--tickets", type=int, default=1_000_000, help="in the large database")
     parser.add_argument("--only", default=everything, help=f"some of {everything}")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes the tables there as well")
     given = parser.parse_args()
-    return Options(given.seconds, given.tickets, given.only.split(","))
+    return Options(given.seconds, given.tickets, given.only.split(","), given.markdown)
 
 
 def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
@@ -94,6 +100,13 @@ def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
         if LIST in wanted:
             with data.running(FOLDER, SMALL) as content, _side(SERVICE, content, key) as small:
                 measured.lists = [row.load for row in _in_turns([small, service], LIST, options.seconds)]
+
+
+def _measure_worker(large: Dataset, measure: Callable[[Dataset, Place], Closing]) -> Closing:
+    with processes.place(large.address.service_url, processes.new_key()) as where:
+        measured = measure(large, where)
+    data.reset(large)
+    return measured
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -78,7 +79,7 @@ _COUNTDOWNS = """
 
 # Parameters: the organisation, and the last number that was generated.
 _RESET = (
-    "DELETE FROM timers WHERE org_id = $1 AND kind IN ('DELIVER', 'ASSIGN', 'RELAY_RETRY') AND $2::int >= 0",
+    "DELETE FROM timers WHERE org_id = $1 AND kind <> 'AUTO_CLOSE' AND $2::int >= 0",
     "DELETE FROM deliveries WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM relay_failures WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM events WHERE org_id = $1 AND $2::int >= 0",
@@ -181,7 +182,7 @@ def _is_made_as(manifest: Path, wanted: dict[str, object]) -> bool:
 
 
 async def _generate(address: Address, tickets: int) -> list[Organisation]:
-    password_hash = await hash_password("not to be signed in with")
+    password_hash = await hash_password("not to be signed in with", os.urandom(16))
     database = Database(address.service_url)
     made = [await _sign_up(database, f"company{n}.example", password_hash) for n in range(1, ORGANISATIONS + 1)]
     await database.dispose()

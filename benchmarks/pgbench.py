@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import make_url
 
-from app.tickets.queries import _ONE, _OPEN, _RESPONSES, Listing, page_statement
+from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, page_statement
 from benchmarks.data import Dataset, Organisation
 from benchmarks.load import Load
 from benchmarks.processes import POOL_SIZE
@@ -73,7 +73,7 @@ def transaction(data: Dataset, organisation: Organisation, operation: str) -> st
 def _statements(organisation: Organisation, operation: str) -> list[str]:
     org_id = f"'{UUID(organisation.id)}'::uuid"
     if operation == CREATE:
-        sql = _OPEN.replace("WITH available", "WITH fresh AS MATERIALIZED (SELECT uuidv7() AS id), available", 1)
+        sql = OPEN.replace("WITH available", "WITH fresh AS MATERIALIZED (SELECT uuidv7() AS id), available", 1)
         ticket_id, texts = "(SELECT id FROM fresh)", ("'Cannot export March'", f"'{DESCRIPTION}'", "'HIGH'")
         customer = f"'customer' || :customer::text || '@{organisation.domain}'"
         rest = ("now()", "now()", "uuidv7()", "uuidv7()", "'ORGANISATION'", org_id)
@@ -85,7 +85,7 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
             _filled(sql, org_id, f"'customer' || :customer::text || '@{organisation.domain}'", "'OPEN'", str(PAGE + 1))
         ]
     ticket_id = f"(SELECT id FROM tickets WHERE org_id = {org_id} AND number = :number)"
-    return [_filled(sql, org_id, ticket_id) for sql in (_ONE, _RESPONSES)]
+    return [_filled(sql, org_id, ticket_id) for sql in (ONE, RESPONSES)]
 
 
 def _filled(sql: str, *values: str) -> str:

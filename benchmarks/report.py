@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import platform
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.closing import Closing
+from benchmarks.closing import OUTAGE, Closing
 from benchmarks.load import Load
 from benchmarks.requests import CREATE, LIST, READ
 from benchmarks.roundtrips import RoundTrips
@@ -22,6 +27,7 @@ GROWTH = 1.3  # of the list's p50, from the small database to the large one
 CLOSED_PER_SECOND = 10_000
 MEMORY = 200  # MB
 NOTICEABLE = 0.1
+MISSED = "MISSED"
 WIDTH = 132  # characters
 
 
@@ -48,6 +54,7 @@ class Report:
     lists: Sequence[Load] = ()
     """From few tickets, and from many."""
     closing: Closing | None = None
+    catching_up: Closing | None = None
     memory: float | None = None
     mails: float | None = None
     taken_by_others: float = 0
@@ -63,20 +70,76 @@ class Target:
     is_met: bool
 
 
+@dataclass(frozen=True)
+class Grid:
+    """A table, whose first columns are texts."""
+
+    texts: Sequence[str]
+    numbers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 def write(report: Report) -> None:
     """Print everything."""
     console = Console(width=WIDTH)
-    if report.rows:
-        console.print(_loads(report.rows))
-    console.print(_targets(targets(report)))
+    for grid in _grids(report):
+        console.print(_table(grid))
+    for note in _notes(report):
+        console.print(note)
+
+
+def markdown(report: Report, tickets: int) -> str:
+    """Everything as a page of Markdown, which says when and where it was measured."""
+    machine = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    where = f"{os.cpu_count()} processors" + (f" ({machine[1]})" if machine else "")
+    begin = (
+        f"# Results\n\nOf {datetime.now(UTC):%Y-%m-%d}, with {tickets:,} tickets, on {where}, Python "
+        f"{platform.python_version()}.\n[README.md](README.md) says what is measured.\n"
+    )
+    tables = ["\n".join(_lines(grid)) + "\n" for grid in _grids(report)]
+    return "\n".join([begin, *tables, *(f"- {note}" for note in _notes(report))]).rstrip() + "\n"
+
+
+def _grids(report: Report) -> list[Grid]:
+    return [*([_loads(report.rows)] if report.rows else []), _targets(targets(report))]
+
+
+def _notes(report: Report) -> list[str]:
+    notes = []
     if report.mails is not None:
-        console.print(
+        notes.append(
             f"While tickets were posted, to either side, the worker wrote {report.mails:,.0f} mails per second."
         )
+    if after := report.catching_up:
+        notes.append(
+            f"After an outage of {OUTAGE.days} days, {after.due:,} tickets were closed at {after.rate:,.0f} a second "
+            f"({_cost(after):.0f} µs CPU each), with {after.reminded:,} reminders between them."
+        )
+    notes += [
+        f"Closed {closing.closed:,} of {closing.due:,} due tickets."
+        for closing in (report.closing, report.catching_up)
+        if closing and closing.closed != closing.due
+    ]
     if report.taken_by_others > NOTICEABLE:
-        console.print(f"[yellow]Other programs took up to {report.taken_by_others:.0%} of the machine: measure again.")
-    if report.closing and report.closing.closed != report.closing.due:
-        console.print(f"[red]Closed {report.closing.closed:,} of {report.closing.due:,} tickets.")
+        notes.append(f"Other programs took up to {report.taken_by_others:.0%} of the machine: measure again.")
+    return notes
+
+
+def _table(grid: Grid) -> Table:
+    table = Table()
+    for name in grid.texts:
+        table.add_column(name)
+    for name in grid.numbers:
+        table.add_column(name, justify="right")
+    for row in grid.rows:
+        table.add_row(*row, end_section=PGBENCH in row, style="red" if MISSED in row else None)
+    return table
+
+
+def _lines(grid: Grid) -> Iterator[str]:
+    rules = ["---"] * len(grid.texts) + ["---:"] * len(grid.numbers)
+    for cells in ([*grid.texts, *grid.numbers], rules, *grid.rows):
+        yield f"| {' | '.join(cells)} |"
 
 
 def targets(report: Report) -> list[Target]:
@@ -93,8 +156,9 @@ def targets(report: Report) -> list[Target]:
         what = f"{OPERATIONS[LIST]}, p50 from many tickets over few ({large:.2f} / {small:.2f} ms)"
         reached.append(Target(what, f"{growth:.2f}", f"<= {GROWTH}", growth <= GROWTH))
     if report.closing:
-        rate, cpu = report.closing.rate, report.closing.cpu / max(1, report.closing.closed) * 1e6
-        what = f"closing {report.closing.due:,} due tickets, per second ({cpu:.0f} µs CPU each)"
+        cost = _cost(report.closing)
+        what = f"closing {report.closing.due:,} tickets due at one moment, per second ({cost:.0f} µs CPU each)"
+        rate = report.closing.rate
         reached.append(Target(what, f"{rate:,.0f}", f">= {CLOSED_PER_SECOND:,}", rate >= CLOSED_PER_SECOND))
     if report.memory:
         met = report.memory < MEMORY
@@ -117,35 +181,30 @@ def _of_operation(operation: str, service: Measured, reference: Measured) -> lis
     return reached
 
 
-def _loads(rows: Sequence[Measured]) -> Table:
-    table = Table(title="Best rounds; statements are round trips beside BEGIN and COMMIT")
-    for name in ("operation", "side"):
-        table.add_column(name)
-    for name in ("requests/s", "p50 ms", "p99 ms", "failed", "statements", "all trips", "CPU µs"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        trips = row.trips
-        table.add_row(
-            OPERATIONS[row.operation],
-            row.side,
-            f"{row.load.rate:,.0f}",
-            f"{row.load.p50:.2f}",
-            f"{row.load.p99:.2f}",
-            str(row.load.failed),
-            f"{trips.statements:.1f}" if trips else "",
-            f"{trips.statements + trips.transactions:.1f}" if trips else "",
-            f"{row.cpu:.0f}" if row.cpu is not None else "",
-            end_section=row.side == PGBENCH,
-        )
-    return table
+def _cost(closing: Closing) -> float:
+    return closing.cpu / max(1, closing.closed) * 1e6
 
 
-def _targets(reached: Sequence[Target]) -> Table:
-    table = Table()
-    table.add_column("to reach")
-    for name in ("measured", "wanted"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for target in reached:
-        table.add_row(target.what, target.measured, target.wanted, "[green]ok" if target.is_met else "[red]MISSED")
-    return table
+def _loads(rows: Sequence[Measured]) -> Grid:
+    numbers = ("requests/s", "p50 ms", "p99 ms", "failed", "statements", "all trips", "CPU µs")
+    return Grid(("operation", "side"), numbers, [_load(row) for row in rows])
+
+
+def _load(row: Measured) -> list[str]:
+    trips = row.trips
+    return [
+        OPERATIONS[row.operation],
+        row.side,
+        f"{row.load.rate:,.0f}",
+        f"{row.load.p50:.2f}",
+        f"{row.load.p99:.2f}",
+        str(row.load.failed),
+        f"{trips.statements:.1f}" if trips else "",
+        f"{trips.statements + trips.transactions:.1f}" if trips else "",
+        f"{row.cpu:.0f}" if row.cpu is not None else "",
+    ]
+
+
+def _targets(reached: Sequence[Target]) -> Grid:
+    rows = [(target.what, target.measured, target.wanted, "ok" if target.is_met else MISSED) for target in reached]
+    return Grid(("to reach",), ("measured", "wanted", ""), rows)

@@ -46,7 +46,7 @@ def _migrate(connection: Connection) -> None:
 
 
 def _grant(connection: Connection, service_role: str | None) -> None:
-    """Let the service, which is not the owner, read and write what there is now, and only read which version that is."""
+    """Let the service, which is not the owner, read and write what there is, and only read which version that is."""
     if service_role and service_role != connection.scalar(text("SELECT current_user")):
         role = connection.dialect.identifier_preparer.quote(service_role)
         connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {role}"))

@@ -27,6 +27,9 @@ from pydantic.alias_generators import to_camel
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 MAX_TEXT_LENGTH = 20_000
 YEARS = range(1970, 9001)
+# What a machine's own folder of zones may hold besides.
+NOT_OF_THE_DATABASE = frozenset({"localtime", "posixrules", "Factory"})
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 EXAMPLE_ID = "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20"  # in the documentation
 
 # Names such as `.local` and `.test` are somebody's mail domain inside a company network.
@@ -126,7 +129,7 @@ Domain = Annotated[
 @cache
 def _timezones() -> frozenset[str]:
     # Each time it is asked, Python looks into some 600 files.
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - NOT_OF_THE_DATABASE
 
 
 def _is_timezone(value: str) -> str:
@@ -153,5 +156,11 @@ def rfc3339(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-Timestamp = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+def _is_rfc3339(value: object) -> object:
+    if isinstance(value, str) and not _RFC3339.fullmatch(value):
+        raise ValueError("This is not a time such as 2026-03-02T09:30:00Z (RFC 3339).")
+    return value
+
+
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_to_utc)]
 OutTime = Annotated[datetime, PlainSerializer(rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})]

@@ -8,15 +8,15 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import orjson
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from app.core.errors import BadInput, FieldError
-from app.core.fields import Out
+from app.core.fields import In, Out
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
@@ -24,7 +24,15 @@ _SIGNATURE_BYTES = 16
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many items at most.")]
+
+def _is_number(value: object) -> object:
+    # Pydantic would take 1_0, +10 and 10.0 as well.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("This is not a whole number.")
+    return value
+
+
+Limit = Annotated[int, BeforeValidator(_is_number), Field(ge=1, le=MAX_LIMIT, description="How many items at most.")]
 CursorText = Annotated[
     str | None,
     # An empty one is somebody's missing value: to answer it with the first page would have them go round for ever.
@@ -32,11 +40,32 @@ CursorText = Annotated[
 ]
 
 
+class PageQuery(In):
+    """Which page of a list."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: CursorText = None
+
+
+class CountedPageQuery(PageQuery):
+    """Which page of a list, and whether to count all of it."""
+
+    include: Annotated[
+        Literal["total"] | None, Field(description="`total` also counts all that match, which takes longer.")
+    ] = None
+
+
 class Page(Out, Generic[T]):
     """A page of a list. `nextCursor` is null on the last one."""
 
     items: list[T]
     next_cursor: str | None
+
+
+class CountedPage(Page[T], Generic[T]):
+    """A page of a list, with the number of all that match where it is wanted."""
+
+    total: Annotated[int | None, Field(description="Only with `include=total`.")] = None
 
 
 class InvalidCursor(BadInput):
@@ -69,11 +98,11 @@ class CursorSigner:
 
     def write(self, *position: datetime | int | UUID) -> str:
         """The cursor after the row at this position."""
-        payload = orjson.dumps([_plain(part) for part in position])
+        payload = orjson.dumps(position, default=str)  # str: the driver's UUIDs are of a class of its own
         return base64.urlsafe_b64encode(self._signature(payload) + payload).decode().rstrip("=")
 
     def read(self, cursor: str) -> list[Any]:
-        """The position that a cursor names: times, whole numbers and texts.
+        """The position that a cursor names, as JSON has it: times (RFC 3339) and UUIDs are texts.
 
         Raises:
             InvalidCursor: it is broken, or belongs to another list.
@@ -85,28 +114,12 @@ class CursorSigner:
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._signature(payload)):
             raise InvalidCursor
-        return [_restored(part) for part in orjson.loads(payload)]
+        position: list[Any] = orjson.loads(payload)
+        return position
 
     def _signature(self, payload: bytes) -> bytes:
         message = b"cursor\0" + self.scope + b"\0" + payload
         return hmac.new(self.key, message, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
-
-
-def _plain(part: datetime | int | UUID) -> object:
-    # Microseconds since the epoch, exactly: an RFC 3339 text would do too, at twice the length.
-    if isinstance(part, datetime):
-        return {"t": (part - _EPOCH).days * 86_400_000_000 + (part - _EPOCH).seconds * 1_000_000 + part.microsecond}
-    return str(part) if isinstance(part, UUID) else part
-
-
-def _restored(part: object) -> object:
-    if isinstance(part, dict):
-        seconds, microseconds = divmod(part["t"], 1_000_000)
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
-    return part
-
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:

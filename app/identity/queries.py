@@ -14,7 +14,7 @@ from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
 from app.organisations.tenant import Tenant
 
-MAX_ACCOUNTS_PER_EMAIL = 16
+MAX_ACCOUNTS_PER_EMAIL = 1000
 
 
 async def principal(db: AsyncSession, org_id: UUID, person_id: UUID) -> tuple[Tenant, Principal] | None:
@@ -46,8 +46,7 @@ async def principal(db: AsyncSession, org_id: UUID, person_id: UUID) -> tuple[Te
 async def accounts(db: AsyncSession, email: str, domain: str | None) -> Sequence[Row[UUID, UUID, str]]:
     """The accounts that an e-mail may sign in to: (org_id, person_id, password_hash).
 
-    At most `MAX_ACCOUNTS_PER_EMAIL`, of the oldest organisations, since each is one more password to compare: whoever
-    has more signs in to the others by naming the domain.
+    At most `MAX_ACCOUNTS_PER_EMAIL`, of the oldest organisations: whoever has more names the domain.
     """
     statement = (
         select(Credential.org_id, Credential.person_id, Credential.password_hash)

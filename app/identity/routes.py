@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from fastapi import APIRouter, Request, Response
@@ -46,7 +47,8 @@ async def sign_up_admin(body: AdminSignUp, caller: PartnerCaller, request: Reque
     """
     await _attempts(request).sign_up(caller.org_id, _address(request))
     new = NewPerson(body.first_name, body.last_name, body.email, body.password)
-    password_hash = await service.hash_new_password(caller.tenant, new)
+    password_hash = await service.hash_new_password(request.app.state.secret_key, caller.tenant, new)
+    caller = replace(caller, now=caller.tenant.now())  # hashing took its time
     async with database_of(request).session(caller.org_id) as db:
         person = await service.sign_up_admin(db, caller, new, password_hash)
     response.headers["Location"] = "/me"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from app.core.db import UNIQUE_VIOLATION, Database, sqlstate_of
 from app.core.errors import BadInput, Conflict, FieldError, Unauthenticated
 from app.core.events import record
 from app.core.ids import new_id
-from app.core.security import InvalidToken, check_password, hash_password, issue_access_token, password_weakness
+from app.core.security import InvalidToken, fitting, hash_password, issue_access_token, password_weakness, salt_of
 from app.identity import queries
 from app.identity.events import (
     PersonBecameAvailable,
@@ -77,7 +76,7 @@ class Session:
     is_only_account: bool
 
 
-async def hash_new_password(tenant: Tenant, new: NewPerson) -> str:
+async def hash_new_password(secret_key: str, tenant: Tenant, new: NewPerson) -> str:
     """Check a chosen password and hash it; done before the transaction, since it takes long.
 
     Raises:
@@ -86,7 +85,7 @@ async def hash_new_password(tenant: Tenant, new: NewPerson) -> str:
     known = (new.email, tenant.name, tenant.domain, new.first_name, new.last_name)
     if weakness := password_weakness(new.password, *known):
         raise WeakPassword(weakness, errors=[FieldError("password", weakness)])
-    return await hash_password(new.password)
+    return await hash_password(new.password, salt_of(secret_key, new.email))
 
 
 async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, password_hash: str) -> Person:
@@ -129,18 +128,17 @@ async def sign_in(database: Database, secret_key: str, email: str, password: str
     """
     async with database.session(None) as db:
         accounts = await queries.accounts(db, email, domain)
-    # Where nobody has this e-mail, a password is compared all the same: it must take as long.
-    hashes = [account.password_hash for account in accounts] or [None]
-    fits = await asyncio.gather(*(check_password(password, known) for known in hashes))
-    fitting = [account for account, fit in zip(accounts, fits, strict=False) if fit]
-    active = [person for a in fitting if (person := await _active(database, a.org_id, a.person_id))]
+    fit = await fitting(password, [account.password_hash for account in accounts])
+    active: list[Person] = []
+    for account in accounts:
+        if account.password_hash in fit and (person := await _active(database, account.org_id, account.person_id)):
+            active.append(person)
+            if len(active) > 1:
+                raise OrgRequired
     if not active:
         raise WrongEmailOrPassword
-    if len(active) > 1:
-        raise OrgRequired
-    person = active[0]
-    token = issue_access_token(secret_key, person_id=person.id, org_id=person.org_id, now=real_now())
-    return Session(token, person, is_only_account=len(accounts) == 1)
+    token = issue_access_token(secret_key, person_id=active[0].id, org_id=active[0].org_id, now=real_now())
+    return Session(token, active[0], is_only_account=len(accounts) == 1)
 
 
 async def _active(database: Database, org_id: UUID, person_id: UUID) -> Person | None:

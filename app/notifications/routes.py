@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -40,7 +41,7 @@ async def list_notifications(
     after = None
     if wanted.cursor:
         at, delivery_id = signer.read(wanted.cursor)
-        after = (at, UUID(delivery_id))
+        after = (datetime.fromisoformat(at), UUID(delivery_id))
     rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
     page = NotificationPage(
         items=[NotificationOut.of(row) for row in rows],

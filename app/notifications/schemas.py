@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import Field
 
 from app.core.deliveries import DeliveryStatus
-from app.core.fields import In, Out, OutTime
+from app.core.fields import Out, OutTime
 from app.core.models import Delivery
-from app.core.pagination import DEFAULT_LIMIT, CursorText, Limit
+from app.core.pagination import CountedPage, CountedPageQuery
 
 
-class NotificationFilter(In):
+class NotificationFilter(CountedPageQuery):
     """Which notifications; a filter may be repeated, which means any of its values."""
 
     status: Annotated[list[DeliveryStatus], Field(max_length=10)] = []
     ticket_id: Annotated[list[UUID], Field(max_length=20)] = []
-    include: Annotated[Literal["total"] | None, Field(description="`total` also counts all that match.")] = None
-    limit: Limit = DEFAULT_LIMIT
-    cursor: CursorText = None
 
 
 class NotificationOut(Out):
@@ -70,9 +67,5 @@ def _fields(row: Delivery) -> dict[str, object]:
     }
 
 
-class NotificationPage(Out):
+class NotificationPage(CountedPage[NotificationOut]):
     """A page of notifications."""
-
-    items: list[NotificationOut]
-    next_cursor: str | None
-    total: Annotated[int | None, Field(description="Only with `include=total`.")] = None

@@ -107,12 +107,13 @@ async def fill(settings: Settings, tickets: int) -> str:
     Secret and password are new; its addresses and its customers' are in domains that nobody can have (RFC 2606).
     """
     assert settings.database_url is not None
+    assert settings.secret_key is not None
     database = Database(settings.database_url, pool_size=PARALLEL)
     try:
         tenant, secret = await _make_organisation(database)
         try:
             password = secrets.token_urlsafe(12)
-            admins = [await _make_admin(database, tenant, *name, password) for name in ADMINS]
+            admins = [await _make_admin(database, settings.secret_key, tenant, name, password) for name in ADMINS]
             await _write(database, tenant, admins, tickets)
         finally:
             # However it ended: what has happened up to now is nobody's news, and what happens from now on is.
@@ -144,9 +145,12 @@ async def _let_go(database: Database, org_id: UUID) -> None:
         await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=last_event))
 
 
-async def _make_admin(database: Database, tenant: Tenant, first_name: str, last_name: str, password: str) -> Principal:
+async def _make_admin(
+    database: Database, secret_key: str, tenant: Tenant, name: tuple[str, str], password: str
+) -> Principal:
+    first_name, last_name = name
     new = NewPerson(first_name, last_name, f"{first_name.lower()}@{tenant.domain}", password)
-    password_hash = await hash_new_password(tenant, new)
+    password_hash = await hash_new_password(secret_key, tenant, new)
     async with database.session(tenant.id) as db:
         person = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
     return Principal(person.id, person.email, person.first_name, person.last_name, person.role)

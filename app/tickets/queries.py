@@ -39,11 +39,11 @@ _COLUMNS = """t.id, t.number, t.org_id, t.title, t.description, t.status, t.prio
 
 _ASSIGNEE = "LEFT JOIN people AS p ON p.org_id = $1 AND p.id = t.admin_id"
 
-_ONE = f"SELECT {_COLUMNS} FROM tickets AS t {_ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
+ONE = f"SELECT {_COLUMNS} FROM tickets AS t {_ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
 
 # The counter's row gives the number, and with it whose turn it is: no admin's row is locked. Those available are read
 # in the order of their ids, which is the order they signed up in.
-_OPEN = f"""
+OPEN = f"""
     WITH available AS MATERIALIZED (
         SELECT array_agg(id ORDER BY id) AS ids FROM people
         WHERE org_id = $1 AND role = 'ADMIN' AND status = 'ACTIVE' AND available
@@ -73,7 +73,7 @@ _OPEN = f"""
     SELECT {_COLUMNS} FROM opened AS t {_ASSIGNEE}
 """  # noqa: S608 - constants
 
-_RESPONSES = """
+RESPONSES = """
     SELECT r.id, r.message, r.created_at, r.author_id, p.email, p.first_name, p.last_name
     FROM ticket_responses AS r JOIN people AS p ON p.org_id = $1 AND p.id = r.author_id
     WHERE r.org_id = $1 AND r.ticket_id = $2 ORDER BY r.id
@@ -126,7 +126,7 @@ async def one(driver: Driver, org_id: UUID, ticket_id: UUID) -> asyncpg.Record:
     Raises:
         TicketNotFound: there is none in this organisation.
     """
-    row = await driver.fetchrow(_ONE, org_id, ticket_id)
+    row = await driver.fetchrow(ONE, org_id, ticket_id)
     if row is None:
         raise TicketNotFound
     return row
@@ -153,7 +153,7 @@ class Opening:
 async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record:
     """Number the ticket, choose its assignee, write it with its events; where nobody is available, let it wait."""
     row = await driver.fetchrow(
-        _OPEN,
+        OPEN,
         new.org_id,
         new.id,
         new.title,
@@ -173,7 +173,7 @@ async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record:
 
 async def responses(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncpg.Record]:
     """All answers to a ticket with their authors, oldest first."""
-    return await driver.fetch(_RESPONSES, org_id, ticket_id)
+    return await driver.fetch(RESPONSES, org_id, ticket_id)
 
 
 async def history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, limit: int) -> list[asyncpg.Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from app.core.docs import JWT, SECRET, answers, security
 from app.core.errors import VersionConflict
 from app.core.hot import HotRoute
 from app.core.http import Route, check_if_match, etag
-from app.core.pagination import CursorSigner, InvalidCursor, Page, cut
+from app.core.pagination import CursorSigner, InvalidCursor, PageQuery, cut
 from app.organisations.access import (
     ADMIN_ERRORS,
     ANY_ERRORS,
@@ -30,8 +31,7 @@ from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
-    EventOut,
-    HistoryQuery,
+    History,
     ResponseCreated,
     ResponseIn,
     Schedule,
@@ -140,7 +140,10 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: AnyCall
         sort=wanted.sort,
     )
     signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "tickets", listing)
-    after = signer.read(wanted.cursor) if wanted.cursor else None
+    after = None
+    if wanted.cursor:
+        at, number = signer.read(wanted.cursor)
+        after = (datetime.fromisoformat(at), number)
     async with database_of(request).driver(caller.org_id) as driver:
         rows, more = cut(await queries.page(driver, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
         total = await queries.total(driver, caller.org_id, listing) if wanted.include else None
@@ -232,12 +235,12 @@ async def change_ticket(
     "/{id}/history",
     operation_id="getTicketHistory",
     summary="Read what happened to a ticket",
-    response_model=Page[EventOut],
+    response_model=History,
     responses=answers(*ANY_ERRORS, TicketNotFound, InvalidCursor),
     openapi_extra=security(SECRET, JWT),
 )
 async def get_history(
-    ticket_id: TicketId, wanted: Annotated[HistoryQuery, Query()], caller: AnyCaller, request: Request
+    ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: AnyCaller, request: Request
 ) -> Response:
     """The ticket's events, oldest first. What Tessera did by itself has the actor `SYSTEM`."""
     signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "history", ticket_id)

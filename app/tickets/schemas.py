@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.core.fields import EXAMPLE_ID, Email, In, LongText, Out, OutTime, SecretField, Timestamp, Title
-from app.core.pagination import DEFAULT_LIMIT, CursorText, Limit
+from app.core.pagination import CountedPage, CountedPageQuery, Page
 from app.tickets.models import Priority, Status
 
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
@@ -57,7 +57,7 @@ class ResponseIn(In):
     message: Annotated[LongText, Field(examples=["We mended the export: please try again."])]
 
 
-class TicketFilter(In):
+class TicketFilter(CountedPageQuery):
     """Which tickets; a filter may be repeated, which means any of its values."""
 
     admin_email: Annotated[list[Email], Field(max_length=MAX_FILTER_VALUES, description="Assigned to.")] = []
@@ -75,18 +75,6 @@ class TicketFilter(In):
     sort: Annotated[
         Literal["-createdAt", "createdAt", "-updatedAt", "updatedAt"], Field(description="`-` means latest first.")
     ] = "-createdAt"
-    include: Annotated[
-        Literal["total"] | None, Field(description="`total` also counts all that match, which takes longer.")
-    ] = None
-    limit: Limit = DEFAULT_LIMIT
-    cursor: CursorText = None
-
-
-class HistoryQuery(In):
-    """Which part of the history."""
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: CursorText = None
 
 
 class PersonRef(Out):
@@ -142,12 +130,8 @@ class ResponseCreated(ResponseOut):
     ticket: TicketOut
 
 
-class TicketPage(Out):
+class TicketPage(CountedPage[TicketOut]):
     """A page of tickets."""
-
-    items: list[TicketOut]
-    next_cursor: str | None
-    total: Annotated[int | None, Field(description="Only with `include=total`.")] = None
 
 
 class ActorOut(Out):
@@ -168,6 +152,10 @@ class EventOut(Out):
     actor: ActorOut
     data: Annotated[dict[str, Any], Field(examples=[{"from": "OPEN", "to": "RESPONDED"}])]
     created_at: OutTime
+
+
+class History(Page[EventOut]):
+    """A page of what happened."""
 
 
 class ScheduledItem(Out):

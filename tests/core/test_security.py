@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -26,16 +27,18 @@ from app.core.security import (
     Busy,
     InvalidToken,
     Remembered,
-    check_password,
+    fitting,
     hash_password,
     is_secret,
     issue_access_token,
     new_secret,
     password_weakness,
     read_access_token,
+    salt_of,
     secret_hash,
 )
 
+SALT = os.urandom(16)
 KEY = "a-key-that-only-these-tests-have-0123456789"
 PERSON, ORG = uuid4(), uuid4()
 CLAIMS = ("iss", "aud", "sub", "org", "typ", "iat", "exp", "jti")
@@ -180,7 +183,17 @@ class TestPasswords:
 
     @pytest.mark.parametrize(
         "password",
-        ["growfin1", "GrowFin!", "123growfin", "growfin.com", "ada.byron@growfin.com", "Ada.Byron1", "xLovelace9"],
+        [
+            "growfin1",
+            "GrowFin!",
+            "123growfin",
+            "growfin.com",
+            "ada.byron@growfin.com",
+            "Ada.Byron1",
+            "xLovelace9",
+            " Growfin  ",
+            "G.r.o.w.f.i.n",
+        ],
     )
     def test_what_everybody_knows_is_weak(self, password: str) -> None:
         assert password_weakness(password, "ada.byron@growfin.com", "Growfin", "growfin.com", "Ada", "Lovelace")
@@ -192,18 +205,31 @@ class TestPasswords:
         assert password_weakness(password, "ada@growfin.com", "Growfin", "growfin.com", "Ada", "Lovelace") is None
 
     async def test_what_is_stored_is_argon2id_with_64_mib_and_a_salt(self) -> None:
-        first, second = await asyncio.gather(*(hash_password("cobalt-heron-47-lamp") for _ in range(2)))
+        first, second = await asyncio.gather(
+            *(hash_password("cobalt-heron-47-lamp", salt) for salt in (SALT, os.urandom(16)))
+        )
         assert first.startswith("$argon2id$v=19$m=65536,")
         assert first != second
 
     async def test_the_same_characters_fit_however_they_were_typed(self) -> None:
-        hashed = await hash_password("Zoë und Åsa")
-        assert await check_password("Zoe\u0308 und A\u030asa", hashed)
-        assert not await check_password("Zoe und Asa", hashed)
+        hashed = await hash_password("Zoë und Åsa", SALT)
+        assert await fitting("Zoe\u0308 und A\u030asa", [hashed]) == {hashed}
+        assert await fitting("Zoe und Asa", [hashed]) == set()
+
+    async def test_all_of_one_salt_are_compared_at_once_and_those_of_another_too(self) -> None:
+        passwords = [f"cobalt-heron-{n}" for n in range(3)]
+        mine = [await hash_password(password, SALT) for password in passwords]
+        other = await hash_password(passwords[1], os.urandom(16))
+        assert await fitting(passwords[1], [*mine, other]) == {mine[1], other}
+
+    def test_an_e_mail_has_one_salt_that_the_key_decides(self) -> None:
+        assert salt_of("key", "ada@growfin.com") == salt_of("key", "ada@growfin.com")
+        others = {salt_of("key", "bo@growfin.com"), salt_of("another", "ada@growfin.com")}
+        assert len(others | {salt_of("key", "ada@growfin.com")}) == 3
 
     @pytest.mark.parametrize("password", ["nul\0inside", "\ufb2c" * 1024], ids=["nul", "3,072 when normalised"])
     async def test_odd_ones_can_be_compared_with_no_hash_too(self, password: str) -> None:
-        assert not await check_password(password, None)
+        assert await fitting(password, []) == set()
 
 
 class Gate:
@@ -234,14 +260,14 @@ class TestHashing:
             assert await asyncio.to_thread(gate.is_full.wait, 5), "the loop still turns, and two are at work"
             async with asyncio.timeout(5):
                 with pytest.raises(Busy):
-                    await check_password("cobalt-heron-47-lamp", None)
+                    await fitting("cobalt-heron-47-lamp", [])
                 with pytest.raises(Busy):
-                    await hash_password("cobalt-heron-47-lamp")
+                    await hash_password("cobalt-heron-47-lamp", SALT)
         finally:
             gate.opened.set()
             assert all(await asyncio.gather(*tasks))
         assert gate.most == MAX_HASHING == 2
-        assert not await check_password("cobalt-heron-47-lamp", None), "there is room again"
+        assert not await fitting("cobalt-heron-47-lamp", []), "there is room again"
 
     async def test_who_gives_up_waiting_leaves_room(self) -> None:
         gate = Gate()
@@ -251,7 +277,7 @@ class TestHashing:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         gate.opened.set()
-        assert not await check_password("cobalt-heron-47-lamp", None)
+        assert not await fitting("cobalt-heron-47-lamp", [])
         assert gate.most == MAX_HASHING
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from playwright.async_api import async_playwright
 
 from tests.conftest import copy_database, settings_for
 from tests.docs.test_openapi import OPERATIONS
@@ -31,8 +32,6 @@ async def browser() -> AsyncIterator[Browser]:
         if os.environ.get("TESSERA_CI"):
             pytest.fail(MISSING)
         pytest.skip(MISSING)
-    from playwright.async_api import async_playwright
-
     async with async_playwright() as playwright:
         # Its sandbox refuses to work for root, as which a container usually runs.
         flags = ["--no-sandbox"] if os.geteuid() == 0 else []

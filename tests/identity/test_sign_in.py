@@ -44,6 +44,21 @@ async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
     assert me.json() == signed_in["user"]
 
 
+async def test_any_number_of_organisations_may_have_somebody_with_one_email(api: Api, desk: Desk) -> None:
+    email, secrets = an_email(), [desk.secret, *[(await a_desk(api, desk.database)).secret for _ in range(5)]]
+    for place, secret in enumerate(secrets):
+        body = {"firstName": "Ada", "lastName": "L", "email": email, "password": f"{PASSWORD}-{place}"}
+        answer = await api.http.post("/auth/admin/signup", json=body, headers={"X-Org-Secret": secret})
+        assert answer.status_code == 201
+    for place in range(len(secrets)):
+        assert (await sign_in(api, email, f"{PASSWORD}-{place}")).status_code == 200
+    refused(await sign_in(api, email, f"{PASSWORD}-x"), 401, "wrong_email_or_password")
+    async with desk.database.session(None) as db:
+        hashes = (await db.scalars(select(Credential.password_hash).where(Credential.email == email))).all()
+    # One salt: to compare all of them is one computation.
+    assert len({hashed.rpartition("$")[0] for hashed in hashes}) == 1 < len(set(hashes))
+
+
 async def test_a_wrong_email_and_a_wrong_password_are_answered_in_the_same_words(api: Api, desk: Desk) -> None:
     email = an_email()
     await an_admin(desk, email)

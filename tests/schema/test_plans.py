@@ -20,10 +20,12 @@ from app.core.ids import new_id
 from app.core.models import DELIVER
 from app.identity import queries as people
 from app.notifications import queries as notifications
+from app.notifications.schemas import NotificationFilter
 from app.operations import queries as operations
 from app.tickets import jobs
 from app.tickets import queries as tickets
 from app.tickets.queries import Listing, page_statement
+from app.tickets.schemas import TicketFilter
 from tests.conftest import copy_database
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
@@ -269,8 +271,6 @@ SORTS = ("-createdAt", "createdAt", "-updatedAt", "updatedAt")
 
 
 def test_every_filter_of_the_operation_is_here() -> None:
-    from app.tickets.schemas import TicketFilter
-
     of_the_operation = {field.alias for field in TicketFilter.model_fields.values()}
     assert of_the_operation - {"sort", "include", "limit", "cursor"} == {
         name.removesuffix(" twice") for name in FILTERS
@@ -392,8 +392,6 @@ WHICH = {
 
 
 def test_every_filter_of_notifications_is_here() -> None:
-    from app.notifications.schemas import NotificationFilter
-
     of_the_operation = {field.alias for field in NotificationFilter.model_fields.values()}
     assert of_the_operation - {"include", "limit", "cursor"} == {"status", "ticketId"}
 
