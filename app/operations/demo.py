@@ -164,9 +164,10 @@ async def _write(database: Database, tenant: Tenant, admins: Iterable[Principal]
 
         async def write_some() -> None:
             while True:
-                async with in_turn:  # a later ticket has a higher number
+                # A later ticket has a higher number.
+                async with in_turn, database.driver(tenant.id) as driver:
                     opened = [
-                        (await service.open_ticket(database, Caller(tenant, None, one.opened_at), **one.opening), one)
+                        (await service.open_ticket(driver, Caller(tenant, None, one.opened_at), **one.opening), one)
                         for one in islice(stories, BATCH)
                     ]
                 if not opened:

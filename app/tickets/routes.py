@@ -83,14 +83,15 @@ async def open_ticket(body: TicketIn, caller: PartnerCaller, request: Request) -
     It is assigned to an available admin, by turns. Where there is none it waits (`adminId: null`), until somebody
     becomes available. The secret comes in the header `X-Org-Secret` or in the body.
     """
-    row = await service.open_ticket(
-        database_of(request),
-        caller,
-        title=body.title,
-        description=body.description,
-        priority=body.priority,
-        added_by=body.added_by,
-    )
+    async with database_of(request).driver(caller.org_id, has_work=True) as driver:
+        row = await service.open_ticket(
+            driver,
+            caller,
+            title=body.title,
+            description=body.description,
+            priority=body.priority,
+            added_by=body.added_by,
+        )
     return _ticket(row, caller, 201, Location=f"/tickets/{row['id']}")
 
 

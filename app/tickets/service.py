@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import timers
 from app.core.clock import real_now
-from app.core.db import Database
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.events import record
 from app.core.ids import new_id
@@ -25,6 +24,8 @@ from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from app.core.db import Driver
 
 
 # Compares the version that the caller has seen with the ticket's; raises `VersionConflict`.
@@ -53,7 +54,7 @@ class AssigneeNotActive(BadInput):
 
 
 async def open_ticket(
-    database: Database, caller: Caller, *, title: str, description: str, priority: str, added_by: str
+    driver: Driver, caller: Caller, *, title: str, description: str, priority: str, added_by: str
 ) -> asyncpg.Record:
     """Open a ticket and give it to the available admin whose turn it is; without one, it waits for one."""
     actor = caller.actor
@@ -71,10 +72,7 @@ async def open_ticket(
         actor_type=actor.type.value,
         actor_id=actor.id,
     )
-    async with database.driver(caller.org_id) as driver:
-        row = await queries.open_ticket(driver, new)
-    database.committed()
-    return row
+    return await queries.open_ticket(driver, new)
 
 
 async def respond(

@@ -55,14 +55,19 @@ async def test_fifty_at_once_are_numbered_without_gaps_and_shared_exactly(desk: 
     assert len(await sequence(desk)) == 1 + 5 + 2 * 50
 
 
+async def open_one(database: Database, product: Caller, *, priority: str) -> None:
+    async with database.driver(product.org_id) as driver:
+        await service.open_ticket(
+            driver, product, title="x", description="x", priority=priority, added_by="mia@customer.example"
+        )
+
+
 async def test_a_create_that_fails_takes_no_number(desk: Desk, database: Database) -> None:
     product = await product_of(desk)
 
     async def fail() -> None:
         with pytest.raises(asyncpg.CheckViolationError):
-            await service.open_ticket(
-                database, product, title="x", description="x", priority="NONE", added_by="mia@customer.example"
-            )
+            await open_one(database, product, priority="NONE")
 
     await asyncio.gather(*(job for _ in range(12) for job in (desk.open(), fail())))
 
@@ -74,11 +79,7 @@ async def test_a_create_that_fails_takes_no_number(desk: Desk, database: Databas
 async def test_a_create_that_is_cancelled_takes_a_number_only_with_its_ticket(desk: Desk, database: Database) -> None:
     product = await product_of(desk)
     for delay in (0.0, 0.001, 0.002, 0.004, 0.008):
-        task = asyncio.create_task(
-            service.open_ticket(
-                database, product, title="x", description="x", priority="LOW", added_by="mia@customer.example"
-            )
-        )
+        task = asyncio.create_task(open_one(database, product, priority="LOW"))
         await asyncio.sleep(delay)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
