@@ -68,7 +68,8 @@ async def a_superuser_of(place: Place) -> AsyncIterator[Superuser]:
     try:
         yield connection
     finally:
-        await connection.close()
+        with suppress(OSError):  # its server may be gone
+            await connection.close()
 
 
 @dataclass
@@ -113,10 +114,12 @@ class Load:
 async def under_load(client: Client) -> AsyncIterator[Load]:
     load = Load()
     hammers = [asyncio.create_task(load.hammer(client)) for _ in range(HAMMERS)]
-    assert await eventually(lambda: has_opened(load, 10), within=20)
-    yield load
-    load.running = False
-    await asyncio.gather(*hammers)
+    try:
+        assert await eventually(lambda: has_opened(load, 10), within=20)
+        yield load
+    finally:
+        load.running = False
+        await asyncio.gather(*hammers)
 
 
 async def has_opened(load: Load, count: int) -> bool:
