@@ -42,7 +42,7 @@ class Mailroom:
     def copies(self) -> Counter[str]:
         return Counter(mail.message_id for mail in self.received)
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - the name aiosmtpd calls
         content = envelope.content
         assert isinstance(content, bytes)
         assert envelope.mail_from is not None

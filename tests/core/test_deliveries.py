@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import select, text, update
 from structlog.testing import capture_logs
 
 from app.core import deliveries
@@ -22,32 +22,13 @@ from app.core.deliveries import BATCH, LEASE, RETRY_AFTER, Channels, DeliverySta
 from app.core.models import DELIVER, Delivery, Timer
 from app.notifications.mail import email_channel
 from tests.mailroom import Mailroom, a_mailroom
-from tests.workshop import a_copy, a_pool, a_superuser, eventually
+from tests.workshop import a_pool, a_superuser, eventually
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
     from tests.workshop import Superuser
 
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(scope="module")
-async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "deliveries")
-
-
-@pytest.fixture(scope="module")
-async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
-    async with a_superuser(own) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own) as database:
-        async with database.session(None) as db:
-            await db.execute(delete(Timer))
-        yield database
 
 
 @pytest.fixture

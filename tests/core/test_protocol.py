@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.core.protocol import bounded_protocol
-from tests.core.test_edge import PATIENCE, Gate, Server, Wire, an_app, becomes_true, get, post, serving
+from tests.core.edge_server import PATIENCE, Gate, Server, Wire, an_app, becomes_true, get, post, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
@@ -21,7 +21,7 @@ from app.core.clock import real_now
 from app.core.db import Database
 from app.core.models import DELIVER, Timer
 from app.core.timers import BATCH, EARLIEST_BACKOFF, MAX_BACKOFF, Due
-from tests.workshop import a_copy, a_pool, a_superuser
+from tests.workshop import a_pool
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
@@ -52,25 +52,6 @@ class Bell:
 
     def subjects(self) -> list[UUID]:
         return [subject for _, subject in self.rung]
-
-
-@pytest.fixture(scope="module")
-async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "timers")
-
-
-@pytest.fixture(scope="module")
-async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
-    async with a_superuser(own) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own) as database:
-        async with database.session(None) as db:
-            await db.execute(delete(Timer))
-        yield database
 
 
 async def a_timer(

@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import async_playwright
 
 from tests.conftest import copy_database, settings_for
-from tests.docs.test_openapi import OPERATIONS
+from tests.docs.openapi import OPERATIONS
 from tests.postgres import TestServer
 from tests.serving import served
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.db import Database
 from tests.conftest import copy_database
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
+from tests.schema.plans import FILL, ORG, ORGANISATIONS, OTHERS, PEOPLE, START, TICKETS, noted
 
 _numbers = count(1)
 
@@ -42,3 +45,35 @@ async def superuser(scratch: TestServer) -> AsyncIterator[Connection]:
     """A transaction in it that is rolled back."""
     async with rolled_back(scratch.superuser_url) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+async def filled(server: TestServer) -> TestServer:
+    """A database with 25,000 tickets of five organisations, and whatever belongs to them."""
+    name = a_name()
+    await copy_database(server, name)
+    numbers = {"organisations": ORGANISATIONS, "tickets": TICKETS, "people": PEOPLE, "all": OTHERS, "start": START}
+    async with connected(server.at(name).superuser_url) as connection:
+        await connection.execute(FILL.format(**numbers))
+        await connection.execute("VACUUM ANALYZE")
+    return server.at(name)
+
+
+@pytest.fixture
+async def service(filled: TestServer) -> AsyncIterator[Connection]:
+    """A transaction of the service, in one of the organisations."""
+    async with rolled_back(filled.service_url) as connection:
+        await connection.execute(f"SET LOCAL app.org_id = '{ORG}'")
+        yield connection
+
+
+@pytest.fixture
+async def session(filled: TestServer) -> AsyncIterator[tuple[AsyncSession, list[tuple[str, Sequence[object]]]]]:
+    """A session of the service that is rolled back, and what it sends."""
+    database = Database(filled.service_url, pool_size=1)
+    with noted(database) as sent:
+        async with database.session(ORG) as db:
+            yield db, sent
+            db.info.clear()
+            await db.rollback()
+    await database.dispose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -182,10 +183,10 @@ def _wait_until_ready(process: subprocess.Popen[bytes], cluster: Path, log: Path
         if pid == process.pid and state == "ready":
             return
         if process.poll() is not None:
-            said = essence(log.read_bytes()[said_before:].decode(errors="replace"))
-            if "shared memory block" in said and "still in use" in said:
+            said = log.read_bytes()[said_before:].decode(errors="replace")
+            if re.search("shared memory block .* still in use", said):  # others may have said something since
                 raise _StillInUse(f"a killed server's processes still work in {cluster}: wait for them, or end them")
-            raise EmbeddedUnavailable(f"PostgreSQL did not start ({said}): see {log}, or set DATABASE_URL")
+            raise EmbeddedUnavailable(f"PostgreSQL did not start ({essence(said)}): see {log}, or set DATABASE_URL")
         patience = READY_WITHIN if pid == process.pid else APPEARS_WITHIN
         if time.monotonic() - begun > patience:
             raise EmbeddedUnavailable(f"PostgreSQL is not ready after {patience:.0f} s: see {log}, or set DATABASE_URL")

@@ -1,0 +1,86 @@
+"""What tests of the core share: databases, a server behind the edge, and folders for an embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from sqlalchemy import delete
+
+from app.core.db import Database
+from app.core.embedded import start
+from app.core.models import Timer
+from tests.core.edge_server import Server, an_app, serving
+from tests.core.embedded_server import a_folder
+from tests.postgres import TestServer
+from tests.workshop import a_copy, a_pool, a_superuser
+
+if TYPE_CHECKING:
+    from tests.workshop import Superuser
+
+# --- databases -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def own(server: TestServer, request: pytest.FixtureRequest) -> TestServer:
+    """A database for this test file alone."""
+    return await a_copy(server, request.module.__name__.rpartition("test_")[2])
+
+
+@pytest.fixture(scope="module")
+async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
+    async with a_superuser(own) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def pool(own: TestServer) -> AsyncIterator[Database]:
+    """The service's pool, with no timer left by the test before."""
+    async with a_pool(own) as database:
+        async with database.session(None) as db:
+            await db.execute(delete(Timer))
+        yield database
+
+
+# --- a server behind the edge ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Server]:
+    with serving(an_app(), max_body_bytes=4096) as running:
+        yield running
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    """What was logged; every test of the edge uses it, since drawing a traceback in colour takes a second."""
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+# --- an embedded PostgreSQL ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for DATA_DIR that any user may pass through; pytest's own are closed to root's server."""
+    with a_folder() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def a_cluster() -> Iterator[Path]:
+    """A folder that was in use once: making it takes seconds, copying it does not."""
+    with a_folder() as made:
+        start(made, durable=False).stop()
+        yield made
+
+
+@pytest.fixture
+def used_folder(folder: Path, a_cluster: Path) -> Path:
+    subprocess.run(["cp", "-a", a_cluster, folder], check=True)
+    return folder

@@ -1,0 +1,148 @@
+"""An SMTP server on loopback that does as it is told, and the EMAIL channel that talks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from app.core.deliveries import Channel, Message, Outcome, Result
+from app.core.ids import new_id
+from app.notifications.mail import email_channel
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from app.core.deliveries import Sender
+
+SENT = Outcome(Result.SENT)
+MAIL_FROM = "Growfin Desk <desk@growfin.com>"
+USER, PASSWORD = "desk@growfin.com", "s3cret/p@ss:wörd"
+ENCODED_LOGIN = "desk%40growfin.com:s3cret%2Fp%40ss%3Aw%C3%B6rd"
+NOWHERE = Path("/nowhere")
+
+
+def a_message(recipient: str = "ann@customer.example", **changes: Any) -> Message:
+    message = Message(
+        org_id=UUID(int=1),
+        id=new_id(),
+        channel="EMAIL",
+        recipient=recipient,
+        subject="Export für Zoë",
+        text="Hello Zoë\n",
+        html="<p>Hello Zoë</p>\n",
+        created_at=datetime(2026, 12, 21, 13, 5, tzinfo=UTC),
+    )
+    return replace(message, **changes)
+
+
+@dataclass
+class Relay:
+    """What an SMTP server was told, and what it has been told to answer; a reply is given as often as it is listed."""
+
+    port: int = 0
+    mails: list[Envelope] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
+    commands: Counter[str] = field(default_factory=Counter)
+    replies: dict[str, list[str]] = field(default_factory=dict)
+    connections: list[SMTP] = field(default_factory=list)
+    drop_in_data: int = 0
+    delay: float = 0.0  # seconds
+    echo_password: bool = False
+
+    def url(self, login: str = "", scheme: str = "smtp", host: str = "127.0.0.1", query: str = "") -> str:
+        return f"{scheme}://{login}{'@' if login else ''}{host}:{self.port}{query}"
+
+    def recipients(self) -> list[str]:
+        return [address for mail in self.mails for address in mail.rcpt_tos]
+
+    def hang_up(self) -> None:
+        for connection in self.connections:
+            if connection.transport is not None:
+                connection.transport.close()
+
+    def _reply(self, command: str) -> str | None:
+        replies = self.replies.get(command, [])
+        return replies.pop(0) if replies else None
+
+    async def handle_MAIL(  # noqa: N802 - the name aiosmtpd calls
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self.commands["MAIL"] += 1
+        if reply := self._reply("MAIL"):
+            return reply
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802 - the name aiosmtpd calls
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if reply := self._reply(address):
+            return reply
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - the name aiosmtpd calls
+        await asyncio.sleep(self.delay)
+        if self.drop_in_data:
+            self.drop_in_data -= 1
+            cast("asyncio.Transport", server.transport).abort()
+        if reply := self._reply("DATA"):
+            return reply
+        self.mails.append(envelope)
+        self.sessions.append(session)
+        return "250 OK"
+
+    async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802 - the name aiosmtpd calls
+        self.commands["QUIT"] += 1
+        return "221 Bye"
+
+    def authenticate(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, mechanism: str, login: LoginPassword
+    ) -> AuthResult:
+        self.commands["AUTH"] += 1
+        if (login.login, login.password) == (USER.encode(), PASSWORD.encode()):
+            return AuthResult(success=True)
+        said = login.password.decode()
+        plain = base64.b64encode(f"\0{login.login.decode()}\0{said}".encode()).decode()
+        message = f"535 {mechanism} {said} {base64.b64encode(said.encode()).decode()} {plain}"
+        return AuthResult(success=False, handled=False, message=message if self.echo_password else None)
+
+
+@asynccontextmanager
+async def a_relay(tls: ssl.SSLContext | None = None, *, implicit: bool = False, **options: Any) -> AsyncIterator[Relay]:
+    relay = Relay()
+    loop = asyncio.get_running_loop()
+
+    def connected() -> SMTP:
+        start_tls = None if implicit else tls
+        relay.connections.append(SMTP(relay, hostname="mail.test", loop=loop, tls_context=start_tls, **options))
+        return relay.connections[-1]
+
+    server = await loop.create_server(connected, "127.0.0.1", 0, ssl=tls if implicit else None)
+    relay.port = server.sockets[0].getsockname()[1]
+    try:
+        yield relay
+    finally:
+        server.close()
+        relay.hang_up()
+        await asyncio.sleep(0)
+
+
+def a_channel(url: str | None, mail_dir: Path = NOWHERE, mail_from: str = MAIL_FROM, **options: Any) -> Channel:
+    return email_channel(smtp_url=url, mail_from=mail_from, mail_dir=mail_dir, **options)
+
+
+def a_sender(relay: Relay, **options: Any) -> AbstractAsyncContextManager[Sender]:
+    return a_channel(relay.url(), **options)()

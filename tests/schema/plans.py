@@ -1,0 +1,173 @@
+"""Filled tables, and how to read what PostgreSQL plans to do with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from sqlalchemy import event
+
+from app.core.db import Database
+from tests.schema.catalog import Connection
+
+if TYPE_CHECKING:
+    from app.core.db import Driver
+
+ORGANISATIONS, TICKETS, PEOPLE, OTHERS = 5, 5_000, 400, 3_000  # of each organisation, but for the others
+ORG = UUID(int=1)
+TICKET = UUID("00000001-0000-0000-0000-000000000007")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+AFTER = (START + timedelta(minutes=2_500), 2_500)
+ONE = "customer7@growfin.test"
+
+# Ids are made of numbers: the first part is the organisation's, the last the row's.
+FILL = """
+    CREATE FUNCTION pg_temp.org(o int) RETURNS uuid RETURN lpad(to_hex(o), 32, '0')::uuid;
+    CREATE FUNCTION pg_temp.id(o int, n int) RETURNS uuid
+        RETURN (lpad(to_hex(o), 8, '0') || lpad(to_hex(n), 24, '0'))::uuid;
+
+    INSERT INTO organisations (id, name, domain, sandbox, auto_close_days, timezone, created_at)
+    SELECT pg_temp.org(o), 'Growfin', o || '.test', false, 30, 'UTC', '{start}' FROM generate_series(1, {all}) AS o;
+    INSERT INTO counters SELECT pg_temp.org(o), {tickets}, {tickets} FROM generate_series(1, {all}) AS o;
+    INSERT INTO relays SELECT pg_temp.org(o), {tickets} FROM generate_series(1, {all}) AS o;
+
+    INSERT INTO people (org_id, id, first_name, last_name, email, role, status, available, created_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), 'Ada', 'Lovelace', 'admin' || n || '@growfin.test', 'ADMIN', 'ACTIVE',
+           n % 10 = 0, '{start}'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {people}) AS n;
+
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, admin_id, created_at,
+                         updated_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), n, 'Cannot export ' || n, repeat('It stops. ', 40),
+           (ARRAY['OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED', 'CLOSED', 'CLOSED'])[1 + n % 7],
+           (ARRAY['LOW', 'MEDIUM', 'MEDIUM', 'HIGH', 'CRITICAL'])[1 + n % 5],
+           'customer' || n % 500 || '@growfin.test', CASE WHEN n % 50 > 0 THEN pg_temp.id(o, 1 + n % {people}) END,
+           '{start}'::timestamptz + n * interval '1 minute', '{start}'::timestamptz + n * interval '2 minutes'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
+
+    INSERT INTO ticket_responses (org_id, id, ticket_id, author_id, message, created_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), pg_temp.id(o, 1 + n % 1000), pg_temp.id(o, 1 + n % {people}),
+           repeat('Try again. ', 20), '{start}'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
+
+    INSERT INTO events (org_id, seq, id, type, ticket_id, actor_type, data, created_at)
+    SELECT pg_temp.org(o), n, pg_temp.id(o, n), 'ticket.created', pg_temp.id(o, n), 'SYSTEM', '{{}}', '{start}'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
+
+    INSERT INTO timers (org_id, subject_id, kind, due_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), (ARRAY['AUTO_CLOSE', 'DELIVER'])[1 + n % 2],
+           '{start}'::timestamptz + n * interval '1 minute'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
+
+    INSERT INTO deliveries (org_id, id, channel, recipient, subject, body_text, ticket_id, status, created_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), 'EMAIL', 'mia@growfin.test', 'Re', repeat('Try again. ', 20),
+           pg_temp.id(o, 1 + n % 1000), (ARRAY['SENT', 'SENT', 'SENT', 'QUEUED', 'FAILED'])[1 + n % 5],
+           '{start}'::timestamptz + n * interval '1 minute'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
+"""
+
+
+# --- reading plans ---------------------------------------------------------------------------------------------------
+
+
+def _literal(value: object) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case bool() | int():
+            return str(value)
+        case list():
+            kind = "uuid" if isinstance(value[0], UUID) else "text"
+            return f"ARRAY[{', '.join(_literal(one) for one in value)}]::{kind}[]"
+        case UUID() | datetime():
+            return f"'{value}'"
+        case _:
+            return "'" + str(value).replace("'", "''") + "'"
+
+
+async def explain(
+    connection: Connection, sql: str, parameters: Sequence[object], *, generic: bool = False
+) -> dict[str, Any]:
+    """The plan of a prepared statement: for these parameters, or (`generic`) the one for any."""
+    mode = "force_generic_plan" if generic else "force_custom_plan"
+    await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    await connection.execute(f"PREPARE explained AS {sql}")
+    given = f"({', '.join(_literal(value) for value in parameters)})" if parameters else ""
+    text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained{given}")
+    await connection.execute("DEALLOCATE explained")
+    plan: dict[str, Any] = json.loads(text)[0]["Plan"]
+    return plan
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+def complaints(plan: dict[str, Any]) -> list[str]:
+    """What reads more of a table than an organisation's part."""
+    found = []
+    for node in nodes(plan):
+        match node["Node Type"]:
+            case "Seq Scan":
+                found.append(f"reads all of {node['Relation Name']}")
+            case "Index Scan" | "Index Only Scan" | "Bitmap Index Scan":
+                key = "(id = " if node["Index Name"] == "pk_organisations" else "(org_id = "
+                if key not in node.get("Index Cond", ""):
+                    found.append(f"{node['Index Name']} is not entered by org_id")
+    return found
+
+
+def scanned(plan: dict[str, Any]) -> set[str]:
+    """The indexes that it uses."""
+    return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
+
+
+async def refused(connection: Connection, sql: str, parameters: Sequence[object]) -> list[str]:
+    """What is wrong with either of a statement's plans."""
+    found = []
+    for generic in (False, True):
+        plan = await explain(connection, sql, parameters, generic=generic)
+        assert scanned(plan), plan
+        found += [f"{'generic' if generic else 'custom'} plan: {one}" for one in complaints(plan)]
+    return found
+
+
+class Recorder:
+    """The driver, with a note of what is sent through it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.sent: list[tuple[str, Sequence[object]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        run = getattr(self._connection, name)
+
+        async def note_and_run(sql: str, *parameters: object) -> object:
+            self.sent.append((sql, parameters))
+            return await run(sql, *parameters)
+
+        return note_and_run
+
+    @property
+    def driver(self) -> Driver:
+        return cast("Driver", self)
+
+
+@contextmanager
+def noted(database: Database) -> Iterator[list[tuple[str, Sequence[object]]]]:
+    """What SQLAlchemy sends meanwhile."""
+    sent: list[tuple[str, Sequence[object]]] = []
+
+    def note(_connection: object, _cursor: object, sql: str, parameters: Sequence[object], *_: object) -> None:
+        sent.append((sql, parameters))
+
+    engine = database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(engine, "before_cursor_execute", note)
