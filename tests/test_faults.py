@@ -137,7 +137,7 @@ async def recovery(load: Load) -> float:
 
 async def assert_nothing_is_lost(place: Place, load: Load) -> None:
     client = place.client
-    assert load.wrong == []
+    assert load.wrong == [], "\n".join(line for line in place.service.errors if "unhandled" in line or "Error" in line)
     assert load.statuses[503] > 0
     assert set(load.statuses) <= {200, 201, 503}
     async with a_superuser_of(place) as superuser:

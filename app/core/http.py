@@ -91,6 +91,7 @@ def install_error_handlers(app: FastAPI) -> None:
         exc.DBAPIError,
         exc.TimeoutError,
         exc.DisconnectionError,
+        exc.PendingRollbackError,  # a connection that was lost takes its transaction with it
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,
@@ -203,6 +204,8 @@ def _sqlstate(error: Exception) -> str:
     """The SQLSTATE of a database error; empty where the server was not reached at all."""
     original = error.orig if isinstance(error, exc.DBAPIError) else error
     found = getattr(original, "sqlstate", None)
+    if isinstance(getattr(original, "__cause__", None), asyncpg.InternalClientError):
+        return ""  # the driver was in the middle of something when its connection was lost
     if found is None and isinstance(error, exc.DBAPIError) and not error.connection_invalidated:
         # No state and a sound connection: the driver refused a value.
         return "22000" if isinstance(error, exc.DataError) or isinstance(original, ValueError) else "XX000"
