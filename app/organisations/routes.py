@@ -98,7 +98,7 @@ async def change_organisation(body: OrganisationChange, caller: AdminCaller, req
     """Change any of the settings. `autoCloseDays` counts for tickets answered from now on."""
     async with database_of(request).session(caller.org_id) as db:
         row = await service.change(db, caller.tenant, caller.actor, body.model_dump(exclude_unset=True))
-    request.app.state.doorkeeper.forget()  # after the commit: the next request must not see the settings of before
+    request.app.state.doorkeeper.forget()  # after the commit, so that this process shows the new settings at once
     return OrganisationOut.of(row, caller.now)
 
 
