@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.deliveries import Channels
 from app.core.events import Reactions
 from app.core.relay import RELAY_RETRY, Subscribers, retry
 from app.core.timers import Handlers
-from app.identity.events import PersonBecameAvailable, PersonSignedUp
+from app.identity.people.events import PersonBecameAvailable, PersonSignedUp
+from app.notifications.links import with_link
 from app.notifications.mail import email_channel
 from app.notifications.subscribers import (
     EMAIL,
@@ -49,7 +52,13 @@ TIMERS: Handlers = {
 
 def channels(settings: Settings) -> Channels:
     """Channel of a delivery -> what sends it."""
-    return {EMAIL: email_channel(smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir)}
+    assert settings.secret_key is not None
+    complete = partial(with_link, public_url=settings.url, secret_key=settings.secret_key)
+    return {
+        EMAIL: email_channel(
+            smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir, complete=complete
+        )
+    }
 
 
 def connect(settings: Settings, *, pool_size: int | None = None) -> Database:

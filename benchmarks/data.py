@@ -27,7 +27,7 @@ from app.core.db import Database
 from app.core.embedded.sockets import SERVICE
 from app.core.ids import new_id
 from app.core.security import hash_password
-from app.identity import service as identity
+from app.identity.people import service as identity
 from app.organisations import queries
 from app.organisations import service as organisations
 from app.organisations.caller import Caller

@@ -11,12 +11,20 @@ from uuid import UUID
 import orjson
 
 from app.core.clock import real_now
+from app.core.ids import new_id
 from app.core.security import issue_access_token
+from app.identity.sessions.service import LIFETIME
 from benchmarks.data import Dataset, Organisation, connected, execute
 
 READ, LIST, CREATE = "read", "list", "create"
 HOW_MANY = 5000
 PAGE = 20  # tickets, the service's default
+
+_SESSION = """
+    INSERT INTO sessions (org_id, id, person_id, refresh_hash, remembered, device, address, created_at, last_used_at,
+                          expires_at)
+    VALUES ($1, $2, $3, '', false, '', '', $4, $4, $5)
+"""
 
 DESCRIPTION = "The export of March stops at 40 % with an error. " * 6
 
@@ -46,7 +54,7 @@ def make(data: Dataset, secret_key: str, operation: str) -> list[Request]:
     who = [chance.choice(data.organisations) for _ in range(HOW_MANY)]
     if operation == CREATE:
         return [_create(one, chance.randint(1, data.customers)) for one in who]
-    headers = {one.id: _token(one, secret_key) for one in data.organisations}
+    headers = asyncio.run(_signed_in(data, secret_key))
     if operation == LIST:
         return [_list(one, headers[one.id], chance.randint(1, data.customers)) for one in who]
     ids = asyncio.run(_ids(data, chance))
@@ -69,11 +77,19 @@ def _list(organisation: Organisation, headers: dict[str, str], customer: int) ->
     return Request(organisation.id, "GET", path, headers)
 
 
-def _token(organisation: Organisation, secret_key: str) -> dict[str, str]:
-    token = issue_access_token(
-        secret_key, person_id=UUID(organisation.admins[0]), org_id=UUID(organisation.id), now=real_now()
-    )
-    return {"Authorization": f"Bearer {token}"}
+async def _signed_in(data: Dataset, secret_key: str) -> dict[str, dict[str, str]]:
+    """The headers of an admin of each organisation, signed in for the day."""
+    headers: dict[str, dict[str, str]] = {}
+    async with connected(data.address) as connection:
+        for one in data.organisations:
+            org_id, person_id, session_id, now = UUID(one.id), UUID(one.admins[0]), new_id(), real_now()
+            session = (org_id, session_id, person_id, now, now + LIFETIME)
+            await execute(connection, one.id, (_SESSION, session))
+            token = issue_access_token(
+                secret_key, person_id=person_id, org_id=org_id, session_id=session_id, role="ADMIN", now=now
+            )
+            headers[one.id] = {"Authorization": f"Bearer {token}"}
+    return headers
 
 
 async def _ids(data: Dataset, chance: random.Random) -> dict[str, Sequence[UUID]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from alembic import context
 from sqlalchemy import Connection, pool, text
@@ -13,6 +14,7 @@ from app.models import Base
 
 # One at a time, whoever starts first; the number is arbitrary.
 ADVISORY_LOCK = 8_377_327_225
+ASK_AGAIN = 0.1  # seconds
 
 
 def _url() -> str:
@@ -28,7 +30,10 @@ def _url() -> str:
 
 def _migrate(connection: Connection) -> None:
     # Another's migration may take its time; a lock on a table may not.
-    connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
+    while not connection.scalar(text(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})")):
+        # Not in one long statement: an index that is built concurrently waits for all that are older.
+        connection.commit()
+        time.sleep(ASK_AGAIN)
     connection.execute(text("SET lock_timeout = '5s'"))
     connection.commit()
     context.configure(

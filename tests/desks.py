@@ -15,9 +15,11 @@ from app.core import deliveries, relay, timers
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.db import Database
-from app.core.security import issue_access_token
-from app.identity import service as identity
-from app.identity.service import NewPerson
+from app.identity.people import service as identity
+from app.identity.people.models import Person as Somebody
+from app.identity.people.service import NewPerson
+from app.identity.sessions import service as sessions
+from app.identity.sessions.service import Where
 from app.organisations import service as organisations
 from app.organisations.caller import Caller
 from app.organisations.queries import as_tenant
@@ -47,12 +49,19 @@ class Person:
     email: str
     http: httpx.AsyncClient
     headers: dict[str, str]
+    session_id: UUID
 
     async def get(self, path: str, **arguments: Any) -> httpx.Response:
         return await self.http.get(path, headers=self.headers, **arguments)
 
     async def post(self, path: str, body: object = None, **headers: str) -> httpx.Response:
         return await self.http.post(path, json=body, headers=self.headers | headers)
+
+    async def put(self, path: str, body: object, **headers: str) -> httpx.Response:
+        return await self.http.put(path, json=body, headers=self.headers | headers)
+
+    async def delete(self, path: str, **headers: str) -> httpx.Response:
+        return await self.http.delete(path, headers=self.headers | headers)
 
     async def patch(self, path: str, body: object, **headers: str) -> httpx.Response:
         return await self.http.patch(path, json=body, headers=self.headers | headers)
@@ -109,7 +118,7 @@ async def a_desk(api: Api, database: Database, *, sandbox: bool = True, name: st
     org_id, domain = uuid4(), f"d{uuid4().hex}.test"
     async with database.session(org_id) as db:
         _, secret = await organisations.sign_up(db, org_id, name, domain, sandbox=sandbox)
-    nobody = Person(org_id, "", api.http, {})
+    nobody = Person(org_id, "", api.http, {}, org_id)
     desk = Desk(org_id, domain, secret, nobody, api, database)
     return Desk(org_id, domain, secret, await an_admin(desk, "ada@growfin.test"), api, database)
 
@@ -121,5 +130,14 @@ async def an_admin(desk: Desk, email: str, *, available: bool = True) -> Person:
         caller = Caller(tenant=tenant, person=None, now=tenant.now())
         person = await identity.sign_up_admin(db, caller, NewPerson("Ada", "Lovelace", email, PASSWORD), _hashed())
         person.available = available
-    token = issue_access_token(desk.api.secret_key, person_id=person.id, org_id=desk.id, now=real_now())
-    return Person(person.id, email, desk.api.http, {"Authorization": f"Bearer {token}"})
+    return await signed_in(desk, person)
+
+
+async def signed_in(desk: Desk, person: Somebody) -> Person:
+    """Sign somebody in, without a password."""
+    where = Where(device="a test", address="192.0.2.7")
+    async with desk.database.session(desk.id) as db:
+        session, _ = sessions.open_session(desk.api.secret_key, person, where, real_now())
+        db.add(session)
+    token = sessions.access_token(desk.api.secret_key, person, session, real_now())
+    return Person(person.id, person.email, desk.api.http, {"Authorization": f"Bearer {token}"}, session.id)

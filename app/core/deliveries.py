@@ -64,6 +64,8 @@ class Message:
     text: str
     html: str | None = None
     reply_to: str | None = None
+    link: str | None = None
+    link_id: UUID | None = None
     ticket_id: UUID | None = None
     created_at: datetime
     attempt: int = 1
@@ -100,7 +102,10 @@ Channels = Mapping[str, Channel]
 
 @dataclass(frozen=True)
 class Draft:
-    """A message to be queued. With `error` it is kept as a failed delivery, visible and never tried."""
+    """A message to be queued. With `error` it is kept as a failed delivery, visible and never tried.
+
+    `link` and `link_id` are of a text with a link that ends in a token: the channel completes it.
+    """
 
     channel: str
     recipient: str
@@ -108,6 +113,8 @@ class Draft:
     text: str = ""
     html: str | None = None
     reply_to: str | None = None
+    link: str | None = None
+    link_id: UUID | None = None
     ticket_id: UUID | None = None
     error: str | None = None
     id: UUID = field(default_factory=new_id)
@@ -131,6 +138,8 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[Draft]) -> None
                 "body_text": draft.text,
                 "body_html": draft.html,
                 "reply_to": draft.reply_to,
+                "link": draft.link,
+                "link_id": draft.link_id,
                 "ticket_id": draft.ticket_id,
                 "status": DeliveryStatus.FAILED if draft.error else DeliveryStatus.QUEUED,
                 "last_error": draft.error,
@@ -214,6 +223,8 @@ async def _claim(database: Database, org_id: UUID) -> list[Message]:
                 text=row.body_text,
                 html=row.body_html,
                 reply_to=row.reply_to,
+                link=row.link,
+                link_id=row.link_id,
                 ticket_id=row.ticket_id,
                 created_at=row.created_at,
                 attempt=row.attempts,

@@ -5,8 +5,11 @@ A body's example is made of those that its fields have, so that it cannot fall b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from app.core import errors
 from app.core.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
@@ -28,7 +31,7 @@ SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A person's access token, from `POST /auth/admin/signin`.",
+        "description": "A person's access token, from `POST /auth/signin`.",
     },
 }
 
@@ -143,9 +146,46 @@ def _documented(status: int, codes: dict[str, str]) -> dict[str, Any]:
     return described
 
 
-def security(*schemes: dict[str, list[str]], body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """`openapi_extra`: any one of these credentials will do."""
-    return {"security": list(schemes), **(body or {})}
+@runtime_checkable
+class Declaration(Protocol):
+    """What an operation asks of its caller, as one of its dependencies declares it (`organisations/access.py`)."""
+
+    permission: str | None
+
+    @property
+    def credentials(self) -> list[dict[str, list[str]]]:
+        """OpenAPI's `security`."""
+        ...
+
+    @property
+    def errors(self) -> tuple[type[TesseraError], ...]:
+        """What it can raise."""
+        ...
+
+
+def declaration_of(route: APIRoute) -> Declaration | None:
+    """What the route asks of its caller; nothing, where anybody may call it."""
+    for dependency in route.dependant.dependencies:
+        call: object = dependency.call
+        if isinstance(call, Declaration):
+            return call
+    return None
+
+
+def _declare(operation: dict[str, Any], declared: Declaration) -> None:
+    operation["security"] = declared.credentials
+    if declared.permission:
+        operation["x-permission"] = declared.permission
+        operation["description"] += f"\n\n**Permission** of people: `{declared.permission}`."
+    for status, refusal in answers(*declared.errors).items():
+        responses = operation["responses"]
+        present = responses.setdefault(str(status), refusal)
+        (media,) = refusal["content"].values()
+        examples = present["content"][PROBLEM_MEDIA_TYPE]["examples"]
+        for code in media["examples"].keys() - examples.keys():
+            examples[code] = media["examples"][code]
+            present["description"] += f"; `{code}`: {examples[code]['value']['title']}"
+    operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
 # --- the whole document ----------------------------------------------------------------------------------------------
@@ -158,8 +198,12 @@ _BY_FORMAT = {
 _BY_TYPE: dict[str, Any] = {"string": "…", "integer": 1, "number": 1.0, "boolean": True, "object": {}, "null": None}
 
 
-def complete(document: dict[str, Any]) -> dict[str, Any]:
+def complete(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
     """Add to an OpenAPI document what the operations do not say each: credentials, problems, examples, a good order."""
+    for route in routes:
+        if isinstance(route, APIRoute) and route.include_in_schema and (declared := declaration_of(route)):
+            for method in route.methods or ():
+                _declare(document["paths"][route.path_format][method.lower()], declared)
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -244,7 +288,11 @@ forward.
 
 TAGS = [
     {"name": "Organisations", "description": "Tenants, their settings, and a sandbox's clock."},
-    {"name": "People", "description": "Signing up, signing in, one's own profile."},
+    {"name": "Signing in", "description": "Signing up and in, sessions, passwords, e-mails, the second factor."},
+    {"name": "Profile", "description": "What the signed-in person says of themselves, and their menu."},
+    {"name": "Users", "description": "The people of an organisation: approving, inviting, changing, erasing them."},
+    {"name": "Roles", "description": "What people may do."},
+    {"name": "Menus", "description": "What an organisation's own front end shows, and to whom."},
     {"name": "Tickets", "description": "Opening, finding, answering and changing tickets; their history and schedule."},
     {"name": "Notifications", "description": "What was mailed to whom, and what became of it."},
     {"name": "Operations", "description": "Health, metrics, and the worker's jobs."},

@@ -131,7 +131,10 @@ class RelayFailure(Base):
 
 
 class Delivery(Base):
-    """One message that leaves the house, with its attempts and its outcome. Times are real."""
+    """One message that leaves the house, with its attempts and its outcome. Times are real.
+
+    Where a text has a link that ends in a token, the row has the link without it, and the id that it is made of.
+    """
 
     __tablename__ = "deliveries"
 
@@ -143,6 +146,8 @@ class Delivery(Base):
     body_text: Mapped[str]
     body_html: Mapped[str | None]
     reply_to: Mapped[str | None]
+    link: Mapped[str | None]
+    link_id: Mapped[UUID | None]
     ticket_id: Mapped[UUID | None]
     status: Mapped[str]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
@@ -155,6 +160,7 @@ class Delivery(Base):
         Index("ix_deliveries_org_id_created_at_id", "org_id", "created_at", "id"),
         Index("ix_deliveries_org_id_status_created_at_id", "org_id", "status", "created_at", "id"),
         Index("ix_deliveries_org_id_ticket_id_created_at_id", "org_id", "ticket_id", "created_at", "id"),
+        Index("ix_deliveries_org_id_recipient", "org_id", "recipient"),
     )
 
 

@@ -11,7 +11,7 @@ import time
 import unicodedata
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -85,16 +85,20 @@ class AccessClaims:
 
     person_id: UUID
     org_id: UUID
+    session_id: UUID
     expires_at: float  # seconds since the epoch
+    all: Mapping[str, Any]
 
 
-def issue_access_token(key: str, *, person_id: UUID, org_id: UUID, now: datetime) -> str:
+def issue_access_token(key: str, *, person_id: UUID, org_id: UUID, session_id: UUID, role: str, now: datetime) -> str:
     """A JWT (RFC 7519) for this person, valid for `ACCESS_TOKEN_LIFETIME` from `now` (real time)."""
     claims = {
         "iss": _ISSUER,
         "aud": _AUDIENCE,
         "sub": str(person_id),
         "org": str(org_id),
+        "sid": str(session_id),
+        "role": role,
         "typ": "access",
         "iat": int(now.timestamp()),
         "exp": int((now + ACCESS_TOKEN_LIFETIME).timestamp()),
@@ -124,7 +128,9 @@ def read_access_token(key: str, token: str) -> AccessClaims:
         return AccessClaims(
             person_id=UUID(claims["sub"]),
             org_id=UUID(claims["org"]),
+            session_id=UUID(claims["sid"]),
             expires_at=float(claims["exp"]),
+            all=claims,
         )
     except Exception:  # noqa: BLE001 - a hostile token makes the parser raise nearly anything, RecursionError too
         raise InvalidToken from None

@@ -26,8 +26,17 @@ ATTEMPT_TIME = 30.0  # seconds
 log = structlog.get_logger("tessera.mail")
 
 
+def _as_it_is(message: Message) -> Message:
+    return message
+
+
 def email_channel(
-    *, smtp_url: str | None, mail_from: str, mail_dir: Path, attempt_time: float = ATTEMPT_TIME
+    *,
+    smtp_url: str | None,
+    mail_from: str,
+    mail_dir: Path,
+    complete: Callable[[Message], Message] = _as_it_is,
+    attempt_time: float = ATTEMPT_TIME,
 ) -> Channel:
     """The opener of a sender of mail: to the server of `smtp_url`, or into `mail_dir` where that is `None`.
 
@@ -36,7 +45,7 @@ def email_channel(
     `smtp://` encrypts where the server offers it and then verifies nothing: encryption without authentication is better
     than none, which would be the alternative (RFC 7435). So a password belongs with one of the first two. User and
     password are percent-encoded; the ports given here are the defaults. `attempt_time` is in seconds, for everything
-    that one mail takes, connecting included.
+    that one mail takes, connecting included. `complete` fills in what a stored message does not hold.
 
     Raises:
         ValueError: `smtp_url` is not an SMTP URL, or `mail_from` is no address with an ASCII local part.
@@ -49,10 +58,10 @@ def email_channel(
     @asynccontextmanager
     async def open_channel() -> AsyncIterator[Sender]:
         if server is None:
-            yield _MailSender(sender, partial(_write, mail_dir))
+            yield _MailSender(sender, complete, partial(_write, mail_dir))
         else:
             async with smtp.connection(server, attempt_time) as connection:
-                yield _MailSender(sender, connection.hand_over)
+                yield _MailSender(sender, complete, connection.hand_over)
 
     return open_channel
 
@@ -62,6 +71,7 @@ class _MailSender:
     """Composes each mail and hands it over; whatever goes wrong with one must not stop the others."""
 
     sender: Mailbox
+    complete: Callable[[Message], Message]
     hand_over: Callable[[Mail], Awaitable[Outcome]]
 
     async def send(self, message: Message) -> Outcome:
@@ -75,7 +85,7 @@ class _MailSender:
 
     async def _attempt(self, message: Message) -> Outcome:
         try:
-            mail = compose(message, self.sender)
+            mail = compose(self.complete(message), self.sender)
         except ValueError as error:
             return Outcome(Result.PERMANENT, one_line(str(error)))
         return await self.hand_over(mail)

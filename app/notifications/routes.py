@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
 
-from app.core.docs import JWT, answers, security
+from app.core.docs import answers
 from app.core.http import Route
 from app.core.pagination import CursorSigner, InvalidCursor, cut
 from app.notifications import queries
@@ -19,9 +19,13 @@ from app.notifications.schemas import (
     NotificationPage,
     NotificationWithBody,
 )
-from app.organisations.access import ADMIN_ERRORS, AdminCaller, Db
+from app.organisations.access import Db, may
+from app.organisations.caller import Caller
+from app.organisations.permissions import Action, Resource
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
+
+Reader = Annotated[Caller, may(Resource.NOTIFICATIONS, Action.VIEW)]
 
 
 @router.get(
@@ -29,11 +33,10 @@ router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=
     operation_id="listNotifications",
     summary="List what was sent, to whom, and what became of it",
     response_model_exclude_unset=True,
-    responses=answers(*ADMIN_ERRORS, InvalidCursor),
-    openapi_extra=security(JWT),
+    responses=answers(InvalidCursor),
 )
 async def list_notifications(
-    wanted: Annotated[NotificationFilter, Query()], caller: AdminCaller, db: Db, request: Request
+    wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request
 ) -> NotificationPage:
     """A page of the notification log, newest first. `QUEUED` ones are still tried; `FAILED` ones are not."""
     listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
@@ -56,11 +59,10 @@ async def list_notifications(
     "/{id}",
     operation_id="getNotification",
     summary="Read one notification with its body",
-    responses=answers(*ADMIN_ERRORS, NotificationNotFound),
-    openapi_extra=security(JWT),
+    responses=answers(NotificationNotFound),
 )
 async def get_notification(
-    notification_id: Annotated[UUID, Path(alias="id")], caller: AdminCaller, db: Db
+    notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
 ) -> NotificationWithBody:
     """What was sent, word for word, with the last error if there was one."""
     return NotificationWithBody.of(await queries.one(db, caller.org_id, notification_id))

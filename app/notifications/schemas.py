@@ -11,6 +11,7 @@ from app.core.deliveries import DeliveryStatus
 from app.core.fields import Out, OutTime
 from app.core.models import Delivery
 from app.core.pagination import CountedPage, CountedPageQuery
+from app.notifications.links import for_the_log
 
 
 class NotificationFilter(CountedPageQuery):
@@ -49,7 +50,7 @@ class NotificationWithBody(NotificationOut):
     @classmethod
     def of(cls, row: Delivery) -> Self:
         """The answer about this delivery, with its body."""
-        return cls(**_fields(row), body=row.body_text, body_html=row.body_html)
+        return cls(**_fields(row), **_bodies(row))
 
 
 def _fields(row: Delivery) -> dict[str, object]:
@@ -65,6 +66,11 @@ def _fields(row: Delivery) -> dict[str, object]:
         "created_at": row.created_at,
         "sent_at": row.sent_at,
     }
+
+
+def _bodies(row: Delivery) -> dict[str, str | None]:
+    html = row.body_html and for_the_log(row.body_html, row.link)
+    return {"body": for_the_log(row.body_text, row.link), "body_html": html}
 
 
 class NotificationPage(CountedPage[NotificationOut]):

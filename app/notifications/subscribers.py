@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core import deliveries
 from app.core.deliveries import Draft
 from app.core.events import StoredEvent
-from app.identity.models import Person
+from app.identity.people.models import Person
 from app.notifications.render import render
 from app.organisations.queries import tenant
 from app.organisations.tenant import Tenant

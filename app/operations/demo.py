@@ -22,7 +22,8 @@ from app.core.config import Settings
 from app.core.db import Database
 from app.core.ids import new_id
 from app.core.models import Counter, Relay
-from app.identity.service import NewPerson, hash_new_password, sign_up_admin
+from app.identity.people.service import NewPerson, hash_new_password, sign_up_admin
+from app.identity.sessions.queries import principal_of
 from app.organisations.caller import Caller, Principal
 from app.organisations.queries import as_tenant
 from app.organisations.service import sign_up
@@ -153,7 +154,7 @@ async def _make_admin(
     password_hash = await hash_new_password(secret_key, tenant, new)
     async with database.session(tenant.id) as db:
         person = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
-    return Principal(person.id, person.email, person.first_name, person.last_name, person.role)
+    return principal_of(person)
 
 
 async def _write(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -12,12 +13,14 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core import timers
 from app.core.db import NotMigrated
-from app.core.docs import JWT, answers, security
+from app.core.docs import answers
 from app.core.errors import Unavailable
 from app.core.http import Route
 from app.operations import queries
 from app.operations.schemas import Health, Job, Jobs, Pending
-from app.organisations.access import ADMIN_ERRORS, AdminCaller, Db
+from app.organisations.access import Db, may
+from app.organisations.caller import Caller
+from app.organisations.permissions import Action, Resource
 
 router = APIRouter(tags=["Operations"], route_class=Route)
 
@@ -82,10 +85,9 @@ async def get_metrics(request: Request) -> Response:
     "/jobs",
     operation_id="getJobs",
     summary="Read the worker's jobs and the organisation's pending work",
-    responses=answers(*ADMIN_ERRORS),
-    openapi_extra=security(JWT),
+    responses=answers(),
 )
-async def get_jobs(caller: AdminCaller, db: Db) -> Jobs:
+async def get_jobs(caller: Annotated[Caller, may(Resource.JOBS, Action.VIEW)], db: Db) -> Jobs:
     """When the worker's loops ran last, and how much of your organisation's work is waiting for them."""
     waiting, queued, oldest = await timers.pending(db, caller.org_id)
     return Jobs(

@@ -1,102 +1,163 @@
-"""Who is calling: dependencies that turn a request's credentials into a `Caller`.
+"""Who may call what. An operation declares it once, as the type of its `caller`; the documentation reads it there.
 
-They stand here, below the people, because products call with their organisation's secret alone; how a credential is
-looked up is the doorkeeper's affair (`identity/doorkeeper.py`).
+It stands here, below the people, because products call with their organisation's secret alone; how a credential is
+looked up is the doorkeeper's affair (`identity/sessions/doorkeeper.py`).
 """
 
-from __future__ import annotations
-
+# Annotations stay what they are: FastAPI cannot resolve the names in those of an object that is called.
 from collections.abc import AsyncIterator
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database
+from app.core.docs import JWT, SECRET
+from app.core.errors import TesseraError
 from app.core.security import InvalidToken
 from app.organisations.caller import (
     Caller,
     CredentialLookup,
     InvalidSecret,
     MissingCredential,
+    NotForCustomers,
+    PermissionRequired,
     PersonRequired,
-    Principal,
+    SecondFactorRequired,
     SecretMismatch,
     SecretRequired,
 )
+from app.organisations.permissions import Action, Resource, Role, permission
 from app.organisations.tenant import Tenant
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
+
+
+class Access:
+    """What an operation asks of its caller: `Depends` on it gives the `Caller`.
+
+    Args:
+        needed: the permission that a person needs; without one, any signed-in person will do.
+        people: whether a person's access token will do.
+        secret: whether an organisation's secret will do.
+        in_body: whether the secret may also come in the body.
+        customers: whether customers may call it; then it sees to it that they reach their own things only.
+        before_second_factor: whether it serves people who have yet to set up the second factor they must have.
+    """
+
+    def __init__(
+        self,
+        needed: tuple[Resource, Action] | None = None,
+        *,
+        people: bool = True,
+        secret: bool = False,
+        in_body: bool = False,
+        customers: bool = False,
+        before_second_factor: bool = False,
+    ) -> None:
+        self.permission = permission(*needed) if needed else None
+        self.people = people
+        self.secret = secret
+        self.in_body = in_body
+        self.customers = customers or needed is None
+        self.before_second_factor = before_second_factor
+
+    async def __call__(self, request: Request) -> Caller:
+        """The caller, who may.
+
+        Raises:
+            one of `errors`
+        """
+        given = await self._secret_of(request)
+        if self.secret and given is not None and (self.in_body or "authorization" not in request.headers):
+            return _caller(request, await _doorkeeper(request).by_secret(given))
+        caller = await self._by_token(request, given)
+        if not self.people:
+            raise SecretRequired
+        self._check(caller)
+        return caller
+
+    async def _secret_of(self, request: Request) -> str | None:
+        in_header = request.headers.get(SECRET_HEADER)
+        if not self.in_body:
+            return in_header
+        try:
+            body = await request.json()
+        except ValueError:  # no JSON: the body's own validation says so, if the header has a good secret
+            body = None
+        in_body = body.get("secret") if isinstance(body, dict) else None
+        if not isinstance(in_body, str):
+            return in_header
+        if in_header and in_header != in_body:
+            raise SecretMismatch
+        return in_body
+
+    async def _by_token(self, request: Request, secret: str | None) -> Caller:
+        if "authorization" not in request.headers and secret is not None:
+            _caller(request, await _doorkeeper(request).by_secret(secret))
+            raise PersonRequired
+        token = _bearer_token(request)
+        if token is None:
+            raise MissingCredential
+        tenant, person = await _doorkeeper(request).by_token(token)
+        request.state.org_id = tenant.id
+        return Caller(tenant=tenant, person=person, now=tenant.now())
+
+    def _check(self, caller: Caller) -> None:
+        person = caller.somebody
+        lacks_second_factor = caller.tenant.require_2fa and person.role != Role.CUSTOMER and not person.second_factor
+        if lacks_second_factor and not self.before_second_factor:
+            raise SecondFactorRequired
+        if self.permission is not None and self.permission not in person.permissions:
+            raise PermissionRequired(f"This needs the permission {self.permission}.")
+        if person.role == Role.CUSTOMER and not self.customers:
+            raise NotForCustomers
+
+    @property
+    def credentials(self) -> list[dict[str, list[str]]]:
+        """OpenAPI's `security`: any one of these will do."""
+        found = [SECRET] if self.secret else []
+        found += [JWT] if self.people else []
+        return [*found, {}] if self.in_body else found  # the body's secret is no header that OpenAPI knows
+
+    @property
+    def errors(self) -> tuple[type[TesseraError], ...]:
+        """What it can raise."""
+        found: list[type[TesseraError]] = [MissingCredential, InvalidToken, InvalidSecret]
+        found += [SecretMismatch] if self.in_body else []
+        found += [] if self.secret else [PersonRequired]
+        found += [] if self.people else [SecretRequired]
+        found += [PermissionRequired] if self.people and self.permission else []
+        found += [] if self.customers or not self.people else [NotForCustomers]
+        found += [SecondFactorRequired] if self.people and not self.before_second_factor else []
+        return tuple(found)
+
+
+def may(resource: Resource, action: Action, **more: bool) -> Any:
+    """The dependency of an operation on a permission; `more` is as in `Access`."""
+    return Depends(Access((resource, action), **more))
+
+
+# The caller of an operation that every signed-in person may call, for themselves.
+Myself = Annotated[Caller, Depends(Access())]
+# The same, where it also serves people who have yet to set up their second factor.
+MyselfAtOnce = Annotated[Caller, Depends(Access(before_second_factor=True))]
+# A product of the organisation, by the secret in the header or in the body.
+Product = Annotated[Caller, Depends(Access(people=False, secret=True, in_body=True))]
 
 
 def _doorkeeper(request: Request) -> CredentialLookup:
     return cast("CredentialLookup", request.app.state.doorkeeper)
 
 
-def _caller(request: Request, tenant: Tenant, person: Principal | None) -> Caller:
+def _caller(request: Request, tenant: Tenant) -> Caller:
     request.state.org_id = tenant.id
-    return Caller(tenant=tenant, person=person, now=tenant.now())
+    return Caller(tenant=tenant, person=None, now=tenant.now())
 
 
 def _bearer_token(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-async def _by_token(request: Request) -> Caller:
-    token = _bearer_token(request)
-    if token is None:
-        raise MissingCredential
-    return _caller(request, *await _doorkeeper(request).by_token(token))
-
-
-async def _by_secret(request: Request) -> Caller:
-    secret = request.headers.get(SECRET_HEADER)
-    if secret is None:
-        raise MissingCredential
-    return _caller(request, await _doorkeeper(request).by_secret(secret), None)
-
-
-async def partner(request: Request) -> Caller:
-    """A product, by the secret in the header or in the body."""
-    in_header = request.headers.get(SECRET_HEADER)
-    try:
-        body = await request.json()
-    except ValueError:  # no JSON: the body's own validation says so, if the header has a good secret
-        body = None
-    in_body = body.get("secret") if isinstance(body, dict) else None
-    if in_header and isinstance(in_body, str) and in_header != in_body:
-        raise SecretMismatch
-    secret = in_header or in_body
-    if not isinstance(secret, str):
-        await _by_token(request)
-        raise SecretRequired
-    return _caller(request, await _doorkeeper(request).by_secret(secret), None)
-
-
-async def admin(request: Request) -> Caller:
-    """A signed-in admin."""
-    if "authorization" not in request.headers and SECRET_HEADER in request.headers:
-        await _by_secret(request)
-        raise PersonRequired
-    return await _by_token(request)
-
-
-async def admin_or_partner(request: Request) -> Caller:
-    """A signed-in admin, or else a product by the secret in the header."""
-    if "authorization" in request.headers:
-        return await _by_token(request)
-    return await _by_secret(request)
-
-
-PartnerCaller = Annotated[Caller, Depends(partner)]
-AdminCaller = Annotated[Caller, Depends(admin)]
-AnyCaller = Annotated[Caller, Depends(admin_or_partner)]
-
-# What each of them can raise, for the documentation.
-PARTNER_ERRORS = (MissingCredential, InvalidSecret, SecretMismatch, InvalidToken, SecretRequired)
-ADMIN_ERRORS = (MissingCredential, InvalidToken, InvalidSecret, PersonRequired)
-ANY_ERRORS = (MissingCredential, InvalidSecret, InvalidToken)
 
 
 def database_of(request: Request) -> Database:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app.core.errors import Forbidden, Unauthenticated
 from app.core.events import Actor, ActorType
+from app.organisations.permissions import Permissions, Role
 from app.organisations.tenant import Tenant
 
 
@@ -47,15 +48,46 @@ class SecretRequired(Forbidden):
     title = "This needs an organisation secret: an access token does not do."
 
 
+class PermissionRequired(Forbidden):
+    """The person's role does not allow it."""
+
+    code = "permission_required"
+    title = "Your role does not have the permission that this needs."
+
+
+class NotForCustomers(Forbidden):
+    """It reaches beyond what is the customer's own."""
+
+    code = "not_for_customers"
+    title = "This is for the organisation's admins and engineers."
+
+
+class SecondFactorRequired(Forbidden):
+    """The organisation wants a second factor of its admins and engineers."""
+
+    code = "second_factor_required"
+    title = "Your organisation requires a second factor: set it up with POST /auth/2fa/setup first."
+
+
 @dataclass(frozen=True)
 class Principal:
-    """The signed-in person."""
+    """The signed-in person, and what they may do. `designation` is the name of their role."""
 
     id: UUID
     email: str
     first_name: str
     last_name: str
-    role: str
+    role: Role
+    role_id: UUID
+    designation: str
+    permissions: Permissions
+    second_factor: bool = False
+    session_id: UUID | None = None
+
+    @property
+    def sees_own_only(self) -> bool:
+        """Whether of tickets and what hangs on them, only their own are there for them."""
+        return self.role == Role.CUSTOMER
 
 
 @dataclass(frozen=True)
@@ -77,7 +109,7 @@ class Caller:
         return Actor(ActorType.USER, self.person.id) if self.person else Actor(ActorType.ORGANISATION, self.tenant.id)
 
     @property
-    def admin(self) -> Principal:
+    def somebody(self) -> Principal:
         """The signed-in person, where the operation is for people only."""
         assert self.person is not None
         return self.person

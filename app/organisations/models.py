@@ -12,7 +12,7 @@ from app.core.models import Base, one_of
 
 
 class Organisation(Base):
-    """A tenant. `clock_offset` is zero except in a sandbox."""
+    """A tenant. `clock_offset` is zero except in a sandbox. Links in mails lead to `app_url`, or else to our pages."""
 
     __tablename__ = "organisations"
 
@@ -25,6 +25,8 @@ class Organisation(Base):
     auto_close_days: Mapped[int]
     timezone: Mapped[str]
     support_email: Mapped[str | None]
+    app_url: Mapped[str | None]
+    require_2fa: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     created_at: Mapped[datetime]
 
     __table_args__ = (

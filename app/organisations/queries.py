@@ -49,4 +49,6 @@ def as_tenant(organisation: Organisation) -> Tenant:
         auto_close_days=organisation.auto_close_days,
         timezone=organisation.timezone,
         support_email=organisation.support_email,
+        app_url=organisation.app_url,
+        require_2fa=organisation.require_2fa,
     )

@@ -9,13 +9,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import relay, timers
-from app.core.docs import JWT, SECRET, answers, security
+from app.core.docs import answers
 from app.core.errors import TooMany
 from app.core.http import Route
 from app.core.ids import new_id
 from app.core.limits import network_of
 from app.organisations import service
-from app.organisations.access import ADMIN_ERRORS, ANY_ERRORS, AdminCaller, AnyCaller, Db, database_of, tenant_session
+from app.organisations.access import Db, database_of, may, tenant_session
+from app.organisations.caller import Caller
+from app.organisations.permissions import Action, Resource
 from app.organisations.schemas import (
     ClockAdvance,
     ClockAdvanced,
@@ -27,6 +29,10 @@ from app.organisations.schemas import (
 )
 
 WAIT_FOR_BUSY = 3.0  # seconds, for tickets that somebody is changing at the moment
+
+Reader = Annotated[Caller, may(Resource.ORG, Action.VIEW, secret=True, customers=True)]
+Editor = Annotated[Caller, may(Resource.ORG, Action.UPDATE)]
+ClockMover = Annotated[Caller, may(Resource.ORG, Action.UPDATE, secret=True)]
 
 log = structlog.get_logger("tessera.organisations")
 
@@ -78,10 +84,9 @@ async def sign_up(
     "/org",
     operation_id="getOrganisation",
     summary="Read the organisation's settings and clock",
-    responses=answers(*ANY_ERRORS),
-    openapi_extra=security(SECRET, JWT),
+    responses=answers(),
 )
-async def get_organisation(caller: AnyCaller, db: Db) -> OrganisationOut:
+async def get_organisation(caller: Reader, db: Db) -> OrganisationOut:
     """The caller's own organisation. `now` is its clock: real time, unless a sandbox's was moved."""
     row = await service.read(db, caller.org_id)
     return OrganisationOut.of(row, caller.now)
@@ -91,10 +96,9 @@ async def get_organisation(caller: AnyCaller, db: Db) -> OrganisationOut:
     "/org",
     operation_id="changeOrganisation",
     summary="Change the organisation's settings",
-    responses=answers(*ADMIN_ERRORS, body=True),
-    openapi_extra=security(JWT),
+    responses=answers(body=True),
 )
-async def change_organisation(body: OrganisationChange, caller: AdminCaller, request: Request) -> OrganisationOut:
+async def change_organisation(body: OrganisationChange, caller: Editor, request: Request) -> OrganisationOut:
     """Change any of the settings. `autoCloseDays` counts for tickets answered from now on."""
     async with database_of(request).session(caller.org_id) as db:
         row = await service.change(db, caller.tenant, caller.actor, body.model_dump(exclude_unset=True))
@@ -106,10 +110,9 @@ async def change_organisation(body: OrganisationChange, caller: AdminCaller, req
     "/org/clock/advance",
     operation_id="advanceClock",
     summary="Move a sandbox's clock forward",
-    responses=answers(*ANY_ERRORS, service.NotASandbox, body=True),
-    openapi_extra=security(SECRET, JWT),
+    responses=answers(service.NotASandbox, body=True),
 )
-async def advance_clock(body: ClockAdvance, caller: AnyCaller, request: Request) -> ClockAdvanced:
+async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request) -> ClockAdvanced:
     """Move the clock by the sum of days, hours and seconds.
 
     Everything that comes due on the way has happened, in order, when this answers.

@@ -25,6 +25,8 @@ class Tenant:
     auto_close_days: int
     timezone: str
     support_email: str | None
+    app_url: str | None = None
+    require_2fa: bool = False
 
     def now(self) -> datetime:
         """The organisation's time."""

@@ -20,8 +20,8 @@ from app.core.fields import rfc3339
 from app.core.ids import new_id
 from app.core.models import Timer
 from app.core.timers import Due
-from app.identity.events import PersonBecameAvailable, PersonSignedUp
-from app.identity.queries import available_admins
+from app.identity.people.events import PersonBecameAvailable, PersonSignedUp
+from app.identity.people.queries import next_in_turn
 from app.organisations.queries import tenant
 from app.tickets import rules
 from app.tickets.events import TicketAssigned, TicketClosingSoon
@@ -147,7 +147,7 @@ _GIVE = text(
 
 async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
     """Give waiting tickets to those available, oldest first, by the rotation; returns how many, at most a batch."""
-    available = await available_admins(db, org_id)
+    available = await next_in_turn(db, org_id)
     if not available:
         return 0
     waiting = (
@@ -215,6 +215,6 @@ async def _not_being_set(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
 
 
 async def _some_were_busy(db: AsyncSession, org_id: UUID) -> bool:
-    if not await available_admins(db, org_id):
+    if not await next_in_turn(db, org_id):
         return False
     return (await db.scalar(select(Ticket.id).where(Ticket.org_id == org_id, text(WAITING)).limit(1))) is not None

@@ -36,7 +36,11 @@ WAITING = "admin_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"
 
 
 class Ticket(Base):
-    """What a requester asks for. Times are the organisation's. `version` counts the changes."""
+    """What a requester asks for. Times are the organisation's. `version` counts the changes.
+
+    `requester_id` is the requester's account, if they have one and it is sure to be theirs. `accepted_at` is when the
+    assignee took it on.
+    """
 
     __tablename__ = "tickets"
 
@@ -48,17 +52,20 @@ class Ticket(Base):
     status: Mapped[str]
     priority: Mapped[str]
     added_by: Mapped[str]
+    requester_id: Mapped[UUID | None]
     admin_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     responded_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
     auto_close_at: Mapped[datetime | None]
+    accepted_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default=text("1"))
 
     __table_args__ = (
         UniqueConstraint("org_id", "number"),
         ForeignKeyConstraint(["org_id", "admin_id"], ["people.org_id", "people.id"]),
+        ForeignKeyConstraint(["org_id", "requester_id"], ["people.org_id", "people.id"]),
         one_of("status", tuple(Status)),
         one_of("priority", tuple(Priority)),
         # One per filter, each ending in the order of the list.
@@ -68,6 +75,15 @@ class Ticket(Base):
         Index("ix_tickets_org_id_priority_created_at_number", "org_id", "priority", "created_at", "number"),
         Index("ix_tickets_org_id_added_by_created_at_number", "org_id", "added_by", "created_at", "number"),
         Index("ix_tickets_org_id_admin_id_created_at_number", "org_id", "admin_id", "created_at", "number"),
+        # Most requesters have no account: what is not there costs nothing to write.
+        Index(
+            "ix_tickets_org_id_requester_id_created_at_number",
+            "org_id",
+            "requester_id",
+            "created_at",
+            "number",
+            postgresql_where=text("requester_id IS NOT NULL"),
+        ),
         Index("ix_tickets_waiting", "org_id", "number", postgresql_where=text(WAITING)),
     )
 

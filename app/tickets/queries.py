@@ -41,12 +41,13 @@ _ASSIGNEE = "LEFT JOIN people AS p ON p.org_id = $1 AND p.id = t.admin_id"
 
 ONE = f"SELECT {_COLUMNS} FROM tickets AS t {_ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
 
-# The counter's row gives the number, and with it whose turn it is: no admin's row is locked. Those available are read
-# in the order of their ids, which is the order they signed up in.
+# The counter's row gives the number, and with it whose turn it is: nobody's row is locked. Engineers come before
+# admins; those available are read in the order of their ids, which is the order they signed up in.
 OPEN = f"""
     WITH available AS MATERIALIZED (
-        SELECT array_agg(id ORDER BY id) AS ids FROM people
-        WHERE org_id = $1 AND role = 'ADMIN' AND status = 'ACTIVE' AND available
+        SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role = 'ENGINEER'),
+                        array_agg(id ORDER BY id) FILTER (WHERE role = 'ADMIN')) AS ids
+        FROM people WHERE org_id = $1 AND role <> 'CUSTOMER' AND status = 'ACTIVE' AND available
     ), counted AS (
         UPDATE counters SET last_ticket = last_ticket + 1,
                last_event = last_event + CASE WHEN available.ids IS NULL THEN 1 ELSE 2 END

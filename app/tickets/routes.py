@@ -11,22 +11,14 @@ import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from app.core.db import Database
-from app.core.docs import JWT, SECRET, answers, security
+from app.core.docs import answers
 from app.core.errors import VersionConflict
 from app.core.hot import HotRoute
 from app.core.http import Route, check_if_match, etag
 from app.core.pagination import CursorSigner, InvalidCursor, PageQuery, cut
-from app.organisations.access import (
-    ADMIN_ERRORS,
-    ANY_ERRORS,
-    PARTNER_ERRORS,
-    AdminCaller,
-    AnyCaller,
-    Db,
-    PartnerCaller,
-    database_of,
-)
+from app.organisations.access import Db, database_of, may
 from app.organisations.caller import Caller
+from app.organisations.permissions import Action, Resource
 from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound
 from app.tickets.rules import AUTO_CLOSE
@@ -53,7 +45,13 @@ IfMatch = Annotated[
     Header(description="The ETag that your change is based on: a stale one is refused with 412."),
 ]
 
-_CHANGE = (*ADMIN_ERRORS, TicketNotFound, VersionConflict)
+Opener = Annotated[Caller, may(Resource.TICKETS, Action.CREATE, secret=True, in_body=True, customers=True)]
+Reader = Annotated[Caller, may(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
+Editor = Annotated[Caller, may(Resource.TICKETS, Action.UPDATE, customers=True)]
+Agent = Annotated[Caller, may(Resource.TICKETS, Action.UPDATE)]
+Responder = Annotated[Caller, may(Resource.COMMENTS, Action.CREATE)]
+
+_CHANGE = (TicketNotFound, VersionConflict)
 _TAGGED = {200: ("ETag",)}
 _JSON = orjson.OPT_UTC_Z
 
@@ -74,10 +72,9 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     summary="Open a ticket",
     status_code=201,
     response_model=TicketOut,
-    responses=answers(*PARTNER_ERRORS, body=True, ok={201: ("Location", "ETag")}),
-    openapi_extra=security(SECRET, {}),
+    responses=answers(body=True, ok={201: ("Location", "ETag")}),
 )
-async def open_ticket(body: TicketIn, caller: PartnerCaller, request: Request) -> Response:
+async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Response:
     """Post a ticket of one of your users.
 
     It is assigned to an available admin, by turns. Where there is none it waits (`adminId: null`), until somebody
@@ -100,10 +97,9 @@ async def open_ticket(body: TicketIn, caller: PartnerCaller, request: Request) -
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
     response_model=TicketWithResponses,
-    responses=answers(*ANY_ERRORS, TicketNotFound, ok=_TAGGED),
-    openapi_extra=security(SECRET, JWT),
+    responses=answers(TicketNotFound, ok=_TAGGED),
 )
-async def get_ticket(ticket_id: TicketId, caller: AnyCaller, request: Request) -> Response:
+async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """The ticket, its assignee, and all responses, oldest first."""
     async with database_of(request).driver(caller.org_id) as driver:
         row = await queries.one(driver, caller.org_id, ticket_id)
@@ -120,10 +116,9 @@ async def get_ticket(ticket_id: TicketId, caller: AnyCaller, request: Request) -
     summary="List and filter tickets",
     response_model=TicketPage,
     response_model_exclude_unset=True,
-    responses=answers(*ANY_ERRORS, InvalidCursor),
-    openapi_extra=security(SECRET, JWT),
+    responses=answers(InvalidCursor),
 )
-async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: AnyCaller, request: Request) -> Response:
+async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
     """A page of the organisation's tickets, newest first unless `sort` says otherwise.
 
     Repeat a filter to accept any of its values; different filters must all hold. Pass `nextCursor` as `cursor`, with
@@ -164,10 +159,9 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: AnyCall
     summary="Change a ticket's status",
     response_model=TicketOut,
     responses=answers(*_CHANGE, body=True, ok=_TAGGED),
-    openapi_extra=security(JWT),
 )
 async def change_status(
-    ticket_id: TicketId, body: StatusChange, caller: AdminCaller, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: StatusChange, caller: Agent, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Move the ticket to a status. The same status again changes nothing.
 
@@ -185,10 +179,9 @@ async def change_status(
     status_code=201,
     response_model=ResponseCreated,
     responses=answers(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}),
-    openapi_extra=security(JWT),
 )
 async def respond(
-    ticket_id: TicketId, body: ResponseIn, caller: AdminCaller, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: ResponseIn, caller: Responder, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Answer the requester, who gets it by mail.
 
@@ -196,7 +189,7 @@ async def respond(
     """
     response = await service.respond(db, caller, ticket_id, body.message, partial(check_if_match, if_match))
     row = await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
-    author = caller.admin
+    author = caller.somebody
     content = {
         "id": response.id,
         "ticketId": ticket_id,
@@ -211,7 +204,6 @@ async def respond(
 _CHANGE_TICKET: dict[str, Any] = {
     "response_model": TicketOut,
     "responses": answers(*_CHANGE, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED),
-    "openapi_extra": security(JWT),
 }
 
 
@@ -223,7 +215,7 @@ _CHANGE_TICKET: dict[str, Any] = {
 )
 @router.patch("/{id}", operation_id="changeTicket", summary="Change a ticket", **_CHANGE_TICKET)
 async def change_ticket(
-    ticket_id: TicketId, body: TicketChange, caller: AdminCaller, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketChange, caller: Editor, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Change any of the fields; everything that follows from a change of status or assignee happens here as well."""
     changes = body.model_dump(exclude_unset=True)
@@ -237,11 +229,10 @@ async def change_ticket(
     operation_id="getTicketHistory",
     summary="Read what happened to a ticket",
     response_model=History,
-    responses=answers(*ANY_ERRORS, TicketNotFound, InvalidCursor),
-    openapi_extra=security(SECRET, JWT),
+    responses=answers(TicketNotFound, InvalidCursor),
 )
 async def get_history(
-    ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: AnyCaller, request: Request
+    ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
 ) -> Response:
     """The ticket's events, oldest first. What Tessera did by itself has the actor `SYSTEM`."""
     signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "history", ticket_id)
@@ -262,10 +253,9 @@ async def get_history(
     operation_id="getTicketSchedule",
     summary="Read what will happen to a ticket by itself",
     response_model=Schedule,
-    responses=answers(*ANY_ERRORS, TicketNotFound),
-    openapi_extra=security(SECRET, JWT),
+    responses=answers(TicketNotFound),
 )
-async def get_schedule(ticket_id: TicketId, caller: AnyCaller, request: Request) -> Response:
+async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """What time will do to the ticket, on the organisation's clock."""
     async with database_of(request).driver(caller.org_id) as driver:
         timers = await queries.schedule(driver, caller.org_id, ticket_id)

@@ -15,7 +15,7 @@ from app.core.clock import real_now
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.events import record
 from app.core.ids import new_id
-from app.identity.models import Person
+from app.identity.people.models import Person
 from app.organisations.caller import Caller
 from app.tickets import queries, rules
 from app.tickets.events import TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
@@ -93,7 +93,7 @@ async def respond(
         org_id=caller.org_id,
         id=new_id(),
         ticket_id=ticket.id,
-        author_id=caller.admin.id,
+        author_id=caller.somebody.id,
         message=message,
         created_at=now,
     )
@@ -156,7 +156,7 @@ async def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UU
         person = await db.scalar(
             select(Person).where(Person.org_id == caller.org_id, Person.id == admin_id).with_for_update(read=True)
         )
-        if person is None or not person.is_active_admin:
+        if person is None or not person.may_be_assigned:
             raise AssigneeNotActive(errors=[FieldError("adminId", AssigneeNotActive.title)])
     record(
         db,

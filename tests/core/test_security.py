@@ -41,6 +41,7 @@ from app.core.security import (
 SALT = os.urandom(16)
 KEY = "a-key-that-only-these-tests-have-0123456789"
 PERSON, ORG = uuid4(), uuid4()
+SESSION = uuid4()
 CLAIMS = ("iss", "aud", "sub", "org", "typ", "iat", "exp", "jti")
 
 
@@ -90,12 +91,16 @@ def token(
     """A token signed by hand: nothing here trusts the library that checks it. A claim set to `...` is left out."""
     now = int(time.time())
     claims: dict[str, object] = {
-        "iss": "tessera", "aud": "tessera-api", "sub": str(PERSON), "org": str(ORG), "typ": "access",
-        "iat": now, "exp": now + 60, "jti": str(uuid4()),
+        "iss": "tessera", "aud": "tessera-api", "sub": str(PERSON), "org": str(ORG), "sid": str(SESSION),
+        "role": "ADMIN", "typ": "access", "iat": now, "exp": now + 60, "jti": str(uuid4()),
     }  # fmt: skip
     kept = {name: value for name, value in (claims | dict(others) | changes).items() if value is not ...}
     signed = f"{part({'alg': 'HS256', 'typ': 'JWT'} if header is None else header)}.{part(kept)}"
     return f"{signed}.{part(hmac.new(key.encode(), signed.encode(), digest).digest())}"
+
+
+def issued(now: datetime) -> str:
+    return issue_access_token(KEY, person_id=PERSON, org_id=ORG, session_id=SESSION, role="ADMIN", now=now)
 
 
 def hostile_tokens() -> dict[str, str]:
@@ -136,6 +141,8 @@ def hostile_tokens() -> dict[str, str]:
         "sub is no id": token(sub="ada"),
         "sub is a number": token(sub=5),
         "org is no id": token(org="growfin"),
+        "sid is no id": token(sid="1"),
+        "without a session": token(sid=...),
         "jti is a list": token(jti=[str(uuid4())]),
         "not a token": "hunter2",
         "dots": "..",
@@ -150,7 +157,7 @@ def hostile_tokens() -> dict[str, str]:
 class TestTokens:
     def test_one_says_who_it_is_for_half_an_hour(self) -> None:
         now = datetime.now(UTC)
-        claims = read_access_token(KEY, issue_access_token(KEY, person_id=PERSON, org_id=ORG, now=now))
+        claims = read_access_token(KEY, issued(now))
         assert (claims.person_id, claims.org_id) == (PERSON, ORG)
         assert claims.expires_at == int((now + timedelta(minutes=30)).timestamp())
 
@@ -159,11 +166,18 @@ class TestTokens:
 
     def test_no_two_are_the_same(self) -> None:
         now = datetime.now(UTC)
-        tokens = {issue_access_token(KEY, person_id=PERSON, org_id=ORG, now=now) for _ in range(5)}
+        tokens = {issued(now) for _ in range(5)}
         assert len(tokens) == 5
 
     def test_one_is_not_good_for_longer(self) -> None:
-        old = issue_access_token(KEY, person_id=PERSON, org_id=ORG, now=datetime.now(UTC) - timedelta(minutes=30))
+        old = issue_access_token(
+            KEY,
+            person_id=PERSON,
+            org_id=ORG,
+            session_id=SESSION,
+            role="ADMIN",
+            now=datetime.now(UTC) - timedelta(minutes=30),
+        )
         with pytest.raises(InvalidToken):
             read_access_token(KEY, old)
 

@@ -16,7 +16,7 @@ from passlib.context import CryptContext
 from sqlalchemy import update
 from starlette.types import ASGIApp
 
-from app.identity.models import Credential
+from app.identity.people.models import Credential
 from app.main import create_app
 from tests.conftest import SECRET_KEY, settings_for
 from tests.desks import PASSWORD, Api, Desk, Person, an_admin

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from app.core.db import Database
 from app.core.models import EventRow
 from app.core.security import new_secret
-from app.identity.models import Credential, Person
+from app.identity.people.models import Credential, Person
 from tests.desks import PASSWORD, Api, Desk, a_desk
 from tests.problems import refused, wrong_fields
 
@@ -52,6 +52,7 @@ async def test_the_secret_may_come_in_the_header_and_the_password_is_kept_as_a_h
         credential = await db.get(Credential, (desk.id, person_id))
         events = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id))).all()
     assert credential is not None
+    assert credential.password_hash is not None
     assert credential.password_hash.startswith("$argon2id$")
     assert PASSWORD not in repr([event.data for event in events])
     assert any(event.data.get("personId") == str(person_id) for event in events)

@@ -12,8 +12,8 @@ from sqlalchemy import delete, update
 from app.core.clock import real_now
 from app.core.db import Database
 from app.core.security import issue_access_token
-from app.identity.doorkeeper import REMEMBER
-from app.identity.models import Credential, Person
+from app.identity.people.models import Credential, Person
+from app.identity.sessions.doorkeeper import REMEMBER
 from app.organisations.models import Organisation, OrganisationSecret
 from tests.conftest import SECRET_KEY
 from tests.core.test_security import hostile_tokens, token
@@ -53,18 +53,33 @@ async def test_the_scheme_may_be_written_in_any_case(api: Api, desk: Desk) -> No
     assert (await api.http.get("/me", headers={"Authorization": f"bEARER  {text}"})).status_code == 200
 
 
+def issued(person_id: UUID, org_id: UUID, session_id: UUID) -> str:
+    return issue_access_token(
+        SECRET_KEY, person_id=person_id, org_id=org_id, session_id=session_id, role="ADMIN", now=real_now()
+    )
+
+
 async def test_a_person_is_of_their_own_organisation_only(api: Api, database: Database, desk: Desk) -> None:
     other = await a_desk(api, database)
     for org in (other.id, uuid4()):
-        foreign = issue_access_token(SECRET_KEY, person_id=desk.admin.id, org_id=org, now=real_now())
+        foreign = issue_access_token(
+            SECRET_KEY,
+            person_id=desk.admin.id,
+            org_id=org,
+            session_id=desk.admin.session_id,
+            role="ADMIN",
+            now=real_now(),
+        )
         refused(await api.http.get("/me", headers=bearer(foreign)), 401, "invalid_token")
-    nobody = issue_access_token(SECRET_KEY, person_id=uuid4(), org_id=desk.id, now=real_now())
+    nobody = issue_access_token(
+        SECRET_KEY, person_id=uuid4(), org_id=desk.id, session_id=desk.admin.session_id, role="ADMIN", now=real_now()
+    )
     refused(await api.http.get("/me", headers=bearer(nobody)), 401, "invalid_token")
 
 
 async def test_one_that_expires_while_it_is_remembered_is_refused(api: Api, desk: Desk) -> None:
     expires_at = int(time.time()) + 3
-    text = token(sub=str(desk.admin.id), org=str(desk.id), exp=expires_at)
+    text = token(sub=str(desk.admin.id), org=str(desk.id), sid=str(desk.admin.session_id), exp=expires_at)
     assert (await api.http.get("/me", headers=bearer(text))).status_code == 200
     await asyncio.sleep(expires_at - time.time())
     refused(await api.http.get("/me", headers=bearer(text)), 401, "invalid_token")

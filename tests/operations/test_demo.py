@@ -23,9 +23,11 @@ from app.core.db import Database
 from app.core.models import Counter as CounterRow
 from app.core.models import Delivery, EventRow, Relay, Timer
 from app.core.security import secret_hash
+from app.identity.people.models import Person
+from app.identity.sessions.queries import principal_of
 from app.main import create_app
 from app.operations.demo import fill
-from app.organisations.caller import Caller, Principal
+from app.organisations.caller import Caller
 from app.organisations.models import Organisation
 from app.organisations.queries import by_secret, tenant
 from app.tickets.models import Status, Ticket, TicketResponse
@@ -179,7 +181,7 @@ async def test_nobody_gets_mail_for_it_but_for_what_happens_next(database: Datab
     assert await rows_of(database, org_id, Delivery) == []
     ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
     async with database.session(org_id) as db:
-        admin = Principal(ticket.admin_id, "", "", "", "ADMIN")
+        admin = principal_of(await db.get_one(Person, (org_id, ticket.admin_id)))
         caller = Caller(await tenant(db, org_id), admin, real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0

@@ -12,7 +12,7 @@ from asgi_lifespan import LifespanManager
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.security import new_secret
-from app.identity.doorkeeper import Doorkeeper
+from app.identity.sessions.doorkeeper import Doorkeeper
 from app.main import create_app
 from app.organisations.caller import InvalidSecret
 from tests.conftest import SECRET_KEY

@@ -11,7 +11,8 @@ import pytest
 from app.core import timers
 from app.core.ids import new_id
 from app.core.models import DELIVER
-from app.identity import queries as people
+from app.identity.people import queries as people
+from app.identity.sessions import queries as sessions
 from app.notifications import queries as notifications
 from app.notifications.schemas import NotificationFilter
 from app.operations import queries as operations
@@ -128,8 +129,9 @@ async def test_one_notification_and_what_waits_are_read_from_indexes(service: Co
     await timers.pending(db, ORG)
     await timers.next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
     await operations.parked_events(db, ORG)
-    await people.principal(db, ORG, UUID("00000001-0000-0000-0000-000000000003"))
-    await people.available_admins(db, ORG)
+    somebody = UUID("00000001-0000-0000-0000-000000000003")
+    await sessions.principal(db, ORG, somebody, somebody, START)
+    await people.next_in_turn(db, ORG)
 
     assert len(sent) == 6
     for sql, parameters in sent:

@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.core import events
 from app.core.ids import new_id
-from app.identity import service as identity
-from app.identity.service import NewPerson
+from app.identity.people import service as identity
+from app.identity.people.service import NewPerson
+from app.identity.sessions.queries import principal_of
 from app.organisations import service as organisations
-from app.organisations.caller import Caller, Principal
+from app.organisations.caller import Caller
 from app.organisations.queries import as_tenant
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -28,5 +29,4 @@ async def caller(connection: AsyncConnection, db: AsyncSession) -> Caller:
     product = Caller(tenant=as_tenant(organisation), person=None, now=NOW)
     ada = await identity.sign_up_admin(db, product, NewPerson("Ada", "Lovelace", "ada@growfin.test", ""), "no hash")
     await events.flush(db, org_id)
-    principal = Principal(ada.id, ada.email, ada.first_name, ada.last_name, ada.role)
-    return Caller(tenant=product.tenant, person=principal, now=NOW)
+    return Caller(tenant=product.tenant, person=principal_of(ada), now=NOW)

@@ -16,7 +16,7 @@ from app.core.clock import real_now
 from app.core.db import Database
 from app.core.ids import new_id
 from app.core.models import EventRow, Relay, Timer
-from app.identity.models import Person
+from app.identity.people.models import Person
 from app.organisations.caller import Caller
 from app.tickets.models import WAITING, Status, Ticket
 from tests.desks import JSON, Desk

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core import events
 from app.core.errors import VersionConflict
 from app.core.models import EventRow
-from app.identity.models import Person
+from app.identity.people.models import Person
 from app.organisations.caller import Caller
 from app.tickets import service
 from app.tickets.jobs import assign_waiting
@@ -43,7 +43,7 @@ async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(db:
 
     response = await service.respond(db, caller, ticket.id, "Mended.", any_version)
 
-    assert (response.message, response.author_id) == ("Mended.", caller.admin.id)
+    assert (response.message, response.author_id) == ("Mended.", caller.somebody.id)
     assert ticket.status == Status.RESPONDED
     assert (ticket.responded_at, ticket.auto_close_at) == (NOW, NOW + timedelta(days=30))
     assert await timers_in(db, caller.org_id, ticket.id) == {
@@ -112,7 +112,7 @@ async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answer
 async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_one_a_countdown(
     db: AsyncSession, caller: Caller, before: Status, after: Status
 ) -> None:
-    ticket = await a_ticket(db, caller, admin_id=caller.admin.id)
+    ticket = await a_ticket(db, caller, admin_id=caller.somebody.id)
     await service.change_status(db, caller, ticket.id, before, any_version)
     version = ticket.version
 
@@ -148,7 +148,7 @@ async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: Call
 
 async def test_a_suspended_admin_cannot_be_given_tickets(db: AsyncSession, caller: Caller) -> None:
     ticket = await a_ticket(db, caller)
-    person = await db.get_one(Person, (caller.org_id, caller.admin.id))
+    person = await db.get_one(Person, (caller.org_id, caller.somebody.id))
     person.status = "SUSPENDED"
 
     with pytest.raises(AssigneeNotActive):
@@ -169,14 +169,14 @@ async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_i
 
     for ticket in tickets.values():
         await db.refresh(ticket)
-    given = {status for status, ticket in tickets.items() if ticket.admin_id == caller.admin.id}
+    given = {status for status, ticket in tickets.items() if ticket.admin_id == caller.somebody.id}
     assert given == {Status.OPEN, Status.IN_PROGRESS, Status.RESPONDED}
     assert await types_of(db, tickets[Status.OPEN]) == ["ticket.assigned"]
 
 
 async def test_what_waits_keeps_waiting_while_nobody_is_available(db: AsyncSession, caller: Caller) -> None:
     ticket = await a_ticket(db, caller)
-    person = await db.get_one(Person, (caller.org_id, caller.admin.id))
+    person = await db.get_one(Person, (caller.org_id, caller.somebody.id))
     person.available = False
     await db.flush()
 

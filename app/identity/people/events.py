@@ -17,6 +17,7 @@ class PersonSignedUp(Event):
 
     person_id: UUID
     role: str
+    status: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
-from app.core.fields import Domain, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
+from app.core.fields import EXAMPLE_ID, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
 from app.core.security import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from app.identity.models import Person
+from app.identity.people.models import Person, Status
+from app.organisations.permissions import Role
 
 FirstName = Annotated[Name, Field(examples=["Ada"])]
 LastName = Annotated[Name, Field(examples=["Lovelace"])]
@@ -33,17 +34,6 @@ class AdminSignUp(In):
     secret: SecretField = None
 
 
-class SignIn(In):
-    """An e-mail and its password."""
-
-    email: EmailField
-    password: Annotated[str, Field(min_length=1, max_length=1024, examples=["cobalt-heron-47-lamp"])]
-    org: Annotated[
-        Domain | None,
-        Field(description="The organisation's domain; needed only where e-mail and password fit two."),
-    ] = None
-
-
 class ProfileChange(In):
     """Any of these."""
 
@@ -62,22 +52,35 @@ class PersonOut(Out):
     first_name: Annotated[str, Field(examples=["Ada"])]
     last_name: Annotated[str, Field(examples=["Lovelace"])]
     email: Annotated[str, Field(examples=["ada@growfin.com"])]
-    role: Literal["ADMIN"]
-    status: Literal["ACTIVE", "SUSPENDED"]
+    role: Annotated[Role, Field(examples=["ADMIN"])]
+    role_id: Annotated[UUID, Field(description="The role, built in or the organisation's own.", examples=[EXAMPLE_ID])]
+    designation: Annotated[str, Field(description="The role's name.", examples=["Admin"])]
+    status: Annotated[Status, Field(examples=["ACTIVE"])]
     available: bool
+    email_verified: bool
+    second_factor: bool
     created_at: OutTime
 
     @classmethod
     def of(cls, person: Person) -> Self:
-        """The answer about this row."""
-        return cls.model_validate(person, from_attributes=True)
+        """The answer about this row, which was read with its role."""
+        return cls(**fields_of(person))
 
 
-class SignedIn(Out):
-    """An access token and its person. `jwt` and `accessToken` are the same token."""
-
-    jwt: Annotated[str, Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"])]
-    access_token: Annotated[str, Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"])]
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a name
-    expires_in: Annotated[int, Field(description="Seconds.", examples=[1800])]
-    user: PersonOut
+def fields_of(person: Person) -> dict[str, Any]:
+    """What every answer about somebody says."""
+    return {
+        "id": person.id,
+        "org_id": person.org_id,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "email": person.email,
+        "role": person.role,
+        "role_id": person.of_role,
+        "designation": person.designation,
+        "status": person.status,
+        "available": person.available,
+        "email_verified": person.email_verified_at is not None,
+        "second_factor": person.second_factor,
+        "created_at": person.created_at,
+    }

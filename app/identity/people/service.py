@@ -1,31 +1,33 @@
-"""People: signing up, signing in, their profile."""
+"""People: signing up, their profile."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from pydantic.alias_generators import to_camel
+from sqlalchemy import delete, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
-from app.core.db import UNIQUE_VIOLATION, Database, sqlstate_of
-from app.core.errors import BadInput, Conflict, FieldError, Unauthenticated
+from app.core.db import UNIQUE_VIOLATION, sqlstate_of
+from app.core.errors import BadInput, Conflict, FieldError
 from app.core.events import record
 from app.core.ids import new_id
-from app.core.security import InvalidToken, fitting, hash_password, issue_access_token, password_weakness, salt_of
-from app.identity import queries
-from app.identity.events import (
+from app.core.security import InvalidToken, hash_password, password_weakness, salt_of
+from app.identity.people import queries, rules
+from app.identity.people.events import (
     PersonBecameAvailable,
     PersonBecameUnavailable,
     PersonSignedUp,
     PersonUpdated,
 )
-from app.identity.models import ACTIVE, ADMIN, Credential, Person
+from app.identity.people.models import Credential, Person, PersonWord, Status
+from app.identity.people.queries import UserNotFound
 from app.organisations.caller import Caller
+from app.organisations.permissions import Role
 from app.organisations.tenant import Tenant
 
 
@@ -43,20 +45,6 @@ class WeakPassword(BadInput):
     title = "This password is easily guessed."
 
 
-class WrongEmailOrPassword(Unauthenticated):
-    """Which of the two is nobody's business."""
-
-    code = "wrong_email_or_password"
-    title = "The e-mail or the password is wrong."
-
-
-class OrgRequired(Conflict):
-    """E-mail and password fit more than one organisation."""
-
-    code = "org_required"
-    title = "This fits more than one organisation: say which, with `org`."
-
-
 @dataclass(frozen=True)
 class NewPerson:
     """Who signs up."""
@@ -65,15 +53,6 @@ class NewPerson:
     last_name: str
     email: str
     password: str
-
-
-@dataclass(frozen=True)
-class Session:
-    """Who has signed in. `is_only_account` says that the e-mail leads to nobody else."""
-
-    token: str
-    person: Person
-    is_only_account: bool
 
 
 async def hash_new_password(secret_key: str, tenant: Tenant, new: NewPerson) -> str:
@@ -100,51 +79,44 @@ async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, passwo
         first_name=new.first_name,
         last_name=new.last_name,
         email=new.email,
-        role=ADMIN,
-        status=ACTIVE,
+        role=Role.ADMIN,
+        status=Status.ACTIVE,
         available=True,
         created_at=real_now(),
     )
+    await add(db, person, password_hash)
+    record(
+        db,
+        PersonSignedUp(at=caller.now, actor=caller.actor, person_id=person.id, role=Role.ADMIN, status=Status.ACTIVE),
+    )
+    return person
+
+
+async def add(db: AsyncSession, person: Person, password_hash: str | None) -> None:
+    """Write somebody new, with what they sign in with and are found by.
+
+    Raises:
+        EmailTaken: in this organisation, whatever its case.
+    """
     db.add(person)
-    db.add(Credential(org_id=caller.org_id, person_id=person.id, email=new.email, password_hash=password_hash))
+    db.add(Credential(org_id=person.org_id, person_id=person.id, email=person.email, password_hash=password_hash))
     try:
         await db.flush()
     except IntegrityError as error:
         if sqlstate_of(error) == UNIQUE_VIOLATION:
             raise EmailTaken from None
         raise
-    record(db, PersonSignedUp(at=caller.now, actor=caller.actor, person_id=person.id, role=ADMIN))
-    return person
+    await index_words(db, person)
 
 
-async def sign_in(database: Database, secret_key: str, email: str, password: str, domain: str | None) -> Session:
-    """An access token for whoever has this e-mail and password.
-
-    No transaction is open while passwords are compared: each takes a tenth of a second.
-
-    Raises:
-        WrongEmailOrPassword: after the same time, whichever is wrong.
-        OrgRequired: they fit more than one organisation.
-    """
-    async with database.session(None) as db:
-        accounts = await queries.accounts(db, email, domain)
-    fit = await fitting(password, [account.password_hash for account in accounts])
-    active: list[Person] = []
-    for account in accounts:
-        if account.password_hash in fit and (person := await _active(database, account.org_id, account.person_id)):
-            active.append(person)
-            if len(active) > 1:
-                raise OrgRequired
-    if not active:
-        raise WrongEmailOrPassword
-    token = issue_access_token(secret_key, person_id=active[0].id, org_id=active[0].org_id, now=real_now())
-    return Session(token, active[0], is_only_account=len(accounts) == 1)
-
-
-async def _active(database: Database, org_id: UUID, person_id: UUID) -> Person | None:
-    async with database.session(org_id) as db:
-        person = await queries.person(db, org_id, person_id)
-    return person if person is not None and person.status == ACTIVE else None
+async def index_words(db: AsyncSession, person: Person) -> None:
+    """Have somebody found by the words of their name and e-mail as they are now."""
+    await db.execute(delete(PersonWord).where(PersonWord.org_id == person.org_id, PersonWord.person_id == person.id))
+    words = rules.words_of(person.first_name, person.last_name, person.email)
+    await db.execute(
+        insert(PersonWord),
+        [{"org_id": person.org_id, "word": word, "person_id": person.id} for word in sorted(words)],
+    )
 
 
 async def me(db: AsyncSession, caller: Caller) -> Person:
@@ -153,20 +125,27 @@ async def me(db: AsyncSession, caller: Caller) -> Person:
     Raises:
         InvalidToken: gone within the seconds for which a token's person is remembered.
     """
-    person = await queries.person(db, caller.org_id, caller.admin.id)
-    if person is None:
-        raise InvalidToken
-    return person
+    try:
+        return await queries.person(db, caller.org_id, caller.somebody.id)
+    except UserNotFound:
+        raise InvalidToken from None
 
 
 async def change_profile(db: AsyncSession, caller: Caller, changes: Mapping[str, Any]) -> Person:
-    """Change some of one's own fields (by column); who becomes available gets the tickets that were waiting."""
-    person = await db.get(Person, (caller.org_id, caller.admin.id), with_for_update={"key_share": True})
-    if person is None:
-        raise InvalidToken
+    """Change some of one's own fields (by column); who becomes available gets the tickets that were waiting.
+
+    Raises:
+        InvalidToken: as `me`.
+    """
+    try:
+        person = await queries.lock(db, caller.org_id, caller.somebody.id)
+    except UserNotFound:
+        raise InvalidToken from None
     different = sorted(name for name, value in changes.items() if getattr(person, name) != value)
     for name in different:
         setattr(person, name, changes[name])
+    if {"first_name", "last_name"} & set(different):
+        await index_words(db, person)
     at, actor = caller.now, caller.actor
     if "available" in different:
         kind = PersonBecameAvailable if person.available else PersonBecameUnavailable

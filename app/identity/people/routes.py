@@ -7,17 +7,17 @@ from typing import cast
 
 from fastapi import APIRouter, Request, Response
 
-from app.core.docs import JWT, SECRET, answers, security
+from app.core.docs import answers
 from app.core.errors import TooMany
 from app.core.http import Route
-from app.core.security import ACCESS_TOKEN_LIFETIME, Busy
-from app.identity import service
+from app.core.security import Busy
 from app.identity.attempts import Attempts
-from app.identity.schemas import AdminSignUp, PersonOut, ProfileChange, SignedIn, SignIn
-from app.identity.service import NewPerson
-from app.organisations.access import ADMIN_ERRORS, PARTNER_ERRORS, AdminCaller, PartnerCaller, database_of
+from app.identity.people import service
+from app.identity.people.schemas import AdminSignUp, PersonOut, ProfileChange
+from app.identity.people.service import NewPerson
+from app.organisations.access import Myself, MyselfAtOnce, Product, database_of
 
-router = APIRouter(tags=["People"], route_class=Route)
+router = APIRouter(tags=["Signing in"], route_class=Route)
 
 
 def _attempts(request: Request) -> Attempts:
@@ -34,12 +34,11 @@ def _address(request: Request) -> str | None:
     summary="Sign an admin up",
     status_code=201,
     responses=answers(
-        *PARTNER_ERRORS, service.EmailTaken, service.WeakPassword, TooMany, Busy,
+        service.EmailTaken, service.WeakPassword, TooMany, Busy,
         body=True, ok={201: ("Location",)},
     ),
-    openapi_extra=security(SECRET, {}),
 )  # fmt: skip
-async def sign_up_admin(body: AdminSignUp, caller: PartnerCaller, request: Request, response: Response) -> PersonOut:
+async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, response: Response) -> PersonOut:
     """Make an active admin of the secret's organisation, who is available for tickets at once.
 
     Tickets that were waiting for somebody are theirs when this answers. The secret comes in the header `X-Org-Secret`
@@ -55,48 +54,13 @@ async def sign_up_admin(body: AdminSignUp, caller: PartnerCaller, request: Reque
     return PersonOut.of(person)
 
 
-@router.post(
-    "/auth/admin/signin",
-    operation_id="signInAdmin",
-    summary="Sign in",
-    responses=answers(service.WrongEmailOrPassword, service.OrgRequired, TooMany, Busy, body=True),
-)
-async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
-    """Get an access token for `Authorization: Bearer …`, valid for half an hour.
-
-    `org` (the organisation's domain) is needed only where the same e-mail and password fit two organisations.
-    """
-    attempts = _attempts(request)
-    attempt = await attempts.sign_in(body.email, body.org, _address(request))
-    try:
-        session = await service.sign_in(
-            database_of(request), request.app.state.secret_key, body.email, body.password, body.org
-        )
-    except service.WrongEmailOrPassword:
-        await attempts.failed(attempt)
-        raise
-    except Exception:
-        await attempts.take_back(attempt)
-        raise
-    await attempts.take_back(attempt)
-    if session.is_only_account:
-        await attempts.remember(attempt)
-    return SignedIn(
-        jwt=session.token,
-        access_token=session.token,
-        expires_in=int(ACCESS_TOKEN_LIFETIME.total_seconds()),
-        user=PersonOut.of(session.person),
-    )
-
-
 @router.get(
     "/me",
     operation_id="getMe",
     summary="Read your own profile",
-    responses=answers(*ADMIN_ERRORS),
-    openapi_extra=security(JWT),
+    responses=answers(),
 )
-async def get_me(caller: AdminCaller, request: Request) -> PersonOut:
+async def get_me(caller: MyselfAtOnce, request: Request) -> PersonOut:
     """The signed-in person."""
     async with database_of(request).session(caller.org_id) as db:
         return PersonOut.of(await service.me(db, caller))
@@ -106,10 +70,9 @@ async def get_me(caller: AdminCaller, request: Request) -> PersonOut:
     "/me",
     operation_id="changeMe",
     summary="Change your own profile",
-    responses=answers(*ADMIN_ERRORS, body=True),
-    openapi_extra=security(JWT),
+    responses=answers(body=True),
 )
-async def change_me(body: ProfileChange, caller: AdminCaller, request: Request) -> PersonOut:
+async def change_me(body: ProfileChange, caller: Myself, request: Request) -> PersonOut:
     """Change your name, or whether new tickets may be assigned to you.
 
     Whoever becomes available gets the tickets that were waiting, oldest first, shared with the others who are.

@@ -1,7 +1,7 @@
 """Looks credentials up, and remembers what it found for a few seconds.
 
-A secret or a person that is revoked, suspended or deleted so stops working within `REMEMBER` seconds. A sandbox is
-looked up every time: its clock may have moved.
+A secret, a session or a person that is revoked, ended, suspended or erased so stops working within `REMEMBER` seconds,
+and a change of somebody's role acts within them. A sandbox is looked up every time: its clock may have moved.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import time
 
+from app.core.clock import real_now
 from app.core.db import Database
 from app.core.security import AccessClaims, InvalidToken, Remembered, is_secret, read_access_token, secret_hash
-from app.identity import queries
+from app.identity.sessions import queries
 from app.organisations.caller import InvalidSecret, Principal
 from app.organisations.queries import by_secret
 from app.organisations.tenant import Tenant
@@ -57,19 +58,28 @@ class Doorkeeper:
         """The person of an access token, and their organisation.
 
         Raises:
-            InvalidToken: the token is not good, or its person is not active.
+            InvalidToken: the token is not good, its session has ended, or its person is not active.
         """
         claims = self._read(token)
-        key = (claims.org_id, claims.person_id)
+        key = (claims.org_id, claims.person_id, claims.session_id)
         found = self._people.get(key)
         if found is None:
             async with self._database.session(claims.org_id) as db:
-                found = await queries.principal(db, claims.org_id, claims.person_id)
+                found = await queries.principal(db, *key, real_now())
             if found is None:
                 raise InvalidToken
             if not found[0].sandbox:
                 self._people.put(key, found)
         return found
+
+    async def claims_of(self, token: str) -> AccessClaims:
+        """What an access token says, if it is good at this moment.
+
+        Raises:
+            InvalidToken
+        """
+        await self.by_token(token)
+        return self._read(token)
 
     def _read(self, token: str) -> AccessClaims:
         # Checking a signature is cheap, but parsing twice what was just parsed is a tenth of a small request.

@@ -1,0 +1,9 @@
+"""Invitations over HTTP."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.core.http import Route
+
+router = APIRouter(tags=["Users"], route_class=Route)

@@ -1,0 +1,9 @@
+"""Menus over HTTP."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.core.http import Route
+
+router = APIRouter(tags=["Menus"], route_class=Route)

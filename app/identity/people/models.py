@@ -1,0 +1,136 @@
+"""People, and what they sign in with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.core.models import Base, one_of
+from app.identity.roles.models import CustomRole
+from app.identity.roles.rules import BUILT_IN
+from app.organisations.permissions import Permissions, Role, effective
+
+
+class Status(StrEnum):
+    """Where somebody stands. Only who is `ACTIVE` can act."""
+
+    ACTIVE = "ACTIVE"
+    PENDING = "PENDING"  # signed up, and waits for an admin's approval
+    REJECTED = "REJECTED"
+    INVITED = "INVITED"  # until they have set a password
+    SUSPENDED = "SUSPENDED"
+    ERASED = "ERASED"  # what is left of a row that tickets refer to
+
+
+# Whose turn it can be.
+AVAILABLE = "available AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
+
+
+class Person(Base):
+    """Somebody of an organisation.
+
+    `role` is what they are to it. `role_id` names a role of the organisation's own, and nothing for the built-in one;
+    `granted` and `denied` are permissions on top of it. `available` says whether new tickets may go to them. `muted`
+    names the mails they do not want.
+    """
+
+    __tablename__ = "people"
+
+    org_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    first_name: Mapped[str]
+    last_name: Mapped[str]
+    email: Mapped[str]
+    email_verified_at: Mapped[datetime | None]
+    role: Mapped[str]
+    role_id: Mapped[UUID | None]
+    granted: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
+    denied: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
+    status: Mapped[str]
+    status_reason: Mapped[str | None]
+    available: Mapped[bool]
+    second_factor: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    bio: Mapped[str | None]
+    timezone: Mapped[str | None]
+    locale: Mapped[str | None]
+    muted: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
+    picture_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+    custom_role: Mapped[CustomRole | None] = relationship(lazy="raise", viewonly=True)
+
+    __table_args__ = (
+        UniqueConstraint("org_id", "email"),
+        ForeignKeyConstraint(["org_id", "role_id"], ["roles.org_id", "roles.id"]),
+        one_of("role", tuple(Role)),
+        one_of("status", tuple(Status)),
+        Index("ix_people_org_id_role_id", "org_id", "role", "id"),
+        Index("ix_people_org_id_status_id", "org_id", "status", "id"),
+        Index("ix_people_of_role", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
+        # The rotation walks this one, in its fixed order.
+        Index("ix_people_available", "org_id", "role", "id", postgresql_where=text(AVAILABLE)),
+    )
+
+    @property
+    def of_role(self) -> UUID:
+        """The id of their role, a built-in one included."""
+        return self.role_id or BUILT_IN[Role(self.role)].id
+
+    @property
+    def designation(self) -> str:
+        """The name of their role; the row was read with `custom_role`."""
+        return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[Role(self.role)].name
+
+    @property
+    def permissions(self) -> Permissions:
+        """What they may do, all in all; the row was read with `custom_role`."""
+        of_role = self.custom_role.permissions if self.role_id and self.custom_role else None
+        return effective(
+            BUILT_IN[Role(self.role)].permissions if of_role is None else frozenset(of_role),
+            frozenset(self.granted),
+            frozenset(self.denied),
+        )
+
+    @property
+    def may_be_assigned(self) -> bool:
+        """Whether tickets may be theirs."""
+        return self.status == Status.ACTIVE and self.role != Role.CUSTOMER
+
+
+class Credential(Base):
+    """What is needed to sign in, found by e-mail before the organisation is known: a directory table.
+
+    Who was invited, or signs in elsewhere, may have no password.
+    """
+
+    __tablename__ = "credentials"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(primary_key=True)
+    email: Mapped[str]
+    password_hash: Mapped[str | None]
+
+    __table_args__ = (
+        UniqueConstraint("org_id", "email"),
+        Index("ix_credentials_email", "email"),
+    )
+
+
+class PersonWord(Base):
+    """A word of somebody's name or e-mail, folded, so that people are found by the beginnings of words."""
+
+    __tablename__ = "person_words"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    word: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(primary_key=True)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),
+        Index("ix_person_words_org_id_person_id", "org_id", "person_id"),
+    )

@@ -1,0 +1,94 @@
+"""Sessions over HTTP: signing in."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from fastapi import APIRouter, Request
+
+from app.core.docs import answers
+from app.core.errors import TooMany
+from app.core.http import Route
+from app.core.security import Busy
+from app.identity.attempts import Attempts
+from app.identity.second_factor.service import Proof, TotpRequired, WrongCode
+from app.identity.sessions import service
+from app.identity.sessions.schemas import SignedIn, SignIn
+from app.identity.sessions.service import Where
+from app.organisations.access import database_of
+from app.organisations.permissions import Role
+
+router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
+
+_REFUSALS = (
+    service.WrongEmailOrPassword, TotpRequired, WrongCode, service.OrgRequired, service.AccountPending,
+    service.AccountRejected, service.AccountSuspended, TooMany, Busy,
+)  # fmt: skip
+_SIGN_IN: dict[str, Any] = {"responses": answers(*_REFUSALS, body=True)}
+_SIGN_IN_AS: dict[str, Any] = {"responses": answers(*_REFUSALS, service.WrongRole, body=True)}
+
+
+@router.post("/signin", operation_id="signIn", summary="Sign in", **_SIGN_IN)
+async def sign_in(body: SignIn, request: Request) -> SignedIn:
+    """Get an access token for `Authorization: Bearer …`, valid for half an hour, and a refresh token for the next one.
+
+    `org` (the organisation's domain) is needed only where the same e-mail and password fit two organisations. Somebody
+    with a second factor gets 401 `totp_required` first: send the same again, with `totp` or `recoveryCode`.
+    """
+    return await _sign_in(body, request, None)
+
+
+@router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_SIGN_IN_AS)
+async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
+    """As `POST /auth/signin`, for admins only: others are refused with 403 `wrong_role`."""
+    return await _sign_in(body, request, Role.ADMIN)
+
+
+@router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_SIGN_IN_AS)
+async def sign_in_engineer(body: SignIn, request: Request) -> SignedIn:
+    """As `POST /auth/signin`, for engineers only: others are refused with 403 `wrong_role`."""
+    return await _sign_in(body, request, Role.ENGINEER)
+
+
+@router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_SIGN_IN_AS)
+async def sign_in_customer(body: SignIn, request: Request) -> SignedIn:
+    """As `POST /auth/signin`, for customers only: others are refused with 403 `wrong_role`."""
+    return await _sign_in(body, request, Role.CUSTOMER)
+
+
+async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedIn:
+    attempts, database = attempts_of(request), database_of(request)
+    attempt = await attempts.sign_in(body.email, body.org, address_of(request))
+    try:
+        person, is_only_account = await service.find_account(database, body.email, body.password, body.org, role)
+    except service.WrongEmailOrPassword:
+        await attempts.failed(attempt)
+        raise
+    except Exception:
+        await attempts.take_back(attempt)
+        raise
+    await attempts.take_back(attempt)
+    if is_only_account:
+        await attempts.remember(attempt)
+    proof = Proof(body.totp, body.recovery_code)
+    async with database.session(person.org_id) as db:
+        signed_in = await service.sign_in(
+            db, request.app.state.secret_key, person, where_of(request, remembered=body.remember_me), proof
+        )
+    return SignedIn.of(signed_in)
+
+
+def where_of(request: Request, *, remembered: bool = False) -> Where:
+    """Where the request comes from."""
+    device = request.headers.get("user-agent", "")
+    return Where(device=device, address=address_of(request) or "", remembered=remembered)
+
+
+def attempts_of(request: Request) -> Attempts:
+    """What counts attempts."""
+    return cast("Attempts", request.app.state.attempts)
+
+
+def address_of(request: Request) -> str | None:
+    """The client's address: behind trusted proxies, what they say it is."""
+    return request.client.host if request.client else None

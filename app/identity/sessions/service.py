@@ -1,0 +1,194 @@
+"""Signing in, and the sessions that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import tokens
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.errors import Conflict, Forbidden, Unauthenticated
+from app.core.ids import new_id
+from app.core.security import fitting, issue_access_token
+from app.identity.people import queries as people
+from app.identity.people.models import Person, Status
+from app.identity.people.queries import UserNotFound
+from app.identity.second_factor import service as second_factor
+from app.identity.second_factor.service import Proof
+from app.identity.sessions.models import Session
+from app.organisations.permissions import Role
+
+LIFETIME = timedelta(days=1)
+REMEMBERED_LIFETIME = timedelta(days=30)
+MAX_DEVICE_LENGTH = 200
+
+
+class WrongEmailOrPassword(Unauthenticated):
+    """Which of the two is nobody's business."""
+
+    code = "wrong_email_or_password"
+    title = "The e-mail or the password is wrong."
+
+
+class OrgRequired(Conflict):
+    """E-mail and password fit more than one organisation."""
+
+    code = "org_required"
+    title = "This fits more than one organisation: say which, with `org`."
+
+
+class WrongRole(Forbidden):
+    """This door is for people of another role."""
+
+    code = "wrong_role"
+    title = "This account has another role: sign in where people of that role do, or with POST /auth/signin."
+
+
+class AccountPending(Forbidden):
+    """Nobody has approved the sign-up yet."""
+
+    code = "account_pending"
+    title = "An admin of your organisation has yet to approve this account: you will get a mail."
+
+
+class AccountRejected(Forbidden):
+    """An admin rejected the sign-up."""
+
+    code = "account_rejected"
+    title = "An admin of your organisation has rejected this account: ask them, if you think that is a mistake."
+
+
+class AccountSuspended(Forbidden):
+    """An admin suspended the account."""
+
+    code = "account_suspended"
+    title = "This account is suspended: an admin of your organisation can lift that."
+
+
+NOT_ACTIVE: dict[str, type[Forbidden]] = {
+    Status.PENDING: AccountPending,
+    Status.REJECTED: AccountRejected,
+    Status.SUSPENDED: AccountSuspended,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where somebody signs in: their device as it calls itself, their address, and for how long."""
+
+    device: str
+    address: str
+    remembered: bool = False
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Who has signed in, and the tokens that they got. `is_only_account` says that the e-mail leads to nobody else."""
+
+    access_token: str
+    refresh_token: str
+    session: Session
+    person: Person
+    is_only_account: bool = False
+
+
+async def find_account(
+    database: Database, email: str, password: str, domain: str | None, role: Role | None
+) -> tuple[Person, bool]:
+    """Who this e-mail and password belong to, and whether the e-mail leads to nobody else.
+
+    No transaction is open while passwords are compared: each takes a tenth of a second.
+
+    Args:
+        role: what they must be, where the door is for people of one role only.
+
+    Raises:
+        WrongEmailOrPassword: after the same time, whichever is wrong.
+        OrgRequired: they fit more than one organisation.
+        WrongRole
+        AccountPending, AccountRejected, AccountSuspended: they are right, and yet.
+    """
+    async with database.session(None) as db:
+        accounts = await people.accounts(db, email, domain)
+    fit = await fitting(password, [account.password_hash for account in accounts if account.password_hash])
+    found = [
+        person
+        for account in accounts
+        if account.password_hash in fit and (person := await _person(database, account.org_id, account.person_id))
+    ]
+    if not found:
+        raise WrongEmailOrPassword
+    active = [person for person in found if person.status == Status.ACTIVE]
+    if not active:
+        raise NOT_ACTIVE[found[0].status]
+    of_role = [person for person in active if role in {None, person.role}]
+    if not of_role:
+        raise WrongRole
+    if len(of_role) > 1:
+        raise OrgRequired
+    return of_role[0], len(accounts) == 1
+
+
+async def _person(database: Database, org_id: UUID, person_id: UUID) -> Person | None:
+    async with database.session(org_id) as db:
+        try:
+            person = await people.person(db, org_id, person_id)
+        except UserNotFound:
+            return None
+    return person if person.status == Status.ACTIVE or person.status in NOT_ACTIVE else None
+
+
+async def sign_in(db: AsyncSession, secret_key: str, person: Person, where: Where, proof: Proof) -> SignedIn:
+    """Open a session for somebody whose password, or whatever stands for it, was right.
+
+    Raises:
+        TotpRequired, WrongCode: see `second_factor.service.prove`.
+    """
+    now = real_now()
+    if person.second_factor:
+        await second_factor.prove(db, secret_key, person, proof, now)
+    session, refresh_token = open_session(secret_key, person, where, now)
+    db.add(session)
+    return SignedIn(access_token(secret_key, person, session, now), refresh_token, session, person)
+
+
+def open_session(secret_key: str, person: Person, where: Where, now: datetime) -> tuple[Session, str]:
+    """A new session, and its first refresh token."""
+    session_id = new_id()
+    refresh_token = tokens.new_refresh_token(secret_key, person.org_id, session_id)
+    session = Session(
+        org_id=person.org_id,
+        id=session_id,
+        person_id=person.id,
+        refresh_hash=tokens.token_hash(refresh_token),
+        remembered=where.remembered,
+        device=where.device[:MAX_DEVICE_LENGTH],
+        address=where.address,
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + lifetime(remembered=where.remembered),
+    )
+    return session, refresh_token
+
+
+def lifetime(*, remembered: bool) -> timedelta:
+    """How long a session lasts from its last use."""
+    return REMEMBERED_LIFETIME if remembered else LIFETIME
+
+
+def access_token(secret_key: str, person: Person, session: Session, now: datetime) -> str:
+    """An access token of a session."""
+    return issue_access_token(
+        secret_key, person_id=person.id, org_id=person.org_id, session_id=session.id, role=person.role, now=now
+    )
+
+
+async def end_sessions(db: AsyncSession, org_id: UUID, person_id: UUID, *, but: UUID | None = None) -> None:
+    """Sign somebody out everywhere, or everywhere else."""
+    statement = delete(Session).where(Session.org_id == org_id, Session.person_id == person_id)
+    await db.execute(statement if but is None else statement.where(Session.id != but))
