@@ -27,14 +27,18 @@ from app.core.limits import Limiter
 from app.core.migrations import head_revision
 from app.identity.attempts import Attempts
 from app.identity.invitations.routes import router as invitations
+from app.identity.links.pages import router as pages
 from app.identity.menus.routes import router as menus
+from app.identity.people.profile_routes import router as profile
 from app.identity.people.routes import router as people
 from app.identity.pictures.routes import router as pictures
+from app.identity.pictures.upload import MAX_UPLOAD_BYTES
 from app.identity.recovery.routes import router as recovery
 from app.identity.roles.routes import router as roles
 from app.identity.second_factor.routes import router as second_factor
 from app.identity.sessions.doorkeeper import Doorkeeper
-from app.identity.sessions.routes import router as sessions
+from app.identity.sessions.routes import router as signing_in
+from app.identity.sessions.session_routes import router as sessions
 from app.identity.social.routes import router as social
 from app.identity.users.routes import router as users
 from app.notifications.routes import router as notifications
@@ -47,9 +51,12 @@ from app.worker import Worker
 
 # In the order in which a path is looked for: a ticket's first.
 ROUTERS = (
-    hot_tickets, tickets, organisations, sessions, recovery, second_factor, social, people, pictures, users,
-    invitations, roles, menus, notifications, operations,
+    hot_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, people, profile, pictures,
+    users, invitations, roles, menus, notifications, operations, pages,
 )  # fmt: skip
+
+# What may send more than other requests.
+BODY_LIMITS = {("PUT", "/me/picture"): MAX_UPLOAD_BYTES}
 
 log = structlog.get_logger("tessera")
 
@@ -78,7 +85,7 @@ def create_app(settings: Settings) -> ASGIApp:
             ],
             max_age=600,
         )
-    outermost: ASGIApp = Edge(served, settings)
+    outermost: ASGIApp = Edge(served, settings, body_limits=BODY_LIMITS)
     if settings.trusted_proxies:
         # Only these may say whose request it is; without any, nobody may.
         outermost = ProxyHeadersMiddleware(outermost, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]

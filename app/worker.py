@@ -23,6 +23,8 @@ from app.core.clock import real_now
 from app.core.config import InvalidSettings, Settings
 from app.core.db import Database
 from app.core.models import JobRun
+from app.identity.links import service as links
+from app.identity.sessions import service as sessions
 from app.operations import gauges
 from app.organisations.models import Organisation
 
@@ -58,14 +60,19 @@ async def _measure(worker: Worker) -> None:
     await gauges.measure(worker.database)
 
 
-async def _forget_old_deliveries(worker: Worker) -> None:
-    before = real_now() - timedelta(days=worker.settings.delivered_retention_days)
+async def _forget_what_is_over(worker: Worker) -> None:
+    now = real_now()
+    before = now - timedelta(days=worker.settings.delivered_retention_days)
     async with worker.database.session(None) as db:
         organisations = (await db.scalars(select(Organisation.id))).all()
 
     async def forget(org_id: UUID) -> int:
         async with worker.database.session(org_id) as db:
-            return await deliveries.delete_old(db, org_id, before)
+            return (
+                await deliveries.delete_old(db, org_id, before)
+                + await sessions.delete_expired(db, org_id, now)
+                + await links.delete_expired(db, org_id, now)
+            )
 
     while await timers.in_turn(organisations, forget, worker.is_stopping):
         pass  # until an organisation's batch after the other has found nothing more
@@ -81,7 +88,7 @@ JOBS = {
     "deliver": Job(_deliver, every=0.5, prompt=True),
     "report": Job(_report_runs, every=2),
     "measure": Job(_measure, every=gauges.EVERY),
-    "housekeeping": Job(_forget_old_deliveries, every=3600),
+    "housekeeping": Job(_forget_what_is_over, every=3600),
 }
 
 

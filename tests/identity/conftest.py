@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
-from passlib.context import CryptContext
 from sqlalchemy import update
 from starlette.types import ASGIApp
 
@@ -20,6 +18,7 @@ from app.identity.people.models import Credential
 from app.main import create_app
 from tests.conftest import SECRET_KEY, settings_for
 from tests.desks import PASSWORD, Api, Desk, Person, an_admin
+from tests.passwords import cheap_hash
 from tests.postgres import TestServer
 
 ADDRESS = "192.0.2.1"
@@ -28,12 +27,6 @@ ADDRESS = "192.0.2.1"
 def an_email() -> str:
     """One that nobody has."""
     return f"p{uuid4().hex}@growfin.test"
-
-
-@cache
-def _cheap_hash(password: str) -> str:
-    cheap = CryptContext(["argon2"], argon2__rounds=1, argon2__memory_cost=64, argon2__parallelism=1)
-    return str(cheap.hash(password))
 
 
 async def somebody(desk: Desk, email: str | None = None, password: str = PASSWORD) -> Person:
@@ -46,7 +39,7 @@ async def somebody(desk: Desk, email: str | None = None, password: str = PASSWOR
 async def change_password(desk: Desk, person_id: UUID, password: str) -> None:
     async with desk.database.session(desk.id) as db:
         which = (Credential.org_id == desk.id, Credential.person_id == person_id)
-        await db.execute(update(Credential).where(*which).values(password_hash=_cheap_hash(password)))
+        await db.execute(update(Credential).where(*which).values(password_hash=cheap_hash(password)))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
 
     assert answer.status_code == 200
     signed_in = answer.json()
-    assert signed_in.keys() == {"jwt", "accessToken", "tokenType", "expiresIn", "user"}
+    assert signed_in.keys() >= {"jwt", "accessToken", "tokenType", "expiresIn", "user", "refreshToken"}
+    assert (signed_in["designation"], signed_in["sessionTimeInMinutes"]) == ("Admin", 1440)
     assert signed_in["jwt"] == signed_in["accessToken"]
     assert (signed_in["tokenType"], signed_in["expiresIn"]) == ("Bearer", 1800)
     assert (signed_in["user"]["id"], signed_in["user"]["email"]) == (str(person.id), email)
@@ -41,7 +42,7 @@ async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
     assert (claims.person_id, claims.org_id) == (person.id, desk.id)
     assert abs(claims.expires_at - time.time() - 1800) < 30
     me = await api.http.get("/me", headers={"Authorization": f"Bearer {signed_in['jwt']}"})
-    assert me.json() == signed_in["user"]
+    assert me.json().items() >= signed_in["user"].items()
 
 
 async def test_any_number_of_organisations_may_have_somebody_with_one_email(api: Api, desk: Desk) -> None:
@@ -125,7 +126,54 @@ async def test_somebody_suspended_does_not_get_in(api: Api, desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
         which = (Person.org_id == desk.id, Person.id == person.id)
         await db.execute(update(Person).where(*which).values(status="SUSPENDED"))
-    refused(await sign_in(api, email), 401, "wrong_email_or_password")
+    refused(await sign_in(api, email), 403, "account_suspended")
+    refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
+
+
+@pytest.mark.parametrize("status", ["PENDING", "REJECTED", "SUSPENDED"])
+async def test_who_may_not_act_yet_or_any_more_is_told_so_with_the_right_password_only(
+    api: Api, desk: Desk, status: str
+) -> None:
+    email = an_email()
+    person = await somebody(desk, email)
+    async with desk.database.session(desk.id) as db:
+        which = (Person.org_id == desk.id, Person.id == person.id)
+        await db.execute(update(Person).where(*which).values(status=status))
+    refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
+    document = refused(await sign_in(api, email), 403, f"account_{status.lower()}")
+    assert "admin" in document["detail"]  # who can help
+
+
+@pytest.mark.parametrize("role", ["ADMIN", "ENGINEER", "CUSTOMER"])
+async def test_each_door_is_for_its_role_and_one_is_for_all(api: Api, desk: Desk, role: str) -> None:
+    email = an_email()
+    person = await somebody(desk, email)
+    async with desk.database.session(desk.id) as db:
+        which = (Person.org_id == desk.id, Person.id == person.id)
+        await db.execute(update(Person).where(*which).values(role=role))
+    body = {"email": email, "password": PASSWORD}
+    assert (await api.http.post("/auth/signin", json=body)).json()["user"]["role"] == role
+    for door in ("admin", "engineer", "customer"):
+        answer = await api.http.post(f"/auth/{door}/signin", json=body)
+        if door == role.lower():
+            assert answer.status_code == 200
+        else:
+            refused(answer, 403, "wrong_role")
+        wrong = await api.http.post(f"/auth/{door}/signin", json=body | {"password": "not-it-at-all"})
+        refused(wrong, 401, "wrong_email_or_password")
+
+
+async def test_a_door_leads_to_the_account_of_its_role(api: Api, desk: Desk) -> None:
+    email, other = an_email(), await a_desk(api, desk.database)
+    await somebody(desk, email)
+    engineer = await somebody(other, email)
+    async with desk.database.session(other.id) as db:
+        which = (Person.org_id == other.id, Person.id == engineer.id)
+        await db.execute(update(Person).where(*which).values(role="ENGINEER"))
+    body = {"email": email, "password": PASSWORD}
+    refused(await api.http.post("/auth/signin", json=body), 409, "org_required")
+    answer = await api.http.post("/auth/engineer/signin", json=body)
+    assert answer.json()["user"]["id"] == str(engineer.id)
 
 
 async def test_the_same_characters_fit_however_they_are_typed(api: Api, desk: Desk) -> None:

@@ -14,6 +14,7 @@ from app.core.db import Database
 from app.core.models import EventRow
 from app.core.security import new_secret
 from app.identity.people.models import Credential, Person
+from app.identity.roles.rules import ADMIN
 from tests.desks import PASSWORD, Api, Desk, a_desk
 from tests.problems import refused, wrong_fields
 
@@ -40,7 +41,8 @@ async def test_they_are_an_active_available_admin_of_the_secrets_organisation(de
     assert made.pop("createdAt").endswith("Z")
     assert made == {
         "orgId": str(desk.id), "firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "role": "ADMIN",
-        "status": "ACTIVE", "available": True,
+        "roleId": str(ADMIN.id), "designation": "Admin", "status": "ACTIVE", "available": True,
+        "emailVerified": False, "secondFactor": False,
     }  # fmt: skip
 
 

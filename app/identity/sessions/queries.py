@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -50,6 +51,19 @@ async def principal(
         return None
     person, organisation = row
     return as_tenant(organisation), principal_of(person, session_id)
+
+
+async def of_person(
+    db: AsyncSession, org_id: UUID, person_id: UUID, now: datetime, *, after: UUID | None, limit: int
+) -> Sequence[Session]:
+    """Where somebody is signed in, the latest first, after the session `after`."""
+    statement = (
+        select(Session)
+        .where(Session.org_id == org_id, Session.person_id == person_id, Session.expires_at > now)
+        .order_by(Session.id.desc())
+        .limit(limit)
+    )
+    return (await db.scalars(statement if after is None else statement.where(Session.id < after))).all()
 
 
 def principal_of(person: Person, session_id: UUID | None = None) -> Principal:

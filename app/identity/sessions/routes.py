@@ -11,6 +11,7 @@ from app.core.errors import TooMany
 from app.core.http import Route
 from app.core.security import Busy
 from app.identity.attempts import Attempts
+from app.identity.second_factor.guesses import guessing
 from app.identity.second_factor.service import Proof, TotpRequired, WrongCode
 from app.identity.sessions import service
 from app.identity.sessions.schemas import SignedIn, SignIn
@@ -70,8 +71,8 @@ async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedI
     await attempts.take_back(attempt)
     if is_only_account:
         await attempts.remember(attempt)
-    proof = Proof(body.totp, body.recovery_code)
-    async with database.session(person.org_id) as db:
+    proof = Proof(body.totp, body.recovery_code) if person.second_factor else Proof()
+    async with guessing(attempts, person, proof), database.session(person.org_id) as db:
         signed_in = await service.sign_in(
             db, request.app.state.secret_key, person, where_of(request, remembered=body.remember_me), proof
         )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import Field, StrictBool
 
-from app.core.fields import Domain, In, Out
-from app.core.security import ACCESS_TOKEN_LIFETIME
+from app.core.fields import EXAMPLE_ID, Domain, In, Out, OutTime
+from app.core.pagination import Page
+from app.core.security import ACCESS_TOKEN_LIFETIME, AccessClaims
 from app.identity.people.schemas import EmailField, PersonOut
 from app.identity.sessions import service
+from app.identity.sessions.models import Session
+from app.organisations.caller import Principal
+from app.organisations.permissions import Role
 
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
 _REFRESH = "trt_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE"
@@ -80,3 +85,77 @@ def tokens_of(signed_in: service.SignedIn) -> dict[str, object]:
         "refresh_token": signed_in.refresh_token,
         "refresh_expires_in": int(service.lifetime(remembered=signed_in.session.remembered).total_seconds()),
     }
+
+
+class Refresh(In):
+    """A refresh token, to be exchanged."""
+
+    refresh_token: Annotated[str, Field(min_length=1, max_length=4096, examples=[_REFRESH])]
+
+
+class Verify(In):
+    """An access token, to be looked at."""
+
+    token: Annotated[str, Field(min_length=1, max_length=4096, examples=[_JWT])]
+
+
+class Verified(Out):
+    """What a good access token says (RFC 7519), and whose it is at this moment; of any other, only that it is not."""
+
+    active: Annotated[bool, Field(examples=[True])]
+    token_type: Literal["Bearer"] | None = None
+    sub: Annotated[UUID | None, Field(description="The person's id.", examples=[EXAMPLE_ID])] = None
+    org: Annotated[UUID | None, Field(description="The organisation's id.", examples=[EXAMPLE_ID])] = None
+    sid: Annotated[UUID | None, Field(description="The session's id.", examples=[EXAMPLE_ID])] = None
+    role: Annotated[Role | None, Field(description="As it is now.", examples=["ENGINEER"])] = None
+    email: Annotated[str | None, Field(examples=["ada@growfin.com"])] = None
+    permissions: Annotated[list[str] | None, Field(description="As they are now.", examples=[["tickets:view"]])] = None
+    iss: Annotated[str | None, Field(examples=["tessera"])] = None
+    aud: Annotated[str | None, Field(examples=["tessera-api"])] = None
+    iat: Annotated[int | None, Field(description="Seconds since the epoch.", examples=[1_772_443_800])] = None
+    exp: Annotated[int | None, Field(description="Seconds since the epoch.", examples=[1_772_445_600])] = None
+    jti: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
+
+    @classmethod
+    def of(cls, claims: AccessClaims, person: Principal) -> Self:
+        """The answer about the token of a person."""
+        said = {name: claims.all[name] for name in ("sub", "org", "sid", "iss", "aud", "iat", "exp", "jti")}
+        return cls(
+            active=True,
+            token_type="Bearer",  # noqa: S106 - a name
+            role=person.role,
+            email=person.email,
+            permissions=sorted(person.permissions),
+            **said,
+        )
+
+
+class SessionOut(Out):
+    """Somewhere you are signed in."""
+
+    id: UUID
+    device: Annotated[str, Field(description="What it calls itself: its `User-Agent`.", examples=["Firefox on Linux"])]
+    address: Annotated[str, Field(description="Where it was used from last.", examples=["198.51.100.7"])]
+    current: Annotated[bool, Field(description="Whether this request comes from it.", examples=[True])]
+    remember_me: bool
+    created_at: OutTime
+    last_used_at: Annotated[OutTime, Field(description="When it signed in, or was refreshed last.")]
+    expires_at: OutTime
+
+    @classmethod
+    def of(cls, row: Session, current: UUID | None) -> Self:
+        """The answer about this row, to somebody in the session `current`."""
+        return cls(
+            id=row.id,
+            device=row.device,
+            address=row.address,
+            current=row.id == current,
+            remember_me=row.remembered,
+            created_at=row.created_at,
+            last_used_at=row.last_used_at,
+            expires_at=row.expires_at,
+        )
+
+
+class SessionPage(Page[SessionOut]):
+    """A page of sessions."""

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import tokens
 from app.core.clock import real_now
 from app.core.db import Database
 from app.core.errors import Conflict, Forbidden, Unauthenticated
+from app.core.events import SYSTEM, record
 from app.core.ids import new_id
 from app.core.security import fitting, issue_access_token
 from app.identity.people import queries as people
+from app.identity.people.events import SessionRevoked
 from app.identity.people.models import Person, Status
 from app.identity.people.queries import UserNotFound
 from app.identity.second_factor import service as second_factor
 from app.identity.second_factor.service import Proof
+from app.identity.sessions import queries
 from app.identity.sessions.models import Session
+from app.identity.sessions.queries import SessionNotFound
 from app.organisations.permissions import Role
+from app.organisations.queries import tenant
 
 LIFETIME = timedelta(days=1)
 REMEMBERED_LIFETIME = timedelta(days=30)
+# An answer may be lost on its way: for so long, the same refresh token gets the same successor again.
+RETRY_WITHIN = timedelta(seconds=10)
 MAX_DEVICE_LENGTH = 200
 
 
@@ -40,6 +48,13 @@ class OrgRequired(Conflict):
 
     code = "org_required"
     title = "This fits more than one organisation: say which, with `org`."
+
+
+class InvalidRefreshToken(Unauthenticated):
+    """It is not one of ours, its session has ended, or it was used before."""
+
+    code = "invalid_refresh_token"
+    title = "The refresh token is not valid, has expired, or was used before: sign in again."
 
 
 class WrongRole(Forbidden):
@@ -188,7 +203,89 @@ def access_token(secret_key: str, person: Person, session: Session, now: datetim
     )
 
 
+async def refresh(database: Database, secret_key: str, token: str, where: Where) -> SignedIn:
+    """Exchange a refresh token for the next one and an access token.
+
+    Whoever uses one a second time may have stolen it, or it was stolen from them: their session ends.
+
+    Raises:
+        InvalidRefreshToken
+    """
+    try:
+        named = tokens.read_refresh_token(secret_key, token)
+    except ValueError:
+        raise InvalidRefreshToken from None
+    async with database.session(named.org_id) as db:
+        signed_in = await _rotate(db, secret_key, named, token, where)
+    if signed_in is None:  # only now, so that the end of the session is committed
+        raise InvalidRefreshToken
+    return signed_in
+
+
+async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token: str, where: Where) -> SignedIn | None:
+    now, org_id = real_now(), named.org_id
+    session = await db.scalar(
+        select(Session)
+        .where(Session.org_id == org_id, Session.id == named.id, Session.expires_at > now)
+        .with_for_update(key_share=True)
+    )
+    if session is None or not await queries.principal(db, org_id, session.person_id, session.id, now):
+        return None
+    person = await people.person(db, org_id, session.person_id)
+    hashed, successor = tokens.token_hash(token), tokens.next_refresh_token(secret_key, token)
+    if secrets.compare_digest(hashed, session.refresh_hash):
+        session.previous_hash, session.refresh_hash = hashed, tokens.token_hash(successor)
+        session.rotated_at = session.last_used_at = now
+        session.expires_at = now + lifetime(remembered=session.remembered)
+        session.device, session.address = where.device[:MAX_DEVICE_LENGTH], where.address
+    elif not _is_retry(session, hashed, now):
+        await db.delete(session)
+        at = (await tenant(db, org_id)).now()
+        record(db, SessionRevoked(at=at, actor=SYSTEM, person_id=person.id, session_id=session.id))
+        return None
+    return SignedIn(access_token(secret_key, person, session, now), successor, session, person)
+
+
+def _is_retry(session: Session, hashed: bytes, now: datetime) -> bool:
+    """Whether this is the token that was used last, a moment ago."""
+    return (
+        session.previous_hash is not None
+        and session.rotated_at is not None
+        and secrets.compare_digest(hashed, session.previous_hash)
+        and now - session.rotated_at <= RETRY_WITHIN
+    )
+
+
+async def end_session(db: AsyncSession, org_id: UUID, person_id: UUID, session_id: UUID) -> None:
+    """Sign somebody out of one session.
+
+    Raises:
+        SessionNotFound: it is not theirs, or has ended.
+    """
+    ended = await db.scalar(
+        delete(Session)
+        .where(Session.org_id == org_id, Session.person_id == person_id, Session.id == session_id)
+        .returning(Session.id)
+    )
+    if ended is None:
+        raise SessionNotFound
+
+
 async def end_sessions(db: AsyncSession, org_id: UUID, person_id: UUID, *, but: UUID | None = None) -> None:
-    """Sign somebody out everywhere, or everywhere else."""
+    """Sign somebody out everywhere, or everywhere else; those already signed out stay so."""
     statement = delete(Session).where(Session.org_id == org_id, Session.person_id == person_id)
     await db.execute(statement if but is None else statement.where(Session.id != but))
+
+
+async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch: int = 1000) -> int:
+    """Delete sessions that nobody can use any more; returns how many, at most a batch."""
+    expired = (
+        select(Session.id)
+        .where(Session.org_id == org_id, Session.expires_at <= now)
+        .order_by(Session.expires_at)
+        .limit(batch)
+    )
+    deleted = await db.scalars(
+        delete(Session).where(Session.org_id == org_id, Session.id.in_(expired)).returning(Session.id)
+    )
+    return len(deleted.all())

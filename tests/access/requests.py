@@ -1,0 +1,255 @@
+"""For each operation a request that is good in itself, about something of the organisation that is new each time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from app.identity.links.models import Purpose
+from app.identity.people.models import Status
+from app.identity.roles.rules import ENGINEER
+from app.organisations.permissions import Role
+from tests.access.world import PASSWORD, World, a_picture, totp_now
+from tests.desks import JSON, Person
+
+NEW_PASSWORD = "walnut-otter-83-kite"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Where it goes and what it holds; the credential is the caller's affair."""
+
+    path: str
+    body: JSON | None = None
+    files: dict[str, Any] | None = None
+
+
+# Makes the request of a caller; `caller` is nobody where it is no person.
+Make = Callable[[World, Person | None], Awaitable[Request]]
+
+
+def _fixed(path: str, body: JSON | None = None) -> Make:
+    async def make(_world: World, _caller: Person | None) -> Request:
+        return Request(path, body)
+
+    return make
+
+
+def _unique() -> str:
+    return uuid4().hex
+
+
+def _name() -> JSON:
+    return {"firstName": "Mia", "lastName": "Wong", "email": f"n{_unique()}@growfin.test"}
+
+
+# --- organisations and signing in ------------------------------------------------------------------------------------
+
+
+async def _sign_up_organisation(_world: World, _caller: Person | None) -> Request:
+    return Request("/auth/org/signup", {"name": "Fyle", "domain": f"f{_unique()}.test"})
+
+
+async def _sign_up(world: World, _caller: Person | None) -> Request:
+    return Request("/auth/signup", {**_name(), "org": world.desk.domain, "role": "ENGINEER", "password": PASSWORD})
+
+
+async def _sign_up_admin(_world: World, _caller: Person | None) -> Request:
+    return Request("/auth/admin/signup", {**_name(), "password": PASSWORD})
+
+
+def _sign_in(path: str, role: Role) -> Make:
+    async def make(world: World, _caller: Person | None) -> Request:
+        return Request(path, {"email": (await world.somebody(role)).email, "password": PASSWORD})
+
+    return make
+
+
+def _link(path: str, purpose: Purpose, status: Status = Status.ACTIVE, **more: str) -> Make:
+    async def make(world: World, _caller: Person | None) -> Request:
+        person = await world.somebody(status=status)
+        return Request(path, {"token": await world.link(person, purpose), **more})
+
+    return make
+
+
+async def _refresh(world: World, _caller: Person | None) -> Request:
+    return Request("/auth/refresh", {"refreshToken": await world.refresh_token()})
+
+
+async def _end_session(_world: World, caller: Person | None) -> Request:
+    return Request(f"/me/sessions/{caller.session_id if caller else uuid4()}")
+
+
+async def _forgot(world: World, _caller: Person | None) -> Request:
+    return Request("/auth/password/forgot", {"email": (await world.somebody()).email})
+
+
+async def _resend(world: World, _caller: Person | None) -> Request:
+    return Request("/auth/email/resend", {"email": (await world.somebody()).email})
+
+
+async def _change_email(_world: World, _caller: Person | None) -> Request:
+    return Request("/auth/email/change", {"email": f"n{_unique()}@growfin.test", "password": PASSWORD})
+
+
+def _second_factor(path: str, *, confirmed: bool) -> Make:
+    async def make(world: World, caller: Person | None) -> Request:
+        if caller is None:
+            return Request(path, {"code": "000000"})
+        setup = await world.desk.api.http.post("/auth/2fa/setup", headers=caller.headers)
+        secret = setup.json()["secret"]
+        if not confirmed:
+            return Request(path, {"code": totp_now(secret)})
+        code = {"code": totp_now(secret)}
+        answer = await world.desk.api.http.post("/auth/2fa/confirm", json=code, headers=caller.headers)
+        assert answer.status_code == 200, answer.text
+        return Request(path, {"code": totp_now(secret, later=1)})
+
+    return make
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+def _user(path: str, body: JSON | None = None, status: Status = Status.ACTIVE) -> Make:
+    async def make(world: World, _caller: Person | None) -> Request:
+        person = await world.somebody(status=status)
+        return Request(path.replace("{id}", str(person.id)), body)
+
+    return make
+
+
+async def _invite(_world: World, _caller: Person | None) -> Request:
+    return Request("/users", {**_name(), "role": "ENGINEER"})
+
+
+async def _set_picture(_world: World, _caller: Person | None) -> Request:
+    return Request("/me/picture", files={"file": ("me.png", a_picture(), "image/png")})
+
+
+async def _get_picture(world: World, _caller: Person | None) -> Request:
+    person = await world.somebody()
+    request = await _set_picture(world, None)
+    answer = await person.http.put(request.path, files=request.files, headers=person.headers)
+    assert answer.status_code == 200, answer.text
+    return Request(f"/users/{person.id}/picture")
+
+
+def _role(body: JSON | None = None) -> Make:
+    async def make(world: World, _caller: Person | None) -> Request:
+        return Request(await world.made("/roles", {"name": _unique(), "permissions": []}), body)
+
+    return make
+
+
+async def _create_role(_world: World, _caller: Person | None) -> Request:
+    return Request("/roles", {"name": _unique(), "permissions": [{"resource": "tickets", "view": True}]})
+
+
+def _menu(body: JSON | None = None) -> Make:
+    async def make(world: World, _caller: Person | None) -> Request:
+        return Request(await world.made("/menus", {"name": "Reports", "url": "/reports"}), body)
+
+    return make
+
+
+# --- tickets ---------------------------------------------------------------------------------------------------------
+
+
+async def _open_ticket(_world: World, caller: Person | None) -> Request:
+    body = {"title": "It broke", "description": "All of it."}
+    return Request("/tickets", body if caller else {**body, "addedBy": "mia@customer.example"})
+
+
+def _ticket(path: str, body: JSON | None = None) -> Make:
+    async def make(world: World, _caller: Person | None) -> Request:
+        return Request(path.replace("{id}", (await world.desk.open())["id"]), body)
+
+    return make
+
+
+async def _notification(world: World, _caller: Person | None) -> Request:
+    return Request(f"/notifications/{await world.a_notification()}")
+
+
+_TITLE = {"title": "It broke again"}
+
+REQUESTS: dict[str, Make] = {
+    "signUpOrganisation": _sign_up_organisation,
+    "getOrganisation": _fixed("/org"),
+    "changeOrganisation": _fixed("/org", {"autoCloseDays": 30}),
+    "advanceClock": _fixed("/org/clock/advance", {"seconds": 1}),
+    "signUp": _sign_up,
+    "signUpAdmin": _sign_up_admin,
+    "signIn": _sign_in("/auth/signin", Role.CUSTOMER),
+    "signInAdmin": _sign_in("/auth/admin/signin", Role.ADMIN),
+    "signInEngineer": _sign_in("/auth/engineer/signin", Role.ENGINEER),
+    "signInCustomer": _sign_in("/auth/customer/signin", Role.CUSTOMER),
+    "startSocialSignIn": _fixed("/auth/oidc/nowhere/start?org=growfin.com"),
+    "finishSocialSignIn": _fixed("/auth/oidc/nowhere/callback?code=1&state=2"),
+    "exchangeSocialSignIn": _link("/auth/oidc/exchange", Purpose.SIGN_IN),
+    "refreshSession": _refresh,
+    "signOut": _fixed("/auth/signout"),
+    "signOutEverywhere": _fixed("/auth/signout-all"),
+    "verifyToken": _fixed("/auth/verify", {"token": "not-one"}),
+    "listMySessions": _fixed("/me/sessions"),
+    "endMySession": _end_session,
+    "forgotPassword": _forgot,
+    "resetPassword": _link("/auth/password/reset", Purpose.RESET_PASSWORD, newPassword=NEW_PASSWORD),
+    "changePassword": _fixed("/auth/password/change", {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}),
+    "verifyEmail": _link("/auth/email/verify", Purpose.VERIFY_EMAIL),
+    "resendVerification": _resend,
+    "changeEmail": _change_email,
+    "setUpSecondFactor": _fixed("/auth/2fa/setup"),
+    "confirmSecondFactor": _second_factor("/auth/2fa/confirm", confirmed=False),
+    "disableSecondFactor": _second_factor("/auth/2fa/disable", confirmed=True),
+    "renewRecoveryCodes": _second_factor("/auth/2fa/recovery-codes", confirmed=True),
+    "acceptInvitation": _link("/auth/invitation/accept", Purpose.INVITATION, Status.INVITED, password=NEW_PASSWORD),
+    "getMe": _fixed("/me"),
+    "changeMe": _fixed("/me", {"firstName": "Maya"}),
+    "setPicture": _set_picture,
+    "deletePicture": _fixed("/me/picture"),
+    "getPicture": _get_picture,
+    "getMyMenu": _fixed("/me/menu"),
+    "listUsers": _fixed("/users"),
+    "getUser": _user("/users/{id}"),
+    "inviteUser": _invite,
+    "resendInvitation": _user("/users/{id}/invitation", status=Status.INVITED),
+    "cancelInvitation": _user("/users/{id}/invitation", status=Status.INVITED),
+    "changeUser": _user("/users/{id}", {"status": "SUSPENDED"}),
+    "eraseUser": _user("/users/{id}"),
+    "approveUser": _user("/users/{id}/approve", status=Status.PENDING),
+    "rejectUser": _user("/users/{id}/reject", {"reason": "Unknown here."}, status=Status.PENDING),
+    "setUserRole": _user("/users/{id}/role", {"roleId": str(ENGINEER.id)}),
+    "getUserPermissions": _user("/users/{id}/permissions"),
+    "setUserPermissions": _user("/users/{id}/permissions", {"granted": [], "denied": []}),
+    "listRoles": _fixed("/roles"),
+    "createRole": _create_role,
+    "getRole": _role(),
+    "changeRole": _role({"permissions": [{"resource": "tickets", "view": True}]}),
+    "deleteRole": _role(),
+    "listMenus": _fixed("/menus"),
+    "createMenu": _fixed("/menus", {"name": "Reports", "url": "/reports"}),
+    "getMenu": _menu(),
+    "changeMenu": _menu({"name": "Figures"}),
+    "deleteMenu": _menu(),
+    "openTicket": _open_ticket,
+    "listTickets": _fixed("/tickets"),
+    "getTicket": _ticket("/tickets/{id}"),
+    "changeTicket": _ticket("/tickets/{id}", _TITLE),
+    "changeTicketByPost": _ticket("/tickets/{id}", _TITLE),
+    "changeTicketStatus": _ticket("/tickets/{id}/change_status", {"status": "IN_PROGRESS"}),
+    "acceptTicket": _ticket("/tickets/{id}/accept"),
+    "respondToTicket": _ticket("/tickets/{id}/respond", {"message": "Mended."}),
+    "getTicketHistory": _ticket("/tickets/{id}/history"),
+    "getTicketSchedule": _ticket("/tickets/{id}/schedule"),
+    "listNotifications": _fixed("/notifications"),
+    "getNotification": _notification,
+    "getJobs": _fixed("/jobs"),
+    "isLive": _fixed("/health/live"),
+    "isReady": _fixed("/health/ready"),
+    "getMetrics": _fixed("/metrics"),
+}

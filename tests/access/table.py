@@ -1,0 +1,114 @@
+"""Who may call what: for every operation and every kind of caller, the exact status of the answer.
+
+Each column is somebody who sends a request that is good in itself, about things of one organisation:
+
+- `nobody`: without a credential
+- `product`: with the organisation's secret
+- `revoked`: with a secret that the organisation has revoked
+- `ADMIN`, `ENGINEER`, `CUSTOMER`: somebody of the organisation with that built-in role
+- `auditor`: somebody with a role of the organisation's own, which may view everything and do nothing
+- `stranger`: an admin of another organisation
+"""
+
+from __future__ import annotations
+
+COLUMNS = ("nobody", "product", "revoked", "ADMIN", "ENGINEER", "CUSTOMER", "auditor", "stranger")
+
+_TABLE = """
+                          nobody product revoked ADMIN ENGINEER CUSTOMER auditor stranger
+
+signUpOrganisation           201     201     201   201      201      201     201      201
+getOrganisation              401     200     401   200      200      200     200      200
+changeOrganisation           401     403     401   200      403      403     403      200
+advanceClock                 401     200     401   200      403      403     403      200
+
+signUp                       201     201     201   201      201      201     201      201
+signUpAdmin                  401     201     401   403      403      403     403      403
+signIn                       200     200     200   200      200      200     200      200
+signInAdmin                  200     200     200   200      200      200     200      200
+signInEngineer               200     200     200   200      200      200     200      200
+signInCustomer               200     200     200   200      200      200     200      200
+startSocialSignIn            404     404     404   404      404      404     404      404
+finishSocialSignIn           404     404     404   404      404      404     404      404
+exchangeSocialSignIn         200     200     200   200      200      200     200      200
+refreshSession               200     200     200   200      200      200     200      200
+signOut                      401     403     401   204      204      204     204      204
+signOutEverywhere            401     403     401   204      204      204     204      204
+verifyToken                  200     200     200   200      200      200     200      200
+listMySessions               401     403     401   200      200      200     200      200
+endMySession                 401     403     401   204      204      204     204      204
+forgotPassword               202     202     202   202      202      202     202      202
+resetPassword                204     204     204   204      204      204     204      204
+changePassword               401     403     401   204      204      204     204      204
+verifyEmail                  200     200     200   200      200      200     200      200
+resendVerification           202     202     202   202      202      202     202      202
+changeEmail                  401     403     401   202      202      202     202      202
+setUpSecondFactor            401     403     401   200      200      200     200      200
+confirmSecondFactor          401     403     401   200      200      200     200      200
+disableSecondFactor          401     403     401   204      204      204     204      204
+renewRecoveryCodes           401     403     401   200      200      200     200      200
+acceptInvitation             200     200     200   200      200      200     200      200
+
+getMe                        401     403     401   200      200      200     200      200
+changeMe                     401     403     401   200      200      200     200      200
+setPicture                   401     403     401   200      200      200     200      200
+deletePicture                401     403     401   204      204      204     204      204
+getPicture                   401     403     401   200      200      200     200      404
+getMyMenu                    401     403     401   200      200      200     200      200
+
+listUsers                    401     403     401   200      200      403     200      200
+getUser                      401     403     401   200      200      403     200      404
+inviteUser                   401     403     401   201      403      403     403      201
+resendInvitation             401     403     401   200      403      403     403      404
+cancelInvitation             401     403     401   204      403      403     403      404
+changeUser                   401     403     401   200      403      403     403      404
+eraseUser                    401     403     401   204      403      403     403      404
+approveUser                  401     403     401   200      403      403     403      404
+rejectUser                   401     403     401   200      403      403     403      404
+setUserRole                  401     403     401   200      403      403     403      404
+getUserPermissions           401     403     401   200      200      403     200      404
+setUserPermissions           401     403     401   200      403      403     403      404
+
+listRoles                    401     403     401   200      403      403     200      200
+createRole                   401     403     401   201      403      403     403      201
+getRole                      401     403     401   200      403      403     200      404
+changeRole                   401     403     401   200      403      403     403      404
+deleteRole                   401     403     401   204      403      403     403      404
+
+listMenus                    401     403     401   200      403      403     200      200
+createMenu                   401     403     401   201      403      403     403      201
+getMenu                      401     403     401   200      403      403     200      404
+changeMenu                   401     403     401   200      403      403     403      404
+deleteMenu                   401     403     401   204      403      403     403      404
+
+openTicket                   401     201     401   201      201      201     403      201
+listTickets                  401     200     401   200      200      200     200      200
+getTicket                    401     200     401   200      200      404     200      404
+changeTicket                 401     403     401   200      200      404     403      404
+changeTicketByPost           401     403     401   200      200      404     403      404
+changeTicketStatus           401     403     401   200      200      403     403      404
+acceptTicket                 401     403     401   200      200      403     403      404
+respondToTicket              401     403     401   201      201      403     403      404
+getTicketHistory             401     200     401   200      200      404     200      404
+getTicketSchedule            401     200     401   200      200      404     200      404
+
+listNotifications            401     403     401   200      403      403     200      200
+getNotification              401     403     401   200      403      403     200      404
+getJobs                      401     403     401   200      403      403     200      200
+
+isLive                       200     200     200   200      200      200     200      200
+isReady                      200     200     200   200      200      200     200      200
+getMetrics                   200     200     200   200      200      200     200      200
+"""
+
+
+def read(table: str) -> dict[str, dict[str, int]]:
+    """Operation → kind of caller → status."""
+    head, *rows = (line.split() for line in table.splitlines() if line.strip())
+    assert tuple(head) == COLUMNS
+    found = {name: dict(zip(COLUMNS, map(int, statuses), strict=True)) for name, *statuses in rows}
+    assert len(found) == len(rows), "an operation is there twice"
+    return found
+
+
+STATUSES = read(_TABLE)

@@ -1,0 +1,55 @@
+"""Every operation with every kind of caller: the status is the table's, to the letter."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.access.requests import REQUESTS
+from tests.access.table import COLUMNS, STATUSES
+from tests.access.world import World, a_world
+from tests.desks import Api, Desk
+from tests.docs.openapi import OPERATIONS
+from tests.problems import refused
+
+METHODS = {operation.said["operationId"]: operation.method for operation in OPERATIONS}
+
+
+def test_no_operation_is_missing_from_the_table() -> None:
+    assert set(STATUSES) == set(METHODS) == set(REQUESTS)
+
+
+@pytest.fixture
+async def world(desk: Desk) -> World:
+    return await a_world(desk)
+
+
+@pytest.mark.parametrize("operation", STATUSES)
+async def test_each_kind_of_caller_gets_what_the_table_says(api: Api, world: World, operation: str) -> None:
+    statuses = {}
+    for column in COLUMNS:
+        caller = await world.caller(column)
+        request = await REQUESTS[operation](world, caller)
+        answer = await api.http.request(
+            METHODS[operation],
+            request.path,
+            json=request.body,
+            files=request.files,
+            headers=world.headers(column, caller),
+        )
+        statuses[column] = answer.status_code
+        if answer.status_code >= 400:
+            document = refused(answer, answer.status_code, answer.json()["code"])
+            if answer.status_code == 401:
+                assert document["code"] == {"revoked": "invalid_secret"}.get(column, "missing_credential")
+    assert statuses == STATUSES[operation]
+
+
+def test_an_operation_declares_the_permission_that_the_table_implies() -> None:
+    """Whoever may view all but do nothing is refused exactly what needs more than to view."""
+    for operation in OPERATIONS:
+        row, needed = STATUSES[operation.said["operationId"]], operation.said.get("x-permission")
+        if needed is None:
+            assert row["auditor"] == row["ADMIN"] or row["auditor"] == 403 == row["ADMIN"], operation
+        else:
+            assert (row["auditor"] == 403) == (not needed.endswith(":view")), operation
+            assert f"`{needed}`" in operation.said["description"]

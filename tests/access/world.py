@@ -1,0 +1,137 @@
+"""An organisation with one of everything, and those who may or may not reach it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import pyotp
+from PIL import Image
+from sqlalchemy import select, update
+
+from app.core import deliveries, tokens
+from app.core.clock import real_now
+from app.core.deliveries import Draft
+from app.core.ids import new_id
+from app.identity.links import service as links
+from app.identity.links.models import Purpose
+from app.identity.people import service as people
+from app.identity.people.models import Person as Somebody
+from app.identity.people.models import Status
+from app.identity.roles.models import CustomRole
+from app.organisations.models import OrganisationSecret
+from app.organisations.permissions import Action, Resource, Role, permission
+from tests.conftest import SECRET_KEY
+from tests.desks import JSON, Desk, Person, a_desk, signed_in
+from tests.passwords import cheap_hash
+
+VIEW_ALL = sorted(permission(resource, Action.VIEW) for resource in Resource)
+PASSWORD = "cobalt-heron-47-lamp"
+
+
+@dataclass(frozen=True)
+class World:
+    """`desk` is the organisation; `role_id` is of its auditors."""
+
+    desk: Desk
+    other: Desk
+    revoked_secret: str
+    role_id: UUID
+
+    async def caller(self, column: str) -> Person | None:
+        """Somebody new of this kind who is signed in; nobody where the column is no person."""
+        match column:
+            case "stranger":
+                return await self.somebody(Role.ADMIN, desk=self.other)
+            case "auditor":
+                return await self.somebody(Role.ENGINEER, role_id=self.role_id)
+            case "ADMIN" | "ENGINEER" | "CUSTOMER":
+                return await self.somebody(Role(column))
+            case _:
+                return None
+
+    def headers(self, column: str, caller: Person | None) -> dict[str, str]:
+        """The credential of a caller of this kind."""
+        if caller is not None:
+            return caller.headers
+        secrets = {"product": self.desk.secret, "revoked": self.revoked_secret}
+        return {"X-Org-Secret": secrets[column]} if column in secrets else {}
+
+    async def somebody(
+        self,
+        role: Role = Role.CUSTOMER,
+        *,
+        status: Status = Status.ACTIVE,
+        role_id: UUID | None = None,
+        desk: Desk | None = None,
+    ) -> Person:
+        """Somebody new, signed in, whose password is compared in no time."""
+        at = desk or self.desk
+        email = f"p{uuid4().hex}@growfin.test"
+        row = Somebody(
+            org_id=at.id, id=new_id(), first_name="Mia", last_name="Wong", email=email, role=role, role_id=role_id,
+            status=status, available=False, created_at=real_now(),
+        )  # fmt: skip
+        async with at.database.session(at.id) as db:
+            await people.add(db, row, cheap_hash(PASSWORD))
+        return await signed_in(at, row)
+
+    async def invited(self) -> Person:
+        """Somebody with an open invitation."""
+        return await self.somebody(status=Status.INVITED)
+
+    async def link(self, person: Person, purpose: Purpose) -> str:
+        """The token of a link that was sent to somebody."""
+        async with self.desk.database.session(self.desk.id) as db:
+            link = links.issue(db, self.desk.id, person.id, person.email, purpose)
+        return tokens.link_token(SECRET_KEY, self.desk.id, link.id)
+
+    async def a_notification(self) -> str:
+        """The id of a mail of the organisation's, in its log."""
+        draft = Draft(channel="EMAIL", recipient="mia@customer.example", subject="Re: It broke")
+        async with self.desk.database.session(self.desk.id) as db:
+            await deliveries.queue(db, self.desk.id, [draft])
+        return str(draft.id)
+
+    async def refresh_token(self) -> str:
+        """A refresh token of somebody's."""
+        person = await self.somebody()
+        answer = await self.desk.api.http.post("/auth/signin", json={"email": person.email, "password": PASSWORD})
+        return str(answer.json()["refreshToken"])
+
+    async def made(self, path: str, body: JSON) -> str:
+        """The path of something that the organisation's admin has made."""
+        answer = await self.desk.admin.post(path, body)
+        assert answer.status_code == 201, answer.text
+        return f"{path}/{answer.json()['id']}"
+
+
+async def a_world(desk: Desk) -> World:
+    """The organisation of `desk`, with a revoked secret, a role of its own, and another organisation beside it."""
+    other = await a_desk(desk.api, desk.database)
+    spare = await a_desk(desk.api, desk.database)
+    now = real_now()
+    role = CustomRole(
+        org_id=desk.id, id=new_id(), name="Auditor", role=Role.ENGINEER, permissions=VIEW_ALL, created_at=now,
+        updated_at=now,
+    )  # fmt: skip
+    async with desk.database.session(desk.id) as db:
+        db.add(role)
+    async with desk.database.session(spare.id) as db:
+        hashed = await db.scalar(select(OrganisationSecret.hash).where(OrganisationSecret.org_id == spare.id))
+        await db.execute(update(OrganisationSecret).where(OrganisationSecret.org_id == spare.id).values(revoked_at=now))
+        assert hashed is not None
+    return World(desk, other, spare.secret, role.id)
+
+
+def totp_now(secret: str, *, later: int = 0) -> str:
+    """The code that an authenticator shows, or will show so many steps later."""
+    return pyotp.TOTP(secret).at(real_now(), later)
+
+
+def a_picture() -> bytes:
+    """A small PNG."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(file, "PNG")
+    return file.getvalue()
