@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy import exc
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -66,9 +67,10 @@ def problem(
     request_id: str,
     *,
     errors: Sequence[FieldError] = (),
+    members: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem document. `code` is stable; `detail` is about this one request."""
+    """A problem document. `code` is stable; `detail` is about this one request; `members` are extensions (3.2)."""
     body: dict[str, Any] = {
         "type": f"urn:tessera:problem:{code}",
         "title": title,
@@ -79,12 +81,13 @@ def problem(
     }
     if errors:
         body["errors"] = [{"field": e.field, "message": e.message} for e in errors]
+    body |= members or {}
     return Response(orjson.dumps(body), status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def install_error_handlers(app: FastAPI) -> None:
     """Let every error that the service can answer be a problem document."""
-    app.add_exception_handler(TesseraError, _expected)
+    app.add_exception_handler(TesseraError, answer_to)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _framework)
     for transient in (
@@ -92,6 +95,7 @@ def install_error_handlers(app: FastAPI) -> None:
         exc.TimeoutError,
         exc.DisconnectionError,
         exc.PendingRollbackError,  # a connection that was lost takes its transaction with it
+        AsyncAdapt_asyncpg_dbapi.Error,  # what the pool raises where no Connection of SQLAlchemy's is around it
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,
@@ -104,7 +108,8 @@ def _request_id(request: Request) -> str:
     return getattr(request.state, "request_id", "")
 
 
-async def _expected(request: Request, error: Exception) -> Response:
+async def answer_to(request: Request, error: Exception) -> Response:
+    """The problem document of an expected failure."""
     assert isinstance(error, TesseraError)
     status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
     return problem(
@@ -114,6 +119,7 @@ async def _expected(request: Request, error: Exception) -> Response:
         error.detail,
         _request_id(request),
         errors=error.errors,
+        members=error.members,
         headers=_headers_of(error),
     )
 
@@ -189,7 +195,7 @@ async def _database(request: Request, error: Exception) -> Response:
     sqlstate = _sqlstate(error)
     if sqlstate == _NO_SUCH_TABLE:
         log.error("database_not_migrated", error=f"{error}"[:300])
-        return await _expected(request, NotMigrated())
+        return await answer_to(request, NotMigrated())
     if sqlstate.startswith(_BAD_VALUE):
         kind: type[TesseraError] = errors.BadInput
     elif not sqlstate or sqlstate.startswith(_TRANSIENT):
@@ -197,7 +203,7 @@ async def _database(request: Request, error: Exception) -> Response:
         log.warning("database_unavailable", sqlstate=sqlstate, error=f"{type(error).__name__}: {error}"[:300])
     else:
         raise error
-    return await _expected(request, kind())
+    return await answer_to(request, kind())
 
 
 def _sqlstate(error: Exception) -> str:
