@@ -37,8 +37,10 @@ from app.identity.recovery.routes import router as recovery
 from app.identity.roles.routes import router as roles
 from app.identity.second_factor.routes import router as second_factor
 from app.identity.sessions.doorkeeper import Doorkeeper
+from app.identity.sessions.menu_routes import router as my_menu
 from app.identity.sessions.routes import router as signing_in
 from app.identity.sessions.session_routes import router as sessions
+from app.identity.social.provider import Providers
 from app.identity.social.routes import router as social
 from app.identity.users.routes import router as users
 from app.notifications.routes import router as notifications
@@ -51,8 +53,8 @@ from app.worker import Worker
 
 # In the order in which a path is looked for: a ticket's first.
 ROUTERS = (
-    hot_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, people, profile, pictures,
-    users, invitations, roles, menus, notifications, operations, pages,
+    hot_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, people, profile,
+    pictures, users, invitations, roles, menus, my_menu, notifications, operations, pages,
 )  # fmt: skip
 
 # What may send more than other requests.
@@ -131,6 +133,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.doorkeeper = Doorkeeper(database, settings.secret_key)
     state.limiter = limiter
     state.attempts = Attempts(limiter, settings)
+    state.providers = Providers(settings.oidc_providers)
     state.subscribers = wiring.SUBSCRIBERS
     state.ticket_timers = wiring.TICKET_TIMERS
     state.gauges = Gauges(database)

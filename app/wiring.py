@@ -10,23 +10,67 @@ from app.core.deliveries import Channels
 from app.core.events import Reactions
 from app.core.relay import RELAY_RETRY, Subscribers, retry
 from app.core.timers import Handlers
-from app.identity.people.events import PersonBecameAvailable, PersonSignedUp
+from app.identity.links.events import LinkRequested
+from app.identity.menus.jobs import seed_menus
+from app.identity.people.events import (
+    EmailChanged,
+    EmailVerified,
+    PasswordChanged,
+    PersonApproved,
+    PersonBecameAvailable,
+    PersonErased,
+    PersonReactivated,
+    PersonRejected,
+    PersonRoleChanged,
+    PersonSignedUp,
+    PersonSignUpRepeated,
+    PersonSuspended,
+    SecondFactorDisabled,
+    SecondFactorEnabled,
+    SessionRevoked,
+)
+from app.notifications.account_mails import mail_link, mail_news, mail_sign_up_requests, mail_the_old_address
+from app.notifications.drafts import EMAIL
+from app.notifications.erasure import forget_mails
 from app.notifications.links import with_link
 from app.notifications.mail import email_channel
 from app.notifications.subscribers import (
-    EMAIL,
     mail_answer_to_requester,
     mail_new_assignee,
     remind_requester,
 )
+from app.organisations.events import OrganisationSignedUp
 from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
 from app.tickets.jobs import assign_later, close_answered, give_to_the_newly_available, remind_requesters
-from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
+from app.tickets.people import (
+    forget_requester,
+    forget_the_rest,
+    hand_over,
+    hand_over_the_rest,
+    link_the_rest,
+    link_to_account,
+)
+from app.tickets.rules import (
+    ASSIGN,
+    AUTO_CLOSE,
+    AUTO_CLOSE_REMINDER,
+    FORGET_REQUESTER,
+    HAND_OVER,
+    LINK_TICKETS,
+)
 
 # Event -> what must be true when the request is answered: in the same transaction.
 REACTIONS: Reactions = {
     PersonSignedUp.type: (give_to_the_newly_available,),
     PersonBecameAvailable.type: (give_to_the_newly_available,),
+    PersonApproved.type: (link_to_account,),
+    PersonReactivated.type: (link_to_account,),
+    PersonSuspended.type: (hand_over,),
+    PersonRoleChanged.type: (hand_over,),
+    EmailVerified.type: (link_to_account,),
+    EmailChanged.type: (mail_the_old_address,),
+    PersonErased.type: (forget_requester, hand_over, forget_mails),
+    OrganisationSignedUp.type: (seed_menus,),
 }
 
 # Event -> what follows from it, within a second: in the worker.
@@ -34,6 +78,15 @@ SUBSCRIBERS: Subscribers = {
     TicketResponded.type: (mail_answer_to_requester,),
     TicketAssigned.type: (mail_new_assignee,),
     TicketClosingSoon.type: (remind_requester,),
+    LinkRequested.type: (mail_link,),
+    PersonSignedUp.type: (mail_sign_up_requests,),
+    PersonApproved.type: (mail_news,),
+    PersonRejected.type: (mail_news,),
+    PersonSignUpRepeated.type: (mail_news,),
+    PasswordChanged.type: (mail_news,),
+    SecondFactorEnabled.type: (mail_news,),
+    SecondFactorDisabled.type: (mail_news,),
+    SessionRevoked.type: (mail_news,),
 }
 
 # Kind of timer -> what happens when it comes due. These run on the organisation's clock, which a sandbox can move…
@@ -46,6 +99,9 @@ TICKET_TIMERS: Handlers = {
 TIMERS: Handlers = {
     **TICKET_TIMERS,
     ASSIGN: assign_later,
+    LINK_TICKETS: link_the_rest,
+    HAND_OVER: hand_over_the_rest,
+    FORGET_REQUESTER: forget_the_rest,
     RELAY_RETRY: retry(SUBSCRIBERS),
 }
 

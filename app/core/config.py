@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import json
 import math
 import secrets
 from collections import Counter
@@ -12,7 +13,16 @@ from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from limits import parse_many as parse_limits
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,6 +35,45 @@ SAMPLE_SECRET_KEYS = ("changeme", "change-me", "secret", "example", "sample", "y
 
 class InvalidSettings(Exception):
     """A setting has a value that cannot work. Its text is one line that names the setting."""
+
+
+# RFC 6749, appendix A: what ids and secrets of clients are made of.
+_Visible = StringConstraints(pattern=r"^[\x20-\x7e]+$", max_length=1000)
+
+
+class OidcProvider(BaseModel):
+    """An OpenID Connect provider, and what it knows this service as."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    issuer: Annotated[str, _Visible]
+    client_id: Annotated[str, _Visible]
+    client_secret: SecretStr = Field(min_length=1, max_length=1000)
+    scopes: Annotated[str, _Visible] = "openid email profile"
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_issuer(cls, value: str) -> str:
+        if not is_safe_url(value) or not set(value).isdisjoint("?#@ "):
+            raise ValueError("must be https://…, or http://… on this machine only, without query and user")
+        return value
+
+    @field_validator("client_secret")
+    @classmethod
+    def _is_visible(cls, value: SecretStr) -> SecretStr:
+        if not all(" " <= character <= "~" for character in value.get_secret_value()):
+            raise ValueError("has characters that no client secret has")
+        return value
+
+    @field_validator("scopes")
+    @classmethod
+    def _has_openid(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must hold openid")
+        return value
+
+
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 
 
 class Settings(BaseSettings):
@@ -48,6 +97,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     redis_url: str | None = None
+    oidc_providers: Annotated[dict[ProviderName, OidcProvider], NoDecode] = {}
 
     database_pool_size: int = Field(10, ge=1, le=200)
     database_pool_timeout: float = Field(5.0, gt=0, le=60, description="seconds")
@@ -62,6 +112,7 @@ class Settings(BaseSettings):
     sign_in_limit: str = "300/minute"
     sign_in_failure_limit: str = "10/5 minutes"
     account_failure_limit: str = "300/hour"
+    second_factor_limit: str = "5/5 minutes"
     delivered_retention_days: int = Field(90, ge=1, le=3650)
     worker_metrics_port: int | None = Field(None, ge=1, le=65535)
 
@@ -120,7 +171,9 @@ class Settings(BaseSettings):
             raise ValueError("percent-encode user and password")
         return value
 
-    @field_validator("sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit")
+    @field_validator(
+        "sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit", "second_factor_limit"
+    )
     @classmethod
     def _is_rate(cls, value: str) -> str:
         rates = parse_limits(value)
@@ -134,6 +187,24 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("redis://", "rediss://")):
             raise ValueError("must be redis://host:port/0 or rediss://…")
         return value
+
+    @field_validator("oidc_providers", mode="before")
+    @classmethod
+    def _are_providers(cls, value: object) -> object:
+        try:
+            read = json.loads(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError):
+            read = None
+        if not isinstance(read, dict):  # whose text is not repeated: it holds secrets
+            raise ValueError('must be a JSON object such as {"google": {"issuer": "https://…", …}}')  # noqa: TRY004
+        for name, provider in read.items():
+            try:
+                OidcProvider.model_validate(provider)
+            except ValidationError as error:
+                first = error.errors(include_input=False)[0]
+                path = ".".join(str(part)[:32] for part in (name, *first["loc"]))
+                raise ValueError(f"{path}: {first['msg'].removeprefix('Value error, ')}") from None
+        return read
 
     @field_validator("public_url")
     @classmethod
@@ -167,6 +238,21 @@ class Settings(BaseSettings):
     def mail_dir(self) -> Path:
         """Where mails go as `.eml` files while there is no `SMTP_URL`."""
         return self.data_dir / "mail"
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether what is sent there stays between us and that host: `https`, or `http` within this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "http" and host:
+        try:
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+    return parts.scheme == "https" and bool(host)
 
 
 def secret_key_weakness(key: str) -> str | None:

@@ -38,7 +38,7 @@ SECURITY_SCHEMES = {
 PROBLEM_SCHEMA = {
     "type": "object",
     "title": "Problem",
-    "description": "A problem document (RFC 9457).",
+    "description": "A problem document (RFC 9457). It has more members where an operation says so.",
     "required": ["type", "title", "status", "detail", "code", "requestId"],
     "properties": {
         "type": {"type": "string", "description": "A URN made of the code."},
@@ -262,15 +262,31 @@ def example_of(schema: dict[str, Any], schemas: dict[str, Any], *, whole: bool) 
 
 
 DESCRIPTION = """
-Ticketing that a product plugs in: your product posts its users' tickets, your admins answer them, the rest happens by
+Ticketing that a product plugs in: your product posts its users' tickets, your people answer them, the rest happens by
 itself.
 
 **Start here.** `POST /auth/org/signup` makes an organisation and shows its **secret** once. With the secret,
-`POST /auth/admin/signup` makes an admin, and `POST /tickets` opens tickets. `POST /auth/admin/signin` gives the admin a
+`POST /auth/admin/signup` makes an admin, and `POST /tickets` opens tickets. `POST /auth/signin` gives the admin a
 **JWT**, to read, answer and change tickets with. Press *Authorize* and enter either or both.
 
 **Credentials.** Products send `X-Org-Secret: tsk_…`; people send `Authorization: Bearer …`. Where both come, the
-JWT counts; but posting tickets and signing an admin up take the secret alone.
+JWT counts; but posting tickets and signing an admin up then go by the secret.
+
+**People** are `ADMIN`, `ENGINEER` or `CUSTOMER`. Customers who sign up (`POST /auth/signup`) can act at once, and reach
+only their own tickets; engineers and admins wait for an admin's approval (`POST /users/{id}/approve`) or are invited
+(`POST /users`). Nobody learns from an answer whether an e-mail has an account: it gets a mail.
+
+**Sessions.** An access token lasts half an hour. Exchange the refresh token for the next one (`POST /auth/refresh`):
+each is good once. A change of role, status or password acts on tokens that are in use within five seconds.
+
+**Permissions.** Where an operation says so, a person's role must allow it (403 `permission_required`). Roles are built
+in or your own (`/roles`), and one person may be granted or denied more (`PUT /users/{id}/permissions`). Nobody can give
+what they do not have.
+
+**Links in mails** lead to `appUrl` of your organisation (`PATCH /org`), or to pages of Tessera's own while there is
+none: `/verify-email`, `/confirm-email`, `/reset-password` and `/accept-invitation`, each ending in `#token=…`. Your
+page passes the token on: to `POST /auth/email/verify` (the first two), `/auth/password/reset` or
+`/auth/invitation/accept`. A token works once.
 
 **Errors** are problem documents (RFC 9457): compare `code`, show `detail`, and quote `requestId` (also in the header
 `X-Request-Id`) when you ask for help. Another organisation's things answer 404, as if they did not exist. 503 with

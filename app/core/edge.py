@@ -17,6 +17,8 @@ from app.core.http import CODE_OF, problem
 from app.core.ids import new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prometheus_client import Counter, Histogram
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +30,7 @@ MAX_HEADER_BYTES = 32 * 1024  # names and values together
 LINGER = 1.0  # seconds that a client may go on sending a body which was refused
 NO_ANSWER = 499  # nginx's number for a client that went away before its answer
 
+CLOSE = {"Connection": "close"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
 
@@ -96,16 +99,20 @@ class Edge:
     `max_concurrent_requests` at once, 503 with `Retry-After`; while its body is read, with 413 or 408 (RFC 9110,
     15.5.14 and 15.5.9). An exception of the app's is logged, and answered as a 500 that leaves the connection open.
     Every 500 is the edge's own document: what the framework would say in its place is not one.
+
+    Args:
+        body_limits: by method and path, how many bytes a body may have where that is not `max_body_bytes`.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, body_limits: Mapping[tuple[str, str], int] | None = None
+    ) -> None:
         self.app = app
         self.max_body_bytes = settings.max_body_bytes
+        self.body_limits = body_limits or {}
         self.body_timeout = settings.body_timeout
         self.max_concurrent = settings.max_concurrent_requests
-        close = {"Connection": "close"}
-        self.body_too_large = Refusal(413, *CODE_OF[413], f"A body may have {self.max_body_bytes} bytes.", close)
-        self.body_too_slow = Refusal(408, *CODE_OF[408], f"A body must arrive within {self.body_timeout:g} s.", close)
+        self.body_too_slow = Refusal(408, *CODE_OF[408], f"A body must arrive within {self.body_timeout:g} s.", CLOSE)
         self._log = structlog.get_logger("tessera.http")
         self._serving = 0
         self._counters: dict[tuple[str, str, int], Counter] = {}
@@ -196,6 +203,7 @@ class _Exchange:
         self._received = 0  # bytes of it
         self._patience = edge.body_timeout  # seconds left to wait for it
         path: str = scope["path"]
+        self._max_body_bytes = edge.body_limits.get((self.method, path), edge.max_body_bytes)
         self.is_operational = path.startswith("/health/") or path == "/metrics"
         self.request_id = self._read_headers() or new_id().hex
         # A copy of its own, whatever the server does: one request's organisation is no other's.
@@ -229,9 +237,7 @@ class _Exchange:
             return URI_TOO_LONG
         if self.head_bytes > MAX_HEADER_BYTES or len(scope["headers"]) > MAX_HEADERS:
             return HEADERS_TOO_LARGE
-        if self.content_length > self._edge.max_body_bytes:
-            return self._edge.body_too_large
-        return None
+        return self._too_large if self.content_length > self._max_body_bytes else None
 
     async def receive(self) -> Message:
         """The next part of the body, within its limits; once it is whole, what the server has to say (a disconnect).
@@ -253,10 +259,14 @@ class _Exchange:
         if message["type"] == "http.disconnect":
             self.is_gone = True
         self._received += len(message.get("body", b""))
-        if self._received > self._edge.max_body_bytes:
-            raise self._refused(self._edge.body_too_large)
+        if self._received > self._max_body_bytes:
+            raise self._refused(self._too_large)
         self._is_read = not message.get("more_body", False)
         return message
+
+    @property
+    def _too_large(self) -> Refusal:
+        return Refusal(413, *CODE_OF[413], f"A body may have {self._max_body_bytes} bytes.", CLOSE)
 
     def _refused(self, refusal: Refusal) -> BodyRefused:
         self.refusal = refusal
@@ -289,7 +299,7 @@ class _Exchange:
         """Answer with a refusal, whole; where that closes the connection, its end is left to `linger`."""
         status, code, title, detail, headers = refusal
         response = problem(status, code, title, detail, self.request_id, headers=headers)
-        self.lingers = refusal in (self._edge.body_too_large, self._edge.body_too_slow)
+        self.lingers = status in {408, 413}
         await self._start({"type": "http.response.start", "status": status, "headers": response.raw_headers})
         await self._send({"type": "http.response.body", "body": response.body, "more_body": self.lingers})
 

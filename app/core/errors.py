@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,14 +19,22 @@ class TesseraError(Exception):
     """An expected failure.
 
     `code` is stable and documented, `title` says it in general, and the message (`detail`) says it of this case.
+    `members` are what else whoever is refused needs to know, such as how to go on.
     """
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
 
-    def __init__(self, detail: str | None = None, *, errors: list[FieldError] | None = None) -> None:
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: list[FieldError] | None = None,
+        members: Mapping[str, str] | None = None,
+    ) -> None:
         self.detail = detail or self.title
         self.errors = errors or []
+        self.members = members or {}
         super().__init__(self.detail)
 
 

@@ -3,10 +3,9 @@
 Every key must be given; one that is unknown to the template does no harm. Keys of every template:
 
 - `organisation`: its name
-- `reference`, `title`: the ticket's
 - `support_email`: where questions go, or `None`
 
-and besides, of each:
+Of those about a ticket, besides these two, `reference` and `title`, which are the ticket's, and:
 
 - `ticket_answered`, to the requester: `message` (the answer), `author` (who answered: the full name), `auto_close_at`
   (when the ticket closes by itself if nothing more comes, or `None` if it does not)
@@ -14,7 +13,18 @@ and besides, of each:
   `priority` (such as `HIGH`), `requester` (an e-mail address)
 - `ticket_closing_soon`, to the requester: `auto_close_at`
 
-`auto_close_at` is an aware `datetime`, in the time zone it is to be shown in; everything else is a `str`.
+Of those about an account, which greet nobody by name, since anybody may have given name and address:
+
+- `verify_email`, `change_email`, `reset_password` and `invitation`, to whom the link is for: `link` (in its place) and
+  `expires_at`
+- `sign_up_requested`, to the admins: `name`, `email`, `role` (such as `ENGINEER`) and `person_id` of who asks
+- `account_approved`, and `account_rejected` with `reason` (or `None`)
+- `sign_up_repeated`, to whose e-mail somebody gave: `invited` (a `bool`: whether they have yet to set a password)
+- `email_changed`, to the old address: `new_email` (enough of it)
+- `password_changed`, `second_factor_enabled`, `second_factor_disabled` and `session_revoked`: nothing more
+
+`auto_close_at` and `expires_at` are aware `datetime`s, in the time zone they are to be shown in; everything else is a
+`str` unless it says otherwise.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Who is told what by mail. Each takes a batch of events and queues one delivery per mail.
-
-A mail is written when it is queued, so that the log shows what was said. One that cannot be written is queued as
-failed, and holds up no other.
-"""
+"""Who is told what about tickets by mail. Each takes a batch of events and queues one delivery per mail."""
 
 from __future__ import annotations
 
@@ -10,38 +6,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-import structlog
 from sqlalchemy import Row, Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import deliveries
 from app.core.deliveries import Draft
 from app.core.events import StoredEvent
+from app.identity.people.mail_kinds import MailKind
 from app.identity.people.models import Person
-from app.notifications.render import render
+from app.notifications.drafts import draft, is_somebodys
 from app.organisations.queries import tenant
 from app.organisations.tenant import Tenant
 from app.tickets.models import Ticket, TicketResponse
-
-EMAIL = "EMAIL"
-ERROR_LENGTH = 300
-
-log = structlog.get_logger("tessera.notifications")
 
 
 async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
     """On `ticket.responded`."""
     organisation = await tenant(db, org_id)
     response_ids = [UUID(event.data["responseId"]) for event in events]
-    rows = await db.execute(
-        select(TicketResponse, Ticket, Person)
-        .join(Ticket, and_(Ticket.org_id == org_id, Ticket.id == TicketResponse.ticket_id))
-        .join(Person, and_(Person.org_id == org_id, Person.id == TicketResponse.author_id))
-        .where(TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids))
-        .order_by(TicketResponse.id)
-    )
+    rows = (
+        await db.execute(
+            select(TicketResponse, Ticket, Person)
+            .join(Ticket, and_(Ticket.org_id == org_id, Ticket.id == TicketResponse.ticket_id))
+            .join(Person, and_(Person.org_id == org_id, Person.id == TicketResponse.author_id))
+            .where(TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids))
+            .order_by(TicketResponse.id)
+        )
+    ).all()
+    requesters = await _requesters(db, org_id, (ticket for _, ticket, _ in rows))
     drafts = [
         _draft(
             organisation,
@@ -53,6 +46,7 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
             auto_close_at=ticket.auto_close_at,
         )
         for response, ticket, author in rows
+        if _wants(ticket, requesters, MailKind.TICKET_ANSWERED)
     ]
     await deliveries.queue(db, org_id, drafts)
 
@@ -62,7 +56,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[Sto
     organisation = await tenant(db, org_id)
     given = [(event.ticket_id, UUID(event.data["adminId"])) for event in events if event.data["adminId"]]
     tickets = await _by_id(db, select(Ticket).where(Ticket.org_id == org_id), Ticket.id, (t for t, _ in given))
-    people = await _by_id(db, select(Person).where(Person.org_id == org_id), Person.id, (p for _, p in given))
+    people = await _people(db, org_id, (p for _, p in given))
     drafts = [
         _draft(
             organisation,
@@ -75,7 +69,10 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[Sto
             first_name=people[person_id].first_name,
         )
         for ticket_id, person_id in given
-        if ticket_id in tickets and person_id in people
+        if ticket_id in tickets
+        and person_id in people
+        and MailKind.TICKET_ASSIGNED not in people[person_id].muted
+        and is_somebodys(people[person_id].email)
     ]
     await deliveries.queue(db, org_id, drafts)
 
@@ -86,6 +83,7 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
     tickets = await _by_id(
         db, select(Ticket).where(Ticket.org_id == org_id), Ticket.id, (event.ticket_id for event in events)
     )
+    requesters = await _requesters(db, org_id, tickets.values())
     drafts = [
         _draft(
             organisation,
@@ -95,42 +93,44 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
             auto_close_at=datetime.fromisoformat(event.data["autoCloseAt"]),
         )
         for event in events
-        if event.ticket_id in tickets
+        if event.ticket_id in tickets and _wants(tickets[event.ticket_id], requesters, MailKind.TICKET_CLOSING_SOON)
     ]
     await deliveries.queue(db, org_id, drafts)
+
+
+async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, Person]:
+    """The requesters who have an account."""
+    return await _people(db, org_id, (ticket.requester_id for ticket in tickets if ticket.requester_id))
+
+
+def _wants(ticket: Ticket, requesters: Mapping[UUID | None, Person], kind: MailKind) -> bool:
+    """Whether the requester can be written to, and has not muted this."""
+    account = requesters.get(ticket.requester_id)
+    return is_somebodys(ticket.added_by) and (account is None or kind not in account.muted)
+
+
+async def _people(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Person]:
+    return await _by_id(db, select(Person).where(Person.org_id == org_id), Person.id, ids)
 
 
 async def _by_id(
     db: AsyncSession, statement: Select[Any], column: Any, ids: Iterable[UUID | None]
 ) -> dict[UUID | None, Any]:
-    rows: Sequence[Row[Any]] = (await db.execute(statement.where(column.in_(set(ids))))).all()
+    wanted = set(ids)
+    if not wanted:
+        return {}
+    rows: Sequence[Row[Any]] = (await db.execute(statement.where(column.in_(wanted)))).all()
     return {row[0].id: row[0] for row in rows}
 
 
-def _local(organisation: Tenant, context: Mapping[str, Any]) -> dict[str, Any]:
-    """The context with its times in the organisation's time zone."""
-    zone = ZoneInfo(organisation.timezone)
-    return {name: value.astimezone(zone) if isinstance(value, datetime) else value for name, value in context.items()}
-
-
 def _draft(organisation: Tenant, template: str, ticket: Ticket, recipient: str, **context: Any) -> Draft:
-    """The mail about a ticket; should it not be possible to write it, a failed one that says why."""
-    about = {
-        "organisation": organisation.name,
-        "support_email": organisation.support_email,
-        "reference": organisation.reference(ticket.number),
-        "title": ticket.title,
-    }
-    shared: dict[str, Any] = {
-        "channel": EMAIL,
-        "recipient": recipient,
-        "ticket_id": ticket.id,
-        "reply_to": organisation.support_email,
-    }
-    try:
-        mail = render(template, about | _local(organisation, context))
-    except Exception as error:
-        log.exception("mail_not_rendered", template=template, org_id=str(organisation.id))
-        reason = f"The mail could not be written: {type(error).__name__}: {error}"[:ERROR_LENGTH]
-        return Draft(**shared, subject=f"{about['reference']}: {ticket.title}", error=reason)
-    return Draft(**shared, subject=mail.subject, text=mail.text, html=mail.html)
+    """The mail about a ticket."""
+    about = {"reference": organisation.reference(ticket.number), "title": ticket.title}
+    return draft(
+        organisation,
+        template,
+        recipient,
+        about | context,
+        subject=f"{about['reference']}: {ticket.title}",
+        ticket_id=ticket.id,
+    )

@@ -69,6 +69,13 @@ class SecondFactorRequired(Forbidden):
     title = "Your organisation requires a second factor: set it up with POST /auth/2fa/setup first."
 
 
+class BeyondYourRights(Forbidden):
+    """It would give permissions, or act on somebody with permissions, that the caller does not have."""
+
+    code = "beyond_your_rights"
+    title = "This reaches beyond your own permissions: no one grants what they do not have."
+
+
 @dataclass(frozen=True)
 class Principal:
     """The signed-in person, and what they may do. `designation` is the name of their role."""

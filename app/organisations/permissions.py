@@ -54,3 +54,8 @@ ALL: Permissions = frozenset(permission(resource, action) for resource in Resour
 def effective(of_role: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
     """What somebody may do: what their role may and what they were granted, less what they were denied."""
     return (of_role | granted) - denied
+
+
+def exceeds(wanted: Permissions, own: Permissions) -> bool:
+    """Whether somebody with `own` would give, or act on, more than they have: no one grants what they do not have."""
+    return not wanted <= own

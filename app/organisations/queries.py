@@ -12,6 +12,13 @@ from app.organisations.models import Organisation, OrganisationSecret
 from app.organisations.tenant import Tenant
 
 
+class OrganisationNotFound(NotFound):
+    """No organisation has signed up with this domain."""
+
+    code = "organisation_not_found"
+    title = "There is no organisation with this domain."
+
+
 async def tenant(db: AsyncSession, org_id: UUID) -> Tenant:
     """The organisation as jobs need it.
 
@@ -22,6 +29,28 @@ async def tenant(db: AsyncSession, org_id: UUID) -> Tenant:
     if organisation is None:
         raise NotFound
     return as_tenant(organisation)
+
+
+async def by_domain(db: AsyncSession, domain: str) -> Tenant:
+    """The active organisation with this domain.
+
+    Raises:
+        OrganisationNotFound
+    """
+    organisation = await db.scalar(
+        select(Organisation).where(Organisation.domain == domain, Organisation.status == "ACTIVE")
+    )
+    if organisation is None:
+        raise OrganisationNotFound
+    return as_tenant(organisation)
+
+
+async def lock(db: AsyncSession, org_id: UUID) -> None:
+    """Have the changes of something that the organisation has few of happen one after the other.
+
+    It is the transaction's first lock. Rows that refer to the organisation can still be written meanwhile.
+    """
+    await db.execute(select(Organisation.id).where(Organisation.id == org_id).with_for_update(key_share=True))
 
 
 async def by_secret(db: AsyncSession, secret_hash: bytes) -> Tenant | None:

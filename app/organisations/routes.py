@@ -99,7 +99,11 @@ async def get_organisation(caller: Reader, db: Db) -> OrganisationOut:
     responses=answers(body=True),
 )
 async def change_organisation(body: OrganisationChange, caller: Editor, request: Request) -> OrganisationOut:
-    """Change any of the settings. `autoCloseDays` counts for tickets answered from now on."""
+    """Change any of the settings. `autoCloseDays` counts for tickets answered from now on.
+
+    With `require2fa`, admins and engineers without a second factor are refused with 403 `second_factor_required` until
+    they have one: see `POST /auth/2fa/setup`.
+    """
     async with database_of(request).session(caller.org_id) as db:
         row = await service.change(db, caller.tenant, caller.actor, body.model_dump(exclude_unset=True))
     request.app.state.doorkeeper.forget()  # after the commit, so that this process shows the new settings at once

@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
 
 from app.core.fields import Domain, Email, In, Name, Out, OutTime, TimeZone
 from app.organisations.models import Organisation
 from app.organisations.tenant import Tenant
 
 MAX_ADVANCE = timedelta(days=400)
+MAX_URL_LENGTH = 200
+_LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+# Scheme, host, port and path. What is not in it is no part of an address (RFC 3986), or of no use in one that a path
+# and a token are added to: a user, a query, a fragment.
+_ADDRESS = re.compile(
+    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(?P<port>:[0-9]{{1,5}})?"
+    r"(?P<path>(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*)",
+    re.IGNORECASE | re.ASCII,
+)
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def normalise_url(value: str) -> str:
+    """An address that others can be made of by adding a path: without a slash at its end.
+
+    Raises:
+        ValueError: it is none, or not encrypted on its way to another machine.
+    """
+    found = _ADDRESS.fullmatch(value)
+    if found is None:
+        raise ValueError("This is not an address such as https://desk.growfin.com/app, without a query and a fragment.")
+    scheme, host = found["scheme"].lower(), found["host"].lower()
+    if host.startswith("["):
+        ipaddress.IPv6Address(host[1:-1])
+    if int((found["port"] or ":443")[1:]) not in range(1, 65_536):
+        raise ValueError("There is no such port.")
+    if scheme == "http" and host not in _THIS_MACHINE:
+        raise ValueError("It must begin with https://, but for this machine itself.")
+    return f"{scheme}://{host}{found['port'] or ''}{found['path'].rstrip('/')}"
+
+
+AppUrl = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_URL_LENGTH),
+    AfterValidator(normalise_url),
+]
 
 
 class OrganisationIn(In):
@@ -56,6 +94,8 @@ class OrganisationOut(Out):
     auto_close_days: Annotated[int, Field(examples=[30])]
     timezone: Annotated[str, Field(examples=["Europe/Berlin"])]
     support_email: Annotated[str | None, Field(examples=["help@growfin.com"])]
+    app_url: Annotated[str | None, Field(examples=["https://desk.growfin.com"])]
+    require_2fa: Annotated[bool, Field(alias="require2fa", examples=[False])]
     created_at: OutTime
 
     @classmethod
@@ -70,6 +110,8 @@ class OrganisationOut(Out):
             auto_close_days=row.auto_close_days,
             timezone=row.timezone,
             support_email=row.support_email,
+            app_url=row.app_url,
+            require_2fa=row.require_2fa,
             created_at=row.created_at,
         )
 
@@ -88,6 +130,22 @@ class OrganisationChange(In):
     support_email: Annotated[
         Email | None, Field(description="Where replies to mails go; null for none.", examples=["help@growfin.com"])
     ] = None
+    app_url: Annotated[
+        AppUrl | None,
+        Field(
+            description="Where links in mails lead: the address of your own front end; null for Tessera's own pages.",
+            examples=["https://desk.growfin.com"],
+        ),
+    ] = None
+    require_2fa: Annotated[
+        StrictBool,
+        Field(
+            alias="require2fa",
+            description="Whether admins and engineers must have a second factor. Those who have none can do nothing "
+            "else until they have set it up.",
+            examples=[False],
+        ),
+    ] = None  # type: ignore[assignment]
 
 
 class ClockAdvance(In):

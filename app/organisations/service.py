@@ -27,6 +27,8 @@ from app.organisations.tenant import Tenant
 
 DEFAULT_AUTO_CLOSE_DAYS = 30
 MAX_TOTAL_OFFSET = timedelta(days=36_500)
+# Of settings whose names are not what `to_camel` makes of their columns.
+NAMES = {"require_2fa": "require2fa"}
 
 
 class DomainTaken(Conflict):
@@ -90,7 +92,7 @@ async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: Mappin
     different = {}
     for name, value in changes.items():
         if (present := getattr(organisation, name)) != value:
-            different[to_camel(name)] = {"from": present, "to": value}
+            different[NAMES.get(name) or to_camel(name)] = {"from": present, "to": value}
             setattr(organisation, name, value)
     if different:
         record(db, OrganisationUpdated(at=tenant.now(), actor=actor, changes=different))

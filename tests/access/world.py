@@ -66,7 +66,7 @@ class World:
         role_id: UUID | None = None,
         desk: Desk | None = None,
     ) -> Person:
-        """Somebody new, signed in, whose password is compared in no time."""
+        """Somebody new, signed in if they may act, whose password is compared in no time."""
         at = desk or self.desk
         email = f"p{uuid4().hex}@growfin.test"
         row = Somebody(
@@ -75,11 +75,7 @@ class World:
         )  # fmt: skip
         async with at.database.session(at.id) as db:
             await people.add(db, row, cheap_hash(PASSWORD))
-        return await signed_in(at, row)
-
-    async def invited(self) -> Person:
-        """Somebody with an open invitation."""
-        return await self.somebody(status=Status.INVITED)
+        return await signed_in(at, row) if status is Status.ACTIVE else Person(row.id, email, at.api.http, {}, row.id)
 
     async def link(self, person: Person, purpose: Purpose) -> str:
         """The token of a link that was sent to somebody."""
@@ -127,7 +123,7 @@ async def a_world(desk: Desk) -> World:
 
 def totp_now(secret: str, *, later: int = 0) -> str:
     """The code that an authenticator shows, or will show so many steps later."""
-    return pyotp.TOTP(secret).at(real_now(), later)
+    return pyotp.TOTP(secret).at(int(real_now().timestamp()) + 30 * later)
 
 
 def a_picture() -> bytes:

@@ -9,6 +9,8 @@ from sqlalchemy import select
 
 from app.core.db import Database
 from app.core.models import EventRow
+from app.identity.roles.rules import BUILT_IN
+from app.organisations.permissions import Resource, Role
 from tests.desks import Api, Desk, a_desk
 from tests.problems import refused, wrong_fields
 
@@ -30,10 +32,18 @@ async def events_of(desk: Desk) -> list[tuple[str, dict[str, Any]]]:
 async def test_it_is_who_has_signed_in(desk: Desk) -> None:
     read = await profile(desk)
     assert read.pop("createdAt").endswith("Z")
+    permissions = read.pop("permissions")
     assert read == {
         "id": str(desk.admin.id), "orgId": str(desk.id), "firstName": "Ada", "lastName": "Lovelace",
-        "email": "ada@growfin.test", "role": "ADMIN", "status": "ACTIVE", "available": True,
+        "email": "ada@growfin.test", "role": "ADMIN", "roleId": str(BUILT_IN[Role.ADMIN].id), "designation": "Admin",
+        "status": "ACTIVE", "available": True, "emailVerified": False, "secondFactor": False, "bio": None,
+        "timezone": None, "locale": None, "pictureUrl": None,
+        "notifications": {
+            "ticketAssigned": True, "ticketAnswered": True, "ticketClosingSoon": True, "signUpRequests": True,
+        },
     }  # fmt: skip
+    assert [row.pop("resource") for row in permissions] == list(Resource)
+    assert all(row == {"view": True, "create": True, "update": True, "delete": True} for row in permissions)
 
 
 async def test_names_can_be_changed(desk: Desk) -> None:
@@ -83,8 +93,17 @@ async def test_the_same_values_again_change_nothing(desk: Desk, same: dict[str, 
         ({"available": 1}, "available"),
         ({"available": None}, "available"),
         ({"email": "other@growfin.test"}, "email"),
-        ({"role": "OWNER"}, "role"),
-        ({"status": "SUSPENDED"}, "status"),
+        ({"role": "ADMIN"}, "role"),
+        ({"roleId": "00000000-0000-7000-8000-000000000001"}, "roleId"),
+        ({"permissions": []}, "permissions"),
+        ({"granted": ["users:delete"]}, "granted"),
+        ({"denied": []}, "denied"),
+        ({"status": "ACTIVE"}, "status"),
+        ({"secondFactor": False}, "secondFactor"),
+        ({"emailVerified": True}, "emailVerified"),
+        ({"pictureUrl": "https://example.com/me.png"}, "pictureUrl"),
+        ({"muted": []}, "muted"),
+        ({"createdAt": "2026-03-02T09:30:00Z"}, "createdAt"),
         ({"orgId": "0190b8e5-0000-7000-8000-000000000001"}, "orgId"),
         ({"id": "0190b8e5-0000-7000-8000-000000000001"}, "id"),
         ({"password": "another-heron-48-lamp"}, "password"),

@@ -80,6 +80,14 @@ async def test_they_are_listed_with_where_and_since_when(start: Start, email: st
     assert after["items"][0]["lastUsedAt"] > laptops["lastUsedAt"]
 
 
+async def test_nobody_chooses_the_address_that_is_shown(start: Start, email: str) -> None:
+    spoofed = {"X-Forwarded-For": "203.0.113.99", "Forwarded": "for=203.0.113.99", "X-Real-IP": "203.0.113.99"}
+    http = (await start()).at("198.51.100.7")
+    here = await sign_in(http, email, **spoofed)
+    items = (await http.get("/me/sessions", headers=bearer(here))).json()["items"]
+    assert items[0]["address"] == "198.51.100.7"
+
+
 async def test_a_list_goes_on_where_the_page_before_ended(api: Api, email: str) -> None:
     signed_in = [await sign_in(api.http, email) for _ in range(4)]
     seen: list[str] = []

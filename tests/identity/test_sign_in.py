@@ -14,11 +14,13 @@ from app.core import security
 from app.core.db import Database
 from app.core.security import MAX_HASHING, MAX_WAITING, read_access_token
 from app.identity.people.models import Credential, Person
+from app.identity.second_factor.service import Proof
+from app.identity.sessions import service as sessions
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
 from tests.core.test_security import Gate
 from tests.desks import PASSWORD, Api, Desk, a_desk, an_admin
-from tests.identity.conftest import an_email, somebody
+from tests.identity.conftest import an_email, change_password, somebody
 from tests.problems import refused, wrong_fields
 
 
@@ -235,3 +237,13 @@ async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Ap
         gate.opened.set()
         await asyncio.gather(*tasks)
     refused(await sign_in(api, an_email()), 401, "wrong_email_or_password")
+
+
+async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(api: Api, desk: Desk) -> None:
+    email = an_email()
+    person = await somebody(desk, email)
+    account = await sessions.find_account(desk.database, email, PASSWORD, None, None)
+    await change_password(desk, person.id, "walnut-otter-83-kite")
+    with pytest.raises(sessions.WrongEmailOrPassword):
+        async with desk.database.session(desk.id) as db:
+            await sessions.sign_in_to(db, api.secret_key, account, sessions.Where(device="", address=""), Proof())

@@ -4,32 +4,54 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import jinja2
 import pytest
 
+from app.notifications import render as render_module
 from app.notifications.render import render
 
-COMMON = {
-    "organisation": "Growfin",
-    "reference": "GRO-12",
-    "title": "Export fails",
-    "support_email": "help@growfin.com",
-}
+COMMON = {"organisation": "Growfin", "support_email": "help@growfin.com"}
+TICKET = {"reference": "GRO-12", "title": "Export fails"}
 CLOSING = datetime(2026, 12, 21, 14, 5, tzinfo=ZoneInfo("Europe/Berlin"))
-CONTEXTS: dict[str, dict[str, Any]] = {
-    "ticket_answered": {"message": "Try again.", "author": "Ada Lovelace", "auto_close_at": CLOSING},
-    "ticket_assigned": {
+LINK = {"link": "https://link.invalid/", "expires_at": CLOSING}
+TICKETS: dict[str, dict[str, Any]] = {
+    "ticket_answered": TICKET | {"message": "Try again.", "author": "Ada Lovelace", "auto_close_at": CLOSING},
+    "ticket_assigned": TICKET
+    | {
         "first_name": "Grace",
         "description": "It stops at 99 %.",
         "priority": "HIGH",
         "requester": "ann@customer.example",
     },
-    "ticket_closing_soon": {"auto_close_at": CLOSING},
+    "ticket_closing_soon": TICKET | {"auto_close_at": CLOSING},
 }
+ACCOUNTS: dict[str, dict[str, Any]] = {
+    "verify_email": LINK,
+    "change_email": LINK,
+    "reset_password": LINK,
+    "invitation": LINK,
+    "sign_up_requested": {
+        "name": "Grace Hopper",
+        "email": "grace@growfin.com",
+        "role": "ENGINEER",
+        "person_id": "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20",
+    },
+    "account_approved": {},
+    "account_rejected": {"reason": "We do not know you."},
+    "sign_up_repeated": {"invited": False},
+    "email_changed": {"new_email": "g•••@growfin.com"},
+    "password_changed": {},
+    "second_factor_enabled": {},
+    "second_factor_disabled": {},
+    "session_revoked": {},
+}
+CONTEXTS = TICKETS | ACCOUNTS
 TEMPLATES = list(CONTEXTS)
+LINKS = [template for template, context in ACCOUNTS.items() if context is LINK]
 
 
 def a_context(template: str, **changes: Any) -> dict[str, Any]:
@@ -124,11 +146,30 @@ def test_what_tenants_write_is_escaped_in_html_and_nowhere_else(template: str, k
 def test_the_html_loads_nothing_from_elsewhere(template: str) -> None:
     page = _Shape(render(template, a_context(template)).html)
 
-    assert page.addresses == []
+    assert page.addresses == [a_context(template)[key] for key in ("link",) if key in a_context(template)]
+    assert page.tags.isdisjoint({"img", "script", "style", "link", "iframe"})
     assert "url(" not in render(template, a_context(template)).html
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("template", ACCOUNTS)
+def test_an_organisations_name_of_several_lines_makes_a_subject_of_one(template: str) -> None:
+    mail = render(template, a_context(template, organisation="Grow\r\nBcc: eve@evil.example"))
+
+    assert mail.subject.startswith("[Grow Bcc: eve@evil.example] ")
+    assert "\nBcc:" not in mail.text
+
+
+@pytest.mark.parametrize("template", LINKS)
+def test_a_mail_with_a_link_has_it_in_both_parts_and_says_until_when_it_works(template: str) -> None:
+    mail = render(template, a_context(template))
+
+    assert "\nhttps://link.invalid/\n" in mail.text
+    assert _Shape(mail.html).text.count("https://link.invalid/") == 1
+    for body in (mail.text, _Shape(mail.html).text):
+        assert "The link works once, until 21 December 2026, 14:05 UTC+01:00." in body
+
+
+@pytest.mark.parametrize("template", TICKETS)
 def test_a_title_of_several_lines_makes_a_subject_of_one(template: str) -> None:
     mail = render(template, a_context(template, title="Export\r\nBcc: eve@evil.example\u2028fails\x00"))
 
@@ -187,3 +228,11 @@ def test_a_time_without_a_zone_is_refused() -> None:
 def test_an_unknown_template_is_refused(name: str) -> None:
     with pytest.raises(jinja2.TemplateNotFound):
         render(name, a_context("ticket_answered"))
+
+
+def test_every_template_is_tried_here() -> None:
+    layouts = {"layout", "ticket", "account", "link"}
+    folder = Path(render_module.__file__).parent / "templates"
+
+    assert {path.stem for path in folder.iterdir()} - layouts == set(TEMPLATES)
+    assert {path.name for path in folder.iterdir()} >= {f"{t}.{kind}" for t in TEMPLATES for kind in ("txt", "html")}

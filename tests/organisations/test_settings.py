@@ -43,7 +43,7 @@ async def test_a_product_and_an_admin_read_the_same(api: Api, desk: Desk) -> Non
         "id": str(desk.id), "name": "Growfin", "domain": desk.domain, "sandbox": True, "autoCloseDays": 30,
         "timezone": "UTC",
     }  # fmt: skip
-    assert by_token["supportEmail"] is None
+    assert (by_token["supportEmail"], by_token["appUrl"], by_token["require2fa"]) == (None, None, False)
     assert abs(datetime.fromisoformat(by_token["now"]) - datetime.now(UTC)) < timedelta(seconds=30)
 
 
@@ -55,11 +55,15 @@ async def test_without_a_credential_nothing_is_read(api: Api) -> None:
 async def test_an_admin_changes_them_for_everybody_at_once(api: Api, desk: Desk) -> None:
     answer = await desk.admin.patch(
         "/org",
-        {"name": " Growfin Two ", "autoCloseDays": 7, "timezone": "Europe/Berlin", "supportEmail": "Help@Growfin.com"},
-    )
+        {
+            "name": " Growfin Two ", "autoCloseDays": 7, "timezone": "Europe/Berlin",
+            "supportEmail": "Help@Growfin.com", "appUrl": "https://desk.growfin.com/",
+        },
+    )  # fmt: skip
     assert answer.status_code == 200
     expected = {
         "name": "Growfin Two", "autoCloseDays": 7, "timezone": "Europe/Berlin", "supportEmail": "help@growfin.com",
+        "appUrl": "https://desk.growfin.com",
     }  # fmt: skip
     assert expected.items() <= answer.json().items()
     by_secret = await api.http.get("/org", headers={"X-Org-Secret": desk.secret})
@@ -78,11 +82,25 @@ async def test_a_changed_setting_is_not_remembered_as_it_was(api: Api, database:
 
 async def test_the_history_says_what_was_changed_from_what_to_what(desk: Desk) -> None:
     await desk.admin.patch("/org", {"autoCloseDays": 7, "name": "Growfin"})
-    assert await changes_of(desk) == [{"changes": {"autoCloseDays": {"from": 30, "to": 7}}}]
+    await desk.admin.patch("/org", {"require2fa": True, "appUrl": "http://localhost:3000"})
+    assert await changes_of(desk) == [
+        {"changes": {"autoCloseDays": {"from": 30, "to": 7}}},
+        {
+            "changes": {
+                "require2fa": {"from": False, "to": True},
+                "appUrl": {"from": None, "to": "http://localhost:3000"},
+            }
+        },
+    ]
 
 
 @pytest.mark.parametrize(
-    "again", [{}, {"name": "Growfin", "autoCloseDays": 30, "timezone": "UTC", "supportEmail": None}]
+    "again",
+    [
+        {},
+        {"name": "Growfin", "autoCloseDays": 30, "timezone": "UTC", "supportEmail": None},
+        {"appUrl": None, "require2fa": False},
+    ],
 )
 async def test_the_same_values_again_change_nothing(desk: Desk, again: dict[str, object]) -> None:
     before = await settings_of(desk)
@@ -98,8 +116,55 @@ async def test_a_support_address_can_be_taken_away(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("https://desk.growfin.com", "https://desk.growfin.com"),
+        (" HTTPS://Desk.Growfin.COM/App/ ", "https://desk.growfin.com/App"),
+        ("https://growfin.com:8443/a/b//", "https://growfin.com:8443/a/b"),
+        ("https://192.0.2.7/a%20b/@me", "https://192.0.2.7/a%20b/@me"),
+        ("https://[2001:db8::1]", "https://[2001:db8::1]"),
+        ("http://localhost", "http://localhost"),
+        ("http://127.0.0.1:3000/", "http://127.0.0.1:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+async def test_links_in_mails_can_lead_to_a_front_end_of_ones_own(desk: Desk, written: str, kept: str) -> None:
+    assert (await desk.admin.patch("/org", {"appUrl": written})).json()["appUrl"] == kept
+    assert (await settings_of(desk))["appUrl"] == kept
+    assert (await desk.admin.patch("/org", {"appUrl": None})).json()["appUrl"] is None
+
+
+@pytest.mark.parametrize(
+    "no_url",
+    [
+        "", "desk.growfin.com", "//desk.growfin.com", "/app", "https://", "https:///app", "https:desk.growfin.com",
+        "http://desk.growfin.com", "http://localhost.evil.test", "http://127.0.0.2", "http://0.0.0.0",
+        "ftp://desk.growfin.com", "javascript:alert(1)", "javascript://desk.growfin.com/%0aalert(1)",
+        "data:text/html,x", "https://ada:pw@desk.growfin.com", "https://good.test@evil.test",
+        "https://good.test\\@evil.test", "https://desk.growfin.com?next=1", "https://desk.growfin.com?",
+        "https://desk.growfin.com#token=1", "https://desk.growfin.com#", "https://desk growfin.com",
+        "https://desk.growfin.com/a b", "https://desk.growfin.com/\ta", "https://desk.growfin.com/a\nb",
+        "https://desk.growfin.com/<script>", 'https://desk.growfin.com/"', "https://desk.growfin.com:0",
+        "https://desk.growfin.com:65536", "https://desk.growfin.com:", "https://desk..growfin.com",
+        "https://-desk.growfin.com", "https://[::1", "https://[:::1]", "https://bücher.test", "https://ex%61mple.test",
+        "https://desk.growfin.com/" + "a" * 200, 5, ["https://desk.growfin.com"],
+    ],
+)  # fmt: skip
+async def test_but_not_to_anything_else(desk: Desk, no_url: object) -> None:
+    await desk.admin.patch("/org", {"appUrl": "https://desk.growfin.com"})
+    assert wrong_fields(await desk.admin.patch("/org", {"appUrl": no_url})) == {"appUrl"}
+    assert (await settings_of(desk))["appUrl"] == "https://desk.growfin.com"
+
+
+@pytest.mark.parametrize(
     ("change", "wrong"),
     [
+        ({"require2fa": "yes"}, "require2fa"),
+        ({"require2fa": 1}, "require2fa"),
+        ({"require2fa": None}, "require2fa"),
+        ({"require_2fa": True}, "require_2fa"),
+        ({"require2Fa": True}, "require2Fa"),
+        ({"app_url": "https://desk.growfin.com"}, "app_url"),
         ({"name": ""}, "name"),
         ({"name": None}, "name"),
         ({"name": "a\x07b"}, "name"),

@@ -23,6 +23,7 @@ TICKET = UUID("00000001-0000-0000-0000-000000000007")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER = (START + timedelta(minutes=2_500), 2_500)
 ONE = "customer7@growfin.test"
+SOMEBODY = UUID("00000001-0000-0000-0000-000000000003")  # a requester of some tickets, and the assignee of others
 
 # Ids are made of numbers: the first part is the organisation's, the last the row's.
 FILL = """
@@ -40,12 +41,23 @@ FILL = """
            n % 10 = 0, '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {people}) AS n;
 
-    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, admin_id, created_at,
-                         updated_at)
+    INSERT INTO roles (org_id, id, name, role, permissions, created_at, updated_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), 'Role ' || n, 'ADMIN', '{{tickets:view}}', '{start}', '{start}'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {people}) AS n;
+
+    INSERT INTO sessions (org_id, person_id, id, refresh_hash, remembered, device, address, created_at, last_used_at,
+                          expires_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), pg_temp.id(o, n), '', false, 'a test', '192.0.2.7', '{start}', '{start}',
+           '{start}'::timestamptz + interval '1 day'
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {people}) AS n;
+
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, requester_id, admin_id,
+                         created_at, updated_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), n, 'Cannot export ' || n, repeat('It stops. ', 40),
            (ARRAY['OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED', 'CLOSED', 'CLOSED'])[1 + n % 7],
            (ARRAY['LOW', 'MEDIUM', 'MEDIUM', 'HIGH', 'CRITICAL'])[1 + n % 5],
-           'customer' || n % 500 || '@growfin.test', CASE WHEN n % 50 > 0 THEN pg_temp.id(o, 1 + n % {people}) END,
+           'customer' || n % 500 || '@growfin.test', CASE WHEN n % 3 = 0 THEN pg_temp.id(o, 1 + n % {people}) END,
+           CASE WHEN n % 50 > 0 THEN pg_temp.id(o, 1 + n % {people}) END,
            '{start}'::timestamptz + n * interval '1 minute', '{start}'::timestamptz + n * interval '2 minutes'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 

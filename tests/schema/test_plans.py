@@ -7,21 +7,39 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
 from app.core import timers
+from app.core.events import SYSTEM
 from app.core.ids import new_id
 from app.core.models import DELIVER
 from app.identity.people import queries as people
+from app.identity.people.events import EmailVerified, PersonErased, PersonSuspended
+from app.identity.people.models import Person
 from app.identity.sessions import queries as sessions
 from app.notifications import queries as notifications
 from app.notifications.schemas import NotificationFilter
 from app.operations import queries as operations
 from app.tickets import jobs
+from app.tickets import people as of_people
 from app.tickets import queries as tickets
-from app.tickets.queries import Listing, page_statement
+from app.tickets.queries import Listing, TicketNotFound, page_statement
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back
-from tests.schema.plans import AFTER, ONE, ORG, START, TICKET, Recorder, complaints, explain, nodes, refused, scanned
+from tests.schema.plans import (
+    AFTER,
+    ONE,
+    ORG,
+    SOMEBODY,
+    START,
+    TICKET,
+    Recorder,
+    complaints,
+    explain,
+    nodes,
+    refused,
+    scanned,
+)
 
 # --- the reader of plans can complain --------------------------------------------------------------------------------
 
@@ -60,38 +78,77 @@ async def test_a_ticket_and_what_belongs_to_it_are_read_from_indexes(service: Co
     await tickets.history(recorder.driver, ORG, TICKET, 0, 21)
     await tickets.history(recorder.driver, ORG, TICKET, 2_500, 21)
     await tickets.schedule(recorder.driver, ORG, TICKET)
+    for read in (tickets.one, tickets.schedule):
+        with pytest.raises(TicketNotFound):  # another requester's
+            await read(recorder.driver, ORG, TICKET, SOMEBODY)
 
-    assert len(recorder.sent) == 5
+    assert len(recorder.sent) == 7
     for sql, parameters in recorder.sent:
         assert await refused(service, sql, parameters) == [], sql
 
 
-async def test_opening_a_ticket_reads_indexes(service: Connection) -> None:
+@pytest.mark.parametrize("requester", [{"added_by": ONE}, {"added_by": None, "requester_id": SOMEBODY}])
+async def test_opening_a_ticket_reads_indexes(service: Connection, requester: dict[str, Any]) -> None:
     recorder = Recorder(service)
     new = tickets.Opening(
-        org_id=ORG, id=new_id(), title="It broke", description="All of it.", priority="LOW", added_by=ONE, now=START,
-        real_now=START, created_event=new_id(), assigned_event=new_id(), actor_type="ORGANISATION", actor_id=ORG,
+        org_id=ORG, id=new_id(), title="It broke", description="All of it.", priority="LOW", now=START, real_now=START,
+        created_event=new_id(), assigned_event=new_id(), actor_type="ORGANISATION", actor_id=ORG, **requester,
     )  # fmt: skip
-    await tickets.open_ticket(recorder.driver, new)
+    row = await tickets.open_ticket(recorder.driver, new)
     (statement,) = recorder.sent
 
+    assert row is not None
+    assert row["requester_id"] == requester.get("requester_id")
     assert await refused(service, *statement) == []
-    plan = await explain(service, *statement)
-    assert {"ix_people_available_admins", "pk_counters"} <= scanned(plan)
+    for generic in (False, True):
+        plan = await explain(service, *statement, generic=generic)
+        of_requester = "pk_people" if row["requester_id"] else "uq_people_org_id_email"
+        assert {"ix_people_available", "pk_counters", of_requester} <= scanned(plan)
+        (rotation,) = (node for node in nodes(plan) if node.get("Index Name") == "ix_people_available")
+        assert rotation["Node Type"] == "Index Only Scan"
 
 
 async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any) -> None:
     db, sent = session
     await tickets.lock(db, ORG, TICKET)
+    with pytest.raises(TicketNotFound):
+        await tickets.lock(db, ORG, TICKET, own=SOMEBODY)
+    await tickets.lock_assignee(db, ORG, SOMEBODY)
     await timers.set_timers(db, ORG, TICKET, {"AUTO_CLOSE": START})
     await timers.cancel(db, ORG, TICKET, ("AUTO_CLOSE", "AUTO_CLOSE_REMINDER"))
     await jobs.assign_waiting(db, ORG, START)
-    await people.person(db, ORG, UUID("00000001-0000-0000-0000-000000000003"))
+    await people.person(db, ORG, SOMEBODY)
 
     selects = [one for one in sent if not one[0].lstrip().startswith("INSERT")]
-    assert len(selects) >= 5
+    assert len(selects) >= 7
     for sql, parameters in selects:
         assert await refused(service, sql, parameters) == [], sql
+
+
+async def test_what_happens_to_a_person_finds_their_tickets_by_indexes(service: Connection, session: Any) -> None:
+    db, sent = session
+    who: dict[str, Any] = {"at": START, "actor": SYSTEM, "person_id": SOMEBODY}
+    values = {"email": ONE, "email_verified_at": START, "status": "SUSPENDED"}
+    await db.execute(update(Person).where(Person.org_id == ORG, Person.id == SOMEBODY).values(**values))
+    sent.clear()
+    await of_people.link_to_account(db, ORG, EmailVerified(**who))
+    await of_people.hand_over(db, ORG, PersonSuspended(**who))
+    await of_people.forget_requester(
+        db, ORG, PersonErased(**who, email="customer8@growfin.test", email_was_verified=True)
+    )
+
+    found = [one for one in sent if one[0].lstrip().startswith(("SELECT tickets", "UPDATE tickets"))]
+    assert len(found) == 3 * 2 + 1 + 4
+    used = set()
+    for sql, parameters in found:
+        assert await refused(service, sql, parameters) == [], sql
+        used |= scanned(await explain(service, sql, parameters))
+    assert used == {
+        "pk_tickets",
+        "ix_tickets_org_id_added_by_created_at_number",
+        "ix_tickets_org_id_admin_id_created_at_number",
+        "ix_tickets_org_id_requester_id_created_at_number",
+    }
 
 
 # --- notifications, jobs, people -------------------------------------------------------------------------------------
@@ -129,11 +186,10 @@ async def test_one_notification_and_what_waits_are_read_from_indexes(service: Co
     await timers.pending(db, ORG)
     await timers.next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
     await operations.parked_events(db, ORG)
-    somebody = UUID("00000001-0000-0000-0000-000000000003")
-    await sessions.principal(db, ORG, somebody, somebody, START)
+    await sessions.principal(db, ORG, SOMEBODY, SOMEBODY, START)
     await people.next_in_turn(db, ORG)
 
-    assert len(sent) == 6
+    assert len(sent) == 5 + 2  # whose turn it is: the engineers, then the admins
     for sql, parameters in sent:
         if "relay_failures" not in sql:  # an empty one, here as on most days
             assert await refused(service, sql, parameters) == [], sql

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,10 +13,13 @@ from app.tickets import queries as tickets
 from app.tickets.queries import Listing, page_statement
 from app.tickets.schemas import TicketFilter
 from tests.schema.catalog import Connection
-from tests.schema.plans import AFTER, ONE, ORG, START, Recorder, explain, nodes, refused, scanned
+from tests.schema.plans import AFTER, ONE, ORG, SOMEBODY, START, Recorder, explain, nodes, refused, scanned
 
 MORE = [ONE, "customer8@growfin.test"]
 FILTERS: dict[str, dict[str, Any]] = {
+    "a customer's own": {"requester_id": SOMEBODY},
+    "assignee": {"assignee_ids": [SOMEBODY]},
+    "assignee twice": {"assignee_ids": [SOMEBODY, UUID("00000001-0000-0000-0000-000000000004")]},
     "adminEmail": {"admin_emails": ["admin3@growfin.test"]},
     "adminEmail twice": {"admin_emails": ["admin3@growfin.test", "admin4@growfin.test"]},
     "customerEmail": {"customer_emails": [ONE]},
@@ -38,7 +42,7 @@ def test_every_filter_of_the_operation_is_here() -> None:
     of_the_operation = {field.alias for field in TicketFilter.model_fields.values()}
     assert of_the_operation - {"sort", "include", "limit", "cursor"} == {
         name.removesuffix(" twice") for name in FILTERS
-    } - {"assigned", "everything"}
+    } - {"assigned", "everything", "a customer's own"}
     assert set(TicketFilter.model_json_schema()["properties"]["sort"]["enum"]) == set(SORTS)
 
 
@@ -75,6 +79,10 @@ async def test_filters_together_are_read_from_an_index(service: Connection, sort
         ("everything", "-updatedAt", "ix_tickets_org_id_updated_at_number"),
         ("everything", "updatedAt", "ix_tickets_org_id_updated_at_number"),
         ("customerEmail", "-createdAt", "ix_tickets_org_id_added_by_created_at_number"),
+        ("a customer's own", "-createdAt", "ix_tickets_org_id_requester_id_created_at_number"),
+        ("a customer's own", "createdAt", "ix_tickets_org_id_requester_id_created_at_number"),
+        ("assignee", "-createdAt", "ix_tickets_org_id_admin_id_created_at_number"),
+        ("assignee", "createdAt", "ix_tickets_org_id_admin_id_created_at_number"),
         ("adminEmail", "-createdAt", "ix_tickets_org_id_admin_id_created_at_number"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
@@ -86,6 +86,22 @@ def read(secret_key: str, token: str) -> Named:
         raise LinkExpired from None
 
 
+async def find(db: AsyncSession, named: Named, *purposes: Purpose) -> Link:
+    """A link that can still be used, for one of these purposes; it is not used up by this.
+
+    Raises:
+        LinkExpired
+    """
+    link = await db.scalar(
+        select(Link).where(
+            Link.org_id == named.org_id, Link.id == named.id, Link.purpose.in_(purposes), Link.expires_at > real_now()
+        )
+    )
+    if link is None:
+        raise LinkExpired
+    return link
+
+
 async def use(db: AsyncSession, named: Named, purpose: Purpose) -> Link:
     """Use a link up, and with it all others that its person has for the same purpose. Of two at once, one is refused.
 
@@ -106,3 +122,12 @@ async def use(db: AsyncSession, named: Named, purpose: Purpose) -> Link:
 async def cancel(db: AsyncSession, org_id: UUID, person_id: UUID, *purposes: Purpose) -> None:
     """Let somebody's links of these purposes lead nowhere."""
     await db.execute(delete(Link).where(Link.org_id == org_id, Link.person_id == person_id, Link.purpose.in_(purposes)))
+
+
+async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch: int = 1000) -> int:
+    """Delete links that nobody can use any more; returns how many, at most a batch."""
+    expired = (
+        select(Link.id).where(Link.org_id == org_id, Link.expires_at <= now).order_by(Link.expires_at).limit(batch)
+    )
+    deleted = await db.scalars(delete(Link).where(Link.org_id == org_id, Link.id.in_(expired)).returning(Link.id))
+    return len(deleted.all())

@@ -75,6 +75,14 @@ async def lock(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person:
     return found
 
 
+async def owner_of(db: AsyncSession, org_id: UUID, email: str) -> UUID | None:
+    """Who of the organisation has this e-mail, if anybody."""
+    found: UUID | None = await db.scalar(
+        select(Person.id).where(Person.org_id == org_id, Person.email == email, Person.status != Status.ERASED)
+    )
+    return found
+
+
 async def next_in_turn(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
     """Whom new tickets go to, in the fixed order of the rotation: available engineers, or else available admins."""
     for role in (Role.ENGINEER, Role.ADMIN):

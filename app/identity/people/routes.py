@@ -1,4 +1,4 @@
-"""People over HTTP: signing up, signing in, their own profile."""
+"""People over HTTP: signing up."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from app.core.http import Route
 from app.core.security import Busy
 from app.identity.attempts import Attempts
 from app.identity.people import service
-from app.identity.people.schemas import AdminSignUp, PersonOut, ProfileChange
+from app.identity.people.schemas import AdminSignUp, PersonOut, SignUp
 from app.identity.people.service import NewPerson
-from app.organisations.access import Myself, MyselfAtOnce, Product, database_of
+from app.organisations import queries as organisations
+from app.organisations.access import Product, database_of
+from app.organisations.queries import OrganisationNotFound
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
 
@@ -44,7 +46,7 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
     Tickets that were waiting for somebody are theirs when this answers. The secret comes in the header `X-Org-Secret`
     or in the body.
     """
-    await _attempts(request).sign_up(caller.org_id, _address(request))
+    await _attempts(request).sign_up(_address(request), caller.org_id)
     new = NewPerson(body.first_name, body.last_name, body.email, body.password)
     password_hash = await service.hash_new_password(request.app.state.secret_key, caller.tenant, new)
     caller = replace(caller, now=caller.tenant.now())  # hashing took its time
@@ -54,30 +56,31 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
     return PersonOut.of(person)
 
 
-@router.get(
-    "/me",
-    operation_id="getMe",
-    summary="Read your own profile",
-    responses=answers(),
-)
-async def get_me(caller: MyselfAtOnce, request: Request) -> PersonOut:
-    """The signed-in person."""
-    async with database_of(request).session(caller.org_id) as db:
-        return PersonOut.of(await service.me(db, caller))
+@router.post(
+    "/auth/signup",
+    operation_id="signUp",
+    summary="Sign yourself up",
+    status_code=201,
+    responses=answers(
+        OrganisationNotFound, service.WeakPassword, TooMany, Busy,
+        body=True, ok={201: ("Location",)},
+    ),
+)  # fmt: skip
+async def sign_up(body: SignUp, request: Request, response: Response) -> PersonOut:
+    """Get an account of an organisation, and a mail with a link that proves your e-mail.
 
-
-@router.patch(
-    "/me",
-    operation_id="changeMe",
-    summary="Change your own profile",
-    responses=answers(body=True),
-)
-async def change_me(body: ProfileChange, caller: Myself, request: Request) -> PersonOut:
-    """Change your name, or whether new tickets may be assigned to you.
-
-    Whoever becomes available gets the tickets that were waiting, oldest first, shared with the others who are.
+    A customer is `ACTIVE` at once. An engineer or an admin is `PENDING` until an admin of the organisation approves.
+    Where the e-mail is taken already the answer is the same, nothing changes, and its owner gets a mail instead.
     """
-    async with database_of(request).session(caller.org_id) as db:
-        person = await service.change_profile(db, caller, body.model_dump(exclude_unset=True))
-    request.app.state.doorkeeper.forget()
+    database, attempts = database_of(request), _attempts(request)
+    async with database.session(None) as db:
+        tenant = await organisations.by_domain(db, body.org)
+    request.state.org_id = tenant.id  # for the log
+    await attempts.sign_up(_address(request))
+    new = NewPerson(body.first_name, body.last_name, body.email, body.password)
+    password_hash = await service.hash_new_password(request.app.state.secret_key, tenant, new)
+    await attempts.mail("sign-up", body.email)
+    async with database.session(tenant.id) as db:
+        person = await service.sign_up(db, tenant, new, body.role, password_hash)
+    response.headers["Location"] = "/me"
     return PersonOut.of(person)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StrictBool, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from app.core.fields import EXAMPLE_ID, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
+from app.core.fields import EXAMPLE_ID, Domain, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
 from app.core.security import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from app.identity.people.models import Person, Status
 from app.organisations.permissions import Role
@@ -34,14 +34,17 @@ class AdminSignUp(In):
     secret: SecretField = None
 
 
-class ProfileChange(In):
-    """Any of these."""
+class SignUp(In):
+    """A new account, of whoever asks for one."""
 
-    first_name: FirstName = None  # type: ignore[assignment]
-    last_name: LastName = None  # type: ignore[assignment]
-    available: Annotated[
-        StrictBool, Field(description="Whether new tickets may be assigned to you.", examples=[True])
-    ] = None  # type: ignore[assignment]
+    org: Annotated[Domain, Field(description="The organisation's domain.", examples=["growfin.com"])]
+    role: Annotated[
+        Role, Field(description="What to be. A customer can act at once; others once approved.", examples=["CUSTOMER"])
+    ] = Role.CUSTOMER
+    first_name: FirstName
+    last_name: LastName
+    email: EmailField
+    password: NewPassword
 
 
 class PersonOut(Out):

@@ -1,12 +1,9 @@
-"""People: signing up, their profile."""
+"""People: signing up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from pydantic.alias_generators import to_camel
 from sqlalchemy import delete, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,18 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.clock import real_now
 from app.core.db import UNIQUE_VIOLATION, sqlstate_of
 from app.core.errors import BadInput, Conflict, FieldError
-from app.core.events import record
+from app.core.events import SYSTEM, Actor, ActorType, record
 from app.core.ids import new_id
-from app.core.security import InvalidToken, hash_password, password_weakness, salt_of
+from app.core.security import hash_password, password_weakness, salt_of
+from app.identity.links import service as links
+from app.identity.links.models import Purpose
 from app.identity.people import queries, rules
-from app.identity.people.events import (
-    PersonBecameAvailable,
-    PersonBecameUnavailable,
-    PersonSignedUp,
-    PersonUpdated,
-)
+from app.identity.people.events import PersonSignedUp, PersonSignUpRepeated
 from app.identity.people.models import Credential, Person, PersonWord, Status
-from app.identity.people.queries import UserNotFound
 from app.organisations.caller import Caller
 from app.organisations.permissions import Role
 from app.organisations.tenant import Tenant
@@ -92,6 +85,63 @@ async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, passwo
     return person
 
 
+async def sign_up(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, password_hash: str) -> Person:
+    """Make an account for whoever asks for one; but who is not a customer waits for an admin's approval.
+
+    If the e-mail is taken, nothing changes but that its owner is told. Whoever asked cannot see the difference: they
+    get somebody to be shown who is nobody, after as much work.
+    """
+    person = _newcomer(tenant, new, role)
+    owner_id = await queries.owner_of(db, tenant.id, new.email)
+    if owner_id is not None:
+        await _rehearse(db, tenant, new, role, password_hash)
+    else:
+        try:
+            async with db.begin_nested():
+                await add(db, person, password_hash)
+        except EmailTaken:  # by somebody who was quicker
+            owner_id = await queries.owner_of(db, tenant.id, new.email)
+        else:
+            _welcome(db, tenant, person)
+    if owner_id is not None:
+        record(db, PersonSignUpRepeated(at=tenant.now(), actor=SYSTEM, person_id=owner_id))
+    return person
+
+
+def _newcomer(tenant: Tenant, new: NewPerson, role: Role) -> Person:
+    return Person(
+        org_id=tenant.id,
+        id=new_id(),
+        first_name=new.first_name,
+        last_name=new.last_name,
+        email=new.email,
+        role=role,
+        status=Status.ACTIVE if role == Role.CUSTOMER else Status.PENDING,
+        available=role != Role.CUSTOMER,
+        second_factor=False,
+        created_at=real_now(),
+    )
+
+
+def _welcome(db: AsyncSession, tenant: Tenant, person: Person) -> None:
+    at, actor = tenant.now(), Actor(ActorType.USER, person.id)
+    record(
+        db,
+        PersonSignedUp(at=at, actor=actor, person_id=person.id, role=Role(person.role), status=Status(person.status)),
+    )
+    links.send(db, tenant.id, person.id, person.email, Purpose.VERIFY_EMAIL, at=at, actor=actor)
+
+
+async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, password_hash: str) -> None:
+    """Write what a sign-up writes, for nobody, and undo it: the time it takes does not tell that it was not one."""
+    nobody = _newcomer(tenant, replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}"), role)
+    async with db.begin_nested() as written:
+        await add(db, nobody, password_hash)
+        links.issue(db, tenant.id, nobody.id, nobody.email, Purpose.VERIFY_EMAIL)
+        await db.flush()
+        await written.rollback()
+
+
 async def add(db: AsyncSession, person: Person, password_hash: str | None) -> None:
     """Write somebody new, with what they sign in with and are found by.
 
@@ -117,39 +167,3 @@ async def index_words(db: AsyncSession, person: Person) -> None:
         insert(PersonWord),
         [{"org_id": person.org_id, "word": word, "person_id": person.id} for word in sorted(words)],
     )
-
-
-async def me(db: AsyncSession, caller: Caller) -> Person:
-    """The signed-in person.
-
-    Raises:
-        InvalidToken: gone within the seconds for which a token's person is remembered.
-    """
-    try:
-        return await queries.person(db, caller.org_id, caller.somebody.id)
-    except UserNotFound:
-        raise InvalidToken from None
-
-
-async def change_profile(db: AsyncSession, caller: Caller, changes: Mapping[str, Any]) -> Person:
-    """Change some of one's own fields (by column); who becomes available gets the tickets that were waiting.
-
-    Raises:
-        InvalidToken: as `me`.
-    """
-    try:
-        person = await queries.lock(db, caller.org_id, caller.somebody.id)
-    except UserNotFound:
-        raise InvalidToken from None
-    different = sorted(name for name, value in changes.items() if getattr(person, name) != value)
-    for name in different:
-        setattr(person, name, changes[name])
-    if {"first_name", "last_name"} & set(different):
-        await index_words(db, person)
-    at, actor = caller.now, caller.actor
-    if "available" in different:
-        kind = PersonBecameAvailable if person.available else PersonBecameUnavailable
-        record(db, kind(at=at, actor=actor, person_id=person.id))
-    if names := [to_camel(name) for name in different if name != "available"]:
-        record(db, PersonUpdated(at=at, actor=actor, person_id=person.id, fields=names))
-    return person

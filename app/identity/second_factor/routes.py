@@ -2,8 +2,111 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import asyncio
+from typing import Any, cast
 
+from fastapi import APIRouter, Request
+
+from app.core.docs import answers
+from app.core.errors import TooMany
 from app.core.http import Route
+from app.identity.attempts import Attempts
+from app.identity.second_factor import service
+from app.identity.second_factor.guesses import guessing
+from app.identity.second_factor.schemas import (
+    RecoveryCodesOut,
+    SecondFactorCode,
+    SecondFactorProof,
+    SecondFactorSetup,
+)
+from app.identity.second_factor.service import (
+    CodeRefused,
+    Proof,
+    SecondFactorActive,
+    SecondFactorIsRequired,
+    SecondFactorNotSetUp,
+)
+from app.organisations.access import MyselfAtOnce, database_of
 
 router = APIRouter(prefix="/auth/2fa", tags=["Signing in"], route_class=Route)
+
+
+def _attempts(request: Request) -> Attempts:
+    return cast("Attempts", request.app.state.attempts)
+
+
+def _with_code(*refusals: Any) -> dict[int | str, Any]:
+    return answers(CodeRefused, SecondFactorNotSetUp, *refusals, TooMany, body=True)
+
+
+@router.post(
+    "/setup",
+    operation_id="setUpSecondFactor",
+    summary="Set a second factor up",
+    responses=answers(SecondFactorActive),
+)
+async def set_up(caller: MyselfAtOnce, request: Request) -> SecondFactorSetup:
+    """Get a secret for your authenticator app. Nothing depends on it until you confirm it with a code.
+
+    To ask again before that makes another secret, and the one before is worth nothing.
+    """
+    async with database_of(request).session(caller.org_id) as db:
+        setup = await service.set_up(db, request.app.state.secret_key, caller)
+    return await asyncio.to_thread(SecondFactorSetup.of, setup)  # drawing the code takes a while
+
+
+@router.post(
+    "/confirm",
+    operation_id="confirmSecondFactor",
+    summary="Confirm the second factor",
+    responses=_with_code(SecondFactorActive),
+)
+async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
+    """Show with a code that your authenticator has the secret: from now on, signing in needs a code as well.
+
+    The answer has ten recovery codes, for when the authenticator is lost. They are shown this once.
+    """
+    async with (
+        guessing(_attempts(request), caller.somebody, Proof(totp=body.code)),
+        database_of(request).session(caller.org_id) as db,
+    ):
+        codes = await service.confirm(db, request.app.state.secret_key, caller, body.code)
+    request.app.state.doorkeeper.forget()
+    return RecoveryCodesOut(recovery_codes=codes)
+
+
+@router.post(
+    "/recovery-codes",
+    operation_id="renewRecoveryCodes",
+    summary="Get new recovery codes",
+    responses=_with_code(),
+)
+async def renew_recovery_codes(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
+    """Get ten new recovery codes, shown this once; those before are worth nothing from now on."""
+    async with (
+        guessing(_attempts(request), caller.somebody, Proof(totp=body.code)),
+        database_of(request).session(caller.org_id) as db,
+    ):
+        codes = await service.renew_recovery_codes(db, request.app.state.secret_key, caller, body.code)
+    return RecoveryCodesOut(recovery_codes=codes)
+
+
+@router.post(
+    "/disable",
+    operation_id="disableSecondFactor",
+    summary="Disable the second factor",
+    status_code=204,
+    responses=_with_code(SecondFactorIsRequired),
+)
+async def disable(body: SecondFactorProof, caller: MyselfAtOnce, request: Request) -> None:
+    """Let the password be enough again, given a code of the authenticator or a recovery code.
+
+    Where the organisation requires a second factor of you, it stays.
+    """
+    proof = body.proof()
+    async with (
+        guessing(_attempts(request), caller.somebody, proof),
+        database_of(request).session(caller.org_id) as db,
+    ):
+        await service.disable(db, request.app.state.secret_key, caller, proof)
+    request.app.state.doorkeeper.forget()

@@ -11,13 +11,17 @@ import pyotp
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.errors import Unauthenticated
-from app.core.sealing import unseal
+from app.core.clock import real_now
+from app.core.errors import BadInput, Conflict, FieldError, Unauthenticated
+from app.core.events import record
+from app.core.sealing import seal, unseal
+from app.identity.people import profile
+from app.identity.people.events import SecondFactorDisabled, SecondFactorEnabled
 from app.identity.people.models import Person
+from app.identity.second_factor import rules
 from app.identity.second_factor.models import RecoveryCode, SecondFactor
-
-STEP = 30  # seconds
-DRIFT = 1  # steps that the authenticator's clock may be off
+from app.organisations.caller import Caller
+from app.organisations.permissions import Role
 
 
 class TotpRequired(Unauthenticated):
@@ -34,12 +38,122 @@ class WrongCode(Unauthenticated):
     title = "The code is wrong, or was used before."
 
 
+class CodeRefused(BadInput):
+    """The same, to somebody who is signed in already."""
+
+    code = "totp_invalid"
+    title = "The code is wrong, or was used before."
+
+
+class SecondFactorActive(Conflict):
+    """There is one already."""
+
+    code = "second_factor_active"
+    title = "You have a second factor: disable it before you set up another."
+
+
+class SecondFactorNotSetUp(Conflict):
+    """There is none."""
+
+    code = "second_factor_not_set_up"
+    title = "You have no second factor: set it up with POST /auth/2fa/setup first."
+
+
+class SecondFactorIsRequired(Conflict):
+    """The organisation wants one of its admins and engineers."""
+
+    code = "second_factor_is_required"
+    title = "Your organisation requires a second factor of you."
+
+
 @dataclass(frozen=True)
 class Proof:
     """What somebody sends besides their password."""
 
     totp: str | None = None
     recovery_code: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is anything to check."""
+        return self.totp is not None or self.recovery_code is not None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an authenticator needs to know: the secret in base 32, and the same as a URI."""
+
+    secret: str
+    uri: str
+
+
+async def set_up(db: AsyncSession, secret_key: str, caller: Caller) -> Setup:
+    """Make a secret for the caller's authenticator; until they confirm it, nothing depends on it.
+
+    Raises:
+        SecondFactorActive
+    """
+    person = await profile.lock(db, caller)
+    if person.second_factor:
+        raise SecondFactorActive
+    secret, factor = pyotp.random_base32(), await _factor(db, person)
+    if factor is None:
+        factor = SecondFactor(org_id=person.org_id, person_id=person.id)
+        db.add(factor)
+    factor.secret = seal(secret_key, purpose_of(person.id), secret.encode())
+    factor.last_step, factor.created_at, factor.confirmed_at = 0, real_now(), None
+    return Setup(secret, rules.otpauth_uri(secret, issuer=caller.tenant.name, account=person.email))
+
+
+async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) -> list[str]:
+    """Have a code asked for at every sign-in from now on; returns the recovery codes, which nobody can read again.
+
+    Raises:
+        SecondFactorActive, SecondFactorNotSetUp
+        CodeRefused: the authenticator does not have the secret, or its clock is wrong.
+    """
+    now, person = real_now(), await profile.lock(db, caller)
+    if person.second_factor:
+        raise SecondFactorActive
+    factor = await _factor(db, person)
+    if factor is None:
+        raise SecondFactorNotSetUp
+    step = rules.matching_step(secret_of(secret_key, factor), code, now)
+    if step is None:
+        raise _refused("code")
+    factor.last_step, factor.confirmed_at = step, now
+    person.second_factor = True
+    record(db, SecondFactorEnabled(at=caller.now, actor=caller.actor, person_id=person.id))
+    return await _give_recovery_codes(db, secret_key, person)
+
+
+async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: Caller, code: str) -> list[str]:
+    """Ten new recovery codes, in place of all before.
+
+    Raises:
+        SecondFactorNotSetUp, CodeRefused
+    """
+    person = await profile.lock(db, caller)
+    if not person.second_factor:
+        raise SecondFactorNotSetUp
+    await _prove_again(db, secret_key, person, Proof(totp=code))
+    return await _give_recovery_codes(db, secret_key, person)
+
+
+async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proof) -> None:
+    """Let the password be enough again.
+
+    Raises:
+        SecondFactorNotSetUp, SecondFactorIsRequired, CodeRefused
+    """
+    person = await profile.lock(db, caller)
+    if not person.second_factor:
+        raise SecondFactorNotSetUp
+    if caller.tenant.require_2fa and person.role != Role.CUSTOMER:
+        raise SecondFactorIsRequired
+    await _prove_again(db, secret_key, person, proof)
+    await _remove(db, person)
+    record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, person_id=person.id))
 
 
 async def prove(db: AsyncSession, secret_key: str, person: Person, proof: Proof, now: datetime) -> None:
@@ -57,14 +171,33 @@ async def prove(db: AsyncSession, secret_key: str, person: Person, proof: Proof,
         raise TotpRequired
 
 
-async def _use_totp(db: AsyncSession, secret_key: str, person: Person, code: str, now: datetime) -> None:
-    factor = await db.scalar(
+async def _prove_again(db: AsyncSession, secret_key: str, person: Person, proof: Proof) -> None:
+    try:
+        await prove(db, secret_key, person, proof, real_now())
+    except WrongCode:
+        raise _refused("recoveryCode" if proof.totp is None else "code") from None
+
+
+def _refused(field: str) -> CodeRefused:
+    return CodeRefused(errors=[FieldError(field, CodeRefused.title)])
+
+
+async def _factor(db: AsyncSession, person: Person) -> SecondFactor | None:
+    """Somebody's row as it is now, locked until the transaction ends."""
+    return await db.scalar(
         select(SecondFactor)
         .where(SecondFactor.org_id == person.org_id, SecondFactor.person_id == person.id)
         .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     )
-    step = None if factor is None else matching_step(secret_of(secret_key, factor), code, now)
-    if factor is None or step is None or step <= factor.last_step:
+
+
+async def _use_totp(db: AsyncSession, secret_key: str, person: Person, code: str, now: datetime) -> None:
+    factor = await _factor(db, person)
+    if factor is None or factor.confirmed_at is None:
+        raise WrongCode
+    step = rules.matching_step(secret_of(secret_key, factor), code, now)
+    if step is None or step <= factor.last_step:
         raise WrongCode
     await db.execute(
         update(SecondFactor)
@@ -87,12 +220,27 @@ async def _use_recovery_code(db: AsyncSession, secret_key: str, person: Person, 
         raise WrongCode
 
 
-def matching_step(secret: str, code: str, now: datetime) -> int | None:
-    """The time step that a code belongs to, of those that may be meant at `now` (real time)."""
-    totp = pyotp.TOTP(secret, interval=STEP)
-    present = int(now.timestamp()) // STEP
-    steps = range(present - DRIFT, present + DRIFT + 1)
-    return next((step for step in steps if hmac.compare_digest(totp.at(step * STEP), code)), None)
+async def _give_recovery_codes(db: AsyncSession, secret_key: str, person: Person) -> list[str]:
+    await _remove_recovery_codes(db, person)
+    codes = rules.new_recovery_codes()
+    db.add_all(
+        RecoveryCode(org_id=person.org_id, person_id=person.id, hash=recovery_hash(secret_key, code)) for code in codes
+    )
+    return codes
+
+
+async def _remove(db: AsyncSession, person: Person) -> None:
+    person.second_factor = False
+    await _remove_recovery_codes(db, person)
+    await db.execute(
+        delete(SecondFactor).where(SecondFactor.org_id == person.org_id, SecondFactor.person_id == person.id)
+    )
+
+
+async def _remove_recovery_codes(db: AsyncSession, person: Person) -> None:
+    await db.execute(
+        delete(RecoveryCode).where(RecoveryCode.org_id == person.org_id, RecoveryCode.person_id == person.id)
+    )
 
 
 def secret_of(secret_key: str, factor: SecondFactor) -> str:

@@ -66,6 +66,18 @@ async def of_person(
     return (await db.scalars(statement if after is None else statement.where(Session.id < after))).all()
 
 
+async def is_remembered(db: AsyncSession, org_id: UUID, session_id: UUID | None) -> bool:
+    """Whether a session is one of the longer ones.
+
+    Raises:
+        SessionNotFound: it has ended.
+    """
+    found = await db.scalar(select(Session.remembered).where(Session.org_id == org_id, Session.id == session_id))
+    if found is None:
+        raise SessionNotFound
+    return found
+
+
 def principal_of(person: Person, session_id: UUID | None = None) -> Principal:
     """The person as requests know them; the row was read with `custom_role`."""
     return Principal(

@@ -61,7 +61,7 @@ async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedI
     attempts, database = attempts_of(request), database_of(request)
     attempt = await attempts.sign_in(body.email, body.org, address_of(request))
     try:
-        person, is_only_account = await service.find_account(database, body.email, body.password, body.org, role)
+        account = await service.find_account(database, body.email, body.password, body.org, role)
     except service.WrongEmailOrPassword:
         await attempts.failed(attempt)
         raise
@@ -69,13 +69,12 @@ async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedI
         await attempts.take_back(attempt)
         raise
     await attempts.take_back(attempt)
-    if is_only_account:
+    if account.is_only_account:
         await attempts.remember(attempt)
+    person, where = account.person, where_of(request, remembered=body.remember_me)
     proof = Proof(body.totp, body.recovery_code) if person.second_factor else Proof()
     async with guessing(attempts, person, proof), database.session(person.org_id) as db:
-        signed_in = await service.sign_in(
-            db, request.app.state.secret_key, person, where_of(request, remembered=body.remember_me), proof
-        )
+        signed_in = await service.sign_in_to(db, request.app.state.secret_key, account, where, proof)
     return SignedIn.of(signed_in)
 
 

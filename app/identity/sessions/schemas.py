@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from pydantic import Field, StrictBool
 from app.core.fields import EXAMPLE_ID, Domain, In, Out, OutTime
 from app.core.pagination import Page
 from app.core.security import ACCESS_TOKEN_LIFETIME, AccessClaims
+from app.identity.menus.rules import Branch
+from app.identity.menus.schemas import MenuBranch
 from app.identity.people.schemas import EmailField, PersonOut
 from app.identity.sessions import service
 from app.identity.sessions.models import Session
@@ -23,6 +26,9 @@ Totp = Annotated[str | None, Field(pattern=r"^[0-9]{6}$", description="The six d
 RecoveryCodeField = Annotated[
     str | None, Field(min_length=1, max_length=40, description="One of the recovery codes, instead of `totp`.")
 ]
+
+Designation = Annotated[str, Field(description="The role's name.", examples=["Admin"])]
+SessionTime = Annotated[int, Field(description="How long the session lasts from its last use.", examples=[1440])]
 
 
 class SignIn(In):
@@ -59,21 +65,42 @@ class SignedIn(Tokens):
     """The tokens, their person, and what an organisation's own front end needs to know of them."""
 
     user: PersonOut
-    designation: Annotated[str, Field(description="The role's name.", examples=["Admin"])]
-    session_time_in_minutes: Annotated[
-        int, Field(description="How long the session lasts from its last use.", examples=[1440])
-    ]
+    designation: Designation
+    session_time_in_minutes: SessionTime
+    menu: Annotated[list[MenuBranch], Field(description="What they see of the organisation's menu.")]
 
     @classmethod
     def of(cls, signed_in: service.SignedIn) -> Self:
         """The answer to somebody who has just signed in."""
-        lifetime = service.lifetime(remembered=signed_in.session.remembered)
         return cls(
             **tokens_of(signed_in),
             user=PersonOut.of(signed_in.person),
             designation=signed_in.person.designation,
-            session_time_in_minutes=int(lifetime.total_seconds()) // 60,
+            session_time_in_minutes=minutes_of(remembered=signed_in.session.remembered),
+            menu=[MenuBranch.of(branch) for branch in signed_in.menu],
         )
+
+
+class MyMenu(Out):
+    """What an organisation's own front end shows the signed-in person."""
+
+    menu: list[MenuBranch]
+    designation: Designation
+    session_time_in_minutes: SessionTime
+
+    @classmethod
+    def of(cls, person: Principal, menu: Iterable[Branch], *, remembered: bool) -> Self:
+        """The answer to this person, in a session that is to be remembered or not."""
+        return cls(
+            menu=[MenuBranch.of(branch) for branch in menu],
+            designation=person.designation,
+            session_time_in_minutes=minutes_of(remembered=remembered),
+        )
+
+
+def minutes_of(*, remembered: bool) -> int:
+    """How long a session lasts from its last use, in minutes."""
+    return int(service.lifetime(remembered=remembered).total_seconds()) // 60
 
 
 def tokens_of(signed_in: service.SignedIn) -> dict[str, object]:

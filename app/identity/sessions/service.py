@@ -17,9 +17,11 @@ from app.core.errors import Conflict, Forbidden, Unauthenticated
 from app.core.events import SYSTEM, record
 from app.core.ids import new_id
 from app.core.security import fitting, issue_access_token
+from app.identity.menus import queries as menus
+from app.identity.menus.rules import Branch, Viewer
 from app.identity.people import queries as people
 from app.identity.people.events import SessionRevoked
-from app.identity.people.models import Person, Status
+from app.identity.people.models import Credential, Person, Status
 from app.identity.people.queries import UserNotFound
 from app.identity.second_factor import service as second_factor
 from app.identity.second_factor.service import Proof
@@ -103,19 +105,26 @@ class Where:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """Who has signed in, and the tokens that they got. `is_only_account` says that the e-mail leads to nobody else."""
+    """Who has signed in, and the tokens that they got; `menu` is theirs, where they have just signed in."""
 
     access_token: str
     refresh_token: str
     session: Session
     person: Person
-    is_only_account: bool = False
+    menu: tuple[Branch, ...] = ()
 
 
-async def find_account(
-    database: Database, email: str, password: str, domain: str | None, role: Role | None
-) -> tuple[Person, bool]:
-    """Who this e-mail and password belong to, and whether the e-mail leads to nobody else.
+@dataclass(frozen=True)
+class Account:
+    """Whom an e-mail and a password belong to. `is_only_account` says that the e-mail leads to nobody else."""
+
+    person: Person
+    password_hash: str
+    is_only_account: bool
+
+
+async def find_account(database: Database, email: str, password: str, domain: str | None, role: Role | None) -> Account:
+    """Whom this e-mail and password belong to.
 
     No transaction is open while passwords are compared: each takes a tenth of a second.
 
@@ -132,21 +141,21 @@ async def find_account(
         accounts = await people.accounts(db, email, domain)
     fit = await fitting(password, [account.password_hash for account in accounts if account.password_hash])
     found = [
-        person
+        Account(person, account.password_hash, len(accounts) == 1)
         for account in accounts
         if account.password_hash in fit and (person := await _person(database, account.org_id, account.person_id))
     ]
     if not found:
         raise WrongEmailOrPassword
-    active = [person for person in found if person.status == Status.ACTIVE]
+    active = [account for account in found if account.person.status == Status.ACTIVE]
     if not active:
-        raise NOT_ACTIVE[found[0].status]
-    of_role = [person for person in active if role in {None, person.role}]
+        raise NOT_ACTIVE[found[0].person.status]
+    of_role = [account for account in active if role in {None, account.person.role}]
     if not of_role:
         raise WrongRole
     if len(of_role) > 1:
         raise OrgRequired
-    return of_role[0], len(accounts) == 1
+    return of_role[0]
 
 
 async def _person(database: Database, org_id: UUID, person_id: UUID) -> Person | None:
@@ -156,6 +165,24 @@ async def _person(database: Database, org_id: UUID, person_id: UUID) -> Person |
         except UserNotFound:
             return None
     return person if person.status == Status.ACTIVE or person.status in NOT_ACTIVE else None
+
+
+async def sign_in_to(db: AsyncSession, secret_key: str, account: Account, where: Where, proof: Proof) -> SignedIn:
+    """Open a session for somebody whose password was right a moment ago, and still is.
+
+    Raises:
+        WrongEmailOrPassword: it was changed while it was compared, which ended all sessions but this.
+        TotpRequired, WrongCode: see `second_factor.service.prove`.
+    """
+    person = account.person
+    password_hash = await db.scalar(
+        select(Credential.password_hash)
+        .where(Credential.org_id == person.org_id, Credential.person_id == person.id)
+        .with_for_update(read=True)
+    )
+    if password_hash != account.password_hash:
+        raise WrongEmailOrPassword
+    return await sign_in(db, secret_key, person, where, proof)
 
 
 async def sign_in(db: AsyncSession, secret_key: str, person: Person, where: Where, proof: Proof) -> SignedIn:
@@ -169,7 +196,8 @@ async def sign_in(db: AsyncSession, secret_key: str, person: Person, where: Wher
         await second_factor.prove(db, secret_key, person, proof, now)
     session, refresh_token = open_session(secret_key, person, where, now)
     db.add(session)
-    return SignedIn(access_token(secret_key, person, session, now), refresh_token, session, person)
+    menu = await menus.seen_by(db, person.org_id, Viewer(person.id, person.of_role, person.permissions))
+    return SignedIn(access_token(secret_key, person, session, now), refresh_token, session, person, menu=menu)
 
 
 def open_session(secret_key: str, person: Person, where: Where, now: datetime) -> tuple[Session, str]:

@@ -2,8 +2,183 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+from uuid import UUID
 
+from fastapi import APIRouter, Path, Query, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.docs import answers
 from app.core.http import Route
+from app.core.pagination import CursorSigner, InvalidCursor, cut
+from app.identity.people.queries import UserNotFound, person
+from app.identity.people.schemas import PersonOut
+from app.identity.roles.schemas import from_table
+from app.identity.users import queries, rules, service
+from app.identity.users.queries import Listing
+from app.identity.users.schemas import (
+    PermissionsChange,
+    Rejection,
+    RoleChoice,
+    UserChange,
+    UserFilter,
+    UserOut,
+    UserPage,
+    UserPermissions,
+)
+from app.organisations.access import Db, database_of, may
+from app.organisations.caller import BeyondYourRights, Caller
+from app.organisations.permissions import Action, Resource
 
 router = APIRouter(prefix="/users", tags=["Users"], route_class=Route)
+
+Viewer = Annotated[Caller, may(Resource.USERS, Action.VIEW)]
+Changer = Annotated[Caller, may(Resource.USERS, Action.UPDATE)]
+Eraser = Annotated[Caller, may(Resource.USERS, Action.DELETE)]
+UserId = Annotated[UUID, Path(alias="id")]
+
+
+@asynccontextmanager
+async def _changing(request: Request, caller: Caller) -> AsyncIterator[AsyncSession]:
+    """A transaction after which everybody's rights are looked up again: live tokens have the new ones at once."""
+    async with database_of(request).session(caller.org_id) as db:
+        yield db
+    request.app.state.doorkeeper.forget()
+
+
+@router.get(
+    "",
+    operation_id="listUsers",
+    summary="List and search the organisation's people",
+    response_model_exclude_unset=True,
+    responses=answers(InvalidCursor),
+)
+async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request) -> UserPage:
+    """A page of people, newest first. `status=PENDING` are the sign-ups that wait for approval."""
+    listing = Listing(
+        roles=wanted.role,
+        statuses=wanted.status,
+        available=wanted.available,
+        words=None if wanted.q is None else rules.words_wanted(wanted.q),
+    )
+    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "users", listing)
+    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
+    rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
+    page = UserPage(
+        items=[PersonOut.of(row) for row in rows],
+        next_cursor=signer.write(rows[-1].id) if more else None,
+    )
+    if wanted.include:
+        page.total = await queries.total(db, caller.org_id, listing)
+    return page
+
+
+@router.get("/{id}", operation_id="getUser", summary="Read about somebody", responses=answers(UserNotFound))
+async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
+    """Somebody of the organisation."""
+    return UserOut.of(await person(db, caller.org_id, user_id))
+
+
+@router.patch(
+    "/{id}",
+    operation_id="changeUser",
+    summary="Change somebody's role, status or availability",
+    responses=answers(
+        UserNotFound, BeyondYourRights, service.LastAdmin, service.NotActiveYet, service.CustomerNotAvailable, body=True
+    ),
+)
+async def change_user(user_id: UserId, body: UserChange, caller: Changer, request: Request) -> UserOut:
+    """Change any of these; it acts on live access tokens at once.
+
+    Nobody changes somebody who has more permissions, or gives any that they do not have. The organisation's last active
+    admin with all permissions stays one.
+    """
+    changes = service.Changes(**body.model_dump(exclude_unset=True))
+    async with _changing(request, caller) as db:
+        return UserOut.of(await service.change(db, caller, user_id, changes))
+
+
+@router.delete(
+    "/{id}",
+    operation_id="eraseUser",
+    summary="Erase somebody",
+    status_code=204,
+    responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin),
+)
+async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
+    """Delete all that is personal about somebody, for good, and sign them out.
+
+    What they wrote stays, by an anonymous author. Their e-mail may sign up again, as somebody new.
+    """
+    async with _changing(request, caller) as db:
+        await service.erase(db, caller, user_id)
+
+
+@router.post(
+    "/{id}/approve",
+    operation_id="approveUser",
+    summary="Approve somebody who signed up",
+    responses=answers(UserNotFound, BeyondYourRights, service.NotPending),
+)
+async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
+    """Make an account active that is `PENDING`, or was rejected. Its person is mailed."""
+    async with _changing(request, caller) as db:
+        return UserOut.of(await service.approve(db, caller, user_id))
+
+
+@router.post(
+    "/{id}/reject",
+    operation_id="rejectUser",
+    summary="Reject somebody who signed up",
+    responses=answers(UserNotFound, BeyondYourRights, service.NotPending, body=True),
+)
+async def reject_user(user_id: UserId, caller: Changer, request: Request, body: Rejection | None = None) -> UserOut:
+    """Turn somebody away whose account is `PENDING`. They are mailed, with the reason if there is one."""
+    async with _changing(request, caller) as db:
+        return UserOut.of(await service.reject(db, caller, user_id, body.reason if body else None))
+
+
+@router.put(
+    "/{id}/role",
+    operation_id="setUserRole",
+    summary="Give somebody a role",
+    responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin, body=True),
+)
+async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, request: Request) -> UserOut:
+    """Give somebody a built-in role or one of the organisation's own, in place of the one they have.
+
+    What they are granted and denied on top of it stays. It acts on live access tokens at once.
+    """
+    async with _changing(request, caller) as db:
+        return UserOut.of(await service.set_role(db, caller, user_id, body.role_id))
+
+
+@router.get(
+    "/{id}/permissions",
+    operation_id="getUserPermissions",
+    summary="Read what somebody may do",
+    responses=answers(UserNotFound),
+)
+async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserPermissions:
+    """What their role gives them, what they are granted and denied on top of it, and what follows."""
+    return UserPermissions.of(await person(db, caller.org_id, user_id))
+
+
+@router.put(
+    "/{id}/permissions",
+    operation_id="setUserPermissions",
+    summary="Grant or deny somebody permissions",
+    responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin, body=True),
+)
+async def set_user_permissions(
+    user_id: UserId, body: PermissionsChange, caller: Changer, request: Request
+) -> UserPermissions:
+    """Replace what somebody is granted and denied on top of their role. It acts on live access tokens at once.
+
+    Nobody grants what they do not have, and nobody grants themselves anything.
+    """
+    granted, denied = from_table(body.granted), from_table(body.denied)
+    async with _changing(request, caller) as db:
+        return UserPermissions.of(await service.set_permissions(db, caller, user_id, granted, denied))

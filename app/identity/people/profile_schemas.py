@@ -1,0 +1,84 @@
+"""What crosses the wire about somebody's own profile."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, StrictBool, StringConstraints
+
+from app.core.fields import EXAMPLE_ID, In, LongText, Out, TimeZone
+from app.identity.people.mail_kinds import MailKind
+from app.identity.people.models import Person
+from app.identity.people.schemas import FirstName, LastName, PersonOut, fields_of
+from app.identity.roles.schemas import PermissionOut, as_table
+
+MAX_BIO_LENGTH = 2000
+# A language, and where it is written so or spoken: BCP 47 (RFC 5646), in the case that it recommends.
+LOCALE = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
+
+Bio = Annotated[LongText, StringConstraints(max_length=MAX_BIO_LENGTH)]
+Locale = Annotated[str, StringConstraints(max_length=16, pattern=LOCALE)]
+Available = Annotated[StrictBool, Field(description="Whether new tickets may be assigned to you.", examples=[True])]
+
+
+class NotificationChange(In):
+    """Which mails you want: any of these."""
+
+    ticket_assigned: StrictBool = None  # type: ignore[assignment]
+    ticket_answered: StrictBool = None  # type: ignore[assignment]
+    ticket_closing_soon: StrictBool = None  # type: ignore[assignment]
+    sign_up_requests: StrictBool = None  # type: ignore[assignment]
+
+    def by_kind(self) -> dict[MailKind, bool]:
+        """The same, as the service takes it."""
+        return {MailKind(name.upper()): getattr(self, name) for name in self.model_fields_set}
+
+
+class ProfileChange(In):
+    """Any of these."""
+
+    first_name: FirstName = None  # type: ignore[assignment]
+    last_name: LastName = None  # type: ignore[assignment]
+    bio: Annotated[Bio | None, Field(description="Null for none.", examples=["I look after payments."])] = None
+    timezone: Annotated[TimeZone | None, Field(description="Null for none.", examples=["Europe/Berlin"])] = None
+    locale: Annotated[Locale | None, Field(description="As in BCP 47; null for none.", examples=["en-GB"])] = None
+    available: Available = None  # type: ignore[assignment]
+    notifications: Annotated[NotificationChange, Field(examples=[{"signUpRequests": False}])] = None  # type: ignore[assignment]
+
+
+class NotificationsOut(Out):
+    """Which mails somebody wants; those about the safety of their account always come."""
+
+    ticket_assigned: Annotated[bool, Field(description="A ticket is yours to work on.", examples=[True])]
+    ticket_answered: Annotated[bool, Field(description="Your ticket was answered.", examples=[True])]
+    ticket_closing_soon: Annotated[bool, Field(description="Your ticket is about to be closed.", examples=[True])]
+    sign_up_requests: Annotated[bool, Field(description="Somebody waits for approval.", examples=[False])]
+
+
+class ProfileOut(PersonOut):
+    """The signed-in person, and what only they are told."""
+
+    bio: Annotated[str | None, Field(examples=["I look after payments."])]
+    timezone: Annotated[str | None, Field(examples=["Europe/Berlin"])]
+    locale: Annotated[str | None, Field(examples=["en-GB"])]
+    notifications: NotificationsOut
+    picture_url: Annotated[str | None, Field(description="Null for none.", examples=[f"/users/{EXAMPLE_ID}/picture"])]
+    permissions: Annotated[list[PermissionOut], Field(description="What you may do, all in all.")]
+
+    @classmethod
+    def of(cls, person: Person) -> Self:
+        """The answer about this row, which was read with its role."""
+        return cls(
+            **fields_of(person),
+            bio=person.bio,
+            timezone=person.timezone,
+            locale=person.locale,
+            notifications=NotificationsOut(**{kind.lower(): kind not in person.muted for kind in MailKind}),
+            picture_url=picture_url(person),
+            permissions=as_table(person.permissions),
+        )
+
+
+def picture_url(person: Person) -> str | None:
+    """Where somebody's picture is, if they have one."""
+    return f"/users/{person.id}/picture" if person.picture_at else None

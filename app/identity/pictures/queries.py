@@ -1,0 +1,54 @@
+"""Reads of pictures."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import NotFound
+from app.identity.people.models import Person, Status
+from app.identity.people.queries import UserNotFound
+from app.identity.pictures.models import Picture
+
+
+class PictureNotFound(NotFound):
+    """They have none."""
+
+    code = "picture_not_found"
+    title = "This user has no picture."
+
+
+async def set_at(db: AsyncSession, org_id: UUID, person_id: UUID) -> datetime:
+    """When somebody of the organisation set their picture.
+
+    Raises:
+        UserNotFound, PictureNotFound
+    """
+    row = (
+        await db.execute(
+            select(Person.picture_at).where(
+                Person.org_id == org_id, Person.id == person_id, Person.status != Status.ERASED
+            )
+        )
+    ).first()
+    if row is None:
+        raise UserNotFound
+    if row.picture_at is None:
+        raise PictureNotFound
+    set_at: datetime = row.picture_at
+    return set_at
+
+
+async def image(db: AsyncSession, org_id: UUID, person_id: UUID) -> bytes:
+    """The picture, as WebP.
+
+    Raises:
+        PictureNotFound
+    """
+    found = await db.scalar(select(Picture.image).where(Picture.org_id == org_id, Picture.person_id == person_id))
+    if found is None:
+        raise PictureNotFound
+    return found

@@ -1,0 +1,230 @@
+"""Passwords: forgotten and reset by a link in a mail, or changed by whoever knows the present one."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.clock import real_now
+from app.core.db import Database
+from app.core.errors import BadInput, Conflict, FieldError, Forbidden
+from app.core.events import SYSTEM, Actor, ActorType, record
+from app.core.security import InvalidToken, fitting
+from app.core.tokens import Named
+from app.identity.links import service as links
+from app.identity.links.models import Link, Purpose
+from app.identity.links.service import LinkExpired
+from app.identity.people import queries as people
+from app.identity.people import service as people_service
+from app.identity.people.events import EmailVerified, PasswordChanged
+from app.identity.people.models import Credential, Person, Status
+from app.identity.people.queries import UserNotFound
+from app.identity.people.service import NewPerson, WeakPassword
+from app.identity.recovery import queries
+from app.identity.sessions import service as sessions
+from app.organisations.caller import Caller
+from app.organisations.tenant import Tenant
+
+# An e-mail's accounts are written to while somebody waits, who must not learn from the time how many there are.
+MAX_ACCOUNTS = 10
+
+
+class WrongPassword(Forbidden):
+    """The present password is another one. Not a 401, at which clients sign their person out."""
+
+    code = "wrong_password"
+    title = "The password is wrong."
+
+
+class NoPassword(Conflict):
+    """Who signs in elsewhere has no password that could be changed."""
+
+    code = "no_password"
+    title = "This account has no password yet: set one with POST /auth/password/forgot."
+
+
+class SamePassword(BadInput):
+    """The new password is the present one."""
+
+    code = "same_password"
+    title = "This is the present password: choose another."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("newPassword", self.title)])
+
+
+# --- forgotten -------------------------------------------------------------------------------------------------------
+
+
+async def forget_password(database: Database, email: str, domain: str | None) -> None:
+    """Mail a link that resets the password to the active accounts of an e-mail; those without a password get one too.
+
+    Args:
+        domain: of the organisation, where only its account is meant.
+    """
+    await send_links(database, email, domain, Purpose.RESET_PASSWORD, lambda person: person.status == Status.ACTIVE)
+
+
+async def send_links(
+    database: Database, email: str, domain: str | None, purpose: Purpose, is_for: Callable[[Person], bool]
+) -> None:
+    """Mail links to those accounts of an e-mail that they are for, of the `MAX_ACCOUNTS` in the oldest organisations.
+
+    Each is in its organisation's own transaction.
+    """
+    async with database.session(None) as db:
+        accounts = await people.accounts(db, email, domain)
+    for account in accounts[:MAX_ACCOUNTS]:
+        async with database.session(account.org_id) as db:
+            try:
+                person = await people.person(db, account.org_id, account.person_id)
+            except UserNotFound:
+                continue
+            tenant = await queries.active_tenant(db, account.org_id)
+            if tenant and person.email == email and is_for(person):
+                links.send(db, tenant.id, person.id, email, purpose, at=tenant.now(), actor=SYSTEM)
+
+
+async def reset_password(database: Database, secret_key: str, token: str, new_password: str) -> None:
+    """Set another password with a link's token, and sign its person out everywhere.
+
+    Whoever has the link reads the mails of its address, so that is verified with it. Nothing else is proved: a second
+    factor stays what it is. The link is used up only by a password that will do.
+
+    Raises:
+        LinkExpired
+        WeakPassword
+        Busy
+    """
+    named = links.read(secret_key, token)
+    async with database.session(named.org_id) as db:
+        link = await links.find(db, named, Purpose.RESET_PASSWORD)
+        tenant = await tenant_of(db, link)
+        try:
+            person = await people.person(db, link.org_id, link.person_id)
+        except UserNotFound:
+            raise LinkExpired from None
+        _check_may_reset(person, link)
+    password_hash = await _hash_chosen(secret_key, tenant, person, new_password)
+    async with database.session(named.org_id) as db:
+        await _reset(db, named, link, tenant, password_hash)
+
+
+async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, password_hash: str) -> None:
+    person, credential = await lock_owner(db, link)
+    await links.use(db, named, Purpose.RESET_PASSWORD)
+    _check_may_reset(person, link)
+    await _set_password(db, person, credential, password_hash)
+    await sessions.end_sessions(db, person.org_id, person.id)
+    at, actor = tenant.now(), Actor(ActorType.USER, person.id)
+    if person.email_verified_at is None:
+        person.email_verified_at = real_now()
+        record(db, EmailVerified(at=at, actor=actor, person_id=person.id))
+    record(db, PasswordChanged(at=at, actor=actor, person_id=person.id))
+
+
+def _check_may_reset(person: Person, link: Link) -> None:
+    if person.status != Status.ACTIVE or person.email != link.email:
+        raise LinkExpired
+
+
+async def lock_owner(db: AsyncSession, link: Link) -> tuple[Person, Credential]:
+    """The account that a link is for, locked. Done before the link is used, since people are locked first.
+
+    Raises:
+        LinkExpired: it is gone.
+    """
+    try:
+        return await queries.lock_account(db, link.org_id, link.person_id)
+    except UserNotFound:
+        raise LinkExpired from None
+
+
+async def tenant_of(db: AsyncSession, link: Link) -> Tenant:
+    """The organisation that a link is of.
+
+    Raises:
+        LinkExpired: it is suspended.
+    """
+    tenant = await queries.active_tenant(db, link.org_id)
+    if tenant is None:
+        raise LinkExpired
+    return tenant
+
+
+# --- changed ---------------------------------------------------------------------------------------------------------
+
+
+async def change_password(database: Database, secret_key: str, caller: Caller, current: str, new: str) -> None:
+    """Set another password in place of the present one, and sign its person out everywhere else.
+
+    Raises:
+        NoPassword
+        WrongPassword
+        SamePassword, WeakPassword
+        Busy
+        InvalidToken: as `lock_own`.
+    """
+    person, credential = await read_own(database, caller)
+    if credential.password_hash is None:
+        raise NoPassword
+    if not await fitting(current, [credential.password_hash]):
+        raise WrongPassword
+    if unicodedata.normalize("NFC", current) == unicodedata.normalize("NFC", new):
+        raise SamePassword
+    password_hash = await _hash_chosen(secret_key, caller.tenant, person, new)
+    async with database.session(caller.org_id) as db:
+        person, present = await lock_own(db, caller, credential)
+        await _set_password(db, person, present, password_hash)
+        await sessions.end_sessions(db, caller.org_id, person.id, but=caller.somebody.session_id)
+        record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, person_id=person.id))
+
+
+async def read_own(database: Database, caller: Caller) -> tuple[Person, Credential]:
+    """The signed-in person, and what they sign in with; nothing stays locked.
+
+    Raises:
+        InvalidToken: gone within the seconds for which a token's person is remembered.
+    """
+    async with database.session(caller.org_id) as db:
+        try:
+            return await queries.account(db, caller.org_id, caller.somebody.id)
+        except UserNotFound:
+            raise InvalidToken from None
+
+
+async def lock_own(db: AsyncSession, caller: Caller, compared: Credential) -> tuple[Person, Credential]:
+    """The same, locked, once the password has been compared with what they then signed in with.
+
+    Raises:
+        WrongPassword: it has changed since, so that what was right is so no more.
+        InvalidToken: as `read_own`, or they are not active any more.
+    """
+    try:
+        person, present = await queries.lock_account(db, caller.org_id, caller.somebody.id)
+    except UserNotFound:
+        raise InvalidToken from None
+    if person.status != Status.ACTIVE:
+        raise InvalidToken
+    if (present.email, present.password_hash) != (compared.email, compared.password_hash):
+        raise WrongPassword
+    return person, present
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+async def _hash_chosen(secret_key: str, tenant: Tenant, person: Person, password: str) -> str:
+    new = NewPerson(person.first_name, person.last_name, person.email, password)
+    try:
+        return await people_service.hash_new_password(secret_key, tenant, new)
+    except WeakPassword as weak:
+        raise WeakPassword(weak.detail, errors=[FieldError("newPassword", weak.detail)]) from None
+
+
+async def _set_password(db: AsyncSession, person: Person, credential: Credential, password_hash: str) -> None:
+    """Set it, and cancel the links that would replace it: one that changes the e-mail brings the hash of an old one."""
+    credential.password_hash = password_hash
+    await links.cancel(db, person.org_id, person.id, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)

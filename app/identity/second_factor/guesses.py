@@ -1,0 +1,34 @@
+"""How often codes may be guessed at."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.identity.attempts import Attempts
+from app.identity.people.models import Person
+from app.identity.second_factor.service import CodeRefused, Proof, WrongCode
+from app.organisations.caller import Principal
+
+
+@asynccontextmanager
+async def guessing(attempts: Attempts, person: Person | Principal, proof: Proof) -> AsyncIterator[None]:
+    """Count what is tried within as a wrong guess of this person's, unless that is not what it turns out to be.
+
+    It is entered before the transaction, so that of many guesses at the same moment no more are looked at than may be.
+
+    Raises:
+        TooMany
+    """
+    if not proof.is_given:
+        yield
+        return
+    await attempts.guess(person.id)
+    try:
+        yield
+    except (WrongCode, CodeRefused):
+        raise
+    except Exception:
+        await attempts.take_guess_back(person.id)
+        raise
+    await attempts.take_guess_back(person.id)

@@ -1,0 +1,77 @@
+"""What crosses the wire about the second factor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+import segno
+from pydantic import Field, model_validator
+
+from app.core.fields import In, Out
+from app.identity.second_factor.service import Proof, Setup
+
+_SECRET = "EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAM"  # noqa: S105 - of the documentation
+_URI = f"otpauth://totp/Growfin:ada%40growfin.com?secret={_SECRET}&issuer=Growfin"
+
+Code = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{6}$", description="The six digits that your authenticator shows.", examples=["492039"]),
+]
+RecoveryCodes = Annotated[
+    list[str],
+    Field(
+        description="Each does for one sign-in without the authenticator. They are shown this once.",
+        examples=[["7KQ2M-X9FPT", "HW3NE-6RZB4"]],
+    ),
+]
+
+
+class SecondFactorSetup(Out):
+    """What your authenticator needs to know, in three forms; shown this once."""
+
+    secret: Annotated[str, Field(description="To be typed: base 32.", examples=[_SECRET])]
+    otpauth_uri: Annotated[str, Field(description="To be opened on the same device.", examples=[_URI])]
+    qr_svg: Annotated[
+        str,
+        Field(
+            description="To be scanned: an image for a page.",
+            examples=['<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"></svg>'],
+        ),
+    ]
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        """The answer with this secret."""
+        code = segno.make(setup.uri, error="m", micro=False)
+        return cls(
+            secret=setup.secret, otpauth_uri=setup.uri, qr_svg=code.svg_inline(scale=4, dark="#000", light="#fff")
+        )
+
+
+class SecondFactorCode(In):
+    """The present code of your authenticator."""
+
+    code: Code
+
+
+class SecondFactorProof(In):
+    """The present code of your authenticator, or a recovery code in its place."""
+
+    code: Code = None  # type: ignore[assignment]
+    recovery_code: Annotated[str, Field(min_length=1, max_length=40)] = None  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("Send either `code` or `recoveryCode`.")
+        return self
+
+    def proof(self) -> Proof:
+        """The same, as the service takes it."""
+        return Proof(totp=self.code, recovery_code=self.recovery_code)
+
+
+class RecoveryCodesOut(Out):
+    """Your recovery codes, for the only time: keep them where you do not need your authenticator to get at them."""
+
+    recovery_codes: RecoveryCodes

@@ -1,0 +1,37 @@
+"""The signed-in person's menu over HTTP. It says how long their session lasts, and sessions stand above menus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.core.docs import answers
+from app.core.http import Route
+from app.core.security import InvalidToken
+from app.identity.menus import queries as menus
+from app.identity.menus.rules import Viewer
+from app.identity.sessions import queries
+from app.identity.sessions.queries import SessionNotFound
+from app.identity.sessions.schemas import MyMenu
+from app.organisations.access import Db, Myself
+
+router = APIRouter(tags=["Profile"], route_class=Route)
+
+
+@router.get(
+    "/me/menu",
+    operation_id="getMyMenu",
+    summary="Read the menu that you see",
+    responses=answers(),
+)
+async def get_my_menu(caller: Myself, db: Db) -> MyMenu:
+    """The organisation's menu as far as your permissions go, less what is hidden for you or your role.
+
+    It says with each entry what you may do with its resource.
+    """
+    person = caller.somebody
+    try:
+        remembered = await queries.is_remembered(db, caller.org_id, person.session_id)
+    except SessionNotFound:  # it has ended within the seconds for which it is remembered
+        raise InvalidToken from None
+    menu = await menus.seen_by(db, caller.org_id, Viewer(person.id, person.role_id, person.permissions))
+    return MyMenu.of(person, menu, remembered=remembered)

@@ -1,0 +1,132 @@
+"""Reads of an organisation's people, and the statements of their erasure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from app.core.models import Base, EventRow
+from app.identity.people.events import PersonRejected
+from app.identity.people.models import Person, PersonWord, Status
+from app.identity.roles.models import CustomRole
+from app.identity.users.rules import end_of
+from app.organisations.permissions import Role
+
+# What goes with a person, by `person_id`. Social sign-in stands beside this folder, so its table goes by its name.
+BELONGINGS = (
+    "credentials", "person_words", "links", "sessions", "second_factors", "recovery_codes", "external_identities",
+    "pictures",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Which people. Empty filters hold for all; `words` is `None` where nobody is looked for by name."""
+
+    roles: Sequence[str] = ()
+    statuses: Sequence[str] = ()
+    available: bool | None = None
+    words: Sequence[str] | None = None
+
+    def conditions(self, org_id: UUID) -> list[ColumnElement[bool]]:
+        """What a row must meet."""
+        conditions = [Person.org_id == org_id]
+        conditions.append(Person.status.in_(self.statuses) if self.statuses else Person.status != Status.ERASED)
+        if self.roles:
+            conditions.append(Person.role.in_(self.roles))
+        if self.available is not None:
+            conditions.append(Person.available == self.available)
+        for word in self.words or ():
+            # A range, which row level security lets reach the index; LIKE would read everybody's words.
+            having = (PersonWord.org_id == org_id, PersonWord.word >= word, PersonWord.word < end_of(word))
+            conditions.append(Person.id.in_(select(PersonWord.person_id).where(*having)))
+        return conditions
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody can match: what was looked for holds no word."""
+        return self.words is not None and not self.words
+
+
+async def page(db: AsyncSession, org_id: UUID, wanted: Listing, after: UUID | None, limit: int) -> Sequence[Person]:
+    """The people who follow the one with the id `after`, newest first, with their roles."""
+    if wanted.is_empty:
+        return []
+    statement = (
+        select(Person)
+        .options(selectinload(Person.custom_role))
+        .where(*wanted.conditions(org_id))
+        .order_by(Person.id.desc())
+        .limit(limit)
+    )
+    return (await db.scalars(statement if after is None else statement.where(Person.id < after))).all()
+
+
+async def total(db: AsyncSession, org_id: UUID, wanted: Listing) -> int:
+    """How many match."""
+    if wanted.is_empty:
+        return 0
+    return await db.scalar(select(func.count()).select_from(Person).where(*wanted.conditions(org_id))) or 0
+
+
+async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mapping[UUID, Person]:
+    """These people, as far as there are, and all who may be full admins: locked in the order of their ids.
+
+    Whoever decides whether an admin may go holds all of them, so that of two who go at once, the second sees the first.
+    """
+    found = await db.scalars(
+        select(Person)
+        .options(selectinload(Person.custom_role))
+        .where(
+            Person.org_id == org_id,
+            Person.status != Status.ERASED,
+            or_(
+                Person.id.in_(ids),
+                and_(Person.role == Role.ADMIN, Person.status == Status.ACTIVE, Person.role_id.is_(None)),
+            ),
+        )
+        .order_by(Person.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return {person.id: person for person in found}
+
+
+async def custom_role(db: AsyncSession, org_id: UUID, role_id: UUID) -> CustomRole | None:
+    """A role of the organisation's own, which stays until the transaction ends."""
+    found: CustomRole | None = await db.scalar(
+        select(CustomRole)
+        .where(CustomRole.org_id == org_id, CustomRole.id == role_id)
+        .with_for_update(read=True, key_share=True)
+    )
+    return found
+
+
+async def has_email(db: AsyncSession, org_id: UUID, email: str) -> bool:
+    """Whether somebody of the organisation has this e-mail."""
+    found = await db.scalar(select(Person.id).where(Person.org_id == org_id, Person.email == email))
+    return found is not None
+
+
+async def delete_belongings(db: AsyncSession, org_id: UUID, person_id: UUID) -> None:
+    """Delete what goes with a person, and what was written about them in the history."""
+    for name in BELONGINGS:
+        table = Base.metadata.tables[name]
+        await db.execute(delete(table).where(table.c.org_id == org_id, table.c.person_id == person_id))
+    # The one event that holds words about somebody. Few events are about no ticket, and there is an index of those.
+    await db.execute(
+        update(EventRow)
+        .where(
+            EventRow.org_id == org_id,
+            EventRow.ticket_id.is_(None),
+            EventRow.type == PersonRejected.type,
+            EventRow.data["personId"].astext == str(person_id),
+        )
+        .values(data={"personId": str(person_id), "reason": None})
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,164 @@
+"""What crosses the wire about an organisation's people."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
+
+from app.core.fields import In, LongText, Name, Out
+from app.core.pagination import CountedPage, CountedPageQuery
+from app.identity.people.models import Person
+from app.identity.people.schemas import PersonOut, fields_of
+from app.identity.roles.rules import BUILT_IN, ENGINEER
+from app.identity.roles.schemas import PermissionIn, PermissionOut, PermissionTable, as_table, from_table
+from app.identity.users.rules import words_wanted
+from app.organisations.permissions import Permissions, Role
+
+MAX_WORDS = 8
+MAX_REASON_LENGTH = 1000
+
+
+def _few_words(text: str) -> str:
+    if len(words_wanted(text)) > MAX_WORDS:
+        raise ValueError(f"At most {MAX_WORDS} words.")
+    return text
+
+
+class UserFilter(CountedPageQuery):
+    """Which people; a filter that may be repeated means any of its values."""
+
+    role: Annotated[list[Role], Field(max_length=3)] = []
+    status: Annotated[list[Literal["ACTIVE", "PENDING", "REJECTED", "INVITED", "SUSPENDED"]], Field(max_length=5)] = []
+    q: Annotated[
+        Annotated[Name, AfterValidator(_few_words)] | None,
+        Field(description="Beginnings of words of the name or the e-mail, in any order, case and accents aside."),
+    ] = None
+    available: Annotated[bool | None, Field(description="Whether new tickets may be assigned to them.")] = None
+
+
+class UserPage(CountedPage[PersonOut]):
+    """A page of people."""
+
+
+class UserOut(PersonOut):
+    """Somebody of the organisation, with what they say of themselves."""
+
+    bio: str | None
+    timezone: Annotated[str | None, Field(examples=["Europe/Berlin"])]
+    locale: Annotated[str | None, Field(examples=["en-GB"])]
+    status_reason: Annotated[str | None, Field(description="Why they were rejected, if they were and it was said.")]
+    picture_url: Annotated[str | None, Field(description="Where their picture is, if they have one.", examples=[None])]
+
+    @classmethod
+    def of(cls, person: Person) -> Self:
+        """The answer about this row, which was read with its role."""
+        return cls(
+            **fields_of(person),
+            bio=person.bio,
+            timezone=person.timezone,
+            locale=person.locale,
+            status_reason=person.status_reason,
+            picture_url=f"/users/{person.id}/picture" if person.picture_at else None,
+        )
+
+
+class UserChange(In):
+    """Any of these."""
+
+    role: Annotated[
+        Role,
+        Field(
+            description="The built-in role of this kind, in place of whichever they have. `PUT /users/{id}/role` gives "
+            "one of the organisation's own.",
+            examples=["ENGINEER"],
+        ),
+    ] = None  # type: ignore[assignment]
+    status: Annotated[
+        Literal["ACTIVE", "SUSPENDED"],
+        Field(description="Whoever is suspended is signed out everywhere, and cannot sign in.", examples=["ACTIVE"]),
+    ] = None  # type: ignore[assignment]
+    available: Annotated[
+        StrictBool,
+        Field(description="Whether new tickets may be assigned to them; never to a customer.", examples=[True]),
+    ] = None  # type: ignore[assignment]
+
+
+class Rejection(In):
+    """Why; it is mailed to the person."""
+
+    reason: Annotated[
+        Annotated[LongText, Field(max_length=MAX_REASON_LENGTH)] | None,
+        Field(examples=["Please sign up with your work e-mail."]),
+    ] = None
+
+
+class RoleChoice(In):
+    """A role, built in or the organisation's own."""
+
+    role_id: Annotated[UUID, Field(examples=[str(ENGINEER.id)])]
+
+
+class PermissionsChange(In):
+    """What somebody is granted and denied on top of their role: all of it, since it replaces what there was."""
+
+    granted: Annotated[
+        PermissionTable,
+        Field(description="What they may do besides.", examples=[[{"resource": "menus", "view": True}]]),
+    ] = []
+    denied: Annotated[
+        PermissionTable,
+        Field(
+            description="What they may not do, whatever their role says.",
+            examples=[[{"resource": "vendors", "view": True}]],
+        ),
+    ] = []
+
+    @field_validator("denied")
+    @classmethod
+    def _not_both(cls, denied: list[PermissionIn], info: ValidationInfo) -> list[PermissionIn]:
+        if both := from_table(info.data.get("granted", [])) & from_table(denied):
+            raise ValueError(f"The same is granted and denied: {', '.join(sorted(both))}.")
+        return denied
+
+
+class NamedRole(Out):
+    """A role, built in or the organisation's own."""
+
+    id: Annotated[UUID, Field(examples=[str(ENGINEER.id)])]
+    name: Annotated[str, Field(examples=["Engineer"])]
+
+
+class UserPermissions(Out):
+    """What somebody may do, and why."""
+
+    role: NamedRole
+    from_role: Annotated[list[PermissionOut], Field(description="What their role gives: every resource.")]
+    granted: Annotated[list[PermissionOut], Field(description="What they may do besides.")]
+    denied: Annotated[list[PermissionOut], Field(description="What they may not do, whatever their role says.")]
+    effective: Annotated[
+        list[PermissionOut], Field(description="What follows: every resource. Customers reach their own things only.")
+    ]
+
+    @classmethod
+    def of(cls, person: Person) -> Self:
+        """The answer about this row, which was read with its role."""
+        return cls(
+            role=NamedRole(id=person.of_role, name=person.designation),
+            from_role=as_table(_of_role(person)),
+            granted=_said(frozenset(person.granted)),
+            denied=_said(frozenset(person.denied)),
+            effective=as_table(person.permissions),
+        )
+
+
+def _of_role(person: Person) -> Permissions:
+    if person.role_id and person.custom_role:
+        return frozenset(person.custom_role.permissions)
+    return BUILT_IN[Role(person.role)].permissions
+
+
+def _said(permissions: Permissions) -> list[PermissionOut]:
+    """The rows that say something."""
+    return [row for row in as_table(permissions) if row.view or row.create or row.update or row.delete]

@@ -1,0 +1,279 @@
+"""What admins do with the people of their organisation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import set_committed_value
+
+from app.core.errors import BadInput, Conflict, FieldError
+from app.core.events import record
+from app.core.ids import new_id
+from app.core.security import InvalidToken
+from app.identity.invitations.service import UnknownRole
+from app.identity.links import service as links
+from app.identity.links.models import Purpose
+from app.identity.people.events import (
+    PersonApproved,
+    PersonBecameAvailable,
+    PersonBecameUnavailable,
+    PersonErased,
+    PersonPermissionsChanged,
+    PersonReactivated,
+    PersonRejected,
+    PersonRoleChanged,
+    PersonSuspended,
+)
+from app.identity.people.models import Person, Status
+from app.identity.people.queries import UserNotFound
+from app.identity.roles.models import CustomRole
+from app.identity.roles.queries import AnyRole
+from app.identity.roles.rules import BUILT_IN, BY_ID
+from app.identity.sessions import service as sessions
+from app.identity.users import queries, rules
+from app.organisations.caller import BeyondYourRights, Caller
+from app.organisations.permissions import Permissions, Role, exceeds
+
+
+class LastAdmin(Conflict):
+    """Without them, nobody could give anybody any right again."""
+
+    code = "last_admin"
+    title = "This is the organisation's last active admin with all permissions: make somebody else one first."
+
+
+class NotPending(Conflict):
+    """There is no sign-up to decide about."""
+
+    code = "not_pending"
+    title = "This account does not wait for approval."
+
+
+class NotActiveYet(Conflict):
+    """The account has never been active, so that it can be neither suspended nor reactivated."""
+
+    code = "not_active_yet"
+    title = "This account is not active yet: it is to be approved, or its invitation to be accepted, first."
+
+
+class CustomerNotAvailable(BadInput):
+    """Tickets are not assigned to customers."""
+
+    code = "customer_not_available"
+    title = "A customer cannot be available: tickets are assigned to admins and engineers."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What is to change about somebody; nothing, where nothing is said."""
+
+    role: Role | None = None
+    status: str | None = None
+    available: bool | None = None
+
+
+@asynccontextmanager
+async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncIterator[Person]:
+    """Somebody, locked so that they can be changed; what came of it is checked at the end.
+
+    Raises:
+        UserNotFound
+        BeyondYourRights: they have permissions that the caller has not, or would have them afterwards.
+        LastAdmin: afterwards the organisation would have no full admin.
+        InvalidToken: somebody else, who was quicker, has taken rights from the caller.
+    """
+    me = caller.somebody
+    people = await queries.lock_with_admins(db, caller.org_id, me.id, person_id)
+    person, actor = people.get(person_id), people.get(me.id)
+    if person is None:
+        raise UserNotFound
+    if not rules.may_act_on(person.permissions, me.permissions, on_oneself=person_id == me.id):
+        raise BeyondYourRights
+    is_still_allowed = actor is not None and actor.status == Status.ACTIVE and me.permissions <= actor.permissions
+    was_admin, took_tickets = _is_full_admin(person), _takes_tickets(person)
+
+    yield person
+
+    if was_admin and not any(_is_full_admin(other) for other in people.values()):
+        raise LastAdmin
+    if not is_still_allowed:
+        raise InvalidToken
+    if person.status == Status.ERASED:
+        return
+    if exceeds(person.permissions, me.permissions):
+        raise BeyondYourRights
+    if _takes_tickets(person) and not took_tickets:
+        record(db, PersonBecameAvailable(at=caller.now, actor=caller.actor, person_id=person.id))
+    elif took_tickets and person.may_be_assigned and not person.available:
+        record(db, PersonBecameUnavailable(at=caller.now, actor=caller.actor, person_id=person.id))
+
+
+def _is_full_admin(person: Person) -> bool:
+    return rules.is_full_admin(role=person.role, role_id=person.role_id, status=person.status, denied=person.denied)
+
+
+def _takes_tickets(person: Person) -> bool:
+    return person.may_be_assigned and person.available
+
+
+async def change(db: AsyncSession, caller: Caller, person_id: UUID, wanted: Changes) -> Person:
+    """Change somebody's role to a built-in one, suspend or reactivate them, have tickets go to them or not.
+
+    Raises:
+        CustomerNotAvailable
+        NotActiveYet: they were never active, so there is nothing to suspend or lift.
+        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        if wanted.role is not None:
+            _give_role(db, caller, person, BUILT_IN[wanted.role])
+        if wanted.available is not None:
+            if wanted.available and person.role == Role.CUSTOMER:
+                raise CustomerNotAvailable(errors=[FieldError("available", CustomerNotAvailable.title)])
+            person.available = wanted.available
+        if wanted.status not in {None, person.status}:
+            await _change_status(db, caller, person)
+    return person
+
+
+async def _change_status(db: AsyncSession, caller: Caller, person: Person) -> None:
+    if person.status not in rules.SETTLED:
+        raise NotActiveYet(rules.why_not_active_yet(person.status))
+    if person.status == Status.SUSPENDED:
+        person.status = Status.ACTIVE
+        record(db, PersonReactivated(at=caller.now, actor=caller.actor, person_id=person.id))
+        return
+    person.status = Status.SUSPENDED
+    await sessions.end_sessions(db, person.org_id, person.id)
+    await links.cancel(db, person.org_id, person.id, Purpose.RESET_PASSWORD, Purpose.SIGN_IN)
+    record(db, PersonSuspended(at=caller.now, actor=caller.actor, person_id=person.id))
+
+
+def _give_role(db: AsyncSession, caller: Caller, person: Person, role: AnyRole) -> None:
+    """Give somebody a role, which they may have already; what they are granted and denied on top of it stays."""
+    if person.of_role == role.id:
+        return
+    record(
+        db,
+        PersonRoleChanged(
+            at=caller.now,
+            actor=caller.actor,
+            person_id=person.id,
+            from_role=person.role,
+            to_role=role.role,
+            from_role_id=person.of_role,
+            to_role_id=role.id,
+        ),
+    )
+    own = role if isinstance(role, CustomRole) else None
+    person.role, person.role_id = role.role, own.id if own else None
+    set_committed_value(person, "custom_role", own)
+    if person.role == Role.CUSTOMER:
+        person.available = False
+
+
+async def approve(db: AsyncSession, caller: Caller, person_id: UUID) -> Person:
+    """Let somebody in who signed up, even if they were rejected before.
+
+    Raises:
+        NotPending
+        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        if person.status not in rules.APPROVABLE:
+            raise NotPending
+        person.status, person.status_reason = Status.ACTIVE, None
+        record(db, PersonApproved(at=caller.now, actor=caller.actor, person_id=person.id))
+    return person
+
+
+async def reject(db: AsyncSession, caller: Caller, person_id: UUID, reason: str | None) -> Person:
+    """Turn somebody away who signed up.
+
+    Raises:
+        NotPending
+        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        if person.status != Status.PENDING:
+            raise NotPending
+        person.status, person.status_reason = Status.REJECTED, reason
+        record(db, PersonRejected(at=caller.now, actor=caller.actor, person_id=person.id, reason=reason))
+    return person
+
+
+async def set_role(db: AsyncSession, caller: Caller, person_id: UUID, role_id: UUID) -> Person:
+    """Give somebody a role, built in or the organisation's own.
+
+    Raises:
+        UnknownRole
+        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        role = BY_ID.get(role_id) or await queries.custom_role(db, caller.org_id, role_id)
+        if role is None:
+            raise UnknownRole
+        _give_role(db, caller, person, role)
+    return person
+
+
+async def set_permissions(
+    db: AsyncSession, caller: Caller, person_id: UUID, granted: Permissions, denied: Permissions
+) -> Person:
+    """Replace what somebody is granted and denied on top of their role.
+
+    Raises:
+        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        before, after = (person.granted, person.denied), (sorted(granted), sorted(denied))
+        if person_id == caller.somebody.id and rules.raises(before, after):
+            raise BeyondYourRights("Nobody raises their own rights: another admin can.")
+        if before != after:
+            person.granted, person.denied = after
+            record(
+                db,
+                PersonPermissionsChanged(
+                    at=caller.now, actor=caller.actor, person_id=person.id, granted=person.granted, denied=person.denied
+                ),
+            )
+    return person
+
+
+async def erase(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
+    """Delete all that is personal about somebody. Their row stays, and says only that there was somebody.
+
+    Raises:
+        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        record(
+            db,
+            PersonErased(
+                at=caller.now,
+                actor=caller.actor,
+                person_id=person.id,
+                email=person.email,
+                email_was_verified=person.email_verified_at is not None,
+            ),
+        )
+        await queries.delete_belongings(db, person.org_id, person.id)
+        email = rules.erased_email(person.id)
+        if await queries.has_email(db, person.org_id, email):  # somebody thought to be in the way
+            email = rules.erased_email(new_id())
+        _clear(person, email)
+
+
+def _clear(person: Person, email: str) -> None:
+    person.status = Status.ERASED
+    person.first_name, person.last_name, person.email = "Erased", "person", email
+    person.email_verified_at = person.picture_at = None
+    person.bio = person.timezone = person.locale = person.status_reason = None
+    person.granted, person.denied, person.muted = [], [], []
+    person.available = person.second_factor = False
+    person.role_id = None
+    set_committed_value(person, "custom_role", None)

@@ -1,0 +1,184 @@
+"""Who is told what about accounts by mail: links, news for their owners, requests for the admins.
+
+Nobody is greeted by name: names and addresses are what somebody typed, and a mail to a stranger should not say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import all_, and_, literal, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import deliveries
+from app.core.clock import real_now
+from app.core.deliveries import Draft
+from app.core.events import Event, StoredEvent
+from app.core.ids import new_id
+from app.identity.links.models import Link, Purpose
+from app.identity.people.events import (
+    EmailChanged,
+    PasswordChanged,
+    PersonApproved,
+    PersonRejected,
+    PersonSignUpRepeated,
+    SecondFactorDisabled,
+    SecondFactorEnabled,
+    SessionRevoked,
+)
+from app.identity.people.mail_kinds import MailKind
+from app.identity.people.models import Person, Status
+from app.notifications.drafts import draft, is_somebodys
+from app.notifications.links import PLACEHOLDER
+from app.organisations.permissions import Role
+from app.organisations.queries import tenant
+from app.organisations.tenant import Tenant
+
+MAX_ADMINS = 100  # who are told of a sign-up
+
+# Purpose of a link -> its mail's template, and the page that it leads to.
+LINK_MAILS: Mapping[str, tuple[str, str]] = {
+    Purpose.VERIFY_EMAIL: ("verify_email", "/verify-email"),
+    Purpose.CHANGE_EMAIL: ("change_email", "/confirm-email"),
+    Purpose.RESET_PASSWORD: ("reset_password", "/reset-password"),
+    Purpose.INVITATION: ("invitation", "/accept-invitation"),
+}
+
+# Event -> the template of what its person is told.
+NEWS: Mapping[str, str] = {
+    PersonApproved.type: "account_approved",
+    PersonRejected.type: "account_rejected",
+    PersonSignUpRepeated.type: "sign_up_repeated",
+    PasswordChanged.type: "password_changed",
+    SecondFactorEnabled.type: "second_factor_enabled",
+    SecondFactorDisabled.type: "second_factor_disabled",
+    SessionRevoked.type: "session_revoked",
+}
+
+
+async def mail_link(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+    """On `person.link_requested`, unless the link was used, replaced or taken back meanwhile, or has expired."""
+    organisation = await tenant(db, org_id)
+    links = await db.scalars(
+        select(Link)
+        .join(Person, and_(Person.org_id == org_id, Person.id == Link.person_id))
+        .where(
+            Link.org_id == org_id,
+            Link.id.in_([UUID(event.data["linkId"]) for event in events]),
+            Link.purpose.in_(list(LINK_MAILS)),
+            Link.expires_at > real_now(),
+            Person.status != Status.ERASED,
+        )
+        .order_by(Link.id)
+    )
+    drafts = [_link_mail(organisation, link) for link in links if is_somebodys(link.email)]
+    await deliveries.queue(db, org_id, drafts)
+
+
+def _link_mail(organisation: Tenant, link: Link) -> Draft:
+    template, path = LINK_MAILS[link.purpose]
+    return _draft(
+        organisation,
+        template,
+        link.email,
+        {"link": PLACEHOLDER, "expires_at": link.expires_at},
+        link=(organisation.app_url or "").rstrip("/") + path,
+        link_id=link.id,
+    )
+
+
+async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+    """On `person.signed_up`: the admins are told who waits for their approval."""
+    ids = [UUID(event.data["personId"]) for event in events if event.data.get("status") == Status.PENDING]
+    if not ids:
+        return
+    waiting = await db.scalars(
+        select(Person)
+        .where(Person.org_id == org_id, Person.id.in_(ids), Person.status == Status.PENDING)
+        .order_by(Person.id)
+    )
+    organisation = await tenant(db, org_id)
+    admins = await _admins_who_want(db, org_id, MailKind.SIGN_UP_REQUESTS)
+    requests = [_sign_up_request(organisation, person) for person in waiting]
+    drafts = [replace(request, recipient=admin, id=new_id()) for request in requests for admin in admins]
+    await deliveries.queue(db, org_id, drafts)
+
+
+async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Sequence[str]:
+    """The addresses of the organisation's active admins; of very many, the first."""
+    found = await db.scalars(
+        select(Person.email)
+        .where(
+            Person.org_id == org_id,
+            Person.role == Role.ADMIN,
+            Person.status == Status.ACTIVE,
+            literal(kind.value) != all_(Person.muted),
+        )
+        .order_by(Person.id)
+        .limit(MAX_ADMINS)
+    )
+    return [email for email in found if is_somebodys(email)]
+
+
+def _sign_up_request(organisation: Tenant, person: Person) -> Draft:
+    context = {
+        "name": f"{person.first_name} {person.last_name}",
+        "email": person.email,
+        "role": person.role,
+        "person_id": str(person.id),
+    }
+    return _draft(organisation, "sign_up_requested", "", context)
+
+
+async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+    """On the events of `NEWS`; the same news of one batch is told once."""
+    organisation = await tenant(db, org_id)
+    ids = {UUID(event.data["personId"]) for event in events}
+    found = await db.scalars(
+        select(Person).where(Person.org_id == org_id, Person.id.in_(ids), Person.status != Status.ERASED)
+    )
+    people = {person.id: person for person in found if is_somebodys(person.email)}
+    told = {
+        (event.type, person.id): _draft(organisation, NEWS[event.type], person.email, _news(event, person))
+        for event in events
+        if (person := people.get(UUID(event.data["personId"])))
+    }
+    await deliveries.queue(db, org_id, list(told.values()))
+
+
+def _news(event: StoredEvent, person: Person) -> dict[str, Any]:
+    return {"reason": event.data.get("reason"), "invited": person.status == Status.INVITED}
+
+
+async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: Event) -> None:
+    """On `person.email_changed`, in its transaction: the old address is stored nowhere that could be read later."""
+    assert isinstance(event, EmailChanged)
+    if not is_somebodys(event.old_email):
+        return
+    organisation = await tenant(db, org_id)
+    # Read from the database: the change need not have been made on an object of this session.
+    new_email = await db.scalar(select(Person.email).where(Person.org_id == org_id, Person.id == event.person_id)) or ""
+    told = _draft(organisation, "email_changed", event.old_email, {"new_email": masked(new_email)})
+    await deliveries.queue(db, org_id, [told])
+
+
+def masked(email: str) -> str:
+    """Enough of an address for its owner to know it by: `a•••@growfin.com`."""
+    local, _, domain = email.rpartition("@")
+    return f"{local[:1]}•••@{domain}"
+
+
+def _draft(
+    organisation: Tenant,
+    template: str,
+    recipient: str,
+    context: Mapping[str, Any],
+    *,
+    link: str | None = None,
+    link_id: UUID | None = None,
+) -> Draft:
+    subject = f"[{organisation.name}] {template.replace('_', ' ').capitalize()}"
+    return draft(organisation, template, recipient, context, subject=subject, link=link, link_id=link_id)

@@ -1,0 +1,43 @@
+"""The notification log forgets whoever is erased."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.events import Event
+from app.core.models import DELIVER, Delivery, Timer
+from app.identity.people.events import PersonErased
+
+BATCH = 1000
+MAX_BATCHES = 20
+
+
+async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
+    """On `person.erased`, in its transaction: delete what was sent to them, and what was about to be.
+
+    An e-mail that was never verified may be somebody else's, and with it the tickets that were answered to it: then the
+    mails about the account go, and those about tickets stay. Of very many mails, `BATCH * MAX_BATCHES` are deleted here
+    and the rest when the log's retention ends.
+    """
+    assert isinstance(event, PersonErased)
+    theirs = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
+    if not event.email_was_verified:
+        theirs = theirs.where(Delivery.ticket_id.is_(None))
+    for _ in range(MAX_BATCHES):
+        ids = (await db.scalars(theirs.order_by(Delivery.id).limit(BATCH))).all()
+        if ids:
+            await _delete(db, org_id, ids)
+        if len(ids) < BATCH:
+            return
+
+
+async def _delete(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
+    # Timers first, as the worker's third loop takes them.
+    timers = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.subject_id.in_(ids))
+    await db.execute(select(Timer.subject_id).where(*timers).order_by(Timer.subject_id).with_for_update(key_share=True))
+    await db.execute(delete(Timer).where(*timers))
+    await db.execute(delete(Delivery).where(Delivery.org_id == org_id, Delivery.id.in_(ids)))

@@ -1,0 +1,113 @@
+"""What the notification log keeps of people who are erased: nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select
+
+from app.core import deliveries
+from app.core.db import Database
+from app.core.deliveries import Draft
+from app.core.models import DELIVER, EventRow, Timer
+from app.identity.people.events import PersonErased
+from app.identity.people.models import Person
+from app.notifications import erasure
+from tests.conftest import settings_for
+from tests.desks import Api, Desk, a_desk
+from tests.notifications.people import an_address, deliveries_to, files_to, happen, news, relay_events, somebody
+from tests.postgres import TestServer
+from tests.tickets.rows import forget_what_is_left
+
+
+async def queue(desk: Desk, address: str, *tickets: UUID | None, error: str | None = None) -> None:
+    """Queue a mail about each of these tickets, or about none."""
+    drafts = [Draft("EMAIL", address, "A mail", "Text.", ticket_id=ticket, error=error) for ticket in tickets]
+    async with desk.database.session(desk.id) as db:
+        await deliveries.queue(db, desk.id, drafts)
+
+
+async def erase(desk: Desk, person: Person, *, verified: bool) -> None:
+    await happen(desk, news(PersonErased, person, email=person.email, email_was_verified=verified))
+
+
+async def timers_left(desk: Desk) -> int:
+    async with desk.database.session(desk.id) as db:
+        which = (Timer.org_id == desk.id, Timer.kind == DELIVER)
+        return await db.scalar(select(func.count()).select_from(Timer).where(*which)) or 0
+
+
+async def test_mails_to_somebody_erased_are_gone_with_their_timers_and_others_stay(
+    desk: Desk, server: TestServer, database: Database, tmp_path: Path
+) -> None:
+    await forget_what_is_left(database)
+    person, other = await somebody(desk), an_address()
+    ticket_id = UUID((await desk.open())["id"])
+    await relay_events(desk)
+    assert await timers_left(desk) == 1  # the assignee's
+    await queue(desk, person.email, None, ticket_id)
+    await queue(desk, person.email, None, error="No.")
+    await queue(desk, other, None, ticket_id)
+
+    await erase(desk, person, verified=True)
+
+    assert await deliveries_to(desk, person.email) == []
+    assert len(await deliveries_to(desk, other)) == 2
+    assert await timers_left(desk) == 3
+    settings = settings_for(server, data_dir=tmp_path)
+    await desk.work(settings)
+    assert (len(files_to(settings, other)), files_to(settings, person.email)) == (2, [])
+
+
+async def test_tickets_that_may_be_somebody_elses_keep_their_mails(desk: Desk) -> None:
+    person = await somebody(desk)
+    ticket_id = UUID((await desk.open())["id"])
+    await queue(desk, person.email, None, ticket_id, None)
+
+    await erase(desk, person, verified=False)
+
+    assert [mail.ticket_id for mail in await deliveries_to(desk, person.email)] == [ticket_id]
+
+
+async def test_another_organisations_mails_to_the_same_address_stay(desk: Desk, api: Api, database: Database) -> None:
+    stranger, person = await a_desk(api, database), await somebody(desk)
+    for house in (desk, stranger):
+        await queue(house, person.email, None)
+
+    await erase(desk, person, verified=True)
+
+    assert [len(await deliveries_to(house, person.email)) for house in (desk, stranger)] == [0, 1]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_many_mails_are_deleted_in_batches(desk: Desk, more: int) -> None:
+    person = await somebody(desk)
+    await queue(desk, person.email, *[None] * (2 * erasure.BATCH + more))
+
+    await erase(desk, person, verified=True)
+
+    assert await deliveries_to(desk, person.email) == []
+    assert await timers_left(desk) == 0
+
+
+async def test_an_erasure_that_is_rolled_back_deletes_nothing(desk: Desk) -> None:
+    person = await somebody(desk)
+    await queue(desk, person.email, None)
+    async with desk.database.session(desk.id) as db:
+        event = news(PersonErased, person, email=person.email, email_was_verified=True)
+        await erasure.forget_mails(db, desk.id, event)
+        await db.rollback()
+
+    assert len(await deliveries_to(desk, person.email)) == 1
+
+
+async def test_the_history_of_an_erasure_does_not_say_whose_it_was(desk: Desk) -> None:
+    person = await somebody(desk)
+    await erase(desk, person, verified=True)
+    async with desk.database.session(desk.id) as db:
+        which = (EventRow.org_id == desk.id, EventRow.type == PersonErased.type)
+        (row,) = (await db.scalars(select(EventRow).where(*which))).all()
+
+    assert row.data == {"personId": str(person.id)}

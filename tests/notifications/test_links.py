@@ -1,0 +1,240 @@
+"""Mails with a link, from the request for it to what an SMTP server is given."""
+
+from __future__ import annotations
+
+import email.policy
+import re
+from datetime import timedelta
+from email import message_from_bytes
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+import structlog
+
+from app.core.clock import real_now
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.models import Delivery
+from app.core.tokens import LINK_PREFIX, link_token
+from app.identity.links import service as links
+from app.identity.links.models import Purpose
+from app.identity.links.pages import PATHS
+from app.notifications.account_mails import LINK_MAILS
+from app.notifications.links import PLACEHOLDER
+from tests.conftest import settings_for
+from tests.desks import Desk
+from tests.notifications.people import (
+    an_address,
+    deliveries_to,
+    files_to,
+    parts,
+    relay_events,
+    request_link,
+    rewrite,
+    shown,
+    somebody,
+)
+from tests.notifications.smtp_relay import Relay
+from tests.postgres import TestServer
+from tests.tickets.rows import forget_what_is_left
+
+PUBLIC_URL = "https://desk.example.com/tessera"
+MAILED = [
+    (Purpose.VERIFY_EMAIL, "/verify-email", ("Confirm your e-mail address", "Confirm this address")),
+    (Purpose.CHANGE_EMAIL, "/confirm-email", ("Confirm your new e-mail address", "Use this address")),
+    (Purpose.RESET_PASSWORD, "/reset-password", ("Reset your password", "within 30 minutes")),
+    (Purpose.INVITATION, "/accept-invitation", ("You are invited", "within 7 days")),
+]
+
+
+@pytest.fixture
+def settings(server: TestServer, tmp_path: Path) -> Settings:
+    """The settings of a worker that writes mail into a folder of this test."""
+    return settings_for(server, data_dir=tmp_path, public_url=PUBLIC_URL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
+
+
+async def only_mail_to(desk: Desk, address: str) -> Delivery:
+    (mail,) = await deliveries_to(desk, address)
+    return mail
+
+
+@pytest.mark.parametrize(("purpose", "path", "texts"), MAILED)
+async def test_what_is_sent_has_the_link_with_its_token_in_both_parts(
+    desk: Desk, settings: Settings, purpose: Purpose, path: str, texts: tuple[str, str]
+) -> None:
+    person = await somebody(desk)
+    link = await request_link(desk, person, purpose)
+    await desk.work(settings)
+
+    (mail,) = files_to(settings, person.email)
+    plain, html = parts(mail)
+    token = link_token(desk.api.secret_key, desk.id, link.id)
+
+    subject, said = texts
+    assert mail["Subject"] == f"[Growfin] {subject}"
+    assert f"\n{PUBLIC_URL}{path}#token={token}\n" in plain
+    assert f'href="{PUBLIC_URL}{path}#token={token}"' in html
+    assert html.count(token) == 2
+    assert said in html
+    for part in (plain, html):
+        assert "at Growfin" in part
+        assert PLACEHOLDER not in part
+        assert "Mia" not in part
+    async with desk.database.session(desk.id) as db:
+        used = await links.use(db, links.read(desk.api.secret_key, token), purpose)
+        assert (used.person_id, used.email) == (person.id, person.email)
+
+
+async def test_an_smtp_server_is_given_the_link_whole(desk: Desk, server: TestServer, relay: Relay) -> None:
+    person = await somebody(desk)
+    link = await request_link(desk, person, Purpose.RESET_PASSWORD)
+    await desk.work(settings_for(server, smtp_url=relay.url(), public_url=PUBLIC_URL))
+
+    (envelope,) = [one for one in relay.mails if one.rcpt_tos == [person.email]]
+    assert isinstance(envelope.content, bytes)
+    address = f"{PUBLIC_URL}/reset-password#token={link_token(desk.api.secret_key, desk.id, link.id)}"
+
+    for part in parts(message_from_bytes(envelope.content, policy=email.policy.default)):
+        assert address in part
+
+
+async def test_a_link_leads_into_the_organisations_own_front_end_where_it_has_one(
+    desk: Desk, settings: Settings
+) -> None:
+    await rewrite(desk, "UPDATE organisations SET app_url = 'https://app.growfin.test/people/' WHERE id = :org")
+    person = await somebody(desk)
+    link = await request_link(desk, person, Purpose.INVITATION)
+    await desk.work(settings)
+
+    (mail,) = files_to(settings, person.email)
+    token = link_token(desk.api.secret_key, desk.id, link.id)
+
+    for part in parts(mail):
+        assert f"https://app.growfin.test/people/accept-invitation#token={token}" in part
+        assert PUBLIC_URL not in part
+
+
+async def test_a_link_goes_to_the_address_that_it_is_to_prove(desk: Desk) -> None:
+    person, new_address = await somebody(desk), an_address()
+    await request_link(desk, person, Purpose.CHANGE_EMAIL, new_address)
+    await relay_events(desk)
+
+    assert (await only_mail_to(desk, new_address)).subject == "[Growfin] Confirm your new e-mail address"
+    assert await deliveries_to(desk, person.email) == []
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu"])
+async def test_until_when_a_link_works_is_said_in_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
+    await rewrite(desk, "UPDATE organisations SET timezone = :zone WHERE id = :org", zone=timezone)
+    person = await somebody(desk)
+    link = await request_link(desk, person, Purpose.VERIFY_EMAIL)
+    await relay_events(desk)
+
+    mail = await only_mail_to(desk, person.email)
+
+    local = link.expires_at.astimezone(ZoneInfo(timezone))
+    offset = "" if timezone == "UTC" else "+05:45"
+    moment = f"{local.day} {local:%B %Y, %H:%M} UTC{offset}"
+    assert mail.body_html
+    assert f"until {moment}." in mail.body_text
+    assert f"until <strong>{moment}</strong>." in mail.body_html
+
+
+async def test_a_new_password_is_said_to_leave_the_second_factor(desk: Desk) -> None:
+    person = await somebody(desk)
+    await request_link(desk, person, Purpose.RESET_PASSWORD)
+    await relay_events(desk)
+
+    mail = await only_mail_to(desk, person.email)
+
+    for part in (mail.body_text, mail.body_html or ""):
+        assert "If it was not you, ignore this mail" in part
+        assert "second factor" in part
+
+
+@pytest.mark.parametrize(("purpose", "path"), [(purpose, path) for purpose, path, *_ in MAILED])
+async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
+    desk: Desk, settings: Settings, purpose: Purpose, path: str
+) -> None:
+    person = await somebody(desk)
+    with structlog.testing.capture_logs() as lines:
+        await request_link(desk, person, purpose)
+        await desk.work(settings)
+        mail = await only_mail_to(desk, person.email)
+        read = await shown(desk, mail.id)
+
+    assert mail.status == "SENT"
+    assert f"{path}#token=…" in read["body"]
+    assert f"{path}#token=…" in read["bodyHtml"]
+    assert PLACEHOLDER not in read["body"] + read["bodyHtml"]
+    row = {column.name: getattr(mail, column.name) for column in Delivery.__table__.columns}
+    assert (row["link"], LINK_PREFIX in repr(row)) == (path, False)
+    assert LINK_PREFIX not in repr(read)
+    assert LINK_PREFIX not in repr(lines)
+
+
+async def test_a_link_that_is_gone_or_has_expired_is_not_mailed(desk: Desk) -> None:
+    used, expired, good = await somebody(desk), await somebody(desk), await somebody(desk)
+    for person in (used, expired, good):
+        await request_link(desk, person, Purpose.RESET_PASSWORD)
+    async with desk.database.session(desk.id) as db:
+        await links.cancel(db, desk.id, used.id, Purpose.RESET_PASSWORD)
+    statement = "UPDATE links SET expires_at = :now WHERE org_id = :org AND person_id = :person"
+    await rewrite(desk, statement, now=real_now() - timedelta(seconds=1), person=expired.id)
+    await relay_events(desk)
+
+    assert [len(await deliveries_to(desk, person.email)) for person in (used, expired, good)] == [0, 0, 1]
+
+
+async def test_a_link_of_somebody_who_was_erased_is_not_mailed(desk: Desk) -> None:
+    person = await somebody(desk)
+    await request_link(desk, person, Purpose.RESET_PASSWORD)
+    await rewrite(desk, "UPDATE people SET status = 'ERASED' WHERE org_id = :org AND id = :person", person=person.id)
+    await relay_events(desk)
+
+    assert await deliveries_to(desk, person.email) == []
+
+
+async def test_the_link_at_the_end_of_a_social_sign_in_is_never_mailed(desk: Desk) -> None:
+    person = await somebody(desk)
+    await request_link(desk, person, Purpose.SIGN_IN)
+    await relay_events(desk)
+
+    assert await deliveries_to(desk, person.email) == []
+
+
+async def test_a_link_mail_cannot_be_muted(desk: Desk) -> None:
+    everything = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
+    person = await somebody(desk, muted=everything)
+    await request_link(desk, person, Purpose.RESET_PASSWORD)
+    await relay_events(desk)
+
+    assert len(await deliveries_to(desk, person.email)) == 1
+
+
+async def test_a_link_mail_that_cannot_be_written_fails_visibly_and_says_no_token(desk: Desk) -> None:
+    await rewrite(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
+    person = await somebody(desk)
+    await request_link(desk, person, Purpose.RESET_PASSWORD)
+    await relay_events(desk)
+
+    mail = await only_mail_to(desk, person.email)
+
+    assert (mail.status, mail.subject) == ("FAILED", "[Growfin] Reset password")
+    assert re.match("The mail could not be written: ZoneInfoNotFoundError", mail.last_error or "")
+
+
+def test_every_purpose_that_is_mailed_has_a_page() -> None:
+    assert {path for _, path in LINK_MAILS.values()} == set(PATHS)
+    assert LINK_MAILS.keys() == set(Purpose) - {Purpose.SIGN_IN}
+
+
+def test_the_times_that_mails_name_are_the_links_own() -> None:
+    assert links.LIFETIMES[Purpose.RESET_PASSWORD] == timedelta(minutes=30)
+    assert links.LIFETIMES[Purpose.INVITATION] == timedelta(days=7)

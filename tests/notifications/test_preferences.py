@@ -1,0 +1,92 @@
+"""Mails about tickets that people have muted, and mails to people who are gone."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from app.identity.people.mail_kinds import MailKind
+from app.identity.people.models import Person
+from tests.desks import JSON, Desk
+from tests.notifications.people import an_address, deliveries_to, relay_events, rewrite, somebody
+
+BY_SUBJECT = {"Answered": MailKind.TICKET_ANSWERED, "Closing soon": MailKind.TICKET_CLOSING_SOON}
+ERASED = "0190b8e5@erased.invalid"
+
+
+async def a_ticket_of(desk: Desk, requester: Person | None, added_by: str) -> JSON:
+    """A ticket, with the requester's account if they have one."""
+    ticket = await desk.open(addedBy=added_by)
+    if requester:
+        statement = "UPDATE tickets SET requester_id = :person WHERE org_id = :org AND id = :id"
+        await rewrite(desk, statement, person=requester.id, id=UUID(ticket["id"]))
+    return ticket
+
+
+async def answer_and_remind(desk: Desk, ticket: JSON) -> None:
+    await desk.respond(ticket)
+    assert (await desk.admin.post("/org/clock/advance", {"days": 27})).status_code == 200
+    await relay_events(desk)
+
+
+async def kinds_mailed_to(desk: Desk, address: str) -> set[MailKind]:
+    subjects = [mail.subject.partition("] ")[2] for mail in await deliveries_to(desk, address)]
+    return {BY_SUBJECT[subject.partition(":")[0]] for subject in subjects}
+
+
+async def mute(desk: Desk, person_id: UUID, *kinds: MailKind) -> None:
+    statement = "UPDATE people SET muted = :kinds WHERE org_id = :org AND id = :person"
+    await rewrite(desk, statement, person=person_id, kinds=[kind.value for kind in kinds])
+
+
+@pytest.mark.parametrize("muted", [(), *((kind,) for kind in MailKind), tuple(MailKind)])
+async def test_a_requester_gets_what_they_have_not_muted(desk: Desk, muted: tuple[MailKind, ...]) -> None:
+    requester = await somebody(desk, muted=list(muted))
+    await answer_and_remind(desk, await a_ticket_of(desk, requester, requester.email))
+
+    assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values()) - set(muted)
+
+
+async def test_who_has_no_account_has_muted_nothing(desk: Desk) -> None:
+    address = an_address()
+    await somebody(desk, email=f"x{address}", muted=list(MailKind))
+    await answer_and_remind(desk, await a_ticket_of(desk, None, address))
+
+    assert await kinds_mailed_to(desk, address) == set(BY_SUBJECT.values())
+
+
+@pytest.mark.parametrize("muted", [(), *((kind,) for kind in MailKind)])
+async def test_an_assignee_is_mailed_unless_they_have_muted_it(desk: Desk, muted: tuple[MailKind, ...]) -> None:
+    await mute(desk, desk.admin.id, *muted)
+    await desk.open()
+    await relay_events(desk)
+
+    assert len(await deliveries_to(desk, desk.admin.email)) == (MailKind.TICKET_ASSIGNED not in muted)
+
+
+async def test_one_assignee_who_muted_it_keeps_no_other_from_being_told(desk: Desk) -> None:
+    bo = await desk.another_admin()
+    await mute(desk, desk.admin.id, *MailKind)
+    for _ in range(4):
+        await desk.open()
+    await relay_events(desk)
+
+    assert [len(await deliveries_to(desk, admin.email)) for admin in (desk.admin, bo)] == [0, 2]
+
+
+async def test_a_requester_who_was_erased_is_not_written_to(desk: Desk) -> None:
+    ticket = await desk.open()
+    statement = "UPDATE tickets SET added_by = :erased WHERE org_id = :org AND id = :id"
+    await rewrite(desk, statement, erased=ERASED, id=UUID(ticket["id"]))
+    await answer_and_remind(desk, ticket)
+
+    assert await deliveries_to(desk, ERASED) == []
+
+
+async def test_an_assignee_who_was_erased_is_not_written_to(desk: Desk) -> None:
+    await desk.open()
+    await rewrite(desk, "UPDATE people SET email = :erased WHERE org_id = :org", erased=ERASED)
+    await relay_events(desk)
+
+    assert await deliveries_to(desk, ERASED) == []

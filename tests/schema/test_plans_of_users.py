@@ -1,0 +1,100 @@
+"""How PostgreSQL finds people, whatever they are looked for by: through an index that starts with `org_id`."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.identity.users import queries
+from app.identity.users.queries import Listing
+from app.identity.users.schemas import UserFilter
+from tests.postgres import TestServer
+from tests.schema.catalog import Connection, connected, rolled_back
+from tests.schema.plans import ORG, START, complaints, explain, nodes, refused, scanned
+
+SOMEBODY = UUID("00000001-0000-0000-0000-000000000007")
+WORDS = """
+    INSERT INTO person_words (org_id, word, person_id)
+    SELECT org_id, word, id FROM people, unnest(ARRAY['ada', 'lovelace', email]) AS word ON CONFLICT DO NOTHING
+"""
+CUSTOMERS = f"""
+    INSERT INTO people (org_id, id, first_name, last_name, email, role, status, available, created_at)
+    SELECT '{ORG}', gen_random_uuid(), 'Mia', 'Holm', 'mia' || n || '@growfin.test', 'CUSTOMER', 'ACTIVE', false,
+           '{START}'
+    FROM generate_series(1, 20000) AS n;
+"""
+WHICH: dict[str, Listing] = {
+    "everybody": Listing(),
+    "role": Listing(roles=["ADMIN"]),
+    "role twice": Listing(roles=["ADMIN", "ENGINEER"]),
+    "status": Listing(statuses=["PENDING"]),
+    "status twice": Listing(statuses=["PENDING", "SUSPENDED"]),
+    "available": Listing(available=True),
+    "q": Listing(words=["admin12"]),
+    "q of two words": Listing(words=["admin12", "love"]),
+    "all of them": Listing(roles=["ADMIN"], statuses=["ACTIVE"], available=True, words=["admin12", "love"]),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _words(filled: TestServer) -> None:
+    async with connected(filled.superuser_url) as connection:
+        await connection.execute(WORDS)
+        await connection.execute("VACUUM ANALYZE person_words")
+
+
+def test_every_filter_of_the_operation_is_here() -> None:
+    of_the_operation = {field.alias for field in UserFilter.model_fields.values()}
+    assert of_the_operation - {"include", "limit", "cursor"} == {"role", "status", "available", "q"}
+
+
+@pytest.mark.parametrize("name", WHICH)
+async def test_a_list_of_people_is_read_from_indexes(service: Connection, session: Any, name: str) -> None:
+    db, sent = session
+    await queries.page(db, ORG, WHICH[name], None, 21)
+    await queries.page(db, ORG, WHICH[name], SOMEBODY, 21)
+    await queries.total(db, ORG, WHICH[name])
+
+    assert len(sent) == 3
+    for sql, parameters in sent:
+        assert await refused(service, sql, parameters) == [], sql
+
+
+async def test_the_beginning_of_a_word_is_a_range_of_the_index(service: Connection, session: Any) -> None:
+    db, sent = session
+    found = await queries.page(db, ORG, WHICH["q"], None, 21)
+    plan = await explain(service, *sent[0])
+
+    assert [person.email for person in found] == [f"admin{n}@growfin.test" for n in range(129, 119, -1)] + [
+        "admin12@growfin.test"
+    ]
+    (words,) = [node for node in nodes(plan) if node.get("Index Name") == "pk_person_words"]
+    assert "word >= " in words["Index Cond"]
+    assert "word < " in words["Index Cond"]
+
+
+async def test_whoever_is_changed_is_locked_by_indexes(service: Connection, session: Any) -> None:
+    db, sent = session
+    locked = await queries.lock_with_admins(db, ORG, SOMEBODY)
+    await queries.custom_role(db, ORG, SOMEBODY)
+    await queries.has_email(db, ORG, "admin7@growfin.test")
+    assert SOMEBODY in locked
+
+    assert await refused(service, *sent[0]) == []
+    assert await refused(service, *sent[-1]) == []
+
+
+async def test_admins_are_found_among_many_customers(filled: TestServer, session: Any) -> None:
+    db, sent = session
+    await queries.lock_with_admins(db, ORG, SOMEBODY)
+    await db.rollback()  # it holds the rows that are to change
+    async with rolled_back(filled.superuser_url) as connection:
+        await connection.execute(CUSTOMERS)
+        await connection.execute("ANALYZE people")
+        await connection.execute(f"SET LOCAL ROLE tessera_service; SET LOCAL app.org_id = '{ORG}'")
+        plan = await explain(connection, *sent[0])
+
+        assert complaints(plan) == []
+        assert scanned(plan) == {"pk_people", "ix_people_org_id_role_id"}
