@@ -55,3 +55,8 @@ CUSTOMER = BuiltInRole(
 
 BUILT_IN = {built_in.role: built_in for built_in in (ADMIN, ENGINEER, CUSTOMER)}
 BY_ID = {built_in.id: built_in for built_in in BUILT_IN.values()}
+
+
+def is_built_in_name(name: str) -> bool:
+    """Whether a name is that of a built-in role, in whatever case: no other role may be taken for one."""
+    return name.casefold() in {built_in.name.casefold() for built_in in BUILT_IN.values()}
