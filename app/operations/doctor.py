@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import migrations
 from app.core.clock import real_now
-from app.core.config import Settings, secret_key_weakness
+from app.core.config import OidcProvider, Settings, secret_key_weakness
 from app.core.db import Database
 from app.core.models import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
+from app.identity.social.provider import read_metadata
+from app.identity.social.rules import NotIdentified
 from app.notifications.mail import email_channel
 from app.notifications.mime import one_line
 from app.notifications.smtp import Server
@@ -63,6 +65,7 @@ async def examine(settings: Settings) -> list[Finding]:
     return [
         *await examine_database(settings.database_url),
         await _examine_mail(settings),
+        *[await _examine_provider(name, one) for name, one in settings.oidc_providers.items()],
         _examine_secret_key(settings.secret_key),
     ]
 
@@ -235,6 +238,19 @@ async def _examine_server(server: Server) -> Finding:
         return Finding(False, "mail", f"{place} {said}: correct SMTP_URL, or see to that server")
     manner = f"{'' if encrypted else 'un'}encrypted{', and lets us sign in' if server.user else ''}"
     return Finding(True, "mail", f"{place} greets us, {manner}")
+
+
+# --- social sign-in --------------------------------------------------------------------------------------------------
+
+
+async def _examine_provider(name: str, provider: OidcProvider) -> Finding:
+    what = f"provider {name}"
+    try:
+        await read_metadata(provider.issuer)
+    except NotIdentified as error:
+        remedy = "correct its issuer in OIDC_PROVIDERS, or see to that provider"
+        return Finding(False, what, f"{provider.issuer} {error}: {remedy}")
+    return Finding(True, what, f"{provider.issuer} says where people sign in")
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------

@@ -13,17 +13,20 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from uuid import uuid4
 
 import httpx
 import uvicorn
 from asgi_lifespan import LifespanManager
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from sqlalchemy import func, select
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from app.identity.people.models import Person as Row
 from app.main import create_app
 from tests.conftest import settings_for
 from tests.desks import JSON, Desk
@@ -98,6 +101,27 @@ class Browser:
         return await self.tessera.post("/auth/oidc/exchange", json={"token": token, **more})
 
 
+async def an_account(issuer: str, **claims: object) -> str:
+    subject = uuid4().hex
+    said = {"email": f"{subject}@growfin.test", "email_verified": True, **claims}
+    async with httpx.AsyncClient() as web:
+        assert (await web.put(f"{issuer}/users/{subject}", json=said)).is_success
+    return subject
+
+
+def email_of(subject: str) -> str:
+    return f"{subject}@growfin.test"
+
+
+async def count(desk: Desk) -> int:
+    async with desk.database.session(desk.id) as db:
+        return await db.scalar(select(func.count()).select_from(Row).where(Row.org_id == desk.id)) or 0
+
+
+def cookies(browser: Browser) -> list[str]:
+    return [name for name in browser.tessera.cookies if name.startswith("tessera_oidc_")]
+
+
 @dataclass
 class OwnProvider:
     """A provider that vouches for whatever it is told to, but checks what clients send as it should."""
@@ -111,6 +135,7 @@ class OwnProvider:
     userinfo: JSON | None = None
     sign: Callable[[JSON], str] | None = None  # in place of the right signature
     answered: JSON = field(default_factory=dict)  # besides code and state
+    tokens: JSON = field(default_factory=dict)  # in place of the right ones
     garbled: str | None = None  # in place of the metadata
     refusing: Response | None = None  # by the token endpoint, instead of everything
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -121,7 +146,7 @@ class OwnProvider:
     def reset(self) -> None:
         """Be honest again."""
         self.key, self.published = self.first, [self.first]
-        self.metadata, self.claims, self.answered = {}, {}, {}
+        self.metadata, self.claims, self.answered, self.tokens = {}, {}, {}, {}
         self.userinfo, self.sign, self.refusing, self.garbled = None, None, None, None
         for kept in (self.asked, self.authenticated, self.given, self._codes):
             kept.clear()
@@ -200,7 +225,8 @@ class OwnProvider:
             return JSONResponse({"error": "invalid_grant", "error_description": said["code"]}, 400)
         access_token, id_token = secrets.token_urlsafe(16), self._id_token(asked["nonce"])
         self.given += [access_token, id_token]
-        return JSONResponse({"access_token": access_token, "token_type": "Bearer", "id_token": id_token})
+        right = {"access_token": access_token, "token_type": "Bearer", "id_token": id_token}
+        return JSONResponse(right | self.tokens)
 
     def _knows(self, request: Request, said: dict[str, str]) -> bool:
         header = request.headers.get("authorization", "")

@@ -2,8 +2,214 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated, Any, Literal, TypedDict, cast
+from urllib.parse import urlencode, urlsplit
 
-from app.core.http import Route
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
 
-router = APIRouter(prefix="/auth/oidc", tags=["Signing in"], route_class=Route)
+from app.core.clock import real_now
+from app.core.config import Settings
+from app.core.docs import answers
+from app.core.errors import TesseraError, TooMany
+from app.core.http import PROBLEM_MEDIA_TYPE, Route, answer_to
+from app.identity.links import service as links
+from app.identity.people.models import Person
+from app.identity.second_factor.guesses import guessing
+from app.identity.second_factor.service import Proof, TotpRequired, WrongCode
+from app.identity.sessions import service as sessions
+from app.identity.sessions.routes import address_of, attempts_of, where_of
+from app.identity.sessions.schemas import SignedIn
+from app.identity.social import service
+from app.identity.social.provider import (
+    Provider,
+    ProviderNotFound,
+    Providers,
+    ProviderUnavailable,
+    SocialSignInRefused,
+)
+from app.identity.social.schemas import EXAMPLE_TOKEN, Answer, Begin, Exchange
+from app.identity.social.service import Arrival
+from app.identity.social.state import LIFETIME, Pending, StateMismatch, cookie_name
+from app.organisations import queries as organisations
+from app.organisations.access import database_of
+from app.organisations.queries import OrganisationNotFound
+from app.organisations.tenant import Tenant
+
+PREFIX = "/auth/oidc"
+
+router = APIRouter(prefix=PREFIX, tags=["Signing in"], route_class=Route)
+# A provider's answer may have parameters that nobody foresaw, and clients ignore them (RFC 6749, 4.1.2).
+_answered = APIRouter(prefix=PREFIX, tags=["Signing in"])
+
+ProviderField = Annotated[str, Path(description="As the service's settings call it.", examples=["google"])]
+
+_NOT_ACTIVE = (sessions.AccountPending, sessions.AccountRejected, sessions.AccountSuspended)
+
+
+def _sent_on(where: str, example: str) -> dict[int | str, Any]:
+    location = {"description": where, "schema": {"type": "string"}, "example": example}
+    return {302: {"description": "The browser is sent on.", "headers": {"Location": location}}}
+
+
+_START = _sent_on("The provider.", "https://accounts.google.com/o/oauth2/v2/auth?response_type=code") | answers(
+    ProviderNotFound, OrganisationNotFound, ProviderUnavailable, TooMany
+)
+_FINISH = _sent_on("The `appUrl`.", f"https://desk.growfin.com/signed-in#token={EXAMPLE_TOKEN}") | answers(
+    ProviderNotFound, OrganisationNotFound, ProviderUnavailable, StateMismatch, SocialSignInRefused,
+    service.EmailNotVerified, *_NOT_ACTIVE, TotpRequired, TooMany,
+)  # fmt: skip
+_FINISH[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["value"]["exchangeToken"] = EXAMPLE_TOKEN
+
+
+@router.get(
+    "/{provider}/start",
+    operation_id="startSocialSignIn",
+    summary="Sign in with an account elsewhere",
+    status_code=302,
+    response_class=RedirectResponse,
+    responses=_START,
+)
+async def start_social_sign_in(
+    provider: ProviderField, wanted: Annotated[Begin, Query()], request: Request
+) -> RedirectResponse:
+    """Send a browser here: it is sent on to the provider, and comes back to `…/callback`.
+
+    Who is known by their account there, or whose e-mail is verified both there and here, signs in as who they are;
+    `role` is for those who are new. A customer is `ACTIVE` at once, an engineer or an admin is `PENDING` until an admin
+    of the organisation approves.
+    """
+    chosen = _provider(request, provider)
+    await attempts_of(request).social(address_of(request))
+    async with database_of(request).session(None) as db:
+        tenant = await organisations.by_domain(db, wanted.org)
+    pending = Pending.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
+    answer = RedirectResponse(await chosen.address(pending, _callback(request, provider)), 302)
+    answer.set_cookie(
+        cookie_name(provider, pending.state),
+        pending.sealed(request.app.state.secret_key, provider),
+        max_age=int(LIFETIME.total_seconds()),
+        **_of_cookie(request),
+    )
+    return answer
+
+
+@_answered.get(
+    "/{provider}/callback",
+    operation_id="finishSocialSignIn",
+    summary="Come back from the provider",
+    response_model=SignedIn,
+    responses=_FINISH,
+)
+async def finish_social_sign_in(
+    provider: ProviderField, said: Annotated[Answer, Query()], request: Request
+) -> Response:
+    """Where the provider sends the browser. To be registered there: this address, at `PUBLIC_URL`.
+
+    If the organisation has an `appUrl`, the browser is sent on to `{appUrl}/signed-in#token=…`, or to
+    `{appUrl}/signed-in#error=…` with the `code` of an error; the token is for `POST /auth/oidc/exchange`, once, within
+    a minute. If not, the answer is that of a sign-in; somebody with a second factor gets 401 `totp_required`, and the
+    problem document has an `exchangeToken` for the same operation.
+    """
+    chosen = _provider(request, provider)
+    cookie = cookie_name(provider, said.state or "")
+    try:
+        answer = await _finish(chosen, said, request.cookies.get(cookie), request)
+    except TesseraError as error:
+        answer = await answer_to(request, error)
+    answer.delete_cookie(cookie, **_of_cookie(request))
+    return answer
+
+
+router.routes.extend(_answered.routes)
+
+
+@router.post(
+    "/exchange",
+    operation_id="exchangeSocialSignIn",
+    summary="Get the tokens at the end of a social sign-in",
+    responses=answers(links.LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
+)
+async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
+    """Get what a sign-in answers for the token that `…/callback` ended with.
+
+    Somebody with a second factor gets 401 `totp_required` first: send the same again, with `totp` or `recoveryCode`.
+    Only success uses the token up.
+    """
+    database, secret_key = database_of(request), request.app.state.secret_key
+    named = links.read(secret_key, body.token)
+    async with database.session(named.org_id) as db:
+        person = await service.holder(db, named)
+    proof = Proof(body.totp, body.recovery_code) if person.second_factor else Proof()
+    where = where_of(request, remembered=body.remember_me)
+    async with guessing(attempts_of(request), person, proof), database.session(named.org_id) as db:
+        signed_in = await service.exchange(db, secret_key, named, where, proof)
+    return SignedIn.of(signed_in)
+
+
+async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: Request) -> Response:
+    await attempts_of(request).social(address_of(request))
+    pending = Pending.opened(request.app.state.secret_key, chosen.name, cookie, said.state or "", real_now())
+    async with database_of(request).session(None) as db:
+        tenant = await organisations.by_domain(db, pending.org)
+    try:
+        person = await _person(chosen, said, pending, tenant, request)
+        if tenant.app_url is None:
+            return await _signed_in(person, request, remember=pending.remember)
+        return _to_app(tenant.app_url, "token", await _token(person, request))
+    except TesseraError as error:
+        if tenant.app_url is None:
+            raise
+        return _to_app(tenant.app_url, "error", error.code)
+
+
+async def _person(chosen: Provider, said: Answer, pending: Pending, tenant: Tenant, request: Request) -> Person:
+    who = await chosen.identify(pending, said, _callback(request, chosen.name))
+    arrival = Arrival(provider=chosen.name, who=who, role=pending.role, address=address_of(request))
+    person = await service.account_of(database_of(request), attempts_of(request), tenant, arrival)
+    service.check_active(person)
+    return person
+
+
+async def _signed_in(person: Person, request: Request, *, remember: bool) -> Response:
+    if person.second_factor:
+        raise TotpRequired(members={"exchangeToken": await _token(person, request)})
+    where = where_of(request, remembered=remember)
+    async with database_of(request).session(person.org_id) as db:
+        signed_in = await sessions.sign_in(db, request.app.state.secret_key, person, where, Proof())
+    return Response(SignedIn.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
+
+
+async def _token(person: Person, request: Request) -> str:
+    async with database_of(request).session(person.org_id) as db:
+        return service.issue_token(db, request.app.state.secret_key, person)
+
+
+def _to_app(app_url: str, name: str, value: str) -> Response:
+    # In the fragment, which no server and no log gets to see.
+    return RedirectResponse(f"{app_url.rstrip('/')}/signed-in#{urlencode({name: value})}", 302)
+
+
+def _provider(request: Request, name: str) -> Provider:
+    return cast("Providers", request.app.state.providers).named(name)
+
+
+def _url(request: Request) -> str:
+    return cast("Settings", request.app.state.settings).url
+
+
+def _callback(request: Request, provider: str) -> str:
+    return f"{_url(request)}{PREFIX}/{provider}/callback"
+
+
+class _Cookie(TypedDict):
+    path: str
+    secure: bool
+    httponly: bool
+    samesite: Literal["lax"]
+
+
+def _of_cookie(request: Request) -> _Cookie:
+    # Lax: it comes along when the provider sends the browser back, and on no request that another page makes.
+    parts = urlsplit(_url(request))
+    return {"path": parts.path + PREFIX, "secure": parts.scheme == "https", "httponly": True, "samesite": "lax"}
