@@ -20,6 +20,15 @@ class TicketAssigned(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TicketAccepted(Event):
+    """Its assignee has taken it on."""
+
+    type: ClassVar[str] = "ticket.accepted"
+
+    admin_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
 class TicketStatusChanged(Event):
     """Its status is another one. `reason` is `AUTO_CLOSE` where time did it."""
 

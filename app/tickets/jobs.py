@@ -21,7 +21,9 @@ from app.core.ids import new_id
 from app.core.models import Timer
 from app.core.timers import Due
 from app.identity.people.events import PersonBecameAvailable, PersonSignedUp
+from app.identity.people.models import Status as PersonStatus
 from app.identity.people.queries import next_in_turn
+from app.organisations.permissions import Role
 from app.organisations.queries import tenant
 from app.tickets import rules
 from app.tickets.events import TicketAssigned, TicketClosingSoon
@@ -187,6 +189,8 @@ async def give_to_the_newly_available(db: AsyncSession, org_id: UUID, event: Eve
     A ticket that is being opened at this moment sees them no more than they see it: the timer looks again afterwards.
     """
     assert isinstance(event, PersonSignedUp | PersonBecameAvailable)
+    if isinstance(event, PersonSignedUp) and (event.status != PersonStatus.ACTIVE or event.role == Role.CUSTOMER):
+        return
     await db.flush()
     await assign_waiting(db, org_id, event.at)
     await timers.set_timers(db, org_id, event.person_id, {ASSIGN: real_now()})

@@ -31,7 +31,9 @@ class Priority(StrEnum):
     CRITICAL = "CRITICAL"
 
 
-# A ticket without an assignee waits for one while somebody has to act on it.
+# Somebody has to act on it.
+UNFINISHED = (Status.OPEN, Status.IN_PROGRESS, Status.RESPONDED)
+# Without an assignee it waits for one meanwhile.
 WAITING = "admin_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"
 
 
@@ -90,7 +92,12 @@ class Ticket(Base):
     @property
     def is_waiting(self) -> bool:
         """Whether somebody has to act on it and nobody is to: `WAITING` of this row."""
-        return self.admin_id is None and self.status not in {Status.RESOLVED, Status.CLOSED}
+        return self.admin_id is None and self.status in UNFINISHED
+
+    def give_to(self, admin_id: UUID | None) -> None:
+        """Let somebody (or nobody) be the assignee; whether they take it on is theirs to say."""
+        self.admin_id = admin_id
+        self.accepted_at = None
 
     def move_to(self, status: Status, now: datetime, auto_close_at: datetime) -> None:
         """Change the status with all that belongs to it; answering again starts the countdown anew.

@@ -1,6 +1,7 @@
 """Reads of tickets, and the one statement that opens one: written for the driver, since these paths are hot.
 
-Each names `org_id` for every table. A ticket's row carries its assignee, so that an answer takes one round trip.
+Each names `org_id` for every table. A ticket's row carries its assignee, so that an answer takes one round trip. Where
+a caller has their own tickets only (`own`: whose), that is one more condition of the same statement.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import NotFound
+from app.identity.people.models import Person
 from app.organisations.caller import Caller
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
@@ -27,36 +29,41 @@ if TYPE_CHECKING:
 
 
 class TicketNotFound(NotFound):
-    """No ticket of the caller's organisation has this id."""
+    """No ticket of the caller's organisation, or of those that the caller may see, has this id."""
 
     code = "ticket_not_found"
     title = "There is no such ticket."
 
 
-_COLUMNS = """t.id, t.number, t.org_id, t.title, t.description, t.status, t.priority, t.added_by, t.admin_id,
-    t.created_at, t.updated_at, t.responded_at, t.closed_at, t.auto_close_at, t.version,
+_COLUMNS = """t.id, t.number, t.org_id, t.title, t.description, t.status, t.priority, t.added_by, t.requester_id,
+    t.admin_id, t.created_at, t.updated_at, t.responded_at, t.closed_at, t.auto_close_at, t.accepted_at, t.version,
     p.email AS admin_email, p.first_name AS admin_first_name, p.last_name AS admin_last_name"""
 
 _ASSIGNEE = "LEFT JOIN people AS p ON p.org_id = $1 AND p.id = t.admin_id"
 
 ONE = f"SELECT {_COLUMNS} FROM tickets AS t {_ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
+_ONE_OF_THEIRS = f"{ONE} AND t.requester_id = $3"
 
-# The counter's row gives the number, and with it whose turn it is: nobody's row is locked. Engineers come before
-# admins; those available are read in the order of their ids, which is the order they signed up in.
-OPEN = f"""
+# The counter's row gives the number, and with it whose turn it is: no assignee's row is locked. Engineers come before
+# admins; those available are read in the order of their ids, which is the order they signed up in. A requester's
+# account is locked for as long as this takes: who is being erased gets no ticket that still has their e-mail.
+_OPEN = f"""
     WITH available AS MATERIALIZED (
         SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role = 'ENGINEER'),
                         array_agg(id ORDER BY id) FILTER (WHERE role = 'ADMIN')) AS ids
         FROM people WHERE org_id = $1 AND role <> 'CUSTOMER' AND status = 'ACTIVE' AND available
+    ), requester AS MATERIALIZED (
+        SELECT id, email FROM people WHERE org_id = $1 AND status = 'ACTIVE' AND <whose> FOR SHARE
     ), counted AS (
         UPDATE counters SET last_ticket = last_ticket + 1,
                last_event = last_event + CASE WHEN available.ids IS NULL THEN 1 ELSE 2 END
-        FROM available WHERE counters.org_id = $1
-        RETURNING last_ticket AS number, last_event, ids[1 + last_ticket % cardinality(ids)] AS admin_id
+        FROM available <with> JOIN requester ON true WHERE counters.org_id = $1
+        RETURNING last_ticket AS number, last_event, ids[1 + last_ticket % cardinality(ids)] AS admin_id,
+                  requester.id AS requester_id, requester.email AS email
     ), opened AS (
-        INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, admin_id,
+        INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, requester_id, admin_id,
                              created_at, updated_at, version)
-        SELECT $1, $2, number, $3, $4, 'OPEN', $5, $6, admin_id, $7, $7, 1 FROM counted
+        SELECT $1, $2, number, $3, $4, 'OPEN', $5, <added by>, requester_id, admin_id, $7, $7, 1 FROM counted
         RETURNING *
     ), waits AS (
         INSERT INTO timers (org_id, subject_id, kind, due_at)
@@ -74,6 +81,17 @@ OPEN = f"""
     SELECT {_COLUMNS} FROM opened AS t {_ASSIGNEE}
 """  # noqa: S608 - constants
 
+# For an e-mail ($6). It is somebody's account only where they have proved that it is theirs: who signs up with the
+# address of another must not see that one's tickets.
+OPEN = (
+    _OPEN.replace("<whose>", "email = $6 AND email_verified_at IS NOT NULL")
+    .replace("<with>", "LEFT")
+    .replace("<added by>", "$6")
+)
+
+# For the signed-in person ($6), by the e-mail that they have at this moment; no row, where they cannot act any more.
+_OPEN_OWN = _OPEN.replace("<whose>", "id = $6").replace("<with>", "INNER").replace("<added by>", "email")
+
 RESPONSES = """
     SELECT r.id, r.message, r.created_at, r.author_id, p.email, p.first_name, p.last_name
     FROM ticket_responses AS r JOIN people AS p ON p.org_id = $1 AND p.id = r.author_id
@@ -90,8 +108,14 @@ _HISTORY = """
 _SCHEDULE = """
     SELECT t.responded_at, timers.kind, timers.due_at
     FROM tickets AS t LEFT JOIN timers ON timers.org_id = $1 AND timers.subject_id = t.id
-    WHERE t.org_id = $1 AND t.id = $2 ORDER BY timers.due_at
+    WHERE t.org_id = $1 AND t.id = $2
 """
+
+
+def own_of(caller: Caller) -> UUID | None:
+    """Whose tickets are all that the caller may see and change; nobody's, where all of the organisation's are."""
+    person = caller.person
+    return person.id if person is not None and person.sees_own_only else None
 
 
 async def on_a_still_clock(db: AsyncSession, caller: Caller) -> Caller:
@@ -107,27 +131,42 @@ async def on_a_still_clock(db: AsyncSession, caller: Caller) -> Caller:
     return replace(caller, tenant=tenant, now=tenant.now())
 
 
-async def lock(db: AsyncSession, org_id: UUID, ticket_id: UUID) -> Ticket:
+async def lock(db: AsyncSession, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> Ticket:
     """The ticket, locked until the transaction ends; those that only refer to it are not held up.
 
     Raises:
-        TicketNotFound: there is none in this organisation.
+        TicketNotFound: there is none in this organisation, or it is not theirs.
     """
-    ticket = await db.scalar(
-        select(Ticket).where(Ticket.org_id == org_id, Ticket.id == ticket_id).with_for_update(key_share=True)
-    )
+    which = select(Ticket).where(Ticket.org_id == org_id, Ticket.id == ticket_id)
+    if own is not None:
+        which = which.where(Ticket.requester_id == own)
+    ticket = await db.scalar(which.with_for_update(key_share=True))
     if ticket is None:
         raise TicketNotFound
     return ticket
 
 
-async def one(driver: Driver, org_id: UUID, ticket_id: UUID) -> asyncpg.Record:
+async def lock_assignee(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person | None:
+    """Somebody whom a ticket can be given to; they cannot be suspended before this transaction ends.
+
+    To be called before the ticket is locked: what hands the tickets of somebody suspended over locks in this order.
+    """
+    person = await db.scalar(
+        select(Person).where(Person.org_id == org_id, Person.id == person_id).with_for_update(read=True)
+    )
+    return person if person is not None and person.may_be_assigned else None
+
+
+async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> asyncpg.Record:
     """A ticket with its assignee.
 
     Raises:
-        TicketNotFound: there is none in this organisation.
+        TicketNotFound: there is none in this organisation, or it is not theirs.
     """
-    row = await driver.fetchrow(ONE, org_id, ticket_id)
+    if own is None:
+        row = await driver.fetchrow(ONE, org_id, ticket_id)
+    else:
+        row = await driver.fetchrow(_ONE_OF_THEIRS, org_id, ticket_id, own)
     if row is None:
         raise TicketNotFound
     return row
@@ -135,32 +174,39 @@ async def one(driver: Driver, org_id: UUID, ticket_id: UUID) -> asyncpg.Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What a new ticket starts with. `now` is the organisation's time, `real_now` is not."""
+    """What a new ticket starts with. `now` is the organisation's time, `real_now` is not.
+
+    The requester is the person `requester_id`, with their e-mail; or else whoever has the e-mail `added_by`.
+    """
 
     org_id: UUID
     id: UUID
     title: str
     description: str
     priority: str
-    added_by: str
+    added_by: str | None
     now: datetime
     real_now: datetime
     created_event: UUID
     assigned_event: UUID
     actor_type: str
     actor_id: UUID | None
+    requester_id: UUID | None = None
 
 
-async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record:
-    """Number the ticket, choose its assignee, write it with its events; where nobody is available, let it wait."""
-    row = await driver.fetchrow(
-        OPEN,
+async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record | None:
+    """Number the ticket, choose its assignee, write it with its events; where nobody is available, let it wait.
+
+    Nothing is written where the person `requester_id` is not active.
+    """
+    return await driver.fetchrow(
+        OPEN if new.requester_id is None else _OPEN_OWN,
         new.org_id,
         new.id,
         new.title,
         new.description,
         new.priority,
-        new.added_by,
+        new.added_by if new.requester_id is None else new.requester_id,
         new.now,
         new.real_now,
         new.created_event,
@@ -168,8 +214,6 @@ async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record:
         new.actor_type,
         new.actor_id,
     )
-    assert row is not None
-    return row
 
 
 async def responses(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncpg.Record]:
@@ -182,13 +226,16 @@ async def history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, lim
     return await driver.fetch(_HISTORY, org_id, ticket_id, after, limit)
 
 
-async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncpg.Record]:
+async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> list[asyncpg.Record]:
     """What time will do to the ticket: `kind` and `due_at` (real time), each with its `responded_at`.
 
     Raises:
-        TicketNotFound: there is none in this organisation.
+        TicketNotFound: there is none in this organisation, or it is not theirs.
     """
-    rows = await driver.fetch(_SCHEDULE, org_id, ticket_id)
+    if own is None:
+        rows = await driver.fetch(f"{_SCHEDULE} ORDER BY timers.due_at", org_id, ticket_id)
+    else:
+        rows = await driver.fetch(f"{_SCHEDULE} AND t.requester_id = $3 ORDER BY timers.due_at", org_id, ticket_id, own)
     if not rows:
         raise TicketNotFound
     return [row for row in rows if row["kind"] is not None]
@@ -196,8 +243,10 @@ async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncp
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Which tickets, in what order. Empty filters hold for all."""
+    """Which tickets, in what order. Empty filters hold for all. With `requester_id`, that person's own only."""
 
+    requester_id: UUID | None = None
+    assignee_ids: Sequence[UUID] = ()
     admin_emails: Sequence[str] = ()
     customer_emails: Sequence[str] = ()
     statuses: Sequence[str] = ()
@@ -256,6 +305,27 @@ async def total(driver: Driver, org_id: UUID, wanted: Listing) -> int:
 
 def _conditions(wanted: Listing, parameters: _Parameters) -> list[str]:
     conditions = ["t.org_id = $1"]
+    if wanted.requester_id is not None:
+        conditions.append(f"t.requester_id = {parameters.add(wanted.requester_id)}")
+    if len(wanted.assignee_ids) == 1:
+        conditions.append(f"t.admin_id = {parameters.add(wanted.assignee_ids[0])}")
+    elif wanted.assignee_ids:
+        conditions.append(f"t.admin_id = ANY({parameters.add(list(wanted.assignee_ids))}::uuid[])")
+    conditions += _of_texts(wanted, parameters)
+    for comparison, at in (
+        ("t.created_at >", wanted.created_after),
+        ("t.created_at <", wanted.created_before),
+        ("t.updated_at >", wanted.updated_after),
+    ):
+        if at is not None:
+            conditions.append(f"{comparison} {parameters.add(at)}")
+    if wanted.unassigned is not None:
+        conditions.append(f"t.admin_id IS {'' if wanted.unassigned else 'NOT '}NULL")
+    return conditions
+
+
+def _of_texts(wanted: Listing, parameters: _Parameters) -> list[str]:
+    conditions = []
     if len(wanted.admin_emails) == 1:
         email = parameters.add(wanted.admin_emails[0])
         conditions.append(f"t.admin_id = (SELECT id FROM people WHERE org_id = $1 AND email = {email})")  # noqa: S608
@@ -274,13 +344,4 @@ def _conditions(wanted: Listing, parameters: _Parameters) -> list[str]:
             conditions.append(f"t.{column} = {parameters.add(values[0])}")
         elif values:
             conditions.append(f"t.{column} = ANY({parameters.add(list(values))}::text[])")
-    for comparison, at in (
-        ("t.created_at >", wanted.created_after),
-        ("t.created_at <", wanted.created_before),
-        ("t.updated_at >", wanted.updated_after),
-    ):
-        if at is not None:
-            conditions.append(f"{comparison} {parameters.add(at)}")
-    if wanted.unassigned is not None:
-        conditions.append(f"t.admin_id IS {'' if wanted.unassigned else 'NOT '}NULL")
     return conditions

@@ -34,6 +34,7 @@ def tickets(rows: Sequence[asyncpg.Record], tenant: Tenant) -> list[dict[str, An
             "status": row["status"],
             "priority": row["priority"],
             "addedBy": row["added_by"],
+            "requesterId": row["requester_id"],
             "adminId": row["admin_id"],
             "admin": row["admin_id"]
             and person(row["admin_id"], row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
@@ -42,6 +43,7 @@ def tickets(rows: Sequence[asyncpg.Record], tenant: Tenant) -> list[dict[str, An
             "respondedAt": row["responded_at"],
             "closedAt": row["closed_at"],
             "autoCloseAt": row["auto_close_at"],
+            "acceptedAt": row["accepted_at"],
             "version": row["version"],
         }
         for row in rows

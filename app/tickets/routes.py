@@ -1,4 +1,4 @@
-"""Tickets over HTTP."""
+"""Tickets over HTTP. A customer reaches their own only: to them, all others do not exist."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from app.core.db import Database
 from app.core.docs import answers
-from app.core.errors import VersionConflict
+from app.core.errors import BadInput, FieldError, VersionConflict
 from app.core.hot import HotRoute
 from app.core.http import Route, check_if_match, etag
 from app.core.pagination import CursorSigner, InvalidCursor, PageQuery, cut
 from app.organisations.access import Db, database_of, may
-from app.organisations.caller import Caller
+from app.organisations.caller import Caller, NotForCustomers
 from app.organisations.permissions import Action, Resource
 from app.tickets import queries, representation, rules, service
-from app.tickets.queries import TicketNotFound
+from app.tickets.queries import TicketNotFound, own_of
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
+    ME,
     History,
     ResponseCreated,
     ResponseIn,
@@ -75,10 +76,14 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     responses=answers(body=True, ok={201: ("Location", "ETag")}),
 )
 async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Response:
-    """Post a ticket of one of your users.
+    """Post a ticket of one of your users, with the secret; or, signed in, one of your own.
 
-    It is assigned to an available admin, by turns. Where there is none it waits (`adminId: null`), until somebody
-    becomes available. The secret comes in the header `X-Org-Secret` or in the body.
+    It is assigned to an available engineer, or where there is none to an available admin, by turns. Without either it
+    waits (`adminId: null`), until somebody becomes available. The secret comes in the header `X-Org-Secret` or in the
+    body.
+
+    A requester with an account whose e-mail is verified finds the ticket there, when they sign in. Admins and engineers
+    may name any requester in `addedBy`.
     """
     async with database_of(request).driver(caller.org_id, has_work=True) as driver:
         row = await service.open_ticket(
@@ -100,9 +105,9 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     responses=answers(TicketNotFound, ok=_TAGGED),
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
-    """The ticket, its assignee, and all responses, oldest first."""
+    """The ticket, its assignee, and all responses, oldest first. Customers read their own."""
     async with database_of(request).driver(caller.org_id) as driver:
-        row = await queries.one(driver, caller.org_id, ticket_id)
+        row = await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
         # What was never answered has no responses: that spares most reads a round trip.
         given = await queries.responses(driver, caller.org_id, ticket_id) if row["responded_at"] else []
     content = representation.ticket(row, caller.tenant)
@@ -119,12 +124,14 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
     responses=answers(InvalidCursor),
 )
 async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
-    """A page of the organisation's tickets, newest first unless `sort` says otherwise.
+    """A page of the organisation's tickets, newest first unless `sort` says otherwise. Customers list their own.
 
     Repeat a filter to accept any of its values; different filters must all hold. Pass `nextCursor` as `cursor`, with
     the same filters and sort, to get the next page.
     """
     listing = queries.Listing(
+        requester_id=own_of(caller),
+        assignee_ids=_assignees(wanted, caller),
         admin_emails=wanted.admin_email,
         customer_emails=wanted.customer_email,
         statuses=wanted.status,
@@ -151,6 +158,31 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
     if total is not None:
         content["total"] = total
     return _json(content)
+
+
+def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
+    if caller.person is None and ME in wanted.assignee:
+        fault = FieldError("assignee", "`me` is a person: an organisation secret is nobody.")
+        raise BadInput(f"{fault.field}: {fault.message}", errors=[fault])
+    return [one if isinstance(one, UUID) else caller.somebody.id for one in wanted.assignee]
+
+
+@router.post(
+    "/{id}/accept",
+    operation_id="acceptTicket",
+    summary="Take a ticket on",
+    response_model=TicketOut,
+    responses=answers(*_CHANGE, service.TicketClosed, service.AlreadyAccepted, service.AssigneeNotActive, ok=_TAGGED),
+)
+async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch = None) -> Response:
+    """Be the ticket's assignee, and say that you see to it (`acceptedAt`); an `OPEN` one becomes `IN_PROGRESS`.
+
+    Of two at the same moment one gets it. To accept it once more changes nothing. Whoever gives it to somebody else
+    takes that back.
+    """
+    await service.accept(db, caller, ticket_id, partial(check_if_match, if_match))
+    driver = await Database.driver_of(db)
+    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
 
 
 @router.post(
@@ -203,7 +235,9 @@ async def respond(
 
 _CHANGE_TICKET: dict[str, Any] = {
     "response_model": TicketOut,
-    "responses": answers(*_CHANGE, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED),
+    "responses": answers(
+        *_CHANGE, NotForCustomers, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED
+    ),
 }
 
 
@@ -217,7 +251,10 @@ _CHANGE_TICKET: dict[str, Any] = {
 async def change_ticket(
     ticket_id: TicketId, body: TicketChange, caller: Editor, db: Db, if_match: IfMatch = None
 ) -> Response:
-    """Change any of the fields; everything that follows from a change of status or assignee happens here as well."""
+    """Change any of the fields; everything that follows from a change of status or assignee happens here as well.
+
+    Customers change `title`, `description` and `priority`, of their own tickets.
+    """
     changes = body.model_dump(exclude_unset=True)
     await service.change(db, caller, ticket_id, changes, partial(check_if_match, if_match))
     driver = await Database.driver_of(db)
@@ -238,7 +275,7 @@ async def get_history(
     signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "history", ticket_id)
     after = int(signer.read(wanted.cursor)[0]) if wanted.cursor else 0
     async with database_of(request).driver(caller.org_id) as driver:
-        await queries.one(driver, caller.org_id, ticket_id)
+        await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
         rows, more = cut(await queries.history(driver, caller.org_id, ticket_id, after, wanted.limit + 1), wanted.limit)
     return _json(
         {
@@ -258,7 +295,7 @@ async def get_history(
 async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """What time will do to the ticket, on the organisation's clock."""
     async with database_of(request).driver(caller.org_id) as driver:
-        timers = await queries.schedule(driver, caller.org_id, ticket_id)
+        timers = await queries.schedule(driver, caller.org_id, ticket_id, own_of(caller))
     due = {timer["kind"]: caller.tenant.organisation_time(timer["due_at"]) for timer in timers}
     items = []
     if AUTO_CLOSE in due:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from app.core.fields import EXAMPLE_ID, Email, In, LongText, Out, OutTime, SecretField, Timestamp, Title
 from app.core.pagination import CountedPage, CountedPageQuery, Page
@@ -14,6 +14,7 @@ from app.tickets.models import Priority, Status
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
 DescriptionField = Annotated[LongText, Field(examples=["The export of March stops at 40 % with an error."])]
 MAX_FILTER_VALUES = 20
+ME: Literal["me"] = "me"  # the caller, in a filter
 
 
 class TicketIn(In):
@@ -22,25 +23,33 @@ class TicketIn(In):
     title: TitleField
     description: DescriptionField
     added_by: Annotated[
-        Email, Field(description="The requester's e-mail: answers are mailed there.", examples=["mia@customer.example"])
-    ]
+        Email,
+        Field(
+            description="The requester's e-mail: answers are mailed there. Needed with the secret; a signed-in person "
+            "may leave it out, which means themselves, and a customer can name nobody else.",
+            examples=["mia@customer.example"],
+        ),
+    ] = None  # type: ignore[assignment]
     priority: Annotated[Priority, Field(examples=["HIGH"])] = Priority.MEDIUM
     secret: SecretField = None
 
 
 class TicketChange(In):
-    """Any of these. `adminId: null` takes the ticket from its assignee."""
+    """Any of these; a customer changes `title`, `description` and `priority`.
+
+    `adminId: null` takes the ticket from its assignee.
+    """
 
     title: TitleField = None  # type: ignore[assignment]
     description: DescriptionField = None  # type: ignore[assignment]
     admin_id: Annotated[
         UUID | None,
         Field(
-            description="An active admin of the organisation; null for nobody: then it waits for the next admin who "
-            "becomes available."
+            description="An active admin or engineer of the organisation; null for nobody: then it waits for the next "
+            "one who becomes available. Not for customers."
         ),
     ] = None
-    status: Annotated[Status, Field(examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]
+    status: Annotated[Status, Field(description="Not for customers.", examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]
     priority: Annotated[Priority, Field(examples=["HIGH"])] = None  # type: ignore[assignment]
     org_id: Annotated[UUID, Field(description="May only repeat the ticket's own.")] = None  # type: ignore[assignment]
 
@@ -57,6 +66,22 @@ class ResponseIn(In):
     message: Annotated[LongText, Field(examples=["We mended the export: please try again."])]
 
 
+def _me_or_id(value: object) -> object:
+    if value == ME:
+        return value
+    try:
+        return UUID(str(value))
+    except ValueError:
+        raise ValueError("This is neither `me` nor the id of a person.") from None
+
+
+Assignee = Annotated[
+    UUID | Literal["me"],
+    PlainValidator(_me_or_id),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": [ME]}, {"type": "string", "format": "uuid"}]}),
+]
+
+
 class TicketFilter(CountedPageQuery):
     """Which tickets; a filter may be repeated, which means any of its values."""
 
@@ -69,6 +94,10 @@ class TicketFilter(CountedPageQuery):
     created_after: Timestamp | None = None
     created_before: Timestamp | None = None
     updated_after: Timestamp | None = None
+    assignee: Annotated[
+        list[Assignee],
+        Field(max_length=MAX_FILTER_VALUES, description="Assigned to: `me`, or the id of an admin or engineer."),
+    ] = []
     unassigned: Annotated[bool | None, Field(description="Only those with (or, false, without) nobody to answer.")] = (
         None
     )
@@ -98,13 +127,17 @@ class TicketOut(Out):
     status: Status
     priority: Annotated[Priority, Field(examples=["HIGH"])]
     added_by: Annotated[str, Field(examples=["mia@customer.example"])]
-    admin_id: Annotated[UUID | None, Field(examples=[EXAMPLE_ID])]
+    requester_id: Annotated[
+        UUID | None, Field(description="The requester's account, where they have one.", examples=[EXAMPLE_ID])
+    ]
+    admin_id: Annotated[UUID | None, Field(description="The assignee.", examples=[EXAMPLE_ID])]
     admin: PersonRef | None
     created_at: OutTime
     updated_at: OutTime
     responded_at: OutTime | None
     closed_at: OutTime | None
     auto_close_at: OutTime | None
+    accepted_at: Annotated[OutTime | None, Field(description="When the assignee took it on.")]
     version: Annotated[int, Field(examples=[1])]
 
 

@@ -1,4 +1,4 @@
-"""Tickets: opening, answering, changing them."""
+"""Tickets: opening, accepting, answering, changing them. For a customer there are their own only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import timers
@@ -15,11 +14,13 @@ from app.core.clock import real_now
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.events import record
 from app.core.ids import new_id
+from app.core.security import InvalidToken
 from app.identity.people.models import Person
-from app.organisations.caller import Caller
+from app.organisations.caller import Caller, NotForCustomers
 from app.tickets import queries, rules
-from app.tickets.events import TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
-from app.tickets.models import Status, Ticket, TicketResponse
+from app.tickets.events import TicketAccepted, TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
+from app.tickets.models import UNFINISHED, Status, Ticket, TicketResponse
+from app.tickets.queries import own_of
 from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ if TYPE_CHECKING:
 Expectation = Callable[[int], None]
 
 
+# What customers may change, of their own tickets; `org_id` changes nothing.
+FOR_CUSTOMERS = frozenset({"title", "description", "priority", "org_id"})
+
+
 class TicketClosed(Conflict):
-    """A closed ticket takes no answers."""
+    """A closed ticket takes no answers, and nobody takes it on."""
 
     code = "ticket_closed"
     title = "The ticket is closed: reopen it first."
@@ -47,17 +52,32 @@ class OrgMismatch(BadInput):
 
 
 class AssigneeNotActive(BadInput):
-    """Only an active admin of the organisation can be given tickets."""
+    """Only an active admin or engineer of the organisation can be given tickets."""
 
     code = "assignee_not_active"
-    title = "The assignee must be an active admin of the organisation."
+    title = "The assignee must be an active admin or engineer of the organisation."
+
+
+class AlreadyAccepted(Conflict):
+    """Somebody else has taken the ticket on."""
+
+    code = "already_accepted"
+    title = "Somebody else has accepted this ticket."
 
 
 async def open_ticket(
-    driver: Driver, caller: Caller, *, title: str, description: str, priority: str, added_by: str
+    driver: Driver, caller: Caller, *, title: str, description: str, priority: str, added_by: str | None
 ) -> asyncpg.Record:
-    """Open a ticket and give it to the available admin whose turn it is; without one, it waits for one."""
-    actor = caller.actor
+    """Open a ticket and give it to whose turn it is of those available; without one, it waits for one.
+
+    Args:
+        added_by: the requester's e-mail; the caller, where it is theirs or is left out.
+
+    Raises:
+        BadInput: a product names nobody, or a customer somebody else.
+        InvalidToken: gone within the seconds for which a token's person is remembered.
+    """
+    actor, own = caller.actor, _is_own(caller, added_by)
     new = queries.Opening(
         org_id=caller.org_id,
         id=new_id(),
@@ -71,14 +91,34 @@ async def open_ticket(
         assigned_event=new_id(),
         actor_type=actor.type.value,
         actor_id=actor.id,
+        requester_id=caller.somebody.id if own else None,
     )
-    return await queries.open_ticket(driver, new)
+    row = await queries.open_ticket(driver, new)
+    if row is None:
+        raise InvalidToken
+    return row
+
+
+def _is_own(caller: Caller, added_by: str | None) -> bool:
+    """Whether the caller is the requester."""
+    person = caller.person
+    if person is None and added_by is None:
+        raise _wrong("addedBy", "This is required.")
+    if person is not None and added_by in {None, person.email}:
+        return True
+    if own_of(caller):
+        raise _wrong("addedBy", "It must be your own e-mail: leave it out.")
+    return False
+
+
+def _wrong(field: str, message: str) -> BadInput:
+    return BadInput(f"{field}: {message}", errors=[FieldError(field, message)])
 
 
 async def respond(
     db: AsyncSession, caller: Caller, ticket_id: UUID, message: str, expect: Expectation
 ) -> TicketResponse:
-    """Answer the requester, and start the countdown to auto-close.
+    """Answer the requester, and start the countdown to auto-close. Not for customers.
 
     Raises:
         TicketNotFound, TicketClosed, VersionConflict
@@ -105,12 +145,41 @@ async def respond(
 
 
 async def change_status(db: AsyncSession, caller: Caller, ticket_id: UUID, status: Status, expect: Expectation) -> None:
-    """Let the ticket be in this status; where it is already, nothing changes.
+    """Let the ticket be in this status; where it is already, nothing changes. Not for customers.
 
     Raises:
         TicketNotFound, VersionConflict
     """
     await change(db, caller, ticket_id, {"status": status}, expect)
+
+
+async def accept(db: AsyncSession, caller: Caller, ticket_id: UUID, expect: Expectation) -> None:
+    """Take the ticket on: it is the caller's, and in progress if it was open. Once more changes nothing.
+
+    Raises:
+        TicketNotFound, VersionConflict, AlreadyAccepted
+        TicketClosed: it is closed or resolved.
+        AssigneeNotActive: the caller no longer is one who may be given tickets.
+    """
+    caller = await queries.on_a_still_clock(db, caller)
+    person = await queries.lock_assignee(db, caller.org_id, caller.somebody.id)
+    if person is None:
+        raise AssigneeNotActive
+    ticket = await queries.lock(db, caller.org_id, ticket_id)
+    expect(ticket.version)
+    if ticket.accepted_at is not None:
+        if ticket.admin_id != person.id:
+            raise AlreadyAccepted
+        return
+    if ticket.status not in UNFINISHED:
+        raise TicketClosed(f"The ticket is {ticket.status.lower()}: reopen it first.")
+    ticket.touch(caller.now)
+    if ticket.admin_id != person.id:
+        _assign(db, caller, ticket, person.id)
+    ticket.accepted_at = caller.now
+    record(db, TicketAccepted(at=caller.now, actor=caller.actor, ticket_id=ticket.id, admin_id=person.id))
+    if ticket.status == Status.OPEN:
+        await _enter(db, caller, ticket, Status.IN_PROGRESS)
 
 
 async def change(
@@ -120,20 +189,26 @@ async def change(
 
     Raises:
         TicketNotFound, VersionConflict, AssigneeNotActive
+        NotForCustomers: a customer would change more than `FOR_CUSTOMERS`.
         OrgMismatch: `org_id` is not the ticket's own.
     """
+    if (own := own_of(caller)) and not changes.keys() <= FOR_CUSTOMERS:
+        raise NotForCustomers("Of a ticket, customers change its title, description and priority only.")
     caller = await queries.on_a_still_clock(db, caller)
-    ticket = await queries.lock(db, caller.org_id, ticket_id)
+    assignee = await _candidate(db, caller, changes.get("admin_id"))
+    ticket = await queries.lock(db, caller.org_id, ticket_id, own)
     expect(ticket.version)
     if changes.get("org_id", ticket.org_id) != ticket.org_id:
         raise OrgMismatch(errors=[FieldError("orgId", OrgMismatch.title)])
     different = {name: value for name, value in changes.items() if name != "org_id" and getattr(ticket, name) != value}
     if not different:
         return
+    if different.get("admin_id") and assignee is None:
+        raise AssigneeNotActive(errors=[FieldError("adminId", AssigneeNotActive.title)])
     ticket.touch(caller.now)
     _edit(db, caller, ticket, different)
     if "admin_id" in different:
-        await _assign(db, caller, ticket, different["admin_id"])
+        _assign(db, caller, ticket, different["admin_id"])
     if "status" in different:
         await _enter(db, caller, ticket, different["status"])
 
@@ -150,14 +225,11 @@ def _edit(db: AsyncSession, caller: Caller, ticket: Ticket, different: Mapping[s
     record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=changes))
 
 
-async def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UUID | None) -> None:
-    if admin_id is not None:
-        # They cannot be suspended before this commits.
-        person = await db.scalar(
-            select(Person).where(Person.org_id == caller.org_id, Person.id == admin_id).with_for_update(read=True)
-        )
-        if person is None or not person.may_be_assigned:
-            raise AssigneeNotActive(errors=[FieldError("adminId", AssigneeNotActive.title)])
+async def _candidate(db: AsyncSession, caller: Caller, admin_id: UUID | None) -> Person | None:
+    return None if admin_id is None else await queries.lock_assignee(db, caller.org_id, admin_id)
+
+
+def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UUID | None) -> None:
     record(
         db,
         TicketAssigned(
@@ -168,7 +240,7 @@ async def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UU
             previous_admin_id=ticket.admin_id,
         ),
     )
-    ticket.admin_id = admin_id
+    ticket.give_to(admin_id)
 
 
 async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Status) -> None:

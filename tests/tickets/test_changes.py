@@ -10,6 +10,7 @@ import pytest
 
 from app.core.db import Database
 from tests.desks import JSON, Api, Desk, a_desk
+from tests.tickets.people import a_customer, an_engineer
 from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, suspend, timers_of
 
 STATUSES = ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")
@@ -230,15 +231,16 @@ async def test_a_ticket_stays_in_its_organisation(desk: Desk, change: Any, api: 
 
 
 @either_edit
-async def test_only_an_active_admin_of_the_organisation_can_be_given_a_ticket(
+async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_given_a_ticket(
     desk: Desk, change: Any, api: Api, database: Database
 ) -> None:
     stranger, gone = (await a_desk(api, database)).admin, await desk.another_admin(available=False)
     await suspend(desk, gone.id)
+    pending, customer = await an_engineer(desk, status="PENDING"), await a_customer(desk, available=True)
     ticket = await desk.open()
     events = await sequence(desk)
 
-    for person in (stranger.id, gone.id, uuid4()):
+    for person in (stranger.id, gone.id, pending.id, customer.id, uuid4()):
         answer = await change(desk, ticket, {"title": "Another", "status": "RESPONDED", "adminId": str(person)})
         assert (answer.status_code, answer.json()["code"]) == (422, "assignee_not_active")
         assert [error["field"] for error in answer.json()["errors"]] == ["adminId"]
@@ -248,10 +250,18 @@ async def test_only_an_active_admin_of_the_organisation_can_be_given_a_ticket(
 
 
 @either_edit
-async def test_an_admin_who_is_not_available_can_be_given_a_ticket_by_hand(desk: Desk, change: Any) -> None:
-    ticket, bo = await desk.open(), await desk.another_admin(available=False)
+async def test_who_is_not_available_can_be_given_a_ticket_by_hand(desk: Desk, change: Any) -> None:
+    ticket = await desk.open()
 
-    assert (await done(await change(desk, ticket, {"adminId": str(bo.id)})))["adminId"] == str(bo.id)
+    for bo in (await desk.another_admin(available=False), await an_engineer(desk, available=False)):
+        assert (await done(await change(desk, ticket, {"adminId": str(bo.id)})))["adminId"] == str(bo.id)
+
+
+@either_edit
+async def test_a_ticket_that_does_not_exist_is_unknown_whoever_is_to_have_it(desk: Desk, change: Any) -> None:
+    for admin_id in (str(desk.admin.id), str(uuid4())):
+        answer = await change(desk, {"id": str(uuid4())}, {"adminId": admin_id})
+        assert (answer.status_code, answer.json()["code"]) == (404, "ticket_not_found")
 
 
 @either_edit

@@ -1,4 +1,4 @@
-"""POST /tickets: what a product sends, and what becomes of it."""
+"""POST /tickets: what a product sends, and what becomes of it. What customers send is in test_customers.py."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ async def test_an_opened_ticket_is_answered_whole(desk: Desk) -> None:
         "status": "OPEN",
         "priority": "HIGH",
         "addedBy": "mia@customer.example",
+        "requesterId": None,
         "adminId": str(desk.admin.id),
         "admin": {"id": str(desk.admin.id), "email": desk.admin.email, "firstName": "Ada", "lastName": "Lovelace"},
         "createdAt": IsStr(regex=MOMENT),
@@ -46,6 +47,7 @@ async def test_an_opened_ticket_is_answered_whole(desk: Desk) -> None:
         "respondedAt": None,
         "closedAt": None,
         "autoCloseAt": None,
+        "acceptedAt": None,
         "version": 1,
     }
 
@@ -76,19 +78,31 @@ async def test_two_secrets_that_differ_are_refused(desk: Desk, api: Api, databas
 
 
 @pytest.mark.parametrize(
-    ("secret", "code"), [(None, "missing_credential"), ("tsk_nonsense", "invalid_secret"), ("", "missing_credential")]
+    ("secret", "code"), [(None, "missing_credential"), ("tsk_nonsense", "invalid_secret"), ("", "invalid_secret")]
 )
-async def test_nobody_posts_tickets_without_a_good_secret(desk: Desk, secret: str | None, code: str) -> None:
+async def test_no_product_posts_tickets_without_a_good_secret(desk: Desk, secret: str | None, code: str) -> None:
     answer = await post(desk, BODY, secret)
 
     assert (answer.status_code, answer.json()["code"]) == (401, code)
     assert answer.headers["www-authenticate"]
 
 
-async def test_an_access_token_is_no_secret(desk: Desk) -> None:
-    answer = await desk.admin.post("/tickets", BODY)
+async def test_an_access_token_will_do_and_is_no_secret(desk: Desk) -> None:
+    by_admin = await desk.admin.post("/tickets", BODY)
+    token = desk.admin.headers["Authorization"].removeprefix("Bearer ")
+    as_secret = await post(desk, BODY, token)
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "secret_required")
+    assert (by_admin.status_code, by_admin.json()["addedBy"]) == (201, BODY["addedBy"])
+    assert (as_secret.status_code, as_secret.json()["code"]) == (401, "invalid_secret")
+
+
+async def test_where_both_come_the_secret_counts(desk: Desk, api: Api, database: Database) -> None:
+    other = await a_desk(api, database)
+
+    for headers, body in (({"X-Org-Secret": desk.secret}, BODY), ({}, BODY | {"secret": desk.secret})):
+        answer = await other.admin.post("/tickets", body, **headers)
+        assert (answer.status_code, answer.json()["orgId"]) == (201, str(desk.id))
+        assert (await desk.history(answer.json()))[0]["actor"]["type"] == "ORGANISATION"
 
 
 async def test_the_priority_is_medium_unless_it_is_given(desk: Desk) -> None:

@@ -24,6 +24,7 @@ class Operation(NamedTuple):
 CHANGES = [
     Operation("POST", "/change_status", {"status": "CLOSED"}),
     Operation("POST", "/respond", {"message": "Mended."}),
+    Operation("POST", "/accept"),
     Operation("POST", "", {"title": "Another"}),
     Operation("PATCH", "", {"title": "Another"}),
     Operation("PATCH", "", {"adminId": None}),

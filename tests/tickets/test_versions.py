@@ -22,6 +22,7 @@ class Change(NamedTuple):
 CHANGES = [
     Change("POST", "/change_status", {"status": "IN_PROGRESS"}),
     Change("POST", "/respond", {"message": "Mended."}, 201),
+    Change("POST", "/accept", {}),
     Change("POST", "", {"title": "Another"}),
     Change("PATCH", "", {"title": "Another"}),
 ]

@@ -147,6 +147,7 @@ async def test_a_ticket_opened_just_before_somebody_becomes_available_is_given(d
     new = an_opening(desk)
     async with database.driver(desk.id) as driver:
         row = await queries.open_ticket(driver, new)
+        assert row is not None
         assert row["admin_id"] is None
         becoming = asyncio.create_task(be_available(desk))
         await asyncio.sleep(0.2)  # they look for what waits, and do not see this one

@@ -1,0 +1,75 @@
+"""Customers and engineers who are signed in, and what happens to them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import update
+
+from app.core.clock import real_now
+from app.core.events import SYSTEM, record
+from app.core.ids import new_id
+from app.identity.people import service
+from app.identity.people.events import EmailVerified
+from app.identity.people.models import Credential
+from app.identity.people.models import Person as Row
+from app.organisations.permissions import Role
+from app.tickets.models import Ticket
+from tests.desks import Desk, Person, signed_in
+
+
+async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = True, **columns: Any) -> Person:
+    """Somebody new; active and not available, unless the columns say otherwise."""
+    now = real_now()
+    row = Row(
+        **{
+            "org_id": desk.id,
+            "id": new_id(),
+            "first_name": "Mia",
+            "last_name": "Moreau",
+            "email": email or f"p{uuid4().hex}@customer.example",
+            "email_verified_at": now if verified else None,
+            "role": role,
+            "status": "ACTIVE",
+            "available": False,
+            "created_at": now,
+            **columns,
+        }
+    )
+    async with desk.database.session(desk.id) as db:
+        await service.add(db, row, None)
+    return await signed_in(desk, row)
+
+
+async def a_customer(desk: Desk, email: str = "", *, verified: bool = True, **columns: Any) -> Person:
+    return await joins(desk, Role.CUSTOMER, email, verified=verified, **columns)
+
+
+async def an_engineer(desk: Desk, *, available: bool = True, **columns: Any) -> Person:
+    return await joins(desk, Role.ENGINEER, available=available, **columns)
+
+
+async def change_row(desk: Desk, person: Person, **columns: Any) -> None:
+    """Change somebody past the service."""
+    async with desk.database.session(desk.id) as db:
+        await db.execute(update(Row).where(Row.org_id == desk.id, Row.id == person.id).values(**columns))
+        if email := columns.get("email"):
+            which = (Credential.org_id == desk.id, Credential.person_id == person.id)
+            await db.execute(update(Credential).where(*which).values(email=email))
+
+
+async def verify(desk: Desk, person: Person, **columns: Any) -> None:
+    """Let somebody have proved that their e-mail (perhaps a new one) is theirs."""
+    async with desk.database.session(desk.id) as db:
+        row = await db.get_one(Row, (desk.id, person.id), with_for_update={"key_share": True})
+        for name, value in columns.items():
+            setattr(row, name, value)
+        row.email_verified_at = real_now()
+        record(db, EmailVerified(at=real_now(), actor=SYSTEM, person_id=person.id))
+
+
+async def give_all_to(desk: Desk, person_id: UUID) -> None:
+    """Let all of the organisation's tickets be somebody's, past the service."""
+    async with desk.database.session(desk.id) as db:
+        await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(admin_id=person_id))

@@ -1,0 +1,283 @@
+"""A customer's own tickets: opened, found, changed. All others do not exist for them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from app.core.db import Database
+from app.organisations.permissions import Role
+from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.problems import refused, wrong_fields
+from tests.tickets.people import a_customer, an_engineer, change_row, joins
+from tests.tickets.rows import sequence
+from tests.tickets.test_strangers import CHANGES, READS, Operation, without_request_id
+
+TEXTS = {"title": "It broke", "description": "All of it."}
+NOT_THEIRS: list[JSON] = [
+    {"status": "CLOSED"},
+    {"adminId": None},
+    {"status": "OPEN", "title": "Another"},
+    {"adminId": str(uuid4()), "priority": "LOW"},
+]
+
+
+@pytest.fixture
+async def mia(desk: Desk) -> Person:
+    return await a_customer(desk)
+
+
+async def open_own(person: Person, **fields: object) -> JSON:
+    answer = await person.post("/tickets", TEXTS | fields)
+    assert answer.status_code == 201, answer.text
+    ticket: JSON = answer.json()
+    return ticket
+
+
+async def numbers(person: Person, **params: Any) -> list[int]:
+    answer = await person.get("/tickets", params=params)
+    assert answer.status_code == 200, answer.text
+    return [ticket["number"] for ticket in answer.json()["items"]]
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_customers_ticket_is_their_own_and_is_assigned_as_any_other(desk: Desk, mia: Person) -> None:
+    answer = await mia.post("/tickets", TEXTS | {"priority": "HIGH"})
+
+    ticket = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/tickets/{ticket['id']}"
+    assert (ticket["addedBy"], ticket["requesterId"], ticket["priority"]) == (mia.email, str(mia.id), "HIGH")
+    assert ticket["adminId"] == str(desk.admin.id)
+    created = (await desk.history(ticket))[0]
+    assert (created["actor"]["type"], created["actor"]["id"]) == ("USER", str(mia.id))
+    read = await mia.get(f"/tickets/{ticket['id']}")
+    assert (read.status_code, read.json()) == (200, ticket | {"responses": []})
+
+
+async def test_a_customer_may_repeat_their_own_address_and_names_nobody_else(desk: Desk, mia: Person) -> None:
+    leo = await a_customer(desk)
+    events = await sequence(desk)
+
+    for other in (leo.email, desk.admin.email, "nobody@customer.example"):
+        answer = await mia.post("/tickets", TEXTS | {"addedBy": other})
+        assert wrong_fields(answer) == {"addedBy"}
+    assert await sequence(desk) == events
+    assert (await open_own(mia, addedBy=f" {mia.email.upper()} "))["requesterId"] == str(mia.id)
+
+
+async def test_a_customer_whose_address_is_not_verified_has_what_they_opened_and_nothing_else(desk: Desk) -> None:
+    sly = await a_customer(desk, "mia@customer.example", verified=False)
+
+    of_the_product = await desk.open(addedBy="mia@customer.example")
+    own = await open_own(sly)
+
+    assert (of_the_product["requesterId"], own["requesterId"]) == (None, str(sly.id))
+    assert await numbers(sly) == [own["number"]]
+    refused(await sly.get(f"/tickets/{of_the_product['id']}"), 404, "ticket_not_found")
+
+
+async def test_what_the_product_or_staff_opens_for_a_verified_address_is_its_owners(desk: Desk, mia: Person) -> None:
+    engineer = await an_engineer(desk)
+
+    by_product = await desk.open(addedBy=mia.email.upper())
+    by_engineer = await open_own(engineer, addedBy=mia.email)
+    by_admin = await open_own(desk.admin, addedBy=mia.email)
+
+    assert {t["requesterId"] for t in (by_product, by_engineer, by_admin)} == {str(mia.id)}
+    assert await numbers(mia) == [3, 2, 1]
+
+
+async def test_staff_who_name_nobody_open_a_ticket_of_their_own(desk: Desk) -> None:
+    for person in (desk.admin, await an_engineer(desk)):
+        for fields in ({}, {"addedBy": person.email}):
+            ticket = await open_own(person, **fields)
+            assert (ticket["addedBy"], ticket["requesterId"]) == (person.email, str(person.id))
+
+
+@pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "REJECTED", "INVITED"])
+async def test_an_account_that_is_not_active_gets_no_tickets(desk: Desk, mia: Person, status: str) -> None:
+    await change_row(desk, mia, status=status)
+
+    ticket = await desk.open(addedBy=mia.email)
+
+    assert (ticket["addedBy"], ticket["requesterId"]) == (mia.email, None)
+
+
+async def test_an_account_of_another_organisation_gets_no_tickets(desk: Desk, api: Api, database: Database) -> None:
+    theirs = await a_customer(await a_desk(api, database), "mia@customer.example")
+
+    assert (await desk.open(addedBy=theirs.email))["requesterId"] is None
+
+
+async def test_who_has_just_been_suspended_opens_nothing(api: Api, database: Database) -> None:
+    desk = await a_desk(api, database, sandbox=False)  # where a person is remembered for some seconds
+    mia = await a_customer(desk)
+    await open_own(mia)
+    await change_row(desk, mia, status="SUSPENDED")
+
+    refused(await mia.post("/tickets", TEXTS), 401, "invalid_token")
+    assert (await desk.open())["number"] == 2
+
+
+async def test_a_ticket_has_the_address_that_its_requester_has_now(api: Api, database: Database) -> None:
+    desk = await a_desk(api, database, sandbox=False)
+    mia = await a_customer(desk)
+    await open_own(mia)
+    await change_row(desk, mia, email="mia@elsewhere.example")
+
+    assert (await open_own(mia))["addedBy"] == "mia@elsewhere.example"
+
+
+# --- finding ---------------------------------------------------------------------------------------------------------
+
+
+async def test_customers_list_and_count_their_own_whatever_they_filter_by(desk: Desk, mia: Person) -> None:
+    leo = await a_customer(desk)
+    for person in (mia, leo, mia, leo):
+        await open_own(person)
+    await desk.open()
+    mine = {"items": 2, "total": 2}
+
+    for params in (
+        {}, {"status": "OPEN"}, {"adminEmail": desk.admin.email}, {"unassigned": "false"}, {"sort": "createdAt"},
+        {"assignee": str(desk.admin.id)}, {"customerEmail": mia.email}, {"customerEmail": [mia.email, leo.email]},
+    ):  # fmt: skip
+        listed = (await mia.get("/tickets", params=params | {"include": "total"})).json()
+        assert {"items": len(listed["items"]), "total": listed["total"]} == mine, params
+        assert {ticket["requesterId"] for ticket in listed["items"]} == {str(mia.id)}
+    for params in ({"customerEmail": leo.email}, {"unassigned": "true"}, {"assignee": "me"}):
+        listed = (await mia.get("/tickets", params=params | {"include": "total"})).json()
+        assert listed == {"items": [], "nextCursor": None, "total": 0}, params
+
+
+async def test_a_customers_pages_are_theirs_and_their_cursors_nobody_elses(desk: Desk, mia: Person) -> None:
+    leo = await a_customer(desk)
+    for person in (mia, leo) * 3:
+        await open_own(person)
+
+    first = (await mia.get("/tickets", params={"limit": 2})).json()
+    second = (await mia.get("/tickets", params={"limit": 2, "cursor": first["nextCursor"]})).json()
+
+    assert [ticket["number"] for ticket in first["items"] + second["items"]] == [5, 3, 1]
+    assert second["nextCursor"] is None
+    for other in (leo, desk.admin):
+        answer = await other.get("/tickets", params={"limit": 2, "cursor": first["nextCursor"]})
+        refused(answer, 422, "invalid_cursor")
+
+
+@pytest.mark.parametrize("operation", READS + CHANGES)
+async def test_anothers_ticket_is_as_unknown_as_one_that_does_not_exist(
+    desk: Desk, mia: Person, operation: Operation
+) -> None:
+    for_staff = operation.rest in {"/change_status", "/respond", "/accept"} or "adminId" in (operation.body or {})
+    leo = await a_customer(desk)
+    nobodys, leos = await desk.open(), await open_own(leo)
+    before, events = [await desk.read(ticket) for ticket in (nobodys, leos)], await sequence(desk)
+
+    answers = [
+        await mia.http.request(
+            operation.method, f"/tickets/{ticket}{operation.rest}", json=operation.body, headers=mia.headers
+        )
+        for ticket in (nobodys["id"], leos["id"], uuid4())
+    ]
+
+    for answer in answers:
+        refused(answer, *((403, "not_for_customers") if for_staff else (404, "ticket_not_found")))
+    assert without_request_id(answers[0]) == without_request_id(answers[1]) == without_request_id(answers[2])
+    assert answers[0].headers.keys() == answers[1].headers.keys() == answers[2].headers.keys()
+    assert [await desk.read(ticket) for ticket in (nobodys, leos)] == before
+    assert await sequence(desk) == events
+
+
+async def test_customers_follow_their_own_tickets(desk: Desk, mia: Person) -> None:
+    ticket = await open_own(mia)
+    await desk.respond(ticket, "Mended.")
+
+    for path in ("", "/history", "/schedule"):
+        theirs, staffs = [await person.get(f"/tickets/{ticket['id']}{path}") for person in (mia, desk.admin)]
+        assert (theirs.status_code, theirs.json()) == (200, staffs.json())
+        assert theirs.headers.get("etag") == staffs.headers.get("etag")
+    assert (await mia.get(f"/tickets/{ticket['id']}")).json()["responses"][0]["message"] == "Mended."
+
+
+async def test_a_new_address_keeps_the_tickets(desk: Desk, mia: Person) -> None:
+    own, by_product = await open_own(mia), await desk.open(addedBy=mia.email)
+    await change_row(desk, mia, email="mia@elsewhere.example")
+
+    assert await numbers(mia) == [by_product["number"], own["number"]]
+    assert (await mia.patch(f"/tickets/{own['id']}", {"title": "Another"})).status_code == 200
+
+
+# --- changing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_customers_change_what_their_tickets_say(desk: Desk, mia: Person, method: str) -> None:
+    ticket = await open_own(mia)
+    wanted = {"title": "Another", "description": "A part of it.", "priority": "CRITICAL", "orgId": str(desk.id)}
+
+    answer = await mia.http.request(method, f"/tickets/{ticket['id']}", json=wanted, headers=mia.headers)
+
+    changed = answer.json()
+    assert (answer.status_code, changed["version"]) == (200, 2)
+    assert wanted.items() <= changed.items()
+    last = (await desk.history(ticket))[-1]
+    assert (last["type"], last["actor"]["id"]) == ("ticket.updated", str(mia.id))
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("body", NOT_THEIRS)
+async def test_status_and_assignee_are_not_for_customers(desk: Desk, mia: Person, method: str, body: JSON) -> None:
+    ticket = await open_own(mia)
+    events = await sequence(desk)
+
+    answer = await mia.http.request(method, f"/tickets/{ticket['id']}", json=body, headers=mia.headers)
+
+    document = refused(answer, 403, "not_for_customers")
+    assert "title, description and priority" in document["detail"]
+    assert (await desk.read(ticket))["version"] == 1
+    assert await sequence(desk) == events
+
+
+async def test_customers_neither_answer_nor_close_nor_accept_their_own_tickets(desk: Desk, mia: Person) -> None:
+    ticket = await open_own(mia)
+
+    for path, body in (("respond", {"message": "x"}), ("change_status", {"status": "CLOSED"}), ("accept", None)):
+        answer = await mia.post(f"/tickets/{ticket['id']}/{path}", body)
+        refused(answer, 403, "not_for_customers")
+    assert await desk.read(ticket) == ticket | {"responses": []}
+
+
+async def test_a_customer_who_may_do_everything_still_has_their_own_only(desk: Desk) -> None:
+    powerful = await a_customer(
+        desk, granted=["tickets:view", "tickets:create", "tickets:update", "tickets:delete", "comments:create"]
+    )
+    ticket = await desk.open()
+
+    assert await numbers(powerful) == []
+    refused(await powerful.get(f"/tickets/{ticket['id']}"), 404, "ticket_not_found")
+    refused(await powerful.post(f"/tickets/{ticket['id']}/respond", {"message": "x"}), 403, "not_for_customers")
+    refused(await powerful.patch(f"/tickets/{ticket['id']}", {"title": "x"}), 404, "ticket_not_found")
+
+
+async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, mia: Person) -> None:
+    ticket = await open_own(mia)
+    await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "LOW"})
+
+    answer = await mia.patch(f"/tickets/{ticket['id']}", {"title": "Another"}, **{"If-Match": '"1"'})
+
+    refused(answer, 412, "version_conflict")
+
+
+@pytest.mark.parametrize("role", [Role.ENGINEER, Role.ADMIN])
+async def test_staff_see_everybodys_tickets(desk: Desk, mia: Person, role: Role) -> None:
+    somebody = await joins(desk, role)
+    await open_own(mia)
+    await desk.open()
+
+    assert await numbers(somebody) == [2, 1]

@@ -1,0 +1,311 @@
+"""Tickets and their requester's account: found once the e-mail is verified, made anonymous when it is erased."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select, text
+
+from app.core.db import Database
+from app.tickets import queries
+from app.tickets.models import Ticket
+from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.tickets.people import a_customer, an_engineer, change_row, verify
+from tests.tickets.rows import (
+    assert_events_are_numbered_densely,
+    forget_what_is_left,
+    forget_work,
+    insert_many,
+    pass_time,
+    sequence,
+    timers_of,
+    work_off_timers,
+)
+
+MIA, MANY = "mia@customer.example", "many@customer.example"
+TEXTS = {"title": "It broke", "description": "All of it."}
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
+
+
+async def count(desk: Desk, *which: Any) -> int:
+    async with desk.database.session(desk.id) as db:
+        return await db.scalar(select(func.count()).where(Ticket.org_id == desk.id, *which)) or 0
+
+
+async def erase(desk: Desk, person: Person) -> str:
+    """Erase somebody; returns the address that their tickets have then."""
+    answer = await desk.admin.delete(f"/users/{person.id}")
+    assert answer.status_code == 204, answer.text
+    return f"erased-{person.id}@erased.invalid"
+
+
+async def numbers(person: Person) -> list[int]:
+    return [ticket["number"] for ticket in (await person.get("/tickets")).json()["items"]]
+
+
+# --- linking ---------------------------------------------------------------------------------------------------------
+
+
+async def test_earlier_tickets_are_the_requesters_once_their_address_is_verified(desk: Desk) -> None:
+    earlier, others = await desk.open(), await desk.open(addedBy="leo@customer.example")
+    mia = await a_customer(desk, MIA, verified=False)
+    between = await desk.open()
+    assert await numbers(mia) == []
+    events = len(await sequence(desk))
+
+    await verify(desk, mia)
+
+    assert await numbers(mia) == [between["number"], earlier["number"]]
+    for ticket in (earlier, between):  # nothing else about it has changed
+        assert await desk.read(ticket) == ticket | {"requesterId": str(mia.id), "responses": []}
+    assert await desk.read(others) == others | {"responses": []}
+    assert len(await sequence(desk)) == events + 1
+
+
+async def test_a_new_address_brings_its_tickets_and_the_old_ones_stay(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    old, new = await desk.open(), await desk.open(addedBy="mia@elsewhere.example")
+
+    await verify(desk, mia, email="mia@elsewhere.example")
+
+    assert await numbers(mia) == [new["number"], old["number"]]
+
+
+async def test_who_has_an_address_later_gets_none_that_are_somebodys(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    hers = await desk.open()
+    await change_row(desk, mia, email="mia@elsewhere.example")
+    leo = await a_customer(desk, MIA, verified=False)
+
+    await verify(desk, leo)
+
+    assert (await numbers(mia), await numbers(leo)) == ([hers["number"]], [])
+
+
+async def test_another_organisations_tickets_stay_nobodys(desk: Desk, api: Api, database: Database) -> None:
+    other = await a_desk(api, database)
+    theirs = await other.open()
+
+    await verify(desk, await a_customer(desk, MIA, verified=False))
+
+    assert await other.read(theirs) == theirs | {"responses": []}
+
+
+async def test_who_was_suspended_finds_what_came_meanwhile(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    for status in ("SUSPENDED", "ACTIVE"):
+        assert (await desk.admin.patch(f"/users/{mia.id}", {"status": status})).status_code == 200
+        if status == "SUSPENDED":
+            assert (await desk.open())["requesterId"] is None
+
+    assert await count(desk, Ticket.requester_id == mia.id) == 1
+
+
+@pytest.mark.parametrize(("verified", "linked"), [(True, 1), (False, 0)])
+async def test_who_is_approved_finds_their_tickets_if_the_address_is_theirs(
+    desk: Desk, verified: bool, linked: int
+) -> None:
+    engineer = await an_engineer(desk, status="PENDING", email=MIA, verified=verified)
+    await desk.open()
+
+    assert (await desk.admin.post(f"/users/{engineer.id}/approve")).status_code == 200
+
+    assert await count(desk, Ticket.requester_id == engineer.id) == linked
+
+
+async def test_a_ticket_that_is_busy_or_still_being_opened_is_linked_later(desk: Desk, database: Database) -> None:
+    mia = await a_customer(desk, MIA, verified=False)
+    busy = await desk.open()
+    async with database.session(desk.id) as db:
+        await queries.lock(db, desk.id, UUID(busy["id"]))
+        await verify(desk, mia)
+        assert await numbers(mia) == []
+    await pass_time(desk, timedelta(seconds=1))
+    await work_off_timers(database)
+    assert await numbers(mia) == [1]
+    await desk.open(addedBy="late@customer.example")
+    async with database.session(desk.id) as db:  # as a request does that began before
+        await db.execute(
+            text("UPDATE tickets SET added_by = :mia WHERE number = 2 AND org_id = :org"), {"mia": MIA, "org": desk.id}
+        )
+
+    await pass_time(desk, timedelta(seconds=10))
+    await work_off_timers(database)
+
+    assert await numbers(mia) == [2, 1]
+
+
+async def test_opening_while_an_address_is_being_verified_loses_no_ticket(desk: Desk, database: Database) -> None:
+    for place in range(5):
+        email = f"mia{place}@customer.example"
+        mia = await a_customer(desk, email, verified=False)
+        await asyncio.gather(desk.open(addedBy=email), verify(desk, mia), desk.open(addedBy=email))
+        await pass_time(desk, timedelta(seconds=10))
+        await work_off_timers(database)
+
+        assert len(await numbers(mia)) == 2
+
+
+async def test_more_than_a_thousand_are_linked_in_batches(desk: Desk, database: Database) -> None:
+    mia = await a_customer(desk, MANY, verified=False)
+    await insert_many(desk, 2_300)
+
+    await verify(desk, mia)
+    assert await count(desk, Ticket.requester_id == mia.id) == 1_000
+    for _ in range(3):
+        await pass_time(desk, timedelta(seconds=1))
+        await work_off_timers(database)
+
+    assert await count(desk, Ticket.requester_id == mia.id) == 2_300
+    assert set(await timers_of(desk, {"id": str(mia.id)})) == {"LINK_TICKETS"}  # for one more look
+    await pass_time(desk, timedelta(seconds=10))
+    await work_off_timers(database)
+    assert await timers_of(desk, {"id": str(mia.id)}) == {}
+    await forget_work(desk)
+
+
+# --- erasing ---------------------------------------------------------------------------------------------------------
+
+
+async def everything_said_of(desk: Desk, ticket: JSON) -> str:
+    """All answers in which a ticket's requester could be named."""
+    paths = (f"/tickets/{ticket['id']}", f"/tickets/{ticket['id']}/history", "/tickets")
+    return "".join([(await desk.admin.get(path)).text for path in paths])
+
+
+async def test_the_tickets_of_a_requester_who_is_erased_stay_without_a_name(desk: Desk) -> None:
+    mia, leo = await a_customer(desk), await a_customer(desk)
+    own = (await mia.post("/tickets", TEXTS)).json()
+    await mia.patch(f"/tickets/{own['id']}", {"title": "Another"})
+    by_product, leos = await desk.open(addedBy=mia.email), await desk.open(addedBy=leo.email)
+    before = {ticket["id"]: await desk.read(ticket) for ticket in (own, by_product)}
+    assert mia.email in await everything_said_of(desk, own)
+
+    nobody = await erase(desk, mia)
+
+    for ticket in (own, by_product):
+        read, then = await desk.read(ticket), before[ticket["id"]]
+        assert read == then | {"addedBy": nobody, "version": then["version"] + 1, "updatedAt": read["updatedAt"]}
+        last = (await desk.history(ticket))[-1]
+        assert (last["type"], last["data"]) == ("ticket.updated", {"changes": {"addedBy": {}}})
+        said = await everything_said_of(desk, ticket)
+        assert mia.email not in said
+        assert "Moreau" not in said
+    assert await desk.read(leos) == leos | {"responses": []}
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_no_event_ever_held_the_address(desk: Desk, database: Database) -> None:
+    mia = await a_customer(desk)
+    ticket = (await mia.post("/tickets", TEXTS)).json()
+    await mia.patch(f"/tickets/{ticket['id']}", {"description": "A part of it."})
+    await desk.respond(ticket)
+    await erase(desk, mia)
+
+    async with database.session(desk.id) as db:
+        rows = await db.scalars(text("SELECT data::text FROM events WHERE org_id = :org"), {"org": desk.id})
+        assert not [data for data in rows if mia.email in data]
+
+
+async def test_old_addresses_of_a_requester_go_as_well(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    ticket = await desk.open()
+    await verify(desk, mia, email="mia@elsewhere.example")
+
+    nobody = await erase(desk, mia)
+
+    assert (await desk.read(ticket))["addedBy"] == nobody
+
+
+async def test_a_verified_address_goes_from_tickets_that_were_never_linked(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    await change_row(desk, mia, status="SUSPENDED")
+    ticket = await desk.open()
+    assert ticket["requesterId"] is None
+
+    nobody = await erase(desk, mia)
+
+    read = await desk.read(ticket)
+    assert (read["addedBy"], read["requesterId"]) == (nobody, str(mia.id))
+
+
+async def test_an_address_that_was_never_verified_stays_in_tickets_that_are_not_theirs(desk: Desk) -> None:
+    sly = await a_customer(desk, MIA, verified=False)
+    of_somebody, own = await desk.open(), (await sly.post("/tickets", TEXTS)).json()
+
+    nobody = await erase(desk, sly)
+
+    assert await desk.read(of_somebody) == of_somebody | {"responses": []}
+    assert (await desk.read(own))["addedBy"] == nobody
+
+
+async def test_another_organisations_tickets_keep_the_address(desk: Desk, api: Api, database: Database) -> None:
+    other = await a_desk(api, database)
+    theirs = await other.open()
+
+    await erase(desk, await a_customer(desk, MIA))
+
+    assert (await other.read(theirs))["addedBy"] == MIA
+
+
+async def test_answers_of_staff_who_are_erased_stay_without_a_name(desk: Desk) -> None:
+    engineer = await an_engineer(desk)
+    ticket, own = await desk.open(), (await engineer.post("/tickets", TEXTS)).json()
+    await engineer.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})
+
+    nobody = await erase(desk, engineer)
+
+    read = await desk.read(ticket)
+    assert read["responses"][0]["message"] == "Mended."
+    assert read["responses"][0]["author"]["id"] == str(engineer.id)
+    assert (await desk.read(own))["addedBy"] == nobody
+    assert engineer.email not in await everything_said_of(desk, ticket)
+
+
+async def test_what_the_product_opens_afterwards_is_nobodys(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    await erase(desk, mia)
+
+    assert (await desk.open())["requesterId"] is None
+
+
+async def test_to_open_and_to_erase_at_once_leaves_no_address(desk: Desk, database: Database) -> None:
+    for _ in range(5):
+        mia = await a_customer(desk)
+        await mia.post("/tickets", TEXTS)
+
+        answers = await asyncio.gather(
+            mia.post("/tickets", TEXTS), mia.post("/tickets", TEXTS), erase(desk, mia), mia.post("/tickets", TEXTS)
+        )
+        await pass_time(desk, timedelta(seconds=10))
+        await work_off_timers(database)
+
+        assert {answer.status_code for answer in answers if not isinstance(answer, str)} <= {201, 401}
+        assert await count(desk, Ticket.added_by == mia.email) == 0
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_more_than_a_thousand_are_made_anonymous_in_batches(desk: Desk, database: Database) -> None:
+    mia = await a_customer(desk, MANY, verified=False)
+    await insert_many(desk, 1_300)
+    async with database.session(desk.id) as db:
+        await db.execute(
+            text("UPDATE tickets SET requester_id = :mia WHERE org_id = :org"), {"mia": mia.id, "org": desk.id}
+        )
+
+    nobody = await erase(desk, mia)
+    assert await count(desk, Ticket.added_by == nobody) == 1_000
+    await pass_time(desk, timedelta(seconds=1))
+    await work_off_timers(database)
+
+    assert await count(desk, Ticket.added_by == nobody) == 1_300
+    await assert_events_are_numbered_densely(desk)
+    await forget_work(desk)
