@@ -40,13 +40,13 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
             organisation,
             "ticket_answered",
             ticket,
-            ticket.added_by,
+            recipient,
             message=response.message,
             author=f"{author.first_name} {author.last_name}",
             auto_close_at=ticket.auto_close_at,
         )
         for response, ticket, author in rows
-        if _wants(ticket, requesters, MailKind.TICKET_ANSWERED)
+        if (recipient := _address(ticket, requesters, MailKind.TICKET_ANSWERED))
     ]
     await deliveries.queue(db, org_id, drafts)
 
@@ -88,12 +88,13 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
         _draft(
             organisation,
             "ticket_closing_soon",
-            tickets[event.ticket_id],
-            tickets[event.ticket_id].added_by,
+            ticket,
+            recipient,
             auto_close_at=datetime.fromisoformat(event.data["autoCloseAt"]),
         )
         for event in events
-        if event.ticket_id in tickets and _wants(tickets[event.ticket_id], requesters, MailKind.TICKET_CLOSING_SOON)
+        if (ticket := tickets.get(event.ticket_id))
+        and (recipient := _address(ticket, requesters, MailKind.TICKET_CLOSING_SOON))
     ]
     await deliveries.queue(db, org_id, drafts)
 
@@ -103,10 +104,13 @@ async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket])
     return await _people(db, org_id, (ticket.requester_id for ticket in tickets if ticket.requester_id))
 
 
-def _wants(ticket: Ticket, requesters: Mapping[UUID | None, Person], kind: MailKind) -> bool:
-    """Whether the requester can be written to, and has not muted this."""
+def _address(ticket: Ticket, requesters: Mapping[UUID | None, Person], kind: MailKind) -> str | None:
+    """Where the requester is written to: the e-mail of their account as it is now; nowhere, if they muted this."""
     account = requesters.get(ticket.requester_id)
-    return is_somebodys(ticket.added_by) and (account is None or kind not in account.muted)
+    if account is not None and kind in account.muted:
+        return None
+    address = account.email if account else ticket.added_by
+    return address if is_somebodys(address) else None
 
 
 async def _people(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Person]:

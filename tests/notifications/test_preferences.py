@@ -48,6 +48,15 @@ async def test_a_requester_gets_what_they_have_not_muted(desk: Desk, muted: tupl
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values()) - set(muted)
 
 
+async def test_who_has_another_e_mail_now_is_written_to_there(desk: Desk) -> None:
+    old = an_address()
+    requester = await somebody(desk)
+    await answer_and_remind(desk, await a_ticket_of(desk, requester, old))
+
+    assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values())
+    assert await kinds_mailed_to(desk, old) == set()
+
+
 async def test_who_has_no_account_has_muted_nothing(desk: Desk) -> None:
     address = an_address()
     await somebody(desk, email=f"x{address}", muted=list(MailKind))
