@@ -14,21 +14,21 @@ from app.identity.links.events import LinkRequested
 from app.identity.menus.jobs import seed_menus
 from app.identity.people.events import (
     EmailChanged,
+    EmailClaimed,
     EmailVerified,
     PasswordChanged,
     PersonApproved,
     PersonBecameAvailable,
     PersonErased,
+    PersonInvitationCancelled,
     PersonReactivated,
     PersonRejected,
     PersonRoleChanged,
     PersonSignedUp,
-    PersonSignUpRepeated,
     PersonSuspended,
-    SecondFactorDisabled,
-    SecondFactorEnabled,
-    SessionRevoked,
 )
+from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
+from app.identity.sessions.events import SessionRevoked
 from app.notifications.account_mails import mail_link, mail_news, mail_sign_up_requests, mail_the_old_address
 from app.notifications.drafts import EMAIL
 from app.notifications.erasure import forget_mails
@@ -69,6 +69,7 @@ REACTIONS: Reactions = {
     PersonRoleChanged.type: (hand_over,),
     EmailVerified.type: (link_to_account,),
     EmailChanged.type: (mail_the_old_address,),
+    PersonInvitationCancelled.type: (forget_mails,),
     PersonErased.type: (forget_requester, hand_over, forget_mails),
     OrganisationSignedUp.type: (seed_menus,),
 }
@@ -82,7 +83,7 @@ SUBSCRIBERS: Subscribers = {
     PersonSignedUp.type: (mail_sign_up_requests,),
     PersonApproved.type: (mail_news,),
     PersonRejected.type: (mail_news,),
-    PersonSignUpRepeated.type: (mail_news,),
+    EmailClaimed.type: (mail_news,),
     PasswordChanged.type: (mail_news,),
     SecondFactorEnabled.type: (mail_news,),
     SecondFactorDisabled.type: (mail_news,),

@@ -201,7 +201,7 @@ async def _sign_up(database: Database, domain: str, password_hash: str) -> Organ
         _, secret = await organisations.sign_up(db, org_id, f"The {domain} company", domain, sandbox=False)
         caller = Caller(tenant=await queries.tenant(db, org_id), person=None, now=real_now())
         for n in range(1, ADMINS + 1):
-            new = identity.NewPerson("Ada", f"Lovelace {n}", f"admin{n}@{domain}", password="")
+            new = identity.NewPerson("Ada", f"Lovelace {n}", f"admin{n}@{domain}")
             admins.append(str((await identity.sign_up_admin(db, caller, new, password_hash)).id))
     return Organisation(str(org_id), domain, secret, admins)
 

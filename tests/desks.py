@@ -128,7 +128,7 @@ async def an_admin(desk: Desk, email: str, *, available: bool = True) -> Person:
     async with desk.database.session(desk.id) as db:
         tenant = as_tenant(await organisations.read(db, desk.id))
         caller = Caller(tenant=tenant, person=None, now=tenant.now())
-        person = await identity.sign_up_admin(db, caller, NewPerson("Ada", "Lovelace", email, PASSWORD), _hashed())
+        person = await identity.sign_up_admin(db, caller, NewPerson("Ada", "Lovelace", email), _hashed())
         person.available = available
     return await signed_in(desk, person)
 
@@ -139,5 +139,5 @@ async def signed_in(desk: Desk, person: Somebody) -> Person:
     async with desk.database.session(desk.id) as db:
         session, _ = sessions.open_session(desk.api.secret_key, person, where, real_now())
         db.add(session)
-    token = sessions.access_token(desk.api.secret_key, person, session, real_now())
+    token = sessions.access_token_of(desk.api.secret_key, session, person.role, real_now())
     return Person(person.id, person.email, desk.api.http, {"Authorization": f"Bearer {token}"}, session.id)

@@ -64,7 +64,7 @@ HEADERS = {
     "Location": {
         "description": "Where the new thing can be read.",
         "schema": {"type": "string"},
-        "example": f"/tickets/{EXAMPLE_ID}",
+        "example": "/org",
     },
     "WWW-Authenticate": {"schema": {"type": "string"}, "example": CHALLENGE},
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
@@ -103,7 +103,10 @@ def _example(status: int, code: str, title: str) -> dict[str, Any]:
 
 
 def answers(
-    *kinds: type[TesseraError], body: bool = False, ok: Mapping[int, tuple[str, ...]] | None = None
+    *kinds: type[TesseraError],
+    body: bool = False,
+    ok: Mapping[int, tuple[str, ...]] | None = None,
+    location: str | None = None,
 ) -> dict[int | str, Any]:
     """The `responses` of an operation.
 
@@ -111,6 +114,7 @@ def answers(
         kinds: the errors that are its own; those that any operation can answer are added.
         body: whether it takes one, which can be too large, too slow or no JSON at all.
         ok: the headers of its good answers, by status.
+        location: an example of the `Location` among them, where it is not the organisation's.
     """
     listed: dict[int, dict[str, str]] = {}
     own: tuple[type[TesseraError], ...] = (*kinds, errors.BadInput, errors.Unavailable)
@@ -124,6 +128,8 @@ def answers(
     documented: dict[int | str, Any] = {status: _documented(status, codes) for status, codes in sorted(listed.items())}
     for status, headers in (ok or {}).items():
         documented[status] = {"headers": {name: HEADERS[name] for name in headers}}
+        if location:
+            documented[status]["headers"]["Location"] = HEADERS["Location"] | {"example": location}
     return documented
 
 
@@ -182,9 +188,10 @@ def _declare(operation: dict[str, Any], declared: Declaration) -> None:
         present = responses.setdefault(str(status), refusal)
         (media,) = refusal["content"].values()
         examples = present["content"][PROBLEM_MEDIA_TYPE]["examples"]
-        for code in media["examples"].keys() - examples.keys():
-            examples[code] = media["examples"][code]
-            present["description"] += f"; `{code}`: {examples[code]['value']['title']}"
+        for code, example in media["examples"].items():
+            if code not in examples:
+                examples[code] = example
+                present["description"] += f"; `{code}`: {example['value']['title']}"
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
@@ -224,6 +231,9 @@ def _operations(path: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            parameter["example"] = example_of(parameter["schema"], schemas, whole=False)
     bodies = [(operation.get("requestBody", {}), False)]
     bodies += [(response, True) for status, response in operation["responses"].items() if status.startswith("2")]
     for body, is_whole in bodies:
@@ -274,17 +284,25 @@ JWT counts; but posting tickets and signing an admin up then go by the secret.
 
 **People** are `ADMIN`, `ENGINEER` or `CUSTOMER`. Customers who sign up (`POST /auth/signup`) can act at once, and reach
 only their own tickets; engineers and admins wait for an admin's approval (`POST /users/{id}/approve`) or are invited
-(`POST /users`). Nobody learns from an answer whether an e-mail has an account: it gets a mail.
+(`POST /users`). No stranger learns from an answer whether an e-mail has an account: its owner gets a mail.
 
 **Sessions.** An access token lasts half an hour. Exchange the refresh token for the next one (`POST /auth/refresh`):
-each is good once. A change of role, status or password acts on tokens that are in use within five seconds.
+each is good once. A session ends a day after it was used last, with `rememberMe` 30 days. A change of role, status or
+password acts on tokens that are in use within five seconds.
+
+**Second factor.** Whoever has one (`POST /auth/2fa/setup`) gets 401 `totp_required` when they sign in: send the same
+again with `totp`, the code that their authenticator shows, or `recoveryCode`.
+
+**Signing in elsewhere.** Send a browser to `GET /auth/oidc/{provider}/start?org=…`. It comes back to
+`{appUrl}/signed-in#token=…`, and `POST /auth/oidc/exchange` gives the tokens for that.
 
 **Permissions.** Where an operation says so, a person's role must allow it (403 `permission_required`). Roles are built
 in or your own (`/roles`), and one person may be granted or denied more (`PUT /users/{id}/permissions`). Nobody can give
-what they do not have.
+what they do not have. Your front end's menu (`/menus`) follows from them: `GET /me/menu` and signing in answer what of
+it somebody sees.
 
-**Links in mails** lead to `appUrl` of your organisation (`PATCH /org`), or to pages of Tessera's own while there is
-none: `/verify-email`, `/confirm-email`, `/reset-password` and `/accept-invitation`, each ending in `#token=…`. Your
+**Links in mails** lead to `appUrl` of your organisation (`PATCH /org`), or to Tessera itself while there is none, and
+there to `/verify-email`, `/confirm-email`, `/reset-password` or `/accept-invitation`, each ending in `#token=…`. Your
 page passes the token on: to `POST /auth/email/verify` (the first two), `/auth/password/reset` or
 `/auth/invitation/accept`. A token works once.
 

@@ -26,6 +26,8 @@ from pydantic.alias_generators import to_camel
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 MAX_TEXT_LENGTH = 20_000
+# Who has been erased has an address here: it is nobody else's, and no mail ever arrives (RFC 2606).
+ERASED_DOMAIN = "erased.invalid"
 YEARS = range(1970, 9001)
 # What a machine's own folder of zones may hold besides.
 NOT_OF_THE_DATABASE = frozenset({"localtime", "posixrules", "Factory"})
@@ -82,6 +84,8 @@ def normalise_email(value: str) -> str:
         raise ValueError(f"This is not an e-mail address: {error}") from None
     if checked.domain.rpartition(".")[2].isdigit():
         raise ValueError("This is not an e-mail address: what follows the @ is no domain.")
+    if checked.domain.lower() == ERASED_DOMAIN:
+        raise ValueError("This e-mail address is nobody's.")
     normalised = checked.normalized.lower()
     if len(normalised) > MAX_EMAIL_LENGTH:
         raise ValueError("This e-mail address is too long.")

@@ -186,6 +186,11 @@ async def fitting(password: str, hashes: Collection[str]) -> set[str]:
     return {hashed for hashed in hashes if any(secrets.compare_digest(hashed, one) for one in made)}
 
 
+def same_password(one: str, other: str) -> bool:
+    """Whether these are typed the same password."""
+    return _normal(one) == _normal(other)
+
+
 def _normal(password: str) -> str:
     # The same characters can be typed as different code points on different keyboards (RFC 8265, 4.2).
     return unicodedata.normalize("NFC", password)

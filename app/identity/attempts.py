@@ -11,7 +11,10 @@ must not win further guesses at the other, so it takes back its own attempt and 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from app.core.config import Settings
@@ -23,11 +26,16 @@ GUARDED_LIMIT = "3/5 minutes"
 # Mails of a kind that anybody can have sent to an e-mail. Who is refused because others used it up has them already,
 # with links that are valid for longer than this.
 MAIL_LIMIT = "5/15 minutes"
+# Per organisation and address: to take an invitation back and make it again does not start anew.
+INVITATION_LIMIT = "10/hour"
+
+# What an attempt that failed ends in.
+Failure = type[Exception] | tuple[type[Exception], ...]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Somebody's attempt to sign in."""
+    """Somebody's attempt at a password."""
 
     account: str
     network: str
@@ -61,21 +69,37 @@ class Attempts:
         if org_id is not None:
             await self._limiter.hit(self._settings.sign_up_limit, "sign-up-org", str(org_id))
 
-    async def sign_in(self, email: str, domain: str | None, address: str | None) -> Attempt:
-        """Count an attempt to sign in, as a failure until `take_back` says that it was none.
+    def sign_in(
+        self, email: str, domain: str | None, address: str | None, *, failure: Failure
+    ) -> AbstractAsyncContextManager[Attempt]:
+        """Count what is tried within as a failure to sign in, unless it ends in something else.
 
         Raises:
             TooMany
         """
-        return await self._attempt(_account(email, domain), network_of(address))
+        return self._password(_account(email, domain), network_of(address), failure)
 
-    async def confirm(self, person_id: UUID, address: str | None) -> Attempt:
-        """Count a signed-in person's attempt to confirm something with their password, in the same way.
+    def confirm(
+        self, person_id: UUID, address: str | None, *, failure: Failure
+    ) -> AbstractAsyncContextManager[Attempt]:
+        """The same, where a signed-in person confirms something with their password.
 
         Raises:
             TooMany
         """
-        return await self._attempt(str(person_id), network_of(address))
+        return self._password(str(person_id), network_of(address), failure)
+
+    @asynccontextmanager
+    async def guess(self, person_id: UUID, *, failure: Failure) -> AsyncIterator[None]:
+        """Count what is tried within as a wrong code of somebody's second factor, unless it ends in something else.
+
+        Raises:
+            TooMany
+        """
+        counted = (self._settings.second_factor_limit, "second-factor", str(person_id))
+        await self._limiter.hit(*counted)
+        async with _taken_back_unless(failure, partial(self._limiter.take_back, *counted)):
+            yield
 
     async def recovery(self, address: str | None) -> None:
         """Count a call that anybody may make to get back into an account.
@@ -93,6 +117,14 @@ class Attempts:
         """
         await self._limiter.hit(self._settings.sign_in_limit, "social", network_of(address))
 
+    async def invitation(self, org_id: UUID, email: str) -> None:
+        """Count that an organisation has an invitation sent to an e-mail.
+
+        Raises:
+            TooMany
+        """
+        await self._limiter.hit(INVITATION_LIMIT, "invitation", str(org_id), _account(email, None))
+
     async def mail(self, kind: str, email: str) -> None:
         """Count that somebody wants a mail of this kind sent to an e-mail, whether or not anybody has it.
 
@@ -109,6 +141,16 @@ class Attempts:
             return False
         return True
 
+    @asynccontextmanager
+    async def _password(self, account: str, network: str, failure: Failure) -> AsyncIterator[Attempt]:
+        attempt = await self._attempt(account, network)
+        try:
+            async with _taken_back_unless(failure, partial(self._take_back, attempt)):
+                yield attempt
+        except failure:
+            await self._limiter.count(self._settings.account_failure_limit, "account", account)
+            raise
+
     async def _attempt(self, account: str, network: str) -> Attempt:
         await self._limiter.hit(self._settings.sign_in_limit, "sign-in", network)
         guarded = await self._limiter.is_used_up(
@@ -119,33 +161,29 @@ class Attempts:
         await self._limiter.hit(self._settings.sign_in_failure_limit, "failures", account, network)
         return Attempt(account, network, guarded)
 
-    async def failed(self, attempt: Attempt) -> None:
-        """Note a wrong password."""
-        await self._limiter.count(self._settings.account_failure_limit, "account", attempt.account)
-
-    async def take_back(self, attempt: Attempt) -> None:
-        """Note that the password was right, or was not looked at."""
+    async def _take_back(self, attempt: Attempt) -> None:
         if attempt.guarded:
             await self._limiter.take_back(GUARDED_LIMIT, "guarded", attempt.account, attempt.network)
         await self._limiter.take_back(
             self._settings.sign_in_failure_limit, "failures", attempt.account, attempt.network
         )
 
-    async def guess(self, person_id: UUID) -> None:
-        """Count a code of somebody's second factor, as a wrong one until `take_guess_back` says that it was not.
-
-        Raises:
-            TooMany
-        """
-        await self._limiter.hit(self._settings.second_factor_limit, "second-factor", str(person_id))
-
-    async def take_guess_back(self, person_id: UUID) -> None:
-        """Note that the code was right, or was not looked at."""
-        await self._limiter.take_back(self._settings.second_factor_limit, "second-factor", str(person_id))
-
     async def remember(self, attempt: Attempt) -> None:
         """Note that this address belongs to the account's owner."""
         await self._limiter.remember_familiar(attempt.account, attempt.network)
+
+
+@asynccontextmanager
+async def _taken_back_unless(failure: Failure, take_back: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Take back what was counted before: the secret was right, or was not looked at. A failure it stays after one."""
+    try:
+        yield
+    except failure:
+        raise
+    except Exception:
+        await take_back()
+        raise
+    await take_back()
 
 
 def _account(email: str, domain: str | None) -> str:

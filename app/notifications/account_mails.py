@@ -18,20 +18,20 @@ from app.core.clock import real_now
 from app.core.deliveries import Draft
 from app.core.events import Event, StoredEvent
 from app.core.ids import new_id
-from app.identity.links.models import Link, Purpose
+from app.identity.links.models import PAGES, Link
 from app.identity.people.events import (
     EmailChanged,
+    EmailClaimed,
     PasswordChanged,
     PersonApproved,
     PersonRejected,
-    PersonSignUpRepeated,
-    SecondFactorDisabled,
-    SecondFactorEnabled,
-    SessionRevoked,
 )
 from app.identity.people.mail_kinds import MailKind
-from app.identity.people.models import Person, Status
-from app.notifications.drafts import draft, is_somebodys
+from app.identity.people.models import Person
+from app.identity.people.rules import Status, is_somebodys
+from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
+from app.identity.sessions.events import SessionRevoked
+from app.notifications.drafts import draft
 from app.notifications.links import PLACEHOLDER
 from app.organisations.permissions import Role
 from app.organisations.queries import tenant
@@ -39,19 +39,11 @@ from app.organisations.tenant import Tenant
 
 MAX_ADMINS = 100  # who are told of a sign-up
 
-# Purpose of a link -> its mail's template, and the page that it leads to.
-LINK_MAILS: Mapping[str, tuple[str, str]] = {
-    Purpose.VERIFY_EMAIL: ("verify_email", "/verify-email"),
-    Purpose.CHANGE_EMAIL: ("change_email", "/confirm-email"),
-    Purpose.RESET_PASSWORD: ("reset_password", "/reset-password"),
-    Purpose.INVITATION: ("invitation", "/accept-invitation"),
-}
-
 # Event -> the template of what its person is told.
 NEWS: Mapping[str, str] = {
     PersonApproved.type: "account_approved",
     PersonRejected.type: "account_rejected",
-    PersonSignUpRepeated.type: "sign_up_repeated",
+    EmailClaimed.type: "email_claimed",
     PasswordChanged.type: "password_changed",
     SecondFactorEnabled.type: "second_factor_enabled",
     SecondFactorDisabled.type: "second_factor_disabled",
@@ -68,7 +60,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
         .where(
             Link.org_id == org_id,
             Link.id.in_([UUID(event.data["linkId"]) for event in events]),
-            Link.purpose.in_(list(LINK_MAILS)),
+            Link.purpose.in_(list(PAGES)),
             Link.expires_at > real_now(),
             Person.status != Status.ERASED,
         )
@@ -79,19 +71,21 @@ async def mail_link(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
 
 
 def _link_mail(organisation: Tenant, link: Link) -> Draft:
-    template, path = LINK_MAILS[link.purpose]
     return _draft(
         organisation,
-        template,
+        link.purpose.lower(),
         link.email,
         {"link": PLACEHOLDER, "expires_at": link.expires_at},
-        link=(organisation.app_url or "").rstrip("/") + path,
+        link=(organisation.app_url or "") + PAGES[link.purpose],
         link_id=link.id,
     )
 
 
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `person.signed_up`: the admins are told who waits for their approval."""
+    """On `person.signed_up`: the admins are told that somebody waits for their approval.
+
+    Not who: a mail that named them would outlast their erasure.
+    """
     ids = [UUID(event.data["personId"]) for event in events if event.data.get("status") == Status.PENDING]
     if not ids:
         return
@@ -102,7 +96,7 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence
     )
     organisation = await tenant(db, org_id)
     admins = await _admins_who_want(db, org_id, MailKind.SIGN_UP_REQUESTS)
-    requests = [_sign_up_request(organisation, person) for person in waiting]
+    requests = [_draft(organisation, "sign_up_requested", "", {"role": person.role}) for person in waiting]
     drafts = [replace(request, recipient=admin, id=new_id()) for request in requests for admin in admins]
     await deliveries.queue(db, org_id, drafts)
 
@@ -123,16 +117,6 @@ async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Se
     return [email for email in found if is_somebodys(email)]
 
 
-def _sign_up_request(organisation: Tenant, person: Person) -> Draft:
-    context = {
-        "name": f"{person.first_name} {person.last_name}",
-        "email": person.email,
-        "role": person.role,
-        "person_id": str(person.id),
-    }
-    return _draft(organisation, "sign_up_requested", "", context)
-
-
 async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
     """On the events of `NEWS`; the same news of one batch is told once."""
     organisation = await tenant(db, org_id)
@@ -142,15 +126,15 @@ async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
     )
     people = {person.id: person for person in found if is_somebodys(person.email)}
     told = {
-        (event.type, person.id): _draft(organisation, NEWS[event.type], person.email, _news(event, person))
+        (event.type, person.id): _draft(organisation, NEWS[event.type], person.email, _news(person))
         for event in events
         if (person := people.get(UUID(event.data["personId"])))
     }
     await deliveries.queue(db, org_id, list(told.values()))
 
 
-def _news(event: StoredEvent, person: Person) -> dict[str, Any]:
-    return {"reason": event.data.get("reason"), "invited": person.status == Status.INVITED}
+def _news(person: Person) -> dict[str, Any]:
+    return {"reason": person.status_reason, "invited": person.status == Status.INVITED}
 
 
 async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: Event) -> None:

@@ -20,14 +20,8 @@ from app.organisations.tenant import Tenant
 
 EMAIL = "EMAIL"
 ERROR_LENGTH = 300
-NOBODYS = "@erased.invalid"  # what the addresses of erased people end in
 
 log = structlog.get_logger("tessera.notifications")
-
-
-def is_somebodys(address: str) -> bool:
-    """Whether there is anybody to write to at this address."""
-    return not address.endswith(NOBODYS)
 
 
 def draft(

@@ -1,4 +1,4 @@
-"""The notification log forgets whoever is erased."""
+"""The notification log forgets whoever is erased, or was to be invited."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.events import Event
 from app.core.models import DELIVER, Delivery, Timer
-from app.identity.people.events import PersonErased
+from app.identity.people.events import PersonErased, PersonInvitationCancelled
 
 BATCH = 1000
 MAX_BATCHES = 20
 
 
 async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """On `person.erased`, in its transaction: delete what was sent to them, and what was about to be.
+    """When somebody is gone, in that transaction: delete what was sent to them, and what was about to be.
 
     An e-mail that was never verified may be somebody else's, and with it the tickets that were answered to it: then the
     mails about the account go, and those about tickets stay. Of very many mails, `BATCH * MAX_BATCHES` are deleted here
     and the rest when the log's retention ends.
     """
-    assert isinstance(event, PersonErased)
+    assert isinstance(event, PersonErased | PersonInvitationCancelled)
     theirs = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
-    if not event.email_was_verified:
+    if isinstance(event, PersonInvitationCancelled) or not event.email_was_verified:
         theirs = theirs.where(Delivery.ticket_id.is_(None))
     for _ in range(MAX_BATCHES):
         ids = (await db.scalars(theirs.order_by(Delivery.id).limit(BATCH))).all()

@@ -17,9 +17,9 @@ Of those about an account, which greet nobody by name, since anybody may have gi
 
 - `verify_email`, `change_email`, `reset_password` and `invitation`, to whom the link is for: `link` (in its place) and
   `expires_at`
-- `sign_up_requested`, to the admins: `name`, `email`, `role` (such as `ENGINEER`) and `person_id` of who asks
+- `sign_up_requested`, to the admins: `role` (such as `ENGINEER`), which is asked for
 - `account_approved`, and `account_rejected` with `reason` (or `None`)
-- `sign_up_repeated`, to whose e-mail somebody gave: `invited` (a `bool`: whether they have yet to set a password)
+- `email_claimed`, to whoever has an e-mail that somebody else gave: `invited` (a `bool`: whether they have no password)
 - `email_changed`, to the old address: `new_email` (enough of it)
 - `password_changed`, `second_factor_enabled`, `second_factor_disabled` and `session_revoked`: nothing more
 

@@ -19,7 +19,7 @@ from app.notifications.schemas import (
     NotificationPage,
     NotificationWithBody,
 )
-from app.organisations.access import Db, may
+from app.organisations.access import Db, may, secret_key_of
 from app.organisations.caller import Caller
 from app.organisations.permissions import Action, Resource
 
@@ -40,7 +40,7 @@ async def list_notifications(
 ) -> NotificationPage:
     """A page of the notification log, newest first. `QUEUED` ones are still tried; `FAILED` ones are not."""
     listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
-    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "notifications", listing)
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "notifications", listing)
     after = None
     if wanted.cursor:
         at, delivery_id = signer.read(wanted.cursor)

@@ -15,7 +15,8 @@ from app.core.deliveries import Draft
 from app.core.events import StoredEvent
 from app.identity.people.mail_kinds import MailKind
 from app.identity.people.models import Person
-from app.notifications.drafts import draft, is_somebodys
+from app.identity.people.rules import is_somebodys
+from app.notifications.drafts import draft
 from app.organisations.queries import tenant
 from app.organisations.tenant import Tenant
 from app.tickets.models import Ticket, TicketResponse

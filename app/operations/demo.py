@@ -150,8 +150,8 @@ async def _make_admin(
     database: Database, secret_key: str, tenant: Tenant, name: tuple[str, str], password: str
 ) -> Principal:
     first_name, last_name = name
-    new = NewPerson(first_name, last_name, f"{first_name.lower()}@{tenant.domain}", password)
-    password_hash = await hash_new_password(secret_key, tenant, new)
+    new = NewPerson(first_name, last_name, f"{first_name.lower()}@{tenant.domain}")
+    password_hash = await hash_new_password(secret_key, tenant, password, *name, email=new.email)
     async with database.session(tenant.id) as db:
         person = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
     return principal_of(person)

@@ -6,7 +6,9 @@ looked up is the doorkeeper's affair (`identity/sessions/doorkeeper.py`).
 
 # Annotations stay what they are: FastAPI cannot resolve the names in those of an object that is called.
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, cast
+from uuid import UUID
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -163,6 +165,29 @@ def _bearer_token(request: Request) -> str | None:
 def database_of(request: Request) -> Database:
     """The pool of the process that serves this request."""
     return cast("Database", request.app.state.database)
+
+
+def secret_key_of(request: Request) -> str:
+    """What tokens and cursors are signed with."""
+    return cast("str", request.app.state.secret_key)
+
+
+def address_of(request: Request) -> str | None:
+    """The client's address: behind trusted proxies, what they say it is."""
+    return request.client.host if request.client else None
+
+
+@asynccontextmanager
+async def acting_at_once(request: Request, org_id: UUID) -> AsyncIterator[AsyncSession]:
+    """A transaction after which credentials are looked up again: what it changed counts at once in this process."""
+    async with database_of(request).session(org_id) as db:
+        yield db
+    forget_credentials(request)  # after the commit, or they might be looked up as they were before
+
+
+def forget_credentials(request: Request) -> None:
+    """Have everybody's credentials looked up again: something about an organisation or a person has changed."""
+    _doorkeeper(request).forget()
 
 
 async def tenant_session(request: Request) -> AsyncIterator[AsyncSession]:

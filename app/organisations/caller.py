@@ -9,7 +9,7 @@ from uuid import UUID
 
 from app.core.errors import Forbidden, Unauthenticated
 from app.core.events import Actor, ActorType
-from app.organisations.permissions import Permissions, Role
+from app.organisations.permissions import Permissions, Role, exceeds
 from app.organisations.tenant import Tenant
 
 
@@ -78,7 +78,10 @@ class BeyondYourRights(Forbidden):
 
 @dataclass(frozen=True)
 class Principal:
-    """The signed-in person, and what they may do. `designation` is the name of their role."""
+    """The signed-in person, and what they may do.
+
+    `designation` is the name of their role; `remembered` says that their session is one of the longer ones.
+    """
 
     id: UUID
     email: str
@@ -90,6 +93,7 @@ class Principal:
     permissions: Permissions
     second_factor: bool = False
     session_id: UUID | None = None
+    remembered: bool = False
 
     @property
     def sees_own_only(self) -> bool:
@@ -122,8 +126,18 @@ class Caller:
         return self.person
 
 
+def check_rights(caller: Caller, wanted: Permissions) -> None:
+    """Refuse that somebody gives, or acts on somebody with, permissions that they do not have.
+
+    Raises:
+        BeyondYourRights
+    """
+    if exceeds(wanted, caller.somebody.permissions):
+        raise BeyondYourRights
+
+
 class CredentialLookup(Protocol):
-    """Looks credentials up; what does it (`identity/doorkeeper.py`) knows people, who stand above organisations."""
+    """Looks credentials up; what does it (`identity/sessions/doorkeeper.py`) knows people, who stand above."""
 
     async def by_secret(self, secret: str) -> Tenant:
         """The organisation of a secret; raises `InvalidSecret`."""
@@ -131,4 +145,8 @@ class CredentialLookup(Protocol):
 
     async def by_token(self, token: str) -> tuple[Tenant, Principal]:
         """The person of an access token, and the organisation; raises `Unauthenticated`."""
+        ...
+
+    def forget(self) -> None:
+        """Look everything up again."""
         ...

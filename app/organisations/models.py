@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Interval, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, one_of
+
+
+class OrganisationStatus(StrEnum):
+    """Where an organisation stands. Nobody of a suspended one can do anything."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
 
 
 class Organisation(Base):
@@ -31,7 +39,7 @@ class Organisation(Base):
 
     __table_args__ = (
         UniqueConstraint("domain"),
-        one_of("status", ("ACTIVE", "SUSPENDED")),
+        one_of("status", tuple(OrganisationStatus)),
         CheckConstraint("sandbox OR clock_offset = interval '0'", name="clock_of_a_sandbox"),
     )
 

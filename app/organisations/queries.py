@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import NotFound
-from app.organisations.models import Organisation, OrganisationSecret
+from app.organisations.models import Organisation, OrganisationSecret, OrganisationStatus
 from app.organisations.tenant import Tenant
 
 
@@ -31,6 +31,14 @@ async def tenant(db: AsyncSession, org_id: UUID) -> Tenant:
     return as_tenant(organisation)
 
 
+async def active(db: AsyncSession, org_id: UUID) -> Tenant | None:
+    """The organisation, unless it is suspended."""
+    organisation = await db.scalar(
+        select(Organisation).where(Organisation.id == org_id, Organisation.status == OrganisationStatus.ACTIVE)
+    )
+    return as_tenant(organisation) if organisation else None
+
+
 async def by_domain(db: AsyncSession, domain: str) -> Tenant:
     """The active organisation with this domain.
 
@@ -38,7 +46,7 @@ async def by_domain(db: AsyncSession, domain: str) -> Tenant:
         OrganisationNotFound
     """
     organisation = await db.scalar(
-        select(Organisation).where(Organisation.domain == domain, Organisation.status == "ACTIVE")
+        select(Organisation).where(Organisation.domain == domain, Organisation.status == OrganisationStatus.ACTIVE)
     )
     if organisation is None:
         raise OrganisationNotFound
@@ -61,7 +69,7 @@ async def by_secret(db: AsyncSession, secret_hash: bytes) -> Tenant | None:
         .where(
             OrganisationSecret.hash == secret_hash,
             OrganisationSecret.revoked_at.is_(None),
-            Organisation.status == "ACTIVE",
+            Organisation.status == OrganisationStatus.ACTIVE,
         )
     )
     return as_tenant(organisation) if organisation else None

@@ -15,7 +15,7 @@ from app.core.http import Route
 from app.core.ids import new_id
 from app.core.limits import network_of
 from app.organisations import service
-from app.organisations.access import Db, database_of, may, tenant_session
+from app.organisations.access import Db, acting_at_once, address_of, database_of, may, tenant_session
 from app.organisations.caller import Caller
 from app.organisations.permissions import Action, Resource
 from app.organisations.schemas import (
@@ -40,7 +40,7 @@ router = APIRouter(tags=["Organisations"], route_class=Route)
 
 
 async def _within_the_limit(request: Request) -> None:
-    address = network_of(request.client.host if request.client else None)
+    address = network_of(address_of(request))
     await request.app.state.limiter.hit(request.app.state.settings.sign_up_limit, "org-sign-up", address)
 
 
@@ -104,9 +104,8 @@ async def change_organisation(body: OrganisationChange, caller: Editor, request:
     With `require2fa`, admins and engineers without a second factor are refused with 403 `second_factor_required` until
     they have one: see `POST /auth/2fa/setup`.
     """
-    async with database_of(request).session(caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         row = await service.change(db, caller.tenant, caller.actor, body.model_dump(exclude_unset=True))
-    request.app.state.doorkeeper.forget()  # after the commit, so that this process shows the new settings at once
     return OrganisationOut.of(row, caller.now)
 
 
@@ -123,11 +122,10 @@ async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request
     """
     state = request.app.state
     database = database_of(request)
-    async with database.session(caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         advanced, fired = await service.advance_clock(
             db, caller.tenant, caller.actor, body.total(), state.ticket_timers
         )
-    state.doorkeeper.forget()
     try:
         fired += await timers.run_rest(database, caller.org_id, state.ticket_timers, seconds=WAIT_FOR_BUSY)
         await relay.catch_up(database, caller.org_id, state.subscribers)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
 
+from app.core.config import is_safe_url
 from app.core.fields import Domain, Email, In, Name, Out, OutTime, TimeZone
 from app.organisations.models import Organisation
 from app.organisations.tenant import Tenant
@@ -24,7 +25,6 @@ _ADDRESS = re.compile(
     r"(?P<path>(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*)",
     re.IGNORECASE | re.ASCII,
 )
-_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def normalise_url(value: str) -> str:
@@ -41,9 +41,10 @@ def normalise_url(value: str) -> str:
         ipaddress.IPv6Address(host[1:-1])
     if int((found["port"] or ":443")[1:]) not in range(1, 65_536):
         raise ValueError("There is no such port.")
-    if scheme == "http" and host not in _THIS_MACHINE:
+    normalised = f"{scheme}://{host}{found['port'] or ''}{found['path'].rstrip('/')}"
+    if not is_safe_url(normalised):
         raise ValueError("It must begin with https://, but for this machine itself.")
-    return f"{scheme}://{host}{found['port'] or ''}{found['path'].rstrip('/')}"
+    return normalised
 
 
 AppUrl = Annotated[

@@ -21,8 +21,8 @@ from app.core.ids import new_id
 from app.core.models import Timer
 from app.core.timers import Due
 from app.identity.people.events import PersonBecameAvailable, PersonSignedUp
-from app.identity.people.models import Status as PersonStatus
 from app.identity.people.queries import next_in_turn
+from app.identity.people.rules import Status as PersonStatus
 from app.organisations.permissions import Role
 from app.organisations.queries import tenant
 from app.tickets import rules
@@ -136,14 +136,14 @@ async def _lock(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
 
 _GIVE = text(
     """
-    UPDATE tickets SET admin_id = (:admins)[array_position(:ids, id)], updated_at = :now, version = version + 1
+    UPDATE tickets SET admin_id = (:assignees)[array_position(:ids, id)], updated_at = :now, version = version + 1
     WHERE org_id = :org_id AND id = ANY(:ids)
     """
 ).bindparams(
     bindparam("org_id", type_=Uuid),
     bindparam("now", type_=_INSTANT),
     bindparam("ids", type_=_IDS),
-    bindparam("admins", type_=_IDS),
+    bindparam("assignees", type_=_IDS),
 )
 
 
@@ -170,7 +170,7 @@ async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
             "org_id": org_id,
             "now": now,
             "ids": [ticket_id for ticket_id, _ in given],
-            "admins": [admin_id for _, admin_id in given],
+            "assignees": [admin_id for _, admin_id in given],
         },
     )
     record(

@@ -28,9 +28,8 @@ from app.identity.people.events import (
     PersonRoleChanged,
     PersonSuspended,
 )
-from app.identity.people.models import Person, Status
-from app.identity.users.rules import erased_email
-from app.organisations.permissions import Role
+from app.identity.people.models import Person
+from app.identity.people.rules import erased_email
 from app.organisations.queries import tenant
 from app.tickets.events import TicketAssigned, TicketUpdated
 from app.tickets.models import UNFINISHED, Ticket
@@ -46,7 +45,7 @@ _SOMEBODY = (
     Person.id,
     Person.email,
     Person.email_verified_at.is_not(None).label("is_verified"),
-    and_(Person.status == Status.ACTIVE, Person.role != Role.CUSTOMER).label("may_be_assigned"),
+    Person.may_be_assigned.label("may_be_assigned"),
 )
 _Somebody = Row[UUID, str, bool, bool]  # with the columns above
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import NotFound
 from app.identity.people.models import Person
+from app.identity.people.queries import in_turn
 from app.organisations.caller import Caller
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
@@ -44,26 +45,33 @@ _ASSIGNEE = "LEFT JOIN people AS p ON p.org_id = $1 AND p.id = t.admin_id"
 ONE = f"SELECT {_COLUMNS} FROM tickets AS t {_ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
 _ONE_OF_THEIRS = f"{ONE} AND t.requester_id = $3"
 
-# The counter's row gives the number, and with it whose turn it is: no assignee's row is locked. Engineers come before
-# admins; those available are read in the order of their ids, which is the order they signed up in. A requester's
-# account is locked for as long as this takes: who is being erased gets no ticket that still has their e-mail.
-_OPEN = f"""
+
+def _opening(*, whose: str, join: str, added_by: str) -> str:
+    """The statement that opens a ticket.
+
+    The counter's row gives the number, and with it whose turn it is: no assignee's row is locked. The requester's
+    account is, for as long as this takes: who is being erased gets no ticket that still has their e-mail.
+
+    Args:
+        whose: the condition of the requester's account, given `$6`.
+        join: `LEFT`, or `INNER` where nothing is to be opened without that account.
+        added_by: the requester's e-mail.
+    """
+    return f"""
     WITH available AS MATERIALIZED (
-        SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role = 'ENGINEER'),
-                        array_agg(id ORDER BY id) FILTER (WHERE role = 'ADMIN')) AS ids
-        FROM people WHERE org_id = $1 AND role <> 'CUSTOMER' AND status = 'ACTIVE' AND available
+        {in_turn("$1")}
     ), requester AS MATERIALIZED (
-        SELECT id, email FROM people WHERE org_id = $1 AND status = 'ACTIVE' AND <whose> FOR SHARE
+        SELECT id, email FROM people WHERE org_id = $1 AND status = 'ACTIVE' AND {whose} FOR SHARE
     ), counted AS (
         UPDATE counters SET last_ticket = last_ticket + 1,
                last_event = last_event + CASE WHEN available.ids IS NULL THEN 1 ELSE 2 END
-        FROM available <with> JOIN requester ON true WHERE counters.org_id = $1
+        FROM available {join} JOIN requester ON true WHERE counters.org_id = $1
         RETURNING last_ticket AS number, last_event, ids[1 + last_ticket % cardinality(ids)] AS admin_id,
                   requester.id AS requester_id, requester.email AS email
     ), opened AS (
         INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, requester_id, admin_id,
                              created_at, updated_at, version)
-        SELECT $1, $2, number, $3, $4, 'OPEN', $5, <added by>, requester_id, admin_id, $7, $7, 1 FROM counted
+        SELECT $1, $2, number, $3, $4, 'OPEN', $5, {added_by}, requester_id, admin_id, $7, $7, 1 FROM counted
         RETURNING *
     ), waits AS (
         INSERT INTO timers (org_id, subject_id, kind, due_at)
@@ -79,18 +87,15 @@ _OPEN = f"""
         FROM counted WHERE admin_id IS NOT NULL
     )
     SELECT {_COLUMNS} FROM opened AS t {_ASSIGNEE}
-"""  # noqa: S608 - constants
+    """  # noqa: S608 - constants
+
 
 # For an e-mail ($6). It is somebody's account only where they have proved that it is theirs: who signs up with the
 # address of another must not see that one's tickets.
-OPEN = (
-    _OPEN.replace("<whose>", "email = $6 AND email_verified_at IS NOT NULL")
-    .replace("<with>", "LEFT")
-    .replace("<added by>", "$6")
-)
+OPEN = _opening(whose="email = $6 AND email_verified_at IS NOT NULL", join="LEFT", added_by="$6")
 
 # For the signed-in person ($6), by the e-mail that they have at this moment; no row, where they cannot act any more.
-_OPEN_OWN = _OPEN.replace("<whose>", "id = $6").replace("<with>", "INNER").replace("<added by>", "email")
+_OPEN_OWN = _opening(whose="id = $6", join="INNER", added_by="email")
 
 RESPONSES = """
     SELECT r.id, r.message, r.created_at, r.author_id, p.email, p.first_name, p.last_name

@@ -13,10 +13,11 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from app.core.db import Database
 from app.core.docs import answers
 from app.core.errors import BadInput, FieldError, VersionConflict
+from app.core.fields import EXAMPLE_ID
 from app.core.hot import HotRoute
 from app.core.http import Route, check_if_match, etag
 from app.core.pagination import CursorSigner, InvalidCursor, PageQuery, cut
-from app.organisations.access import Db, database_of, may
+from app.organisations.access import Db, database_of, may, secret_key_of
 from app.organisations.caller import Caller, NotForCustomers
 from app.organisations.permissions import Action, Resource
 from app.tickets import queries, representation, rules, service
@@ -54,6 +55,7 @@ Responder = Annotated[Caller, may(Resource.COMMENTS, Action.CREATE)]
 
 _CHANGE = (TicketNotFound, VersionConflict)
 _TAGGED = {200: ("ETag",)}
+_EXAMPLE = f"/tickets/{EXAMPLE_ID}"
 _JSON = orjson.OPT_UTC_Z
 
 
@@ -73,7 +75,7 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     summary="Open a ticket",
     status_code=201,
     response_model=TicketOut,
-    responses=answers(body=True, ok={201: ("Location", "ETag")}),
+    responses=answers(body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Response:
     """Post a ticket of one of your users, with the secret; or, signed in, one of your own.
@@ -142,7 +144,7 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
         unassigned=wanted.unassigned,
         sort=wanted.sort,
     )
-    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "tickets", listing)
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "tickets", listing)
     after = None
     if wanted.cursor:
         at, number = signer.read(wanted.cursor)
@@ -210,7 +212,7 @@ async def change_status(
     summary="Answer a ticket",
     status_code=201,
     response_model=ResponseCreated,
-    responses=answers(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}),
+    responses=answers(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def respond(
     ticket_id: TicketId, body: ResponseIn, caller: Responder, db: Db, if_match: IfMatch = None
@@ -272,7 +274,7 @@ async def get_history(
     ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
 ) -> Response:
     """The ticket's events, oldest first. What Tessera did by itself has the actor `SYSTEM`."""
-    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "history", ticket_id)
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "history", ticket_id)
     after = int(signer.read(wanted.cursor)[0]) if wanted.cursor else 0
     async with database_of(request).driver(caller.org_id) as driver:
         await queries.one(driver, caller.org_id, ticket_id, own_of(caller))

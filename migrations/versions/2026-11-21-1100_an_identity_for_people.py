@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -134,19 +136,7 @@ def _make_what_belongs_to_a_person() -> None:
         key=("org_id", "word", "person_id"),
     )
     op.create_index("ix_person_words_org_id_person_id", "person_words", ["org_id", "person_id"])
-    # The people that there are; their owner sees them all for this moment.
-    op.execute("ALTER TABLE people NO FORCE ROW LEVEL SECURITY")
-    op.execute(
-        r"""
-        INSERT INTO person_words (org_id, word, person_id)
-        SELECT DISTINCT org_id, left(word, 64), id FROM people,
-               regexp_split_to_table(lower(first_name || ' ' || last_name || ' ' || email), '[^[:alnum:]]+') AS word
-        WHERE word <> ''
-        UNION
-        SELECT org_id, left(email, 64), id FROM people
-        """
-    )
-    op.execute("ALTER TABLE people FORCE ROW LEVEL SECURITY")
+    _index_words()
     _of_a_person(
         "links",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -201,6 +191,35 @@ def _make_what_belongs_to_a_person() -> None:
     )
     op.create_index("ix_external_identities_org_id_person_id", "external_identities", ["org_id", "person_id"])
     _of_a_person("pictures", sa.Column("image", sa.LargeBinary(), nullable=False), key=("org_id", "person_id"))
+
+
+def _index_words() -> None:
+    """The words of the people that there are; their owner sees them all for this moment.
+
+    They are folded here, as the service does: SQL's lower() depends on the locale that the database was made with.
+    """
+    connection = op.get_bind()
+    insert = sa.text("INSERT INTO person_words (org_id, word, person_id) VALUES (:org_id, :word, :person_id)")
+    connection.execute(sa.text("ALTER TABLE people NO FORCE ROW LEVEL SECURITY"))
+    people = connection.execute(sa.text("SELECT org_id, id, first_name, last_name, email FROM people"))
+    for some in people.partitions(1000):
+        rows = [
+            {"org_id": org_id, "word": word, "person_id": person_id}
+            for org_id, person_id, *texts in some
+            for word in _words_of(texts)
+        ]
+        connection.execute(insert, rows)
+    connection.execute(sa.text("ALTER TABLE people FORCE ROW LEVEL SECURITY"))
+
+
+def _words_of(texts: list[str]) -> set[str]:
+    found: set[str] = set()
+    for text in texts:
+        decomposed = unicodedata.normalize("NFKD", text.casefold())
+        bare = "".join(character for character in decomposed if not unicodedata.combining(character)).strip()
+        words = "".join(character if character.isalnum() else " " for character in bare).split()
+        found |= {word[:64] for word in (words if " " in bare else [*words, bare])}
+    return found - {""}
 
 
 def _of_a_person(table: str, *columns: sa.schema.SchemaItem, key: tuple[str, ...]) -> None:

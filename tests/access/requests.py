@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.identity.links.models import Purpose
-from app.identity.people.models import Status
+from app.identity.people.rules import Status
 from app.identity.roles.rules import ENGINEER
 from app.organisations.permissions import Role
 from tests.access.world import PASSWORD, World, a_picture, totp_now

@@ -18,7 +18,7 @@ from app.identity.links import service as links
 from app.identity.links.models import Purpose
 from app.identity.people import service as people
 from app.identity.people.models import Person as Somebody
-from app.identity.people.models import Status
+from app.identity.people.rules import Status
 from app.identity.roles.models import CustomRole
 from app.organisations.models import OrganisationSecret
 from app.organisations.permissions import Action, Resource, Role, permission

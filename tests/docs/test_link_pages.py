@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 from sqlalchemy import select
 
 from app.core.security import MIN_PASSWORD_LENGTH
@@ -23,7 +22,7 @@ from app.identity.links.pages import PAGE, PATHS
 from app.identity.people.models import Person
 from tests.conftest import settings_for
 from tests.desks import Desk
-from tests.docs.test_pages import BROWSER, MISSING, Visit
+from tests.docs.visits import Visit
 from tests.notifications.people import an_address, files_to, parts, request_link, somebody
 from tests.postgres import TestServer
 from tests.serving import served
@@ -36,18 +35,6 @@ NOT_VALID = "This link is not valid"
 
 # The link in the newest mail to an address; asking for a mail and waiting for the worker is up to the test.
 LinkTo = Callable[[str], Awaitable[str]]
-
-
-@pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    if BROWSER is None:
-        if os.environ.get("TESSERA_CI"):
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
-    async with async_playwright() as playwright:
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        async with await playwright.chromium.launch(executable_path=BROWSER, args=flags) as running:
-            yield running
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +87,8 @@ class Reader(Visit):
 
 
 @pytest.fixture
-async def reader(chromium: Browser, address: str) -> AsyncIterator[Reader]:
-    page = await chromium.new_page()
+async def reader(browser: Browser, address: str) -> AsyncIterator[Reader]:
+    page = await browser.new_page()
     reader = Reader(page, address)
     await reader.start()
     yield reader

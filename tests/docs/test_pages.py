@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import async_playwright
 
+from app.core.fields import EXAMPLE_ID
 from tests.conftest import copy_database, settings_for
 from tests.docs.openapi import OPERATIONS
+from tests.docs.visits import Visit
 from tests.postgres import TestServer
 from tests.serving import served
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator, Page
-
-BROWSER = shutil.which("chromium")
-MISSING = "needs a browser: apt-get install chromium"
-PATIENCE = 20_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    if BROWSER is None:
-        if os.environ.get("TESSERA_CI"):
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
-    async with async_playwright() as playwright:
-        # Its sandbox refuses to work for root, as which a container usually runs.
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        async with await playwright.chromium.launch(executable_path=BROWSER, args=flags) as browser:
-            yield browser
+    from playwright.async_api import Browser, Locator
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +31,8 @@ async def address(server: TestServer) -> AsyncIterator[str]:
         await asyncio.to_thread(stack.close)
 
 
-class Visit:
-    """A page, with what it asked of others and what went wrong on it."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self.page, self.address = page, address
-        self.strangers: list[str] = []
-        self.errors: list[str] = []
-
-    async def start(self) -> None:
-        await self.page.route("**/*", self._let_through)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("requestfailed", self._note_failure)
-        self.page.set_default_timeout(PATIENCE)
-
-    def _note_failure(self, request: Any) -> None:
-        # What a page's own policy forbids never leaves the browser.
-        if request.failure != "csp":
-            self.errors.append(f"{request.url}: {request.failure}")
-
-    async def _let_through(self, route: Any) -> None:
-        if route.request.url.startswith((f"{self.address}/", "data:", "blob:")):
-            await route.continue_()
-        else:
-            self.strangers.append(route.request.url)
-            await route.abort()
+class DocsVisit(Visit):
+    """A look at Swagger UI."""
 
     async def operation(self, method: str, path: str) -> Operation:
         shown = self.page.locator(f".opblock-{method.lower()}").filter(
@@ -100,6 +59,10 @@ class Operation:
     def __init__(self, shown: Locator) -> None:
         self._shown = shown
 
+    async def field(self, name: str) -> str:
+        """What stands in a path parameter."""
+        return await self._shown.locator(f'tr[data-param-name="{name}"] input').input_value()
+
     async def execute(self, **fields: str) -> tuple[int, Any]:
         """Press Execute with whatever stands there, but for these path parameters; returns the status and the body."""
         for name, value in fields.items():
@@ -113,9 +76,9 @@ class Operation:
 
 
 @pytest.fixture
-async def visit(browser: Browser, address: str) -> AsyncIterator[Visit]:
+async def visit(browser: Browser, address: str) -> AsyncIterator[DocsVisit]:
     page = await browser.new_page()
-    visit = Visit(page, address)
+    visit = DocsVisit(page, address)
     await visit.start()
     yield visit
     await page.close()
@@ -123,7 +86,7 @@ async def visit(browser: Browser, address: str) -> AsyncIterator[Visit]:
     assert visit.errors == []
 
 
-async def test_docs_show_every_operation_without_the_internet(visit: Visit) -> None:
+async def test_docs_show_every_operation_without_the_internet(visit: DocsVisit) -> None:
     await visit.page.goto(f"{visit.address}/docs")
     await visit.page.locator(".opblock").last.wait_for()
 
@@ -138,16 +101,24 @@ async def test_docs_show_every_operation_without_the_internet(visit: Visit) -> N
     assert shown == {operation.key for operation in OPERATIONS}
 
 
-async def test_redoc_shows_every_operation_without_the_internet(visit: Visit) -> None:
+async def test_docs_show_what_to_put_into_an_address(visit: DocsVisit) -> None:
+    await visit.page.goto(f"{visit.address}/docs")
+
+    assert await (await visit.operation("GET", "/users/{id}")).field("id") == EXAMPLE_ID
+    assert await (await visit.operation("GET", "/auth/oidc/{provider}/start")).field("provider") == "google"
+
+
+async def test_redoc_shows_every_operation_without_the_internet(visit: DocsVisit) -> None:
     await visit.page.goto(f"{visit.address}/redoc")
     for operation in OPERATIONS:
-        shown = visit.page.locator(f'[id="tag/{operation.said["tags"][0]}/operation/{operation.said["operationId"]}"]')
+        tag = operation.said["tags"][0].replace(" ", "-")
+        shown = visit.page.locator(f'[id="tag/{tag}/operation/{operation.id}"]')
         await shown.wait_for(state="attached")
 
     assert await visit.page.locator("h1").first.inner_text() == "Tessera (0.1.0)"
 
 
-async def test_the_whole_way_can_be_gone_in_docs_with_the_examples_as_they_stand(visit: Visit) -> None:
+async def test_the_whole_way_can_be_gone_in_docs_with_the_examples_as_they_stand(visit: DocsVisit) -> None:
     await visit.page.goto(f"{visit.address}/docs")
 
     status, organisation = await (await visit.operation("POST", "/auth/org/signup")).execute()

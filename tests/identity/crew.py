@@ -13,7 +13,7 @@ from app.core.ids import new_id
 from app.core.models import EventRow
 from app.identity.people import queries, service
 from app.identity.people.models import Person as Row
-from app.identity.people.models import Status
+from app.identity.people.rules import Status
 from app.identity.roles.models import CustomRole
 from app.organisations.permissions import Role
 from tests.desks import JSON, Desk, Person, signed_in

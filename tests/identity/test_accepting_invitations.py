@@ -120,7 +120,6 @@ async def test_nor_does_one_of_another_organisation_or_a_made_up_one(api: Api, d
         link_token("another-key-than-this-service-has-0123456789", desk.id, link.id),
         link_token(desk.api.secret_key, desk.id, uuid4()),
         str(link.id),
-        "",
     ):
         refused(await accept(desk, token), 422, "link_expired")
     assert (await accept(desk, await token_for(desk))).status_code == 200

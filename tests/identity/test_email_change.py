@@ -177,7 +177,7 @@ class TestTaken:
             answer.headers.pop("x-request-id")
         assert (taken.status_code, taken.content, taken.headers) == (202, free.content, free.headers)
         assert [link.email for link in await links_of(desk, person.id)] == [new]
-        assert await events_about(desk, other.id) == ["person.sign_up_repeated"]
+        assert await events_about(desk, other.id) == ["person.email_claimed"]
 
     async def test_by_somebody_of_another_organisation_is_not_taken(
         self, api: Api, database: Database, desk: Desk, person: Person

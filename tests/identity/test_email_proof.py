@@ -11,7 +11,7 @@ from sqlalchemy import update
 from app.core.db import Database
 from app.core.tokens import link_token
 from app.identity.links.models import Purpose
-from app.identity.people.models import Status
+from app.identity.people.rules import Status
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
 from tests.desks import Api, Desk, Person, a_desk

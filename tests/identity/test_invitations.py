@@ -18,8 +18,9 @@ from app.core.models import Base
 from app.core.tokens import link_token
 from app.identity.links.models import Link
 from app.identity.people import service as people
-from app.identity.people.models import Credential, Status
+from app.identity.people.models import Credential
 from app.identity.people.models import Person as Somebody
+from app.identity.people.rules import Status
 from app.identity.roles.models import CustomRole
 from app.identity.roles.rules import ADMIN, BUILT_IN, ENGINEER
 from app.organisations.permissions import Role
@@ -100,7 +101,7 @@ class TestInviting:
         assert made == {
             "id": made["id"], "orgId": str(desk.id), "firstName": "Mia", "lastName": "Ek", "email": email,
             "role": "ENGINEER", "roleId": str(ENGINEER.id), "designation": "Engineer", "status": "INVITED",
-            "available": False, "emailVerified": False, "secondFactor": False,
+            "available": False, "emailVerified": False, "secondFactor": False, "pictureUrl": None,
         }  # fmt: skip
         async with desk.database.session(desk.id) as db:
             credential = await db.get(Credential, (desk.id, UUID(made["id"])))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.core.db import Database
 from app.core.models import EventRow
+from app.identity.people.models import Person as Row
 from app.identity.roles.rules import BUILT_IN
 from app.organisations.permissions import Resource, Role
 from tests.desks import Api, Desk, a_desk
@@ -132,3 +133,11 @@ async def test_nobody_sees_or_changes_anothers(api: Api, database: Database, des
     for person in (other.admin, colleague):
         assert (await person.patch("/me", {"firstName": "Eve", "available": False})).json()["id"] == str(person.id)
     assert await profile(desk) == before
+
+
+async def test_who_has_just_been_suspended_changes_nothing(api: Api, database: Database) -> None:
+    desk = await a_desk(api, database, sandbox=False)
+    assert (await desk.admin.get("/me")).status_code == 200  # from here on they are remembered for some seconds
+    async with database.session(desk.id) as db:
+        await db.execute(update(Row).where(Row.org_id == desk.id, Row.id == desk.admin.id).values(status="SUSPENDED"))
+    refused(await desk.admin.patch("/me", {"firstName": "Eve"}), 401, "invalid_token")

@@ -20,7 +20,7 @@ from app.core.models import EventRow
 from app.identity.menus.defaults import DEFAULTS, Default
 from app.identity.menus.models import Menu
 from app.identity.menus.service import MAX_MENUS
-from app.identity.people.models import Status
+from app.identity.people.rules import Status
 from app.identity.roles.rules import ENGINEER
 from app.organisations.permissions import Role
 from tests.desks import JSON, Api, Desk, Person, a_desk

@@ -105,7 +105,7 @@ class TestSomebodyNew:
         assert {name: value for name, value in made.items() if name not in NOT_THE_SAME} == {
             "orgId": str(desk.id), "firstName": "Mia", "lastName": "Ek", "email": email, "role": "CUSTOMER",
             "roleId": CUSTOMER_ROLE, "designation": "Customer", "status": "ACTIVE", "available": False,
-            "emailVerified": False, "secondFactor": False,
+            "emailVerified": False, "secondFactor": False, "pictureUrl": None,
         }  # fmt: skip
         signed_in = await sign_in(desk, email, door="/auth/customer/signin")
         assert (signed_in.status_code, signed_in.json()["user"]["id"]) == (200, made["id"])
@@ -203,7 +203,7 @@ class TestAKnownEmail:
         made = (await sign_up(desk, email)).json()
         seen = len(await events_of(desk))
         await sign_up(desk, email, role="ADMIN")
-        assert (await events_of(desk))[seen:] == [("person.sign_up_repeated", {"personId": made["id"]})]
+        assert (await events_of(desk))[seen:] == [("person.email_claimed", {"personId": made["id"]})]
 
     async def test_somebody_who_was_invited_owns_theirs(self, desk: Desk) -> None:
         email = an_email()
@@ -237,7 +237,7 @@ class TestAKnownEmail:
         (row,) = await rows_of(desk, email)
         assert str(row.id) in ids
         assert [kind for kind, _ in await events_of(desk)].count("person.signed_up") == 1
-        assert [data for kind, data in await events_of(desk) if kind == "person.sign_up_repeated"] == [
+        assert [data for kind, data in await events_of(desk) if kind == "person.email_claimed"] == [
             {"personId": str(row.id)}
         ] * 3
         assert (await sign_in(desk, email)).status_code == 200
@@ -310,6 +310,12 @@ class TestLimits:
         refused(again, 429, "rate_limited")
         # One stranger does not use up what is everybody's.
         assert (await other.post("/auth/signup", json=body_for(desk, an_email()))).status_code == 201
+
+    async def test_it_can_ask_as_rarely_which_organisations_there_are(self, start: Start, desk: Desk) -> None:
+        http = (await start(sign_up_limit="1/hour")).at("198.51.100.7")
+        nowhere = body_for(desk, an_email()) | {"org": "nowhere.test"}
+        refused(await http.post("/auth/signup", json=nowhere), 404, "organisation_not_found")
+        refused(await http.post("/auth/signup", json=nowhere), 429, "rate_limited")
 
     async def test_an_e_mail_is_written_to_so_often_whether_or_not_it_is_known(self, start: Start, desk: Desk) -> None:
         service = await start()

@@ -19,7 +19,8 @@ from app.core.models import Base
 from app.core.tokens import LINK_PREFIX, link_token
 from app.identity.attempts import MAIL_LIMIT
 from app.identity.links.models import Link, Purpose
-from app.identity.people.models import Credential, Status
+from app.identity.people.models import Credential
+from app.identity.people.rules import Status
 from app.identity.recovery.routes import ANSWER_EVERY
 from app.identity.recovery.service import MAX_ACCOUNTS
 from app.organisations.models import Organisation

@@ -102,6 +102,14 @@ async def test_a_list_goes_on_where_the_page_before_ended(api: Api, email: str) 
     assert len(set(seen)) == len(seen) == 5
 
 
+async def test_their_number_is_counted_where_it_is_wanted(api: Api, desk: Desk, email: str) -> None:
+    mine = [await sign_in(api.http, email) for _ in range(2)]
+    assert (await desk.admin.get("/me/sessions")).json().keys() == {"items", "nextCursor"}
+    params = {"include": "total", "limit": "1"}
+    page = (await api.http.get("/me/sessions", headers=bearer(mine[0]), params=params)).json()
+    assert (len(page["items"]), page["total"]) == (1, 3)
+
+
 async def test_one_can_be_ended_from_another(api: Api, email: str) -> None:
     one, other = await sign_in(api.http, email), await sign_in(api.http, email)
     items = (await api.http.get("/me/sessions", headers=bearer(one))).json()["items"]

@@ -247,3 +247,15 @@ async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(
     with pytest.raises(sessions.WrongEmailOrPassword):
         async with desk.database.session(desk.id) as db:
             await sessions.sign_in_to(db, api.secret_key, account, sessions.Where(device="", address=""), Proof())
+
+
+async def test_who_is_suspended_or_erased_while_the_password_is_compared_gets_no_session(api: Api, desk: Desk) -> None:
+    for act, refusal in (("suspend", sessions.AccountSuspended), ("erase", sessions.WrongEmailOrPassword)):
+        email = an_email()
+        path = f"/users/{(await somebody(desk, email)).id}"
+        account = await sessions.find_account(desk.database, email, PASSWORD, None, None)
+        done = await (desk.admin.patch(path, {"status": "SUSPENDED"}) if act == "suspend" else desk.admin.delete(path))
+        assert done.is_success, done.text
+        with pytest.raises(refusal):
+            async with desk.database.session(desk.id) as db:
+                await sessions.sign_in_to(db, api.secret_key, account, sessions.Where(device="", address=""), Proof())

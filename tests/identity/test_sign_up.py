@@ -42,7 +42,7 @@ async def test_they_are_an_active_available_admin_of_the_secrets_organisation(de
     assert made == {
         "orgId": str(desk.id), "firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "role": "ADMIN",
         "roleId": str(ADMIN.id), "designation": "Admin", "status": "ACTIVE", "available": True,
-        "emailVerified": False, "secondFactor": False,
+        "emailVerified": False, "secondFactor": False, "pictureUrl": None,
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from app.core.clock import real_now
 from app.identity.people.models import Person as Row
-from app.identity.people.models import Status
+from app.identity.people.rules import Status
 from app.identity.social.models import ExternalIdentity
 from app.organisations.models import Organisation
 from app.organisations.permissions import Role
@@ -59,9 +59,9 @@ async def sub(issuer: str) -> str:
     return await an_account(issuer, given_name="Mia", family_name="Stone")
 
 
-async def with_app(desk: Desk, app_url: str = APP_URL) -> None:
+async def with_app(desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
-        await db.execute(update(Organisation).where(Organisation.id == desk.id).values(app_url=app_url))
+        await db.execute(update(Organisation).where(Organisation.id == desk.id).values(app_url=APP_URL))
 
 
 async def verify(desk: Desk, person_id: UUID) -> None:
@@ -235,7 +235,7 @@ class TestAnAppOfTheOrganisationsOwn:
         assert wrong_fields(await browser.exchange("tlt_" + "A" * 76), "link_expired") == {"token"}
 
     async def test_it_is_told_what_went_wrong(self, browser: Browser, sub: str, issuer: str) -> None:
-        await with_app(browser.desk, f"{APP_URL}/")
+        await with_app(browser.desk)
         unverified = await an_account(issuer, email_verified=False)
 
         answer = await browser.sign_in(unverified)

@@ -41,6 +41,12 @@ async def test_somebody_is_read_with_what_they_say_of_themselves(desk: Desk) -> 
     }  # fmt: skip
 
 
+async def test_a_list_says_where_pictures_are(desk: Desk) -> None:
+    row = await hire(desk, picture_at=datetime(2026, 1, 1, tzinfo=UTC))
+    listed = {one["id"]: one["pictureUrl"] for one in ok(await desk.admin.get("/users"))["items"]}
+    assert listed == {str(row.id): f"/users/{row.id}/picture", str(desk.admin.id): None}
+
+
 async def test_what_somebody_has_not_said_is_null(desk: Desk) -> None:
     row = await hire(desk, CUSTOMER)
     read = ok(await desk.admin.get(f"/users/{row.id}"))

@@ -31,7 +31,7 @@ async def test_they_are_the_roles_and_what_is_granted_less_what_is_denied(desk: 
     body = {"granted": [line("keys", "view", "create")], "denied": [line("vendors", "view")]}
     said = ok(await desk.admin.put(f"/users/{row.id}/permissions", body))
     assert said == ok(await desk.admin.get(f"/users/{row.id}/permissions"))
-    assert said["role"] == {"id": str(roles.ENGINEER.id), "name": "Engineer"}
+    assert (said["role"], said["roleId"], said["designation"]) == ("ENGINEER", str(roles.ENGINEER.id), "Engineer")
     every = {"view": False, "create": False, "update": False, "delete": False}
     assert said["granted"] == [{"resource": "keys", **every, "view": True, "create": True}]
     assert said["denied"] == [{"resource": "vendors", **every, "view": True}]
@@ -46,7 +46,8 @@ async def test_a_role_of_the_organisations_own_gives_its_own(desk: Desk) -> None
     role_id = await a_role(desk, "org:view", "tickets:view")
     row = await hire(desk, role_id=role_id, denied=["org:view"])
     said = ok(await desk.admin.get(f"/users/{row.id}/permissions"))
-    assert said["role"]["id"] == str(role_id)
+    assert (said["role"], said["roleId"]) == ("ENGINEER", str(role_id))
+    assert said["designation"].startswith("Role ")
     assert as_set(said["fromRole"]) == {"org:view", "tickets:view"}
     assert as_set(said["effective"]) == {"tickets:view"}
 

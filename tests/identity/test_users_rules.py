@@ -7,16 +7,15 @@ from uuid import UUID
 
 import pytest
 
-from app.identity.people.rules import words_of
+from app.identity.people.rules import Status, erased_email, is_somebodys, words_of
 from app.identity.users.rules import (
+    SETTLED,
     end_of,
-    erased_email,
     is_full_admin,
-    may_act_on,
     raises,
-    why_not_active_yet,
     words_wanted,
 )
+from app.identity.users.service import NotActiveYet
 
 FULL: dict[str, Any] = {"role": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
 
@@ -37,15 +36,6 @@ def test_an_active_admin_who_is_denied_nothing_is_a_full_one() -> None:
 )
 def test_anybody_else_is_not(but: dict[str, Any]) -> None:
     assert not is_full_admin(**FULL | but)
-
-
-def test_people_act_on_those_who_may_do_no_more_than_they() -> None:
-    few, many = frozenset({"users:view"}), frozenset({"users:view", "users:update"})
-    assert may_act_on(few, many, on_oneself=False)
-    assert may_act_on(many, many, on_oneself=False)
-    assert not may_act_on(many, few, on_oneself=False)
-    assert not may_act_on(frozenset({"keys:view"}), many, on_oneself=False)
-    assert may_act_on(many, few, on_oneself=True)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +86,12 @@ def test_a_name_and_an_email_are_found_by_themselves(text: str) -> None:
         assert any(wanted <= word < end_of(wanted) for word in stored)
 
 
-def test_every_status_that_is_not_settled_says_what_to_do() -> None:
-    for status in ("PENDING", "REJECTED", "INVITED"):
-        assert why_not_active_yet(status)
+@pytest.mark.parametrize("status", sorted(set(Status) - SETTLED - {Status.ERASED}))
+def test_every_status_that_is_not_settled_says_what_to_do(status: Status) -> None:
+    assert NotActiveYet(status).detail
 
 
 def test_an_erased_address_is_one_of_nobody() -> None:
     assert erased_email(UUID(int=7)) == "erased-00000000-0000-0000-0000-000000000007@erased.invalid"
+    assert not is_somebodys(erased_email(UUID(int=7)))
+    assert is_somebodys("ada@not-erased.invalid")

@@ -71,6 +71,20 @@ async def test_tickets_that_may_be_somebody_elses_keep_their_mails(desk: Desk) -
     assert [mail.ticket_id for mail in await deliveries_to(desk, person.email)] == [ticket_id]
 
 
+async def test_who_was_not_to_be_invited_after_all_is_forgotten_but_for_tickets(desk: Desk) -> None:
+    email = an_address()
+    body = {"firstName": "Bo", "lastName": "Ek", "role": "ENGINEER", "email": email}
+    ticket_id = UUID((await desk.open(addedBy=email))["id"])
+    invited = (await desk.admin.post("/users", body)).json()
+    await relay_events(desk)
+    await queue(desk, email, ticket_id)
+    assert [mail.ticket_id for mail in await deliveries_to(desk, email)] == [None, ticket_id]
+
+    assert (await desk.admin.delete(f"/users/{invited['id']}/invitation")).status_code == 204
+
+    assert [mail.ticket_id for mail in await deliveries_to(desk, email)] == [ticket_id]
+
+
 async def test_another_organisations_mails_to_the_same_address_stay(desk: Desk, api: Api, database: Database) -> None:
     stranger, person = await a_desk(api, database), await somebody(desk)
     for house in (desk, stranger):

@@ -10,16 +10,15 @@ from app.core.db import Database
 from app.core.events import record
 from app.identity.people.events import (
     EmailChanged,
+    EmailClaimed,
     PasswordChanged,
     PersonApproved,
     PersonRejected,
     PersonSignedUp,
-    PersonSignUpRepeated,
-    SecondFactorDisabled,
-    SecondFactorEnabled,
-    SessionRevoked,
 )
 from app.identity.people.models import Person
+from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
+from app.identity.sessions.events import SessionRevoked
 from app.notifications.account_mails import MAX_ADMINS, masked
 from tests.desks import Api, Desk, a_desk
 from tests.notifications.people import an_address, deliveries_to, happen, news, relay_events, rewrite, shown, somebody
@@ -72,7 +71,7 @@ async def test_a_session_that_was_continued_twice_is_told_of(desk: Desk) -> None
 @pytest.mark.parametrize("reason", ["We know no\n<b>Mia</b>.", None])
 async def test_who_is_rejected_is_told_why_if_there_is_a_reason(desk: Desk, reason: str | None) -> None:
     person = await somebody(desk, status="REJECTED", status_reason=reason)
-    await happen(desk, news(PersonRejected, person, reason=reason))
+    await happen(desk, news(PersonRejected, person))
 
     (mail,) = await deliveries_to(desk, person.email)
 
@@ -92,7 +91,7 @@ async def test_the_owner_of_an_address_is_told_that_somebody_tried_it(
     desk: Desk, status: str, said: str, unsaid: str
 ) -> None:
     person = await somebody(desk, status=status, muted=EVERYTHING)
-    await happen(desk, *[news(PersonSignUpRepeated, person)] * 3)
+    await happen(desk, *[news(EmailClaimed, person)] * 3)
 
     (mail,) = await deliveries_to(desk, person.email)  # one for the three of a moment
 
@@ -168,7 +167,7 @@ def test_a_masked_address_has_its_first_character_and_its_domain(address: str, s
     assert masked(address) == shown_as
 
 
-async def test_the_admins_are_told_who_waits_for_their_approval(desk: Desk) -> None:
+async def test_the_admins_are_told_that_somebody_waits_for_their_approval_and_not_who(desk: Desk) -> None:
     bo = await desk.another_admin()
     others = [
         await somebody(desk, role="ENGINEER"),
@@ -177,18 +176,17 @@ async def test_the_admins_are_told_who_waits_for_their_approval(desk: Desk) -> N
         await somebody(desk, role="ADMIN", status="PENDING"),
         await somebody(desk, role="ADMIN", muted=["SIGN_UP_REQUESTS"]),
     ]
-    asking = await a_request(desk, first_name="Eve", last_name="<b>Ek</b>")
+    asking = await a_request(desk, first_name="Evelyn", last_name="Ekdahl")
     await happen(desk, signed_up(asking))
 
     for admin in (desk.admin, bo):
         (mail,) = await deliveries_to(desk, admin.email)
-        assert mail.subject == "[Growfin] Eve <b>Ek</b> asks for an account"
-        assert "Eve &lt;b&gt;Ek&lt;/b&gt;" in (mail.body_html or "")
+        assert mail.subject == "[Growfin] Somebody asks for an account"
         for part in (mail.body_text, mail.body_html or ""):
-            assert asking.email in part
-            assert "Engineer" in part
-            assert f"POST /users/{asking.id}/approve" in part
-            assert f"POST /users/{asking.id}/reject" in part
+            assert "as engineer" in part
+            assert "GET /users?status=PENDING" in part
+            # Or the log would go on naming them once they are erased.
+            assert [word for word in ("Evelyn", "Ekdahl", asking.email, str(asking.id)) if word in part] == []
     for person in (*others, asking):
         assert await deliveries_to(desk, person.email) == []
 

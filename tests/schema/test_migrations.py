@@ -18,7 +18,9 @@ from alembic.util import CommandError
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from app.core.ids import new_id
 from app.core.migrations import configuration, head_revision, migrate
+from app.identity.people.rules import words_of
 from app.models import Base
 from tests.conftest import SECRET_KEY
 from tests.postgres import TestServer
@@ -92,6 +94,32 @@ async def test_they_go_up_down_and_up_again_with_data_in_the_tables(empty: TestS
 
     await up(empty)
     assert await described(empty, *everything) == at_first
+
+
+async def test_who_is_there_already_is_found_by_the_words_that_the_service_would_store(empty: TestServer) -> None:
+    names = [("Åsa", "Ångström"), ("Straße", "Παπαδόπουλος"), ("Anne-Marie", "O'Neill"), ("Two Words", "x" * 70)]
+    people = {new_id(): (*name, f"p{place}+tag@growfin.test") for place, name in enumerate(names)}
+    await up(empty, "0001")
+    async with connected(empty.superuser_url) as connection:
+        org_id = uuid4()
+        await connection.execute(
+            "INSERT INTO organisations (id, name, domain, sandbox, auto_close_days, timezone, created_at) "
+            "VALUES ($1, 'Growfin', 'growfin.test', false, 30, 'UTC', $2)",
+            org_id,
+            catalog.NOW,
+        )
+        await connection.executemany(
+            "INSERT INTO people (org_id, id, first_name, last_name, email, role, status, available, created_at) "
+            "VALUES ($1, $2, $3, $4, $5, 'ADMIN', 'ACTIVE', true, $6)",
+            [(org_id, person_id, *texts, catalog.NOW) for person_id, texts in people.items()],
+        )
+        await up(empty)
+        rows = await connection.fetch("SELECT person_id, word FROM person_words WHERE org_id = $1", org_id)
+
+    assert {person_id: {row["word"] for row in rows if row["person_id"] == person_id} for person_id in people} == {
+        person_id: words_of(*texts) for person_id, texts in people.items()
+    }
+    assert {"angstrom", "strasse", "παπαδοπουλοσ"} <= {row["word"] for row in rows}
 
 
 def revisions() -> list[str]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from app.identity.roles import queries as roles
 from app.identity.users import queries
 from app.identity.users.queries import Listing
 from app.identity.users.schemas import UserFilter
@@ -78,8 +79,7 @@ async def test_the_beginning_of_a_word_is_a_range_of_the_index(service: Connecti
 async def test_whoever_is_changed_is_locked_by_indexes(service: Connection, session: Any) -> None:
     db, sent = session
     locked = await queries.lock_with_admins(db, ORG, SOMEBODY)
-    await queries.custom_role(db, ORG, SOMEBODY)
-    await queries.has_email(db, ORG, "admin7@growfin.test")
+    await roles.assignable(db, ORG, SOMEBODY)
     assert SOMEBODY in locked
 
     assert await refused(service, *sent[0]) == []

@@ -27,6 +27,6 @@ async def caller(connection: AsyncConnection, db: AsyncSession) -> Caller:
     await connection.execute(text(f"SET LOCAL app.org_id = '{org_id}'"))
     organisation, _ = await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=False)
     product = Caller(tenant=as_tenant(organisation), person=None, now=NOW)
-    ada = await identity.sign_up_admin(db, product, NewPerson("Ada", "Lovelace", "ada@growfin.test", ""), "no hash")
+    ada = await identity.sign_up_admin(db, product, NewPerson("Ada", "Lovelace", "ada@growfin.test"), "no hash")
     await events.flush(db, org_id)
     return Caller(tenant=product.tenant, person=principal_of(ada), now=NOW)

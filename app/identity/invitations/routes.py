@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated
 from uuid import UUID
 
@@ -10,21 +9,20 @@ from fastapi import APIRouter, Path, Request, Response
 
 from app.core.docs import answers
 from app.core.errors import TooMany
+from app.core.fields import EXAMPLE_ID
 from app.core.http import Route
 from app.core.security import Busy
+from app.identity.http import attempts_of
 from app.identity.invitations import service
 from app.identity.invitations.schemas import Acceptance, InvitationIn, InvitedOut
 from app.identity.invitations.service import NewInvitation, NotInvited
 from app.identity.links.service import LinkExpired
 from app.identity.people.queries import UserNotFound
 from app.identity.people.schemas import PersonOut
-from app.identity.people.service import EmailTaken, WeakPassword
-from app.organisations.access import database_of, may
+from app.identity.people.service import EmailTaken, NewPerson, WeakPassword
+from app.organisations.access import acting_at_once, address_of, database_of, forget_credentials, may, secret_key_of
 from app.organisations.caller import BeyondYourRights, Caller
 from app.organisations.permissions import Action, Resource
-
-# Per organisation and address: to take an invitation back and make it again does not start anew.
-INVITATION_LIMIT = "10/hour"
 
 router = APIRouter(tags=["Users"], route_class=Route)
 
@@ -32,37 +30,29 @@ Inviter = Annotated[Caller, may(Resource.USERS, Action.CREATE)]
 UserId = Annotated[UUID, Path(alias="id")]
 
 
-async def _within_the_limit(request: Request, caller: Caller, email: str) -> None:
-    # Not the address itself: what counts attempts may live in another system.
-    hashed = hashlib.sha256(email.encode()).hexdigest()[:32]
-    await request.app.state.limiter.hit(INVITATION_LIMIT, "invitation", str(caller.org_id), hashed)
-
-
 @router.post(
     "/users",
     operation_id="inviteUser",
     summary="Invite somebody",
     status_code=201,
-    responses=answers(EmailTaken, BeyondYourRights, TooMany, body=True, ok={201: ("Location",)}),
-)
+    responses=answers(
+        EmailTaken, BeyondYourRights, TooMany,
+        body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}",
+    ),
+)  # fmt: skip
 async def invite_user(body: InvitationIn, caller: Inviter, request: Request, response: Response) -> InvitedOut:
     """Make an account that is `INVITED` until its person has followed the mailed link and set a password.
 
-    The link can be used once, within 7 days. The role, which `role` or `roleId` names, can have no permissions but
-    those that you have yourself.
+    The link's token is for `POST /auth/invitation/accept`, once, within 7 days. The role, which `role` or `roleId`
+    names, can have no permissions but those that you have yourself.
     """
-    await _within_the_limit(request, caller, body.email)
-    new = NewInvitation(
-        first_name=body.first_name,
-        last_name=body.last_name,
-        email=body.email,
-        role=body.role,
-        role_id=body.role_id,
-    )
+    await attempts_of(request).invitation(caller.org_id, body.email)
+    person = NewPerson(body.first_name, body.last_name, body.email)
+    new = NewInvitation(person=person, role=body.role, role_id=body.role_id)
     async with database_of(request).session(caller.org_id) as db:
-        person, link = await service.invite(db, caller, new)
-    response.headers["Location"] = f"/users/{person.id}"
-    return InvitedOut.of_invitation(person, link)
+        invited, link = await service.invite(db, caller, new)
+    response.headers["Location"] = f"/users/{invited.id}"
+    return InvitedOut.of_invitation(invited, link)
 
 
 @router.post(
@@ -76,7 +66,7 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
     database = database_of(request)
     async with database.session(caller.org_id) as db:
         email = (await service.invited(db, caller, user_id)).email
-    await _within_the_limit(request, caller, email)
+    await attempts_of(request).invitation(caller.org_id, email)
     async with database.session(caller.org_id) as db:
         person, link = await service.resend(db, caller, user_id)
     return InvitedOut.of_invitation(person, link)
@@ -91,9 +81,8 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
 )
 async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) -> None:
     """Delete the account of somebody who is `INVITED`: the links stop working, and the e-mail is free again."""
-    async with database_of(request).session(caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         await service.cancel(db, caller, user_id)
-    request.app.state.doorkeeper.forget()
 
 
 @router.post(
@@ -108,8 +97,7 @@ async def accept_invitation(body: Acceptance, request: Request) -> PersonOut:
     The e-mail is verified with it. A token works once; a password that is refused leaves it as it was. Nobody is
     signed in by this. Tickets that were waiting for somebody to become available are shared at once.
     """
-    state = request.app.state
-    await state.attempts.recovery(request.client.host if request.client else None)
-    person = await service.accept(database_of(request), state.secret_key, body.token, body.password)
-    state.doorkeeper.forget()
+    await attempts_of(request).recovery(address_of(request))
+    person = await service.accept(database_of(request), secret_key_of(request), body.token, body.password)
+    forget_credentials(request)
     return PersonOut.of(person)

@@ -9,19 +9,18 @@ from pydantic import Field, model_validator
 
 from app.core.fields import In, OutTime
 from app.identity.links.models import Link
+from app.identity.links.schemas import LinkToken
 from app.identity.people.models import Person
 from app.identity.people.schemas import EmailField, FirstName, LastName, NewPassword, PersonOut, fields_of
 from app.organisations.permissions import Role
-
-MAX_TOKEN_LENGTH = 200  # a link's has fewer
 
 
 class InvitationIn(In):
     """Whom to invite, and which role they are to have: either a built-in one by `role`, or any by `roleId`."""
 
-    first_name: FirstName
-    last_name: LastName
-    email: EmailField
+    first_name: Annotated[FirstName, Field(examples=["Bo"])]
+    last_name: Annotated[LastName, Field(examples=["Ek"])]
+    email: Annotated[EmailField, Field(examples=["bo@growfin.com"])]
     role: Annotated[Role, Field(description="A built-in role.", examples=["ENGINEER"])] = None  # type: ignore[assignment]
     role_id: Annotated[UUID, Field(description="A role, built in or the organisation's own.")] = None  # type: ignore[assignment]
 
@@ -46,12 +45,5 @@ class InvitedOut(PersonOut):
 class Acceptance(In):
     """What an invitation is accepted with."""
 
-    token: Annotated[
-        str,
-        Field(
-            max_length=MAX_TOKEN_LENGTH,
-            description="What follows `#token=` in the mailed link.",
-            examples=["tlt_EXAMPLEexampleEXAMPLEexampleEXAMPLEexample"],
-        ),
-    ]
+    token: LinkToken
     password: NewPassword

@@ -6,19 +6,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import delete, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app.core.clock import real_now
-from app.core.db import FOREIGN_KEY_VIOLATION, Database, sqlstate_of
-from app.core.errors import BadInput, Conflict, FieldError
+from app.core.db import Database
+from app.core.errors import Conflict
 from app.core.events import Actor, ActorType, record
-from app.core.ids import new_id
 from app.core.tokens import Named
-from app.identity.invitations import queries
 from app.identity.links import service as links
-from app.identity.links.events import LinkRequested
 from app.identity.links.models import Link, Purpose
 from app.identity.links.service import LinkExpired
 from app.identity.people import queries as people
@@ -30,15 +26,16 @@ from app.identity.people.events import (
     PersonInvited,
     PersonJoined,
 )
-from app.identity.people.models import Credential, Person, PersonWord, Status
+from app.identity.people.models import Credential, Person, PersonWord
 from app.identity.people.queries import UserNotFound
+from app.identity.people.rules import Status
 from app.identity.people.service import NewPerson
 from app.identity.roles import queries as roles
 from app.identity.roles.models import CustomRole
-from app.identity.roles.queries import AnyRole, RoleNotFound
+from app.identity.roles.queries import AnyRole
 from app.identity.roles.rules import BUILT_IN
-from app.organisations.caller import BeyondYourRights, Caller
-from app.organisations.permissions import Permissions, Role, exceeds
+from app.organisations.caller import Caller, check_rights
+from app.organisations.permissions import Role
 from app.organisations.tenant import Tenant
 
 
@@ -49,20 +46,11 @@ class NotInvited(Conflict):
     title = "This person has no open invitation: they have an account already."
 
 
-class UnknownRole(BadInput):
-    """The role that somebody is to have is none of the organisation's."""
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("roleId", "There is no such role.")])
-
-
 @dataclass(frozen=True, kw_only=True)
 class NewInvitation:
     """Whom to invite, as what: `role` names a built-in role, `role_id` any."""
 
-    first_name: str
-    last_name: str
-    email: str
+    person: NewPerson
     role: Role | None
     role_id: UUID | None
 
@@ -79,26 +67,11 @@ async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[
         EmailTaken: somebody of the organisation has it, whatever their status.
     """
     role = await _role(db, caller.org_id, new)
-    _check_rights(caller, frozenset(role.permissions))
+    check_rights(caller, frozenset(role.permissions))
     own = role if isinstance(role, CustomRole) else None
-    person = Person(
-        org_id=caller.org_id,
-        id=new_id(),
-        first_name=new.first_name,
-        last_name=new.last_name,
-        email=new.email,
-        role=role.role,
-        role_id=own and own.id,
-        status=Status.INVITED,
-        available=False,
-        created_at=real_now(),
-    )
-    try:
-        await people_service.add(db, person, None)
-    except IntegrityError as error:
-        if sqlstate_of(error) == FOREIGN_KEY_VIOLATION:  # the role was deleted at this moment
-            raise UnknownRole from None
-        raise
+    person = people_service.newcomer(caller.org_id, new.person, Role(role.role), Status.INVITED)
+    person.role_id = own.id if own else None
+    await people_service.add(db, person, None)
     set_committed_value(person, "custom_role", own)
     record(db, PersonInvited(at=caller.now, actor=caller.actor, person_id=person.id, role=Role(person.role)))
     return person, _send_link(db, caller, person)
@@ -136,38 +109,26 @@ async def cancel(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
     for what in (Link, PersonWord, Credential):
         await db.execute(delete(what).where(what.org_id == caller.org_id, what.person_id == person.id))
     await db.delete(person)
-    record(db, PersonInvitationCancelled(at=caller.now, actor=caller.actor, person_id=person.id))
+    cancelled = PersonInvitationCancelled(at=caller.now, actor=caller.actor, person_id=person.id, email=person.email)
+    record(db, cancelled)
 
 
 async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
     if new.role is not None:
         return BUILT_IN[new.role]
     assert new.role_id is not None
-    try:
-        return await roles.role(db, org_id, new.role_id)
-    except RoleNotFound:
-        raise UnknownRole from None
-
-
-def _check_rights(caller: Caller, permissions: Permissions) -> None:
-    if exceeds(permissions, caller.somebody.permissions):
-        raise BeyondYourRights
+    return await roles.assignable(db, org_id, new.role_id)
 
 
 def _check_invited(caller: Caller, person: Person) -> Person:
     if person.status != Status.INVITED:
         raise NotInvited
-    _check_rights(caller, person.permissions)
+    check_rights(caller, person.permissions)
     return person
 
 
 def _send_link(db: AsyncSession, caller: Caller, person: Person) -> Link:
-    link = links.issue(db, caller.org_id, person.id, person.email, Purpose.INVITATION)
-    requested = LinkRequested(
-        at=caller.now, actor=caller.actor, person_id=person.id, link_id=link.id, purpose=Purpose.INVITATION
-    )
-    record(db, requested)
-    return link
+    return links.send(db, caller.org_id, person.id, person.email, Purpose.INVITATION, at=caller.now, actor=caller.actor)
 
 
 # --- by whoever was invited ------------------------------------------------------------------------------------------
@@ -187,16 +148,15 @@ async def accept(database: Database, secret_key: str, token: str, password: str)
     named = links.read(secret_key, token)
     async with database.session(named.org_id) as db:
         link = await links.find(db, named, Purpose.INVITATION)
-        tenant = await queries.active_tenant(db, named.org_id)
-        if tenant is None:
-            raise LinkExpired
+        tenant = await links.tenant_of(db, link)
         try:
             person = await people.person(db, named.org_id, link.person_id)
         except UserNotFound:
             raise LinkExpired from None
         _check_may_join(person, link)
-    new = NewPerson(person.first_name, person.last_name, person.email, password)
-    password_hash = await people_service.hash_new_password(secret_key, tenant, new)
+    password_hash = await people_service.hash_new_password(
+        secret_key, tenant, password, person.first_name, person.last_name, email=person.email
+    )
     async with database.session(named.org_id) as db:
         return await _join(db, tenant, link, password_hash)
 

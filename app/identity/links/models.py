@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -20,6 +21,15 @@ class Purpose(StrEnum):
     RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105 - a name
     INVITATION = "INVITATION"
     SIGN_IN = "SIGN_IN"  # at the end of a social sign-in; never mailed
+
+
+# The page that each that is mailed leads to, in an organisation's front end or among our own.
+PAGES: Mapping[str, str] = {
+    Purpose.VERIFY_EMAIL: "/verify-email",
+    Purpose.CHANGE_EMAIL: "/confirm-email",
+    Purpose.RESET_PASSWORD: "/reset-password",
+    Purpose.INVITATION: "/accept-invitation",
+}
 
 
 class Link(Base):

@@ -14,7 +14,9 @@ from pathlib import Path
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
-PATHS = ("/verify-email", "/confirm-email", "/reset-password", "/accept-invitation")
+from app.identity.links.models import PAGES
+
+PATHS = tuple(PAGES.values())
 
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 

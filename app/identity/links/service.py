@@ -15,6 +15,8 @@ from app.core.ids import new_id
 from app.core.tokens import Named, read_link_token
 from app.identity.links.events import LinkRequested
 from app.identity.links.models import Link, Purpose
+from app.organisations.queries import active
+from app.organisations.tenant import Tenant
 
 LIFETIMES = {
     Purpose.VERIFY_EMAIL: timedelta(days=3),
@@ -64,7 +66,7 @@ def send(
     at: datetime,
     actor: Actor,
     password_hash: str | None = None,
-) -> None:
+) -> Link:
     """Issue a link and have it mailed to `email`.
 
     Args:
@@ -72,6 +74,7 @@ def send(
     """
     link = issue(db, org_id, person_id, email, purpose, password_hash=password_hash)
     record(db, LinkRequested(at=at, actor=actor, person_id=person_id, link_id=link.id, purpose=purpose))
+    return link
 
 
 def read(secret_key: str, token: str) -> Named:
@@ -100,6 +103,18 @@ async def find(db: AsyncSession, named: Named, *purposes: Purpose) -> Link:
     if link is None:
         raise LinkExpired
     return link
+
+
+async def tenant_of(db: AsyncSession, link: Link) -> Tenant:
+    """The organisation that a link is of.
+
+    Raises:
+        LinkExpired: it is suspended.
+    """
+    tenant = await active(db, link.org_id)
+    if tenant is None:
+        raise LinkExpired
+    return tenant
 
 
 async def use(db: AsyncSession, named: Named, purpose: Purpose) -> Link:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, column, func, select, table
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import NotFound
 from app.identity.menus.models import Menu
 from app.identity.menus.rules import Branch, Entry, Viewer, menu_of
-
-# People stand above menus, so their models are out of reach: this says all that menus need to know of them.
-_PEOPLE = table("people", column("org_id", Uuid), column("id", Uuid), column("status", Text))
+from app.identity.people.models import Person
+from app.identity.people.rules import Status
 
 
 class MenuNotFound(NotFound):
@@ -57,9 +56,7 @@ async def people(db: AsyncSession, org_id: UUID, person_ids: Collection[UUID]) -
     if not person_ids:
         return set()
     found = await db.scalars(
-        select(_PEOPLE.c.id).where(
-            _PEOPLE.c.org_id == org_id, _PEOPLE.c.id.in_(person_ids), _PEOPLE.c.status != "ERASED"
-        )
+        select(Person.id).where(Person.org_id == org_id, Person.id.in_(person_ids), Person.status != Status.ERASED)
     )
     return set(found)
 

@@ -8,12 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.core.docs import answers
+from app.core.fields import EXAMPLE_ID
 from app.core.http import Route
 from app.core.pagination import CountedPageQuery, CursorSigner, InvalidCursor, cut
 from app.identity.menus import queries, service
 from app.identity.menus.queries import MenuNotFound
 from app.identity.menus.schemas import MenuChange, MenuIn, MenuOut, MenuPage
-from app.organisations.access import Db, may
+from app.organisations.access import Db, may, secret_key_of
 from app.organisations.caller import Caller
 from app.organisations.permissions import Action, Resource
 
@@ -40,7 +41,7 @@ async def list_menus(
 
     The tree that the signed-in person sees is `GET /me/menu`.
     """
-    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "menus", None)
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "menus", None)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     rows, more = cut(await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1), wanted.limit)
     page = MenuPage(
@@ -57,8 +58,11 @@ async def list_menus(
     operation_id="createMenu",
     summary="Add a menu entry",
     status_code=201,
-    responses=answers(service.MenuTooDeep, service.TooManyMenus, body=True, ok={201: ("Location",)}),
-)
+    responses=answers(
+        service.MenuTooDeep, service.TooManyMenus,
+        body=True, ok={201: ("Location",)}, location=f"/menus/{EXAMPLE_ID}",
+    ),
+)  # fmt: skip
 async def create_menu(body: MenuIn, caller: Creator, db: Db, response: Response) -> MenuOut:
     """Add an entry, at the top or below another, for everybody who may view its `resource`.
 

@@ -41,6 +41,8 @@ MenuResource = Annotated[
 ]
 CreateUrl = Annotated[Address | None, Field(description="Where one is made.", examples=["/tickets/new"])]
 ListUrl = Annotated[Address | None, Field(description="Where they are listed.", examples=["/tickets"])]
+HiddenForRoles = Annotated[Ids, Field(description="Ids of roles that do not see it, built-in ones too; all of them.")]
+HiddenForUsers = Annotated[Ids, Field(description="Ids of people who do not see it; all of them.")]
 
 
 class MenuIn(In):
@@ -54,8 +56,8 @@ class MenuIn(In):
     resource: MenuResource = None
     create_url: CreateUrl = None
     list_url: ListUrl = None
-    hidden_for_roles: Ids = None  # type: ignore[assignment]
-    hidden_for_users: Ids = None  # type: ignore[assignment]
+    hidden_for_roles: HiddenForRoles = None  # type: ignore[assignment]
+    hidden_for_users: HiddenForUsers = None  # type: ignore[assignment]
 
 
 class MenuChange(In):
@@ -65,12 +67,12 @@ class MenuChange(In):
     url: Url = None
     icon: Icon = None
     parent_id: ParentId = None
-    position: Position = None  # type: ignore[assignment]
+    position: Annotated[Position, Field(description="Its place beside others.")] = None  # type: ignore[assignment]
     resource: MenuResource = None
     create_url: CreateUrl = None
     list_url: ListUrl = None
-    hidden_for_roles: Ids = None  # type: ignore[assignment]
-    hidden_for_users: Ids = None  # type: ignore[assignment]
+    hidden_for_roles: HiddenForRoles = None  # type: ignore[assignment]
+    hidden_for_users: HiddenForUsers = None  # type: ignore[assignment]
 
 
 class MenuOut(Out):

@@ -49,10 +49,10 @@ class PersonBecameUnavailable(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonSignUpRepeated(Event):
-    """Somebody signed up with the e-mail of this person, who is to be told instead."""
+class EmailClaimed(Event):
+    """Somebody signed up with, or tried to change to, the e-mail of this person, who is to be told instead."""
 
-    type: ClassVar[str] = "person.sign_up_repeated"
+    type: ClassVar[str] = "person.email_claimed"
 
     person_id: UUID
 
@@ -78,11 +78,16 @@ class PersonJoined(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PersonInvitationCancelled(Event):
-    """An admin took the invitation back, and the account with it."""
+    """An admin took the invitation back, and the account with it. The e-mail is for the reactions, and is not kept."""
 
     type: ClassVar[str] = "person.invitation_cancelled"
 
     person_id: UUID
+    email: str
+
+    def data(self) -> dict[str, Any]:
+        """Who, and no address."""
+        return {"personId": self.person_id}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +106,6 @@ class PersonRejected(Event):
     type: ClassVar[str] = "person.rejected"
 
     person_id: UUID
-    reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,34 +180,6 @@ class PasswordChanged(Event):
     type: ClassVar[str] = "person.password_changed"
 
     person_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True)
-class SecondFactorEnabled(Event):
-    """From now on a code is asked for as well."""
-
-    type: ClassVar[str] = "person.second_factor_enabled"
-
-    person_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True)
-class SecondFactorDisabled(Event):
-    """The password is enough again."""
-
-    type: ClassVar[str] = "person.second_factor_disabled"
-
-    person_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionRevoked(Event):
-    """A refresh token was used twice: somebody else may have it, so its session has ended."""
-
-    type: ClassVar[str] = "person.session_revoked"
-
-    person_id: UUID
-    session_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core.models import Base, one_of
+from app.identity.people.rules import Status
 from app.identity.roles.models import CustomRole
 from app.identity.roles.rules import BUILT_IN
 from app.organisations.permissions import Permissions, Role, effective
 
-
-class Status(StrEnum):
-    """Where somebody stands. Only who is `ACTIVE` can act."""
-
-    ACTIVE = "ACTIVE"
-    PENDING = "PENDING"  # signed up, and waits for an admin's approval
-    REJECTED = "REJECTED"
-    INVITED = "INVITED"  # until they have set a password
-    SUSPENDED = "SUSPENDED"
-    ERASED = "ERASED"  # what is left of a row that tickets refer to
-
-
-# Whose turn it can be.
+# Whose turn it can be: who is available and may be assigned.
 AVAILABLE = "available AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
 
 
@@ -87,19 +76,26 @@ class Person(Base):
         return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[Role(self.role)].name
 
     @property
-    def permissions(self) -> Permissions:
-        """What they may do, all in all; the row was read with `custom_role`."""
-        of_role = self.custom_role.permissions if self.role_id and self.custom_role else None
-        return effective(
-            BUILT_IN[Role(self.role)].permissions if of_role is None else frozenset(of_role),
-            frozenset(self.granted),
-            frozenset(self.denied),
-        )
+    def role_permissions(self) -> Permissions:
+        """What their role gives them; the row was read with `custom_role`."""
+        if self.role_id and self.custom_role:
+            return frozenset(self.custom_role.permissions)
+        return BUILT_IN[Role(self.role)].permissions
 
     @property
+    def permissions(self) -> Permissions:
+        """What they may do, all in all; the row was read with `custom_role`."""
+        return effective(self.role_permissions, frozenset(self.granted), frozenset(self.denied))
+
+    @property
+    def picture_url(self) -> str | None:
+        """Where their picture is, if they have one."""
+        return f"/users/{self.id}/picture" if self.picture_at else None
+
+    @hybrid_property
     def may_be_assigned(self) -> bool:
-        """Whether tickets may be theirs."""
-        return self.status == Status.ACTIVE and self.role != Role.CUSTOMER
+        """Whether tickets may be theirs; of the class, the condition in SQL."""
+        return (self.status == Status.ACTIVE) & (self.role != Role.CUSTOMER)
 
 
 class Credential(Base):

@@ -16,8 +16,19 @@ from app.identity.people.events import PersonBecameAvailable, PersonBecameUnavai
 from app.identity.people.mail_kinds import MailKind
 from app.identity.people.models import Person
 from app.identity.people.queries import UserNotFound
+from app.identity.people.rules import Status
 from app.organisations.caller import Caller
 from app.organisations.permissions import Role
+
+
+class CustomerNotAvailable(BadInput):
+    """Tickets are not assigned to customers."""
+
+    code = "customer_not_available"
+    title = "A customer cannot be available: tickets are assigned to admins and engineers."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("available", self.title)])
 
 
 async def read(db: AsyncSession, caller: Caller) -> Person:
@@ -36,12 +47,15 @@ async def lock(db: AsyncSession, caller: Caller) -> Person:
     """The same, locked until the transaction ends.
 
     Raises:
-        InvalidToken
+        InvalidToken: gone, or not active any more.
     """
     try:
-        return await queries.lock(db, caller.org_id, caller.somebody.id)
+        person = await queries.lock(db, caller.org_id, caller.somebody.id)
     except UserNotFound:
         raise InvalidToken from None
+    if person.status != Status.ACTIVE:
+        raise InvalidToken
+    return person
 
 
 async def change(
@@ -54,12 +68,12 @@ async def change(
         wanted_mails: of some kinds, whether they are to be sent.
 
     Raises:
-        InvalidToken: as `read`.
-        BadInput: a customer, to whom no tickets are assigned, says whether they are available.
+        InvalidToken: as `lock`.
+        CustomerNotAvailable: a customer says whether they are.
     """
     person = await lock(db, caller)
     if "available" in changes and person.role == Role.CUSTOMER:
-        raise BadInput(errors=[FieldError("available", "No tickets are assigned to customers.")])
+        raise CustomerNotAvailable
     different = sorted(name for name, value in changes.items() if getattr(person, name) != value)
     for name in different:
         setattr(person, name, changes[name])

@@ -8,7 +8,7 @@ from app.core.docs import answers
 from app.core.http import Route
 from app.identity.people import profile
 from app.identity.people.profile_schemas import ProfileChange, ProfileOut
-from app.organisations.access import Myself, MyselfAtOnce, database_of
+from app.organisations.access import Myself, MyselfAtOnce, acting_at_once, database_of
 
 router = APIRouter(tags=["Profile"], route_class=Route)
 
@@ -29,7 +29,7 @@ async def get_me(caller: MyselfAtOnce, request: Request) -> ProfileOut:
     "/me",
     operation_id="changeMe",
     summary="Change your own profile",
-    responses=answers(body=True),
+    responses=answers(profile.CustomerNotAvailable, body=True),
 )
 async def change_me(body: ProfileChange, caller: Myself, request: Request) -> ProfileOut:
     """Change what you say of yourself, which mails you want, or whether new tickets may be assigned to you.
@@ -39,7 +39,6 @@ async def change_me(body: ProfileChange, caller: Myself, request: Request) -> Pr
     """
     changes = body.model_dump(exclude_unset=True, exclude={"notifications"})
     wanted_mails = body.notifications.by_kind() if body.notifications else {}
-    async with database_of(request).session(caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         person = await profile.change(db, caller, changes, wanted_mails)
-    request.app.state.doorkeeper.forget()
     return ProfileOut.of(person)

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from app.core.fields import EXAMPLE_ID, In, LongText, Out, TimeZone
+from app.core.fields import In, LongText, Out, TimeZone
 from app.identity.people.mail_kinds import MailKind
 from app.identity.people.models import Person
 from app.identity.people.schemas import FirstName, LastName, PersonOut, fields_of
@@ -21,13 +21,19 @@ Locale = Annotated[str, StringConstraints(max_length=16, pattern=LOCALE)]
 Available = Annotated[StrictBool, Field(description="Whether new tickets may be assigned to you.", examples=[True])]
 
 
+_ASSIGNED = Field(description="A ticket is yours to work on.")
+_ANSWERED = Field(description="Your ticket was answered.")
+_CLOSING_SOON = Field(description="Your ticket is about to be closed.")
+_REQUESTS = Field(description="Somebody waits for approval.")
+
+
 class NotificationChange(In):
     """Which mails you want: any of these."""
 
-    ticket_assigned: StrictBool = None  # type: ignore[assignment]
-    ticket_answered: StrictBool = None  # type: ignore[assignment]
-    ticket_closing_soon: StrictBool = None  # type: ignore[assignment]
-    sign_up_requests: StrictBool = None  # type: ignore[assignment]
+    ticket_assigned: Annotated[StrictBool, _ASSIGNED] = None  # type: ignore[assignment]
+    ticket_answered: Annotated[StrictBool, _ANSWERED] = None  # type: ignore[assignment]
+    ticket_closing_soon: Annotated[StrictBool, _CLOSING_SOON] = None  # type: ignore[assignment]
+    sign_up_requests: Annotated[StrictBool, _REQUESTS] = None  # type: ignore[assignment]
 
     def by_kind(self) -> dict[MailKind, bool]:
         """The same, as the service takes it."""
@@ -49,10 +55,10 @@ class ProfileChange(In):
 class NotificationsOut(Out):
     """Which mails somebody wants; those about the safety of their account always come."""
 
-    ticket_assigned: Annotated[bool, Field(description="A ticket is yours to work on.", examples=[True])]
-    ticket_answered: Annotated[bool, Field(description="Your ticket was answered.", examples=[True])]
-    ticket_closing_soon: Annotated[bool, Field(description="Your ticket is about to be closed.", examples=[True])]
-    sign_up_requests: Annotated[bool, Field(description="Somebody waits for approval.", examples=[False])]
+    ticket_assigned: Annotated[bool, _ASSIGNED]
+    ticket_answered: Annotated[bool, _ANSWERED]
+    ticket_closing_soon: Annotated[bool, _CLOSING_SOON]
+    sign_up_requests: Annotated[bool, _REQUESTS, Field(examples=[False])]
 
 
 class ProfileOut(PersonOut):
@@ -62,7 +68,6 @@ class ProfileOut(PersonOut):
     timezone: Annotated[str | None, Field(examples=["Europe/Berlin"])]
     locale: Annotated[str | None, Field(examples=["en-GB"])]
     notifications: NotificationsOut
-    picture_url: Annotated[str | None, Field(description="Null for none.", examples=[f"/users/{EXAMPLE_ID}/picture"])]
     permissions: Annotated[list[PermissionOut], Field(description="What you may do, all in all.")]
 
     @classmethod
@@ -74,11 +79,5 @@ class ProfileOut(PersonOut):
             timezone=person.timezone,
             locale=person.locale,
             notifications=NotificationsOut(**{kind.lower(): kind not in person.muted for kind in MailKind}),
-            picture_url=picture_url(person),
             permissions=as_table(person.permissions),
         )
-
-
-def picture_url(person: Person) -> str | None:
-    """Where somebody's picture is, if they have one."""
-    return f"/users/{person.id}/picture" if person.picture_at else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from app.core.errors import NotFound
-from app.identity.people.models import Credential, Person, Status
-from app.organisations.models import Organisation
-from app.organisations.permissions import Role
+from app.identity.people.models import AVAILABLE, Credential, Person
+from app.identity.people.rules import Status
+from app.organisations.models import Organisation, OrganisationStatus
 
 MAX_ACCOUNTS_PER_EMAIL = 1000
 
@@ -24,17 +24,19 @@ class UserNotFound(NotFound):
     title = "There is no such user."
 
 
-async def accounts(db: AsyncSession, email: str, domain: str | None) -> Sequence[Row[UUID, UUID, str | None]]:
-    """The accounts that an e-mail may sign in to: (org_id, person_id, password_hash).
+async def accounts(
+    db: AsyncSession, email: str, domain: str | None, *, limit: int = MAX_ACCOUNTS_PER_EMAIL
+) -> Sequence[Row[UUID, UUID, str | None]]:
+    """The accounts that an e-mail may sign in to, in the oldest organisations: (org_id, person_id, password_hash).
 
-    At most `MAX_ACCOUNTS_PER_EMAIL`, of the oldest organisations: whoever has more names the domain.
+    Whoever has more than `limit` names the domain.
     """
     statement = (
         select(Credential.org_id, Credential.person_id, Credential.password_hash)
         .join(Organisation, Organisation.id == Credential.org_id)
-        .where(Credential.email == email, Organisation.status == "ACTIVE")
+        .where(Credential.email == email, Organisation.status == OrganisationStatus.ACTIVE)
         .order_by(Credential.org_id)
-        .limit(MAX_ACCOUNTS_PER_EMAIL)
+        .limit(limit)
     )
     if domain is not None:
         statement = statement.where(Organisation.domain == domain)
@@ -83,14 +85,21 @@ async def owner_of(db: AsyncSession, org_id: UUID, email: str) -> UUID | None:
     return found
 
 
+def in_turn(org_id: str) -> str:
+    """A statement for `ids`, whom new tickets go to: available engineers, or else available admins; null for nobody.
+
+    They are in the order of their ids, which is the order they signed up in, and that of the rotation.
+
+    Args:
+        org_id: the parameter, as the driver in use writes it.
+    """
+    return f"""
+        SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role = 'ENGINEER'),
+                        array_agg(id ORDER BY id) FILTER (WHERE role = 'ADMIN')) AS ids
+        FROM people WHERE org_id = {org_id} AND {AVAILABLE}
+    """  # noqa: S608 - constants
+
+
 async def next_in_turn(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
-    """Whom new tickets go to, in the fixed order of the rotation: available engineers, or else available admins."""
-    for role in (Role.ENGINEER, Role.ADMIN):
-        found = await db.scalars(
-            select(Person.id)
-            .where(Person.org_id == org_id, Person.role == role, Person.status == Status.ACTIVE, Person.available)
-            .order_by(Person.id)
-        )
-        if available := found.all():
-            return available
-    return []
+    """Whom new tickets go to, in the fixed order of the rotation."""
+    return await db.scalar(text(in_turn(":org_id")).bindparams(org_id=org_id)) or []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 from fastapi import APIRouter, Request, Response
 
@@ -11,23 +10,16 @@ from app.core.docs import answers
 from app.core.errors import TooMany
 from app.core.http import Route
 from app.core.security import Busy
-from app.identity.attempts import Attempts
+from app.identity.http import attempts_of
 from app.identity.people import service
 from app.identity.people.schemas import AdminSignUp, PersonOut, SignUp
 from app.identity.people.service import NewPerson
 from app.organisations import queries as organisations
-from app.organisations.access import Product, database_of
+from app.organisations.access import Product, address_of, database_of, secret_key_of
 from app.organisations.queries import OrganisationNotFound
+from app.organisations.tenant import Tenant
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
-
-
-def _attempts(request: Request) -> Attempts:
-    return cast("Attempts", request.app.state.attempts)
-
-
-def _address(request: Request) -> str | None:
-    return request.client.host if request.client else None
 
 
 @router.post(
@@ -37,7 +29,7 @@ def _address(request: Request) -> str | None:
     status_code=201,
     responses=answers(
         service.EmailTaken, service.WeakPassword, TooMany, Busy,
-        body=True, ok={201: ("Location",)},
+        body=True, ok={201: ("Location",)}, location="/me",
     ),
 )  # fmt: skip
 async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, response: Response) -> PersonOut:
@@ -46,9 +38,8 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
     Tickets that were waiting for somebody are theirs when this answers. The secret comes in the header `X-Org-Secret`
     or in the body.
     """
-    await _attempts(request).sign_up(_address(request), caller.org_id)
-    new = NewPerson(body.first_name, body.last_name, body.email, body.password)
-    password_hash = await service.hash_new_password(request.app.state.secret_key, caller.tenant, new)
+    await attempts_of(request).sign_up(address_of(request), caller.org_id)
+    new, password_hash = await _hashed(body, caller.tenant, request)
     caller = replace(caller, now=caller.tenant.now())  # hashing took its time
     async with database_of(request).session(caller.org_id) as db:
         person = await service.sign_up_admin(db, caller, new, password_hash)
@@ -63,7 +54,7 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
     status_code=201,
     responses=answers(
         OrganisationNotFound, service.WeakPassword, TooMany, Busy,
-        body=True, ok={201: ("Location",)},
+        body=True, ok={201: ("Location",)}, location="/me",
     ),
 )  # fmt: skip
 async def sign_up(body: SignUp, request: Request, response: Response) -> PersonOut:
@@ -72,15 +63,22 @@ async def sign_up(body: SignUp, request: Request, response: Response) -> PersonO
     A customer is `ACTIVE` at once. An engineer or an admin is `PENDING` until an admin of the organisation approves.
     Where the e-mail is taken already the answer is the same, nothing changes, and its owner gets a mail instead.
     """
-    database, attempts = database_of(request), _attempts(request)
+    database, attempts = database_of(request), attempts_of(request)
+    await attempts.sign_up(address_of(request))
     async with database.session(None) as db:
         tenant = await organisations.by_domain(db, body.org)
     request.state.org_id = tenant.id  # for the log
-    await attempts.sign_up(_address(request))
-    new = NewPerson(body.first_name, body.last_name, body.email, body.password)
-    password_hash = await service.hash_new_password(request.app.state.secret_key, tenant, new)
+    new, password_hash = await _hashed(body, tenant, request)
     await attempts.mail("sign-up", body.email)
     async with database.session(tenant.id) as db:
         person = await service.sign_up(db, tenant, new, body.role, password_hash)
     response.headers["Location"] = "/me"
     return PersonOut.of(person)
+
+
+async def _hashed(body: AdminSignUp | SignUp, tenant: Tenant, request: Request) -> tuple[NewPerson, str]:
+    """Who signs up, and the hash of their password."""
+    password_hash = await service.hash_new_password(
+        secret_key_of(request), tenant, body.password, body.first_name, body.last_name, email=body.email
+    )
+    return NewPerson(body.first_name, body.last_name, body.email), password_hash

@@ -3,8 +3,39 @@
 from __future__ import annotations
 
 import unicodedata
+from enum import StrEnum
+from uuid import UUID
+
+from app.core.fields import ERASED_DOMAIN
+from app.organisations.permissions import Role
 
 MAX_WORD_LENGTH = 64
+
+
+class Status(StrEnum):
+    """Where somebody stands. Only who is `ACTIVE` can act."""
+
+    ACTIVE = "ACTIVE"
+    PENDING = "PENDING"  # signed up, and waits for an admin's approval
+    REJECTED = "REJECTED"
+    INVITED = "INVITED"  # until they have set a password
+    SUSPENDED = "SUSPENDED"
+    ERASED = "ERASED"  # what is left of a row that tickets refer to
+
+
+def erased_email(person_id: UUID) -> str:
+    """What stands in place of an erased person's e-mail."""
+    return f"erased-{person_id}@{ERASED_DOMAIN}"
+
+
+def is_somebodys(email: str) -> bool:
+    """Whether there is anybody to write to at this address."""
+    return not email.endswith(f"@{ERASED_DOMAIN}")
+
+
+def status_of_sign_up(role: Role) -> Status:
+    """Where whoever signs up by themselves stands at first: all but customers wait for an admin's approval."""
+    return Status.ACTIVE if role == Role.CUSTOMER else Status.PENDING
 
 
 def words_of(*texts: str) -> set[str]:

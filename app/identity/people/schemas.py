@@ -9,19 +9,22 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from app.core.fields import EXAMPLE_ID, Domain, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
 from app.core.security import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
-from app.identity.people.models import Person, Status
+from app.identity.people.models import Person
+from app.identity.people.rules import Status
 from app.organisations.permissions import Role
 
 FirstName = Annotated[Name, Field(examples=["Ada"])]
 LastName = Annotated[Name, Field(examples=["Lovelace"])]
 EmailField = Annotated[Email, Field(description="In any case; kept in lower case.", examples=["ada@growfin.com"])]
+EXAMPLE_PASSWORD = "cobalt-heron-47-lamp"  # noqa: S105 - nobody's
 # Spaces around a password are part of it.
 NewPassword = Annotated[
     str,
     StringConstraints(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH),
     AfterValidator(refuse_control_characters),
-    Field(description="Common ones are refused.", examples=["cobalt-heron-47-lamp"]),
+    Field(description="Common ones are refused.", examples=[EXAMPLE_PASSWORD]),
 ]
+PresentPassword = Annotated[str, Field(min_length=1, max_length=1024, examples=[EXAMPLE_PASSWORD])]
 
 
 class AdminSignUp(In):
@@ -41,9 +44,9 @@ class SignUp(In):
     role: Annotated[
         Role, Field(description="What to be. A customer can act at once; others once approved.", examples=["CUSTOMER"])
     ] = Role.CUSTOMER
-    first_name: FirstName
-    last_name: LastName
-    email: EmailField
+    first_name: Annotated[FirstName, Field(examples=["Mia"])]
+    last_name: Annotated[LastName, Field(examples=["Holm"])]
+    email: Annotated[EmailField, Field(examples=["mia@customer.example"])]
     password: NewPassword
 
 
@@ -55,13 +58,21 @@ class PersonOut(Out):
     first_name: Annotated[str, Field(examples=["Ada"])]
     last_name: Annotated[str, Field(examples=["Lovelace"])]
     email: Annotated[str, Field(examples=["ada@growfin.com"])]
-    role: Annotated[Role, Field(examples=["ADMIN"])]
+    role: Annotated[Role, Field(description="What they are to the organisation.", examples=["ADMIN"])]
     role_id: Annotated[UUID, Field(description="The role, built in or the organisation's own.", examples=[EXAMPLE_ID])]
     designation: Annotated[str, Field(description="The role's name.", examples=["Admin"])]
-    status: Annotated[Status, Field(examples=["ACTIVE"])]
-    available: bool
-    email_verified: bool
-    second_factor: bool
+    status: Annotated[
+        Status,
+        Field(
+            description="Only who is `ACTIVE` can sign in. `PENDING` waits for an admin's approval, `INVITED` for its "
+            "person to accept.",
+            examples=["ACTIVE"],
+        ),
+    ]
+    available: Annotated[bool, Field(description="Whether new tickets may be assigned to them.")]
+    email_verified: Annotated[bool, Field(description="Whether they have proved that the e-mail is theirs.")]
+    second_factor: Annotated[bool, Field(description="Whether signing in takes a code of their authenticator, too.")]
+    picture_url: Annotated[str | None, Field(description="Null for none.", examples=[f"/users/{EXAMPLE_ID}/picture"])]
     created_at: OutTime
 
     @classmethod
@@ -85,5 +96,6 @@ def fields_of(person: Person) -> dict[str, Any]:
         "available": person.available,
         "email_verified": person.email_verified_at is not None,
         "second_factor": person.second_factor,
+        "picture_url": person.picture_url,
         "created_at": person.created_at,
     }

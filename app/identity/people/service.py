@@ -1,8 +1,9 @@
-"""People: signing up."""
+"""People: making and signing up."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from sqlalchemy import delete, insert
 from sqlalchemy.exc import IntegrityError
@@ -17,8 +18,9 @@ from app.core.security import hash_password, password_weakness, salt_of
 from app.identity.links import service as links
 from app.identity.links.models import Purpose
 from app.identity.people import queries, rules
-from app.identity.people.events import PersonSignedUp, PersonSignUpRepeated
-from app.identity.people.models import Credential, Person, PersonWord, Status
+from app.identity.people.events import EmailClaimed, PersonSignedUp
+from app.identity.people.models import Credential, Person, PersonWord
+from app.identity.people.rules import Status
 from app.organisations.caller import Caller
 from app.organisations.permissions import Role
 from app.organisations.tenant import Tenant
@@ -40,24 +42,45 @@ class WeakPassword(BadInput):
 
 @dataclass(frozen=True)
 class NewPerson:
-    """Who signs up."""
+    """Who is to have an account."""
 
     first_name: str
     last_name: str
     email: str
-    password: str
 
 
-async def hash_new_password(secret_key: str, tenant: Tenant, new: NewPerson) -> str:
+async def hash_new_password(
+    secret_key: str, tenant: Tenant, password: str, *names: str, email: str, field: str = "password"
+) -> str:
     """Check a chosen password and hash it; done before the transaction, since it takes long.
+
+    Args:
+        names: of its person, and
+        email: theirs, which others know as well.
+        field: of the input, which a refusal names.
 
     Raises:
         WeakPassword: it is common, or close to a name that others know.
     """
-    known = (new.email, tenant.name, tenant.domain, new.first_name, new.last_name)
-    if weakness := password_weakness(new.password, *known):
-        raise WeakPassword(weakness, errors=[FieldError("password", weakness)])
-    return await hash_password(new.password, salt_of(secret_key, new.email))
+    if weakness := password_weakness(password, email, tenant.name, tenant.domain, *names):
+        raise WeakPassword(weakness, errors=[FieldError(field, weakness)])
+    return await hash_password(password, salt_of(secret_key, email))
+
+
+def newcomer(org_id: UUID, new: NewPerson, role: Role, status: Status) -> Person:
+    """Somebody new, to be written with `add`; who is invited becomes available for tickets only once they accept."""
+    return Person(
+        org_id=org_id,
+        id=new_id(),
+        first_name=new.first_name,
+        last_name=new.last_name,
+        email=new.email,
+        role=role,
+        status=status,
+        available=role != Role.CUSTOMER and status != Status.INVITED,
+        second_factor=False,
+        created_at=real_now(),
+    )
 
 
 async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, password_hash: str) -> Person:
@@ -66,17 +89,7 @@ async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, passwo
     Raises:
         EmailTaken: in this organisation, whatever its case.
     """
-    person = Person(
-        org_id=caller.org_id,
-        id=new_id(),
-        first_name=new.first_name,
-        last_name=new.last_name,
-        email=new.email,
-        role=Role.ADMIN,
-        status=Status.ACTIVE,
-        available=True,
-        created_at=real_now(),
-    )
+    person = newcomer(caller.org_id, new, Role.ADMIN, Status.ACTIVE)
     await add(db, person, password_hash)
     record(
         db,
@@ -91,7 +104,7 @@ async def sign_up(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, 
     If the e-mail is taken, nothing changes but that its owner is told. Whoever asked cannot see the difference: they
     get somebody to be shown who is nobody, after as much work.
     """
-    person = _newcomer(tenant, new, role)
+    person = newcomer(tenant.id, new, role, rules.status_of_sign_up(role))
     owner_id = await queries.owner_of(db, tenant.id, new.email)
     if owner_id is not None:
         await _rehearse(db, tenant, new, role, password_hash)
@@ -104,23 +117,8 @@ async def sign_up(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, 
         else:
             _welcome(db, tenant, person)
     if owner_id is not None:
-        record(db, PersonSignUpRepeated(at=tenant.now(), actor=SYSTEM, person_id=owner_id))
+        record(db, EmailClaimed(at=tenant.now(), actor=SYSTEM, person_id=owner_id))
     return person
-
-
-def _newcomer(tenant: Tenant, new: NewPerson, role: Role) -> Person:
-    return Person(
-        org_id=tenant.id,
-        id=new_id(),
-        first_name=new.first_name,
-        last_name=new.last_name,
-        email=new.email,
-        role=role,
-        status=Status.ACTIVE if role == Role.CUSTOMER else Status.PENDING,
-        available=role != Role.CUSTOMER,
-        second_factor=False,
-        created_at=real_now(),
-    )
 
 
 def _welcome(db: AsyncSession, tenant: Tenant, person: Person) -> None:
@@ -134,7 +132,8 @@ def _welcome(db: AsyncSession, tenant: Tenant, person: Person) -> None:
 
 async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, password_hash: str) -> None:
     """Write what a sign-up writes, for nobody, and undo it: the time it takes does not tell that it was not one."""
-    nobody = _newcomer(tenant, replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}"), role)
+    other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
+    nobody = newcomer(tenant.id, other, role, rules.status_of_sign_up(role))
     async with db.begin_nested() as written:
         await add(db, nobody, password_hash)
         links.issue(db, tenant.id, nobody.id, nobody.email, Purpose.VERIFY_EMAIL)

@@ -9,8 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import NotFound
-from app.identity.people.models import Person, Status
+from app.identity.people.models import Person
 from app.identity.people.queries import UserNotFound
+from app.identity.people.rules import Status
 from app.identity.pictures.models import Picture
 
 

@@ -86,7 +86,10 @@ async def get_picture(
     request: Request,
     if_none_match: Annotated[str | None, Header(description="The ETag of the picture that you have.")] = None,
 ) -> Response:
-    """The picture of somebody of your organisation, as WebP."""
+    """The picture of somebody of your organisation, as WebP.
+
+    It takes the access token as everything does: a page fetches it, and then shows what it got.
+    """
     async with database_of(request).session(caller.org_id) as db:
         set_at = await queries.set_at(db, caller.org_id, user_id)
         tag = f'"{(set_at - _EPOCH) // _MICROSECOND:x}"'

@@ -16,17 +16,17 @@ from app.core.tokens import Named
 from app.identity.links import service as links
 from app.identity.links.models import Link, Purpose
 from app.identity.links.service import LinkExpired
-from app.identity.people.events import EmailChanged, EmailVerified, PersonSignUpRepeated
-from app.identity.people.models import Credential, Person, Status
+from app.identity.people import queries as people
+from app.identity.people.events import EmailChanged, EmailClaimed, EmailVerified
+from app.identity.people.models import Credential, Person
+from app.identity.people.rules import Status
 from app.identity.people.service import index_words
-from app.identity.recovery import queries
 from app.identity.recovery.service import (
     WrongPassword,
     lock_own,
     lock_owner,
     read_own,
     send_links,
-    tenant_of,
 )
 from app.organisations.caller import Caller
 
@@ -66,7 +66,7 @@ async def verify_email(db: AsyncSession, named: Named) -> Person:
         LinkExpired: also where somebody else of the organisation has got the address meanwhile.
     """
     link = await links.find(db, named, Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
-    tenant = await tenant_of(db, link)
+    tenant = await links.tenant_of(db, link)
     person, credential = await lock_owner(db, link)
     await links.use(db, named, Purpose(link.purpose))
     if person.status not in _WITH_AN_EMAIL_TO_PROVE:
@@ -130,9 +130,9 @@ async def change_email(database: Database, secret_key: str, caller: Caller, new:
     async with database.session(caller.org_id) as db:
         person, _ = await lock_own(db, caller, credential)
         at, actor = caller.tenant.now(), caller.actor
-        owner_id = await queries.has_email(db, caller.org_id, new.email)
+        owner_id = await people.owner_of(db, caller.org_id, new.email)
         if owner_id is not None:
-            record(db, PersonSignUpRepeated(at=at, actor=actor, person_id=owner_id))
+            record(db, EmailClaimed(at=at, actor=actor, person_id=owner_id))
         else:
             links.send(
                 db, caller.org_id, person.id, new.email, Purpose.CHANGE_EMAIL,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter, Request
 
@@ -11,6 +10,8 @@ from app.core.docs import answers
 from app.core.errors import TooMany
 from app.core.http import Route
 from app.core.security import Busy
+from app.identity.attempts import Attempt
+from app.identity.http import attempts_of
 from app.identity.links import service as links
 from app.identity.links.service import LinkExpired
 from app.identity.people.service import WeakPassword
@@ -28,8 +29,14 @@ from app.identity.recovery.schemas import (
     PerhapsMailed,
 )
 from app.identity.recovery.service import NoPassword, SamePassword, WrongPassword
-from app.identity.sessions.routes import address_of, attempts_of
-from app.organisations.access import Myself, database_of
+from app.organisations.access import (
+    Myself,
+    acting_at_once,
+    address_of,
+    database_of,
+    forget_credentials,
+    secret_key_of,
+)
 from app.organisations.caller import Caller
 
 # Long enough to write to as many accounts as are written to.
@@ -46,7 +53,7 @@ router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
     responses=answers(TooMany, body=True),
 )
 async def forgot_password(body: AccountOf, request: Request) -> PerhapsMailed:
-    """Mail a link to every active account of the e-mail, with which a new password can be set within 30 minutes.
+    """Mail a link to every active account of the e-mail. Its token is for `POST /auth/password/reset`, for 30 minutes.
 
     The answer is the same, after the same time, whether or not there is one.
     """
@@ -71,8 +78,8 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     factor where there is one. A password that is refused leaves the token as it was.
     """
     await attempts_of(request).recovery(address_of(request))
-    await service.reset_password(database_of(request), request.app.state.secret_key, body.token, body.new_password)
-    request.app.state.doorkeeper.forget()
+    await service.reset_password(database_of(request), secret_key_of(request), body.token, body.new_password)
+    forget_credentials(request)
 
 
 @router.post(
@@ -89,9 +96,9 @@ async def change_password(body: PasswordChange, caller: Myself, request: Request
     """
     async with _confirming(request, caller):
         await service.change_password(
-            database_of(request), request.app.state.secret_key, caller, body.current_password, body.new_password
+            database_of(request), secret_key_of(request), caller, body.current_password, body.new_password
         )
-    request.app.state.doorkeeper.forget()
+    forget_credentials(request)
 
 
 @router.post(
@@ -106,10 +113,9 @@ async def verify_email(body: EmailProof, request: Request) -> EmailProved:
     With a token of `POST /auth/email/change`, the address becomes that of the account.
     """
     await attempts_of(request).recovery(address_of(request))
-    named = links.read(request.app.state.secret_key, body.token)
-    async with database_of(request).session(named.org_id) as db:
+    named = links.read(secret_key_of(request), body.token)
+    async with acting_at_once(request, named.org_id) as db:
         person = await emails.verify_email(db, named)
-    request.app.state.doorkeeper.forget()
     return EmailProved(email=person.email)
 
 
@@ -123,6 +129,7 @@ async def verify_email(body: EmailProof, request: Request) -> EmailProved:
 async def resend_verification(body: AccountOf, request: Request) -> PerhapsMailed:
     """Mail a link to every account of the e-mail that has not been proved yet.
 
+    Its token is for `POST /auth/email/verify`, for three days.
     The answer is the same, after the same time, whether or not there is one.
     """
     await attempts_of(request).recovery(address_of(request))
@@ -147,21 +154,10 @@ async def change_email(body: EmailChange, caller: Myself, request: Request) -> E
     await attempts_of(request).mail("change", body.email)
     async with _confirming(request, caller), in_whole_steps(ANSWER_EVERY):
         new = NewEmail(body.email, body.password)
-        await emails.change_email(database_of(request), request.app.state.secret_key, caller, new)
+        await emails.change_email(database_of(request), secret_key_of(request), caller, new)
     return EmailChangeRequested()
 
 
-@asynccontextmanager
-async def _confirming(request: Request, caller: Caller) -> AsyncIterator[None]:
+def _confirming(request: Request, caller: Caller) -> AbstractAsyncContextManager[Attempt]:
     """Throttle guesses at the caller's password, as those of strangers who sign in."""
-    attempts = attempts_of(request)
-    attempt = await attempts.confirm(caller.somebody.id, address_of(request))
-    try:
-        yield
-    except WrongPassword:
-        await attempts.failed(attempt)
-        raise
-    except Exception:
-        await attempts.take_back(attempt)
-        raise
-    await attempts.take_back(attempt)
+    return attempts_of(request).confirm(caller.somebody.id, address_of(request), failure=WrongPassword)

@@ -7,15 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from app.core.fields import Domain, In, Out
-from app.identity.people.schemas import EmailField, NewPassword
-
-_TOKEN = "tlt_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexample"  # noqa: S105 - nobody's
-
-LinkToken = Annotated[
-    str,
-    Field(min_length=1, max_length=200, description="What follows `#token=` in the link.", examples=[_TOKEN]),
-]
-Password = Annotated[str, Field(min_length=1, max_length=1024, examples=["cobalt-heron-47-lamp"])]
+from app.identity.links.schemas import LinkToken
+from app.identity.people.schemas import EXAMPLE_PASSWORD, EmailField, NewPassword, PresentPassword
 
 
 class AccountOf(In):
@@ -38,7 +31,7 @@ class PasswordReset(In):
 class PasswordChange(In):
     """The present password and a new one."""
 
-    current_password: Password
+    current_password: PresentPassword
     new_password: Annotated[NewPassword, Field(examples=["amber-otter-58-desk"])]
 
 
@@ -53,7 +46,7 @@ class EmailChange(In):
 
     email: Annotated[EmailField, Field(examples=["ada.lovelace@growfin.com"])]
     password: Annotated[
-        Password | None, Field(description="Needed unless the account has none.", examples=["cobalt-heron-47-lamp"])
+        PresentPassword | None, Field(description="Needed unless the account has none.", examples=[EXAMPLE_PASSWORD])
     ] = None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,19 +10,21 @@ from app.core.clock import real_now
 from app.core.db import Database
 from app.core.errors import BadInput, Conflict, FieldError, Forbidden
 from app.core.events import SYSTEM, Actor, ActorType, record
-from app.core.security import InvalidToken, fitting
+from app.core.security import InvalidToken, fitting, same_password
 from app.core.tokens import Named
 from app.identity.links import service as links
 from app.identity.links.models import Link, Purpose
 from app.identity.links.service import LinkExpired
+from app.identity.people import profile
 from app.identity.people import queries as people
-from app.identity.people import service as people_service
 from app.identity.people.events import EmailVerified, PasswordChanged
-from app.identity.people.models import Credential, Person, Status
+from app.identity.people.models import Credential, Person
 from app.identity.people.queries import UserNotFound
-from app.identity.people.service import NewPerson, WeakPassword
+from app.identity.people.rules import Status
+from app.identity.people.service import hash_new_password
 from app.identity.recovery import queries
 from app.identity.sessions import service as sessions
+from app.organisations import queries as organisations
 from app.organisations.caller import Caller
 from app.organisations.tenant import Tenant
 
@@ -75,16 +76,16 @@ async def send_links(
     Each is in its organisation's own transaction.
     """
     async with database.session(None) as db:
-        accounts = await people.accounts(db, email, domain)
-    for account in accounts[:MAX_ACCOUNTS]:
+        accounts = await people.accounts(db, email, domain, limit=MAX_ACCOUNTS)
+    for account in accounts:
         async with database.session(account.org_id) as db:
             try:
                 person = await people.person(db, account.org_id, account.person_id)
             except UserNotFound:
                 continue
-            tenant = await queries.active_tenant(db, account.org_id)
-            if tenant and person.email == email and is_for(person):
-                links.send(db, tenant.id, person.id, email, purpose, at=tenant.now(), actor=SYSTEM)
+            if person.email == email and is_for(person):
+                at = (await organisations.tenant(db, account.org_id)).now()
+                links.send(db, account.org_id, person.id, email, purpose, at=at, actor=SYSTEM)
 
 
 async def reset_password(database: Database, secret_key: str, token: str, new_password: str) -> None:
@@ -101,7 +102,7 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
     named = links.read(secret_key, token)
     async with database.session(named.org_id) as db:
         link = await links.find(db, named, Purpose.RESET_PASSWORD)
-        tenant = await tenant_of(db, link)
+        tenant = await links.tenant_of(db, link)
         try:
             person = await people.person(db, link.org_id, link.person_id)
         except UserNotFound:
@@ -137,21 +138,10 @@ async def lock_owner(db: AsyncSession, link: Link) -> tuple[Person, Credential]:
         LinkExpired: it is gone.
     """
     try:
-        return await queries.lock_account(db, link.org_id, link.person_id)
+        person = await people.lock(db, link.org_id, link.person_id)
+        return person, await queries.credential(db, person)
     except UserNotFound:
         raise LinkExpired from None
-
-
-async def tenant_of(db: AsyncSession, link: Link) -> Tenant:
-    """The organisation that a link is of.
-
-    Raises:
-        LinkExpired: it is suspended.
-    """
-    tenant = await queries.active_tenant(db, link.org_id)
-    if tenant is None:
-        raise LinkExpired
-    return tenant
 
 
 # --- changed ---------------------------------------------------------------------------------------------------------
@@ -172,7 +162,7 @@ async def change_password(database: Database, secret_key: str, caller: Caller, c
         raise NoPassword
     if not await fitting(current, [credential.password_hash]):
         raise WrongPassword
-    if unicodedata.normalize("NFC", current) == unicodedata.normalize("NFC", new):
+    if same_password(current, new):
         raise SamePassword
     password_hash = await _hash_chosen(secret_key, caller.tenant, person, new)
     async with database.session(caller.org_id) as db:
@@ -189,8 +179,9 @@ async def read_own(database: Database, caller: Caller) -> tuple[Person, Credenti
         InvalidToken: gone within the seconds for which a token's person is remembered.
     """
     async with database.session(caller.org_id) as db:
+        person = await profile.read(db, caller)
         try:
-            return await queries.account(db, caller.org_id, caller.somebody.id)
+            return person, await queries.credential(db, person)
         except UserNotFound:
             raise InvalidToken from None
 
@@ -200,14 +191,10 @@ async def lock_own(db: AsyncSession, caller: Caller, compared: Credential) -> tu
 
     Raises:
         WrongPassword: it has changed since, so that what was right is so no more.
-        InvalidToken: as `read_own`, or they are not active any more.
+        InvalidToken: gone, or not active any more.
     """
-    try:
-        person, present = await queries.lock_account(db, caller.org_id, caller.somebody.id)
-    except UserNotFound:
-        raise InvalidToken from None
-    if person.status != Status.ACTIVE:
-        raise InvalidToken
+    person = await profile.lock(db, caller)
+    present = await queries.credential(db, person)
     if (present.email, present.password_hash) != (compared.email, compared.password_hash):
         raise WrongPassword
     return person, present
@@ -217,11 +204,8 @@ async def lock_own(db: AsyncSession, caller: Caller, compared: Credential) -> tu
 
 
 async def _hash_chosen(secret_key: str, tenant: Tenant, person: Person, password: str) -> str:
-    new = NewPerson(person.first_name, person.last_name, person.email, password)
-    try:
-        return await people_service.hash_new_password(secret_key, tenant, new)
-    except WeakPassword as weak:
-        raise WeakPassword(weak.detail, errors=[FieldError("newPassword", weak.detail)]) from None
+    names = (person.first_name, person.last_name)
+    return await hash_new_password(secret_key, tenant, password, *names, email=person.email, field="newPassword")
 
 
 async def _set_password(db: AsyncSession, person: Person, credential: Credential, password_hash: str) -> None:

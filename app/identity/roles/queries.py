@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.errors import NotFound
+from app.core.errors import BadInput, FieldError, NotFound
 from app.identity.roles.models import CustomRole
 from app.identity.roles.rules import BY_ID, BuiltInRole
 
@@ -22,6 +22,13 @@ class RoleNotFound(NotFound):
     title = "There is no such role."
 
 
+class UnknownRole(BadInput):
+    """The role that somebody is to have is none of the organisation's."""
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("roleId", "There is no such role.")])
+
+
 async def role(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
     """A role, built in or the organisation's own.
 
@@ -33,6 +40,22 @@ async def role(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
     )
     if found is None:
         raise RoleNotFound
+    return found
+
+
+async def assignable(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
+    """A role to give to somebody: nobody deletes it before this transaction ends.
+
+    Raises:
+        UnknownRole
+    """
+    found = BY_ID.get(role_id) or await db.scalar(
+        select(CustomRole)
+        .where(CustomRole.org_id == org_id, CustomRole.id == role_id)
+        .with_for_update(read=True, key_share=True)
+    )
+    if found is None:
+        raise UnknownRole
     return found
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.core.docs import answers
+from app.core.fields import EXAMPLE_ID
 from app.core.http import Route
 from app.core.pagination import CountedPageQuery, CursorSigner, InvalidCursor, cut
 from app.identity.roles import queries, service
@@ -15,7 +16,7 @@ from app.identity.roles.queries import RoleNotFound
 from app.identity.roles.rules import BY_ID
 from app.identity.roles.schemas import RoleChange, RoleIn, RoleOut, RolePage, from_table
 from app.identity.roles.service import NewRole
-from app.organisations.access import Db, database_of, may
+from app.organisations.access import Db, acting_at_once, may, secret_key_of
 from app.organisations.caller import BeyondYourRights, Caller
 from app.organisations.permissions import Action, Resource
 
@@ -39,7 +40,7 @@ async def list_roles(
     wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request
 ) -> RolePage:
     """The organisation's own roles, newest first, and last the three that every organisation has."""
-    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "roles", None)
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "roles", None)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     found = await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1)
     rows, more = cut(found, wanted.limit)
@@ -58,9 +59,10 @@ async def list_roles(
     summary="Make a role",
     status_code=201,
     responses=answers(
-        service.RoleNameTaken, service.TooManyRoles, BeyondYourRights, body=True, ok={201: ("Location",)}
+        service.RoleNameTaken, service.TooManyRoles, BeyondYourRights,
+        body=True, ok={201: ("Location",)}, location=f"/roles/{EXAMPLE_ID}",
     ),
-)
+)  # fmt: skip
 async def create_role(body: RoleIn, caller: Creator, db: Db, response: Response) -> RoleOut:
     """Make a role of the organisation's own, with permissions that you have yourself.
 
@@ -102,7 +104,7 @@ async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request
     You need every permission that it has, or is to have. To your own role you cannot add anything.
     """
     said = body.model_fields_set
-    async with database_of(request).session(caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         role = await service.change(
             db,
             caller,
@@ -110,7 +112,6 @@ async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request
             name=body.name if "name" in said else None,
             permissions=from_table(body.permissions) if "permissions" in said else None,
         )
-    request.app.state.doorkeeper.forget()  # after the commit, so that in this process it acts at once
     return RoleOut.of(role)
 
 

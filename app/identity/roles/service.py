@@ -17,7 +17,7 @@ from app.identity.roles import queries, rules
 from app.identity.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from app.identity.roles.models import CustomRole
 from app.identity.roles.queries import RoleNotFound
-from app.organisations.caller import BeyondYourRights, Caller
+from app.organisations.caller import BeyondYourRights, Caller, check_rights
 from app.organisations.permissions import Permissions, Role, exceeds
 from app.organisations.queries import lock as lock_organisation
 
@@ -71,7 +71,7 @@ async def create(db: AsyncSession, caller: Caller, new: NewRole) -> CustomRole:
         BadInput: there is no role to copy.
     """
     kind, permissions = await _kind_and_permissions(db, caller.org_id, new)
-    _check_rights(caller, permissions)
+    check_rights(caller, permissions)
     _check_name(new.name)
     await lock_organisation(db, caller.org_id)  # so that two at once are counted one after the other
     if await queries.count(db, caller.org_id) >= MAX_ROLES:
@@ -114,7 +114,7 @@ async def change(
     role = await _lock(db, caller, role_id)
     before = frozenset(role.permissions)
     after = before if permissions is None else permissions
-    _check_rights(caller, before | after)
+    check_rights(caller, before | after)
     if role_id == caller.somebody.role_id and exceeds(after, before):
         # What they were granted besides it, and may lose again, is not to become theirs for good.
         raise BeyondYourRights
@@ -148,7 +148,7 @@ async def delete(db: AsyncSession, caller: Caller, role_id: UUID) -> None:
         BeyondYourRights: it has permissions that the caller lacks.
     """
     role = await _lock(db, caller, role_id)
-    _check_rights(caller, frozenset(role.permissions))
+    check_rights(caller, frozenset(role.permissions))
     await db.delete(role)
     try:
         await db.flush()
@@ -175,11 +175,6 @@ async def _lock(db: AsyncSession, caller: Caller, role_id: UUID) -> CustomRole:
     if role_id in rules.BY_ID:
         raise BuiltInRoleChanged
     return await queries.lock(db, caller.org_id, role_id)
-
-
-def _check_rights(caller: Caller, wanted: Permissions) -> None:
-    if exceeds(wanted, caller.somebody.permissions):
-        raise BeyondYourRights
 
 
 def _check_name(name: str) -> None:

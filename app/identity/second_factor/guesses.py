@@ -23,12 +23,5 @@ async def guessing(attempts: Attempts, person: Person | Principal, proof: Proof)
     if not proof.is_given:
         yield
         return
-    await attempts.guess(person.id)
-    try:
+    async with attempts.guess(person.id, failure=(WrongCode, CodeRefused)):
         yield
-    except (WrongCode, CodeRefused):
-        raise
-    except Exception:
-        await attempts.take_guess_back(person.id)
-        raise
-    await attempts.take_guess_back(person.id)

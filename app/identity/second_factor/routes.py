@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Request
 
 from app.core.docs import answers
 from app.core.errors import TooMany
 from app.core.http import Route
-from app.identity.attempts import Attempts
+from app.identity.http import attempts_of
 from app.identity.second_factor import service
 from app.identity.second_factor.guesses import guessing
 from app.identity.second_factor.schemas import (
@@ -23,16 +23,12 @@ from app.identity.second_factor.service import (
     CodeRefused,
     Proof,
     SecondFactorActive,
-    SecondFactorIsRequired,
+    SecondFactorMandatory,
     SecondFactorNotSetUp,
 )
-from app.organisations.access import MyselfAtOnce, database_of
+from app.organisations.access import MyselfAtOnce, acting_at_once, database_of, secret_key_of
 
 router = APIRouter(prefix="/auth/2fa", tags=["Signing in"], route_class=Route)
-
-
-def _attempts(request: Request) -> Attempts:
-    return cast("Attempts", request.app.state.attempts)
 
 
 def _with_code(*refusals: Any) -> dict[int | str, Any]:
@@ -48,10 +44,10 @@ def _with_code(*refusals: Any) -> dict[int | str, Any]:
 async def set_up(caller: MyselfAtOnce, request: Request) -> SecondFactorSetup:
     """Get a secret for your authenticator app. Nothing depends on it until you confirm it with a code.
 
-    To ask again before that makes another secret, and the one before is worth nothing.
+    `POST /auth/2fa/confirm` does that. To ask again before makes another secret, and the first is worth nothing.
     """
     async with database_of(request).session(caller.org_id) as db:
-        setup = await service.set_up(db, request.app.state.secret_key, caller)
+        setup = await service.set_up(db, secret_key_of(request), caller)
     return await asyncio.to_thread(SecondFactorSetup.of, setup)  # drawing the code takes a while
 
 
@@ -62,16 +58,15 @@ async def set_up(caller: MyselfAtOnce, request: Request) -> SecondFactorSetup:
     responses=_with_code(SecondFactorActive),
 )
 async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
-    """Show with a code that your authenticator has the secret: from now on, signing in needs a code as well.
+    """Show with a code that your authenticator has the secret: from now on, signing in needs a code as well (`totp`).
 
     The answer has ten recovery codes, for when the authenticator is lost. They are shown this once.
     """
     async with (
-        guessing(_attempts(request), caller.somebody, Proof(totp=body.code)),
-        database_of(request).session(caller.org_id) as db,
+        guessing(attempts_of(request), caller.somebody, Proof(totp=body.code)),
+        acting_at_once(request, caller.org_id) as db,
     ):
-        codes = await service.confirm(db, request.app.state.secret_key, caller, body.code)
-    request.app.state.doorkeeper.forget()
+        codes = await service.confirm(db, secret_key_of(request), caller, body.code)
     return RecoveryCodesOut(recovery_codes=codes)
 
 
@@ -84,10 +79,10 @@ async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request
 async def renew_recovery_codes(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
     """Get ten new recovery codes, shown this once; those before are worth nothing from now on."""
     async with (
-        guessing(_attempts(request), caller.somebody, Proof(totp=body.code)),
+        guessing(attempts_of(request), caller.somebody, Proof(totp=body.code)),
         database_of(request).session(caller.org_id) as db,
     ):
-        codes = await service.renew_recovery_codes(db, request.app.state.secret_key, caller, body.code)
+        codes = await service.renew_recovery_codes(db, secret_key_of(request), caller, body.code)
     return RecoveryCodesOut(recovery_codes=codes)
 
 
@@ -96,7 +91,7 @@ async def renew_recovery_codes(body: SecondFactorCode, caller: MyselfAtOnce, req
     operation_id="disableSecondFactor",
     summary="Disable the second factor",
     status_code=204,
-    responses=_with_code(SecondFactorIsRequired),
+    responses=_with_code(SecondFactorMandatory),
 )
 async def disable(body: SecondFactorProof, caller: MyselfAtOnce, request: Request) -> None:
     """Let the password be enough again, given a code of the authenticator or a recovery code.
@@ -105,8 +100,7 @@ async def disable(body: SecondFactorProof, caller: MyselfAtOnce, request: Reques
     """
     proof = body.proof()
     async with (
-        guessing(_attempts(request), caller.somebody, proof),
-        database_of(request).session(caller.org_id) as db,
+        guessing(attempts_of(request), caller.somebody, proof),
+        acting_at_once(request, caller.org_id) as db,
     ):
-        await service.disable(db, request.app.state.secret_key, caller, proof)
-    request.app.state.doorkeeper.forget()
+        await service.disable(db, secret_key_of(request), caller, proof)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 from datetime import datetime
 
 import pyotp
 
 STEP = 30  # seconds
 DRIFT = 1  # steps that the authenticator's clock may be off
-RECOVERY_CODES = 10
 # A QR code holds so much; what is cut off was only to be read.
 MAX_ISSUER_LENGTH = 30
 MAX_ACCOUNT_LENGTH = 100
-_READABLE = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # nothing that looks like something else: 5 bits each
 
 
 def matching_step(secret: str, code: str, now: datetime) -> int | None:
@@ -31,12 +28,3 @@ def otpauth_uri(secret: str, *, issuer: str, account: str) -> str:
     issuer = issuer.replace(":", " ")[:MAX_ISSUER_LENGTH].strip()
     account = account.replace(":", " ")[:MAX_ACCOUNT_LENGTH]
     return pyotp.TOTP(secret, interval=STEP).provisioning_uri(name=account, issuer_name=issuer)
-
-
-def new_recovery_codes() -> list[str]:
-    """Ten codes of 50 random bits, such as `7KQ2M-X9FPT`."""
-    return [f"{_letters(5)}-{_letters(5)}" for _ in range(RECOVERY_CODES)]
-
-
-def _letters(number: int) -> str:
-    return "".join(secrets.choice(_READABLE) for _ in range(number))

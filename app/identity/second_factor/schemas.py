@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 import segno
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from app.core.fields import In, Out
 from app.identity.second_factor.service import Proof, Setup
@@ -16,6 +16,24 @@ _URI = f"otpauth://totp/Growfin:ada%40growfin.com?secret={_SECRET}&issuer=Growfi
 Code = Annotated[
     str,
     Field(pattern=r"^[0-9]{6}$", description="The six digits that your authenticator shows.", examples=["492039"]),
+]
+RecoveryCode = Annotated[str, Field(min_length=1, max_length=40)]
+
+
+def _is_instead(value: str | None, others: ValidationInfo) -> str | None:
+    if value is not None and others.data.get("totp") is not None:
+        raise ValueError("Send either `totp` or `recoveryCode`.")
+    return value
+
+
+# Of a sign-in, which needs neither of whoever has no second factor.
+Totp = Annotated[
+    Code | None, Field(description="The six digits that your authenticator shows, if you have a second factor.")
+]
+OrRecoveryCode = Annotated[
+    RecoveryCode | None,
+    AfterValidator(_is_instead),
+    Field(description="One of the recovery codes, instead of `totp`."),
 ]
 RecoveryCodes = Annotated[
     list[str],
@@ -58,7 +76,7 @@ class SecondFactorProof(In):
     """The present code of your authenticator, or a recovery code in its place."""
 
     code: Code = None  # type: ignore[assignment]
-    recovery_code: Annotated[str, Field(min_length=1, max_length=40)] = None  # type: ignore[assignment]
+    recovery_code: Annotated[RecoveryCode, Field(description="One of the recovery codes, instead of `code`.")] = None  # type: ignore[assignment]
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
 import pyotp
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
-from app.core.errors import BadInput, Conflict, FieldError, Unauthenticated
+from app.core.errors import Conflict, Forbidden, Unauthenticated
 from app.core.events import record
 from app.core.sealing import seal, unseal
 from app.identity.people import profile
-from app.identity.people.events import SecondFactorDisabled, SecondFactorEnabled
 from app.identity.people.models import Person
 from app.identity.second_factor import rules
+from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.identity.second_factor.models import RecoveryCode, SecondFactor
 from app.organisations.caller import Caller
 from app.organisations.permissions import Role
+
+RECOVERY_CODES = 10
+_READABLE = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # nothing that looks like something else: 5 bits each
 
 
 class TotpRequired(Unauthenticated):
@@ -38,10 +42,10 @@ class WrongCode(Unauthenticated):
     title = "The code is wrong, or was used before."
 
 
-class CodeRefused(BadInput):
-    """The same, to somebody who is signed in already."""
+class CodeRefused(Forbidden):
+    """The same, to somebody who is signed in already. Not a 401, at which clients sign their person out."""
 
-    code = "totp_invalid"
+    code = "wrong_code"
     title = "The code is wrong, or was used before."
 
 
@@ -59,10 +63,10 @@ class SecondFactorNotSetUp(Conflict):
     title = "You have no second factor: set it up with POST /auth/2fa/setup first."
 
 
-class SecondFactorIsRequired(Conflict):
+class SecondFactorMandatory(Conflict):
     """The organisation wants one of its admins and engineers."""
 
-    code = "second_factor_is_required"
+    code = "second_factor_mandatory"
     title = "Your organisation requires a second factor of you."
 
 
@@ -72,6 +76,11 @@ class Proof:
 
     totp: str | None = None
     recovery_code: str | None = None
+
+    @classmethod
+    def of(cls, person: Person, totp: str | None, recovery_code: str | None) -> Proof:
+        """What this person sends; nothing that counts, where they have no second factor to prove."""
+        return cls(totp, recovery_code) if person.second_factor else cls()
 
     @property
     def is_given(self) -> bool:
@@ -120,7 +129,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) 
         raise SecondFactorNotSetUp
     step = rules.matching_step(secret_of(secret_key, factor), code, now)
     if step is None:
-        raise _refused("code")
+        raise CodeRefused
     factor.last_step, factor.confirmed_at = step, now
     person.second_factor = True
     record(db, SecondFactorEnabled(at=caller.now, actor=caller.actor, person_id=person.id))
@@ -144,13 +153,13 @@ async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proo
     """Let the password be enough again.
 
     Raises:
-        SecondFactorNotSetUp, SecondFactorIsRequired, CodeRefused
+        SecondFactorNotSetUp, SecondFactorMandatory, CodeRefused
     """
     person = await profile.lock(db, caller)
     if not person.second_factor:
         raise SecondFactorNotSetUp
     if caller.tenant.require_2fa and person.role != Role.CUSTOMER:
-        raise SecondFactorIsRequired
+        raise SecondFactorMandatory
     await _prove_again(db, secret_key, person, proof)
     await _remove(db, person)
     record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, person_id=person.id))
@@ -175,11 +184,7 @@ async def _prove_again(db: AsyncSession, secret_key: str, person: Person, proof:
     try:
         await prove(db, secret_key, person, proof, real_now())
     except WrongCode:
-        raise _refused("recoveryCode" if proof.totp is None else "code") from None
-
-
-def _refused(field: str) -> CodeRefused:
-    return CodeRefused(errors=[FieldError(field, CodeRefused.title)])
+        raise CodeRefused from None
 
 
 async def _factor(db: AsyncSession, person: Person) -> SecondFactor | None:
@@ -199,11 +204,7 @@ async def _use_totp(db: AsyncSession, secret_key: str, person: Person, code: str
     step = rules.matching_step(secret_of(secret_key, factor), code, now)
     if step is None or step <= factor.last_step:
         raise WrongCode
-    await db.execute(
-        update(SecondFactor)
-        .where(SecondFactor.org_id == person.org_id, SecondFactor.person_id == person.id)
-        .values(last_step=step)
-    )
+    factor.last_step = step
 
 
 async def _use_recovery_code(db: AsyncSession, secret_key: str, person: Person, code: str) -> None:
@@ -222,11 +223,15 @@ async def _use_recovery_code(db: AsyncSession, secret_key: str, person: Person, 
 
 async def _give_recovery_codes(db: AsyncSession, secret_key: str, person: Person) -> list[str]:
     await _remove_recovery_codes(db, person)
-    codes = rules.new_recovery_codes()
+    codes = [f"{_letters(5)}-{_letters(5)}" for _ in range(RECOVERY_CODES)]  # 50 bits, such as 7KQ2M-X9FPT
     db.add_all(
         RecoveryCode(org_id=person.org_id, person_id=person.id, hash=recovery_hash(secret_key, code)) for code in codes
     )
     return codes
+
+
+def _letters(number: int) -> str:
+    return "".join(secrets.choice(_READABLE) for _ in range(number))
 
 
 async def _remove(db: AsyncSession, person: Person) -> None:

@@ -6,11 +6,8 @@ from fastapi import APIRouter
 
 from app.core.docs import answers
 from app.core.http import Route
-from app.core.security import InvalidToken
 from app.identity.menus import queries as menus
 from app.identity.menus.rules import Viewer
-from app.identity.sessions import queries
-from app.identity.sessions.queries import SessionNotFound
 from app.identity.sessions.schemas import MyMenu
 from app.organisations.access import Db, Myself
 
@@ -29,9 +26,5 @@ async def get_my_menu(caller: Myself, db: Db) -> MyMenu:
     It says with each entry what you may do with its resource.
     """
     person = caller.somebody
-    try:
-        remembered = await queries.is_remembered(db, caller.org_id, person.session_id)
-    except SessionNotFound:  # it has ended within the seconds for which it is remembered
-        raise InvalidToken from None
     menu = await menus.seen_by(db, caller.org_id, Viewer(person.id, person.role_id, person.permissions))
-    return MyMenu.of(person, menu, remembered=remembered)
+    return MyMenu.of(person, menu)

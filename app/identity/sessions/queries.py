@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm import contains_eager, selectinload
 
 from app.core.errors import NotFound
-from app.identity.people.models import Person, Status
+from app.identity.people.models import Credential, Person
+from app.identity.people.queries import UserNotFound
+from app.identity.people.rules import Status
 from app.identity.sessions.models import Session
 from app.organisations.caller import Principal
-from app.organisations.models import Organisation
+from app.organisations.models import Organisation, OrganisationStatus
 from app.organisations.permissions import Role
 from app.organisations.queries import as_tenant
 from app.organisations.tenant import Tenant
@@ -33,7 +35,7 @@ async def principal(
     """An active person of an active organisation in a session that has not ended: all that is asked of a request."""
     row = (
         await db.execute(
-            select(Person, Organisation)
+            select(Person, Organisation, Session.remembered)
             .join(Organisation, Organisation.id == Person.org_id)
             .join(Session, and_(Session.org_id == org_id, Session.person_id == Person.id, Session.id == session_id))
             .outerjoin(Person.custom_role)
@@ -42,15 +44,38 @@ async def principal(
                 Person.org_id == org_id,
                 Person.id == person_id,
                 Person.status == Status.ACTIVE,
-                Organisation.status == "ACTIVE",
+                Organisation.status == OrganisationStatus.ACTIVE,
                 Session.expires_at > now,
             )
         )
     ).first()
     if row is None:
         return None
-    person, organisation = row
-    return as_tenant(organisation), principal_of(person, session_id)
+    person, organisation, remembered = row
+    return as_tenant(organisation), principal_of(person, session_id, remembered=remembered)
+
+
+async def hold(db: AsyncSession, org_id: UUID, person_id: UUID) -> tuple[Person, str | None]:
+    """Somebody, and the hash of their password: as they are now, and stay until the transaction ends.
+
+    Raises:
+        UserNotFound: there is nobody any more.
+    """
+    found = (
+        await db.execute(
+            select(Person, Credential.password_hash)
+            .join(Credential, and_(Credential.org_id == org_id, Credential.person_id == Person.id))
+            .options(selectinload(Person.custom_role))
+            .where(Person.org_id == org_id, Person.id == person_id, Person.status != Status.ERASED)
+            # Both: of what is not locked, it would show what there was before the wait for the lock.
+            .with_for_update(read=True)
+            .execution_options(populate_existing=True)
+        )
+    ).first()
+    if found is None:
+        raise UserNotFound
+    person, password_hash = found
+    return person, password_hash
 
 
 async def of_person(
@@ -66,19 +91,17 @@ async def of_person(
     return (await db.scalars(statement if after is None else statement.where(Session.id < after))).all()
 
 
-async def is_remembered(db: AsyncSession, org_id: UUID, session_id: UUID | None) -> bool:
-    """Whether a session is one of the longer ones.
-
-    Raises:
-        SessionNotFound: it has ended.
-    """
-    found = await db.scalar(select(Session.remembered).where(Session.org_id == org_id, Session.id == session_id))
-    if found is None:
-        raise SessionNotFound
-    return found
+async def count(db: AsyncSession, org_id: UUID, person_id: UUID, now: datetime) -> int:
+    """In how many places somebody is signed in."""
+    statement = (
+        select(func.count())
+        .select_from(Session)
+        .where(Session.org_id == org_id, Session.person_id == person_id, Session.expires_at > now)
+    )
+    return await db.scalar(statement) or 0
 
 
-def principal_of(person: Person, session_id: UUID | None = None) -> Principal:
+def principal_of(person: Person, session_id: UUID | None = None, *, remembered: bool = False) -> Principal:
     """The person as requests know them; the row was read with `custom_role`."""
     return Principal(
         id=person.id,
@@ -91,4 +114,5 @@ def principal_of(person: Person, session_id: UUID | None = None) -> Principal:
         permissions=person.permissions,
         second_factor=person.second_factor,
         session_id=session_id,
+        remembered=remembered,
     )

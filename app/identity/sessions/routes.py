@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 
 from app.core.docs import answers
 from app.core.errors import TooMany
 from app.core.http import Route
 from app.core.security import Busy
-from app.identity.attempts import Attempts
+from app.identity.http import attempts_of
+from app.identity.people.schemas import EXAMPLE_PASSWORD
 from app.identity.second_factor.guesses import guessing
 from app.identity.second_factor.service import Proof, TotpRequired, WrongCode
 from app.identity.sessions import service
 from app.identity.sessions.schemas import SignedIn, SignIn
 from app.identity.sessions.service import Where
-from app.organisations.access import database_of
+from app.organisations.access import address_of, database_of, secret_key_of
 from app.organisations.permissions import Role
 
 router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
@@ -26,6 +27,9 @@ _REFUSALS = (
     service.AccountRejected, service.AccountSuspended, TooMany, Busy,
 )  # fmt: skip
 _SIGN_IN: dict[str, Any] = {"responses": answers(*_REFUSALS, body=True)}
+# The examples of other operations make an engineer and a customer of these.
+_ENGINEER = Body(examples=[{"email": "bo@growfin.com", "password": EXAMPLE_PASSWORD}])
+_CUSTOMER = Body(examples=[{"email": "mia@customer.example", "password": EXAMPLE_PASSWORD}])
 _SIGN_IN_AS: dict[str, Any] = {"responses": answers(*_REFUSALS, service.WrongRole, body=True)}
 
 
@@ -46,35 +50,29 @@ async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
 
 
 @router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_SIGN_IN_AS)
-async def sign_in_engineer(body: SignIn, request: Request) -> SignedIn:
+async def sign_in_engineer(body: Annotated[SignIn, _ENGINEER], request: Request) -> SignedIn:
     """As `POST /auth/signin`, for engineers only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, Role.ENGINEER)
 
 
 @router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_SIGN_IN_AS)
-async def sign_in_customer(body: SignIn, request: Request) -> SignedIn:
+async def sign_in_customer(body: Annotated[SignIn, _CUSTOMER], request: Request) -> SignedIn:
     """As `POST /auth/signin`, for customers only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, Role.CUSTOMER)
 
 
 async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedIn:
     attempts, database = attempts_of(request), database_of(request)
-    attempt = await attempts.sign_in(body.email, body.org, address_of(request))
-    try:
+    async with attempts.sign_in(
+        body.email, body.org, address_of(request), failure=service.WrongEmailOrPassword
+    ) as attempt:
         account = await service.find_account(database, body.email, body.password, body.org, role)
-    except service.WrongEmailOrPassword:
-        await attempts.failed(attempt)
-        raise
-    except Exception:
-        await attempts.take_back(attempt)
-        raise
-    await attempts.take_back(attempt)
     if account.is_only_account:
         await attempts.remember(attempt)
     person, where = account.person, where_of(request, remembered=body.remember_me)
-    proof = Proof(body.totp, body.recovery_code) if person.second_factor else Proof()
+    proof = Proof.of(person, body.totp, body.recovery_code)
     async with guessing(attempts, person, proof), database.session(person.org_id) as db:
-        signed_in = await service.sign_in_to(db, request.app.state.secret_key, account, where, proof)
+        signed_in = await service.sign_in_to(db, secret_key_of(request), account, where, proof)
     return SignedIn.of(signed_in)
 
 
@@ -82,13 +80,3 @@ def where_of(request: Request, *, remembered: bool = False) -> Where:
     """Where the request comes from."""
     device = request.headers.get("user-agent", "")
     return Where(device=device, address=address_of(request) or "", remembered=remembered)
-
-
-def attempts_of(request: Request) -> Attempts:
-    """What counts attempts."""
-    return cast("Attempts", request.app.state.attempts)
-
-
-def address_of(request: Request) -> str | None:
-    """The client's address: behind trusted proxies, what they say it is."""
-    return request.client.host if request.client else None

@@ -9,11 +9,12 @@ from uuid import UUID
 from pydantic import Field, StrictBool
 
 from app.core.fields import EXAMPLE_ID, Domain, In, Out, OutTime
-from app.core.pagination import Page
+from app.core.pagination import CountedPage
 from app.core.security import ACCESS_TOKEN_LIFETIME, AccessClaims
 from app.identity.menus.rules import Branch
 from app.identity.menus.schemas import MenuBranch
-from app.identity.people.schemas import EmailField, PersonOut
+from app.identity.people.schemas import EmailField, PersonOut, PresentPassword
+from app.identity.second_factor.schemas import OrRecoveryCode, Totp
 from app.identity.sessions import service
 from app.identity.sessions.models import Session
 from app.organisations.caller import Principal
@@ -22,11 +23,7 @@ from app.organisations.permissions import Role
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
 _REFRESH = "trt_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE"
 
-Totp = Annotated[str | None, Field(pattern=r"^[0-9]{6}$", description="The six digits that your authenticator shows.")]
-RecoveryCodeField = Annotated[
-    str | None, Field(min_length=1, max_length=40, description="One of the recovery codes, instead of `totp`.")
-]
-
+RememberMe = Annotated[StrictBool, Field(description="Stay signed in for 30 days instead of one.")]
 Designation = Annotated[str, Field(description="The role's name.", examples=["Admin"])]
 SessionTime = Annotated[int, Field(description="How long the session lasts from its last use.", examples=[1440])]
 
@@ -35,14 +32,14 @@ class SignIn(In):
     """An e-mail and its password."""
 
     email: EmailField
-    password: Annotated[str, Field(min_length=1, max_length=1024, examples=["cobalt-heron-47-lamp"])]
+    password: PresentPassword
     org: Annotated[
         Domain | None,
         Field(description="The organisation's domain; needed only where e-mail and password fit two."),
     ] = None
-    remember_me: Annotated[StrictBool, Field(description="Stay signed in for 30 days instead of one.")] = False
+    remember_me: RememberMe = False
     totp: Totp = None
-    recovery_code: RecoveryCodeField = None
+    recovery_code: OrRecoveryCode = None
 
 
 class Tokens(Out):
@@ -54,11 +51,6 @@ class Tokens(Out):
     expires_in: Annotated[int, Field(description="Seconds.", examples=[1800])]
     refresh_token: Annotated[str, Field(description="For `POST /auth/refresh`, once.", examples=[_REFRESH])]
     refresh_expires_in: Annotated[int, Field(description="Seconds.", examples=[86_400])]
-
-    @classmethod
-    def of(cls, signed_in: service.SignedIn) -> Self:
-        """The answer to somebody who has just signed in."""
-        return cls(**tokens_of(signed_in))
 
 
 class SignedIn(Tokens):
@@ -89,12 +81,12 @@ class MyMenu(Out):
     session_time_in_minutes: SessionTime
 
     @classmethod
-    def of(cls, person: Principal, menu: Iterable[Branch], *, remembered: bool) -> Self:
-        """The answer to this person, in a session that is to be remembered or not."""
+    def of(cls, person: Principal, menu: Iterable[Branch]) -> Self:
+        """The answer to this person."""
         return cls(
             menu=[MenuBranch.of(branch) for branch in menu],
             designation=person.designation,
-            session_time_in_minutes=minutes_of(remembered=remembered),
+            session_time_in_minutes=minutes_of(remembered=person.remembered),
         )
 
 
@@ -103,7 +95,7 @@ def minutes_of(*, remembered: bool) -> int:
     return int(service.lifetime(remembered=remembered).total_seconds()) // 60
 
 
-def tokens_of(signed_in: service.SignedIn) -> dict[str, object]:
+def tokens_of(signed_in: service.Refreshed) -> dict[str, object]:
     """The fields of `Tokens`."""
     return {
         "jwt": signed_in.access_token,
@@ -164,10 +156,10 @@ class SessionOut(Out):
     device: Annotated[str, Field(description="What it calls itself: its `User-Agent`.", examples=["Firefox on Linux"])]
     address: Annotated[str, Field(description="Where it was used from last.", examples=["198.51.100.7"])]
     current: Annotated[bool, Field(description="Whether this request comes from it.", examples=[True])]
-    remember_me: bool
+    remember_me: Annotated[bool, Field(description="Whether it lasts for 30 days from its last use instead of one.")]
     created_at: OutTime
     last_used_at: Annotated[OutTime, Field(description="When it signed in, or was refreshed last.")]
-    expires_at: OutTime
+    expires_at: Annotated[OutTime, Field(description="When it ends, unless it is refreshed before.")]
 
     @classmethod
     def of(cls, row: Session, current: UUID | None) -> Self:
@@ -184,5 +176,5 @@ class SessionOut(Out):
         )
 
 
-class SessionPage(Page[SessionOut]):
+class SessionPage(CountedPage[SessionOut]):
     """A page of sessions."""

@@ -20,16 +20,16 @@ from app.core.security import fitting, issue_access_token
 from app.identity.menus import queries as menus
 from app.identity.menus.rules import Branch, Viewer
 from app.identity.people import queries as people
-from app.identity.people.events import SessionRevoked
-from app.identity.people.models import Credential, Person, Status
+from app.identity.people.models import Person
 from app.identity.people.queries import UserNotFound
+from app.identity.people.rules import Status
 from app.identity.second_factor import service as second_factor
 from app.identity.second_factor.service import Proof
 from app.identity.sessions import queries
+from app.identity.sessions.events import SessionRevoked
 from app.identity.sessions.models import Session
 from app.identity.sessions.queries import SessionNotFound
 from app.organisations.permissions import Role
-from app.organisations.queries import tenant
 
 LIFETIME = timedelta(days=1)
 REMEMBERED_LIFETIME = timedelta(days=30)
@@ -104,14 +104,20 @@ class Where:
 
 
 @dataclass(frozen=True)
-class SignedIn:
-    """Who has signed in, and the tokens that they got; `menu` is theirs, where they have just signed in."""
+class Refreshed:
+    """A session that goes on, and its next tokens."""
 
     access_token: str
     refresh_token: str
     session: Session
+
+
+@dataclass(frozen=True)
+class SignedIn(Refreshed):
+    """A session that has just begun, with its first tokens; whose it is, and the menu that they see."""
+
     person: Person
-    menu: tuple[Branch, ...] = ()
+    menu: tuple[Branch, ...]
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ async def find_account(database: Database, email: str, password: str, domain: st
         raise WrongEmailOrPassword
     active = [account for account in found if account.person.status == Status.ACTIVE]
     if not active:
-        raise NOT_ACTIVE[found[0].person.status]
+        check_active(found[0].person)
     of_role = [account for account in active if role in {None, account.person.role}]
     if not of_role:
         raise WrongRole
@@ -171,33 +177,51 @@ async def sign_in_to(db: AsyncSession, secret_key: str, account: Account, where:
     """Open a session for somebody whose password was right a moment ago, and still is.
 
     Raises:
-        WrongEmailOrPassword: it was changed while it was compared, which ended all sessions but this.
+        WrongEmailOrPassword: it was changed while it was compared, which ended all sessions but this; or they are gone.
+        AccountSuspended
         TotpRequired, WrongCode: see `second_factor.service.prove`.
     """
-    person = account.person
-    password_hash = await db.scalar(
-        select(Credential.password_hash)
-        .where(Credential.org_id == person.org_id, Credential.person_id == person.id)
-        .with_for_update(read=True)
-    )
+    try:
+        person, password_hash = await queries.hold(db, account.person.org_id, account.person.id)
+    except UserNotFound:
+        raise WrongEmailOrPassword from None
     if password_hash != account.password_hash:
         raise WrongEmailOrPassword
-    return await sign_in(db, secret_key, person, where, proof)
+    return await _sign_in(db, secret_key, person, where, proof)
 
 
 async def sign_in(db: AsyncSession, secret_key: str, person: Person, where: Where, proof: Proof) -> SignedIn:
-    """Open a session for somebody whose password, or whatever stands for it, was right.
+    """Open a session for somebody who showed something else than a password, if they still may have one.
 
     Raises:
+        UserNotFound: they are gone.
+        AccountPending, AccountRejected, AccountSuspended
         TotpRequired, WrongCode: see `second_factor.service.prove`.
     """
+    person, _ = await queries.hold(db, person.org_id, person.id)
+    return await _sign_in(db, secret_key, person, where, proof)
+
+
+async def _sign_in(db: AsyncSession, secret_key: str, person: Person, where: Where, proof: Proof) -> SignedIn:
+    check_active(person)
     now = real_now()
     if person.second_factor:
         await second_factor.prove(db, secret_key, person, proof, now)
     session, refresh_token = open_session(secret_key, person, where, now)
     db.add(session)
     menu = await menus.seen_by(db, person.org_id, Viewer(person.id, person.of_role, person.permissions))
-    return SignedIn(access_token(secret_key, person, session, now), refresh_token, session, person, menu=menu)
+    access_token = access_token_of(secret_key, session, person.role, now)
+    return SignedIn(access_token, refresh_token, session, person, menu)
+
+
+def check_active(person: Person) -> None:
+    """Refuse who may not sign in.
+
+    Raises:
+        AccountPending, AccountRejected, AccountSuspended
+    """
+    if person.status != Status.ACTIVE:
+        raise NOT_ACTIVE[person.status]
 
 
 def open_session(secret_key: str, person: Person, where: Where, now: datetime) -> tuple[Session, str]:
@@ -224,14 +248,14 @@ def lifetime(*, remembered: bool) -> timedelta:
     return REMEMBERED_LIFETIME if remembered else LIFETIME
 
 
-def access_token(secret_key: str, person: Person, session: Session, now: datetime) -> str:
-    """An access token of a session."""
+def access_token_of(secret_key: str, session: Session, role: str, now: datetime) -> str:
+    """An access token of a session, whose person has this role."""
     return issue_access_token(
-        secret_key, person_id=person.id, org_id=person.org_id, session_id=session.id, role=person.role, now=now
+        secret_key, person_id=session.person_id, org_id=session.org_id, session_id=session.id, role=role, now=now
     )
 
 
-async def refresh(database: Database, secret_key: str, token: str, where: Where) -> SignedIn:
+async def refresh(database: Database, secret_key: str, token: str, where: Where) -> Refreshed:
     """Exchange a refresh token for the next one and an access token.
 
     Whoever uses one a second time may have stolen it, or it was stolen from them: their session ends.
@@ -244,22 +268,22 @@ async def refresh(database: Database, secret_key: str, token: str, where: Where)
     except ValueError:
         raise InvalidRefreshToken from None
     async with database.session(named.org_id) as db:
-        signed_in = await _rotate(db, secret_key, named, token, where)
-    if signed_in is None:  # only now, so that the end of the session is committed
+        refreshed = await _rotate(db, secret_key, named, token, where)
+    if refreshed is None:  # only now, so that the end of the session is committed
         raise InvalidRefreshToken
-    return signed_in
+    return refreshed
 
 
-async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token: str, where: Where) -> SignedIn | None:
+async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token: str, where: Where) -> Refreshed | None:
     now, org_id = real_now(), named.org_id
     session = await db.scalar(
         select(Session)
         .where(Session.org_id == org_id, Session.id == named.id, Session.expires_at > now)
         .with_for_update(key_share=True)
     )
-    if session is None or not await queries.principal(db, org_id, session.person_id, session.id, now):
+    if session is None or not (found := await queries.principal(db, org_id, session.person_id, session.id, now)):
         return None
-    person = await people.person(db, org_id, session.person_id)
+    tenant, person = found
     hashed, successor = tokens.token_hash(token), tokens.next_refresh_token(secret_key, token)
     if secrets.compare_digest(hashed, session.refresh_hash):
         session.previous_hash, session.refresh_hash = hashed, tokens.token_hash(successor)
@@ -268,10 +292,9 @@ async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token:
         session.device, session.address = where.device[:MAX_DEVICE_LENGTH], where.address
     elif not _is_retry(session, hashed, now):
         await db.delete(session)
-        at = (await tenant(db, org_id)).now()
-        record(db, SessionRevoked(at=at, actor=SYSTEM, person_id=person.id, session_id=session.id))
+        record(db, SessionRevoked(at=tenant.now(), actor=SYSTEM, person_id=person.id, session_id=session.id))
         return None
-    return SignedIn(access_token(secret_key, person, session, now), successor, session, person)
+    return Refreshed(access_token_of(secret_key, session, person.role, now), successor, session)
 
 
 def _is_retry(session: Session, hashed: bytes, now: datetime) -> bool:

@@ -11,14 +11,14 @@ from fastapi import APIRouter, Path, Query, Request
 from app.core.clock import real_now
 from app.core.docs import answers
 from app.core.http import Route
-from app.core.pagination import CursorSigner, InvalidCursor, PageQuery, cut
+from app.core.pagination import CountedPageQuery, CursorSigner, InvalidCursor, cut
 from app.core.security import InvalidToken
 from app.identity.sessions import queries, service
 from app.identity.sessions.doorkeeper import Doorkeeper
 from app.identity.sessions.queries import SessionNotFound
 from app.identity.sessions.routes import where_of
-from app.identity.sessions.schemas import Refresh, SessionOut, SessionPage, Tokens, Verified, Verify
-from app.organisations.access import Db, MyselfAtOnce, database_of
+from app.identity.sessions.schemas import Refresh, SessionOut, SessionPage, Tokens, Verified, Verify, tokens_of
+from app.organisations.access import Db, MyselfAtOnce, acting_at_once, database_of, secret_key_of
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
 
@@ -35,10 +35,10 @@ async def refresh(body: Refresh, request: Request) -> Tokens:
     Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, to use it
     again ends the session: one of the two who have it should not.
     """
-    signed_in = await service.refresh(
-        database_of(request), request.app.state.secret_key, body.refresh_token, where_of(request)
+    refreshed = await service.refresh(
+        database_of(request), secret_key_of(request), body.refresh_token, where_of(request)
     )
-    return Tokens.of(signed_in)
+    return Tokens(**tokens_of(refreshed))
 
 
 @router.post(
@@ -52,10 +52,9 @@ async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
     """End this session: neither its access tokens nor its refresh token are good any more."""
     person = caller.somebody
     assert person.session_id is not None
-    async with database_of(request).session(caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         with suppress(SessionNotFound):  # it has ended a moment ago
             await service.end_session(db, caller.org_id, person.id, person.session_id)
-    request.app.state.doorkeeper.forget()
 
 
 @router.post(
@@ -67,9 +66,8 @@ async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
 )
 async def sign_out_everywhere(caller: MyselfAtOnce, request: Request) -> None:
     """End all your sessions, this one included."""
-    async with database_of(request).session(caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         await service.end_sessions(db, caller.org_id, caller.somebody.id)
-    request.app.state.doorkeeper.forget()
 
 
 @router.post(
@@ -96,21 +94,25 @@ async def verify(body: Verify, request: Request) -> Verified:
     "/me/sessions",
     operation_id="listMySessions",
     summary="List where you are signed in",
+    response_model_exclude_unset=True,
     responses=answers(InvalidCursor),
 )
 async def list_sessions(
-    wanted: Annotated[PageQuery, Query()], caller: MyselfAtOnce, db: Db, request: Request
+    wanted: Annotated[CountedPageQuery, Query()], caller: MyselfAtOnce, db: Db, request: Request
 ) -> SessionPage:
-    """Your sessions, the latest first."""
-    person = caller.somebody
-    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "sessions", person.id)
+    """Your sessions that have not ended, the latest first. Each began with a sign-in; to refresh it keeps it going."""
+    person, now = caller.somebody, real_now()
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "sessions", person.id)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    found = await queries.of_person(db, caller.org_id, person.id, real_now(), after=after, limit=wanted.limit + 1)
+    found = await queries.of_person(db, caller.org_id, person.id, now, after=after, limit=wanted.limit + 1)
     rows, more = cut(found, wanted.limit)
-    return SessionPage(
+    page = SessionPage(
         items=[SessionOut.of(row, person.session_id) for row in rows],
         next_cursor=signer.write(rows[-1].id) if more else None,
     )
+    if wanted.include:
+        page.total = await queries.count(db, caller.org_id, person.id, now)
+    return page
 
 
 @router.delete(
@@ -121,7 +123,6 @@ async def list_sessions(
     responses=answers(SessionNotFound),
 )
 async def end_session(session_id: Annotated[UUID, Path(alias="id")], caller: MyselfAtOnce, request: Request) -> None:
-    """End one of your sessions, wherever it is."""
-    async with database_of(request).session(caller.org_id) as db:
+    """End one of your sessions, wherever it is: its tokens are not good any more, at the latest after five seconds."""
+    async with acting_at_once(request, caller.org_id) as db:
         await service.end_session(db, caller.org_id, caller.somebody.id, session_id)
-    request.app.state.doorkeeper.forget()

@@ -13,12 +13,15 @@ from app.core.config import Settings
 from app.core.docs import answers
 from app.core.errors import TesseraError, TooMany
 from app.core.http import PROBLEM_MEDIA_TYPE, Route, answer_to
+from app.identity.http import attempts_of
 from app.identity.links import service as links
+from app.identity.links.schemas import EXAMPLE_TOKEN
 from app.identity.people.models import Person
+from app.identity.people.queries import UserNotFound
 from app.identity.second_factor.guesses import guessing
 from app.identity.second_factor.service import Proof, TotpRequired, WrongCode
 from app.identity.sessions import service as sessions
-from app.identity.sessions.routes import address_of, attempts_of, where_of
+from app.identity.sessions.routes import where_of
 from app.identity.sessions.schemas import SignedIn
 from app.identity.social import service
 from app.identity.social.provider import (
@@ -28,11 +31,11 @@ from app.identity.social.provider import (
     ProviderUnavailable,
     SocialSignInRefused,
 )
-from app.identity.social.schemas import EXAMPLE_TOKEN, Answer, Begin, Exchange
+from app.identity.social.schemas import Answer, Begin, Exchange
 from app.identity.social.service import Arrival
 from app.identity.social.state import LIFETIME, Pending, StateMismatch, cookie_name
 from app.organisations import queries as organisations
-from app.organisations.access import database_of
+from app.organisations.access import address_of, database_of, secret_key_of
 from app.organisations.queries import OrganisationNotFound
 from app.organisations.tenant import Tenant
 
@@ -87,7 +90,7 @@ async def start_social_sign_in(
     answer = RedirectResponse(await chosen.address(pending, _callback(request, provider)), 302)
     answer.set_cookie(
         cookie_name(provider, pending.state),
-        pending.sealed(request.app.state.secret_key, provider),
+        pending.sealed(secret_key_of(request), provider),
         max_age=int(LIFETIME.total_seconds()),
         **_of_cookie(request),
     )
@@ -136,11 +139,11 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
     Somebody with a second factor gets 401 `totp_required` first: send the same again, with `totp` or `recoveryCode`.
     Only success uses the token up.
     """
-    database, secret_key = database_of(request), request.app.state.secret_key
+    database, secret_key = database_of(request), secret_key_of(request)
     named = links.read(secret_key, body.token)
     async with database.session(named.org_id) as db:
         person = await service.holder(db, named)
-    proof = Proof(body.totp, body.recovery_code) if person.second_factor else Proof()
+    proof = Proof.of(person, body.totp, body.recovery_code)
     where = where_of(request, remembered=body.remember_me)
     async with guessing(attempts_of(request), person, proof), database.session(named.org_id) as db:
         signed_in = await service.exchange(db, secret_key, named, where, proof)
@@ -149,7 +152,7 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
 
 async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: Request) -> Response:
     await attempts_of(request).social(address_of(request))
-    pending = Pending.opened(request.app.state.secret_key, chosen.name, cookie, said.state or "", real_now())
+    pending = Pending.opened(secret_key_of(request), chosen.name, cookie, said.state or "", real_now())
     async with database_of(request).session(None) as db:
         tenant = await organisations.by_domain(db, pending.org)
     try:
@@ -167,27 +170,30 @@ async def _person(chosen: Provider, said: Answer, pending: Pending, tenant: Tena
     who = await chosen.identify(pending, said, _callback(request, chosen.name))
     arrival = Arrival(provider=chosen.name, who=who, role=pending.role, address=address_of(request))
     person = await service.account_of(database_of(request), attempts_of(request), tenant, arrival)
-    service.check_active(person)
+    sessions.check_active(person)
     return person
 
 
 async def _signed_in(person: Person, request: Request, *, remember: bool) -> Response:
-    if person.second_factor:
-        raise TotpRequired(members={"exchangeToken": await _token(person, request)})
     where = where_of(request, remembered=remember)
-    async with database_of(request).session(person.org_id) as db:
-        signed_in = await sessions.sign_in(db, request.app.state.secret_key, person, where, Proof())
+    try:
+        async with database_of(request).session(person.org_id) as db:
+            signed_in = await sessions.sign_in(db, secret_key_of(request), person, where, Proof())
+    except TotpRequired:
+        raise TotpRequired(members={"exchangeToken": await _token(person, request)}) from None
+    except UserNotFound:  # erased a moment ago
+        raise SocialSignInRefused from None
     return Response(SignedIn.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
 
 
 async def _token(person: Person, request: Request) -> str:
     async with database_of(request).session(person.org_id) as db:
-        return service.issue_token(db, request.app.state.secret_key, person)
+        return service.issue_token(db, secret_key_of(request), person)
 
 
 def _to_app(app_url: str, name: str, value: str) -> Response:
     # In the fragment, which no server and no log gets to see.
-    return RedirectResponse(f"{app_url.rstrip('/')}/signed-in#{urlencode({name: value})}", 302)
+    return RedirectResponse(f"{app_url}/signed-in#{urlencode({name: value})}", 302)
 
 
 def _provider(request: Request, name: str) -> Provider:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, Field
 
 from app.core.fields import Domain, In
-from app.identity.sessions.schemas import RecoveryCodeField, Totp
+from app.identity.links.schemas import LinkToken
+from app.identity.second_factor.schemas import OrRecoveryCode, Totp
+from app.identity.sessions.schemas import RememberMe
 from app.organisations.permissions import Role
-
-EXAMPLE_TOKEN = "tlt_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexample"  # noqa: S105
 
 
 class Begin(In):
@@ -42,14 +42,9 @@ class Exchange(In):
     """What the sign-in ended with, to be exchanged for tokens."""
 
     token: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=200,
-            description="From the fragment of `{appUrl}/signed-in#token=…`, or the `exchangeToken` of a refusal.",
-            examples=[EXAMPLE_TOKEN],
-        ),
+        LinkToken,
+        Field(description="From the fragment of `{appUrl}/signed-in#token=…`, or the `exchangeToken` of a refusal."),
     ]
-    remember_me: Annotated[StrictBool, Field(description="Stay signed in for 30 days instead of one.")] = False
+    remember_me: RememberMe = False
     totp: Totp = None
-    recovery_code: RecoveryCodeField = None
+    recovery_code: OrRecoveryCode = None

@@ -12,7 +12,6 @@ from app.core.clock import real_now
 from app.core.db import UNIQUE_VIOLATION, Database, sqlstate_of
 from app.core.errors import Forbidden, Unavailable
 from app.core.events import Actor, ActorType, record
-from app.core.ids import new_id
 from app.core.tokens import Named, link_token
 from app.identity.attempts import Attempts
 from app.identity.links import service as links
@@ -20,12 +19,13 @@ from app.identity.links.models import Purpose
 from app.identity.links.service import LinkExpired
 from app.identity.people import queries as people
 from app.identity.people.events import EmailVerified, PersonSignedUp
-from app.identity.people.models import Person, Status
+from app.identity.people.models import Person
 from app.identity.people.queries import UserNotFound
-from app.identity.people.service import EmailTaken, add
+from app.identity.people.rules import Status, status_of_sign_up
+from app.identity.people.service import EmailTaken, NewPerson, add, newcomer
 from app.identity.second_factor.service import Proof
 from app.identity.sessions import service as sessions
-from app.identity.sessions.service import NOT_ACTIVE, SignedIn, Where
+from app.identity.sessions.service import SignedIn, Where, check_active
 from app.identity.social.events import IdentityLinked
 from app.identity.social.models import ExternalIdentity
 from app.identity.social.rules import Identity
@@ -118,21 +118,11 @@ async def _find(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> Person | 
 
 
 async def _join(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> Person:
-    who, role, now = arrival.who, arrival.role, real_now()
+    who, role = arrival.who, arrival.role
     assert who.email is not None
-    person = Person(
-        org_id=tenant.id,
-        id=new_id(),
-        first_name=who.first_name,
-        last_name=who.last_name,
-        email=who.email,
-        email_verified_at=now,
-        role=role,
-        status=Status.ACTIVE if role == Role.CUSTOMER else Status.PENDING,
-        available=role != Role.CUSTOMER,
-        second_factor=False,
-        created_at=now,
-    )
+    new = NewPerson(who.first_name, who.last_name, who.email)
+    person = newcomer(tenant.id, new, role, status_of_sign_up(role))
+    person.email_verified_at = person.created_at
     await add(db, person, None)
     await _link(db, person, arrival)
     at, actor = tenant.now(), Actor(ActorType.USER, person.id)
@@ -160,16 +150,6 @@ async def _link(db: AsyncSession, person: Person, arrival: Arrival) -> None:
         if sqlstate_of(error) == UNIQUE_VIOLATION:
             raise _Overtaken from None
         raise
-
-
-def check_active(person: Person) -> None:
-    """Refuse who may not sign in.
-
-    Raises:
-        AccountPending, AccountRejected, AccountSuspended
-    """
-    if person.status != Status.ACTIVE:
-        raise NOT_ACTIVE[person.status]
 
 
 def issue_token(db: AsyncSession, secret_key: str, person: Person) -> str:
@@ -203,5 +183,9 @@ async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where
         TotpRequired, WrongCode
     """
     person = await holder(db, named)
-    await links.use(db, named, Purpose.SIGN_IN)
-    return await sessions.sign_in(db, secret_key, person, where, proof)
+    try:
+        signed_in = await sessions.sign_in(db, secret_key, person, where, proof)
+    except UserNotFound:
+        raise LinkExpired from None
+    await links.use(db, named, Purpose.SIGN_IN)  # now, since people are locked first
+    return signed_in

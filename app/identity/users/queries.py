@@ -1,4 +1,4 @@
-"""Reads of an organisation's people, and the statements of their erasure."""
+"""Reads of an organisation's people."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from app.core.models import Base, EventRow
-from app.identity.people.events import PersonRejected
-from app.identity.people.models import Person, PersonWord, Status
-from app.identity.roles.models import CustomRole
+from app.identity.people.models import Person, PersonWord
+from app.identity.people.rules import Status
 from app.identity.users.rules import end_of
 from app.organisations.permissions import Role
-
-# What goes with a person, by `person_id`. Social sign-in stands beside this folder, so its table goes by its name.
-BELONGINGS = (
-    "credentials", "person_words", "links", "sessions", "second_factors", "recovery_codes", "external_identities",
-    "pictures",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,38 +87,3 @@ async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mappin
         .execution_options(populate_existing=True)
     )
     return {person.id: person for person in found}
-
-
-async def custom_role(db: AsyncSession, org_id: UUID, role_id: UUID) -> CustomRole | None:
-    """A role of the organisation's own, which stays until the transaction ends."""
-    found: CustomRole | None = await db.scalar(
-        select(CustomRole)
-        .where(CustomRole.org_id == org_id, CustomRole.id == role_id)
-        .with_for_update(read=True, key_share=True)
-    )
-    return found
-
-
-async def has_email(db: AsyncSession, org_id: UUID, email: str) -> bool:
-    """Whether somebody of the organisation has this e-mail."""
-    found = await db.scalar(select(Person.id).where(Person.org_id == org_id, Person.email == email))
-    return found is not None
-
-
-async def delete_belongings(db: AsyncSession, org_id: UUID, person_id: UUID) -> None:
-    """Delete what goes with a person, and what was written about them in the history."""
-    for name in BELONGINGS:
-        table = Base.metadata.tables[name]
-        await db.execute(delete(table).where(table.c.org_id == org_id, table.c.person_id == person_id))
-    # The one event that holds words about somebody. Few events are about no ticket, and there is an index of those.
-    await db.execute(
-        update(EventRow)
-        .where(
-            EventRow.org_id == org_id,
-            EventRow.ticket_id.is_(None),
-            EventRow.type == PersonRejected.type,
-            EventRow.data["personId"].astext == str(person_id),
-        )
-        .values(data={"personId": str(person_id), "reason": None})
-        .execution_options(synchronize_session=False)
-    )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.docs import answers
 from app.core.http import Route
 from app.core.pagination import CursorSigner, InvalidCursor, cut
+from app.identity.people.profile import CustomerNotAvailable
 from app.identity.people.queries import UserNotFound, person
 from app.identity.people.schemas import PersonOut
 from app.identity.roles.schemas import from_table
@@ -28,7 +26,7 @@ from app.identity.users.schemas import (
     UserPage,
     UserPermissions,
 )
-from app.organisations.access import Db, database_of, may
+from app.organisations.access import Db, acting_at_once, may, secret_key_of
 from app.organisations.caller import BeyondYourRights, Caller
 from app.organisations.permissions import Action, Resource
 
@@ -38,14 +36,6 @@ Viewer = Annotated[Caller, may(Resource.USERS, Action.VIEW)]
 Changer = Annotated[Caller, may(Resource.USERS, Action.UPDATE)]
 Eraser = Annotated[Caller, may(Resource.USERS, Action.DELETE)]
 UserId = Annotated[UUID, Path(alias="id")]
-
-
-@asynccontextmanager
-async def _changing(request: Request, caller: Caller) -> AsyncIterator[AsyncSession]:
-    """A transaction after which everybody's rights are looked up again: live tokens have the new ones at once."""
-    async with database_of(request).session(caller.org_id) as db:
-        yield db
-    request.app.state.doorkeeper.forget()
 
 
 @router.get(
@@ -63,7 +53,7 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
         available=wanted.available,
         words=None if wanted.q is None else rules.words_wanted(wanted.q),
     )
-    signer = CursorSigner.of(request.app.state.secret_key, caller.org_id, "users", listing)
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "users", listing)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
     page = UserPage(
@@ -86,17 +76,17 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
     operation_id="changeUser",
     summary="Change somebody's role, status or availability",
     responses=answers(
-        UserNotFound, BeyondYourRights, service.LastAdmin, service.NotActiveYet, service.CustomerNotAvailable, body=True
+        UserNotFound, BeyondYourRights, service.LastAdmin, service.NotActiveYet, CustomerNotAvailable, body=True
     ),
 )
 async def change_user(user_id: UserId, body: UserChange, caller: Changer, request: Request) -> UserOut:
-    """Change any of these; it acts on live access tokens at once.
+    """Change any of these; it acts on live access tokens within five seconds.
 
     Nobody changes somebody who has more permissions, or gives any that they do not have. The organisation's last active
     admin with all permissions stays one.
     """
     changes = service.Changes(**body.model_dump(exclude_unset=True))
-    async with _changing(request, caller) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         return UserOut.of(await service.change(db, caller, user_id, changes))
 
 
@@ -112,7 +102,7 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
 
     What they wrote stays, by an anonymous author. Their e-mail may sign up again, as somebody new.
     """
-    async with _changing(request, caller) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         await service.erase(db, caller, user_id)
 
 
@@ -124,7 +114,7 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
 )
 async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
     """Make an account active that is `PENDING`, or was rejected. Its person is mailed."""
-    async with _changing(request, caller) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         return UserOut.of(await service.approve(db, caller, user_id))
 
 
@@ -136,7 +126,7 @@ async def approve_user(user_id: UserId, caller: Changer, request: Request) -> Us
 )
 async def reject_user(user_id: UserId, caller: Changer, request: Request, body: Rejection | None = None) -> UserOut:
     """Turn somebody away whose account is `PENDING`. They are mailed, with the reason if there is one."""
-    async with _changing(request, caller) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         return UserOut.of(await service.reject(db, caller, user_id, body.reason if body else None))
 
 
@@ -149,9 +139,9 @@ async def reject_user(user_id: UserId, caller: Changer, request: Request, body: 
 async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, request: Request) -> UserOut:
     """Give somebody a built-in role or one of the organisation's own, in place of the one they have.
 
-    What they are granted and denied on top of it stays. It acts on live access tokens at once.
+    What they are granted and denied on top of it stays. It acts on live access tokens within five seconds.
     """
-    async with _changing(request, caller) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         return UserOut.of(await service.set_role(db, caller, user_id, body.role_id))
 
 
@@ -175,10 +165,10 @@ async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserP
 async def set_user_permissions(
     user_id: UserId, body: PermissionsChange, caller: Changer, request: Request
 ) -> UserPermissions:
-    """Replace what somebody is granted and denied on top of their role. It acts on live access tokens at once.
+    """Replace what somebody is granted and denied on top of their role.
 
-    Nobody grants what they do not have, and nobody grants themselves anything.
+    It acts on live access tokens within five seconds. Nobody grants what they do not have, or themselves anything.
     """
     granted, denied = from_table(body.granted), from_table(body.denied)
-    async with _changing(request, caller) as db:
+    async with acting_at_once(request, caller.org_id) as db:
         return UserPermissions.of(await service.set_permissions(db, caller, user_id, granted, denied))

@@ -6,24 +6,19 @@ import re
 from collections.abc import Collection
 from uuid import UUID
 
-from app.identity.people.rules import MAX_WORD_LENGTH, folded
-from app.organisations.permissions import Permissions, Role, exceeds
+from app.identity.people.rules import MAX_WORD_LENGTH, Status, folded
+from app.organisations.permissions import Role
 
-APPROVABLE = frozenset({"PENDING", "REJECTED"})
+APPROVABLE = frozenset({Status.PENDING, Status.REJECTED})
 # Between these two an admin may change somebody's status as they like.
-SETTLED = frozenset({"ACTIVE", "SUSPENDED"})
+SETTLED = frozenset({Status.ACTIVE, Status.SUSPENDED})
 
 _WORDS = re.compile(r"[^\W_]+")
-_NOT_ACTIVE_YET = {
-    "PENDING": "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject.",
-    "REJECTED": "This account was rejected: POST /users/{id}/approve makes it active after all.",
-    "INVITED": "The invitation is still open: the account becomes active when its person accepts it.",
-}
 
 
 def is_full_admin(*, role: str, role_id: UUID | None, status: str, denied: Collection[str]) -> bool:
     """Whether somebody can do everything, and so give anybody any right again. Every organisation keeps one."""
-    return role == Role.ADMIN and role_id is None and status == "ACTIVE" and not denied
+    return role == Role.ADMIN and role_id is None and status == Status.ACTIVE and not denied
 
 
 def raises(before: tuple[Collection[str], Collection[str]], after: tuple[Collection[str], Collection[str]]) -> bool:
@@ -33,21 +28,6 @@ def raises(before: tuple[Collection[str], Collection[str]], after: tuple[Collect
     """
     (granted, denied), (granted_then, denied_then) = before, after
     return not set(granted_then) <= set(granted) or not set(denied) <= set(denied_then)
-
-
-def may_act_on(theirs: Permissions, own: Permissions, *, on_oneself: bool) -> bool:
-    """Whether somebody with `own` may change, approve, suspend or erase somebody with these permissions."""
-    return on_oneself or not exceeds(theirs, own)
-
-
-def why_not_active_yet(status: str) -> str:
-    """What has to happen before an account can be suspended or reactivated."""
-    return _NOT_ACTIVE_YET[status]
-
-
-def erased_email(unique: UUID) -> str:
-    """What stands in place of an erased person's e-mail: no mail ever arrives there (RFC 2606)."""
-    return f"erased-{unique}@erased.invalid"
 
 
 def words_wanted(text: str) -> list[str]:

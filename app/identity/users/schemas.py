@@ -10,14 +10,18 @@ from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_va
 from app.core.fields import In, LongText, Name, Out
 from app.core.pagination import CountedPage, CountedPageQuery
 from app.identity.people.models import Person
+from app.identity.people.rules import Status
 from app.identity.people.schemas import PersonOut, fields_of
-from app.identity.roles.rules import BUILT_IN, ENGINEER
+from app.identity.roles.rules import ENGINEER
 from app.identity.roles.schemas import PermissionIn, PermissionOut, PermissionTable, as_table, from_table
 from app.identity.users.rules import words_wanted
 from app.organisations.permissions import Permissions, Role
 
 MAX_WORDS = 8
 MAX_REASON_LENGTH = 1000
+
+# Nobody finds who was erased.
+AnyStatus = Literal[Status.ACTIVE, Status.PENDING, Status.REJECTED, Status.INVITED, Status.SUSPENDED]
 
 
 def _few_words(text: str) -> str:
@@ -29,8 +33,8 @@ def _few_words(text: str) -> str:
 class UserFilter(CountedPageQuery):
     """Which people; a filter that may be repeated means any of its values."""
 
-    role: Annotated[list[Role], Field(max_length=3)] = []
-    status: Annotated[list[Literal["ACTIVE", "PENDING", "REJECTED", "INVITED", "SUSPENDED"]], Field(max_length=5)] = []
+    role: Annotated[list[Role], Field(max_length=3, description="What they are to the organisation.")] = []
+    status: Annotated[list[AnyStatus], Field(max_length=5)] = []
     q: Annotated[
         Annotated[Name, AfterValidator(_few_words)] | None,
         Field(description="Beginnings of words of the name or the e-mail, in any order, case and accents aside."),
@@ -49,7 +53,6 @@ class UserOut(PersonOut):
     timezone: Annotated[str | None, Field(examples=["Europe/Berlin"])]
     locale: Annotated[str | None, Field(examples=["en-GB"])]
     status_reason: Annotated[str | None, Field(description="Why they were rejected, if they were and it was said.")]
-    picture_url: Annotated[str | None, Field(description="Where their picture is, if they have one.", examples=[None])]
 
     @classmethod
     def of(cls, person: Person) -> Self:
@@ -60,7 +63,6 @@ class UserOut(PersonOut):
             timezone=person.timezone,
             locale=person.locale,
             status_reason=person.status_reason,
-            picture_url=f"/users/{person.id}/picture" if person.picture_at else None,
         )
 
 
@@ -76,7 +78,7 @@ class UserChange(In):
         ),
     ] = None  # type: ignore[assignment]
     status: Annotated[
-        Literal["ACTIVE", "SUSPENDED"],
+        Literal[Status.ACTIVE, Status.SUSPENDED],
         Field(description="Whoever is suspended is signed out everywhere, and cannot sign in.", examples=["ACTIVE"]),
     ] = None  # type: ignore[assignment]
     available: Annotated[
@@ -123,17 +125,14 @@ class PermissionsChange(In):
         return denied
 
 
-class NamedRole(Out):
-    """A role, built in or the organisation's own."""
-
-    id: Annotated[UUID, Field(examples=[str(ENGINEER.id)])]
-    name: Annotated[str, Field(examples=["Engineer"])]
-
-
 class UserPermissions(Out):
     """What somebody may do, and why."""
 
-    role: NamedRole
+    role: Annotated[Role, Field(examples=["ENGINEER"])]
+    role_id: Annotated[
+        UUID, Field(description="The role, built in or the organisation's own.", examples=[str(ENGINEER.id)])
+    ]
+    designation: Annotated[str, Field(description="The role's name.", examples=["Engineer"])]
     from_role: Annotated[list[PermissionOut], Field(description="What their role gives: every resource.")]
     granted: Annotated[list[PermissionOut], Field(description="What they may do besides.")]
     denied: Annotated[list[PermissionOut], Field(description="What they may not do, whatever their role says.")]
@@ -145,18 +144,14 @@ class UserPermissions(Out):
     def of(cls, person: Person) -> Self:
         """The answer about this row, which was read with its role."""
         return cls(
-            role=NamedRole(id=person.of_role, name=person.designation),
-            from_role=as_table(_of_role(person)),
+            role=Role(person.role),
+            role_id=person.of_role,
+            designation=person.designation,
+            from_role=as_table(person.role_permissions),
             granted=_said(frozenset(person.granted)),
             denied=_said(frozenset(person.denied)),
             effective=as_table(person.permissions),
         )
-
-
-def _of_role(person: Person) -> Permissions:
-    if person.role_id and person.custom_role:
-        return frozenset(person.custom_role.permissions)
-    return BUILT_IN[Role(person.role)].permissions
 
 
 def _said(permissions: Permissions) -> list[PermissionOut]:

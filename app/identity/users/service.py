@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,11 +10,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.core.errors import BadInput, Conflict, FieldError
+from app.core.errors import Conflict
 from app.core.events import record
-from app.core.ids import new_id
 from app.core.security import InvalidToken
-from app.identity.invitations.service import UnknownRole
 from app.identity.links import service as links
 from app.identity.links.models import Purpose
 from app.identity.people.events import (
@@ -28,15 +26,18 @@ from app.identity.people.events import (
     PersonRoleChanged,
     PersonSuspended,
 )
-from app.identity.people.models import Person, Status
+from app.identity.people.models import Person
+from app.identity.people.profile import CustomerNotAvailable
 from app.identity.people.queries import UserNotFound
+from app.identity.people.rules import Status
+from app.identity.roles import queries as roles
 from app.identity.roles.models import CustomRole
 from app.identity.roles.queries import AnyRole
-from app.identity.roles.rules import BUILT_IN, BY_ID
+from app.identity.roles.rules import BUILT_IN
 from app.identity.sessions import service as sessions
-from app.identity.users import queries, rules
-from app.organisations.caller import BeyondYourRights, Caller
-from app.organisations.permissions import Permissions, Role, exceeds
+from app.identity.users import erasure, queries, rules
+from app.organisations.caller import BeyondYourRights, Caller, check_rights
+from app.organisations.permissions import Permissions, Role
 
 
 class LastAdmin(Conflict):
@@ -59,12 +60,15 @@ class NotActiveYet(Conflict):
     code = "not_active_yet"
     title = "This account is not active yet: it is to be approved, or its invitation to be accepted, first."
 
+    def __init__(self, status: str) -> None:
+        super().__init__(_NOT_ACTIVE_YET[status])
 
-class CustomerNotAvailable(BadInput):
-    """Tickets are not assigned to customers."""
 
-    code = "customer_not_available"
-    title = "A customer cannot be available: tickets are assigned to admins and engineers."
+_NOT_ACTIVE_YET: Mapping[str, str] = {
+    Status.PENDING: "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject.",
+    Status.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
+    Status.INVITED: "The invitation is still open: the account becomes active when its person accepts it.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,7 @@ class Changes:
     """What is to change about somebody; nothing, where nothing is said."""
 
     role: Role | None = None
-    status: str | None = None
+    status: Status | None = None
     available: bool | None = None
 
 
@@ -91,21 +95,21 @@ async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncI
     person, actor = people.get(person_id), people.get(me.id)
     if person is None:
         raise UserNotFound
-    if not rules.may_act_on(person.permissions, me.permissions, on_oneself=person_id == me.id):
-        raise BeyondYourRights
+    if person_id != me.id:
+        check_rights(caller, person.permissions)
     is_still_allowed = actor is not None and actor.status == Status.ACTIVE and me.permissions <= actor.permissions
     was_admin, took_tickets = _is_full_admin(person), _takes_tickets(person)
 
     yield person
 
+    # In this order, so that of two admins who take each other's place away, the second is told that they are the last.
     if was_admin and not any(_is_full_admin(other) for other in people.values()):
         raise LastAdmin
     if not is_still_allowed:
         raise InvalidToken
     if person.status == Status.ERASED:
         return
-    if exceeds(person.permissions, me.permissions):
-        raise BeyondYourRights
+    check_rights(caller, person.permissions)
     if _takes_tickets(person) and not took_tickets:
         record(db, PersonBecameAvailable(at=caller.now, actor=caller.actor, person_id=person.id))
     elif took_tickets and person.may_be_assigned and not person.available:
@@ -133,21 +137,20 @@ async def change(db: AsyncSession, caller: Caller, person_id: UUID, wanted: Chan
             _give_role(db, caller, person, BUILT_IN[wanted.role])
         if wanted.available is not None:
             if wanted.available and person.role == Role.CUSTOMER:
-                raise CustomerNotAvailable(errors=[FieldError("available", CustomerNotAvailable.title)])
+                raise CustomerNotAvailable
             person.available = wanted.available
-        if wanted.status not in {None, person.status}:
-            await _change_status(db, caller, person)
+        if wanted.status is not None and wanted.status != person.status:
+            await _change_status(db, caller, person, wanted.status)
     return person
 
 
-async def _change_status(db: AsyncSession, caller: Caller, person: Person) -> None:
+async def _change_status(db: AsyncSession, caller: Caller, person: Person, status: Status) -> None:
     if person.status not in rules.SETTLED:
-        raise NotActiveYet(rules.why_not_active_yet(person.status))
-    if person.status == Status.SUSPENDED:
-        person.status = Status.ACTIVE
+        raise NotActiveYet(person.status)
+    person.status = status
+    if status is Status.ACTIVE:
         record(db, PersonReactivated(at=caller.now, actor=caller.actor, person_id=person.id))
         return
-    person.status = Status.SUSPENDED
     await sessions.end_sessions(db, person.org_id, person.id)
     await links.cancel(db, person.org_id, person.id, Purpose.RESET_PASSWORD, Purpose.SIGN_IN)
     record(db, PersonSuspended(at=caller.now, actor=caller.actor, person_id=person.id))
@@ -202,7 +205,7 @@ async def reject(db: AsyncSession, caller: Caller, person_id: UUID, reason: str 
         if person.status != Status.PENDING:
             raise NotPending
         person.status, person.status_reason = Status.REJECTED, reason
-        record(db, PersonRejected(at=caller.now, actor=caller.actor, person_id=person.id, reason=reason))
+        record(db, PersonRejected(at=caller.now, actor=caller.actor, person_id=person.id))
     return person
 
 
@@ -214,10 +217,7 @@ async def set_role(db: AsyncSession, caller: Caller, person_id: UUID, role_id: U
         UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, person_id) as person:
-        role = BY_ID.get(role_id) or await queries.custom_role(db, caller.org_id, role_id)
-        if role is None:
-            raise UnknownRole
-        _give_role(db, caller, person, role)
+        _give_role(db, caller, person, await roles.assignable(db, caller.org_id, role_id))
     return person
 
 
@@ -261,19 +261,4 @@ async def erase(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
                 email_was_verified=person.email_verified_at is not None,
             ),
         )
-        await queries.delete_belongings(db, person.org_id, person.id)
-        email = rules.erased_email(person.id)
-        if await queries.has_email(db, person.org_id, email):  # somebody thought to be in the way
-            email = rules.erased_email(new_id())
-        _clear(person, email)
-
-
-def _clear(person: Person, email: str) -> None:
-    person.status = Status.ERASED
-    person.first_name, person.last_name, person.email = "Erased", "person", email
-    person.email_verified_at = person.picture_at = None
-    person.bio = person.timezone = person.locale = person.status_reason = None
-    person.granted, person.denied, person.muted = [], [], []
-    person.available = person.second_factor = False
-    person.role_id = None
-    set_committed_value(person, "custom_role", None)
+        await erasure.erase(db, person)

@@ -1,0 +1,30 @@
+"""The browser in which the pages for people are looked at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import async_playwright
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+BROWSER = shutil.which("chromium")
+MISSING = "needs a browser: apt-get install chromium"
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    if BROWSER is None:
+        if os.environ.get("TESSERA_CI"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    async with async_playwright() as playwright:
+        # Its sandbox refuses to work for root, as which a container usually runs.
+        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+        async with await playwright.chromium.launch(executable_path=BROWSER, args=flags) as running:
+            yield running

@@ -1,0 +1,230 @@
+"""What an operation refuses because of how things are is documented, like what it refuses because of its input."""
+
+from __future__ import annotations
+
+import socket
+from typing import NamedTuple
+from uuid import UUID
+
+import pytest
+
+from app.core.db import Database
+from app.identity.people.rules import Status
+from app.identity.roles.rules import ADMIN, ENGINEER
+from app.organisations.permissions import Role
+from tests.access.world import PASSWORD, World, a_world, totp_now
+from tests.desks import JSON, Api, Desk, Person, a_desk, signed_in
+from tests.docs.openapi import BY_ID
+from tests.identity.openid import a_service
+from tests.notifications.people import somebody as somebody_without_password
+from tests.postgres import TestServer
+
+OTHER_PASSWORD = "walnut-otter-83-kite"
+ALL_OF = {"view": True, "create": True, "update": True, "delete": True}
+
+
+class Case(NamedTuple):
+    """A request that must be refused so."""
+
+    operation_id: str
+    code: str
+    thing: UUID | str = ""
+    body: JSON | None = None
+
+
+async def check(api: Api, caller: Person | None, *cases: Case) -> None:
+    for case in cases:
+        operation = BY_ID[case.operation_id]
+        headers = caller.headers if caller else {}
+        path = operation.path.replace("{id}", str(case.thing))
+        answer = await api.http.request(operation.method, path, json=case.body, headers=headers)
+
+        assert answer.is_client_error, f"{case}: {answer.text}"
+        assert answer.json()["code"] == case.code, f"{case}: {answer.text}"
+        assert operation.documents(answer.status_code, case.code), f"{case}: {answer.text}"
+
+
+@pytest.fixture
+async def world(desk: Desk) -> World:
+    return await a_world(desk)
+
+
+async def test_about_organisations_and_tickets(api: Api, database: Database) -> None:
+    desk = await a_desk(api, database, sandbox=False)
+    other = await desk.another_admin("bo@growfin.test")
+    accepted, closed = (await desk.open())["id"], (await desk.open())["id"]
+    await desk.admin.post(f"/tickets/{accepted}/accept")
+    await desk.admin.post(f"/tickets/{closed}/change_status", {"status": "CLOSED"})
+    product = Person(desk.id, "", api.http, {"X-Org-Secret": desk.secret}, desk.id)
+    name = {"firstName": "A", "lastName": "B", "email": other.email, "password": PASSWORD}
+
+    await check(
+        api,
+        other,
+        Case("signUpOrganisation", "domain_taken", body={"name": "Growfin", "domain": desk.domain}),
+        Case("advanceClock", "not_a_sandbox", body={"days": 1}),
+        Case("acceptTicket", "already_accepted", accepted),
+        Case("acceptTicket", "ticket_closed", closed),
+        Case("respondToTicket", "ticket_closed", closed, {"message": "Hello"}),
+        Case("changeTicket", "org_mismatch", closed, {"orgId": str(other.id)}),
+        Case("changeTicketByPost", "assignee_not_active", closed, {"adminId": str(desk.id)}),
+    )
+    await check(
+        api,
+        product,
+        Case("signUpAdmin", "email_taken", body=name),
+        Case("signUpAdmin", "weak_password", body=name | {"password": "password123"}),
+    )
+
+
+async def test_about_people(world: World) -> None:
+    customer, pending = await world.somebody(), await world.somebody(Role.ENGINEER, status=Status.PENDING)
+    admin, api = world.desk.admin, world.desk.api
+    invitation = {"firstName": "A", "lastName": "B", "email": customer.email, "role": "CUSTOMER"}
+
+    await check(
+        api,
+        admin,
+        Case("inviteUser", "email_taken", body=invitation),
+        Case("resendInvitation", "not_invited", customer.id),
+        Case("cancelInvitation", "not_invited", customer.id),
+        Case("approveUser", "not_pending", customer.id),
+        Case("rejectUser", "not_pending", customer.id),
+        Case("changeUser", "not_active_yet", pending.id, {"status": "SUSPENDED"}),
+        Case("changeUser", "customer_not_available", customer.id, {"available": True}),
+        Case("changeUser", "last_admin", admin.id, {"status": "SUSPENDED"}),
+        Case("setUserRole", "last_admin", admin.id, {"roleId": str(ENGINEER.id)}),
+        Case("setUserPermissions", "last_admin", admin.id, {"denied": [{"resource": "org", "view": True}]}),
+        Case("eraseUser", "last_admin", admin.id),
+        Case("setUserRole", "invalid_input", customer.id, {"roleId": str(customer.id)}),
+    )
+    await check(api, customer, Case("changeTicket", "not_for_customers", customer.id, {"status": "CLOSED"}))
+
+
+async def test_about_rights(world: World) -> None:
+    permissions = [{"resource": resource, **ALL_OF} for resource in ("users", "roles")]
+    path = await world.made("/roles", {"name": "Clerk", "permissions": permissions})
+    clerk = await world.somebody(Role.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
+    waiting = await world.somebody(Role.ADMIN, status=Status.PENDING)
+    invited = await world.somebody(Role.ADMIN, status=Status.INVITED)
+    admin, too_much = world.desk.admin, [{"resource": "org", "view": True}]
+    invitation = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "role": "ADMIN"}
+
+    await check(
+        world.desk.api,
+        clerk,
+        *(
+            Case(operation_id, "beyond_your_rights", thing, body)
+            for operation_id, thing, body in (
+                ("inviteUser", "", invitation),
+                ("resendInvitation", invited.id, None),
+                ("cancelInvitation", invited.id, None),
+                ("approveUser", waiting.id, None),
+                ("rejectUser", waiting.id, None),
+                ("changeUser", admin.id, {"available": False}),
+                ("eraseUser", admin.id, None),
+                ("setUserRole", clerk.id, {"roleId": str(ADMIN.id)}),
+                ("setUserPermissions", clerk.id, {"granted": too_much}),
+                ("createRole", "", {"name": "More", "permissions": too_much}),
+                ("changeRole", world.role_id, {"name": "Other"}),
+                ("deleteRole", world.role_id, None),
+            )
+        ),
+    )
+
+
+async def test_about_roles_and_menus(world: World) -> None:
+    await world.caller("auditor")
+    menus = [await world.made("/menus", {"name": "Reports"})]
+    for _ in range(3):
+        menus.append(await world.made("/menus", {"name": "Reports", "parentId": menus[-1].removeprefix("/menus/")}))
+    top, *_, deepest = (path.removeprefix("/menus/") for path in menus)
+
+    await check(
+        world.desk.api,
+        world.desk.admin,
+        Case("createRole", "role_name_taken", body={"name": "Auditor"}),
+        Case("changeRole", "role_name_taken", world.role_id, {"name": "Admin"}),
+        Case("changeRole", "built_in_role", ENGINEER.id, {"name": "Other"}),
+        Case("deleteRole", "built_in_role", ENGINEER.id),
+        Case("deleteRole", "role_in_use", world.role_id),
+        Case("createMenu", "menu_too_deep", body={"name": "Reports", "parentId": deepest}),
+        Case("changeMenu", "menu_cycle", top, {"parentId": deepest}),
+        Case("deleteMenu", "menu_has_children", top),
+    )
+
+
+async def test_about_ones_own_account(world: World) -> None:
+    person, api = await world.somebody(Role.ADMIN), world.desk.api
+    without_password = await signed_in(world.desk, await somebody_without_password(world.desk))
+
+    def passwords(current: str, new: str) -> JSON:
+        return {"currentPassword": current, "newPassword": new}
+
+    await check(
+        api,
+        person,
+        Case("changePassword", "wrong_password", body=passwords(OTHER_PASSWORD, PASSWORD)),
+        Case("changePassword", "same_password", body=passwords(PASSWORD, PASSWORD)),
+        Case("changePassword", "weak_password", body=passwords(PASSWORD, "password123")),
+        Case("changeEmail", "wrong_password", body={"email": "new@growfin.test", "password": OTHER_PASSWORD}),
+        Case("changeEmail", "same_email", body={"email": person.email, "password": PASSWORD}),
+        Case("confirmSecondFactor", "second_factor_not_set_up", body={"code": "000000"}),
+    )
+    await check(api, without_password, Case("changePassword", "no_password", body=passwords(PASSWORD, OTHER_PASSWORD)))
+
+
+async def test_about_the_second_factor(world: World) -> None:
+    person, api = await world.somebody(Role.ADMIN), world.desk.api
+    secret = (await person.post("/auth/2fa/setup")).json()["secret"]
+    assert (await person.post("/auth/2fa/confirm", {"code": totp_now(secret)})).status_code == 200
+    assert (await person.patch("/org", {"require2fa": True})).status_code == 200
+    signing_in: JSON = {"email": person.email, "password": PASSWORD}
+
+    await check(
+        api,
+        person,
+        Case("setUpSecondFactor", "second_factor_active"),
+        Case("confirmSecondFactor", "second_factor_active", body={"code": "000000"}),
+        Case("renewRecoveryCodes", "wrong_code", body={"code": totp_now(secret)}),  # used a moment ago
+        Case("disableSecondFactor", "second_factor_mandatory", body={"recoveryCode": "AAAAA-AAAAA"}),
+        Case("signIn", "totp_required", body=signing_in),
+        Case("signIn", "totp_invalid", body=signing_in | {"recoveryCode": "AAAAA-AAAAA"}),
+    )
+
+
+async def test_about_signing_up_and_in(world: World) -> None:
+    customer, api = await world.somebody(), world.desk.api
+    signing_up = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "password": PASSWORD}
+    cases = [
+        Case("signIn", "wrong_email_or_password", body={"email": customer.email, "password": OTHER_PASSWORD}),
+        Case("signInAdmin", "wrong_role", body={"email": customer.email, "password": PASSWORD}),
+        Case("signUp", "organisation_not_found", body=signing_up | {"org": f"not-{world.desk.domain}"}),
+        Case("signUp", "weak_password", body=signing_up | {"org": world.desk.domain, "password": "password123"}),
+    ]
+    for status in (Status.PENDING, Status.REJECTED, Status.SUSPENDED):
+        person = await world.somebody(status=status)
+        body = {"email": person.email, "password": PASSWORD}
+        cases += [Case(name, f"account_{status.lower()}", body=body) for name in ("signIn", "signInCustomer")]
+
+    await check(api, None, *cases)
+
+
+async def test_about_signing_in_elsewhere(desk: Desk, server: TestServer) -> None:
+    async with a_service(server, google=f"http://127.0.0.1:{a_closed_port()}") as service:
+        for operation_id, query, code in (
+            ("startSocialSignIn", {"org": f"not-{desk.domain}"}, "organisation_not_found"),
+            ("startSocialSignIn", {"org": desk.domain}, "provider_unavailable"),
+            ("finishSocialSignIn", {"code": "1", "state": "2"}, "state_mismatch"),
+        ):
+            operation = BY_ID[operation_id]
+            path = operation.path.replace("{provider}", "google")
+            answer = await service.api.http.get(path, params=query)
+
+            assert answer.json()["code"] == code
+            assert operation.documents(answer.status_code, code)
+
+
+def a_closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
