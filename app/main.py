@@ -75,7 +75,14 @@ def create_app(settings: Settings) -> ASGIApp:
             served,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-Org-Secret", "X-Request-Id"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-Match",
+                "If-None-Match",
+                "X-Org-Secret",
+                "X-Request-Id",
+            ],
             expose_headers=[
                 "ETag",
                 "Location",

@@ -5,7 +5,8 @@ A body's example is made of those that its fields have, so that it cannot fall b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Protocol, runtime_checkable
 
 from fastapi.routing import APIRoute
@@ -159,6 +160,11 @@ class Declaration(Protocol):
     permission: str | None
 
     @property
+    def asks(self) -> str:
+        """What the caller must be or have, in words."""
+        ...
+
+    @property
     def credentials(self) -> list[dict[str, list[str]]]:
         """OpenAPI's `security`."""
         ...
@@ -180,9 +186,8 @@ def declaration_of(route: APIRoute) -> Declaration | None:
 
 def _declare(operation: dict[str, Any], declared: Declaration) -> None:
     operation["security"] = declared.credentials
-    if declared.permission:
-        operation["x-permission"] = declared.permission
-        operation["description"] += f"\n\n**Permission** of people: `{declared.permission}`."
+    operation["x-permission"] = declared.permission or declared.asks
+    operation["description"] += f"\n\n**Permission:** {declared.asks}."
     for status, refusal in answers(*declared.errors).items():
         responses = operation["responses"]
         present = responses.setdefault(str(status), refusal)
@@ -207,10 +212,14 @@ _BY_TYPE: dict[str, Any] = {"string": "…", "integer": 1, "number": 1.0, "boole
 
 def complete(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
     """Add to an OpenAPI document what the operations do not say each: credentials, problems, examples, a good order."""
-    for route in routes:
-        if isinstance(route, APIRoute) and route.include_in_schema and (declared := declaration_of(route)):
-            for method in route.methods or ():
-                _declare(document["paths"][route.path_format][method.lower()], declared)
+    for operation, route in _with_routes(document, routes):
+        if declared := declaration_of(route):
+            _declare(operation, declared)
+        else:
+            operation["x-permission"] = "none"
+        for status, answer in operation["responses"].items():
+            if answer["description"] == "Successful Response":  # the framework's way to say nothing
+                answer["description"] = HTTPStatus(int(status)).phrase
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -224,6 +233,13 @@ def complete(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str,
         for operation in _operations(path):
             _add_examples(operation, schemas)
     return document
+
+
+def _with_routes(document: dict[str, Any], routes: Iterable[BaseRoute]) -> Iterator[tuple[dict[str, Any], APIRoute]]:
+    for route in routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                yield document["paths"][route.path_format][method.lower()], route
 
 
 def _operations(path: dict[str, Any]) -> list[dict[str, Any]]:

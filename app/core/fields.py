@@ -65,7 +65,19 @@ def refuse_control_characters(value: str) -> str:
 
 _Text = (BeforeValidator(_unify_newlines), AfterValidator(refuse_control_characters))
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), *_Text]
+
+def _refuse_line_breaks(value: str) -> str:
+    if "\n" in value:
+        raise ValueError("A name has one line.")
+    return value
+
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    *_Text,
+    AfterValidator(_refuse_line_breaks),
+]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), *_Text]
 LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH), *_Text]
 

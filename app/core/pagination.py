@@ -32,7 +32,7 @@ def _is_number(value: object) -> object:
     return value
 
 
-Limit = Annotated[int, BeforeValidator(_is_number), Field(ge=1, le=MAX_LIMIT, description="How many items at most.")]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many items at most."), BeforeValidator(_is_number)]
 CursorText = Annotated[
     str | None,
     # An empty one is somebody's missing value: to answer it with the first page would have them go round for ever.

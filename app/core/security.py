@@ -276,6 +276,7 @@ class Remembered(Generic[V]):
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._entries.clear()
+    def discard(self, is_meant: Callable[[Any, V], bool]) -> None:
+        """Forget those entries of whose key and value this is true."""
+        for key in [key for key, (_, value) in self._entries.items() if is_meant(key, value)]:
+            del self._entries[key]

@@ -5,7 +5,8 @@ tries to each address that it has not been used from before. Codes of a second f
 come from: only somebody who knows the password gets as far as that.
 
 Somebody can make an organisation of their own, and an account with another's e-mail in it. To sign in to that one
-must not win further guesses at the other, so it takes back its own attempt and none of those before.
+must not win further guesses at the other: it takes back its own attempt and none of those before, and not even that
+where the password did not fit all the accounts that it was compared with.
 """
 
 from __future__ import annotations
@@ -28,18 +29,20 @@ GUARDED_LIMIT = "3/5 minutes"
 MAIL_LIMIT = "5/15 minutes"
 # Per organisation and address: to take an invitation back and make it again does not start anew.
 INVITATION_LIMIT = "10/hour"
+INVITATIONS_LIMIT = "1000/hour"  # to anybody: strangers may be invited by whoever has made an organisation
 
 # What an attempt that failed ends in.
 Failure = type[Exception] | tuple[type[Exception], ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempt:
-    """Somebody's attempt at a password."""
+    """Somebody's attempt at a password. Who sees that it was wrong, whatever it ends in, says so with `failed`."""
 
     account: str
     network: str
     guarded: bool
+    failed: bool = False
 
 
 class Attempts:
@@ -124,6 +127,7 @@ class Attempts:
             TooMany
         """
         await self._limiter.hit(INVITATION_LIMIT, "invitation", str(org_id), _account(email, None))
+        await self._limiter.hit(INVITATIONS_LIMIT, "invitations", str(org_id))
 
     async def mail(self, kind: str, email: str) -> None:
         """Count that somebody wants a mail of this kind sent to an e-mail, whether or not anybody has it.
@@ -148,8 +152,11 @@ class Attempts:
             async with _taken_back_unless(failure, partial(self._take_back, attempt)):
                 yield attempt
         except failure:
-            await self._limiter.count(self._settings.account_failure_limit, "account", account)
+            attempt.failed = True
             raise
+        finally:
+            if attempt.failed:
+                await self._limiter.count(self._settings.account_failure_limit, "account", account)
 
     async def _attempt(self, account: str, network: str) -> Attempt:
         await self._limiter.hit(self._settings.sign_in_limit, "sign-in", network)
@@ -162,6 +169,8 @@ class Attempts:
         return Attempt(account, network, guarded)
 
     async def _take_back(self, attempt: Attempt) -> None:
+        if attempt.failed:
+            return
         if attempt.guarded:
             await self._limiter.take_back(GUARDED_LIMIT, "guarded", attempt.account, attempt.network)
         await self._limiter.take_back(

@@ -116,6 +116,16 @@ class Access:
             raise NotForCustomers
 
     @property
+    def asks(self) -> str:
+        """What the caller must be or have, in words."""
+        if not self.people:
+            return "the organisation's secret"
+        if self.permission is None:
+            return "signed in"
+        besides = "" if self.customers else ", and not for customers"
+        return f"`{self.permission}` of people{besides}"
+
+    @property
     def credentials(self) -> list[dict[str, list[str]]]:
         """OpenAPI's `security`: any one of these will do."""
         found = [SECRET] if self.secret else []
@@ -178,16 +188,20 @@ def address_of(request: Request) -> str | None:
 
 
 @asynccontextmanager
-async def acting_at_once(request: Request, org_id: UUID) -> AsyncIterator[AsyncSession]:
-    """A transaction after which credentials are looked up again: what it changed counts at once in this process."""
+async def acting_at_once(request: Request, org_id: UUID, person_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+    """A transaction after which credentials are looked up again: what it changed counts at once in this process.
+
+    Args:
+        person_id: whose alone, where it changes nothing about anybody else.
+    """
     async with database_of(request).session(org_id) as db:
         yield db
-    forget_credentials(request)  # after the commit, or they might be looked up as they were before
+    forget_credentials(request, org_id, person_id)  # after the commit, or they might be looked up as they were before
 
 
-def forget_credentials(request: Request) -> None:
-    """Have everybody's credentials looked up again: something about an organisation or a person has changed."""
-    _doorkeeper(request).forget()
+def forget_credentials(request: Request, org_id: UUID, person_id: UUID | None = None) -> None:
+    """Have the credentials of an organisation and its people, or of one person, looked up again."""
+    _doorkeeper(request).forget(org_id, person_id)
 
 
 async def tenant_session(request: Request) -> AsyncIterator[AsyncSession]:

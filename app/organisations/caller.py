@@ -147,6 +147,6 @@ class CredentialLookup(Protocol):
         """The person of an access token, and the organisation; raises `Unauthenticated`."""
         ...
 
-    def forget(self) -> None:
-        """Look everything up again."""
+    def forget(self, org_id: UUID, person_id: UUID | None = None) -> None:
+        """Look an organisation and its people, or one person, up again."""
         ...

@@ -118,7 +118,8 @@ async def change_organisation(body: OrganisationChange, caller: Editor, request:
 async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request) -> ClockAdvanced:
     """Move the clock by the sum of days, hours and seconds.
 
-    Everything that comes due on the way has happened, in order, when this answers.
+    Everything that comes due on the way has happened, in order, when this answers. What keeps accounts safe goes by
+    real time all the same: sessions, links in mails, invitations, limits.
     """
     state = request.app.state
     database = database_of(request)

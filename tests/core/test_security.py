@@ -322,5 +322,5 @@ class TestRemembered:
         remembered: Remembered[int] = Remembered(seconds=10, size=5)
         for number in range(3):
             remembered.put(number, number)
-        remembered.clear()
-        assert [remembered.get(number) for number in range(3)] == [None, None, None]
+        remembered.discard(lambda key, value: key == value == 1)
+        assert [remembered.get(number) for number in range(3)] == [0, None, 2]

@@ -15,6 +15,8 @@ from sqlalchemy import update
 from starlette.types import ASGIApp
 
 from app.identity.people.models import Credential
+from app.identity.sessions import service as sessions
+from app.identity.sessions.service import Account
 from app.main import create_app
 from tests.conftest import SECRET_KEY, settings_for
 from tests.desks import PASSWORD, Api, Desk, Person, an_admin
@@ -40,6 +42,12 @@ async def change_password(desk: Desk, person_id: UUID, password: str) -> None:
     async with desk.database.session(desk.id) as db:
         which = (Credential.org_id == desk.id, Credential.person_id == person_id)
         await db.execute(update(Credential).where(*which).values(password_hash=cheap_hash(password)))
+
+
+async def account_of(desk: Desk, email: str) -> Account:
+    """Whom the e-mail and the tests' password belong to, as a sign-in finds it before it opens a session."""
+    fit = await sessions.fitting_accounts(desk.database, email, PASSWORD, None)
+    return await sessions.choose_account(desk.database, fit, None)
 
 
 @dataclass(frozen=True)

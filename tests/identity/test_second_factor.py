@@ -21,7 +21,7 @@ from app.identity.sessions.service import Where
 from app.organisations.permissions import Role
 from tests.desks import PASSWORD, Api, Desk, a_desk
 from tests.identity.authenticators import Authenticator, Protected, protected, set_up, unprotected
-from tests.identity.conftest import Start
+from tests.identity.conftest import Start, account_of
 from tests.identity.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok
 from tests.problems import refused, wrong_fields
 
@@ -197,7 +197,7 @@ class TestSigningIn:
 
     async def test_one_that_is_confirmed_while_the_password_is_compared_counts(self, desk: Desk) -> None:
         person = await unprotected(desk)
-        account = await sessions.find_account(desk.database, person.email, PASSWORD, None, None)
+        account = await account_of(desk, person.email)
         authenticator = await set_up(person)
         ok(await person.post("/auth/2fa/confirm", {"code": authenticator.code()}))
         with pytest.raises(TotpRequired):

@@ -20,7 +20,7 @@ from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
 from tests.core.test_security import Gate
 from tests.desks import PASSWORD, Api, Desk, a_desk, an_admin
-from tests.identity.conftest import an_email, change_password, somebody
+from tests.identity.conftest import account_of, an_email, change_password, somebody
 from tests.problems import refused, wrong_fields
 
 
@@ -242,7 +242,7 @@ async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Ap
 async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(api: Api, desk: Desk) -> None:
     email = an_email()
     person = await somebody(desk, email)
-    account = await sessions.find_account(desk.database, email, PASSWORD, None, None)
+    account = await account_of(desk, email)
     await change_password(desk, person.id, "walnut-otter-83-kite")
     with pytest.raises(sessions.WrongEmailOrPassword):
         async with desk.database.session(desk.id) as db:
@@ -253,7 +253,7 @@ async def test_who_is_suspended_or_erased_while_the_password_is_compared_gets_no
     for act, refusal in (("suspend", sessions.AccountSuspended), ("erase", sessions.WrongEmailOrPassword)):
         email = an_email()
         path = f"/users/{(await somebody(desk, email)).id}"
-        account = await sessions.find_account(desk.database, email, PASSWORD, None, None)
+        account = await account_of(desk, email)
         done = await (desk.admin.patch(path, {"status": "SUSPENDED"}) if act == "suspend" else desk.admin.delete(path))
         assert done.is_success, done.text
         with pytest.raises(refusal):

@@ -20,7 +20,7 @@ from app.identity.links.service import LinkExpired
 from app.identity.people.queries import UserNotFound
 from app.identity.people.schemas import PersonOut
 from app.identity.people.service import EmailTaken, NewPerson, WeakPassword
-from app.organisations.access import acting_at_once, address_of, database_of, forget_credentials, may, secret_key_of
+from app.organisations.access import acting_at_once, address_of, database_of, may, secret_key_of
 from app.organisations.caller import BeyondYourRights, Caller
 from app.organisations.permissions import Action, Resource
 
@@ -99,5 +99,4 @@ async def accept_invitation(body: Acceptance, request: Request) -> PersonOut:
     """
     await attempts_of(request).recovery(address_of(request))
     person = await service.accept(database_of(request), secret_key_of(request), body.token, body.password)
-    forget_credentials(request)
     return PersonOut.of(person)

@@ -39,6 +39,6 @@ async def change_me(body: ProfileChange, caller: Myself, request: Request) -> Pr
     """
     changes = body.model_dump(exclude_unset=True, exclude={"notifications"})
     wanted_mails = body.notifications.by_kind() if body.notifications else {}
-    async with acting_at_once(request, caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
         person = await profile.change(db, caller, changes, wanted_mails)
     return ProfileOut.of(person)

@@ -78,8 +78,8 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     factor where there is one. A password that is refused leaves the token as it was.
     """
     await attempts_of(request).recovery(address_of(request))
-    await service.reset_password(database_of(request), secret_key_of(request), body.token, body.new_password)
-    forget_credentials(request)
+    person = await service.reset_password(database_of(request), secret_key_of(request), body.token, body.new_password)
+    forget_credentials(request, person.org_id, person.id)
 
 
 @router.post(
@@ -98,7 +98,7 @@ async def change_password(body: PasswordChange, caller: Myself, request: Request
         await service.change_password(
             database_of(request), secret_key_of(request), caller, body.current_password, body.new_password
         )
-    forget_credentials(request)
+    forget_credentials(request, caller.org_id, caller.somebody.id)
 
 
 @router.post(

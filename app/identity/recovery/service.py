@@ -80,7 +80,8 @@ async def send_links(
     for account in accounts:
         async with database.session(account.org_id) as db:
             try:
-                person = await people.person(db, account.org_id, account.person_id)
+                # Locked, or somebody's erasure might leave the link behind, with their e-mail in it.
+                person = await people.lock(db, account.org_id, account.person_id)
             except UserNotFound:
                 continue
             if person.email == email and is_for(person):
@@ -88,7 +89,7 @@ async def send_links(
                 links.send(db, account.org_id, person.id, email, purpose, at=at, actor=SYSTEM)
 
 
-async def reset_password(database: Database, secret_key: str, token: str, new_password: str) -> None:
+async def reset_password(database: Database, secret_key: str, token: str, new_password: str) -> Person:
     """Set another password with a link's token, and sign its person out everywhere.
 
     Whoever has the link reads the mails of its address, so that is verified with it. Nothing else is proved: a second
@@ -110,10 +111,10 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
         _check_may_reset(person, link)
     password_hash = await _hash_chosen(secret_key, tenant, person, new_password)
     async with database.session(named.org_id) as db:
-        await _reset(db, named, link, tenant, password_hash)
+        return await _reset(db, named, link, tenant, password_hash)
 
 
-async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, password_hash: str) -> None:
+async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, password_hash: str) -> Person:
     person, credential = await lock_owner(db, link)
     await links.use(db, named, Purpose.RESET_PASSWORD)
     _check_may_reset(person, link)
@@ -124,6 +125,7 @@ async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, pas
         person.email_verified_at = real_now()
         record(db, EmailVerified(at=at, actor=actor, person_id=person.id))
     record(db, PasswordChanged(at=at, actor=actor, person_id=person.id))
+    return person
 
 
 def _check_may_reset(person: Person, link: Link) -> None:

@@ -64,7 +64,7 @@ async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request
     """
     async with (
         guessing(attempts_of(request), caller.somebody, Proof(totp=body.code)),
-        acting_at_once(request, caller.org_id) as db,
+        acting_at_once(request, caller.org_id, caller.somebody.id) as db,
     ):
         codes = await service.confirm(db, secret_key_of(request), caller, body.code)
     return RecoveryCodesOut(recovery_codes=codes)
@@ -101,6 +101,6 @@ async def disable(body: SecondFactorProof, caller: MyselfAtOnce, request: Reques
     proof = body.proof()
     async with (
         guessing(attempts_of(request), caller.somebody, proof),
-        acting_at_once(request, caller.org_id) as db,
+        acting_at_once(request, caller.org_id, caller.somebody.id) as db,
     ):
         await service.disable(db, secret_key_of(request), caller, proof)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from uuid import UUID
 
 from app.core.clock import real_now
 from app.core.db import Database
@@ -86,10 +87,12 @@ class Doorkeeper:
             self._claims.put(key, claims)
         return claims
 
-    def forget(self) -> None:
-        """Look everything up again: something about an organisation or a person has changed in this process.
+    def forget(self, org_id: UUID, person_id: UUID | None = None) -> None:
+        """Look an organisation and its people, or one person, up again: something has changed in this process.
 
         A lookup that began before may still put back what it read, and have it remembered for `REMEMBER` seconds.
         """
-        self._tenants.clear()
-        self._people.clear()
+        of_whom = (org_id,) if person_id is None else (org_id, person_id)
+        self._people.discard(lambda key, _found: key[: len(of_whom)] == of_whom)
+        if person_id is None:
+            self._tenants.discard(lambda _key, tenant: tenant.id == org_id)

@@ -66,8 +66,10 @@ async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedI
     async with attempts.sign_in(
         body.email, body.org, address_of(request), failure=service.WrongEmailOrPassword
     ) as attempt:
-        account = await service.find_account(database, body.email, body.password, body.org, role)
-    if account.is_only_account:
+        fit = await service.fitting_accounts(database, body.email, body.password, body.org)
+        attempt.failed = len(fit.accounts) < fit.out_of
+        account = await service.choose_account(database, fit, role)
+    if fit.out_of == 1:
         await attempts.remember(attempt)
     person, where = account.person, where_of(request, remembered=body.remember_me)
     proof = Proof.of(person, body.totp, body.recovery_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -35,6 +36,7 @@ LIFETIME = timedelta(days=1)
 REMEMBERED_LIFETIME = timedelta(days=30)
 # An answer may be lost on its way: for so long, the same refresh token gets the same successor again.
 RETRY_WITHIN = timedelta(seconds=10)
+MAX_TO_CHOOSE_FROM = 10  # accounts with one e-mail and one password, without the organisation being named
 MAX_DEVICE_LENGTH = 200
 
 
@@ -122,34 +124,51 @@ class SignedIn(Refreshed):
 
 @dataclass(frozen=True)
 class Account:
-    """Whom an e-mail and a password belong to. `is_only_account` says that the e-mail leads to nobody else."""
+    """Somebody whom an e-mail and a password belong to."""
 
     person: Person
     password_hash: str
-    is_only_account: bool
 
 
-async def find_account(database: Database, email: str, password: str, domain: str | None, role: Role | None) -> Account:
-    """Whom this e-mail and password belong to.
+@dataclass(frozen=True)
+class Fitting:
+    """Those accounts of an e-mail that a password fits: organisation, person, hash. `out_of` counts the others too."""
 
-    No transaction is open while passwords are compared: each takes a tenth of a second.
+    accounts: Sequence[tuple[UUID, UUID, str]]
+    out_of: int
+
+
+async def fitting_accounts(database: Database, email: str, password: str, domain: str | None) -> Fitting:
+    """Compare a password with those of an e-mail's accounts, in the same time whether or not there are any.
+
+    No transaction is open meanwhile: each comparison takes a tenth of a second.
+    """
+    async with database.session(None) as db:
+        accounts = await people.accounts(db, email, domain)
+    fit = await fitting(password, [account.password_hash for account in accounts if account.password_hash])
+    return Fitting(
+        [(one.org_id, one.person_id, one.password_hash) for one in accounts if one.password_hash in fit], len(accounts)
+    )
+
+
+async def choose_account(database: Database, fit: Fitting, role: Role | None) -> Account:
+    """The one of these accounts that somebody signs in to.
 
     Args:
         role: what they must be, where the door is for people of one role only.
 
     Raises:
-        WrongEmailOrPassword: after the same time, whichever is wrong.
-        OrgRequired: they fit more than one organisation.
+        WrongEmailOrPassword: there is none.
+        OrgRequired: they are of more than one organisation.
         WrongRole
-        AccountPending, AccountRejected, AccountSuspended: they are right, and yet.
+        AccountPending, AccountRejected, AccountSuspended: the password is right, and yet.
     """
-    async with database.session(None) as db:
-        accounts = await people.accounts(db, email, domain)
-    fit = await fitting(password, [account.password_hash for account in accounts if account.password_hash])
+    if len(fit.accounts) > MAX_TO_CHOOSE_FROM:
+        raise OrgRequired
     found = [
-        Account(person, account.password_hash, len(accounts) == 1)
-        for account in accounts
-        if account.password_hash in fit and (person := await _person(database, account.org_id, account.person_id))
+        Account(person, password_hash)
+        for org_id, person_id, password_hash in fit.accounts
+        if (person := await _person(database, org_id, person_id))
     ]
     if not found:
         raise WrongEmailOrPassword

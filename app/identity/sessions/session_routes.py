@@ -32,8 +32,8 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
 async def refresh(body: Refresh, request: Request) -> Tokens:
     """Exchange a refresh token, which can be used once, for an access token and the next refresh token.
 
-    Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, to use it
-    again ends the session: one of the two who have it should not.
+    Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, or once
+    that successor was used itself, to use it again ends the session: one of the two who have it should not.
     """
     refreshed = await service.refresh(
         database_of(request), secret_key_of(request), body.refresh_token, where_of(request)
@@ -52,7 +52,7 @@ async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
     """End this session: neither its access tokens nor its refresh token are good any more."""
     person = caller.somebody
     assert person.session_id is not None
-    async with acting_at_once(request, caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
         with suppress(SessionNotFound):  # it has ended a moment ago
             await service.end_session(db, caller.org_id, person.id, person.session_id)
 
@@ -66,7 +66,7 @@ async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
 )
 async def sign_out_everywhere(caller: MyselfAtOnce, request: Request) -> None:
     """End all your sessions, this one included."""
-    async with acting_at_once(request, caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
         await service.end_sessions(db, caller.org_id, caller.somebody.id)
 
 
@@ -124,5 +124,5 @@ async def list_sessions(
 )
 async def end_session(session_id: Annotated[UUID, Path(alias="id")], caller: MyselfAtOnce, request: Request) -> None:
     """End one of your sessions, wherever it is: its tokens are not good any more, at the latest after five seconds."""
-    async with acting_at_once(request, caller.org_id) as db:
+    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
         await service.end_session(db, caller.org_id, caller.somebody.id, session_id)

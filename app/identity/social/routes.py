@@ -60,7 +60,7 @@ _START = _sent_on("The provider.", "https://accounts.google.com/o/oauth2/v2/auth
 )
 _FINISH = _sent_on("The `appUrl`.", f"https://desk.growfin.com/signed-in#token={EXAMPLE_TOKEN}") | answers(
     ProviderNotFound, OrganisationNotFound, ProviderUnavailable, StateMismatch, SocialSignInRefused,
-    service.EmailNotVerified, *_NOT_ACTIVE, TotpRequired, TooMany,
+    service.EmailNotVerified, service.LinkedElsewhere, *_NOT_ACTIVE, TotpRequired, TooMany,
 )  # fmt: skip
 _FINISH[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["value"]["exchangeToken"] = EXAMPLE_TOKEN
 
@@ -152,6 +152,8 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
 
 async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: Request) -> Response:
     await attempts_of(request).social(address_of(request))
+    if said.error is not None and said.state is None:  # some providers forget it then
+        raise SocialSignInRefused
     pending = Pending.opened(secret_key_of(request), chosen.name, cookie, said.state or "", real_now())
     async with database_of(request).session(None) as db:
         tenant = await organisations.by_domain(db, pending.org)

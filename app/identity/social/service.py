@@ -42,6 +42,13 @@ class EmailNotVerified(Forbidden):
     title = "The e-mail is not verified."
 
 
+class LinkedElsewhere(Forbidden):
+    """The account with this e-mail belongs to another account at the same provider."""
+
+    code = "linked_elsewhere"
+    title = "This e-mail's account is linked to another account at the provider: sign in with that one."
+
+
 _NOT_VERIFIED_THERE = "The provider does not say of any e-mail that it is verified: verify it there, and begin again."
 # To verify such an account by its link alone would let in whoever made it, with a password that they know.
 _NOT_VERIFIED_HERE = (
@@ -74,6 +81,7 @@ async def account_of(database: Database, attempts: Attempts, tenant: Tenant, arr
 
     Raises:
         EmailNotVerified: of a person that they are not known as yet, the e-mail decides, and it is not proved.
+        LinkedElsewhere: an address may have been given to somebody else since.
         TooMany
     """
     for _ in range(TRIES):
@@ -111,10 +119,21 @@ async def _find(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> Person | 
         raise EmailNotVerified(_INVITED)
     if person.email != who.email or person.email_verified_at is None:
         raise EmailNotVerified(_NOT_VERIFIED_HERE)
+    if await _is_linked(db, person, arrival.provider):
+        raise LinkedElsewhere
     await _link(db, person, arrival)
     actor = Actor(ActorType.USER, person.id)
     record(db, IdentityLinked(at=tenant.now(), actor=actor, person_id=person.id, provider=arrival.provider))
     return person
+
+
+async def _is_linked(db: AsyncSession, person: Person, provider: str) -> bool:
+    linked = select(ExternalIdentity.subject).where(
+        ExternalIdentity.org_id == person.org_id,
+        ExternalIdentity.person_id == person.id,
+        ExternalIdentity.provider == provider,
+    )
+    return await db.scalar(linked.limit(1)) is not None
 
 
 async def _join(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> Person:
