@@ -29,6 +29,7 @@ from app.identity.people.events import (
 )
 from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.identity.sessions.events import SessionRevoked
+from app.identity.social.events import IdentityLinked
 from app.notifications.account_mails import mail_link, mail_news, mail_sign_up_requests, mail_the_old_address
 from app.notifications.drafts import EMAIL
 from app.notifications.erasure import forget_mails
@@ -88,6 +89,7 @@ SUBSCRIBERS: Subscribers = {
     SecondFactorEnabled.type: (mail_news,),
     SecondFactorDisabled.type: (mail_news,),
     SessionRevoked.type: (mail_news,),
+    IdentityLinked.type: (mail_news,),
 }
 
 # Kind of timer -> what happens when it comes due. These run on the organisation's clock, which a sandbox can move…

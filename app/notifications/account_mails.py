@@ -5,12 +5,13 @@ Nobody is greeted by name: names and addresses are what somebody typed, and a ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import all_, and_, literal, select
+from sqlalchemy import all_, and_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import deliveries
@@ -18,6 +19,7 @@ from app.core.clock import real_now
 from app.core.deliveries import Draft
 from app.core.events import Event, StoredEvent
 from app.core.ids import new_id
+from app.core.models import Delivery
 from app.identity.links.models import PAGES, Link
 from app.identity.people.events import (
     EmailChanged,
@@ -31,6 +33,7 @@ from app.identity.people.models import Person
 from app.identity.people.rules import Status, is_somebodys
 from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.identity.sessions.events import SessionRevoked
+from app.identity.social.events import IdentityLinked
 from app.notifications.drafts import draft
 from app.notifications.links import PLACEHOLDER
 from app.organisations.permissions import Role
@@ -38,6 +41,8 @@ from app.organisations.queries import tenant
 from app.organisations.tenant import Tenant
 
 MAX_ADMINS = 100  # who are told of a sign-up
+# To each of them in an hour: anybody can ask for accounts, and any number of them.
+MAX_REQUESTS = 20
 
 # Event -> the template of what its person is told.
 NEWS: Mapping[str, str] = {
@@ -48,6 +53,7 @@ NEWS: Mapping[str, str] = {
     SecondFactorEnabled.type: "second_factor_enabled",
     SecondFactorDisabled.type: "second_factor_disabled",
     SessionRevoked.type: "session_revoked",
+    IdentityLinked.type: "identity_linked",
 }
 
 
@@ -82,7 +88,7 @@ def _link_mail(organisation: Tenant, link: Link) -> Draft:
 
 
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `person.signed_up`: the admins are told that somebody waits for their approval.
+    """On `person.signed_up`: the admins are told that somebody waits for their approval, so many times in an hour.
 
     Not who: a mail that named them would outlast their erasure.
     """
@@ -97,8 +103,30 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence
     organisation = await tenant(db, org_id)
     admins = await _admins_who_want(db, org_id, MailKind.SIGN_UP_REQUESTS)
     requests = [_draft(organisation, "sign_up_requested", "", {"role": person.role}) for person in waiting]
-    drafts = [replace(request, recipient=admin, id=new_id()) for request in requests for admin in admins]
+    told = await _told_lately(db, org_id, admins, {request.subject for request in requests})
+    drafts = [
+        replace(request, recipient=admin, id=new_id())
+        for admin in admins
+        for request in requests[: max(0, MAX_REQUESTS - told.get(admin, 0))]
+    ]
     await deliveries.queue(db, org_id, drafts)
+
+
+async def _told_lately(
+    db: AsyncSession, org_id: UUID, recipients: Sequence[str], subjects: Collection[str]
+) -> Mapping[str, int]:
+    """How many mails with one of these subjects each of the recipients was sent in the last hour, if any."""
+    rows = await db.execute(
+        select(Delivery.recipient, func.count().label("told"))
+        .where(
+            Delivery.org_id == org_id,
+            Delivery.recipient.in_(recipients),
+            Delivery.subject.in_(subjects),
+            Delivery.created_at > real_now() - timedelta(hours=1),
+        )
+        .group_by(Delivery.recipient)
+    )
+    return {row.recipient: row.told for row in rows}
 
 
 async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Sequence[str]:
@@ -126,15 +154,19 @@ async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
     )
     people = {person.id: person for person in found if is_somebodys(person.email)}
     told = {
-        (event.type, person.id): _draft(organisation, NEWS[event.type], person.email, _news(person))
+        (event.type, person.id): _draft(organisation, NEWS[event.type], person.email, _news(person, event))
         for event in events
         if (person := people.get(UUID(event.data["personId"])))
     }
     await deliveries.queue(db, org_id, list(told.values()))
 
 
-def _news(person: Person) -> dict[str, Any]:
-    return {"reason": person.status_reason, "invited": person.status == Status.INVITED}
+def _news(person: Person, event: StoredEvent) -> dict[str, Any]:
+    return {
+        "reason": person.status_reason,
+        "invited": person.status == Status.INVITED,
+        "provider": event.data.get("provider"),
+    }
 
 
 async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: Event) -> None:

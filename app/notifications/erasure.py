@@ -5,30 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.events import Event
 from app.core.models import DELIVER, Delivery, Timer
 from app.identity.people.events import PersonErased, PersonInvitationCancelled
+from app.tickets.models import Ticket
 
 BATCH = 1000
 MAX_BATCHES = 20
 
 
 async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """When somebody is gone, in that transaction: delete what was sent to them, and what was about to be.
+    """When somebody is gone, in that transaction: delete what was sent to them, or about their tickets to others.
 
-    An e-mail that was never verified may be somebody else's, and with it the tickets that were answered to it: then the
-    mails about the account go, and those about tickets stay. Of very many mails, `BATCH * MAX_BATCHES` are deleted here
-    and the rest when the log's retention ends.
+    What is about to be sent goes as well. An e-mail that was never verified may be somebody else's, and with it the
+    tickets that were answered to it: then the mails about those stay. Of very many mails, `BATCH * MAX_BATCHES` of
+    either kind are deleted here and the rest when the log's retention ends.
     """
     assert isinstance(event, PersonErased | PersonInvitationCancelled)
-    theirs = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
+    await db.flush()  # of their tickets, those too that became theirs by this event
+    own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.person_id)
+    about_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.ticket_id.in_(own))
+    to_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
     if isinstance(event, PersonInvitationCancelled) or not event.email_was_verified:
-        theirs = theirs.where(Delivery.ticket_id.is_(None))
+        to_them = to_them.where(Delivery.ticket_id.is_(None))
+    await _delete_all(db, org_id, about_them)
+    await _delete_all(db, org_id, to_them)
+
+
+async def _delete_all(db: AsyncSession, org_id: UUID, which: Select[UUID]) -> None:
     for _ in range(MAX_BATCHES):
-        ids = (await db.scalars(theirs.order_by(Delivery.id).limit(BATCH))).all()
+        ids = (await db.scalars(which.order_by(Delivery.id).limit(BATCH))).all()
         if ids:
             await _delete(db, org_id, ids)
         if len(ids) < BATCH:

@@ -21,6 +21,7 @@ Of those about an account, which greet nobody by name, since anybody may have gi
 - `account_approved`, and `account_rejected` with `reason` (or `None`)
 - `email_claimed`, to whoever has an e-mail that somebody else gave: `invited` (a `bool`: whether they have no password)
 - `email_changed`, to the old address: `new_email` (enough of it)
+- `identity_linked`: `provider` (its name in the settings, such as `google`)
 - `password_changed`, `second_factor_enabled`, `second_factor_disabled` and `session_revoked`: nothing more
 
 `auto_close_at` and `expires_at` are aware `datetime`s, in the time zone they are to be shown in; everything else is a

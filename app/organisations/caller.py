@@ -70,10 +70,14 @@ class SecondFactorRequired(Forbidden):
 
 
 class BeyondYourRights(Forbidden):
-    """It would give permissions, or act on somebody with permissions, that the caller does not have."""
+    """It would give permissions, or act on somebody with permissions, that the caller does not have.
+
+    So it is with a role of a kind that is above the caller's own, whatever its permissions: to be an admin carries
+    weight by itself.
+    """
 
     code = "beyond_your_rights"
-    title = "This reaches beyond your own permissions: no one grants what they do not have."
+    title = "This reaches beyond your own role or permissions: no one grants what they do not have."
 
 
 @dataclass(frozen=True)
@@ -126,13 +130,18 @@ class Caller:
         return self.person
 
 
-def check_rights(caller: Caller, wanted: Permissions) -> None:
-    """Refuse that somebody gives, or acts on somebody with, permissions that they do not have.
+def check_rights(caller: Caller, role: str, wanted: Permissions) -> None:
+    """Refuse that somebody gives, or acts on somebody with, more than they have.
+
+    Args:
+        role: the kind, which is not to be above the caller's.
+        wanted: the permissions, which the caller must have all.
 
     Raises:
         BeyondYourRights
     """
-    if exceeds(wanted, caller.somebody.permissions):
+    me = caller.somebody
+    if Role(role).outranks(me.role) or exceeds(wanted, me.permissions):
         raise BeyondYourRights
 
 

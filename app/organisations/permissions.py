@@ -12,6 +12,13 @@ class Role(StrEnum):
     ENGINEER = "ENGINEER"
     CUSTOMER = "CUSTOMER"  # sees only what is their own
 
+    def outranks(self, other: Role) -> bool:
+        """Whether this is more to the organisation: who is less neither gives it to anybody nor acts on who is."""
+        return _RANKS.index(self) > _RANKS.index(other)
+
+
+_RANKS = (Role.CUSTOMER, Role.ENGINEER, Role.ADMIN)
+
 
 class Resource(StrEnum):
     """What there is to act on."""

@@ -19,7 +19,7 @@ from app.core.http import Route, check_if_match, etag
 from app.core.pagination import CursorSigner, InvalidCursor, PageQuery, cut
 from app.organisations.access import Db, database_of, may, secret_key_of
 from app.organisations.caller import Caller, NotForCustomers
-from app.organisations.permissions import Action, Resource
+from app.organisations.permissions import Action, Resource, permission
 from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound, own_of
 from app.tickets.rules import AUTO_CLOSE
@@ -107,14 +107,22 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     responses=answers(TicketNotFound, ok=_TAGGED),
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
-    """The ticket, its assignee, and all responses, oldest first. Customers read their own."""
+    """The ticket, its assignee, and all responses, oldest first. Customers read their own.
+
+    People whose permissions do not include `comments:view` get an empty list of responses.
+    """
     async with database_of(request).driver(caller.org_id) as driver:
         row = await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
         # What was never answered has no responses: that spares most reads a round trip.
-        given = await queries.responses(driver, caller.org_id, ticket_id) if row["responded_at"] else []
+        sees_some = row["responded_at"] and _sees_responses(caller)
+        given = await queries.responses(driver, caller.org_id, ticket_id) if sees_some else []
     content = representation.ticket(row, caller.tenant)
     content["responses"] = [representation.response(one) for one in given]
     return _json(content, ETag=etag(row["version"]))
+
+
+def _sees_responses(caller: Caller) -> bool:
+    return caller.person is None or permission(Resource.COMMENTS, Action.VIEW) in caller.person.permissions
 
 
 @hot.get(

@@ -94,7 +94,9 @@ async def test_about_people(world: World) -> None:
         Case("changeUser", "customer_not_available", customer.id, {"available": True}),
         Case("changeUser", "last_admin", admin.id, {"status": "SUSPENDED"}),
         Case("setUserRole", "last_admin", admin.id, {"roleId": str(ENGINEER.id)}),
-        Case("setUserPermissions", "last_admin", admin.id, {"denied": [{"resource": "org", "view": True}]}),
+        Case(
+            "setUserPermissions", "last_admin", admin.id, {"granted": [], "denied": [{"resource": "org", "view": True}]}
+        ),
         Case("eraseUser", "last_admin", admin.id),
         Case("setUserRole", "invalid_input", customer.id, {"roleId": str(customer.id)}),
     )
@@ -124,7 +126,7 @@ async def test_about_rights(world: World) -> None:
                 ("changeUser", admin.id, {"available": False}),
                 ("eraseUser", admin.id, None),
                 ("setUserRole", clerk.id, {"roleId": str(ADMIN.id)}),
-                ("setUserPermissions", clerk.id, {"granted": too_much}),
+                ("setUserPermissions", clerk.id, {"granted": too_much, "denied": []}),
                 ("createRole", "", {"name": "More", "permissions": too_much}),
                 ("changeRole", world.role_id, {"name": "Other"}),
                 ("deleteRole", world.role_id, None),

@@ -85,3 +85,10 @@ def a_jpeg_bomb(width: int, height: int) -> bytes:
     small = encoded(Image.new("RGB", (1, 1)), "JPEG")
     at = small.index(b"\xff\xc0") + 5
     return small[:at] + struct.pack(">HH", height, width) + small[at + 4 :]
+
+
+def a_jpeg_of_scans(width: int, height: int, scans: int) -> bytes:
+    """A progressive JPEG that goes on to say nothing, so many times; by itself it has six scans."""
+    whole = encoded(Image.new("L", (width, height)), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * (scans - 6) + whole[-2:]

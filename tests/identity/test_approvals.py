@@ -9,7 +9,7 @@ import pytest
 
 from app.core.db import Database
 from tests.desks import Api, Desk, a_desk, signed_in
-from tests.identity.crew import ADMIN, CUSTOMER, events_about, hire, ok, row_of, with_only
+from tests.identity.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of, with_only
 from tests.problems import refused, wrong_fields
 
 
@@ -20,7 +20,7 @@ async def test_who_is_approved_can_act(desk: Desk) -> None:
     said = ok(await desk.admin.post(f"/users/{row.id}/approve"))
     assert (said["id"], said["status"]) == (str(row.id), "ACTIVE")
     ok(await device.get("/me"))
-    assert await events_about(desk, row.id) == [("person.approved", {})]
+    assert await events_about(desk, row.id) == [("person.approved", {}), ("person.became_available", {})]
 
 
 async def test_who_waits_is_found_by_status_and_role(desk: Desk) -> None:
@@ -32,14 +32,35 @@ async def test_who_waits_is_found_by_status_and_role(desk: Desk) -> None:
     assert ok(await desk.admin.get("/users", params={"status": "PENDING"}))["items"] == []
 
 
-async def test_an_available_one_gets_the_tickets_that_were_waiting(desk: Desk) -> None:
+async def test_with_the_approval_they_are_available_and_get_the_tickets_that_were_waiting(desk: Desk) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
-    ticket, row = await desk.open(), await hire(desk, status="PENDING", available=True)
+    ticket, row = await desk.open(), await hire(desk, status="PENDING")
     assert ticket["adminId"] is None
-    ok(await desk.admin.post(f"/users/{row.id}/approve"))
+    assert ok(await desk.admin.post(f"/users/{row.id}/approve"))["available"] is True
     assert (await desk.read(ticket))["adminId"] == str(row.id)
     kinds = [kind for kind, _ in await events_about(desk, row.id)]
     assert kinds[:2] == ["person.approved", "person.became_available"]
+
+
+async def test_a_customer_who_is_approved_is_not_available(desk: Desk) -> None:
+    row = await hire(desk, CUSTOMER, status="PENDING")
+    said = ok(await desk.admin.post(f"/users/{row.id}/approve"))
+    assert (said["status"], said["available"]) == ("ACTIVE", False)
+    assert await events_about(desk, row.id) == [("person.approved", {})]
+
+
+@pytest.mark.parametrize("status", ["PENDING", "REJECTED", "INVITED"])
+async def test_nobody_is_available_before_they_can_act(desk: Desk, status: str) -> None:
+    row = await hire(desk, status=status)
+    refused(await desk.admin.patch(f"/users/{row.id}", {"available": True}), 409, "not_active_yet")
+    said = ok(await desk.admin.patch(f"/users/{row.id}", {"available": False}))
+    assert (said["status"], said["available"]) == (status, False)
+    assert await events_about(desk, row.id) == []
+
+
+async def test_who_is_rejected_is_not_available(desk: Desk) -> None:
+    row = await hire(desk, status="PENDING")
+    assert ok(await desk.admin.post(f"/users/{row.id}/reject"))["available"] is False
 
 
 @pytest.mark.parametrize(
@@ -100,6 +121,14 @@ async def test_nobody_approves_themselves(desk: Desk) -> None:
 
 async def test_who_may_do_less_does_not_decide_about_an_admin(desk: Desk) -> None:
     few, row = await with_only(desk, "users:view", "users:update"), await hire(desk, ADMIN, status="PENDING")
+    for verb in ("approve", "reject"):
+        refused(await few.post(f"/users/{row.id}/{verb}"), 403, "beyond_your_rights")
+    assert (await row_of(desk, row.id)).status == "PENDING"
+
+
+async def test_who_is_less_does_not_decide_about_an_admin_who_may_do_as_little(desk: Desk) -> None:
+    few = await with_only(desk, "users:view", "users:update")
+    row = await hire(desk, ADMIN, status="PENDING", role_id=await a_role(desk, "users:view", role=ADMIN))
     for verb in ("approve", "reject"):
         refused(await few.post(f"/users/{row.id}/{verb}"), 403, "beyond_your_rights")
     assert (await row_of(desk, row.id)).status == "PENDING"

@@ -19,9 +19,10 @@ from app.identity.people.rules import Status
 from app.identity.pictures.models import Picture
 from app.identity.second_factor.models import RecoveryCode, SecondFactor
 from app.identity.social.models import ExternalIdentity
+from app.organisations.permissions import Role
 from tests.desks import Api, Desk, a_desk, signed_in
 from tests.identity.conftest import an_email
-from tests.identity.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of, sign_in, with_only
+from tests.identity.crew import ADMIN, CUSTOMER, ENGINEER, a_role, events_about, hire, ok, row_of, sign_in, with_only
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 
@@ -158,10 +159,16 @@ async def test_their_tokens_stop_at_once(api: Api, database: Database) -> None:
     refused(await engineer.get("/me"), 401, "invalid_token")
 
 
-async def test_their_role_of_the_organisations_own_is_free(desk: Desk) -> None:
-    wide = await a_role(desk, "tickets:view", role=ADMIN)
-    few, row = await with_only(desk, "users:delete", "tickets:view"), await hire(desk, ADMIN, role_id=wide)
-    assert (await few.delete(f"/users/{row.id}")).status_code == 204
+@pytest.mark.parametrize("role", [ADMIN, ENGINEER])
+async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role: Role) -> None:
+    row = await hire(desk, ADMIN, role_id=await a_role(desk, "tickets:view", role=ADMIN))
+    few = await with_only(desk, "users:delete", "tickets:view", role=role)
+    answer = await few.delete(f"/users/{row.id}")
+    if role == ADMIN:
+        assert answer.status_code == 204
+    else:
+        refused(answer, 403, "beyond_your_rights")
+        assert (await row_of(desk, row.id)).status == Status.ACTIVE
 
 
 # --- and what comes after ---------------------------------------------------------------------------------------------

@@ -226,6 +226,16 @@ class TestRights:
         assert (await engineer.post("/users", body_for(an_email()))).status_code == 201
         refused(await engineer.post("/users", body_for(an_email(), role="ADMIN")), 403, "beyond_your_rights")
 
+    async def test_nobody_invites_somebody_to_be_more_than_they_are(self, desk: Desk) -> None:
+        inviter = await a_person(desk, role_id=await a_role(desk, "users:create", "users:view"))
+        above = await a_role(desk, "users:view", role=Role.ADMIN)
+        email = an_email()
+        refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "beyond_your_rights")
+        assert await rows_of(desk, email) == []
+        made = await invite(desk, roleId=str(above))
+        for method in (inviter.post, inviter.delete):
+            refused(await method(f"/users/{made['id']}/invitation"), 403, "beyond_your_rights")
+
     async def test_nor_does_anybody_act_on_an_invitation_to_more(self, desk: Desk) -> None:
         made = await invite(desk, role="ADMIN")
         engineer = await a_person(desk, granted=["users:create"])

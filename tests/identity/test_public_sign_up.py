@@ -116,7 +116,7 @@ class TestSomebodyNew:
         email = an_email()
         made = (await sign_up(desk, email, role=role)).json()
 
-        assert (made["role"], made["status"], made["available"]) == (role, "PENDING", True)
+        assert (made["role"], made["status"], made["available"]) == (role, "PENDING", False)
         refused(await sign_in(desk, email), 403, "account_pending")
         refused(await sign_in(desk, email, "amber-otter-58-desk"), 401, "wrong_email_or_password")
         assert (await desk.open())["adminId"] is None

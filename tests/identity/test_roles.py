@@ -202,9 +202,14 @@ async def test_a_wrong_field_is_named_and_nothing_is_made(desk: Desk, fields: JS
 async def test_a_name_is_given_once_in_an_organisation(api: Api, database: Database, desk: Desk) -> None:
     first = await made(desk.admin, name="Agent")
     refused(await desk.admin.post("/roles", {"name": "Agent"}), 409, "role_name_taken")
-    other = await made(desk.admin, name="agent")  # as it is written
-    refused(await desk.admin.patch(f"/roles/{other['id']}", {"name": "Agent"}), 409, "role_name_taken")
-    assert (await desk.admin.patch(f"/roles/{first['id']}", {"name": "Agent"})).status_code == 200
+    other = await made(desk.admin, name="Other")
+    for name in ("Agent", "agent", "AGENT", " aGENT "):  # which nobody could tell apart
+        refused(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
+        refused(await desk.admin.patch(f"/roles/{other['id']}", {"name": name}), 409, "role_name_taken")
+    for name in ("Agent", "AGENT"):
+        assert (await desk.admin.patch(f"/roles/{first['id']}", {"name": name})).status_code == 200
+    await made(desk.admin, name="Straße")
+    refused(await desk.admin.post("/roles", {"name": "STRASSE"}), 409, "role_name_taken")
     await made((await a_desk(api, database)).admin, name="Agent")
 
 
@@ -219,6 +224,17 @@ async def test_of_several_at_once_one_gets_the_name(desk: Desk) -> None:
     answers = await asyncio.gather(*(desk.admin.post("/roles", {"name": "Agent"}) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
     assert (await names(desk)).count("Agent") == 1
+
+
+async def test_of_several_at_once_one_gets_it_in_whatever_case(desk: Desk) -> None:
+    others = [await made(desk.admin) for _ in range(2)]
+    written = iter(("Agent", "AGENT", "agent", "aGENT"))
+    answers = await asyncio.gather(
+        *(desk.admin.post("/roles", {"name": next(written)}) for _ in range(2)),
+        *(desk.admin.patch(f"/roles/{other['id']}", {"name": next(written)}) for other in others),
+    )
+    assert sorted(answer.is_success for answer in answers) == [False, False, False, True]
+    assert [name.casefold() for name in await names(desk)].count("agent") == 1
 
 
 async def test_there_are_so_many_roles_and_no_more_even_at_once(desk: Desk) -> None:

@@ -82,6 +82,19 @@ async def test_ones_own_role_gains_nothing_not_even_what_one_was_granted_besides
     refused(await keeper.patch(f"/roles/{role_id}", {"permissions": table(*ROLES)}), 403, "permission_required")
 
 
+async def test_a_role_of_a_kind_above_ones_own_is_neither_made_nor_touched(desk: Desk) -> None:
+    keeper = await a_role_keeper(desk, "tickets:view")
+    refused(await keeper.post("/roles", {"name": "Above", "role": "ADMIN"}), 403, "beyond_your_rights")
+    above = await a_role(desk, "tickets:view", role=Role.ADMIN)
+    before = await read(desk.admin, above)
+    refused(await keeper.post("/roles", {"name": "Above", "copyOf": str(above)}), 403, "beyond_your_rights")
+    refused(await keeper.patch(f"/roles/{above}", {"name": "Above"}), 403, "beyond_your_rights")
+    refused(await keeper.delete(f"/roles/{above}"), 403, "beyond_your_rights")
+    assert await read(desk.admin, above) == before
+    below = await made(keeper, copyOf=str(above), role="CUSTOMER")
+    assert (below["role"], allowed(below)) == ("CUSTOMER", {"tickets:view"})
+
+
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
+from app.core.clock import real_now
 from app.core.db import Database
+from app.core.fields import rfc3339
+from app.identity.links import service as links
+from app.identity.links.models import Link, Purpose
 from app.identity.roles import rules as roles
 from tests.desks import Api, Desk, Person, a_desk
+from tests.identity.conftest import an_email
 from tests.identity.crew import ADMIN, CUSTOMER, ENGINEER, a_role, hire, ok, row_of, sign_in, with_only
 from tests.problems import refused, wrong_fields
 
@@ -37,8 +44,34 @@ async def test_somebody_is_read_with_what_they_say_of_themselves(desk: Desk) -> 
         "id": str(row.id), "orgId": str(desk.id), "firstName": "Grace", "lastName": "Hopper", "email": row.email,
         "role": "ENGINEER", "roleId": str(role_id), "status": "ACTIVE", "available": True, "emailVerified": False,
         "secondFactor": False, "bio": "Compilers.", "timezone": "America/New_York", "locale": "en-US",
-        "statusReason": None, "pictureUrl": f"/users/{row.id}/picture",
+        "statusReason": None, "pictureUrl": f"/users/{row.id}/picture", "invitationExpiresAt": None,
     }  # fmt: skip
+
+
+async def test_of_who_is_invited_it_says_until_when_they_can_accept(desk: Desk) -> None:
+    body = {"firstName": "Bo", "lastName": "Ek", "email": an_email(), "role": "ENGINEER"}
+    invited = (await desk.admin.post("/users", body)).json()
+    path = f"/users/{invited['id']}"
+    assert ok(await desk.admin.get(path))["invitationExpiresAt"] == invited["invitationExpiresAt"]
+
+    async with desk.database.session(desk.id) as db:  # one is valid for longer, one for something else, and one no more
+        person, now = (desk.id, UUID(invited["id"]), body["email"]), real_now()
+        links.issue(db, *person, Purpose.INVITATION).expires_at = now + timedelta(days=8, microseconds=5)
+        links.issue(db, *person, Purpose.VERIFY_EMAIL).expires_at = now + timedelta(days=9)
+        links.issue(db, desk.id, desk.admin.id, desk.admin.email, Purpose.INVITATION).expires_at = now + timedelta(
+            days=9
+        )
+    read = ok(await desk.admin.patch(path, {}))["invitationExpiresAt"]
+    assert (
+        read
+        == ok(await desk.admin.get(path))["invitationExpiresAt"]
+        == rfc3339(now + timedelta(days=8, microseconds=5))
+    )
+    assert ok(await desk.admin.get(f"/users/{desk.admin.id}"))["invitationExpiresAt"] is None
+
+    async with desk.database.session(desk.id) as db:
+        await db.execute(update(Link).where(Link.org_id == desk.id).values(expires_at=now))
+    assert ok(await desk.admin.get(path))["invitationExpiresAt"] is None
 
 
 async def test_a_list_says_where_pictures_are(desk: Desk) -> None:

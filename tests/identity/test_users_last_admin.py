@@ -20,7 +20,7 @@ from tests.desks import Desk, Person
 from tests.identity.crew import ADMIN, a_role, events_about, hire, ok, row_of, sign_in
 from tests.problems import refused
 
-DENIAL = {"denied": [{"resource": "keys", "view": True}]}
+DENIAL = {"granted": [], "denied": [{"resource": "keys", "view": True}]}
 GOING: list[tuple[str, str, Any]] = [
     ("PATCH", "", {"role": "ENGINEER"}),
     ("PATCH", "", {"role": "CUSTOMER"}),

@@ -8,6 +8,7 @@ import pytest
 
 from app.core.db import Database
 from app.identity.roles import rules as roles
+from app.identity.roles.schemas import as_table
 from app.organisations.permissions import ALL, Resource
 from tests.desks import JSON, Api, Desk, Person, a_desk
 from tests.identity.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of, sign_in, with_only
@@ -17,6 +18,11 @@ from tests.problems import refused, wrong_fields
 def as_set(table: list[JSON]) -> set[str]:
     """What a table allows, as it is stored."""
     return {f"{row['resource']}:{action}" for row in table for action, may in row.items() if may is True}
+
+
+def lists(granted: object = (), denied: object = ()) -> JSON:
+    """Both, as a request must say them."""
+    return {"granted": granted or [], "denied": denied or []}
 
 
 def line(resource: str, *actions: str) -> JSON:
@@ -60,7 +66,7 @@ async def test_both_lists_are_replaced_and_act_on_live_tokens_at_once(api: Api, 
     ok(await desk.admin.put(path, {"granted": [line("notifications", "view")], "denied": [line("users", "view")]}))
     ok(await engineer.get("/notifications"))
     refused(await engineer.get("/users"), 403, "permission_required")
-    said = ok(await desk.admin.put(path, {}))
+    said = ok(await desk.admin.put(path, lists()))
     assert (said["granted"], said["denied"]) == ([], [])
     refused(await engineer.get("/notifications"), 403, "permission_required")
     ok(await engineer.get("/users"))
@@ -91,9 +97,20 @@ async def test_the_same_again_is_no_change(desk: Desk) -> None:
 )
 async def test_a_wrong_table_is_refused_and_changes_nothing(desk: Desk, body: JSON, wrong: str) -> None:
     row = await hire(desk, granted=["org:view"])
-    assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", body)) == {wrong}
+    assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", lists() | body)) == {wrong}
     after = await row_of(desk, row.id)
     assert (after.granted, after.denied) == (["org:view"], [])
+
+
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [({}, {"granted", "denied"}), ({"granted": []}, {"denied"}), ({"denied": []}, {"granted"})],
+)
+async def test_a_list_that_is_not_there_lifts_no_denial(desk: Desk, body: JSON, missing: set[str]) -> None:
+    row = await hire(desk, granted=["org:view"], denied=["vendors:view"])
+    assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", body)) == missing
+    after = await row_of(desk, row.id)
+    assert (after.granted, after.denied) == (["org:view"], ["vendors:view"])
 
 
 # --- no one gives what they do not have, or acts on who has more ------------------------------------------------------
@@ -115,7 +132,7 @@ BEYOND: list[tuple[str, str, Any]] = [
     ("POST", "/approve", None),
     ("POST", "/reject", {}),
     ("PUT", "/role", {"roleId": str(roles.CUSTOMER.id)}),
-    ("PUT", "/permissions", {"denied": [line("keys", "view")]}),
+    ("PUT", "/permissions", lists(denied=[line("keys", "view")])),
 ]
 
 
@@ -139,7 +156,7 @@ async def test_the_only_admin_is_out_of_reach_too(desk: Desk) -> None:
 async def test_who_may_do_no_more_can_be_changed(desk: Desk) -> None:
     few, row = await with_few(desk), await hire(desk, role_id=await a_role(desk, "tickets:view"))
     ok(await few.patch(f"/users/{row.id}", {"status": "SUSPENDED", "available": True}))
-    ok(await few.put(f"/users/{row.id}/permissions", {"granted": [line("users", "view")]}))
+    ok(await few.put(f"/users/{row.id}/permissions", lists([line("users", "view")])))
     ok(await few.put(f"/users/{row.id}/role", {"roleId": str(await a_role(desk, "users:update"))}))
     assert (await few.delete(f"/users/{row.id}")).status_code == 204
 
@@ -152,8 +169,8 @@ async def test_nobody_is_given_more_than_the_giver_has(desk: Desk) -> None:
         ("PATCH", "", {"role": "CUSTOMER"}),  # who may open tickets
         ("PUT", "/role", {"roleId": str(roles.ENGINEER.id)}),
         ("PUT", "/role", {"roleId": str(wide)}),
-        ("PUT", "/permissions", {"granted": [line("keys", "view")]}),
-        ("PUT", "/permissions", {"granted": [line("users", "view", "create")]}),
+        ("PUT", "/permissions", lists([line("keys", "view")])),
+        ("PUT", "/permissions", lists([line("users", "view", "create")])),
     ):
         answer = await few.http.request(method, f"/users/{row.id}{path}", json=body, headers=few.headers)
         refused(answer, 403, "beyond_your_rights")
@@ -166,7 +183,7 @@ async def test_what_a_customer_was_granted_is_not_set_free_by_who_has_it_not(des
     few = await with_only(desk, *FEW, *roles.ENGINEER.permissions, *roles.CUSTOMER.permissions)
     row = await hire(desk, CUSTOMER, granted=["keys:delete"])
     refused(await few.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "beyond_your_rights")
-    ok(await desk.admin.put(f"/users/{row.id}/permissions", {}))
+    ok(await desk.admin.put(f"/users/{row.id}/permissions", lists()))
     ok(await few.patch(f"/users/{row.id}", {"role": "ENGINEER"}))
 
 
@@ -181,7 +198,7 @@ async def test_nobody_promotes_themselves(desk: Desk) -> None:
         ("PATCH", "", {"role": "ENGINEER"}),
         ("PUT", "/role", {"roleId": str(roles.ADMIN.id)}),
         ("PUT", "/role", {"roleId": str(wide)}),
-        ("PUT", "/permissions", {"granted": [line("keys", "view")]}),
+        ("PUT", "/permissions", lists([line("keys", "view")])),
     ):
         answer = await few.http.request(method, f"/users/{few.id}{path}", json=body, headers=few.headers)
         refused(answer, 403, "beyond_your_rights")
@@ -191,15 +208,15 @@ async def test_nobody_promotes_themselves(desk: Desk) -> None:
 
 async def test_a_denial_is_not_lifted_by_whom_it_binds(desk: Desk) -> None:
     bound = await sign_in(desk, ADMIN, denied=["keys:view"])
-    refused(await bound.put(f"/users/{bound.id}/permissions", {}), 403, "beyond_your_rights")
+    refused(await bound.put(f"/users/{bound.id}/permissions", lists()), 403, "beyond_your_rights")
     other = await hire(desk, ADMIN, denied=["keys:view"])
-    refused(await bound.put(f"/users/{other.id}/permissions", {}), 403, "beyond_your_rights")
+    refused(await bound.put(f"/users/{other.id}/permissions", lists()), 403, "beyond_your_rights")
     assert (await row_of(desk, bound.id)).denied == (await row_of(desk, other.id)).denied == ["keys:view"]
 
 
 async def test_nobody_grants_themselves_what_would_outlast_their_role(desk: Desk) -> None:
     other = await desk.another_admin()
-    body = {"granted": [line("users", "update")]}
+    body = lists([line("users", "update")])
     refused(await other.put(f"/users/{other.id}/permissions", body), 403, "beyond_your_rights")
     ok(await desk.admin.put(f"/users/{other.id}/permissions", body))
     ok(await other.put(f"/users/{other.id}/permissions", body))  # which they have already
@@ -207,7 +224,84 @@ async def test_nobody_grants_themselves_what_would_outlast_their_role(desk: Desk
 
 async def test_ones_own_rights_can_be_lowered(desk: Desk) -> None:
     other = await desk.another_admin()
-    said = ok(await other.put(f"/users/{other.id}/permissions", {"denied": [line("keys", "delete")]}))
+    said = ok(await other.put(f"/users/{other.id}/permissions", lists(denied=[line("keys", "delete")])))
     assert as_set(said["effective"]) == ALL - {"keys:delete"}
     ok(await other.patch(f"/users/{other.id}", {"role": "ENGINEER"}))
     refused(await other.patch(f"/users/{other.id}", {"role": "ADMIN"}), 403, "permission_required")
+
+
+# --- kinds of roles ---------------------------------------------------------------------------------------------------
+
+# What it takes to administer people and roles, and little else.
+STEWARD = (*FEW, "users:create", "roles:view", "roles:create", "roles:update", "roles:delete")
+
+
+async def test_nobody_becomes_an_admin_by_a_role_of_their_own_permissions(desk: Desk) -> None:
+    steward = await with_only(desk, *STEWARD)
+    table = [row.model_dump(mode="json") for row in as_table(frozenset(STEWARD))]
+    made = await steward.post("/roles", {"name": "Steward of stewards", "role": "ADMIN", "permissions": table})
+    refused(made, 403, "beyond_your_rights")
+    above = await a_role(desk, *STEWARD, role=ADMIN)  # by an admin
+    refused(await steward.post("/roles", {"name": "A copy", "copyOf": str(above)}), 403, "beyond_your_rights")
+    colleague = await hire(desk, role_id=await a_role(desk, "tickets:view"))
+    for person_id in (steward.id, colleague.id):
+        answer = await steward.put(f"/users/{person_id}/role", {"roleId": str(above)})
+        refused(answer, 403, "beyond_your_rights")
+        assert (await row_of(desk, person_id)).role == "ENGINEER"
+
+
+async def test_nobody_becomes_an_admin_by_being_denied_the_rest(desk: Desk) -> None:
+    steward, colleague = await with_only(desk, *STEWARD), await hire(desk, role_id=await a_role(desk, "tickets:view"))
+    rest = lists(denied=[row.model_dump(mode="json") for row in as_table(ALL - set(STEWARD))])
+    for person_id in (steward.id, colleague.id):
+        path = f"/users/{person_id}"
+        ok(await steward.put(f"{path}/permissions", rest))
+        refused(await steward.patch(path, {"role": "ADMIN"}), 403, "beyond_your_rights")
+        refused(await steward.put(f"{path}/role", {"roleId": str(roles.ADMIN.id)}), 403, "beyond_your_rights")
+        assert (await row_of(desk, person_id)).role == "ENGINEER"
+
+
+async def test_a_role_is_not_given_for_what_is_denied_of_it(desk: Desk) -> None:
+    few = await with_few(desk)
+    row = await hire(desk, role_id=await a_role(desk, "tickets:view"), denied=["keys:view"])
+    wide = await a_role(desk, "tickets:view", "keys:view")
+    refused(await few.put(f"/users/{row.id}/role", {"roleId": str(wide)}), 403, "beyond_your_rights")
+    ok(await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(wide)}))
+
+
+@pytest.mark.parametrize(("method", "path", "body"), BEYOND)
+@pytest.mark.parametrize("status", ["ACTIVE", "PENDING"])
+async def test_who_is_more_is_out_of_reach_however_little_they_may(
+    desk: Desk, status: str, method: str, path: str, body: Any
+) -> None:
+    few = await with_few(desk)
+    row = await hire(desk, ADMIN, status=status, role_id=await a_role(desk, "tickets:view", role=ADMIN))
+    answer = await few.http.request(method, f"/users/{row.id}{path}", json=body, headers=few.headers)
+    refused(answer, 403, "beyond_your_rights")
+    assert await events_about(desk, row.id) == []
+    assert (await row_of(desk, row.id)).status == status
+
+
+async def test_of_the_same_kind_permissions_decide(desk: Desk) -> None:
+    few = await with_only(desk, *FEW, role=ADMIN)
+    row = await hire(desk, role_id=await a_role(desk, "tickets:view"))
+    above = await a_role(desk, "tickets:view", role=ADMIN)
+    assert ok(await few.put(f"/users/{row.id}/role", {"roleId": str(above)}))["role"] == "ADMIN"
+    ok(await few.patch(f"/users/{row.id}", {"status": "SUSPENDED"}))
+
+
+async def test_what_was_granted_for_a_time_cannot_be_made_a_role_of_ones_own(desk: Desk) -> None:
+    wanted = {"webhooks:delete", *STEWARD}
+    keeper = await with_only(desk, *STEWARD)
+    grant = lists([line("webhooks", "delete")])
+    ok(await desk.admin.put(f"/users/{keeper.id}/permissions", grant))
+    table = [row.model_dump(mode="json") for row in as_table(frozenset(wanted))]
+    made = await keeper.post("/roles", {"name": "Keeper", "permissions": table})
+    assert made.status_code == 201
+
+    mine = f"/users/{keeper.id}"
+    refused(await keeper.put(f"{mine}/role", {"roleId": made.json()["id"]}), 403, "beyond_your_rights")
+    ok(await desk.admin.put(f"{mine}/permissions", lists()))
+    assert (await row_of(desk, keeper.id)).permissions == set(STEWARD)
+    less = await a_role(desk, "users:update", "users:view")
+    assert ok(await keeper.put(f"{mine}/role", {"roleId": str(less)}))["roleId"] == str(less)

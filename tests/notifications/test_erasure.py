@@ -11,13 +11,22 @@ from sqlalchemy import func, select
 from app.core import deliveries
 from app.core.db import Database
 from app.core.deliveries import Draft
-from app.core.models import DELIVER, EventRow, Timer
+from app.core.models import DELIVER, Delivery, EventRow, Timer
 from app.identity.people.events import PersonErased
 from app.identity.people.models import Person
 from app.notifications import erasure
 from tests.conftest import settings_for
 from tests.desks import Api, Desk, a_desk
-from tests.notifications.people import an_address, deliveries_to, files_to, happen, news, relay_events, somebody
+from tests.notifications.people import (
+    an_address,
+    deliveries_to,
+    files_to,
+    happen,
+    news,
+    relay_events,
+    rewrite,
+    somebody,
+)
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 
@@ -69,6 +78,38 @@ async def test_tickets_that_may_be_somebody_elses_keep_their_mails(desk: Desk) -
     await erase(desk, person, verified=False)
 
     assert [mail.ticket_id for mail in await deliveries_to(desk, person.email)] == [ticket_id]
+
+
+@pytest.mark.parametrize("verified", [True, False])
+async def test_what_others_were_told_about_their_tickets_is_gone_too(desk: Desk, verified: bool) -> None:
+    person, other = await somebody(desk), await somebody(desk)
+    theirs, others, nobodys = [UUID((await desk.open(addedBy=an_address()))["id"]) for _ in range(3)]
+    for ticket_id, owner in ((theirs, person), (others, other)):
+        owned = "UPDATE tickets SET requester_id = :owner, added_by = :email WHERE org_id = :org AND id = :ticket"
+        await rewrite(desk, owned, owner=owner.id, email=owner.email, ticket=ticket_id)
+    await relay_events(desk)  # the assignee is told of each
+    await queue(desk, person.email, None, theirs, nobodys)
+
+    await erase(desk, person, verified=verified)
+
+    about = [mail.ticket_id for mail in await deliveries_to(desk, desk.admin.email)]
+    assert about == [others, nobodys]
+    assert [mail.ticket_id for mail in await deliveries_to(desk, person.email)] == ([] if verified else [nobodys])
+    async with desk.database.session(desk.id) as db:
+        bodies = await db.scalars(select(Delivery.body_text).where(Delivery.org_id == desk.id))
+    assert [body for body in bodies if person.email in body] == []
+
+
+async def test_tickets_that_are_found_to_be_theirs_by_the_erasure_count_as_well(desk: Desk) -> None:
+    person = await somebody(desk)
+    await desk.open(addedBy=person.email)
+    await rewrite(desk, "UPDATE tickets SET requester_id = NULL WHERE org_id = :org")
+    await relay_events(desk)
+    assert len(await deliveries_to(desk, desk.admin.email)) == 1
+
+    await erase(desk, person, verified=True)
+
+    assert await deliveries_to(desk, desk.admin.email) == []
 
 
 async def test_who_was_not_to_be_invited_after_all_is_forgotten_but_for_tickets(desk: Desk) -> None:

@@ -19,7 +19,8 @@ from app.identity.people.events import (
 from app.identity.people.models import Person
 from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.identity.sessions.events import SessionRevoked
-from app.notifications.account_mails import MAX_ADMINS, masked
+from app.identity.social.events import IdentityLinked
+from app.notifications.account_mails import MAX_ADMINS, MAX_REQUESTS, masked
 from tests.desks import Api, Desk, a_desk
 from tests.notifications.people import an_address, deliveries_to, happen, news, relay_events, rewrite, shown, somebody
 
@@ -66,6 +67,18 @@ async def test_a_session_that_was_continued_twice_is_told_of(desk: Desk) -> None
 
     assert mail.subject == "[Growfin] One of your sessions was ended"
     assert "Please sign in again." in mail.body_text
+
+
+async def test_a_further_way_to_sign_in_is_told_of_whatever_is_muted(desk: Desk) -> None:
+    person = await somebody(desk, muted=EVERYTHING)
+    await happen(desk, news(IdentityLinked, person, provider="acme-sso"))
+
+    (mail,) = await deliveries_to(desk, person.email)
+
+    assert mail.subject == "[Growfin] Another way to sign in was added"
+    for part in (mail.body_text, mail.body_html or ""):
+        assert "with an account at acme-sso from now on" in part
+        assert "If it was not you" in part
 
 
 @pytest.mark.parametrize("reason", ["We know no\n<b>Mia</b>.", None])
@@ -185,6 +198,8 @@ async def test_the_admins_are_told_that_somebody_waits_for_their_approval_and_no
         for part in (mail.body_text, mail.body_html or ""):
             assert "as engineer" in part
             assert "GET /users?status=PENDING" in part
+            assert "Approve only whom you know" in part
+            assert "emailVerified" in part
             # Or the log would go on naming them once they are erased.
             assert [word for word in ("Evelyn", "Ekdahl", asking.email, str(asking.id)) if word in part] == []
     for person in (*others, asking):
@@ -212,6 +227,31 @@ async def test_only_so_many_admins_are_told(desk: Desk) -> None:
     told = [await deliveries_to(desk, f"many{n}@growfin.test") for n in range(1, MAX_ADMINS + 1)]
 
     assert sum(map(len, told)) + len(await deliveries_to(desk, desk.admin.email)) == MAX_ADMINS
+
+
+async def test_each_admin_is_told_so_many_times_in_an_hour(desk: Desk) -> None:
+    await happen(desk, *[signed_up(await a_request(desk)) for _ in range(MAX_REQUESTS - 1)])
+    bo = await desk.another_admin()  # who has been told of none
+    asking = [signed_up(await a_request(desk)) for _ in range(3)]
+    await happen(desk, *asking)
+    await happen(desk, signed_up(await a_request(desk)))
+    told = {admin.email: len(await deliveries_to(desk, admin.email)) for admin in (desk.admin, bo)}
+    assert told == {desk.admin.email: MAX_REQUESTS, bo.email: 4}
+
+    long_ago = "UPDATE deliveries SET created_at = created_at - interval '61 minutes' WHERE org_id = :org"
+    await rewrite(desk, long_ago)
+    await happen(desk, signed_up(await a_request(desk)))
+    assert len(await deliveries_to(desk, desk.admin.email)) == MAX_REQUESTS + 1
+
+
+async def test_other_mails_to_an_admin_do_not_count(desk: Desk) -> None:
+    admin = await somebody(desk, role="ADMIN")
+    for _ in range(MAX_REQUESTS):
+        await happen(desk, news(PasswordChanged, admin))
+    await happen(desk, signed_up(await a_request(desk)))
+    subjects = [mail.subject for mail in await deliveries_to(desk, admin.email)]
+    assert len(subjects) == MAX_REQUESTS + 1
+    assert subjects[-1] == "[Growfin] Somebody asks for an account"
 
 
 async def test_another_organisations_admins_are_told_nothing(desk: Desk, api: Api, database: Database) -> None:

@@ -43,6 +43,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "second_factor_enabled": {},
     "second_factor_disabled": {},
     "session_revoked": {},
+    "identity_linked": {"provider": "google"},
 }
 CONTEXTS = TICKETS | ACCOUNTS
 TEMPLATES = list(CONTEXTS)

@@ -174,7 +174,10 @@ async def test_a_customers_pages_are_theirs_and_their_cursors_nobody_elses(desk:
 async def test_anothers_ticket_is_as_unknown_as_one_that_does_not_exist(
     desk: Desk, mia: Person, operation: Operation
 ) -> None:
-    for_staff = operation.rest in {"/change_status", "/respond", "/accept"} or "adminId" in (operation.body or {})
+    for_staff = operation.rest in {"/change_status", "/accept"} or "adminId" in (operation.body or {})
+    expected = (403, "not_for_customers") if for_staff else (404, "ticket_not_found")
+    if operation.rest == "/respond":
+        expected = (403, "permission_required")
     leo = await a_customer(desk)
     nobodys, leos = await desk.open(), await open_own(leo)
     before, events = [await desk.read(ticket) for ticket in (nobodys, leos)], await sequence(desk)
@@ -187,7 +190,7 @@ async def test_anothers_ticket_is_as_unknown_as_one_that_does_not_exist(
     ]
 
     for answer in answers:
-        refused(answer, *((403, "not_for_customers") if for_staff else (404, "ticket_not_found")))
+        refused(answer, *expected)
     assert without_request_id(answers[0]) == without_request_id(answers[1]) == without_request_id(answers[2])
     assert answers[0].headers.keys() == answers[1].headers.keys() == answers[2].headers.keys()
     assert [await desk.read(ticket) for ticket in (nobodys, leos)] == before
@@ -247,9 +250,13 @@ async def test_status_and_assignee_are_not_for_customers(desk: Desk, mia: Person
 async def test_customers_neither_answer_nor_close_nor_accept_their_own_tickets(desk: Desk, mia: Person) -> None:
     ticket = await open_own(mia)
 
-    for path, body in (("respond", {"message": "x"}), ("change_status", {"status": "CLOSED"}), ("accept", None)):
+    for path, body, code in (
+        ("respond", {"message": "x"}, "permission_required"),
+        ("change_status", {"status": "CLOSED"}, "not_for_customers"),
+        ("accept", None, "not_for_customers"),
+    ):
         answer = await mia.post(f"/tickets/{ticket['id']}/{path}", body)
-        refused(answer, 403, "not_for_customers")
+        refused(answer, 403, code)
     assert await desk.read(ticket) == ticket | {"responses": []}
 
 
@@ -263,6 +270,15 @@ async def test_a_customer_who_may_do_everything_still_has_their_own_only(desk: D
     refused(await powerful.get(f"/tickets/{ticket['id']}"), 404, "ticket_not_found")
     refused(await powerful.post(f"/tickets/{ticket['id']}/respond", {"message": "x"}), 403, "not_for_customers")
     refused(await powerful.patch(f"/tickets/{ticket['id']}", {"title": "x"}), 404, "ticket_not_found")
+
+
+async def test_customers_read_the_answers_to_their_own_tickets_and_may_be_denied_them(desk: Desk) -> None:
+    for denied, seen in ([], 1), (["comments:view"], 0):
+        customer = await a_customer(desk, denied=denied)
+        ticket = await open_own(customer)
+        await desk.respond(ticket)
+        read = (await customer.get(f"/tickets/{ticket['id']}")).json()
+        assert (read["status"], len(read["responses"])) == ("RESPONDED", seen)
 
 
 async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, mia: Person) -> None:

@@ -7,7 +7,9 @@ from datetime import timedelta
 
 from dirty_equals import IsStr
 
+from app.organisations.permissions import Role
 from tests.desks import Desk
+from tests.tickets.people import joins
 from tests.tickets.rows import MOMENT, at
 
 
@@ -43,6 +45,21 @@ async def test_a_new_ticket_has_no_responses(desk: Desk) -> None:
     ticket = await desk.open()
 
     assert await desk.read(ticket) == {**ticket, "responses": []}
+
+
+async def test_responses_are_for_whom_comments_are(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.respond(ticket)
+    path = f"/tickets/{ticket['id']}"
+    for denied, seen in ([], 1), (["comments:view"], 0):
+        for role in (Role.ENGINEER, Role.ADMIN):
+            reader = await joins(desk, role, denied=denied)
+            answer = await reader.get(path)
+            assert answer.status_code == 200
+            read = answer.json()
+            assert (read["status"], len(read["responses"])) == ("RESPONDED", seen)
+    product = await desk.api.http.get(path, headers={"X-Org-Secret": desk.secret})
+    assert len(product.json()["responses"]) == 1
 
 
 async def test_the_product_reads_a_ticket_its_history_and_its_schedule_with_the_secret(desk: Desk) -> None:

@@ -44,7 +44,7 @@ async def invite_user(body: InvitationIn, caller: Inviter, request: Request, res
     """Make an account that is `INVITED` until its person has followed the mailed link and set a password.
 
     The link's token is for `POST /auth/invitation/accept`, once, within 7 days. The role, which `role` or `roleId`
-    names, can have no permissions but those that you have yourself.
+    names, can have no permissions but those that you have yourself, and is not of a kind above yours.
     """
     await attempts_of(request).invitation(caller.org_id, body.email)
     person = NewPerson(body.first_name, body.last_name, body.email)

@@ -63,11 +63,11 @@ async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[
 
     Raises:
         UnknownRole
-        BeyondYourRights: it would have permissions that the caller lacks.
+        BeyondYourRights: it would have permissions that the caller lacks, or be above them.
         EmailTaken: somebody of the organisation has it, whatever their status.
     """
     role = await _role(db, caller.org_id, new)
-    check_rights(caller, frozenset(role.permissions))
+    check_rights(caller, role.role, frozenset(role.permissions))
     own = role if isinstance(role, CustomRole) else None
     person = people_service.newcomer(caller.org_id, new.person, Role(role.role), Status.INVITED)
     person.role_id = own.id if own else None
@@ -83,7 +83,7 @@ async def invited(db: AsyncSession, caller: Caller, person_id: UUID) -> Person:
     Raises:
         UserNotFound
         NotInvited
-        BeyondYourRights: they are to have permissions that the caller lacks.
+        BeyondYourRights: they are to have permissions that the caller lacks, or to be above them.
     """
     return _check_invited(caller, await people.person(db, caller.org_id, person_id))
 
@@ -123,7 +123,7 @@ async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
 def _check_invited(caller: Caller, person: Person) -> Person:
     if person.status != Status.INVITED:
         raise NotInvited
-    check_rights(caller, person.permissions)
+    check_rights(caller, person.role, person.permissions)
     return person
 
 

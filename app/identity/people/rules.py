@@ -23,6 +23,16 @@ class Status(StrEnum):
     ERASED = "ERASED"  # what is left of a row that tickets refer to
 
 
+class UserStatus(StrEnum):
+    """The same, as it is shown and asked for: nobody finds who was erased."""
+
+    ACTIVE = Status.ACTIVE
+    PENDING = Status.PENDING
+    REJECTED = Status.REJECTED
+    INVITED = Status.INVITED
+    SUSPENDED = Status.SUSPENDED
+
+
 def erased_email(person_id: UUID) -> str:
     """What stands in place of an erased person's e-mail."""
     return f"erased-{person_id}@{ERASED_DOMAIN}"

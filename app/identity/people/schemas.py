@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from app.core.fields import EXAMPLE_ID, Domain, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
 from app.core.security import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 from app.identity.people.models import Person
-from app.identity.people.rules import Status
+from app.identity.people.rules import UserStatus
 from app.organisations.permissions import Role
 
 FirstName = Annotated[Name, Field(examples=["Ada"])]
@@ -62,7 +62,7 @@ class PersonOut(Out):
     role_id: Annotated[UUID, Field(description="The role, built in or the organisation's own.", examples=[EXAMPLE_ID])]
     designation: Annotated[str, Field(description="The role's name.", examples=["Admin"])]
     status: Annotated[
-        Status,
+        UserStatus,
         Field(
             description="Only who is `ACTIVE` can sign in. `PENDING` waits for an admin's approval, `INVITED` for its "
             "person to accept.",

@@ -68,7 +68,7 @@ async def hash_new_password(
 
 
 def newcomer(org_id: UUID, new: NewPerson, role: Role, status: Status) -> Person:
-    """Somebody new, to be written with `add`; who is invited becomes available for tickets only once they accept."""
+    """Somebody new, to be written with `add`; available for tickets only if active: others become so once they are."""
     return Person(
         org_id=org_id,
         id=new_id(),
@@ -77,7 +77,7 @@ def newcomer(org_id: UUID, new: NewPerson, role: Role, status: Status) -> Person
         email=new.email,
         role=role,
         status=status,
-        available=role != Role.CUSTOMER and status != Status.INVITED,
+        available=role != Role.CUSTOMER and status == Status.ACTIVE,
         second_factor=False,
         created_at=real_now(),
     )

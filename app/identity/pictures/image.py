@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from itertools import islice
 from typing import IO
 
 from PIL import Image
@@ -16,12 +18,20 @@ MAX_SIDE = 512  # pixels
 MAX_PIXELS = 40_000_000
 MAX_DECODING = 1  # the largest takes some 300 MB for as long as it runs
 MAX_WAITING = 16
+# Of a JPEG that comes bit by bit: each goes over the whole image again, though it may say nothing. Programs write ten.
+MAX_SCANS = 100
+MAX_SCANNED_PIXELS = 1_000_000_000  # all scans together, which takes a second or two
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITY = 82
 
 # These can be made smaller as they are; others, such as those with a palette, have to be made one of them first.
 _DIRECT = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 _ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
+# How a scan begins (ITU-T T.81, B.2.3): its marker, its length, and the number of components that goes with it. No
+# compressed data can look so, and a decoder takes nothing else for one: there are as many, or fewer.
+_SCAN = re.compile(rb"\xff\xda\x00(?:\x06\x00|\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
+_WITH_SCANS = frozenset({"JPEG", "MPO"})  # the latter is several of the former in one
+_TOO_MANY_SCANS = "This JPEG has too many scans: save it anew, as a usual one."
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -82,8 +92,10 @@ def encoded_anew(file: IO[bytes]) -> bytes:
     try:
         with Image.open(file, formats=FORMATS) as image:
             _check_size(image)
+            if image.format in _WITH_SCANS:
+                _check_scans(image, file)
             return _encoded(_upright(_small(image), _orientation_of(image)))
-    except ImageTooLarge:
+    except (ImageTooLarge, NotAnImage):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large() from None
@@ -95,6 +107,16 @@ def _check_size(image: Image.Image) -> None:
     # It is known from the header alone: nothing has been decoded yet.
     if image.width * image.height > MAX_PIXELS:
         raise _too_large()
+
+
+def _check_scans(image: Image.Image, file: IO[bytes]) -> None:
+    # Of an animation only the first frame is ever decoded: in other formats, the size alone says what there is to do.
+    at = file.tell()
+    file.seek(0)
+    scans = sum(1 for _ in islice(_SCAN.finditer(file.read()), MAX_SCANS + 1))
+    file.seek(at)
+    if scans > MAX_SCANS or scans * image.width * image.height > MAX_SCANNED_PIXELS:
+        raise NotAnImage(_TOO_MANY_SCANS, errors=[FieldError("file", _TOO_MANY_SCANS)])
 
 
 def _too_large() -> ImageTooLarge:

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from app.core.docs import HEADERS, answers
+from app.core.errors import TooMany
 from app.core.http import Route
 from app.identity.people.queries import UserNotFound
 from app.identity.pictures import queries, service
@@ -21,6 +22,7 @@ from app.organisations.access import Myself, database_of
 WEBP = "image/webp"
 # Who sees it may change with who asks. A minute spares most of the questions that a page with many pictures asks.
 CACHING = {"Cache-Control": "private, max-age=60", "Vary": "Authorization"}
+UPLOAD_LIMIT = "20/hour"  # of each person: the largest take a second of a processor that all share
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -44,15 +46,16 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     "/me/picture",
     operation_id="setPicture",
     summary="Set your picture",
-    responses=answers(NotAnImage, ImageTooLarge, TooManyPictures, body=True),
+    responses=answers(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
     openapi_extra=REQUEST_BODY,
 )
 async def set_picture(caller: Myself, request: Request) -> PictureOut:
     """Send a JPEG, PNG, WebP or GIF of at most 5 MB as the field `file` of a form.
 
     Kept are its pixels alone, at most 512 of them on the longer side: not where and with what it was taken. Of an
-    animation, it is the first frame.
+    animation, it is the first frame. There are 20 tries in an hour.
     """
+    await request.app.state.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.somebody.id))
     async with uploaded(request) as file:
         image = await normalised(file.file)
     async with database_of(request).session(caller.org_id) as db:

@@ -93,6 +93,12 @@ async def count(db: AsyncSession, org_id: UUID) -> int:
     return await db.scalar(select(func.count()).select_from(CustomRole).where(CustomRole.org_id == org_id)) or 0
 
 
+async def names(db: AsyncSession, org_id: UUID, *, but: UUID | None = None) -> Sequence[str]:
+    """The names of the organisation's own roles, except of the role `but`."""
+    statement = select(CustomRole.name).where(CustomRole.org_id == org_id)
+    return (await db.scalars(statement if but is None else statement.where(CustomRole.id != but))).all()
+
+
 async def known(db: AsyncSession, org_id: UUID, role_ids: Collection[UUID]) -> set[UUID]:
     """Which of these are ids of roles, built in or the organisation's own."""
     built_in = {role_id for role_id in role_ids if role_id in BY_ID}

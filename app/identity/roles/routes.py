@@ -64,10 +64,11 @@ async def list_roles(
     ),
 )  # fmt: skip
 async def create_role(body: RoleIn, caller: Creator, db: Db, response: Response) -> RoleOut:
-    """Make a role of the organisation's own, with permissions that you have yourself.
+    """Make a role of the organisation's own, with permissions that you have yourself and of a kind not above yours.
 
     `copyOf` starts from the permissions of another role, a built-in one included. With neither it nor `permissions`,
-    the role allows nothing.
+    the role allows nothing. Whoever has a role of the kind `CUSTOMER` reaches only their own tickets, whatever it
+    allows and whatever else they are granted.
     """
     said = body.model_fields_set
     new = NewRole(
@@ -101,7 +102,8 @@ async def get_role(role_id: RoleId, caller: Reader, db: Db) -> RoleOut:
 async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request: Request) -> RoleOut:
     """Change its name or its permissions, for everybody who has it, within five seconds.
 
-    You need every permission that it has, or is to have. To your own role you cannot add anything.
+    You need every permission that it has, or is to have, and its kind is not to be above yours. To your own role you
+    cannot add anything.
     """
     said = body.model_fields_set
     async with acting_at_once(request, caller.org_id) as db:

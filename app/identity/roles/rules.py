@@ -48,7 +48,7 @@ CUSTOMER = BuiltInRole(
     Role.CUSTOMER,
     _allowed(
         (Resource.TICKETS, (_VIEW, _CREATE, _UPDATE)),
-        (Resource.COMMENTS, (_VIEW, _CREATE)),
+        (Resource.COMMENTS, (_VIEW,)),
         (Resource.ORG, (_VIEW,)),
     ),
 )

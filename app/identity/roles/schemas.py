@@ -65,7 +65,9 @@ def _once_each(rows: list[PermissionIn]) -> list[PermissionIn]:
 # A resource that is not listed is one with which nothing may be done.
 PermissionTable = Annotated[list[PermissionIn], Field(max_length=len(Resource)), AfterValidator(_once_each)]
 
-RoleName = Annotated[Name, Field(description="Unique in the organisation.", examples=["Support lead"])]
+RoleName = Annotated[
+    Name, Field(description="Unique in the organisation, whatever its case.", examples=["Support lead"])
+]
 
 
 class RoleIn(In):

@@ -67,13 +67,13 @@ async def create(db: AsyncSession, caller: Caller, new: NewRole) -> CustomRole:
 
     Raises:
         RoleNameTaken, TooManyRoles
-        BeyondYourRights: it would have permissions that its maker lacks.
+        BeyondYourRights: it would have permissions that its maker lacks, or be of a kind above theirs.
         BadInput: there is no role to copy.
     """
     kind, permissions = await _kind_and_permissions(db, caller.org_id, new)
-    check_rights(caller, permissions)
-    _check_name(new.name)
-    await lock_organisation(db, caller.org_id)  # so that two at once are counted one after the other
+    check_rights(caller, kind, permissions)
+    await lock_organisation(db, caller.org_id)  # so that two at once are counted and named one after the other
+    await _check_name(db, caller.org_id, new.name)
     if await queries.count(db, caller.org_id) >= MAX_ROLES:
         raise TooManyRoles
     now = real_now()
@@ -109,19 +109,22 @@ async def change(
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleNameTaken
-        BeyondYourRights: it has, or would have, permissions that the caller lacks; or it is their own, and would gain.
+        BeyondYourRights: it has, or would have, permissions that the caller lacks, or is of a kind above theirs; or it
+            is their own, and would gain.
     """
+    if name is not None:
+        await lock_organisation(db, caller.org_id)
     role = await _lock(db, caller, role_id)
     before = frozenset(role.permissions)
     after = before if permissions is None else permissions
-    check_rights(caller, before | after)
+    check_rights(caller, role.role, before | after)
     if role_id == caller.somebody.role_id and exceeds(after, before):
         # What they were granted besides it, and may lose again, is not to become theirs for good.
         raise BeyondYourRights
     if (name in {None, role.name}) and after == before:
         return role
     if name is not None and name != role.name:
-        _check_name(name)
+        await _check_name(db, caller.org_id, name, but=role.id)
         role.name = name
     role.permissions = sorted(after)
     role.updated_at = real_now()
@@ -145,10 +148,10 @@ async def delete(db: AsyncSession, caller: Caller, role_id: UUID) -> None:
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleInUse
-        BeyondYourRights: it has permissions that the caller lacks.
+        BeyondYourRights: it has permissions that the caller lacks, or is of a kind above theirs.
     """
     role = await _lock(db, caller, role_id)
-    check_rights(caller, frozenset(role.permissions))
+    check_rights(caller, role.role, frozenset(role.permissions))
     await db.delete(role)
     try:
         await db.flush()
@@ -177,8 +180,10 @@ async def _lock(db: AsyncSession, caller: Caller, role_id: UUID) -> CustomRole:
     return await queries.lock(db, caller.org_id, role_id)
 
 
-def _check_name(name: str) -> None:
-    if rules.is_built_in_name(name):
+async def _check_name(db: AsyncSession, org_id: UUID, name: str, but: UUID | None = None) -> None:
+    """Refuse the name of another role, in whatever case; the organisation is locked meanwhile."""
+    others = await queries.names(db, org_id, but=but)
+    if rules.is_built_in_name(name) or name.casefold() in {other.casefold() for other in others}:
         raise RoleNameTaken
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
+from app.core.clock import real_now
+from app.identity.links.models import Link, Purpose
 from app.identity.people.models import Person, PersonWord
 from app.identity.people.rules import Status
 from app.identity.users.rules import end_of
@@ -64,6 +67,19 @@ async def total(db: AsyncSession, org_id: UUID, wanted: Listing) -> int:
     if wanted.is_empty:
         return 0
     return await db.scalar(select(func.count()).select_from(Person).where(*wanted.conditions(org_id))) or 0
+
+
+async def invitation_expires_at(db: AsyncSession, person: Person) -> datetime | None:
+    """Until when somebody can accept an invitation with the link that was mailed last; `None` if it is too late."""
+    found: datetime | None = await db.scalar(
+        select(func.max(Link.expires_at)).where(
+            Link.org_id == person.org_id,
+            Link.person_id == person.id,
+            Link.purpose == Purpose.INVITATION,
+            Link.expires_at > real_now(),
+        )
+    )
+    return found
 
 
 async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mapping[UUID, Person]:

@@ -6,12 +6,15 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.docs import answers
 from app.core.http import Route
 from app.core.pagination import CursorSigner, InvalidCursor, cut
+from app.identity.people.models import Person
 from app.identity.people.profile import CustomerNotAvailable
 from app.identity.people.queries import UserNotFound, person
+from app.identity.people.rules import Status
 from app.identity.people.schemas import PersonOut
 from app.identity.roles.schemas import from_table
 from app.identity.users import queries, rules, service
@@ -36,6 +39,11 @@ Viewer = Annotated[Caller, may(Resource.USERS, Action.VIEW)]
 Changer = Annotated[Caller, may(Resource.USERS, Action.UPDATE)]
 Eraser = Annotated[Caller, may(Resource.USERS, Action.DELETE)]
 UserId = Annotated[UUID, Path(alias="id")]
+
+
+async def _answer(db: AsyncSession, row: Person) -> UserOut:
+    invited = row.status == Status.INVITED
+    return UserOut.of_user(row, await queries.invitation_expires_at(db, row) if invited else None)
 
 
 @router.get(
@@ -67,8 +75,8 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
 
 @router.get("/{id}", operation_id="getUser", summary="Read about somebody", responses=answers(UserNotFound))
 async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
-    """Somebody of the organisation."""
-    return UserOut.of(await person(db, caller.org_id, user_id))
+    """Somebody of the organisation; of who is `INVITED`, also until when they can accept."""
+    return await _answer(db, await person(db, caller.org_id, user_id))
 
 
 @router.patch(
@@ -82,12 +90,13 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
 async def change_user(user_id: UserId, body: UserChange, caller: Changer, request: Request) -> UserOut:
     """Change any of these; it acts on live access tokens within five seconds.
 
-    Nobody changes somebody who has more permissions, or gives any that they do not have. The organisation's last active
-    admin with all permissions stays one.
+    Nobody changes somebody who is more (`ADMIN`, then `ENGINEER`, then `CUSTOMER`) or has more permissions, or gives a
+    role that is more than their own or any permission that they do not have. Nobody is available before they have been
+    active. The organisation's last active admin with all permissions stays one.
     """
     changes = service.Changes(**body.model_dump(exclude_unset=True))
     async with acting_at_once(request, caller.org_id) as db:
-        return UserOut.of(await service.change(db, caller, user_id, changes))
+        return await _answer(db, await service.change(db, caller, user_id, changes))
 
 
 @router.delete(
@@ -113,9 +122,12 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     responses=answers(UserNotFound, BeyondYourRights, service.NotPending),
 )
 async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
-    """Make an account active that is `PENDING`, or was rejected. Its person is mailed."""
+    """Make an account active that is `PENDING`, or was rejected. Its person is mailed.
+
+    Unless they are a customer, they become available, and tickets that were waiting are shared at once.
+    """
     async with acting_at_once(request, caller.org_id) as db:
-        return UserOut.of(await service.approve(db, caller, user_id))
+        return await _answer(db, await service.approve(db, caller, user_id))
 
 
 @router.post(
@@ -127,7 +139,7 @@ async def approve_user(user_id: UserId, caller: Changer, request: Request) -> Us
 async def reject_user(user_id: UserId, caller: Changer, request: Request, body: Rejection | None = None) -> UserOut:
     """Turn somebody away whose account is `PENDING`. They are mailed, with the reason if there is one."""
     async with acting_at_once(request, caller.org_id) as db:
-        return UserOut.of(await service.reject(db, caller, user_id, body.reason if body else None))
+        return await _answer(db, await service.reject(db, caller, user_id, body.reason if body else None))
 
 
 @router.put(
@@ -139,10 +151,12 @@ async def reject_user(user_id: UserId, caller: Changer, request: Request, body: 
 async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, request: Request) -> UserOut:
     """Give somebody a built-in role or one of the organisation's own, in place of the one they have.
 
-    What they are granted and denied on top of it stays. It acts on live access tokens within five seconds.
+    What they are granted and denied on top of it stays. It acts on live access tokens within five seconds. You need all
+    permissions that the role gives, and its kind is not to be above yours; to yourself you can only give one with
+    nothing that your present role has not.
     """
     async with acting_at_once(request, caller.org_id) as db:
-        return UserOut.of(await service.set_role(db, caller, user_id, body.role_id))
+        return await _answer(db, await service.set_role(db, caller, user_id, body.role_id))
 
 
 @router.get(
@@ -167,7 +181,8 @@ async def set_user_permissions(
 ) -> UserPermissions:
     """Replace what somebody is granted and denied on top of their role.
 
-    It acts on live access tokens within five seconds. Nobody grants what they do not have, or themselves anything.
+    Both lists are needed: an empty one takes back all that was granted, or lifts all denials. It acts on live access
+    tokens within five seconds. Nobody grants what they do not have, or themselves anything.
     """
     granted, denied = from_table(body.granted), from_table(body.denied)
     async with acting_at_once(request, caller.org_id) as db:

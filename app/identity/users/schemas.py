@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
-from app.core.fields import In, LongText, Name, Out
+from app.core.fields import In, LongText, Name, Out, OutTime
 from app.core.pagination import CountedPage, CountedPageQuery
 from app.identity.people.models import Person
-from app.identity.people.rules import Status
+from app.identity.people.rules import Status, UserStatus
 from app.identity.people.schemas import PersonOut, fields_of
 from app.identity.roles.rules import ENGINEER
 from app.identity.roles.schemas import PermissionIn, PermissionOut, PermissionTable, as_table, from_table
@@ -19,9 +20,6 @@ from app.organisations.permissions import Permissions, Role
 
 MAX_WORDS = 8
 MAX_REASON_LENGTH = 1000
-
-# Nobody finds who was erased.
-AnyStatus = Literal[Status.ACTIVE, Status.PENDING, Status.REJECTED, Status.INVITED, Status.SUSPENDED]
 
 
 def _few_words(text: str) -> str:
@@ -33,8 +31,18 @@ def _few_words(text: str) -> str:
 class UserFilter(CountedPageQuery):
     """Which people; a filter that may be repeated means any of its values."""
 
-    role: Annotated[list[Role], Field(max_length=3, description="What they are to the organisation.")] = []
-    status: Annotated[list[AnyStatus], Field(max_length=5)] = []
+    role: Annotated[
+        list[Role],
+        Field(max_length=len(Role), description="What they are to the organisation, whichever role of that kind."),
+    ] = []
+    status: Annotated[
+        list[UserStatus],
+        Field(
+            max_length=len(UserStatus),
+            description="Where they stand: `PENDING` are the sign-ups that wait for approval, `INVITED` those who have "
+            "not accepted yet.",
+        ),
+    ] = []
     q: Annotated[
         Annotated[Name, AfterValidator(_few_words)] | None,
         Field(description="Beginnings of words of the name or the e-mail, in any order, case and accents aside."),
@@ -53,9 +61,13 @@ class UserOut(PersonOut):
     timezone: Annotated[str | None, Field(examples=["Europe/Berlin"])]
     locale: Annotated[str | None, Field(examples=["en-GB"])]
     status_reason: Annotated[str | None, Field(description="Why they were rejected, if they were and it was said.")]
+    invitation_expires_at: Annotated[
+        OutTime | None,
+        Field(description="Of who is `INVITED`: until then the mailed link can be used. Null if none can, or no more."),
+    ]
 
     @classmethod
-    def of(cls, person: Person) -> Self:
+    def of_user(cls, person: Person, invitation_expires_at: datetime | None) -> Self:
         """The answer about this row, which was read with its role."""
         return cls(
             **fields_of(person),
@@ -63,6 +75,7 @@ class UserOut(PersonOut):
             timezone=person.timezone,
             locale=person.locale,
             status_reason=person.status_reason,
+            invitation_expires_at=invitation_expires_at,
         )
 
 
@@ -103,19 +116,22 @@ class RoleChoice(In):
 
 
 class PermissionsChange(In):
-    """What somebody is granted and denied on top of their role: all of it, since it replaces what there was."""
+    """What somebody is granted and denied on top of their role: all of it, since it replaces what there was.
+
+    Both are needed, or one that was only forgotten would silently lift every denial.
+    """
 
     granted: Annotated[
         PermissionTable,
         Field(description="What they may do besides.", examples=[[{"resource": "menus", "view": True}]]),
-    ] = []
+    ]
     denied: Annotated[
         PermissionTable,
         Field(
             description="What they may not do, whatever their role says.",
             examples=[[{"resource": "vendors", "view": True}]],
         ),
-    ] = []
+    ]
 
     @field_validator("denied")
     @classmethod

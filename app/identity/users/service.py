@@ -36,8 +36,8 @@ from app.identity.roles.queries import AnyRole
 from app.identity.roles.rules import BUILT_IN
 from app.identity.sessions import service as sessions
 from app.identity.users import erasure, queries, rules
-from app.organisations.caller import BeyondYourRights, Caller, check_rights
-from app.organisations.permissions import Permissions, Role
+from app.organisations.caller import BeyondYourRights, Caller, Principal, check_rights
+from app.organisations.permissions import Permissions, Role, exceeds
 
 
 class LastAdmin(Conflict):
@@ -64,6 +64,7 @@ class NotActiveYet(Conflict):
         super().__init__(_NOT_ACTIVE_YET[status])
 
 
+NO_ONE_RAISES_THEIR_OWN = "Nobody raises their own rights: another admin can."
 _NOT_ACTIVE_YET: Mapping[str, str] = {
     Status.PENDING: "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject.",
     Status.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
@@ -86,7 +87,7 @@ async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncI
 
     Raises:
         UserNotFound
-        BeyondYourRights: they have permissions that the caller has not, or would have them afterwards.
+        BeyondYourRights: they have permissions that the caller has not, or are above them; or would be afterwards.
         LastAdmin: afterwards the organisation would have no full admin.
         InvalidToken: somebody else, who was quicker, has taken rights from the caller.
     """
@@ -96,8 +97,8 @@ async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncI
     if person is None:
         raise UserNotFound
     if person_id != me.id:
-        check_rights(caller, person.permissions)
-    is_still_allowed = actor is not None and actor.status == Status.ACTIVE and me.permissions <= actor.permissions
+        check_rights(caller, person.role, person.permissions)
+    is_still_allowed = actor is not None and _is_still(actor, me)
     was_admin, took_tickets = _is_full_admin(person), _takes_tickets(person)
 
     yield person
@@ -109,11 +110,18 @@ async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncI
         raise InvalidToken
     if person.status == Status.ERASED:
         return
-    check_rights(caller, person.permissions)
+    check_rights(caller, person.role, person.permissions)
     if _takes_tickets(person) and not took_tickets:
         record(db, PersonBecameAvailable(at=caller.now, actor=caller.actor, person_id=person.id))
     elif took_tickets and person.may_be_assigned and not person.available:
         record(db, PersonBecameUnavailable(at=caller.now, actor=caller.actor, person_id=person.id))
+
+
+def _is_still(actor: Person, me: Principal) -> bool:
+    """Whether somebody has all the rights that they came with."""
+    return (
+        actor.status == Status.ACTIVE and not me.role.outranks(Role(actor.role)) and me.permissions <= actor.permissions
+    )
 
 
 def _is_full_admin(person: Person) -> bool:
@@ -129,19 +137,25 @@ async def change(db: AsyncSession, caller: Caller, person_id: UUID, wanted: Chan
 
     Raises:
         CustomerNotAvailable
-        NotActiveYet: they were never active, so there is nothing to suspend or lift.
+        NotActiveYet: they were never active, so there is nothing to suspend or lift, and no ticket can be theirs.
         UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, person_id) as person:
         if wanted.role is not None:
             _give_role(db, caller, person, BUILT_IN[wanted.role])
         if wanted.available is not None:
-            if wanted.available and person.role == Role.CUSTOMER:
-                raise CustomerNotAvailable
+            _check_available(person, wanted_available=wanted.available)
             person.available = wanted.available
         if wanted.status is not None and wanted.status != person.status:
             await _change_status(db, caller, person, wanted.status)
     return person
+
+
+def _check_available(person: Person, *, wanted_available: bool) -> None:
+    if wanted_available and person.role == Role.CUSTOMER:
+        raise CustomerNotAvailable
+    if wanted_available and person.status not in rules.SETTLED:
+        raise NotActiveYet(person.status)
 
 
 async def _change_status(db: AsyncSession, caller: Caller, person: Person, status: Status) -> None:
@@ -157,9 +171,20 @@ async def _change_status(db: AsyncSession, caller: Caller, person: Person, statu
 
 
 def _give_role(db: AsyncSession, caller: Caller, person: Person, role: AnyRole) -> None:
-    """Give somebody a role, which they may have already; what they are granted and denied on top of it stays."""
+    """Give somebody a role, which they may have already; what they are granted and denied on top of it stays.
+
+    The giver needs all that the role gives by itself, since a denial that takes some of it away may be lifted. Nobody
+    gives themselves a role with more than their present one: what they were granted besides it may be taken back.
+
+    Raises:
+        BeyondYourRights
+    """
     if person.of_role == role.id:
         return
+    permissions = frozenset(role.permissions)
+    check_rights(caller, role.role, permissions)
+    if person.id == caller.somebody.id and exceeds(permissions, person.role_permissions):
+        raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
     record(
         db,
         PersonRoleChanged(
@@ -180,7 +205,7 @@ def _give_role(db: AsyncSession, caller: Caller, person: Person, role: AnyRole) 
 
 
 async def approve(db: AsyncSession, caller: Caller, person_id: UUID) -> Person:
-    """Let somebody in who signed up, even if they were rejected before.
+    """Let somebody in who signed up, even if they were rejected before; tickets may go to them at once.
 
     Raises:
         NotPending
@@ -190,6 +215,7 @@ async def approve(db: AsyncSession, caller: Caller, person_id: UUID) -> Person:
         if person.status not in rules.APPROVABLE:
             raise NotPending
         person.status, person.status_reason = Status.ACTIVE, None
+        person.available = person.role != Role.CUSTOMER
         record(db, PersonApproved(at=caller.now, actor=caller.actor, person_id=person.id))
     return person
 
@@ -232,7 +258,7 @@ async def set_permissions(
     async with _changing(db, caller, person_id) as person:
         before, after = (person.granted, person.denied), (sorted(granted), sorted(denied))
         if person_id == caller.somebody.id and rules.raises(before, after):
-            raise BeyondYourRights("Nobody raises their own rights: another admin can.")
+            raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
         if before != after:
             person.granted, person.denied = after
             record(
