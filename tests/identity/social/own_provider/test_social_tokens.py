@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwk import RSAKey
 
-from tests.desks import JSON, Desk
-from tests.identity.conftest import Service, Start
+from tests.desks import JSON
 from tests.identity.crew import ok
 from tests.identity.openid import (
     CLIENT_ID,
@@ -21,47 +20,13 @@ from tests.identity.openid import (
     Browser,
     OwnProvider,
     a_key,
-    a_service,
-    an_own_provider,
     count,
-    settings_of,
     signed,
     unsigned,
 )
-from tests.postgres import TestServer
 from tests.problems import refused
 
 REFUSED = (403, "social_sign_in_refused")
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OwnProvider]:
-    with an_own_provider() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def own(provider: OwnProvider) -> OwnProvider:
-    provider.reset()
-    return provider
-
-
-@pytest.fixture(scope="module")
-async def service(server: TestServer, provider: OwnProvider) -> AsyncIterator[Service]:
-    async with a_service(server, own=provider.url) as running:
-        yield running
-
-
-@pytest.fixture
-def browser(service: Service, desk: Desk) -> Browser:
-    return Browser(service, desk, "own")
-
-
-@pytest.fixture
-async def fresh(start: Start, desk: Desk, own: OwnProvider) -> Browser:
-    """At a service that knows nothing of the provider yet."""
-    service = await start(oidc_providers={"own": settings_of(own.url)}, public_url="http://tessera.test")
-    return Browser(service, desk, "own")
 
 
 def now() -> int:

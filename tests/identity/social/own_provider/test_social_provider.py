@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,52 +14,17 @@ from structlog.testing import capture_logs
 from app.core.clock import real_now
 from app.identity.social.state import Pending, cookie_name
 from tests.conftest import SECRET_KEY
-from tests.desks import JSON, Desk
-from tests.identity.conftest import Service, Start
+from tests.desks import JSON
 from tests.identity.crew import hire, ok
 from tests.identity.openid import (
     CLIENT_SECRET,
     Browser,
     OwnProvider,
-    a_service,
-    an_own_provider,
     parameters,
-    settings_of,
 )
-from tests.postgres import TestServer
 from tests.problems import refused
 
 REFUSED = (403, "social_sign_in_refused")
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OwnProvider]:
-    with an_own_provider() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def own(provider: OwnProvider) -> OwnProvider:
-    provider.reset()
-    return provider
-
-
-@pytest.fixture(scope="module")
-async def service(server: TestServer, provider: OwnProvider) -> AsyncIterator[Service]:
-    async with a_service(server, own=provider.url) as running:
-        yield running
-
-
-@pytest.fixture
-def browser(service: Service, desk: Desk) -> Browser:
-    return Browser(service, desk, "own")
-
-
-@pytest.fixture
-async def fresh(start: Start, desk: Desk, own: OwnProvider) -> Browser:
-    """At a service that knows nothing of the provider yet."""
-    service = await start(oidc_providers={"own": settings_of(own.url)}, public_url="http://tessera.test")
-    return Browser(service, desk, "own")
 
 
 class TestTheCode:

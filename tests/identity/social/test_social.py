@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from oidc_provider_mock import run_server_in_thread
 from sqlalchemy import update
 
 from app.core.clock import real_now
@@ -23,40 +21,15 @@ from tests.identity.conftest import Service, an_email
 from tests.identity.crew import events_about, hire, ok
 from tests.identity.openid import (
     Browser,
-    a_service,
     an_account,
     cookies,
     count,
     email_of,
     fragment,
 )
-from tests.postgres import TestServer
 from tests.problems import KEYS, refused, wrong_fields
 
 APP_URL = "https://desk.growfin.test/support"
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    with run_server_in_thread(require_nonce=True) as server:
-        yield f"http://localhost:{server.server_port}"
-
-
-@pytest.fixture(scope="module")
-async def service(server: TestServer, issuer: str) -> AsyncIterator[Service]:
-    async with a_service(server, mock=issuer, twin=issuer) as running:
-        yield running
-
-
-@pytest.fixture
-def browser(service: Service, desk: Desk) -> Browser:
-    return Browser(service, desk)
-
-
-@pytest.fixture
-async def sub(issuer: str) -> str:
-    """Somebody at the provider, whose e-mail it vouches for."""
-    return await an_account(issuer, given_name="Mia", family_name="Stone")
 
 
 async def with_app(desk: Desk) -> None:

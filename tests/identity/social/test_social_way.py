@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import httpx
 import pytest
-from oidc_provider_mock import run_server_in_thread
 
 from app.core.clock import real_now
 from app.identity.social.state import Pending, cookie_name
 from app.organisations.permissions import Role
 from tests.conftest import SECRET_KEY
 from tests.desks import Desk
-from tests.identity.conftest import Service, Start
+from tests.identity.conftest import Start
 from tests.identity.crew import ok
 from tests.identity.openid import (
     Browser,
-    a_service,
     an_account,
     cookies,
     count,
     parameters,
     settings_of,
 )
-from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    with run_server_in_thread(require_nonce=True) as server:
-        yield f"http://localhost:{server.server_port}"
-
-
-@pytest.fixture(scope="module")
-async def service(server: TestServer, issuer: str) -> AsyncIterator[Service]:
-    async with a_service(server, mock=issuer, twin=issuer) as running:
-        yield running
-
-
-@pytest.fixture
-def browser(service: Service, desk: Desk) -> Browser:
-    return Browser(service, desk)
-
-
-@pytest.fixture
-async def sub(issuer: str) -> str:
-    """Somebody at the provider, whose e-mail it vouches for."""
-    return await an_account(issuer, given_name="Mia", family_name="Stone")
 
 
 class TestTheWayThere:
