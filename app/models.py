@@ -13,6 +13,7 @@ from app.identity.sessions import models as sessions
 from app.identity.social import models as social
 from app.organisations import models as organisations
 from app.tickets import models as tickets
+from app.tickets.search import models as ticket_search
 
 __all__ = [
     "Base",
@@ -25,5 +26,6 @@ __all__ = [
     "second_factor",
     "sessions",
     "social",
+    "ticket_search",
     "tickets",
 ]

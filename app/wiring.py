@@ -41,7 +41,13 @@ from app.notifications.subscribers import (
     remind_requester,
 )
 from app.organisations.events import OrganisationSignedUp
-from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
+from app.tickets.events import (
+    TICKET_CREATED,
+    TicketAssigned,
+    TicketClosingSoon,
+    TicketResponded,
+    TicketUpdated,
+)
 from app.tickets.jobs import assign_later, close_answered, give_to_the_newly_available, remind_requesters
 from app.tickets.people import (
     forget_requester,
@@ -59,6 +65,8 @@ from app.tickets.rules import (
     HAND_OVER,
     LINK_TICKETS,
 )
+from app.tickets.search.jobs import index_answers, index_the_rest, index_tickets
+from app.tickets.search.rules import INDEX_TICKETS
 
 # Event -> what must be true when the request is answered: in the same transaction.
 REACTIONS: Reactions = {
@@ -77,7 +85,9 @@ REACTIONS: Reactions = {
 
 # Event -> what follows from it, within a second: in the worker.
 SUBSCRIBERS: Subscribers = {
-    TicketResponded.type: (mail_answer_to_requester,),
+    TICKET_CREATED: (index_tickets,),
+    TicketUpdated.type: (index_tickets,),
+    TicketResponded.type: (mail_answer_to_requester, index_answers),
     TicketAssigned.type: (mail_new_assignee,),
     TicketClosingSoon.type: (remind_requester,),
     LinkRequested.type: (mail_link,),
@@ -105,6 +115,7 @@ TIMERS: Handlers = {
     LINK_TICKETS: link_the_rest,
     HAND_OVER: hand_over_the_rest,
     FORGET_REQUESTER: forget_the_rest,
+    INDEX_TICKETS: index_the_rest,
     RELAY_RETRY: retry(SUBSCRIBERS),
 }
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import select, update
 
+from app.core import timers
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.db import Database
@@ -30,6 +31,7 @@ from app.organisations.service import sign_up
 from app.organisations.tenant import Tenant
 from app.tickets import service
 from app.tickets.models import Priority, Status
+from app.tickets.search.rules import INDEX_TICKETS
 
 PARALLEL = 4
 BATCH = 20  # tickets that live in one transaction
@@ -144,6 +146,7 @@ async def _let_go(database: Database, org_id: UUID) -> None:
         last = select(Counter.last_event).where(Counter.org_id == org_id).with_for_update(key_share=True)
         last_event = (await db.execute(last)).scalar_one()
         await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=last_event))
+        await timers.set_timers(db, org_id, org_id, {INDEX_TICKETS: real_now()})
 
 
 async def _make_admin(

@@ -8,6 +8,9 @@ from uuid import UUID
 
 from app.core.events import Event
 
+# Written by the statement that opens a ticket (`queries.py`).
+TICKET_CREATED = "ticket.created"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TicketAssigned(Event):

@@ -22,6 +22,7 @@ from app.organisations.caller import Caller
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
 from app.tickets.models import Ticket
+from app.tickets.search.queries import Search, all_with_words, has_words, page_of_ids
 
 if TYPE_CHECKING:
     import asyncpg
@@ -260,12 +261,18 @@ class Listing:
     created_before: datetime | None = None
     updated_after: datetime | None = None
     unassigned: bool | None = None
+    search: Search | None = None
     sort: str = "-createdAt"
 
     @property
     def order(self) -> tuple[str, bool]:
         """The column to sort by, and whether the latest come first."""
         return ("updated_at" if self.sort.endswith("updatedAt") else "created_at", self.sort.startswith("-"))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can match: what is looked for holds no word."""
+        return self.search is not None and self.search.query is None
 
 
 class _Parameters(list[Any]):
@@ -278,6 +285,8 @@ async def page(
     driver: Driver, org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int
 ) -> list[asyncpg.Record]:
     """The tickets that follow the position `after` (time, number), with their assignees; at most `limit`."""
+    if wanted.is_empty:
+        return []
     sql, parameters = page_statement(org_id, wanted, after, limit)
     return await driver.fetch(sql, *parameters)
 
@@ -291,10 +300,16 @@ def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, l
     if after is not None:
         at, number = (parameters.add(part) for part in after)
         conditions.append(f"(t.{column}, t.number) {beyond} ({at}, {number})")
-    order = f"{column} {direction}, number {direction}"
+    order, size = f"{column} {direction}, number {direction}", parameters.add(limit)
+    begin = ""
+    if wanted.search and not wanted.requester_id:
+        in_order = f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order}"  # noqa: S608
+        begin = page_of_ids(wanted.search, parameters.add(wanted.search.query), in_order, order, size)
+        conditions.append("t.id = ANY(ARRAY(SELECT id FROM found UNION ALL SELECT id FROM others))")
     sql = f"""
+        {begin}
         SELECT {_COLUMNS} FROM (
-            SELECT * FROM tickets AS t WHERE {" AND ".join(conditions)} ORDER BY {order} LIMIT {parameters.add(limit)}
+            SELECT * FROM tickets AS t WHERE {" AND ".join(conditions)} ORDER BY {order} LIMIT {size}
         ) AS t {_ASSIGNEE} ORDER BY {order}
     """  # noqa: S608 - every value is a parameter
     return sql, parameters
@@ -302,9 +317,14 @@ def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, l
 
 async def total(driver: Driver, org_id: UUID, wanted: Listing) -> int:
     """How many tickets match."""
+    if wanted.is_empty:
+        return 0
     parameters = _Parameters([org_id])
-    conditions = _conditions(wanted, parameters)
-    sql = f"SELECT count(*) FROM tickets AS t WHERE {' AND '.join(conditions)}"  # noqa: S608 - as above
+    conditions, begin = _conditions(wanted, parameters), ""
+    if wanted.search and not wanted.requester_id:
+        begin = f"WITH found AS MATERIALIZED ({all_with_words(wanted.search, parameters.add(wanted.search.query))})"
+        conditions.append("t.id IN (SELECT id FROM found)")
+    sql = f"{begin} SELECT count(*) FROM tickets AS t WHERE {' AND '.join(conditions)}"  # noqa: S608 - as above
     return int(await driver.fetchval(sql, *parameters))
 
 
@@ -312,6 +332,9 @@ def _conditions(wanted: Listing, parameters: _Parameters) -> list[str]:
     conditions = ["t.org_id = $1"]
     if wanted.requester_id is not None:
         conditions.append(f"t.requester_id = {parameters.add(wanted.requester_id)}")
+        if wanted.search:
+            # Of their own, each is looked at: so how long it takes tells nothing about the tickets of others.
+            conditions.append(has_words(wanted.search, parameters.add(wanted.search.query)))
     if len(wanted.assignee_ids) == 1:
         conditions.append(f"t.admin_id = {parameters.add(wanted.assignee_ids[0])}")
     elif wanted.assignee_ids:

@@ -20,6 +20,7 @@ from app.core.pagination import CursorSigner, InvalidCursor, PageQuery, cut
 from app.organisations.access import Db, database_of, may, secret_key_of
 from app.organisations.caller import Caller, NotForCustomers
 from app.organisations.permissions import Action, Resource, permission
+from app.organisations.tenant import reference_prefix
 from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound, own_of
 from app.tickets.rules import AUTO_CLOSE
@@ -37,6 +38,8 @@ from app.tickets.schemas import (
     TicketPage,
     TicketWithResponses,
 )
+from app.tickets.search.queries import Search
+from app.tickets.search.rules import query
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 hot = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=HotRoute)
@@ -128,7 +131,7 @@ def _sees_responses(caller: Caller) -> bool:
 @hot.get(
     "",
     operation_id="listTickets",
-    summary="List and filter tickets",
+    summary="List, filter and search tickets",
     response_model=TicketPage,
     response_model_exclude_unset=True,
     responses=answers(InvalidCursor),
@@ -136,8 +139,11 @@ def _sees_responses(caller: Caller) -> bool:
 async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
     """A page of the organisation's tickets, newest first unless `sort` says otherwise. Customers list their own.
 
-    Repeat a filter to accept any of its values; different filters must all hold. Pass `nextCursor` as `cursor`, with
-    the same filters and sort, to get the next page.
+    Repeat a filter to accept any of its values; different filters must all hold, and `q` with them. Pass `nextCursor`
+    as `cursor`, with the same filters and sort, to get the next page.
+
+    People whose permissions do not include `comments:view` find tickets by their own words only, not by those of the
+    responses.
     """
     listing = queries.Listing(
         requester_id=own_of(caller),
@@ -150,6 +156,7 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
         created_before=wanted.created_before,
         updated_after=wanted.updated_after,
         unassigned=wanted.unassigned,
+        search=_search(wanted, caller),
         sort=wanted.sort,
     )
     signer = CursorSigner.of(secret_key_of(request), caller.org_id, "tickets", listing)
@@ -168,6 +175,13 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
     if total is not None:
         content["total"] = total
     return _json(content)
+
+
+def _search(wanted: TicketFilter, caller: Caller) -> Search | None:
+    if wanted.q is None:
+        return None
+    words = query(caller.org_id, wanted.q, reference_prefix(caller.tenant.domain))
+    return Search(query=words, answers=_sees_responses(caller))
 
 
 def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:

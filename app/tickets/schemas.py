@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
-from app.core.fields import EXAMPLE_ID, Email, In, LongText, Out, OutTime, SecretField, Timestamp, Title
+from app.core.fields import EXAMPLE_ID, Email, In, LongText, Name, Out, OutTime, SecretField, Timestamp, Title
 from app.core.pagination import CountedPage, CountedPageQuery, Page
 from app.tickets.models import Priority, Status
+from app.tickets.search.rules import MAX_WORDS_WANTED, SHORTEST_BEGINNING, words_wanted
 
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
 DescriptionField = Annotated[LongText, Field(examples=["The export of March stops at 40 % with an error."])]
@@ -82,9 +83,25 @@ Assignee = Annotated[
 ]
 
 
+def _few_words(text: str) -> str:
+    if len(words_wanted(text)) > MAX_WORDS_WANTED:
+        raise ValueError(f"At most {MAX_WORDS_WANTED} words.")
+    return text
+
+
 class TicketFilter(CountedPageQuery):
     """Which tickets; a filter may be repeated, which means any of its values."""
 
+    q: Annotated[
+        Annotated[Name, AfterValidator(_few_words)] | None,
+        Field(
+            description="Words of the title, the description, the requester's e-mail or the responses, all of them, in "
+            f"any order, case and accents aside. One of {SHORTEST_BEGINNING} letters or more may be the beginning of a "
+            "word. A number or a reference (`42`, `#42`, `GROWFIN-42`) finds that ticket as well. What was written a "
+            "second ago may not be found yet.",
+            examples=["export march"],
+        ),
+    ] = None
     admin_email: Annotated[list[Email], Field(max_length=MAX_FILTER_VALUES, description="Assigned to.")] = []
     customer_email: Annotated[
         list[Email], Field(max_length=MAX_FILTER_VALUES, description="Added by: the requester.")

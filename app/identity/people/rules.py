@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from enum import StrEnum
 from uuid import UUID
 
 from app.core.fields import ERASED_DOMAIN
+from app.core.words import folded, words
 from app.organisations.permissions import Role
 
 MAX_WORD_LENGTH = 64
@@ -53,17 +53,7 @@ def words_of(*texts: str) -> set[str]:
     found: set[str] = set()
     for text in texts:
         bare = folded(text)
-        found |= {word[:MAX_WORD_LENGTH] for word in _split(bare)}
+        found |= {word[:MAX_WORD_LENGTH] for word in words(bare)}
         if " " not in bare:
             found.add(bare[:MAX_WORD_LENGTH])
     return found - {""}
-
-
-def folded(text: str) -> str:
-    """The text without case and accents, so that `Ångström` is found by `angstrom`."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(character for character in decomposed if not unicodedata.combining(character)).strip()
-
-
-def _split(text: str) -> list[str]:
-    return "".join(character if character.isalnum() else " " for character in text).split()

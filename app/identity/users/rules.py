@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from uuid import UUID
 
-from app.identity.people.rules import MAX_WORD_LENGTH, Status, folded
+from app.core.words import folded, words
+from app.identity.people.rules import MAX_WORD_LENGTH, Status
 from app.organisations.permissions import Role
 
 APPROVABLE = frozenset({Status.PENDING, Status.REJECTED})
 # Between these two an admin may change somebody's status as they like.
 SETTLED = frozenset({Status.ACTIVE, Status.SUSPENDED})
-
-_WORDS = re.compile(r"[^\W_]+")
 
 
 def is_full_admin(*, role: str, role_id: UUID | None, status: str, denied: Collection[str]) -> bool:
@@ -38,7 +36,7 @@ def words_wanted(text: str) -> list[str]:
     found: set[str] = set()
     for part in folded(text).split():
         local, at, domain = part.partition("@")
-        found |= {part} if local and at and domain else set(_WORDS.findall(part))
+        found |= {part} if local and at and domain else set(words(part))
     cut = {word[:MAX_WORD_LENGTH] for word in found}
     return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
 

@@ -1,0 +1,69 @@
+"""Tickets become findable within a second: in the worker, so that opening one costs no more."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import timers
+from app.core.clock import real_now
+from app.core.events import StoredEvent
+from app.core.timers import Due
+from app.tickets.models import Ticket, TicketResponse
+from app.tickets.search import service
+from app.tickets.search.rules import INDEX_TICKETS
+
+BATCH = 200
+_NEWEST = 2**62
+_WORDS_ARE_IN = frozenset({"title", "description", "addedBy"})
+
+
+async def index_tickets(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+    """On `ticket.created`, and on `ticket.updated` where its words may be others."""
+    changed = [one for one in events if "changes" not in one.data or _WORDS_ARE_IN & one.data["changes"].keys()]
+    await service.index(db, org_id, list({one.ticket_id for one in changed if one.ticket_id}))
+
+
+async def index_answers(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+    """On `ticket.responded`."""
+    ids = [UUID(event.data["responseId"]) for event in events]
+    await _add_answers(db, org_id, TicketResponse.id.in_(ids))
+
+
+async def index_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """On `INDEX_TICKETS` of the organisation: all its tickets, newest first; of a ticket: that one and older ones.
+
+    A batch at a time, and then a timer on the ticket to go on with.
+    """
+    claimed = await timers.claim(db, org_id, due)
+    for one in claimed:
+        last = select(Ticket.number).where(Ticket.org_id == org_id, Ticket.id == one.subject_id).scalar_subquery()
+        ids = (
+            await db.scalars(
+                select(Ticket.id)
+                .where(Ticket.org_id == org_id, Ticket.number <= func.coalesce(last, _NEWEST))
+                .order_by(Ticket.number.desc())
+                .limit(BATCH + 1)
+            )
+        ).all()
+        await service.index(db, org_id, ids[:BATCH])
+        await _add_answers(db, org_id, TicketResponse.ticket_id.in_(ids[:BATCH]))
+        for following in ids[BATCH:]:
+            await timers.set_timers(db, org_id, following, {INDEX_TICKETS: real_now()})
+    return claimed
+
+
+async def _add_answers(db: AsyncSession, org_id: UUID, which: ColumnElement[bool]) -> None:
+    messages: dict[UUID, list[str]] = defaultdict(list)
+    rows = await db.execute(
+        select(TicketResponse.ticket_id, TicketResponse.message)
+        .where(TicketResponse.org_id == org_id, which)
+        .order_by(TicketResponse.id)
+    )
+    for ticket_id, message in rows:
+        messages[ticket_id].append(message)
+    await service.add_answers(db, org_id, messages)
