@@ -81,6 +81,7 @@ def _link_mail(organisation: Tenant, link: Link) -> Draft:
         organisation,
         link.purpose.lower(),
         link.email,
+        link.person_id,
         {"link": PLACEHOLDER, "expires_at": link.expires_at},
         link=(organisation.app_url or "") + PAGES[link.purpose],
         link_id=link.id,
@@ -102,12 +103,12 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence
     )
     organisation = await tenant(db, org_id)
     admins = await _admins_who_want(db, org_id, MailKind.SIGN_UP_REQUESTS)
-    requests = [_draft(organisation, "sign_up_requested", "", {"role": person.role}) for person in waiting]
-    told = await _told_lately(db, org_id, admins, {request.subject for request in requests})
+    requests = [_draft(organisation, "sign_up_requested", "", None, {"role": person.role}) for person in waiting]
+    told = await _told_lately(db, org_id, list(admins.values()), {request.subject for request in requests})
     drafts = [
-        replace(request, recipient=admin, id=new_id())
-        for admin in admins
-        for request in requests[: max(0, MAX_REQUESTS - told.get(admin, 0))]
+        replace(request, recipient=email, person_id=admin_id, id=new_id())
+        for admin_id, email in admins.items()
+        for request in requests[: max(0, MAX_REQUESTS - told.get(email, 0))]
     ]
     await deliveries.queue(db, org_id, drafts)
 
@@ -129,10 +130,10 @@ async def _told_lately(
     return {row.recipient: row.told for row in rows}
 
 
-async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Sequence[str]:
-    """The addresses of the organisation's active admins; of very many, the first."""
-    found = await db.scalars(
-        select(Person.email)
+async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
+    """The organisation's active admins with their addresses; of very many, the first."""
+    found = await db.execute(
+        select(Person.id, Person.email)
         .where(
             Person.org_id == org_id,
             Person.role == Role.ADMIN,
@@ -142,7 +143,7 @@ async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Se
         .order_by(Person.id)
         .limit(MAX_ADMINS)
     )
-    return [email for email in found if is_somebodys(email)]
+    return {admin_id: email for admin_id, email in found if is_somebodys(email)}
 
 
 async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
@@ -154,7 +155,7 @@ async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
     )
     people = {person.id: person for person in found if is_somebodys(person.email)}
     told = {
-        (event.type, person.id): _draft(organisation, NEWS[event.type], person.email, _news(person, event))
+        (event.type, person.id): _draft(organisation, NEWS[event.type], person.email, person.id, _news(person, event))
         for event in events
         if (person := people.get(UUID(event.data["personId"])))
     }
@@ -177,7 +178,7 @@ async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: Event) -> 
     organisation = await tenant(db, org_id)
     # Read from the database: the change need not have been made on an object of this session.
     new_email = await db.scalar(select(Person.email).where(Person.org_id == org_id, Person.id == event.person_id)) or ""
-    told = _draft(organisation, "email_changed", event.old_email, {"new_email": masked(new_email)})
+    told = _draft(organisation, "email_changed", event.old_email, event.person_id, {"new_email": masked(new_email)})
     await deliveries.queue(db, org_id, [told])
 
 
@@ -191,10 +192,13 @@ def _draft(
     organisation: Tenant,
     template: str,
     recipient: str,
+    person_id: UUID | None,
     context: Mapping[str, Any],
     *,
     link: str | None = None,
     link_id: UUID | None = None,
 ) -> Draft:
     subject = f"[{organisation.name}] {template.replace('_', ' ').capitalize()}"
-    return draft(organisation, template, recipient, context, subject=subject, link=link, link_id=link_id)
+    return draft(
+        organisation, template, recipient, context, subject=subject, person_id=person_id, link=link, link_id=link_id
+    )

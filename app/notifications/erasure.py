@@ -20,18 +20,20 @@ MAX_BATCHES = 20
 async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
     """When somebody is gone, in that transaction: delete what was sent to them, or about their tickets to others.
 
-    What is about to be sent goes as well. An e-mail that was never verified may be somebody else's, and with it the
-    tickets that were answered to it: then the mails about those stay. Of very many mails, `BATCH * MAX_BATCHES` of
-    either kind are deleted here and the rest when the log's retention ends.
+    To whichever address they had then, and what is about to be sent goes as well. An e-mail that was never verified may
+    be somebody else's, and with it the tickets that were answered to it: then the mails about those stay. Of very many
+    mails, `BATCH * MAX_BATCHES` of each kind are deleted here and the rest when the log's retention ends.
     """
     assert isinstance(event, PersonErased | PersonInvitationCancelled)
     await db.flush()  # of their tickets, those too that became theirs by this event
     own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.person_id)
     about_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.ticket_id.in_(own))
+    to_their_account = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.person_id == event.person_id)
     to_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
     if isinstance(event, PersonInvitationCancelled) or not event.email_was_verified:
         to_them = to_them.where(Delivery.ticket_id.is_(None))
     await _delete_all(db, org_id, about_them)
+    await _delete_all(db, org_id, to_their_account)
     await _delete_all(db, org_id, to_them)
 
 

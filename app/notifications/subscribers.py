@@ -42,6 +42,7 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
             "ticket_answered",
             ticket,
             recipient,
+            ticket.requester_id,
             message=response.message,
             author=f"{author.first_name} {author.last_name}",
             auto_close_at=ticket.auto_close_at,
@@ -64,6 +65,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[Sto
             "ticket_assigned",
             tickets[ticket_id],
             people[person_id].email,
+            person_id,
             description=tickets[ticket_id].description,
             priority=tickets[ticket_id].priority,
             requester=tickets[ticket_id].added_by,
@@ -91,6 +93,7 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
             "ticket_closing_soon",
             ticket,
             recipient,
+            ticket.requester_id,
             auto_close_at=datetime.fromisoformat(event.data["autoCloseAt"]),
         )
         for event in events
@@ -128,7 +131,9 @@ async def _by_id(
     return {row[0].id: row[0] for row in rows}
 
 
-def _draft(organisation: Tenant, template: str, ticket: Ticket, recipient: str, **context: Any) -> Draft:
+def _draft(
+    organisation: Tenant, template: str, ticket: Ticket, recipient: str, person_id: UUID | None, **context: Any
+) -> Draft:
     """The mail about a ticket."""
     about = {"reference": organisation.reference(ticket.number), "title": ticket.title}
     return draft(
@@ -138,4 +143,5 @@ def _draft(organisation: Tenant, template: str, ticket: Ticket, recipient: str, 
         about | context,
         subject=f"{about['reference']}: {ticket.title}",
         ticket_id=ticket.id,
+        person_id=person_id,
     )

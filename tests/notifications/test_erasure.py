@@ -9,12 +9,16 @@ import pytest
 from sqlalchemy import func, select
 
 from app.core import deliveries
+from app.core.clock import real_now
 from app.core.db import Database
 from app.core.deliveries import Draft
+from app.core.events import SYSTEM
 from app.core.models import DELIVER, Delivery, EventRow, Timer
-from app.identity.people.events import PersonErased
+from app.identity.links.models import Purpose
+from app.identity.people.events import EmailChanged, PasswordChanged, PersonErased
 from app.identity.people.models import Person
 from app.notifications import erasure
+from app.tickets.events import TicketAssigned
 from tests.conftest import settings_for
 from tests.desks import Api, Desk, a_desk
 from tests.notifications.people import (
@@ -24,6 +28,7 @@ from tests.notifications.people import (
     happen,
     news,
     relay_events,
+    request_link,
     rewrite,
     somebody,
 )
@@ -166,3 +171,26 @@ async def test_the_history_of_an_erasure_does_not_say_whose_it_was(desk: Desk) -
         (row,) = (await db.scalars(select(EventRow).where(*which))).all()
 
     assert row.data == {"personId": str(person.id)}
+
+
+async def test_what_was_sent_to_an_address_that_they_had_before_is_gone_too(desk: Desk) -> None:
+    person, before = await somebody(desk, role="ENGINEER"), an_address()
+    given = await desk.open(addedBy=an_address())
+    await rewrite(desk, "UPDATE people SET email = :email WHERE org_id = :org AND id = :id", email=before, id=person.id)
+    await happen(
+        desk,
+        news(PasswordChanged, person),
+        TicketAssigned(at=real_now(), actor=SYSTEM, ticket_id=UUID(given["id"]), admin_id=person.id),
+    )
+    await rewrite(
+        desk, "UPDATE people SET email = :email WHERE org_id = :org AND id = :id", email=person.email, id=person.id
+    )
+    await happen(desk, news(EmailChanged, person, old_email=before))
+    assert len(await deliveries_to(desk, before)) == 3
+    link = await request_link(desk, person, Purpose.CHANGE_EMAIL, elsewhere := an_address())
+    await relay_events(desk)
+    assert [mail.link_id for mail in await deliveries_to(desk, elsewhere)] == [link.id]
+
+    await erase(desk, person, verified=False)
+
+    assert await deliveries_to(desk, before) == await deliveries_to(desk, elsewhere) == []
