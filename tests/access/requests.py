@@ -114,9 +114,9 @@ def _second_factor(path: str, *, confirmed: bool) -> Make:
 # --- people ----------------------------------------------------------------------------------------------------------
 
 
-def _user(path: str, body: JSON | None = None, status: Status = Status.ACTIVE) -> Make:
+def _user(path: str, body: JSON | None = None, status: Status = Status.ACTIVE, *, second_factor: bool = False) -> Make:
     async def make(world: World, _caller: Person | None) -> Request:
-        person = await world.somebody(status=status)
+        person = await world.somebody(status=status, second_factor=second_factor)
         return Request(path.replace("{id}", str(person.id)), body)
 
     return make
@@ -224,6 +224,7 @@ REQUESTS: dict[str, Make] = {
     "approveUser": _user("/users/{id}/approve", status=Status.PENDING),
     "rejectUser": _user("/users/{id}/reject", {"reason": "Unknown here."}, status=Status.PENDING),
     "setUserRole": _user("/users/{id}/role", {"roleId": str(ENGINEER.id)}),
+    "resetUserSecondFactor": _user("/users/{id}/2fa", second_factor=True),
     "getUserPermissions": _user("/users/{id}/permissions"),
     "setUserPermissions": _user("/users/{id}/permissions", {"granted": [], "denied": []}),
     "listRoles": _fixed("/roles"),

@@ -66,6 +66,7 @@ eraseUser                    401     403     401   204      403      403     403
 approveUser                  401     403     401   200      403      403     403      404
 rejectUser                   401     403     401   200      403      403     403      404
 setUserRole                  401     403     401   200      403      403     403      404
+resetUserSecondFactor        401     403     401   204      403      403     403      404
 getUserPermissions           401     403     401   200      200      403     200      404
 setUserPermissions           401     403     401   200      403      403     403      404
 

@@ -64,6 +64,7 @@ class World:
         *,
         status: Status = Status.ACTIVE,
         role_id: UUID | None = None,
+        second_factor: bool = False,
         desk: Desk | None = None,
     ) -> Person:
         """Somebody new, signed in if they may act, whose password is compared in no time."""
@@ -71,6 +72,7 @@ class World:
         email = f"p{uuid4().hex}@growfin.test"
         row = Somebody(
             org_id=at.id, id=new_id(), first_name="Mia", last_name="Wong", email=email, role=role, role_id=role_id,
+            second_factor=second_factor,
             status=status, available=False, created_at=real_now(),
         )  # fmt: skip
         async with at.database.session(at.id) as db:

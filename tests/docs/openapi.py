@@ -70,6 +70,7 @@ CONTRACT: dict[tuple[str, str], tuple[Credentials, *tuple[int, ...]]] = {
     ("POST", "/users/{id}/invitation"): (PERSON, 200),
     ("DELETE", "/users/{id}/invitation"): (PERSON, 204),
     ("PUT", "/users/{id}/role"): (PERSON, 200),
+    ("DELETE", "/users/{id}/2fa"): (PERSON, 204),
     ("GET", "/users/{id}/permissions"): (PERSON, 200),
     ("PUT", "/users/{id}/permissions"): (PERSON, 200),
     ("GET", "/roles"): (PERSON, 200),

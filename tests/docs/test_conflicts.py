@@ -98,6 +98,7 @@ async def test_about_people(world: World) -> None:
             "setUserPermissions", "last_admin", admin.id, {"granted": [], "denied": [{"resource": "org", "view": True}]}
         ),
         Case("eraseUser", "last_admin", admin.id),
+        Case("resetUserSecondFactor", "second_factor_not_set_up", customer.id),
         Case("setUserRole", "invalid_input", customer.id, {"roleId": str(customer.id)}),
     )
     await check(api, customer, Case("changeTicket", "not_for_customers", customer.id, {"status": "CLOSED"}))
@@ -125,6 +126,7 @@ async def test_about_rights(world: World) -> None:
                 ("rejectUser", waiting.id, None),
                 ("changeUser", admin.id, {"available": False}),
                 ("eraseUser", admin.id, None),
+                ("resetUserSecondFactor", admin.id, None),
                 ("setUserRole", clerk.id, {"roleId": str(ADMIN.id)}),
                 ("setUserPermissions", clerk.id, {"granted": too_much, "denied": []}),
                 ("createRole", "", {"name": "More", "permissions": too_much}),

@@ -42,6 +42,7 @@ REFUSED = {
     "renewRecoveryCodes": "second_factor_not_set_up",
     "disableSecondFactor": "second_factor_not_set_up",
     "setPicture": "not_an_image",
+    "resetUserSecondFactor": "user_not_found",
     "getPicture": "user_not_found",
 }
 

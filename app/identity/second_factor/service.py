@@ -161,7 +161,7 @@ async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proo
     if caller.tenant.require_2fa and person.role != Role.CUSTOMER:
         raise SecondFactorMandatory
     await _prove_again(db, secret_key, person, proof)
-    await _remove(db, person)
+    await remove(db, person)
     record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, person_id=person.id))
 
 
@@ -234,7 +234,8 @@ def _letters(number: int) -> str:
     return "".join(secrets.choice(_READABLE) for _ in range(number))
 
 
-async def _remove(db: AsyncSession, person: Person) -> None:
+async def remove(db: AsyncSession, person: Person) -> None:
+    """Forget somebody's second factor, or what they have set up of one; they are locked."""
     person.second_factor = False
     await _remove_recovery_codes(db, person)
     await db.execute(

@@ -17,6 +17,7 @@ from app.identity.people.queries import UserNotFound, person
 from app.identity.people.rules import Status
 from app.identity.people.schemas import PersonOut
 from app.identity.roles.schemas import from_table
+from app.identity.second_factor.service import SecondFactorNotSetUp
 from app.identity.users import queries, rules, service
 from app.identity.users.queries import Listing
 from app.identity.users.schemas import (
@@ -187,3 +188,20 @@ async def set_user_permissions(
     granted, denied = from_table(body.granted), from_table(body.denied)
     async with acting_at_once(request, caller.org_id) as db:
         return UserPermissions.of(await service.set_permissions(db, caller, user_id, granted, denied))
+
+
+@router.delete(
+    "/{id}/2fa",
+    operation_id="resetUserSecondFactor",
+    summary="Reset somebody's second factor",
+    status_code=204,
+    responses=answers(UserNotFound, BeyondYourRights, SecondFactorNotSetUp),
+)
+async def reset_user_second_factor(user_id: UserId, caller: Changer, request: Request) -> None:
+    """Help somebody who has lost their authenticator and their recovery codes: make sure first that it is them.
+
+    They are signed out everywhere and mailed, and sign in with their password alone. Where the organisation requires a
+    second factor of them, they then set up a new one. Your own you disable with a code, at `POST /auth/2fa/disable`.
+    """
+    async with acting_at_once(request, caller.org_id, user_id) as db:
+        await service.reset_second_factor(db, caller, user_id)

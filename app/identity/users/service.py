@@ -34,6 +34,9 @@ from app.identity.roles import queries as roles
 from app.identity.roles.models import CustomRole
 from app.identity.roles.queries import AnyRole
 from app.identity.roles.rules import BUILT_IN
+from app.identity.second_factor import service as second_factor
+from app.identity.second_factor.events import SecondFactorDisabled
+from app.identity.second_factor.service import SecondFactorNotSetUp
 from app.identity.sessions import service as sessions
 from app.identity.users import erasure, queries, rules
 from app.organisations.caller import BeyondYourRights, Caller, Principal, check_rights
@@ -64,6 +67,7 @@ class NotActiveYet(Conflict):
         super().__init__(_NOT_ACTIVE_YET[status])
 
 
+THEIR_OWN_SECOND_FACTOR = "Of your own second factor, you are to show a code: POST /auth/2fa/disable."
 NO_ONE_RAISES_THEIR_OWN = "Nobody raises their own rights: another admin can."
 _NOT_ACTIVE_YET: Mapping[str, str] = {
     Status.PENDING: "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject.",
@@ -268,6 +272,23 @@ async def set_permissions(
                 ),
             )
     return person
+
+
+async def reset_second_factor(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
+    """Let somebody in by their password alone, who has lost their authenticator and recovery codes, and sign them out.
+
+    Raises:
+        SecondFactorNotSetUp
+        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`. Nobody resets their own.
+    """
+    async with _changing(db, caller, person_id) as person:
+        if person_id == caller.somebody.id:
+            raise BeyondYourRights(THEIR_OWN_SECOND_FACTOR)
+        if not person.second_factor:
+            raise SecondFactorNotSetUp("They have no second factor.")
+        await second_factor.remove(db, person)
+        await sessions.end_sessions(db, person.org_id, person.id)
+        record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, person_id=person.id))
 
 
 async def erase(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
