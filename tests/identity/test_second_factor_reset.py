@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from structlog.testing import capture_logs
 
 from app.core.db import Database
+from app.core.sealing import seal
 from app.identity.second_factor.models import RecoveryCode, SecondFactor
+from app.identity.second_factor.service import purpose_of
 from tests.desks import Api, Desk, Person, a_desk
 from tests.identity.authenticators import Protected, protected, set_up, unprotected
 from tests.identity.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok, row_of, with_only
@@ -63,6 +66,20 @@ async def test_they_are_signed_out_at_once_and_told(desk: Desk, somebody: Protec
     await relay_events(desk)
     told = (await deliveries_to(desk, somebody.person.email))[before:]
     assert [mail.subject for mail in told] == ["[Growfin] No second factor is asked for any more"]
+
+
+async def test_one_that_was_sealed_with_another_key_is_a_matter_of_this_too(desk: Desk, somebody: Protected) -> None:
+    sealed = seal("another key", purpose_of(somebody.person.id), somebody.authenticator.secret.encode())
+    async with desk.database.session(desk.id) as db:
+        which = (SecondFactor.org_id == desk.id, SecondFactor.person_id == somebody.person.id)
+        await db.execute(update(SecondFactor).where(*which).values(secret=sealed))
+    with capture_logs() as lines:
+        refused(await somebody.sign_in(totp=somebody.authenticator.code(1)), 401, "totp_invalid")
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["second_factor_unreadable"]
+
+    await reset(desk.admin, somebody)
+
+    ok(await somebody.sign_in())
 
 
 async def test_where_it_is_required_they_set_up_another_before_anything_else(desk: Desk, somebody: Protected) -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pyotp
+import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.errors import Conflict, Forbidden, Unauthenticated
 from app.core.events import record
-from app.core.sealing import seal, unseal
+from app.core.sealing import CannotOpen, seal, unseal
 from app.identity.people import profile
 from app.identity.people.models import Person
 from app.identity.second_factor import rules
@@ -23,6 +24,8 @@ from app.identity.second_factor.events import SecondFactorDisabled, SecondFactor
 from app.identity.second_factor.models import RecoveryCode, SecondFactor
 from app.organisations.caller import Caller
 from app.organisations.permissions import Role
+
+log = structlog.get_logger("tessera.second_factor")
 
 RECOVERY_CODES = 10
 _READABLE = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # nothing that looks like something else: 5 bits each
@@ -127,7 +130,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) 
     factor = await _factor(db, person)
     if factor is None:
         raise SecondFactorNotSetUp
-    step = rules.matching_step(secret_of(secret_key, factor), code, now)
+    step = _matching_step(secret_key, factor, code, now)
     if step is None:
         raise CodeRefused
     factor.last_step, factor.confirmed_at = step, now
@@ -201,7 +204,7 @@ async def _use_totp(db: AsyncSession, secret_key: str, person: Person, code: str
     factor = await _factor(db, person)
     if factor is None or factor.confirmed_at is None:
         raise WrongCode
-    step = rules.matching_step(secret_of(secret_key, factor), code, now)
+    step = _matching_step(secret_key, factor, code, now)
     if step is None or step <= factor.last_step:
         raise WrongCode
     factor.last_step = step
@@ -249,8 +252,22 @@ async def _remove_recovery_codes(db: AsyncSession, person: Person) -> None:
     )
 
 
+def _matching_step(secret_key: str, factor: SecondFactor, code: str, now: datetime) -> int | None:
+    try:
+        secret = secret_of(secret_key, factor)
+    except CannotOpen:
+        # No code is right any more, of either kind: an admin can reset it.
+        log.warning("second_factor_unreadable", person_id=str(factor.person_id), hint="Has SECRET_KEY been changed?")
+        return None
+    return rules.matching_step(secret, code, now)
+
+
 def secret_of(secret_key: str, factor: SecondFactor) -> str:
-    """The secret that the authenticator has, in base 32."""
+    """The secret that the authenticator has, in base 32.
+
+    Raises:
+        CannotOpen: it was sealed with another key.
+    """
     return unseal(secret_key, purpose_of(factor.person_id), factor.secret).decode()
 
 
