@@ -117,6 +117,7 @@ class Draft:
     link_id: UUID | None = None
     ticket_id: UUID | None = None
     person_id: UUID | None = None
+    author_id: UUID | None = None
     error: str | None = None
     id: UUID = field(default_factory=new_id)
 
@@ -143,6 +144,7 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[Draft]) -> None
                 "link_id": draft.link_id,
                 "ticket_id": draft.ticket_id,
                 "person_id": draft.person_id,
+                "author_id": draft.author_id,
                 "status": DeliveryStatus.FAILED if draft.error else DeliveryStatus.QUEUED,
                 "last_error": draft.error,
                 "created_at": now,

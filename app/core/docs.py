@@ -300,7 +300,7 @@ JWT counts; but posting tickets and signing an admin up then go by the secret.
 
 **People** are `ADMIN`, `ENGINEER` or `CUSTOMER`. Customers who sign up (`POST /auth/signup`) can act at once, and reach
 only their own tickets; engineers and admins wait for an admin's approval (`POST /users/{id}/approve`) or are invited
-(`POST /users`). No stranger learns from an answer whether an e-mail has an account: its owner gets a mail.
+(`POST /users`). Signing up is answered alike whether or not the e-mail has an account already, whose owner gets a mail.
 
 **Sessions.** An access token lasts half an hour. Exchange the refresh token for the next one (`POST /auth/refresh`):
 each is good once. A session ends a day after it was used last, with `rememberMe` 30 days. A change of role, status or

@@ -33,6 +33,7 @@ def draft(
     subject: str,
     ticket_id: UUID | None = None,
     person_id: UUID | None = None,
+    author_id: UUID | None = None,
     link: str | None = None,
     link_id: UUID | None = None,
 ) -> Draft:
@@ -42,6 +43,7 @@ def draft(
         context: what the template needs besides the organisation; times are shown in the organisation's time zone.
         subject: of a mail that cannot be written.
         person_id: whose account it is written to, if it is one.
+        author_id: who is named in it.
         link: where the mail's link leads, for the channel to complete with the token of `link_id`.
     """
     about = {"organisation": organisation.name, "support_email": organisation.support_email}
@@ -51,6 +53,7 @@ def draft(
         "reply_to": organisation.support_email,
         "ticket_id": ticket_id,
         "person_id": person_id,
+        "author_id": author_id,
         "link": link,
         "link_id": link_id,
     }

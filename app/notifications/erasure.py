@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select
+from markupsafe import escape
+from sqlalchemy import Select, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.deliveries import DeliveryStatus
 from app.core.events import Event
 from app.core.models import DELIVER, Delivery, Timer
 from app.identity.people.events import PersonErased, PersonInvitationCancelled
@@ -15,6 +17,8 @@ from app.tickets.models import Ticket
 
 BATCH = 1000
 MAX_BATCHES = 20
+NOBODY = "Somebody"
+FORGOTTEN = "The text of this mail was deleted with whom it named."
 
 
 async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
@@ -22,7 +26,7 @@ async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
 
     To whichever address they had then, and what is about to be sent goes as well. An e-mail that was never verified may
     be somebody else's, and with it the tickets that were answered to it: then the mails about those stay. Of very many
-    mails, `BATCH * MAX_BATCHES` of each kind are deleted here and the rest when the log's retention ends.
+    mails, `BATCH * MAX_BATCHES` of each kind are seen to here and the rest when the log's retention ends.
     """
     assert isinstance(event, PersonErased | PersonInvitationCancelled)
     await db.flush()  # of their tickets, those too that became theirs by this event
@@ -32,9 +36,35 @@ async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
     to_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
     if isinstance(event, PersonInvitationCancelled) or not event.email_was_verified:
         to_them = to_them.where(Delivery.ticket_id.is_(None))
+    if isinstance(event, PersonErased):
+        await _take_name_out(db, org_id, event)
     await _delete_all(db, org_id, about_them)
     await _delete_all(db, org_id, to_their_account)
     await _delete_all(db, org_id, to_them)
+
+
+async def _take_name_out(db: AsyncSession, org_id: UUID, event: PersonErased) -> None:
+    """Of mails that name them to others, let only the log's line stay; what is not sent yet goes out without the name.
+
+    What it said is in the ticket.
+    """
+    of_them = (Delivery.org_id == org_id, Delivery.author_id == event.person_id)
+    waits = Delivery.status == DeliveryStatus.QUEUED
+    nameless = func.replace(Delivery.body_text, event.name, NOBODY)
+    nameless_html = func.replace(Delivery.body_html, str(escape(event.name)), NOBODY)
+    for _ in range(MAX_BATCHES):
+        ids = (await db.scalars(select(Delivery.id).where(*of_them).order_by(Delivery.id).limit(BATCH))).all()
+        await db.execute(
+            update(Delivery)
+            .where(Delivery.org_id == org_id, Delivery.id.in_(ids))
+            .values(
+                author_id=None,
+                body_text=case((waits, nameless), else_=FORGOTTEN),
+                body_html=case((waits, nameless_html), else_=None),
+            )
+        )
+        if len(ids) < BATCH:
+            return
 
 
 async def _delete_all(db: AsyncSession, org_id: UUID, which: Select[UUID]) -> None:

@@ -44,6 +44,7 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
             recipient,
             ticket.requester_id,
             message=response.message,
+            author_id=author.id,
             author=f"{author.first_name} {author.last_name}",
             auto_close_at=ticket.auto_close_at,
         )
@@ -132,7 +133,14 @@ async def _by_id(
 
 
 def _draft(
-    organisation: Tenant, template: str, ticket: Ticket, recipient: str, person_id: UUID | None, **context: Any
+    organisation: Tenant,
+    template: str,
+    ticket: Ticket,
+    recipient: str,
+    person_id: UUID | None,
+    *,
+    author_id: UUID | None = None,
+    **context: Any,
 ) -> Draft:
     """The mail about a ticket."""
     about = {"reference": organisation.reference(ticket.number), "title": ticket.title}
@@ -144,4 +152,5 @@ def _draft(
         subject=f"{about['reference']}: {ticket.title}",
         ticket_id=ticket.id,
         person_id=person_id,
+        author_id=author_id,
     )

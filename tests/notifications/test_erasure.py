@@ -20,13 +20,15 @@ from app.identity.people.models import Person
 from app.notifications import erasure
 from app.tickets.events import TicketAssigned
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, a_desk
+from tests.desks import Api, Desk, a_desk, signed_in
+from tests.desks import Person as SignedIn
 from tests.notifications.people import (
     an_address,
     deliveries_to,
     files_to,
     happen,
     news,
+    parts,
     relay_events,
     request_link,
     rewrite,
@@ -43,8 +45,16 @@ async def queue(desk: Desk, address: str, *tickets: UUID | None, error: str | No
         await deliveries.queue(db, desk.id, drafts)
 
 
+async def engineer_signed_in(desk: Desk, last_name: str) -> SignedIn:
+    return await signed_in(desk, await somebody(desk, role="ENGINEER", last_name=last_name))
+
+
+def whoever(person: Person) -> dict[str, str]:
+    return {"name": f"{person.first_name} {person.last_name}", "email": person.email}
+
+
 async def erase(desk: Desk, person: Person, *, verified: bool) -> None:
-    await happen(desk, news(PersonErased, person, email=person.email, email_was_verified=verified))
+    await happen(desk, news(PersonErased, person, **whoever(person), email_was_verified=verified))
 
 
 async def timers_left(desk: Desk) -> int:
@@ -156,7 +166,7 @@ async def test_an_erasure_that_is_rolled_back_deletes_nothing(desk: Desk) -> Non
     person = await somebody(desk)
     await queue(desk, person.email, None)
     async with desk.database.session(desk.id) as db:
-        event = news(PersonErased, person, email=person.email, email_was_verified=True)
+        event = news(PersonErased, person, **whoever(person), email_was_verified=True)
         await erasure.forget_mails(db, desk.id, event)
         await db.rollback()
 
@@ -194,3 +204,28 @@ async def test_what_was_sent_to_an_address_that_they_had_before_is_gone_too(desk
     await erase(desk, person, verified=False)
 
     assert await deliveries_to(desk, before) == await deliveries_to(desk, elsewhere) == []
+
+
+async def test_mails_that_name_them_to_others_do_so_no_more(desk: Desk, server: TestServer, tmp_path: Path) -> None:
+    writer, colleague = await engineer_signed_in(desk, "O'Neill"), await engineer_signed_in(desk, "Ek")
+    requester, settings = an_address(), settings_for(server, data_dir=tmp_path)
+    ticket = await desk.open(addedBy=requester)
+    for author in (writer, colleague):
+        assert (await author.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})).status_code == 201
+    await desk.work(settings)
+    assert (await writer.post(f"/tickets/{ticket['id']}/respond", {"message": "Again."})).status_code == 201
+    await relay_events(desk)
+    named = [mail for mail in await deliveries_to(desk, requester) if "Neill" in f"{mail.body_text} {mail.body_html}"]
+    assert [mail.status for mail in named] == ["SENT", "QUEUED"]
+
+    assert (await desk.admin.delete(f"/users/{writer.id}")).status_code == 204
+
+    sent, by_colleague, waiting = await deliveries_to(desk, requester)
+    assert (sent.body_text, sent.body_html) == (erasure.FORGOTTEN, None)
+    assert "Ek of Growfin has answered" in by_colleague.body_text
+    assert "Somebody of Growfin has answered" in waiting.body_text
+    assert waiting.body_html is not None
+    assert "Somebody of Growfin has answered" in waiting.body_html
+    assert [one for one in (sent, waiting) if "Neill" in f"{one.body_text} {one.body_html}"] == []
+    await desk.work(settings)
+    assert ["Somebody of" in parts(mail)[0] for mail in files_to(settings, requester)].count(True) == 1

@@ -134,7 +134,7 @@ async def test_what_happens_to_a_person_finds_their_tickets_by_indexes(service: 
     await of_people.link_to_account(db, ORG, EmailVerified(**who))
     await of_people.hand_over(db, ORG, PersonSuspended(**who))
     await of_people.forget_requester(
-        db, ORG, PersonErased(**who, email="customer8@growfin.test", email_was_verified=True)
+        db, ORG, PersonErased(**who, name="Mia Holm", email="customer8@growfin.test", email_was_verified=True)
     )
 
     found = [one for one in sent if one[0].lstrip().startswith(("SELECT tickets", "UPDATE tickets"))]

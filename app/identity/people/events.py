@@ -189,6 +189,7 @@ class PersonErased(Event):
     type: ClassVar[str] = "person.erased"
 
     person_id: UUID
+    name: str
     email: str
     email_was_verified: bool
 

@@ -61,7 +61,8 @@ async def sign_up(body: SignUp, request: Request, response: Response) -> PersonO
     """Get an account of an organisation, and a mail with a link that proves your e-mail.
 
     A customer is `ACTIVE` at once. An engineer or an admin is `PENDING` until an admin of the organisation approves.
-    Where the e-mail is taken already the answer is the same, nothing changes, and its owner gets a mail instead.
+    Where the e-mail is taken already the answer is the same, nothing changes, and its owner gets a mail instead: so keep
+    no `id` from here, but the one that signing in tells.
     """
     database, attempts = database_of(request), attempts_of(request)
     await attempts.sign_up(address_of(request))

@@ -304,6 +304,7 @@ async def erase(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
                 at=caller.now,
                 actor=caller.actor,
                 person_id=person.id,
+                name=f"{person.first_name} {person.last_name}",
                 email=person.email,
                 email_was_verified=person.email_verified_at is not None,
             ),
