@@ -15,11 +15,12 @@ from benchmarks.closing import Closing
 from benchmarks.data import Dataset
 from benchmarks.measure import busy_share, cpu_seconds, forget_peak, peak_memory
 from benchmarks.processes import Place, Web
-from benchmarks.report import PGBENCH, REFERENCE, SERVICE, Measured, Report
-from benchmarks.requests import CREATE, LIST, READ, Request, make
+from benchmarks.report import GROWTH, PGBENCH, REFERENCE, SERVICE, Measured, Report
+from benchmarks.requests import CREATE, LIST, READ, SEARCH, Request, make
 
 FOLDER = processes.ROOT / ".data" / "bench"
 CLOSE = "close"
+REQUESTS = (CREATE, READ, LIST, SEARCH)
 SMALL = 10_000  # tickets
 ROUNDS = 5
 WARM_UP = 2  # seconds
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def _options() -> Options:
-    everything = f"{CREATE},{READ},{LIST},{CLOSE}"
+    everything = ",".join([*REQUESTS, CLOSE])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--seconds", type=int, default=20, help=f"of load for each operation and side, in {ROUNDS} rounds"
@@ -82,7 +83,7 @@ def _options() -> Options:
 
 
 def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
-    wanted = [operation for operation in (CREATE, READ, LIST) if operation in options.only]
+    wanted = [operation for operation in REQUESTS if operation in options.only]
     if not wanted:
         return
     key = processes.new_key()
@@ -97,9 +98,11 @@ def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
             measured.rows += _straight(large, operation, options.seconds)
             data.reset(large)
         measured.memory = peak_memory(service.web.pid)
-        if LIST in wanted:
+        if growing := [operation for operation in GROWTH if operation in wanted]:
             with data.running(FOLDER, SMALL) as content, _side(SERVICE, content, key) as small:
-                measured.lists = [row.load for row in _in_turns([small, service], LIST, options.seconds)]
+                for operation in growing:
+                    few, many = _in_turns([small, service], operation, options.seconds)
+                    measured.growth[operation] = few.load, many.load
 
 
 def _measure_worker(large: Dataset, measure: Callable[[Dataset, Place], Closing]) -> Closing:

@@ -1,7 +1,7 @@
 """A database with organisations, people and tickets: generated once, kept, and put back as it was after each run.
 
-What the service itself would have written for the generated tickets is there (numbers, answers, countdowns), except
-their events and mails.
+What the service itself would have written for the generated tickets is there (numbers, answers, countdowns, the words
+they are found by), except their events and mails.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ from app.identity.people import service as identity
 from app.organisations import queries
 from app.organisations import service as organisations
 from app.organisations.caller import Caller
+from app.tickets.search.models import TicketSearch
 
 if TYPE_CHECKING:
     from app.core.db import Driver
@@ -39,14 +41,16 @@ if TYPE_CHECKING:
 ORGANISATIONS = 20
 ADMINS = 5  # of each organisation
 TICKETS_PER_CUSTOMER = 100  # in a small organisation too, so that pages of the same length compare
-FORMAT = 1  # of what is made here: a higher one makes it anew
+WEEKS = 53
+FORMAT = 2  # of what is made here: a higher one makes it anew
+MAINTENANCE_MEMORY = "512MB"  # in which the index of a million tickets' words is built in few passes
 
 # From two years ago to now; the oldest tenth is closed. What was answered closes by itself in two years, so that
 # nothing comes due between two runs.
-_TICKETS = """
+_TICKETS = f"""
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, admin_id, created_at,
                          updated_at, responded_at, closed_at, auto_close_at, version)
-    SELECT $1::uuid, uuidv7(made_at - now()), n, 'Cannot export the report of week ' || n % 53,
+    SELECT $1::uuid, uuidv7(made_at - now()), n, 'Cannot export the report of week ' || n % {WEEKS},
            'Ticket ' || n || ': ' || repeat('The export stops at 40 % with an error. ', 1 + n % 10),
            status, (ARRAY['LOW', 'MEDIUM', 'MEDIUM', 'MEDIUM', 'HIGH', 'CRITICAL'])[1 + floor(random() * 6)::int],
            'customer' || 1 + floor(random() * $3::int)::int || '@' || $4::text,
@@ -77,17 +81,45 @@ _COUNTDOWNS = """
     SELECT org_id, id, 'AUTO_CLOSE', auto_close_at FROM tickets WHERE org_id = $1 AND auto_close_at IS NOT NULL
 """
 
+# As `tickets/search/rules.py` takes the words, of texts that are short and in ASCII.
+_SEARCHED = """
+    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, answers)
+    SELECT t.org_id, t.id, t.version,
+           array_to_tsvector(prefix || '#' || t.number || ARRAY(
+               SELECT prefix || word FROM regexp_split_to_table(own, '[^a-z0-9]+') AS word WHERE word <> ''
+           )),
+           array_to_tsvector(ARRAY(
+               SELECT prefix || word FROM regexp_split_to_table(lower(r.message), '[^a-z0-9]+') AS word WHERE word <> ''
+           ))
+    FROM tickets AS t LEFT JOIN ticket_responses AS r ON r.org_id = $1 AND r.ticket_id = t.id,
+         lower(t.title || ' ' || t.added_by || ' ' || t.description) AS own, right($1::uuid::text, 8) AS prefix
+    WHERE t.org_id = $1
+"""
+
+# Parameters: the table.
+_WORD_INDEXES = """
+    SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition
+    FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
+    WHERE indrelid = $1::text::regclass AND amname = 'gin'
+"""
+
 # Parameters: the organisation, and the last number that was generated.
 _RESET = (
     "DELETE FROM timers WHERE org_id = $1 AND kind <> 'AUTO_CLOSE' AND $2::int >= 0",
     "DELETE FROM deliveries WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM relay_failures WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM events WHERE org_id = $1 AND $2::int >= 0",
+    """
+    DELETE FROM ticket_search WHERE org_id = $1
+    AND ticket_id IN (SELECT id FROM tickets WHERE org_id = $1 AND number > $2::int)
+    """,
     "DELETE FROM tickets WHERE org_id = $1 AND number > $2::int",
     "UPDATE counters SET last_ticket = $2::int, last_event = 0 WHERE org_id = $1",
     "UPDATE relays SET last_seq = 0 WHERE org_id = $1 AND $2::int >= 0",
 )
-_VACUUM = "VACUUM (ANALYZE) tickets, ticket_responses, events, deliveries, timers, counters, relays, people"
+_VACUUM = """
+    VACUUM (ANALYZE) tickets, ticket_responses, ticket_search, events, deliveries, timers, counters, relays, people
+"""
 
 
 @dataclass(frozen=True)
@@ -131,10 +163,12 @@ def running(folder: Path, tickets: int) -> Iterator[Dataset]:
     with embedded.start(place, durable=False) as server:
         if not manifest.exists():
             print(f"Generating {tickets:,} tickets in {place}, once …", flush=True)
+            begun = time.perf_counter()
             migrations.migrate(server.address.owner_url, SERVICE)
             made = asyncio.run(_generate(server.address, tickets // ORGANISATIONS))
             manifest.touch(mode=0o600)
             manifest.write_text(json.dumps({**wanted, "organisations": [asdict(one) for one in made]}))
+            print(f"Generated in {time.perf_counter() - begun:,.0f} seconds.", flush=True)
         kept = json.loads(manifest.read_text())["organisations"]
         yield Dataset(server.address, [Organisation(**one) for one in kept], tickets // ORGANISATIONS)
 
@@ -191,8 +225,25 @@ async def _generate(address: Address, tickets: int) -> list[Organisation]:
         for one in made:
             content = (one.id, tickets, _customers(tickets), one.domain, one.admins)
             await execute(connection, one.id, (_TICKETS, content), (_ANSWERS, (one.id,)), (_COUNTDOWNS, (one.id,)))
+        # Otherwise tickets and answers are taken for a few, and each of these is compared with each of those.
+        await connection.execute("ANALYZE tickets, ticket_responses")
+        async with _built_afterwards(connection, TicketSearch.__tablename__):
+            for one in made:
+                await execute(connection, one.id, (_SEARCHED, (one.id,)))
     await _reset(Dataset(address, made, tickets))
     return made
+
+
+@asynccontextmanager
+async def _built_afterwards(connection: Driver, table: str) -> AsyncIterator[None]:
+    """Rows are added to the table without its full-text indexes, which are then built at once: that is much faster."""
+    indexes = await connection.fetch(_WORD_INDEXES, table)
+    for index in indexes:
+        await connection.execute(f"DROP INDEX {index['name']}")
+    yield
+    await connection.execute(f"SET maintenance_work_mem = '{MAINTENANCE_MEMORY}'")
+    for index in indexes:
+        await connection.execute(index["definition"])
 
 
 async def _sign_up(database: Database, domain: str, password_hash: str) -> Organisation:

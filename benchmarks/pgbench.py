@@ -7,19 +7,26 @@ import re
 import shutil
 import subprocess
 import tempfile
+from itertools import accumulate
 from pathlib import Path
 from statistics import quantiles
 from uuid import UUID
 
 from sqlalchemy import make_url
 
+from app.organisations.tenant import reference_prefix
 from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, page_statement
-from benchmarks.data import Dataset, Organisation
+from app.tickets.search.queries import Search
+from app.tickets.search.rules import query
+from benchmarks.data import WEEKS, Dataset, Organisation
 from benchmarks.load import Load
 from benchmarks.processes import POOL_SIZE
-from benchmarks.requests import CREATE, DESCRIPTION, LIST, PAGE
+from benchmarks.requests import CREATE, DESCRIPTION, LIST, PAGE, SEARCH, SEARCHES
 
 _BINARIES = Path("/usr/lib/postgresql")  # where Debian puts them
+
+# What stands for a variable in the text of a search until the script has it: nothing that the text has elsewhere.
+_STAND_INS = {"number": "9876543210", "customer": "xxx", "week": "zz"}
 
 
 def find() -> str | None:
@@ -60,6 +67,8 @@ def transaction(data: Dataset, organisation: Organisation, operation: str) -> st
         [
             f"\\set customer random(1, {data.customers})",
             f"\\set number random(1, {data.tickets})",
+            f"\\set week random(0, {WEEKS - 1})",
+            f"\\set form random(1, {sum(SEARCHES.values())})",
             "\\startpipeline",
             "BEGIN;",
             f"SET LOCAL app.org_id = '{UUID(organisation.id)}';",
@@ -81,11 +90,26 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
     if operation == LIST:
         listing = Listing(customer_emails=("",), statuses=("OPEN",))
         sql, _ = page_statement(UUID(organisation.id), listing, None, PAGE + 1)
-        return [
-            _filled(sql, org_id, f"'customer' || :customer::text || '@{organisation.domain}'", "'OPEN'", str(PAGE + 1))
-        ]
+        return [_filled(sql, org_id, f"'customer' || :customer::text || '@{organisation.domain}'", "'OPEN'")]
+    if operation == SEARCH:
+        sql, _ = page_statement(UUID(organisation.id), Listing(search=Search(query="")), None, PAGE + 1)
+        return [_filled(sql, org_id, _looked_for(organisation))]
     ticket_id = f"(SELECT id FROM tickets WHERE org_id = {org_id} AND number = :number)"
     return [_filled(sql, org_id, ticket_id) for sql in (ONE, RESPONSES)]
+
+
+def _looked_for(organisation: Organisation) -> str:
+    """One of the searches, by the variable `form`; in a subquery, so that it is put together once."""
+    cases = []
+    for form, last in zip(SEARCHES, accumulate(SEARCHES.values()), strict=True):
+        wanted = query(UUID(organisation.id), form.format(**_STAND_INS), reference_prefix(organisation.domain))
+        assert wanted
+        text = "'{}'".format(wanted.replace("'", "''"))
+        for variable, stand_in in _STAND_INS.items():
+            if stand_in in wanted:
+                text = f"replace({text}, '{stand_in}', :{variable}::text)"
+        cases.append(f"WHEN :form <= {last} THEN {text}")
+    return f"(SELECT CASE {' '.join(cases)} END)"
 
 
 def _filled(sql: str, *values: str) -> str:

@@ -1,4 +1,4 @@
-"""The same three operations by hand: Starlette and the driver, the fewest statements, nothing checked.
+"""The same operations by hand: Starlette and the driver, the fewest statements, nothing checked.
 
 The SQL is the service's own on purpose, since one written anew would be the same: what is compared is all that the
 service does around it. Tables, indexes, row level security, isolation, the worker beside it and the shape of the
@@ -27,6 +27,8 @@ from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
 from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, page_statement
+from app.tickets.search.queries import Search
+from app.tickets.search.rules import query
 from benchmarks.data import driver_url
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _PAGE = 20
 _LIST, _ = page_statement(uuid4(), Listing(customer_emails=("x",), statuses=("OPEN",)), None, _PAGE + 1)
+_SEARCH, _ = page_statement(uuid4(), Listing(search=Search(query="x")), None, _PAGE + 1)
 
 _organisations: dict[str, tuple[UUID, str]] = {}  # secret or token -> id, first part of a ticket's reference
 
@@ -72,12 +75,15 @@ async def read(request: Request) -> Response:
 
 
 async def page(request: Request) -> Response:
-    """`GET /tickets?status=…&customerEmail=…`, the first page."""
+    """`GET /tickets?status=…&customerEmail=…` or `GET /tickets?q=…`, the first page."""
     org_id, prefix = await _by_token(request)
     wanted = request.query_params
     async with request.app.state.pool.acquire() as connection:
         await connection.execute(_begin(org_id))
-        rows = await connection.fetch(_LIST, org_id, wanted["customerEmail"], wanted["status"], _PAGE + 1)
+        if "q" in wanted:
+            rows = await connection.fetch(_SEARCH, org_id, query(org_id, wanted["q"], prefix))
+        else:
+            rows = await connection.fetch(_LIST, org_id, wanted["customerEmail"], wanted["status"])
         await connection.execute("COMMIT")
     cursor = rows[_PAGE - 1]["created_at"].isoformat() if len(rows) > _PAGE else None
     return _json({"items": [_ticket(row, prefix) for row in rows[:_PAGE]], "nextCursor": cursor})
@@ -131,6 +137,7 @@ def _ticket(row: Record, prefix: str) -> dict[str, Any]:
         "status": row["status"],
         "priority": row["priority"],
         "addedBy": row["added_by"],
+        "requesterId": row["requester_id"],
         "adminId": admin_id,
         "admin": admin_id and _person(admin_id, row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
         "createdAt": row["created_at"],
@@ -138,6 +145,7 @@ def _ticket(row: Record, prefix: str) -> dict[str, Any]:
         "respondedAt": row["responded_at"],
         "closedAt": row["closed_at"],
         "autoCloseAt": row["auto_close_at"],
+        "acceptedAt": row["accepted_at"],
         "version": row["version"],
     }
 

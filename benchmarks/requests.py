@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -14,9 +15,9 @@ from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.security import issue_access_token
 from app.identity.sessions.service import LIFETIME
-from benchmarks.data import Dataset, Organisation, connected, execute
+from benchmarks.data import WEEKS, Dataset, Organisation, connected, execute
 
-READ, LIST, CREATE = "read", "list", "create"
+READ, LIST, SEARCH, CREATE = "read", "list", "search", "create"
 HOW_MANY = 5000
 PAGE = 20  # tickets, the service's default
 
@@ -25,6 +26,15 @@ _SESSION = """
                           expires_at)
     VALUES ($1, $2, $3, '', false, '', '', $4, $4, $5)
 """
+
+# What is looked for, and how often: mostly one ticket, then those of a customer, a few among many, and many.
+SEARCHES = {
+    "Ticket {number}": 5,
+    "{number}": 2,
+    "customer{customer}": 1,
+    "report of week {week}": 1,
+    "export report": 1,
+}
 
 DESCRIPTION = "The export of March stops at 40 % with an error. " * 6
 
@@ -57,6 +67,8 @@ def make(data: Dataset, secret_key: str, operation: str) -> list[Request]:
     headers = asyncio.run(_signed_in(data, secret_key))
     if operation == LIST:
         return [_list(one, headers[one.id], chance.randint(1, data.customers)) for one in who]
+    if operation == SEARCH:
+        return [_search(one, headers[one.id], _looked_for(data, chance)) for one in who]
     ids = asyncio.run(_ids(data, chance))
     return [Request(one.id, "GET", f"/tickets/{chance.choice(ids[one.id])}", headers[one.id]) for one in who]
 
@@ -75,6 +87,17 @@ def _create(organisation: Organisation, customer: int) -> Request:
 def _list(organisation: Organisation, headers: dict[str, str], customer: int) -> Request:
     path = f"/tickets?status=OPEN&customerEmail={organisation.customer(customer)}"
     return Request(organisation.id, "GET", path, headers)
+
+
+def _looked_for(data: Dataset, chance: random.Random) -> str:
+    (form,) = chance.choices(list(SEARCHES), list(SEARCHES.values()))
+    return form.format(
+        number=chance.randint(1, data.tickets), customer=chance.randint(1, data.customers), week=chance.randrange(WEEKS)
+    )
+
+
+def _search(organisation: Organisation, headers: dict[str, str], text: str) -> Request:
+    return Request(organisation.id, "GET", f"/tickets?q={quote(text)}", headers)
 
 
 async def _signed_in(data: Dataset, secret_key: str) -> dict[str, dict[str, str]]:

@@ -292,7 +292,10 @@ async def page(
 
 
 def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int) -> tuple[str, Sequence[Any]]:
-    """The statement behind `page`. Only filters in use are in it, so each combination has a plan of its own."""
+    """The statement behind `page`. Only filters in use are in it, so each combination has a plan of its own.
+
+    The limit is written out: PostgreSQL keeps a plan only if it can tell how few rows are wanted.
+    """
     parameters = _Parameters([org_id])
     conditions = _conditions(wanted, parameters)
     column, descending = wanted.order
@@ -300,16 +303,16 @@ def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, l
     if after is not None:
         at, number = (parameters.add(part) for part in after)
         conditions.append(f"(t.{column}, t.number) {beyond} ({at}, {number})")
-    order, size = f"{column} {direction}, number {direction}", parameters.add(limit)
+    order = f"{column} {direction}, number {direction}"
     begin = ""
     if wanted.search and not wanted.requester_id:
         in_order = f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order}"  # noqa: S608
-        begin = page_of_ids(wanted.search, parameters.add(wanted.search.query), in_order, order, size)
+        begin = page_of_ids(wanted.search, parameters.add(wanted.search.query), in_order, order, limit)
         conditions.append("t.id = ANY(ARRAY(SELECT id FROM found UNION ALL SELECT id FROM others))")
     sql = f"""
         {begin}
         SELECT {_COLUMNS} FROM (
-            SELECT * FROM tickets AS t WHERE {" AND ".join(conditions)} ORDER BY {order} LIMIT {size}
+            SELECT * FROM tickets AS t WHERE {" AND ".join(conditions)} ORDER BY {order} LIMIT {limit:d}
         ) AS t {_ASSIGNEE} ORDER BY {order}
     """  # noqa: S608 - every value is a parameter
     return sql, parameters
