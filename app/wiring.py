@@ -21,12 +21,15 @@ from app.identity.people.events import (
     PersonBecameAvailable,
     PersonErased,
     PersonInvitationCancelled,
+    PersonPermissionsChanged,
     PersonReactivated,
     PersonRejected,
     PersonRoleChanged,
     PersonSignedUp,
     PersonSuspended,
 )
+from app.identity.people.jobs import note_who_works_on_tickets
+from app.identity.roles.events import RoleUpdated
 from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.identity.sessions.events import SessionRevoked
 from app.identity.social.events import IdentityLinked
@@ -53,7 +56,9 @@ from app.tickets.people import (
     forget_requester,
     forget_the_rest,
     hand_over,
+    hand_over_of_role,
     hand_over_the_rest,
+    hand_over_the_rest_of_role,
     link_the_rest,
     link_to_account,
 )
@@ -63,6 +68,7 @@ from app.tickets.rules import (
     AUTO_CLOSE_REMINDER,
     FORGET_REQUESTER,
     HAND_OVER,
+    HAND_OVER_OF_ROLE,
     LINK_TICKETS,
 )
 from app.tickets.search.jobs import index_answers, index_the_rest, index_tickets
@@ -76,6 +82,8 @@ REACTIONS: Reactions = {
     PersonReactivated.type: (link_to_account,),
     PersonSuspended.type: (hand_over,),
     PersonRoleChanged.type: (hand_over,),
+    PersonPermissionsChanged.type: (hand_over,),
+    RoleUpdated.type: (note_who_works_on_tickets, hand_over_of_role, give_to_the_newly_available),
     EmailVerified.type: (link_to_account,),
     EmailChanged.type: (mail_the_old_address,),
     PersonInvitationCancelled.type: (forget_mails,),
@@ -114,6 +122,7 @@ TIMERS: Handlers = {
     ASSIGN: assign_later,
     LINK_TICKETS: link_the_rest,
     HAND_OVER: hand_over_the_rest,
+    HAND_OVER_OF_ROLE: hand_over_the_rest_of_role,
     FORGET_REQUESTER: forget_the_rest,
     INDEX_TICKETS: index_the_rest,
     RELAY_RETRY: retry(SUBSCRIBERS),

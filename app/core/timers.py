@@ -82,6 +82,13 @@ async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
     return [d for d in due if d.subject_id in claimed]
 
 
+async def not_being_set(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+    """Those of these timers (all of one kind) that no other transaction holds: to claim one would wait for it."""
+    which = (Timer.org_id == org_id, Timer.kind == due[0].kind, Timer.subject_id.in_([one.subject_id for one in due]))
+    free = set(await db.scalars(select(Timer.subject_id).where(*which).with_for_update(skip_locked=True)))
+    return [one for one in due if one.subject_id in free]
+
+
 def due_organisations_sql(condition: str) -> str:
     """The organisations with due timers among those that meet `condition`: an index probe each."""
     return f"""

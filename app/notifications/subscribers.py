@@ -55,7 +55,7 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
 
 
 async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.assigned`, unless it is nobody's now."""
+    """On `ticket.assigned`, unless it is nobody's, or they may not work on tickets any more."""
     organisation = await tenant(db, org_id)
     given = [(event.ticket_id, UUID(event.data["adminId"])) for event in events if event.data["adminId"]]
     tickets = await _by_id(db, select(Ticket).where(Ticket.org_id == org_id), Ticket.id, (t for t, _ in given))
@@ -75,6 +75,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[Sto
         for ticket_id, person_id in given
         if ticket_id in tickets
         and person_id in people
+        and people[person_id].may_be_assigned
         and MailKind.TICKET_ASSIGNED not in people[person_id].muted
         and is_somebodys(people[person_id].email)
     ]

@@ -57,6 +57,9 @@ def permission(resource: Resource, action: Action) -> str:
 
 ALL: Permissions = frozenset(permission(resource, action) for resource in Resource for action in Action)
 
+# What it takes to work on tickets: nobody is given one, or mailed what it says, without both.
+TICKET_WORK: Permissions = frozenset(permission(Resource.TICKETS, action) for action in (Action.VIEW, Action.UPDATE))
+
 
 def effective(of_role: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
     """What somebody may do: what their role may and what they were granted, less what they were denied."""

@@ -53,12 +53,16 @@ async def by_domain(db: AsyncSession, domain: str) -> Tenant:
     return as_tenant(organisation)
 
 
-async def lock(db: AsyncSession, org_id: UUID) -> None:
+async def lock(db: AsyncSession, org_id: UUID, *, shared: bool = False) -> None:
     """Have the changes of something that the organisation has few of happen one after the other.
 
     It is the transaction's first lock. Rows that refer to the organisation can still be written meanwhile.
+
+    Args:
+        shared: only keep such changes off until this transaction ends; others that do so are not held up.
     """
-    await db.execute(select(Organisation.id).where(Organisation.id == org_id).with_for_update(key_share=True))
+    which = select(Organisation.id).where(Organisation.id == org_id)
+    await db.execute(which.with_for_update(read=shared, key_share=not shared))
 
 
 async def by_secret(db: AsyncSession, secret_hash: bytes) -> Tenant | None:

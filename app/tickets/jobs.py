@@ -18,12 +18,12 @@ from app.core.clock import real_now
 from app.core.events import SYSTEM, Event, has_work, record
 from app.core.fields import rfc3339
 from app.core.ids import new_id
-from app.core.models import Timer
 from app.core.timers import Due
 from app.identity.people.events import PersonBecameAvailable, PersonSignedUp
 from app.identity.people.queries import next_in_turn
 from app.identity.people.rules import Status as PersonStatus
-from app.organisations.permissions import Role
+from app.identity.roles.events import RoleUpdated
+from app.organisations.permissions import TICKET_WORK, Role
 from app.organisations.queries import tenant
 from app.tickets import rules
 from app.tickets.events import TicketAssigned, TicketClosingSoon
@@ -184,38 +184,29 @@ async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
 
 
 async def give_to_the_newly_available(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """Assign what waits, in the transaction that makes somebody available.
+    """Assign what waits, in the transaction that makes somebody available, or lets a role's people work on tickets.
 
     A ticket that is being opened at this moment sees them no more than they see it: the timer looks again afterwards.
     """
-    assert isinstance(event, PersonSignedUp | PersonBecameAvailable)
+    assert isinstance(event, PersonSignedUp | PersonBecameAvailable | RoleUpdated)
     if isinstance(event, PersonSignedUp) and (event.status != PersonStatus.ACTIVE or event.role == Role.CUSTOMER):
+        return
+    if isinstance(event, RoleUpdated) and TICKET_WORK.isdisjoint(event.added):
         return
     await db.flush()
     await assign_waiting(db, org_id, event.at)
-    await timers.set_timers(db, org_id, event.person_id, {ASSIGN: real_now()})
+    subject_id = event.role_id if isinstance(event, RoleUpdated) else event.person_id
+    await timers.set_timers(db, org_id, subject_id, {ASSIGN: real_now()})
 
 
 async def assign_later(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Assign what still waits; where nobody is available, the next one to become so takes it."""
     clock = await tenant(db, org_id)
     assigned = await assign_waiting(db, org_id, clock.now())
-    claimed = await timers.claim(db, org_id, await _not_being_set(db, org_id, due))
+    claimed = await timers.claim(db, org_id, await timers.not_being_set(db, org_id, due))
     if claimed and (assigned == ASSIGN_BATCH or await _some_were_busy(db, org_id)):
         await timers.set_timers(db, org_id, claimed[0].subject_id, {ASSIGN: real_now() + ASSIGN_AGAIN})
     return claimed
-
-
-async def _not_being_set(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
-    """Those of the due timers that no other transaction holds: to claim one would wait for it."""
-    free = set(
-        await db.scalars(
-            select(Timer.subject_id)
-            .where(Timer.org_id == org_id, Timer.kind == ASSIGN, Timer.subject_id.in_([one.subject_id for one in due]))
-            .with_for_update(skip_locked=True)
-        )
-    )
-    return [one for one in due if one.subject_id in free]
 
 
 async def _some_were_busy(db: AsyncSession, org_id: UUID) -> bool:

@@ -2,17 +2,18 @@
 
 Each is a reaction in the transaction of the event, for a first batch, and a timer on the person for the rest. What
 somebody else has locked at this moment is left to the timer, so that nobody waits for anybody; and the timer looks once
-more when all that began before is over, since that neither saw the change nor was seen by it.
+more when all that began before is over, since that neither saw the change nor was seen by it. A role's change can
+concern very many people: a batch then is of the tickets of them all, and the timer is on the role.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Uuid, and_, any_, literal, select, update
+from sqlalchemy import ColumnElement, Row, Uuid, and_, any_, literal, not_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,18 +25,22 @@ from app.identity.people.events import (
     EmailVerified,
     PersonApproved,
     PersonErased,
+    PersonPermissionsChanged,
     PersonReactivated,
     PersonRoleChanged,
     PersonSuspended,
 )
 from app.identity.people.models import Person
 from app.identity.people.rules import erased_email
+from app.identity.roles.events import RoleUpdated
+from app.organisations.permissions import TICKET_WORK
 from app.organisations.queries import tenant
 from app.tickets.events import TicketAssigned, TicketUpdated
 from app.tickets.models import UNFINISHED, Ticket
-from app.tickets.rules import ASSIGN, FORGET_REQUESTER, HAND_OVER, LINK_TICKETS
+from app.tickets.rules import ASSIGN, FORGET_REQUESTER, HAND_OVER, HAND_OVER_OF_ROLE, LINK_TICKETS
 
 BATCH = 1000
+PEOPLE = 100  # whose rows the timer holds at once
 SOON = timedelta(seconds=1)
 # Longer than a statement waits for a lock, and then takes.
 ONCE_MORE = timedelta(seconds=10)
@@ -99,15 +104,23 @@ def _unfinished(person: _Somebody) -> ColumnElement[bool] | None:
 
 
 async def _take(db: AsyncSession, org_id: UUID, person: _Somebody, ids: Sequence[UUID], at: datetime) -> None:
+    await _take_all(db, org_id, person.id, dict.fromkeys(ids, person.id), at)
+
+
+async def _take_all(
+    db: AsyncSession, org_id: UUID, subject_id: UUID, whose: Mapping[UUID, UUID | None], at: datetime
+) -> None:
+    """Let tickets be nobody's, and have them given to whose turn it is of the others: by a timer on the subject."""
+    ids = list(whose)
     await _update(db, org_id, ids, admin_id=None, accepted_at=None, updated_at=at, version=Ticket.version + 1)
     record(
         db,
         *(
-            TicketAssigned(at=at, actor=SYSTEM, ticket_id=ticket_id, admin_id=None, previous_admin_id=person.id)
-            for ticket_id in ids
+            TicketAssigned(at=at, actor=SYSTEM, ticket_id=ticket_id, admin_id=None, previous_admin_id=person_id)
+            for ticket_id, person_id in whose.items()
         ),
     )
-    await timers.set_timers(db, org_id, person.id, {ASSIGN: real_now()})  # to whose turn it is of the others
+    await timers.set_timers(db, org_id, subject_id, {ASSIGN: real_now()})
 
 
 _HANDING_OVER = _Work(HAND_OVER, _unfinished, _take)
@@ -115,13 +128,59 @@ _HANDING_OVER = _Work(HAND_OVER, _unfinished, _take)
 
 async def hand_over(db: AsyncSession, org_id: UUID, event: Event) -> None:
     """Take from somebody who can no longer be assigned what they had to do, and have it given to others."""
-    assert isinstance(event, PersonSuspended | PersonErased | PersonRoleChanged)
+    assert isinstance(event, PersonSuspended | PersonErased | PersonRoleChanged | PersonPermissionsChanged)
     await _begin(db, org_id, event.person_id, event.at, _HANDING_OVER)
 
 
 async def hand_over_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """On `HAND_OVER`, unless they are back meanwhile."""
     return await _go_on(db, org_id, due, _HANDING_OVER)
+
+
+async def hand_over_of_role(db: AsyncSession, org_id: UUID, event: Event) -> None:
+    """The same for all who have a role that no longer lets them work on tickets, however many: they are locked."""
+    assert isinstance(event, RoleUpdated)
+    if TICKET_WORK.isdisjoint(event.removed):
+        return
+    await db.flush()
+    _, wait = await _take_of_role(db, org_id, event.role_id, event.at)
+    await timers.set_timers(db, org_id, event.role_id, {HAND_OVER_OF_ROLE: real_now() + wait})
+
+
+async def hand_over_the_rest_of_role(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """On `HAND_OVER_OF_ROLE`, a role at a time; who has left it meanwhile has had their own handed over then."""
+    clock = await tenant(db, org_id)
+    role_id = due[0].subject_id
+    done, wait = await _take_of_role(db, org_id, role_id, clock.now())
+    claimed = await timers.claim(db, org_id, await timers.not_being_set(db, org_id, due[:1]))
+    if claimed and (done or wait == SOON):
+        await timers.set_timers(db, org_id, role_id, {HAND_OVER_OF_ROLE: real_now() + wait})
+    return claimed
+
+
+async def _take_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, timedelta]:
+    """A batch of what they have to do, of those whose rows nobody is changing; returns the same as `_batch`."""
+    idle = and_(Person.org_id == org_id, Person.role_id == role_id, not_(Person.may_be_assigned))
+    everybody = (await db.scalars(select(Person.id).where(idle))).all()
+    theirs = _unfinished_of(org_id, everybody)
+    whose = set(await db.scalars(select(Ticket.admin_id).where(theirs).limit(BATCH)))
+    if not whose:
+        return 0, ONCE_MORE
+    which = select(Person.id).where(idle, Person.id == any_(literal(list(whose), _IDS))).order_by(Person.id)
+    free = (await db.scalars(which.with_for_update(read=True, skip_locked=True))).all()
+    batch = select(Ticket.id, Ticket.admin_id).where(_unfinished_of(org_id, free))
+    in_order = batch.order_by(Ticket.created_at, Ticket.number).limit(BATCH)
+    rows = (await db.execute(in_order.with_for_update(key_share=True, skip_locked=True))).all()
+    if rows:
+        await _take_all(db, org_id, role_id, {row.id: row.admin_id for row in rows}, at)
+    some_are_left = await db.scalar(select(Ticket.id).where(theirs).limit(1)) is not None
+    return len(rows), SOON if some_are_left else ONCE_MORE
+
+
+def _unfinished_of(org_id: UUID, people: Sequence[UUID]) -> ColumnElement[bool]:
+    # By an array here, too: see jobs.py.
+    theirs = Ticket.admin_id == any_(literal(people, _IDS))
+    return and_(Ticket.org_id == org_id, theirs, Ticket.status.in_(UNFINISHED))
 
 
 # --- erasing ---------------------------------------------------------------------------------------------------------
@@ -178,17 +237,23 @@ async def _begin(db: AsyncSession, org_id: UUID, person_id: UUID, at: datetime, 
 
 
 async def _go_on(db: AsyncSession, org_id: UUID, due: Sequence[Due], work: _Work) -> Sequence[Due]:
-    """Do a batch for each whose row nobody is changing; the timer comes again for as long as there was something."""
+    """Do a batch for each whose row nobody is changing; the timer comes again for as long as there was something.
+
+    Who is left out, since enough was done for one transaction, stays due.
+    """
     clock = await tenant(db, org_id)
     which = select(*_SOMEBODY).where(Person.org_id == org_id, Person.id.in_([one.subject_id for one in due]))
-    free = (await db.execute(which.order_by(Person.id).with_for_update(read=True, skip_locked=True))).all()
-    again = {}
-    for person in free:
+    some = which.order_by(Person.id).limit(PEOPLE).with_for_update(read=True, skip_locked=True)
+    again, seen, all_done = {}, set(), 0
+    for person in (await db.execute(some)).all():
         done, wait = await _batch(db, org_id, person, clock.now(), work)
+        seen.add(person.id)
         if done or wait == SOON:
             again[person.id] = wait
-    ids = {person.id for person in free}
-    claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id in ids])
+        all_done += done
+        if all_done >= BATCH:
+            break
+    claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id in seen])
     for person_id, wait in again.items():
         await timers.set_timers(db, org_id, person_id, {work.kind: real_now() + wait})
     return claimed

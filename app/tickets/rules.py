@@ -9,9 +9,10 @@ from typing import TypeVar
 AUTO_CLOSE = "AUTO_CLOSE"
 AUTO_CLOSE_REMINDER = "AUTO_CLOSE_REMINDER"
 ASSIGN = "ASSIGN"
-# Of a person: see people.py.
+# Of a person, or of a role: see people.py.
 LINK_TICKETS = "LINK_TICKETS"
 HAND_OVER = "HAND_OVER"
+HAND_OVER_OF_ROLE = "HAND_OVER_OF_ROLE"
 FORGET_REQUESTER = "FORGET_REQUESTER"
 
 REMIND_BEFORE = timedelta(days=3)

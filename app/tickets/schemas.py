@@ -46,8 +46,8 @@ class TicketChange(In):
     admin_id: Annotated[
         UUID | None,
         Field(
-            description="An active admin or engineer of the organisation; null for nobody: then it waits for the next "
-            "one who becomes available. Not for customers."
+            description="An active admin or engineer of the organisation who may see and change tickets; null for "
+            "nobody: then it waits for the next one who becomes available. Not for customers."
         ),
     ] = None
     status: Annotated[Status, Field(description="Not for customers.", examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]

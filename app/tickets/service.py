@@ -52,10 +52,10 @@ class OrgMismatch(BadInput):
 
 
 class AssigneeNotActive(BadInput):
-    """Only an active admin or engineer of the organisation can be given tickets."""
+    """Only an active admin or engineer of the organisation who may see and change tickets can be given any."""
 
     code = "assignee_not_active"
-    title = "The assignee must be an active admin or engineer of the organisation."
+    title = "The assignee must be an active admin or engineer of the organisation who may see and change tickets."
 
 
 class AlreadyAccepted(Conflict):

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx
 from sqlalchemy import select
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.core.clock import real_now
 from app.core.ids import new_id
@@ -43,10 +44,15 @@ async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> Row:
         "email": an_email(),
         "status": Status.ACTIVE,
         "available": False,
+        "granted": [],
+        "denied": [],
         "created_at": real_now(),
     }
     row = Row(org_id=desk.id, id=new_id(), role=role, **told | fields)
     async with desk.database.session(desk.id) as db:
+        if row.role_id:
+            set_committed_value(row, "custom_role", await db.get(CustomRole, (desk.id, row.role_id)))
+        row.weigh_permissions()
         await service.add(db, row, None)
     return row
 

@@ -12,6 +12,7 @@ from sqlalchemy import make_url, select
 from app.core.clock import real_now
 from app.core.db import Database
 from app.core.ids import new_id
+from app.core.models import Delivery
 from app.identity.links import service as links
 from app.identity.links.models import Purpose
 from app.identity.people.models import Person as Row
@@ -48,8 +49,12 @@ async def with_everything(desk: Desk, **fields: Any) -> Row:
                 SecondFactor(**of, secret=b"sealed", last_step=0, created_at=now, confirmed_at=now),
                 RecoveryCode(**of, hash=b"hash"),
                 ExternalIdentity(**of, provider="google", subject=str(new_id()), created_at=now),
+                Delivery(
+                    **of, id=new_id(), channel="EMAIL", recipient=row.email, subject="Hello", body_text="Hello.",
+                    status="SENT", created_at=now,
+                ),
             ]
-        )
+        )  # fmt: skip
     return row
 
 
@@ -112,7 +117,7 @@ async def test_the_row_says_only_that_there_was_somebody(desk: Desk) -> None:
         "email": f"erased-{row.id}@erased.invalid", "email_verified_at": None, "role": "ENGINEER", "role_id": None,
         "granted": [], "denied": [], "status": Status.ERASED, "status_reason": None, "available": False,
         "second_factor": False, "bio": None, "timezone": None, "locale": None, "muted": [], "picture_at": None,
-        "created_at": row.created_at,
+        "works_on_tickets": True, "created_at": row.created_at,
     }  # fmt: skip
 
 

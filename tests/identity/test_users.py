@@ -175,7 +175,7 @@ async def test_a_cursor_belongs_to_its_filters_and_its_organisation(api: Api, da
 async def test_people_are_filtered_by_role_status_and_availability(desk: Desk) -> None:
     customer = await hire(desk, CUSTOMER)
     pending = await hire(desk, status="PENDING", available=True)
-    suspended = await hire(desk, status="SUSPENDED")
+    suspended = await hire(desk, status="SUSPENDED", available=True)
     other = await hire(desk, ADMIN, status="PENDING")
     admin = desk.admin
     expectations: tuple[tuple[dict[str, Any], list[Any]], ...] = (
@@ -185,8 +185,9 @@ async def test_people_are_filtered_by_role_status_and_availability(desk: Desk) -
         ({"status": "PENDING"}, [other, pending]),
         ({"status": "PENDING", "role": "ENGINEER"}, [pending]),
         ({"status": ["PENDING", "SUSPENDED"]}, [other, suspended, pending]),
-        ({"available": "true"}, [pending, admin]),
+        ({"available": "true"}, [admin]),
         ({"available": "true", "role": "ADMIN"}, [admin]),
+        ({"available": "false"}, [other, suspended, pending, customer]),
         ({"available": "false", "role": "ADMIN"}, [other]),
         ({"status": "INVITED"}, []),
     )

@@ -33,10 +33,13 @@ async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = Tru
             "role": role,
             "status": "ACTIVE",
             "available": False,
+            "granted": [],
+            "denied": [],
             "created_at": now,
             **columns,
         }
     )
+    row.weigh_permissions()
     async with desk.database.session(desk.id) as db:
         await service.add(db, row, None)
     return await signed_in(desk, row)

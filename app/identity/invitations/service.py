@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm.attributes import set_committed_value
 
 from app.core.clock import real_now
 from app.core.db import Database
@@ -31,11 +30,11 @@ from app.identity.people.queries import UserNotFound
 from app.identity.people.rules import Status
 from app.identity.people.service import NewPerson
 from app.identity.roles import queries as roles
-from app.identity.roles.models import CustomRole
 from app.identity.roles.queries import AnyRole
 from app.identity.roles.rules import BUILT_IN
 from app.organisations.caller import Caller, check_rights
 from app.organisations.permissions import Role
+from app.organisations.queries import lock as lock_organisation
 from app.organisations.tenant import Tenant
 
 
@@ -68,11 +67,9 @@ async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[
     """
     role = await _role(db, caller.org_id, new)
     check_rights(caller, role.role, frozenset(role.permissions))
-    own = role if isinstance(role, CustomRole) else None
     person = people_service.newcomer(caller.org_id, new.person, Role(role.role), Status.INVITED)
-    person.role_id = own.id if own else None
+    person.have_role(role)
     await people_service.add(db, person, None)
-    set_committed_value(person, "custom_role", own)
     record(db, PersonInvited(at=caller.now, actor=caller.actor, person_id=person.id, role=Role(person.role)))
     return person, _send_link(db, caller, person)
 
@@ -117,6 +114,7 @@ async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
     if new.role is not None:
         return BUILT_IN[new.role]
     assert new.role_id is not None
+    await lock_organisation(db, org_id, shared=True)  # so that what follows from the role is still true at the end
     return await roles.assignable(db, org_id, new.role_id)
 
 
@@ -182,7 +180,7 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
         PersonJoined(at=at, actor=actor, person_id=person.id),
         EmailVerified(at=at, actor=actor, person_id=person.id),
     )
-    if person.available:
+    if person.takes_tickets:
         record(db, PersonBecameAvailable(at=at, actor=actor, person_id=person.id))
     return person
 

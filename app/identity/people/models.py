@@ -9,23 +9,25 @@ from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Text, UniqueCons
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.core.models import Base, one_of
 from app.identity.people.rules import Status
 from app.identity.roles.models import CustomRole
-from app.identity.roles.rules import BUILT_IN
-from app.organisations.permissions import Permissions, Role, effective
+from app.identity.roles.rules import BUILT_IN, BuiltInRole
+from app.organisations.permissions import TICKET_WORK, Permissions, Role, effective
 
-# Whose turn it can be: who is available and may be assigned.
-AVAILABLE = "available AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
+# Whose turn it can be: `takes_tickets`, as the rotation's index says it.
+AVAILABLE = "available AND works_on_tickets AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
 
 
 class Person(Base):
     """Somebody of an organisation.
 
     `role` is what they are to it. `role_id` names a role of the organisation's own, and nothing for the built-in one;
-    `granted` and `denied` are permissions on top of it. `available` says whether new tickets may go to them. `muted`
-    names the mails they do not want.
+    `granted` and `denied` are permissions on top of it; `works_on_tickets` says whether all in all they may see and
+    change tickets. `available` is their own switch: whether they want new tickets. `muted` names the mails they do not
+    want.
     """
 
     __tablename__ = "people"
@@ -43,6 +45,7 @@ class Person(Base):
     status: Mapped[str]
     status_reason: Mapped[str | None]
     available: Mapped[bool]
+    works_on_tickets: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
     second_factor: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     bio: Mapped[str | None]
     timezone: Mapped[str | None]
@@ -95,7 +98,28 @@ class Person(Base):
     @hybrid_property
     def may_be_assigned(self) -> bool:
         """Whether tickets may be theirs; of the class, the condition in SQL."""
-        return (self.status == Status.ACTIVE) & (self.role != Role.CUSTOMER)
+        return (self.status == Status.ACTIVE) & (self.role != Role.CUSTOMER) & self.works_on_tickets
+
+    @hybrid_property
+    def takes_tickets(self) -> bool:
+        """Whether new tickets go to them now; of the class, the condition in SQL."""
+        return self.available & self.may_be_assigned
+
+    def have_role(self, role: BuiltInRole | CustomRole) -> None:
+        """Let this be their role; what they are granted and denied on top of it stays."""
+        own = role if isinstance(role, CustomRole) else None
+        self.role, self.role_id = role.role, own.id if own else None
+        set_committed_value(self, "custom_role", own)
+        self.weigh_permissions()
+
+    def have_besides(self, granted: Permissions, denied: Permissions) -> None:
+        """Let this be all that they are granted and denied on top of their role, with which the row was read."""
+        self.granted, self.denied = sorted(granted), sorted(denied)
+        self.weigh_permissions()
+
+    def weigh_permissions(self) -> None:
+        """Note what follows from their permissions; the row was read with `custom_role`."""
+        self.works_on_tickets = self.permissions >= TICKET_WORK
 
 
 class Credential(Base):

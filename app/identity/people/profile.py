@@ -72,14 +72,14 @@ async def change(
         CustomerNotAvailable: a customer says whether they are.
     """
     person = await lock(db, caller)
-    if "available" in changes and person.role == Role.CUSTOMER:
+    if changes.get("available") and person.role == Role.CUSTOMER:
         raise CustomerNotAvailable
     different = sorted(name for name, value in changes.items() if getattr(person, name) != value)
     for name in different:
         setattr(person, name, changes[name])
     if {"first_name", "last_name"} & set(different):
         await service.index_words(db, person)
-    if "available" in different:
+    if "available" in different and person.may_be_assigned:
         kind = PersonBecameAvailable if person.available else PersonBecameUnavailable
         record(db, kind(at=caller.now, actor=caller.actor, person_id=person.id))
     fields = [to_camel(name) for name in different if name != "available"]

@@ -18,7 +18,13 @@ LOCALE = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
 
 Bio = Annotated[LongText, StringConstraints(max_length=MAX_BIO_LENGTH)]
 Locale = Annotated[str, StringConstraints(max_length=16, pattern=LOCALE)]
-Available = Annotated[StrictBool, Field(description="Whether new tickets may be assigned to you.", examples=[True])]
+Available = Annotated[
+    StrictBool,
+    Field(
+        description="Your own switch: whether you want new tickets. It counts while you may see and change tickets.",
+        examples=[True],
+    ),
+]
 
 
 _ASSIGNED = Field(description="A ticket is yours to work on.")

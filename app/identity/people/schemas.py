@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -25,6 +26,28 @@ NewPassword = Annotated[
     Field(description="Common ones are refused.", examples=[EXAMPLE_PASSWORD]),
 ]
 PresentPassword = Annotated[str, Field(min_length=1, max_length=1024, examples=[EXAMPLE_PASSWORD])]
+
+
+# Examples of people, as answers show them: an engineer and a customer, where it is not Ada, the admin.
+BO: Mapping[str, Any] = {
+    "firstName": "Bo",
+    "lastName": "Ek",
+    "email": "bo@growfin.com",
+    "role": "ENGINEER",
+    "roleId": "00000000-0000-7000-8000-000000000002",
+    "designation": "Engineer",
+    "secondFactor": False,
+}
+MIA: Mapping[str, Any] = {
+    "firstName": "Mia",
+    "lastName": "Holm",
+    "email": "mia@customer.example",
+    "role": "CUSTOMER",
+    "roleId": "00000000-0000-7000-8000-000000000003",
+    "designation": "Customer",
+    "available": False,
+    "secondFactor": False,
+}
 
 
 class AdminSignUp(In):
@@ -69,7 +92,13 @@ class PersonOut(Out):
             examples=["ACTIVE"],
         ),
     ]
-    available: Annotated[bool, Field(description="Whether new tickets may be assigned to them.")]
+    available: Annotated[
+        bool,
+        Field(
+            description="Their own switch: whether they want new tickets. It counts while they are active and may see "
+            "and change tickets."
+        ),
+    ]
     email_verified: Annotated[bool, Field(description="Whether they have proved that the e-mail is theirs.")]
     second_factor: Annotated[bool, Field(description="Whether signing in takes a code of their authenticator, too.")]
     picture_url: Annotated[str | None, Field(description="Null for none.", examples=[f"/users/{EXAMPLE_ID}/picture"])]

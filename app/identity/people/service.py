@@ -78,6 +78,9 @@ def newcomer(org_id: UUID, new: NewPerson, role: Role, status: Status) -> Person
         role=role,
         status=status,
         available=role != Role.CUSTOMER and status == Status.ACTIVE,
+        works_on_tickets=True,  # as every built-in role lets them
+        granted=[],
+        denied=[],
         second_factor=False,
         created_at=real_now(),
     )

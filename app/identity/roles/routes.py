@@ -103,7 +103,7 @@ async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request
     """Change its name or its permissions, for everybody who has it, within five seconds.
 
     You need every permission that it has, or is to have, and its kind is not to be above yours. To your own role you
-    cannot add anything.
+    cannot add anything. Whoever may then no longer see and change tickets hands theirs over to others.
     """
     said = body.model_fields_set
     async with acting_at_once(request, caller.org_id) as db:

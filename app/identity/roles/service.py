@@ -107,13 +107,14 @@ async def change(
 ) -> CustomRole:
     """Change a role's name or permissions, for everybody who has it; the same values again change nothing.
 
+    The organisation is locked, so that nobody is given the role, or anything besides it, meanwhile.
+
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleNameTaken
         BeyondYourRights: it has, or would have, permissions that the caller lacks, or is of a kind above theirs; or it
             is their own, and would gain.
     """
-    if name is not None:
-        await lock_organisation(db, caller.org_id)
+    await lock_organisation(db, caller.org_id)
     role = await _lock(db, caller, role_id)
     before = frozenset(role.permissions)
     after = before if permissions is None else permissions

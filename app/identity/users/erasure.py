@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm.attributes import set_committed_value
 
 from app.identity.links.models import Link
 from app.identity.people.models import Credential, Person, PersonWord
 from app.identity.people.rules import Status, erased_email
 from app.identity.pictures.models import Picture
+from app.identity.roles.rules import BUILT_IN
 from app.identity.second_factor.models import RecoveryCode, SecondFactor
 from app.identity.sessions.models import Session
 from app.identity.social.models import ExternalIdentity
+from app.organisations.permissions import Role
 
 # What goes with a person.
 BELONGINGS = (Credential, PersonWord, Link, Session, SecondFactor, RecoveryCode, ExternalIdentity, Picture)
@@ -26,7 +27,7 @@ async def erase(db: AsyncSession, person: Person) -> None:
     person.first_name, person.last_name, person.email = "Erased", "person", erased_email(person.id)
     person.email_verified_at = person.picture_at = None
     person.bio = person.timezone = person.locale = person.status_reason = None
-    person.granted, person.denied, person.muted = [], [], []
+    person.muted = []
     person.available = person.second_factor = False
-    person.role_id = None
-    set_committed_value(person, "custom_role", None)
+    person.have_role(BUILT_IN[Role(person.role)])
+    person.have_besides(frozenset(), frozenset())

@@ -21,7 +21,10 @@ from app.organisations.permissions import Role
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Which people. Empty filters hold for all; `words` is `None` where nobody is looked for by name."""
+    """Which people. Empty filters hold for all; `words` is `None` where nobody is looked for by name.
+
+    `available` are those whom new tickets may be assigned to now.
+    """
 
     roles: Sequence[str] = ()
     statuses: Sequence[str] = ()
@@ -35,7 +38,7 @@ class Listing:
         if self.roles:
             conditions.append(Person.role.in_(self.roles))
         if self.available is not None:
-            conditions.append(Person.available == self.available)
+            conditions.append(Person.takes_tickets == self.available)
         for word in self.words or ():
             # A range, which row level security lets reach the index; LIKE would read everybody's words.
             having = (PersonWord.org_id == org_id, PersonWord.word >= word, PersonWord.word < end_of(word))

@@ -15,12 +15,13 @@ from app.identity.people.models import Person
 from app.identity.people.profile import CustomerNotAvailable
 from app.identity.people.queries import UserNotFound, person
 from app.identity.people.rules import Status
-from app.identity.people.schemas import PersonOut
+from app.identity.people.schemas import BO, PersonOut
 from app.identity.roles.schemas import from_table
 from app.identity.second_factor.service import SecondFactorNotSetUp
 from app.identity.users import queries, rules, service
 from app.identity.users.queries import Listing
 from app.identity.users.schemas import (
+    EXAMPLE_REASON,
     PermissionsChange,
     Rejection,
     RoleChoice,
@@ -40,6 +41,8 @@ Viewer = Annotated[Caller, may(Resource.USERS, Action.VIEW)]
 Changer = Annotated[Caller, may(Resource.USERS, Action.UPDATE)]
 Eraser = Annotated[Caller, may(Resource.USERS, Action.DELETE)]
 UserId = Annotated[UUID, Path(alias="id")]
+
+_REJECTED = {**BO, "status": "REJECTED", "available": False, "statusReason": EXAMPLE_REASON}
 
 
 async def _answer(db: AsyncSession, row: Person) -> UserOut:
@@ -85,15 +88,16 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
     operation_id="changeUser",
     summary="Change somebody's role, status or availability",
     responses=answers(
-        UserNotFound, BeyondYourRights, service.LastAdmin, service.NotActiveYet, CustomerNotAvailable, body=True
+        UserNotFound, BeyondYourRights, service.LastAdmin, service.NotActiveYet, CustomerNotAvailable,
+        body=True, shows={200: BO},
     ),
-)
+)  # fmt: skip
 async def change_user(user_id: UserId, body: UserChange, caller: Changer, request: Request) -> UserOut:
     """Change any of these; it acts on live access tokens within five seconds.
 
     Nobody changes somebody who is more (`ADMIN`, then `ENGINEER`, then `CUSTOMER`) or has more permissions, or gives a
     role that is more than their own or any permission that they do not have. Nobody is available before they have been
-    active. The organisation's last active admin with all permissions stays one.
+    active. The organisation's last active admin of the built-in role, with nothing denied, stays one.
     """
     changes = service.Changes(**body.model_dump(exclude_unset=True))
     async with acting_at_once(request, caller.org_id) as db:
@@ -120,7 +124,7 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     "/{id}/approve",
     operation_id="approveUser",
     summary="Approve somebody who signed up",
-    responses=answers(UserNotFound, BeyondYourRights, service.NotPending),
+    responses=answers(UserNotFound, BeyondYourRights, service.NotPending, shows={200: BO}),
 )
 async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
     """Make an account active that is `PENDING`, or was rejected. Its person is mailed.
@@ -135,7 +139,7 @@ async def approve_user(user_id: UserId, caller: Changer, request: Request) -> Us
     "/{id}/reject",
     operation_id="rejectUser",
     summary="Reject somebody who signed up",
-    responses=answers(UserNotFound, BeyondYourRights, service.NotPending, body=True),
+    responses=answers(UserNotFound, BeyondYourRights, service.NotPending, body=True, shows={200: _REJECTED}),
 )
 async def reject_user(user_id: UserId, caller: Changer, request: Request, body: Rejection | None = None) -> UserOut:
     """Turn somebody away whose account is `PENDING`. They are mailed, with the reason if there is one."""
@@ -147,7 +151,7 @@ async def reject_user(user_id: UserId, caller: Changer, request: Request, body: 
     "/{id}/role",
     operation_id="setUserRole",
     summary="Give somebody a role",
-    responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin, body=True),
+    responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin, body=True, shows={200: BO}),
 )
 async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, request: Request) -> UserOut:
     """Give somebody a built-in role or one of the organisation's own, in place of the one they have.
@@ -183,7 +187,8 @@ async def set_user_permissions(
     """Replace what somebody is granted and denied on top of their role.
 
     Both lists are needed: an empty one takes back all that was granted, or lifts all denials. It acts on live access
-    tokens within five seconds. Nobody grants what they do not have, or themselves anything.
+    tokens within five seconds. Nobody grants what they do not have, or themselves anything. Whoever may then no longer
+    see and change tickets hands theirs over to others.
     """
     granted, denied = from_table(body.granted), from_table(body.denied)
     async with acting_at_once(request, caller.org_id) as db:

@@ -20,6 +20,9 @@ from app.organisations.permissions import Permissions, Role
 
 MAX_WORDS = 8
 MAX_REASON_LENGTH = 1000
+EXAMPLE_REASON = "Please sign up with your work e-mail."
+_SEES_MENUS = {"resource": "menus", "view": True, "create": False, "update": False, "delete": False}
+_NO_VENDORS = _SEES_MENUS | {"resource": "vendors"}
 
 
 def _few_words(text: str) -> str:
@@ -47,7 +50,13 @@ class UserFilter(CountedPageQuery):
         Annotated[Name, AfterValidator(_few_words)] | None,
         Field(description="Beginnings of words of the name or the e-mail, in any order, case and accents aside."),
     ] = None
-    available: Annotated[bool | None, Field(description="Whether new tickets may be assigned to them.")] = None
+    available: Annotated[
+        bool | None,
+        Field(
+            description="Whether new tickets may be assigned to them now: their switch `available` is on, and they are "
+            "active, no customer, and may see and change tickets. `false` finds all others."
+        ),
+    ] = None
 
 
 class UserPage(CountedPage[PersonOut]):
@@ -96,7 +105,11 @@ class UserChange(In):
     ] = None  # type: ignore[assignment]
     available: Annotated[
         StrictBool,
-        Field(description="Whether new tickets may be assigned to them; never to a customer.", examples=[True]),
+        Field(
+            description="Their own switch: whether they want new tickets; a customer never does. It counts while they "
+            "are active and may see and change tickets.",
+            examples=[True],
+        ),
     ] = None  # type: ignore[assignment]
 
 
@@ -105,7 +118,7 @@ class Rejection(In):
 
     reason: Annotated[
         Annotated[LongText, Field(max_length=MAX_REASON_LENGTH)] | None,
-        Field(examples=["Please sign up with your work e-mail."]),
+        Field(examples=[EXAMPLE_REASON]),
     ] = None
 
 
@@ -150,8 +163,11 @@ class UserPermissions(Out):
     ]
     designation: Annotated[str, Field(description="The role's name.", examples=["Engineer"])]
     from_role: Annotated[list[PermissionOut], Field(description="What their role gives: every resource.")]
-    granted: Annotated[list[PermissionOut], Field(description="What they may do besides.")]
-    denied: Annotated[list[PermissionOut], Field(description="What they may not do, whatever their role says.")]
+    granted: Annotated[list[PermissionOut], Field(description="What they may do besides.", examples=[[_SEES_MENUS]])]
+    denied: Annotated[
+        list[PermissionOut],
+        Field(description="What they may not do, whatever their role says.", examples=[[_NO_VENDORS]]),
+    ]
     effective: Annotated[
         list[PermissionOut], Field(description="What follows: every resource. Customers reach their own things only.")
     ]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm.attributes import set_committed_value
 
 from app.core.errors import Conflict
 from app.core.events import record
@@ -31,7 +30,6 @@ from app.identity.people.profile import CustomerNotAvailable
 from app.identity.people.queries import UserNotFound
 from app.identity.people.rules import Status
 from app.identity.roles import queries as roles
-from app.identity.roles.models import CustomRole
 from app.identity.roles.queries import AnyRole
 from app.identity.roles.rules import BUILT_IN
 from app.identity.second_factor import service as second_factor
@@ -41,13 +39,17 @@ from app.identity.sessions import service as sessions
 from app.identity.users import erasure, queries, rules
 from app.organisations.caller import BeyondYourRights, Caller, Principal, check_rights
 from app.organisations.permissions import Permissions, Role, exceeds
+from app.organisations.queries import lock as lock_organisation
 
 
 class LastAdmin(Conflict):
-    """Without them, nobody could give anybody any right again."""
+    """Without them, nobody could give anybody every right again: they have the built-in role, and nothing denied."""
 
     code = "last_admin"
-    title = "This is the organisation's last active admin with all permissions: make somebody else one first."
+    title = (
+        "This is the organisation's last active admin of the built-in role Admin with nothing denied: make somebody "
+        "else one first."
+    )
 
 
 class NotPending(Conflict):
@@ -96,6 +98,7 @@ async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncI
         InvalidToken: somebody else, who was quicker, has taken rights from the caller.
     """
     me = caller.somebody
+    await lock_organisation(db, caller.org_id, shared=True)  # what follows from a role stays true until this commits
     people = await queries.lock_with_admins(db, caller.org_id, me.id, person_id)
     person, actor = people.get(person_id), people.get(me.id)
     if person is None:
@@ -103,7 +106,7 @@ async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncI
     if person_id != me.id:
         check_rights(caller, person.role, person.permissions)
     is_still_allowed = actor is not None and _is_still(actor, me)
-    was_admin, took_tickets = _is_full_admin(person), _takes_tickets(person)
+    was_admin, took_tickets = _is_full_admin(person), person.takes_tickets
 
     yield person
 
@@ -115,7 +118,7 @@ async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncI
     if person.status == Status.ERASED:
         return
     check_rights(caller, person.role, person.permissions)
-    if _takes_tickets(person) and not took_tickets:
+    if person.takes_tickets and not took_tickets:
         record(db, PersonBecameAvailable(at=caller.now, actor=caller.actor, person_id=person.id))
     elif took_tickets and person.may_be_assigned and not person.available:
         record(db, PersonBecameUnavailable(at=caller.now, actor=caller.actor, person_id=person.id))
@@ -130,10 +133,6 @@ def _is_still(actor: Person, me: Principal) -> bool:
 
 def _is_full_admin(person: Person) -> bool:
     return rules.is_full_admin(role=person.role, role_id=person.role_id, status=person.status, denied=person.denied)
-
-
-def _takes_tickets(person: Person) -> bool:
-    return person.may_be_assigned and person.available
 
 
 async def change(db: AsyncSession, caller: Caller, person_id: UUID, wanted: Changes) -> Person:
@@ -201,9 +200,7 @@ def _give_role(db: AsyncSession, caller: Caller, person: Person, role: AnyRole) 
             to_role_id=role.id,
         ),
     )
-    own = role if isinstance(role, CustomRole) else None
-    person.role, person.role_id = role.role, own.id if own else None
-    set_committed_value(person, "custom_role", own)
+    person.have_role(role)
     if person.role == Role.CUSTOMER:
         person.available = False
 
@@ -264,7 +261,7 @@ async def set_permissions(
         if person_id == caller.somebody.id and rules.raises(before, after):
             raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
         if before != after:
-            person.granted, person.denied = after
+            person.have_besides(granted, denied)
             record(
                 db,
                 PersonPermissionsChanged(
