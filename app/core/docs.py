@@ -1,6 +1,7 @@
 """How operations describe themselves in OpenAPI: credentials, errors, and an example of everything.
 
-A body's example is made of those that its fields have, so that it cannot fall behind them.
+A body's example is made of those that its fields have, so that it cannot fall behind them. An answer repeats what was
+sent, and shows what an operation says that it does besides.
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ _STATUS_HEADERS = {
 }
 
 
+_SHOWS = "x-shows"  # until the document is complete
+
+
 def _example(status: int, code: str, title: str) -> dict[str, Any]:
     value: dict[str, Any] = {
         "type": f"urn:tessera:problem:{code}",
@@ -108,6 +112,7 @@ def answers(
     body: bool = False,
     ok: Mapping[int, tuple[str, ...]] | None = None,
     location: str | None = None,
+    shows: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> dict[int | str, Any]:
     """The `responses` of an operation.
 
@@ -116,6 +121,7 @@ def answers(
         body: whether it takes one, which can be too large, too slow or no JSON at all.
         ok: the headers of its good answers, by status.
         location: an example of the `Location` among them, where it is not the organisation's.
+        shows: what in the examples of its good answers, by status, is other than the fields' own examples.
     """
     listed: dict[int, dict[str, str]] = {}
     own: tuple[type[TesseraError], ...] = (*kinds, errors.BadInput, errors.Unavailable)
@@ -131,6 +137,8 @@ def answers(
         documented[status] = {"headers": {name: HEADERS[name] for name in headers}}
         if location:
             documented[status]["headers"]["Location"] = HEADERS["Location"] | {"example": location}
+    for status, other in (shows or {}).items():
+        documented.setdefault(status, {})[_SHOWS] = dict(other)
     return documented
 
 
@@ -250,12 +258,34 @@ def _add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
             parameter["example"] = example_of(parameter["schema"], schemas, whole=False)
-    bodies = [(operation.get("requestBody", {}), False)]
-    bodies += [(response, True) for status, response in operation["responses"].items() if status.startswith("2")]
-    for body, is_whole in bodies:
-        for media in body.get("content", {}).values():
+    sent: dict[str, Any] = {}
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        if "examples" not in media:
+            media.setdefault("example", example_of(media["schema"], schemas, whole=False))
+        sent |= _plain(media.get("example"))
+    for status, answer in operation["responses"].items():
+        shows = answer.pop(_SHOWS, {})
+        for media in answer.get("content", {}).values() if status.startswith("2") else ():
             if "example" not in media and "examples" not in media:
-                media["example"] = example_of(media["schema"], schemas, whole=is_whole)
+                example = example_of(media["schema"], schemas, whole=True)
+                media["example"] = _changed(_changed(example, sent), shows)
+
+
+def _plain(body: object) -> dict[str, Any]:
+    """Of a request's example, what its answer may repeat: no lists and no objects, of which it may say more."""
+    fields = body.items() if isinstance(body, dict) else ()
+    return {name: value for name, value in fields if not isinstance(value, (list, dict))}
+
+
+def _changed(example: Any, other: Mapping[str, Any]) -> Any:
+    """An example with some of its fields as they are here, and no further ones."""
+    if not isinstance(example, dict):
+        return example
+    changed = dict(example)
+    for name in example.keys() & other.keys():
+        is_part = isinstance(other[name], Mapping)
+        changed[name] = _changed(example[name], other[name]) if is_part else other[name]
+    return changed
 
 
 def example_of(schema: dict[str, Any], schemas: dict[str, Any], *, whole: bool) -> Any:

@@ -58,6 +58,7 @@ Responder = Annotated[Caller, may(Resource.COMMENTS, Action.CREATE)]
 
 _CHANGE = (TicketNotFound, VersionConflict)
 _TAGGED = {200: ("ETag",)}
+_ACCEPTED = {200: {"status": "IN_PROGRESS", "acceptedAt": "2026-03-02T09:35:00.125Z", "version": 2}}
 _EXAMPLE = f"/tickets/{EXAMPLE_ID}"
 _JSON = orjson.OPT_UTC_Z
 
@@ -196,7 +197,9 @@ def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
     operation_id="acceptTicket",
     summary="Take a ticket on",
     response_model=TicketOut,
-    responses=answers(*_CHANGE, service.TicketClosed, service.AlreadyAccepted, service.AssigneeNotActive, ok=_TAGGED),
+    responses=answers(
+        *_CHANGE, service.TicketClosed, service.AlreadyAccepted, service.AssigneeNotActive, ok=_TAGGED, shows=_ACCEPTED
+    ),
 )
 async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch = None) -> Response:
     """Be the ticket's assignee, and say that you see to it (`acceptedAt`); an `OPEN` one becomes `IN_PROGRESS`.

@@ -17,6 +17,7 @@ from app.core.docs import example_of
 from tests.access.table import COLUMNS, STATUSES
 from tests.desks import JSON
 from tests.docs.openapi import (
+    BY_ID,
     CONTRACT,
     DOCUMENT,
     EACH,
@@ -40,6 +41,7 @@ WITHOUT_BODY = {
     "signOut", "signOutEverywhere", "setUpSecondFactor", "approveUser", "resendInvitation", "acceptTicket",
 }  # fmt: skip
 WITH_OPTIONAL_BODY = {"rejectUser"}
+KINDS = ["Admin", "Engineer", "Customer"]
 TAKES = {"setPicture": FORM}  # JSON, all others
 GIVES = {"getPicture": "image/webp", "getMetrics": "text/plain"}
 ABOUT_LIMITS = {"Retry-After", "RateLimit", "RateLimit-Policy"}
@@ -112,6 +114,33 @@ def test_an_operation_has_the_example_of_a_good_answer_that_its_schema_accepts(o
         for media in content.values():
             assert examples(media)
             are_good(examples(media), media["schema"])
+
+
+@EACH
+def test_the_example_of_an_answer_repeats_what_the_request_sent(operation: Operation) -> None:
+    answers = [answer for status, answer in operation.said["responses"].items() if status.startswith("2")]
+    sent = [one for media in (operation.body or {}).values() for one in examples(media) if isinstance(one, dict)]
+    got = [one for answer in answers for media in answer.get("content", {}).values() for one in examples(media)]
+    for request in sent:
+        for answer in got:
+            plain = {name for name, value in request.items() if not isinstance(value, (dict, list)) and name in answer}
+            assert {name: answer[name] for name in plain} == {name: request[name] for name in plain}
+
+
+def test_examples_show_what_an_operation_does() -> None:
+    def shown(operation_id: str) -> JSON:
+        answer = next(one for status, one in BY_ID[operation_id].said["responses"].items() if status.startswith("2"))
+        (example,) = examples(answer["content"][JSON_MEDIA])
+        return dict(example)
+
+    assert [shown(f"signIn{kind}")["user"]["role"].title() for kind in KINDS] == KINDS
+    assert (shown("signUp")["role"], shown("signUp")["emailVerified"]) == ("CUSTOMER", False)
+    assert (shown("inviteUser")["status"], shown("rejectUser")["status"]) == ("INVITED", "REJECTED")
+    assert shown("inviteUser")["invitationExpiresAt"] > shown("inviteUser")["createdAt"]
+    assert (shown("acceptTicket")["status"], shown("acceptTicket")["acceptedAt"] is None) == ("IN_PROGRESS", False)
+    permissions = shown("setUserPermissions")
+    assert not [one for one in permissions["granted"] if one in permissions["denied"]]
+    assert "x-shows" not in json.dumps(DOCUMENT)
 
 
 @EACH

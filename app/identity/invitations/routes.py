@@ -18,7 +18,7 @@ from app.identity.invitations.schemas import Acceptance, InvitationIn, InvitedOu
 from app.identity.invitations.service import NewInvitation, NotInvited
 from app.identity.links.service import LinkExpired
 from app.identity.people.queries import UserNotFound
-from app.identity.people.schemas import PersonOut
+from app.identity.people.schemas import BO, PersonOut
 from app.identity.people.service import EmailTaken, NewPerson, WeakPassword
 from app.organisations.access import acting_at_once, address_of, database_of, may, secret_key_of
 from app.organisations.caller import BeyondYourRights, Caller
@@ -29,6 +29,15 @@ router = APIRouter(tags=["Users"], route_class=Route)
 Inviter = Annotated[Caller, may(Resource.USERS, Action.CREATE)]
 UserId = Annotated[UUID, Path(alias="id")]
 
+_INVITED = {
+    **BO,
+    "status": "INVITED",
+    "available": False,
+    "emailVerified": False,
+    "createdAt": "2026-03-02T09:30:00.125Z",
+    "invitationExpiresAt": "2026-03-09T09:30:00.125Z",
+}
+
 
 @router.post(
     "/users",
@@ -37,7 +46,7 @@ UserId = Annotated[UUID, Path(alias="id")]
     status_code=201,
     responses=answers(
         EmailTaken, BeyondYourRights, TooMany,
-        body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}",
+        body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}", shows={201: _INVITED},
     ),
 )  # fmt: skip
 async def invite_user(body: InvitationIn, caller: Inviter, request: Request, response: Response) -> InvitedOut:
@@ -59,7 +68,7 @@ async def invite_user(body: InvitationIn, caller: Inviter, request: Request, res
     "/users/{id}/invitation",
     operation_id="resendInvitation",
     summary="Invite somebody again",
-    responses=answers(UserNotFound, NotInvited, BeyondYourRights, TooMany),
+    responses=answers(UserNotFound, NotInvited, BeyondYourRights, TooMany, shows={200: _INVITED}),
 )
 async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedOut:
     """Mail another link to somebody who is `INVITED`, for 7 days from now. Earlier ones stop working."""

@@ -12,7 +12,7 @@ from app.core.http import Route
 from app.core.security import Busy
 from app.identity.http import attempts_of
 from app.identity.people import service
-from app.identity.people.schemas import AdminSignUp, PersonOut, SignUp
+from app.identity.people.schemas import MIA, AdminSignUp, PersonOut, SignUp
 from app.identity.people.service import NewPerson
 from app.organisations import queries as organisations
 from app.organisations.access import Product, address_of, database_of, secret_key_of
@@ -54,15 +54,15 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
     status_code=201,
     responses=answers(
         OrganisationNotFound, service.WeakPassword, TooMany, Busy,
-        body=True, ok={201: ("Location",)}, location="/me",
+        body=True, ok={201: ("Location",)}, location="/me", shows={201: {**MIA, "emailVerified": False}},
     ),
 )  # fmt: skip
 async def sign_up(body: SignUp, request: Request, response: Response) -> PersonOut:
     """Get an account of an organisation, and a mail with a link that proves your e-mail.
 
     A customer is `ACTIVE` at once. An engineer or an admin is `PENDING` until an admin of the organisation approves.
-    Where the e-mail is taken already the answer is the same, nothing changes, and its owner gets a mail instead: so keep
-    no `id` from here, but the one that signing in tells.
+    Where the e-mail is taken already the answer is the same, nothing changes, and its owner gets a mail instead: keep
+    the `id` that signing in tells, rather than this one.
     """
     database, attempts = database_of(request), attempts_of(request)
     await attempts.sign_up(address_of(request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
@@ -11,7 +12,7 @@ from app.core.errors import TooMany
 from app.core.http import Route
 from app.core.security import Busy
 from app.identity.http import attempts_of
-from app.identity.people.schemas import EXAMPLE_PASSWORD
+from app.identity.people.schemas import BO, EXAMPLE_PASSWORD, MIA
 from app.identity.second_factor.guesses import guessing
 from app.identity.second_factor.service import Proof, TotpRequired, WrongCode
 from app.identity.sessions import service
@@ -26,14 +27,18 @@ _REFUSALS = (
     service.WrongEmailOrPassword, TotpRequired, WrongCode, service.OrgRequired, service.AccountPending,
     service.AccountRejected, service.AccountSuspended, TooMany, Busy,
 )  # fmt: skip
-_SIGN_IN: dict[str, Any] = {"responses": answers(*_REFUSALS, body=True)}
 # The examples of other operations make an engineer and a customer of these.
 _ENGINEER = Body(examples=[{"email": "bo@growfin.com", "password": EXAMPLE_PASSWORD}])
 _CUSTOMER = Body(examples=[{"email": "mia@customer.example", "password": EXAMPLE_PASSWORD}])
-_SIGN_IN_AS: dict[str, Any] = {"responses": answers(*_REFUSALS, service.WrongRole, body=True)}
 
 
-@router.post("/signin", operation_id="signIn", summary="Sign in", **_SIGN_IN)
+def _as(somebody: Mapping[str, Any]) -> dict[str, Any]:
+    """What the three that are for one role document, with an example of whom they are for."""
+    shows = {name: value for name, value in somebody.items() if name == "designation"} | {"user": somebody}
+    return {"responses": answers(*_REFUSALS, service.WrongRole, body=True, shows={200: shows})}
+
+
+@router.post("/signin", operation_id="signIn", summary="Sign in", responses=answers(*_REFUSALS, body=True))
 async def sign_in(body: SignIn, request: Request) -> SignedIn:
     """Get an access token for `Authorization: Bearer …`, valid for half an hour, and a refresh token for the next one.
 
@@ -43,19 +48,19 @@ async def sign_in(body: SignIn, request: Request) -> SignedIn:
     return await _sign_in(body, request, None)
 
 
-@router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_SIGN_IN_AS)
+@router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_as({}))
 async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
     """As `POST /auth/signin`, for admins only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, Role.ADMIN)
 
 
-@router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_SIGN_IN_AS)
+@router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_as(BO))
 async def sign_in_engineer(body: Annotated[SignIn, _ENGINEER], request: Request) -> SignedIn:
     """As `POST /auth/signin`, for engineers only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, Role.ENGINEER)
 
 
-@router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_SIGN_IN_AS)
+@router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_as(MIA))
 async def sign_in_customer(body: Annotated[SignIn, _CUSTOMER], request: Request) -> SignedIn:
     """As `POST /auth/signin`, for customers only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, Role.CUSTOMER)
