@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Annotated
@@ -66,6 +67,18 @@ def refuse_control_characters(value: str) -> str:
 _Text = (BeforeValidator(_unify_newlines), AfterValidator(refuse_control_characters))
 
 
+# What turns the direction of all text after it; where it comes from, nobody can see.
+_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def _must_be_seen(value: str) -> str:
+    if _OVERRIDES.search(value):
+        raise ValueError("Characters that turn the direction of text are not allowed here.")
+    if all(unicodedata.category(character)[0] in "CZM" for character in value):
+        raise ValueError("There is nothing to be seen in this.")
+    return value
+
+
 def _refuse_line_breaks(value: str) -> str:
     if "\n" in value:
         raise ValueError("A name has one line.")
@@ -76,6 +89,7 @@ Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
     *_Text,
+    AfterValidator(_must_be_seen),
     AfterValidator(_refuse_line_breaks),
 ]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), *_Text]

@@ -220,6 +220,10 @@ def _sqlstate(error: Exception) -> str:
     return str(found or "")
 
 
+# Of a request with one of these, a body means nothing (RFC 9110, 9.3.1).
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+
+
 class JsonRequest(Request):
     """A request whose body is read strictly: no NaN, no lone surrogates, bounded nesting."""
 
@@ -235,19 +239,30 @@ class JsonRequest(Request):
 
 
 class Route(APIRoute):
-    """A route that reads JSON strictly, and refuses query parameters that it does not have."""
+    """A route that reads JSON strictly, and refuses query parameters and a body that it does not have."""
 
     def get_route_handler(self) -> Any:
         """FastAPI's handler, given the stricter request."""
         handler = super().get_route_handler()
         known = query_parameters(self)
+        takes_no_body = not self.dependant.body_params and "requestBody" not in (self.openapi_extra or {})
 
         async def handle(request: Request) -> Response:
             if request.scope["query_string"]:
                 refuse_unknown(request, known)
-            return await handler(JsonRequest(request.scope, request.receive))
+            request = JsonRequest(request.scope, request.receive)
+            if takes_no_body and request.method not in _WITHOUT_BODY:
+                await _refuse_body(request)
+            return await handler(request)
 
         return handle
+
+
+async def _refuse_body(request: Request) -> None:
+    """Raise `BadInput` where there is anything in the body; many clients send an empty object where there is none."""
+    if (await request.body()).strip() not in {b"", b"{}", b"null"}:
+        fault = FieldError("", "This operation takes no body.")
+        raise errors.BadInput(fault.message, errors=[fault])
 
 
 def query_parameters(route: APIRoute) -> Mapping[str, bool]:

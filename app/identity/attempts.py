@@ -24,8 +24,8 @@ from app.core.limits import Limiter, network_of
 
 # What an unknown address may still try on an account under attack.
 GUARDED_LIMIT = "3/5 minutes"
-# Mails of a kind that anybody can have sent to an e-mail. Who is refused because others used it up has them already,
-# with links that are valid for longer than this.
+# Mails of a kind that anybody can have sent to an account or an e-mail. Who is refused because others used it up has
+# them already, with links that are valid for longer than this.
 MAIL_LIMIT = "5/15 minutes"
 # Per organisation and address: to take an invitation back and make it again does not start anew.
 INVITATION_LIMIT = "10/hour"
@@ -137,10 +137,13 @@ class Attempts:
         """
         await self._limiter.hit(MAIL_LIMIT, "mail", kind, _account(email, None))
 
-    async def may_mail(self, kind: str, email: str) -> bool:
-        """The same, where the answer must not tell that it was too many."""
+    async def may_mail(self, kind: str, person_id: UUID) -> bool:
+        """Count that anybody wants a mail of this kind sent to an account; whether that is not too many.
+
+        Per account, and only where there is one: to ask for an e-mail elsewhere must not use up its owner's.
+        """
         try:
-            await self.mail(kind, email)
+            await self._limiter.hit(MAIL_LIMIT, "mail", kind, str(person_id))
         except TooMany:
             return False
         return True

@@ -28,6 +28,7 @@ from app.organisations.caller import (
     SecondFactorRequired,
     SecretMismatch,
     SecretRequired,
+    lacks_second_factor,
 )
 from app.organisations.permissions import Action, Resource, Role, permission
 from app.organisations.tenant import Tenant
@@ -107,8 +108,7 @@ class Access:
 
     def _check(self, caller: Caller) -> None:
         person = caller.somebody
-        lacks_second_factor = caller.tenant.require_2fa and person.role != Role.CUSTOMER and not person.second_factor
-        if lacks_second_factor and not self.before_second_factor:
+        if not self.before_second_factor and lacks_second_factor(caller.tenant, person):
             raise SecondFactorRequired
         if self.permission is not None and self.permission not in person.permissions:
             raise PermissionRequired(f"This needs the permission {self.permission}.")

@@ -105,6 +105,11 @@ class Principal:
         return self.role == Role.CUSTOMER
 
 
+def lacks_second_factor(tenant: Tenant, person: Principal) -> bool:
+    """Whether the organisation wants a second factor of somebody who has none: until then they can do nothing else."""
+    return tenant.require_2fa and person.role != Role.CUSTOMER and not person.second_factor
+
+
 @dataclass(frozen=True)
 class Caller:
     """Whose request this is. `person` is nobody where a product calls with its organisation's secret."""

@@ -131,7 +131,7 @@ async def _set_picture(_world: World, _caller: Person | None) -> Request:
 
 
 async def _get_picture(world: World, _caller: Person | None) -> Request:
-    person = await world.somebody()
+    person = await world.somebody(Role.ENGINEER)
     request = await _set_picture(world, None)
     answer = await person.http.put(request.path, files=request.files, headers=person.headers)
     assert answer.status_code == 200, answer.text

@@ -158,3 +158,14 @@ class TestTimes:
     @pytest.mark.parametrize("value", ["", "Berlin", "europe/berlin", "../../etc/passwd", "+02:00", "x" * 65, "\0"])
     def test_no_other_name_is_a_zone(self, value: str) -> None:
         assert is_refused(TimeZone, value)
+
+
+@pytest.mark.parametrize("name", ["\u200b", "\u2060\u00ad", "\u0301", "\u202eadA", "Ada\u2066"])
+def test_a_name_is_there_to_be_seen_as_it_is(name: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Name).validate_python(name)
+
+
+@pytest.mark.parametrize("name", ["Ada", "李", "أمل", "O\u2019Neill", "e\u0301", "👩\u200d🚀"])
+def test_names_of_all_kinds_are_fine(name: str) -> None:
+    assert TypeAdapter(Name).validate_python(name) == name

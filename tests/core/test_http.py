@@ -327,3 +327,21 @@ def test_every_kind_of_error_has_a_status_and_a_code_of_its_own() -> None:
     }
     assert kinds == set(STATUS_OF)
     assert len({kind.code for kind in kinds}) == len(kinds)
+
+
+class TestABodyWhereNoneIsTaken:
+    @pytest.mark.parametrize("body", [b"", b"{}", b" {} ", b"null"])
+    async def test_nothing_may_be_sent_as_nothing(self, desk: Desk, body: bytes) -> None:
+        answer = await desk.admin.http.post(
+            "/auth/2fa/setup", content=body, headers=desk.admin.headers | {"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 200
+
+    @pytest.mark.parametrize("body", [b'{"userId": 1}', b"[]", b"x", b'{"a": '])
+    async def test_anything_else_is_refused_and_nothing_happens(self, desk: Desk, body: bytes) -> None:
+        for path in ("/auth/2fa/setup", "/auth/signout-all"):
+            answer = await desk.admin.http.post(
+                path, content=body, headers=desk.admin.headers | {"Content-Type": "application/json"}
+            )
+            assert wrong_fields(answer) == {""}
+        assert (await desk.admin.get("/me")).status_code == 200

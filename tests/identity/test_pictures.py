@@ -316,6 +316,14 @@ class TestSeeing:
         assert decoded((await picture_of(colleague, desk.admin)).content).size == (9, 9)
         assert decoded((await picture_of(desk.admin)).content).size == (8, 8)
 
+    async def test_but_customers_do_not_see_each_other(self, desk: Desk) -> None:
+        one, other = await sign_in(desk, CUSTOMER), await sign_in(desk, CUSTOMER)
+        ok(await send(one, SMALL))
+        assert (await picture_of(one)).status_code == 200
+        refused(await picture_of(one, other), 404, "user_not_found")
+        refused(await picture_of(other, one), 404, "user_not_found")
+        assert (await picture_of(one, await sign_in(desk, ENGINEER))).status_code == 200
+
     async def test_nobody_else_does(self, api: Api, desk: Desk, database: Database) -> None:
         ok(await send(desk.admin, SMALL))
         stranger = (await a_desk(api, database)).admin

@@ -175,6 +175,22 @@ class TestNothingIsRevealed:
             assert {(answer.status_code, answer.content) for answer in answers} == {(202, answers[0].content)}
         assert len(await links_of(desk, known.id, Purpose.RESET_PASSWORD)) == MAILS
 
+    async def test_to_ask_for_it_elsewhere_uses_nobodys_mails_up(
+        self, start: Start, desk: Desk, api: Api, database: Database
+    ) -> None:
+        service, person, elsewhere = await start(), await somebody(desk), await a_desk(api, database)
+        for place in range(MAILS + 1):
+            for domain in ("nosuch.test", elsewhere.domain):
+                http = service.at(f"198.51.100.{place}")
+                for path in ("/auth/password/forgot", "/auth/email/resend"):
+                    body = {"email": person.email, "org": domain}
+                    assert (await http.post(path, json=body)).status_code == 202
+
+        body = {"email": person.email, "org": desk.domain}
+        for path in ("/auth/password/forgot", "/auth/email/resend"):
+            assert (await service.at("203.0.113.5").post(path, json=body)).status_code == 202
+        assert len(await links_of(desk, person.id)) == 2
+
     async def test_other_mails_and_the_way_back_in_are_limited_apart(self, start: Start, person: Person) -> None:
         http = (await start()).at("198.51.100.7")
         await asyncio.gather(*(forgot(http, person.email) for _ in range(MAILS)))

@@ -43,7 +43,7 @@ class TestSettingUp:
         assert unquote(uri.path) == f"/Growfin  Süd & Co:{person.email}"
         assert parse_qs(uri.query) == {"secret": [said["secret"]], "issuer": ["Growfin  Süd & Co"]}
         assert re.fullmatch("[A-Z2-7]{32}", said["secret"])
-        assert ET.fromstring(said["qrSvg"]).tag.endswith("svg")
+        assert ET.fromstring(said["qrSvg"]).tag == "{http://www.w3.org/2000/svg}svg"
         assert "script" not in said["qrSvg"]
         assert answer.headers["cache-control"] == "no-store"
 
@@ -299,6 +299,18 @@ class TestRequired:
         ok(await person.get("/org"))
         answer = await person.post("/auth/2fa/disable", {"code": authenticator.code(1)})
         refused(answer, 409, "second_factor_mandatory")
+
+    async def test_a_service_that_is_shown_their_token_is_told_so(self, desk: Desk) -> None:
+        person = await unprotected(desk, ENGINEER)
+        ok(await desk.admin.patch("/org", {"require2fa": True}))
+        token = {"token": person.headers["Authorization"].removeprefix("Bearer ")}
+
+        said = ok(await person.http.post("/auth/verify", json=token))
+        assert (said["active"], said["secondFactorRequired"], said["permissions"]) == (True, True, [])
+        authenticator = await set_up(person)
+        ok(await person.post("/auth/2fa/confirm", {"code": authenticator.code()}))
+        said = ok(await person.http.post("/auth/verify", json=token))
+        assert (said["secondFactorRequired"], "tickets:view" in said["permissions"]) == (False, True)
 
     async def test_who_made_it_required_is_no_exception(self, desk: Desk) -> None:
         ok(await desk.admin.patch("/org", {"require2fa": True}))

@@ -156,8 +156,9 @@ class TestVerify:
         said = answer.json()
         assert said.keys() == {
             "active", "tokenType", "sub", "org", "sid", "role", "email", "permissions", "iss", "aud", "iat", "exp",
-            "jti",
+            "jti", "secondFactorRequired",
         }  # fmt: skip
+        assert said["secondFactorRequired"] is False
         assert (said["active"], said["sub"], said["org"]) == (True, signed_in["user"]["id"], str(desk.id))
         assert (said["role"], said["email"], said["exp"] - said["iat"]) == ("ADMIN", email, 1800)
         assert "tickets:view" in said["permissions"]

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index
+from sqlalchemy import ForeignKeyConstraint, Index, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, one_of
@@ -36,7 +36,8 @@ class Link(Base):
     """A link that was sent and not used yet. Its token is not kept: it is made of the row's id and the secret key.
 
     `email` is the address that it was sent to, and that to use it proves. `password_hash` comes into force with a
-    change of e-mail, since a password's salt belongs to its e-mail.
+    change of e-mail, since a password's salt belongs to its e-mail. `remembered` says of a sign-in that its session is
+    to be one of the longer ones.
     """
 
     __tablename__ = "links"
@@ -47,6 +48,7 @@ class Link(Base):
     purpose: Mapped[str]
     email: Mapped[str]
     password_hash: Mapped[str | None]
+    remembered: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
 

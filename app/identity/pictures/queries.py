@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import NotFound
@@ -13,6 +13,8 @@ from app.identity.people.models import Person
 from app.identity.people.queries import UserNotFound
 from app.identity.people.rules import Status
 from app.identity.pictures.models import Picture
+from app.organisations.caller import Caller
+from app.organisations.permissions import Role
 
 
 class PictureNotFound(NotFound):
@@ -22,19 +24,16 @@ class PictureNotFound(NotFound):
     title = "This user has no picture."
 
 
-async def set_at(db: AsyncSession, org_id: UUID, person_id: UUID) -> datetime:
-    """When somebody of the organisation set their picture.
+async def set_at(db: AsyncSession, caller: Caller, person_id: UUID) -> datetime:
+    """When somebody set their picture whom the caller may see: customers see themselves, and who answers them.
 
     Raises:
         UserNotFound, PictureNotFound
     """
-    row = (
-        await db.execute(
-            select(Person.picture_at).where(
-                Person.org_id == org_id, Person.id == person_id, Person.status != Status.ERASED
-            )
-        )
-    ).first()
+    which = [Person.org_id == caller.org_id, Person.id == person_id, Person.status != Status.ERASED]
+    if caller.somebody.sees_own_only:
+        which.append(or_(Person.id == caller.somebody.id, Person.role != Role.CUSTOMER))
+    row = (await db.execute(select(Person.picture_at).where(*which))).first()
     if row is None:
         raise UserNotFound
     if row.picture_at is None:

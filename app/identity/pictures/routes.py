@@ -89,12 +89,12 @@ async def get_picture(
     request: Request,
     if_none_match: Annotated[str | None, Header(description="The ETag of the picture that you have.")] = None,
 ) -> Response:
-    """The picture of somebody of your organisation, as WebP.
+    """The picture of somebody of your organisation, as WebP. Customers get their own, and those of who answers them.
 
     It takes the access token as everything does: a page fetches it, and then shows what it got.
     """
     async with database_of(request).session(caller.org_id) as db:
-        set_at = await queries.set_at(db, caller.org_id, user_id)
+        set_at = await queries.set_at(db, caller, user_id)
         tag = f'"{(set_at - _EPOCH) // _MICROSECOND:x}"'
         headers = {**CACHING, "ETag": tag}
         if _has(if_none_match, tag):

@@ -13,6 +13,7 @@ from app.core.errors import BadInput, FieldError
 from app.core.events import Actor, ActorType, record
 from app.core.security import fitting, hash_password, salt_of
 from app.core.tokens import Named
+from app.identity.attempts import Attempts
 from app.identity.links import service as links
 from app.identity.links.models import Link, Purpose
 from app.identity.links.service import LinkExpired
@@ -22,6 +23,7 @@ from app.identity.people.models import Credential, Person
 from app.identity.people.rules import Status
 from app.identity.people.service import index_words
 from app.identity.recovery.service import (
+    AccountsOf,
     WrongPassword,
     lock_own,
     lock_owner,
@@ -46,7 +48,7 @@ class SameEmail(BadInput):
 # --- proved ----------------------------------------------------------------------------------------------------------
 
 
-async def resend_verification(database: Database, email: str, domain: str | None) -> None:
+async def resend_verification(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
     """Mail another link to the accounts of an e-mail whose people have not proved yet that it is theirs.
 
     Args:
@@ -56,7 +58,7 @@ async def resend_verification(database: Database, email: str, domain: str | None
     def has_yet_to_prove_it(person: Person) -> bool:
         return person.email_verified_at is None and person.status in _WITH_AN_EMAIL_TO_PROVE
 
-    await send_links(database, email, domain, Purpose.VERIFY_EMAIL, has_yet_to_prove_it)
+    await send_links(database, attempts, AccountsOf(email, domain, has_yet_to_prove_it), Purpose.VERIFY_EMAIL)
 
 
 async def verify_email(db: AsyncSession, named: Named) -> Person:
@@ -115,7 +117,8 @@ class NewEmail:
 async def change_email(database: Database, secret_key: str, caller: Caller, new: NewEmail) -> None:
     """Mail a link to the new address: only a click on it changes anything.
 
-    If somebody of the organisation has that address, they are told of it instead, and who asked cannot tell.
+    If somebody of the organisation has that address, they are told of it instead, and who asked cannot tell. Links to
+    other new addresses stop working.
 
     Raises:
         SameEmail
@@ -130,6 +133,8 @@ async def change_email(database: Database, secret_key: str, caller: Caller, new:
     async with database.session(caller.org_id) as db:
         person, _ = await lock_own(db, caller, credential)
         at, actor = caller.tenant.now(), caller.actor
+        # What was asked for before was a slip, perhaps, and whoever has that address is not to have this account.
+        await links.cancel(db, caller.org_id, person.id, Purpose.CHANGE_EMAIL)
         owner_id = await people.owner_of(db, caller.org_id, new.email)
         if owner_id is not None:
             record(db, EmailClaimed(at=at, actor=actor, person_id=owner_id))

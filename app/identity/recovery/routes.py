@@ -59,8 +59,7 @@ async def forgot_password(body: AccountOf, request: Request) -> PerhapsMailed:
     """
     await attempts_of(request).recovery(address_of(request))
     async with in_whole_steps(ANSWER_EVERY):
-        if await attempts_of(request).may_mail("reset", body.email):
-            await service.forget_password(database_of(request), body.email, body.org)
+        await service.forget_password(database_of(request), attempts_of(request), body.email, body.org)
     return PerhapsMailed()
 
 
@@ -134,8 +133,7 @@ async def resend_verification(body: AccountOf, request: Request) -> PerhapsMaile
     """
     await attempts_of(request).recovery(address_of(request))
     async with in_whole_steps(ANSWER_EVERY):
-        if await attempts_of(request).may_mail("verify", body.email):
-            await emails.resend_verification(database_of(request), body.email, body.org)
+        await emails.resend_verification(database_of(request), attempts_of(request), body.email, body.org)
     return PerhapsMailed()
 
 
@@ -149,7 +147,8 @@ async def resend_verification(body: AccountOf, request: Request) -> PerhapsMaile
 async def change_email(body: EmailChange, caller: Myself, request: Request) -> EmailChangeRequested:
     """Mail a link to the new address; `POST /auth/email/verify` with its token makes the change, within a day.
 
-    The old address is told of it then. The answer is the same if somebody else has the new address.
+    The old address is told of it then. To ask again replaces what was asked before. The answer is the same if somebody
+    else has the new address.
     """
     await attempts_of(request).mail("change", body.email)
     async with _confirming(request, caller), in_whole_steps(ANSWER_EVERY):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,6 +13,7 @@ from app.core.errors import BadInput, Conflict, FieldError, Forbidden
 from app.core.events import SYSTEM, Actor, ActorType, record
 from app.core.security import InvalidToken, fitting, same_password
 from app.core.tokens import Named
+from app.identity.attempts import Attempts
 from app.identity.links import service as links
 from app.identity.links.models import Link, Purpose
 from app.identity.links.service import LinkExpired
@@ -59,32 +61,43 @@ class SamePassword(BadInput):
 # --- forgotten -------------------------------------------------------------------------------------------------------
 
 
-async def forget_password(database: Database, email: str, domain: str | None) -> None:
+async def forget_password(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
     """Mail a link that resets the password to the active accounts of an e-mail; those without a password get one too.
 
     Args:
         domain: of the organisation, where only its account is meant.
     """
-    await send_links(database, email, domain, Purpose.RESET_PASSWORD, lambda person: person.status == Status.ACTIVE)
+    accounts = AccountsOf(email, domain, lambda person: person.status == Status.ACTIVE)
+    await send_links(database, attempts, accounts, Purpose.RESET_PASSWORD)
 
 
-async def send_links(
-    database: Database, email: str, domain: str | None, purpose: Purpose, is_for: Callable[[Person], bool]
-) -> None:
-    """Mail links to those accounts of an e-mail that they are for, of the `MAX_ACCOUNTS` in the oldest organisations.
+@dataclass(frozen=True)
+class AccountsOf:
+    """Accounts of an e-mail: in the organisation of a domain, or in any, and of whom this holds."""
+
+    email: str
+    domain: str | None
+    are: Callable[[Person], bool]
+
+
+async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf, purpose: Purpose) -> None:
+    """Mail links to these accounts, of the `MAX_ACCOUNTS` in the oldest organisations; to none of them too often.
 
     Each is in its organisation's own transaction.
     """
+    email = wanted.email
     async with database.session(None) as db:
-        accounts = await people.accounts(db, email, domain, limit=MAX_ACCOUNTS)
+        accounts = await people.accounts(db, email, wanted.domain, limit=MAX_ACCOUNTS)
     for account in accounts:
+        if not await attempts.may_mail(purpose, account.person_id):
+            continue
         async with database.session(account.org_id) as db:
             try:
                 # Locked, or somebody's erasure might leave the link behind, with their e-mail in it.
                 person = await people.lock(db, account.org_id, account.person_id)
             except UserNotFound:
                 continue
-            if person.email == email and is_for(person):
+            if person.email == email and wanted.are(person):
                 at = (await organisations.tenant(db, account.org_id)).now()
                 links.send(db, account.org_id, person.id, email, purpose, at=at, actor=SYSTEM)
 

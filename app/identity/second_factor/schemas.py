@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Annotated, Self
 
 import segno
@@ -61,9 +62,9 @@ class SecondFactorSetup(Out):
     def of(cls, setup: Setup) -> Self:
         """The answer with this secret."""
         code = segno.make(setup.uri, error="m", micro=False)
-        return cls(
-            secret=setup.secret, otpauth_uri=setup.uri, qr_svg=code.svg_inline(scale=4, dark="#000", light="#fff")
-        )
+        drawn = io.BytesIO()  # with its namespace: it may be a page's `img` as well as part of the page
+        code.save(drawn, kind="svg", xmldecl=False, nl=False, scale=4, dark="#000", light="#fff")
+        return cls(secret=setup.secret, otpauth_uri=setup.uri, qr_svg=drawn.getvalue().decode())
 
 
 class SecondFactorCode(In):

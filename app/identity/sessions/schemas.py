@@ -122,13 +122,16 @@ class Verified(Out):
     """What a good access token says (RFC 7519), and whose it is at this moment; of any other, only that it is not."""
 
     active: Annotated[bool, Field(examples=[True])]
-    token_type: Literal["Bearer"] | None = None
+    token_type: Annotated[Literal["Bearer"] | None, Field(examples=["Bearer"])] = None
     sub: Annotated[UUID | None, Field(description="The person's id.", examples=[EXAMPLE_ID])] = None
     org: Annotated[UUID | None, Field(description="The organisation's id.", examples=[EXAMPLE_ID])] = None
     sid: Annotated[UUID | None, Field(description="The session's id.", examples=[EXAMPLE_ID])] = None
     role: Annotated[Role | None, Field(description="As it is now.", examples=["ENGINEER"])] = None
     email: Annotated[str | None, Field(examples=["ada@growfin.com"])] = None
     permissions: Annotated[list[str] | None, Field(description="As they are now.", examples=[["tickets:view"]])] = None
+    second_factor_required: Annotated[
+        bool | None, Field(description="Whether they are to set one up before anything else.", examples=[False])
+    ] = None
     iss: Annotated[str | None, Field(examples=["tessera"])] = None
     aud: Annotated[str | None, Field(examples=["tessera-api"])] = None
     iat: Annotated[int | None, Field(description="Seconds since the epoch.", examples=[1_772_443_800])] = None
@@ -136,15 +139,16 @@ class Verified(Out):
     jti: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
 
     @classmethod
-    def of(cls, claims: AccessClaims, person: Principal) -> Self:
-        """The answer about the token of a person."""
+    def of(cls, claims: AccessClaims, person: Principal, *, held: bool) -> Self:
+        """The answer about the token of a person; `held`, if they can do nothing before they have a second factor."""
         said = {name: claims.all[name] for name in ("sub", "org", "sid", "iss", "aud", "iat", "exp", "jti")}
         return cls(
             active=True,
             token_type="Bearer",  # noqa: S106 - a name
             role=person.role,
             email=person.email,
-            permissions=sorted(person.permissions),
+            permissions=[] if held else sorted(person.permissions),
+            second_factor_required=held,
             **said,
         )
 
@@ -153,7 +157,7 @@ class SessionOut(Out):
     """Somewhere you are signed in."""
 
     id: UUID
-    device: Annotated[str, Field(description="What it calls itself: its `User-Agent`.", examples=["Firefox on Linux"])]
+    device: Annotated[str, Field(description="What it calls itself: its `User-Agent`.", examples=["Mozilla/5.0 (X11)"])]
     address: Annotated[str, Field(description="Where it was used from last.", examples=["198.51.100.7"])]
     current: Annotated[bool, Field(description="Whether this request comes from it.", examples=[True])]
     remember_me: Annotated[bool, Field(description="Whether it lasts for 30 days from its last use instead of one.")]

@@ -19,6 +19,7 @@ from app.identity.sessions.queries import SessionNotFound
 from app.identity.sessions.routes import where_of
 from app.identity.sessions.schemas import Refresh, SessionOut, SessionPage, Tokens, Verified, Verify, tokens_of
 from app.organisations.access import Db, MyselfAtOnce, acting_at_once, database_of, secret_key_of
+from app.organisations.caller import lacks_second_factor
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
 
@@ -81,11 +82,12 @@ async def verify(body: Verify, request: Request) -> Verified:
     """For your own services, when they are shown an access token: what it says, if it is good at this moment.
 
     One that has expired, is somebody else's make, or whose session has ended is answered with `active: false` alone.
+    Who has yet to set up the second factor that their organisation requires has no permissions until then.
     """
     doorkeeper = cast("Doorkeeper", request.app.state.doorkeeper)
     try:
-        _, person = await doorkeeper.by_token(body.token)
-        return Verified.of(doorkeeper.claims_of(body.token), person)
+        tenant, person = await doorkeeper.by_token(body.token)
+        return Verified.of(doorkeeper.claims_of(body.token), person, held=lacks_second_factor(tenant, person))
     except InvalidToken:
         return Verified(active=False)
 

@@ -142,9 +142,9 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
     database, secret_key = database_of(request), secret_key_of(request)
     named = links.read(secret_key, body.token)
     async with database.session(named.org_id) as db:
-        person = await service.holder(db, named)
+        person, remembered = await service.holder(db, named)
     proof = Proof.of(person, body.totp, body.recovery_code)
-    where = where_of(request, remembered=body.remember_me)
+    where = where_of(request, remembered=remembered if body.remember_me is None else body.remember_me)
     async with guessing(attempts_of(request), person, proof), database.session(named.org_id) as db:
         signed_in = await service.exchange(db, secret_key, named, where, proof)
     return SignedIn.of(signed_in)
@@ -161,7 +161,7 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
         person = await _person(chosen, said, pending, tenant, request)
         if tenant.app_url is None:
             return await _signed_in(person, request, remember=pending.remember)
-        return _to_app(tenant.app_url, "token", await _token(person, request))
+        return _to_app(tenant.app_url, "token", await _token(person, request, remember=pending.remember))
     except TesseraError as error:
         if tenant.app_url is None:
             raise
@@ -182,15 +182,15 @@ async def _signed_in(person: Person, request: Request, *, remember: bool) -> Res
         async with database_of(request).session(person.org_id) as db:
             signed_in = await sessions.sign_in(db, secret_key_of(request), person, where, Proof())
     except TotpRequired:
-        raise TotpRequired(members={"exchangeToken": await _token(person, request)}) from None
+        raise TotpRequired(members={"exchangeToken": await _token(person, request, remember=remember)}) from None
     except UserNotFound:  # erased a moment ago
         raise SocialSignInRefused from None
     return Response(SignedIn.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
 
 
-async def _token(person: Person, request: Request) -> str:
+async def _token(person: Person, request: Request, *, remember: bool) -> str:
     async with database_of(request).session(person.org_id) as db:
-        return service.issue_token(db, secret_key_of(request), person)
+        return service.issue_token(db, secret_key_of(request), person, remember=remember)
 
 
 def _to_app(app_url: str, name: str, value: str) -> Response:

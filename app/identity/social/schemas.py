@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from app.core.fields import Domain, In
 from app.identity.links.schemas import LinkToken
 from app.identity.second_factor.schemas import OrRecoveryCode, Totp
-from app.identity.sessions.schemas import RememberMe
 from app.organisations.permissions import Role
 
 
@@ -45,6 +44,9 @@ class Exchange(In):
         LinkToken,
         Field(description="From the fragment of `{appUrl}/signed-in#token=…`, or the `exchangeToken` of a refusal."),
     ]
-    remember_me: RememberMe = False
+    remember_me: Annotated[
+        StrictBool | None,
+        Field(description="Stay signed in for 30 days, or (false) for one; otherwise as `…/start` was told."),
+    ] = None
     totp: Totp = None
     recovery_code: OrRecoveryCode = None

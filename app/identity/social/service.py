@@ -171,14 +171,19 @@ async def _link(db: AsyncSession, person: Person, arrival: Arrival) -> None:
         raise
 
 
-def issue_token(db: AsyncSession, secret_key: str, person: Person) -> str:
-    """What stands for a sign-in at a provider, for a minute: `exchange` makes a session of it."""
+def issue_token(db: AsyncSession, secret_key: str, person: Person, *, remember: bool) -> str:
+    """What stands for a sign-in at a provider, for a minute: `exchange` makes a session of it.
+
+    Args:
+        remember: whether that is to be one of the longer ones, unless `exchange` is told otherwise.
+    """
     link = links.issue(db, person.org_id, person.id, person.email, Purpose.SIGN_IN)
+    link.remembered = remember
     return link_token(secret_key, link.org_id, link.id)
 
 
-async def holder(db: AsyncSession, named: Named) -> Person:
-    """Who may exchange a token.
+async def holder(db: AsyncSession, named: Named) -> tuple[Person, bool]:
+    """Who may exchange a token, and whether they asked to be remembered when they began.
 
     Raises:
         LinkExpired: nobody any more.
@@ -190,7 +195,7 @@ async def holder(db: AsyncSession, named: Named) -> Person:
     except UserNotFound:
         raise LinkExpired from None
     check_active(person)
-    return person
+    return person, link.remembered
 
 
 async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where, proof: Proof) -> SignedIn:
@@ -201,7 +206,7 @@ async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where
         AccountPending, AccountRejected, AccountSuspended
         TotpRequired, WrongCode
     """
-    person = await holder(db, named)
+    person, _ = await holder(db, named)
     try:
         signed_in = await sessions.sign_in(db, secret_key, person, where, proof)
     except UserNotFound:

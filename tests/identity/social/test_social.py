@@ -198,6 +198,16 @@ class TestAnAppOfTheOrganisationsOwn:
         headers = {"Authorization": f"Bearer {said['accessToken']}"}
         assert ok(await browser.tessera.get("/me", headers=headers))["email"] == email_of(sub)
 
+    @pytest.mark.parametrize(("said", "days"), [({}, 30), ({"rememberMe": False}, 1), ({"rememberMe": True}, 30)])
+    async def test_whoever_began_to_be_remembered_is_unless_the_app_says_otherwise(
+        self, browser: Browser, sub: str, said: JSON, days: int
+    ) -> None:
+        await with_app(browser.desk)
+        token = fragment(await browser.sign_in(sub, rememberMe="true"))["token"]
+        assert ok(await browser.exchange(token, **said))["refreshExpiresIn"] == days * 86_400
+        token = fragment(await browser.sign_in(sub))["token"]
+        assert ok(await browser.exchange(token))["refreshExpiresIn"] == 86_400
+
     async def test_a_token_is_good_once(self, browser: Browser, sub: str) -> None:
         await with_app(browser.desk)
         token = fragment(await browser.sign_in(sub))["token"]
