@@ -83,6 +83,7 @@ REACTIONS: Reactions = {
     PersonSuspended.type: (hand_over,),
     PersonRoleChanged.type: (hand_over,),
     PersonPermissionsChanged.type: (hand_over,),
+    # In this order: who works on tickets is noted, and locked, before tickets are taken from them or given to them.
     RoleUpdated.type: (note_who_works_on_tickets, hand_over_of_role, give_to_the_newly_available),
     EmailVerified.type: (link_to_account,),
     EmailChanged.type: (mail_the_old_address,),

@@ -113,9 +113,11 @@ class Desk:
         await deliveries.deliver_due(self.database, wiring.channels(settings))
 
 
-async def a_desk(api: Api, database: Database, *, sandbox: bool = True, name: str = "Growfin") -> Desk:
+async def a_desk(
+    api: Api, database: Database, *, sandbox: bool = True, name: str = "Growfin", org_id: UUID | None = None
+) -> Desk:
     """Sign an organisation and its first admin up, through the services; the password's hash is made only once."""
-    org_id, domain = uuid4(), f"d{uuid4().hex}.test"
+    org_id, domain = org_id or uuid4(), f"d{uuid4().hex}.test"
     async with database.session(org_id) as db:
         _, secret = await organisations.sign_up(db, org_id, name, domain, sandbox=sandbox)
     nobody = Person(org_id, "", api.http, {}, org_id)

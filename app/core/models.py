@@ -1,7 +1,7 @@
 """The rows that every domain relies on: what happened, what will happen, what leaves the house.
 
 `TENANT_TABLES_WITHOUT_RLS` names the ones that the worker reads across organisations: they hold ids, kinds, numbers and
-times only. And the words that tickets are found by, since row level security lets no full-text index be used.
+times only. The other is `ticket_search`: row level security lets no full-text index be used.
 """
 
 from __future__ import annotations

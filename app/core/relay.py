@@ -1,6 +1,7 @@
 """Loop 2 of the worker: show each organisation's new events to the subscribers, once and in order.
 
-One transaction takes the organisation's `relays` row, runs the subscribers (which only add rows) and moves the row on.
+One transaction takes the organisation's `relays` row, runs the subscribers (which only add rows, or bring what is
+derived up to date) and moves the row on.
 A subscriber that fails for an event leaves a `relay_failures` row, which is tried again by a timer and parked in the
 end; it never holds up the rest.
 """

@@ -13,6 +13,7 @@ from app.core.deliveries import DeliveryStatus
 from app.core.events import Event
 from app.core.models import DELIVER, Delivery, Timer
 from app.identity.people.events import PersonErased, PersonInvitationCancelled
+from app.notifications.mime import one_line
 from app.tickets.models import Ticket
 
 BATCH = 1000
@@ -36,11 +37,11 @@ async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
     to_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
     if isinstance(event, PersonInvitationCancelled) or not event.email_was_verified:
         to_them = to_them.where(Delivery.ticket_id.is_(None))
-    if isinstance(event, PersonErased):
-        await _take_name_out(db, org_id, event)
     await _delete_all(db, org_id, about_them)
     await _delete_all(db, org_id, to_their_account)
     await _delete_all(db, org_id, to_them)
+    if isinstance(event, PersonErased):
+        await _take_name_out(db, org_id, event)
 
 
 async def _take_name_out(db: AsyncSession, org_id: UUID, event: PersonErased) -> None:
@@ -50,7 +51,7 @@ async def _take_name_out(db: AsyncSession, org_id: UUID, event: PersonErased) ->
     """
     of_them = (Delivery.org_id == org_id, Delivery.author_id == event.person_id)
     waits = Delivery.status == DeliveryStatus.QUEUED
-    nameless = func.replace(Delivery.body_text, event.name, NOBODY)
+    nameless = func.replace(Delivery.body_text, one_line(event.name), NOBODY)
     nameless_html = func.replace(Delivery.body_html, str(escape(event.name)), NOBODY)
     for _ in range(MAX_BATCHES):
         ids = (await db.scalars(select(Delivery.id).where(*of_them).order_by(Delivery.id).limit(BATCH))).all()

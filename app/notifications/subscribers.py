@@ -26,6 +26,12 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
     """On `ticket.responded`."""
     organisation = await tenant(db, org_id)
     response_ids = [UUID(event.data["responseId"]) for event in events]
+    authors = select(TicketResponse.author_id).where(
+        TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids)
+    )
+    # Whoever is being erased is named in no mail afterwards: it waits for that, or that sees it.
+    named = select(Person.id).where(Person.org_id == org_id, Person.id.in_(authors)).order_by(Person.id)
+    await db.execute(named.with_for_update(read=True))
     rows = (
         await db.execute(
             select(TicketResponse, Ticket, Person)

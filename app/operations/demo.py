@@ -142,11 +142,11 @@ async def _make_organisation(database: Database) -> tuple[Tenant, str]:
 
 async def _let_go(database: Database, org_id: UUID) -> None:
     async with database.session(org_id) as db:
+        await timers.set_timers(db, org_id, org_id, {INDEX_TICKETS: real_now()})
         # The lock waits for a transaction whose connection was lost as it committed.
         last = select(Counter.last_event).where(Counter.org_id == org_id).with_for_update(key_share=True)
         last_event = (await db.execute(last)).scalar_one()
         await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=last_event))
-        await timers.set_timers(db, org_id, org_id, {INDEX_TICKETS: real_now()})
 
 
 async def _make_admin(

@@ -239,13 +239,15 @@ async def _begin(db: AsyncSession, org_id: UUID, person_id: UUID, at: datetime, 
 async def _go_on(db: AsyncSession, org_id: UUID, due: Sequence[Due], work: _Work) -> Sequence[Due]:
     """Do a batch for each whose row nobody is changing; the timer comes again for as long as there was something.
 
-    Who is left out, since enough was done for one transaction, stays due.
+    Who is left out, since enough was done for one transaction, stays due. Whose row is gone has nothing to be done.
     """
     clock = await tenant(db, org_id)
-    which = select(*_SOMEBODY).where(Person.org_id == org_id, Person.id.in_([one.subject_id for one in due]))
-    some = which.order_by(Person.id).limit(PEOPLE).with_for_update(read=True, skip_locked=True)
-    again, seen, all_done = {}, set(), 0
-    for person in (await db.execute(some)).all():
+    ids = [one.subject_id for one in due]
+    of_them = (Person.org_id == org_id, Person.id.in_(ids))
+    some = select(*_SOMEBODY).where(*of_them).order_by(Person.id).limit(PEOPLE)
+    seen = set(ids).difference(await db.scalars(select(Person.id).where(*of_them)))
+    again, all_done = {}, 0
+    for person in (await db.execute(some.with_for_update(read=True, skip_locked=True))).all():
         done, wait = await _batch(db, org_id, person, clock.now(), work)
         seen.add(person.id)
         if done or wait == SOON:

@@ -275,6 +275,10 @@ class Listing:
         return self.search is not None and self.search.query is None
 
 
+# Of pages, as they are asked for: each has a statement of its own, of which a connection prepares only so many.
+_SIZES = (21, 51, 101)
+
+
 class _Parameters(list[Any]):
     def add(self, value: object) -> str:
         self.append(value)
@@ -287,8 +291,9 @@ async def page(
     """The tickets that follow the position `after` (time, number), with their assignees; at most `limit`."""
     if wanted.is_empty:
         return []
-    sql, parameters = page_statement(org_id, wanted, after, limit)
-    return await driver.fetch(sql, *parameters)
+    size = next(size for size in _SIZES if size >= limit)
+    sql, parameters = page_statement(org_id, wanted, after, size)
+    return (await driver.fetch(sql, *parameters))[:limit]
 
 
 def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int) -> tuple[str, Sequence[Any]]:

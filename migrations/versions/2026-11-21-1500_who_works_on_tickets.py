@@ -51,6 +51,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM timers WHERE kind = 'HAND_OVER_OF_ROLE'")
     _index("available AND status = 'ACTIVE' AND role <> 'CUSTOMER'")
     op.drop_column("people", "works_on_tickets")
 

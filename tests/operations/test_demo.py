@@ -32,6 +32,8 @@ from app.organisations.models import Organisation
 from app.organisations.queries import by_secret, tenant
 from app.tickets.models import Status, Ticket, TicketResponse
 from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
+from app.tickets.search.models import TicketSearch
+from app.tickets.search.rules import INDEX_TICKETS
 from app.tickets.service import respond
 from tests.operations import Deployment, a_deployment
 
@@ -168,12 +170,41 @@ async def test_only_answered_tickets_wait_for_something_and_nothing_is_due(datab
     for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
         assert {timer.subject_id for timer in waiting if timer.kind == kind} == answered
     assert answered
-    assert min(timer.due_at for timer in waiting) > real_now() + timedelta(hours=12)
-    assert {timer.kind for timer in waiting} == {AUTO_CLOSE, AUTO_CLOSE_REMINDER}
-    assert await timers.run_due(database, wiring.TIMERS) == 0
+    assert min(timer.due_at for timer in waiting if timer.kind != INDEX_TICKETS) > real_now() + timedelta(hours=12)
+    assert {timer.kind for timer in waiting} <= {AUTO_CLOSE, AUTO_CLOSE_REMINDER, INDEX_TICKETS}
+    assert await timers.run_due(database, wiring.TICKET_TIMERS) == 0
     assert min(ticket.created_at for ticket in tickets if ticket.id in answered) > real_now() - timedelta(
         days=26, hours=1
     )
+
+
+async def test_its_tickets_are_found_by_their_words_once_the_worker_has_gone_through_them(
+    told: str, deployment: Deployment, database: Database, org_id: UUID
+) -> None:
+    assert [timer.subject_id for timer in await rows_of(database, org_id, Timer) if timer.kind == INDEX_TICKETS] == [
+        org_id
+    ]
+    assert await timers.run_due(database, wiring.TIMERS) == 1
+    tickets = {ticket.number: ticket for ticket in await rows_of(database, org_id, Ticket)}
+    answers = await rows_of(database, org_id, TicketResponse)
+    assert len(await rows_of(database, org_id, TicketSearch)) == len(tickets)
+    async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
+        transport = httpx.ASGITransport(app=manager.app)
+        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.url) as client:
+
+            async def found(q: str) -> set[int]:
+                params: dict[str, Any] = {"q": q, "limit": 100}
+                answer = await client.get("/tickets", params=params, headers={"X-Org-Secret": word("secret", told)})
+                return {ticket["number"] for ticket in answer.json()["items"]}
+
+            for number, ticket in tickets.items():
+                same = {other.number for other in tickets.values() if other.title == ticket.title}
+                assert same <= await found(" ".join(ticket.title.split()[:8]))
+                assert number in await found(ticket.added_by)
+            assert answers
+            for response in answers[:10]:
+                (number,) = [number for number, ticket in tickets.items() if ticket.id == response.ticket_id]
+                assert number in await found(" ".join(response.message.split()[:5]))
 
 
 async def test_nobody_gets_mail_for_it_but_for_what_happens_next(database: Database, org_id: UUID) -> None:

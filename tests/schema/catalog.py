@@ -124,6 +124,8 @@ async def fill(connection: Connection, org_id: UUID) -> None:
                     "requester_id": person, "created_at": NOW, "updated_at": NOW},
         "ticket_responses": {"org_id": org_id, "id": new_id(), "ticket_id": ticket, "author_id": person,
                              "message": "Mended.", "created_at": NOW},
+        "ticket_search": {"org_id": org_id, "ticket_id": ticket, "version": 1, "lexemes": "'broke' 'it'",
+                          "answers": "'mended'"},
         "events": {"org_id": org_id, "seq": 1, "id": new_id(), "type": "ticket.created", "ticket_id": ticket,
                    "actor_type": "SYSTEM", "data": "{}", "created_at": NOW},
         "timers": {"org_id": org_id, "subject_id": ticket, "kind": "AUTO_CLOSE", "due_at": NOW},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER = (START + timedelta(minutes=2_500), 2_500)
 ONE = "customer7@growfin.test"
 SOMEBODY = UUID("00000001-0000-0000-0000-000000000003")  # a requester of some tickets, and the assignee of others
+PREFIX = ORG.hex[-8:]  # of the words of its tickets
+WORDS = "ix_ticket_search_lexemes_answers"  # the one index that is entered by that prefix, and not by `org_id`
 
 # Ids are made of numbers: the first part is the organisation's, the last the row's.
 FILL = """
@@ -61,6 +64,21 @@ FILL = """
            '{start}'::timestamptz + n * interval '1 minute', '{start}'::timestamptz + n * interval '2 minutes'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
+    -- One in 1,000 tells of an invoice, and one in 100 of a refund.
+    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, answers)
+    SELECT org_id, id, 1,
+           array_to_tsvector(ARRAY(
+               SELECT right(org_id::text, 8) || word
+               FROM unnest(ARRAY['#' || number, 'cannot', 'export', number::text, split_part(added_by, '@', 1),
+                                 'growfin', 'test', 'it', 'stops', CASE WHEN number % 1000 = 7 THEN 'invoice' END,
+                                 CASE WHEN number % 100 = 7 THEN 'refund' END]) AS word
+               WHERE word IS NOT NULL
+           )),
+           array_to_tsvector(ARRAY(
+               SELECT right(org_id::text, 8) || word FROM unnest(ARRAY['try', 'again']) AS word WHERE number <= 1000
+           ))
+    FROM tickets;
+
     INSERT INTO ticket_responses (org_id, id, ticket_id, author_id, message, created_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), pg_temp.id(o, 1 + n % 1000), pg_temp.id(o, 1 + n % {people}),
            repeat('Try again. ', 20), '{start}'
@@ -93,7 +111,8 @@ def _literal(value: object) -> str:
         case bool() | int():
             return str(value)
         case list():
-            kind = "uuid" if isinstance(value[0], UUID) else "text"
+            kinds = {UUID: "uuid", int: "bigint", str: "text"}
+            kind = next(name for known, name in kinds.items() if isinstance(value[0], known))
             return f"ARRAY[{', '.join(_literal(one) for one in value)}]::{kind}[]"
         case UUID() | datetime():
             return f"'{value}'"
@@ -102,14 +121,18 @@ def _literal(value: object) -> str:
 
 
 async def explain(
-    connection: Connection, sql: str, parameters: Sequence[object], *, generic: bool = False
+    connection: Connection, sql: str, parameters: Sequence[object], *, generic: bool = False, run: bool = False
 ) -> dict[str, Any]:
-    """The plan of a prepared statement: for these parameters, or (`generic`) the one for any."""
+    """The plan of a prepared statement: for these parameters, or (`generic`) the one for any.
+
+    Args:
+        run: say as well what came of it.
+    """
     mode = "force_generic_plan" if generic else "force_custom_plan"
     await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
     await connection.execute(f"PREPARE explained AS {sql}")
     given = f"({', '.join(_literal(value) for value in parameters)})" if parameters else ""
-    text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained{given}")
+    text = await connection.fetchval(f"EXPLAIN ({'ANALYZE, ' if run else ''}FORMAT JSON) EXECUTE explained{given}")
     await connection.execute("DEALLOCATE explained")
     plan: dict[str, Any] = json.loads(text)[0]["Plan"]
     return plan
@@ -122,17 +145,35 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def complaints(plan: dict[str, Any]) -> list[str]:
-    """What reads more of a table than an organisation's part."""
+    """What reads more of a table than an organisation's part, or all words of its tickets."""
     found = []
     for node in nodes(plan):
         match node["Node Type"]:
             case "Seq Scan":
                 found.append(f"reads all of {node['Relation Name']}")
+            case "Bitmap Heap Scan" if node["Relation Name"] == "ticket_search" and "(org_id = " not in str(node):
+                found.append("ticket_search is not read by org_id")  # and a prefix may be another's as well
+            case "Bitmap Index Scan" if node["Index Name"] == WORDS:
+                found += _complaints_of_words(node["Index Cond"])
             case "Index Scan" | "Index Only Scan" | "Bitmap Index Scan":
                 key = "(id = " if node["Index Name"] == "pk_organisations" else "(org_id = "
                 if key not in node.get("Index Cond", ""):
                     found.append(f"{node['Index Name']} is not entered by org_id")
+                if node["Index Name"] == "pk_ticket_search" and "(ticket_id = " not in node.get("Index Cond", ""):
+                    found.append("pk_ticket_search is read for all tickets")
     return found
+
+
+def _complaints_of_words(condition: str) -> list[str]:
+    if "'" not in condition:  # it is not known what for, until it runs
+        return []
+    return [] if is_of_the_organisation(condition) else [f"{WORDS} is entered without a prefix"]
+
+
+def is_of_the_organisation(query: str) -> bool:
+    """Whether each word of a `tsquery`, as it is written or within a plan, starts with the organisation's prefix."""
+    wanted = re.findall(r"'+([^']+)'+", query)
+    return bool(wanted) and all(word.startswith(PREFIX) for word in wanted)
 
 
 def scanned(plan: dict[str, Any]) -> set[str]:

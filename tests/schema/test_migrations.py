@@ -18,6 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.migrations import configuration, head_revision, migrate
 from app.identity.people.rules import words_of
@@ -122,6 +123,35 @@ async def test_who_is_there_already_is_found_by_the_words_that_the_service_would
     assert {"angstrom", "strasse", "παπαδοπουλοσ"} <= {row["word"] for row in rows}
 
 
+async def test_tickets_that_are_there_already_are_gone_through_by_the_worker(empty: TestServer) -> None:
+    await up(empty, "0003")
+    org_ids = [uuid4() for _ in range(4)]
+    async with connected(empty.superuser_url) as connection:
+        await connection.executemany(
+            "INSERT INTO organisations (id, name, domain, sandbox, auto_close_days, timezone, created_at) "
+            "VALUES ($1, 'Growfin', $2, false, 30, 'UTC', $3)",
+            [(org_id, f"{org_id}.test", catalog.NOW) for org_id in org_ids],
+        )
+        await connection.executemany(
+            "INSERT INTO counters (org_id, last_ticket, last_event) VALUES ($1, $2, 9)",
+            zip(org_ids, (0, 1, 250, 0), strict=True),
+        )
+        await connection.execute("INSERT INTO timers VALUES ($1, $1, 'HAND_OVER', $2)", org_ids[0], catalog.NOW)
+        before = await connection.fetch("SELECT * FROM timers")
+        earliest = await connection.fetchval("SELECT clock_timestamp()")
+
+        await up(empty, "0004")
+
+        due = await connection.fetch("SELECT * FROM timers WHERE kind = 'INDEX_TICKETS'")
+        assert {(row["org_id"], row["subject_id"]) for row in due} == {(one, one) for one in org_ids[1:3]}
+        assert len(due) == 2
+        assert all(earliest <= row["due_at"] <= real_now() for row in due)
+
+        await down(empty, "0003")
+
+        assert await connection.fetch("SELECT * FROM timers") == before
+
+
 def revisions() -> list[str]:
     script = ScriptDirectory.from_config(configuration(""))
     return [one.revision for one in script.walk_revisions()]
@@ -213,7 +243,9 @@ async def test_a_migration_gives_a_lock_up_rather_than_hold_the_service_up(empty
 
         assert getattr(caught.value.orig, "sqlstate", None) == asyncpg.LockNotAvailableError.sqlstate
         assert time.monotonic() - began < 10
-    await check(empty)  # nothing was changed
+    # Those before it are undone: each is a transaction. Of the one that gave up, nothing is.
+    await up(empty)
+    await check(empty)
 
 
 def test_their_files_are_named_by_when_and_what() -> None:

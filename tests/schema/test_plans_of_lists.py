@@ -12,6 +12,8 @@ import pytest
 from app.tickets import queries as tickets
 from app.tickets.queries import Listing, page_statement
 from app.tickets.schemas import TicketFilter
+from app.tickets.search.queries import Search
+from app.tickets.search.rules import query
 from tests.schema.catalog import Connection
 from tests.schema.plans import AFTER, ONE, ORG, SOMEBODY, START, Recorder, explain, nodes, refused, scanned
 
@@ -33,6 +35,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "updatedAfter": {"updated_after": START + timedelta(minutes=9_600)},
     "unassigned": {"unassigned": True},
     "assigned": {"unassigned": False},
+    "q": {"search": Search(query=query(ORG, "invoice", "T"))},
     "everything": {},
 }
 SORTS = ("-createdAt", "createdAt", "-updatedAt", "updatedAt")

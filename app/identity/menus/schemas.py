@@ -79,7 +79,7 @@ class MenuOut(Out):
     """An entry of the menu, as those who arrange it see it."""
 
     id: UUID
-    name: EntryName
+    name: Annotated[str, Field(examples=["Tickets"])]
     url: Annotated[str | None, Field(examples=["/tickets"])]
     icon: Annotated[str | None, Field(examples=["ticket"])]
     parent_id: ParentId

@@ -285,6 +285,7 @@ async def reset_second_factor(db: AsyncSession, caller: Caller, person_id: UUID)
             raise SecondFactorNotSetUp("They have no second factor.")
         await second_factor.remove(db, person)
         await sessions.end_sessions(db, person.org_id, person.id)
+        await links.cancel(db, person.org_id, person.id, Purpose.SIGN_IN)
         record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, person_id=person.id))
 
 

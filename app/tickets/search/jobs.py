@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core import timers
 from app.core.clock import real_now
 from app.core.events import StoredEvent
+from app.core.models import Relay
 from app.core.timers import Due
 from app.tickets.models import Ticket, TicketResponse
 from app.tickets.search import service
 from app.tickets.search.rules import INDEX_TICKETS
 
-BATCH = 200
+BATCH = 100
 _NEWEST = 2**62
 _WORDS_ARE_IN = frozenset({"title", "description", "addedBy"})
 
@@ -37,23 +38,25 @@ async def index_answers(db: AsyncSession, org_id: UUID, events: Sequence[StoredE
 async def index_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """On `INDEX_TICKETS` of the organisation: all its tickets, newest first; of a ticket: that one and older ones.
 
-    A batch at a time, and then a timer on the ticket to go on with.
+    A batch at a time, and then a timer on the ticket to go on with. Meanwhile the relay waits, which writes the same
+    rows.
     """
-    claimed = await timers.claim(db, org_id, due)
-    for one in claimed:
-        last = select(Ticket.number).where(Ticket.org_id == org_id, Ticket.id == one.subject_id).scalar_subquery()
-        ids = (
-            await db.scalars(
-                select(Ticket.id)
-                .where(Ticket.org_id == org_id, Ticket.number <= func.coalesce(last, _NEWEST))
-                .order_by(Ticket.number.desc())
-                .limit(BATCH + 1)
-            )
-        ).all()
-        await service.index(db, org_id, ids[:BATCH])
-        await _add_answers(db, org_id, TicketResponse.ticket_id.in_(ids[:BATCH]))
-        for following in ids[BATCH:]:
-            await timers.set_timers(db, org_id, following, {INDEX_TICKETS: real_now()})
+    await db.execute(select(Relay.last_seq).where(Relay.org_id == org_id).with_for_update(key_share=True))
+    one = due[0]  # others stay due
+    last = select(Ticket.number).where(Ticket.org_id == org_id, Ticket.id == one.subject_id).scalar_subquery()
+    ids = (
+        await db.scalars(
+            select(Ticket.id)
+            .where(Ticket.org_id == org_id, Ticket.number <= func.coalesce(last, _NEWEST))
+            .order_by(Ticket.number.desc())
+            .limit(BATCH + 1)
+        )
+    ).all()
+    await service.index(db, org_id, ids[:BATCH])
+    await _add_answers(db, org_id, TicketResponse.ticket_id.in_(ids[:BATCH]))
+    claimed = await timers.claim(db, org_id, [one])
+    for following in ids[BATCH:] if claimed else ():
+        await timers.set_timers(db, org_id, following, {INDEX_TICKETS: real_now()})
     return claimed
 
 

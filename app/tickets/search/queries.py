@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# So many tickets are looked at one by one, in the list's own order, before all that have the words are gathered: words
-# that many tickets have are found among them, and what is left to gather are words that few have.
-LOOKED_AT = 300
+# For each ticket of a page, so many are looked at one by one, in the list's own order, before all that have the words
+# are gathered: words that more than every twentieth ticket has are found among them, and only rarer ones are gathered.
+LOOKED_AT = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +57,12 @@ def page_of_ids(wanted: Search, query: str, in_order: str, order: str, limit: in
         in_order: a statement that gives `t.id` and the columns of `order`, of all tickets to look among, in that order.
         limit: the length of the page.
     """
-    first = f"{in_order} LIMIT {LOOKED_AT}"
+    first = f"{in_order} LIMIT {LOOKED_AT * limit}"
     return f"""
         WITH found AS MATERIALIZED (
             SELECT id FROM ({first}) AS t WHERE {has_words(wanted, query)} ORDER BY {order} LIMIT {limit}
         ), others AS MATERIALIZED (
             {all_with_words(wanted, query)}
-            AND (SELECT count(*) FROM found) < {limit} AND (SELECT count(*) FROM ({first}) AS t) = {LOOKED_AT}
+            AND (SELECT count(*) FROM found) < {limit} AND (SELECT count(*) FROM ({first}) AS t) = {LOOKED_AT * limit}
         )
     """  # noqa: S608 - as above

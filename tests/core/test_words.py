@@ -1,0 +1,76 @@
+"""The words of a text, as they are stored and looked for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.core.words import folded, words
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Export MARCH", "export march"),
+        ("  around  ", "around"),
+        ("\u00a0around\u2003", "around"),
+        ("Ångström", "angstrom"),
+        ("A\u030angstro\u0308m", "angstrom"),  # the same, written with marks of their own
+        ("naïve café", "naive cafe"),
+        ("Straße", "strasse"),
+        ("ΠΑΠΑΔΌΠΟΥΛΟΣ", "παπαδοπουλοσ"),
+        ("Παπαδόπουλος", "παπαδοπουλοσ"),
+        ("İSTANBUL", "istanbul"),
+        ("Ёлка", "елка"),
+        ("ﬁne", "fine"),
+        ("\uff14\uff12", "42"),
+        ("x²", "x2"),
+        ("日本語", "日本語"),
+        ("", ""),
+        ("\u00b4", ""),  # an accent alone: a space and a mark
+    ],
+)
+def test_a_folded_text_has_neither_case_nor_accents_nor_space_around_it(text: str, expected: str) -> None:
+    assert folded(text) == expected
+
+
+@given(TEXT)
+@example("\x1f around \x1c")
+def test_a_text_is_folded_to_the_same_whatever_its_case(text: str) -> None:
+    assert folded(text.casefold()) == folded(text)
+    assert folded(text) == folded(text).strip()
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_plain_letters_are_folded_as_all_others_are(text: str) -> None:
+    # Whatever stands beside them: these are folded without looking at each.
+    assert folded(f"é{text}é") == f"e{text.casefold()}e"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("export the march report", ["export", "the", "march", "report"]),
+        ("no, no; never.", ["no", "no", "never"]),
+        ("mia.moreau+tag@customer.example", ["mia", "moreau", "tag", "customer", "example"]),
+        ("snake_case kebab-case o'neill", ["snake", "case", "kebab", "case", "o", "neill"]),
+        ("error 0x1f at 10:42", ["error", "0x1f", "at", "10", "42"]),
+        ("/var/log/app.log", ["var", "log", "app", "log"]),
+        ("\tfirst\nsecond\u2028third", ["first", "second", "third"]),
+        ("日本語 ελληνικα русский", ["日本語", "ελληνικα", "русский"]),
+        ("👍🏽 fine", ["fine"]),
+        ("!!! --- ___ €", []),
+        ("", []),
+    ],
+)
+def test_words_are_runs_of_letters_and_digits(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+@given(TEXT)
+def test_nothing_in_a_word_means_anything_to_a_query(text: str) -> None:
+    assert all(word and word.isalnum() for word in words(text))
+    assert words(" ".join(words(text))) == words(text)

@@ -1,0 +1,267 @@
+"""How PostgreSQL finds tickets by their words: few from the index of words, and many by looking at each in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.core import timers
+from app.core.events import StoredEvent
+from app.core.timers import Due
+from app.tickets import queries as tickets
+from app.tickets.queries import Listing, page_statement
+from app.tickets.search import jobs
+from app.tickets.search.queries import LOOKED_AT, Search
+from app.tickets.search.rules import INDEX_TICKETS, query
+from app.tickets.search.service import CHUNK
+from tests.postgres import TestServer
+from tests.schema.catalog import Connection, rolled_back
+from tests.schema.plans import (
+    AFTER,
+    ORG,
+    SOMEBODY,
+    START,
+    TICKET,
+    TICKETS,
+    WORDS,
+    Recorder,
+    complaints,
+    explain,
+    is_of_the_organisation,
+    nodes,
+    refused,
+    scanned,
+)
+from tests.schema.test_plans_of_lists import FILTERS, SORTS
+
+OWN = {"requester_id": SOMEBODY}
+A_RESPONSE = UUID("00000001-0000-0000-0000-000000000007")
+# How many tickets of the organisation each finds.
+FOUND: dict[str, int] = {
+    "invoice": 5,
+    "refund export": 50,
+    "export": 5_000,
+    "it": 5_000,
+    "try": 1_000,
+    "nothing": 0,
+    "42": 1,
+    "T-1234": 1,
+    "test again": 1_000,
+}
+# So few tickets that they may as well be read all, to see which of them have the words.
+OF_SOMEBODY = {f"{name}{twice}" for name in ("assignee", "adminEmail", "customerEmail") for twice in ("", " twice")}
+NOT_THE_SEARCH = [name for name in FILTERS if name not in {"q", "a customer's own", "everything"}]
+
+
+def sought(text: str, *, answers: bool = True) -> Search:
+    return Search(query=query(ORG, text, "T"), answers=answers)
+
+
+def the_last(count: int) -> dict[str, datetime]:
+    """The filter that so many tickets meet."""
+    return {"created_after": START + timedelta(minutes=TICKETS - count)}
+
+
+async def plans(
+    connection: Connection, statement: tuple[str, Sequence[object]], *, run: bool = False
+) -> list[dict[str, Any]]:
+    """Both of a statement's plans, with nothing to complain of."""
+    (wanted,) = [one for one in statement[1] if isinstance(one, str) and one.startswith("'")]
+    assert is_of_the_organisation(wanted)
+    both = [await explain(connection, *statement, generic=generic, run=run) for generic in (False, True)]
+    assert [complaints(plan) for plan in both] == [[], []]
+    return both
+
+
+def inner(plan: dict[str, Any], name: str) -> dict[str, Any]:
+    """The part of a plan that makes this CTE."""
+    (part,) = (node for node in nodes(plan) if node.get("Subplan Name") == f"CTE {name}")
+    return part
+
+
+def outer(plan: dict[str, Any]) -> dict[str, Any]:
+    """The part that reads the page itself, without the CTEs and what is computed once."""
+    return {
+        **plan,
+        "Plans": [
+            outer(one)
+            for one in plan.get("Plans", ())
+            if not one.get("Subplan Name", "").startswith(("CTE", "InitPlan"))
+        ],
+    }
+
+
+def conditions(plan: dict[str, Any], index: str) -> list[str]:
+    return [node["Index Cond"] for node in nodes(plan) if node.get("Index Name") == index]
+
+
+# --- the reader of plans can complain --------------------------------------------------------------------------------
+
+IS_WORD = "(lexemes || answers) @@ $2::text::tsquery"
+BAD = {
+    f"(org_id = $1) IS TRUE AND {IS_WORD}": ["reads all of ticket_search"],
+    "org_id = $1 AND lexemes @@ $2::text::tsquery": ["pk_ticket_search is read for all tickets"],
+    f"org_id = $1 AND {IS_WORD}": ["pk_ticket_search is read for all tickets"],
+    f"$1::uuid IS NOT NULL AND {IS_WORD}": ["ticket_search is not read by org_id"],
+}
+
+
+@pytest.mark.parametrize("generic", [False, True])
+@pytest.mark.parametrize("condition", BAD)
+async def test_words_that_are_read_in_another_way_are_noticed(
+    filled: TestServer, condition: str, generic: bool
+) -> None:
+    sql, parameters = f"SELECT ticket_id FROM ticket_search WHERE {condition}", [ORG, sought("invoice").query]
+    async with rolled_back(filled.superuser_url) as connection:
+        if "all of" in BAD[condition][0]:
+            await connection.execute(f"DROP INDEX {WORDS}")
+
+        assert complaints(await explain(connection, sql, parameters, generic=generic)) == BAD[condition]
+
+
+@pytest.mark.parametrize("text", ["'invoice':*", "'00000001invoice':* & 'export'", "'00000002invoice' | '00000001#7'"])
+async def test_words_that_may_be_anothers_are_noticed(service: Connection, text: str) -> None:
+    sql = f"SELECT ticket_id FROM ticket_search WHERE (org_id = $1) IS TRUE AND {IS_WORD}"
+
+    assert complaints(await explain(service, sql, [ORG, text])) == [f"{WORDS} is entered without a prefix"]
+
+
+# --- a page ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_searches_of_these_tests_find_as_much_as_they_say(service: Connection) -> None:
+    recorder = Recorder(service)
+
+    assert {text: await tickets.total(recorder.driver, ORG, Listing(search=sought(text))) for text in FOUND} == FOUND
+    # The only words of answers among them.
+    assert await tickets.total(recorder.driver, ORG, Listing(search=sought("try", answers=False))) == 0
+
+
+@pytest.mark.parametrize("after", [None, AFTER], ids=["first page", "next page"])
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("answers", [True, False], ids=["with answers", "own words"])
+@pytest.mark.parametrize("text", FOUND)
+async def test_tickets_are_looked_at_in_order_and_the_rest_is_gathered_by_the_index_of_words(
+    service: Connection, text: str, answers: bool, sort: str, after: tuple[datetime, int] | None
+) -> None:
+    statement = page_statement(ORG, Listing(search=sought(text, answers=answers), sort=sort), after, 21)
+    in_order = f"ix_tickets_org_id_{'updated' if 'updated' in sort else 'created'}_at_number"
+
+    for plan in await plans(service, statement):
+        found, others, rest = inner(plan, "found"), inner(plan, "others"), outer(plan)
+        assert scanned(found) == {in_order, "pk_ticket_search"}
+        assert not [node for node in nodes(found) if node["Node Type"] in {"Sort", "Bitmap Heap Scan"}]
+        assert scanned(others) == {in_order, WORDS}
+        assert scanned(rest) == {"pk_tickets", "pk_people"}
+        (which,) = conditions(rest, "pk_tickets")
+        assert "(id = ANY (" in which
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("name", NOT_THE_SEARCH)
+async def test_words_are_found_by_their_index_whatever_else_is_wanted(
+    service: Connection, name: str, sort: str
+) -> None:
+    for text in ("invoice", "export"):
+        for after in (None, AFTER):
+            listing = Listing(**FILTERS[name], search=sought(text), sort=sort)
+            statement = page_statement(ORG, listing, after, 21)
+            for plan in await plans(service, statement):
+                assert WORDS in scanned(inner(plan, "others"))
+                assert "pk_ticket_search" not in scanned(inner(plan, "others"))
+                assert WORDS not in scanned(inner(plan, "found"))
+                by_id = conditions(outer(plan), "pk_tickets")
+                assert all("(id = ANY (" in one for one in by_id)
+                assert by_id or name in OF_SOMEBODY
+
+
+@pytest.mark.parametrize("name", ["everything", *NOT_THE_SEARCH])
+async def test_what_is_found_is_counted_from_the_index_of_words(service: Connection, name: str) -> None:
+    for text in FOUND:
+        for answers in (True, False):
+            recorder = Recorder(service)
+            await tickets.total(recorder.driver, ORG, Listing(**FILTERS[name], search=sought(text, answers=answers)))
+            (statement,) = recorder.sent
+            for plan in await plans(service, statement):
+                assert scanned(inner(plan, "found")) == {WORDS}
+                assert "pk_ticket_search" not in scanned(plan)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "filters", "looked_at", "gathered"),
+    [
+        ("export", 21, {}, 21, 0),
+        ("export", 101, {}, 101, 0),
+        ("invoice", 21, {}, 21 * LOOKED_AT, 1),
+        ("nothing", 21, {}, 21 * LOOKED_AT, 1),
+        ("refund", 21, {}, 21 * LOOKED_AT, 1),  # one of 100 has it
+        ("refund", 3, {}, 3 * LOOKED_AT, 1),
+        # Where all that can match have been looked at, there is nothing else to gather.
+        ("invoice", 21, the_last(200), 200, 0),
+        ("export", 201, the_last(200), 200, 0),
+        ("invoice", 21, the_last(21 * LOOKED_AT), 21 * LOOKED_AT, 1),
+        ("invoice", 21, the_last(21 * LOOKED_AT - 1), 21 * LOOKED_AT - 1, 0),
+    ],
+)
+async def test_no_more_is_read_than_fills_the_page(
+    service: Connection, text: str, limit: int, filters: dict[str, Any], *, looked_at: int, gathered: int
+) -> None:
+    statement = page_statement(ORG, Listing(search=sought(text), **filters), None, limit)
+
+    for plan in await plans(service, statement, run=True):
+        (walk,) = [node for node in nodes(inner(plan, "found")) if node.get("Relation Name") == "tickets"]
+        (gathering,) = [node for node in nodes(inner(plan, "others")) if node.get("Index Name") == WORDS]
+        assert (walk["Actual Rows"], walk["Actual Loops"]) == (looked_at, 1)
+        assert gathering["Actual Loops"] == gathered
+
+
+# --- customers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", FOUND)
+async def test_of_their_own_each_is_looked_at_and_never_the_words_of_others(service: Connection, text: str) -> None:
+    for other in ({}, *(FILTERS[name] for name in NOT_THE_SEARCH)):
+        for answers in (True, False):
+            wanted = {**OWN, **other, "search": sought(text, answers=answers)}
+            recorder = Recorder(service)
+            await tickets.total(recorder.driver, ORG, Listing(**wanted))
+            pages = [
+                page_statement(ORG, Listing(**wanted, sort=sort), after, 21)
+                for sort in SORTS
+                for after in (None, AFTER)
+            ]
+            for statement in [*recorder.sent, *pages]:
+                for plan in await plans(service, statement):
+                    assert WORDS not in scanned(plan)
+                    assert "pk_ticket_search" in scanned(plan)
+
+
+# --- keeping the words -----------------------------------------------------------------------------------------------
+
+
+async def test_tickets_and_answers_are_read_by_indexes_to_keep_their_words(service: Connection, session: Any) -> None:
+    db, sent = session
+    due = [Due(kind=INDEX_TICKETS, subject_id=subject, due_at=START, at=START) for subject in (TICKET, ORG)]
+    for one in due:
+        await timers.set_timers(db, ORG, one.subject_id, {one.kind: one.due_at})
+    sent.clear()
+    for one in due:
+        assert await jobs.index_the_rest(db, ORG, [one]) == [one]
+    of_an_event = StoredEvent(ORG, 1, "ticket.responded", TICKET, None, {"responseId": str(A_RESPONSE)}, START)
+    await jobs.index_answers(db, ORG, [of_an_event])
+
+    reads = [one for one in sent if one[0].lstrip().startswith("SELECT")]
+    writes = [one for one in sent if "INSERT INTO ticket_search" in one[0]]
+    chunks = jobs.BATCH // CHUNK
+    # Of the first seven tickets, and of the newest, which have no answers; and of one answer.
+    assert (len(reads), len(writes)) == ((3 + 1) + (3 + chunks) + 1, (1 + 1) + chunks + 1)
+    for sql, parameters in reads:
+        assert await refused(service, sql, parameters) == [], sql
+    for sql, parameters in writes:
+        plan = await explain(service, sql, parameters)
+        assert complaints(plan) == []
+        assert plan["Conflict Arbiter Indexes"] == ["pk_ticket_search"]

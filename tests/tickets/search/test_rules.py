@@ -1,0 +1,224 @@
+"""What words a ticket is found by, and what a text looks for, without a database but for reading the query."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from sqlalchemy import text as sql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.words import folded
+from app.tickets.schemas import TicketFilter
+from app.tickets.search.rules import (
+    MAX_WORD_LENGTH,
+    MAX_WORDS,
+    MAX_WORDS_WANTED,
+    SHORTEST_BEGINNING,
+    lexemes,
+    query,
+    words_wanted,
+)
+
+ORG = UUID("0190b8e5-7a3c-7d1e-9f42-3b6adeadbeef")
+OWN = "deadbeef"
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def bare(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
+    """The lexemes without the organisation's prefix, which all have."""
+    prefix, found = org_id.hex[-8:], lexemes(org_id, *texts, number=number)
+    assert all(one.startswith(prefix) for one in found)
+    return [one.removeprefix(prefix) for one in found]
+
+
+def sought(text: str, reference_prefix: str = "GROWFIN") -> str:
+    """The query without the organisation's prefix, which all its terms have."""
+    found = query(ORG, text, reference_prefix)
+    assert found is not None
+    assert found.count("'") == 2 * found.count(f"'{OWN}")
+    return found.replace(f"'{OWN}", "'")
+
+
+# --- what a ticket is found by ---------------------------------------------------------------------------------------
+
+
+def test_every_word_has_the_last_eight_digits_of_the_organisations_id_before_it() -> None:
+    # Their first ones are the time: those of all who signed up within a minute are the same.
+    assert lexemes(ORG, "It broke", number=7) == ["deadbeef#7", "deadbeefit", "deadbeefbroke"]
+
+
+def test_the_words_of_all_texts_are_there_once_in_order() -> None:
+    assert bare(ORG, "Export, export!", "The EXPORT of Märch") == ["export", "the", "of", "march"]
+    assert bare(ORG, "", "!?") == []
+
+
+def test_an_address_is_its_words() -> None:
+    assert bare(ORG, "mia.moreau@customer.example") == ["mia", "moreau", "customer", "example"]
+
+
+def test_the_number_is_no_word() -> None:
+    assert bare(ORG, "42", number=42) == ["#42", "42"]
+    assert bare(ORG, "#42") == ["42"]
+
+
+def test_long_words_are_cut() -> None:
+    long = "x" * MAX_WORD_LENGTH
+
+    assert bare(ORG, long, f"{long}y", f"{long}z", f"y{long}") == [long, f"y{long[1:]}"]
+
+
+def test_there_are_so_many_words_and_no_more_the_number_first() -> None:
+    text = " ".join(f"w{n}" for n in range(2 * MAX_WORDS))
+
+    assert bare(ORG, text, number=1) == ["#1", *(f"w{n}" for n in range(MAX_WORDS - 1))]
+    assert len(bare(ORG, text)) == MAX_WORDS - 1
+
+
+@given(st.lists(TEXT), st.none() | st.integers(1, 2**63 - 1))
+def test_lexemes_are_of_letters_and_digits_short_and_different(texts: list[str], number: int | None) -> None:
+    found = bare(ORG, *texts, number=number)
+
+    assert len(found) == len(set(found)) <= MAX_WORDS
+    assert [one for one in found if not one.isalnum()] == ([] if number is None else [f"#{number}"])
+    assert all(0 < len(one) <= MAX_WORD_LENGTH for one in found)
+
+
+# --- what is looked for ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Export MÄRCH", ["export", "march"]),
+        ("export export", ["export"]),
+        ("exp expo export", ["export"]),  # what begins with the longest begins with all of them
+        ("export exporter march", ["exporter", "march"]),
+        ("it item", ["it", "item"]),  # `it` is looked for as it is: an item does not do
+        ("a an ant", ["a", "an", "ant"]),
+        ("ant ante", ["ante"]),
+        ("mia@customer.example", ["customer", "example", "mia"]),
+        ("x" * 40 + " " + "x" * 33, ["x" * MAX_WORD_LENGTH]),
+        ("!!!", []),
+    ],
+)
+def test_each_word_is_looked_for_once_and_not_what_a_longer_one_implies(text: str, wanted: list[str]) -> None:
+    assert words_wanted(text) == wanted
+
+
+@given(TEXT)
+def test_no_word_wanted_implies_another(text: str) -> None:
+    wanted = words_wanted(text)
+
+    assert not [
+        (one, other)
+        for one in wanted
+        for other in wanted
+        if one != other and len(one) >= SHORTEST_BEGINNING and other.startswith(one)
+    ]
+    assert words_wanted(" ".join(reversed(text.split()))) == wanted
+
+
+def test_all_words_are_wanted_and_long_ones_may_be_beginnings() -> None:
+    assert query(ORG, "Export to CSV", "GROWFIN") == "'deadbeefcsv':* & 'deadbeefexport':* & 'deadbeefto'"
+    assert sought("ab abc") == "'ab' & 'abc':*"
+
+
+@pytest.mark.parametrize("text", ["", "!!!", "#", "-", "_ __", "' & | ! ( ) : * <->", "\u0301", "€"])
+def test_what_has_no_word_looks_for_nothing(text: str) -> None:
+    assert query(ORG, text, "GROWFIN") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("42", "'42' | '#42'"),
+        ("#42", "'42' | '#42'"),
+        (" 42 ", "'42' | '#42'"),
+        ("\uff14\uff12", "'42' | '#42'"),
+        ("0042", "'0042':* | '#42'"),
+        ("1234", "'1234':* | '#1234'"),
+        ("GROWFIN-42", "'42' & 'growfin':* | '#42'"),
+        ("growfin-42", "'42' & 'growfin':* | '#42'"),
+        ("Growfin-042", "'042':* & 'growfin':* | '#42'"),
+        ("9" * 18, f"'{'9' * 18}':* | '#{'9' * 18}'"),
+        # No number of a ticket's:
+        ("9" * 19, f"'{'9' * 19}':*"),
+        ("OTHER-42", "'42' & 'other':*"),
+        ("GROWFIN-", "'growfin':*"),
+        ("GROWFIN42", "'growfin42':*"),
+        ("GROWFIN 42", "'42' & 'growfin':*"),
+        ("XGROWFIN-42", "'42' & 'xgrowfin':*"),
+        ("GROWFIN-42 export", "'42' & 'export':* & 'growfin':*"),
+        ("-42", "'42'"),
+        ("##42", "'42'"),
+        ("#-42", "'42'"),
+        ("4.2", "'2' & '4'"),
+        ("42x", "'42x':*"),
+        ("٤٢", "'٤٢'"),
+    ],
+)
+def test_a_number_or_a_reference_of_the_organisation_names_its_ticket(text: str, expected: str) -> None:
+    assert sought(text) == expected
+
+
+def test_a_reference_may_start_with_digits_or_with_what_means_something_elsewhere() -> None:
+    assert sought("1A2B3C-7", "1A2B3C") == "'1a2b3c':* & '7' | '#7'"
+    assert sought("123-7", "123") == "'123':* & '7' | '#7'"
+    assert sought("T-7", "T") == "'7' & 't' | '#7'"
+    assert sought("TT-7", "T") == "'7' & 'tt'"
+
+
+# --- whatever is asked for -------------------------------------------------------------------------------------------
+
+ANYTHING = TEXT | st.lists(
+    st.sampled_from(
+        ["'", "''", "\\", "\\'", ":*", ":A", "&", "|", "!", "(", ")", "<->", "<2>", "a", "export", "7", " "]
+    ),
+    max_size=30,
+).map("".join)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@given(ANYTHING, st.sampled_from(["GROWFIN", "T", "1234567890"]))
+@example("\\", "T")
+@example("it's 'quoted' \\' | 'deadbeef", "T")
+@example("ﷺ" * 100, "T")
+@example("𐍈" * 100, "T")
+@example("T-000000000000000000", "T")
+async def test_whatever_may_be_asked_for_is_a_query_for_the_organisations_words(
+    connection: AsyncConnection, text: str, reference_prefix: str
+) -> None:
+    try:
+        asked = TicketFilter(q=text).q
+    except ValidationError:
+        return
+    assert asked is not None
+    org_id = uuid4()
+    wanted = query(org_id, asked, reference_prefix)
+
+    if wanted is None:
+        assert not words_wanted(asked)
+        return
+    async with connection.begin():
+        read = await connection.execute(sql("SELECT CAST(CAST(:wanted AS text) AS tsquery)::text"), {"wanted": wanted})
+        terms = re.findall(r"'((?:[^'\\]|''|\\.)*)'", read.scalar_one())
+    assert 0 < len(terms) <= MAX_WORDS_WANTED + 1
+    assert {term[:8] for term in terms} == {org_id.hex[-8:]}
+    assert {term[8:] for term in terms if "#" not in term} == set(words_wanted(asked))
+
+
+@given(TEXT, st.data())
+def test_a_ticket_is_found_by_each_of_its_words_and_their_beginnings(text: str, data: st.DataObject) -> None:
+    found = [word for word in bare(ORG, text) if word == folded(word)]
+    assume(found)
+    word = data.draw(st.sampled_from(found))
+    beginning = word[: data.draw(st.integers(SHORTEST_BEGINNING, MAX_WORD_LENGTH))]
+
+    assert words_wanted(word) == [word]
+    assert words_wanted(beginning) == [beginning]
+    assert sought(word).startswith(f"'{word}'")

@@ -1,0 +1,276 @@
+"""GET /tickets?q=…: by what words a ticket is found, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.core.db import Database
+from app.organisations.tenant import reference_prefix
+from tests.desks import JSON, Api, Desk, a_desk
+from tests.problems import refused, wrong_fields
+from tests.tickets.search.finding import ask, found, opened, relayed
+from tests.tickets.test_list import ADA, BO
+
+NOTHING: JSON = {"items": [], "nextCursor": None, "total": 0}
+
+
+@pytest.fixture(scope="module")
+async def shelf(api: Api, database: Database) -> Desk:
+    """An organisation with five tickets, which its tests only read."""
+    desk = await a_desk(api, database)
+    bo = await desk.another_admin(BO, available=False)
+    first = await desk.open(
+        title="Cannot export Märch's report",
+        description="It stops at 40 %, naïvely.",
+        addedBy="mia.moreau@shop.example",
+    )
+    await desk.open(title="Printer on fire", description="Exporting it did not help.", addedBy="leo@customer.example")
+    third = await desk.open(title="Order 2 is late", description="It was promised for March.", priority="CRITICAL")
+    await desk.open(title="An item of it", description="Straße 12, Ελλάδα, 日本語 / snake_case\ttab")
+    fifth = await desk.open(title="Cannot sign in", description="As in March.", priority="HIGH")
+    await desk.respond(first, "Kindly reboot the flux capacitor.")
+    await desk.respond(first, "And then export it AGAIN, s'il vous plaît.")
+    await desk.respond(third, "The courier has been told.")
+    await desk.admin.patch(f"/tickets/{fifth['id']}", {"adminId": str(bo.id)})
+    await relayed(desk)
+    return desk
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("q", "numbers"),
+    [
+        # the title, the description, the requester's e-mail, the answers
+        ("printer", [2]),
+        ("promised", [3]),
+        ("mia.moreau@shop.example", [1]),
+        ("shop.example", [1]),
+        ("moreau", [1]),
+        ("capacitor", [1]),
+        ("again", [1]),
+        ("courier", [3]),
+        # whatever case and accents
+        ("PRINTER", [2]),
+        ("march", [5, 3, 1]),
+        ("märch", [5, 3, 1]),
+        ("Ma\u0308rch", [5, 3, 1]),
+        ("naively", [1]),
+        ("strasse", [4]),
+        ("STRASSE", [4]),
+        ("ελλαδα", [4]),
+        ("日本語", [4]),
+        ("plait", [1]),
+        # beginnings, of three letters or more
+        ("exp", [2, 1]),
+        ("export", [2, 1]),
+        ("exporting", [2]),
+        ("cap", [1]),
+        ("ex", []),
+        ("prin", [2]),
+        ("rinter", []),
+        ("printers", []),
+        # a short word is that word
+        ("it", [4, 3, 2, 1]),
+        ("i", []),
+        ("an", [4]),
+        ("40", [1]),
+        ("4", [4]),  # a number besides
+        # all of them, in any order, wherever each is
+        ("cannot export", [1]),
+        ("export cannot", [1]),
+        ("report flux shop", [1]),
+        ("cannot march", [5, 1]),
+        ("cannot printer", []),
+        ("printer courier", []),
+        ("exp export exporting", [2]),
+        ("export export", [2, 1]),
+        # whatever is between them
+        ("  march \t report ", [1]),
+        ("march's", [1]),
+        ("(cannot & export) | printer", []),
+        ("cannot, export!", [1]),
+        ("'cannot' \\ :* <-> export", [1]),
+        ("snake_case", [4]),
+        ("case-snake", [4]),
+        ("a" * 100, []),
+        ("one two three four five six seven eight", []),
+    ],
+)
+async def test_tickets_are_found_by_all_of_the_words(shelf: Desk, q: str, numbers: list[int]) -> None:
+    assert await found(shelf, q) == numbers
+
+
+async def test_what_is_found_is_listed_as_it_is_everywhere(shelf: Desk) -> None:
+    answer = await ask(shelf, q="cannot")
+
+    listed = {ticket["number"]: ticket for ticket in (await ask(shelf)).json()["items"]}
+    assert answer.json() == {"items": [listed[5], listed[1]], "nextCursor": None}
+
+
+@pytest.mark.parametrize("q", ["!!!", "'", "\\", "&|!()<->:*", "€ \u2013 …"])
+async def test_a_text_without_any_word_finds_nothing(shelf: Desk, q: str) -> None:
+    for params in ({}, {"sort": "updatedAt"}, {"status": "OPEN"}):
+        answer = await ask(shelf, q=q, include="total", **params)
+        assert (answer.status_code, answer.json()) == (200, NOTHING)
+
+
+async def test_words_are_cut_alike_where_they_are_kept_and_where_they_are_looked_for(desk: Desk) -> None:
+    long = "donaudampfschifffahrtsgesellschaftskapitän"
+    await opened(desk, title=long)
+
+    assert await found(desk, long) == [1]
+    assert await found(desk, long[:20]) == [1]
+    assert await found(desk, f"{long[:32]}smütze") == [1]
+    assert await found(desk, f"{long[:31]}x") == []
+
+
+# --- numbers and references ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["{n}", "#{n}", "0{n}", "{p}-{n}", "{lower}-{n}", " {p}-00{n} "])
+async def test_a_ticket_is_found_by_its_number_and_its_reference(shelf: Desk, form: str) -> None:
+    prefix = reference_prefix(shelf.domain)
+
+    for number in (1, 5):
+        assert await found(shelf, form.format(n=number, p=prefix, lower=prefix.lower())) == [number]
+
+
+async def test_a_number_finds_what_tells_of_it_as_well(shelf: Desk) -> None:
+    assert await found(shelf, "2") == [3, 2]
+    assert await found(shelf, "12") == [4]
+    assert await found(shelf, "2 order") == [3]
+
+
+@pytest.mark.parametrize(
+    "form", ["OTHER-{n}", "x{p}-{n}", "{p}{n}", "{p}_{n}", "##{n}", "{p}-{n} printer", "{n}0", "{n}.0"]
+)
+async def test_what_is_no_reference_of_the_organisations_names_no_ticket(shelf: Desk, form: str) -> None:
+    assert await found(shelf, form.format(n=1, p=reference_prefix(shelf.domain))) == []
+
+
+@pytest.mark.parametrize("q", ["9" * 18, "#" + "9" * 18, "9" * 19, "9" * 100, "0" * 100, "-1", "1e3", "#0"])
+async def test_a_number_that_no_ticket_has_finds_none(shelf: Desk, q: str) -> None:
+    answer = await ask(shelf, q=q, include="total")
+
+    assert (answer.status_code, answer.json()["total"]) == (200, len(answer.json()["items"]))
+    assert {ticket["number"] for ticket in answer.json()["items"]} <= ({1} if q == "-1" else set())
+
+
+async def test_a_reference_is_found_where_somebody_mentions_it(desk: Desk) -> None:
+    await opened(desk)
+    prefix = reference_prefix(desk.domain)
+
+    await opened(desk, description=f"The same as {prefix}-1, again.")
+
+    assert await found(desk, f"{prefix}-1") == [2, 1]
+    assert await found(desk, f"{prefix}-2") == [2]
+
+
+# --- with other filters ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "numbers"),
+    [
+        ({"q": "march", "status": "RESPONDED"}, [3, 1]),
+        ({"q": "march", "status": ["OPEN", "CLOSED"]}, [5]),
+        ({"q": "march", "priority": ["CRITICAL", "HIGH"]}, [5, 3]),
+        ({"q": "march", "priority": "LOW"}, []),
+        ({"q": "march", "customerEmail": "mia.moreau@shop.example"}, [1]),
+        ({"q": "march", "adminEmail": BO}, [5]),
+        ({"q": "cannot", "adminEmail": [ADA, BO], "status": "OPEN"}, [5]),
+        ({"q": "march", "unassigned": "true"}, []),
+        ({"q": "march", "createdAfter": "2999-01-01T00:00:00Z"}, []),
+        ({"q": "march", "sort": "createdAt"}, [1, 3, 5]),
+        ({"q": "march", "sort": "-updatedAt"}, [5, 3, 1]),
+        ({"q": "march", "sort": "updatedAt", "limit": 2}, [1, 3]),
+        ({"q": "1", "status": "OPEN"}, []),
+    ],
+)
+async def test_other_filters_must_hold_as_well(shelf: Desk, params: dict[str, Any], numbers: list[int]) -> None:
+    assert await found(shelf, **params) == numbers
+
+
+async def test_the_assignee_may_be_a_filter_besides(shelf: Desk) -> None:
+    assert await found(shelf, "march", assignee="me") == [3, 1]
+    assert await found(shelf, "march", assignee="me", status="OPEN") == []
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        "",
+        "   ",
+        "x" * 101,
+        "a\x00b",
+        "a\x07b",
+        "a\x7fb",
+        "a\nb",
+        "\u0301",
+        "one two three four five six seven eight nine",
+        "a b c d e f g h i",
+        "1.2.3.4.5.6.7.8.9",
+    ],
+)
+async def test_a_text_that_cannot_be_looked_for_is_refused(shelf: Desk, q: str) -> None:
+    assert wrong_fields(await ask(shelf, q=q)) == {"q"}
+
+
+@pytest.mark.parametrize("q", ["x" * 100, "exp " * 10 + "one two three four five six seven", " " * 50 + "it"])
+async def test_as_many_words_as_may_be_are_looked_for(shelf: Desk, q: str) -> None:
+    assert (await ask(shelf, q=q)).status_code == 200
+
+
+async def test_there_is_one_text_to_look_for(shelf: Desk) -> None:
+    assert wrong_fields(await ask(shelf, q=["printer", "courier"])) == {"q"}
+
+
+async def test_a_cursor_belongs_to_what_was_looked_for(shelf: Desk) -> None:
+    cursor = (await ask(shelf, q="march", limit=1)).json()["nextCursor"]
+
+    assert (await ask(shelf, q="March", limit=1, cursor=cursor)).json()["items"][0]["number"] == 3
+    for params in ({}, {"q": "printer"}, {"q": "marc"}, {"q": "march", "sort": "createdAt"}, {"q": "!!!"}):
+        refused(await ask(shelf, **params, cursor=cursor), 422, "invalid_cursor")
+    of_the_list = (await ask(shelf, limit=1)).json()["nextCursor"]
+    refused(await ask(shelf, q="march", cursor=of_the_list), 422, "invalid_cursor")
+
+
+# --- what changes ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_ticket_is_found_as_soon_as_the_worker_has_seen_it(desk: Desk) -> None:
+    await desk.open(title="Quite new")
+    assert await found(desk, "new") == []
+
+    await relayed(desk)
+
+    assert await found(desk, "new") == [1]
+
+
+@pytest.mark.parametrize(("field", "words"), [("title", ("broke", "all")), ("description", ("all", "broke"))])
+async def test_a_ticket_is_found_by_what_it_says_now(desk: Desk, field: str, words: tuple[str, str]) -> None:
+    ticket = await opened(desk)
+    await desk.admin.patch(f"/tickets/{ticket['id']}", {field: "Another matter"})
+    assert await found(desk, words[0]) == [1]
+
+    await relayed(desk)
+
+    assert (await found(desk, words[0]), await found(desk, "matter"), await found(desk, words[1])) == ([], [1], [1])
+
+
+async def test_answers_stay_when_the_ticket_is_changed(desk: Desk) -> None:
+    ticket: JSON = await opened(desk)
+    await desk.respond(ticket, "Reboot it.")
+    await relayed(desk)
+
+    await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": "Another"})
+    await relayed(desk)
+
+    assert await found(desk, "reboot another") == [1]
