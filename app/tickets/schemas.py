@@ -10,7 +10,13 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 from app.core.fields import EXAMPLE_ID, Email, In, LongText, Name, Out, OutTime, SecretField, Timestamp, Title
 from app.core.pagination import CountedPage, CountedPageQuery, Page
 from app.tickets.models import Priority, Status
-from app.tickets.search.rules import MAX_WORDS_WANTED, SHORTEST_BEGINNING, words_wanted
+from app.tickets.search.rules import (
+    MAX_WORD_LENGTH,
+    MAX_WORDS,
+    MAX_WORDS_WANTED,
+    SHORTEST_BEGINNING,
+    words_wanted,
+)
 
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
 DescriptionField = Annotated[LongText, Field(examples=["The export of March stops at 40 % with an error."])]
@@ -97,8 +103,9 @@ class TicketFilter(CountedPageQuery):
         Field(
             description="Words of the title, the description, the requester's e-mail or the responses, all of them, in "
             f"any order, case and accents aside. One of {SHORTEST_BEGINNING} letters or more may be the beginning of a "
-            "word. A number or a reference (`42`, `#42`, `GROWFIN-42`) finds that ticket as well. What was written a "
-            "second ago may not be found yet.",
+            f"word; of longer ones the first {MAX_WORD_LENGTH} count. At most {MAX_WORDS_WANTED} words. A number or a "
+            "reference (`42`, `#42`, `GROWFIN-42`) finds that ticket as well. What was written a second ago may not "
+            f"be found yet. Of a ticket's own words there are {MAX_WORDS:,} at most, and as many of all its responses.",
             examples=["export march"],
         ),
     ] = None

@@ -89,7 +89,7 @@ async def get_picture(
     request: Request,
     if_none_match: Annotated[str | None, Header(description="The ETag of the picture that you have.")] = None,
 ) -> Response:
-    """The picture of somebody of your organisation, as WebP. Customers get their own, and those of who answers them.
+    """The picture of somebody of your organisation, as WebP; customers get their own, and admins' and engineers'.
 
     It takes the access token as everything does: a page fetches it, and then shows what it got.
     """

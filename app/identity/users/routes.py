@@ -114,7 +114,8 @@ async def change_user(user_id: UserId, body: UserChange, caller: Changer, reques
 async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     """Delete all that is personal about somebody, for good, and sign them out.
 
-    What they wrote stays, by an anonymous author. Their e-mail may sign up again, as somebody new.
+    What they wrote stays, by an anonymous author. Their e-mail may sign up again, as somebody new. Tickets of an e-mail
+    that they never verified stay as they are, since it may be somebody else's.
     """
     async with acting_at_once(request, caller.org_id) as db:
         await service.erase(db, caller, user_id)

@@ -21,11 +21,17 @@ MAX_WORDS_WANTED = 8
 SHORTEST_BEGINNING = 3
 
 _NUMBER = re.compile(r"(.*?)([0-9]{1,18})")
+# What stands around a reference in a mail's subject or in a sentence.
+_AROUND = " [](){}<>'\".,:;!?"
+# Letters that are not made of another one and an accent.
+_PLAIN = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+)
 
 
 def lexemes(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
     """What the texts are found by, and the ticket's number with it."""
-    found = dict.fromkeys(word[:MAX_WORD_LENGTH] for text in texts for word in words(folded(text)))
+    found = dict.fromkeys(word for text in texts for word in _words(text))
     prefix = _prefix(org_id)
     numbers = [] if number is None else [_numbered(prefix, number)]
     return numbers + [prefix + word for word in found][: MAX_WORDS - 1]
@@ -33,7 +39,7 @@ def lexemes(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
 
 def words_wanted(text: str) -> list[str]:
     """The words that are looked for, each once. What a longer one implies is left out."""
-    cut = {word[:MAX_WORD_LENGTH] for word in words(folded(text))}
+    cut = set(_words(text))
     return sorted(word for word in cut if not any(other != word and _implies(other, word) for other in cut))
 
 
@@ -47,10 +53,14 @@ def query(org_id: UUID, text: str, reference_prefix: str) -> str | None:
     wanted = " & ".join(_term(prefix, word) for word in words_wanted(text))
     if not wanted:
         return None
-    named = _NUMBER.fullmatch(folded(text))
+    named = _NUMBER.fullmatch(folded(text).strip(_AROUND))
     if named and named[1] in {"", "#", f"{folded(reference_prefix)}-"}:
         return f"{wanted} | '{_numbered(prefix, int(named[2]))}'"
     return wanted
+
+
+def _words(text: str) -> list[str]:
+    return [word[:MAX_WORD_LENGTH] for word in words(folded(text).translate(_PLAIN))]
 
 
 def _prefix(org_id: UUID) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Text, Uuid, any_, bindparam, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.identity.people.rules import is_somebodys
 from app.tickets.models import Ticket
 from app.tickets.search import rules
 from app.tickets.search.rules import MAX_WORDS
@@ -51,7 +53,7 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
     for some in _in_chunks(sorted(ids)):
         which = (Ticket.org_id == org_id, Ticket.id == any_(literal(some, _IDS)))
         rows = (await db.execute(select(*columns).where(*which))).all()
-        words = [rules.lexemes(org_id, row.title, row.added_by, row.description, number=row.number) for row in rows]
+        words = [rules.lexemes(org_id, row.title, _email(row), row.description, number=row.number) for row in rows]
         await db.execute(
             _KEEP_OWN,
             {
@@ -68,6 +70,10 @@ async def add_answers(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Se
     for some in _in_chunks(sorted(messages)):
         words = [" ".join(rules.lexemes(org_id, *messages[ticket_id])) for ticket_id in some]
         await db.execute(_ADD_ANSWERS, {"org_id": org_id, "ids": some, "words": words, "most": MAX_WORDS})
+
+
+def _email(row: Any) -> str:
+    return row.added_by if is_somebodys(row.added_by) else ""
 
 
 def _in_chunks(ids: list[UUID]) -> Iterator[list[UUID]]:

@@ -145,6 +145,8 @@ def test_what_has_no_word_looks_for_nothing(text: str) -> None:
         ("GROWFIN-42", "'42' & 'growfin':* | '#42'"),
         ("growfin-42", "'42' & 'growfin':* | '#42'"),
         ("Growfin-042", "'042':* & 'growfin':* | '#42'"),
+        ("[GROWFIN-42]", "'42' & 'growfin':* | '#42'"),
+        ("(#42).", "'42' | '#42'"),
         ("9" * 18, f"'{'9' * 18}':* | '#{'9' * 18}'"),
         # No number of a ticket's:
         ("9" * 19, f"'{'9' * 19}':*"),
@@ -222,3 +224,12 @@ def test_a_ticket_is_found_by_each_of_its_words_and_their_beginnings(text: str, 
     assert words_wanted(word) == [word]
     assert words_wanted(beginning) == [beginning]
     assert sought(word).startswith(f"'{word}'")
+
+
+@pytest.mark.parametrize(
+    ("written", "looked_for"),
+    [("ŁÓDŹ", "lodz"), ("Smørrebrød", "smorrebrod"), ("đường", "duong"), ("Æble", "aeble"), ("ŒUVRE", "oeuvre")],
+)
+def test_letters_that_are_no_other_with_an_accent_are_found_by_plain_ones(written: str, looked_for: str) -> None:
+    assert lexemes(ORG, written) == lexemes(ORG, looked_for)
+    assert sought(written) == sought(looked_for)
