@@ -237,6 +237,18 @@ async def test_whatever_is_written_the_worker_keeps_up(desk: Desk, kind: str) ->
     assert all(counted <= MAX_WORDS for counted in (await rows(desk))[an_id(first)])
 
 
+async def test_of_an_answer_that_is_too_much_as_many_words_are_kept_as_there_is_room_for(desk: Desk) -> None:
+    ticket = await opened(desk)
+    await add_answers(desk, ticket, " ".join(f"w{n}" for n in range(MAX_WORDS - 2)))
+
+    for message in ("late more words", "late more words again", "w0 w1"):
+        await add_answers(desk, ticket, message)
+        assert (await rows(desk))[an_id(ticket)][2] == MAX_WORDS
+
+    assert [word for word in ("late", "more", "words", "again") if await found(desk, word)] == ["late", "more"]
+    assert await found(desk, f"w0 w{MAX_WORDS - 3} late") == [1]
+
+
 async def test_many_different_answers_are_kept_as_far_as_they_fit(desk: Desk) -> None:
     ticket = await desk.open(description=HOSTILE["words"])
     for place in range(64):
@@ -267,6 +279,8 @@ async def test_who_is_erased_is_not_found_any_more(desk: Desk) -> None:
     for q in (mia.email, "moreau", "shop"):
         assert await found(desk, q) == []
     assert await found(desk, "broke") == [2, 1]
+    for q in ("erased", "invalid", f"erased-{mia.id}@erased.invalid"):
+        assert await found(desk, q) == []
     async with desk.database.session(desk.id) as db:
         kept = await db.scalars(
             text("SELECT lexemes::text || answers::text FROM ticket_search WHERE org_id = :org"), {"org": desk.id}

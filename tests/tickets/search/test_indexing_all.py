@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from structlog.testing import capture_logs
 
 from app import wiring
 from app.core import relay, timers
 from app.core.clock import real_now
 from app.core.db import Database
+from app.core.events import StoredEvent
 from app.core.models import Timer
 from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.jobs import BATCH
 from app.tickets.search.rules import INDEX_TICKETS
 from tests.desks import JSON, Api, Desk, a_desk
-from tests.tickets.rows import forget_what_is_left, insert_many, pass_time
+from tests.tickets.rows import forget_what_is_left, insert_many
 from tests.tickets.search.finding import ask, entitle, failures, found, relayed, rows
 
 
@@ -153,6 +155,20 @@ async def test_it_goes_on_with_the_ticket_that_it_has_come_to(desk: Desk) -> Non
     assert await numbers_kept(desk) == list(range(10, 0, -1))
 
 
+async def test_of_two_timers_each_has_its_turn(desk: Desk, database: Database) -> None:
+    ids = await insert_many(desk, 30)
+    (ten,) = [one for one in ids if await a_number(desk, one) == 10]
+    await begin(desk, ten)
+    await begin(desk)
+
+    assert await go_on(desk) == 1
+    assert await numbers_kept(desk) == list(range(10, 0, -1))
+    assert await subjects(desk) == [desk.id]
+    await run_due(database)
+
+    assert (len(await rows(desk)), await subjects(desk)) == (30, [])
+
+
 async def test_where_that_ticket_is_gone_it_begins_again(desk: Desk) -> None:
     ids = await insert_many(desk, 30)
     await begin(desk, ids[0])
@@ -204,6 +220,29 @@ async def test_words_that_were_read_before_a_change_do_not_undo_it(desk: Desk, d
     assert (await found(desk, "after"), await found(desk, "before")) == ([1], [])
 
 
+async def test_it_and_the_relay_never_wait_for_each_other(desk: Desk, database: Database) -> None:
+    """The relay has the second ticket, and then wants the first one, whose words the other would have by then."""
+    first, second = await desk.open(title="First"), await desk.open(title="Second")
+    await relayed(desk)
+    await desk.admin.patch(f"/tickets/{second['id']}", {"title": "Last"})
+    await desk.respond(first, "Reboot it.")
+    await begin(desk)
+    going = asyncio.Event()
+
+    async def pause(_db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None:
+        going.set()
+        await asyncio.sleep(0.3)
+
+    subscribers = {"ticket.updated": (jobs.index_tickets, pause), "ticket.responded": (jobs.index_answers,)}
+    with capture_logs() as logs:
+        relaying = asyncio.create_task(relay.catch_up(database, desk.id, subscribers))
+        await going.wait()
+        await asyncio.gather(relaying, run_due(database))
+
+    assert [line["event"] for line in logs if line["log_level"] != "info"] == []
+    assert (await found(desk, "first reboot"), await found(desk, "last"), await found(desk, "second")) == ([1], [2], [])
+
+
 async def test_it_goes_on_beside_everything_else(desk: Desk, database: Database) -> None:
     """While tickets are opened, changed and answered, and the worker sees it."""
     await insert_many(desk, 2 * BATCH + 10)
@@ -229,8 +268,7 @@ async def test_it_goes_on_beside_everything_else(desk: Desk, database: Database)
 
     await asyncio.gather(relay_all(), go_through(), work())
     await relayed(desk)
-    await pass_time(desk, timedelta(minutes=1))  # where the two got in each other's way, it is done again
-    await timers.run_due(database, wiring.TIMERS)
+    await run_due(database)
 
     first = tickets[0]["number"]
     assert await found(desk, "old") == []
