@@ -20,12 +20,12 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from uvicorn.supervisors import Multiprocess
 
-from app.core import migrations
 from app.core.config import InvalidSettings, Settings, kept_secret_key, load_settings
-from app.core.db import sqlstate_of
+from app.core.database import migrations
+from app.core.database.pool import sqlstate_of
 from app.core.embedded import Address, EmbeddedUnavailable, attach, start
-from app.core.protocol import bounded_protocol
 from app.core.telemetry import configure_logging
+from app.core.web.protocol import bounded_protocol
 
 NO_ACCESS = ("08", "28", "3D", "53", "57")  # classes of SQLSTATE: no connection, no such user or database, not now
 BACKLOG = 2048  # connections that the kernel holds until they are accepted
@@ -117,7 +117,7 @@ def serve(
 def _try_out(settings: Settings) -> None:
     """Build what reads its own settings, so that a wrong one is one line now and no failure later."""
     from app import wiring
-    from app.core.limits import Limiter
+    from app.core.web.limits import Limiter
 
     try:
         wiring.channels(settings)

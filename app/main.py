@@ -17,32 +17,33 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import models as _models  # noqa: F401 - all mappers, before the first query
 from app import wiring
-from app.core import security, telemetry
+from app.access.attempts import Attempts
+from app.access.credential_cache import Doorkeeper
+from app.accounts.invitations.routes import router as invitations
+from app.accounts.pictures.routes import router as pictures
+from app.accounts.pictures.upload import MAX_UPLOAD_BYTES
+from app.accounts.profiles.routes import router as profile
+from app.accounts.roles.routes import router as roles
+from app.accounts.sign_up.routes import router as people
+from app.accounts.single_use_links.pages import router as pages
+from app.accounts.users.routes import router as users
+from app.authentication.passwords.routes import router as recovery
+from app.authentication.second_factor.routes import router as second_factor
+from app.authentication.sessions.routes import router as sessions
+from app.authentication.sign_in.routes import router as signing_in
+from app.authentication.social.provider import Providers
+from app.authentication.social.routes import router as social
+from app.core import telemetry
 from app.core.config import Settings, load_settings
-from app.core.docs import DESCRIPTION, TAGS, complete
-from app.core.edge import Edge
-from app.core.hot import ShortCut
-from app.core.http import install_error_handlers
-from app.core.limits import Limiter
-from app.core.migrations import head_revision
-from app.identity.attempts import Attempts
-from app.identity.invitations.routes import router as invitations
-from app.identity.links.pages import router as pages
-from app.identity.menus.routes import router as menus
-from app.identity.people.profile_routes import router as profile
-from app.identity.people.routes import router as people
-from app.identity.pictures.routes import router as pictures
-from app.identity.pictures.upload import MAX_UPLOAD_BYTES
-from app.identity.recovery.routes import router as recovery
-from app.identity.roles.routes import router as roles
-from app.identity.second_factor.routes import router as second_factor
-from app.identity.sessions.doorkeeper import Doorkeeper
-from app.identity.sessions.menu_routes import router as my_menu
-from app.identity.sessions.routes import router as signing_in
-from app.identity.sessions.session_routes import router as sessions
-from app.identity.social.provider import Providers
-from app.identity.social.routes import router as social
-from app.identity.users.routes import router as users
+from app.core.database.migrations import head_revision
+from app.core.security import passwords as security
+from app.core.web.edge import Edge
+from app.core.web.fast_routes import ShortCut
+from app.core.web.limits import Limiter
+from app.core.web.openapi import DESCRIPTION, TAGS, complete
+from app.core.web.problems import install_error_handlers
+from app.menus.my_menu_routes import router as my_menu
+from app.menus.routes import router as menus
 from app.notifications.routes import router as notifications
 from app.operations.gauges import Gauges
 from app.operations.routes import router as operations

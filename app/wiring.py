@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from app.core.config import Settings
-from app.core.db import Database
-from app.core.deliveries import Channels
-from app.core.events import Reactions
-from app.core.relay import RELAY_RETRY, Subscribers, retry
-from app.core.timers import Handlers
-from app.identity.links.events import LinkRequested
-from app.identity.menus.jobs import seed_menus
-from app.identity.people.events import (
+from app.accounts.roles.events import RoleUpdated
+from app.accounts.single_use_links.events import LinkRequested
+from app.accounts.users.events import (
     EmailChanged,
     EmailClaimed,
     EmailVerified,
@@ -28,31 +22,27 @@ from app.identity.people.events import (
     PersonSignedUp,
     PersonSuspended,
 )
-from app.identity.people.jobs import note_who_works_on_tickets
-from app.identity.roles.events import RoleUpdated
-from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
-from app.identity.sessions.events import SessionRevoked
-from app.identity.social.events import IdentityLinked
+from app.accounts.users.jobs import note_who_works_on_tickets
+from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
+from app.authentication.sessions.events import SessionRevoked
+from app.authentication.social.events import IdentityLinked
+from app.core.config import Settings
+from app.core.database.pool import Database
+from app.core.outbox.deliveries import Channels
+from app.core.outbox.events import Reactions
+from app.core.outbox.relay import RELAY_RETRY, Subscribers, retry
+from app.core.outbox.timers import Handlers
+from app.menus.jobs import seed_menus
 from app.notifications.account_mails import mail_link, mail_news, mail_sign_up_requests, mail_the_old_address
 from app.notifications.drafts import EMAIL
 from app.notifications.erasure import forget_mails
 from app.notifications.links import with_link
 from app.notifications.mail import email_channel
-from app.notifications.subscribers import (
-    mail_answer_to_requester,
-    mail_new_assignee,
-    remind_requester,
-)
+from app.notifications.subscribers import mail_answer_to_requester, mail_new_assignee, remind_requester
 from app.organisations.events import OrganisationSignedUp
-from app.tickets.events import (
-    TICKET_CREATED,
-    TicketAssigned,
-    TicketClosingSoon,
-    TicketResponded,
-    TicketUpdated,
-)
+from app.tickets.events import TICKET_CREATED, TicketAssigned, TicketClosingSoon, TicketResponded, TicketUpdated
 from app.tickets.jobs import assign_later, close_answered, give_to_the_newly_available, remind_requesters
-from app.tickets.people import (
+from app.tickets.reactions import (
     forget_requester,
     forget_the_rest,
     hand_over,

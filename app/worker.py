@@ -18,14 +18,14 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from app import wiring
-from app.core import deliveries, relay, timers
+from app.accounts.single_use_links import service as links
+from app.authentication.sessions import service as sessions
 from app.core.clock import real_now
 from app.core.config import InvalidSettings, Settings
-from app.core.db import Database
-from app.core.models import JobRun
-from app.identity.links import service as links
-from app.identity.sessions import service as sessions
+from app.core.database.pool import Database
+from app.core.outbox import deliveries, relay, timers
 from app.operations import gauges
+from app.operations.models import JobRun
 from app.organisations.models import Organisation
 
 STOP_WITHIN = 3.0  # seconds for what is under way, such as a mail that is being sent

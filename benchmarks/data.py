@@ -22,20 +22,21 @@ from uuid import UUID
 import asyncpg
 
 from app import models as _models  # noqa: F401 - all mappers, before the first query
-from app.core import embedded, migrations
+from app.access.callers import Caller
+from app.accounts.users import creation as identity
+from app.core import embedded
 from app.core.clock import real_now
-from app.core.db import Database
+from app.core.database import migrations
+from app.core.database.pool import Database
 from app.core.embedded.sockets import SERVICE
 from app.core.ids import new_id
-from app.core.security import hash_password
-from app.identity.people import service as identity
+from app.core.security.passwords import hash_password
 from app.organisations import queries
 from app.organisations import service as organisations
-from app.organisations.caller import Caller
 from app.tickets.search.models import TicketSearch
 
 if TYPE_CHECKING:
-    from app.core.db import Driver
+    from app.core.database.pool import Driver
     from app.core.embedded import Address
 
 ORGANISATIONS = 20

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import make_url
 
-from app.organisations.tenant import reference_prefix
+from app.access.tenant import reference_prefix
 from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, page_statement
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query

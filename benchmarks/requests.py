@@ -11,10 +11,10 @@ from uuid import UUID
 
 import orjson
 
+from app.authentication.sessions.service import LIFETIME
 from app.core.clock import real_now
 from app.core.ids import new_id
-from app.core.security import issue_access_token
-from app.identity.sessions.service import LIFETIME
+from app.core.security.access_tokens import issue_access_token
 from benchmarks.data import WEEKS, Dataset, Organisation, connected, execute
 
 READ, LIST, SEARCH, CREATE = "read", "list", "search", "create"

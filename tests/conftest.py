@@ -16,10 +16,10 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from app import wiring
-from app.core import security
 from app.core.config import Settings
-from app.core.db import Database
-from app.core.events import REACTIONS
+from app.core.database.pool import Database
+from app.core.outbox.events import REACTIONS
+from app.core.security import passwords as security
 from app.main import create_app
 from tests.desks import Api, Desk, a_desk
 from tests.postgres import TEMPLATE, TestServer, a_server

@@ -11,17 +11,17 @@ import httpx
 from passlib.hash import argon2
 
 from app import wiring
-from app.core import deliveries, relay, timers
+from app.access.callers import Caller
+from app.accounts.users import creation as identity
+from app.accounts.users.creation import NewPerson
+from app.accounts.users.models import Person as Somebody
+from app.authentication.sessions import service as sessions
+from app.authentication.sessions.service import Where
 from app.core.clock import real_now
 from app.core.config import Settings
-from app.core.db import Database
-from app.identity.people import service as identity
-from app.identity.people.models import Person as Somebody
-from app.identity.people.service import NewPerson
-from app.identity.sessions import service as sessions
-from app.identity.sessions.service import Where
+from app.core.database.pool import Database
+from app.core.outbox import deliveries, relay, timers
 from app.organisations import service as organisations
-from app.organisations.caller import Caller
 from app.organisations.queries import as_tenant
 
 PASSWORD = "cobalt-heron-47-lamp"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from app.core.database.migrations import migrate
 from app.core.embedded import start
-from app.core.migrations import migrate
 
 ENVIRONMENT = "TESSERA_TEST_POSTGRES"
 TEMPLATE = "tessera"

@@ -21,8 +21,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 from sqlalchemy import make_url
 
+from app.core.database.migrations import migrate
 from app.core.embedded import start
-from app.core.migrations import migrate
 from tests.postgres import a_folder
 
 TESSERA = Path(sys.executable).with_name("tessera")

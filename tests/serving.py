@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from app.core.config import Settings
-from app.core.protocol import bounded_protocol
+from app.core.web.protocol import bounded_protocol
 from app.main import create_app
 
 PATIENCE = 20.0  # seconds

@@ -14,18 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import connect
-from tests.programs import (
-    READY,
-    Client,
-    Program,
-    a_client,
-    a_place,
-    a_program,
-    copy_used,
-    is_running,
-    mails,
-    make_used,
-)
+from tests.programs import READY, Client, Program, a_client, a_place, a_program, copy_used, is_running, mails, make_used
 from tests.workshop import eventually
 
 STOPPED_WITHIN = 10.0  # seconds

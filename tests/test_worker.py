@@ -17,14 +17,15 @@ from sqlalchemy import delete, func, insert, select, text, update
 from structlog.testing import capture_logs
 
 from app import wiring
-from app.core import deliveries
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.deliveries import Draft
-from app.core.events import SYSTEM, Event, record
+from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.models import DELIVER, Counter, Delivery, JobRun, Relay, Timer
-from app.core.relay import RELAY_RETRY
+from app.core.outbox import deliveries
+from app.core.outbox.deliveries import Draft
+from app.core.outbox.events import SYSTEM, Event, record
+from app.core.outbox.models import DELIVER, Counter, Delivery, Relay, Timer
+from app.core.outbox.relay import RELAY_RETRY
+from app.operations.models import JobRun
 from app.worker import JOBS, STOP_WITHIN, Worker
 from tests.conftest import settings_for
 from tests.mailroom import Mailroom, a_mailroom

@@ -14,7 +14,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from tests.conftest import SECRET_KEY
 from tests.mailroom import Mailroom, a_mailroom
 from tests.programs import READY, WORKING, Program, a_client, a_place, a_port, a_program, mails, make_used

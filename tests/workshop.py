@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
 from app.core.config import Settings
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.main import create_app
 from app.organisations import service as organisations
 from tests.conftest import connect, copy_database

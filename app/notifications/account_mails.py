@@ -14,31 +14,25 @@ from uuid import UUID
 from sqlalchemy import all_, and_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import deliveries
+from app.access.permissions import Role
+from app.access.tenant import Tenant
+from app.accounts.profiles.mail_kinds import MailKind
+from app.accounts.single_use_links.models import PAGES, Link
+from app.accounts.users.events import EmailChanged, EmailClaimed, PasswordChanged, PersonApproved, PersonRejected
+from app.accounts.users.models import Person
+from app.accounts.users.rules import Status, is_somebodys
+from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
+from app.authentication.sessions.events import SessionRevoked
+from app.authentication.social.events import IdentityLinked
 from app.core.clock import real_now
-from app.core.deliveries import Draft
-from app.core.events import Event, StoredEvent
 from app.core.ids import new_id
-from app.core.models import Delivery
-from app.identity.links.models import PAGES, Link
-from app.identity.people.events import (
-    EmailChanged,
-    EmailClaimed,
-    PasswordChanged,
-    PersonApproved,
-    PersonRejected,
-)
-from app.identity.people.mail_kinds import MailKind
-from app.identity.people.models import Person
-from app.identity.people.rules import Status, is_somebodys
-from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
-from app.identity.sessions.events import SessionRevoked
-from app.identity.social.events import IdentityLinked
+from app.core.outbox import deliveries
+from app.core.outbox.deliveries import Draft
+from app.core.outbox.events import Event, StoredEvent
+from app.core.outbox.models import Delivery
 from app.notifications.drafts import draft
 from app.notifications.links import PLACEHOLDER
-from app.organisations.permissions import Role
 from app.organisations.queries import tenant
-from app.organisations.tenant import Tenant
 
 MAX_ADMINS = 100  # who are told of a sign-up
 # To each of them in an hour: anybody can ask for accounts, and any number of them.

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from app.core.deliveries import Draft
+from app.access.tenant import Tenant
+from app.core.outbox.deliveries import Draft
 from app.notifications.render import render
-from app.organisations.tenant import Tenant
 
 EMAIL = "EMAIL"
 ERROR_LENGTH = 300

@@ -9,10 +9,10 @@ from markupsafe import escape
 from sqlalchemy import Select, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.deliveries import DeliveryStatus
-from app.core.events import Event
-from app.core.models import DELIVER, Delivery, Timer
-from app.identity.people.events import PersonErased, PersonInvitationCancelled
+from app.accounts.users.events import PersonErased, PersonInvitationCancelled
+from app.core.outbox.deliveries import DeliveryStatus
+from app.core.outbox.events import Event
+from app.core.outbox.models import DELIVER, Delivery, Timer
 from app.notifications.mime import one_line
 from app.tickets.models import Ticket
 

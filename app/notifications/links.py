@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from markupsafe import escape
 
-from app.core.deliveries import Message
-from app.core.tokens import link_token
+from app.core.outbox.deliveries import Message
+from app.core.security.opaque_tokens import link_token
 
 PLACEHOLDER = "https://link.invalid/"
 HIDDEN_TOKEN = "…"  # noqa: S105 - what the notification log shows

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app.core.deliveries import Channel, Message, Outcome, Result, Sender
+from app.core.outbox.deliveries import Channel, Message, Outcome, Result, Sender
 from app.notifications import smtp
 from app.notifications.mime import Mail, Mailbox, compose, mailbox, one_line
 

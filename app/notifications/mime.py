@@ -21,7 +21,7 @@ from app.core.fields import normalise_domain, normalise_email
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from app.core.deliveries import Message
+    from app.core.outbox.deliveries import Message
 
 # 76 characters is what RFC 2045 section 6.7 allows a quoted-printable line; 7bit passes through every server.
 _BODY = SMTP.clone(cte_type="7bit", max_line_length=76)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from app.core.errors import NotFound
-from app.core.models import Delivery
+from app.core.outbox.models import Delivery
 
 
 class NotificationNotFound(NotFound):

@@ -8,20 +8,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
 
-from app.core.docs import answers
-from app.core.http import Route
-from app.core.pagination import CursorSigner, InvalidCursor, cut
+from app.access.callers import Caller
+from app.access.permissions import Action, Resource
+from app.access.requirements import Db, may, secret_key_of
+from app.core.web.openapi import answers
+from app.core.web.paging import CursorSigner, InvalidCursor, cut
+from app.core.web.routing import Route
 from app.notifications import queries
 from app.notifications.queries import NotificationNotFound
-from app.notifications.schemas import (
-    NotificationFilter,
-    NotificationOut,
-    NotificationPage,
-    NotificationWithBody,
-)
-from app.organisations.access import Db, may, secret_key_of
-from app.organisations.caller import Caller
-from app.organisations.permissions import Action, Resource
+from app.notifications.schemas import NotificationFilter, NotificationOut, NotificationPage, NotificationWithBody
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
 

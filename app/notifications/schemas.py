@@ -7,10 +7,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.core.deliveries import DeliveryStatus
 from app.core.fields import Out, OutTime
-from app.core.models import Delivery
-from app.core.pagination import CountedPage, CountedPageQuery
+from app.core.outbox.deliveries import DeliveryStatus
+from app.core.outbox.models import Delivery
+from app.core.web.paging import CountedPage, CountedPageQuery
 from app.notifications.links import for_the_log
 
 

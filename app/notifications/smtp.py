@@ -27,7 +27,7 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from app.core.deliveries import Outcome, Result
+from app.core.outbox.deliveries import Outcome, Result
 from app.notifications.mime import Mail, one_line
 
 if TYPE_CHECKING:

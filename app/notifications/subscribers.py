@@ -10,15 +10,15 @@ from uuid import UUID
 from sqlalchemy import Row, Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import deliveries
-from app.core.deliveries import Draft
-from app.core.events import StoredEvent
-from app.identity.people.mail_kinds import MailKind
-from app.identity.people.models import Person
-from app.identity.people.rules import is_somebodys
+from app.access.tenant import Tenant
+from app.accounts.profiles.mail_kinds import MailKind
+from app.accounts.users.models import Person
+from app.accounts.users.rules import is_somebodys
+from app.core.outbox import deliveries
+from app.core.outbox.deliveries import Draft
+from app.core.outbox.events import StoredEvent
 from app.notifications.drafts import draft
 from app.organisations.queries import tenant
-from app.organisations.tenant import Tenant
 from app.tickets.models import Ticket, TicketResponse
 
 

@@ -17,18 +17,18 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import select, update
 
-from app.core import timers
+from app.access.callers import Caller, Principal
+from app.access.tenant import Tenant
+from app.accounts.users.creation import NewPerson, hash_new_password, sign_up_admin
+from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.config import Settings
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.models import Counter, Relay
-from app.identity.people.service import NewPerson, hash_new_password, sign_up_admin
-from app.identity.sessions.queries import principal_of
-from app.organisations.caller import Caller, Principal
+from app.core.outbox import timers
+from app.core.outbox.models import Counter, Relay
 from app.organisations.queries import as_tenant
 from app.organisations.service import sign_up
-from app.organisations.tenant import Tenant
 from app.tickets import service
 from app.tickets.models import Priority, Status
 from app.tickets.search.rules import INDEX_TICKETS

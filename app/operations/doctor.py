@@ -15,13 +15,13 @@ from sqlalchemy import DateTime, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import migrations
+from app.authentication.social.provider import read_metadata
+from app.authentication.social.rules import NotIdentified
 from app.core.clock import real_now
 from app.core.config import OidcProvider, Settings, secret_key_weakness
-from app.core.db import Database
-from app.core.models import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
-from app.identity.social.provider import read_metadata
-from app.identity.social.rules import NotIdentified
+from app.core.database import migrations
+from app.core.database.base import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
+from app.core.database.pool import Database
 from app.notifications.mail import email_channel
 from app.notifications.mime import one_line
 from app.notifications.smtp import Server

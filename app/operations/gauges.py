@@ -8,7 +8,7 @@ import structlog
 
 from app.core import telemetry
 from app.core.clock import real_now
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.operations.queries import backlog
 
 EVERY = 15  # seconds

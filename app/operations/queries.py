@@ -11,7 +11,8 @@ from sqlalchemy import BigInteger, Uuid, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.ids import made_at
-from app.core.models import JobRun, RelayFailure
+from app.core.outbox.models import RelayFailure
+from app.operations.models import JobRun
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import DBAPIError
 
-from app.core import timers
-from app.core.db import NotMigrated
-from app.core.docs import answers
+from app.access.callers import Caller
+from app.access.permissions import Action, Resource
+from app.access.requirements import Db, may
+from app.core.database.pool import NotMigrated
 from app.core.errors import Unavailable
-from app.core.http import Route
+from app.core.outbox import timers
+from app.core.web.openapi import answers
+from app.core.web.routing import Route
 from app.operations import queries
 from app.operations.schemas import Health, Job, Jobs, Pending
-from app.organisations.access import Db, may
-from app.organisations.caller import Caller
-from app.organisations.permissions import Action, Resource
 
 router = APIRouter(tags=["Operations"], route_class=Route)
 

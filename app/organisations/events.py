@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from app.core.events import Event
+from app.core.outbox.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.access.tenant import Tenant
 from app.core.errors import NotFound
 from app.organisations.models import Organisation, OrganisationSecret, OrganisationStatus
-from app.organisations.tenant import Tenant
 
 
 class OrganisationNotFound(NotFound):

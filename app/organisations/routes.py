@@ -8,16 +8,16 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import relay, timers
-from app.core.docs import answers
+from app.access.callers import Caller
+from app.access.permissions import Action, Resource
+from app.access.requirements import Db, acting_at_once, address_of, database_of, may, tenant_session
 from app.core.errors import TooMany
-from app.core.http import Route
 from app.core.ids import new_id
-from app.core.limits import network_of
+from app.core.outbox import relay, timers
+from app.core.web.limits import network_of
+from app.core.web.openapi import answers
+from app.core.web.routing import Route
 from app.organisations import service
-from app.organisations.access import Db, acting_at_once, address_of, database_of, may, tenant_session
-from app.organisations.caller import Caller
-from app.organisations.permissions import Action, Resource
 from app.organisations.schemas import (
     ClockAdvance,
     ClockAdvanced,

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
 
+from app.access.tenant import Tenant
 from app.core.config import is_safe_url
 from app.core.fields import Domain, Email, In, Name, Out, OutTime, TimeZone
 from app.organisations.models import Organisation
-from app.organisations.tenant import Tenant
 
 MAX_ADVANCE = timedelta(days=400)
 MAX_URL_LENGTH = 200

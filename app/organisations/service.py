@@ -12,18 +12,18 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import timers
+from app.access.tenant import Tenant
 from app.core.clock import real_now
-from app.core.db import UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.pool import UNIQUE_VIOLATION, sqlstate_of
 from app.core.errors import BadInput, Conflict, FieldError, Forbidden, NotFound
-from app.core.events import SYSTEM, Actor, record
 from app.core.ids import new_id
-from app.core.models import Counter, Relay
-from app.core.security import new_secret, secret_hash
+from app.core.outbox import timers
+from app.core.outbox.events import SYSTEM, Actor, record
+from app.core.outbox.models import Counter, Relay
+from app.core.security.secret_keys import new_secret, secret_hash
 from app.organisations import queries
 from app.organisations.events import ClockAdvanced, OrganisationSignedUp, OrganisationUpdated
 from app.organisations.models import Organisation, OrganisationSecret
-from app.organisations.tenant import Tenant
 
 DEFAULT_AUTO_CLOSE_DAYS = 30
 MAX_TOTAL_OFFSET = timedelta(days=36_500)

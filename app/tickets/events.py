@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
-from app.core.events import Event
+from app.core.outbox.events import Event
 
 # Written by the statement that opens a ticket (`queries.py`).
 TICKET_CREATED = "ticket.created"

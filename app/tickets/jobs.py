@@ -13,17 +13,17 @@ from sqlalchemy import Uuid, any_, bindparam, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import timers
+from app.access.permissions import TICKET_WORK, Role
+from app.accounts.roles.events import RoleUpdated
+from app.accounts.users.events import PersonBecameAvailable, PersonSignedUp
+from app.accounts.users.queries import next_in_turn
+from app.accounts.users.rules import Status as PersonStatus
 from app.core.clock import real_now
-from app.core.events import SYSTEM, Event, has_work, record
 from app.core.fields import rfc3339
 from app.core.ids import new_id
-from app.core.timers import Due
-from app.identity.people.events import PersonBecameAvailable, PersonSignedUp
-from app.identity.people.queries import next_in_turn
-from app.identity.people.rules import Status as PersonStatus
-from app.identity.roles.events import RoleUpdated
-from app.organisations.permissions import TICKET_WORK, Role
+from app.core.outbox import timers
+from app.core.outbox.events import SYSTEM, Event, has_work, record
+from app.core.outbox.timers import Due
 from app.organisations.queries import tenant
 from app.tickets import rules
 from app.tickets.events import TicketAssigned, TicketClosingSoon

@@ -15,10 +15,10 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.access.callers import Caller
+from app.accounts.users.models import Person
+from app.accounts.users.queries import in_turn
 from app.core.errors import NotFound
-from app.identity.people.models import Person
-from app.identity.people.queries import in_turn
-from app.organisations.caller import Caller
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
 from app.tickets.models import Ticket
@@ -27,7 +27,7 @@ from app.tickets.search.queries import Search, all_with_words, has_words, page_o
 if TYPE_CHECKING:
     import asyncpg
 
-    from app.core.db import Driver
+    from app.core.database.pool import Driver
 
 
 class TicketNotFound(NotFound):

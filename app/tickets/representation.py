@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from app.organisations.tenant import Tenant, reference_prefix
+from app.access.tenant import Tenant, reference_prefix
 
 if TYPE_CHECKING:
     import asyncpg

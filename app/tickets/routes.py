@@ -10,17 +10,18 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from app.core.db import Database
-from app.core.docs import answers
+from app.access.callers import Caller, NotForCustomers
+from app.access.permissions import Action, Resource, permission
+from app.access.requirements import Db, database_of, may, secret_key_of
+from app.access.tenant import reference_prefix
+from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
 from app.core.fields import EXAMPLE_ID
-from app.core.hot import HotRoute
-from app.core.http import Route, check_if_match, etag
-from app.core.pagination import CursorSigner, InvalidCursor, PageQuery, cut
-from app.organisations.access import Db, database_of, may, secret_key_of
-from app.organisations.caller import Caller, NotForCustomers
-from app.organisations.permissions import Action, Resource, permission
-from app.organisations.tenant import reference_prefix
+from app.core.web.fast_routes import HotRoute
+from app.core.web.openapi import answers
+from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
+from app.core.web.preconditions import check_if_match, etag
+from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound, own_of
 from app.tickets.rules import AUTO_CLOSE

@@ -8,15 +8,9 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from app.core.fields import EXAMPLE_ID, Email, In, LongText, Name, Out, OutTime, SecretField, Timestamp, Title
-from app.core.pagination import CountedPage, CountedPageQuery, Page
+from app.core.web.paging import CountedPage, CountedPageQuery, Page
 from app.tickets.models import Priority, Status
-from app.tickets.search.rules import (
-    MAX_WORD_LENGTH,
-    MAX_WORDS,
-    MAX_WORDS_WANTED,
-    SHORTEST_BEGINNING,
-    words_wanted,
-)
+from app.tickets.search.rules import MAX_WORD_LENGTH, MAX_WORDS, MAX_WORDS_WANTED, SHORTEST_BEGINNING, words_wanted
 
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
 DescriptionField = Annotated[LongText, Field(examples=["The export of March stops at 40 % with an error."])]

@@ -9,14 +9,14 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import timers
+from app.access.callers import Caller, NotForCustomers
+from app.accounts.users.models import Person
 from app.core.clock import real_now
 from app.core.errors import BadInput, Conflict, FieldError
-from app.core.events import record
 from app.core.ids import new_id
-from app.core.security import InvalidToken
-from app.identity.people.models import Person
-from app.organisations.caller import Caller, NotForCustomers
+from app.core.outbox import timers
+from app.core.outbox.events import record
+from app.core.security.access_tokens import InvalidToken
 from app.tickets import queries, rules
 from app.tickets.events import TicketAccepted, TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
 from app.tickets.models import UNFINISHED, Status, Ticket, TicketResponse
@@ -26,7 +26,7 @@ from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
 if TYPE_CHECKING:
     import asyncpg
 
-    from app.core.db import Driver
+    from app.core.database.pool import Driver
 
 
 # Compares the version that the caller has seen with the ticket's; raises `VersionConflict`.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from app.identity.links.models import Purpose
-from app.identity.people.rules import Status
-from app.identity.roles.rules import ENGINEER
-from app.organisations.permissions import Role
+from app.access.permissions import Role
+from app.accounts.roles.rules import ENGINEER
+from app.accounts.single_use_links.models import Purpose
+from app.accounts.users.rules import Status
 from tests.access.world import PASSWORD, World, a_picture, totp_now
 from tests.desks import JSON, Person
 

@@ -10,18 +10,19 @@ import pyotp
 from PIL import Image
 from sqlalchemy import select, update
 
-from app.core import deliveries, tokens
+from app.access.permissions import Action, Resource, Role, permission
+from app.accounts.roles.models import CustomRole
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import Purpose
+from app.accounts.users import creation as people
+from app.accounts.users.models import Person as Somebody
+from app.accounts.users.rules import Status
 from app.core.clock import real_now
-from app.core.deliveries import Draft
 from app.core.ids import new_id
-from app.identity.links import service as links
-from app.identity.links.models import Purpose
-from app.identity.people import service as people
-from app.identity.people.models import Person as Somebody
-from app.identity.people.rules import Status
-from app.identity.roles.models import CustomRole
+from app.core.outbox import deliveries
+from app.core.outbox.deliveries import Draft
+from app.core.security import opaque_tokens as tokens
 from app.organisations.models import OrganisationSecret
-from app.organisations.permissions import Action, Resource, Role, permission
 from tests.conftest import SECRET_KEY
 from tests.desks import JSON, Desk, Person, a_desk, signed_in
 from tests.passwords import cheap_hash

@@ -11,11 +11,11 @@ import pytest
 import structlog
 from sqlalchemy import delete
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.core.embedded import start
-from app.core.models import Timer
-from tests.core.edge_server import Server, an_app, serving
-from tests.core.embedded_server import a_folder
+from app.core.outbox.models import Timer
+from tests.core.embedded.embedded_server import a_folder
+from tests.core.web.edge_server import Server, an_app, serving
 from tests.postgres import TestServer
 from tests.workshop import a_copy, a_pool, a_superuser
 

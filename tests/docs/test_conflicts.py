@@ -8,14 +8,14 @@ from uuid import UUID
 
 import pytest
 
-from app.core.db import Database
-from app.identity.people.rules import Status
-from app.identity.roles.rules import ADMIN, ENGINEER
-from app.organisations.permissions import Role
+from app.access.permissions import Role
+from app.accounts.roles.rules import ADMIN, ENGINEER
+from app.accounts.users.rules import Status
+from app.core.database.pool import Database
 from tests.access.world import PASSWORD, World, a_world, totp_now
+from tests.authentication.social.openid import a_service
 from tests.desks import JSON, Api, Desk, Person, a_desk, signed_in
 from tests.docs.openapi import BY_ID
-from tests.identity.openid import a_service
 from tests.notifications.people import somebody as somebody_without_password
 from tests.postgres import TestServer
 

@@ -15,11 +15,11 @@ import pytest
 from playwright.async_api import expect
 from sqlalchemy import select
 
-from app.core.security import MIN_PASSWORD_LENGTH
-from app.core.tokens import LINK_PREFIX
-from app.identity.links.models import Purpose
-from app.identity.links.pages import PAGE, PATHS
-from app.identity.people.models import Person
+from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.pages import PAGE, PATHS
+from app.accounts.users.models import Person
+from app.core.security.opaque_tokens import LINK_PREFIX
+from app.core.security.passwords import MIN_PASSWORD_LENGTH
 from tests.conftest import settings_for
 from tests.desks import Desk
 from tests.docs.visits import Visit

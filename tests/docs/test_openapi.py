@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.core.docs import example_of
+from app.core.web.openapi import example_of
 from tests.access.table import COLUMNS, STATUSES
 from tests.desks import JSON
 from tests.docs.openapi import (

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from app.organisations.permissions import Role
+from app.access.permissions import Role
 from tests.access.requests import REQUESTS
 from tests.access.table import STATUSES
 from tests.access.world import World, a_world

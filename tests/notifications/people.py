@@ -11,16 +11,16 @@ from uuid import UUID, uuid4
 from sqlalchemy import select, text
 
 from app import wiring
-from app.core import relay
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.users import creation as service
+from app.accounts.users.models import Person
 from app.core.clock import real_now
 from app.core.config import Settings
-from app.core.events import SYSTEM, Event, record
 from app.core.ids import new_id
-from app.core.models import Delivery
-from app.identity.links import service as links
-from app.identity.links.models import Link, Purpose
-from app.identity.people import service
-from app.identity.people.models import Person
+from app.core.outbox import relay
+from app.core.outbox.events import SYSTEM, Event, record
+from app.core.outbox.models import Delivery
 from tests.desks import JSON, Desk
 
 

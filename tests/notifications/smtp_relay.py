@@ -14,8 +14,8 @@ from uuid import UUID
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from app.core.deliveries import Channel, Message, Outcome, Result
 from app.core.ids import new_id
+from app.core.outbox.deliveries import Channel, Message, Outcome, Result
 from app.notifications.mail import email_channel
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from app.core.deliveries import Sender
+    from app.core.outbox.deliveries import Sender
 
 SENT = Outcome(Result.SENT)
 MAIL_FROM = "Growfin Desk <desk@growfin.com>"

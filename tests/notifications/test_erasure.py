@@ -8,15 +8,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.core import deliveries
+from app.accounts.single_use_links.models import Purpose
+from app.accounts.users.events import EmailChanged, PasswordChanged, PersonErased
+from app.accounts.users.models import Person
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.deliveries import Draft
-from app.core.events import SYSTEM
-from app.core.models import DELIVER, Delivery, EventRow, Timer
-from app.identity.links.models import Purpose
-from app.identity.people.events import EmailChanged, PasswordChanged, PersonErased
-from app.identity.people.models import Person
+from app.core.database.pool import Database
+from app.core.outbox import deliveries
+from app.core.outbox.deliveries import Draft
+from app.core.outbox.events import SYSTEM
+from app.core.outbox.models import DELIVER, Delivery, EventRow, Timer
 from app.notifications import erasure
 from app.tickets.events import TicketAssigned
 from tests.conftest import settings_for

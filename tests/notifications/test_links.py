@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 import pytest
 import structlog
 
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import PAGES, Purpose
 from app.core.clock import real_now
 from app.core.config import Settings
-from app.core.db import Database
-from app.core.models import Delivery
-from app.core.tokens import LINK_PREFIX, link_token
-from app.identity.links import service as links
-from app.identity.links.models import PAGES, Purpose
+from app.core.database.pool import Database
+from app.core.outbox.models import Delivery
+from app.core.security.opaque_tokens import LINK_PREFIX, link_token
 from app.notifications.links import PLACEHOLDER
 from tests.conftest import settings_for
 from tests.desks import Desk

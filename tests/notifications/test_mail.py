@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from structlog.testing import capture_logs
 
-from app.core.deliveries import Result
+from app.core.outbox.deliveries import Result
 from tests.notifications.smtp_relay import MAIL_FROM, SENT, Relay, a_channel, a_message, a_relay, a_sender
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from app.core.deliveries import Result
+from app.core.outbox.deliveries import Result
 from tests.notifications.smtp_relay import ENCODED_LOGIN, SENT, Relay, a_channel, a_message, a_sender
 
 

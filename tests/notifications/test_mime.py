@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.deliveries import Message
+from app.core.outbox.deliveries import Message
 from app.notifications.mime import Mailbox, compose, mailbox, one_line
 
 SENDER = Mailbox("Growfin Desk", "desk@growfin.com")

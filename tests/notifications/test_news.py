@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.core.db import Database
-from app.core.events import record
-from app.identity.people.events import (
+from app.accounts.users.events import (
     EmailChanged,
     EmailClaimed,
     PasswordChanged,
@@ -16,10 +14,12 @@ from app.identity.people.events import (
     PersonRejected,
     PersonSignedUp,
 )
-from app.identity.people.models import Person
-from app.identity.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
-from app.identity.sessions.events import SessionRevoked
-from app.identity.social.events import IdentityLinked
+from app.accounts.users.models import Person
+from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
+from app.authentication.sessions.events import SessionRevoked
+from app.authentication.social.events import IdentityLinked
+from app.core.database.pool import Database
+from app.core.outbox.events import record
 from app.notifications.account_mails import MAX_ADMINS, MAX_REQUESTS, masked
 from tests.desks import Api, Desk, a_desk
 from tests.notifications.people import an_address, deliveries_to, happen, news, relay_events, rewrite, shown, somebody

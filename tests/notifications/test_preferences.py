@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from app.identity.people.mail_kinds import MailKind
-from app.identity.people.models import Person
+from app.accounts.profiles.mail_kinds import MailKind
+from app.accounts.users.models import Person
 from tests.desks import JSON, Desk
 from tests.notifications.people import an_address, deliveries_to, relay_events, rewrite, somebody
 

@@ -9,9 +9,9 @@ import pytest
 from dirty_equals import IsStr
 
 from app import wiring
-from app.core import deliveries, relay
-from app.core.db import Database
-from app.core.deliveries import Draft
+from app.core.database.pool import Database
+from app.core.outbox import deliveries, relay
+from app.core.outbox.deliveries import Draft
 from tests.desks import JSON, Api, Desk, a_desk
 
 MOMENT = IsStr(regex=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")

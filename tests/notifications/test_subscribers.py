@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import text
 
 from app import wiring
-from app.core import relay
 from app.core.config import Settings
-from app.core.db import Database
+from app.core.database.pool import Database
+from app.core.outbox import relay
 from tests.conftest import settings_for
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.postgres import TestServer

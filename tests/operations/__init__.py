@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from app.core.config import Settings
+from app.core.database.migrations import migrate
 from app.core.embedded import start
-from app.core.migrations import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,17 +17,17 @@ from asgi_lifespan import LifespanManager
 from sqlalchemy import func, select
 
 from app import wiring
-from app.core import relay, timers
+from app.access.callers import Caller
+from app.accounts.users.models import Person
+from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.models import Counter as CounterRow
-from app.core.models import Delivery, EventRow, Relay, Timer
-from app.core.security import secret_hash
-from app.identity.people.models import Person
-from app.identity.sessions.queries import principal_of
+from app.core.database.pool import Database
+from app.core.outbox import relay, timers
+from app.core.outbox.models import Counter as CounterRow
+from app.core.outbox.models import Delivery, EventRow, Relay, Timer
+from app.core.security.secret_keys import secret_hash
 from app.main import create_app
 from app.operations.demo import fill
-from app.organisations.caller import Caller
 from app.organisations.models import Organisation
 from app.organisations.queries import by_secret, tenant
 from app.tickets.models import Status, Ticket, TicketResponse

@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from alembic import command
 
-from app.core.migrations import configuration, head_revision, migrate
+from app.core.database.migrations import configuration, head_revision, migrate
 from app.operations.doctor import Finding, examine
 from tests.operations import Deployment, a_deployment
 

@@ -17,10 +17,10 @@ from dirty_equals import IsStr
 from sqlalchemy import text
 
 from app import wiring
-from app.core import relay
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.models import RelayFailure
+from app.core.database.pool import Database
+from app.core.outbox import relay
+from app.core.outbox.models import RelayFailure
 from app.main import create_app
 from app.worker import JOBS
 from tests.conftest import connect, copy_database, settings_for

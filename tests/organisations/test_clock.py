@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.organisations.models import Organisation
 from tests.desks import Api, Desk, a_desk
 from tests.problems import refused, wrong_fields

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
+from app.access.callers import InvalidSecret
+from app.access.credential_cache import Doorkeeper
 from app.core.config import Settings
-from app.core.db import Database
-from app.core.security import new_secret
-from app.identity.sessions.doorkeeper import Doorkeeper
+from app.core.database.pool import Database
+from app.core.security.secret_keys import new_secret
 from app.main import create_app
-from app.organisations.caller import InvalidSecret
 from tests.conftest import SECRET_KEY
 from tests.desks import Api, Desk, a_desk
 from tests.problems import refused

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.core.db import Database
-from app.core.models import EventRow
+from app.core.database.pool import Database
+from app.core.outbox.models import EventRow
 from tests.desks import Api, Desk, a_desk
 from tests.problems import refused, wrong_fields
 

@@ -12,9 +12,9 @@ import pytest
 from asgi_lifespan import LifespanManager
 from sqlalchemy import func, select
 
-from app.core.db import Database
-from app.core.models import Counter, EventRow, Relay
-from app.core.security import is_secret, secret_hash
+from app.core.database.pool import Database
+from app.core.outbox.models import Counter, EventRow, Relay
+from app.core.security.secret_keys import is_secret, secret_hash
 from app.main import create_app
 from app.organisations.models import Organisation, OrganisationSecret
 from tests.conftest import SECRET_KEY, settings_for

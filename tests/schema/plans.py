@@ -12,11 +12,11 @@ from uuid import UUID
 
 from sqlalchemy import event
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from tests.schema.catalog import Connection
 
 if TYPE_CHECKING:
-    from app.core.db import Driver
+    from app.core.database.pool import Driver
 
 ORGANISATIONS, TICKETS, PEOPLE, OTHERS = 5, 5_000, 400, 3_000  # of each organisation, but for the others
 ORG = UUID(int=1)

@@ -18,10 +18,10 @@ from alembic.util import CommandError
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from app.accounts.users.rules import words_of
 from app.core.clock import real_now
+from app.core.database.migrations import configuration, head_revision, migrate
 from app.core.ids import new_id
-from app.core.migrations import configuration, head_revision, migrate
-from app.identity.people.rules import words_of
 from app.models import Base
 from tests.conftest import SECRET_KEY
 from tests.postgres import TestServer

@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from app.access.permissions import TICKET_WORK, effective
+from app.accounts.users.models import AVAILABLE
 from app.core.ids import new_id
-from app.identity.people.models import AVAILABLE
-from app.organisations.permissions import TICKET_WORK, effective
 from tests.postgres import TestServer
 from tests.schema import catalog
 from tests.schema.catalog import Connection, connected

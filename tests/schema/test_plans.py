@@ -9,20 +9,20 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from app.core import timers
-from app.core.events import SYSTEM
+from app.accounts.users import queries as people
+from app.accounts.users.events import EmailVerified, PersonErased, PersonSuspended
+from app.accounts.users.models import Person
+from app.authentication.sessions import queries as sessions
 from app.core.ids import new_id
-from app.core.models import DELIVER
-from app.identity.people import queries as people
-from app.identity.people.events import EmailVerified, PersonErased, PersonSuspended
-from app.identity.people.models import Person
-from app.identity.sessions import queries as sessions
+from app.core.outbox import timers
+from app.core.outbox.events import SYSTEM
+from app.core.outbox.models import DELIVER
 from app.notifications import queries as notifications
 from app.notifications.schemas import NotificationFilter
 from app.operations import queries as operations
 from app.tickets import jobs
-from app.tickets import people as of_people
 from app.tickets import queries as tickets
+from app.tickets import reactions as of_people
 from app.tickets.queries import Listing, TicketNotFound, page_statement
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back

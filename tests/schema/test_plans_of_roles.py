@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from app.core.events import SYSTEM
-from app.identity.people.jobs import note_who_works_on_tickets
-from app.identity.people.models import Person
-from app.identity.roles.events import RoleUpdated
-from app.tickets.people import hand_over_of_role
+from app.accounts.roles.events import RoleUpdated
+from app.accounts.users.jobs import note_who_works_on_tickets
+from app.accounts.users.models import Person
+from app.core.outbox.events import SYSTEM
+from app.tickets.reactions import hand_over_of_role
 from tests.schema.catalog import Connection
 from tests.schema.plans import ORG, SOMEBODY, START, explain, refused, scanned
 

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from app.core import timers
-from app.core.events import StoredEvent
-from app.core.timers import Due
+from app.core.outbox import timers
+from app.core.outbox.events import StoredEvent
+from app.core.outbox.timers import Due
 from app.tickets import queries as tickets
 from app.tickets.queries import Listing, page_statement
 from app.tickets.search import jobs

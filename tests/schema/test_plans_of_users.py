@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from app.identity.roles import queries as roles
-from app.identity.users import queries
-from app.identity.users.queries import Listing
-from app.identity.users.schemas import UserFilter
+from app.accounts.roles import queries as roles
+from app.accounts.users import lists as queries
+from app.accounts.users.lists import Listing
+from app.accounts.users.schemas import UserFilter
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
 from tests.schema.plans import ORG, START, complaints, explain, nodes, refused, scanned

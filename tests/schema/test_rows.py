@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from app.core.models import DIRECTORY_TABLES, NAMING_CONVENTION, TENANT_TABLES_WITHOUT_RLS, Base
+from app.core.database.base import DIRECTORY_TABLES, NAMING_CONVENTION, TENANT_TABLES_WITHOUT_RLS, Base
 from tests.postgres import TestServer
 from tests.schema import catalog
 from tests.schema.catalog import BOOKKEEPING, Connection, connected, rolled_back

@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.core import events
+from app.access.callers import Caller
+from app.accounts.users import creation as identity
+from app.accounts.users.creation import NewPerson
+from app.authentication.sessions.queries import principal_of
 from app.core.ids import new_id
-from app.identity.people import service as identity
-from app.identity.people.service import NewPerson
-from app.identity.sessions.queries import principal_of
+from app.core.outbox import events
 from app.organisations import service as organisations
-from app.organisations.caller import Caller
 from app.organisations.queries import as_tenant
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

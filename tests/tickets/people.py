@@ -7,14 +7,14 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import update
 
+from app.access.permissions import Role
+from app.accounts.users import creation as service
+from app.accounts.users.events import EmailVerified
+from app.accounts.users.models import Credential
+from app.accounts.users.models import Person as Row
 from app.core.clock import real_now
-from app.core.events import SYSTEM, record
 from app.core.ids import new_id
-from app.identity.people import service
-from app.identity.people.events import EmailVerified
-from app.identity.people.models import Credential
-from app.identity.people.models import Person as Row
-from app.organisations.permissions import Role
+from app.core.outbox.events import SYSTEM, record
 from app.tickets.models import Ticket
 from tests.desks import Desk, Person, signed_in
 

@@ -11,13 +11,13 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import wiring
-from app.core import timers
+from app.access.callers import Caller
+from app.accounts.users.models import Person
 from app.core.clock import real_now
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.models import EventRow, Relay, Timer
-from app.identity.people.models import Person
-from app.organisations.caller import Caller
+from app.core.outbox import timers
+from app.core.outbox.models import EventRow, Relay, Timer
 from app.tickets.models import WAITING, Status, Ticket
 from tests.desks import JSON, Desk
 

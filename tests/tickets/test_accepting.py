@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from tests.desks import JSON, Api, Desk, Person, a_desk
 from tests.problems import refused
 from tests.tickets.people import an_engineer, change_row

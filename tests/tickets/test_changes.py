@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.tickets.people import a_customer, an_engineer
 from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, suspend, timers_of

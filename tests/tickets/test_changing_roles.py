@@ -9,13 +9,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import insert
 
+from app.accounts.users.models import Person as Row
 from app.core.clock import real_now
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.identity.people.models import Person as Row
 from app.tickets.queries import lock
+from tests.accounts.crew import ok
 from tests.desks import JSON, Api, Desk, Person, a_desk
-from tests.identity.crew import ok
 from tests.tickets.people import an_engineer, change_row, give_all_to
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,

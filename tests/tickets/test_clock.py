@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 
 from app import wiring
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.events import SYSTEM
+from app.core.database.pool import Database
+from app.core.outbox.events import SYSTEM
 from app.organisations import service as organisations
 from app.organisations.queries import tenant
 from app.tickets.models import Status, Ticket

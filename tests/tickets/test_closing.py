@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import func, select
 
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.models import EventRow
+from app.core.database.pool import Database
+from app.core.outbox.models import EventRow
 from app.tickets import queries
 from app.tickets.models import Ticket
 from tests.desks import JSON, Api, Desk, a_desk

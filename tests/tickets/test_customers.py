@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from app.core.db import Database
-from app.organisations.permissions import Role
+from app.access.permissions import Role
+from app.core.database.pool import Database
 from tests.desks import JSON, Api, Desk, Person, a_desk
 from tests.problems import refused, wrong_fields
 from tests.tickets.people import a_customer, an_engineer, change_row, joins

@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 
+from app.access.permissions import Role
+from app.accounts.users.events import PersonSignedUp
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.events import SYSTEM, record
-from app.identity.people.events import PersonSignedUp
-from app.organisations.permissions import Role
+from app.core.database.pool import Database
+from app.core.outbox.events import SYSTEM, record
 from tests.desks import JSON, Api, Desk, Person, a_desk
 from tests.problems import refused, wrong_fields
 from tests.tickets.people import a_customer, an_engineer, change_row, joins

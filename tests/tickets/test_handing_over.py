@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.tickets import queries
 from tests.desks import JSON, Api, Desk, Person, a_desk
 from tests.problems import refused

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.tickets.rows import insert_many
 

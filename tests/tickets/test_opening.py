@@ -8,7 +8,7 @@ import httpx
 import pytest
 from dirty_equals import IsStr
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.tickets.rows import MOMENT, sequence
 

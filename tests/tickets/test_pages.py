@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.tickets.rows import insert_many
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from dirty_equals import IsStr
 
-from app.organisations.permissions import Role
+from app.access.permissions import Role
 from tests.desks import Desk
 from tests.tickets.people import joins
 from tests.tickets.rows import MOMENT, at

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select, text
 
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.tickets import queries
 from app.tickets.models import Ticket
 from tests.desks import JSON, Api, Desk, Person, a_desk

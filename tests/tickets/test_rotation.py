@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 from sqlalchemy import select
 
+from app.access.callers import Caller
 from app.core.clock import real_now
-from app.core.db import Database
+from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.organisations.caller import Caller
 from app.organisations.queries import tenant
 from app.tickets import service
 from app.tickets.models import Ticket

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import events
+from app.access.callers import Caller
+from app.accounts.users.models import Person
 from app.core.errors import VersionConflict
-from app.core.models import EventRow
-from app.identity.people.models import Person
-from app.organisations.caller import Caller
+from app.core.outbox import events
+from app.core.outbox.models import EventRow
 from app.tickets import service
 from app.tickets.jobs import assign_waiting
 from app.tickets.models import Status, Ticket, TicketResponse

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
+from app.accounts.users.events import PersonBecameAvailable
+from app.accounts.users.models import Person
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.events import SYSTEM
-from app.identity.people.events import PersonBecameAvailable
-from app.identity.people.models import Person
+from app.core.database.pool import Database
+from app.core.outbox.events import SYSTEM
 from app.tickets import queries
 from app.tickets.jobs import give_to_the_newly_available
 from tests.desks import JSON, Api, Desk, a_desk

@@ -9,13 +9,13 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select, update
 
-from app.core.db import Database
-from app.core.models import Delivery
-from app.identity.people.models import Person as Row
-from app.identity.roles.rules import ENGINEER
+from app.accounts.roles.rules import ENGINEER
+from app.accounts.users.models import Person as Row
+from app.core.database.pool import Database
+from app.core.outbox.models import Delivery
+from tests.accounts.crew import ok
 from tests.conftest import settings_for
 from tests.desks import JSON, Desk, Person
-from tests.identity.crew import ok
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 from tests.tickets.people import a_customer, an_engineer

@@ -9,11 +9,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core import timers
 from app.core.clock import real_now
-from app.core.events import StoredEvent
-from app.core.models import Relay
-from app.core.timers import Due
+from app.core.outbox import timers
+from app.core.outbox.events import StoredEvent
+from app.core.outbox.models import Relay
+from app.core.outbox.timers import Due
 from app.tickets.models import Ticket, TicketResponse
 from app.tickets.search import service
 from app.tickets.search.rules import INDEX_TICKETS

@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKeyConstraint, Index, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.models import Base
+from app.core.database.base import Base
 
 
 class TicketSearch(Base):

@@ -10,8 +10,8 @@ import httpx
 from sqlalchemy import func, select, text
 
 from app import wiring
-from app.core import relay
-from app.core.models import RelayFailure
+from app.core.outbox import relay
+from app.core.outbox.models import RelayFailure
 from app.tickets.search import queries, service
 from app.tickets.search.models import TicketSearch
 from tests.desks import JSON, Desk, Person

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text, update
 
 from app import wiring
-from app.core import relay
-from app.core.db import Database
-from app.core.models import Relay
+from app.core.database.pool import Database
+from app.core.outbox import relay
+from app.core.outbox.models import Relay
 from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.rules import MAX_WORDS, lexemes

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from app import wiring
-from app.core import relay, timers
 from app.core.clock import real_now
-from app.core.db import Database
-from app.core.events import StoredEvent
-from app.core.models import Timer
+from app.core.database.pool import Database
+from app.core.outbox import relay, timers
+from app.core.outbox.events import StoredEvent
+from app.core.outbox.models import Timer
 from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.jobs import BATCH

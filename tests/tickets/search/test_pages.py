@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.core.db import Database
+from app.access.permissions import Role
+from app.core.database.pool import Database
 from app.core.fields import rfc3339
-from app.organisations.permissions import Role
 from app.tickets import queries
 from app.tickets.queries import Listing
 from app.tickets.search.queries import Search

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.core.db import Database
-from app.organisations.tenant import reference_prefix
+from app.access.tenant import reference_prefix
+from app.core.database.pool import Database
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.problems import refused, wrong_fields
 from tests.tickets.search.finding import ask, found, opened, relayed

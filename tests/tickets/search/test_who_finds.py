@@ -7,15 +7,15 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from app.core.db import Database
-from app.organisations.permissions import Role
+from app.access.permissions import Role
+from app.core.database.pool import Database
 from app.tickets import queries
 from app.tickets.queries import Listing
 from app.tickets.search import service
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
+from tests.accounts.crew import with_only
 from tests.desks import JSON, Api, Desk, Person, a_desk
-from tests.identity.crew import with_only
 from tests.problems import refused
 from tests.tickets.people import a_customer, an_engineer, change_row
 from tests.tickets.rows import insert_many

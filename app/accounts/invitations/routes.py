@@ -1,0 +1,111 @@
+"""Invitations over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request, Response
+
+from app.access.callers import BeyondYourRights, Caller
+from app.access.permissions import Action, Resource
+from app.access.requirements import acting_at_once, address_of, database_of, may, secret_key_of
+from app.accounts.invitations import service
+from app.accounts.invitations.schemas import Acceptance, InvitationIn, InvitedOut
+from app.accounts.invitations.service import NewInvitation, NotInvited
+from app.accounts.single_use_links.service import LinkExpired
+from app.accounts.users.creation import EmailTaken, NewPerson, WeakPassword
+from app.accounts.users.fields import BO, PersonOut
+from app.accounts.users.queries import UserNotFound
+from app.core.errors import TooMany
+from app.core.fields import EXAMPLE_ID
+from app.core.security.passwords import Busy
+from app.core.web.openapi import answers
+from app.core.web.routing import Route
+from app.access.requirements import attempts_of
+
+router = APIRouter(tags=["Users"], route_class=Route)
+
+Inviter = Annotated[Caller, may(Resource.USERS, Action.CREATE)]
+UserId = Annotated[UUID, Path(alias="id")]
+
+_INVITED = {
+    **BO,
+    "status": "INVITED",
+    "available": False,
+    "emailVerified": False,
+    "createdAt": "2026-03-02T09:30:00.125Z",
+    "invitationExpiresAt": "2026-03-09T09:30:00.125Z",
+}
+
+
+@router.post(
+    "/users",
+    operation_id="inviteUser",
+    summary="Invite somebody",
+    status_code=201,
+    responses=answers(
+        EmailTaken, BeyondYourRights, TooMany,
+        body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}", shows={201: _INVITED},
+    ),
+)  # fmt: skip
+async def invite_user(body: InvitationIn, caller: Inviter, request: Request, response: Response) -> InvitedOut:
+    """Make an account that is `INVITED` until its person has followed the mailed link and set a password.
+
+    The link's token is for `POST /auth/invitation/accept`, once, within 7 days. The role, which `role` or `roleId`
+    names, can have no permissions but those that you have yourself, and is not of a kind above yours.
+    """
+    await attempts_of(request).invitation(caller.org_id, body.email)
+    person = NewPerson(body.first_name, body.last_name, body.email)
+    new = NewInvitation(person=person, role=body.role, role_id=body.role_id)
+    async with database_of(request).session(caller.org_id) as db:
+        invited, link = await service.invite(db, caller, new)
+    response.headers["Location"] = f"/users/{invited.id}"
+    return InvitedOut.of_invitation(invited, link)
+
+
+@router.post(
+    "/users/{id}/invitation",
+    operation_id="resendInvitation",
+    summary="Invite somebody again",
+    responses=answers(UserNotFound, NotInvited, BeyondYourRights, TooMany, shows={200: _INVITED}),
+)
+async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedOut:
+    """Mail another link to somebody who is `INVITED`, for 7 days from now. Earlier ones stop working."""
+    database = database_of(request)
+    async with database.session(caller.org_id) as db:
+        email = (await service.invited(db, caller, user_id)).email
+    await attempts_of(request).invitation(caller.org_id, email)
+    async with database.session(caller.org_id) as db:
+        person, link = await service.resend(db, caller, user_id)
+    return InvitedOut.of_invitation(person, link)
+
+
+@router.delete(
+    "/users/{id}/invitation",
+    operation_id="cancelInvitation",
+    summary="Take an invitation back",
+    status_code=204,
+    responses=answers(UserNotFound, NotInvited, BeyondYourRights),
+)
+async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) -> None:
+    """Delete the account of somebody who is `INVITED`: the links stop working, and the e-mail is free again."""
+    async with acting_at_once(request, caller.org_id) as db:
+        await service.cancel(db, caller, user_id)
+
+
+@router.post(
+    "/auth/invitation/accept",
+    operation_id="acceptInvitation",
+    summary="Accept an invitation with a link's token",
+    responses=answers(LinkExpired, WeakPassword, TooMany, Busy, body=True),
+)
+async def accept_invitation(body: Acceptance, request: Request) -> PersonOut:
+    """Set the password of the account that the token was mailed for: from now on it is `ACTIVE`.
+
+    The e-mail is verified with it. A token works once; a password that is refused leaves it as it was. Nobody is
+    signed in by this. Tickets that were waiting for somebody to become available are shared at once.
+    """
+    await attempts_of(request).recovery(address_of(request))
+    person = await service.accept(database_of(request), secret_key_of(request), body.token, body.password)
+    return PersonOut.of(person)

@@ -1,0 +1,54 @@
+"""Reads of pictures."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.callers import Caller
+from app.access.permissions import Role
+from app.accounts.pictures.models import Picture
+from app.accounts.users.models import Person
+from app.accounts.users.queries import UserNotFound
+from app.accounts.users.rules import Status
+from app.core.errors import NotFound
+
+
+class PictureNotFound(NotFound):
+    """They have none."""
+
+    code = "picture_not_found"
+    title = "This user has no picture."
+
+
+async def set_at(db: AsyncSession, caller: Caller, person_id: UUID) -> datetime:
+    """When somebody set their picture whom the caller may see: customers see themselves, and who answers them.
+
+    Raises:
+        UserNotFound, PictureNotFound
+    """
+    which = [Person.org_id == caller.org_id, Person.id == person_id, Person.status != Status.ERASED]
+    if caller.somebody.sees_own_only:
+        which.append(or_(Person.id == caller.somebody.id, Person.role != Role.CUSTOMER))
+    row = (await db.execute(select(Person.picture_at).where(*which))).first()
+    if row is None:
+        raise UserNotFound
+    if row.picture_at is None:
+        raise PictureNotFound
+    set_at: datetime = row.picture_at
+    return set_at
+
+
+async def image(db: AsyncSession, org_id: UUID, person_id: UUID) -> bytes:
+    """The picture, as WebP.
+
+    Raises:
+        PictureNotFound
+    """
+    found = await db.scalar(select(Picture.image).where(Picture.org_id == org_id, Picture.person_id == person_id))
+    if found is None:
+        raise PictureNotFound
+    return found

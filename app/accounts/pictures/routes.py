@@ -1,0 +1,109 @@
+"""Pictures over HTTP."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Path, Request, Response
+
+from app.access.requirements import Myself, database_of
+from app.accounts.pictures import queries, service
+from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalised
+from app.accounts.pictures.queries import PictureNotFound
+from app.accounts.pictures.schemas import PictureOut
+from app.accounts.pictures.upload import REQUEST_BODY, uploaded
+from app.accounts.users.queries import UserNotFound
+from app.core.errors import TooMany
+from app.core.web.openapi import HEADERS, answers
+from app.core.web.routing import Route
+
+WEBP = "image/webp"
+# Who sees it may change with who asks. A minute spares most of the questions that a page with many pictures asks.
+CACHING = {"Cache-Control": "private, max-age=60", "Vary": "Authorization"}
+UPLOAD_LIMIT = "20/hour"  # of each person: the largest take a second of a processor that all share
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_TAG = {
+    "ETag": HEADERS["ETag"] | {"description": "For `If-None-Match`."},
+    "Cache-Control": {"schema": {"type": "string"}, "example": CACHING["Cache-Control"]},
+}
+_PICTURE: dict[int | str, Any] = {
+    200: {
+        "description": "The picture.",
+        "content": {WEBP: {"schema": {"type": "string", "format": "binary"}, "example": "(the bytes of an image)"}},
+        "headers": _TAG,
+    },
+    304: {"description": "It is still the one that you have.", "headers": _TAG},
+}
+
+router = APIRouter(tags=["Profile"], route_class=Route)
+
+
+@router.put(
+    "/me/picture",
+    operation_id="setPicture",
+    summary="Set your picture",
+    responses=answers(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
+    openapi_extra=REQUEST_BODY,
+)
+async def set_picture(caller: Myself, request: Request) -> PictureOut:
+    """Send a JPEG, PNG, WebP or GIF of at most 5 MB as the field `file` of a form.
+
+    Kept are its pixels alone, at most 512 of them on the longer side: not where and with what it was taken. Of an
+    animation, it is the first frame. There are 20 tries in an hour.
+    """
+    await request.app.state.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.somebody.id))
+    async with uploaded(request) as file:
+        image = await normalised(file.file)
+    async with database_of(request).session(caller.org_id) as db:
+        updated_at = await service.set_picture(db, caller, image)
+    return PictureOut(picture_url=f"/users/{caller.somebody.id}/picture", updated_at=updated_at)
+
+
+@router.delete(
+    "/me/picture",
+    operation_id="deletePicture",
+    summary="Remove your picture",
+    status_code=204,
+    responses=answers(),
+)
+async def remove_picture(caller: Myself, request: Request) -> None:
+    """Have no picture any more; so it is afterwards, whether there was one or not."""
+    async with database_of(request).session(caller.org_id) as db:
+        await service.remove_picture(db, caller)
+
+
+@router.get(
+    "/users/{id}/picture",
+    operation_id="getPicture",
+    summary="Get somebody's picture",
+    response_class=Response,
+    responses=answers(UserNotFound, PictureNotFound) | _PICTURE,
+)
+async def get_picture(
+    user_id: Annotated[UUID, Path(alias="id")],
+    caller: Myself,
+    request: Request,
+    if_none_match: Annotated[str | None, Header(description="The ETag of the picture that you have.")] = None,
+) -> Response:
+    """The picture of somebody of your organisation, as WebP; customers get their own, and admins' and engineers'.
+
+    It takes the access token as everything does: a page fetches it, and then shows what it got.
+    """
+    async with database_of(request).session(caller.org_id) as db:
+        set_at = await queries.set_at(db, caller, user_id)
+        tag = f'"{(set_at - _EPOCH) // _MICROSECOND:x}"'
+        headers = {**CACHING, "ETag": tag}
+        if _has(if_none_match, tag):
+            return Response(status_code=304, headers=headers)
+        image = await queries.image(db, caller.org_id, user_id)
+    return Response(image, media_type=WEBP, headers=headers)
+
+
+def _has(if_none_match: str | None, tag: str) -> bool:
+    """Whether a client has it already (RFC 9110, 13.1.2: compared weakly)."""
+    tags = [one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")]
+    return tag in tags or "*" in tags

@@ -1,0 +1,101 @@
+"""What somebody says of themselves: reading and changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.callers import Caller
+from app.access.permissions import Role
+from app.accounts.profiles.mail_kinds import MailKind
+from app.accounts.users import creation as service
+from app.accounts.users import queries
+from app.accounts.users.events import PersonBecameAvailable, PersonBecameUnavailable, PersonUpdated
+from app.accounts.users.models import Person
+from app.accounts.users.queries import UserNotFound
+from app.accounts.users.rules import Status
+from app.core.errors import BadInput, FieldError
+from app.core.outbox.events import record
+from app.core.security.access_tokens import InvalidToken
+
+
+class CustomerNotAvailable(BadInput):
+    """Tickets are not assigned to customers."""
+
+    code = "customer_not_available"
+    title = "A customer cannot be available: tickets are assigned to admins and engineers."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("available", self.title)])
+
+
+async def read(db: AsyncSession, caller: Caller) -> Person:
+    """The signed-in person.
+
+    Raises:
+        InvalidToken: gone within the seconds for which a token's person is remembered.
+    """
+    try:
+        return await queries.person(db, caller.org_id, caller.somebody.id)
+    except UserNotFound:
+        raise InvalidToken from None
+
+
+async def lock(db: AsyncSession, caller: Caller) -> Person:
+    """The same, locked until the transaction ends.
+
+    Raises:
+        InvalidToken: gone, or not active any more.
+    """
+    try:
+        person = await queries.lock(db, caller.org_id, caller.somebody.id)
+    except UserNotFound:
+        raise InvalidToken from None
+    if person.status != Status.ACTIVE:
+        raise InvalidToken
+    return person
+
+
+async def change(
+    db: AsyncSession, caller: Caller, changes: Mapping[str, Any], wanted_mails: Mapping[MailKind, bool]
+) -> Person:
+    """Change some of one's own fields; who becomes available gets the tickets that were waiting.
+
+    Args:
+        changes: by column.
+        wanted_mails: of some kinds, whether they are to be sent.
+
+    Raises:
+        InvalidToken: as `lock`.
+        CustomerNotAvailable: a customer says whether they are.
+    """
+    person = await lock(db, caller)
+    if changes.get("available") and person.role == Role.CUSTOMER:
+        raise CustomerNotAvailable
+    different = sorted(name for name, value in changes.items() if getattr(person, name) != value)
+    for name in different:
+        setattr(person, name, changes[name])
+    if {"first_name", "last_name"} & set(different):
+        await service.index_words(db, person)
+    if "available" in different and person.may_be_assigned:
+        kind = PersonBecameAvailable if person.available else PersonBecameUnavailable
+        record(db, kind(at=caller.now, actor=caller.actor, person_id=person.id))
+    fields = [to_camel(name) for name in different if name != "available"]
+    if _mute(person, wanted_mails):
+        fields.append("notifications")
+    if fields:
+        record(db, PersonUpdated(at=caller.now, actor=caller.actor, person_id=person.id, fields=fields))
+    return person
+
+
+def _mute(person: Person, wanted_mails: Mapping[MailKind, bool]) -> bool:
+    """Note which mails somebody wants; returns whether that is new."""
+    unwanted = {kind for kind, is_wanted in wanted_mails.items() if not is_wanted}
+    muted = sorted((set(person.muted) - wanted_mails.keys()) | unwanted)
+    if muted == sorted(person.muted):
+        return False
+    person.muted = muted
+    return True

@@ -1,0 +1,62 @@
+"""The roles that every organisation has, and what follows from a role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.access.permissions import ALL, Action, Permissions, Resource, Role, permission
+
+_VIEW, _CREATE, _UPDATE, _DELETE = Action
+
+
+@dataclass(frozen=True)
+class BuiltInRole:
+    """A role that is the same in every organisation: it can be read and copied, not changed."""
+
+    id: UUID
+    name: str
+    role: Role
+    permissions: Permissions
+
+
+def _allowed(*pairs: tuple[Resource, tuple[Action, ...]]) -> Permissions:
+    return frozenset(permission(resource, action) for resource, actions in pairs for action in actions)
+
+
+ADMIN = BuiltInRole(UUID("00000000-0000-7000-8000-000000000001"), "Admin", Role.ADMIN, ALL)
+
+ENGINEER = BuiltInRole(
+    UUID("00000000-0000-7000-8000-000000000002"),
+    "Engineer",
+    Role.ENGINEER,
+    _allowed(
+        (Resource.TICKETS, (_VIEW, _CREATE, _UPDATE)),
+        (Resource.COMMENTS, (_VIEW, _CREATE, _UPDATE, _DELETE)),
+        (Resource.USERS, (_VIEW,)),
+        (Resource.VENDORS, (_VIEW,)),
+        (Resource.STORES, (_VIEW,)),
+        (Resource.REPORTS, (_VIEW,)),
+        (Resource.ORG, (_VIEW,)),
+    ),
+)
+
+# Of tickets and comments their own: whoever has a role of this kind sees no others.
+CUSTOMER = BuiltInRole(
+    UUID("00000000-0000-7000-8000-000000000003"),
+    "Customer",
+    Role.CUSTOMER,
+    _allowed(
+        (Resource.TICKETS, (_VIEW, _CREATE, _UPDATE)),
+        (Resource.COMMENTS, (_VIEW,)),
+        (Resource.ORG, (_VIEW,)),
+    ),
+)
+
+BUILT_IN = {built_in.role: built_in for built_in in (ADMIN, ENGINEER, CUSTOMER)}
+BY_ID = {built_in.id: built_in for built_in in BUILT_IN.values()}
+
+
+def is_built_in_name(name: str) -> bool:
+    """Whether a name is that of a built-in role, in whatever case: no other role may be taken for one."""
+    return name.casefold() in {built_in.name.casefold() for built_in in BUILT_IN.values()}

@@ -1,0 +1,85 @@
+"""People over HTTP: signing up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fastapi import APIRouter, Request, Response
+
+from app.access.requirements import Product, address_of, database_of, secret_key_of
+from app.access.tenant import Tenant
+from app.accounts.users import creation as service
+from app.accounts.users.creation import NewPerson
+from app.accounts.users.fields import MIA, AdminSignUp, PersonOut, SignUp
+from app.core.errors import TooMany
+from app.core.security.passwords import Busy
+from app.core.web.openapi import answers
+from app.core.web.routing import Route
+from app.access.requirements import attempts_of
+from app.organisations import queries as organisations
+from app.organisations.queries import OrganisationNotFound
+
+router = APIRouter(tags=["Signing in"], route_class=Route)
+
+
+@router.post(
+    "/auth/admin/signup",
+    operation_id="signUpAdmin",
+    summary="Sign an admin up",
+    status_code=201,
+    responses=answers(
+        service.EmailTaken, service.WeakPassword, TooMany, Busy,
+        body=True, ok={201: ("Location",)}, location="/me",
+    ),
+)  # fmt: skip
+async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, response: Response) -> PersonOut:
+    """Make an active admin of the secret's organisation, who is available for tickets at once.
+
+    Tickets that were waiting for somebody are theirs when this answers. The secret comes in the header `X-Org-Secret`
+    or in the body.
+    """
+    await attempts_of(request).sign_up(address_of(request), caller.org_id)
+    new, password_hash = await _hashed(body, caller.tenant, request)
+    caller = replace(caller, now=caller.tenant.now())  # hashing took its time
+    async with database_of(request).session(caller.org_id) as db:
+        person = await service.sign_up_admin(db, caller, new, password_hash)
+    response.headers["Location"] = "/me"
+    return PersonOut.of(person)
+
+
+@router.post(
+    "/auth/signup",
+    operation_id="signUp",
+    summary="Sign yourself up",
+    status_code=201,
+    responses=answers(
+        OrganisationNotFound, service.WeakPassword, TooMany, Busy,
+        body=True, ok={201: ("Location",)}, location="/me", shows={201: {**MIA, "emailVerified": False}},
+    ),
+)  # fmt: skip
+async def sign_up(body: SignUp, request: Request, response: Response) -> PersonOut:
+    """Get an account of an organisation, and a mail with a link that proves your e-mail.
+
+    A customer is `ACTIVE` at once. An engineer or an admin is `PENDING` until an admin of the organisation approves.
+    Where the e-mail is taken already the answer is the same, nothing changes, and its owner gets a mail instead: keep
+    the `id` that signing in tells, rather than this one.
+    """
+    database, attempts = database_of(request), attempts_of(request)
+    await attempts.sign_up(address_of(request))
+    async with database.session(None) as db:
+        tenant = await organisations.by_domain(db, body.org)
+    request.state.org_id = tenant.id  # for the log
+    new, password_hash = await _hashed(body, tenant, request)
+    await attempts.mail("sign-up", body.email)
+    async with database.session(tenant.id) as db:
+        person = await service.sign_up(db, tenant, new, body.role, password_hash)
+    response.headers["Location"] = "/me"
+    return PersonOut.of(person)
+
+
+async def _hashed(body: AdminSignUp | SignUp, tenant: Tenant, request: Request) -> tuple[NewPerson, str]:
+    """Who signs up, and the hash of their password."""
+    password_hash = await service.hash_new_password(
+        secret_key_of(request), tenant, body.password, body.first_name, body.last_name, email=body.email
+    )
+    return NewPerson(body.first_name, body.last_name, body.email), password_hash

@@ -1,0 +1,60 @@
+"""What a link in a mail stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ForeignKeyConstraint, Index, false
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database.base import Base, one_of
+
+
+class Purpose(StrEnum):
+    """What whoever holds a link's token may do, once."""
+
+    VERIFY_EMAIL = "VERIFY_EMAIL"
+    CHANGE_EMAIL = "CHANGE_EMAIL"
+    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105 - a name
+    INVITATION = "INVITATION"
+    SIGN_IN = "SIGN_IN"  # at the end of a social sign-in; never mailed
+
+
+# The page that each that is mailed leads to, in an organisation's front end or among our own.
+PAGES: Mapping[str, str] = {
+    Purpose.VERIFY_EMAIL: "/verify-email",
+    Purpose.CHANGE_EMAIL: "/confirm-email",
+    Purpose.RESET_PASSWORD: "/reset-password",
+    Purpose.INVITATION: "/accept-invitation",
+}
+
+
+class Link(Base):
+    """A link that was sent and not used yet. Its token is not kept: it is made of the row's id and the secret key.
+
+    `email` is the address that it was sent to, and that to use it proves. `password_hash` comes into force with a
+    change of e-mail, since a password's salt belongs to its e-mail. `remembered` says of a sign-in that its session is
+    to be one of the longer ones.
+    """
+
+    __tablename__ = "links"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    person_id: Mapped[UUID]
+    purpose: Mapped[str]
+    email: Mapped[str]
+    password_hash: Mapped[str | None]
+    remembered: Mapped[bool] = mapped_column(server_default=false())
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),
+        one_of("purpose", tuple(Purpose)),
+        Index("ix_links_org_id_person_id_purpose", "org_id", "person_id", "purpose"),
+        Index("ix_links_org_id_expires_at", "org_id", "expires_at"),
+    )

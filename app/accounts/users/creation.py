@@ -1,0 +1,171 @@
+"""People: making and signing up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy import delete, insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.callers import Caller
+from app.access.permissions import Role
+from app.access.tenant import Tenant
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import Purpose
+from app.accounts.users import queries, rules
+from app.accounts.users.events import EmailClaimed, PersonSignedUp
+from app.accounts.users.models import Credential, Person, PersonWord
+from app.accounts.users.rules import Status
+from app.core.clock import real_now
+from app.core.database.pool import UNIQUE_VIOLATION, sqlstate_of
+from app.core.errors import BadInput, Conflict, FieldError
+from app.core.ids import new_id
+from app.core.outbox.events import SYSTEM, Actor, ActorType, record
+from app.core.security.passwords import hash_password, password_weakness, salt_of
+
+
+class EmailTaken(Conflict):
+    """Somebody of this organisation has this e-mail."""
+
+    code = "email_taken"
+    title = "Somebody of this organisation has signed up with this e-mail."
+
+
+class WeakPassword(BadInput):
+    """The password is easily guessed."""
+
+    code = "weak_password"
+    title = "This password is easily guessed."
+
+
+@dataclass(frozen=True)
+class NewPerson:
+    """Who is to have an account."""
+
+    first_name: str
+    last_name: str
+    email: str
+
+
+async def hash_new_password(
+    secret_key: str, tenant: Tenant, password: str, *names: str, email: str, field: str = "password"
+) -> str:
+    """Check a chosen password and hash it; done before the transaction, since it takes long.
+
+    Args:
+        names: of its person, and
+        email: theirs, which others know as well.
+        field: of the input, which a refusal names.
+
+    Raises:
+        WeakPassword: it is common, or close to a name that others know.
+    """
+    if weakness := password_weakness(password, email, tenant.name, tenant.domain, *names):
+        raise WeakPassword(weakness, errors=[FieldError(field, weakness)])
+    return await hash_password(password, salt_of(secret_key, email))
+
+
+def newcomer(org_id: UUID, new: NewPerson, role: Role, status: Status) -> Person:
+    """Somebody new, to be written with `add`; available for tickets only if active: others become so once they are."""
+    return Person(
+        org_id=org_id,
+        id=new_id(),
+        first_name=new.first_name,
+        last_name=new.last_name,
+        email=new.email,
+        role=role,
+        status=status,
+        available=role != Role.CUSTOMER and status == Status.ACTIVE,
+        works_on_tickets=True,  # as every built-in role lets them
+        granted=[],
+        denied=[],
+        second_factor=False,
+        created_at=real_now(),
+    )
+
+
+async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, password_hash: str) -> Person:
+    """Make an active, available admin; the tickets that waited for one are theirs when this commits.
+
+    Raises:
+        EmailTaken: in this organisation, whatever its case.
+    """
+    person = newcomer(caller.org_id, new, Role.ADMIN, Status.ACTIVE)
+    await add(db, person, password_hash)
+    record(
+        db,
+        PersonSignedUp(at=caller.now, actor=caller.actor, person_id=person.id, role=Role.ADMIN, status=Status.ACTIVE),
+    )
+    return person
+
+
+async def sign_up(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, password_hash: str) -> Person:
+    """Make an account for whoever asks for one; but who is not a customer waits for an admin's approval.
+
+    If the e-mail is taken, nothing changes but that its owner is told. Whoever asked cannot see the difference: they
+    get somebody to be shown who is nobody, after as much work.
+    """
+    person = newcomer(tenant.id, new, role, rules.status_of_sign_up(role))
+    owner_id = await queries.owner_of(db, tenant.id, new.email)
+    if owner_id is not None:
+        await _rehearse(db, tenant, new, role, password_hash)
+    else:
+        try:
+            async with db.begin_nested():
+                await add(db, person, password_hash)
+        except EmailTaken:  # by somebody who was quicker
+            owner_id = await queries.owner_of(db, tenant.id, new.email)
+        else:
+            _welcome(db, tenant, person)
+    if owner_id is not None:
+        record(db, EmailClaimed(at=tenant.now(), actor=SYSTEM, person_id=owner_id))
+    return person
+
+
+def _welcome(db: AsyncSession, tenant: Tenant, person: Person) -> None:
+    at, actor = tenant.now(), Actor(ActorType.USER, person.id)
+    record(
+        db,
+        PersonSignedUp(at=at, actor=actor, person_id=person.id, role=Role(person.role), status=Status(person.status)),
+    )
+    links.send(db, tenant.id, person.id, person.email, Purpose.VERIFY_EMAIL, at=at, actor=actor)
+
+
+async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, password_hash: str) -> None:
+    """Write what a sign-up writes, for nobody, and undo it: the time it takes does not tell that it was not one."""
+    other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
+    nobody = newcomer(tenant.id, other, role, rules.status_of_sign_up(role))
+    async with db.begin_nested() as written:
+        await add(db, nobody, password_hash)
+        links.issue(db, tenant.id, nobody.id, nobody.email, Purpose.VERIFY_EMAIL)
+        await db.flush()
+        await written.rollback()
+
+
+async def add(db: AsyncSession, person: Person, password_hash: str | None) -> None:
+    """Write somebody new, with what they sign in with and are found by.
+
+    Raises:
+        EmailTaken: in this organisation, whatever its case.
+    """
+    db.add(person)
+    db.add(Credential(org_id=person.org_id, person_id=person.id, email=person.email, password_hash=password_hash))
+    try:
+        await db.flush()
+    except IntegrityError as error:
+        if sqlstate_of(error) == UNIQUE_VIOLATION:
+            raise EmailTaken from None
+        raise
+    await index_words(db, person)
+
+
+async def index_words(db: AsyncSession, person: Person) -> None:
+    """Have somebody found by the words of their name and e-mail as they are now."""
+    await db.execute(delete(PersonWord).where(PersonWord.org_id == person.org_id, PersonWord.person_id == person.id))
+    words = rules.words_of(person.first_name, person.last_name, person.email)
+    await db.execute(
+        insert(PersonWord),
+        [{"org_id": person.org_id, "word": word, "person_id": person.id} for word in sorted(words)],
+    )

@@ -1,0 +1,105 @@
+"""Reads of people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Row, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from app.accounts.users.models import AVAILABLE, Credential, Person
+from app.accounts.users.rules import Status
+from app.core.errors import NotFound
+from app.organisations.models import Organisation, OrganisationStatus
+
+MAX_ACCOUNTS_PER_EMAIL = 1000
+
+
+class UserNotFound(NotFound):
+    """Nobody of the caller's organisation has this id."""
+
+    code = "user_not_found"
+    title = "There is no such user."
+
+
+async def accounts(
+    db: AsyncSession, email: str, domain: str | None, *, limit: int = MAX_ACCOUNTS_PER_EMAIL
+) -> Sequence[Row[UUID, UUID, str | None]]:
+    """The accounts that an e-mail may sign in to, in the oldest organisations: (org_id, person_id, password_hash).
+
+    Whoever has more than `limit` names the domain.
+    """
+    statement = (
+        select(Credential.org_id, Credential.person_id, Credential.password_hash)
+        .join(Organisation, Organisation.id == Credential.org_id)
+        .where(Credential.email == email, Organisation.status == OrganisationStatus.ACTIVE)
+        .order_by(Credential.org_id)
+        .limit(limit)
+    )
+    if domain is not None:
+        statement = statement.where(Organisation.domain == domain)
+    return (await db.execute(statement)).all()
+
+
+async def person(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person:
+    """Somebody of the organisation, with their role.
+
+    Raises:
+        UserNotFound: there is nobody, or nobody any more.
+    """
+    found = await db.scalar(
+        select(Person)
+        .options(selectinload(Person.custom_role))
+        .where(Person.org_id == org_id, Person.id == person_id, Person.status != Status.ERASED)
+    )
+    if found is None:
+        raise UserNotFound
+    return found
+
+
+async def lock(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person:
+    """The same, locked until the transaction ends.
+
+    Raises:
+        UserNotFound
+    """
+    found = await db.scalar(
+        select(Person)
+        .options(selectinload(Person.custom_role))
+        .where(Person.org_id == org_id, Person.id == person_id, Person.status != Status.ERASED)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    if found is None:
+        raise UserNotFound
+    return found
+
+
+async def owner_of(db: AsyncSession, org_id: UUID, email: str) -> UUID | None:
+    """Who of the organisation has this e-mail, if anybody."""
+    found: UUID | None = await db.scalar(
+        select(Person.id).where(Person.org_id == org_id, Person.email == email, Person.status != Status.ERASED)
+    )
+    return found
+
+
+def in_turn(org_id: str) -> str:
+    """A statement for `ids`, whom new tickets go to: available engineers, or else available admins; null for nobody.
+
+    They are in the order of their ids, which is the order they signed up in, and that of the rotation.
+
+    Args:
+        org_id: the parameter, as the driver in use writes it.
+    """
+    return f"""
+        SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role = 'ENGINEER'),
+                        array_agg(id ORDER BY id) FILTER (WHERE role = 'ADMIN')) AS ids
+        FROM people WHERE org_id = {org_id} AND {AVAILABLE}
+    """  # noqa: S608 - constants
+
+
+async def next_in_turn(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
+    """Whom new tickets go to, in the fixed order of the rotation."""
+    return await db.scalar(text(in_turn(":org_id")).bindparams(org_id=org_id)) or []

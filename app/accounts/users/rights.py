@@ -1,0 +1,46 @@
+"""The rules about the people of an organisation, as pure functions: who may do what to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from app.access.permissions import Role
+from app.accounts.users.rules import MAX_WORD_LENGTH, Status
+from app.core.words import folded, words
+
+APPROVABLE = frozenset({Status.PENDING, Status.REJECTED})
+# Between these two an admin may change somebody's status as they like.
+SETTLED = frozenset({Status.ACTIVE, Status.SUSPENDED})
+
+
+def is_full_admin(*, role: str, role_id: UUID | None, status: str, denied: Collection[str]) -> bool:
+    """Whether somebody can do everything, and so give anybody any right again. Every organisation keeps one."""
+    return role == Role.ADMIN and role_id is None and status == Status.ACTIVE and not denied
+
+
+def raises(before: tuple[Collection[str], Collection[str]], after: tuple[Collection[str], Collection[str]]) -> bool:
+    """Whether of what somebody is granted and denied, the second pair could ever give more than the first.
+
+    A grant of what the role already gives is one, too: it would outlast the role.
+    """
+    (granted, denied), (granted_then, denied_then) = before, after
+    return not set(granted_then) <= set(granted) or not set(denied) <= set(denied_then)
+
+
+def words_wanted(text: str) -> list[str]:
+    """The beginnings of words that somebody is looked for by, each as they are stored.
+
+    A part that looks like an e-mail is looked for as a whole. What a longer one implies is left out.
+    """
+    found: set[str] = set()
+    for part in folded(text).split():
+        local, at, domain = part.partition("@")
+        found |= {part} if local and at and domain else set(words(part))
+    cut = {word[:MAX_WORD_LENGTH] for word in found}
+    return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
+
+
+def end_of(beginning: str) -> str:
+    """What is greater than every word that begins so, in the order of code points."""
+    return beginning + chr(0x10FFFF)

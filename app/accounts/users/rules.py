@@ -1,0 +1,59 @@
+"""The rules about people, as pure functions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+from app.access.permissions import Role
+from app.core.fields import ERASED_DOMAIN
+from app.core.words import folded, words
+
+MAX_WORD_LENGTH = 64
+
+
+class Status(StrEnum):
+    """Where somebody stands. Only who is `ACTIVE` can act."""
+
+    ACTIVE = "ACTIVE"
+    PENDING = "PENDING"  # signed up, and waits for an admin's approval
+    REJECTED = "REJECTED"
+    INVITED = "INVITED"  # until they have set a password
+    SUSPENDED = "SUSPENDED"
+    ERASED = "ERASED"  # what is left of a row that tickets refer to
+
+
+class UserStatus(StrEnum):
+    """The same, as it is shown and asked for: nobody finds who was erased."""
+
+    ACTIVE = Status.ACTIVE
+    PENDING = Status.PENDING
+    REJECTED = Status.REJECTED
+    INVITED = Status.INVITED
+    SUSPENDED = Status.SUSPENDED
+
+
+def erased_email(person_id: UUID) -> str:
+    """What stands in place of an erased person's e-mail."""
+    return f"erased-{person_id}@{ERASED_DOMAIN}"
+
+
+def is_somebodys(email: str) -> bool:
+    """Whether there is anybody to write to at this address."""
+    return not email.endswith(f"@{ERASED_DOMAIN}")
+
+
+def status_of_sign_up(role: Role) -> Status:
+    """Where whoever signs up by themselves stands at first: all but customers wait for an admin's approval."""
+    return Status.ACTIVE if role == Role.CUSTOMER else Status.PENDING
+
+
+def words_of(*texts: str) -> set[str]:
+    """The words that somebody is found by: of names and of an e-mail, folded; and each text that is one, as a whole."""
+    found: set[str] = set()
+    for text in texts:
+        bare = folded(text)
+        found |= {word[:MAX_WORD_LENGTH] for word in words(bare)}
+        if " " not in bare:
+            found.add(bare[:MAX_WORD_LENGTH])
+    return found - {""}

@@ -1,0 +1,312 @@
+"""What admins do with the people of their organisation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.callers import BeyondYourRights, Caller, Principal, check_rights
+from app.access.permissions import Permissions, Role, exceeds
+from app.accounts.erasure import service as erasure
+from app.accounts.profiles.service import CustomerNotAvailable
+from app.accounts.roles import queries as roles
+from app.accounts.roles.queries import AnyRole
+from app.accounts.roles.rules import BUILT_IN
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import Purpose
+from app.accounts.users import lists as queries
+from app.accounts.users import rights as rules
+from app.accounts.users.events import (
+    PersonApproved,
+    PersonBecameAvailable,
+    PersonBecameUnavailable,
+    PersonErased,
+    PersonPermissionsChanged,
+    PersonReactivated,
+    PersonRejected,
+    PersonRoleChanged,
+    PersonSuspended,
+)
+from app.accounts.users.models import Person
+from app.accounts.users.queries import UserNotFound
+from app.accounts.users.rules import Status
+from app.authentication.second_factor import service as second_factor
+from app.authentication.second_factor.events import SecondFactorDisabled
+from app.authentication.second_factor.service import SecondFactorNotSetUp
+from app.authentication.sessions import service as sessions
+from app.core.errors import Conflict
+from app.core.outbox.events import record
+from app.core.security.access_tokens import InvalidToken
+from app.organisations.queries import lock as lock_organisation
+
+
+class LastAdmin(Conflict):
+    """Without them, nobody could give anybody every right again: they have the built-in role, and nothing denied."""
+
+    code = "last_admin"
+    title = (
+        "This is the organisation's last active admin of the built-in role Admin with nothing denied: make somebody "
+        "else one first."
+    )
+
+
+class NotPending(Conflict):
+    """There is no sign-up to decide about."""
+
+    code = "not_pending"
+    title = "This account does not wait for approval."
+
+
+class NotActiveYet(Conflict):
+    """The account has never been active, so that it can be neither suspended nor reactivated."""
+
+    code = "not_active_yet"
+    title = "This account is not active yet: it is to be approved, or its invitation to be accepted, first."
+
+    def __init__(self, status: str) -> None:
+        super().__init__(_NOT_ACTIVE_YET[status])
+
+
+THEIR_OWN_SECOND_FACTOR = "Of your own second factor, you are to show a code: POST /auth/2fa/disable."
+NO_ONE_RAISES_THEIR_OWN = "Nobody raises their own rights: another admin can."
+_NOT_ACTIVE_YET: Mapping[str, str] = {
+    Status.PENDING: "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject.",
+    Status.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
+    Status.INVITED: "The invitation is still open: the account becomes active when its person accepts it.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What is to change about somebody; nothing, where nothing is said."""
+
+    role: Role | None = None
+    status: Status | None = None
+    available: bool | None = None
+
+
+@asynccontextmanager
+async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncIterator[Person]:
+    """Somebody, locked so that they can be changed; what came of it is checked at the end.
+
+    Raises:
+        UserNotFound
+        BeyondYourRights: they have permissions that the caller has not, or are above them; or would be afterwards.
+        LastAdmin: afterwards the organisation would have no full admin.
+        InvalidToken: somebody else, who was quicker, has taken rights from the caller.
+    """
+    me = caller.somebody
+    await lock_organisation(db, caller.org_id, shared=True)  # what follows from a role stays true until this commits
+    people = await queries.lock_with_admins(db, caller.org_id, me.id, person_id)
+    person, actor = people.get(person_id), people.get(me.id)
+    if person is None:
+        raise UserNotFound
+    if person_id != me.id:
+        check_rights(caller, person.role, person.permissions)
+    is_still_allowed = actor is not None and _is_still(actor, me)
+    was_admin, took_tickets = _is_full_admin(person), person.takes_tickets
+
+    yield person
+
+    # In this order, so that of two admins who take each other's place away, the second is told that they are the last.
+    if was_admin and not any(_is_full_admin(other) for other in people.values()):
+        raise LastAdmin
+    if not is_still_allowed:
+        raise InvalidToken
+    if person.status == Status.ERASED:
+        return
+    check_rights(caller, person.role, person.permissions)
+    if person.takes_tickets and not took_tickets:
+        record(db, PersonBecameAvailable(at=caller.now, actor=caller.actor, person_id=person.id))
+    elif took_tickets and person.may_be_assigned and not person.available:
+        record(db, PersonBecameUnavailable(at=caller.now, actor=caller.actor, person_id=person.id))
+
+
+def _is_still(actor: Person, me: Principal) -> bool:
+    """Whether somebody has all the rights that they came with."""
+    return (
+        actor.status == Status.ACTIVE and not me.role.outranks(Role(actor.role)) and me.permissions <= actor.permissions
+    )
+
+
+def _is_full_admin(person: Person) -> bool:
+    return rules.is_full_admin(role=person.role, role_id=person.role_id, status=person.status, denied=person.denied)
+
+
+async def change(db: AsyncSession, caller: Caller, person_id: UUID, wanted: Changes) -> Person:
+    """Change somebody's role to a built-in one, suspend or reactivate them, have tickets go to them or not.
+
+    Raises:
+        CustomerNotAvailable
+        NotActiveYet: they were never active, so there is nothing to suspend or lift, and no ticket can be theirs.
+        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        if wanted.role is not None:
+            _give_role(db, caller, person, BUILT_IN[wanted.role])
+        if wanted.available is not None:
+            _check_available(person, wanted_available=wanted.available)
+            person.available = wanted.available
+        if wanted.status is not None and wanted.status != person.status:
+            await _change_status(db, caller, person, wanted.status)
+    return person
+
+
+def _check_available(person: Person, *, wanted_available: bool) -> None:
+    if wanted_available and person.role == Role.CUSTOMER:
+        raise CustomerNotAvailable
+    if wanted_available and person.status not in rules.SETTLED:
+        raise NotActiveYet(person.status)
+
+
+async def _change_status(db: AsyncSession, caller: Caller, person: Person, status: Status) -> None:
+    if person.status not in rules.SETTLED:
+        raise NotActiveYet(person.status)
+    person.status = status
+    if status is Status.ACTIVE:
+        record(db, PersonReactivated(at=caller.now, actor=caller.actor, person_id=person.id))
+        return
+    await sessions.end_sessions(db, person.org_id, person.id)
+    await links.cancel(db, person.org_id, person.id, Purpose.RESET_PASSWORD, Purpose.SIGN_IN)
+    record(db, PersonSuspended(at=caller.now, actor=caller.actor, person_id=person.id))
+
+
+def _give_role(db: AsyncSession, caller: Caller, person: Person, role: AnyRole) -> None:
+    """Give somebody a role, which they may have already; what they are granted and denied on top of it stays.
+
+    The giver needs all that the role gives by itself, since a denial that takes some of it away may be lifted. Nobody
+    gives themselves a role with more than their present one: what they were granted besides it may be taken back.
+
+    Raises:
+        BeyondYourRights
+    """
+    if person.of_role == role.id:
+        return
+    permissions = frozenset(role.permissions)
+    check_rights(caller, role.role, permissions)
+    if person.id == caller.somebody.id and exceeds(permissions, person.role_permissions):
+        raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
+    record(
+        db,
+        PersonRoleChanged(
+            at=caller.now,
+            actor=caller.actor,
+            person_id=person.id,
+            from_role=person.role,
+            to_role=role.role,
+            from_role_id=person.of_role,
+            to_role_id=role.id,
+        ),
+    )
+    person.have_role(role)
+    if person.role == Role.CUSTOMER:
+        person.available = False
+
+
+async def approve(db: AsyncSession, caller: Caller, person_id: UUID) -> Person:
+    """Let somebody in who signed up, even if they were rejected before; tickets may go to them at once.
+
+    Raises:
+        NotPending
+        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        if person.status not in rules.APPROVABLE:
+            raise NotPending
+        person.status, person.status_reason = Status.ACTIVE, None
+        person.available = person.role != Role.CUSTOMER
+        record(db, PersonApproved(at=caller.now, actor=caller.actor, person_id=person.id))
+    return person
+
+
+async def reject(db: AsyncSession, caller: Caller, person_id: UUID, reason: str | None) -> Person:
+    """Turn somebody away who signed up.
+
+    Raises:
+        NotPending
+        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        if person.status != Status.PENDING:
+            raise NotPending
+        person.status, person.status_reason = Status.REJECTED, reason
+        record(db, PersonRejected(at=caller.now, actor=caller.actor, person_id=person.id))
+    return person
+
+
+async def set_role(db: AsyncSession, caller: Caller, person_id: UUID, role_id: UUID) -> Person:
+    """Give somebody a role, built in or the organisation's own.
+
+    Raises:
+        UnknownRole
+        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        _give_role(db, caller, person, await roles.assignable(db, caller.org_id, role_id))
+    return person
+
+
+async def set_permissions(
+    db: AsyncSession, caller: Caller, person_id: UUID, granted: Permissions, denied: Permissions
+) -> Person:
+    """Replace what somebody is granted and denied on top of their role.
+
+    Raises:
+        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        before, after = (person.granted, person.denied), (sorted(granted), sorted(denied))
+        if person_id == caller.somebody.id and rules.raises(before, after):
+            raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
+        if before != after:
+            person.have_besides(granted, denied)
+            record(
+                db,
+                PersonPermissionsChanged(
+                    at=caller.now, actor=caller.actor, person_id=person.id, granted=person.granted, denied=person.denied
+                ),
+            )
+    return person
+
+
+async def reset_second_factor(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
+    """Let somebody in by their password alone, who has lost their authenticator and recovery codes, and sign them out.
+
+    Raises:
+        SecondFactorNotSetUp
+        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`. Nobody resets their own.
+    """
+    async with _changing(db, caller, person_id) as person:
+        if person_id == caller.somebody.id:
+            raise BeyondYourRights(THEIR_OWN_SECOND_FACTOR)
+        if not person.second_factor:
+            raise SecondFactorNotSetUp("They have no second factor.")
+        await second_factor.remove(db, person)
+        await sessions.end_sessions(db, person.org_id, person.id)
+        await links.cancel(db, person.org_id, person.id, Purpose.SIGN_IN)
+        record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, person_id=person.id))
+
+
+async def erase(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
+    """Delete all that is personal about somebody. Their row stays, and says only that there was somebody.
+
+    Raises:
+        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+    """
+    async with _changing(db, caller, person_id) as person:
+        record(
+            db,
+            PersonErased(
+                at=caller.now,
+                actor=caller.actor,
+                person_id=person.id,
+                name=f"{person.first_name} {person.last_name}",
+                email=person.email,
+                email_was_verified=person.email_verified_at is not None,
+            ),
+        )
+        await erasure.erase(db, person)

@@ -1,0 +1,147 @@
+"""E-mail addresses: proved, and changed, by a click on a link that was sent to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.attempts import Attempts
+from app.access.callers import Caller
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.service import LinkExpired
+from app.accounts.users import queries as people
+from app.accounts.users.creation import index_words
+from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
+from app.accounts.users.models import Credential, Person
+from app.accounts.users.rules import Status
+from app.authentication.passwords.service import AccountsOf, WrongPassword, lock_own, lock_owner, read_own, send_links
+from app.core.clock import real_now
+from app.core.database.pool import UNIQUE_VIOLATION, Database, sqlstate_of
+from app.core.errors import BadInput, FieldError
+from app.core.outbox.events import Actor, ActorType, record
+from app.core.security.opaque_tokens import Named
+from app.core.security.passwords import fitting, hash_password, salt_of
+
+_WITH_AN_EMAIL_TO_PROVE = {Status.ACTIVE, Status.PENDING}
+
+
+class SameEmail(BadInput):
+    """The new address is the present one."""
+
+    code = "same_email"
+    title = "This is the present e-mail: nothing would change."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("email", self.title)])
+
+
+# --- proved ----------------------------------------------------------------------------------------------------------
+
+
+async def resend_verification(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
+    """Mail another link to the accounts of an e-mail whose people have not proved yet that it is theirs.
+
+    Args:
+        domain: of the organisation, where only its account is meant.
+    """
+
+    def has_yet_to_prove_it(person: Person) -> bool:
+        return person.email_verified_at is None and person.status in _WITH_AN_EMAIL_TO_PROVE
+
+    await send_links(database, attempts, AccountsOf(email, domain, has_yet_to_prove_it), Purpose.VERIFY_EMAIL)
+
+
+async def verify_email(db: AsyncSession, named: Named) -> Person:
+    """Take a click on a link as the proof that its address is its person's; where they asked for it, it becomes so.
+
+    Raises:
+        LinkExpired: also where somebody else of the organisation has got the address meanwhile.
+    """
+    link = await links.find(db, named, Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
+    tenant = await links.tenant_of(db, link)
+    person, credential = await lock_owner(db, link)
+    await links.use(db, named, Purpose(link.purpose))
+    if person.status not in _WITH_AN_EMAIL_TO_PROVE:
+        raise LinkExpired
+    was_proved, at, actor = person.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, person.id)
+    if link.purpose == Purpose.CHANGE_EMAIL:
+        old_email, was_proved = person.email, False
+        await _move(db, person, credential, link)
+        record(db, EmailChanged(at=at, actor=actor, person_id=person.id, old_email=old_email))
+    if person.email != link.email:
+        raise LinkExpired
+    if not was_proved:
+        person.email_verified_at = real_now()
+        record(db, EmailVerified(at=at, actor=actor, person_id=person.id))
+    return person
+
+
+async def _move(db: AsyncSession, person: Person, credential: Credential, link: Link) -> None:
+    """Give somebody the address of a link, and the hash of the same password with that address's salt."""
+    if (credential.password_hash is None) != (link.password_hash is None):
+        raise LinkExpired
+    person.email = credential.email = link.email
+    credential.password_hash = link.password_hash
+    try:
+        await db.flush()
+    except IntegrityError as error:
+        if sqlstate_of(error) == UNIQUE_VIOLATION:
+            raise LinkExpired from None
+        raise
+    await index_words(db, person)
+    # What was sent to the old address is not to be used by whoever has it now.
+    await links.cancel(db, person.org_id, person.id, Purpose.RESET_PASSWORD, Purpose.VERIFY_EMAIL)
+
+
+# --- changed ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NewEmail:
+    """The address that somebody wants, and their password; who has none need not know one."""
+
+    email: str
+    password: str | None
+
+
+async def change_email(database: Database, secret_key: str, caller: Caller, new: NewEmail) -> None:
+    """Mail a link to the new address: only a click on it changes anything.
+
+    If somebody of the organisation has that address, they are told of it instead, and who asked cannot tell. Links to
+    other new addresses stop working.
+
+    Raises:
+        SameEmail
+        WrongPassword
+        Busy
+        InvalidToken: as `lock_own`.
+    """
+    person, credential = await read_own(database, caller)
+    if new.email == person.email:
+        raise SameEmail
+    password_hash = await _hash_for(secret_key, credential, new)
+    async with database.session(caller.org_id) as db:
+        person, _ = await lock_own(db, caller, credential)
+        at, actor = caller.tenant.now(), caller.actor
+        # What was asked for before was a slip, perhaps, and whoever has that address is not to have this account.
+        await links.cancel(db, caller.org_id, person.id, Purpose.CHANGE_EMAIL)
+        owner_id = await people.owner_of(db, caller.org_id, new.email)
+        if owner_id is not None:
+            record(db, EmailClaimed(at=at, actor=actor, person_id=owner_id))
+        else:
+            links.send(
+                db, caller.org_id, person.id, new.email, Purpose.CHANGE_EMAIL,
+                at=at, actor=actor, password_hash=password_hash,
+            )  # fmt: skip
+
+
+async def _hash_for(secret_key: str, credential: Credential, new: NewEmail) -> str | None:
+    """The hash of the present password that is to come into force with the new address; none where there is none."""
+    if credential.password_hash is None:
+        return None
+    if new.password is None or not await fitting(new.password, [credential.password_hash]):
+        raise WrongPassword
+    return await hash_password(new.password, salt_of(secret_key, new.email))

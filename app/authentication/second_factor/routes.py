@@ -1,0 +1,106 @@
+"""The second factor over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from app.access.requirements import MyselfAtOnce, acting_at_once, database_of, secret_key_of
+from app.authentication.second_factor import service
+from app.authentication.second_factor.code_limits import guessing
+from app.authentication.second_factor.schemas import (
+    RecoveryCodesOut,
+    SecondFactorCode,
+    SecondFactorProof,
+    SecondFactorSetup,
+)
+from app.authentication.second_factor.service import (
+    CodeRefused,
+    Proof,
+    SecondFactorActive,
+    SecondFactorMandatory,
+    SecondFactorNotSetUp,
+)
+from app.core.errors import TooMany
+from app.core.web.openapi import answers
+from app.core.web.routing import Route
+from app.access.requirements import attempts_of
+
+router = APIRouter(prefix="/auth/2fa", tags=["Signing in"], route_class=Route)
+
+
+def _with_code(*refusals: Any) -> dict[int | str, Any]:
+    return answers(CodeRefused, SecondFactorNotSetUp, *refusals, TooMany, body=True)
+
+
+@router.post(
+    "/setup",
+    operation_id="setUpSecondFactor",
+    summary="Set a second factor up",
+    responses=answers(SecondFactorActive),
+)
+async def set_up(caller: MyselfAtOnce, request: Request) -> SecondFactorSetup:
+    """Get a secret for your authenticator app. Nothing depends on it until you confirm it with a code.
+
+    `POST /auth/2fa/confirm` does that. To ask again before makes another secret, and the first is worth nothing.
+    """
+    async with database_of(request).session(caller.org_id) as db:
+        setup = await service.set_up(db, secret_key_of(request), caller)
+    return await asyncio.to_thread(SecondFactorSetup.of, setup)  # drawing the code takes a while
+
+
+@router.post(
+    "/confirm",
+    operation_id="confirmSecondFactor",
+    summary="Confirm the second factor",
+    responses=_with_code(SecondFactorActive),
+)
+async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
+    """Show with a code that your authenticator has the secret: from now on, signing in needs a code as well (`totp`).
+
+    The answer has ten recovery codes, for when the authenticator is lost. They are shown this once.
+    """
+    async with (
+        guessing(attempts_of(request), caller.somebody, Proof(totp=body.code)),
+        acting_at_once(request, caller.org_id, caller.somebody.id) as db,
+    ):
+        codes = await service.confirm(db, secret_key_of(request), caller, body.code)
+    return RecoveryCodesOut(recovery_codes=codes)
+
+
+@router.post(
+    "/recovery-codes",
+    operation_id="renewRecoveryCodes",
+    summary="Get new recovery codes",
+    responses=_with_code(),
+)
+async def renew_recovery_codes(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
+    """Get ten new recovery codes, shown this once; those before are worth nothing from now on."""
+    async with (
+        guessing(attempts_of(request), caller.somebody, Proof(totp=body.code)),
+        database_of(request).session(caller.org_id) as db,
+    ):
+        codes = await service.renew_recovery_codes(db, secret_key_of(request), caller, body.code)
+    return RecoveryCodesOut(recovery_codes=codes)
+
+
+@router.post(
+    "/disable",
+    operation_id="disableSecondFactor",
+    summary="Disable the second factor",
+    status_code=204,
+    responses=_with_code(SecondFactorMandatory),
+)
+async def disable(body: SecondFactorProof, caller: MyselfAtOnce, request: Request) -> None:
+    """Let the password be enough again, given a code of the authenticator or a recovery code.
+
+    Where the organisation requires a second factor of you, it stays.
+    """
+    proof = body.proof()
+    async with (
+        guessing(attempts_of(request), caller.somebody, proof),
+        acting_at_once(request, caller.org_id, caller.somebody.id) as db,
+    ):
+        await service.disable(db, secret_key_of(request), caller, proof)

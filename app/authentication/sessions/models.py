@@ -1,0 +1,39 @@
+"""Where somebody is signed in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKeyConstraint, Index, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database.base import Base
+
+
+class Session(Base):
+    """A sign-in and everything that follows from it: the family of its refresh tokens, of which only hashes are kept.
+
+    `refresh_hash` is of the token to be used next, `previous_hash` of the one that was used at `rotated_at`.
+    """
+
+    __tablename__ = "sessions"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    person_id: Mapped[UUID]
+    refresh_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    rotated_at: Mapped[datetime | None]
+    remembered: Mapped[bool]
+    device: Mapped[str]
+    address: Mapped[str]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),
+        Index("ix_sessions_org_id_person_id", "org_id", "person_id"),
+        Index("ix_sessions_org_id_expires_at", "org_id", "expires_at"),
+    )

@@ -1,0 +1,130 @@
+"""Sessions over HTTP: refreshing, checking and ending them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Request
+
+from app.access.callers import lacks_second_factor
+from app.access.credential_cache import Doorkeeper
+from app.access.requirements import Db, MyselfAtOnce, acting_at_once, database_of, secret_key_of
+from app.authentication.sessions import queries, service
+from app.authentication.sessions.queries import SessionNotFound
+from app.authentication.sessions.schemas import Refresh, SessionOut, SessionPage, Tokens, Verified, Verify, tokens_of
+from app.authentication.sign_in.routes import where_of
+from app.core.clock import real_now
+from app.core.security.access_tokens import InvalidToken
+from app.core.web.openapi import answers
+from app.core.web.paging import CountedPageQuery, CursorSigner, InvalidCursor, cut
+from app.core.web.routing import Route
+
+router = APIRouter(tags=["Signing in"], route_class=Route)
+
+
+@router.post(
+    "/auth/refresh",
+    operation_id="refreshSession",
+    summary="Get the next access token",
+    responses=answers(service.InvalidRefreshToken, body=True),
+)
+async def refresh(body: Refresh, request: Request) -> Tokens:
+    """Exchange a refresh token, which can be used once, for an access token and the next refresh token.
+
+    Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, or once
+    that successor was used itself, to use it again ends the session: one of the two who have it should not.
+    """
+    refreshed = await service.refresh(
+        database_of(request), secret_key_of(request), body.refresh_token, where_of(request)
+    )
+    return Tokens(**tokens_of(refreshed))
+
+
+@router.post(
+    "/auth/signout",
+    operation_id="signOut",
+    summary="Sign out",
+    status_code=204,
+    responses=answers(),
+)
+async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
+    """End this session: neither its access tokens nor its refresh token are good any more."""
+    person = caller.somebody
+    assert person.session_id is not None
+    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
+        with suppress(SessionNotFound):  # it has ended a moment ago
+            await service.end_session(db, caller.org_id, person.id, person.session_id)
+
+
+@router.post(
+    "/auth/signout-all",
+    operation_id="signOutEverywhere",
+    summary="Sign out everywhere",
+    status_code=204,
+    responses=answers(),
+)
+async def sign_out_everywhere(caller: MyselfAtOnce, request: Request) -> None:
+    """End all your sessions, this one included."""
+    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
+        await service.end_sessions(db, caller.org_id, caller.somebody.id)
+
+
+@router.post(
+    "/auth/verify",
+    operation_id="verifyToken",
+    summary="Ask whether an access token is good",
+    response_model_exclude_none=True,
+    responses=answers(body=True),
+)
+async def verify(body: Verify, request: Request) -> Verified:
+    """For your own services, when they are shown an access token: what it says, if it is good at this moment.
+
+    One that has expired, is somebody else's make, or whose session has ended is answered with `active: false` alone.
+    Who has yet to set up the second factor that their organisation requires has no permissions until then.
+    """
+    doorkeeper = cast("Doorkeeper", request.app.state.doorkeeper)
+    try:
+        tenant, person = await doorkeeper.by_token(body.token)
+        return Verified.of(doorkeeper.claims_of(body.token), person, held=lacks_second_factor(tenant, person))
+    except InvalidToken:
+        return Verified(active=False)
+
+
+@router.get(
+    "/me/sessions",
+    operation_id="listMySessions",
+    summary="List where you are signed in",
+    response_model_exclude_unset=True,
+    responses=answers(InvalidCursor),
+)
+async def list_sessions(
+    wanted: Annotated[CountedPageQuery, Query()], caller: MyselfAtOnce, db: Db, request: Request
+) -> SessionPage:
+    """Your sessions that have not ended, the latest first. Each began with a sign-in; to refresh it keeps it going."""
+    person, now = caller.somebody, real_now()
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "sessions", person.id)
+    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
+    found = await queries.of_person(db, caller.org_id, person.id, now, after=after, limit=wanted.limit + 1)
+    rows, more = cut(found, wanted.limit)
+    page = SessionPage(
+        items=[SessionOut.of(row, person.session_id) for row in rows],
+        next_cursor=signer.write(rows[-1].id) if more else None,
+    )
+    if wanted.include:
+        page.total = await queries.count(db, caller.org_id, person.id, now)
+    return page
+
+
+@router.delete(
+    "/me/sessions/{id}",
+    operation_id="endMySession",
+    summary="Sign out of one session",
+    status_code=204,
+    responses=answers(SessionNotFound),
+)
+async def end_session(session_id: Annotated[UUID, Path(alias="id")], caller: MyselfAtOnce, request: Request) -> None:
+    """End one of your sessions, wherever it is: its tokens are not good any more, at the latest after five seconds."""
+    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
+        await service.end_session(db, caller.org_id, caller.somebody.id, session_id)

@@ -1,0 +1,89 @@
+"""Sessions over HTTP: signing in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request
+
+from app.access.permissions import Role
+from app.access.requirements import address_of, database_of, secret_key_of
+from app.accounts.users.fields import BO, EXAMPLE_PASSWORD, MIA
+from app.authentication.second_factor.code_limits import guessing
+from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
+from app.authentication.sessions import service
+from app.authentication.sessions.schemas import SignedIn, SignIn
+from app.authentication.sessions.service import Where
+from app.core.errors import TooMany
+from app.core.security.passwords import Busy
+from app.core.web.openapi import answers
+from app.core.web.routing import Route
+from app.access.requirements import attempts_of
+
+router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
+
+_REFUSALS = (
+    service.WrongEmailOrPassword, TotpRequired, WrongCode, service.OrgRequired, service.AccountPending,
+    service.AccountRejected, service.AccountSuspended, TooMany, Busy,
+)  # fmt: skip
+# The examples of other operations make an engineer and a customer of these.
+_ENGINEER = Body(examples=[{"email": "bo@growfin.com", "password": EXAMPLE_PASSWORD}])
+_CUSTOMER = Body(examples=[{"email": "mia@customer.example", "password": EXAMPLE_PASSWORD}])
+
+
+def _as(somebody: Mapping[str, Any]) -> dict[str, Any]:
+    """What the three that are for one role document, with an example of whom they are for."""
+    shows = {name: value for name, value in somebody.items() if name == "designation"} | {"user": somebody}
+    return {"responses": answers(*_REFUSALS, service.WrongRole, body=True, shows={200: shows})}
+
+
+@router.post("/signin", operation_id="signIn", summary="Sign in", responses=answers(*_REFUSALS, body=True))
+async def sign_in(body: SignIn, request: Request) -> SignedIn:
+    """Get an access token for `Authorization: Bearer …`, valid for half an hour, and a refresh token for the next one.
+
+    `org` (the organisation's domain) is needed only where the same e-mail and password fit two organisations. Somebody
+    with a second factor gets 401 `totp_required` first: send the same again, with `totp` or `recoveryCode`.
+    """
+    return await _sign_in(body, request, None)
+
+
+@router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_as({}))
+async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
+    """As `POST /auth/signin`, for admins only: others are refused with 403 `wrong_role`."""
+    return await _sign_in(body, request, Role.ADMIN)
+
+
+@router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_as(BO))
+async def sign_in_engineer(body: Annotated[SignIn, _ENGINEER], request: Request) -> SignedIn:
+    """As `POST /auth/signin`, for engineers only: others are refused with 403 `wrong_role`."""
+    return await _sign_in(body, request, Role.ENGINEER)
+
+
+@router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_as(MIA))
+async def sign_in_customer(body: Annotated[SignIn, _CUSTOMER], request: Request) -> SignedIn:
+    """As `POST /auth/signin`, for customers only: others are refused with 403 `wrong_role`."""
+    return await _sign_in(body, request, Role.CUSTOMER)
+
+
+async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedIn:
+    attempts, database = attempts_of(request), database_of(request)
+    async with attempts.sign_in(
+        body.email, body.org, address_of(request), failure=service.WrongEmailOrPassword
+    ) as attempt:
+        fit = await service.fitting_accounts(database, body.email, body.password, body.org)
+        attempt.failed = len(fit.accounts) < fit.out_of
+        account = await service.choose_account(database, fit, role)
+    if fit.out_of == 1:
+        await attempts.remember(attempt)
+    person, where = account.person, where_of(request, remembered=body.remember_me)
+    proof = Proof.of(person, body.totp, body.recovery_code)
+    async with guessing(attempts, person, proof), database.session(person.org_id) as db:
+        signed_in = await service.sign_in_to(db, secret_key_of(request), account, where, proof)
+    return SignedIn.of(signed_in)
+
+
+def where_of(request: Request, *, remembered: bool = False) -> Where:
+    """Where the request comes from."""
+    device = request.headers.get("user-agent", "")
+    return Where(device=device, address=address_of(request) or "", remembered=remembered)

@@ -1,0 +1,28 @@
+"""Who somebody is elsewhere."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKeyConstraint, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database.base import Base
+
+
+class ExternalIdentity(Base):
+    """A person's account at an OpenID Connect provider: its `sub`, which never changes."""
+
+    __tablename__ = "external_identities"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[UUID]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),
+        Index("ix_external_identities_org_id_person_id", "org_id", "person_id"),
+    )

@@ -1,0 +1,224 @@
+"""Social sign-in over HTTP (OpenID Connect)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypedDict, cast
+from urllib.parse import urlencode, urlsplit
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.access.requirements import address_of, database_of, secret_key_of
+from app.access.tenant import Tenant
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
+from app.accounts.users.models import Person
+from app.accounts.users.queries import UserNotFound
+from app.authentication.second_factor.code_limits import guessing
+from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
+from app.authentication.sessions import service as sessions
+from app.authentication.sessions.schemas import SignedIn
+from app.authentication.sign_in.routes import where_of
+from app.authentication.social import service
+from app.authentication.social.provider import (
+    Provider,
+    ProviderNotFound,
+    Providers,
+    ProviderUnavailable,
+    SocialSignInRefused,
+)
+from app.authentication.social.schemas import Answer, Begin, Exchange
+from app.authentication.social.service import Arrival
+from app.authentication.social.state import LIFETIME, Pending, StateMismatch, cookie_name
+from app.core.clock import real_now
+from app.core.config import Settings
+from app.core.errors import TesseraError, TooMany
+from app.core.web.openapi import answers
+from app.core.web.problems import PROBLEM_MEDIA_TYPE, answer_to
+from app.core.web.routing import Route
+from app.access.requirements import attempts_of
+from app.organisations import queries as organisations
+from app.organisations.queries import OrganisationNotFound
+
+PREFIX = "/auth/oidc"
+
+router = APIRouter(prefix=PREFIX, tags=["Signing in"], route_class=Route)
+# A provider's answer may have parameters that nobody foresaw, and clients ignore them (RFC 6749, 4.1.2).
+_answered = APIRouter(prefix=PREFIX, tags=["Signing in"])
+
+ProviderField = Annotated[str, Path(description="As the service's settings call it.", examples=["google"])]
+
+_NOT_ACTIVE = (sessions.AccountPending, sessions.AccountRejected, sessions.AccountSuspended)
+
+
+def _sent_on(where: str, example: str) -> dict[int | str, Any]:
+    location = {"description": where, "schema": {"type": "string"}, "example": example}
+    return {302: {"description": "The browser is sent on.", "headers": {"Location": location}}}
+
+
+_START = _sent_on("The provider.", "https://accounts.google.com/o/oauth2/v2/auth?response_type=code") | answers(
+    ProviderNotFound, OrganisationNotFound, ProviderUnavailable, TooMany
+)
+_FINISH = _sent_on("The `appUrl`.", f"https://desk.growfin.com/signed-in#token={EXAMPLE_TOKEN}") | answers(
+    ProviderNotFound, OrganisationNotFound, ProviderUnavailable, StateMismatch, SocialSignInRefused,
+    service.EmailNotVerified, service.LinkedElsewhere, *_NOT_ACTIVE, TotpRequired, TooMany,
+)  # fmt: skip
+_FINISH[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["value"]["exchangeToken"] = EXAMPLE_TOKEN
+
+
+@router.get(
+    "/{provider}/start",
+    operation_id="startSocialSignIn",
+    summary="Sign in with an account elsewhere",
+    status_code=302,
+    response_class=RedirectResponse,
+    responses=_START,
+)
+async def start_social_sign_in(
+    provider: ProviderField, wanted: Annotated[Begin, Query()], request: Request
+) -> RedirectResponse:
+    """Send a browser here: it is sent on to the provider, and comes back to `…/callback`.
+
+    Who is known by their account there, or whose e-mail is verified both there and here, signs in as who they are;
+    `role` is for those who are new. A customer is `ACTIVE` at once, an engineer or an admin is `PENDING` until an admin
+    of the organisation approves.
+    """
+    chosen = _provider(request, provider)
+    await attempts_of(request).social(address_of(request))
+    async with database_of(request).session(None) as db:
+        tenant = await organisations.by_domain(db, wanted.org)
+    pending = Pending.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
+    answer = RedirectResponse(await chosen.address(pending, _callback(request, provider)), 302)
+    answer.set_cookie(
+        cookie_name(provider, pending.state),
+        pending.sealed(secret_key_of(request), provider),
+        max_age=int(LIFETIME.total_seconds()),
+        **_of_cookie(request),
+    )
+    return answer
+
+
+@_answered.get(
+    "/{provider}/callback",
+    operation_id="finishSocialSignIn",
+    summary="Come back from the provider",
+    response_model=SignedIn,
+    responses=_FINISH,
+)
+async def finish_social_sign_in(
+    provider: ProviderField, said: Annotated[Answer, Query()], request: Request
+) -> Response:
+    """Where the provider sends the browser. To be registered there: this address, at `PUBLIC_URL`.
+
+    If the organisation has an `appUrl`, the browser is sent on to `{appUrl}/signed-in#token=…`, or to
+    `{appUrl}/signed-in#error=…` with the `code` of an error; the token is for `POST /auth/oidc/exchange`, once, within
+    a minute. If not, the answer is that of a sign-in; somebody with a second factor gets 401 `totp_required`, and the
+    problem document has an `exchangeToken` for the same operation.
+    """
+    chosen = _provider(request, provider)
+    cookie = cookie_name(provider, said.state or "")
+    try:
+        answer = await _finish(chosen, said, request.cookies.get(cookie), request)
+    except TesseraError as error:
+        answer = await answer_to(request, error)
+    answer.delete_cookie(cookie, **_of_cookie(request))
+    return answer
+
+
+router.routes.extend(_answered.routes)
+
+
+@router.post(
+    "/exchange",
+    operation_id="exchangeSocialSignIn",
+    summary="Get the tokens at the end of a social sign-in",
+    responses=answers(links.LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
+)
+async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
+    """Get what a sign-in answers for the token that `…/callback` ended with.
+
+    Somebody with a second factor gets 401 `totp_required` first: send the same again, with `totp` or `recoveryCode`.
+    Only success uses the token up.
+    """
+    database, secret_key = database_of(request), secret_key_of(request)
+    named = links.read(secret_key, body.token)
+    async with database.session(named.org_id) as db:
+        person, remembered = await service.holder(db, named)
+    proof = Proof.of(person, body.totp, body.recovery_code)
+    where = where_of(request, remembered=remembered if body.remember_me is None else body.remember_me)
+    async with guessing(attempts_of(request), person, proof), database.session(named.org_id) as db:
+        signed_in = await service.exchange(db, secret_key, named, where, proof)
+    return SignedIn.of(signed_in)
+
+
+async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: Request) -> Response:
+    await attempts_of(request).social(address_of(request))
+    if said.error is not None and said.state is None:  # some providers forget it then
+        raise SocialSignInRefused
+    pending = Pending.opened(secret_key_of(request), chosen.name, cookie, said.state or "", real_now())
+    async with database_of(request).session(None) as db:
+        tenant = await organisations.by_domain(db, pending.org)
+    try:
+        person = await _person(chosen, said, pending, tenant, request)
+        if tenant.app_url is None:
+            return await _signed_in(person, request, remember=pending.remember)
+        return _to_app(tenant.app_url, "token", await _token(person, request, remember=pending.remember))
+    except TesseraError as error:
+        if tenant.app_url is None:
+            raise
+        return _to_app(tenant.app_url, "error", error.code)
+
+
+async def _person(chosen: Provider, said: Answer, pending: Pending, tenant: Tenant, request: Request) -> Person:
+    who = await chosen.identify(pending, said, _callback(request, chosen.name))
+    arrival = Arrival(provider=chosen.name, who=who, role=pending.role, address=address_of(request))
+    person = await service.account_of(database_of(request), attempts_of(request), tenant, arrival)
+    sessions.check_active(person)
+    return person
+
+
+async def _signed_in(person: Person, request: Request, *, remember: bool) -> Response:
+    where = where_of(request, remembered=remember)
+    try:
+        async with database_of(request).session(person.org_id) as db:
+            signed_in = await sessions.sign_in(db, secret_key_of(request), person, where, Proof())
+    except TotpRequired:
+        raise TotpRequired(members={"exchangeToken": await _token(person, request, remember=remember)}) from None
+    except UserNotFound:  # erased a moment ago
+        raise SocialSignInRefused from None
+    return Response(SignedIn.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
+
+
+async def _token(person: Person, request: Request, *, remember: bool) -> str:
+    async with database_of(request).session(person.org_id) as db:
+        return service.issue_token(db, secret_key_of(request), person, remember=remember)
+
+
+def _to_app(app_url: str, name: str, value: str) -> Response:
+    # In the fragment, which no server and no log gets to see.
+    return RedirectResponse(f"{app_url}/signed-in#{urlencode({name: value})}", 302)
+
+
+def _provider(request: Request, name: str) -> Provider:
+    return cast("Providers", request.app.state.providers).named(name)
+
+
+def _url(request: Request) -> str:
+    return cast("Settings", request.app.state.settings).url
+
+
+def _callback(request: Request, provider: str) -> str:
+    return f"{_url(request)}{PREFIX}/{provider}/callback"
+
+
+class _Cookie(TypedDict):
+    path: str
+    secure: bool
+    httponly: bool
+    samesite: Literal["lax"]
+
+
+def _of_cookie(request: Request) -> _Cookie:
+    # Lax: it comes along when the provider sends the browser back, and on no request that another page makes.
+    parts = urlsplit(_url(request))
+    return {"path": parts.path + PREFIX, "secure": parts.scheme == "https", "httponly": True, "samesite": "lax"}

@@ -1,0 +1,215 @@
+"""Whose account it is that somebody comes to from a provider, and the end of their sign-in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.attempts import Attempts
+from app.access.permissions import Role
+from app.access.tenant import Tenant
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.service import LinkExpired
+from app.accounts.users import queries as people
+from app.accounts.users.creation import EmailTaken, NewPerson, add, newcomer
+from app.accounts.users.events import EmailVerified, PersonSignedUp
+from app.accounts.users.models import Person
+from app.accounts.users.queries import UserNotFound
+from app.accounts.users.rules import Status, status_of_sign_up
+from app.authentication.second_factor.service import Proof
+from app.authentication.sessions import service as sessions
+from app.authentication.sessions.service import SignedIn, Where, check_active
+from app.authentication.social.events import IdentityLinked
+from app.authentication.social.models import ExternalIdentity
+from app.authentication.social.rules import Identity
+from app.core.clock import real_now
+from app.core.database.pool import UNIQUE_VIOLATION, Database, sqlstate_of
+from app.core.errors import Forbidden, Unavailable
+from app.core.outbox.events import Actor, ActorType, record
+from app.core.security.opaque_tokens import Named, link_token
+
+TRIES = 3  # of sign-ins that get in each other's way
+
+
+class EmailNotVerified(Forbidden):
+    """Whose the e-mail is has not been proved to the provider, or not to us."""
+
+    code = "email_not_verified"
+    title = "The e-mail is not verified."
+
+
+class LinkedElsewhere(Forbidden):
+    """The account with this e-mail belongs to another account at the same provider."""
+
+    code = "linked_elsewhere"
+    title = "This e-mail's account is linked to another account at the provider: sign in with that one."
+
+
+_NOT_VERIFIED_THERE = "The provider does not say of any e-mail that it is verified: verify it there, and begin again."
+# To verify such an account by its link alone would let in whoever made it, with a password that they know.
+_NOT_VERIFIED_HERE = (
+    "An account here has this e-mail, but nobody has proved to us that it is theirs: set its password anew with "
+    "POST /auth/password/forgot, or follow the link of the mail if it was you who signed up; then begin again."
+)
+_INVITED = "You are invited: follow the link in the invitation that was mailed to you first."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """Somebody who comes from a provider.
+
+    `role` is what they become if they are new; who is not a customer then waits for an admin's approval. From their
+    `address` only so many may sign up.
+    """
+
+    provider: str
+    who: Identity
+    role: Role
+    address: str | None
+
+
+class _Overtaken(Exception):
+    """Another sign-in of the same person was quicker."""
+
+
+async def account_of(database: Database, attempts: Attempts, tenant: Tenant, arrival: Arrival) -> Person:
+    """The account of somebody who signed in at a provider: theirs already, one with their e-mail, or a new one.
+
+    Raises:
+        EmailNotVerified: of a person that they are not known as yet, the e-mail decides, and it is not proved.
+        LinkedElsewhere: an address may have been given to somebody else since.
+        TooMany
+    """
+    for _ in range(TRIES):
+        try:
+            async with database.session(tenant.id) as db:
+                person = await _find(db, tenant, arrival)
+            if person is not None:
+                return person
+            await attempts.sign_up(arrival.address)
+            async with database.session(tenant.id) as db:
+                return await _join(db, tenant, arrival)
+        except (_Overtaken, EmailTaken, UserNotFound):
+            continue
+    raise Unavailable
+
+
+async def _find(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> Person | None:
+    who = arrival.who
+    known = await db.scalar(
+        select(ExternalIdentity.person_id).where(
+            ExternalIdentity.org_id == tenant.id,
+            ExternalIdentity.provider == arrival.provider,
+            ExternalIdentity.subject == who.subject,
+        )
+    )
+    if known is not None:
+        return await people.person(db, tenant.id, known)
+    if who.email is None:
+        raise EmailNotVerified(_NOT_VERIFIED_THERE)
+    owner_id = await people.owner_of(db, tenant.id, who.email)
+    if owner_id is None:
+        return None
+    person = await people.lock(db, tenant.id, owner_id)
+    if person.status == Status.INVITED:
+        raise EmailNotVerified(_INVITED)
+    if person.email != who.email or person.email_verified_at is None:
+        raise EmailNotVerified(_NOT_VERIFIED_HERE)
+    if await _is_linked(db, person, arrival.provider):
+        raise LinkedElsewhere
+    await _link(db, person, arrival)
+    actor = Actor(ActorType.USER, person.id)
+    record(db, IdentityLinked(at=tenant.now(), actor=actor, person_id=person.id, provider=arrival.provider))
+    return person
+
+
+async def _is_linked(db: AsyncSession, person: Person, provider: str) -> bool:
+    linked = select(ExternalIdentity.subject).where(
+        ExternalIdentity.org_id == person.org_id,
+        ExternalIdentity.person_id == person.id,
+        ExternalIdentity.provider == provider,
+    )
+    return await db.scalar(linked.limit(1)) is not None
+
+
+async def _join(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> Person:
+    who, role = arrival.who, arrival.role
+    assert who.email is not None
+    new = NewPerson(who.first_name, who.last_name, who.email)
+    person = newcomer(tenant.id, new, role, status_of_sign_up(role))
+    person.email_verified_at = person.created_at
+    await add(db, person, None)
+    await _link(db, person, arrival)
+    at, actor = tenant.now(), Actor(ActorType.USER, person.id)
+    record(
+        db,
+        PersonSignedUp(at=at, actor=actor, person_id=person.id, role=role, status=Status(person.status)),
+        EmailVerified(at=at, actor=actor, person_id=person.id),
+    )
+    return person
+
+
+async def _link(db: AsyncSession, person: Person, arrival: Arrival) -> None:
+    db.add(
+        ExternalIdentity(
+            org_id=person.org_id,
+            provider=arrival.provider,
+            subject=arrival.who.subject,
+            person_id=person.id,
+            created_at=real_now(),
+        )
+    )
+    try:
+        await db.flush()
+    except IntegrityError as error:
+        if sqlstate_of(error) == UNIQUE_VIOLATION:
+            raise _Overtaken from None
+        raise
+
+
+def issue_token(db: AsyncSession, secret_key: str, person: Person, *, remember: bool) -> str:
+    """What stands for a sign-in at a provider, for a minute: `exchange` makes a session of it.
+
+    Args:
+        remember: whether that is to be one of the longer ones, unless `exchange` is told otherwise.
+    """
+    link = links.issue(db, person.org_id, person.id, person.email, Purpose.SIGN_IN)
+    link.remembered = remember
+    return link_token(secret_key, link.org_id, link.id)
+
+
+async def holder(db: AsyncSession, named: Named) -> tuple[Person, bool]:
+    """Who may exchange a token, and whether they asked to be remembered when they began.
+
+    Raises:
+        LinkExpired: nobody any more.
+        AccountPending, AccountRejected, AccountSuspended
+    """
+    link = await links.find(db, named, Purpose.SIGN_IN)
+    try:
+        person = await people.person(db, named.org_id, link.person_id)
+    except UserNotFound:
+        raise LinkExpired from None
+    check_active(person)
+    return person, link.remembered
+
+
+async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where, proof: Proof) -> SignedIn:
+    """Open a session for a token's person, and use the token up. A wrong code leaves it as it was.
+
+    Raises:
+        LinkExpired
+        AccountPending, AccountRejected, AccountSuspended
+        TotpRequired, WrongCode
+    """
+    person, _ = await holder(db, named)
+    try:
+        signed_in = await sessions.sign_in(db, secret_key, person, where, proof)
+    except UserNotFound:
+        raise LinkExpired from None
+    await links.use(db, named, Purpose.SIGN_IN)  # now, since people are locked first
+    return signed_in

@@ -1,0 +1,134 @@
+"""The rows that every domain relies on: what happened, what will happen, what leaves the house.
+
+`TENANT_TABLES_WITHOUT_RLS` names the ones that the worker reads across organisations: they hold ids, kinds, numbers and
+times only. The other is `ticket_search`: row level security lets no full-text index be used.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Index,
+    SmallInteger,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database.base import Base, one_of
+
+DELIVER = "DELIVER"
+
+
+class Counter(Base):
+    """One narrow row per organisation: the last number given to a ticket, and to an event."""
+
+    __tablename__ = "counters"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    last_ticket: Mapped[int] = mapped_column(server_default=text("0"))
+    last_event: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class EventRow(Base):
+    """Something that happened, numbered 1, 2, 3… in its organisation, in commit order."""
+
+    __tablename__ = "events"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    id: Mapped[UUID]
+    type: Mapped[str]
+    ticket_id: Mapped[UUID | None]
+    actor_type: Mapped[str]
+    actor_id: Mapped[UUID | None]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        one_of("actor_type", ("USER", "ORGANISATION", "SYSTEM")),
+        Index("ix_events_org_id_ticket_id_seq", "org_id", "ticket_id", "seq"),
+    )
+
+
+class Timer(Base):
+    """Something that will happen to `subject_id` at `due_at` (real time). At most one of a kind per subject."""
+
+    __tablename__ = "timers"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+
+    __table_args__ = (
+        # Two loops look for due work, each through its own index, in the order in which they do it.
+        Index("ix_timers_due", "org_id", "due_at", "kind", "subject_id", postgresql_where=text(f"kind <> '{DELIVER}'")),
+        Index("ix_timers_deliver", "org_id", "due_at", postgresql_where=text(f"kind = '{DELIVER}'")),
+    )
+
+
+class Relay(Base):
+    """How far the subscribers have come in an organisation's events."""
+
+    __tablename__ = "relays"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    last_seq: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class RelayFailure(Base):
+    """An event that a subscriber failed on: tried again by a timer on `id`, parked once it has failed too often."""
+
+    __tablename__ = "relay_failures"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int]
+    subscriber: Mapped[str]
+    attempts: Mapped[int]
+    last_error: Mapped[str]
+    created_at: Mapped[datetime]
+    parked_at: Mapped[datetime | None]
+
+
+class Delivery(Base):
+    """One message that leaves the house, with its attempts and its outcome. Times are real.
+
+    Where a text has a link that ends in a token, the row has the link without it, and the id that it is made of.
+    `person_id` is whose account it was written to, whatever their address was then, and `author_id` whom it names.
+    """
+
+    __tablename__ = "deliveries"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    channel: Mapped[str]
+    recipient: Mapped[str]
+    subject: Mapped[str]
+    body_text: Mapped[str]
+    body_html: Mapped[str | None]
+    reply_to: Mapped[str | None]
+    link: Mapped[str | None]
+    link_id: Mapped[UUID | None]
+    ticket_id: Mapped[UUID | None]
+    person_id: Mapped[UUID | None]
+    author_id: Mapped[UUID | None]
+    status: Mapped[str]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        one_of("status", ("QUEUED", "SENT", "FAILED")),
+        Index("ix_deliveries_org_id_created_at_id", "org_id", "created_at", "id"),
+        Index("ix_deliveries_org_id_status_created_at_id", "org_id", "status", "created_at", "id"),
+        Index("ix_deliveries_org_id_ticket_id_created_at_id", "org_id", "ticket_id", "created_at", "id"),
+        Index("ix_deliveries_org_id_recipient", "org_id", "recipient"),
+        Index("ix_deliveries_of_person", "org_id", "person_id", postgresql_where=text("person_id IS NOT NULL")),
+        Index("ix_deliveries_of_author", "org_id", "author_id", postgresql_where=text("author_id IS NOT NULL")),
+    )

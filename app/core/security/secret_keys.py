@@ -1,0 +1,43 @@
+"""The organisations' secret keys: how they are made and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+import zlib
+
+SECRET_PREFIX = "tsk_"  # noqa: S105 - the public part
+SECRET_LENGTH = 48
+_CHECKSUM_LENGTH = 6  # 62^6 is more than 2^32, so a CRC-32 fits
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+
+# --- organisation secrets ------------------------------------------------------------------------
+
+
+def new_secret() -> str:
+    """An organisation's secret: `tsk_`, 42 random characters (250 bits), and a checksum of 6."""
+    body = "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH - _CHECKSUM_LENGTH))
+    return SECRET_PREFIX + body + _checksum(body)
+
+
+def is_secret(text: str) -> bool:
+    """Whether this has the form of a secret, checksum included: a scanner for leaked ones asks just this."""
+    if len(text) != len(SECRET_PREFIX) + SECRET_LENGTH or not text.startswith(SECRET_PREFIX) or not text.isascii():
+        return False
+    body, checksum = text[len(SECRET_PREFIX) : -_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
+    return body.isalnum() and secrets.compare_digest(checksum, _checksum(body))
+
+
+def _checksum(body: str) -> str:
+    number, digits = zlib.crc32((SECRET_PREFIX + body).encode()), ""
+    for _ in range(_CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(_BASE62))
+        digits = _BASE62[digit] + digits
+    return digits
+
+
+def secret_hash(secret: str) -> bytes:
+    """What is stored of a secret: its SHA-256. It has 250 random bits, so a slow hash would add nothing."""
+    return hashlib.sha256(secret.encode()).digest()

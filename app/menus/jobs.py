@@ -1,0 +1,45 @@
+"""What menus do by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.ids import new_id
+from app.core.outbox.events import Event
+from app.menus.defaults import DEFAULTS, Default
+from app.menus.models import Menu
+
+
+async def seed_menus(db: AsyncSession, org_id: UUID, event: Event) -> None:
+    """A new organisation starts with the default menus: a reaction, so that its first sign-in shows them."""
+    rows: list[dict[str, Any]] = []
+
+    def add(entries: tuple[Default, ...], parent_id: UUID | None) -> None:
+        for position, entry in enumerate(entries, start=1):
+            menu_id = new_id()
+            rows.append(
+                {
+                    "org_id": org_id,
+                    "id": menu_id,
+                    "parent_id": parent_id,
+                    "name": entry.name,
+                    "url": entry.url,
+                    "icon": entry.icon,
+                    "position": position,
+                    "resource": entry.resource,
+                    "create_url": entry.create_url,
+                    "list_url": entry.list_url,
+                    "hidden_for_roles": [],
+                    "hidden_for_users": [],
+                    "created_at": event.at,
+                    "updated_at": event.at,
+                }
+            )
+            add(entry.below, menu_id)
+
+    add(DEFAULTS, None)
+    await db.execute(insert(Menu), rows)  # each parent before what is below it

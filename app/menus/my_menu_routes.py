@@ -1,0 +1,30 @@
+"""The signed-in person's menu over HTTP. It says how long their session lasts, and sessions stand above menus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.access.requirements import Db, Myself
+from app.authentication.sessions.schemas import MyMenu
+from app.core.web.openapi import answers
+from app.core.web.routing import Route
+from app.menus import queries as menus
+from app.menus.rules import Viewer
+
+router = APIRouter(tags=["Profile"], route_class=Route)
+
+
+@router.get(
+    "/me/menu",
+    operation_id="getMyMenu",
+    summary="Read the menu that you see",
+    responses=answers(),
+)
+async def get_my_menu(caller: Myself, db: Db) -> MyMenu:
+    """The organisation's menu as far as your permissions go, less what is hidden for you or your role.
+
+    It says with each entry what you may do with its resource.
+    """
+    person = caller.somebody
+    menu = await menus.seen_by(db, caller.org_id, Viewer(person.id, person.role_id, person.permissions))
+    return MyMenu.of(person, menu)

@@ -1,0 +1,21 @@
+"""The rows of the worker's own operation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database.base import Base
+
+
+class JobRun(Base):
+    """When each of the scheduler's jobs ran last, in whichever process."""
+
+    __tablename__ = "job_runs"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    every_seconds: Mapped[float]
+    last_run_at: Mapped[datetime]
+    next_run_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]

@@ -1,0 +1,89 @@
+"""People of any role and status, and what is known of them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from sqlalchemy import select
+from sqlalchemy.orm.attributes import set_committed_value
+
+from app.access.permissions import Role
+from app.accounts.roles.models import CustomRole
+from app.accounts.users import creation as service
+from app.accounts.users import queries
+from app.accounts.users.models import Person as Row
+from app.accounts.users.rules import Status
+from app.core.clock import real_now
+from app.core.ids import new_id
+from app.core.outbox.models import EventRow
+from tests.accounts.conftest import an_email
+from tests.desks import JSON, Desk, Person, signed_in
+
+ADMIN, ENGINEER, CUSTOMER = Role.ADMIN, Role.ENGINEER, Role.CUSTOMER
+
+
+async def a_role(desk: Desk, *permissions: str, role: Role = ENGINEER) -> UUID:
+    """A role of the organisation's own."""
+    role_id = new_id()
+    async with desk.database.session(desk.id) as db:
+        db.add(
+            CustomRole(
+                org_id=desk.id, id=role_id, name=f"Role {uuid4().hex}", role=role, permissions=sorted(permissions),
+                created_at=real_now(), updated_at=real_now(),
+            )
+        )  # fmt: skip
+    return role_id
+
+
+async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> Row:
+    """Somebody new, who is active unless it says otherwise."""
+    told = {
+        "first_name": "Grace",
+        "last_name": "Hopper",
+        "email": an_email(),
+        "status": Status.ACTIVE,
+        "available": False,
+        "granted": [],
+        "denied": [],
+        "created_at": real_now(),
+    }
+    row = Row(org_id=desk.id, id=new_id(), role=role, **told | fields)
+    async with desk.database.session(desk.id) as db:
+        if row.role_id:
+            set_committed_value(row, "custom_role", await db.get(CustomRole, (desk.id, row.role_id)))
+        row.weigh_permissions()
+        await service.add(db, row, None)
+    return row
+
+
+async def sign_in(desk: Desk, role: Role = ENGINEER, **fields: Any) -> Person:
+    """Somebody new who is signed in."""
+    return await signed_in(desk, await hire(desk, role, **fields))
+
+
+async def with_only(desk: Desk, *permissions: str, role: Role = ENGINEER) -> Person:
+    """Somebody who is signed in and may do just this."""
+    return await sign_in(desk, role, role_id=await a_role(desk, *permissions, role=role))
+
+
+async def row_of(desk: Desk, person_id: UUID) -> Row:
+    """Somebody as they are stored."""
+    async with desk.database.session(desk.id) as db:
+        return await queries.person(db, desk.id, person_id)
+
+
+async def events_about(desk: Desk, person_id: UUID) -> list[tuple[str, JSON]]:
+    """What happened to somebody, without their id."""
+    async with desk.database.session(desk.id) as db:
+        rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
+    about = [(row.type, dict(row.data)) for row in rows if row.data.get("personId") == str(person_id)]
+    return [(kind, data) for kind, data in about if data.pop("personId")]
+
+
+def ok(answer: httpx.Response) -> JSON:
+    """What a good answer says."""
+    assert answer.status_code == 200, answer.text
+    said: JSON = answer.json()
+    return said

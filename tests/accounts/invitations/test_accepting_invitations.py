@@ -1,0 +1,170 @@
+"""Somebody who was invited sets a password with the mailed link."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select, update
+
+from app.accounts.single_use_links.models import Link, Purpose
+from app.authentication.sessions.models import Session
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.security.opaque_tokens import link_token
+from app.organisations.models import Organisation
+from tests.accounts.conftest import an_email
+from tests.accounts.invitations.test_invitations import accept, invite, token_for
+from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in, tables_with
+from tests.core.security.test_security import hostile_tokens
+from tests.desks import PASSWORD, Api, Desk, a_desk
+from tests.postgres import TestServer
+from tests.problems import refused, wrong_fields
+
+
+async def test_it_makes_the_account_active_and_the_address_verified(desk: Desk) -> None:
+    made = await invite(desk)
+    answer = await accept(desk, await token_for(desk))
+
+    assert answer.status_code == 200, answer.text
+    joined = answer.json()
+    del made["invitationExpiresAt"]
+    assert joined == made | {"status": "ACTIVE", "available": True, "emailVerified": True}
+    signed_in = await sign_in(desk, made["email"], door="/auth/engineer/signin")
+    assert (signed_in.status_code, signed_in.json()["user"]["id"]) == (200, made["id"])
+    assert await links_of(desk) == []
+    assert (await events_of(desk))[2:5] == [
+        (f"person.{what}", {"personId": made["id"]}) for what in ("joined", "email_verified", "became_available")
+    ]
+
+
+async def test_it_signs_nobody_in(desk: Desk) -> None:
+    made = await invite(desk)
+    answer = await accept(desk, await token_for(desk))
+    assert not {"jwt", "accessToken", "refreshToken"} & answer.json().keys()
+    async with desk.database.session(desk.id) as db:
+        which = (Session.org_id == desk.id, Session.person_id == UUID(made["id"]))
+        assert await db.scalar(select(func.count()).select_from(Session).where(*which)) == 0
+
+
+async def test_tickets_that_waited_for_somebody_are_theirs(desk: Desk) -> None:
+    await desk.admin.patch("/me", {"available": False})
+    made = await invite(desk)
+    ticket = await desk.open()
+    assert ticket["adminId"] is None
+    await accept(desk, await token_for(desk))
+    assert (await desk.read(ticket))["adminId"] == made["id"]
+
+
+async def test_a_customer_is_never_available(desk: Desk) -> None:
+    await desk.admin.patch("/me", {"available": False})
+    await invite(desk, role="CUSTOMER")
+    ticket = await desk.open()
+    joined = (await accept(desk, await token_for(desk))).json()
+    assert (joined["status"], joined["available"]) == ("ACTIVE", False)
+    assert (await desk.read(ticket))["adminId"] is None
+    assert "person.became_available" not in [kind for kind, _ in await events_of(desk)]
+
+
+async def test_a_token_works_once(desk: Desk) -> None:
+    made = await invite(desk)
+    token = await token_for(desk)
+    assert (await accept(desk, token)).status_code == 200
+    assert wrong_fields(await accept(desk, token, "amber-otter-58-desk"), "link_expired") == {"token"}
+    assert (await sign_in(desk, made["email"])).status_code == 200
+    refused(await sign_in(desk, made["email"], "amber-otter-58-desk"), 401, "wrong_email_or_password")
+
+
+@pytest.mark.parametrize(("password", "code"), [("password1", "weak_password"), ("growfin1", "weak_password"),
+                                                ("seven77", "invalid_input"), (None, "invalid_input")])  # fmt: skip
+async def test_a_password_that_is_refused_leaves_it_as_it_was(desk: Desk, password: Any, code: str) -> None:
+    made = await invite(desk)
+    token = await token_for(desk)
+    assert wrong_fields(await accept(desk, token, password), code) == {"password"}
+    assert (await rows_of(desk, made["email"]))[0].status == "INVITED"
+    assert (await accept(desk, token)).status_code == 200
+
+
+async def test_a_password_like_their_own_name_is_refused(desk: Desk) -> None:
+    made = await invite(desk, firstName="Wilhelmina")
+    token = await token_for(desk)
+    for password in ("Wilhelmina1", made["email"]):
+        assert wrong_fields(await accept(desk, token, password), "weak_password") == {"password"}
+
+
+async def test_it_expires(desk: Desk) -> None:
+    await invite(desk)
+    async with desk.database.session(desk.id) as db:
+        await db.execute(update(Link).where(Link.org_id == desk.id).values(expires_at=real_now()))
+    refused(await accept(desk, await token_for(desk)), 422, "link_expired")
+
+
+@pytest.mark.parametrize("purpose", [purpose for purpose in Purpose if purpose != Purpose.INVITATION])
+async def test_a_link_for_something_else_will_not_do(desk: Desk, purpose: Purpose) -> None:
+    made = await invite(desk)
+    async with desk.database.session(desk.id) as db:
+        await db.execute(update(Link).where(Link.org_id == desk.id).values(purpose=purpose))
+    refused(await accept(desk, await token_for(desk)), 422, "link_expired")
+    assert len(await links_of(desk)) == 1
+    assert (await rows_of(desk, made["email"]))[0].status == "INVITED"
+
+
+async def test_nor_does_one_of_another_organisation_or_a_made_up_one(api: Api, database: Database, desk: Desk) -> None:
+    await invite(desk)
+    (link,) = await links_of(desk)
+    other = await a_desk(api, database)
+    for token in (
+        link_token(desk.api.secret_key, other.id, link.id),
+        link_token("another-key-than-this-service-has-0123456789", desk.id, link.id),
+        link_token(desk.api.secret_key, desk.id, uuid4()),
+        str(link.id),
+    ):
+        refused(await accept(desk, token), 422, "link_expired")
+    assert (await accept(desk, await token_for(desk))).status_code == 200
+
+
+async def test_hostile_tokens_are_refused(desk: Desk) -> None:
+    for token in hostile_tokens():
+        answer = await accept(desk, token)
+        assert answer.status_code == 422, (token, answer.text)
+        assert answer.json()["code"] in {"link_expired", "invalid_input"}
+
+
+@pytest.mark.parametrize("field", ["role", "status", "orgId", "roleId", "email", "available"])
+async def test_nothing_else_can_be_set_with_it(desk: Desk, field: str) -> None:
+    await invite(desk)
+    body = {"token": await token_for(desk), "password": PASSWORD, field: "ADMIN"}
+    assert wrong_fields(await desk.api.http.post("/auth/invitation/accept", json=body)) == {field}
+
+
+async def test_nobody_joins_an_organisation_that_is_suspended(desk: Desk) -> None:
+    await invite(desk)
+    async with desk.database.session(desk.id) as db:
+        await db.execute(update(Organisation).where(Organisation.id == desk.id).values(status="SUSPENDED"))
+    refused(await accept(desk, await token_for(desk)), 422, "link_expired")
+
+
+async def test_of_two_at_once_one_wins(desk: Desk) -> None:
+    made = await invite(desk)
+    token = await token_for(desk)
+    passwords = [f"cobalt-heron-{number}-lamp" for number in range(4)]
+
+    answers = await asyncio.gather(*(accept(desk, token, password) for password in passwords))
+
+    statuses = [answer.status_code for answer in answers]
+    assert sorted(statuses) == [200, 422, 422, 422]
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 422} == {"link_expired"}
+    signed_in = [(await sign_in(desk, made["email"], password)).status_code for password in passwords]
+    assert signed_in == [200 if status == 200 else 401 for status in statuses]
+    assert [kind for kind, _ in await events_of(desk)].count("person.joined") == 1
+
+
+async def test_no_password_or_token_is_anywhere_in_the_database(desk: Desk, server: TestServer) -> None:
+    made = await invite(desk)
+    token, password = await token_for(desk), f"heron {an_email()} lamp"
+    assert await tables_with(server, token[4:60]) == set()
+    assert (await accept(desk, token, password)).status_code == 200
+    assert await tables_with(server, password) == set()
+    assert "credentials" in await tables_with(server, made["email"])  # it does find what is there

@@ -1,0 +1,313 @@
+"""Roles that an organisation makes for itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import insert, select, update
+
+from app.access.permissions import ALL, Resource, Role
+from app.accounts.roles.models import CustomRole
+from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, is_built_in_name
+from app.accounts.roles.schemas import PermissionIn, as_table, from_table
+from app.accounts.roles.service import MAX_ROLES
+from app.accounts.users.models import Person as Somebody
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.ids import new_id
+from app.core.outbox.models import EventRow
+from tests.accounts.crew import a_role, hire
+from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.problems import refused, wrong_fields
+
+NO_ID = "0190b8e5-0000-7000-8000-000000000001"
+READER = [{"resource": "tickets", "view": True}]
+
+
+async def made(person: Person, **fields: object) -> JSON:
+    answer = await person.post("/roles", {"name": f"Role {uuid4().hex}", **fields})
+    assert answer.status_code == 201, answer.text
+    role: JSON = answer.json()
+    assert answer.headers["location"] == f"/roles/{role['id']}"
+    return role
+
+
+async def read(person: Person, role_id: object) -> JSON:
+    answer = await person.get(f"/roles/{role_id}")
+    assert answer.status_code == 200, answer.text
+    role: JSON = answer.json()
+    return role
+
+
+def allowed(role: JSON) -> set[str]:
+    """Its permissions, as texts."""
+    assert [row["resource"] for row in role["permissions"]] == [resource.value for resource in Resource]
+    actions = ("view", "create", "update", "delete")
+    return {f"{row['resource']}:{action}" for row in role["permissions"] for action in actions if row[action]}
+
+
+async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
+    async with desk.database.session(desk.id) as db:
+        rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
+    return [(row.type, row.data) for row in rows if row.type.startswith("role.")]
+
+
+async def give(desk: Desk, person_id: UUID, role_id: UUID | None) -> None:
+    async with desk.database.session(desk.id) as db:
+        which = (Somebody.org_id == desk.id, Somebody.id == person_id)
+        await db.execute(update(Somebody).where(*which).values(role_id=role_id))
+
+
+async def names(desk: Desk) -> list[str]:
+    """The names of all roles, as they are listed."""
+    return [role["name"] for role in (await desk.admin.get("/roles", params={"limit": 100})).json()["items"]]
+
+
+# --- the table of permissions -----------------------------------------------------------------------------------------
+
+
+@given(st.frozensets(st.sampled_from(sorted(ALL))))
+def test_a_table_says_what_the_permissions_do(permissions: frozenset[str]) -> None:
+    table = [PermissionIn.model_validate(row.model_dump()) for row in as_table(permissions)]
+    assert from_table(table) == permissions
+
+
+def test_what_a_table_does_not_say_is_not_allowed() -> None:
+    assert from_table([PermissionIn(resource=Resource.USERS), PermissionIn(resource=Resource.KEYS, update=True)]) == {
+        "keys:update"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("admin", True), ("ENGINEER", True), ("Customer", True), ("Agent", False)]
+)
+def test_names_of_built_in_roles_are_known_in_any_case(name: str, is_one: bool) -> None:
+    assert is_built_in_name(name) is is_one
+
+
+# --- listing and reading ----------------------------------------------------------------------------------------------
+
+
+async def test_an_organisation_starts_with_the_built_in_roles(desk: Desk) -> None:
+    answer = await desk.admin.get("/roles")
+    assert answer.status_code == 200
+    assert answer.json()["nextCursor"] is None
+    items = answer.json()["items"]
+    assert [item["name"] for item in items] == ["Customer", "Engineer", "Admin"]
+    assert [item["role"] for item in items] == ["CUSTOMER", "ENGINEER", "ADMIN"]
+    assert all(item["builtIn"] and item["createdAt"] is None and item["updatedAt"] is None for item in items)
+    assert [allowed(item) for item in items] == [CUSTOMER.permissions, ENGINEER.permissions, ALL]
+
+
+async def test_its_own_come_first_newest_first_over_several_pages(desk: Desk) -> None:
+    own = [(await made(desk.admin, name=name))["name"] for name in ("One", "Two", "Three")]
+    expected = [*reversed(own), "Customer", "Engineer", "Admin"]
+    for limit in (1, 2, 3, 4, 6):
+        found: list[str] = []
+        cursor = None
+        while cursor is not None or not found:
+            query: dict[str, Any] = {"limit": limit, "include": "total"} | ({"cursor": cursor} if cursor else {})
+            page = (await desk.admin.get("/roles", params=query)).json()
+            assert page["total"] == 6
+            found += [item["name"] for item in page["items"]]
+            cursor = page["nextCursor"]
+        assert found == expected
+
+
+async def test_a_strangers_cursor_is_refused(api: Api, database: Database, desk: Desk) -> None:
+    other = await a_desk(api, database)
+    cursor = (await other.admin.get("/roles", params={"limit": 1})).json()["nextCursor"]
+    answer = await desk.admin.get("/roles", params={"cursor": cursor})
+    assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
+
+
+@pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
+async def test_a_built_in_role_can_be_read(desk: Desk, built_in: Any) -> None:
+    role = await read(desk.admin, built_in.id)
+    assert (role["name"], role["role"], role["builtIn"]) == (built_in.name, built_in.role, True)
+    assert allowed(role) == built_in.permissions
+
+
+# --- making -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_role_has_the_permissions_that_it_was_given(desk: Desk) -> None:
+    table = [{"resource": "tickets", "view": True, "update": True}, {"resource": "reports", "delete": True}]
+    role = await made(desk.admin, name=" Support lead ", permissions=table)
+    assert (role["name"], role["role"], role["builtIn"]) == ("Support lead", "ENGINEER", False)
+    assert allowed(role) == {"tickets:view", "tickets:update", "reports:delete"}
+    assert role["createdAt"] == role["updatedAt"]
+    assert role["createdAt"].endswith("Z")
+    assert await read(desk.admin, role["id"]) == role
+    expected = {
+        "roleId": role["id"], "name": "Support lead", "role": "ENGINEER",
+        "permissions": ["reports:delete", "tickets:update", "tickets:view"],
+    }  # fmt: skip
+    assert await events_of(desk) == [("role.created", expected)]
+
+
+async def test_a_role_without_permissions_allows_nothing(desk: Desk) -> None:
+    assert allowed(await made(desk.admin)) == set()
+
+
+@pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
+async def test_a_built_in_role_can_be_copied(desk: Desk, built_in: Any) -> None:
+    role = await made(desk.admin, copyOf=str(built_in.id))
+    assert (role["role"], role["builtIn"], allowed(role)) == (built_in.role, False, built_in.permissions)
+
+
+async def test_of_a_copy_anything_can_be_said_otherwise(desk: Desk) -> None:
+    original = await made(desk.admin, role="CUSTOMER", permissions=READER)
+    assert allowed(await made(desk.admin, copyOf=original["id"])) == {"tickets:view"}
+    other = await made(desk.admin, copyOf=original["id"], role="ADMIN", permissions=[])
+    assert (other["role"], allowed(other)) == ("ADMIN", set())
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": "a\0b"}, "name"),
+        ({"name": None}, "name"),
+        ({"name": "New", "role": "OWNER"}, "role"),
+        ({"name": "New", "role": None}, "role"),
+        ({"name": "New", "copyOf": "Admin"}, "copyOf"),
+        ({"name": "New", "copyOf": NO_ID}, "copyOf"),
+        ({"name": "New", "permissions": None}, "permissions"),
+        ({"name": "New", "permissions": [*READER, {"resource": "tickets"}]}, "permissions"),
+        ({"name": "New", "permissions": [{"resource": "teapots"}]}, "permissions.0.resource"),
+        ({"name": "New", "permissions": [{"view": True}]}, "permissions.0.resource"),
+        ({"name": "New", "permissions": [{"resource": "users", "view": "yes"}]}, "permissions.0.view"),
+        ({"name": "New", "permissions": [{"resource": "users", "view": 1}]}, "permissions.0.view"),
+        ({"name": "New", "permissions": [{"resource": "users", "own": True}]}, "permissions.0.own"),
+        ({"name": "New", "permissions": ["tickets:view"]}, "permissions.0"),
+        ({"name": "New", "builtIn": True}, "builtIn"),
+        ({"name": "New", "id": NO_ID}, "id"),
+        ({"name": "New", "orgId": NO_ID}, "orgId"),
+    ],
+)
+async def test_a_wrong_field_is_named_and_nothing_is_made(desk: Desk, fields: JSON, wrong: str) -> None:
+    assert wrong_fields(await desk.admin.post("/roles", fields)) == {wrong}
+    assert await names(desk) == ["Customer", "Engineer", "Admin"]
+    assert await events_of(desk) == []
+
+
+async def test_a_name_is_given_once_in_an_organisation(api: Api, database: Database, desk: Desk) -> None:
+    first = await made(desk.admin, name="Agent")
+    refused(await desk.admin.post("/roles", {"name": "Agent"}), 409, "role_name_taken")
+    other = await made(desk.admin, name="Other")
+    for name in ("Agent", "agent", "AGENT", " aGENT "):  # which nobody could tell apart
+        refused(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
+        refused(await desk.admin.patch(f"/roles/{other['id']}", {"name": name}), 409, "role_name_taken")
+    for name in ("Agent", "AGENT"):
+        assert (await desk.admin.patch(f"/roles/{first['id']}", {"name": name})).status_code == 200
+    await made(desk.admin, name="Straße")
+    refused(await desk.admin.post("/roles", {"name": "STRASSE"}), 409, "role_name_taken")
+    await made((await a_desk(api, database)).admin, name="Agent")
+
+
+@pytest.mark.parametrize("name", ["Admin", "ENGINEER", "customer"])
+async def test_no_role_can_be_taken_for_a_built_in_one(desk: Desk, name: str) -> None:
+    refused(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
+    role = await made(desk.admin)
+    refused(await desk.admin.patch(f"/roles/{role['id']}", {"name": name}), 409, "role_name_taken")
+
+
+async def test_of_several_at_once_one_gets_the_name(desk: Desk) -> None:
+    answers = await asyncio.gather(*(desk.admin.post("/roles", {"name": "Agent"}) for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+    assert (await names(desk)).count("Agent") == 1
+
+
+async def test_of_several_at_once_one_gets_it_in_whatever_case(desk: Desk) -> None:
+    others = [await made(desk.admin) for _ in range(2)]
+    written = iter(("Agent", "AGENT", "agent", "aGENT"))
+    answers = await asyncio.gather(
+        *(desk.admin.post("/roles", {"name": next(written)}) for _ in range(2)),
+        *(desk.admin.patch(f"/roles/{other['id']}", {"name": next(written)}) for other in others),
+    )
+    assert sorted(answer.is_success for answer in answers) == [False, False, False, True]
+    assert [name.casefold() for name in await names(desk)].count("agent") == 1
+
+
+async def test_there_are_so_many_roles_and_no_more_even_at_once(desk: Desk) -> None:
+    now = real_now()
+    same = {"org_id": desk.id, "role": Role.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
+    async with desk.database.session(desk.id) as db:
+        rows = [{"id": new_id(), "name": f"Role {n}", **same} for n in range(MAX_ROLES - 1)]
+        await db.execute(insert(CustomRole), rows)
+    answers = await asyncio.gather(*(desk.admin.post("/roles", {"name": f"New {n}"}) for n in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    refused(await desk.admin.post("/roles", {"name": "One more"}), 409, "too_many_roles")
+
+
+# --- changing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_change_replaces_the_whole_table_or_leaves_it_alone(desk: Desk) -> None:
+    role = await made(desk.admin, permissions=[*READER, {"resource": "users", "view": True}])
+    path = f"/roles/{role['id']}"
+    renamed = (await desk.admin.patch(path, {"name": "Agent"})).json()
+    assert (renamed["name"], allowed(renamed)) == ("Agent", {"tickets:view", "users:view"})
+    changed = (await desk.admin.patch(path, {"permissions": [{"resource": "tickets", "update": True}]})).json()
+    assert (changed["name"], allowed(changed)) == ("Agent", {"tickets:update"})
+    assert changed["updatedAt"] > changed["createdAt"] == role["createdAt"]
+    assert await read(desk.admin, role["id"]) == changed
+    same = {"roleId": role["id"], "name": "Agent"}
+    assert (await events_of(desk))[1:] == [
+        ("role.updated", same | {"added": [], "removed": []}),
+        ("role.updated", same | {"added": ["tickets:update"], "removed": ["tickets:view", "users:view"]}),
+    ]
+
+
+async def test_the_same_values_again_change_nothing(desk: Desk) -> None:
+    role = await made(desk.admin, name="Agent", permissions=READER)
+    for same in ({}, {"name": "Agent"}, {"permissions": READER}, {"name": "Agent", "permissions": READER}):
+        assert (await desk.admin.patch(f"/roles/{role['id']}", same)).json() == role
+    assert len(await events_of(desk)) == 1
+
+
+@pytest.mark.parametrize("wrong", ["role", "id", "orgId", "builtIn", "copyOf", "createdAt"])
+async def test_nothing_else_can_be_changed(desk: Desk, wrong: str) -> None:
+    role = await made(desk.admin, name="Agent")
+    body = {"name": "Other", wrong: role.get(wrong)}
+    assert wrong_fields(await desk.admin.patch(f"/roles/{role['id']}", body)) == {wrong}
+    assert await read(desk.admin, role["id"]) == role
+
+
+@pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
+async def test_a_built_in_role_stays_as_it_is(desk: Desk, built_in: Any) -> None:
+    path = f"/roles/{built_in.id}"
+    refused(await desk.admin.patch(path, {"permissions": []}), 409, "built_in_role")
+    refused(await desk.admin.patch(path, {}), 409, "built_in_role")
+    refused(await desk.admin.delete(path), 409, "built_in_role")
+    assert allowed(await read(desk.admin, built_in.id)) == built_in.permissions
+
+
+# --- deleting ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_role_that_nobody_has_can_be_deleted(desk: Desk) -> None:
+    role = await made(desk.admin, name="Agent")
+    answer = await desk.admin.delete(f"/roles/{role['id']}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    refused(await desk.admin.get(f"/roles/{role['id']}"), 404, "role_not_found")
+    refused(await desk.admin.delete(f"/roles/{role['id']}"), 404, "role_not_found")
+    assert (await events_of(desk))[-1] == ("role.deleted", {"roleId": role["id"], "name": "Agent"})
+
+
+async def test_a_role_that_somebody_has_cannot_be_deleted(desk: Desk) -> None:
+    role_id = await a_role(desk, "tickets:view")
+    somebody = await hire(desk, role_id=role_id)
+    refused(await desk.admin.delete(f"/roles/{role_id}"), 409, "role_in_use")
+    await read(desk.admin, role_id)
+    assert await events_of(desk) == []
+    await give(desk, somebody.id, None)
+    assert (await desk.admin.delete(f"/roles/{role_id}")).status_code == 204

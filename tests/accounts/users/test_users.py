@@ -1,0 +1,272 @@
+"""Listing, searching and reading about an organisation's people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import update
+
+from app.accounts.roles import rules as roles
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import Link, Purpose
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.fields import rfc3339
+from tests.accounts.conftest import an_email
+from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, hire, ok, row_of, sign_in, with_only
+from tests.desks import Api, Desk, Person, a_desk
+from tests.problems import refused, wrong_fields
+
+NOBODY = "0190b8e5-0000-7000-8000-000000000001"
+
+
+async def listed(person: Person, **filters: Any) -> list[str]:
+    """The e-mails on a page of people."""
+    return [one["email"] for one in ok(await person.get("/users", params=filters))["items"]]
+
+
+# --- one person -------------------------------------------------------------------------------------------------------
+
+
+async def test_somebody_is_read_with_what_they_say_of_themselves(desk: Desk) -> None:
+    role_id = await a_role(desk, "tickets:view")
+    row = await hire(
+        desk, role_id=role_id, bio="Compilers.", timezone="America/New_York", locale="en-US",
+        picture_at=datetime(2026, 1, 1, tzinfo=UTC), available=True,
+    )  # fmt: skip
+    read = ok(await desk.admin.get(f"/users/{row.id}"))
+    assert read.pop("createdAt").endswith("Z")
+    assert read.pop("designation").startswith("Role ")
+    assert read == {
+        "id": str(row.id), "orgId": str(desk.id), "firstName": "Grace", "lastName": "Hopper", "email": row.email,
+        "role": "ENGINEER", "roleId": str(role_id), "status": "ACTIVE", "available": True, "emailVerified": False,
+        "secondFactor": False, "bio": "Compilers.", "timezone": "America/New_York", "locale": "en-US",
+        "statusReason": None, "pictureUrl": f"/users/{row.id}/picture", "invitationExpiresAt": None,
+    }  # fmt: skip
+
+
+async def test_of_who_is_invited_it_says_until_when_they_can_accept(desk: Desk) -> None:
+    body = {"firstName": "Bo", "lastName": "Ek", "email": an_email(), "role": "ENGINEER"}
+    invited = (await desk.admin.post("/users", body)).json()
+    path = f"/users/{invited['id']}"
+    assert ok(await desk.admin.get(path))["invitationExpiresAt"] == invited["invitationExpiresAt"]
+
+    async with desk.database.session(desk.id) as db:  # one is valid for longer, one for something else, and one no more
+        person, now = (desk.id, UUID(invited["id"]), body["email"]), real_now()
+        links.issue(db, *person, Purpose.INVITATION).expires_at = now + timedelta(days=8, microseconds=5)
+        links.issue(db, *person, Purpose.VERIFY_EMAIL).expires_at = now + timedelta(days=9)
+        links.issue(db, desk.id, desk.admin.id, desk.admin.email, Purpose.INVITATION).expires_at = now + timedelta(
+            days=9
+        )
+    read = ok(await desk.admin.patch(path, {}))["invitationExpiresAt"]
+    assert (
+        read
+        == ok(await desk.admin.get(path))["invitationExpiresAt"]
+        == rfc3339(now + timedelta(days=8, microseconds=5))
+    )
+    assert ok(await desk.admin.get(f"/users/{desk.admin.id}"))["invitationExpiresAt"] is None
+
+    async with desk.database.session(desk.id) as db:
+        await db.execute(update(Link).where(Link.org_id == desk.id).values(expires_at=now))
+    assert ok(await desk.admin.get(path))["invitationExpiresAt"] is None
+
+
+async def test_a_list_says_where_pictures_are(desk: Desk) -> None:
+    row = await hire(desk, picture_at=datetime(2026, 1, 1, tzinfo=UTC))
+    listed = {one["id"]: one["pictureUrl"] for one in ok(await desk.admin.get("/users"))["items"]}
+    assert listed == {str(row.id): f"/users/{row.id}/picture", str(desk.admin.id): None}
+
+
+async def test_what_somebody_has_not_said_is_null(desk: Desk) -> None:
+    row = await hire(desk, CUSTOMER)
+    read = ok(await desk.admin.get(f"/users/{row.id}"))
+    assert read["roleId"] == str(roles.CUSTOMER.id)
+    assert [read[name] for name in ("bio", "timezone", "locale", "statusReason", "pictureUrl")] == [None] * 5
+
+
+async def test_who_may_do_less_than_somebody_can_still_read_about_them(desk: Desk) -> None:
+    viewer = await with_only(desk, "users:view")
+    assert ok(await viewer.get(f"/users/{desk.admin.id}"))["email"] == desk.admin.email
+    assert desk.admin.email in await listed(viewer)
+
+
+# --- whose they are ---------------------------------------------------------------------------------------------------
+
+OPERATIONS: list[tuple[str, str, object]] = [
+    ("GET", "", None),
+    ("PATCH", "", {"available": False}),
+    ("DELETE", "", None),
+    ("POST", "/approve", None),
+    ("POST", "/reject", None),
+    ("PUT", "/role", {"roleId": str(roles.CUSTOMER.id)}),
+    ("GET", "/permissions", None),
+    ("PUT", "/permissions", {"granted": [], "denied": []}),
+]
+EACH = pytest.mark.parametrize(("method", "path", "body"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS])
+
+
+@EACH
+async def test_another_organisations_people_are_not_there(
+    database: Database, desk: Desk, method: str, path: str, body: object
+) -> None:
+    stranger = (await a_desk(desk.api, database)).admin
+    row = await hire(desk, status="PENDING")
+    before = ok(await desk.admin.get(f"/users/{row.id}"))
+    for user_id in (row.id, NOBODY):
+        answer = await stranger.http.request(method, f"/users/{user_id}{path}", json=body, headers=stranger.headers)
+        refused(answer, 404, "user_not_found")
+    assert ok(await desk.admin.get(f"/users/{row.id}")) == before
+
+
+@EACH
+async def test_only_people_with_the_permission_get_through(
+    api: Api, desk: Desk, method: str, path: str, body: object
+) -> None:
+    url = f"/users/{(await hire(desk, CUSTOMER, status='PENDING')).id}{path}"
+    customer = await sign_in(desk, CUSTOMER, granted=["users:view", "users:update", "users:delete"])
+    nobody = await with_only(desk, "tickets:view")
+    for headers, status, code in (
+        ({}, 401, "missing_credential"),
+        ({"X-Org-Secret": desk.secret}, 403, "person_required"),
+        (customer.headers, 403, "not_for_customers"),
+        (nobody.headers, 403, "permission_required"),
+    ):
+        refused(await api.http.request(method, url, json=body, headers=headers), status, code)
+
+
+async def test_an_engineer_reads_and_changes_nothing(desk: Desk) -> None:
+    engineer, customer = await sign_in(desk), await hire(desk, CUSTOMER)
+    ok(await engineer.get(f"/users/{customer.id}"))
+    ok(await engineer.get(f"/users/{customer.id}/permissions"))
+    assert customer.email in await listed(engineer)
+    refused(await engineer.patch(f"/users/{customer.id}", {"status": "SUSPENDED"}), 403, "permission_required")
+    refused(await engineer.delete(f"/users/{customer.id}"), 403, "permission_required")
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_newest_come_first_page_by_page(desk: Desk) -> None:
+    emails = [desk.admin.email, *[(await hire(desk)).email for _ in range(4)]][::-1]
+    found: list[str] = []
+    query: dict[str, Any] = {"limit": 2, "include": "total"}
+    while True:
+        page = ok(await desk.admin.get("/users", params=query))
+        assert page["total"] == 5
+        found += [one["email"] for one in page["items"]]
+        if not page["nextCursor"]:
+            break
+        query["cursor"] = page["nextCursor"]
+    assert found == emails
+    assert "total" not in ok(await desk.admin.get("/users"))
+
+
+async def test_a_cursor_belongs_to_its_filters_and_its_organisation(api: Api, database: Database, desk: Desk) -> None:
+    await hire(desk)
+    cursor = ok(await desk.admin.get("/users", params={"limit": 1}))["nextCursor"]
+    for person, filters in ((desk.admin, {"role": "ADMIN"}), ((await a_desk(api, database)).admin, {})):
+        answer = await person.get("/users", params={"cursor": cursor, **filters})
+        assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
+
+
+async def test_people_are_filtered_by_role_status_and_availability(desk: Desk) -> None:
+    customer = await hire(desk, CUSTOMER)
+    pending = await hire(desk, status="PENDING", available=True)
+    suspended = await hire(desk, status="SUSPENDED", available=True)
+    other = await hire(desk, ADMIN, status="PENDING")
+    admin = desk.admin
+    expectations: tuple[tuple[dict[str, Any], list[Any]], ...] = (
+        ({"role": "CUSTOMER"}, [customer]),
+        ({"role": "ENGINEER"}, [suspended, pending]),
+        ({"role": ["ENGINEER", "CUSTOMER"]}, [suspended, pending, customer]),
+        ({"status": "PENDING"}, [other, pending]),
+        ({"status": "PENDING", "role": "ENGINEER"}, [pending]),
+        ({"status": ["PENDING", "SUSPENDED"]}, [other, suspended, pending]),
+        ({"available": "true"}, [admin]),
+        ({"available": "true", "role": "ADMIN"}, [admin]),
+        ({"available": "false"}, [other, suspended, pending, customer]),
+        ({"available": "false", "role": "ADMIN"}, [other]),
+        ({"status": "INVITED"}, []),
+    )
+    for filters, expected in expectations:
+        assert await listed(admin, **filters) == [one.email for one in expected], filters
+
+
+async def test_nobody_of_another_organisation_is_listed(api: Api, database: Database, desk: Desk) -> None:
+    await hire(await a_desk(api, database), first_name="Zora")
+    assert await listed(desk.admin) == [desk.admin.email]
+    assert await listed(desk.admin, q="zora") == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "wrong"),
+    [
+        ({"status": "ERASED"}, "status.0"),
+        ({"status": "active"}, "status.0"),
+        ({"role": "OWNER"}, "role.0"),
+        ({"q": ""}, "q"),
+        ({"q": "   "}, "q"),
+        ({"q": "x" * 101}, "q"),
+        ({"q": "a b c d e f g h i"}, "q"),
+        ({"q": "a\0b"}, "q"),
+        ({"available": "maybe"}, "available"),
+        ({"limit": "0"}, "limit"),
+        ({"email": "ada@growfin.test"}, "email"),
+    ],
+)
+async def test_a_wrong_filter_is_named(desk: Desk, filters: dict[str, str], wrong: str) -> None:
+    assert wrong_fields(await desk.admin.get("/users", params=filters)) == {wrong}
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
+async def test_people_are_found_by_the_beginnings_of_words(desk: Desk) -> None:
+    angstrom = await hire(desk, first_name="Anders Jonas", last_name="Ångström", email="aj@uppsala.test")
+    hopper = await hire(desk, first_name="Grace", last_name="Hopper-Murray", email="grace.hopper@navy.test")
+    expectations: tuple[tuple[str, list[Any]], ...] = (
+        ("angstrom", [angstrom]),
+        ("ÅNGS", [angstrom]),
+        ("jon and", [angstrom]),
+        ("  and   ång ", [angstrom]),
+        ("gra", [hopper]),
+        ("hopper-m", [hopper]),
+        ("murray", [hopper]),
+        ("navy", [hopper]),
+        ("grace.hopper@navy.test", [hopper]),
+        ("grace.hopper@n", [hopper]),
+        ("race", []),
+        ("hopper@navy.test", []),
+        ("grace ångström", []),
+        ("%", []),
+        ("gr_ce", []),
+        ("???", []),
+        ("a", [angstrom, desk.admin]),
+        ("test", [hopper, angstrom, desk.admin]),
+    )
+    for q, expected in expectations:
+        assert await listed(desk.admin, q=q) == [one.email for one in expected], q
+
+
+async def test_a_search_goes_with_the_other_filters_and_with_pages(desk: Desk) -> None:
+    found = [await hire(desk, CUSTOMER, first_name="Zora") for _ in range(3)]
+    await hire(desk, ENGINEER, first_name="Zora")
+    query = {"q": "zor", "role": "CUSTOMER", "limit": 2, "include": "total"}
+    first = ok(await desk.admin.get("/users", params=query))
+    second = ok(await desk.admin.get("/users", params={**query, "cursor": first["nextCursor"]}))
+    emails = [one["email"] for one in first["items"] + second["items"]]
+    assert emails == [row.email for row in reversed(found)]
+    assert (first["total"], second["nextCursor"]) == (3, None)
+    nothing = ok(await desk.admin.get("/users", params={"q": "?", "include": "total"}))
+    assert nothing == {"items": [], "nextCursor": None, "total": 0}
+
+
+async def test_a_page_with_roles_of_the_organisations_own_names_them(desk: Desk) -> None:
+    role_id = await a_role(desk, "users:view")
+    row = await hire(desk, role_id=role_id)
+    (first, _) = ok(await desk.admin.get("/users"))["items"]
+    assert (first["id"], first["roleId"]) == (str(row.id), str(role_id))
+    assert first["designation"] == (await row_of(desk, row.id)).designation

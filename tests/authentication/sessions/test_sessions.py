@@ -1,0 +1,187 @@
+"""Where somebody is signed in, and how that ends."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import update
+
+from app.access.credential_cache import REMEMBER
+from app.accounts.users.models import Person as Somebody
+from app.core.database.pool import Database
+from tests.accounts.conftest import Start, an_email, somebody
+from tests.core.security.test_security import hostile_tokens
+from tests.desks import JSON, PASSWORD, Api, Desk, a_desk
+from tests.problems import refused
+
+
+async def sign_in(http: httpx.AsyncClient, email: str, **headers: str) -> JSON:
+    answer = await http.post("/auth/signin", json={"email": email, "password": PASSWORD}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    signed_in: JSON = answer.json()
+    return signed_in
+
+
+def bearer(signed_in: JSON) -> dict[str, str]:
+    return {"Authorization": f"Bearer {signed_in['jwt']}"}
+
+
+async def is_over(api: Api, signed_in: JSON) -> bool:
+    """Whether neither token of a session is good any more."""
+    acts = (await api.http.get("/me", headers=bearer(signed_in))).status_code
+    refreshes = await api.http.post("/auth/refresh", json={"refreshToken": signed_in["refreshToken"]})
+    assert (acts == 200) == (refreshes.status_code == 200), (acts, refreshes.text)
+    return acts == 401
+
+
+@pytest.fixture
+async def email(desk: Desk) -> str:
+    email = an_email()
+    await somebody(desk, email)
+    return email
+
+
+async def test_to_sign_out_ends_this_session_and_no_other(api: Api, email: str) -> None:
+    one, other = await sign_in(api.http, email), await sign_in(api.http, email)
+    assert (await api.http.post("/auth/signout", headers=bearer(one))).status_code == 204
+    assert await is_over(api, one)
+    assert not await is_over(api, other)
+    refused(await api.http.post("/auth/signout", headers=bearer(one)), 401, "invalid_token")
+
+
+async def test_to_sign_out_everywhere_ends_all_of_ones_own(api: Api, desk: Desk, email: str) -> None:
+    mine = [await sign_in(api.http, email) for _ in range(3)]
+    assert (await api.http.post("/auth/signout-all", headers=bearer(mine[0]))).status_code == 204
+    for one in mine:
+        assert await is_over(api, one)
+    assert (await desk.admin.get("/me")).status_code == 200
+
+
+async def test_they_are_listed_with_where_and_since_when(start: Start, email: str) -> None:
+    service = await start()
+    phone, laptop = service.at("198.51.100.7"), service.at("2001:db8::7")
+    await sign_in(phone, email, **{"User-Agent": "Phone " + "x" * 300})
+    here = await sign_in(laptop, email, **{"User-Agent": "Laptop"})
+
+    items = (await laptop.get("/me/sessions", headers=bearer(here))).json()["items"]
+
+    laptops, phones, *_ = items  # the one that the test's person began with follows
+    assert (laptops["device"], laptops["address"], laptops["current"]) == ("Laptop", "2001:db8::7", True)
+    assert (phones["device"], phones["address"], phones["current"]) == ("Phone " + "x" * 194, "198.51.100.7", False)
+    assert laptops.keys() == {
+        "id", "device", "address", "current", "rememberMe", "createdAt", "lastUsedAt", "expiresAt",
+    }  # fmt: skip
+    refreshed = await phone.post("/auth/refresh", json={"refreshToken": here["refreshToken"]})
+    after = (await laptop.get("/me/sessions", headers={"Authorization": f"Bearer {refreshed.json()['jwt']}"})).json()
+    assert after["items"][0]["address"] == "198.51.100.7"
+    assert after["items"][0]["lastUsedAt"] > laptops["lastUsedAt"]
+
+
+async def test_nobody_chooses_the_address_that_is_shown(start: Start, email: str) -> None:
+    spoofed = {"X-Forwarded-For": "203.0.113.99", "Forwarded": "for=203.0.113.99", "X-Real-IP": "203.0.113.99"}
+    http = (await start()).at("198.51.100.7")
+    here = await sign_in(http, email, **spoofed)
+    items = (await http.get("/me/sessions", headers=bearer(here))).json()["items"]
+    assert items[0]["address"] == "198.51.100.7"
+
+
+async def test_a_list_goes_on_where_the_page_before_ended(api: Api, email: str) -> None:
+    signed_in = [await sign_in(api.http, email) for _ in range(4)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        params = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
+        page = (await api.http.get("/me/sessions", headers=bearer(signed_in[0]), params=params)).json()
+        seen += [one["id"] for one in page["items"]]
+        if not (cursor := page["nextCursor"]):
+            break
+    assert seen == sorted(seen, reverse=True)
+    assert len(set(seen)) == len(seen) == 5
+
+
+async def test_their_number_is_counted_where_it_is_wanted(api: Api, desk: Desk, email: str) -> None:
+    mine = [await sign_in(api.http, email) for _ in range(2)]
+    assert (await desk.admin.get("/me/sessions")).json().keys() == {"items", "nextCursor"}
+    params = {"include": "total", "limit": "1"}
+    page = (await api.http.get("/me/sessions", headers=bearer(mine[0]), params=params)).json()
+    assert (len(page["items"]), page["total"]) == (1, 3)
+
+
+async def test_one_can_be_ended_from_another(api: Api, email: str) -> None:
+    one, other = await sign_in(api.http, email), await sign_in(api.http, email)
+    items = (await api.http.get("/me/sessions", headers=bearer(one))).json()["items"]
+    (theirs,) = [item["id"] for item in items if item["current"]]
+    path = f"/me/sessions/{theirs}"
+    assert (await api.http.delete(path, headers=bearer(other))).status_code == 204
+    assert await is_over(api, one)
+    refused(await api.http.delete(path, headers=bearer(other)), 404, "session_not_found")
+
+
+async def test_nobody_elses_session_can_be_seen_or_ended(api: Api, database: Database, desk: Desk, email: str) -> None:
+    mine = await sign_in(api.http, email)
+    (my_id,) = [
+        i["id"] for i in (await api.http.get("/me/sessions", headers=bearer(mine))).json()["items"] if i["current"]
+    ]
+    stranger = await a_desk(api, database)
+    for other in (desk.admin, stranger.admin):
+        refused(await other.delete(f"/me/sessions/{my_id}"), 404, "session_not_found")
+        assert my_id not in (await other.get("/me/sessions")).text
+    refused(await desk.admin.delete(f"/me/sessions/{uuid4()}"), 404, "session_not_found")
+    assert not await is_over(api, mine)
+
+
+async def test_what_one_process_ends_stops_in_others_within_five_seconds(
+    api: Api, start: Start, database: Database
+) -> None:
+    desk = await a_desk(api, database, sandbox=False)  # of a sandbox nothing is remembered
+    email = an_email()
+    await somebody(desk, email)
+    other = (await start()).at("192.0.2.1")
+    signed_in = await sign_in(api.http, email)
+    assert (await other.get("/me", headers=bearer(signed_in))).status_code == 200
+    assert (await api.http.post("/auth/signout", headers=bearer(signed_in))).status_code == 204
+    refused(await api.http.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
+    await asyncio.sleep(REMEMBER + 0.1)
+    refused(await other.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
+
+
+class TestVerify:
+    async def test_a_good_token_is_active_and_says_whose_it_is(self, api: Api, desk: Desk, email: str) -> None:
+        signed_in = await sign_in(api.http, email)
+        answer = await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})
+        assert answer.status_code == 200
+        said = answer.json()
+        assert said.keys() == {
+            "active", "tokenType", "sub", "org", "sid", "role", "email", "permissions", "iss", "aud", "iat", "exp",
+            "jti", "secondFactorRequired",
+        }  # fmt: skip
+        assert said["secondFactorRequired"] is False
+        assert (said["active"], said["sub"], said["org"]) == (True, signed_in["user"]["id"], str(desk.id))
+        assert (said["role"], said["email"], said["exp"] - said["iat"]) == ("ADMIN", email, 1800)
+        assert "tickets:view" in said["permissions"]
+
+    async def test_the_role_is_what_it_is_now(self, api: Api, desk: Desk, email: str) -> None:
+        signed_in = await sign_in(api.http, email)
+        async with desk.database.session(desk.id) as db:
+            which = (Somebody.org_id == desk.id, Somebody.email == email)
+            await db.execute(update(Somebody).where(*which).values(role="CUSTOMER"))
+        said = (await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})).json()
+        assert said["role"] == "CUSTOMER"
+        assert "users:view" not in said["permissions"]
+
+    async def test_of_a_session_that_has_ended_it_is_not(self, api: Api, email: str) -> None:
+        signed_in = await sign_in(api.http, email)
+        await api.http.post("/auth/signout", headers=bearer(signed_in))
+        answer = await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})
+        assert (answer.status_code, answer.json()) == (200, {"active": False})
+
+    async def test_nothing_else_is(self, api: Api, desk: Desk, email: str) -> None:
+        signed_in = await sign_in(api.http, email)
+        others = [signed_in["refreshToken"], desk.secret, *hostile_tokens().values()]
+        for token in others:
+            if 0 < len(token) <= 4096 and "\0" not in token:
+                answer = await api.http.post("/auth/verify", json={"token": token})
+                assert (answer.status_code, answer.json()) == (200, {"active": False})

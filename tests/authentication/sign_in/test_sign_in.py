@@ -1,0 +1,262 @@
+"""Somebody signs in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from app.accounts.users.models import Credential, Person
+from app.authentication.second_factor.service import Proof
+from app.authentication.sessions import service as sessions
+from app.core.database.pool import Database
+from app.core.security import passwords as security
+from app.core.security.access_tokens import read_access_token
+from app.core.security.passwords import MAX_HASHING, MAX_WAITING
+from app.organisations.models import Organisation
+from tests.accounts.conftest import account_of, an_email, change_password, somebody
+from tests.conftest import SECRET_KEY
+from tests.core.security.test_security import Gate
+from tests.desks import PASSWORD, Api, Desk, a_desk, an_admin
+from tests.problems import refused, wrong_fields
+
+
+async def sign_in(api: Api, email: str, password: object = PASSWORD, **fields: object) -> httpx.Response:
+    return await api.http.post("/auth/admin/signin", json={"email": email, "password": password, **fields})
+
+
+async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
+    email = an_email()
+    person = await an_admin(desk, email)
+    answer = await sign_in(api, email.upper())
+
+    assert answer.status_code == 200
+    signed_in = answer.json()
+    assert signed_in.keys() >= {"jwt", "accessToken", "tokenType", "expiresIn", "user", "refreshToken"}
+    assert (signed_in["designation"], signed_in["sessionTimeInMinutes"]) == ("Admin", 1440)
+    assert signed_in["jwt"] == signed_in["accessToken"]
+    assert (signed_in["tokenType"], signed_in["expiresIn"]) == ("Bearer", 1800)
+    assert (signed_in["user"]["id"], signed_in["user"]["email"]) == (str(person.id), email)
+    claims = read_access_token(SECRET_KEY, signed_in["jwt"])
+    assert (claims.person_id, claims.org_id) == (person.id, desk.id)
+    assert abs(claims.expires_at - time.time() - 1800) < 30
+    me = await api.http.get("/me", headers={"Authorization": f"Bearer {signed_in['jwt']}"})
+    assert me.json().items() >= signed_in["user"].items()
+
+
+async def test_any_number_of_organisations_may_have_somebody_with_one_email(api: Api, desk: Desk) -> None:
+    email, secrets = an_email(), [desk.secret, *[(await a_desk(api, desk.database)).secret for _ in range(5)]]
+    for place, secret in enumerate(secrets):
+        body = {"firstName": "Ada", "lastName": "L", "email": email, "password": f"{PASSWORD}-{place}"}
+        answer = await api.http.post("/auth/admin/signup", json=body, headers={"X-Org-Secret": secret})
+        assert answer.status_code == 201
+    for place in range(len(secrets)):
+        assert (await sign_in(api, email, f"{PASSWORD}-{place}")).status_code == 200
+    refused(await sign_in(api, email, f"{PASSWORD}-x"), 401, "wrong_email_or_password")
+    async with desk.database.session(None) as db:
+        hashes = (await db.scalars(select(Credential.password_hash).where(Credential.email == email))).all()
+    # One salt: to compare all of them is one computation.
+    assert len({str(hashed).rpartition("$")[0] for hashed in hashes}) == 1 < len(set(hashes))
+
+
+async def test_a_wrong_email_and_a_wrong_password_are_answered_in_the_same_words(api: Api, desk: Desk) -> None:
+    email = an_email()
+    await an_admin(desk, email)
+    answers = [
+        await sign_in(api, email, "cobalt-heron-47-lamq"),
+        await sign_in(api, an_email()),
+        await sign_in(api, email, org=f"d{uuid4().hex}.test"),
+    ]
+    documents = [refused(answer, 401, "wrong_email_or_password") for answer in answers]
+    for document, answer in zip(documents, answers, strict=True):
+        assert document.pop("requestId") in answer.headers.pop("x-request-id")
+        assert document == documents[0]
+        assert answer.headers == answers[0].headers
+
+
+async def test_and_after_the_same_time(api: Api, desk: Desk) -> None:
+    email = an_email()
+    await an_admin(desk, email)
+
+    async def seconds(email: str, password: str) -> float:
+        began = time.perf_counter()
+        refused(await sign_in(api, email, password), 401, "wrong_email_or_password")
+        return time.perf_counter() - began
+
+    # The quickest of some: what else the machine does only ever makes one slower.
+    known, unknown = [], []
+    for _ in range(3):
+        known.append(await seconds(email, "cobalt-heron-47-lamq"))
+        unknown.append(await seconds(an_email(), "cobalt-heron-47-lamq"))
+    assert 0.5 < min(known) / min(unknown) < 2
+
+
+class TestTwoOrganisations:
+    async def test_the_one_whose_password_fits_is_meant(self, api: Api, database: Database, desk: Desk) -> None:
+        email, other = an_email(), await a_desk(api, database)
+        await somebody(desk, email)
+        await somebody(other, email, "another-heron-48-lamp")
+        assert (await sign_in(api, email)).json()["user"]["orgId"] == str(desk.id)
+        assert (await sign_in(api, email, "another-heron-48-lamp")).json()["user"]["orgId"] == str(other.id)
+
+    async def test_where_both_fit_it_asks_which(self, api: Api, database: Database, desk: Desk) -> None:
+        email, other = an_email(), await a_desk(api, database)
+        await somebody(desk, email)
+        await somebody(other, email)
+        refused(await sign_in(api, email), 409, "org_required")
+        refused(await sign_in(api, email, "cobalt-heron-47-lamq"), 401, "wrong_email_or_password")
+        for one in (desk, other):
+            answer = await sign_in(api, email, org=one.domain.upper())
+            assert (answer.status_code, answer.json()["user"]["orgId"]) == (200, str(one.id))
+
+    async def test_a_suspended_one_is_not_asked_for(self, api: Api, database: Database, desk: Desk) -> None:
+        email, other = an_email(), await a_desk(api, database)
+        await somebody(desk, email)
+        await somebody(other, email)
+        async with database.session(other.id) as db:
+            await db.execute(update(Organisation).where(Organisation.id == other.id).values(status="SUSPENDED"))
+        assert (await sign_in(api, email)).json()["user"]["orgId"] == str(desk.id)
+        refused(await sign_in(api, email, org=other.domain), 401, "wrong_email_or_password")
+
+
+async def test_somebody_suspended_does_not_get_in(api: Api, desk: Desk) -> None:
+    email = an_email()
+    person = await somebody(desk, email)
+    async with desk.database.session(desk.id) as db:
+        which = (Person.org_id == desk.id, Person.id == person.id)
+        await db.execute(update(Person).where(*which).values(status="SUSPENDED"))
+    refused(await sign_in(api, email), 403, "account_suspended")
+    refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
+
+
+@pytest.mark.parametrize("status", ["PENDING", "REJECTED", "SUSPENDED"])
+async def test_who_may_not_act_yet_or_any_more_is_told_so_with_the_right_password_only(
+    api: Api, desk: Desk, status: str
+) -> None:
+    email = an_email()
+    person = await somebody(desk, email)
+    async with desk.database.session(desk.id) as db:
+        which = (Person.org_id == desk.id, Person.id == person.id)
+        await db.execute(update(Person).where(*which).values(status=status))
+    refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
+    document = refused(await sign_in(api, email), 403, f"account_{status.lower()}")
+    assert "admin" in document["detail"]  # who can help
+
+
+@pytest.mark.parametrize("role", ["ADMIN", "ENGINEER", "CUSTOMER"])
+async def test_each_door_is_for_its_role_and_one_is_for_all(api: Api, desk: Desk, role: str) -> None:
+    email = an_email()
+    person = await somebody(desk, email)
+    async with desk.database.session(desk.id) as db:
+        which = (Person.org_id == desk.id, Person.id == person.id)
+        await db.execute(update(Person).where(*which).values(role=role))
+    body = {"email": email, "password": PASSWORD}
+    assert (await api.http.post("/auth/signin", json=body)).json()["user"]["role"] == role
+    for door in ("admin", "engineer", "customer"):
+        answer = await api.http.post(f"/auth/{door}/signin", json=body)
+        if door == role.lower():
+            assert answer.status_code == 200
+        else:
+            refused(answer, 403, "wrong_role")
+        wrong = await api.http.post(f"/auth/{door}/signin", json=body | {"password": "not-it-at-all"})
+        refused(wrong, 401, "wrong_email_or_password")
+
+
+async def test_a_door_leads_to_the_account_of_its_role(api: Api, desk: Desk) -> None:
+    email, other = an_email(), await a_desk(api, desk.database)
+    await somebody(desk, email)
+    engineer = await somebody(other, email)
+    async with desk.database.session(other.id) as db:
+        which = (Person.org_id == other.id, Person.id == engineer.id)
+        await db.execute(update(Person).where(*which).values(role="ENGINEER"))
+    body = {"email": email, "password": PASSWORD}
+    refused(await api.http.post("/auth/signin", json=body), 409, "org_required")
+    answer = await api.http.post("/auth/engineer/signin", json=body)
+    assert answer.json()["user"]["id"] == str(engineer.id)
+
+
+async def test_the_same_characters_fit_however_they_are_typed(api: Api, desk: Desk) -> None:
+    email = an_email()
+    await somebody(desk, email, "Zoë-heron-47-lamp")
+    assert (await sign_in(api, email, "Zoe\u0308-heron-47-lamp")).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["", "x" * 1025, "x" * 4097, None, 5, [PASSWORD], {}])
+async def test_what_cannot_be_a_password_is_refused_unread(api: Api, password: object) -> None:
+    assert wrong_fields(await sign_in(api, an_email(), password)) == {"password"}
+
+
+@pytest.mark.parametrize("password", ["nul\0inside", "x" * 1024])
+async def test_an_odd_one_is_only_wrong(api: Api, password: str) -> None:
+    refused(await sign_in(api, an_email(), password), 401, "wrong_email_or_password")
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"email": "ada"}, "email"),
+        ({"email": None}, "email"),
+        ({"email": "ada\0@growfin.test"}, "email"),
+        ({"org": "not a domain"}, "org"),
+        ({"org": 5}, "org"),
+        ({"secret": "tsk_x"}, "secret"),
+        ({"rememberMe": 1}, "rememberMe"),
+    ],
+)
+async def test_a_wrong_field_is_named(api: Api, fields: dict[str, object], wrong: str) -> None:
+    body = {"email": an_email(), "password": PASSWORD} | fields
+    assert wrong_fields(await api.http.post("/auth/admin/signin", json=body)) == {wrong}
+
+
+async def test_nothing_is_written_by_signing_in(api: Api, desk: Desk) -> None:
+    email = an_email()
+    person = await somebody(desk, email)
+
+    async def row() -> tuple[object, ...]:
+        async with desk.database.session(desk.id) as db:
+            which = (Credential.org_id == desk.id, Credential.person_id == person.id)
+            return tuple((await db.execute(select(Credential.__table__).where(*which))).one())
+
+    before = await row()
+    assert (await sign_in(api, email)).status_code == 200
+    assert await row() == before
+
+
+async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Api, desk: Desk) -> None:
+    gate = Gate()
+    tasks = [asyncio.create_task(security._hashing(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
+    try:
+        assert await asyncio.to_thread(gate.is_full.wait, 5)
+        async with asyncio.timeout(5):
+            refused(await sign_in(api, an_email()), 503, "busy")
+            assert (await desk.admin.get("/me")).status_code == 200, "nobody else waits"
+    finally:
+        gate.opened.set()
+        await asyncio.gather(*tasks)
+    refused(await sign_in(api, an_email()), 401, "wrong_email_or_password")
+
+
+async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(api: Api, desk: Desk) -> None:
+    email = an_email()
+    person = await somebody(desk, email)
+    account = await account_of(desk, email)
+    await change_password(desk, person.id, "walnut-otter-83-kite")
+    with pytest.raises(sessions.WrongEmailOrPassword):
+        async with desk.database.session(desk.id) as db:
+            await sessions.sign_in_to(db, api.secret_key, account, sessions.Where(device="", address=""), Proof())
+
+
+async def test_who_is_suspended_or_erased_while_the_password_is_compared_gets_no_session(api: Api, desk: Desk) -> None:
+    for act, refusal in (("suspend", sessions.AccountSuspended), ("erase", sessions.WrongEmailOrPassword)):
+        email = an_email()
+        path = f"/users/{(await somebody(desk, email)).id}"
+        account = await account_of(desk, email)
+        done = await (desk.admin.patch(path, {"status": "SUSPENDED"}) if act == "suspend" else desk.admin.delete(path))
+        assert done.is_success, done.text
+        with pytest.raises(refusal):
+            async with desk.database.session(desk.id) as db:
+                await sessions.sign_in_to(db, api.secret_key, account, sessions.Where(device="", address=""), Proof())

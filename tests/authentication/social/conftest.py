@@ -1,0 +1,36 @@
+"""Somebody else's OpenID provider, and a service that trusts it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from oidc_provider_mock import run_server_in_thread
+
+from tests.accounts.conftest import Service
+from tests.authentication.social.openid import Browser, a_service, an_account
+from tests.desks import Desk
+from tests.postgres import TestServer
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[str]:
+    with run_server_in_thread(require_nonce=True) as server:
+        yield f"http://localhost:{server.server_port}"
+
+
+@pytest.fixture(scope="module")
+async def service(server: TestServer, issuer: str) -> AsyncIterator[Service]:
+    async with a_service(server, mock=issuer, twin=issuer) as running:
+        yield running
+
+
+@pytest.fixture
+def browser(service: Service, desk: Desk) -> Browser:
+    return Browser(service, desk)
+
+
+@pytest.fixture
+async def sub(issuer: str) -> str:
+    """Somebody at the provider, whose e-mail it vouches for."""
+    return await an_account(issuer, given_name="Mia", family_name="Stone")

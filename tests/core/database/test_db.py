@@ -1,0 +1,370 @@
+"""Connections and transactions, on a real server: what is committed, who sees it, and what a failure leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy import exc, insert, select, text
+from structlog.testing import capture_logs
+
+from app.core.clock import real_now
+from app.core.database.pool import CommitFailed, Database, sqlstate_of
+from app.core.ids import new_id
+from app.core.outbox.models import EventRow
+from tests.conftest import settings_for
+from tests.desks import Desk, a_desk
+from tests.workshop import a_copy, a_pool, a_service, a_superuser, an_organisation, eventually, open_transactions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.postgres import TestServer
+    from tests.workshop import Superuser
+
+# At the commit, and not before: what a deferred constraint, a serialisation failure or a full disk do.
+FAILS_AT_COMMIT = """
+    CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = substr(NEW.title, 7, 5); END $$;
+    CREATE CONSTRAINT TRIGGER fails AFTER INSERT OR UPDATE ON tickets DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.title LIKE 'fails %') EXECUTE FUNCTION fail()
+"""
+
+
+@pytest.fixture(scope="module")
+async def own(server: TestServer) -> TestServer:
+    return await a_copy(server, "db")
+
+
+@pytest.fixture(scope="module")
+async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
+    async with a_superuser(own) as connection:
+        await connection.execute(FAILS_AT_COMMIT)
+        yield connection
+
+
+@pytest.fixture
+async def pool(own: TestServer) -> AsyncIterator[Database]:
+    """One connection, so that each transaction has the one that the last one had."""
+    async with a_pool(own, pool_size=1, pool_timeout=2.0) as database:
+        yield database
+
+
+async def add_event(database: Database, org_id: UUID, seq: int) -> None:
+    async with database.session(org_id) as db:
+        await db.execute(
+            insert(EventRow).values(
+                org_id=org_id, seq=seq, id=new_id(), type="test", actor_type="SYSTEM", data={}, created_at=real_now()
+            )
+        )
+
+
+async def events_seen(database: Database, org_id: UUID | None) -> set[UUID]:
+    async with database.session(org_id) as db:
+        return set(await db.scalars(select(EventRow.org_id)))
+
+
+# --- committing ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sqlstate", "status"), [("40001", 503), ("53100", 503), ("P0001", 500)])
+async def test_a_commit_that_fails_is_not_answered_with_success_and_leaves_nothing(
+    own: TestServer, superuser: Superuser, sqlstate: str, status: int
+) -> None:
+    async with a_service(settings_for(own)) as (api, pool):
+        desk = await a_desk(api, pool)
+        ticket = await desk.open()
+        body = {"title": f"fails {sqlstate}", "description": "At the commit.", "addedBy": "mia@customer.example"}
+        with capture_logs():
+            opened = await api.http.post("/tickets", json=body, headers={"X-Org-Secret": desk.secret})
+            edited = await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": f"fails {sqlstate}"})
+
+        assert (opened.status_code, edited.status_code) == (status, status)
+        assert opened.headers["Content-Type"] == edited.headers["Content-Type"] == "application/problem+json"
+        assert await superuser.fetchval("SELECT array_agg(title) FROM tickets WHERE org_id = $1", desk.id) == [
+            "It broke"
+        ]
+        assert (await desk.open())["number"] == 2
+        assert pool.connections_in_use() == 0
+
+
+async def test_a_commit_that_the_server_turns_into_a_rollback_is_an_error(pool: Database) -> None:
+    async def ignore_an_error_in_a_session() -> None:
+        async with pool.session(None) as db:
+            with pytest.raises(exc.DBAPIError):
+                await db.execute(text("SELECT 1 / 0"))
+
+    async def ignore_an_error_in_the_driver() -> None:
+        async with pool.driver(uuid4()) as driver:
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await driver.execute("SELECT 1 / 0")
+
+    with pytest.raises(CommitFailed):
+        await ignore_an_error_in_a_session()
+    with pytest.raises(CommitFailed):
+        await ignore_an_error_in_the_driver()
+
+    assert await events_seen(pool, None) == set()
+
+
+async def test_an_exception_rolls_everything_back(pool: Database) -> None:
+    org_id = await an_organisation(pool)
+
+    async def write_and_fail() -> None:
+        async with pool.driver(org_id) as driver:
+            await driver.execute("UPDATE counters SET last_ticket = 7 WHERE org_id = $1", org_id)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await write_and_fail()
+    async with pool.session(org_id) as db:
+        assert await db.scalar(text(f"SELECT last_ticket FROM counters WHERE org_id = '{org_id}'")) == 0
+
+
+# --- whose rows ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_transaction_sees_its_own_organisation_s_rows_only(pool: Database) -> None:
+    here, there = await an_organisation(pool), await an_organisation(pool)
+
+    assert await events_seen(pool, here) == {here}
+    assert await events_seen(pool, there) == {there}
+    assert await events_seen(pool, None) == set()
+    async with pool.driver(there) as driver:
+        assert {row["org_id"] for row in await driver.fetch("SELECT org_id FROM events")} == {there}
+
+
+async def test_a_row_of_another_organisation_can_be_neither_written_nor_changed(pool: Database) -> None:
+    here, there = await an_organisation(pool), await an_organisation(pool)
+
+    async with pool.driver(here) as driver:
+        assert await driver.execute("DELETE FROM events WHERE org_id = $1", there) == "DELETE 0"
+        assert await driver.execute("UPDATE events SET type = 'x' WHERE org_id = $1", there) == "UPDATE 0"
+    sql = """
+        INSERT INTO events (org_id, seq, id, type, actor_type, data, created_at)
+        VALUES ($1, 99, $1, 'x', 'SYSTEM', '{}', now())
+    """
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with pool.driver(here) as driver:
+            await driver.execute(sql, there)
+
+
+@pytest.mark.parametrize("ending", ["commit", "rollback", "statement error", "cancelled"])
+async def test_the_next_user_of_a_connection_finds_no_organisation_on_it(pool: Database, ending: str) -> None:
+    org_id = await an_organisation(pool)
+
+    async def use_it() -> None:
+        async with pool.driver(org_id) as driver:
+            match ending:
+                case "rollback":
+                    raise LookupError
+                case "statement error":
+                    await driver.execute("SELECT 1 / 0")
+                case "cancelled":
+                    await driver.execute("SELECT pg_sleep(5)")
+
+    user = asyncio.create_task(use_it())
+    if ending == "cancelled":
+        await asyncio.sleep(0.05)
+        user.cancel()
+    await asyncio.wait([user])
+
+    async with pool.session(None) as db:
+        assert not await db.scalar(text("SELECT current_setting('app.org_id', true)"))
+        assert (await db.scalars(select(EventRow.org_id))).all() == []
+
+
+async def test_the_organisation_holds_for_the_transaction_only(pool: Database) -> None:
+    async with pool.driver(uuid4()) as driver:
+        connection = driver
+    assert not await connection.fetchval("SELECT current_setting('app.org_id', true)")
+    assert not connection.is_in_transaction()
+
+
+async def test_only_an_id_reaches_the_statement_that_chooses_the_organisation(pool: Database) -> None:
+    crafted: Any = f"{uuid4()}'; DROP TABLE events; --"
+    with pytest.raises(ValueError, match="UUID"):
+        async with pool.driver(crafted):
+            pass
+    assert pool.connections_in_use() == 0
+
+
+# --- giving up -------------------------------------------------------------------------------------------------------
+
+
+async def in_a_session(database: Database, org_id: UUID) -> None:
+    async with database.session(org_id) as db:
+        await db.execute(text("SELECT 1"))
+        await db.execute(text("SELECT pg_sleep(0.002)"))
+
+
+async def in_the_driver(database: Database, org_id: UUID) -> None:
+    async with database.driver(org_id) as driver:
+        await driver.execute("SELECT 1")
+        await driver.execute("SELECT pg_sleep(0.002)")
+
+
+@pytest.mark.parametrize("use", [in_a_session, in_the_driver])
+async def test_a_task_that_is_cancelled_anywhere_leaves_neither_transaction_nor_connection_behind(
+    own: TestServer, superuser: Superuser, use: Callable[[Database, UUID], Awaitable[None]]
+) -> None:
+    org_id = uuid4()
+    async with a_pool(own, pool_size=1) as pool:
+        for turns in range(60):
+            await use(pool, org_id)
+            task = asyncio.ensure_future(use(pool, org_id))
+            for _ in range(turns % 30):
+                await asyncio.sleep(0)
+            if turns >= 30:
+                await asyncio.sleep(0.0001 * (turns - 30))
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() or task.exception() is None
+            assert await open_transactions(superuser) == 0 or await eventually(
+                lambda: no_transactions(superuser), within=0.3
+            ), turns
+            assert pool.connections_in_use() == 0
+
+
+async def no_transactions(superuser: Superuser) -> bool:
+    return await open_transactions(superuser) == 0
+
+
+async def test_a_failure_to_begin_closes_the_connection(pool: Database, superuser: Superuser) -> None:
+    """The server may have begun while the one who asked has gone: the next user must not find that transaction."""
+    async with pool.driver(uuid4()) as driver:
+        pid = driver.get_server_pid()
+    beginning = asyncio.create_task(in_the_driver(pool, uuid4()))
+    while pool.connections_in_use() == 0:  # noqa: ASYNC110 - the very next moment
+        await asyncio.sleep(0)
+    beginning.cancel()
+    await asyncio.wait([beginning])
+
+    assert await eventually(lambda: is_gone(superuser, pid))
+    await in_the_driver(pool, uuid4())
+
+
+async def is_gone(superuser: Superuser, pid: int) -> bool:
+    return not await superuser.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid)
+
+
+# --- timeouts --------------------------------------------------------------------------------------------------------
+
+
+async def test_statements_locks_and_idle_transactions_have_timeouts(own: TestServer) -> None:
+    async with a_pool(own, statement_timeout=7.5) as pool, pool.session(None) as db:
+        shown = {
+            name: await db.scalar(text(f"SHOW {name}"))
+            for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone")
+        }
+    assert shown == {
+        "statement_timeout": "7500ms",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "15s",
+        "timezone": "UTC",
+    }
+
+
+async def test_a_statement_that_takes_too_long_is_a_503_and_the_connection_serves_on(
+    own: TestServer, superuser: Superuser
+) -> None:
+    async with a_service(settings_for(own, statement_timeout=0.3, database_pool_size=1)) as (api, pool):
+        desk = await a_desk(api, pool)
+        ticket = await desk.open()
+        async with superuser.transaction():
+            await superuser.execute("SELECT 1 FROM tickets WHERE org_id = $1 FOR UPDATE", desk.id)
+            began = time.monotonic()
+            answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})
+            took = time.monotonic() - began
+        assert_unavailable(answer)
+        assert took < 2
+        assert (await desk.read(ticket))["status"] == "OPEN"
+        await desk.respond(ticket)
+
+
+async def test_a_request_that_finds_the_pool_exhausted_is_a_503_in_time(own: TestServer) -> None:
+    async with a_service(settings_for(own, database_pool_size=2, database_pool_timeout=0.4)) as (api, pool):
+        desk = await a_desk(api, pool)
+        ticket = await desk.open()
+        async with pool.session(None), pool.session(None):
+            assert pool.connections_in_use() == 2
+            began = time.monotonic()
+            answers = await asyncio.gather(
+                desk.admin.get("/tickets"),
+                desk.admin.get("/notifications"),
+                desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."}),
+            )
+            took = time.monotonic() - began
+        for answer in answers:
+            assert_unavailable(answer)
+        assert 0.3 < took < 1.5
+        assert (await desk.admin.get("/tickets")).status_code == 200
+        assert pool.connections_in_use() == 0
+
+
+def assert_unavailable(answer: Any) -> None:
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json()["code"] == "unavailable"
+
+
+# --- the server goes away --------------------------------------------------------------------------------------------
+
+
+async def hang_up(superuser: Superuser) -> None:
+    """End the service's connections, as a restart or a failing network does."""
+    sql = """
+        SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+        WHERE datname = current_database() AND usename = 'tessera_service'
+    """
+    assert await superuser.fetchval(sql) > 0
+
+
+async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(own: TestServer, superuser: Superuser) -> None:
+    async with a_service(settings_for(own, database_pool_size=3)) as (api, pool):
+        desk = await a_desk(api, pool)
+        await asyncio.gather(*(desk.admin.get("/tickets") for _ in range(6)))
+        await hang_up(superuser)
+        await asyncio.sleep(0.05)
+        answers = await asyncio.gather(*(desk.admin.get("/tickets") for _ in range(6)))
+        assert [answer.status_code for answer in answers] == [200] * 6
+
+
+@pytest.mark.parametrize("path", ["respond", "open"])
+async def test_a_connection_that_the_server_closes_in_the_middle_is_a_503(
+    own: TestServer, superuser: Superuser, path: str
+) -> None:
+    async with a_service(settings_for(own, database_pool_size=1)) as (api, pool):
+        desk = await a_desk(api, pool)
+        ticket = await desk.open()
+        async with a_superuser(own) as holder, holder.transaction():
+            await holder.execute("SELECT 1 FROM tickets WHERE org_id = $1 FOR UPDATE", desk.id)
+            await holder.execute("SELECT 1 FROM counters WHERE org_id = $1 FOR UPDATE", desk.id)
+            request = asyncio.create_task(respond_or_open(desk, ticket["id"], path))
+            assert await eventually(lambda: open_transactions(superuser))
+            await hang_up(superuser)
+            answer = await request
+        assert_unavailable(answer)
+        assert pool.connections_in_use() == 0
+        assert (await desk.read(ticket))["status"] == "OPEN"
+        assert (await desk.open())["number"] == 2
+
+
+async def respond_or_open(desk: Desk, ticket_id: str, path: str) -> Any:
+    if path == "respond":
+        return await desk.admin.post(f"/tickets/{ticket_id}/respond", {"message": "Mended."})
+    body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
+    return await desk.api.http.post("/tickets", json=body, headers={"X-Org-Secret": desk.secret})
+
+
+async def test_an_error_of_the_database_carries_its_sqlstate(pool: Database) -> None:
+    with pytest.raises(exc.DBAPIError) as caught:
+        async with pool.session(None) as db:
+            await db.execute(text("SELECT 1 / 0"))
+    assert sqlstate_of(caught.value) == "22012"

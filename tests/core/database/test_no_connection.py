@@ -1,0 +1,44 @@
+"""A server that takes no more connections: requests are answered 503, whichever way they reach the database."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import httpx
+from asgi_lifespan import LifespanManager
+
+from app import wiring
+from app.core.database.pool import Database
+from app.main import create_app
+from tests.conftest import SECRET_KEY, connect, copy_database, settings_for
+from tests.desks import Api, a_desk
+from tests.postgres import TestServer
+from tests.problems import refused
+
+
+async def test_a_request_gets_503_and_the_next_succeeds_once_there_is_room(server: TestServer) -> None:
+    name = f"full_{uuid4().hex[:8]}"
+    await copy_database(server, name)
+    own = server.at(name)
+    database = Database(own.service_url, reactions=wiring.REACTIONS)
+    async with LifespanManager(create_app(settings_for(own))) as manager:
+        transport = httpx.ASGITransport(app=manager.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as http:
+            # Not a sandbox: its secret is remembered, so that the ticket's own statement is the first to connect.
+            desk = await a_desk(Api(http, SECRET_KEY), database, sandbox=False)
+            ticket = await desk.open()
+            await database.dispose()
+            path, headers = f"/tickets/{ticket['id']}", {"X-Org-Secret": desk.secret}
+            superuser = await connect(server.at("postgres").superuser_url)
+            try:
+                await superuser.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+                await superuser.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name
+                )
+                answers = [await http.get(path, headers=headers) for _ in range(3)]
+                await superuser.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+            finally:
+                await superuser.close()
+            for answer in answers:
+                refused(answer, 503, "unavailable")
+            assert (await http.get(path, headers=headers)).status_code == 200

@@ -1,0 +1,378 @@
+"""What leaves the house: each mail once, as often as it takes, to a real mail server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select, text, update
+from structlog.testing import capture_logs
+
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.outbox import deliveries
+from app.core.outbox.deliveries import BATCH, LEASE, RETRY_AFTER, Channels, DeliveryStatus, Draft
+from app.core.outbox.models import DELIVER, Delivery, Timer
+from app.notifications.mail import email_channel
+from tests.mailroom import Mailroom, a_mailroom
+from tests.workshop import a_pool, a_superuser, eventually
+
+if TYPE_CHECKING:
+    from tests.postgres import TestServer
+    from tests.workshop import Superuser
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Mailroom]:
+    async with a_mailroom() as room:
+        yield room
+
+
+@pytest.fixture
+def channels(room: Mailroom) -> Channels:
+    return mail_by(room)
+
+
+def mail_by(room: Mailroom, sender: str = "desk@growfin.test") -> Channels:
+    return {"EMAIL": email_channel(smtp_url=room.url, mail_from=sender, mail_dir=Path("/nowhere"))}
+
+
+async def queue(database: Database, *recipients: str, org_id: UUID | None = None, channel: str = "EMAIL") -> UUID:
+    """Queue a mail to each; returns the organisation that sends them."""
+    org_id = org_id or uuid4()
+    async with database.session(org_id) as db:
+        drafts = [Draft(channel=channel, recipient=to, subject="Answered", text="Hello") for to in recipients]
+        await deliveries.queue(db, org_id, drafts)
+    return org_id
+
+
+def addresses(count: int) -> list[str]:
+    return [f"mia{n}@customer.example" for n in range(count)]
+
+
+async def rows(database: Database, org_id: UUID) -> dict[str, Delivery]:
+    """The organisation's deliveries by recipient."""
+    async with database.session(org_id) as db:
+        return {row.recipient: row for row in await db.scalars(select(Delivery).where(Delivery.org_id == org_id))}
+
+
+async def the_row(database: Database, org_id: UUID) -> Delivery:
+    (row,) = (await rows(database, org_id)).values()
+    return row
+
+
+async def due_times(database: Database, org_id: UUID) -> list[timedelta]:
+    """How long until each delivery's next attempt."""
+    async with database.session(org_id) as db:
+        due = await db.scalars(select(Timer.due_at).where(Timer.org_id == org_id, Timer.kind == DELIVER))
+        return sorted(at - real_now() for at in due)
+
+
+async def make_due(database: Database, org_id: UUID) -> None:
+    """Let the waits be over."""
+    async with database.session(org_id) as db:
+        await db.execute(update(Timer).where(Timer.org_id == org_id).values(due_at=real_now() - SECOND))
+
+
+# --- once ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_queued_mail_is_sent_once(pool: Database, room: Mailroom, channels: Channels) -> None:
+    org_id = await queue(pool, "mia@customer.example")
+    assert (await the_row(pool, org_id)).status == DeliveryStatus.QUEUED
+
+    assert await deliveries.deliver_due(pool, channels) == 1
+    assert await deliveries.deliver_due(pool, channels) == 0
+    row = await the_row(pool, org_id)
+    assert (row.status, row.attempts, row.last_error) == (DeliveryStatus.SENT, 1, None)
+    assert row.sent_at is not None
+    assert room.copies() == {f"<{row.id}@growfin.test>": 1}
+    assert await due_times(pool, org_id) == []
+
+
+async def test_two_workers_at_once_send_each_mail_once(pool: Database, room: Mailroom, channels: Channels) -> None:
+    organisations = [await queue(pool, *addresses(BATCH + 20)) for _ in range(3)]
+
+    await asyncio.gather(*(deliveries.deliver_due(pool, channels) for _ in range(2)))
+
+    assert set(room.copies().values()) == {1}
+    assert len(room.received) == 3 * (BATCH + 20)
+    for org_id in organisations:
+        assert {row.status for row in (await rows(pool, org_id)).values()} == {DeliveryStatus.SENT}
+
+
+async def test_what_one_worker_has_claimed_no_other_claims(pool: Database) -> None:
+    for _ in range(5):
+        org_id = await queue(pool, *addresses(3 * BATCH))
+        batches = await asyncio.gather(*(deliveries._claim(pool, org_id) for _ in range(8)))
+        claimed = [message.id for batch in batches for message in batch]
+        assert len(set(claimed)) == len(claimed) <= 3 * BATCH
+
+
+async def test_a_backlog_of_one_organisation_does_not_starve_another(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    await queue(pool, *addresses(3 * BATCH))
+    await queue(pool, "bo@customer.example")
+
+    await deliveries.deliver_due(pool, channels)
+    assert "bo@customer.example" in room.recipients()[: BATCH + 1]
+
+
+async def test_a_draft_that_could_not_be_written_is_logged_as_failed_and_never_sent(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    org_id = uuid4()
+    async with pool.session(org_id) as db:
+        draft = Draft(channel="EMAIL", recipient="mia@customer.example", subject="?", error="No such template")
+        await deliveries.queue(db, org_id, [draft])
+
+    assert await deliveries.deliver_due(pool, channels) == 0
+    assert (await the_row(pool, org_id)).status == DeliveryStatus.FAILED
+    assert room.received == []
+
+
+# --- again -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_temporary_refusal_is_tried_again_with_the_same_message_id(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    room.replies["mia@customer.example"] = ["451 Try again later", "250 OK"]
+    org_id = await queue(pool, "mia@customer.example", "bo@customer.example")
+    await deliveries.deliver_due(pool, channels)
+
+    waiting = (await rows(pool, org_id))["mia@customer.example"]
+    assert (waiting.status, waiting.attempts, waiting.sent_at) == (DeliveryStatus.QUEUED, 1, None)
+    assert "451" in (waiting.last_error or "")
+    assert room.recipients() == ["bo@customer.example"]
+
+    await make_due(pool, org_id)
+    assert await deliveries.deliver_due(pool, channels) == 1
+    sent = (await rows(pool, org_id))["mia@customer.example"]
+    assert (sent.status, sent.attempts, sent.last_error) == (DeliveryStatus.SENT, 2, None)
+    assert room.refused[0].message_id == room.received[1].message_id
+
+
+async def test_the_waits_between_attempts_are_those_documented_and_after_the_last_it_has_failed(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    room.replies["mia@customer.example"] = ["451 Not now"] * 7
+    org_id = await queue(pool, "mia@customer.example")
+    waits = []
+    with capture_logs() as logs:
+        for _ in range(6):
+            assert await deliveries.deliver_due(pool, channels) == 1
+            (wait,) = await due_times(pool, org_id)
+            waits.append(wait)
+            assert await deliveries.deliver_due(pool, channels) == 0
+            await make_due(pool, org_id)
+        assert await deliveries.deliver_due(pool, channels) == 1
+
+    documented = [timedelta(seconds=s) for s in (30, 120, 600, 3600, 4 * 3600, 12 * 3600)]
+    assert all(least - SECOND <= wait <= least * 1.2 for wait, least in zip(waits, documented, strict=True)), waits
+    row = await the_row(pool, org_id)
+    assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.FAILED, 7, None)
+    assert "451" in (row.last_error or "")
+    assert await due_times(pool, org_id) == []
+    assert [line["delivery_id"] for line in logs if line["event"] == "delivery_failed"] == [str(row.id)]
+
+
+async def test_retries_of_many_spread_out(pool: Database, room: Mailroom, channels: Channels) -> None:
+    for address in addresses(BATCH):
+        room.replies[address] = ["451 Not now"]
+    org_id = await queue(pool, *addresses(BATCH))
+    await deliveries.deliver_due(pool, channels)
+
+    waits = await due_times(pool, org_id)
+    assert waits[0] > RETRY_AFTER[0] - 2 * SECOND
+    assert waits[-1] <= RETRY_AFTER[0] * 1.2
+    assert waits[-1] - waits[0] > 2 * SECOND
+
+
+async def test_a_lasting_refusal_fails_at_once_and_alone(pool: Database, room: Mailroom, channels: Channels) -> None:
+    room.replies["gone@customer.example"] = ["550 No such mailbox"]
+    org_id = await queue(pool, "mia@customer.example", "gone@customer.example", "no address", "bo@customer.example")
+    with capture_logs():
+        await deliveries.deliver_due(pool, channels)
+
+    sent = await rows(pool, org_id)
+    assert {address: row.status for address, row in sent.items()} == {
+        "mia@customer.example": DeliveryStatus.SENT,
+        "gone@customer.example": DeliveryStatus.FAILED,
+        "no address": DeliveryStatus.FAILED,
+        "bo@customer.example": DeliveryStatus.SENT,
+    }
+    assert "550" in (sent["gone@customer.example"].last_error or "")
+    assert {row.attempts for row in sent.values()} == {1}
+    assert await due_times(pool, org_id) == []
+
+
+async def test_a_mail_server_that_is_away_is_tried_again_later(pool: Database) -> None:
+    async with a_mailroom() as room:
+        channels = mail_by(room)
+    org_id = await queue(pool, *addresses(3))
+    await deliveries.deliver_due(pool, channels)
+
+    assert {(row.status, row.attempts) for row in (await rows(pool, org_id)).values()} == {(DeliveryStatus.QUEUED, 1)}
+    assert all(wait > 25 * SECOND for wait in await due_times(pool, org_id))
+
+
+async def test_a_message_for_a_channel_of_another_version_waits_and_holds_up_no_other(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    org_id = await queue(pool, "https://hooks.example", channel="OF_A_LATER_VERSION")
+    await queue(pool, "mia@customer.example", org_id=org_id)
+    other = await queue(pool, "bo@customer.example")
+
+    await deliveries.deliver_due(pool, channels)
+    assert set(room.recipients()) == {"mia@customer.example", "bo@customer.example"}
+    assert (await rows(pool, org_id))["https://hooks.example"].status == DeliveryStatus.QUEUED
+    assert (await the_row(pool, other)).status == DeliveryStatus.SENT
+
+
+# --- a worker dies, the database goes away ---------------------------------------------------------------------------
+
+
+async def test_a_claim_whose_worker_was_killed_comes_back_with_the_same_message_id(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    """It dies after the mail server has accepted and before it could say so: the one case of a second copy."""
+    org_id = await queue(pool, "mia@customer.example")
+    (message,) = await deliveries._claim(pool, org_id)
+    async with channels["EMAIL"]() as sender:
+        await sender.send(message)
+
+    assert await deliveries.deliver_due(pool, channels) == 0
+    (lease,) = await due_times(pool, org_id)
+    assert timedelta(0) <= LEASE - lease < 5 * SECOND
+
+    await make_due(pool, org_id)
+    assert await deliveries.deliver_due(pool, channels) == 1
+    row = await the_row(pool, org_id)
+    assert (row.status, row.attempts) == (DeliveryStatus.SENT, 2)
+    assert room.copies() == {f"<{row.id}@growfin.test>": 2}
+
+
+async def test_a_slow_worker_does_not_undo_what_the_one_after_it_has_done(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    org_id = await queue(pool, "mia@customer.example")
+    (message,) = await deliveries._claim(pool, org_id)
+    await make_due(pool, org_id)
+    await deliveries.deliver_due(pool, channels)
+    await deliveries._record(pool, org_id, [(message, deliveries.Outcome(deliveries.Result.TEMPORARY, "Too slow"))])
+
+    row = await the_row(pool, org_id)
+    assert (row.status, row.last_error) == (DeliveryStatus.SENT, None)
+    assert await due_times(pool, org_id) == []
+    assert len(room.received) == 1
+
+
+async def test_the_outcome_is_recorded_although_the_database_goes_away_right_after_the_mail_was_sent(
+    own: TestServer, superuser: Superuser, room: Mailroom
+) -> None:
+    channels = mail_by(room)
+    name = await superuser.fetchval("SELECT current_database()")
+    hang_up = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = 'tessera_service'"
+    )
+    async with a_pool(own) as pool, a_superuser(own.at("postgres")) as elsewhere:
+        org_id = await queue(pool, "mia@customer.example")
+        room.holding = asyncio.Event()
+        with capture_logs() as logs:
+            delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
+            await asyncio.sleep(0.3)
+            await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+            await elsewhere.fetch(hang_up, name)
+            room.holding.set()
+            assert await eventually(partial(was_said, logs, "outcomes_not_recorded"))
+            await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+            assert await delivering == 1
+
+        assert (await the_row(pool, org_id)).status == DeliveryStatus.SENT
+    assert len(room.received) == 1
+
+
+async def was_said(logs: Sequence[Mapping[str, object]], event: str) -> bool:
+    return any(line["event"] == event for line in logs)
+
+
+# --- stopping --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_that_is_to_stop_gives_back_what_it_has_not_sent(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    org_id = await queue(pool, *addresses(10))
+
+    def is_stopping() -> bool:
+        return len(room.received) >= 3
+
+    await deliveries.deliver_due(pool, channels, is_stopping)
+    after = await rows(pool, org_id)
+    assert Counter(row.status for row in after.values()) == {DeliveryStatus.SENT: 3, DeliveryStatus.QUEUED: 7}
+    assert {row.attempts for row in after.values() if row.status == DeliveryStatus.QUEUED} == {0}
+    assert all(wait <= timedelta(0) for wait in await due_times(pool, org_id))
+
+    await deliveries.deliver_due(pool, channels)
+    assert set(room.copies().values()) == {1}
+    assert len(room.received) == 10
+
+
+async def test_a_worker_that_is_stopped_in_the_middle_of_a_mail_keeps_what_it_knows(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    """Neither are the mails before it sent again, nor do those after it wait for the lease."""
+    org_id = await queue(pool, *addresses(10))
+    delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
+    while len(room.received) < 4:  # noqa: ASYNC110 - the very next moment
+        await asyncio.sleep(0)
+    room.holding = asyncio.Event()
+    await asyncio.sleep(0.1)
+    sent = len(room.received)
+    delivering.cancel()
+    await asyncio.wait([delivering])
+    room.holding.set()
+
+    after = await rows(pool, org_id)
+    assert Counter(row.status for row in after.values()) == {
+        DeliveryStatus.SENT: sent,
+        DeliveryStatus.QUEUED: 10 - sent,
+    }
+    waits = await due_times(pool, org_id)
+    assert len([wait for wait in waits if wait > timedelta(0)]) == 1
+    assert delivering.cancelled()
+
+
+# --- housekeeping ----------------------------------------------------------------------------------------------------
+
+
+async def test_housekeeping_deletes_old_finished_deliveries_only_a_batch_at_a_time(
+    pool: Database, room: Mailroom, channels: Channels
+) -> None:
+    room.replies["gone@customer.example"] = ["550 No such mailbox"]
+    room.replies["later@customer.example"] = ["451 Not now"]
+    org_id = await queue(pool, "sent@customer.example", "gone@customer.example", "later@customer.example")
+    other = await queue(pool, "sent@customer.example")
+    with capture_logs():
+        await deliveries.deliver_due(pool, channels)
+    async with pool.session(org_id) as db:
+        await db.execute(text("UPDATE deliveries SET created_at = created_at - interval '91 days'"))
+    await queue(pool, "new@customer.example", org_id=org_id)
+    await deliveries.deliver_due(pool, channels)
+
+    async with pool.session(org_id) as db:
+        before = real_now() - timedelta(days=90)
+        assert [await deliveries.delete_old(db, org_id, before, batch=1) for _ in range(3)] == [1, 1, 0]
+    assert set(await rows(pool, org_id)) == {"later@customer.example", "new@customer.example"}
+    assert set(await rows(pool, other)) == {"sent@customer.example"}

@@ -1,0 +1,360 @@
+"""Showing events to subscribers: each once, in order, and whoever fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.ext.asyncio import AsyncSession
+from structlog.testing import capture_logs
+
+from app.core import telemetry
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.outbox import relay, timers
+from app.core.outbox.events import SYSTEM, Event, StoredEvent, record
+from app.core.outbox.models import Counter as CounterRow
+from app.core.outbox.models import Relay, RelayFailure, Timer
+from app.core.outbox.relay import BATCH, RELAY_RETRY, RETRY_AFTER, Subscriber, Subscribers
+from tests.workshop import a_copy, a_pool, an_organisation
+
+if TYPE_CHECKING:
+    from tests.postgres import TestServer
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knocked(Event):
+    type: ClassVar[str] = "test.knocked"
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rang(Event):
+    type: ClassVar[str] = "test.rang"
+    n: int
+
+
+@dataclass
+class Listener:
+    """A subscriber that writes what it is shown into the database, so that it is seen where that is rolled back."""
+
+    poison: set[int] = field(default_factory=set)
+    shown: list[int] = field(default_factory=list)
+    batches: list[tuple[UUID, int]] = field(default_factory=list)
+    pause: float = 0.0  # seconds
+    name: str = "listen"
+
+    def __post_init__(self) -> None:
+        self.__name__ = self.name
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    async def __call__(self, db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+        await asyncio.sleep(self.pause)
+        numbers: list[int] = [event.data["n"] for event in events]
+        self.shown.extend(numbers)
+        await timers.set_timers(db, org_id, uuid4(), {f"{self.name} {n}": real_now() for n in numbers})
+        if poison := self.poison & set(numbers):
+            raise ArithmeticError(f"poison {poison}\nand more")
+        self.batches.append((org_id, len(events)))
+
+
+async def written(database: Database, org_id: UUID, name: str = "listen") -> Counter[int]:
+    """What the subscriber's committed transactions have written."""
+    async with database.session(org_id) as db:
+        kinds = await db.scalars(select(Timer.kind).where(Timer.org_id == org_id, Timer.kind.like(f"{name} %")))
+        return Counter(int(kind.split()[1]) for kind in kinds)
+
+
+@pytest.fixture(scope="module")
+async def own(server: TestServer) -> TestServer:
+    return await a_copy(server, "relay")
+
+
+@pytest.fixture
+async def pool(own: TestServer) -> AsyncIterator[Database]:
+    async with a_pool(own) as database:
+        await relay.relay_new(database, {})  # what other tests have left
+        async with database.session(None) as db:
+            await db.execute(delete(Timer))
+        yield database
+
+
+@pytest.fixture
+async def org_id(pool: Database) -> UUID:
+    org_id = await an_organisation(pool)
+    await relay.relay_new(pool, {})
+    return org_id
+
+
+async def knock(database: Database, org_id: UUID, *numbers: int, kind: type[Event] = Knocked) -> None:
+    async with database.session(org_id) as db:
+        record(db, *(kind(at=real_now(), actor=SYSTEM, n=n) for n in numbers))  # type: ignore[call-arg]
+
+
+async def failures(database: Database, org_id: UUID) -> list[RelayFailure]:
+    async with database.session(org_id) as db:
+        found = select(RelayFailure).where(RelayFailure.org_id == org_id).order_by(RelayFailure.seq)
+        return list(await db.scalars(found))
+
+
+async def retries(database: Database, org_id: UUID) -> list[Timer]:
+    async with database.session(org_id) as db:
+        return list(await db.scalars(select(Timer).where(Timer.org_id == org_id, Timer.kind == RELAY_RETRY)))
+
+
+async def retry_now(database: Database, org_id: UUID, subscribers: Subscribers) -> None:
+    """Do not wait for the timer."""
+    async with database.session(org_id) as db:
+        which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
+        await db.execute(update(Timer).where(*which).values(due_at=real_now() - SECOND))
+    with capture_logs():
+        await timers.run_due(database, {RELAY_RETRY: relay.retry(subscribers)})
+
+
+# --- once ------------------------------------------------------------------------------------------------------------
+
+
+async def test_each_event_is_shown_once_and_in_order(pool: Database, org_id: UUID) -> None:
+    listener = Listener()
+    subscribers: Subscribers = {Knocked.type: (listener,)}
+    await knock(pool, org_id, *range(BATCH + 100))
+
+    assert await relay.relay_new(pool, subscribers) == BATCH + 100
+    assert await relay.relay_new(pool, subscribers) == 0
+    assert listener.shown == list(range(BATCH + 100))
+    assert listener.batches == [(org_id, BATCH), (org_id, 100)]
+
+
+async def test_subscribers_see_the_types_they_subscribed_to(pool: Database, org_id: UUID) -> None:
+    knocks, both = Listener(), Listener(name="both")
+    subscribers: Subscribers = {Knocked.type: (knocks, both), Rang.type: (both,)}
+    await knock(pool, org_id, 1)
+    await knock(pool, org_id, 2, kind=Rang)
+    await knock(pool, org_id, 3)
+
+    await relay.relay_new(pool, subscribers)
+    assert (knocks.shown, both.shown) == ([1, 3], [1, 2, 3])
+
+
+async def test_two_workers_at_once_relay_each_event_once(pool: Database) -> None:
+    organisations = [await an_organisation(pool) for _ in range(4)]
+    for org_id in organisations:
+        await knock(pool, org_id, *range(BATCH + 50))
+    listener = Listener(pause=0.01)
+
+    await asyncio.gather(*(relay.relay_new(pool, {Knocked.type: (listener,)}) for _ in range(3)))
+
+    for org_id in organisations:
+        assert await written(pool, org_id) == Counter(range(BATCH + 50))
+    assert Counter(listener.shown) == Counter(dict.fromkeys(range(BATCH + 50), 4))
+
+
+async def test_events_of_a_transaction_that_is_still_open_are_relayed_later(pool: Database, org_id: UUID) -> None:
+    listener = Listener()
+    subscribers: Subscribers = {Knocked.type: (listener,)}
+    async with pool.session(org_id) as db:
+        record(db, Knocked(at=real_now(), actor=SYSTEM, n=1))
+        await db.execute(select(CounterRow).where(CounterRow.org_id == org_id).with_for_update())
+        assert await relay.relay_new(pool, subscribers) == 0
+    assert await relay.relay_new(pool, subscribers) == 1
+    assert listener.shown == [1]
+
+
+async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Database, org_id: UUID) -> None:
+    other, listener = await an_organisation(pool), Listener()
+    await knock(pool, org_id, *range(3 * BATCH))
+    await knock(pool, other, 1)
+
+    await relay.relay_new(pool, {Knocked.type: (listener,)})
+    assert (other, 1) in listener.batches[:2]
+
+
+# --- failing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_poison_event_among_a_hundred_fails_alone(pool: Database, org_id: UUID) -> None:
+    listener, other = Listener(poison={42}), Listener(name="other")
+    await knock(pool, org_id, *range(100))
+    with capture_logs() as logs:
+        assert await relay.relay_new(pool, {Knocked.type: (listener, other)}) == 100
+
+    assert await written(pool, org_id) == Counter(n for n in range(100) if n != 42)
+    assert await written(pool, org_id, "other") == Counter(range(100))
+    (failure,) = await failures(pool, org_id)
+    assert (failure.subscriber, failure.attempts, failure.parked_at) == ("listen", 1, None)
+    assert failure.last_error == "ArithmeticError: poison {42}"
+    assert any(line["event"] == "subscriber_failed" and line["subscriber"] == "listen" for line in logs)
+    (timer,) = await retries(pool, org_id)
+    assert timer.subject_id == failure.id
+    assert timedelta(0) <= failure.created_at + RETRY_AFTER[0] - timer.due_at < SECOND
+
+
+async def test_a_subscriber_that_fails_holds_up_neither_other_events_nor_other_organisations(
+    pool: Database, org_id: UUID
+) -> None:
+    other, listener = await an_organisation(pool), Listener(poison={1})
+    subscribers: Subscribers = {Knocked.type: (listener,)}
+    await knock(pool, org_id, 1)
+    with capture_logs():
+        await relay.relay_new(pool, subscribers)
+    await knock(pool, org_id, 2)
+    await knock(pool, other, 3)
+    await relay.relay_new(pool, subscribers)
+
+    assert await written(pool, org_id) == Counter([2])
+    assert await written(pool, other) == Counter([3])
+
+
+async def test_a_subscriber_s_database_error_is_its_own(pool: Database, org_id: UUID) -> None:
+    async def divide(db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None:
+        await db.execute(text("SELECT 1 / 0"))
+
+    async def divide_and_go_on(db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None:
+        with pytest.raises(DBAPIError):
+            await db.execute(text("SELECT 1 / 0"))
+
+    listener = Listener()
+    await knock(pool, org_id, 1)
+    with capture_logs():
+        await relay.relay_new(pool, {Knocked.type: (divide, divide_and_go_on, listener)})
+
+    assert await written(pool, org_id) == Counter([1])
+    assert {failure.subscriber for failure in await failures(pool, org_id)} == {"divide", "divide_and_go_on"}
+
+
+async def test_a_failed_event_is_shown_again_to_its_subscriber_alone(pool: Database, org_id: UUID) -> None:
+    listener, other = Listener(poison={1}), Listener(name="other")
+    subscribers: Subscribers = {Knocked.type: (listener, other)}
+    await knock(pool, org_id, 1, 2)
+    with capture_logs():
+        await relay.relay_new(pool, subscribers)
+    listener.poison.clear()
+    await retry_now(pool, org_id, subscribers)
+
+    assert await written(pool, org_id) == Counter([1, 2])
+    assert await written(pool, org_id, "other") == Counter([1, 2])
+    assert other.shown == [1, 2]
+    assert await failures(pool, org_id) == []
+    assert await retries(pool, org_id) == []
+
+
+async def test_an_event_that_fails_for_good_is_parked_where_it_can_be_seen(pool: Database, org_id: UUID) -> None:
+    listener = Listener(poison={1}, name="stubborn")
+    subscribers: Subscribers = {Knocked.type: (listener,)}
+    parked = telemetry.EVENTS_PARKED.labels("stubborn")
+    before = parked._value.get()
+    await knock(pool, org_id, 1)
+    with capture_logs() as logs:
+        await relay.relay_new(pool, subscribers)
+        waits = []
+        while timers_left := await retries(pool, org_id):
+            began = real_now()
+            waits.append(timers_left[0].due_at - began)
+            async with pool.session(org_id) as db:
+                which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
+                await db.execute(update(Timer).where(*which).values(due_at=began))
+            await timers.run_due(pool, {RELAY_RETRY: relay.retry(subscribers)})
+
+    assert [round(wait / SECOND) for wait in waits] == [5, 30, 120, 600, 3600]
+    (failure,) = await failures(pool, org_id)
+    assert failure.attempts == 1 + len(RETRY_AFTER)
+    assert failure.parked_at is not None
+    assert await written(pool, org_id, "stubborn") == Counter()
+    assert parked._value.get() == before + 1
+    (said,) = [line for line in logs if line["event"] == "event_parked"]
+    assert (said["log_level"], said["subscriber"], said["seq"]) == ("error", "stubborn", failure.seq)
+
+
+async def test_two_workers_retry_a_failed_event_once(pool: Database, org_id: UUID) -> None:
+    listener = Listener(poison=set(range(20)))
+    subscribers: Subscribers = {Knocked.type: (listener,)}
+    await knock(pool, org_id, *range(20))
+    with capture_logs():
+        await relay.relay_new(pool, subscribers)
+    listener.poison, listener.shown = set(), []
+    async with pool.session(org_id) as db:
+        which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
+        await db.execute(update(Timer).where(*which).values(due_at=real_now() - SECOND))
+    handlers = {RELAY_RETRY: relay.retry(subscribers)}
+
+    await asyncio.gather(*(timers.run_due(pool, handlers) for _ in range(3)))
+    assert await written(pool, org_id) == Counter(range(20))
+    assert sorted(listener.shown) == list(range(20))
+
+
+async def test_a_failure_of_a_subscriber_that_is_gone_is_forgotten(pool: Database, org_id: UUID) -> None:
+    await knock(pool, org_id, 1)
+    with capture_logs():
+        await relay.relay_new(pool, {Knocked.type: (Listener(poison={1}),)})
+    await retry_now(pool, org_id, {Knocked.type: (Listener(name="another"),)})
+
+    assert await failures(pool, org_id) == []
+    assert await retries(pool, org_id) == []
+
+
+async def test_an_organisation_that_cannot_be_served_holds_up_no_other(pool: Database, org_id: UUID) -> None:
+    """Its subscriber loses the connection, so that not even the failure can be written."""
+    other, listener = await an_organisation(pool), Listener()
+
+    async def hang_up(db: AsyncSession, at: UUID, events: Sequence[StoredEvent]) -> None:
+        if at == org_id:
+            (await Database.driver_of(db)).terminate()
+        await listener(db, at, events)
+
+    await knock(pool, org_id, 1)
+    await knock(pool, other, 2)
+    with capture_logs(), pytest.raises(PendingRollbackError):
+        await relay.relay_new(pool, {Knocked.type: (hang_up,)})
+    assert await written(pool, other) == Counter([2])
+
+    await relay.relay_new(pool, {Knocked.type: (listener,)})
+    assert await written(pool, org_id) == Counter([1])
+
+
+async def test_what_was_relayed_is_forgotten_with_the_transaction_that_failed(pool: Database, org_id: UUID) -> None:
+    listener = Listener()
+    subscribers: Subscribers = {Knocked.type: (listener,)}
+    await knock(pool, org_id, 1)
+
+    async def relay_and_fail() -> None:
+        async with pool.session(org_id) as db:
+            assert await relay.relay_batch(db, org_id, subscribers) == 1
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await relay_and_fail()
+    assert await written(pool, org_id) == Counter()
+
+    await relay.catch_up(pool, org_id, subscribers)
+    assert await written(pool, org_id) == Counter([1])
+
+
+async def test_a_worker_that_is_to_stop_leaves_the_rest_to_the_next(pool: Database, org_id: UUID) -> None:
+    listener = Listener()
+    await knock(pool, org_id, *range(2 * BATCH))
+
+    def is_stopping() -> bool:
+        return bool(listener.batches)
+
+    assert await relay.relay_new(pool, {Knocked.type: (listener,)}, is_stopping) == BATCH
+    async with pool.session(org_id) as db:
+        assert await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id)) == BATCH + 1
+
+
+async def test_a_failure_names_its_subscriber_as_it_will_be_called_after_a_restart() -> None:
+    async def tell(_db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None: ...
+
+    subscriber: Subscriber = tell
+    assert relay.name_of(subscriber) == "tell"

@@ -1,0 +1,350 @@
+"""What will happen: each timer fires once, in its order, and none holds up another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from structlog.testing import capture_logs
+
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.outbox import timers
+from app.core.outbox.models import DELIVER, Timer
+from app.core.outbox.timers import BATCH, EARLIEST_BACKOFF, MAX_BACKOFF, Due
+from tests.workshop import a_pool
+
+if TYPE_CHECKING:
+    from tests.postgres import TestServer
+    from tests.workshop import Superuser
+
+RING, CHIME = "RING", "CHIME"
+SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class Bell:
+    """A handler that remembers what it was shown, in which transaction, and can be made to fail."""
+
+    rung: list[tuple[UUID, UUID]] = field(default_factory=list)
+    batches: list[tuple[UUID, int]] = field(default_factory=list)
+    broken: set[UUID] = field(default_factory=set)
+    busy: set[UUID] = field(default_factory=set)
+    pause: float = 0.0  # seconds
+
+    async def __call__(self, db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+        claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id not in self.busy])
+        await asyncio.sleep(self.pause)
+        if any(one.subject_id in self.broken for one in claimed):
+            raise ArithmeticError
+        self.rung.extend((org_id, one.subject_id) for one in claimed)
+        self.batches.append((org_id, len(claimed)))
+        return claimed
+
+    def subjects(self) -> list[UUID]:
+        return [subject for _, subject in self.rung]
+
+
+async def a_timer(
+    database: Database, org_id: UUID, *, ago: timedelta = SECOND, kind: str = RING, subject: UUID | None = None
+) -> UUID:
+    subject = subject or uuid4()
+    async with database.session(org_id) as db:
+        await timers.set_timers(db, org_id, subject, {kind: real_now() - ago})
+    return subject
+
+
+async def many_timers(database: Database, org_id: UUID, count: int, kind: str = RING) -> list[UUID]:
+    subjects, now = [uuid4() for _ in range(count)], real_now() - timedelta(hours=1)
+    rows = [
+        {"org_id": org_id, "subject_id": subject, "kind": kind, "due_at": now + timedelta(milliseconds=place)}
+        for place, subject in enumerate(subjects)
+    ]
+    async with database.session(org_id) as db:
+        await db.execute(insert(Timer), rows)
+    return subjects
+
+
+async def left(database: Database, org_id: UUID) -> dict[UUID, Timer]:
+    async with database.session(org_id) as db:
+        return {timer.subject_id: timer for timer in await db.scalars(select(Timer).where(Timer.org_id == org_id))}
+
+
+# --- once ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_timer_fires_once_it_is_due_and_not_before(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    due = await a_timer(pool, org_id)
+    later = await a_timer(pool, org_id, ago=-timedelta(minutes=1))
+
+    assert await timers.run_due(pool, {RING: bell}) == 1
+    assert await timers.run_due(pool, {RING: bell}) == 0
+    assert bell.rung == [(org_id, due)]
+    assert set(await left(pool, org_id)) == {later}
+
+
+async def test_two_workers_at_once_fire_each_timer_once(pool: Database) -> None:
+    organisations = [uuid4() for _ in range(4)]
+    expected = {
+        (org_id, subject) for org_id in organisations for subject in await many_timers(pool, org_id, BATCH + 200)
+    }
+    bell = Bell(pause=0.01)
+
+    fired = await asyncio.gather(*(timers.run_due(pool, {RING: bell}) for _ in range(2)))
+
+    assert Counter(bell.rung) == Counter(expected)
+    assert sum(fired) == len(expected)
+
+
+async def test_a_timer_that_was_set_anew_meanwhile_does_not_fire(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    subject = await a_timer(pool, org_id)
+    async with pool.session(org_id) as db:
+        due = await timers.next_due(db, org_id, real_now(), kinds=[RING])
+    await a_timer(pool, org_id, ago=-timedelta(days=30), subject=subject)
+    async with pool.session(org_id) as db:
+        assert await bell(db, org_id, due) == []
+
+    assert set(await left(pool, org_id)) == {subject}
+
+
+async def test_a_timer_that_was_cancelled_does_not_fire(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    cancelled, kept = await a_timer(pool, org_id), await a_timer(pool, org_id)
+    async with pool.session(org_id) as db:
+        await timers.cancel(db, org_id, cancelled, [RING])
+        await timers.cancel(db, org_id, kept, [CHIME])
+
+    await timers.run_due(pool, {RING: bell})
+    assert bell.subjects() == [kept]
+
+
+async def test_setting_a_timer_again_moves_it_and_forgets_its_failures(pool: Database) -> None:
+    org_id = uuid4()
+    subject = await a_timer(pool, org_id)
+    async with pool.session(org_id) as db:
+        await db.execute(update(Timer).where(Timer.org_id == org_id).values(attempts=7))
+    await a_timer(pool, org_id, ago=-timedelta(hours=2), subject=subject)
+
+    timer = (await left(pool, org_id))[subject]
+    assert timer.attempts == 0
+    assert timer.due_at > real_now() + timedelta(hours=1)
+
+
+async def test_what_a_handler_wrote_is_rolled_back_with_its_timers(pool: Database) -> None:
+    org_id, subject = uuid4(), uuid4()
+    await a_timer(pool, org_id, subject=subject)
+
+    async def write_and_fail(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+        await timers.claim(db, org_id, due)
+        await timers.set_timers(db, org_id, uuid4(), {CHIME: real_now()})
+        raise ArithmeticError
+
+    with capture_logs():
+        await timers.run_due(pool, {RING: write_and_fail})
+    assert set(await left(pool, org_id)) == {subject}
+
+
+# --- order -----------------------------------------------------------------------------------------------------------
+
+
+async def test_timers_of_a_kind_fire_together_in_the_order_they_come_due(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    places = [(5, RING), (1, CHIME), (4, CHIME), (3, RING), (2, RING)]
+    subjects = {ago: await a_timer(pool, org_id, ago=ago * SECOND, kind=kind) for ago, kind in places}
+
+    assert await timers.run_due(pool, {RING: bell, CHIME: bell}) == 5
+    assert bell.subjects() == [subjects[ago] for ago in (5, 3, 2, 4, 1)]
+    assert bell.batches == [(org_id, 3), (org_id, 2)]
+
+
+async def test_what_comes_first_on_a_subject_stays_first(pool: Database) -> None:
+    org_id, bells, chimes = uuid4(), Bell(), Bell()
+    subject = await a_timer(pool, org_id, ago=4 * SECOND, kind=CHIME)
+    await a_timer(pool, org_id, ago=3 * SECOND, kind=RING, subject=subject)
+    earlier = await a_timer(pool, org_id, ago=5 * SECOND, kind=RING)
+
+    async def ring(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+        if subject in {one.subject_id for one in due}:
+            assert chimes.subjects() == [subject]
+        return await bells(db, org_id, due)
+
+    assert await timers.run_due(pool, {RING: ring, CHIME: chimes}) == 3
+    assert bells.subjects() == [earlier, subject]
+
+
+async def test_one_busy_subject_holds_up_no_other_of_its_kind_when_a_clock_is_moved(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    subjects = [await a_timer(pool, org_id, ago=ago * SECOND) for ago in (3, 2, 1)]
+    bell.busy = {subjects[0]}
+    async with pool.session(org_id) as db:
+        fired = await timers.run_in_order(db, org_id, {RING: bell}, real_now())
+    assert [one.subject_id for one in fired] == subjects[1:]
+
+    async def free() -> None:
+        await asyncio.sleep(0.2)
+        bell.busy.clear()
+
+    rest, _ = await asyncio.gather(timers.run_rest(pool, org_id, {RING: bell}, seconds=5), free())
+    assert [one.subject_id for one in rest] == subjects[:1]
+
+
+async def test_what_stays_busy_is_not_waited_for_without_end(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    bell.busy = {await a_timer(pool, org_id)}
+
+    assert await timers.run_rest(pool, org_id, {RING: bell}, seconds=0.1) == []
+
+
+async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Database) -> None:
+    busy, others = uuid4(), [uuid4() for _ in range(3)]
+    await many_timers(pool, busy, 3 * BATCH)
+    for org_id in others:
+        await a_timer(pool, org_id)
+    bell = Bell()
+
+    await timers.run_due(pool, {RING: bell})
+
+    first_round = bell.batches[:4]
+    assert {org_id for org_id, _ in first_round} == {busy, *others}
+    assert bell.batches[4:] == [(busy, BATCH), (busy, BATCH)]
+
+
+async def test_deliveries_and_kinds_without_a_handler_are_left_alone(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    delivery = await a_timer(pool, org_id, kind=DELIVER)
+    unknown = await a_timer(pool, org_id, kind="OF_A_LATER_VERSION", ago=timedelta(hours=1))
+    due = await a_timer(pool, org_id)
+
+    assert await timers.run_due(pool, {RING: bell}) == 1
+    assert bell.subjects() == [due]
+    assert set(await left(pool, org_id)) == {delivery, unknown}
+
+
+# --- failing and busy ------------------------------------------------------------------------------------------------
+
+
+async def test_a_timer_that_fails_is_put_off_alone(pool: Database) -> None:
+    org_id = uuid4()
+    subjects = await many_timers(pool, org_id, 20)
+    bell = Bell(broken={subjects[3], subjects[11]})
+
+    with capture_logs() as logs:
+        fired = await timers.run_due(pool, {RING: bell})
+
+    assert fired == 18
+    assert set(bell.subjects()) == set(subjects) - bell.broken
+    remaining = await left(pool, org_id)
+    assert set(remaining) == bell.broken
+    assert {timer.attempts for timer in remaining.values()} == {1}
+    said = [line["subject_id"] for line in logs if line["event"] == "timer_failed"]
+    assert set(said) == {str(subject) for subject in bell.broken}
+
+
+async def test_a_timer_that_fails_again_waits_longer_each_time_up_to_an_hour(pool: Database) -> None:
+    org_id = uuid4()
+    subject = await a_timer(pool, org_id)
+    bell, waits = Bell(broken={subject}), []
+    for _ in range(14):
+        before = real_now()
+        with capture_logs():
+            await timers.run_due(pool, {RING: bell})
+        waits.append((await left(pool, org_id))[subject].due_at - before)
+        async with pool.session(org_id) as db:
+            await db.execute(update(Timer).where(Timer.org_id == org_id).values(due_at=before - SECOND))
+
+    expected = [min(EARLIEST_BACKOFF * 2**n, MAX_BACKOFF) for n in range(14)]
+    assert all(timedelta(0) <= wait - least < SECOND for wait, least in zip(waits, expected, strict=True)), waits
+
+
+async def test_a_timer_that_fails_holds_up_neither_those_after_it_nor_other_organisations(pool: Database) -> None:
+    failing, fine, bell = uuid4(), uuid4(), Bell()
+    first = await a_timer(pool, failing, ago=3 * SECOND, kind=CHIME)
+    after_it = await a_timer(pool, failing, ago=2 * SECOND)
+    elsewhere = await a_timer(pool, fine)
+
+    with capture_logs():
+        await timers.run_due(pool, {CHIME: Bell(broken={first}), RING: bell})
+    assert set(bell.subjects()) == {after_it, elsewhere}
+
+
+async def test_what_is_busy_stays_due_and_holds_up_no_other(pool: Database) -> None:
+    org_id = uuid4()
+    waiting = await a_timer(pool, org_id, ago=3 * SECOND, kind=CHIME)
+    after_it = await a_timer(pool, org_id, ago=2 * SECOND)
+    chime, bell = Bell(busy={waiting}), Bell()
+    handlers = {CHIME: chime, RING: bell}
+
+    assert await timers.run_due(pool, handlers) == 1
+    assert bell.subjects() == [after_it]
+    timer = (await left(pool, org_id))[waiting]
+    assert timer.attempts == 0
+    assert timer.due_at < real_now()
+
+    chime.busy.clear()
+    assert await timers.run_due(pool, handlers) == 1
+    assert chime.subjects() == [waiting]
+
+
+async def test_an_organisation_that_cannot_be_served_holds_up_no_other(own: TestServer, superuser: Superuser) -> None:
+    """Its timers are locked by somebody who does not let go: they can be neither claimed nor put off."""
+    stuck, fine = sorted((uuid4(), uuid4()))
+    bell = Bell()
+    async with a_pool(own, statement_timeout=0.2) as pool:
+        await a_timer(pool, stuck)
+        elsewhere = await a_timer(pool, fine)
+        with capture_logs() as logs:
+            async with superuser.transaction():
+                await superuser.execute("SELECT 1 FROM timers WHERE org_id = $1 FOR UPDATE", stuck)
+                with pytest.raises(DBAPIError):
+                    await timers.run_due(pool, {RING: bell})
+        assert bell.subjects() == [elsewhere]
+        assert str(stuck) in {line["org_id"] for line in logs if line["event"] == "organisation_not_served"}
+
+        assert await timers.run_due(pool, {RING: bell}) == 1
+
+
+async def test_the_clock_of_a_timer_s_organisation_can_be_moved(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    subjects = [await a_timer(pool, org_id, ago=-timedelta(days=days)) for days in (3, 1, 40)]
+    chime = await a_timer(pool, org_id, ago=-timedelta(days=2), kind=CHIME)
+    async with pool.session(org_id) as db:
+        await timers.shift(db, org_id, [RING], by=timedelta(days=30))
+        fired = await timers.run_in_order(db, org_id, {RING: bell}, real_now())
+
+    assert [one.subject_id for one in fired] == [subjects[1], subjects[0]]
+    assert all(one.at == one.due_at for one in fired)
+    assert set(await left(pool, org_id)) == {subjects[2], chime}
+
+
+async def test_a_worker_that_is_to_stop_leaves_the_rest_to_the_next(pool: Database) -> None:
+    org_id, bell = uuid4(), Bell()
+    await many_timers(pool, org_id, 2 * BATCH)
+
+    def is_stopping() -> bool:
+        return bool(bell.batches)
+
+    assert await timers.run_due(pool, {RING: bell}, is_stopping) == BATCH
+    assert len(await left(pool, org_id)) == BATCH
+
+
+async def test_pending_counts_timers_and_deliveries_apart(pool: Database) -> None:
+    org_id = uuid4()
+    due_at: datetime = real_now() - timedelta(hours=1)
+    await a_timer(pool, org_id, ago=-timedelta(days=1))
+    await a_timer(pool, org_id, kind=DELIVER, ago=timedelta(hours=1))
+    async with pool.session(org_id) as db:
+        waiting, deliveries, oldest = await timers.pending(db, org_id)
+    assert (waiting, deliveries) == (1, 1)
+    assert oldest is not None
+    assert abs(oldest - due_at) < SECOND

@@ -1,0 +1,106 @@
+"""What every exchange passes through, on a real server: over sockets, and with httpx."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from fastapi import FastAPI
+
+from tests.core.web.edge_server import Server, get, post, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Receive, Scope, Send
+
+# What test_protocol.py takes from here.
+pytestmark = pytest.mark.usefixtures("lines")
+
+
+class TestRequestId:
+    async def test_the_callers_own_is_kept(self, web: Server) -> None:
+        async with web.http() as http:
+            answer = await http.get("/v1/tickets/1", headers={"X-Request-Id": "My-own_id.1"})
+        assert answer.headers.get_list("x-request-id") == ["My-own_id.1"]
+        assert answer.json()["requestId"] == "My-own_id.1"
+
+    @pytest.mark.parametrize("hostile", [b"", b"a" * 129, b"a b", b'x","admin":"1', b"\xc3\xa4", b"<script>", b"a\tb"])
+    async def test_a_hostile_one_is_replaced(self, web: Server, hostile: bytes) -> None:
+        async with web.connected() as wire:
+            await wire.say(b"GET /v1/tickets/1 HTTP/1.1\r\nHost: x\r\nX-Request-Id: " + hostile + b"\r\n\r\n")
+            answer = await wire.hear()
+        assert answer.status == 200
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+        assert json.loads(answer.body)["requestId"] == answer.headers["x-request-id"]
+
+    async def test_every_answer_has_one_of_its_own(self, web: Server) -> None:
+        async with web.http() as http:
+            answers = [await http.get(path) for path in ("/v1/tickets/1", "/v1/tickets/1", "/none", "/boom", "/docs")]
+        assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
+
+
+class TestHeaders:
+    async def test_nothing_is_sniffed_and_nothing_is_stored(self, web: Server) -> None:
+        async with web.http() as http:
+            for path in ("/v1/tickets/1", "/none", "/boom", "/v1/tickets/x", "/health/ready"):
+                answer = await http.get(path)
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert answer.headers["cache-control"] == "no-store"
+
+    async def test_documentation_may_be_stored(self, web: Server) -> None:
+        async with web.http() as http:
+            for path in ("/docs", "/redoc", "/openapi.json"):
+                answer = await http.get(path)
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert "cache-control" not in answer.headers
+
+    async def test_an_app_has_its_own_way(self, web: Server) -> None:
+        async with web.http() as http:
+            answer = await http.get("/cached")
+        assert answer.headers.get_list("cache-control") == ["max-age=60"]
+
+
+class TestUnexpectedExceptions:
+    async def test_they_are_a_problem_and_the_connection_stays(self, web: Server) -> None:
+        async with web.connected() as wire:
+            # All at once, and a body that nobody reads among them.
+            await wire.say(get("/boom"), post("/boom", "Content-Length: 3") + b"abc" + get("/v1/tickets/1"))
+            for _ in range(2):
+                failed = await wire.hear()
+                assert (failed.status, failed.problem["code"]) == (500, "internal_error")
+                assert "connection" not in failed.headers
+                assert b"kaputt" not in failed.body
+            assert (await wire.hear()).status == 200
+
+    async def test_an_answer_to_head_has_no_body(self, web: Server) -> None:
+        async with web.connected() as wire:
+            await wire.say(get("/boom").replace(b"GET", b"HEAD") + get("/v1/tickets/1"))
+            assert (await wire.hear(head_only=True)).status == 500
+            assert (await wire.hear()).status == 200
+
+    async def test_an_app_that_says_nothing_is_answered_for(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            """Say nothing."""
+
+        with serving(app) as web:
+            async with web.http() as http:
+                answer = await http.get("/")
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+
+
+async def test_what_is_not_http_passes_through() -> None:
+    seen: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        seen.append("started")
+        yield
+        seen.append("stopped")
+
+    with serving(FastAPI(lifespan=lifespan)):
+        assert seen == ["started"]
+    assert seen == ["started", "stopped"]

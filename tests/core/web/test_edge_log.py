@@ -1,0 +1,168 @@
+"""What the edge logs and counts of every exchange, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from fastapi import Response
+from prometheus_client import REGISTRY
+
+from tests.core.web.edge_server import (
+    ORG,
+    Gate,
+    Server,
+    an_app,
+    becomes_true,
+    counted,
+    get,
+    post,
+    requests_in,
+    serving,
+    timed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import Receive, Scope, Send
+
+pytestmark = pytest.mark.usefixtures("lines")
+
+
+class TestLogAndMetrics:
+    @pytest.fixture
+    def web(self) -> Iterator[Server]:
+        """One of its own: a line is written just after its answer, which may be in another test already."""
+        with serving(an_app(), max_body_bytes=4096) as running:
+            yield running
+
+    async def test_a_request_is_one_line(self, web: Server, lines: list[Any]) -> None:
+        async with web.http() as http:
+            await http.get("/v1/tickets/1?q=1", headers={"X-Request-Id": "one"})
+        await becomes_true(lambda: lines)
+        [line] = lines
+        assert 0 < line.pop("ms") < 1000
+        assert line == {
+            "event": "request",
+            "log_level": "info",
+            "method": "GET",
+            "route": "/v1/tickets/{ticket_id}",
+            "status": 200,
+            "org_id": ORG,
+            "request_id": "one",
+        }
+
+    async def test_no_secret_and_no_body_is_logged(self, web: Server, lines: list[Any]) -> None:
+        secrets = {"Authorization": "Bearer hunter2", "X-Org-Secret": "tsk_hunter2", "Cookie": "hunter2"}
+        async with web.http() as http:
+            for path in ("/notes", "/none/hunter2", "/boom"):
+                await http.post(f"{path}?token=hunter2", headers=secrets, json={"text": "hunter2"})
+            await http.get("/v1/tickets/1", headers={"X-Request-Id": "'hunter2'"})
+        await becomes_true(lambda: len(requests_in(lines)) == 4)
+        assert "hunter2" not in repr(lines).lower()
+
+    async def test_probes_are_logged_as_any_request(self, web: Server, lines: list[Any]) -> None:
+        async with web.http() as http:
+            await http.get("/health/ready")
+            await http.get("/metrics")
+            await http.get("/healthy")
+        await becomes_true(lambda: len(lines) == 3)
+        assert [line["log_level"] for line in lines] == ["info", "info", "info"]
+
+    async def test_requests_are_counted_and_timed_by_template(self, web: Server) -> None:
+        route = "/v1/tickets/{ticket_id}"
+        before = counted("GET", route, 200), counted("GET", route, 422), timed("GET", route)
+        async with web.http() as http:
+            for ticket in (1, 2, "x"):
+                await http.get(f"/v1/tickets/{ticket}")
+        await becomes_true(lambda: timed("GET", route) == before[2] + 3)
+        assert counted("GET", route, 200) == before[0] + 2
+        assert counted("GET", route, 422) == before[1] + 1
+
+    async def test_no_label_holds_what_a_caller_made_up(self, web: Server) -> None:
+        before = counted("OTHER", "unmatched", 404)
+        async with web.http() as http:
+            await http.request("PROPFIND", "/hunter3")
+        await becomes_true(lambda: counted("OTHER", "unmatched", 404) == before + 1)
+        labels = {v for metric in REGISTRY.collect() for sample in metric.samples for v in sample.labels.values()}
+        assert not labels & {"PROPFIND", "/hunter3"}
+
+    async def test_what_is_in_flight_is_a_gauge(self) -> None:
+        def in_flight() -> float | None:
+            return REGISTRY.get_sample_value("tessera_http_requests_in_flight")
+
+        before = in_flight() or 0
+        with serving(an_app(gate := Gate())) as web:
+            async with web.http() as http:
+                held = asyncio.create_task(http.get("/hold"))
+                await becomes_true(gate.entered.is_set)
+                assert in_flight() == before + 1
+                gate.opened.set()
+                await held
+            await becomes_true(lambda: in_flight() == before)
+
+    async def test_a_client_that_leaves_is_a_499(self, web: Server, lines: list[Any]) -> None:
+        async with web.connected() as wire:
+            await wire.say(post("/notes", "Content-Length: 100"), b"{", pause=0.1)
+        await becomes_true(lambda: lines)
+        assert [line["status"] for line in lines] == [499]
+
+    async def test_nor_is_one_that_leaves_while_it_is_served_a_defect(self, lines: list[Any]) -> None:
+        with serving(an_app(gate := Gate())) as web:
+            async with web.connected() as wire:
+                await wire.say(get("/hold"))
+                await becomes_true(gate.entered.is_set)
+            await asyncio.sleep(0.05)
+            gate.opened.set()
+        assert [(line["event"], line["status"]) for line in lines] == [("request", 499)]
+
+    async def test_a_line_never_names_the_request_before(self) -> None:
+        seen: list[dict[str, Any]] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                await receive()  # the server goes on reading in this task's context
+                seen.append(structlog.contextvars.get_contextvars())
+                structlog.contextvars.bind_contextvars(ticket=scope["path"])
+                await Response("x")(scope, receive, send)
+
+        with serving(app) as web:
+            async with web.connected() as wire:
+                # One after the other, then two at once.
+                for batch in (["/1"], ["/2"], ["/3", "/4"]):
+                    await wire.say(b"".join(get(path, f"X-Request-Id: {path[1:]}") for path in batch))
+                    for _ in batch:
+                        await wire.hear()
+        assert seen == [{"request_id": n} for n in "1234"]
+
+    async def test_a_refusal_is_counted_like_any_answer(self, web: Server) -> None:
+        before = counted("GET", "unmatched", 414)
+        async with web.http() as http:
+            await http.get("/" + "a" * 8192)
+        await becomes_true(lambda: counted("GET", "unmatched", 414) == before + 1)
+
+    async def test_the_log_does_not_count_the_time_a_client_takes_to_finish(
+        self, web: Server, lines: list[Any]
+    ) -> None:
+        async with web.connected() as wire:
+            await wire.say(post("/notes", "Content-Length: 4097"))
+            await becomes_true(lambda: requests_in(lines))
+        assert requests_in(lines)[0]["ms"] < 500
+
+    async def test_they_are_logged_once_with_the_request_id(self, web: Server, lines: list[Any]) -> None:
+        async with web.http() as http:
+            await http.get("/boom", headers={"X-Request-Id": "bad-day"})
+        await becomes_true(lambda: requests_in(lines))
+        error, request = lines
+        assert (error["event"], error["log_level"], error["request_id"]) == ("unhandled_error", "error", "bad-day")
+        assert str(error["exc_info"]) == "kaputt"
+        assert (request["status"], request["request_id"]) == (500, "bad-day")
+
+    async def test_half_an_answer_is_not_passed_off_as_whole(self, web: Server, lines: list[Any]) -> None:
+        async with web.connected() as wire:
+            await wire.say(get("/half"))
+            assert (await wire.rest()).endswith(b"half\r\n")  # and no last chunk
+        assert [line["event"] for line in lines] == ["unhandled_error", "request"]

@@ -1,0 +1,108 @@
+"""Limits on attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from uuid import uuid4
+
+import pytest
+
+from app.core.errors import TooMany, Unavailable
+from app.core.web.limits import Limiter, network_of
+
+
+@pytest.fixture
+async def limiter() -> Limiter:
+    return Limiter(None)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("not an address", "unknown"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_a_client_is_an_address_or_the_network_that_a_client_owns(address: str | None, network: str) -> None:
+    assert network_of(address) == network
+
+
+async def test_attempts_beyond_the_limit_are_refused_with_the_time_to_wait(limiter: Limiter) -> None:
+    for _ in range(3):
+        await limiter.hit("3/minute", "a")
+    with pytest.raises(TooMany) as refused:
+        await limiter.hit("3/minute", "a")
+    assert 1 <= refused.value.retry_after <= 60
+    assert (refused.value.limit, refused.value.window) == (3, 60)
+
+
+async def test_attempts_at_the_same_moment_do_not_slip_through(limiter: Limiter) -> None:
+    outcomes = await asyncio.gather(*(limiter.hit("3/minute", "a") for _ in range(20)), return_exceptions=True)
+    assert sum(outcome is None for outcome in outcomes) == 3
+    assert all(outcome is None or isinstance(outcome, TooMany) for outcome in outcomes)
+
+
+async def test_other_keys_have_limits_of_their_own(limiter: Limiter) -> None:
+    await limiter.hit("1/minute", "a", "x")
+    await limiter.hit("1/minute", "a", "y")
+    await limiter.hit("1/minute", "b", "x")
+    with pytest.raises(TooMany):
+        await limiter.hit("1/minute", "a", "x")
+
+
+async def test_there_is_room_again_when_the_time_is_over(limiter: Limiter) -> None:
+    await limiter.hit("1/second", "a")
+    with pytest.raises(TooMany) as refused:
+        await limiter.hit("1/second", "a")
+    await asyncio.sleep(refused.value.retry_after + 1.1)
+    await limiter.hit("1/second", "a")
+
+
+async def test_what_is_taken_back_leaves_those_before_it(limiter: Limiter) -> None:
+    await limiter.hit("2/minute", "a")
+    await limiter.hit("2/minute", "a")
+    await limiter.take_back("2/minute", "a")
+    assert not await limiter.is_used_up("2/minute", "a")
+    await limiter.hit("2/minute", "a")
+    assert await limiter.is_used_up("2/minute", "a")
+    with pytest.raises(TooMany):
+        await limiter.hit("2/minute", "a")
+
+
+async def test_what_is_only_counted_is_never_refused(limiter: Limiter) -> None:
+    for _ in range(3):
+        await limiter.count("2/minute", "a")
+    assert await limiter.is_used_up("2/minute", "a")
+
+
+async def test_a_familiar_address_is_familiar_to_that_account_only(limiter: Limiter) -> None:
+    account = uuid4().hex
+    assert not await limiter.is_familiar(account, "192.0.2.7")
+    await limiter.remember_familiar(account, "192.0.2.7")
+    assert await limiter.is_familiar(account, "192.0.2.7")
+    assert not await limiter.is_familiar(account, "192.0.2.8")
+    assert not await limiter.is_familiar(uuid4().hex, "192.0.2.7")
+
+
+async def test_nobody_passes_uncounted_while_the_counts_cannot_be_reached() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    limiter = Limiter(f"redis://127.0.0.1:{port}/0")
+    for attempt in (
+        limiter.hit("3/minute", "a"),
+        limiter.count("3/minute", "a"),
+        limiter.take_back("3/minute", "a"),
+        limiter.is_used_up("3/minute", "a"),
+        limiter.remember_familiar("a", "b"),
+        limiter.is_familiar("a", "b"),
+    ):
+        with pytest.raises(Unavailable):
+            await attempt

@@ -1,0 +1,180 @@
+"""The bounds on a request's head, on a real server and over sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.core.web.protocol import bounded_protocol
+from tests.core.web.edge_server import PATIENCE, Gate, Server, Wire, an_app, becomes_true, get, post, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEADER_TIMEOUT = 0.3
+MAX_HEADER_BYTES = 4096
+BOUNDED = bounded_protocol(HEADER_TIMEOUT, MAX_HEADER_BYTES)
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Server]:
+    with serving(an_app(), http=BOUNDED) as running:
+        yield running
+
+
+async def seconds_until_closed(wire: Wire, trickle: bytes = b"") -> float:
+    """How long the server puts up with a client that sends a byte now and then."""
+    began = time.monotonic()
+    closed = asyncio.create_task(wire.reader.read())
+    async with asyncio.timeout(PATIENCE):
+        while not closed.done():
+            if trickle:
+                wire.writer.write(trickle)
+            await asyncio.wait([closed], timeout=0.02)
+    try:
+        assert closed.result() == b""
+    except ConnectionResetError:
+        assert trickle  # it was sent after the server had closed
+    return time.monotonic() - began
+
+
+class TestSlowHeads:
+    async def test_a_client_that_says_nothing_is_hung_up_on(self, web: Server) -> None:
+        async with web.connected() as wire:
+            assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire) < 3 * HEADER_TIMEOUT
+
+    async def test_a_head_that_trickles_is_not_waited_for(self, web: Server) -> None:
+        async with web.connected() as wire:
+            await wire.say(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
+
+    async def test_nor_is_a_later_one(self, web: Server) -> None:
+        async with web.connected() as wire:
+            await wire.say(get("/v1/tickets/1"))
+            assert (await wire.hear()).status == 200
+            await wire.say(b"GET / HTTP/1.1\r\nX-Slow: ")
+            assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
+
+    async def test_nor_is_the_rest_of_a_body_that_nobody_reads(self, web: Server) -> None:
+        async with web.connected() as wire:
+            await wire.say(post("/unread", "Content-Length: 100000"))
+            assert (await wire.hear()).status == 401
+            assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
+
+    async def test_a_slow_head_in_time_is_answered(self, web: Server) -> None:
+        async with web.connected() as wire:
+            request = get("/v1/tickets/1")
+            await wire.say(request[:9], request[9:-2], request[-2:], pause=HEADER_TIMEOUT / 10)
+            assert (await wire.hear()).status == 200
+
+
+class TestLargeHeads:
+    @pytest.mark.parametrize(
+        "opening",
+        [
+            b"GET /",
+            b"GET / HTTP/1.1\r\nX-Large: ",
+            post("/digest", "Transfer-Encoding: chunked") + b"1;",
+            post("/digest", "Transfer-Encoding: chunked") + b"0\r\nX-Trailer: ",
+        ],
+        ids=["address", "header", "chunk extension", "trailer"],
+    )
+    async def test_one_that_grows_without_end_is_cut_off(self, web: Server, opening: bytes) -> None:
+        async with web.connected() as wire:
+            closed = asyncio.create_task(wire.reader.read())
+            sent = 0
+            await wire.say(opening)
+            while not closed.done() and sent < 10 * MAX_HEADER_BYTES:
+                await wire.say(b"a" * 512, pause=0.01)
+                sent += 512
+            assert MAX_HEADER_BYTES - 512 <= sent < 2 * MAX_HEADER_BYTES
+            await asyncio.wait([closed])
+
+    async def test_the_sum_of_many_is_no_large_one(self, web: Server) -> None:
+        async with web.connected() as wire:
+            for _ in range(4):
+                await wire.say(get("/v1/tickets/1", "X-Some: " + "a" * (MAX_HEADER_BYTES // 2)))
+                assert (await wire.hear()).status == 200
+
+
+class TestEverythingElse:
+    async def test_a_connection_may_rest_between_requests(self, web: Server) -> None:
+        async with web.connected() as wire:
+            for _ in range(2):
+                await wire.say(get("/v1/tickets/1"))
+                assert (await wire.hear()).status == 200
+                await asyncio.sleep(HEADER_TIMEOUT * 1.5)
+
+    async def test_but_no_longer_than_the_servers_own_keep_alive(self) -> None:
+        with serving(an_app(), http=bounded_protocol(60), keep_alive=0.2) as web:
+            async with web.connected() as wire:
+                await wire.say(get("/v1/tickets/1"))
+                assert (await wire.hear()).status == 200
+                assert 0.1 < await seconds_until_closed(wire) < 1
+
+    async def test_pipelined_requests_are_answered_in_turn(self, web: Server) -> None:
+        async with web.connected() as wire:
+            await wire.say(b"".join(get(f"/v1/tickets/{n}") for n in range(5)) + get("/v1/tickets/5")[:20])
+            await wire.say(get("/v1/tickets/5")[20:])
+            bodies = [(await wire.hear()).body for _ in range(6)]
+        assert [body[:7] for body in bodies] == [b'{"id":%d' % n for n in range(6)]
+
+    async def test_a_slow_upload_is_not_a_slow_head(self, web: Server) -> None:
+        async with web.connected() as wire:
+            await wire.say(post("/digest", "Content-Length: 5"), *[b"a"] * 5, pause=HEADER_TIMEOUT / 2)
+            assert (await wire.hear()).body == b"5"
+
+    async def test_a_large_upload_is_not_a_large_head(self, web: Server) -> None:
+        size = 20 * MAX_HEADER_BYTES
+        chunk = b"1000\r\n" + b"a" * 4096 + b"\r\n"
+        async with web.connected() as wire:
+            await wire.say(post("/digest", f"Content-Length: {size}"), b"a" * size)
+            assert (await wire.hear()).body == b"%d" % size
+            await wire.say(post("/digest", "Transfer-Encoding: chunked"), *[chunk] * 20, b"0\r\n\r\n")
+            assert (await wire.hear()).body == b"%d" % size
+
+    async def test_a_slow_answer_is_waited_for(self) -> None:
+        with serving(an_app(gate := Gate()), http=BOUNDED) as web:
+            async with web.connected() as wire:
+                await wire.say(get("/hold"), pause=HEADER_TIMEOUT * 1.5)
+                gate.opened.set()
+                assert (await wire.hear()).status == 200
+                await wire.say(get("/v1/tickets/1"))
+                assert (await wire.hear()).status == 200
+
+    @pytest.mark.parametrize(
+        "garbage",
+        [
+            b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+            b"GET /\xff HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        ],
+        ids=["TLS", "address", "header"],
+    )
+    async def test_what_is_not_http_is_a_problem(self, web: Server, garbage: bytes) -> None:
+        async with web.connected() as wire:
+            await wire.say(garbage)
+            refused = await wire.hear()
+            assert (refused.status, refused.problem["code"]) == (400, "bad_request")
+            assert refused.headers["connection"] == "close"
+            assert refused.headers["x-content-type-options"] == "nosniff"
+            assert await wire.rest() == b""
+
+    async def test_no_problem_is_written_into_another_answer(self) -> None:
+        with serving(an_app(gate := Gate()), http=BOUNDED) as web:
+            async with web.connected() as wire:
+                await wire.say(get("/stream"))
+                await becomes_true(gate.entered.is_set)
+                await wire.say(b"\x00 what is this?\r\n\r\n")
+                assert (await wire.rest()).endswith(b"data: 1\n\n\r\n")
+                gate.opened.set()
+
+    async def test_it_can_be_handed_to_other_processes(self) -> None:
+        assert pickle.loads(pickle.dumps(BOUNDED)).keywords == {
+            "header_timeout": HEADER_TIMEOUT,
+            "max_header_bytes": MAX_HEADER_BYTES,
+        }

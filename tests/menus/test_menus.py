@@ -1,0 +1,350 @@
+"""The menu of an organisation's own front end, as those who arrange it see it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import delete, insert, select, text
+
+from app.access.permissions import Role
+from app.accounts.roles.rules import ENGINEER
+from app.accounts.users.rules import Status
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.ids import new_id
+from app.core.outbox.models import EventRow
+from app.menus.defaults import DEFAULTS, Default
+from app.menus.models import Menu
+from app.menus.service import MAX_MENUS
+from tests.accounts.crew import a_role, hire, sign_in, with_only
+from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.problems import refused, wrong_fields
+
+NO_ID = "0190b8e5-0000-7000-8000-000000000001"
+MENUS = ("menus:view", "menus:create", "menus:update", "menus:delete")
+
+
+async def made(person: Person, **fields: object) -> JSON:
+    answer = await person.post("/menus", {"name": "Entry", "url": "/somewhere", **fields})
+    assert answer.status_code == 201, answer.text
+    menu: JSON = answer.json()
+    assert answer.headers["location"] == f"/menus/{menu['id']}"
+    return menu
+
+
+async def read(person: Person, menu: JSON) -> JSON:
+    answer = await person.get(f"/menus/{menu['id']}")
+    assert answer.status_code == 200, answer.text
+    found: JSON = answer.json()
+    return found
+
+
+async def a_chain(person: Person, length: int) -> list[JSON]:
+    """Entries of which each is below the one before."""
+    chain: list[JSON] = []
+    for number in range(length):
+        chain.append(await made(person, name=f"Level {number}", parentId=chain[-1]["id"] if chain else None))
+    return chain
+
+
+async def listed(desk: Desk) -> list[JSON]:
+    """All entries, newest first."""
+    items: list[JSON] = (await desk.admin.get("/menus", params={"limit": 100})).json()["items"]
+    return items
+
+
+async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
+    async with desk.database.session(desk.id) as db:
+        rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
+    return [(row.type, row.data) for row in rows if row.type.startswith("menu.")]
+
+
+# --- what every organisation starts with ------------------------------------------------------------------------------
+
+
+def _flat(entries: tuple[Default, ...], parent: int | None = None) -> set[tuple[object, ...]]:
+    found: set[tuple[object, ...]] = set()
+    for place, one in enumerate(entries, start=1):
+        found.add((one.name, one.url, one.icon, place, one.resource, one.create_url, one.list_url, parent))
+        found |= _flat(one.below, place)
+    return found
+
+
+def _migration() -> ModuleType:
+    (path,) = (Path(__file__).parents[2] / "migrations/versions").glob("*_an_identity_for_people.py")
+    spec = importlib.util.spec_from_file_location("an_identity_for_people", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_old_and_new_organisations_start_with_the_same_menus(database: Database) -> None:
+    entries = _migration().MENUS.partition("), parents AS")[0] + ") SELECT * FROM entries"
+    async with database.session(None) as db:
+        rows = await db.execute(text(entries))
+    assert {tuple(row) for row in rows} == _flat(DEFAULTS)
+
+
+async def test_a_new_organisation_has_the_default_menus(desk: Desk) -> None:
+    items = await listed(desk)
+    by_id = {item["id"]: item for item in items}
+    found = {
+        (
+            item["name"], item["url"], item["icon"], item["position"], item["resource"], item["createUrl"],
+            item["listUrl"], by_id[item["parentId"]]["position"] if item["parentId"] else None,
+        )
+        for item in items
+    }  # fmt: skip
+    assert found == _flat(DEFAULTS)
+    assert len(items) == len(found)
+    assert not any(item["hiddenForRoles"] or item["hiddenForUsers"] for item in items)
+
+
+# --- making and listing -----------------------------------------------------------------------------------------------
+
+
+async def test_an_entry_is_as_it_was_made(desk: Desk) -> None:
+    colleague = await desk.another_admin()
+    parent = await made(desk.admin)
+    said = {
+        "name": "Orders", "url": "https://shop.example/orders", "icon": "cart", "parentId": parent["id"], "position": 7,
+        "resource": "stores", "createUrl": "/orders/new", "listUrl": "/orders?status=OPEN",
+        "hiddenForRoles": [str(ENGINEER.id), str(await a_role(desk))], "hiddenForUsers": [str(colleague.id)],
+    }  # fmt: skip
+    menu = await made(desk.admin, **said)
+    assert {name: menu[name] for name in said} == said
+    assert menu.keys() - said.keys() == {"id", "createdAt", "updatedAt"}
+    assert await read(desk.admin, menu) == menu
+    assert (await events_of(desk))[-1] == ("menu.created", {"menuId": menu["id"]})
+
+
+async def test_an_entry_needs_only_a_name(desk: Desk) -> None:
+    answer = await desk.admin.post("/menus", {"name": " Help "})
+    assert answer.status_code == 201
+    menu = answer.json()
+    assert (menu["name"], menu["hiddenForRoles"], menu["hiddenForUsers"]) == ("Help", [], [])
+    for unsaid in ("url", "icon", "parentId", "resource", "createUrl", "listUrl"):
+        assert menu[unsaid] is None
+
+
+async def test_a_new_entry_comes_last_among_those_beside_it(desk: Desk) -> None:
+    parent = await made(desk.admin)
+    assert parent["position"] == len(DEFAULTS) + 1
+    for said, expected in (({}, 1), ({}, 2), ({"position": 9000}, 9000), ({}, 9001)):
+        assert (await made(desk.admin, parentId=parent["id"], **said))["position"] == expected
+    await made(desk.admin, parentId=parent["id"], position=10_000)
+    assert (await made(desk.admin, parentId=parent["id"]))["position"] == 10_000
+
+
+async def test_all_entries_are_listed_newest_first_over_several_pages(desk: Desk) -> None:
+    own = [(await made(desk.admin, name=name))["id"] for name in ("One", "Two", "Three")]
+    found: list[str] = []
+    cursor = None
+    while cursor is not None or not found:
+        query: dict[str, Any] = {"limit": 4, "include": "total"} | ({"cursor": cursor} if cursor else {})
+        page = (await desk.admin.get("/menus", params=query)).json()
+        assert page["total"] == 11
+        found += [item["id"] for item in page["items"]]
+        cursor = page["nextCursor"]
+    assert found[:3] == own[::-1]
+    assert found == sorted(found, reverse=True)
+    assert len(set(found)) == 11
+
+
+async def test_a_cursor_of_another_list_is_refused(desk: Desk) -> None:
+    cursor = (await desk.admin.get("/roles", params={"limit": 1})).json()["nextCursor"]
+    answer = await desk.admin.get("/menus", params={"cursor": cursor})
+    assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
+
+
+WRONG = [
+    ({"name": ""}, "name"),
+    ({"name": None}, "name"),
+    ({"name": "x" * 101}, "name"),
+    ({"url": "javascript:alert(1)"}, "url"),
+    ({"url": "//evil.example"}, "url"),
+    ({"url": "/" + "x" * 500}, "url"),
+    ({"url": ""}, "url"),
+    ({"createUrl": "data:text/html,hi"}, "createUrl"),
+    ({"listUrl": "/\\evil.example"}, "listUrl"),
+    ({"icon": "a\0b"}, "icon"),
+    ({"position": -1}, "position"),
+    ({"position": 10_001}, "position"),
+    ({"position": "1"}, "position"),
+    ({"position": 1.5}, "position"),
+    ({"position": True}, "position"),
+    ({"position": None}, "position"),
+    ({"resource": "teapots"}, "resource"),
+    ({"parentId": NO_ID}, "parentId"),
+    ({"parentId": "top"}, "parentId"),
+    ({"hiddenForRoles": [NO_ID]}, "hiddenForRoles"),
+    ({"hiddenForRoles": [str(ENGINEER.id), NO_ID]}, "hiddenForRoles"),
+    ({"hiddenForRoles": None}, "hiddenForRoles"),
+    ({"hiddenForUsers": [NO_ID]}, "hiddenForUsers"),
+    ({"hiddenForUsers": ["ada@growfin.test"]}, "hiddenForUsers.0"),
+    ({"hiddenForUsers": [str(ENGINEER.id)]}, "hiddenForUsers"),
+    ({"hiddenForUsers": [NO_ID] * 101}, "hiddenForUsers"),
+    ({"id": NO_ID}, "id"),
+    ({"orgId": NO_ID}, "orgId"),
+    ({"subMenus": []}, "subMenus"),
+]
+
+
+@pytest.mark.parametrize(("fields", "wrong"), WRONG)
+async def test_a_wrong_field_is_named_and_changes_nothing(desk: Desk, fields: JSON, wrong: str) -> None:
+    menu = await made(desk.admin)
+    before = await listed(desk)
+    assert wrong_fields(await desk.admin.post("/menus", {"name": "New", **fields})) == {wrong}
+    assert wrong_fields(await desk.admin.patch(f"/menus/{menu['id']}", {"icon": "new", **fields})) == {wrong}
+    assert await listed(desk) == before
+    assert len(await events_of(desk)) == 1
+
+
+async def test_an_entry_is_hidden_for_an_id_once_however_often_it_is_listed(desk: Desk) -> None:
+    menu = await made(desk.admin, hiddenForRoles=[str(ENGINEER.id)] * 3)
+    assert menu["hiddenForRoles"] == [str(ENGINEER.id)]
+
+
+async def test_there_are_so_many_entries_and_no_more_even_at_once(desk: Desk) -> None:
+    now = real_now()
+    same = {"org_id": desk.id, "name": "Entry", "position": 1, "created_at": now, "updated_at": now}
+    async with desk.database.session(desk.id) as db:
+        present = len((await db.scalars(select(Menu.id).where(Menu.org_id == desk.id))).all())
+        await db.execute(insert(Menu), [{"id": new_id(), **same} for _ in range(MAX_MENUS - 1 - present)])
+    answers = await asyncio.gather(*(desk.admin.post("/menus", {"name": "New"}) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    refused(await desk.admin.post("/menus", {"name": "One more"}), 409, "too_many_menus")
+
+
+# --- changing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_fields_can_be_changed_and_taken_away(desk: Desk) -> None:
+    menu = await made(desk.admin, icon="cart", resource="stores", createUrl="/new", listUrl="/all")
+    changes = {
+        "name": "Shop", "url": None, "icon": None, "position": 3, "resource": None, "createUrl": "/other",
+        "listUrl": None, "hiddenForRoles": [str(ENGINEER.id)], "hiddenForUsers": [str(desk.admin.id)],
+    }  # fmt: skip
+    answer = await desk.admin.patch(f"/menus/{menu['id']}", changes)
+    assert answer.status_code == 200
+    changed = answer.json()
+    assert changed == menu | changes | {"updatedAt": changed["updatedAt"]}
+    assert changed["updatedAt"] > menu["updatedAt"]
+    assert await read(desk.admin, menu) == changed
+    assert (await events_of(desk))[-1] == ("menu.updated", {"menuId": menu["id"], "fields": sorted(changes)})
+
+
+async def test_the_same_values_again_change_nothing(desk: Desk) -> None:
+    menu = await made(desk.admin, hiddenForRoles=[str(ENGINEER.id)])
+    same = {name: value for name, value in menu.items() if name not in {"id", "createdAt", "updatedAt"}}
+    for body in ({}, same):
+        assert (await desk.admin.patch(f"/menus/{menu['id']}", body)).json() == menu
+    assert len(await events_of(desk)) == 1
+
+
+async def test_who_has_gone_may_stay_in_the_list_that_is_sent_back(desk: Desk) -> None:
+    role_id, gone = await a_role(desk), await hire(desk, status=Status.ERASED)
+    menu = await made(desk.admin, hiddenForRoles=[str(role_id)])
+    assert (await desk.admin.delete(f"/roles/{role_id}")).status_code == 204
+    path = f"/menus/{menu['id']}"
+    more = await desk.admin.patch(path, {"hiddenForRoles": [str(role_id), str(ENGINEER.id)]})
+    assert more.json()["hiddenForRoles"] == [str(role_id), str(ENGINEER.id)]
+    assert wrong_fields(await desk.admin.patch(path, {"hiddenForUsers": [str(gone.id)]})) == {"hiddenForUsers"}
+
+
+# --- deleting ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_entry_goes_once_nothing_is_below_it(desk: Desk) -> None:
+    one, two = await a_chain(desk.admin, 2)
+    refused(await desk.admin.delete(f"/menus/{one['id']}"), 409, "menu_has_children")
+    for menu in (two, one):
+        answer = await desk.admin.delete(f"/menus/{menu['id']}")
+        assert (answer.status_code, answer.content) == (204, b"")
+        refused(await desk.admin.get(f"/menus/{menu['id']}"), 404, "menu_not_found")
+        refused(await desk.admin.delete(f"/menus/{menu['id']}"), 404, "menu_not_found")
+        assert (await events_of(desk))[-1] == ("menu.deleted", {"menuId": menu["id"]})
+
+
+async def test_of_a_deletion_and_a_new_entry_below_it_one_fails(desk: Desk) -> None:
+    for _ in range(5):
+        menu = await made(desk.admin)
+        gone, below = await asyncio.gather(
+            desk.admin.delete(f"/menus/{menu['id']}"), desk.admin.post("/menus", {"name": "B", "parentId": menu["id"]})
+        )
+        if gone.status_code == 204:
+            assert wrong_fields(below) == {"parentId"}
+        else:
+            refused(gone, 409, "menu_has_children")
+            assert below.status_code == 201
+
+
+async def test_an_organisation_without_any_menu_can_start_again(desk: Desk) -> None:
+    async with desk.database.session(desk.id) as db:
+        await db.execute(delete(Menu).where(Menu.org_id == desk.id, Menu.parent_id.is_not(None)))
+        await db.execute(delete(Menu).where(Menu.org_id == desk.id))
+    assert await listed(desk) == []
+    assert (await made(desk.admin))["position"] == 1
+
+
+# --- who may ----------------------------------------------------------------------------------------------------------
+
+
+async def each_operation(person: Person, menu: JSON) -> dict[str, httpx.Response]:
+    path = f"/menus/{menu['id']}"
+    return {
+        "menus:view": await person.get(path),
+        "menus:create": await person.post("/menus", {"name": "New"}),
+        "menus:update": await person.patch(path, {"name": f"Entry {uuid4().hex}"}),
+        "menus:delete": await person.delete(path),
+    }
+
+
+@pytest.mark.parametrize("has", MENUS)
+async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
+    person = await with_only(desk, has)
+    for needed, answer in (await each_operation(person, await made(desk.admin))).items():
+        if needed == has:
+            assert answer.is_success, answer.text
+        else:
+            refused(answer, 403, "permission_required")
+    assert (await person.get("/menus")).status_code == (200 if has == "menus:view" else 403)
+
+
+async def test_engineers_have_none_of_them_and_customers_never_may(desk: Desk) -> None:
+    menu = await made(desk.admin)
+    engineer = await sign_in(desk, Role.ENGINEER)
+    customer = await with_only(desk, *MENUS, role=Role.CUSTOMER)
+    for person, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
+        refused(await person.get("/menus"), 403, code)
+        for answer in (await each_operation(person, menu)).values():
+            refused(answer, 403, code)
+    assert await read(desk.admin, menu) == menu
+
+
+async def test_a_stranger_finds_and_reaches_nothing(api: Api, database: Database, desk: Desk) -> None:
+    other = await a_desk(api, database)
+    menu, theirs = await made(desk.admin), await made(other.admin)
+    path = f"/menus/{menu['id']}"
+    refused(await other.admin.get(path), 404, "menu_not_found")
+    refused(await other.admin.patch(path, {"name": "Mine"}), 404, "menu_not_found")
+    refused(await other.admin.delete(path), 404, "menu_not_found")
+    strange = {
+        "parentId": menu["id"],
+        "hiddenForRoles": [str(await a_role(desk))],
+        "hiddenForUsers": [str(desk.admin.id)],
+    }
+    for name, value in strange.items():
+        assert wrong_fields(await other.admin.post("/menus", {"name": "Mine", name: value})) == {name}
+        assert wrong_fields(await other.admin.patch(f"/menus/{theirs['id']}", {name: value})) == {name}
+    assert menu["id"] not in {item["id"] for item in await listed(other)}
+    assert await read(desk.admin, menu) == menu
