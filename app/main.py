@@ -18,13 +18,13 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import models as _models  # noqa: F401 - all mappers, before the first query
 from app import wiring
 from app.access.attempts import Attempts
-from app.access.credential_cache import Doorkeeper
+from app.access.credential_cache import CredentialCache
 from app.accounts.invitations.routes import router as invitations
 from app.accounts.pictures.routes import router as pictures
 from app.accounts.pictures.upload import MAX_UPLOAD_BYTES
 from app.accounts.profiles.routes import router as profile
 from app.accounts.roles.routes import router as roles
-from app.accounts.sign_up.routes import router as people
+from app.accounts.sign_up.routes import router as sign_up
 from app.accounts.single_use_links.pages import router as pages
 from app.accounts.users.routes import router as users
 from app.authentication.passwords.routes import router as recovery
@@ -54,8 +54,8 @@ from app.worker import Worker
 
 # In the order in which a path is looked for: a ticket's first.
 ROUTERS = (
-    hot_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, people, profile,
-    pictures, users, invitations, roles, menus, my_menu, notifications, operations, pages,
+    hot_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
+    pictures, sign_up, invitations, roles, menus, my_menu, notifications, operations, pages,
 )  # fmt: skip
 
 # What may send more than other requests.
@@ -138,7 +138,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.database = database
     state.probe = probe
     state.secret_key = settings.secret_key
-    state.doorkeeper = Doorkeeper(database, settings.secret_key)
+    state.credential_cache = CredentialCache(database, settings.secret_key)
     state.limiter = limiter
     state.attempts = Attempts(limiter, settings)
     state.providers = Providers(settings.oidc_providers)

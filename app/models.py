@@ -5,12 +5,14 @@ from __future__ import annotations
 from app.accounts.pictures import models as pictures
 from app.accounts.roles import models as roles
 from app.accounts.single_use_links import models as links
-from app.accounts.users import models as people
+from app.accounts.users import models as users
 from app.authentication.second_factor import models as second_factor
 from app.authentication.sessions import models as sessions
 from app.authentication.social import models as social
 from app.core.database.base import Base
+from app.core.outbox import models as outbox
 from app.menus import models as menus
+from app.operations import models as operations
 from app.organisations import models as organisations
 from app.tickets import models as tickets
 from app.tickets.search import models as ticket_search
@@ -19,8 +21,9 @@ __all__ = [
     "Base",
     "links",
     "menus",
+    "operations",
     "organisations",
-    "people",
+    "outbox",
     "pictures",
     "roles",
     "second_factor",
@@ -28,4 +31,5 @@ __all__ = [
     "social",
     "ticket_search",
     "tickets",
+    "users",
 ]

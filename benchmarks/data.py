@@ -1,4 +1,4 @@
-"""A database with organisations, people and tickets: generated once, kept, and put back as it was after each run.
+"""A database with organisations, users and tickets: generated once, kept, and put back as it was after each run.
 
 What the service itself would have written for the generated tickets is there (numbers, answers, countdowns, the words
 they are found by), except their events and mails.
@@ -119,13 +119,13 @@ _RESET = (
     "UPDATE relays SET last_seq = 0 WHERE org_id = $1 AND $2::int >= 0",
 )
 _VACUUM = """
-    VACUUM (ANALYZE) tickets, ticket_responses, ticket_search, events, deliveries, timers, counters, relays, people
+    VACUUM (ANALYZE) tickets, ticket_responses, ticket_search, events, deliveries, timers, counters, relays, users
 """
 
 
 @dataclass(frozen=True)
 class Organisation:
-    """A generated tenant. `admins` are the ids of active, available people."""
+    """A generated tenant. `admins` are the ids of active, available users."""
 
     id: str
     domain: str
@@ -251,9 +251,9 @@ async def _sign_up(database: Database, domain: str, password_hash: str) -> Organ
     org_id, admins = new_id(), []
     async with database.session(org_id) as db:
         _, secret = await organisations.sign_up(db, org_id, f"The {domain} company", domain, sandbox=False)
-        caller = Caller(tenant=await queries.tenant(db, org_id), person=None, now=real_now())
+        caller = Caller(tenant=await queries.tenant(db, org_id), user=None, now=real_now())
         for n in range(1, ADMINS + 1):
-            new = identity.NewPerson("Ada", f"Lovelace {n}", f"admin{n}@{domain}")
+            new = identity.NewUser("Ada", f"Lovelace {n}", f"admin{n}@{domain}")
             admins.append(str((await identity.sign_up_admin(db, caller, new, password_hash)).id))
     return Organisation(str(org_id), domain, secret, admins)
 

@@ -66,7 +66,7 @@ async def read(request: Request) -> Response:
         {
             "id": answer["id"],
             "message": answer["message"],
-            "author": _person(answer["author_id"], answer["email"], answer["first_name"], answer["last_name"]),
+            "author": _user(answer["author_id"], answer["email"], answer["first_name"], answer["last_name"]),
             "createdAt": answer["created_at"],
         }
         for answer in given
@@ -139,7 +139,7 @@ def _ticket(row: Record, prefix: str) -> dict[str, Any]:
         "addedBy": row["added_by"],
         "requesterId": row["requester_id"],
         "adminId": admin_id,
-        "admin": admin_id and _person(admin_id, row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
+        "admin": admin_id and _user(admin_id, row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
         "createdAt": row["created_at"],
         "updatedAt": row["updated_at"],
         "respondedAt": row["responded_at"],
@@ -150,8 +150,8 @@ def _ticket(row: Record, prefix: str) -> dict[str, Any]:
     }
 
 
-def _person(person_id: object, email: str, first_name: str, last_name: str) -> dict[str, Any]:
-    return {"id": person_id, "email": email, "firstName": first_name, "lastName": last_name}
+def _user(user_id: object, email: str, first_name: str, last_name: str) -> dict[str, Any]:
+    return {"id": user_id, "email": email, "firstName": first_name, "lastName": last_name}
 
 
 def _json(content: object, status: int = 200) -> Response:

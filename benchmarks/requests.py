@@ -22,7 +22,7 @@ HOW_MANY = 5000
 PAGE = 20  # tickets, the service's default
 
 _SESSION = """
-    INSERT INTO sessions (org_id, id, person_id, refresh_hash, remembered, device, address, created_at, last_used_at,
+    INSERT INTO sessions (org_id, id, user_id, refresh_hash, remembered, device, address, created_at, last_used_at,
                           expires_at)
     VALUES ($1, $2, $3, '', false, '', '', $4, $4, $5)
 """
@@ -41,7 +41,7 @@ DESCRIPTION = "The export of March stops at 40 % with an error. " * 6
 
 @dataclass(frozen=True)
 class Request:
-    """A request of a product or a person of `org_id`."""
+    """A request of a product or a user of `org_id`."""
 
     org_id: str
     method: str
@@ -105,11 +105,11 @@ async def _signed_in(data: Dataset, secret_key: str) -> dict[str, dict[str, str]
     headers: dict[str, dict[str, str]] = {}
     async with connected(data.address) as connection:
         for one in data.organisations:
-            org_id, person_id, session_id, now = UUID(one.id), UUID(one.admins[0]), new_id(), real_now()
-            session = (org_id, session_id, person_id, now, now + LIFETIME)
+            org_id, user_id, session_id, now = UUID(one.id), UUID(one.admins[0]), new_id(), real_now()
+            session = (org_id, session_id, user_id, now, now + LIFETIME)
             await execute(connection, one.id, (_SESSION, session))
             token = issue_access_token(
-                secret_key, person_id=person_id, org_id=org_id, session_id=session_id, role="ADMIN", now=now
+                secret_key, user_id=user_id, org_id=org_id, session_id=session_id, role="ADMIN", now=now
             )
             headers[one.id] = {"Authorization": f"Bearer {token}"}
     return headers

@@ -1,4 +1,4 @@
-"""Organisations and people for tests over HTTP."""
+"""Organisations and users for tests over HTTP."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from passlib.hash import argon2
 from app import wiring
 from app.access.callers import Caller
 from app.accounts.users import creation as identity
-from app.accounts.users.creation import NewPerson
-from app.accounts.users.models import Person as Somebody
+from app.accounts.users.creation import NewUser
+from app.accounts.users.models import User as UserRow
 from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import Where
 from app.core.clock import real_now
@@ -42,8 +42,8 @@ class Api:
 
 
 @dataclass(frozen=True)
-class Person:
-    """Somebody who is signed in."""
+class SignedInUser:
+    """UserRow who is signed in."""
 
     id: UUID
     email: str
@@ -74,7 +74,7 @@ class Desk:
     id: UUID
     domain: str
     secret: str
-    admin: Person
+    admin: SignedInUser
     api: Api
     database: Database
 
@@ -103,7 +103,7 @@ class Desk:
         items: list[JSON] = answer.json()["items"]
         return items
 
-    async def another_admin(self, email: str = "bo@growfin.test", *, available: bool = True) -> Person:
+    async def another_admin(self, email: str = "bo@growfin.test", *, available: bool = True) -> SignedInUser:
         return await an_admin(self, email, available=available)
 
     async def work(self, settings: Settings) -> None:
@@ -120,26 +120,26 @@ async def a_desk(
     org_id, domain = org_id or uuid4(), f"d{uuid4().hex}.test"
     async with database.session(org_id) as db:
         _, secret = await organisations.sign_up(db, org_id, name, domain, sandbox=sandbox)
-    nobody = Person(org_id, "", api.http, {}, org_id)
+    nobody = SignedInUser(org_id, "", api.http, {}, org_id)
     desk = Desk(org_id, domain, secret, nobody, api, database)
     return Desk(org_id, domain, secret, await an_admin(desk, "ada@growfin.test"), api, database)
 
 
-async def an_admin(desk: Desk, email: str, *, available: bool = True) -> Person:
+async def an_admin(desk: Desk, email: str, *, available: bool = True) -> SignedInUser:
     """Sign an admin up and in."""
     async with desk.database.session(desk.id) as db:
         tenant = as_tenant(await organisations.read(db, desk.id))
-        caller = Caller(tenant=tenant, person=None, now=tenant.now())
-        person = await identity.sign_up_admin(db, caller, NewPerson("Ada", "Lovelace", email), _hashed())
-        person.available = available
-    return await signed_in(desk, person)
+        caller = Caller(tenant=tenant, user=None, now=tenant.now())
+        user = await identity.sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _hashed())
+        user.available = available
+    return await signed_in(desk, user)
 
 
-async def signed_in(desk: Desk, person: Somebody) -> Person:
+async def signed_in(desk: Desk, user: UserRow) -> SignedInUser:
     """Sign somebody in, without a password."""
     where = Where(device="a test", address="192.0.2.7")
     async with desk.database.session(desk.id) as db:
-        session, _ = sessions.open_session(desk.api.secret_key, person, where, real_now())
+        session, _ = sessions.open_session(desk.api.secret_key, user, where, real_now())
         db.add(session)
-    token = sessions.access_token_of(desk.api.secret_key, session, person.role, real_now())
-    return Person(person.id, person.email, desk.api.http, {"Authorization": f"Bearer {token}"}, session.id)
+    token = sessions.access_token_of(desk.api.secret_key, session, user.role, real_now())
+    return SignedInUser(user.id, user.email, desk.api.http, {"Authorization": f"Bearer {token}"}, session.id)

@@ -1,4 +1,4 @@
-"""Tessera as the programs that people start: real processes, real signals."""
+"""Tessera as the programs that users start: real processes, real signals."""
 
 from __future__ import annotations
 
@@ -227,8 +227,8 @@ async def a_client(url: str) -> AsyncIterator[Client]:
         signed_up = await http.post("/auth/org/signup", json={"name": "Growfin", "domain": domain, "sandbox": True})
         assert signed_up.status_code == 201, signed_up.text
         secret = {"X-Org-Secret": signed_up.json()["secret"]}
-        person = {"firstName": "Ada", "lastName": "L", "email": f"ada@{domain}", "password": PASSWORD}
-        admin = await http.post("/auth/admin/signup", json=person, headers=secret)
+        user = {"firstName": "Ada", "lastName": "L", "email": f"ada@{domain}", "password": PASSWORD}
+        admin = await http.post("/auth/admin/signup", json=user, headers=secret)
         assert admin.status_code == 201, admin.text
         signed_in = await http.post("/auth/admin/signin", json={"email": f"ada@{domain}", "password": PASSWORD})
         assert signed_in.status_code == 200, signed_in.text

@@ -1,4 +1,4 @@
-"""`tessera serve` as people run it: with the embedded database, started, stopped, killed and started again."""
+"""`tessera serve` as users run it: with the embedded database, started, stopped, killed and started again."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def pool_of(app: ASGIApp) -> Database:
 
 
 async def an_organisation(database: Database, org_id: UUID | None = None) -> UUID:
-    """A new organisation without people; its first event is that it signed up."""
+    """A new organisation without users; its first event is that it signed up."""
     org_id = org_id or uuid4()
     async with database.session(org_id) as db:
         await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=True)

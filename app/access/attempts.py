@@ -1,7 +1,7 @@
 """Limits on signing up and in: they slow guessing down, and never lock the owner of an account out.
 
 Attempts count per address, and failures per account and address. An account that many addresses guess at allows fewer
-tries to each address that it has not been used from before. Codes of a second factor count per person, wherever they
+tries to each address that it has not been used from before. Codes of a second factor count per user, wherever they
 come from: only somebody who knows the password gets as far as that.
 
 Somebody can make an organisation of their own, and an account with another's e-mail in it. To sign in to that one
@@ -82,24 +82,22 @@ class Attempts:
         """
         return self._password(_account(email, domain), network_of(address), failure)
 
-    def confirm(
-        self, person_id: UUID, address: str | None, *, failure: Failure
-    ) -> AbstractAsyncContextManager[Attempt]:
-        """The same, where a signed-in person confirms something with their password.
+    def confirm(self, user_id: UUID, address: str | None, *, failure: Failure) -> AbstractAsyncContextManager[Attempt]:
+        """The same, where a signed-in user confirms something with their password.
 
         Raises:
             TooMany
         """
-        return self._password(str(person_id), network_of(address), failure)
+        return self._password(str(user_id), network_of(address), failure)
 
     @asynccontextmanager
-    async def guess(self, person_id: UUID, *, failure: Failure) -> AsyncIterator[None]:
+    async def guess(self, user_id: UUID, *, failure: Failure) -> AsyncIterator[None]:
         """Count what is tried within as a wrong code of somebody's second factor, unless it ends in something else.
 
         Raises:
             TooMany
         """
-        counted = (self._settings.second_factor_limit, "second-factor", str(person_id))
+        counted = (self._settings.second_factor_limit, "second-factor", str(user_id))
         await self._limiter.hit(*counted)
         async with _taken_back_unless(failure, partial(self._limiter.take_back, *counted)):
             yield
@@ -137,13 +135,13 @@ class Attempts:
         """
         await self._limiter.hit(MAIL_LIMIT, "mail", kind, _account(email, None))
 
-    async def may_mail(self, kind: str, person_id: UUID) -> bool:
+    async def may_mail(self, kind: str, user_id: UUID) -> bool:
         """Count that anybody wants a mail of this kind sent to an account; whether that is not too many.
 
         Per account, and only where there is one: to ask for an e-mail elsewhere must not use up its owner's.
         """
         try:
-            await self._limiter.hit(MAIL_LIMIT, "mail", kind, str(person_id))
+            await self._limiter.hit(MAIL_LIMIT, "mail", kind, str(user_id))
         except TooMany:
             return False
         return True

@@ -34,11 +34,11 @@ class SecretMismatch(Unauthenticated):
     title = "The secrets in the header and in the body differ."
 
 
-class PersonRequired(Forbidden):
-    """A good secret, where a person has to act."""
+class UserRequired(Forbidden):
+    """A good secret, where a user has to act."""
 
-    code = "person_required"
-    title = "This needs a person's access token: an organisation secret does not do."
+    code = "user_required"
+    title = "This needs a user's access token: an organisation secret does not do."
 
 
 class SecretRequired(Forbidden):
@@ -49,7 +49,7 @@ class SecretRequired(Forbidden):
 
 
 class PermissionRequired(Forbidden):
-    """The person's role does not allow it."""
+    """The user's role does not allow it."""
 
     code = "permission_required"
     title = "Your role does not have the permission that this needs."
@@ -82,7 +82,7 @@ class BeyondYourRights(Forbidden):
 
 @dataclass(frozen=True)
 class Principal:
-    """The signed-in person, and what they may do.
+    """The signed-in user, and what they may do.
 
     `designation` is the name of their role; `remembered` says that their session is one of the longer ones.
     """
@@ -105,17 +105,17 @@ class Principal:
         return self.role == Role.CUSTOMER
 
 
-def lacks_second_factor(tenant: Tenant, person: Principal) -> bool:
+def lacks_second_factor(tenant: Tenant, user: Principal) -> bool:
     """Whether the organisation wants a second factor of somebody who has none: until then they can do nothing else."""
-    return tenant.require_2fa and person.role != Role.CUSTOMER and not person.second_factor
+    return tenant.require_2fa and user.role != Role.CUSTOMER and not user.second_factor
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose request this is. `person` is nobody where a product calls with its organisation's secret."""
+    """Whose request this is. `user` is nobody where a product calls with its organisation's secret."""
 
     tenant: Tenant
-    person: Principal | None
+    user: Principal | None
     now: datetime
 
     @property
@@ -126,13 +126,13 @@ class Caller:
     @property
     def actor(self) -> Actor:
         """Who events name."""
-        return Actor(ActorType.USER, self.person.id) if self.person else Actor(ActorType.ORGANISATION, self.tenant.id)
+        return Actor(ActorType.USER, self.user.id) if self.user else Actor(ActorType.ORGANISATION, self.tenant.id)
 
     @property
     def somebody(self) -> Principal:
-        """The signed-in person, where the operation is for people only."""
-        assert self.person is not None
-        return self.person
+        """The signed-in user, where the operation is for users only."""
+        assert self.user is not None
+        return self.user
 
 
 def check_rights(caller: Caller, role: str, wanted: Permissions) -> None:
@@ -151,16 +151,16 @@ def check_rights(caller: Caller, role: str, wanted: Permissions) -> None:
 
 
 class CredentialLookup(Protocol):
-    """Looks credentials up; what does it (`identity/sessions/doorkeeper.py`) knows people, who stand above."""
+    """Looks credentials up; what does it (`identity/sessions/credential_cache.py`) knows users, who stand above."""
 
     async def by_secret(self, secret: str) -> Tenant:
         """The organisation of a secret; raises `InvalidSecret`."""
         ...
 
     async def by_token(self, token: str) -> tuple[Tenant, Principal]:
-        """The person of an access token, and the organisation; raises `Unauthenticated`."""
+        """The user of an access token, and the organisation; raises `Unauthenticated`."""
         ...
 
-    def forget(self, org_id: UUID, person_id: UUID | None = None) -> None:
-        """Look an organisation and its people, or one person, up again."""
+    def forget(self, org_id: UUID, user_id: UUID | None = None) -> None:
+        """Look an organisation and its users, or one user, up again."""
         ...

@@ -1,6 +1,6 @@
 """Looks credentials up, and remembers what it found for a few seconds.
 
-A secret, a session or a person that is revoked, ended, suspended or erased so stops working within `REMEMBER` seconds,
+A secret, a session or a user that is revoked, ended, suspended or erased so stops working within `REMEMBER` seconds,
 and a change of somebody's role acts within them. A sandbox is looked up every time: its clock may have moved.
 """
 
@@ -15,7 +15,7 @@ from app.access.tenant import Tenant
 from app.authentication.sessions import queries
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.expiring_cache import Remembered
+from app.core.expiring_cache import ExpiringCache
 from app.core.security.access_tokens import AccessClaims, InvalidToken, read_access_token
 from app.core.security.secret_keys import is_secret, secret_hash
 from app.organisations.queries import by_secret
@@ -24,7 +24,7 @@ REMEMBER = 5.0  # seconds
 SIZE = 10_000
 
 
-class Doorkeeper:
+class CredentialCache:
     """One per process.
 
     Args:
@@ -34,9 +34,9 @@ class Doorkeeper:
     def __init__(self, database: Database, secret_key: str) -> None:
         self._database = database
         self._secret_key = secret_key
-        self._tenants: Remembered[Tenant] = Remembered(seconds=REMEMBER, size=SIZE)
-        self._people: Remembered[tuple[Tenant, Principal]] = Remembered(seconds=REMEMBER, size=SIZE)
-        self._claims: Remembered[AccessClaims] = Remembered(seconds=60, size=SIZE)
+        self._tenants: ExpiringCache[Tenant] = ExpiringCache(seconds=REMEMBER, size=SIZE)
+        self._users: ExpiringCache[tuple[Tenant, Principal]] = ExpiringCache(seconds=REMEMBER, size=SIZE)
+        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=60, size=SIZE)
 
     async def by_secret(self, secret: str) -> Tenant:
         """The organisation of a secret. One with a bad checksum is refused without a query.
@@ -58,21 +58,21 @@ class Doorkeeper:
         return tenant
 
     async def by_token(self, token: str) -> tuple[Tenant, Principal]:
-        """The person of an access token, and their organisation.
+        """The user of an access token, and their organisation.
 
         Raises:
-            InvalidToken: the token is not good, its session has ended, or its person is not active.
+            InvalidToken: the token is not good, its session has ended, or its user is not active.
         """
         claims = self.claims_of(token)
-        key = (claims.org_id, claims.person_id, claims.session_id)
-        found = self._people.get(key)
+        key = (claims.org_id, claims.user_id, claims.session_id)
+        found = self._users.get(key)
         if found is None:
             async with self._database.session(claims.org_id) as db:
                 found = await queries.principal(db, *key, real_now())
             if found is None:
                 raise InvalidToken
             if not found[0].sandbox:
-                self._people.put(key, found)
+                self._users.put(key, found)
         return found
 
     def claims_of(self, token: str) -> AccessClaims:
@@ -89,12 +89,12 @@ class Doorkeeper:
             self._claims.put(key, claims)
         return claims
 
-    def forget(self, org_id: UUID, person_id: UUID | None = None) -> None:
-        """Look an organisation and its people, or one person, up again: something has changed in this process.
+    def forget(self, org_id: UUID, user_id: UUID | None = None) -> None:
+        """Look an organisation and its users, or one user, up again: something has changed in this process.
 
         A lookup that began before may still put back what it read, and have it remembered for `REMEMBER` seconds.
         """
-        of_whom = (org_id,) if person_id is None else (org_id, person_id)
-        self._people.discard(lambda key, _found: key[: len(of_whom)] == of_whom)
-        if person_id is None:
+        of_whom = (org_id,) if user_id is None else (org_id, user_id)
+        self._users.discard(lambda key, _found: key[: len(of_whom)] == of_whom)
+        if user_id is None:
             self._tenants.discard(lambda _key, tenant: tenant.id == org_id)

@@ -1,4 +1,4 @@
-"""What people may do. A permission is an action on a resource, written `tickets:view`."""
+"""What users may do. A permission is an action on a resource, written `tickets:view`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Who may call what. An operation declares it once, as the type of its `caller`; the documentation reads it there.
 
-It stands here, below the people, because products call with their organisation's secret alone; how a credential is
-looked up is the doorkeeper's affair (`identity/sessions/doorkeeper.py`).
+It stands here, below the users, because products call with their organisation's secret alone; how a credential is
+looked up is the credential_cache's affair (`identity/sessions/credential_cache.py`).
 """
 
 # Annotations stay what they are: FastAPI cannot resolve the names in those of an object that is called.
@@ -21,10 +21,10 @@ from app.access.callers import (
     MissingCredential,
     NotForCustomers,
     PermissionRequired,
-    PersonRequired,
     SecondFactorRequired,
     SecretMismatch,
     SecretRequired,
+    UserRequired,
     lacks_second_factor,
 )
 from app.access.permissions import Action, Resource, Role, permission
@@ -41,26 +41,26 @@ class Access:
     """What an operation asks of its caller: `Depends` on it gives the `Caller`.
 
     Args:
-        needed: the permission that a person needs; without one, any signed-in person will do.
-        people: whether a person's access token will do.
+        needed: the permission that a user needs; without one, any signed-in user will do.
+        users: whether a user's access token will do.
         secret: whether an organisation's secret will do.
         in_body: whether the secret may also come in the body.
         customers: whether customers may call it; then it sees to it that they reach their own things only.
-        before_second_factor: whether it serves people who have yet to set up the second factor they must have.
+        before_second_factor: whether it serves users who have yet to set up the second factor they must have.
     """
 
     def __init__(
         self,
         needed: tuple[Resource, Action] | None = None,
         *,
-        people: bool = True,
+        users: bool = True,
         secret: bool = False,
         in_body: bool = False,
         customers: bool = False,
         before_second_factor: bool = False,
     ) -> None:
         self.permission = permission(*needed) if needed else None
-        self.people = people
+        self.users = users
         self.secret = secret
         self.in_body = in_body
         self.customers = customers or needed is None
@@ -74,9 +74,9 @@ class Access:
         """
         given = await self._secret_of(request)
         if self.secret and given is not None and (self.in_body or "authorization" not in request.headers):
-            return _caller(request, await _doorkeeper(request).by_secret(given))
+            return _caller(request, await _credential_cache(request).by_secret(given))
         caller = await self._by_token(request, given)
-        if not self.people:
+        if not self.users:
             raise SecretRequired
         self._check(caller)
         return caller
@@ -98,39 +98,39 @@ class Access:
 
     async def _by_token(self, request: Request, secret: str | None) -> Caller:
         if "authorization" not in request.headers and secret is not None:
-            _caller(request, await _doorkeeper(request).by_secret(secret))
-            raise PersonRequired
+            _caller(request, await _credential_cache(request).by_secret(secret))
+            raise UserRequired
         token = _bearer_token(request)
         if token is None:
             raise MissingCredential
-        tenant, person = await _doorkeeper(request).by_token(token)
+        tenant, user = await _credential_cache(request).by_token(token)
         request.state.org_id = tenant.id
-        return Caller(tenant=tenant, person=person, now=tenant.now())
+        return Caller(tenant=tenant, user=user, now=tenant.now())
 
     def _check(self, caller: Caller) -> None:
-        person = caller.somebody
-        if not self.before_second_factor and lacks_second_factor(caller.tenant, person):
+        user = caller.somebody
+        if not self.before_second_factor and lacks_second_factor(caller.tenant, user):
             raise SecondFactorRequired
-        if self.permission is not None and self.permission not in person.permissions:
+        if self.permission is not None and self.permission not in user.permissions:
             raise PermissionRequired(f"This needs the permission {self.permission}.")
-        if person.role == Role.CUSTOMER and not self.customers:
+        if user.role == Role.CUSTOMER and not self.customers:
             raise NotForCustomers
 
     @property
     def asks(self) -> str:
         """What the caller must be or have, in words."""
-        if not self.people:
+        if not self.users:
             return "the organisation's secret"
         if self.permission is None:
             return "signed in"
         besides = "" if self.customers else ", and not for customers"
-        return f"`{self.permission}` of people{besides}"
+        return f"`{self.permission}` of users{besides}"
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
         """OpenAPI's `security`: any one of these will do."""
         found = [SECRET] if self.secret else []
-        found += [JWT] if self.people else []
+        found += [JWT] if self.users else []
         return [*found, {}] if self.in_body else found  # the body's secret is no header that OpenAPI knows
 
     @property
@@ -138,11 +138,11 @@ class Access:
         """What it can raise."""
         found: list[type[TesseraError]] = [MissingCredential, InvalidToken, InvalidSecret]
         found += [SecretMismatch] if self.in_body else []
-        found += [] if self.secret else [PersonRequired]
-        found += [] if self.people else [SecretRequired]
-        found += [PermissionRequired] if self.people and self.permission else []
-        found += [] if self.customers or not self.people else [NotForCustomers]
-        found += [SecondFactorRequired] if self.people and not self.before_second_factor else []
+        found += [] if self.secret else [UserRequired]
+        found += [] if self.users else [SecretRequired]
+        found += [PermissionRequired] if self.users and self.permission else []
+        found += [] if self.customers or not self.users else [NotForCustomers]
+        found += [SecondFactorRequired] if self.users and not self.before_second_factor else []
         return tuple(found)
 
 
@@ -151,21 +151,21 @@ def may(resource: Resource, action: Action, **more: bool) -> Any:
     return Depends(Access((resource, action), **more))
 
 
-# The caller of an operation that every signed-in person may call, for themselves.
+# The caller of an operation that every signed-in user may call, for themselves.
 Myself = Annotated[Caller, Depends(Access())]
-# The same, where it also serves people who have yet to set up their second factor.
+# The same, where it also serves users who have yet to set up their second factor.
 MyselfAtOnce = Annotated[Caller, Depends(Access(before_second_factor=True))]
 # A product of the organisation, by the secret in the header or in the body.
-Product = Annotated[Caller, Depends(Access(people=False, secret=True, in_body=True))]
+Product = Annotated[Caller, Depends(Access(users=False, secret=True, in_body=True))]
 
 
-def _doorkeeper(request: Request) -> CredentialLookup:
-    return cast("CredentialLookup", request.app.state.doorkeeper)
+def _credential_cache(request: Request) -> CredentialLookup:
+    return cast("CredentialLookup", request.app.state.credential_cache)
 
 
 def _caller(request: Request, tenant: Tenant) -> Caller:
     request.state.org_id = tenant.id
-    return Caller(tenant=tenant, person=None, now=tenant.now())
+    return Caller(tenant=tenant, user=None, now=tenant.now())
 
 
 def _bearer_token(request: Request) -> str | None:
@@ -194,20 +194,20 @@ def address_of(request: Request) -> str | None:
 
 
 @asynccontextmanager
-async def acting_at_once(request: Request, org_id: UUID, person_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+async def acting_at_once(request: Request, org_id: UUID, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
     """A transaction after which credentials are looked up again: what it changed counts at once in this process.
 
     Args:
-        person_id: whose alone, where it changes nothing about anybody else.
+        user_id: whose alone, where it changes nothing about anybody else.
     """
     async with database_of(request).session(org_id) as db:
         yield db
-    forget_credentials(request, org_id, person_id)  # after the commit, or they might be looked up as they were before
+    forget_credentials(request, org_id, user_id)  # after the commit, or they might be looked up as they were before
 
 
-def forget_credentials(request: Request, org_id: UUID, person_id: UUID | None = None) -> None:
-    """Have the credentials of an organisation and its people, or of one person, looked up again."""
-    _doorkeeper(request).forget(org_id, person_id)
+def forget_credentials(request: Request, org_id: UUID, user_id: UUID | None = None) -> None:
+    """Have the credentials of an organisation and its users, or of one user, looked up again."""
+    _credential_cache(request).forget(org_id, user_id)
 
 
 async def tenant_session(request: Request) -> AsyncIterator[AsyncSession]:

@@ -41,7 +41,7 @@ class Tenant:
         return real_time + self.clock_offset
 
     def reference(self, number: int) -> str:
-        """A ticket's number as people say it, such as `GROWFIN-42`."""
+        """A ticket's number as users say it, such as `GROWFIN-42`."""
         return f"{reference_prefix(self.domain)}-{number}"
 
 

@@ -13,7 +13,7 @@ V = TypeVar("V")
 # --- remembering briefly -------------------------------------------------------------------------
 
 
-class Remembered(Generic[V]):
+class ExpiringCache(Generic[V]):
     """A small cache whose entries live for `seconds`; the oldest goes when there are more than `size`."""
 
     def __init__(self, *, seconds: float, size: int) -> None:

@@ -96,7 +96,7 @@ Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH), *_Text]
 
 
-@lru_cache(maxsize=10_000)  # the same few people write again and again, and the check is slow
+@lru_cache(maxsize=10_000)  # the same few users write again and again, and the check is slow
 def normalise_email(value: str) -> str:
     """An address in the one form that is stored and compared: checked, with everything in lower case.
 

@@ -37,7 +37,7 @@ DEFAULTS = (
         list_url="/notifications",
     ),
     Default(
-        name="People",
+        name="Users",
         icon="users",
         below=(
             Default(

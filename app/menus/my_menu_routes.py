@@ -1,4 +1,4 @@
-"""The signed-in person's menu over HTTP. It says how long their session lasts, and sessions stand above menus."""
+"""The signed-in user's menu over HTTP. It says how long their session lasts, and sessions stand above menus."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ async def get_my_menu(caller: Myself, db: Db) -> MyMenu:
 
     It says with each entry what you may do with its resource.
     """
-    person = caller.somebody
-    menu = await menus.seen_by(db, caller.org_id, Viewer(person.id, person.role_id, person.permissions))
-    return MyMenu.of(person, menu)
+    user = caller.somebody
+    menu = await menus.seen_by(db, caller.org_id, Viewer(user.id, user.role_id, user.permissions))
+    return MyMenu.of(user, menu)

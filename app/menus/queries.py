@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.accounts.users.rules import Status
 from app.core.errors import NotFound
 from app.menus.models import Menu
@@ -51,12 +51,12 @@ async def places(db: AsyncSession, org_id: UUID) -> dict[UUID, tuple[UUID | None
     return {menu_id: (parent_id, position) for menu_id, parent_id, position in rows}
 
 
-async def people(db: AsyncSession, org_id: UUID, person_ids: Collection[UUID]) -> set[UUID]:
-    """Which of these are ids of people of the organisation."""
-    if not person_ids:
+async def users(db: AsyncSession, org_id: UUID, user_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these are ids of users of the organisation."""
+    if not user_ids:
         return set()
     found = await db.scalars(
-        select(Person.id).where(Person.org_id == org_id, Person.id.in_(person_ids), Person.status != Status.ERASED)
+        select(User.id).where(User.org_id == org_id, User.id.in_(user_ids), User.status != Status.ERASED)
     )
     return set(found)
 

@@ -1,4 +1,4 @@
-"""Menus over HTTP. What the signed-in person sees of them is in `sessions/menu_routes.py`."""
+"""Menus over HTTP. What the signed-in user sees of them is in `sessions/menu_routes.py`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def list_menus(
 ) -> MenuPage:
     """Every entry, whoever sees it, newest first; `parentId` and `position` say where in the tree it stands.
 
-    The tree that the signed-in person sees is `GET /me/menu`.
+    The tree that the signed-in user sees is `GET /me/menu`.
     """
     signer = CursorSigner.of(secret_key_of(request), caller.org_id, "menus", None)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None

@@ -42,7 +42,7 @@ MenuResource = Annotated[
 CreateUrl = Annotated[Address | None, Field(description="Where one is made.", examples=["/tickets/new"])]
 ListUrl = Annotated[Address | None, Field(description="Where they are listed.", examples=["/tickets"])]
 HiddenForRoles = Annotated[Ids, Field(description="Ids of roles that do not see it, built-in ones too; all of them.")]
-HiddenForUsers = Annotated[Ids, Field(description="Ids of people who do not see it; all of them.")]
+HiddenForUsers = Annotated[Ids, Field(description="Ids of users who do not see it; all of them.")]
 
 
 class MenuIn(In):
@@ -89,7 +89,7 @@ class MenuOut(Out):
     list_url: Annotated[str | None, Field(examples=["/tickets"])]
     hidden_for_roles: Annotated[list[UUID], Field(description="Ids of roles that do not see it.", examples=[[]])]
     hidden_for_users: Annotated[
-        list[UUID], Field(description="Ids of people who do not see it.", examples=[[EXAMPLE_ID]])
+        list[UUID], Field(description="Ids of users who do not see it.", examples=[[EXAMPLE_ID]])
     ]
     created_at: OutTime
     updated_at: OutTime
@@ -119,7 +119,7 @@ class MenuPage(CountedPage[MenuOut]):
 
 
 class MenuBranch(Out):
-    """An entry as the signed-in person sees it."""
+    """An entry as the signed-in user sees it."""
 
     id: UUID
     name: Annotated[str, Field(examples=["Tickets"])]

@@ -148,7 +148,7 @@ def _check_place(parents: Parents, menu_id: UUID | None, parent_id: UUID | None)
 
 async def _check_hidden(db: AsyncSession, org_id: UUID, fields: Mapping[str, Any], menu: Menu | None = None) -> None:
     """Whom it is newly hidden from must exist. Who has gone may stay listed, so that a list can be sent back."""
-    for name, known in (("hidden_for_roles", roles.known), ("hidden_for_users", queries.people)):
+    for name, known in (("hidden_for_roles", roles.known), ("hidden_for_users", queries.users)):
         listed: Collection[UUID] = fields.get(name, ())
         new = set(listed) - set(getattr(menu, name) if menu else ())
         if new - await known(db, org_id, new):

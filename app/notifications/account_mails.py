@@ -18,8 +18,8 @@ from app.access.permissions import Role
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.single_use_links.models import PAGES, Link
-from app.accounts.users.events import EmailChanged, EmailClaimed, PasswordChanged, PersonApproved, PersonRejected
-from app.accounts.users.models import Person
+from app.accounts.users.events import EmailChanged, EmailClaimed, PasswordChanged, UserApproved, UserRejected
+from app.accounts.users.models import User
 from app.accounts.users.rules import Status, is_somebodys
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
@@ -38,10 +38,10 @@ MAX_ADMINS = 100  # who are told of a sign-up
 # To each of them in an hour: anybody can ask for accounts, and any number of them.
 MAX_REQUESTS = 20
 
-# Event -> the template of what its person is told.
+# Event -> the template of what its user is told.
 NEWS: Mapping[str, str] = {
-    PersonApproved.type: "account_approved",
-    PersonRejected.type: "account_rejected",
+    UserApproved.type: "account_approved",
+    UserRejected.type: "account_rejected",
     EmailClaimed.type: "email_claimed",
     PasswordChanged.type: "password_changed",
     SecondFactorEnabled.type: "second_factor_enabled",
@@ -52,17 +52,17 @@ NEWS: Mapping[str, str] = {
 
 
 async def mail_link(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `person.link_requested`, unless the link was used, replaced or taken back meanwhile, or has expired."""
+    """On `user.link_requested`, unless the link was used, replaced or taken back meanwhile, or has expired."""
     organisation = await tenant(db, org_id)
     links = await db.scalars(
         select(Link)
-        .join(Person, and_(Person.org_id == org_id, Person.id == Link.person_id))
+        .join(User, and_(User.org_id == org_id, User.id == Link.user_id))
         .where(
             Link.org_id == org_id,
             Link.id.in_([UUID(event.data["linkId"]) for event in events]),
             Link.purpose.in_(list(PAGES)),
             Link.expires_at > real_now(),
-            Person.status != Status.ERASED,
+            User.status != Status.ERASED,
         )
         .order_by(Link.id)
     )
@@ -75,7 +75,7 @@ def _link_mail(organisation: Tenant, link: Link) -> Draft:
         organisation,
         link.purpose.lower(),
         link.email,
-        link.person_id,
+        link.user_id,
         {"link": PLACEHOLDER, "expires_at": link.expires_at},
         link=(organisation.app_url or "") + PAGES[link.purpose],
         link_id=link.id,
@@ -83,24 +83,22 @@ def _link_mail(organisation: Tenant, link: Link) -> Draft:
 
 
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `person.signed_up`: the admins are told that somebody waits for their approval, so many times in an hour.
+    """On `user.signed_up`: the admins are told that somebody waits for their approval, so many times in an hour.
 
     Not who: a mail that named them would outlast their erasure.
     """
-    ids = [UUID(event.data["personId"]) for event in events if event.data.get("status") == Status.PENDING]
+    ids = [UUID(event.data["userId"]) for event in events if event.data.get("status") == Status.PENDING]
     if not ids:
         return
     waiting = await db.scalars(
-        select(Person)
-        .where(Person.org_id == org_id, Person.id.in_(ids), Person.status == Status.PENDING)
-        .order_by(Person.id)
+        select(User).where(User.org_id == org_id, User.id.in_(ids), User.status == Status.PENDING).order_by(User.id)
     )
     organisation = await tenant(db, org_id)
     admins = await _admins_who_want(db, org_id, MailKind.SIGN_UP_REQUESTS)
-    requests = [_draft(organisation, "sign_up_requested", "", None, {"role": person.role}) for person in waiting]
+    requests = [_draft(organisation, "sign_up_requested", "", None, {"role": user.role}) for user in waiting]
     told = await _told_lately(db, org_id, list(admins.values()), {request.subject for request in requests})
     drafts = [
-        replace(request, recipient=email, person_id=admin_id, id=new_id())
+        replace(request, recipient=email, user_id=admin_id, id=new_id())
         for admin_id, email in admins.items()
         for request in requests[: max(0, MAX_REQUESTS - told.get(email, 0))]
     ]
@@ -127,14 +125,14 @@ async def _told_lately(
 async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
     """The organisation's active admins with their addresses; of very many, the first."""
     found = await db.execute(
-        select(Person.id, Person.email)
+        select(User.id, User.email)
         .where(
-            Person.org_id == org_id,
-            Person.role == Role.ADMIN,
-            Person.status == Status.ACTIVE,
-            literal(kind.value) != all_(Person.muted),
+            User.org_id == org_id,
+            User.role == Role.ADMIN,
+            User.status == Status.ACTIVE,
+            literal(kind.value) != all_(User.muted),
         )
-        .order_by(Person.id)
+        .order_by(User.id)
         .limit(MAX_ADMINS)
     )
     return {admin_id: email for admin_id, email in found if is_somebodys(email)}
@@ -143,36 +141,34 @@ async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Ma
 async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
     """On the events of `NEWS`; the same news of one batch is told once."""
     organisation = await tenant(db, org_id)
-    ids = {UUID(event.data["personId"]) for event in events}
-    found = await db.scalars(
-        select(Person).where(Person.org_id == org_id, Person.id.in_(ids), Person.status != Status.ERASED)
-    )
-    people = {person.id: person for person in found if is_somebodys(person.email)}
+    ids = {UUID(event.data["userId"]) for event in events}
+    found = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != Status.ERASED))
+    users = {user.id: user for user in found if is_somebodys(user.email)}
     told = {
-        (event.type, person.id): _draft(organisation, NEWS[event.type], person.email, person.id, _news(person, event))
+        (event.type, user.id): _draft(organisation, NEWS[event.type], user.email, user.id, _news(user, event))
         for event in events
-        if (person := people.get(UUID(event.data["personId"])))
+        if (user := users.get(UUID(event.data["userId"])))
     }
     await deliveries.queue(db, org_id, list(told.values()))
 
 
-def _news(person: Person, event: StoredEvent) -> dict[str, Any]:
+def _news(user: User, event: StoredEvent) -> dict[str, Any]:
     return {
-        "reason": person.status_reason,
-        "invited": person.status == Status.INVITED,
+        "reason": user.status_reason,
+        "invited": user.status == Status.INVITED,
         "provider": event.data.get("provider"),
     }
 
 
 async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """On `person.email_changed`, in its transaction: the old address is stored nowhere that could be read later."""
+    """On `user.email_changed`, in its transaction: the old address is stored nowhere that could be read later."""
     assert isinstance(event, EmailChanged)
     if not is_somebodys(event.old_email):
         return
     organisation = await tenant(db, org_id)
     # Read from the database: the change need not have been made on an object of this session.
-    new_email = await db.scalar(select(Person.email).where(Person.org_id == org_id, Person.id == event.person_id)) or ""
-    told = _draft(organisation, "email_changed", event.old_email, event.person_id, {"new_email": masked(new_email)})
+    new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
+    told = _draft(organisation, "email_changed", event.old_email, event.user_id, {"new_email": masked(new_email)})
     await deliveries.queue(db, org_id, [told])
 
 
@@ -186,7 +182,7 @@ def _draft(
     organisation: Tenant,
     template: str,
     recipient: str,
-    person_id: UUID | None,
+    user_id: UUID | None,
     context: Mapping[str, Any],
     *,
     link: str | None = None,
@@ -194,5 +190,5 @@ def _draft(
 ) -> Draft:
     subject = f"[{organisation.name}] {template.replace('_', ' ').capitalize()}"
     return draft(
-        organisation, template, recipient, context, subject=subject, person_id=person_id, link=link, link_id=link_id
+        organisation, template, recipient, context, subject=subject, user_id=user_id, link=link, link_id=link_id
     )

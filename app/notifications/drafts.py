@@ -32,7 +32,7 @@ def draft(
     *,
     subject: str,
     ticket_id: UUID | None = None,
-    person_id: UUID | None = None,
+    user_id: UUID | None = None,
     author_id: UUID | None = None,
     link: str | None = None,
     link_id: UUID | None = None,
@@ -42,7 +42,7 @@ def draft(
     Args:
         context: what the template needs besides the organisation; times are shown in the organisation's time zone.
         subject: of a mail that cannot be written.
-        person_id: whose account it is written to, if it is one.
+        user_id: whose account it is written to, if it is one.
         author_id: who is named in it.
         link: where the mail's link leads, for the channel to complete with the token of `link_id`.
     """
@@ -52,7 +52,7 @@ def draft(
         "recipient": recipient,
         "reply_to": organisation.support_email,
         "ticket_id": ticket_id,
-        "person_id": person_id,
+        "user_id": user_id,
         "author_id": author_id,
         "link": link,
         "link_id": link_id,

@@ -9,7 +9,7 @@ from markupsafe import escape
 from sqlalchemy import Select, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.users.events import PersonErased, PersonInvitationCancelled
+from app.accounts.users.events import UserErased, UserInvitationCancelled
 from app.core.outbox.deliveries import DeliveryStatus
 from app.core.outbox.events import Event
 from app.core.outbox.models import DELIVER, Delivery, Timer
@@ -29,27 +29,27 @@ async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
     be somebody else's, and with it the tickets that were answered to it: then the mails about those stay. Of very many
     mails, `BATCH * MAX_BATCHES` of each kind are seen to here and the rest when the log's retention ends.
     """
-    assert isinstance(event, PersonErased | PersonInvitationCancelled)
+    assert isinstance(event, UserErased | UserInvitationCancelled)
     await db.flush()  # of their tickets, those too that became theirs by this event
-    own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.person_id)
+    own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.user_id)
     about_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.ticket_id.in_(own))
-    to_their_account = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.person_id == event.person_id)
+    to_their_account = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.user_id == event.user_id)
     to_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
-    if isinstance(event, PersonInvitationCancelled) or not event.email_was_verified:
+    if isinstance(event, UserInvitationCancelled) or not event.email_was_verified:
         to_them = to_them.where(Delivery.ticket_id.is_(None))
     await _delete_all(db, org_id, about_them)
     await _delete_all(db, org_id, to_their_account)
     await _delete_all(db, org_id, to_them)
-    if isinstance(event, PersonErased):
+    if isinstance(event, UserErased):
         await _take_name_out(db, org_id, event)
 
 
-async def _take_name_out(db: AsyncSession, org_id: UUID, event: PersonErased) -> None:
+async def _take_name_out(db: AsyncSession, org_id: UUID, event: UserErased) -> None:
     """Of mails that name them to others, let only the log's line stay; what is not sent yet goes out without the name.
 
     What it said is in the ticket.
     """
-    of_them = (Delivery.org_id == org_id, Delivery.author_id == event.person_id)
+    of_them = (Delivery.org_id == org_id, Delivery.author_id == event.user_id)
     waits = Delivery.status == DeliveryStatus.QUEUED
     nameless = func.replace(Delivery.body_text, one_line(event.name), NOBODY)
     nameless_html = func.replace(Delivery.body_html, str(escape(event.name)), NOBODY)

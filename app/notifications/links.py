@@ -31,7 +31,7 @@ def with_link(message: Message, *, public_url: str, secret_key: str) -> Message:
 
 
 def for_the_log(text: str, link: str | None) -> str:
-    """A stored text for people to read: its link without the token."""
+    """A stored text for users to read: its link without the token."""
     return text if link is None else text.replace(PLACEHOLDER, f"{link}#token={HIDDEN_TOKEN}")
 
 

@@ -68,7 +68,7 @@ def render(template: str, context: Mapping[str, Any]) -> Rendered:
 
 
 def _moment(value: datetime) -> str:
-    """A time for people everywhere: `21 December 2026, 14:05 UTC+01:00`."""
+    """A time for users everywhere: `21 December 2026, 14:05 UTC+01:00`."""
     offset = value.strftime("%z")
     if not offset:
         raise ValueError("a time in a mail needs a time zone")

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.accounts.users.rules import is_somebodys
 from app.core.outbox import deliveries
 from app.core.outbox.deliveries import Draft
@@ -30,13 +30,13 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
         TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids)
     )
     # Whoever is being erased is named in no mail afterwards: it waits for that, or that sees it.
-    named = select(Person.id).where(Person.org_id == org_id, Person.id.in_(authors)).order_by(Person.id)
+    named = select(User.id).where(User.org_id == org_id, User.id.in_(authors)).order_by(User.id)
     await db.execute(named.with_for_update(read=True))
     rows = (
         await db.execute(
-            select(TicketResponse, Ticket, Person)
+            select(TicketResponse, Ticket, User)
             .join(Ticket, and_(Ticket.org_id == org_id, Ticket.id == TicketResponse.ticket_id))
-            .join(Person, and_(Person.org_id == org_id, Person.id == TicketResponse.author_id))
+            .join(User, and_(User.org_id == org_id, User.id == TicketResponse.author_id))
             .where(TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids))
             .order_by(TicketResponse.id)
         )
@@ -65,25 +65,25 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[Sto
     organisation = await tenant(db, org_id)
     given = [(event.ticket_id, UUID(event.data["adminId"])) for event in events if event.data["adminId"]]
     tickets = await _by_id(db, select(Ticket).where(Ticket.org_id == org_id), Ticket.id, (t for t, _ in given))
-    people = await _people(db, org_id, (p for _, p in given))
+    users = await _users(db, org_id, (p for _, p in given))
     drafts = [
         _draft(
             organisation,
             "ticket_assigned",
             tickets[ticket_id],
-            people[person_id].email,
-            person_id,
+            users[user_id].email,
+            user_id,
             description=tickets[ticket_id].description,
             priority=tickets[ticket_id].priority,
             requester=tickets[ticket_id].added_by,
-            first_name=people[person_id].first_name,
+            first_name=users[user_id].first_name,
         )
-        for ticket_id, person_id in given
+        for ticket_id, user_id in given
         if ticket_id in tickets
-        and person_id in people
-        and people[person_id].may_be_assigned
-        and MailKind.TICKET_ASSIGNED not in people[person_id].muted
-        and is_somebodys(people[person_id].email)
+        and user_id in users
+        and users[user_id].may_be_assigned
+        and MailKind.TICKET_ASSIGNED not in users[user_id].muted
+        and is_somebodys(users[user_id].email)
     ]
     await deliveries.queue(db, org_id, drafts)
 
@@ -111,12 +111,12 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
     await deliveries.queue(db, org_id, drafts)
 
 
-async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, Person]:
+async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, User]:
     """The requesters who have an account."""
-    return await _people(db, org_id, (ticket.requester_id for ticket in tickets if ticket.requester_id))
+    return await _users(db, org_id, (ticket.requester_id for ticket in tickets if ticket.requester_id))
 
 
-def _address(ticket: Ticket, requesters: Mapping[UUID | None, Person], kind: MailKind) -> str | None:
+def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailKind) -> str | None:
     """Where the requester is written to: the e-mail of their account as it is now; nowhere, if they muted this."""
     account = requesters.get(ticket.requester_id)
     if account is not None and kind in account.muted:
@@ -125,8 +125,8 @@ def _address(ticket: Ticket, requesters: Mapping[UUID | None, Person], kind: Mai
     return address if is_somebodys(address) else None
 
 
-async def _people(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Person]:
-    return await _by_id(db, select(Person).where(Person.org_id == org_id), Person.id, ids)
+async def _users(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, User]:
+    return await _by_id(db, select(User).where(User.org_id == org_id), User.id, ids)
 
 
 async def _by_id(
@@ -144,7 +144,7 @@ def _draft(
     template: str,
     ticket: Ticket,
     recipient: str,
-    person_id: UUID | None,
+    user_id: UUID | None,
     *,
     author_id: UUID | None = None,
     **context: Any,
@@ -158,6 +158,6 @@ def _draft(
         about | context,
         subject=f"{about['reference']}: {ticket.title}",
         ticket_id=ticket.id,
-        person_id=person_id,
+        user_id=user_id,
         author_id=author_id,
     )

@@ -19,7 +19,7 @@ from sqlalchemy import select, update
 
 from app.access.callers import Caller, Principal
 from app.access.tenant import Tenant
-from app.accounts.users.creation import NewPerson, hash_new_password, sign_up_admin
+from app.accounts.users.creation import NewUser, hash_new_password, sign_up_admin
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.config import Settings
@@ -67,13 +67,13 @@ TROUBLES = (
     ("{area} is slow", "Since {when}, {area} takes about {n} seconds to open."),
     ("{area} shows an error", "Since {when}, {area} answers with “Something went wrong”, {n} times out of {m}."),
     ("{area} stops half-way", "{area} gets to {m} % and then nothing happens any more. It last worked {when}."),
-    ("How do we set up {area}?", "We are {m} people and would like to use {area}. The guide ends at step {n}."),
+    ("How do we set up {area}?", "We are {m} users and would like to use {area}. The guide ends at step {n}."),
     ("{area} does not load in Firefox", "In Firefox {area} stays blank; in Chrome it is fine. It began {when}."),
     ("Numbers in {area} are wrong", "{area} says {n} where it should say {m}. We first noticed {when}."),
     ("Please give us access to {area}", "{n} of our {m} colleagues cannot open {area}; they could {when}."),
     ("{area} times out for large teams", "With more than {m} members {area} times out after {n} seconds."),
     ("{area} is missing after the update", "After the update {when}, {area} is gone for {n} of our {m} users."),
-    ("Could {area} support time zones?", "Our {m} people sit in four time zones, and {area} only shows UTC."),
+    ("Could {area} support time zones?", "Our {m} users sit in four time zones, and {area} only shows UTC."),
 )
 WHENS = ("yesterday", "last Friday", "last Monday", "this morning", "last week", "last month")
 CLOSINGS = ("Could you have a look?", "It keeps two of us from working.", "No hurry, but it would help.", "Thanks!")
@@ -153,11 +153,11 @@ async def _make_admin(
     database: Database, secret_key: str, tenant: Tenant, name: tuple[str, str], password: str
 ) -> Principal:
     first_name, last_name = name
-    new = NewPerson(first_name, last_name, f"{first_name.lower()}@{tenant.domain}")
+    new = NewUser(first_name, last_name, f"{first_name.lower()}@{tenant.domain}")
     password_hash = await hash_new_password(secret_key, tenant, password, *name, email=new.email)
     async with database.session(tenant.id) as db:
-        person = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
-    return principal_of(person)
+        user = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
+    return principal_of(user)
 
 
 async def _write(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:

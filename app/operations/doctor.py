@@ -250,7 +250,7 @@ async def _examine_provider(name: str, provider: OidcProvider) -> Finding:
     except NotIdentified as error:
         remedy = "correct its issuer in OIDC_PROVIDERS, or see to that provider"
         return Finding(False, what, f"{provider.issuer} {error}: {remedy}")
-    return Finding(True, what, f"{provider.issuer} says where people sign in")
+    return Finding(True, what, f"{provider.issuer} says where users sign in")
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------

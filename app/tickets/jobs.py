@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.permissions import TICKET_WORK, Role
 from app.accounts.roles.events import RoleUpdated
-from app.accounts.users.events import PersonBecameAvailable, PersonSignedUp
+from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.queries import next_in_turn
-from app.accounts.users.rules import Status as PersonStatus
+from app.accounts.users.rules import Status as AccountStatus
 from app.core.clock import real_now
 from app.core.fields import rfc3339
 from app.core.ids import new_id
@@ -184,18 +184,18 @@ async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
 
 
 async def give_to_the_newly_available(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """Assign what waits, in the transaction that makes somebody available, or lets a role's people work on tickets.
+    """Assign what waits, in the transaction that makes somebody available, or lets a role's users work on tickets.
 
     A ticket that is being opened at this moment sees them no more than they see it: the timer looks again afterwards.
     """
-    assert isinstance(event, PersonSignedUp | PersonBecameAvailable | RoleUpdated)
-    if isinstance(event, PersonSignedUp) and (event.status != PersonStatus.ACTIVE or event.role == Role.CUSTOMER):
+    assert isinstance(event, UserSignedUp | UserBecameAvailable | RoleUpdated)
+    if isinstance(event, UserSignedUp) and (event.status != AccountStatus.ACTIVE or event.role == Role.CUSTOMER):
         return
     if isinstance(event, RoleUpdated) and TICKET_WORK.isdisjoint(event.added):
         return
     await db.flush()
     await assign_waiting(db, org_id, event.at)
-    subject_id = event.role_id if isinstance(event, RoleUpdated) else event.person_id
+    subject_id = event.role_id if isinstance(event, RoleUpdated) else event.user_id
     await timers.set_timers(db, org_id, subject_id, {ASSIGN: real_now()})
 
 

@@ -66,8 +66,8 @@ class Ticket(Base):
 
     __table_args__ = (
         UniqueConstraint("org_id", "number"),
-        ForeignKeyConstraint(["org_id", "admin_id"], ["people.org_id", "people.id"]),
-        ForeignKeyConstraint(["org_id", "requester_id"], ["people.org_id", "people.id"]),
+        ForeignKeyConstraint(["org_id", "admin_id"], ["users.org_id", "users.id"]),
+        ForeignKeyConstraint(["org_id", "requester_id"], ["users.org_id", "users.id"]),
         one_of("status", tuple(Status)),
         one_of("priority", tuple(Priority)),
         # One per filter, each ending in the order of the list.
@@ -118,7 +118,7 @@ class Ticket(Base):
 
 
 class TicketResponse(Base):
-    """An answer to the requester, by a person of the organisation."""
+    """An answer to the requester, by a user of the organisation."""
 
     __tablename__ = "ticket_responses"
 
@@ -131,6 +131,6 @@ class TicketResponse(Base):
 
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "ticket_id"], ["tickets.org_id", "tickets.id"]),
-        ForeignKeyConstraint(["org_id", "author_id"], ["people.org_id", "people.id"]),
+        ForeignKeyConstraint(["org_id", "author_id"], ["users.org_id", "users.id"]),
         Index("ix_ticket_responses_org_id_ticket_id_id", "org_id", "ticket_id", "id"),
     )

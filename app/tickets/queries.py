@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.accounts.users.queries import in_turn
 from app.core.errors import NotFound
 from app.organisations.models import Organisation
@@ -41,7 +41,7 @@ _COLUMNS = """t.id, t.number, t.org_id, t.title, t.description, t.status, t.prio
     t.admin_id, t.created_at, t.updated_at, t.responded_at, t.closed_at, t.auto_close_at, t.accepted_at, t.version,
     p.email AS admin_email, p.first_name AS admin_first_name, p.last_name AS admin_last_name"""
 
-_ASSIGNEE = "LEFT JOIN people AS p ON p.org_id = $1 AND p.id = t.admin_id"
+_ASSIGNEE = "LEFT JOIN users AS p ON p.org_id = $1 AND p.id = t.admin_id"
 
 ONE = f"SELECT {_COLUMNS} FROM tickets AS t {_ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
 _ONE_OF_THEIRS = f"{ONE} AND t.requester_id = $3"
@@ -62,7 +62,7 @@ def _opening(*, whose: str, join: str, added_by: str) -> str:
     WITH available AS MATERIALIZED (
         {in_turn("$1")}
     ), requester AS MATERIALIZED (
-        SELECT id, email FROM people WHERE org_id = $1 AND status = 'ACTIVE' AND {whose} FOR SHARE
+        SELECT id, email FROM users WHERE org_id = $1 AND status = 'ACTIVE' AND {whose} FOR SHARE
     ), counted AS (
         UPDATE counters SET last_ticket = last_ticket + 1,
                last_event = last_event + CASE WHEN available.ids IS NULL THEN 1 ELSE 2 END
@@ -95,18 +95,18 @@ def _opening(*, whose: str, join: str, added_by: str) -> str:
 # address of another must not see that one's tickets.
 OPEN = _opening(whose="email = $6 AND email_verified_at IS NOT NULL", join="LEFT", added_by="$6")
 
-# For the signed-in person ($6), by the e-mail that they have at this moment; no row, where they cannot act any more.
+# For the signed-in user ($6), by the e-mail that they have at this moment; no row, where they cannot act any more.
 _OPEN_OWN = _opening(whose="id = $6", join="INNER", added_by="email")
 
 RESPONSES = """
     SELECT r.id, r.message, r.created_at, r.author_id, p.email, p.first_name, p.last_name
-    FROM ticket_responses AS r JOIN people AS p ON p.org_id = $1 AND p.id = r.author_id
+    FROM ticket_responses AS r JOIN users AS p ON p.org_id = $1 AND p.id = r.author_id
     WHERE r.org_id = $1 AND r.ticket_id = $2 ORDER BY r.id
 """
 
 _HISTORY = """
     SELECT e.seq, e.id, e.type, e.data, e.created_at, e.actor_type, e.actor_id, p.email, p.first_name, p.last_name
-    FROM events AS e LEFT JOIN people AS p ON p.org_id = $1 AND p.id = e.actor_id AND e.actor_type = 'USER'
+    FROM events AS e LEFT JOIN users AS p ON p.org_id = $1 AND p.id = e.actor_id AND e.actor_type = 'USER'
     WHERE e.org_id = $1 AND e.ticket_id = $2 AND e.seq > $3 ORDER BY e.seq LIMIT $4
 """
 
@@ -120,8 +120,8 @@ _SCHEDULE = """
 
 def own_of(caller: Caller) -> UUID | None:
     """Whose tickets are all that the caller may see and change; nobody's, where all of the organisation's are."""
-    person = caller.person
-    return person.id if person is not None and person.sees_own_only else None
+    user = caller.user
+    return user.id if user is not None and user.sees_own_only else None
 
 
 async def on_a_still_clock(db: AsyncSession, caller: Caller) -> Caller:
@@ -152,15 +152,13 @@ async def lock(db: AsyncSession, org_id: UUID, ticket_id: UUID, own: UUID | None
     return ticket
 
 
-async def lock_assignee(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person | None:
+async def lock_assignee(db: AsyncSession, org_id: UUID, user_id: UUID) -> User | None:
     """Somebody whom a ticket can be given to; they cannot be suspended before this transaction ends.
 
     To be called before the ticket is locked: what hands the tickets of somebody suspended over locks in this order.
     """
-    person = await db.scalar(
-        select(Person).where(Person.org_id == org_id, Person.id == person_id).with_for_update(read=True)
-    )
-    return person if person is not None and person.may_be_assigned else None
+    user = await db.scalar(select(User).where(User.org_id == org_id, User.id == user_id).with_for_update(read=True))
+    return user if user is not None and user.may_be_assigned else None
 
 
 async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> asyncpg.Record:
@@ -182,7 +180,7 @@ async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = 
 class Opening:
     """What a new ticket starts with. `now` is the organisation's time, `real_now` is not.
 
-    The requester is the person `requester_id`, with their e-mail; or else whoever has the e-mail `added_by`.
+    The requester is the user `requester_id`, with their e-mail; or else whoever has the e-mail `added_by`.
     """
 
     org_id: UUID
@@ -203,7 +201,7 @@ class Opening:
 async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record | None:
     """Number the ticket, choose its assignee, write it with its events; where nobody is available, let it wait.
 
-    Nothing is written where the person `requester_id` is not active.
+    Nothing is written where the user `requester_id` is not active.
     """
     return await driver.fetchrow(
         OPEN if new.requester_id is None else _OPEN_OWN,
@@ -249,7 +247,7 @@ async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | No
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Which tickets, in what order. Empty filters hold for all. With `requester_id`, that person's own only."""
+    """Which tickets, in what order. Empty filters hold for all. With `requester_id`, that user's own only."""
 
     requester_id: UUID | None = None
     assignee_ids: Sequence[UUID] = ()
@@ -364,11 +362,11 @@ def _of_texts(wanted: Listing, parameters: _Parameters) -> list[str]:
     conditions = []
     if len(wanted.admin_emails) == 1:
         email = parameters.add(wanted.admin_emails[0])
-        conditions.append(f"t.admin_id = (SELECT id FROM people WHERE org_id = $1 AND email = {email})")  # noqa: S608
+        conditions.append(f"t.admin_id = (SELECT id FROM users WHERE org_id = $1 AND email = {email})")  # noqa: S608
     elif wanted.admin_emails:
         emails = parameters.add(list(wanted.admin_emails))
         conditions.append(
-            f"t.admin_id = ANY(ARRAY(SELECT id FROM people WHERE org_id = $1 AND email = ANY({emails}::text[])))"  # noqa: S608
+            f"t.admin_id = ANY(ARRAY(SELECT id FROM users WHERE org_id = $1 AND email = ANY({emails}::text[])))"  # noqa: S608
         )
     for column, values in (
         ("added_by", wanted.customer_emails),

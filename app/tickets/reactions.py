@@ -1,9 +1,9 @@
-"""What becomes of tickets when something happens to a person: linked to their account, handed over, made anonymous.
+"""What becomes of tickets when something happens to a user: linked to their account, handed over, made anonymous.
 
-Each is a reaction in the transaction of the event, for a first batch, and a timer on the person for the rest. What
+Each is a reaction in the transaction of the event, for a first batch, and a timer on the user for the rest. What
 somebody else has locked at this moment is left to the timer, so that nobody waits for anybody; and the timer looks once
 more when all that began before is over, since that neither saw the change nor was seen by it. A role's change can
-concern very many people: a batch then is of the tickets of them all, and the timer is on the role.
+concern very many users: a batch then is of the tickets of them all, and the timer is on the role.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from app.access.permissions import TICKET_WORK
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import (
     EmailVerified,
-    PersonApproved,
-    PersonErased,
-    PersonPermissionsChanged,
-    PersonReactivated,
-    PersonRoleChanged,
-    PersonSuspended,
+    UserApproved,
+    UserErased,
+    UserPermissionsChanged,
+    UserReactivated,
+    UserRoleChanged,
+    UserSuspended,
 )
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.accounts.users.rules import erased_email
 from app.core.clock import real_now
 from app.core.outbox import timers
@@ -47,10 +47,10 @@ ONCE_MORE = timedelta(seconds=10)
 
 _IDS = ARRAY(Uuid)
 _SOMEBODY = (
-    Person.id,
-    Person.email,
-    Person.email_verified_at.is_not(None).label("is_verified"),
-    Person.may_be_assigned.label("may_be_assigned"),
+    User.id,
+    User.email,
+    User.email_verified_at.is_not(None).label("is_verified"),
+    User.may_be_assigned.label("may_be_assigned"),
 )
 _Somebody = Row[UUID, str, bool, bool]  # with the columns above
 
@@ -73,13 +73,13 @@ class _Work:
 # --- linking ---------------------------------------------------------------------------------------------------------
 
 
-def _not_linked(person: _Somebody) -> ColumnElement[bool] | None:
-    return and_(Ticket.added_by == person.email, Ticket.requester_id.is_(None)) if person.is_verified else None
+def _not_linked(user: _Somebody) -> ColumnElement[bool] | None:
+    return and_(Ticket.added_by == user.email, Ticket.requester_id.is_(None)) if user.is_verified else None
 
 
-async def _link(db: AsyncSession, org_id: UUID, person: _Somebody, ids: Sequence[UUID], _at: datetime) -> None:
+async def _link(db: AsyncSession, org_id: UUID, user: _Somebody, ids: Sequence[UUID], _at: datetime) -> None:
     # Nothing about the ticket is another: neither its version nor its history says so.
-    await _update(db, org_id, ids, requester_id=person.id)
+    await _update(db, org_id, ids, requester_id=user.id)
 
 
 _LINKING = _Work(LINK_TICKETS, _not_linked, _link)
@@ -87,8 +87,8 @@ _LINKING = _Work(LINK_TICKETS, _not_linked, _link)
 
 async def link_to_account(db: AsyncSession, org_id: UUID, event: Event) -> None:
     """Let the tickets with an e-mail be its owner's, once they have proved that it is theirs, and can sign in."""
-    assert isinstance(event, EmailVerified | PersonApproved | PersonReactivated)
-    await _begin(db, org_id, event.person_id, event.at, _LINKING)
+    assert isinstance(event, EmailVerified | UserApproved | UserReactivated)
+    await _begin(db, org_id, event.user_id, event.at, _LINKING)
 
 
 async def link_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
@@ -99,12 +99,12 @@ async def link_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> S
 # --- handing over ----------------------------------------------------------------------------------------------------
 
 
-def _unfinished(person: _Somebody) -> ColumnElement[bool] | None:
-    return None if person.may_be_assigned else and_(Ticket.admin_id == person.id, Ticket.status.in_(UNFINISHED))
+def _unfinished(user: _Somebody) -> ColumnElement[bool] | None:
+    return None if user.may_be_assigned else and_(Ticket.admin_id == user.id, Ticket.status.in_(UNFINISHED))
 
 
-async def _take(db: AsyncSession, org_id: UUID, person: _Somebody, ids: Sequence[UUID], at: datetime) -> None:
-    await _take_all(db, org_id, person.id, dict.fromkeys(ids, person.id), at)
+async def _take(db: AsyncSession, org_id: UUID, user: _Somebody, ids: Sequence[UUID], at: datetime) -> None:
+    await _take_all(db, org_id, user.id, dict.fromkeys(ids, user.id), at)
 
 
 async def _take_all(
@@ -116,8 +116,8 @@ async def _take_all(
     record(
         db,
         *(
-            TicketAssigned(at=at, actor=SYSTEM, ticket_id=ticket_id, admin_id=None, previous_admin_id=person_id)
-            for ticket_id, person_id in whose.items()
+            TicketAssigned(at=at, actor=SYSTEM, ticket_id=ticket_id, admin_id=None, previous_admin_id=user_id)
+            for ticket_id, user_id in whose.items()
         ),
     )
     await timers.set_timers(db, org_id, subject_id, {ASSIGN: real_now()})
@@ -128,8 +128,8 @@ _HANDING_OVER = _Work(HAND_OVER, _unfinished, _take)
 
 async def hand_over(db: AsyncSession, org_id: UUID, event: Event) -> None:
     """Take from somebody who can no longer be assigned what they had to do, and have it given to others."""
-    assert isinstance(event, PersonSuspended | PersonErased | PersonRoleChanged | PersonPermissionsChanged)
-    await _begin(db, org_id, event.person_id, event.at, _HANDING_OVER)
+    assert isinstance(event, UserSuspended | UserErased | UserRoleChanged | UserPermissionsChanged)
+    await _begin(db, org_id, event.user_id, event.at, _HANDING_OVER)
 
 
 async def hand_over_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
@@ -160,13 +160,13 @@ async def hand_over_the_rest_of_role(db: AsyncSession, org_id: UUID, due: Sequen
 
 async def _take_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, timedelta]:
     """A batch of what they have to do, of those whose rows nobody is changing; returns the same as `_batch`."""
-    idle = and_(Person.org_id == org_id, Person.role_id == role_id, not_(Person.may_be_assigned))
-    everybody = (await db.scalars(select(Person.id).where(idle))).all()
+    idle = and_(User.org_id == org_id, User.role_id == role_id, not_(User.may_be_assigned))
+    everybody = (await db.scalars(select(User.id).where(idle))).all()
     theirs = _unfinished_of(org_id, everybody)
     whose = set(await db.scalars(select(Ticket.admin_id).where(theirs).limit(BATCH)))
     if not whose:
         return 0, ONCE_MORE
-    which = select(Person.id).where(idle, Person.id == any_(literal(list(whose), _IDS))).order_by(Person.id)
+    which = select(User.id).where(idle, User.id == any_(literal(list(whose), _IDS))).order_by(User.id)
     free = (await db.scalars(which.with_for_update(read=True, skip_locked=True))).all()
     batch = select(Ticket.id, Ticket.admin_id).where(_unfinished_of(org_id, free))
     in_order = batch.order_by(Ticket.created_at, Ticket.number).limit(BATCH)
@@ -177,22 +177,22 @@ async def _take_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datet
     return len(rows), SOON if some_are_left else ONCE_MORE
 
 
-def _unfinished_of(org_id: UUID, people: Sequence[UUID]) -> ColumnElement[bool]:
+def _unfinished_of(org_id: UUID, users: Sequence[UUID]) -> ColumnElement[bool]:
     # By an array here, too: see jobs.py.
-    theirs = Ticket.admin_id == any_(literal(people, _IDS))
+    theirs = Ticket.admin_id == any_(literal(users, _IDS))
     return and_(Ticket.org_id == org_id, theirs, Ticket.status.in_(UNFINISHED))
 
 
 # --- erasing ---------------------------------------------------------------------------------------------------------
 
 
-def _named(person: _Somebody) -> ColumnElement[bool] | None:
-    return and_(Ticket.requester_id == person.id, Ticket.added_by != erased_email(person.id))
+def _named(user: _Somebody) -> ColumnElement[bool] | None:
+    return and_(Ticket.requester_id == user.id, Ticket.added_by != erased_email(user.id))
 
 
-async def _make_anonymous(db: AsyncSession, org_id: UUID, person: _Somebody, ids: Sequence[UUID], at: datetime) -> None:
-    added_by = erased_email(person.id)
-    await _update(db, org_id, ids, added_by=added_by, requester_id=person.id, updated_at=at, version=Ticket.version + 1)
+async def _make_anonymous(db: AsyncSession, org_id: UUID, user: _Somebody, ids: Sequence[UUID], at: datetime) -> None:
+    added_by = erased_email(user.id)
+    await _update(db, org_id, ids, added_by=added_by, requester_id=user.id, updated_at=at, version=Ticket.version + 1)
     # That it changed, and not what it was.
     record(db, *(TicketUpdated(at=at, actor=SYSTEM, ticket_id=one, changes={"addedBy": {}}) for one in ids))
 
@@ -206,7 +206,7 @@ async def forget_requester(db: AsyncSession, org_id: UUID, event: Event) -> None
     Those that were never linked to them are found by the e-mail that they had, if it was theirs for sure: all of them
     at once, waiting for those that are busy, since afterwards nobody knows the e-mail.
     """
-    assert isinstance(event, PersonErased)
+    assert isinstance(event, UserErased)
     await db.flush()
     if event.email_was_verified:
         by_email = (Ticket.org_id == org_id, Ticket.added_by == event.email, Ticket.requester_id.is_(None))
@@ -214,9 +214,9 @@ async def forget_requester(db: AsyncSession, org_id: UUID, event: Event) -> None
             await db.scalars(select(Ticket.id).where(*by_email).order_by(Ticket.id).with_for_update(key_share=True))
         ).all()
         if ids:
-            person = await _somebody(db, org_id, event.person_id)
-            await _make_anonymous(db, org_id, person, ids, event.at)
-    await _begin(db, org_id, event.person_id, event.at, _FORGETTING)
+            user = await _somebody(db, org_id, event.user_id)
+            await _make_anonymous(db, org_id, user, ids, event.at)
+    await _begin(db, org_id, event.user_id, event.at, _FORGETTING)
 
 
 async def forget_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
@@ -227,13 +227,13 @@ async def forget_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) ->
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
-async def _begin(db: AsyncSession, org_id: UUID, person_id: UUID, at: datetime, work: _Work) -> None:
+async def _begin(db: AsyncSession, org_id: UUID, user_id: UUID, at: datetime, work: _Work) -> None:
     """Do a first batch in the transaction of what happened to somebody, and set the timer."""
     await db.flush()
-    person = await _somebody(db, org_id, person_id)
-    if work.concerns(person) is not None:
-        _, wait = await _batch(db, org_id, person, at, work)
-        await timers.set_timers(db, org_id, person_id, {work.kind: real_now() + wait})
+    user = await _somebody(db, org_id, user_id)
+    if work.concerns(user) is not None:
+        _, wait = await _batch(db, org_id, user, at, work)
+        await timers.set_timers(db, org_id, user_id, {work.kind: real_now() + wait})
 
 
 async def _go_on(db: AsyncSession, org_id: UUID, due: Sequence[Due], work: _Work) -> Sequence[Due]:
@@ -243,39 +243,39 @@ async def _go_on(db: AsyncSession, org_id: UUID, due: Sequence[Due], work: _Work
     """
     clock = await tenant(db, org_id)
     ids = [one.subject_id for one in due]
-    of_them = (Person.org_id == org_id, Person.id.in_(ids))
-    some = select(*_SOMEBODY).where(*of_them).order_by(Person.id).limit(PEOPLE)
-    seen = set(ids).difference(await db.scalars(select(Person.id).where(*of_them)))
+    of_them = (User.org_id == org_id, User.id.in_(ids))
+    some = select(*_SOMEBODY).where(*of_them).order_by(User.id).limit(PEOPLE)
+    seen = set(ids).difference(await db.scalars(select(User.id).where(*of_them)))
     again, all_done = {}, 0
-    for person in (await db.execute(some.with_for_update(read=True, skip_locked=True))).all():
-        done, wait = await _batch(db, org_id, person, clock.now(), work)
-        seen.add(person.id)
+    for user in (await db.execute(some.with_for_update(read=True, skip_locked=True))).all():
+        done, wait = await _batch(db, org_id, user, clock.now(), work)
+        seen.add(user.id)
         if done or wait == SOON:
-            again[person.id] = wait
+            again[user.id] = wait
         all_done += done
         if all_done >= BATCH:
             break
     claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id in seen])
-    for person_id, wait in again.items():
-        await timers.set_timers(db, org_id, person_id, {work.kind: real_now() + wait})
+    for user_id, wait in again.items():
+        await timers.set_timers(db, org_id, user_id, {work.kind: real_now() + wait})
     return claimed
 
 
-async def _batch(db: AsyncSession, org_id: UUID, person: _Somebody, at: datetime, work: _Work) -> tuple[int, timedelta]:
+async def _batch(db: AsyncSession, org_id: UUID, user: _Somebody, at: datetime, work: _Work) -> tuple[int, timedelta]:
     """Do it to at most a batch of those that are free; returns to how many, and after how long to look again."""
-    concerned = work.concerns(person)
+    concerned = work.concerns(user)
     if concerned is None:
         return 0, ONCE_MORE
     which = select(Ticket.id).where(Ticket.org_id == org_id, concerned).order_by(Ticket.created_at, Ticket.number)
     ids = (await db.scalars(which.limit(BATCH).with_for_update(key_share=True, skip_locked=True))).all()
     if ids:
-        await work.do(db, org_id, person, ids, at)
+        await work.do(db, org_id, user, ids, at)
     some_are_left = await db.scalar(which.limit(1)) is not None
     return len(ids), SOON if some_are_left else ONCE_MORE
 
 
-async def _somebody(db: AsyncSession, org_id: UUID, person_id: UUID) -> _Somebody:
-    return (await db.execute(select(*_SOMEBODY).where(Person.org_id == org_id, Person.id == person_id))).one()
+async def _somebody(db: AsyncSession, org_id: UUID, user_id: UUID) -> _Somebody:
+    return (await db.execute(select(*_SOMEBODY).where(User.org_id == org_id, User.id == user_id))).one()
 
 
 async def _update(db: AsyncSession, org_id: UUID, ids: Sequence[UUID], **values: object) -> None:

@@ -37,7 +37,7 @@ def tickets(rows: Sequence[asyncpg.Record], tenant: Tenant) -> list[dict[str, An
             "requesterId": row["requester_id"],
             "adminId": row["admin_id"],
             "admin": row["admin_id"]
-            and person(row["admin_id"], row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
+            and user(row["admin_id"], row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
             "createdAt": row["created_at"],
             "updatedAt": row["updated_at"],
             "respondedAt": row["responded_at"],
@@ -55,16 +55,16 @@ def response(row: asyncpg.Record) -> dict[str, Any]:
     return {
         "id": row["id"],
         "message": row["message"],
-        "author": person(row["author_id"], row["email"], row["first_name"], row["last_name"]),
+        "author": user(row["author_id"], row["email"], row["first_name"], row["last_name"]),
         "createdAt": row["created_at"],
     }
 
 
 def event(row: asyncpg.Record) -> dict[str, Any]:
-    """Something that happened (`EventOut`); only a person has a name."""
+    """Something that happened (`EventOut`); only a user has a name."""
     actor: dict[str, Any] = {"type": row["actor_type"]}
     if row["actor_type"] == "USER":
-        actor |= person(row["actor_id"], row["email"], row["first_name"], row["last_name"])
+        actor |= user(row["actor_id"], row["email"], row["first_name"], row["last_name"])
     elif row["actor_id"] is not None:
         actor["id"] = row["actor_id"]
     return {
@@ -76,6 +76,6 @@ def event(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def person(person_id: UUID, email: str, first_name: str, last_name: str) -> dict[str, Any]:
-    """Somebody, as others see them (`PersonRef`)."""
-    return {"id": person_id, "email": email, "firstName": first_name, "lastName": last_name}
+def user(user_id: UUID, email: str, first_name: str, last_name: str) -> dict[str, Any]:
+    """Somebody, as others see them (`UserReference`)."""
+    return {"id": user_id, "email": email, "firstName": first_name, "lastName": last_name}

@@ -114,7 +114,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """The ticket, its assignee, and all responses, oldest first. Customers read their own.
 
-    People whose permissions do not include `comments:view` get an empty list of responses.
+    Users whose permissions do not include `comments:view` get an empty list of responses.
     """
     async with database_of(request).driver(caller.org_id) as driver:
         row = await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
@@ -127,7 +127,7 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
 
 
 def _sees_responses(caller: Caller) -> bool:
-    return caller.person is None or permission(Resource.COMMENTS, Action.VIEW) in caller.person.permissions
+    return caller.user is None or permission(Resource.COMMENTS, Action.VIEW) in caller.user.permissions
 
 
 @hot.get(
@@ -144,7 +144,7 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
     Repeat a filter to accept any of its values; different filters must all hold, and `q` with them. Pass `nextCursor`
     as `cursor`, with the same filters and sort, to get the next page.
 
-    People whose permissions do not include `comments:view` find tickets by their own words only, not by those of the
+    Users whose permissions do not include `comments:view` find tickets by their own words only, not by those of the
     responses.
     """
     listing = queries.Listing(
@@ -187,8 +187,8 @@ def _search(wanted: TicketFilter, caller: Caller) -> Search | None:
 
 
 def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
-    if caller.person is None and ME in wanted.assignee:
-        fault = FieldError("assignee", "`me` is a person: an organisation secret is nobody.")
+    if caller.user is None and ME in wanted.assignee:
+        fault = FieldError("assignee", "`me` is a user: an organisation secret is nobody.")
         raise BadInput(f"{fault.field}: {fault.message}", errors=[fault])
     return [one if isinstance(one, UUID) else caller.somebody.id for one in wanted.assignee]
 
@@ -254,7 +254,7 @@ async def respond(
         "id": response.id,
         "ticketId": ticket_id,
         "message": response.message,
-        "author": representation.person(author.id, author.email, author.first_name, author.last_name),
+        "author": representation.user(author.id, author.email, author.first_name, author.last_name),
         "createdAt": response.created_at,
         "ticket": representation.ticket(row, caller.tenant),
     }

@@ -9,7 +9,7 @@ from typing import TypeVar
 AUTO_CLOSE = "AUTO_CLOSE"
 AUTO_CLOSE_REMINDER = "AUTO_CLOSE_REMINDER"
 ASSIGN = "ASSIGN"
-# Of a person, or of a role: see people.py.
+# Of a user, or of a role: see users.py.
 LINK_TICKETS = "LINK_TICKETS"
 HAND_OVER = "HAND_OVER"
 HAND_OVER_OF_ROLE = "HAND_OVER_OF_ROLE"
@@ -37,7 +37,7 @@ def assignee(number: int, available: Sequence[T]) -> T | None:
 
 
 def auto_close_reason(responded_at: datetime, closes_at: datetime, reminder: datetime | None) -> str:
-    """Why a ticket is going to close, for people to read."""
+    """Why a ticket is going to close, for users to read."""
     days = (closes_at - responded_at).days
     reminded = f" The requester is reminded on {reminder:%Y-%m-%d}." if reminder else ""
     return f"Answered on {responded_at:%Y-%m-%d}: closes after {days} days without a new answer.{reminded}"

@@ -26,7 +26,7 @@ class TicketIn(In):
     added_by: Annotated[
         Email,
         Field(
-            description="The requester's e-mail: answers are mailed there. Needed with the secret; a signed-in person "
+            description="The requester's e-mail: answers are mailed there. Needed with the secret; a signed-in user "
             "may leave it out, which means themselves, and a customer can name nobody else.",
             examples=["mia@customer.example"],
         ),
@@ -73,7 +73,7 @@ def _me_or_id(value: object) -> object:
     try:
         return UUID(str(value))
     except ValueError:
-        raise ValueError("This is neither `me` nor the id of a person.") from None
+        raise ValueError("This is neither `me` nor the id of a user.") from None
 
 
 Assignee = Annotated[
@@ -124,7 +124,7 @@ class TicketFilter(CountedPageQuery):
     ] = "-createdAt"
 
 
-class PersonRef(Out):
+class UserReference(Out):
     """Somebody, as others see them."""
 
     id: UUID
@@ -149,7 +149,7 @@ class TicketOut(Out):
         UUID | None, Field(description="The requester's account, where they have one.", examples=[EXAMPLE_ID])
     ]
     admin_id: Annotated[UUID | None, Field(description="The assignee.", examples=[EXAMPLE_ID])]
-    admin: PersonRef | None
+    admin: UserReference | None
     created_at: OutTime
     updated_at: OutTime
     responded_at: OutTime | None
@@ -164,7 +164,7 @@ class ResponseOut(Out):
 
     id: UUID
     message: Annotated[str, Field(examples=["We mended the export: please try again."])]
-    author: PersonRef
+    author: UserReference
     created_at: OutTime
 
 
@@ -186,7 +186,7 @@ class TicketPage(CountedPage[TicketOut]):
 
 
 class ActorOut(Out):
-    """Who did it: a person, the organisation's product, or Tessera itself."""
+    """Who did it: a user, the organisation's product, or Tessera itself."""
 
     type: Literal["USER", "ORGANISATION", "SYSTEM"]
     id: Annotated[UUID | None, Field(examples=[EXAMPLE_ID])] = None

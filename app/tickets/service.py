@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, NotForCustomers
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.ids import new_id
@@ -75,7 +75,7 @@ async def open_ticket(
 
     Raises:
         BadInput: a product names nobody, or a customer somebody else.
-        InvalidToken: gone within the seconds for which a token's person is remembered.
+        InvalidToken: gone within the seconds for which a token's user is remembered.
     """
     actor, own = caller.actor, _is_own(caller, added_by)
     new = queries.Opening(
@@ -101,10 +101,10 @@ async def open_ticket(
 
 def _is_own(caller: Caller, added_by: str | None) -> bool:
     """Whether the caller is the requester."""
-    person = caller.person
-    if person is None and added_by is None:
+    user = caller.user
+    if user is None and added_by is None:
         raise _wrong("addedBy", "This is required.")
-    if person is not None and added_by in {None, person.email}:
+    if user is not None and added_by in {None, user.email}:
         return True
     if own_of(caller):
         raise _wrong("addedBy", "It must be your own e-mail: leave it out.")
@@ -162,22 +162,22 @@ async def accept(db: AsyncSession, caller: Caller, ticket_id: UUID, expect: Expe
         AssigneeNotActive: the caller no longer is one who may be given tickets.
     """
     caller = await queries.on_a_still_clock(db, caller)
-    person = await queries.lock_assignee(db, caller.org_id, caller.somebody.id)
-    if person is None:
+    user = await queries.lock_assignee(db, caller.org_id, caller.somebody.id)
+    if user is None:
         raise AssigneeNotActive
     ticket = await queries.lock(db, caller.org_id, ticket_id)
     expect(ticket.version)
     if ticket.accepted_at is not None:
-        if ticket.admin_id != person.id:
+        if ticket.admin_id != user.id:
             raise AlreadyAccepted
         return
     if ticket.status not in UNFINISHED:
         raise TicketClosed(f"The ticket is {ticket.status.lower()}: reopen it first.")
     ticket.touch(caller.now)
-    if ticket.admin_id != person.id:
-        _assign(db, caller, ticket, person.id)
+    if ticket.admin_id != user.id:
+        _assign(db, caller, ticket, user.id)
     ticket.accepted_at = caller.now
-    record(db, TicketAccepted(at=caller.now, actor=caller.actor, ticket_id=ticket.id, admin_id=person.id))
+    record(db, TicketAccepted(at=caller.now, actor=caller.actor, ticket_id=ticket.id, admin_id=user.id))
     if ticket.status == Status.OPEN:
         await _enter(db, caller, ticket, Status.IN_PROGRESS)
 
@@ -225,7 +225,7 @@ def _edit(db: AsyncSession, caller: Caller, ticket: Ticket, different: Mapping[s
     record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=changes))
 
 
-async def _candidate(db: AsyncSession, caller: Caller, admin_id: UUID | None) -> Person | None:
+async def _candidate(db: AsyncSession, caller: Caller, admin_id: UUID | None) -> User | None:
     return None if admin_id is None else await queries.lock_assignee(db, caller.org_id, admin_id)
 
 

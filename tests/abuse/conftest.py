@@ -46,10 +46,10 @@ def insider(address: str) -> Insider:
         domain = f"d{uuid4().hex}.test"
         organisation = {"name": "Growfin", "domain": domain, "sandbox": True}
         headers = {"X-Org-Secret": client.post("/auth/org/signup", json=organisation).json()["secret"]}
-        person = {"email": f"ada@{domain}", "password": "cobalt-heron-47-lamp"}
-        named = {"firstName": "Ada", "lastName": "Lovelace", **person}
+        user = {"email": f"ada@{domain}", "password": "cobalt-heron-47-lamp"}
+        named = {"firstName": "Ada", "lastName": "Lovelace", **user}
         client.post("/auth/admin/signup", json=named, headers=headers).raise_for_status()
-        headers["Authorization"] = f"Bearer {client.post('/auth/admin/signin', json=person).json()['jwt']}"
+        headers["Authorization"] = f"Bearer {client.post('/auth/admin/signin', json=user).json()['jwt']}"
         body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
         ticket = client.post("/tickets", json=body, headers=headers).json()
         client.post(f"/tickets/{ticket['id']}/respond", json={"message": "Mended."}, headers=headers)

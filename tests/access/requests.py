@@ -12,7 +12,7 @@ from app.accounts.roles.rules import ENGINEER
 from app.accounts.single_use_links.models import Purpose
 from app.accounts.users.rules import Status
 from tests.access.world import PASSWORD, World, a_picture, totp_now
-from tests.desks import JSON, Person
+from tests.desks import JSON, SignedInUser
 
 NEW_PASSWORD = "walnut-otter-83-kite"
 
@@ -26,12 +26,12 @@ class Request:
     files: dict[str, Any] | None = None
 
 
-# Makes the request of a caller; `caller` is nobody where it is no person.
-Make = Callable[[World, Person | None], Awaitable[Request]]
+# Makes the request of a caller; `caller` is nobody where it is no user.
+Make = Callable[[World, SignedInUser | None], Awaitable[Request]]
 
 
 def _fixed(path: str, body: JSON | None = None) -> Make:
-    async def make(_world: World, _caller: Person | None) -> Request:
+    async def make(_world: World, _caller: SignedInUser | None) -> Request:
         return Request(path, body)
 
     return make
@@ -48,55 +48,55 @@ def _name() -> JSON:
 # --- organisations and signing in ------------------------------------------------------------------------------------
 
 
-async def _sign_up_organisation(_world: World, _caller: Person | None) -> Request:
+async def _sign_up_organisation(_world: World, _caller: SignedInUser | None) -> Request:
     return Request("/auth/org/signup", {"name": "Fyle", "domain": f"f{_unique()}.test"})
 
 
-async def _sign_up(world: World, _caller: Person | None) -> Request:
+async def _sign_up(world: World, _caller: SignedInUser | None) -> Request:
     return Request("/auth/signup", {**_name(), "org": world.desk.domain, "role": "ENGINEER", "password": PASSWORD})
 
 
-async def _sign_up_admin(_world: World, _caller: Person | None) -> Request:
+async def _sign_up_admin(_world: World, _caller: SignedInUser | None) -> Request:
     return Request("/auth/admin/signup", {**_name(), "password": PASSWORD})
 
 
 def _sign_in(path: str, role: Role) -> Make:
-    async def make(world: World, _caller: Person | None) -> Request:
+    async def make(world: World, _caller: SignedInUser | None) -> Request:
         return Request(path, {"email": (await world.somebody(role)).email, "password": PASSWORD})
 
     return make
 
 
 def _link(path: str, purpose: Purpose, status: Status = Status.ACTIVE, **more: str) -> Make:
-    async def make(world: World, _caller: Person | None) -> Request:
-        person = await world.somebody(status=status)
-        return Request(path, {"token": await world.link(person, purpose), **more})
+    async def make(world: World, _caller: SignedInUser | None) -> Request:
+        user = await world.somebody(status=status)
+        return Request(path, {"token": await world.link(user, purpose), **more})
 
     return make
 
 
-async def _refresh(world: World, _caller: Person | None) -> Request:
+async def _refresh(world: World, _caller: SignedInUser | None) -> Request:
     return Request("/auth/refresh", {"refreshToken": await world.refresh_token()})
 
 
-async def _end_session(_world: World, caller: Person | None) -> Request:
+async def _end_session(_world: World, caller: SignedInUser | None) -> Request:
     return Request(f"/me/sessions/{caller.session_id if caller else uuid4()}")
 
 
-async def _forgot(world: World, _caller: Person | None) -> Request:
+async def _forgot(world: World, _caller: SignedInUser | None) -> Request:
     return Request("/auth/password/forgot", {"email": (await world.somebody()).email})
 
 
-async def _resend(world: World, _caller: Person | None) -> Request:
+async def _resend(world: World, _caller: SignedInUser | None) -> Request:
     return Request("/auth/email/resend", {"email": (await world.somebody()).email})
 
 
-async def _change_email(_world: World, _caller: Person | None) -> Request:
+async def _change_email(_world: World, _caller: SignedInUser | None) -> Request:
     return Request("/auth/email/change", {"email": f"n{_unique()}@growfin.test", "password": PASSWORD})
 
 
 def _second_factor(path: str, *, confirmed: bool) -> Make:
-    async def make(world: World, caller: Person | None) -> Request:
+    async def make(world: World, caller: SignedInUser | None) -> Request:
         if caller is None:
             return Request(path, {"code": "000000"})
         setup = await world.desk.api.http.post("/auth/2fa/setup", headers=caller.headers)
@@ -111,46 +111,46 @@ def _second_factor(path: str, *, confirmed: bool) -> Make:
     return make
 
 
-# --- people ----------------------------------------------------------------------------------------------------------
+# --- users ----------------------------------------------------------------------------------------------------------
 
 
 def _user(path: str, body: JSON | None = None, status: Status = Status.ACTIVE, *, second_factor: bool = False) -> Make:
-    async def make(world: World, _caller: Person | None) -> Request:
-        person = await world.somebody(status=status, second_factor=second_factor)
-        return Request(path.replace("{id}", str(person.id)), body)
+    async def make(world: World, _caller: SignedInUser | None) -> Request:
+        user = await world.somebody(status=status, second_factor=second_factor)
+        return Request(path.replace("{id}", str(user.id)), body)
 
     return make
 
 
-async def _invite(_world: World, _caller: Person | None) -> Request:
+async def _invite(_world: World, _caller: SignedInUser | None) -> Request:
     return Request("/users", {**_name(), "role": "ENGINEER"})
 
 
-async def _set_picture(_world: World, _caller: Person | None) -> Request:
+async def _set_picture(_world: World, _caller: SignedInUser | None) -> Request:
     return Request("/me/picture", files={"file": ("me.png", a_picture(), "image/png")})
 
 
-async def _get_picture(world: World, _caller: Person | None) -> Request:
-    person = await world.somebody(Role.ENGINEER)
+async def _get_picture(world: World, _caller: SignedInUser | None) -> Request:
+    user = await world.somebody(Role.ENGINEER)
     request = await _set_picture(world, None)
-    answer = await person.http.put(request.path, files=request.files, headers=person.headers)
+    answer = await user.http.put(request.path, files=request.files, headers=user.headers)
     assert answer.status_code == 200, answer.text
-    return Request(f"/users/{person.id}/picture")
+    return Request(f"/users/{user.id}/picture")
 
 
 def _role(body: JSON | None = None) -> Make:
-    async def make(world: World, _caller: Person | None) -> Request:
+    async def make(world: World, _caller: SignedInUser | None) -> Request:
         return Request(await world.made("/roles", {"name": _unique(), "permissions": []}), body)
 
     return make
 
 
-async def _create_role(_world: World, _caller: Person | None) -> Request:
+async def _create_role(_world: World, _caller: SignedInUser | None) -> Request:
     return Request("/roles", {"name": _unique(), "permissions": [{"resource": "tickets", "view": True}]})
 
 
 def _menu(body: JSON | None = None) -> Make:
-    async def make(world: World, _caller: Person | None) -> Request:
+    async def make(world: World, _caller: SignedInUser | None) -> Request:
         return Request(await world.made("/menus", {"name": "Reports", "url": "/reports"}), body)
 
     return make
@@ -159,19 +159,19 @@ def _menu(body: JSON | None = None) -> Make:
 # --- tickets ---------------------------------------------------------------------------------------------------------
 
 
-async def _open_ticket(_world: World, caller: Person | None) -> Request:
+async def _open_ticket(_world: World, caller: SignedInUser | None) -> Request:
     body = {"title": "It broke", "description": "All of it."}
     return Request("/tickets", body if caller else {**body, "addedBy": "mia@customer.example"})
 
 
 def _ticket(path: str, body: JSON | None = None) -> Make:
-    async def make(world: World, _caller: Person | None) -> Request:
+    async def make(world: World, _caller: SignedInUser | None) -> Request:
         return Request(path.replace("{id}", (await world.desk.open())["id"]), body)
 
     return make
 
 
-async def _notification(world: World, _caller: Person | None) -> Request:
+async def _notification(world: World, _caller: SignedInUser | None) -> Request:
     return Request(f"/notifications/{await world.a_notification()}")
 
 

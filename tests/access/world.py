@@ -14,8 +14,8 @@ from app.access.permissions import Action, Resource, Role, permission
 from app.accounts.roles.models import CustomRole
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Purpose
-from app.accounts.users import creation as people
-from app.accounts.users.models import Person as Somebody
+from app.accounts.users import creation as users
+from app.accounts.users.models import User as UserRow
 from app.accounts.users.rules import Status
 from app.core.clock import real_now
 from app.core.ids import new_id
@@ -24,7 +24,7 @@ from app.core.outbox.deliveries import Draft
 from app.core.security import opaque_tokens as tokens
 from app.organisations.models import OrganisationSecret
 from tests.conftest import SECRET_KEY
-from tests.desks import JSON, Desk, Person, a_desk, signed_in
+from tests.desks import JSON, Desk, SignedInUser, a_desk, signed_in
 from tests.passwords import cheap_hash
 
 VIEW_ALL = sorted(permission(resource, Action.VIEW) for resource in Resource)
@@ -40,8 +40,8 @@ class World:
     revoked_secret: str
     role_id: UUID
 
-    async def caller(self, column: str) -> Person | None:
-        """Somebody new of this kind who is signed in; nobody where the column is no person."""
+    async def caller(self, column: str) -> SignedInUser | None:
+        """UserRow new of this kind who is signed in; nobody where the column is no user."""
         match column:
             case "stranger":
                 return await self.somebody(Role.ADMIN, desk=self.other)
@@ -52,7 +52,7 @@ class World:
             case _:
                 return None
 
-    def headers(self, column: str, caller: Person | None) -> dict[str, str]:
+    def headers(self, column: str, caller: SignedInUser | None) -> dict[str, str]:
         """The credential of a caller of this kind."""
         if caller is not None:
             return caller.headers
@@ -67,23 +67,27 @@ class World:
         role_id: UUID | None = None,
         second_factor: bool = False,
         desk: Desk | None = None,
-    ) -> Person:
-        """Somebody new, signed in if they may act, whose password is compared in no time."""
+    ) -> SignedInUser:
+        """UserRow new, signed in if they may act, whose password is compared in no time."""
         at = desk or self.desk
         email = f"p{uuid4().hex}@growfin.test"
-        row = Somebody(
+        row = UserRow(
             org_id=at.id, id=new_id(), first_name="Mia", last_name="Wong", email=email, role=role, role_id=role_id,
             second_factor=second_factor,
             status=status, available=False, created_at=real_now(),
         )  # fmt: skip
         async with at.database.session(at.id) as db:
-            await people.add(db, row, cheap_hash(PASSWORD))
-        return await signed_in(at, row) if status is Status.ACTIVE else Person(row.id, email, at.api.http, {}, row.id)
+            await users.add(db, row, cheap_hash(PASSWORD))
+        return (
+            await signed_in(at, row)
+            if status is Status.ACTIVE
+            else SignedInUser(row.id, email, at.api.http, {}, row.id)
+        )
 
-    async def link(self, person: Person, purpose: Purpose) -> str:
+    async def link(self, user: SignedInUser, purpose: Purpose) -> str:
         """The token of a link that was sent to somebody."""
         async with self.desk.database.session(self.desk.id) as db:
-            link = links.issue(db, self.desk.id, person.id, person.email, purpose)
+            link = links.issue(db, self.desk.id, user.id, user.email, purpose)
         return tokens.link_token(SECRET_KEY, self.desk.id, link.id)
 
     async def a_notification(self) -> str:
@@ -95,8 +99,8 @@ class World:
 
     async def refresh_token(self) -> str:
         """A refresh token of somebody's."""
-        person = await self.somebody()
-        answer = await self.desk.api.http.post("/auth/signin", json={"email": person.email, "password": PASSWORD})
+        user = await self.somebody()
+        answer = await self.desk.api.http.post("/auth/signin", json={"email": user.email, "password": PASSWORD})
         return str(answer.json()["refreshToken"])
 
     async def made(self, path: str, body: JSON) -> str:

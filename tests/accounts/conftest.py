@@ -19,7 +19,7 @@ from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import Account
 from app.main import create_app
 from tests.conftest import SECRET_KEY, settings_for
-from tests.desks import PASSWORD, Api, Desk, Person, an_admin
+from tests.desks import PASSWORD, Api, Desk, SignedInUser, an_admin
 from tests.passwords import cheap_hash
 from tests.postgres import TestServer
 
@@ -31,16 +31,16 @@ def an_email() -> str:
     return f"p{uuid4().hex}@growfin.test"
 
 
-async def somebody(desk: Desk, email: str | None = None, password: str = PASSWORD) -> Person:
+async def somebody(desk: Desk, email: str | None = None, password: str = PASSWORD) -> SignedInUser:
     """An admin whose password is compared in no time."""
-    person = await an_admin(desk, email or an_email())
-    await change_password(desk, person.id, password)
-    return person
+    user = await an_admin(desk, email or an_email())
+    await change_password(desk, user.id, password)
+    return user
 
 
-async def change_password(desk: Desk, person_id: UUID, password: str) -> None:
+async def change_password(desk: Desk, user_id: UUID, password: str) -> None:
     async with desk.database.session(desk.id) as db:
-        which = (Credential.org_id == desk.id, Credential.person_id == person_id)
+        which = (Credential.org_id == desk.id, Credential.user_id == user_id)
         await db.execute(update(Credential).where(*which).values(password_hash=cheap_hash(password)))
 
 

@@ -1,4 +1,4 @@
-"""People of any role and status, and what is known of them."""
+"""Users of any role and status, and what is known of them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from app.access.permissions import Role
 from app.accounts.roles.models import CustomRole
 from app.accounts.users import creation as service
 from app.accounts.users import queries
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.accounts.users.rules import Status
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from tests.accounts.conftest import an_email
-from tests.desks import JSON, Desk, Person, signed_in
+from tests.desks import JSON, Desk, SignedInUser, signed_in
 
 ADMIN, ENGINEER, CUSTOMER = Role.ADMIN, Role.ENGINEER, Role.CUSTOMER
 
@@ -37,7 +37,7 @@ async def a_role(desk: Desk, *permissions: str, role: Role = ENGINEER) -> UUID:
     return role_id
 
 
-async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> Row:
+async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> UserRow:
     """Somebody new, who is active unless it says otherwise."""
     told = {
         "first_name": "Grace",
@@ -49,7 +49,7 @@ async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> Row:
         "denied": [],
         "created_at": real_now(),
     }
-    row = Row(org_id=desk.id, id=new_id(), role=role, **told | fields)
+    row = UserRow(org_id=desk.id, id=new_id(), role=role, **told | fields)
     async with desk.database.session(desk.id) as db:
         if row.role_id:
             set_committed_value(row, "custom_role", await db.get(CustomRole, (desk.id, row.role_id)))
@@ -58,28 +58,28 @@ async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> Row:
     return row
 
 
-async def sign_in(desk: Desk, role: Role = ENGINEER, **fields: Any) -> Person:
+async def sign_in(desk: Desk, role: Role = ENGINEER, **fields: Any) -> SignedInUser:
     """Somebody new who is signed in."""
     return await signed_in(desk, await hire(desk, role, **fields))
 
 
-async def with_only(desk: Desk, *permissions: str, role: Role = ENGINEER) -> Person:
+async def with_only(desk: Desk, *permissions: str, role: Role = ENGINEER) -> SignedInUser:
     """Somebody who is signed in and may do just this."""
     return await sign_in(desk, role, role_id=await a_role(desk, *permissions, role=role))
 
 
-async def row_of(desk: Desk, person_id: UUID) -> Row:
+async def row_of(desk: Desk, user_id: UUID) -> UserRow:
     """Somebody as they are stored."""
     async with desk.database.session(desk.id) as db:
-        return await queries.person(db, desk.id, person_id)
+        return await queries.user(db, desk.id, user_id)
 
 
-async def events_about(desk: Desk, person_id: UUID) -> list[tuple[str, JSON]]:
+async def events_about(desk: Desk, user_id: UUID) -> list[tuple[str, JSON]]:
     """What happened to somebody, without their id."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    about = [(row.type, dict(row.data)) for row in rows if row.data.get("personId") == str(person_id)]
-    return [(kind, data) for kind, data in about if data.pop("personId")]
+    about = [(row.type, dict(row.data)) for row in rows if row.data.get("userId") == str(user_id)]
+    return [(kind, data) for kind, data in about if data.pop("userId")]
 
 
 def ok(answer: httpx.Response) -> JSON:

@@ -1,4 +1,4 @@
-"""The browser in which the pages for people are looked at."""
+"""The browser in which the pages for users are looked at."""
 
 from __future__ import annotations
 

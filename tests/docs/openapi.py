@@ -20,7 +20,7 @@ PUBLIC: Credentials = []
 PERSON: Credentials = [{JWT}]
 EITHER: Credentials = [{SECRET}, {JWT}]
 PRODUCT: Credentials = [{SECRET}, set()]  # or the secret in the body
-ANY: Credentials = [{SECRET}, {JWT}, set()]  # the same, or a person
+ANY: Credentials = [{SECRET}, {JWT}, set()]  # the same, or a user
 
 # The contract: every operation, its credentials, the status of its success, and others that are no refusals.
 CONTRACT: dict[tuple[str, str], tuple[Credentials, *tuple[int, ...]]] = {

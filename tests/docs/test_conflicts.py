@@ -14,9 +14,9 @@ from app.accounts.users.rules import Status
 from app.core.database.pool import Database
 from tests.access.world import PASSWORD, World, a_world, totp_now
 from tests.authentication.social.openid import a_service
-from tests.desks import JSON, Api, Desk, Person, a_desk, signed_in
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk, signed_in
 from tests.docs.openapi import BY_ID
-from tests.notifications.people import somebody as somebody_without_password
+from tests.notifications.users import somebody as somebody_without_password
 from tests.postgres import TestServer
 
 OTHER_PASSWORD = "walnut-otter-83-kite"
@@ -32,7 +32,7 @@ class Case(NamedTuple):
     body: JSON | None = None
 
 
-async def check(api: Api, caller: Person | None, *cases: Case) -> None:
+async def check(api: Api, caller: SignedInUser | None, *cases: Case) -> None:
     for case in cases:
         operation = BY_ID[case.operation_id]
         headers = caller.headers if caller else {}
@@ -55,7 +55,7 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
     accepted, closed = (await desk.open())["id"], (await desk.open())["id"]
     await desk.admin.post(f"/tickets/{accepted}/accept")
     await desk.admin.post(f"/tickets/{closed}/change_status", {"status": "CLOSED"})
-    product = Person(desk.id, "", api.http, {"X-Org-Secret": desk.secret}, desk.id)
+    product = SignedInUser(desk.id, "", api.http, {"X-Org-Secret": desk.secret}, desk.id)
     name = {"firstName": "A", "lastName": "B", "email": other.email, "password": PASSWORD}
 
     await check(
@@ -77,7 +77,7 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
     )
 
 
-async def test_about_people(world: World) -> None:
+async def test_about_users(world: World) -> None:
     customer, pending = await world.somebody(), await world.somebody(Role.ENGINEER, status=Status.PENDING)
     admin, api = world.desk.admin, world.desk.api
     invitation = {"firstName": "A", "lastName": "B", "email": customer.email, "role": "CUSTOMER"}
@@ -159,7 +159,7 @@ async def test_about_roles_and_menus(world: World) -> None:
 
 
 async def test_about_ones_own_account(world: World) -> None:
-    person, api = await world.somebody(Role.ADMIN), world.desk.api
+    user, api = await world.somebody(Role.ADMIN), world.desk.api
     without_password = await signed_in(world.desk, await somebody_without_password(world.desk))
 
     def passwords(current: str, new: str) -> JSON:
@@ -167,27 +167,27 @@ async def test_about_ones_own_account(world: World) -> None:
 
     await check(
         api,
-        person,
+        user,
         Case("changePassword", "wrong_password", body=passwords(OTHER_PASSWORD, PASSWORD)),
         Case("changePassword", "same_password", body=passwords(PASSWORD, PASSWORD)),
         Case("changePassword", "weak_password", body=passwords(PASSWORD, "password123")),
         Case("changeEmail", "wrong_password", body={"email": "new@growfin.test", "password": OTHER_PASSWORD}),
-        Case("changeEmail", "same_email", body={"email": person.email, "password": PASSWORD}),
+        Case("changeEmail", "same_email", body={"email": user.email, "password": PASSWORD}),
         Case("confirmSecondFactor", "second_factor_not_set_up", body={"code": "000000"}),
     )
     await check(api, without_password, Case("changePassword", "no_password", body=passwords(PASSWORD, OTHER_PASSWORD)))
 
 
 async def test_about_the_second_factor(world: World) -> None:
-    person, api = await world.somebody(Role.ADMIN), world.desk.api
-    secret = (await person.post("/auth/2fa/setup")).json()["secret"]
-    assert (await person.post("/auth/2fa/confirm", {"code": totp_now(secret)})).status_code == 200
-    assert (await person.patch("/org", {"require2fa": True})).status_code == 200
-    signing_in: JSON = {"email": person.email, "password": PASSWORD}
+    user, api = await world.somebody(Role.ADMIN), world.desk.api
+    secret = (await user.post("/auth/2fa/setup")).json()["secret"]
+    assert (await user.post("/auth/2fa/confirm", {"code": totp_now(secret)})).status_code == 200
+    assert (await user.patch("/org", {"require2fa": True})).status_code == 200
+    signing_in: JSON = {"email": user.email, "password": PASSWORD}
 
     await check(
         api,
-        person,
+        user,
         Case("setUpSecondFactor", "second_factor_active"),
         Case("confirmSecondFactor", "second_factor_active", body={"code": "000000"}),
         Case("renewRecoveryCodes", "wrong_code", body={"code": totp_now(secret)}),  # used a moment ago
@@ -207,8 +207,8 @@ async def test_about_signing_up_and_in(world: World) -> None:
         Case("signUp", "weak_password", body=signing_up | {"org": world.desk.domain, "password": "password123"}),
     ]
     for status in (Status.PENDING, Status.REJECTED, Status.SUSPENDED):
-        person = await world.somebody(status=status)
-        body = {"email": person.email, "password": PASSWORD}
+        user = await world.somebody(status=status)
+        body = {"email": user.email, "password": PASSWORD}
         cases += [Case(name, f"account_{status.lower()}", body=body) for name in ("signIn", "signInCustomer")]
 
     await check(api, None, *cases)

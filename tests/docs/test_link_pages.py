@@ -17,13 +17,13 @@ from sqlalchemy import select
 
 from app.accounts.single_use_links.models import Purpose
 from app.accounts.single_use_links.pages import PAGE, PATHS
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.core.security.opaque_tokens import LINK_PREFIX
 from app.core.security.passwords import MIN_PASSWORD_LENGTH
 from tests.conftest import settings_for
 from tests.desks import Desk
 from tests.docs.visits import Visit
-from tests.notifications.people import an_address, files_to, parts, request_link, somebody
+from tests.notifications.users import an_address, files_to, parts, request_link, somebody
 from tests.postgres import TestServer
 from tests.serving import served
 
@@ -120,10 +120,10 @@ async def sign_in(desk: Desk, email: str, password: str) -> int:
 async def test_a_forgotten_password_is_reset_by_the_link_in_the_mail_once(
     desk: Desk, reader: Reader, link_to: LinkTo
 ) -> None:
-    person = await desk.another_admin(an_address())
-    asked = await desk.api.http.post("/auth/password/forgot", json={"email": person.email, "org": desk.domain})
+    user = await desk.another_admin(an_address())
+    asked = await desk.api.http.post("/auth/password/forgot", json={"email": user.email, "org": desk.domain})
     assert asked.status_code == 202
-    link = await link_to(person.email)
+    link = await link_to(user.email)
     assert urlsplit(link).path == "/reset-password"
 
     await reader.follow(link)
@@ -136,12 +136,12 @@ async def test_a_forgotten_password_is_reset_by_the_link_in_the_mail_once(
     await expect(reader.page.get_by_role("alert")).to_be_hidden()
     await reader.sees_no_token("/reset-password")
 
-    assert await sign_in(desk, person.email, NEW_PASSWORD) == 200
+    assert await sign_in(desk, user.email, NEW_PASSWORD) == 200
     await reader.follow(link)
     await reader.choose("another-otter-59-desk")
     await reader.is_refused(NOT_VALID)
     await expect(reader.page.get_by_label("New password")).to_have_count(0)
-    assert await sign_in(desk, person.email, NEW_PASSWORD) == 200
+    assert await sign_in(desk, user.email, NEW_PASSWORD) == 200
     assert reader.posted() == ["/auth/password/reset"] * 3
 
 
@@ -172,41 +172,41 @@ async def test_an_invitation_is_accepted_by_the_link_in_the_mail_once(
 async def test_an_address_is_confirmed_by_a_press_of_the_button_and_not_by_opening_the_page(
     desk: Desk, reader: Reader, link_to: LinkTo
 ) -> None:
-    person = await somebody(desk)
-    await request_link(desk, person, Purpose.VERIFY_EMAIL)
-    link = await link_to(person.email)
+    user = await somebody(desk)
+    await request_link(desk, user, Purpose.VERIFY_EMAIL)
+    link = await link_to(user.email)
 
     await reader.follow(link)
     await expect(reader.page.get_by_label("New password")).to_be_hidden()
     await reader.page.wait_for_load_state("networkidle")
     assert reader.posted() == []
-    assert not await is_verified(desk, person.id)
+    assert not await is_verified(desk, user.id)
     await reader.page.get_by_role("button", name="Confirm").click()
     await reader.is_told("Your e-mail address is confirmed.")
 
-    assert await is_verified(desk, person.id)
+    assert await is_verified(desk, user.id)
     await reader.follow(link)
     await reader.page.get_by_role("button", name="Confirm").click()
     await reader.is_refused(NOT_VALID)
 
 
-async def is_verified(desk: Desk, person_id: UUID) -> bool:
+async def is_verified(desk: Desk, user_id: UUID) -> bool:
     async with desk.database.session(desk.id) as db:
-        which = (Person.org_id == desk.id, Person.id == person_id)
-        return await db.scalar(select(Person.email_verified_at).where(*which)) is not None
+        which = (User.org_id == desk.id, User.id == user_id)
+        return await db.scalar(select(User.email_verified_at).where(*which)) is not None
 
 
 async def test_a_new_address_is_confirmed(desk: Desk, reader: Reader, link_to: LinkTo) -> None:
-    person, new = await somebody(desk), an_address()
-    await request_link(desk, person, Purpose.CHANGE_EMAIL, new)
+    user, new = await somebody(desk), an_address()
+    await request_link(desk, user, Purpose.CHANGE_EMAIL, new)
 
     await reader.follow(await link_to(new))
     await reader.page.get_by_role("button", name="Confirm").click()
     await reader.is_told("Your new e-mail address is confirmed.")
 
     async with desk.database.session(desk.id) as db:
-        which = (Person.org_id == desk.id, Person.id == person.id)
-        assert await db.scalar(select(Person.email).where(*which)) == new
+        which = (User.org_id == desk.id, User.id == user.id)
+        assert await db.scalar(select(User.email).where(*which)) == new
 
 
 @pytest.mark.parametrize("path", PATHS)

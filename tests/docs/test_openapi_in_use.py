@@ -52,7 +52,7 @@ async def test_every_operation_works_with_its_example_as_it_stands(own: httpx.As
     tour = Tour(own)
 
     await found_an_organisation(tour)
-    mia = await let_people_in(tour)
+    mia = await let_users_in(tour)
     await arrange_roles_and_menus(tour)
     await work_on_a_ticket(tour)
     await look_after_ones_account(tour)
@@ -78,7 +78,7 @@ async def sign_in(tour: Tour) -> None:
     tour.headers["Authorization"] = f"Bearer {(await tour.go('signInAdmin'))['jwt']}"
 
 
-async def let_people_in(tour: Tour) -> str:
+async def let_users_in(tour: Tour) -> str:
     """Returns the id of one of them."""
     invited = (await tour.go("inviteUser"))["id"]
     await tour.go("resendInvitation", "cancelInvitation", thing=invited)

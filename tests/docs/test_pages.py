@@ -1,4 +1,4 @@
-"""The pages for people, in a real browser that reaches nothing but the service."""
+"""The pages for users, in a real browser that reaches nothing but the service."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ async def refusals(requests: Requests) -> AsyncIterator[Refused]:
     yield await requests.send("long address", query=f"{'a' * 9000}=1")
     yield await requests.send("large headers", headers=requests.both | {"X-Large": "x" * 40_000})
     if operation.credentials != PUBLIC:
-        async for refused in by_the_wrong_people(requests):
+        async for refused in by_the_wrong_users(requests):
             yield refused
     if "{id}" in operation.path:
         yield await requests.send("unknown id", operation.path.replace("{id}", str(uuid4())))
@@ -76,7 +76,7 @@ async def refusals(requests: Requests) -> AsyncIterator[Refused]:
         yield await requests.send("no version", headers=requests.both | {"If-Match": "seven"})
 
 
-async def by_the_wrong_people(requests: Requests) -> AsyncIterator[Refused]:
+async def by_the_wrong_users(requests: Requests) -> AsyncIterator[Refused]:
     yield await requests.send("no credential", headers={})
     yield await requests.send("bad token", headers={"Authorization": "Bearer no", "X-Org-Secret": "no"})
     yield await requests.send("bad secret", headers={"X-Org-Secret": A_SECRET})

@@ -24,33 +24,33 @@ from app.menus.defaults import DEFAULTS, Default
 from app.menus.models import Menu
 from app.menus.service import MAX_MENUS
 from tests.accounts.crew import a_role, hire, sign_in, with_only
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
 MENUS = ("menus:view", "menus:create", "menus:update", "menus:delete")
 
 
-async def made(person: Person, **fields: object) -> JSON:
-    answer = await person.post("/menus", {"name": "Entry", "url": "/somewhere", **fields})
+async def made(user: SignedInUser, **fields: object) -> JSON:
+    answer = await user.post("/menus", {"name": "Entry", "url": "/somewhere", **fields})
     assert answer.status_code == 201, answer.text
     menu: JSON = answer.json()
     assert answer.headers["location"] == f"/menus/{menu['id']}"
     return menu
 
 
-async def read(person: Person, menu: JSON) -> JSON:
-    answer = await person.get(f"/menus/{menu['id']}")
+async def read(user: SignedInUser, menu: JSON) -> JSON:
+    answer = await user.get(f"/menus/{menu['id']}")
     assert answer.status_code == 200, answer.text
     found: JSON = answer.json()
     return found
 
 
-async def a_chain(person: Person, length: int) -> list[JSON]:
+async def a_chain(user: SignedInUser, length: int) -> list[JSON]:
     """Entries of which each is below the one before."""
     chain: list[JSON] = []
     for number in range(length):
-        chain.append(await made(person, name=f"Level {number}", parentId=chain[-1]["id"] if chain else None))
+        chain.append(await made(user, name=f"Level {number}", parentId=chain[-1]["id"] if chain else None))
     return chain
 
 
@@ -78,8 +78,8 @@ def _flat(entries: tuple[Default, ...], parent: int | None = None) -> set[tuple[
 
 
 def _migration() -> ModuleType:
-    (path,) = (Path(__file__).parents[2] / "migrations/versions").glob("*_an_identity_for_people.py")
-    spec = importlib.util.spec_from_file_location("an_identity_for_people", path)
+    (path,) = (Path(__file__).parents[2] / "migrations/versions").glob("*_an_identity_for_users.py")
+    spec = importlib.util.spec_from_file_location("an_identity_for_users", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -299,34 +299,34 @@ async def test_an_organisation_without_any_menu_can_start_again(desk: Desk) -> N
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 
-async def each_operation(person: Person, menu: JSON) -> dict[str, httpx.Response]:
+async def each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx.Response]:
     path = f"/menus/{menu['id']}"
     return {
-        "menus:view": await person.get(path),
-        "menus:create": await person.post("/menus", {"name": "New"}),
-        "menus:update": await person.patch(path, {"name": f"Entry {uuid4().hex}"}),
-        "menus:delete": await person.delete(path),
+        "menus:view": await user.get(path),
+        "menus:create": await user.post("/menus", {"name": "New"}),
+        "menus:update": await user.patch(path, {"name": f"Entry {uuid4().hex}"}),
+        "menus:delete": await user.delete(path),
     }
 
 
 @pytest.mark.parametrize("has", MENUS)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
-    person = await with_only(desk, has)
-    for needed, answer in (await each_operation(person, await made(desk.admin))).items():
+    user = await with_only(desk, has)
+    for needed, answer in (await each_operation(user, await made(desk.admin))).items():
         if needed == has:
             assert answer.is_success, answer.text
         else:
             refused(answer, 403, "permission_required")
-    assert (await person.get("/menus")).status_code == (200 if has == "menus:view" else 403)
+    assert (await user.get("/menus")).status_code == (200 if has == "menus:view" else 403)
 
 
 async def test_engineers_have_none_of_them_and_customers_never_may(desk: Desk) -> None:
     menu = await made(desk.admin)
     engineer = await sign_in(desk, Role.ENGINEER)
     customer = await with_only(desk, *MENUS, role=Role.CUSTOMER)
-    for person, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
-        refused(await person.get("/menus"), 403, code)
-        for answer in (await each_operation(person, menu)).values():
+    for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
+        refused(await user.get("/menus"), 403, code)
+        for answer in (await each_operation(user, menu)).values():
             refused(answer, 403, code)
     assert await read(desk.admin, menu) == menu
 

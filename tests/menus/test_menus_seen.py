@@ -1,4 +1,4 @@
-"""The menu as the signed-in person sees it."""
+"""The menu as the signed-in user sees it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from app.core.database.pool import Database
 from app.menus.models import Menu
 from tests.accounts.conftest import somebody
 from tests.accounts.crew import a_role, sign_in, with_only
-from tests.desks import JSON, PASSWORD, Api, Desk, Person, a_desk
+from tests.desks import JSON, PASSWORD, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused
 
 DAY, MONTH = 1440, 43_200  # minutes
 
 
-async def my_menu(person: Person) -> JSON:
-    answer = await person.get("/me/menu")
+async def my_menu(user: SignedInUser) -> JSON:
+    answer = await user.get("/me/menu")
     assert answer.status_code == 200, answer.text
     found: JSON = answer.json()
     assert found.keys() == {"menu", "designation", "sessionTimeInMinutes"}
@@ -33,8 +33,8 @@ def outline(branches: list[JSON]) -> list[Any]:
     return [(one["name"], outline(one["subMenus"])) if one["subMenus"] else one["name"] for one in branches]
 
 
-async def seen(person: Person) -> list[Any]:
-    return outline((await my_menu(person))["menu"])
+async def seen(user: SignedInUser) -> list[Any]:
+    return outline((await my_menu(user))["menu"])
 
 
 def may(branch: JSON) -> str:
@@ -57,26 +57,26 @@ async def clear(desk: Desk) -> None:
         await db.execute(delete(Menu).where(Menu.org_id == desk.id))
 
 
-ALL_OF_IT = ["Tickets", "Notifications", ("People", ["Users", "Roles"]), ("Settings", ["Organisation", "Menus"])]
+ALL_OF_IT = ["Tickets", "Notifications", ("Users", ["Users", "Roles"]), ("Settings", ["Organisation", "Menus"])]
 
 
 async def test_an_admin_sees_all_of_it(desk: Desk) -> None:
     found = await my_menu(desk.admin)
     assert (found["designation"], found["sessionTimeInMinutes"]) == ("Admin", DAY)
     assert outline(found["menu"]) == ALL_OF_IT
-    tickets, _, people, _ = found["menu"]
+    tickets, _, users, _ = found["menu"]
     tickets.pop("id")
     assert tickets == {
         "name": "Tickets", "url": "/tickets", "icon": "ticket", "createUrl": "/tickets/new", "listUrl": "/tickets",
         "isView": True, "isCreate": True, "isUpdate": True, "isDelete": True, "subMenus": [],
     }  # fmt: skip
-    assert (may(people), may(people["subMenus"][0])) == ("v", "vcud")
+    assert (may(users), may(users["subMenus"][0])) == ("v", "vcud")
 
 
 async def test_an_engineer_sees_what_engineers_may_view(desk: Desk) -> None:
     found = await my_menu(await sign_in(desk, Role.ENGINEER))
     assert found["designation"] == "Engineer"
-    assert outline(found["menu"]) == ["Tickets", ("People", ["Users"]), ("Settings", ["Organisation"])]
+    assert outline(found["menu"]) == ["Tickets", ("Users", ["Users"]), ("Settings", ["Organisation"])]
     assert (may(found["menu"][0]), may(found["menu"][1]["subMenus"][0])) == ("vcu", "v")
 
 
@@ -91,20 +91,20 @@ async def test_a_role_of_the_organisations_own_sees_what_it_may_view(desk: Desk)
     role = (await desk.admin.post("/roles", {"name": "Keeper", "permissions": table})).json()
     found = await my_menu(await sign_in(desk, role_id=UUID(role["id"])))
     assert found["designation"] == "Keeper"
-    assert outline(found["menu"]) == [("People", ["Roles"])]
+    assert outline(found["menu"]) == [("Users", ["Roles"])]
     assert may(found["menu"][0]["subMenus"][0]) == "vd"
 
 
 async def test_what_somebody_is_granted_and_denied_counts(desk: Desk) -> None:
-    person = await sign_in(desk, granted=["menus:view"], denied=["tickets:view", "users:view"])
-    assert await seen(person) == [("Settings", ["Organisation", "Menus"])]
+    user = await sign_in(desk, granted=["menus:view"], denied=["tickets:view", "users:view"])
+    assert await seen(user) == [("Settings", ["Organisation", "Menus"])]
 
 
 async def test_whoever_may_nothing_sees_what_needs_nothing(desk: Desk) -> None:
-    person = await with_only(desk)
-    assert await seen(person) == []
+    user = await with_only(desk)
+    assert await seen(user) == []
     await made(desk, name="Help", url="https://help.example/")
-    assert await seen(person) == ["Help"]
+    assert await seen(user) == ["Help"]
 
 
 async def test_an_entry_can_be_hidden_for_a_role(desk: Desk) -> None:
@@ -119,7 +119,7 @@ async def test_an_entry_can_be_hidden_for_a_role(desk: Desk) -> None:
     assert await seen(desk.admin) == ["Not for agents", "Not for engineers", "For neither"]
 
 
-async def test_an_entry_can_be_hidden_for_a_person(desk: Desk) -> None:
+async def test_an_entry_can_be_hidden_for_a_user(desk: Desk) -> None:
     colleague = await desk.another_admin()
     await clear(desk)
     parent = await made(desk, name="Parent", hiddenForUsers=[str(colleague.id)])
@@ -138,13 +138,13 @@ async def test_the_order_is_that_of_positions_and_then_names(desk: Desk) -> None
 
 
 async def test_a_change_of_the_role_is_seen_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which people are remembered for some seconds
-    person = await with_only(desk, "tickets:view")
-    assert await seen(person) == ["Tickets"]
-    role_id = (await person.get("/me")).json()["roleId"]
+    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
+    user = await with_only(desk, "tickets:view")
+    assert await seen(user) == ["Tickets"]
+    role_id = (await user.get("/me")).json()["roleId"]
     table = [{"resource": "roles", "view": True}]
     assert (await desk.admin.patch(f"/roles/{role_id}", {"permissions": table})).status_code == 200
-    assert await seen(person) == [("People", ["Roles"])]
+    assert await seen(user) == [("Users", ["Roles"])]
 
 
 async def test_nobody_sees_another_organisations_menu(api: Api, database: Database, desk: Desk) -> None:
@@ -156,14 +156,14 @@ async def test_nobody_sees_another_organisations_menu(api: Api, database: Databa
 
 async def test_only_somebody_signed_in_has_a_menu(api: Api, desk: Desk) -> None:
     refused(await api.http.get("/me/menu"), 401, "missing_credential")
-    refused(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "person_required")
+    refused(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "user_required")
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------
 
 
-async def signs_in(desk: Desk, person: Person, **fields: object) -> JSON:
-    body = {"email": person.email, "password": PASSWORD, "org": desk.domain, **fields}
+async def signs_in(desk: Desk, user: SignedInUser, **fields: object) -> JSON:
+    body = {"email": user.email, "password": PASSWORD, "org": desk.domain, **fields}
     answer = await desk.api.http.post("/auth/signin", json=body)
     assert answer.status_code == 200, answer.text
     signed_in: JSON = answer.json()
@@ -172,10 +172,10 @@ async def signs_in(desk: Desk, person: Person, **fields: object) -> JSON:
 
 @pytest.mark.parametrize(("remember", "minutes"), [(False, DAY), (True, MONTH)])
 async def test_signing_in_tells_the_same_as_asking_later(desk: Desk, remember: bool, minutes: int) -> None:
-    person = await somebody(desk)
+    user = await somebody(desk)
     await made(desk, name=f"Entry {uuid4().hex}")
     await made(desk, name="Hidden", hiddenForRoles=[str(ADMIN.id)])
-    signed_in = await signs_in(desk, person, rememberMe=remember)
+    signed_in = await signs_in(desk, user, rememberMe=remember)
     assert signed_in["sessionTimeInMinutes"] == minutes
     assert len(signed_in["menu"]) == len(ALL_OF_IT) + 1
     headers = {"Authorization": f"Bearer {signed_in['accessToken']}"}

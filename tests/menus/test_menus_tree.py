@@ -7,13 +7,13 @@ import asyncio
 import httpx
 import pytest
 
-from tests.desks import JSON, Desk, Person
+from tests.desks import JSON, Desk, SignedInUser
 from tests.menus.test_menus import a_chain, made, read
 from tests.problems import wrong_fields
 
 
-async def move(person: Person, menu: JSON, parent: JSON | None) -> httpx.Response:
-    return await person.patch(f"/menus/{menu['id']}", {"parentId": parent and parent["id"]})
+async def move(user: SignedInUser, menu: JSON, parent: JSON | None) -> httpx.Response:
+    return await user.patch(f"/menus/{menu['id']}", {"parentId": parent and parent["id"]})
 
 
 async def test_what_is_below_an_entry_moves_along(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""What the notification log keeps of people who are erased: nothing."""
+"""What the notification log keeps of users who are erased: nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import func, select
 
 from app.accounts.single_use_links.models import Purpose
-from app.accounts.users.events import EmailChanged, PasswordChanged, PersonErased
-from app.accounts.users.models import Person
+from app.accounts.users.events import EmailChanged, PasswordChanged, UserErased
+from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import deliveries
@@ -20,9 +20,8 @@ from app.core.outbox.models import DELIVER, Delivery, EventRow, Timer
 from app.notifications import erasure
 from app.tickets.events import TicketAssigned
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, a_desk, signed_in
-from tests.desks import Person as SignedIn
-from tests.notifications.people import (
+from tests.desks import Api, Desk, SignedInUser, a_desk, signed_in
+from tests.notifications.users import (
     an_address,
     deliveries_to,
     files_to,
@@ -45,16 +44,16 @@ async def queue(desk: Desk, address: str, *tickets: UUID | None, error: str | No
         await deliveries.queue(db, desk.id, drafts)
 
 
-async def engineer_signed_in(desk: Desk, last_name: str) -> SignedIn:
+async def engineer_signed_in(desk: Desk, last_name: str) -> SignedInUser:
     return await signed_in(desk, await somebody(desk, role="ENGINEER", last_name=last_name))
 
 
-def whoever(person: Person) -> dict[str, str]:
-    return {"name": f"{person.first_name} {person.last_name}", "email": person.email}
+def whoever(user: User) -> dict[str, str]:
+    return {"name": f"{user.first_name} {user.last_name}", "email": user.email}
 
 
-async def erase(desk: Desk, person: Person, *, verified: bool) -> None:
-    await happen(desk, news(PersonErased, person, **whoever(person), email_was_verified=verified))
+async def erase(desk: Desk, user: User, *, verified: bool) -> None:
+    await happen(desk, news(UserErased, user, **whoever(user), email_was_verified=verified))
 
 
 async def timers_left(desk: Desk) -> int:
@@ -67,62 +66,62 @@ async def test_mails_to_somebody_erased_are_gone_with_their_timers_and_others_st
     desk: Desk, server: TestServer, database: Database, tmp_path: Path
 ) -> None:
     await forget_what_is_left(database)
-    person, other = await somebody(desk), an_address()
+    user, other = await somebody(desk), an_address()
     ticket_id = UUID((await desk.open())["id"])
     await relay_events(desk)
     assert await timers_left(desk) == 1  # the assignee's
-    await queue(desk, person.email, None, ticket_id)
-    await queue(desk, person.email, None, error="No.")
+    await queue(desk, user.email, None, ticket_id)
+    await queue(desk, user.email, None, error="No.")
     await queue(desk, other, None, ticket_id)
 
-    await erase(desk, person, verified=True)
+    await erase(desk, user, verified=True)
 
-    assert await deliveries_to(desk, person.email) == []
+    assert await deliveries_to(desk, user.email) == []
     assert len(await deliveries_to(desk, other)) == 2
     assert await timers_left(desk) == 3
     settings = settings_for(server, data_dir=tmp_path)
     await desk.work(settings)
-    assert (len(files_to(settings, other)), files_to(settings, person.email)) == (2, [])
+    assert (len(files_to(settings, other)), files_to(settings, user.email)) == (2, [])
 
 
 async def test_tickets_that_may_be_somebody_elses_keep_their_mails(desk: Desk) -> None:
-    person = await somebody(desk)
+    user = await somebody(desk)
     ticket_id = UUID((await desk.open())["id"])
-    await queue(desk, person.email, None, ticket_id, None)
+    await queue(desk, user.email, None, ticket_id, None)
 
-    await erase(desk, person, verified=False)
+    await erase(desk, user, verified=False)
 
-    assert [mail.ticket_id for mail in await deliveries_to(desk, person.email)] == [ticket_id]
+    assert [mail.ticket_id for mail in await deliveries_to(desk, user.email)] == [ticket_id]
 
 
 @pytest.mark.parametrize("verified", [True, False])
 async def test_what_others_were_told_about_their_tickets_is_gone_too(desk: Desk, verified: bool) -> None:
-    person, other = await somebody(desk), await somebody(desk)
+    user, other = await somebody(desk), await somebody(desk)
     theirs, others, nobodys = [UUID((await desk.open(addedBy=an_address()))["id"]) for _ in range(3)]
-    for ticket_id, owner in ((theirs, person), (others, other)):
+    for ticket_id, owner in ((theirs, user), (others, other)):
         owned = "UPDATE tickets SET requester_id = :owner, added_by = :email WHERE org_id = :org AND id = :ticket"
         await rewrite(desk, owned, owner=owner.id, email=owner.email, ticket=ticket_id)
     await relay_events(desk)  # the assignee is told of each
-    await queue(desk, person.email, None, theirs, nobodys)
+    await queue(desk, user.email, None, theirs, nobodys)
 
-    await erase(desk, person, verified=verified)
+    await erase(desk, user, verified=verified)
 
     about = [mail.ticket_id for mail in await deliveries_to(desk, desk.admin.email)]
     assert about == [others, nobodys]
-    assert [mail.ticket_id for mail in await deliveries_to(desk, person.email)] == ([] if verified else [nobodys])
+    assert [mail.ticket_id for mail in await deliveries_to(desk, user.email)] == ([] if verified else [nobodys])
     async with desk.database.session(desk.id) as db:
         bodies = await db.scalars(select(Delivery.body_text).where(Delivery.org_id == desk.id))
-    assert [body for body in bodies if person.email in body] == []
+    assert [body for body in bodies if user.email in body] == []
 
 
 async def test_tickets_that_are_found_to_be_theirs_by_the_erasure_count_as_well(desk: Desk) -> None:
-    person = await somebody(desk)
-    await desk.open(addedBy=person.email)
+    user = await somebody(desk)
+    await desk.open(addedBy=user.email)
     await rewrite(desk, "UPDATE tickets SET requester_id = NULL WHERE org_id = :org")
     await relay_events(desk)
     assert len(await deliveries_to(desk, desk.admin.email)) == 1
 
-    await erase(desk, person, verified=True)
+    await erase(desk, user, verified=True)
 
     assert await deliveries_to(desk, desk.admin.email) == []
 
@@ -142,66 +141,66 @@ async def test_who_was_not_to_be_invited_after_all_is_forgotten_but_for_tickets(
 
 
 async def test_another_organisations_mails_to_the_same_address_stay(desk: Desk, api: Api, database: Database) -> None:
-    stranger, person = await a_desk(api, database), await somebody(desk)
+    stranger, user = await a_desk(api, database), await somebody(desk)
     for house in (desk, stranger):
-        await queue(house, person.email, None)
+        await queue(house, user.email, None)
 
-    await erase(desk, person, verified=True)
+    await erase(desk, user, verified=True)
 
-    assert [len(await deliveries_to(house, person.email)) for house in (desk, stranger)] == [0, 1]
+    assert [len(await deliveries_to(house, user.email)) for house in (desk, stranger)] == [0, 1]
 
 
 @pytest.mark.parametrize("more", [0, 1])
 async def test_many_mails_are_deleted_in_batches(desk: Desk, more: int) -> None:
-    person = await somebody(desk)
-    await queue(desk, person.email, *[None] * (2 * erasure.BATCH + more))
+    user = await somebody(desk)
+    await queue(desk, user.email, *[None] * (2 * erasure.BATCH + more))
 
-    await erase(desk, person, verified=True)
+    await erase(desk, user, verified=True)
 
-    assert await deliveries_to(desk, person.email) == []
+    assert await deliveries_to(desk, user.email) == []
     assert await timers_left(desk) == 0
 
 
 async def test_an_erasure_that_is_rolled_back_deletes_nothing(desk: Desk) -> None:
-    person = await somebody(desk)
-    await queue(desk, person.email, None)
+    user = await somebody(desk)
+    await queue(desk, user.email, None)
     async with desk.database.session(desk.id) as db:
-        event = news(PersonErased, person, **whoever(person), email_was_verified=True)
+        event = news(UserErased, user, **whoever(user), email_was_verified=True)
         await erasure.forget_mails(db, desk.id, event)
         await db.rollback()
 
-    assert len(await deliveries_to(desk, person.email)) == 1
+    assert len(await deliveries_to(desk, user.email)) == 1
 
 
 async def test_the_history_of_an_erasure_does_not_say_whose_it_was(desk: Desk) -> None:
-    person = await somebody(desk)
-    await erase(desk, person, verified=True)
+    user = await somebody(desk)
+    await erase(desk, user, verified=True)
     async with desk.database.session(desk.id) as db:
-        which = (EventRow.org_id == desk.id, EventRow.type == PersonErased.type)
+        which = (EventRow.org_id == desk.id, EventRow.type == UserErased.type)
         (row,) = (await db.scalars(select(EventRow).where(*which))).all()
 
-    assert row.data == {"personId": str(person.id)}
+    assert row.data == {"userId": str(user.id)}
 
 
 async def test_what_was_sent_to_an_address_that_they_had_before_is_gone_too(desk: Desk) -> None:
-    person, before = await somebody(desk, role="ENGINEER"), an_address()
+    user, before = await somebody(desk, role="ENGINEER"), an_address()
     given = await desk.open(addedBy=an_address())
-    await rewrite(desk, "UPDATE people SET email = :email WHERE org_id = :org AND id = :id", email=before, id=person.id)
+    await rewrite(desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=before, id=user.id)
     await happen(
         desk,
-        news(PasswordChanged, person),
-        TicketAssigned(at=real_now(), actor=SYSTEM, ticket_id=UUID(given["id"]), admin_id=person.id),
+        news(PasswordChanged, user),
+        TicketAssigned(at=real_now(), actor=SYSTEM, ticket_id=UUID(given["id"]), admin_id=user.id),
     )
     await rewrite(
-        desk, "UPDATE people SET email = :email WHERE org_id = :org AND id = :id", email=person.email, id=person.id
+        desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=user.email, id=user.id
     )
-    await happen(desk, news(EmailChanged, person, old_email=before))
+    await happen(desk, news(EmailChanged, user, old_email=before))
     assert len(await deliveries_to(desk, before)) == 3
-    link = await request_link(desk, person, Purpose.CHANGE_EMAIL, elsewhere := an_address())
+    link = await request_link(desk, user, Purpose.CHANGE_EMAIL, elsewhere := an_address())
     await relay_events(desk)
     assert [mail.link_id for mail in await deliveries_to(desk, elsewhere)] == [link.id]
 
-    await erase(desk, person, verified=False)
+    await erase(desk, user, verified=False)
 
     assert await deliveries_to(desk, before) == await deliveries_to(desk, elsewhere) == []
 

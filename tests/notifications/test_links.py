@@ -22,7 +22,8 @@ from app.core.security.opaque_tokens import LINK_PREFIX, link_token
 from app.notifications.links import PLACEHOLDER
 from tests.conftest import settings_for
 from tests.desks import Desk
-from tests.notifications.people import (
+from tests.notifications.smtp_relay import Relay
+from tests.notifications.users import (
     an_address,
     deliveries_to,
     files_to,
@@ -33,7 +34,6 @@ from tests.notifications.people import (
     shown,
     somebody,
 )
-from tests.notifications.smtp_relay import Relay
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 
@@ -66,11 +66,11 @@ async def only_mail_to(desk: Desk, address: str) -> Delivery:
 async def test_what_is_sent_has_the_link_with_its_token_in_both_parts(
     desk: Desk, settings: Settings, purpose: Purpose, path: str, texts: tuple[str, str]
 ) -> None:
-    person = await somebody(desk)
-    link = await request_link(desk, person, purpose)
+    user = await somebody(desk)
+    link = await request_link(desk, user, purpose)
     await desk.work(settings)
 
-    (mail,) = files_to(settings, person.email)
+    (mail,) = files_to(settings, user.email)
     plain, html = parts(mail)
     token = link_token(desk.api.secret_key, desk.id, link.id)
 
@@ -86,15 +86,15 @@ async def test_what_is_sent_has_the_link_with_its_token_in_both_parts(
         assert "Mia" not in part
     async with desk.database.session(desk.id) as db:
         used = await links.use(db, links.read(desk.api.secret_key, token), purpose)
-        assert (used.person_id, used.email) == (person.id, person.email)
+        assert (used.user_id, used.email) == (user.id, user.email)
 
 
 async def test_an_smtp_server_is_given_the_link_whole(desk: Desk, server: TestServer, relay: Relay) -> None:
-    person = await somebody(desk)
-    link = await request_link(desk, person, Purpose.RESET_PASSWORD)
+    user = await somebody(desk)
+    link = await request_link(desk, user, Purpose.RESET_PASSWORD)
     await desk.work(settings_for(server, smtp_url=relay.url(), public_url=PUBLIC_URL))
 
-    (envelope,) = [one for one in relay.mails if one.rcpt_tos == [person.email]]
+    (envelope,) = [one for one in relay.mails if one.rcpt_tos == [user.email]]
     assert isinstance(envelope.content, bytes)
     address = f"{PUBLIC_URL}/reset-password#token={link_token(desk.api.secret_key, desk.id, link.id)}"
 
@@ -105,36 +105,36 @@ async def test_an_smtp_server_is_given_the_link_whole(desk: Desk, server: TestSe
 async def test_a_link_leads_into_the_organisations_own_front_end_where_it_has_one(
     desk: Desk, settings: Settings
 ) -> None:
-    await rewrite(desk, "UPDATE organisations SET app_url = 'https://app.growfin.test/people' WHERE id = :org")
-    person = await somebody(desk)
-    link = await request_link(desk, person, Purpose.INVITATION)
+    await rewrite(desk, "UPDATE organisations SET app_url = 'https://app.growfin.test/users' WHERE id = :org")
+    user = await somebody(desk)
+    link = await request_link(desk, user, Purpose.INVITATION)
     await desk.work(settings)
 
-    (mail,) = files_to(settings, person.email)
+    (mail,) = files_to(settings, user.email)
     token = link_token(desk.api.secret_key, desk.id, link.id)
 
     for part in parts(mail):
-        assert f"https://app.growfin.test/people/accept-invitation#token={token}" in part
+        assert f"https://app.growfin.test/users/accept-invitation#token={token}" in part
         assert PUBLIC_URL not in part
 
 
 async def test_a_link_goes_to_the_address_that_it_is_to_prove(desk: Desk) -> None:
-    person, new_address = await somebody(desk), an_address()
-    await request_link(desk, person, Purpose.CHANGE_EMAIL, new_address)
+    user, new_address = await somebody(desk), an_address()
+    await request_link(desk, user, Purpose.CHANGE_EMAIL, new_address)
     await relay_events(desk)
 
     assert (await only_mail_to(desk, new_address)).subject == "[Growfin] Confirm your new e-mail address"
-    assert await deliveries_to(desk, person.email) == []
+    assert await deliveries_to(desk, user.email) == []
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu"])
 async def test_until_when_a_link_works_is_said_in_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
     await rewrite(desk, "UPDATE organisations SET timezone = :zone WHERE id = :org", zone=timezone)
-    person = await somebody(desk)
-    link = await request_link(desk, person, Purpose.VERIFY_EMAIL)
+    user = await somebody(desk)
+    link = await request_link(desk, user, Purpose.VERIFY_EMAIL)
     await relay_events(desk)
 
-    mail = await only_mail_to(desk, person.email)
+    mail = await only_mail_to(desk, user.email)
 
     local = link.expires_at.astimezone(ZoneInfo(timezone))
     offset = "" if timezone == "UTC" else "+05:45"
@@ -145,11 +145,11 @@ async def test_until_when_a_link_works_is_said_in_the_organisations_time_zone(de
 
 
 async def test_a_new_password_is_said_to_leave_the_second_factor(desk: Desk) -> None:
-    person = await somebody(desk)
-    await request_link(desk, person, Purpose.RESET_PASSWORD)
+    user = await somebody(desk)
+    await request_link(desk, user, Purpose.RESET_PASSWORD)
     await relay_events(desk)
 
-    mail = await only_mail_to(desk, person.email)
+    mail = await only_mail_to(desk, user.email)
 
     for part in (mail.body_text, mail.body_html or ""):
         assert "If it was not you, ignore this mail" in part
@@ -160,11 +160,11 @@ async def test_a_new_password_is_said_to_leave_the_second_factor(desk: Desk) -> 
 async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
     desk: Desk, settings: Settings, purpose: Purpose, path: str
 ) -> None:
-    person = await somebody(desk)
+    user = await somebody(desk)
     with structlog.testing.capture_logs() as lines:
-        await request_link(desk, person, purpose)
+        await request_link(desk, user, purpose)
         await desk.work(settings)
-        mail = await only_mail_to(desk, person.email)
+        mail = await only_mail_to(desk, user.email)
         read = await shown(desk, mail.id)
 
     assert mail.status == "SENT"
@@ -179,50 +179,50 @@ async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
 
 async def test_a_link_that_is_gone_or_has_expired_is_not_mailed(desk: Desk) -> None:
     used, expired, good = await somebody(desk), await somebody(desk), await somebody(desk)
-    for person in (used, expired, good):
-        await request_link(desk, person, Purpose.RESET_PASSWORD)
+    for user in (used, expired, good):
+        await request_link(desk, user, Purpose.RESET_PASSWORD)
     async with desk.database.session(desk.id) as db:
         await links.cancel(db, desk.id, used.id, Purpose.RESET_PASSWORD)
-    statement = "UPDATE links SET expires_at = :now WHERE org_id = :org AND person_id = :person"
-    await rewrite(desk, statement, now=real_now() - timedelta(seconds=1), person=expired.id)
+    statement = "UPDATE links SET expires_at = :now WHERE org_id = :org AND user_id = :user"
+    await rewrite(desk, statement, now=real_now() - timedelta(seconds=1), user=expired.id)
     await relay_events(desk)
 
-    assert [len(await deliveries_to(desk, person.email)) for person in (used, expired, good)] == [0, 0, 1]
+    assert [len(await deliveries_to(desk, user.email)) for user in (used, expired, good)] == [0, 0, 1]
 
 
 async def test_a_link_of_somebody_who_was_erased_is_not_mailed(desk: Desk) -> None:
-    person = await somebody(desk)
-    await request_link(desk, person, Purpose.RESET_PASSWORD)
-    await rewrite(desk, "UPDATE people SET status = 'ERASED' WHERE org_id = :org AND id = :person", person=person.id)
+    user = await somebody(desk)
+    await request_link(desk, user, Purpose.RESET_PASSWORD)
+    await rewrite(desk, "UPDATE users SET status = 'ERASED' WHERE org_id = :org AND id = :user", user=user.id)
     await relay_events(desk)
 
-    assert await deliveries_to(desk, person.email) == []
+    assert await deliveries_to(desk, user.email) == []
 
 
 async def test_the_link_at_the_end_of_a_social_sign_in_is_never_mailed(desk: Desk) -> None:
-    person = await somebody(desk)
-    await request_link(desk, person, Purpose.SIGN_IN)
+    user = await somebody(desk)
+    await request_link(desk, user, Purpose.SIGN_IN)
     await relay_events(desk)
 
-    assert await deliveries_to(desk, person.email) == []
+    assert await deliveries_to(desk, user.email) == []
 
 
 async def test_a_link_mail_cannot_be_muted(desk: Desk) -> None:
     everything = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
-    person = await somebody(desk, muted=everything)
-    await request_link(desk, person, Purpose.RESET_PASSWORD)
+    user = await somebody(desk, muted=everything)
+    await request_link(desk, user, Purpose.RESET_PASSWORD)
     await relay_events(desk)
 
-    assert len(await deliveries_to(desk, person.email)) == 1
+    assert len(await deliveries_to(desk, user.email)) == 1
 
 
 async def test_a_link_mail_that_cannot_be_written_fails_visibly_and_says_no_token(desk: Desk) -> None:
     await rewrite(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
-    person = await somebody(desk)
-    await request_link(desk, person, Purpose.RESET_PASSWORD)
+    user = await somebody(desk)
+    await request_link(desk, user, Purpose.RESET_PASSWORD)
     await relay_events(desk)
 
-    mail = await only_mail_to(desk, person.email)
+    mail = await only_mail_to(desk, user.email)
 
     assert (mail.status, mail.subject) == ("FAILED", "[Growfin] Reset password")
     assert re.match("The mail could not be written: ZoneInfoNotFoundError", mail.last_error or "")

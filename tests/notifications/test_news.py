@@ -1,4 +1,4 @@
-"""What people are told about their accounts, and admins about who asks for one."""
+"""What users are told about their accounts, and admins about who asks for one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from app.accounts.users.events import (
     EmailChanged,
     EmailClaimed,
     PasswordChanged,
-    PersonApproved,
-    PersonRejected,
-    PersonSignedUp,
+    UserApproved,
+    UserRejected,
+    UserSignedUp,
 )
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
@@ -22,16 +22,16 @@ from app.core.database.pool import Database
 from app.core.outbox.events import record
 from app.notifications.account_mails import MAX_ADMINS, MAX_REQUESTS, masked
 from tests.desks import Api, Desk, a_desk
-from tests.notifications.people import an_address, deliveries_to, happen, news, relay_events, rewrite, shown, somebody
+from tests.notifications.users import an_address, deliveries_to, happen, news, relay_events, rewrite, shown, somebody
 
 EVERYTHING = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
 
 
-def signed_up(person: Person) -> Any:
-    return news(PersonSignedUp, person, role=person.role, status=person.status)
+def signed_up(user: User) -> Any:
+    return news(UserSignedUp, user, role=user.role, status=user.status)
 
 
-async def a_request(desk: Desk, **columns: Any) -> Person:
+async def a_request(desk: Desk, **columns: Any) -> User:
     """Somebody who has signed up and waits for approval."""
     return await somebody(desk, **{"role": "ENGINEER", "status": "PENDING", **columns})
 
@@ -39,17 +39,17 @@ async def a_request(desk: Desk, **columns: Any) -> Person:
 @pytest.mark.parametrize(
     ("kind", "subject", "said"),
     [
-        (PersonApproved, "Your account is ready", "you can sign in now"),
+        (UserApproved, "Your account is ready", "you can sign in now"),
         (PasswordChanged, "Your password was changed", "If it was not you, reset your password at once"),
         (SecondFactorEnabled, "A second factor is asked for now", "is asked for a code as well from now on"),
         (SecondFactorDisabled, "No second factor is asked for any more", "If it was not you, reset your password"),
     ],
 )
-async def test_the_person_is_told(desk: Desk, kind: type[Any], subject: str, said: str) -> None:
-    person = await somebody(desk, muted=EVERYTHING)
-    await happen(desk, news(kind, person))
+async def test_the_user_is_told(desk: Desk, kind: type[Any], subject: str, said: str) -> None:
+    user = await somebody(desk, muted=EVERYTHING)
+    await happen(desk, news(kind, user))
 
-    (mail,) = await deliveries_to(desk, person.email)
+    (mail,) = await deliveries_to(desk, user.email)
 
     assert (mail.channel, mail.status, mail.subject) == ("EMAIL", "QUEUED", f"[Growfin] {subject}")
     assert (mail.ticket_id, mail.link, mail.link_id) == (None, None, None)
@@ -60,20 +60,20 @@ async def test_the_person_is_told(desk: Desk, kind: type[Any], subject: str, sai
 
 
 async def test_a_session_that_was_continued_twice_is_told_of(desk: Desk) -> None:
-    person = await somebody(desk, muted=EVERYTHING)
-    await happen(desk, news(SessionRevoked, person, session_id=person.id))
+    user = await somebody(desk, muted=EVERYTHING)
+    await happen(desk, news(SessionRevoked, user, session_id=user.id))
 
-    (mail,) = await deliveries_to(desk, person.email)
+    (mail,) = await deliveries_to(desk, user.email)
 
     assert mail.subject == "[Growfin] One of your sessions was ended"
     assert "Please sign in again." in mail.body_text
 
 
 async def test_a_further_way_to_sign_in_is_told_of_whatever_is_muted(desk: Desk) -> None:
-    person = await somebody(desk, muted=EVERYTHING)
-    await happen(desk, news(IdentityLinked, person, provider="acme-sso"))
+    user = await somebody(desk, muted=EVERYTHING)
+    await happen(desk, news(IdentityLinked, user, provider="acme-sso"))
 
-    (mail,) = await deliveries_to(desk, person.email)
+    (mail,) = await deliveries_to(desk, user.email)
 
     assert mail.subject == "[Growfin] Another way to sign in was added"
     for part in (mail.body_text, mail.body_html or ""):
@@ -83,10 +83,10 @@ async def test_a_further_way_to_sign_in_is_told_of_whatever_is_muted(desk: Desk)
 
 @pytest.mark.parametrize("reason", ["We know no\n<b>Mia</b>.", None])
 async def test_who_is_rejected_is_told_why_if_there_is_a_reason(desk: Desk, reason: str | None) -> None:
-    person = await somebody(desk, status="REJECTED", status_reason=reason)
-    await happen(desk, news(PersonRejected, person))
+    user = await somebody(desk, status="REJECTED", status_reason=reason)
+    await happen(desk, news(UserRejected, user))
 
-    (mail,) = await deliveries_to(desk, person.email)
+    (mail,) = await deliveries_to(desk, user.email)
 
     assert mail.subject == "[Growfin] Your request was declined"
     assert ("We know no\n<b>Mia</b>." in mail.body_text) == (reason is not None)
@@ -103,10 +103,10 @@ async def test_who_is_rejected_is_told_why_if_there_is_a_reason(desk: Desk, reas
 async def test_the_owner_of_an_address_is_told_that_somebody_tried_it(
     desk: Desk, status: str, said: str, unsaid: str
 ) -> None:
-    person = await somebody(desk, status=status, muted=EVERYTHING)
-    await happen(desk, *[news(EmailClaimed, person)] * 3)
+    user = await somebody(desk, status=status, muted=EVERYTHING)
+    await happen(desk, *[news(EmailClaimed, user)] * 3)
 
-    (mail,) = await deliveries_to(desk, person.email)  # one for the three of a moment
+    (mail,) = await deliveries_to(desk, user.email)  # one for the three of a moment
 
     assert mail.subject == "[Growfin] You already have an account"
     assert (mail.link, mail.link_id) == (None, None)
@@ -116,10 +116,10 @@ async def test_the_owner_of_an_address_is_told_that_somebody_tried_it(
 
 
 async def test_different_news_of_one_moment_are_all_told_in_their_order(desk: Desk) -> None:
-    person = await somebody(desk)
-    await happen(desk, news(PersonApproved, person), news(PasswordChanged, person))
+    user = await somebody(desk)
+    await happen(desk, news(UserApproved, user), news(PasswordChanged, user))
 
-    mails = await deliveries_to(desk, person.email)
+    mails = await deliveries_to(desk, user.email)
 
     assert [mail.subject.removeprefix("[Growfin] ") for mail in mails] == [
         "Your account is ready",
@@ -129,16 +129,16 @@ async def test_different_news_of_one_moment_are_all_told_in_their_order(desk: De
 
 @pytest.mark.parametrize("columns", [{"status": "ERASED"}, {"email": "0190@erased.invalid"}])
 async def test_nobody_writes_to_who_was_erased(desk: Desk, columns: dict[str, Any]) -> None:
-    person = await somebody(desk, **columns)
-    await happen(desk, news(PasswordChanged, person), news(PersonApproved, person))
+    user = await somebody(desk, **columns)
+    await happen(desk, news(PasswordChanged, user), news(UserApproved, user))
 
-    assert await deliveries_to(desk, person.email) == []
+    assert await deliveries_to(desk, user.email) == []
 
 
 async def test_the_old_address_is_told_of_the_new_one_but_not_what_it_is(desk: Desk) -> None:
     old, new = an_address(), f"augusta.{an_address()}"
-    person = await somebody(desk, email=new)
-    await happen(desk, news(EmailChanged, person, old_email=old))
+    user = await somebody(desk, email=new)
+    await happen(desk, news(EmailChanged, user, old_email=old))
 
     (mail,) = await deliveries_to(desk, old)
     read = await shown(desk, mail.id)
@@ -153,12 +153,12 @@ async def test_the_old_address_is_told_of_the_new_one_but_not_what_it_is(desk: D
 
 async def test_the_old_address_is_told_even_where_the_change_waits_to_be_written(desk: Desk) -> None:
     old, new = an_address(), f"b{an_address()}"
-    person = await somebody(desk, email=old)
+    user = await somebody(desk, email=old)
     async with desk.database.session(desk.id) as db:
-        row = await db.get(Person, (desk.id, person.id))
+        row = await db.get(User, (desk.id, user.id))
         assert row is not None
         row.email = new
-        record(db, news(EmailChanged, person, old_email=old))
+        record(db, news(EmailChanged, user, old_email=old))
 
     (mail,) = await deliveries_to(desk, old)
 
@@ -166,8 +166,8 @@ async def test_the_old_address_is_told_even_where_the_change_waits_to_be_written
 
 
 async def test_an_address_that_was_nobodys_is_not_told(desk: Desk) -> None:
-    person = await somebody(desk)
-    await happen(desk, news(EmailChanged, person, old_email="0190@erased.invalid"))
+    user = await somebody(desk)
+    await happen(desk, news(EmailChanged, user, old_email="0190@erased.invalid"))
 
     assert await deliveries_to(desk, "0190@erased.invalid") == []
 
@@ -202,14 +202,14 @@ async def test_the_admins_are_told_that_somebody_waits_for_their_approval_and_no
             assert "emailVerified" in part
             # Or the log would go on naming them once they are erased.
             assert [word for word in ("Evelyn", "Ekdahl", asking.email, str(asking.id)) if word in part] == []
-    for person in (*others, asking):
-        assert await deliveries_to(desk, person.email) == []
+    for user in (*others, asking):
+        assert await deliveries_to(desk, user.email) == []
 
 
 async def test_who_needs_no_approval_or_has_it_already_is_no_news_to_the_admins(desk: Desk) -> None:
     customer, approved = await somebody(desk), await a_request(desk)
     happened = signed_up(approved)
-    await rewrite(desk, "UPDATE people SET status = 'ACTIVE' WHERE org_id = :org AND id = :id", id=approved.id)
+    await rewrite(desk, "UPDATE users SET status = 'ACTIVE' WHERE org_id = :org AND id = :id", id=approved.id)
     await happen(desk, signed_up(customer), happened)
 
     assert await deliveries_to(desk, desk.admin.email) == []
@@ -217,9 +217,9 @@ async def test_who_needs_no_approval_or_has_it_already_is_no_news_to_the_admins(
 
 async def test_only_so_many_admins_are_told(desk: Desk) -> None:
     statement = """
-        INSERT INTO people (org_id, id, first_name, last_name, email, role, status, available, created_at)
+        INSERT INTO users (org_id, id, first_name, last_name, email, role, status, available, created_at)
         SELECT :org, gen_random_uuid(), 'A', 'B', 'many' || n || '@growfin.test', 'ADMIN', 'ACTIVE', false, p.created_at
-        FROM generate_series(1, :many) AS n, people AS p WHERE p.org_id = :org
+        FROM generate_series(1, :many) AS n, users AS p WHERE p.org_id = :org
     """
     await rewrite(desk, statement, many=MAX_ADMINS)
     await happen(desk, signed_up(await a_request(desk)))

@@ -1,4 +1,4 @@
-"""Mails about tickets that people have muted, and mails to people who are gone."""
+"""Mails about tickets that users have muted, and mails to users who are gone."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from uuid import UUID
 import pytest
 
 from app.accounts.profiles.mail_kinds import MailKind
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from tests.desks import JSON, Desk
-from tests.notifications.people import an_address, deliveries_to, relay_events, rewrite, somebody
+from tests.notifications.users import an_address, deliveries_to, relay_events, rewrite, somebody
 
 BY_SUBJECT = {"Answered": MailKind.TICKET_ANSWERED, "Closing soon": MailKind.TICKET_CLOSING_SOON}
 ERASED = "0190b8e5@erased.invalid"
 
 
-async def a_ticket_of(desk: Desk, requester: Person | None, added_by: str) -> JSON:
+async def a_ticket_of(desk: Desk, requester: User | None, added_by: str) -> JSON:
     """A ticket, with the requester's account if they have one."""
     ticket = await desk.open(addedBy=added_by)
     if requester:
-        statement = "UPDATE tickets SET requester_id = :person WHERE org_id = :org AND id = :id"
-        await rewrite(desk, statement, person=requester.id, id=UUID(ticket["id"]))
+        statement = "UPDATE tickets SET requester_id = :user WHERE org_id = :org AND id = :id"
+        await rewrite(desk, statement, user=requester.id, id=UUID(ticket["id"]))
     return ticket
 
 
@@ -35,9 +35,9 @@ async def kinds_mailed_to(desk: Desk, address: str) -> set[MailKind]:
     return {BY_SUBJECT[subject.partition(":")[0]] for subject in subjects}
 
 
-async def mute(desk: Desk, person_id: UUID, *kinds: MailKind) -> None:
-    statement = "UPDATE people SET muted = :kinds WHERE org_id = :org AND id = :person"
-    await rewrite(desk, statement, person=person_id, kinds=[kind.value for kind in kinds])
+async def mute(desk: Desk, user_id: UUID, *kinds: MailKind) -> None:
+    statement = "UPDATE users SET muted = :kinds WHERE org_id = :org AND id = :user"
+    await rewrite(desk, statement, user=user_id, kinds=[kind.value for kind in kinds])
 
 
 @pytest.mark.parametrize("muted", [(), *((kind,) for kind in MailKind), tuple(MailKind)])
@@ -95,7 +95,7 @@ async def test_a_requester_who_was_erased_is_not_written_to(desk: Desk) -> None:
 
 async def test_an_assignee_who_was_erased_is_not_written_to(desk: Desk) -> None:
     await desk.open()
-    await rewrite(desk, "UPDATE people SET email = :erased WHERE org_id = :org", erased=ERASED)
+    await rewrite(desk, "UPDATE users SET email = :erased WHERE org_id = :org", erased=ERASED)
     await relay_events(desk)
 
     assert await deliveries_to(desk, ERASED) == []

@@ -176,7 +176,7 @@ async def test_another_organisations_notification_is_as_unknown_as_one_that_does
     assert (await log(stranger, include="total"))["total"] == 0
 
 
-async def test_the_log_is_for_people_only(desk: Desk) -> None:
+async def test_the_log_is_for_users_only(desk: Desk) -> None:
     await queue(desk, "One")
     (item,) = (await log(desk))["items"]
 
@@ -186,4 +186,4 @@ async def test_the_log_is_for_people_only(desk: Desk) -> None:
         assert "www-authenticate" in nobody.headers
 
         product = await desk.api.http.get(path, headers={"X-Org-Secret": desk.secret})
-        assert (product.status_code, product.json()["code"]) == (403, "person_required")
+        assert (product.status_code, product.json()["code"]) == (403, "user_required")

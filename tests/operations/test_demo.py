@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from app import wiring
 from app.access.callers import Caller
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -212,7 +212,7 @@ async def test_nobody_gets_mail_for_it_but_for_what_happens_next(database: Datab
     assert await rows_of(database, org_id, Delivery) == []
     ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
     async with database.session(org_id) as db:
-        admin = principal_of(await db.get_one(Person, (org_id, ticket.admin_id)))
+        admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)))
         caller = Caller(await tenant(db, org_id), admin, real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0

@@ -10,7 +10,7 @@ import pytest
 from asgi_lifespan import LifespanManager
 
 from app.access.callers import InvalidSecret
-from app.access.credential_cache import Doorkeeper
+from app.access.credential_cache import CredentialCache
 from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.security.secret_keys import new_secret
@@ -89,11 +89,11 @@ async def test_bytes_in_the_header_that_are_no_ascii_are_refused(api: Api) -> No
 
 async def test_one_with_a_bad_checksum_is_refused_without_a_query() -> None:
     database = Database(NOWHERE)
-    doorkeeper = Doorkeeper(database, SECRET_KEY)
+    credential_cache = CredentialCache(database, SECRET_KEY)
     with pytest.raises(InvalidSecret):
-        await doorkeeper.by_secret(a_bad_one())
+        await credential_cache.by_secret(a_bad_one())
     with pytest.raises(FileNotFoundError):
-        await doorkeeper.by_secret(new_secret())
+        await credential_cache.by_secret(new_secret())
     await database.dispose()
 
 
@@ -116,9 +116,9 @@ async def test_where_both_come_the_token_counts(api: Api, desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/me"), ("PATCH", "/me"), ("PATCH", "/org"), ("GET", "/jobs")])
-async def test_it_does_not_do_where_a_person_is_needed(api: Api, desk: Desk, method: str, path: str) -> None:
+async def test_it_does_not_do_where_a_user_is_needed(api: Api, desk: Desk, method: str, path: str) -> None:
     content = b"{}" if method == "PATCH" else None
-    for secret, status, code in ((desk.secret, 403, "person_required"), (new_secret(), 401, "invalid_secret")):
+    for secret, status, code in ((desk.secret, 403, "user_required"), (new_secret(), 401, "invalid_secret")):
         answer = await api.http.request(method, path, headers={"X-Org-Secret": secret}, content=content)
         refused(answer, status, code)
     as_token = {"Authorization": f"Bearer {desk.secret}"}

@@ -52,7 +52,7 @@ async def filled(server: TestServer) -> TestServer:
     """A database with 25,000 tickets of five organisations, and whatever belongs to them."""
     name = a_name()
     await copy_database(server, name)
-    numbers = {"organisations": ORGANISATIONS, "tickets": TICKETS, "people": PEOPLE, "all": OTHERS, "start": START}
+    numbers = {"organisations": ORGANISATIONS, "tickets": TICKETS, "users": PEOPLE, "all": OTHERS, "start": START}
     async with connected(server.at(name).superuser_url) as connection:
         await connection.execute(FILL.format(**numbers))
         await connection.execute("VACUUM ANALYZE")

@@ -39,28 +39,28 @@ FILL = """
     INSERT INTO counters SELECT pg_temp.org(o), {tickets}, {tickets} FROM generate_series(1, {all}) AS o;
     INSERT INTO relays SELECT pg_temp.org(o), {tickets} FROM generate_series(1, {all}) AS o;
 
-    INSERT INTO people (org_id, id, first_name, last_name, email, role, status, available, created_at)
+    INSERT INTO users (org_id, id, first_name, last_name, email, role, status, available, created_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), 'Ada', 'Lovelace', 'admin' || n || '@growfin.test', 'ADMIN', 'ACTIVE',
            n % 10 = 0, '{start}'
-    FROM generate_series(1, {organisations}) AS o, generate_series(1, {people}) AS n;
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {users}) AS n;
 
     INSERT INTO roles (org_id, id, name, role, permissions, created_at, updated_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), 'Role ' || n, 'ADMIN', '{{tickets:view}}', '{start}', '{start}'
-    FROM generate_series(1, {organisations}) AS o, generate_series(1, {people}) AS n;
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {users}) AS n;
 
-    INSERT INTO sessions (org_id, person_id, id, refresh_hash, remembered, device, address, created_at, last_used_at,
+    INSERT INTO sessions (org_id, user_id, id, refresh_hash, remembered, device, address, created_at, last_used_at,
                           expires_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), pg_temp.id(o, n), '', false, 'a test', '192.0.2.7', '{start}', '{start}',
            '{start}'::timestamptz + interval '1 day'
-    FROM generate_series(1, {organisations}) AS o, generate_series(1, {people}) AS n;
+    FROM generate_series(1, {organisations}) AS o, generate_series(1, {users}) AS n;
 
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, requester_id, admin_id,
                          created_at, updated_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), n, 'Cannot export ' || n, repeat('It stops. ', 40),
            (ARRAY['OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED', 'CLOSED', 'CLOSED'])[1 + n % 7],
            (ARRAY['LOW', 'MEDIUM', 'MEDIUM', 'HIGH', 'CRITICAL'])[1 + n % 5],
-           'customer' || n % 500 || '@growfin.test', CASE WHEN n % 3 = 0 THEN pg_temp.id(o, 1 + n % {people}) END,
-           CASE WHEN n % 50 > 0 THEN pg_temp.id(o, 1 + n % {people}) END,
+           'customer' || n % 500 || '@growfin.test', CASE WHEN n % 3 = 0 THEN pg_temp.id(o, 1 + n % {users}) END,
+           CASE WHEN n % 50 > 0 THEN pg_temp.id(o, 1 + n % {users}) END,
            '{start}'::timestamptz + n * interval '1 minute', '{start}'::timestamptz + n * interval '2 minutes'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
@@ -80,7 +80,7 @@ FILL = """
     FROM tickets;
 
     INSERT INTO ticket_responses (org_id, id, ticket_id, author_id, message, created_at)
-    SELECT pg_temp.org(o), pg_temp.id(o, n), pg_temp.id(o, 1 + n % 1000), pg_temp.id(o, 1 + n % {people}),
+    SELECT pg_temp.org(o), pg_temp.id(o, n), pg_temp.id(o, 1 + n % 1000), pg_temp.id(o, 1 + n % {users}),
            repeat('Try again. ', 20), '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 

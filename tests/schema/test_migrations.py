@@ -18,10 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.accounts.users.rules import words_of
-from app.core.clock import real_now
 from app.core.database.migrations import configuration, head_revision, migrate
-from app.core.ids import new_id
 from app.models import Base
 from tests.conftest import SECRET_KEY
 from tests.postgres import TestServer
@@ -95,61 +92,6 @@ async def test_they_go_up_down_and_up_again_with_data_in_the_tables(empty: TestS
 
     await up(empty)
     assert await described(empty, *everything) == at_first
-
-
-async def test_who_is_there_already_is_found_by_the_words_that_the_service_would_store(empty: TestServer) -> None:
-    names = [("Åsa", "Ångström"), ("Straße", "Παπαδόπουλος"), ("Anne-Marie", "O'Neill"), ("Two Words", "x" * 70)]
-    people = {new_id(): (*name, f"p{place}+tag@growfin.test") for place, name in enumerate(names)}
-    await up(empty, "0001")
-    async with connected(empty.superuser_url) as connection:
-        org_id = uuid4()
-        await connection.execute(
-            "INSERT INTO organisations (id, name, domain, sandbox, auto_close_days, timezone, created_at) "
-            "VALUES ($1, 'Growfin', 'growfin.test', false, 30, 'UTC', $2)",
-            org_id,
-            catalog.NOW,
-        )
-        await connection.executemany(
-            "INSERT INTO people (org_id, id, first_name, last_name, email, role, status, available, created_at) "
-            "VALUES ($1, $2, $3, $4, $5, 'ADMIN', 'ACTIVE', true, $6)",
-            [(org_id, person_id, *texts, catalog.NOW) for person_id, texts in people.items()],
-        )
-        await up(empty)
-        rows = await connection.fetch("SELECT person_id, word FROM person_words WHERE org_id = $1", org_id)
-
-    assert {person_id: {row["word"] for row in rows if row["person_id"] == person_id} for person_id in people} == {
-        person_id: words_of(*texts) for person_id, texts in people.items()
-    }
-    assert {"angstrom", "strasse", "παπαδοπουλοσ"} <= {row["word"] for row in rows}
-
-
-async def test_tickets_that_are_there_already_are_gone_through_by_the_worker(empty: TestServer) -> None:
-    await up(empty, "0003")
-    org_ids = [uuid4() for _ in range(4)]
-    async with connected(empty.superuser_url) as connection:
-        await connection.executemany(
-            "INSERT INTO organisations (id, name, domain, sandbox, auto_close_days, timezone, created_at) "
-            "VALUES ($1, 'Growfin', $2, false, 30, 'UTC', $3)",
-            [(org_id, f"{org_id}.test", catalog.NOW) for org_id in org_ids],
-        )
-        await connection.executemany(
-            "INSERT INTO counters (org_id, last_ticket, last_event) VALUES ($1, $2, 9)",
-            zip(org_ids, (0, 1, 250, 0), strict=True),
-        )
-        await connection.execute("INSERT INTO timers VALUES ($1, $1, 'HAND_OVER', $2)", org_ids[0], catalog.NOW)
-        before = await connection.fetch("SELECT * FROM timers")
-        earliest = await connection.fetchval("SELECT clock_timestamp()")
-
-        await up(empty, "0004")
-
-        due = await connection.fetch("SELECT * FROM timers WHERE kind = 'INDEX_TICKETS'")
-        assert {(row["org_id"], row["subject_id"]) for row in due} == {(one, one) for one in org_ids[1:3]}
-        assert len(due) == 2
-        assert all(earliest <= row["due_at"] <= real_now() for row in due)
-
-        await down(empty, "0003")
-
-        assert await connection.fetch("SELECT * FROM timers") == before
 
 
 def revisions() -> list[str]:

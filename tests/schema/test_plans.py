@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from app.accounts.users import queries as people
-from app.accounts.users.events import EmailVerified, PersonErased, PersonSuspended
-from app.accounts.users.models import Person
+from app.accounts.users import queries as users
+from app.accounts.users.events import EmailVerified, UserErased, UserSuspended
+from app.accounts.users.models import User
 from app.authentication.sessions import queries as sessions
 from app.core.ids import new_id
 from app.core.outbox import timers
@@ -22,7 +22,7 @@ from app.notifications.schemas import NotificationFilter
 from app.operations import queries as operations
 from app.tickets import jobs
 from app.tickets import queries as tickets
-from app.tickets import reactions as of_people
+from app.tickets import reactions as of_users
 from app.tickets.queries import Listing, TicketNotFound, page_statement
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back
@@ -102,9 +102,9 @@ async def test_opening_a_ticket_reads_indexes(service: Connection, requester: di
     assert await refused(service, *statement) == []
     for generic in (False, True):
         plan = await explain(service, *statement, generic=generic)
-        of_requester = "pk_people" if row["requester_id"] else "uq_people_org_id_email"
-        assert {"ix_people_available", "pk_counters", of_requester} <= scanned(plan)
-        (rotation,) = (node for node in nodes(plan) if node.get("Index Name") == "ix_people_available")
+        of_requester = "pk_users" if row["requester_id"] else "uq_users_org_id_email"
+        assert {"ix_users_available", "pk_counters", of_requester} <= scanned(plan)
+        (rotation,) = (node for node in nodes(plan) if node.get("Index Name") == "ix_users_available")
         assert rotation["Node Type"] == "Index Only Scan"
 
 
@@ -117,7 +117,7 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
     await timers.set_timers(db, ORG, TICKET, {"AUTO_CLOSE": START})
     await timers.cancel(db, ORG, TICKET, ("AUTO_CLOSE", "AUTO_CLOSE_REMINDER"))
     await jobs.assign_waiting(db, ORG, START)
-    await people.person(db, ORG, SOMEBODY)
+    await users.user(db, ORG, SOMEBODY)
 
     selects = [one for one in sent if not one[0].lstrip().startswith("INSERT")]
     assert len(selects) >= 7
@@ -125,16 +125,16 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
         assert await refused(service, sql, parameters) == [], sql
 
 
-async def test_what_happens_to_a_person_finds_their_tickets_by_indexes(service: Connection, session: Any) -> None:
+async def test_what_happens_to_a_user_finds_their_tickets_by_indexes(service: Connection, session: Any) -> None:
     db, sent = session
-    who: dict[str, Any] = {"at": START, "actor": SYSTEM, "person_id": SOMEBODY}
+    who: dict[str, Any] = {"at": START, "actor": SYSTEM, "user_id": SOMEBODY}
     values = {"email": ONE, "email_verified_at": START, "status": "SUSPENDED"}
-    await db.execute(update(Person).where(Person.org_id == ORG, Person.id == SOMEBODY).values(**values))
+    await db.execute(update(User).where(User.org_id == ORG, User.id == SOMEBODY).values(**values))
     sent.clear()
-    await of_people.link_to_account(db, ORG, EmailVerified(**who))
-    await of_people.hand_over(db, ORG, PersonSuspended(**who))
-    await of_people.forget_requester(
-        db, ORG, PersonErased(**who, name="Mia Holm", email="customer8@growfin.test", email_was_verified=True)
+    await of_users.link_to_account(db, ORG, EmailVerified(**who))
+    await of_users.hand_over(db, ORG, UserSuspended(**who))
+    await of_users.forget_requester(
+        db, ORG, UserErased(**who, name="Mia Holm", email="customer8@growfin.test", email_was_verified=True)
     )
 
     found = [one for one in sent if one[0].lstrip().startswith(("SELECT tickets", "UPDATE tickets"))]
@@ -151,7 +151,7 @@ async def test_what_happens_to_a_person_finds_their_tickets_by_indexes(service: 
     }
 
 
-# --- notifications, jobs, people -------------------------------------------------------------------------------------
+# --- notifications, jobs, users -------------------------------------------------------------------------------------
 
 WHICH = {
     "everything": notifications.Listing(),
@@ -187,7 +187,7 @@ async def test_one_notification_and_what_waits_are_read_from_indexes(service: Co
     await timers.next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
     await operations.parked_events(db, ORG)
     await sessions.principal(db, ORG, SOMEBODY, SOMEBODY, START)
-    await people.next_in_turn(db, ORG)
+    await users.next_in_turn(db, ORG)
 
     assert len(sent) == 6
     for sql, parameters in sent:

@@ -1,4 +1,4 @@
-"""How PostgreSQL finds the people who have a role, and what they have to do, when the role's permissions change."""
+"""How PostgreSQL finds the users who have a role, and what they have to do, when the role's permissions change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.jobs import note_who_works_on_tickets
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.core.outbox.events import SYSTEM
 from app.tickets.reactions import hand_over_of_role
 from tests.schema.catalog import Connection
@@ -19,26 +19,26 @@ from tests.schema.plans import ORG, SOMEBODY, START, explain, refused, scanned
 ROLE = SOMEBODY  # an id that somebody has, and a role
 
 
-# Of many more, these few people would rather be read one after the other.
-@pytest.mark.parametrize("people", [1, 8])
+# Of many more, these few users would rather be read one after the other.
+@pytest.mark.parametrize("users", [1, 8])
 async def test_all_who_have_a_role_are_found_by_indexes_and_so_are_their_tickets(
-    service: Connection, session: Any, people: int
+    service: Connection, session: Any, users: int
 ) -> None:
     db, sent = session
-    ids = [UUID(int=ROLE.int + place) for place in range(people)]
-    await db.execute(update(Person).where(Person.org_id == ORG, Person.id.in_(ids)).values(role_id=ROLE))
+    ids = [UUID(int=ROLE.int + place) for place in range(users)]
+    await db.execute(update(User).where(User.org_id == ORG, User.id.in_(ids)).values(role_id=ROLE))
     # `tickets:view` is what the role has left.
     event = RoleUpdated(at=START, actor=SYSTEM, role_id=ROLE, name="Lead", added=[], removed=["tickets:update"])
     sent.clear()
     await note_who_works_on_tickets(db, ORG, event)
     await hand_over_of_role(db, ORG, event)
 
-    assert sum(one[0].startswith("UPDATE people") for one in sent) == 1
+    assert sum(one[0].startswith("UPDATE users") for one in sent) == 1
     assert sum(one[0].startswith("UPDATE tickets") for one in sent) == 1
-    assert len(sent) == 11  # however many people
+    assert len(sent) == 11  # however many users
     found = [one for one in sent if one[0].startswith(("SELECT", "UPDATE"))]
     used = set()
     for sql, parameters in found:
         assert await refused(service, sql, parameters) == [], sql
         used |= scanned(await explain(service, sql, parameters))
-    assert {"ix_people_of_role", "pk_people", "pk_tickets"} <= used
+    assert {"ix_users_of_role", "pk_users", "pk_tickets"} <= used

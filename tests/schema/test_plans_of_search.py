@@ -156,7 +156,7 @@ async def test_tickets_are_looked_at_in_order_and_the_rest_is_gathered_by_the_in
         assert scanned(found) == {in_order, "pk_ticket_search"}
         assert not [node for node in nodes(found) if node["Node Type"] in {"Sort", "Bitmap Heap Scan"}]
         assert scanned(others) == {in_order, WORDS}
-        assert scanned(rest) == {"pk_tickets", "pk_people"}
+        assert scanned(rest) == {"pk_tickets", "pk_users"}
         (which,) = conditions(rest, "pk_tickets")
         assert "(id = ANY (" in which
 

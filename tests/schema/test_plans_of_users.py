@@ -1,4 +1,4 @@
-"""How PostgreSQL finds people, whatever they are looked for by: through an index that starts with `org_id`."""
+"""How PostgreSQL finds users, whatever they are looked for by: through an index that starts with `org_id`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.schema.plans import ORG, START, complaints, explain, nodes, refused, 
 
 SOMEBODY = UUID("00000001-0000-0000-0000-000000000007")
 WORDS = """
-    INSERT INTO person_words (org_id, word, person_id)
-    SELECT org_id, word, id FROM people, unnest(ARRAY['ada', 'lovelace', email]) AS word ON CONFLICT DO NOTHING
+    INSERT INTO user_words (org_id, word, user_id)
+    SELECT org_id, word, id FROM users, unnest(ARRAY['ada', 'lovelace', email]) AS word ON CONFLICT DO NOTHING
 """
 CUSTOMERS = f"""
-    INSERT INTO people (org_id, id, first_name, last_name, email, role, status, available, created_at)
+    INSERT INTO users (org_id, id, first_name, last_name, email, role, status, available, created_at)
     SELECT '{ORG}', gen_random_uuid(), 'Mia', 'Holm', 'mia' || n || '@growfin.test', 'CUSTOMER', 'ACTIVE', false,
            '{START}'
     FROM generate_series(1, 20000) AS n;
@@ -43,7 +43,7 @@ WHICH: dict[str, Listing] = {
 async def _words(filled: TestServer) -> None:
     async with connected(filled.superuser_url) as connection:
         await connection.execute(WORDS)
-        await connection.execute("VACUUM ANALYZE person_words")
+        await connection.execute("VACUUM ANALYZE user_words")
 
 
 def test_every_filter_of_the_operation_is_here() -> None:
@@ -52,7 +52,7 @@ def test_every_filter_of_the_operation_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", WHICH)
-async def test_a_list_of_people_is_read_from_indexes(service: Connection, session: Any, name: str) -> None:
+async def test_a_list_of_users_is_read_from_indexes(service: Connection, session: Any, name: str) -> None:
     db, sent = session
     await queries.page(db, ORG, WHICH[name], None, 21)
     await queries.page(db, ORG, WHICH[name], SOMEBODY, 21)
@@ -68,10 +68,10 @@ async def test_the_beginning_of_a_word_is_a_range_of_the_index(service: Connecti
     found = await queries.page(db, ORG, WHICH["q"], None, 21)
     plan = await explain(service, *sent[0])
 
-    assert [person.email for person in found] == [f"admin{n}@growfin.test" for n in range(129, 119, -1)] + [
+    assert [user.email for user in found] == [f"admin{n}@growfin.test" for n in range(129, 119, -1)] + [
         "admin12@growfin.test"
     ]
-    (words,) = [node for node in nodes(plan) if node.get("Index Name") == "pk_person_words"]
+    (words,) = [node for node in nodes(plan) if node.get("Index Name") == "pk_user_words"]
     assert "word >= " in words["Index Cond"]
     assert "word < " in words["Index Cond"]
 
@@ -92,9 +92,9 @@ async def test_admins_are_found_among_many_customers(filled: TestServer, session
     await db.rollback()  # it holds the rows that are to change
     async with rolled_back(filled.superuser_url) as connection:
         await connection.execute(CUSTOMERS)
-        await connection.execute("ANALYZE people")
+        await connection.execute("ANALYZE users")
         await connection.execute(f"SET LOCAL ROLE tessera_service; SET LOCAL app.org_id = '{ORG}'")
         plan = await explain(connection, *sent[0])
 
         assert complaints(plan) == []
-        assert scanned(plan) == {"pk_people", "ix_people_org_id_role_id"}
+        assert scanned(plan) == {"pk_users", "ix_users_org_id_role_id"}

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.access.callers import Caller
 from app.accounts.users import creation as identity
-from app.accounts.users.creation import NewPerson
+from app.accounts.users.creation import NewUser
 from app.authentication.sessions.queries import principal_of
 from app.core.ids import new_id
 from app.core.outbox import events
@@ -26,7 +26,7 @@ async def caller(connection: AsyncConnection, db: AsyncSession) -> Caller:
     org_id = new_id()
     await connection.execute(text(f"SET LOCAL app.org_id = '{org_id}'"))
     organisation, _ = await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=False)
-    product = Caller(tenant=as_tenant(organisation), person=None, now=NOW)
-    ada = await identity.sign_up_admin(db, product, NewPerson("Ada", "Lovelace", "ada@growfin.test"), "no hash")
+    product = Caller(tenant=as_tenant(organisation), user=None, now=NOW)
+    ada = await identity.sign_up_admin(db, product, NewUser("Ada", "Lovelace", "ada@growfin.test"), "no hash")
     await events.flush(db, org_id)
-    return Caller(tenant=product.tenant, person=principal_of(ada), now=NOW)
+    return Caller(tenant=product.tenant, user=principal_of(ada), now=NOW)

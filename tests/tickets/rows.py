@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import wiring
 from app.access.callers import Caller
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
@@ -112,11 +112,9 @@ async def work_off_timers(database: Database) -> None:
     await timers.run_due(database, wiring.TIMERS)
 
 
-async def suspend(desk: Desk, person_id: UUID) -> None:
+async def suspend(desk: Desk, user_id: UUID) -> None:
     async with desk.database.session(desk.id) as db:
-        await db.execute(
-            update(Person).where(Person.org_id == desk.id, Person.id == person_id).values(status="SUSPENDED")
-        )
+        await db.execute(update(User).where(User.org_id == desk.id, User.id == user_id).values(status="SUSPENDED"))
 
 
 _INSERT = text(

@@ -7,27 +7,27 @@ import asyncio
 import pytest
 
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused
-from tests.tickets.people import an_engineer, change_row
 from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, timers_of
+from tests.tickets.users import an_engineer, change_row
 
 
 @pytest.fixture
-async def bo(desk: Desk) -> Person:
+async def bo(desk: Desk) -> SignedInUser:
     """An engineer who is given nothing by turns."""
     return await an_engineer(desk, available=False)
 
 
-async def accept(person: Person, ticket: JSON, **headers: str) -> JSON:
-    answer = await person.post(f"/tickets/{ticket['id']}/accept", **headers)
+async def accept(user: SignedInUser, ticket: JSON, **headers: str) -> JSON:
+    answer = await user.post(f"/tickets/{ticket['id']}/accept", **headers)
     assert answer.status_code == 200, answer.text
     accepted: JSON = answer.json()
     assert answer.headers["etag"] == f'"{accepted["version"]}"'
     return accepted
 
 
-async def test_who_accepts_an_open_ticket_is_its_assignee_and_works_on_it(desk: Desk, bo: Person) -> None:
+async def test_who_accepts_an_open_ticket_is_its_assignee_and_works_on_it(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     assert (ticket["adminId"], ticket["acceptedAt"]) == (str(desk.admin.id), None)
 
@@ -63,7 +63,7 @@ async def test_who_accepts_what_is_theirs_already_is_not_assigned_anew(desk: Des
 
 
 @pytest.mark.parametrize("status", ["IN_PROGRESS", "RESPONDED"])
-async def test_another_status_stays_with_its_countdown(desk: Desk, bo: Person, status: str) -> None:
+async def test_another_status_stays_with_its_countdown(desk: Desk, bo: SignedInUser, status: str) -> None:
     ticket = await desk.open()
     before = (await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})).json()
     timers = await timers_of(desk, ticket)
@@ -75,14 +75,14 @@ async def test_another_status_stays_with_its_countdown(desk: Desk, bo: Person, s
     assert (await event_types(desk, ticket))[-2:] == ["ticket.assigned", "ticket.accepted"]
 
 
-async def test_a_ticket_that_waited_is_taken_by_who_accepts_it(desk: Desk, bo: Person) -> None:
+async def test_a_ticket_that_waited_is_taken_by_who_accepts_it(desk: Desk, bo: SignedInUser) -> None:
     await desk.admin.patch("/me", {"available": False})
     ticket = await desk.open()
 
     assert (await accept(bo, ticket))["adminId"] == str(bo.id)
 
 
-async def test_to_accept_again_changes_nothing(desk: Desk, bo: Person) -> None:
+async def test_to_accept_again_changes_nothing(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     accepted = await accept(bo, ticket)
     events = await sequence(desk)
@@ -91,7 +91,7 @@ async def test_to_accept_again_changes_nothing(desk: Desk, bo: Person) -> None:
     assert await sequence(desk) == events
 
 
-async def test_what_somebody_else_has_accepted_is_refused(desk: Desk, bo: Person) -> None:
+async def test_what_somebody_else_has_accepted_is_refused(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     accepted = await accept(bo, ticket)
 
@@ -100,7 +100,7 @@ async def test_what_somebody_else_has_accepted_is_refused(desk: Desk, bo: Person
 
 
 @pytest.mark.parametrize("status", ["RESOLVED", "CLOSED"])
-async def test_what_is_finished_is_not_accepted(desk: Desk, bo: Person, status: str) -> None:
+async def test_what_is_finished_is_not_accepted(desk: Desk, bo: SignedInUser, status: str) -> None:
     ticket = await desk.open()
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
     before = await desk.read(ticket)
@@ -111,7 +111,7 @@ async def test_what_is_finished_is_not_accepted(desk: Desk, bo: Person, status: 
     assert await desk.read(ticket) == before
 
 
-async def test_of_two_at_the_same_moment_one_gets_it(desk: Desk, bo: Person) -> None:
+async def test_of_two_at_the_same_moment_one_gets_it(desk: Desk, bo: SignedInUser) -> None:
     cy = await an_engineer(desk, available=False)
     for place in range(12):
         ticket = await desk.open()
@@ -139,7 +139,7 @@ async def test_of_eight_at_the_same_moment_one_gets_it_even_with_retries(desk: D
     assert (await event_types(desk, ticket)).count("ticket.accepted") == 1
 
 
-async def test_to_give_it_to_somebody_else_takes_the_acceptance_back(desk: Desk, bo: Person) -> None:
+async def test_to_give_it_to_somebody_else_takes_the_acceptance_back(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     for admin_id in (str(desk.admin.id), None):
         await accept(bo, ticket)
@@ -150,7 +150,7 @@ async def test_to_give_it_to_somebody_else_takes_the_acceptance_back(desk: Desk,
     await accept(desk.admin, ticket)
 
 
-async def test_to_name_the_same_assignee_again_keeps_the_acceptance(desk: Desk, bo: Person) -> None:
+async def test_to_name_the_same_assignee_again_keeps_the_acceptance(desk: Desk, bo: SignedInUser) -> None:
     accepted = await accept(bo, await desk.open())
 
     kept = await desk.admin.patch(f"/tickets/{accepted['id']}", {"adminId": str(bo.id), "priority": "LOW"})
@@ -166,7 +166,7 @@ async def test_who_lacks_the_permission_accepts_nothing(desk: Desk) -> None:
 
 
 async def test_who_has_just_become_a_customer_or_been_suspended_accepts_nothing(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # where a person is remembered for some seconds
+    desk = await a_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
     for change in ({"status": "SUSPENDED"}, {"role": "CUSTOMER"}):
         bo = await an_engineer(desk, available=False)
         ticket = await desk.open()

@@ -10,8 +10,8 @@ import pytest
 
 from app.core.database.pool import Database
 from tests.desks import JSON, Api, Desk, a_desk
-from tests.tickets.people import a_customer, an_engineer
 from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, suspend, timers_of
+from tests.tickets.users import a_customer, an_engineer
 
 STATUSES = ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")
 
@@ -240,8 +240,8 @@ async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_given
     ticket = await desk.open()
     events = await sequence(desk)
 
-    for person in (stranger.id, gone.id, pending.id, customer.id, uuid4()):
-        answer = await change(desk, ticket, {"title": "Another", "status": "RESPONDED", "adminId": str(person)})
+    for user in (stranger.id, gone.id, pending.id, customer.id, uuid4()):
+        answer = await change(desk, ticket, {"title": "Another", "status": "RESPONDED", "adminId": str(user)})
         assert (answer.status_code, answer.json()["code"]) == (422, "assignee_not_active")
         assert [error["field"] for error in answer.json()["errors"]] == ["adminId"]
     assert await plain(desk, ticket) == ticket

@@ -9,14 +9,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import insert
 
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.tickets.queries import lock
 from tests.accounts.crew import ok
-from tests.desks import JSON, Api, Desk, Person, a_desk
-from tests.tickets.people import an_engineer, change_row, give_all_to
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -39,6 +38,7 @@ from tests.tickets.test_who_works_on_tickets import (
     give,
     have_besides,
 )
+from tests.tickets.users import an_engineer, change_row, give_all_to
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +47,7 @@ async def _nothing_left(database: Database) -> None:
 
 
 @pytest.fixture
-async def bo(desk: Desk) -> Person:
+async def bo(desk: Desk) -> SignedInUser:
     """An available engineer."""
     return await an_engineer(desk)
 
@@ -58,8 +58,8 @@ async def bo(desk: Desk) -> Person:
 async def test_a_role_is_weighed_with_what_each_is_granted_and_denied(desk: Desk, database: Database) -> None:
     role_id = await a_role(desk, BOTH)
     plain, granted, denied = [await an_engineer(desk) for _ in range(3)]
-    for person in (plain, granted, denied):
-        await give(desk, person, role_id)
+    for user in (plain, granted, denied):
+        await give(desk, user, role_id)
     await have_besides(desk, granted, granted=[CHANGES])
     await deny(desk, denied, SEES)
     await desk.open()
@@ -76,7 +76,7 @@ async def test_a_role_is_weighed_with_what_each_is_granted_and_denied(desk: Desk
 
 
 async def test_only_those_with_the_role_and_of_the_organisation_are_concerned(
-    desk: Desk, api: Api, database: Database, bo: Person
+    desk: Desk, api: Api, database: Database, bo: SignedInUser
 ) -> None:
     role_id, same_table = await a_role(desk, BOTH), await a_role(desk, BOTH)
     await give(desk, bo, same_table)
@@ -92,7 +92,7 @@ async def test_only_those_with_the_role_and_of_the_organisation_are_concerned(
 
 
 @pytest.mark.parametrize("columns", [{"status": "SUSPENDED"}, {"status": "PENDING"}, {"status": "INVITED"}])
-async def test_who_is_not_active_is_weighed_for_the_day_they_are(desk: Desk, bo: Person, columns: JSON) -> None:
+async def test_who_is_not_active_is_weighed_for_the_day_they_are(desk: Desk, bo: SignedInUser, columns: JSON) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     role_id = await a_role(desk, BOTH)
     await give(desk, bo, role_id)
@@ -112,16 +112,16 @@ async def test_a_role_of_thousands_is_changed_in_few_statements_and_handed_over_
             "org_id": desk.id, "first_name": "Bo", "last_name": "Diaz", "role": "ENGINEER", "role_id": UUID(role_id),
             "status": "ACTIVE", "available": True, "created_at": real_now(),
         }  # fmt: skip
-        await db.execute(insert(Row), [common | {"id": one, "email": f"{one}@growfin.test"} for one in crew])
+        await db.execute(insert(UserRow), [common | {"id": one, "email": f"{one}@growfin.test"} for one in crew])
     await insert_many(desk, 2_500)
-    for person_id in crew[:2]:
-        await give_some_to(desk, person_id, 1_200)
+    for user_id in crew[:2]:
+        await give_some_to(desk, user_id, 1_200)
 
     await change_role(desk, role_id, STORES)
 
     left = await shares(desk)
     assert left[None] == 1_100
-    assert sum(count for person_id, count in left.items() if person_id in crew) == 1_400
+    assert sum(count for user_id, count in left.items() if user_id in crew) == 1_400
     assert set(await timers_of(desk, {"id": role_id})) == {"ASSIGN", "HAND_OVER_OF_ROLE"}
     for _ in range(4):
         await pass_time(desk, timedelta(seconds=11))
@@ -141,22 +141,22 @@ async def test_a_role_of_thousands_is_changed_in_few_statements_and_handed_over_
     await forget_work(desk)
 
 
-async def give_some_to(desk: Desk, person_id: UUID | None, count: int) -> None:
+async def give_some_to(desk: Desk, user_id: UUID | None, count: int) -> None:
     """Let so many of the tickets that are nobody's, or else of the admin's, be somebody's, past the service."""
-    held_by = "IS NULL" if person_id else "IS NOT NULL"
+    held_by = "IS NULL" if user_id else "IS NOT NULL"
     async with desk.database.session(desk.id) as db:
         connection = await Database.driver_of(db)
         await connection.execute(
             f"UPDATE tickets SET admin_id = $2 WHERE org_id = $1 AND number = ANY(ARRAY(SELECT number FROM tickets "
             f"WHERE org_id = $1 AND admin_id {held_by} ORDER BY number LIMIT $3))",
-            desk.id, person_id, count,
+            desk.id, user_id, count,
         )  # fmt: skip
 
 
 # --- at the same moment -----------------------------------------------------------------------------------------------
 
 
-async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, database: Database, bo: Person) -> None:
+async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, database: Database, bo: SignedInUser) -> None:
     role_id = await a_role(desk, BOTH)
     await give(desk, bo, role_id)
     busy, free = await desk.open(), await desk.open()
@@ -173,7 +173,7 @@ async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, databas
 
 
 async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
-    desk: Desk, database: Database, bo: Person
+    desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     role_id = await a_role(desk, BOTH)
     await give(desk, bo, role_id)
@@ -189,7 +189,7 @@ async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
 
 
 async def test_whatever_happens_at_once_nobody_keeps_what_they_may_not_see(
-    desk: Desk, database: Database, bo: Person
+    desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     role_id = await a_role(desk, BOTH)
     await give(desk, bo, role_id)

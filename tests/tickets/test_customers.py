@@ -9,11 +9,11 @@ import pytest
 
 from app.access.permissions import Role
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
-from tests.tickets.people import a_customer, an_engineer, change_row, joins
 from tests.tickets.rows import sequence
 from tests.tickets.test_strangers import CHANGES, READS, Operation, without_request_id
+from tests.tickets.users import a_customer, an_engineer, change_row, joins
 
 TEXTS = {"title": "It broke", "description": "All of it."}
 NOT_THEIRS: list[JSON] = [
@@ -25,19 +25,19 @@ NOT_THEIRS: list[JSON] = [
 
 
 @pytest.fixture
-async def mia(desk: Desk) -> Person:
+async def mia(desk: Desk) -> SignedInUser:
     return await a_customer(desk)
 
 
-async def open_own(person: Person, **fields: object) -> JSON:
-    answer = await person.post("/tickets", TEXTS | fields)
+async def open_own(user: SignedInUser, **fields: object) -> JSON:
+    answer = await user.post("/tickets", TEXTS | fields)
     assert answer.status_code == 201, answer.text
     ticket: JSON = answer.json()
     return ticket
 
 
-async def numbers(person: Person, **params: Any) -> list[int]:
-    answer = await person.get("/tickets", params=params)
+async def numbers(user: SignedInUser, **params: Any) -> list[int]:
+    answer = await user.get("/tickets", params=params)
     assert answer.status_code == 200, answer.text
     return [ticket["number"] for ticket in answer.json()["items"]]
 
@@ -45,7 +45,7 @@ async def numbers(person: Person, **params: Any) -> list[int]:
 # --- opening ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_customers_ticket_is_their_own_and_is_assigned_as_any_other(desk: Desk, mia: Person) -> None:
+async def test_a_customers_ticket_is_their_own_and_is_assigned_as_any_other(desk: Desk, mia: SignedInUser) -> None:
     answer = await mia.post("/tickets", TEXTS | {"priority": "HIGH"})
 
     ticket = answer.json()
@@ -59,7 +59,7 @@ async def test_a_customers_ticket_is_their_own_and_is_assigned_as_any_other(desk
     assert (read.status_code, read.json()) == (200, ticket | {"responses": []})
 
 
-async def test_a_customer_may_repeat_their_own_address_and_names_nobody_else(desk: Desk, mia: Person) -> None:
+async def test_a_customer_may_repeat_their_own_address_and_names_nobody_else(desk: Desk, mia: SignedInUser) -> None:
     leo = await a_customer(desk)
     events = await sequence(desk)
 
@@ -81,7 +81,9 @@ async def test_a_customer_whose_address_is_not_verified_has_what_they_opened_and
     refused(await sly.get(f"/tickets/{of_the_product['id']}"), 404, "ticket_not_found")
 
 
-async def test_what_the_product_or_staff_opens_for_a_verified_address_is_its_owners(desk: Desk, mia: Person) -> None:
+async def test_what_the_product_or_staff_opens_for_a_verified_address_is_its_owners(
+    desk: Desk, mia: SignedInUser
+) -> None:
     engineer = await an_engineer(desk)
 
     by_product = await desk.open(addedBy=mia.email.upper())
@@ -93,14 +95,14 @@ async def test_what_the_product_or_staff_opens_for_a_verified_address_is_its_own
 
 
 async def test_staff_who_name_nobody_open_a_ticket_of_their_own(desk: Desk) -> None:
-    for person in (desk.admin, await an_engineer(desk)):
-        for fields in ({}, {"addedBy": person.email}):
-            ticket = await open_own(person, **fields)
-            assert (ticket["addedBy"], ticket["requesterId"]) == (person.email, str(person.id))
+    for user in (desk.admin, await an_engineer(desk)):
+        for fields in ({}, {"addedBy": user.email}):
+            ticket = await open_own(user, **fields)
+            assert (ticket["addedBy"], ticket["requesterId"]) == (user.email, str(user.id))
 
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "REJECTED", "INVITED"])
-async def test_an_account_that_is_not_active_gets_no_tickets(desk: Desk, mia: Person, status: str) -> None:
+async def test_an_account_that_is_not_active_gets_no_tickets(desk: Desk, mia: SignedInUser, status: str) -> None:
     await change_row(desk, mia, status=status)
 
     ticket = await desk.open(addedBy=mia.email)
@@ -115,7 +117,7 @@ async def test_an_account_of_another_organisation_gets_no_tickets(desk: Desk, ap
 
 
 async def test_who_has_just_been_suspended_opens_nothing(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # where a person is remembered for some seconds
+    desk = await a_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
     mia = await a_customer(desk)
     await open_own(mia)
     await change_row(desk, mia, status="SUSPENDED")
@@ -136,10 +138,10 @@ async def test_a_ticket_has_the_address_that_its_requester_has_now(api: Api, dat
 # --- finding ---------------------------------------------------------------------------------------------------------
 
 
-async def test_customers_list_and_count_their_own_whatever_they_filter_by(desk: Desk, mia: Person) -> None:
+async def test_customers_list_and_count_their_own_whatever_they_filter_by(desk: Desk, mia: SignedInUser) -> None:
     leo = await a_customer(desk)
-    for person in (mia, leo, mia, leo):
-        await open_own(person)
+    for user in (mia, leo, mia, leo):
+        await open_own(user)
     await desk.open()
     mine = {"items": 2, "total": 2}
 
@@ -155,10 +157,10 @@ async def test_customers_list_and_count_their_own_whatever_they_filter_by(desk: 
         assert listed == {"items": [], "nextCursor": None, "total": 0}, params
 
 
-async def test_a_customers_pages_are_theirs_and_their_cursors_nobody_elses(desk: Desk, mia: Person) -> None:
+async def test_a_customers_pages_are_theirs_and_their_cursors_nobody_elses(desk: Desk, mia: SignedInUser) -> None:
     leo = await a_customer(desk)
-    for person in (mia, leo) * 3:
-        await open_own(person)
+    for user in (mia, leo) * 3:
+        await open_own(user)
 
     first = (await mia.get("/tickets", params={"limit": 2})).json()
     second = (await mia.get("/tickets", params={"limit": 2, "cursor": first["nextCursor"]})).json()
@@ -172,7 +174,7 @@ async def test_a_customers_pages_are_theirs_and_their_cursors_nobody_elses(desk:
 
 @pytest.mark.parametrize("operation", READS + CHANGES)
 async def test_anothers_ticket_is_as_unknown_as_one_that_does_not_exist(
-    desk: Desk, mia: Person, operation: Operation
+    desk: Desk, mia: SignedInUser, operation: Operation
 ) -> None:
     for_staff = operation.rest in {"/change_status", "/accept"} or "adminId" in (operation.body or {})
     expected = (403, "not_for_customers") if for_staff else (404, "ticket_not_found")
@@ -197,18 +199,18 @@ async def test_anothers_ticket_is_as_unknown_as_one_that_does_not_exist(
     assert await sequence(desk) == events
 
 
-async def test_customers_follow_their_own_tickets(desk: Desk, mia: Person) -> None:
+async def test_customers_follow_their_own_tickets(desk: Desk, mia: SignedInUser) -> None:
     ticket = await open_own(mia)
     await desk.respond(ticket, "Mended.")
 
     for path in ("", "/history", "/schedule"):
-        theirs, staffs = [await person.get(f"/tickets/{ticket['id']}{path}") for person in (mia, desk.admin)]
+        theirs, staffs = [await user.get(f"/tickets/{ticket['id']}{path}") for user in (mia, desk.admin)]
         assert (theirs.status_code, theirs.json()) == (200, staffs.json())
         assert theirs.headers.get("etag") == staffs.headers.get("etag")
     assert (await mia.get(f"/tickets/{ticket['id']}")).json()["responses"][0]["message"] == "Mended."
 
 
-async def test_a_new_address_keeps_the_tickets(desk: Desk, mia: Person) -> None:
+async def test_a_new_address_keeps_the_tickets(desk: Desk, mia: SignedInUser) -> None:
     own, by_product = await open_own(mia), await desk.open(addedBy=mia.email)
     await change_row(desk, mia, email="mia@elsewhere.example")
 
@@ -220,7 +222,7 @@ async def test_a_new_address_keeps_the_tickets(desk: Desk, mia: Person) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-async def test_customers_change_what_their_tickets_say(desk: Desk, mia: Person, method: str) -> None:
+async def test_customers_change_what_their_tickets_say(desk: Desk, mia: SignedInUser, method: str) -> None:
     ticket = await open_own(mia)
     wanted = {"title": "Another", "description": "A part of it.", "priority": "CRITICAL", "orgId": str(desk.id)}
 
@@ -235,7 +237,9 @@ async def test_customers_change_what_their_tickets_say(desk: Desk, mia: Person, 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 @pytest.mark.parametrize("body", NOT_THEIRS)
-async def test_status_and_assignee_are_not_for_customers(desk: Desk, mia: Person, method: str, body: JSON) -> None:
+async def test_status_and_assignee_are_not_for_customers(
+    desk: Desk, mia: SignedInUser, method: str, body: JSON
+) -> None:
     ticket = await open_own(mia)
     events = await sequence(desk)
 
@@ -247,7 +251,7 @@ async def test_status_and_assignee_are_not_for_customers(desk: Desk, mia: Person
     assert await sequence(desk) == events
 
 
-async def test_customers_neither_answer_nor_close_nor_accept_their_own_tickets(desk: Desk, mia: Person) -> None:
+async def test_customers_neither_answer_nor_close_nor_accept_their_own_tickets(desk: Desk, mia: SignedInUser) -> None:
     ticket = await open_own(mia)
 
     for path, body, code in (
@@ -281,7 +285,7 @@ async def test_customers_read_the_answers_to_their_own_tickets_and_may_be_denied
         assert (read["status"], len(read["responses"])) == ("RESPONDED", seen)
 
 
-async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, mia: Person) -> None:
+async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, mia: SignedInUser) -> None:
     ticket = await open_own(mia)
     await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "LOW"})
 
@@ -291,7 +295,7 @@ async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, 
 
 
 @pytest.mark.parametrize("role", [Role.ENGINEER, Role.ADMIN])
-async def test_staff_see_everybodys_tickets(desk: Desk, mia: Person, role: Role) -> None:
+async def test_staff_see_everybodys_tickets(desk: Desk, mia: SignedInUser, role: Role) -> None:
     somebody = await joins(desk, role)
     await open_own(mia)
     await desk.open()

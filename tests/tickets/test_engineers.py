@@ -9,14 +9,14 @@ from uuid import uuid4
 import pytest
 
 from app.access.permissions import Role
-from app.accounts.users.events import PersonSignedUp
+from app.accounts.users.events import UserSignedUp
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
-from tests.tickets.people import a_customer, an_engineer, change_row, joins
 from tests.tickets.rows import shares, timers_of
+from tests.tickets.users import a_customer, an_engineer, change_row, joins
 
 # --- whose turn it is ------------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ async def test_only_who_can_be_assigned_at_once_has_what_waits_looked_at(
     somebody = await joins(desk, role, status=status)
 
     async with database.session(desk.id) as db:
-        record(db, PersonSignedUp(at=real_now(), actor=SYSTEM, person_id=somebody.id, role=role, status=status))
+        record(db, UserSignedUp(at=real_now(), actor=SYSTEM, user_id=somebody.id, role=role, status=status))
 
     assert bool(await timers_of(desk, {"id": str(somebody.id)})) is looks
 
@@ -105,7 +105,7 @@ async def test_only_who_can_be_assigned_at_once_has_what_waits_looked_at(
 
 
 @pytest.fixture(scope="module")
-async def shelf(api: Api, database: Database) -> tuple[Desk, Person, list[JSON]]:
+async def shelf(api: Api, database: Database) -> tuple[Desk, SignedInUser, list[JSON]]:
     """An organisation with an engineer, who has the odd ones of eight tickets; the admin has the others but for two."""
     desk = await a_desk(api, database)
     engineer = await an_engineer(desk, available=False)
@@ -120,15 +120,15 @@ async def shelf(api: Api, database: Database) -> tuple[Desk, Person, list[JSON]]
     return desk, engineer, tickets
 
 
-async def numbers(person: Person, params: Any) -> list[int]:
-    answer = await person.get("/tickets", params=params | {"include": "total"})
+async def numbers(user: SignedInUser, params: Any) -> list[int]:
+    answer = await user.get("/tickets", params=params | {"include": "total"})
     assert answer.status_code == 200, answer.text
     found = [ticket["number"] for ticket in answer.json()["items"]]
     assert answer.json()["total"] == len(found)
     return found
 
 
-async def test_the_assignee_is_me_or_somebody(shelf: tuple[Desk, Person, list[JSON]]) -> None:
+async def test_the_assignee_is_me_or_somebody(shelf: tuple[Desk, SignedInUser, list[JSON]]) -> None:
     desk, engineer, _ = shelf
     ada, cy = str(desk.admin.id), str(engineer.id)
 
@@ -140,7 +140,7 @@ async def test_the_assignee_is_me_or_somebody(shelf: tuple[Desk, Person, list[JS
     assert await numbers(desk.admin, {"assignee": str(uuid4())}) == []
 
 
-async def test_the_assignee_goes_with_the_other_filters(shelf: tuple[Desk, Person, list[JSON]]) -> None:
+async def test_the_assignee_goes_with_the_other_filters(shelf: tuple[Desk, SignedInUser, list[JSON]]) -> None:
     desk, engineer, _ = shelf
 
     assert await numbers(engineer, {"assignee": "me", "priority": "HIGH"}) == [7, 5]
@@ -150,7 +150,7 @@ async def test_the_assignee_goes_with_the_other_filters(shelf: tuple[Desk, Perso
     assert await numbers(engineer, {"assignee": "me", "adminEmail": desk.admin.email}) == []
 
 
-async def test_pages_of_mine_are_mine(shelf: tuple[Desk, Person, list[JSON]]) -> None:
+async def test_pages_of_mine_are_mine(shelf: tuple[Desk, SignedInUser, list[JSON]]) -> None:
     desk, engineer, _ = shelf
 
     first = (await engineer.get("/tickets", params={"assignee": "me", "limit": 3})).json()
@@ -163,7 +163,7 @@ async def test_pages_of_mine_are_mine(shelf: tuple[Desk, Person, list[JSON]]) ->
     refused(await desk.admin.get("/tickets", params=others), 422, "invalid_cursor")
 
 
-async def test_a_product_is_nobody_and_names_people_by_their_ids(shelf: tuple[Desk, Person, list[JSON]]) -> None:
+async def test_a_product_is_nobody_and_names_users_by_their_ids(shelf: tuple[Desk, SignedInUser, list[JSON]]) -> None:
     desk, engineer, _ = shelf
     secret = {"X-Org-Secret": desk.secret}
 
@@ -175,21 +175,21 @@ async def test_a_product_is_nobody_and_names_people_by_their_ids(shelf: tuple[De
 
 
 @pytest.mark.parametrize("value", ["", "Me", "nobody", "ada@growfin.test", "0190b8e5", "me,me"])
-async def test_an_assignee_who_is_neither_is_refused(shelf: tuple[Desk, Person, list[JSON]], value: str) -> None:
+async def test_an_assignee_who_is_neither_is_refused(shelf: tuple[Desk, SignedInUser, list[JSON]], value: str) -> None:
     desk, _, _ = shelf
 
     assert wrong_fields(await desk.admin.get("/tickets", params={"assignee": value})) == {"assignee.0"}
 
 
-async def test_twenty_assignees_at_most_can_be_named(shelf: tuple[Desk, Person, list[JSON]]) -> None:
+async def test_twenty_assignees_at_most_can_be_named(shelf: tuple[Desk, SignedInUser, list[JSON]]) -> None:
     desk, _, _ = shelf
 
     assert await numbers(desk.admin, {"assignee": ["me"] * 20}) == [8, 2]
     assert wrong_fields(await desk.admin.get("/tickets", params={"assignee": ["me"] * 21})) == {"assignee"}
 
 
-async def test_a_strangers_person_has_nothing_here(
-    shelf: tuple[Desk, Person, list[JSON]], api: Api, database: Database
+async def test_a_strangers_user_has_nothing_here(
+    shelf: tuple[Desk, SignedInUser, list[JSON]], api: Api, database: Database
 ) -> None:
     desk, engineer, _ = shelf
     stranger = await a_desk(api, database)

@@ -11,9 +11,8 @@ import pytest
 
 from app.core.database.pool import Database
 from app.tickets import queries
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused
-from tests.tickets.people import a_customer, an_engineer, change_row, give_all_to
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -25,6 +24,7 @@ from tests.tickets.rows import (
     waiting,
     work_off_timers,
 )
+from tests.tickets.users import a_customer, an_engineer, change_row, give_all_to
 
 STATUSES = ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")
 
@@ -35,26 +35,26 @@ async def _nothing_left(database: Database) -> None:
 
 
 @pytest.fixture
-async def bo(desk: Desk) -> Person:
+async def bo(desk: Desk) -> SignedInUser:
     """An engineer, who is given all new tickets."""
     return await an_engineer(desk)
 
 
-async def suspend(desk: Desk, person: Person) -> None:
-    await change_user(desk, person, {"status": "SUSPENDED"})
+async def suspend(desk: Desk, user: SignedInUser) -> None:
+    await change_user(desk, user, {"status": "SUSPENDED"})
 
 
-async def make_a_customer(desk: Desk, person: Person) -> None:
-    await change_user(desk, person, {"role": "CUSTOMER"})
+async def make_a_customer(desk: Desk, user: SignedInUser) -> None:
+    await change_user(desk, user, {"role": "CUSTOMER"})
 
 
-async def erase(desk: Desk, person: Person) -> None:
-    answer = await desk.admin.delete(f"/users/{person.id}")
+async def erase(desk: Desk, user: SignedInUser) -> None:
+    answer = await desk.admin.delete(f"/users/{user.id}")
     assert answer.status_code == 204, answer.text
 
 
-async def change_user(desk: Desk, person: Person, change: JSON) -> None:
-    answer = await desk.admin.patch(f"/users/{person.id}", change)
+async def change_user(desk: Desk, user: SignedInUser, change: JSON) -> None:
+    answer = await desk.admin.patch(f"/users/{user.id}", change)
     assert answer.status_code == 200, answer.text
 
 
@@ -62,7 +62,7 @@ every_way_out = pytest.mark.parametrize("leave", [suspend, make_a_customer, eras
 
 
 @every_way_out
-async def test_what_somebody_had_to_do_is_taken_from_them_at_once(desk: Desk, bo: Person, leave: Any) -> None:
+async def test_what_somebody_had_to_do_is_taken_from_them_at_once(desk: Desk, bo: SignedInUser, leave: Any) -> None:
     tickets = {status: await desk.open() for status in STATUSES}
     for status, ticket in tickets.items():
         await bo.post(f"/tickets/{ticket['id']}/accept")
@@ -86,7 +86,7 @@ async def test_what_somebody_had_to_do_is_taken_from_them_at_once(desk: Desk, bo
 
 
 @every_way_out
-async def test_it_is_given_to_the_others_by_turns(desk: Desk, database: Database, bo: Person, leave: Any) -> None:
+async def test_it_is_given_to_the_others_by_turns(desk: Desk, database: Database, bo: SignedInUser, leave: Any) -> None:
     for _ in range(6):
         await desk.open()
     cy, di = await an_engineer(desk), await an_engineer(desk)
@@ -100,7 +100,7 @@ async def test_it_is_given_to_the_others_by_turns(desk: Desk, database: Database
 
 @every_way_out
 async def test_where_nobody_else_is_available_it_waits_for_the_next(
-    desk: Desk, database: Database, bo: Person, leave: Any
+    desk: Desk, database: Database, bo: SignedInUser, leave: Any
 ) -> None:
     await desk.open()
     await desk.admin.patch("/me", {"available": False})
@@ -113,7 +113,9 @@ async def test_where_nobody_else_is_available_it_waits_for_the_next(
     assert await shares(desk) == {desk.admin.id: 1}
 
 
-async def test_another_role_that_may_be_assigned_keeps_the_tickets(desk: Desk, database: Database, bo: Person) -> None:
+async def test_another_role_that_may_be_assigned_keeps_the_tickets(
+    desk: Desk, database: Database, bo: SignedInUser
+) -> None:
     accepted = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
 
     await change_user(desk, bo, {"role": "ADMIN"})
@@ -122,7 +124,7 @@ async def test_another_role_that_may_be_assigned_keeps_the_tickets(desk: Desk, d
     assert await desk.read(accepted) == accepted | {"responses": []}
 
 
-async def test_others_keep_theirs(desk: Desk, api: Api, database: Database, bo: Person) -> None:
+async def test_others_keep_theirs(desk: Desk, api: Api, database: Database, bo: SignedInUser) -> None:
     cy = await an_engineer(desk)
     kept = await desk.open()
     if kept["adminId"] != str(cy.id):
@@ -146,7 +148,7 @@ async def test_a_customer_who_leaves_has_nothing_taken(desk: Desk) -> None:
     assert await desk.read(ticket) == ticket | {"responses": []}
 
 
-async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, database: Database, bo: Person) -> None:
+async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, database: Database, bo: SignedInUser) -> None:
     busy, free = await desk.open(), await desk.open()
     async with database.session(desk.id) as db:
         await queries.lock(db, desk.id, UUID(busy["id"]))
@@ -163,7 +165,7 @@ async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, databas
 
 
 async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
-    desk: Desk, database: Database, bo: Person
+    desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     ticket = await desk.open()
     await suspend(desk, bo)
@@ -179,7 +181,7 @@ async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
 
 
 async def test_who_is_back_meanwhile_keeps_what_they_were_given_then(
-    desk: Desk, database: Database, bo: Person
+    desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     await suspend(desk, bo)
     await change_user(desk, bo, {"status": "ACTIVE"})
@@ -193,7 +195,9 @@ async def test_who_is_back_meanwhile_keeps_what_they_were_given_then(
     assert await timers_of(desk, {"id": str(bo.id)}) == {}
 
 
-async def test_more_than_a_thousand_are_handed_over_in_batches(desk: Desk, database: Database, bo: Person) -> None:
+async def test_more_than_a_thousand_are_handed_over_in_batches(
+    desk: Desk, database: Database, bo: SignedInUser
+) -> None:
     await insert_many(desk, 1_300)
     await give_all_to(desk, bo.id)
 
@@ -209,7 +213,7 @@ async def test_more_than_a_thousand_are_handed_over_in_batches(desk: Desk, datab
 
 
 async def test_to_assign_and_to_suspend_at_once_leaves_nothing_with_who_is_gone(
-    desk: Desk, database: Database, bo: Person
+    desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     for _ in range(5):
         tickets = [await desk.open() for _ in range(3)]
@@ -229,7 +233,7 @@ async def test_to_assign_and_to_suspend_at_once_leaves_nothing_with_who_is_gone(
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_who_is_suspended_is_refused_as_an_assignee(desk: Desk, bo: Person) -> None:
+async def test_who_is_suspended_is_refused_as_an_assignee(desk: Desk, bo: SignedInUser) -> None:
     await change_row(desk, bo, status="SUSPENDED")
 
     answer = await desk.admin.patch(f"/tickets/{(await desk.open())['id']}", {"adminId": str(bo.id)})

@@ -9,8 +9,8 @@ from dirty_equals import IsStr
 
 from app.access.permissions import Role
 from tests.desks import Desk
-from tests.tickets.people import joins
 from tests.tickets.rows import MOMENT, at
+from tests.tickets.users import joins
 
 
 async def test_a_ticket_is_read_with_its_responses_oldest_first(desk: Desk) -> None:

@@ -13,8 +13,7 @@ from sqlalchemy import func, select, text
 from app.core.database.pool import Database
 from app.tickets import queries
 from app.tickets.models import Ticket
-from tests.desks import JSON, Api, Desk, Person, a_desk
-from tests.tickets.people import a_customer, an_engineer, change_row, verify
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -25,6 +24,7 @@ from tests.tickets.rows import (
     timers_of,
     work_off_timers,
 )
+from tests.tickets.users import a_customer, an_engineer, change_row, verify
 
 MIA, MANY = "mia@customer.example", "many@customer.example"
 TEXTS = {"title": "It broke", "description": "All of it."}
@@ -40,15 +40,15 @@ async def count(desk: Desk, *which: Any) -> int:
         return await db.scalar(select(func.count()).where(Ticket.org_id == desk.id, *which)) or 0
 
 
-async def erase(desk: Desk, person: Person) -> str:
+async def erase(desk: Desk, user: SignedInUser) -> str:
     """Erase somebody; returns the address that their tickets have then."""
-    answer = await desk.admin.delete(f"/users/{person.id}")
+    answer = await desk.admin.delete(f"/users/{user.id}")
     assert answer.status_code == 204, answer.text
-    return f"erased-{person.id}@erased.invalid"
+    return f"erased-{user.id}@erased.invalid"
 
 
-async def numbers(person: Person) -> list[int]:
-    return [ticket["number"] for ticket in (await person.get("/tickets")).json()["items"]]
+async def numbers(user: SignedInUser) -> list[int]:
+    return [ticket["number"] for ticket in (await user.get("/tickets")).json()["items"]]
 
 
 # --- linking ---------------------------------------------------------------------------------------------------------

@@ -27,22 +27,22 @@ async def numbers_in_the_table(desk: Desk) -> list[int]:
 async def product_of(desk: Desk) -> Caller:
     async with desk.database.session(desk.id) as db:
         organisation = await tenant(db, desk.id)
-    return Caller(tenant=organisation, person=None, now=real_now())
+    return Caller(tenant=organisation, user=None, now=real_now())
 
 
-@pytest.mark.parametrize("people", [1, 2, 5])
-async def test_tickets_go_to_everybody_in_turn(desk: Desk, people: int) -> None:
-    team = [desk.admin, *[await desk.another_admin(f"person{place}@growfin.test") for place in range(people - 1)]]
-    order = [str(person.id) for person in team]
+@pytest.mark.parametrize("users", [1, 2, 5])
+async def test_tickets_go_to_everybody_in_turn(desk: Desk, users: int) -> None:
+    team = [desk.admin, *[await desk.another_admin(f"user{place}@growfin.test") for place in range(users - 1)]]
+    order = [str(user.id) for user in team]
 
-    turns = [(await desk.open())["adminId"] for _ in range(2 * people + 1)]
+    turns = [(await desk.open())["adminId"] for _ in range(2 * users + 1)]
 
-    assert turns == [order[number % people] for number in range(1, 2 * people + 2)]
+    assert turns == [order[number % users] for number in range(1, 2 * users + 2)]
 
 
 async def test_fifty_at_once_are_numbered_without_gaps_and_shared_exactly(desk: Desk) -> None:
     for place in range(4):
-        await desk.another_admin(f"person{place}@growfin.test")
+        await desk.another_admin(f"user{place}@growfin.test")
 
     tickets = await asyncio.gather(*(desk.open(title=f"Ticket {place}") for place in range(50)))
 

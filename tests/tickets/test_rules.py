@@ -26,13 +26,13 @@ def test_the_reminder_comes_three_days_before_the_close_unless_that_is_no_later_
     assert rules.reminder_at(NOW, rules.auto_close_at(NOW, days)) == expected
 
 
-@given(first=st.integers(1, 10**9), people=st.integers(1, 40), rounds=st.integers(1, 5))
-def test_consecutive_numbers_are_shared_exactly_and_in_turn(first: int, people: int, rounds: int) -> None:
-    available = [f"person {place}" for place in range(people)]
-    turns = [rules.assignee(number, available) for number in range(first, first + people * rounds)]
+@given(first=st.integers(1, 10**9), users=st.integers(1, 40), rounds=st.integers(1, 5))
+def test_consecutive_numbers_are_shared_exactly_and_in_turn(first: int, users: int, rounds: int) -> None:
+    available = [f"user {place}" for place in range(users)]
+    turns = [rules.assignee(number, available) for number in range(first, first + users * rounds)]
 
     assert set(Counter(turns).values()) == {rounds}
-    assert turns[:people] * rounds == turns
+    assert turns[:users] * rounds == turns
 
 
 @given(number=st.integers(1, 10**9))

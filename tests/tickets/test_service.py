@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.core.errors import VersionConflict
 from app.core.outbox import events
 from app.core.outbox.models import EventRow
@@ -148,11 +148,11 @@ async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: Call
 
 async def test_a_suspended_admin_cannot_be_given_tickets(db: AsyncSession, caller: Caller) -> None:
     ticket = await a_ticket(db, caller)
-    person = await db.get_one(Person, (caller.org_id, caller.somebody.id))
-    person.status = "SUSPENDED"
+    user = await db.get_one(User, (caller.org_id, caller.somebody.id))
+    user.status = "SUSPENDED"
 
     with pytest.raises(AssigneeNotActive):
-        await service.change(db, caller, ticket.id, {"admin_id": person.id}, any_version)
+        await service.change(db, caller, ticket.id, {"admin_id": user.id}, any_version)
 
 
 async def test_an_unknown_ticket_is_not_found(db: AsyncSession, caller: Caller) -> None:
@@ -176,8 +176,8 @@ async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_i
 
 async def test_what_waits_keeps_waiting_while_nobody_is_available(db: AsyncSession, caller: Caller) -> None:
     ticket = await a_ticket(db, caller)
-    person = await db.get_one(Person, (caller.org_id, caller.somebody.id))
-    person.available = False
+    user = await db.get_one(User, (caller.org_id, caller.somebody.id))
+    user.available = False
     await db.flush()
 
     assert await assign_waiting(db, caller.org_id, NOW) == 0

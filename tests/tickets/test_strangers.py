@@ -1,4 +1,4 @@
-"""Other organisations' tickets do not exist, and the secret does not do what is for people."""
+"""Other organisations' tickets do not exist, and the secret does not do what is for users."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ async def test_lists_hold_the_organisations_own_tickets(desk: Desk, stranger: De
 
 
 @pytest.mark.parametrize("operation", CHANGES)
-async def test_the_secret_does_nothing_that_is_for_people(desk: Desk, operation: Operation) -> None:
+async def test_the_secret_does_nothing_that_is_for_users(desk: Desk, operation: Operation) -> None:
     ticket = await desk.open()
     before = await desk.read(ticket)
 
     answer = await call(desk, operation, ticket["id"], {"X-Org-Secret": desk.secret})
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "person_required")
+    assert (answer.status_code, answer.json()["code"]) == (403, "user_required")
     assert await desk.read(ticket) == before
 
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from app.accounts.users.events import PersonBecameAvailable
-from app.accounts.users.models import Person
+from app.accounts.users.events import UserBecameAvailable
+from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
@@ -161,9 +161,9 @@ async def test_a_ticket_opened_just_before_somebody_becomes_available_is_given(d
 
 async def test_a_ticket_opened_while_somebody_becomes_available_is_given(desk: Desk, database: Database) -> None:
     async with database.session(desk.id) as db:
-        person = await db.get_one(Person, (desk.id, desk.admin.id), with_for_update={"key_share": True})
-        person.available = True
-        event = PersonBecameAvailable(at=real_now(), actor=SYSTEM, person_id=desk.admin.id)
+        user = await db.get_one(User, (desk.id, desk.admin.id), with_for_update={"key_share": True})
+        user.available = True
+        event = UserBecameAvailable(at=real_now(), actor=SYSTEM, user_id=desk.admin.id)
         await give_to_the_newly_available(db, desk.id, event)
         ticket = await desk.open()
         await work_off_timers(database)  # its own timer sees nobody yet
@@ -213,7 +213,7 @@ async def test_whatever_happens_at_once_no_ticket_waits_after_the_next_pass(desk
 
 async def test_a_ticket_opened_while_somebody_signs_up_is_given(desk: Desk, database: Database) -> None:
     for place in range(5):
-        await asyncio.gather(desk.open(), desk.another_admin(f"person{place}@growfin.test"), desk.open())
+        await asyncio.gather(desk.open(), desk.another_admin(f"user{place}@growfin.test"), desk.open())
         await work_off_timers(database)
         assert await waiting(desk) == []
 
@@ -225,9 +225,9 @@ async def test_more_than_a_thousand_waiting_tickets_are_given_and_shared_exactly
 ) -> None:
     bo, cy = await desk.another_admin(available=False), await desk.another_admin("cy@growfin.test", available=False)
     await insert_many(desk, 2400)
-    for person in (bo, cy):
+    for user in (bo, cy):
         async with database.session(desk.id) as db:
-            (await db.get_one(Person, (desk.id, person.id))).available = True
+            (await db.get_one(User, (desk.id, user.id))).available = True
 
     await be_available(desk)
     assert await waiting(desk) == list(range(1001, 2401))

@@ -10,15 +10,14 @@ import pytest
 from sqlalchemy import select, update
 
 from app.accounts.roles.rules import ENGINEER
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from app.core.outbox.models import Delivery
 from tests.accounts.crew import ok
 from tests.conftest import settings_for
-from tests.desks import JSON, Desk, Person
+from tests.desks import JSON, Desk, SignedInUser
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
-from tests.tickets.people import a_customer, an_engineer
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -27,6 +26,7 @@ from tests.tickets.rows import (
     waiting,
     work_off_timers,
 )
+from tests.tickets.users import a_customer, an_engineer
 
 BOTH: JSON = {"resource": "tickets", "view": True, "update": True}
 SEES: JSON = {"resource": "tickets", "view": True}
@@ -40,7 +40,7 @@ async def _nothing_left(database: Database) -> None:
 
 
 @pytest.fixture
-async def bo(desk: Desk) -> Person:
+async def bo(desk: Desk) -> SignedInUser:
     """An available engineer."""
     return await an_engineer(desk)
 
@@ -56,16 +56,16 @@ async def change_role(desk: Desk, role_id: str, *table: JSON) -> None:
     ok(await desk.admin.patch(f"/roles/{role_id}", {"permissions": list(table)}))
 
 
-async def give(desk: Desk, person: Person, role_id: object) -> None:
-    ok(await desk.admin.put(f"/users/{person.id}/role", {"roleId": str(role_id)}))
+async def give(desk: Desk, user: SignedInUser, role_id: object) -> None:
+    ok(await desk.admin.put(f"/users/{user.id}/role", {"roleId": str(role_id)}))
 
 
-async def deny(desk: Desk, person: Person, *table: JSON) -> None:
-    await have_besides(desk, person, denied=list(table))
+async def deny(desk: Desk, user: SignedInUser, *table: JSON) -> None:
+    await have_besides(desk, user, denied=list(table))
 
 
-async def have_besides(desk: Desk, person: Person, **lists: list[JSON]) -> None:
-    ok(await desk.admin.put(f"/users/{person.id}/permissions", {"granted": [], "denied": []} | lists))
+async def have_besides(desk: Desk, user: SignedInUser, **lists: list[JSON]) -> None:
+    ok(await desk.admin.put(f"/users/{user.id}/permissions", {"granted": [], "denied": []} | lists))
 
 
 class OfRole:
@@ -74,11 +74,11 @@ class OfRole:
     def __init__(self, *table: JSON) -> None:
         self.table = table
 
-    async def lose(self, desk: Desk, person: Person) -> None:
-        await give(desk, person, await a_role(desk, *self.table))
+    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+        await give(desk, user, await a_role(desk, *self.table))
 
-    async def regain(self, desk: Desk, person: Person) -> None:
-        await give(desk, person, ENGINEER.id)
+    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+        await give(desk, user, ENGINEER.id)
 
 
 class Denied:
@@ -87,23 +87,23 @@ class Denied:
     def __init__(self, *table: JSON) -> None:
         self.table = table
 
-    async def lose(self, desk: Desk, person: Person) -> None:
-        await deny(desk, person, *self.table)
+    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+        await deny(desk, user, *self.table)
 
-    async def regain(self, desk: Desk, person: Person) -> None:
-        await deny(desk, person)
+    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+        await deny(desk, user)
 
 
 class NotGranted:
     """What a role lacks is granted, and taken back."""
 
-    async def lose(self, desk: Desk, person: Person) -> None:
-        await self.regain(desk, person)
-        await have_besides(desk, person, granted=[])
+    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+        await self.regain(desk, user)
+        await have_besides(desk, user, granted=[])
 
-    async def regain(self, desk: Desk, person: Person) -> None:
-        await have_besides(desk, person, granted=[CHANGES])
-        await give(desk, person, await a_role(desk, SEES))
+    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+        await have_besides(desk, user, granted=[CHANGES])
+        await give(desk, user, await a_role(desk, SEES))
 
 
 class RoleChanged:
@@ -112,15 +112,15 @@ class RoleChanged:
     def __init__(self, *table: JSON) -> None:
         self.table = table
 
-    async def lose(self, desk: Desk, person: Person) -> None:
-        await give(desk, person, await a_role(desk, BOTH))
-        await change_role(desk, await self.role_of(desk, person), *self.table)
+    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+        await give(desk, user, await a_role(desk, BOTH))
+        await change_role(desk, await self.role_of(desk, user), *self.table)
 
-    async def regain(self, desk: Desk, person: Person) -> None:
-        await change_role(desk, await self.role_of(desk, person), BOTH, STORES)
+    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+        await change_role(desk, await self.role_of(desk, user), BOTH, STORES)
 
-    async def role_of(self, desk: Desk, person: Person) -> str:
-        return str(ok(await desk.admin.get(f"/users/{person.id}"))["roleId"])
+    async def role_of(self, desk: Desk, user: SignedInUser) -> str:
+        return str(ok(await desk.admin.get(f"/users/{user.id}"))["roleId"])
 
 
 def ways() -> Iterator[Any]:
@@ -140,7 +140,9 @@ every_way = pytest.mark.parametrize("way", list(ways()))
 
 
 @every_way
-async def test_new_tickets_go_to_others_until_they_may_see_and_change_them(desk: Desk, bo: Person, way: Any) -> None:
+async def test_new_tickets_go_to_others_until_they_may_see_and_change_them(
+    desk: Desk, bo: SignedInUser, way: Any
+) -> None:
     assert (await desk.open())["adminId"] == str(bo.id)
     await way.lose(desk, bo)
     assert {(await desk.open())["adminId"] for _ in range(3)} == {str(desk.admin.id)}
@@ -149,7 +151,7 @@ async def test_new_tickets_go_to_others_until_they_may_see_and_change_them(desk:
 
 
 async def test_who_may_not_see_a_ticket_is_not_mailed_what_it_says(
-    desk: Desk, bo: Person, server: TestServer, tmp_path: Any
+    desk: Desk, bo: SignedInUser, server: TestServer, tmp_path: Any
 ) -> None:
     await give(desk, bo, await a_role(desk, STORES))
     ticket = await desk.open(description="My card number is 4242.")
@@ -167,12 +169,12 @@ async def test_an_admin_who_may_not_is_given_none_either(desk: Desk) -> None:
     assert {(await desk.open())["adminId"] for _ in range(3)} == {str(desk.admin.id)}
 
 
-async def test_a_role_of_ones_own_that_gives_both_will_do(desk: Desk, bo: Person) -> None:
+async def test_a_role_of_ones_own_that_gives_both_will_do(desk: Desk, bo: SignedInUser) -> None:
     await give(desk, bo, await a_role(desk, BOTH))
     assert (await desk.open())["adminId"] == str(bo.id)
 
 
-async def test_where_nobody_may_it_waits(desk: Desk, database: Database, bo: Person) -> None:
+async def test_where_nobody_may_it_waits(desk: Desk, database: Database, bo: SignedInUser) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     await deny(desk, bo, SEES)
     assert (await desk.open())["adminId"] is None
@@ -189,15 +191,15 @@ async def test_who_is_invited_with_such_a_role_joins_without_tickets(
     body = {"firstName": "Bo", "lastName": "Diaz", "email": f"b{uuid4().hex}@growfin.test", "roleId": role_id}
     answer = await desk.admin.post("/users", body)
     assert answer.status_code == 201, answer.text
-    person_id = UUID(answer.json()["id"])
+    user_id = UUID(answer.json()["id"])
     async with database.session(desk.id) as db:
-        which = (Row.org_id == desk.id, Row.id == person_id)
-        await db.execute(update(Row).where(*which).values(status="ACTIVE", available=True))
+        which = (UserRow.org_id == desk.id, UserRow.id == user_id)
+        await db.execute(update(UserRow).where(*which).values(status="ACTIVE", available=True))
     assert (await desk.open())["adminId"] is None
 
     await change_role(desk, role_id, BOTH)
 
-    assert await shares(desk) == {person_id: 1}
+    assert await shares(desk) == {user_id: 1}
 
 
 # --- tickets that they have -------------------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ async def test_who_is_invited_with_such_a_role_joins_without_tickets(
 
 @every_way
 async def test_what_they_had_to_do_is_taken_from_them_and_given_to_others(
-    desk: Desk, database: Database, bo: Person, way: Any
+    desk: Desk, database: Database, bo: SignedInUser, way: Any
 ) -> None:
     open_, answered, closed = [await desk.open() for _ in range(3)]
     await bo.post(f"/tickets/{open_['id']}/accept")
@@ -227,7 +229,7 @@ async def test_what_they_had_to_do_is_taken_from_them_and_given_to_others(
 
 
 @every_way
-async def test_who_may_again_gets_what_waits(desk: Desk, bo: Person, way: Any) -> None:
+async def test_who_may_again_gets_what_waits(desk: Desk, bo: SignedInUser, way: Any) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     await desk.open()
     await way.lose(desk, bo)
@@ -261,7 +263,7 @@ async def test_to_want_tickets_gives_none_to_who_may_not(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("change", [{"denied": [STORES]}, {"granted": [STORES], "denied": []}])
-async def test_what_has_nothing_to_do_with_tickets_takes_none(desk: Desk, bo: Person, change: JSON) -> None:
+async def test_what_has_nothing_to_do_with_tickets_takes_none(desk: Desk, bo: SignedInUser, change: JSON) -> None:
     role_id = await a_role(desk, BOTH, STORES)
     await give(desk, bo, role_id)
     ticket = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
@@ -277,7 +279,7 @@ async def test_what_has_nothing_to_do_with_tickets_takes_none(desk: Desk, bo: Pe
 
 
 @every_way
-async def test_nobody_gives_them_one_by_hand(desk: Desk, bo: Person, way: Any) -> None:
+async def test_nobody_gives_them_one_by_hand(desk: Desk, bo: SignedInUser, way: Any) -> None:
     await way.lose(desk, bo)
     ticket = await desk.open()
     answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {"adminId": str(bo.id)})
@@ -287,7 +289,7 @@ async def test_nobody_gives_them_one_by_hand(desk: Desk, bo: Person, way: Any) -
     assert ok(await desk.admin.patch(f"/tickets/{ticket['id']}", {"adminId": str(bo.id)}))["adminId"] == str(bo.id)
 
 
-async def test_who_may_change_but_not_see_them_accepts_none(desk: Desk, bo: Person) -> None:
+async def test_who_may_change_but_not_see_them_accepts_none(desk: Desk, bo: SignedInUser) -> None:
     await deny(desk, bo, SEES)
     ticket = await desk.open()
     refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")

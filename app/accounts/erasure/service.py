@@ -9,25 +9,25 @@ from app.access.permissions import Role
 from app.accounts.pictures.models import Picture
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links.models import Link
-from app.accounts.users.models import Credential, Person, PersonWord
+from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.rules import Status, erased_email
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.authentication.sessions.models import Session
 from app.authentication.social.models import ExternalIdentity
 
-# What goes with a person.
-BELONGINGS = (Credential, PersonWord, Link, Session, SecondFactor, RecoveryCode, ExternalIdentity, Picture)
+# What goes with a user.
+BELONGINGS = (Credential, UserWord, Link, Session, SecondFactor, RecoveryCode, ExternalIdentity, Picture)
 
 
-async def erase(db: AsyncSession, person: Person) -> None:
+async def erase(db: AsyncSession, user: User) -> None:
     """Delete what is theirs, and clear their row, which is locked."""
     for what in BELONGINGS:
-        await db.execute(delete(what).where(what.org_id == person.org_id, what.person_id == person.id))
-    person.status = Status.ERASED
-    person.first_name, person.last_name, person.email = "Erased", "person", erased_email(person.id)
-    person.email_verified_at = person.picture_at = None
-    person.bio = person.timezone = person.locale = person.status_reason = None
-    person.muted = []
-    person.available = person.second_factor = False
-    person.have_role(BUILT_IN[Role(person.role)])
-    person.have_besides(frozenset(), frozenset())
+        await db.execute(delete(what).where(what.org_id == user.org_id, what.user_id == user.id))
+    user.status = Status.ERASED
+    user.first_name, user.last_name, user.email = "Erased", "user", erased_email(user.id)
+    user.email_verified_at = user.picture_at = None
+    user.bio = user.timezone = user.locale = user.status_reason = None
+    user.muted = []
+    user.available = user.second_factor = False
+    user.have_role(BUILT_IN[Role(user.role)])
+    user.have_besides(frozenset(), frozenset())

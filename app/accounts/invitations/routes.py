@@ -9,20 +9,19 @@ from fastapi import APIRouter, Path, Request, Response
 
 from app.access.callers import BeyondYourRights, Caller
 from app.access.permissions import Action, Resource
-from app.access.requirements import acting_at_once, address_of, database_of, may, secret_key_of
+from app.access.requirements import acting_at_once, address_of, attempts_of, database_of, may, secret_key_of
 from app.accounts.invitations import service
 from app.accounts.invitations.schemas import Acceptance, InvitationIn, InvitedOut
 from app.accounts.invitations.service import NewInvitation, NotInvited
 from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users.creation import EmailTaken, NewPerson, WeakPassword
-from app.accounts.users.fields import BO, PersonOut
+from app.accounts.users.creation import EmailTaken, NewUser, WeakPassword
+from app.accounts.users.fields import BO, UserFields
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
 from app.core.fields import EXAMPLE_ID
 from app.core.security.passwords import Busy
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
-from app.access.requirements import attempts_of
 
 router = APIRouter(tags=["Users"], route_class=Route)
 
@@ -50,14 +49,14 @@ _INVITED = {
     ),
 )  # fmt: skip
 async def invite_user(body: InvitationIn, caller: Inviter, request: Request, response: Response) -> InvitedOut:
-    """Make an account that is `INVITED` until its person has followed the mailed link and set a password.
+    """Make an account that is `INVITED` until its user has followed the mailed link and set a password.
 
     The link's token is for `POST /auth/invitation/accept`, once, within 7 days. The role, which `role` or `roleId`
     names, can have no permissions but those that you have yourself, and is not of a kind above yours.
     """
     await attempts_of(request).invitation(caller.org_id, body.email)
-    person = NewPerson(body.first_name, body.last_name, body.email)
-    new = NewInvitation(person=person, role=body.role, role_id=body.role_id)
+    user = NewUser(body.first_name, body.last_name, body.email)
+    new = NewInvitation(user=user, role=body.role, role_id=body.role_id)
     async with database_of(request).session(caller.org_id) as db:
         invited, link = await service.invite(db, caller, new)
     response.headers["Location"] = f"/users/{invited.id}"
@@ -77,8 +76,8 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
         email = (await service.invited(db, caller, user_id)).email
     await attempts_of(request).invitation(caller.org_id, email)
     async with database.session(caller.org_id) as db:
-        person, link = await service.resend(db, caller, user_id)
-    return InvitedOut.of_invitation(person, link)
+        user, link = await service.resend(db, caller, user_id)
+    return InvitedOut.of_invitation(user, link)
 
 
 @router.delete(
@@ -100,12 +99,12 @@ async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) 
     summary="Accept an invitation with a link's token",
     responses=answers(LinkExpired, WeakPassword, TooMany, Busy, body=True),
 )
-async def accept_invitation(body: Acceptance, request: Request) -> PersonOut:
+async def accept_invitation(body: Acceptance, request: Request) -> UserFields:
     """Set the password of the account that the token was mailed for: from now on it is `ACTIVE`.
 
     The e-mail is verified with it. A token works once; a password that is refused leaves it as it was. Nobody is
     signed in by this. Tickets that were waiting for somebody to become available are shared at once.
     """
     await attempts_of(request).recovery(address_of(request))
-    person = await service.accept(database_of(request), secret_key_of(request), body.token, body.password)
-    return PersonOut.of(person)
+    user = await service.accept(database_of(request), secret_key_of(request), body.token, body.password)
+    return UserFields.of(user)

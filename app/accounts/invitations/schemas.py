@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from app.access.permissions import Role
 from app.accounts.single_use_links.models import Link
 from app.accounts.single_use_links.schemas import LinkToken
-from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword, PersonOut, fields_of
-from app.accounts.users.models import Person
+from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword, UserFields, fields_of
+from app.accounts.users.models import User
 from app.core.fields import In, OutTime
 
 
@@ -31,15 +31,15 @@ class InvitationIn(In):
         return self
 
 
-class InvitedOut(PersonOut):
+class InvitedOut(UserFields):
     """Somebody who has been invited."""
 
     invitation_expires_at: Annotated[OutTime, Field(description="Until then the mailed link can be used.")]
 
     @classmethod
-    def of_invitation(cls, person: Person, link: Link) -> Self:
+    def of_invitation(cls, user: User, link: Link) -> Self:
         """The answer about this row, which was read with its role, and the link that was sent last."""
-        return cls(**fields_of(person), invitation_expires_at=link.expires_at)
+        return cls(**fields_of(user), invitation_expires_at=link.expires_at)
 
 
 class Acceptance(In):

@@ -1,4 +1,4 @@
-"""Invitations: an account that an admin makes, and that is its person's once they have set a password."""
+"""Invitations: an account that an admin makes, and that is its user's once they have set a password."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, Purpose
 from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users import creation as people_service
-from app.accounts.users import queries as people
-from app.accounts.users.creation import NewPerson
+from app.accounts.users import creation as users_service
+from app.accounts.users import queries as users
+from app.accounts.users.creation import NewUser
 from app.accounts.users.events import (
     EmailVerified,
-    PersonBecameAvailable,
-    PersonInvitationCancelled,
-    PersonInvited,
-    PersonJoined,
+    UserBecameAvailable,
+    UserInvitationCancelled,
+    UserInvited,
+    UserJoined,
 )
-from app.accounts.users.models import Credential, Person, PersonWord
+from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import Status
 from app.core.clock import real_now
@@ -39,17 +39,17 @@ from app.organisations.queries import lock as lock_organisation
 
 
 class NotInvited(Conflict):
-    """There is no invitation that waits for its person."""
+    """There is no invitation that waits for its user."""
 
     code = "not_invited"
-    title = "This person has no open invitation: they have an account already."
+    title = "This user has no open invitation: they have an account already."
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewInvitation:
     """Whom to invite, as what: `role` names a built-in role, `role_id` any."""
 
-    person: NewPerson
+    user: NewUser
     role: Role | None
     role_id: UUID | None
 
@@ -57,8 +57,8 @@ class NewInvitation:
 # --- by an admin -----------------------------------------------------------------------------------------------------
 
 
-async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[Person, Link]:
-    """Make an account that cannot act yet, and have a link mailed with which its person sets a password.
+async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[User, Link]:
+    """Make an account that cannot act yet, and have a link mailed with which its user sets a password.
 
     Raises:
         UnknownRole
@@ -67,14 +67,14 @@ async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[
     """
     role = await _role(db, caller.org_id, new)
     check_rights(caller, role.role, frozenset(role.permissions))
-    person = people_service.newcomer(caller.org_id, new.person, Role(role.role), Status.INVITED)
-    person.have_role(role)
-    await people_service.add(db, person, None)
-    record(db, PersonInvited(at=caller.now, actor=caller.actor, person_id=person.id, role=Role(person.role)))
-    return person, _send_link(db, caller, person)
+    user = users_service.newcomer(caller.org_id, new.user, Role(role.role), Status.INVITED)
+    user.have_role(role)
+    await users_service.add(db, user, None)
+    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=Role(user.role)))
+    return user, _send_link(db, caller, user)
 
 
-async def invited(db: AsyncSession, caller: Caller, person_id: UUID) -> Person:
+async def invited(db: AsyncSession, caller: Caller, user_id: UUID) -> User:
     """Somebody whose invitation waits for them.
 
     Raises:
@@ -82,31 +82,31 @@ async def invited(db: AsyncSession, caller: Caller, person_id: UUID) -> Person:
         NotInvited
         BeyondYourRights: they are to have permissions that the caller lacks, or to be above them.
     """
-    return _check_invited(caller, await people.person(db, caller.org_id, person_id))
+    return _check_invited(caller, await users.user(db, caller.org_id, user_id))
 
 
-async def resend(db: AsyncSession, caller: Caller, person_id: UUID) -> tuple[Person, Link]:
+async def resend(db: AsyncSession, caller: Caller, user_id: UUID) -> tuple[User, Link]:
     """Have another link mailed, for as long again; earlier ones lead nowhere.
 
     Raises:
         UserNotFound, NotInvited, BeyondYourRights: as `invited`.
     """
-    person = _check_invited(caller, await people.lock(db, caller.org_id, person_id))
-    await links.cancel(db, caller.org_id, person.id, Purpose.INVITATION)
-    return person, _send_link(db, caller, person)
+    user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
+    await links.cancel(db, caller.org_id, user.id, Purpose.INVITATION)
+    return user, _send_link(db, caller, user)
 
 
-async def cancel(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
+async def cancel(db: AsyncSession, caller: Caller, user_id: UUID) -> None:
     """Take an invitation back: of its account nothing is left, and the e-mail is free again.
 
     Raises:
         UserNotFound, NotInvited, BeyondYourRights: as `invited`.
     """
-    person = _check_invited(caller, await people.lock(db, caller.org_id, person_id))
-    for what in (Link, PersonWord, Credential):
-        await db.execute(delete(what).where(what.org_id == caller.org_id, what.person_id == person.id))
-    await db.delete(person)
-    cancelled = PersonInvitationCancelled(at=caller.now, actor=caller.actor, person_id=person.id, email=person.email)
+    user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
+    for what in (Link, UserWord, Credential):
+        await db.execute(delete(what).where(what.org_id == caller.org_id, what.user_id == user.id))
+    await db.delete(user)
+    cancelled = UserInvitationCancelled(at=caller.now, actor=caller.actor, user_id=user.id, email=user.email)
     record(db, cancelled)
 
 
@@ -118,22 +118,22 @@ async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
     return await roles.assignable(db, org_id, new.role_id)
 
 
-def _check_invited(caller: Caller, person: Person) -> Person:
-    if person.status != Status.INVITED:
+def _check_invited(caller: Caller, user: User) -> User:
+    if user.status != Status.INVITED:
         raise NotInvited
-    check_rights(caller, person.role, person.permissions)
-    return person
+    check_rights(caller, user.role, user.permissions)
+    return user
 
 
-def _send_link(db: AsyncSession, caller: Caller, person: Person) -> Link:
-    return links.send(db, caller.org_id, person.id, person.email, Purpose.INVITATION, at=caller.now, actor=caller.actor)
+def _send_link(db: AsyncSession, caller: Caller, user: User) -> Link:
+    return links.send(db, caller.org_id, user.id, user.email, Purpose.INVITATION, at=caller.now, actor=caller.actor)
 
 
 # --- by whoever was invited ------------------------------------------------------------------------------------------
 
 
-async def accept(database: Database, secret_key: str, token: str, password: str) -> Person:
-    """Set the password of an invited person's account, with which it is active; nobody is signed in by this.
+async def accept(database: Database, secret_key: str, token: str, password: str) -> User:
+    """Set the password of an invited user's account, with which it is active; nobody is signed in by this.
 
     Whoever has the link reads the mails of its address, so that is verified with it. The link is used up only by a
     password that will do.
@@ -148,44 +148,44 @@ async def accept(database: Database, secret_key: str, token: str, password: str)
         link = await links.find(db, named, Purpose.INVITATION)
         tenant = await links.tenant_of(db, link)
         try:
-            person = await people.person(db, named.org_id, link.person_id)
+            user = await users.user(db, named.org_id, link.user_id)
         except UserNotFound:
             raise LinkExpired from None
-        _check_may_join(person, link)
-    password_hash = await people_service.hash_new_password(
-        secret_key, tenant, password, person.first_name, person.last_name, email=person.email
+        _check_may_join(user, link)
+    password_hash = await users_service.hash_new_password(
+        secret_key, tenant, password, user.first_name, user.last_name, email=user.email
     )
     async with database.session(named.org_id) as db:
         return await _join(db, tenant, link, password_hash)
 
 
-async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str) -> Person:
+async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str) -> User:
     try:
-        person = await people.lock(db, tenant.id, link.person_id)
+        user = await users.lock(db, tenant.id, link.user_id)
     except UserNotFound:
         raise LinkExpired from None
-    _check_may_join(person, link)
+    _check_may_join(user, link)
     await links.use(db, Named(tenant.id, link.id), Purpose.INVITATION)
     await db.execute(
         update(Credential)
-        .where(Credential.org_id == tenant.id, Credential.person_id == person.id)
+        .where(Credential.org_id == tenant.id, Credential.user_id == user.id)
         .values(password_hash=password_hash)
     )
-    person.status = Status.ACTIVE
-    person.email_verified_at = real_now()
-    person.available = person.role != Role.CUSTOMER
-    at, actor = tenant.now(), Actor(ActorType.USER, person.id)
+    user.status = Status.ACTIVE
+    user.email_verified_at = real_now()
+    user.available = user.role != Role.CUSTOMER
+    at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        PersonJoined(at=at, actor=actor, person_id=person.id),
-        EmailVerified(at=at, actor=actor, person_id=person.id),
+        UserJoined(at=at, actor=actor, user_id=user.id),
+        EmailVerified(at=at, actor=actor, user_id=user.id),
     )
-    if person.takes_tickets:
-        record(db, PersonBecameAvailable(at=at, actor=actor, person_id=person.id))
-    return person
+    if user.takes_tickets:
+        record(db, UserBecameAvailable(at=at, actor=actor, user_id=user.id))
+    return user
 
 
-def _check_may_join(person: Person, link: Link) -> None:
+def _check_may_join(user: User, link: Link) -> None:
     # The hash's salt is made of the e-mail, which must be the one that the link was sent to.
-    if person.status != Status.INVITED or person.email != link.email:
+    if user.status != Status.INVITED or user.email != link.email:
         raise LinkExpired

@@ -1,4 +1,4 @@
-"""People's pictures."""
+"""Users's pictures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from app.core.database.base import Base
 
 
 class Picture(Base):
-    """A person's picture, as WebP; when it was set is in `people.picture_at`."""
+    """A user's picture, as WebP; when it was set is in `users.picture_at`."""
 
     __tablename__ = "pictures"
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
-    person_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
     image: Mapped[bytes] = mapped_column(LargeBinary)
 
-    __table_args__ = (ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),)
+    __table_args__ = (ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import Caller
 from app.access.permissions import Role
 from app.accounts.pictures.models import Picture
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import Status
 from app.core.errors import NotFound
@@ -24,16 +24,16 @@ class PictureNotFound(NotFound):
     title = "This user has no picture."
 
 
-async def set_at(db: AsyncSession, caller: Caller, person_id: UUID) -> datetime:
+async def set_at(db: AsyncSession, caller: Caller, user_id: UUID) -> datetime:
     """When somebody set their picture whom the caller may see: customers see themselves, and who answers them.
 
     Raises:
         UserNotFound, PictureNotFound
     """
-    which = [Person.org_id == caller.org_id, Person.id == person_id, Person.status != Status.ERASED]
+    which = [User.org_id == caller.org_id, User.id == user_id, User.status != Status.ERASED]
     if caller.somebody.sees_own_only:
-        which.append(or_(Person.id == caller.somebody.id, Person.role != Role.CUSTOMER))
-    row = (await db.execute(select(Person.picture_at).where(*which))).first()
+        which.append(or_(User.id == caller.somebody.id, User.role != Role.CUSTOMER))
+    row = (await db.execute(select(User.picture_at).where(*which))).first()
     if row is None:
         raise UserNotFound
     if row.picture_at is None:
@@ -42,13 +42,13 @@ async def set_at(db: AsyncSession, caller: Caller, person_id: UUID) -> datetime:
     return set_at
 
 
-async def image(db: AsyncSession, org_id: UUID, person_id: UUID) -> bytes:
+async def image(db: AsyncSession, org_id: UUID, user_id: UUID) -> bytes:
     """The picture, as WebP.
 
     Raises:
         PictureNotFound
     """
-    found = await db.scalar(select(Picture.image).where(Picture.org_id == org_id, Picture.person_id == person_id))
+    found = await db.scalar(select(Picture.image).where(Picture.org_id == org_id, Picture.user_id == user_id))
     if found is None:
         raise PictureNotFound
     return found

@@ -22,7 +22,7 @@ from app.core.web.routing import Route
 WEBP = "image/webp"
 # Who sees it may change with who asks. A minute spares most of the questions that a page with many pictures asks.
 CACHING = {"Cache-Control": "private, max-age=60", "Vary": "Authorization"}
-UPLOAD_LIMIT = "20/hour"  # of each person: the largest take a second of a processor that all share
+UPLOAD_LIMIT = "20/hour"  # of each user: the largest take a second of a processor that all share
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

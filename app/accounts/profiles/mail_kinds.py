@@ -1,4 +1,4 @@
-"""The mails that people may do without."""
+"""The mails that users may do without."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class MailKind(StrEnum):
-    """What a person can mute. What concerns the safety of their account, or has a link they asked for, always comes."""
+    """What a user can mute. What concerns the safety of their account, or has a link they asked for, always comes."""
 
     TICKET_ASSIGNED = "TICKET_ASSIGNED"  # to the assignee
     TICKET_ANSWERED = "TICKET_ANSWERED"  # to the requester

@@ -20,7 +20,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     responses=answers(),
 )
 async def get_me(caller: MyselfAtOnce, request: Request) -> ProfileOut:
-    """The signed-in person, with their preferences and what they may do."""
+    """The signed-in user, with their preferences and what they may do."""
     async with database_of(request).session(caller.org_id) as db:
         return ProfileOut.of(await profile.read(db, caller))
 
@@ -40,5 +40,5 @@ async def change_me(body: ProfileChange, caller: Myself, request: Request) -> Pr
     changes = body.model_dump(exclude_unset=True, exclude={"notifications"})
     wanted_mails = body.notifications.by_kind() if body.notifications else {}
     async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
-        person = await profile.change(db, caller, changes, wanted_mails)
-    return ProfileOut.of(person)
+        user = await profile.change(db, caller, changes, wanted_mails)
+    return ProfileOut.of(user)

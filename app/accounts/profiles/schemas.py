@@ -8,8 +8,8 @@ from pydantic import Field, StrictBool, StringConstraints
 
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.roles.schemas import PermissionOut, as_table
-from app.accounts.users.fields import FirstName, LastName, PersonOut, fields_of
-from app.accounts.users.models import Person
+from app.accounts.users.fields import FirstName, LastName, UserFields, fields_of
+from app.accounts.users.models import User
 from app.core.fields import In, LongText, Out, TimeZone
 
 MAX_BIO_LENGTH = 2000
@@ -67,8 +67,8 @@ class NotificationsOut(Out):
     sign_up_requests: Annotated[bool, _REQUESTS, Field(examples=[False])]
 
 
-class ProfileOut(PersonOut):
-    """The signed-in person, and what only they are told."""
+class ProfileOut(UserFields):
+    """The signed-in user, and what only they are told."""
 
     bio: Annotated[str | None, Field(examples=["I look after payments."])]
     timezone: Annotated[str | None, Field(examples=["Europe/Berlin"])]
@@ -77,13 +77,13 @@ class ProfileOut(PersonOut):
     permissions: Annotated[list[PermissionOut], Field(description="What you may do, all in all.")]
 
     @classmethod
-    def of(cls, person: Person) -> Self:
+    def of(cls, user: User) -> Self:
         """The answer about this row, which was read with its role."""
         return cls(
-            **fields_of(person),
-            bio=person.bio,
-            timezone=person.timezone,
-            locale=person.locale,
-            notifications=NotificationsOut(**{kind.lower(): kind not in person.muted for kind in MailKind}),
-            permissions=as_table(person.permissions),
+            **fields_of(user),
+            bio=user.bio,
+            timezone=user.timezone,
+            locale=user.locale,
+            notifications=NotificationsOut(**{kind.lower(): kind not in user.muted for kind in MailKind}),
+            permissions=as_table(user.permissions),
         )

@@ -13,8 +13,8 @@ from app.access.permissions import Role
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users import creation as service
 from app.accounts.users import queries
-from app.accounts.users.events import PersonBecameAvailable, PersonBecameUnavailable, PersonUpdated
-from app.accounts.users.models import Person
+from app.accounts.users.events import UserBecameAvailable, UserBecameUnavailable, UserUpdated
+from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import Status
 from app.core.errors import BadInput, FieldError
@@ -32,36 +32,36 @@ class CustomerNotAvailable(BadInput):
         super().__init__(errors=[FieldError("available", self.title)])
 
 
-async def read(db: AsyncSession, caller: Caller) -> Person:
-    """The signed-in person.
+async def read(db: AsyncSession, caller: Caller) -> User:
+    """The signed-in user.
 
     Raises:
-        InvalidToken: gone within the seconds for which a token's person is remembered.
+        InvalidToken: gone within the seconds for which a token's user is remembered.
     """
     try:
-        return await queries.person(db, caller.org_id, caller.somebody.id)
+        return await queries.user(db, caller.org_id, caller.somebody.id)
     except UserNotFound:
         raise InvalidToken from None
 
 
-async def lock(db: AsyncSession, caller: Caller) -> Person:
+async def lock(db: AsyncSession, caller: Caller) -> User:
     """The same, locked until the transaction ends.
 
     Raises:
         InvalidToken: gone, or not active any more.
     """
     try:
-        person = await queries.lock(db, caller.org_id, caller.somebody.id)
+        user = await queries.lock(db, caller.org_id, caller.somebody.id)
     except UserNotFound:
         raise InvalidToken from None
-    if person.status != Status.ACTIVE:
+    if user.status != Status.ACTIVE:
         raise InvalidToken
-    return person
+    return user
 
 
 async def change(
     db: AsyncSession, caller: Caller, changes: Mapping[str, Any], wanted_mails: Mapping[MailKind, bool]
-) -> Person:
+) -> User:
     """Change some of one's own fields; who becomes available gets the tickets that were waiting.
 
     Args:
@@ -72,30 +72,30 @@ async def change(
         InvalidToken: as `lock`.
         CustomerNotAvailable: a customer says whether they are.
     """
-    person = await lock(db, caller)
-    if changes.get("available") and person.role == Role.CUSTOMER:
+    user = await lock(db, caller)
+    if changes.get("available") and user.role == Role.CUSTOMER:
         raise CustomerNotAvailable
-    different = sorted(name for name, value in changes.items() if getattr(person, name) != value)
+    different = sorted(name for name, value in changes.items() if getattr(user, name) != value)
     for name in different:
-        setattr(person, name, changes[name])
+        setattr(user, name, changes[name])
     if {"first_name", "last_name"} & set(different):
-        await service.index_words(db, person)
-    if "available" in different and person.may_be_assigned:
-        kind = PersonBecameAvailable if person.available else PersonBecameUnavailable
-        record(db, kind(at=caller.now, actor=caller.actor, person_id=person.id))
+        await service.index_words(db, user)
+    if "available" in different and user.may_be_assigned:
+        kind = UserBecameAvailable if user.available else UserBecameUnavailable
+        record(db, kind(at=caller.now, actor=caller.actor, user_id=user.id))
     fields = [to_camel(name) for name in different if name != "available"]
-    if _mute(person, wanted_mails):
+    if _mute(user, wanted_mails):
         fields.append("notifications")
     if fields:
-        record(db, PersonUpdated(at=caller.now, actor=caller.actor, person_id=person.id, fields=fields))
-    return person
+        record(db, UserUpdated(at=caller.now, actor=caller.actor, user_id=user.id, fields=fields))
+    return user
 
 
-def _mute(person: Person, wanted_mails: Mapping[MailKind, bool]) -> bool:
+def _mute(user: User, wanted_mails: Mapping[MailKind, bool]) -> bool:
     """Note which mails somebody wants; returns whether that is new."""
     unwanted = {kind for kind, is_wanted in wanted_mails.items() if not is_wanted}
-    muted = sorted((set(person.muted) - wanted_mails.keys()) | unwanted)
-    if muted == sorted(person.muted):
+    muted = sorted((set(user.muted) - wanted_mails.keys()) | unwanted)
+    if muted == sorted(user.muted):
         return False
-    person.muted = muted
+    user.muted = muted
     return True

@@ -1,4 +1,4 @@
-"""What happens to roles. Their names are the organisation's own, and say nothing of a person."""
+"""What happens to roles. Their names are the organisation's own, and say nothing of a user."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ RoleId = Annotated[UUID, Path(alias="id")]
 @router.get(
     "",
     operation_id="listRoles",
-    summary="List the roles that people can have",
+    summary="List the roles that users can have",
     response_model_exclude_unset=True,
     responses=answers(InvalidCursor),
 )

@@ -156,7 +156,7 @@ async def delete(db: AsyncSession, caller: Caller, role_id: UUID) -> None:
     await db.delete(role)
     try:
         await db.flush()
-    except IntegrityError as error:  # people stand above roles: only the database knows here whether they refer to one
+    except IntegrityError as error:  # users stand above roles: only the database knows here whether they refer to one
         if sqlstate_of(error) == FOREIGN_KEY_VIOLATION:
             raise RoleInUse from None
         raise

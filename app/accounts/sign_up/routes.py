@@ -1,4 +1,4 @@
-"""People over HTTP: signing up."""
+"""Users over HTTP: signing up."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.requirements import Product, address_of, database_of, secret_key_of
+from app.access.requirements import Product, address_of, attempts_of, database_of, secret_key_of
 from app.access.tenant import Tenant
 from app.accounts.users import creation as service
-from app.accounts.users.creation import NewPerson
-from app.accounts.users.fields import MIA, AdminSignUp, PersonOut, SignUp
+from app.accounts.users.creation import NewUser
+from app.accounts.users.fields import MIA, AdminSignUp, SignUp, UserFields
 from app.core.errors import TooMany
 from app.core.security.passwords import Busy
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
-from app.access.requirements import attempts_of
 from app.organisations import queries as organisations
 from app.organisations.queries import OrganisationNotFound
 
@@ -32,7 +31,7 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
         body=True, ok={201: ("Location",)}, location="/me",
     ),
 )  # fmt: skip
-async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, response: Response) -> PersonOut:
+async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, response: Response) -> UserFields:
     """Make an active admin of the secret's organisation, who is available for tickets at once.
 
     Tickets that were waiting for somebody are theirs when this answers. The secret comes in the header `X-Org-Secret`
@@ -42,9 +41,9 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
     new, password_hash = await _hashed(body, caller.tenant, request)
     caller = replace(caller, now=caller.tenant.now())  # hashing took its time
     async with database_of(request).session(caller.org_id) as db:
-        person = await service.sign_up_admin(db, caller, new, password_hash)
+        user = await service.sign_up_admin(db, caller, new, password_hash)
     response.headers["Location"] = "/me"
-    return PersonOut.of(person)
+    return UserFields.of(user)
 
 
 @router.post(
@@ -57,7 +56,7 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
         body=True, ok={201: ("Location",)}, location="/me", shows={201: {**MIA, "emailVerified": False}},
     ),
 )  # fmt: skip
-async def sign_up(body: SignUp, request: Request, response: Response) -> PersonOut:
+async def sign_up(body: SignUp, request: Request, response: Response) -> UserFields:
     """Get an account of an organisation, and a mail with a link that proves your e-mail.
 
     A customer is `ACTIVE` at once. An engineer or an admin is `PENDING` until an admin of the organisation approves.
@@ -72,14 +71,14 @@ async def sign_up(body: SignUp, request: Request, response: Response) -> PersonO
     new, password_hash = await _hashed(body, tenant, request)
     await attempts.mail("sign-up", body.email)
     async with database.session(tenant.id) as db:
-        person = await service.sign_up(db, tenant, new, body.role, password_hash)
+        user = await service.sign_up(db, tenant, new, body.role, password_hash)
     response.headers["Location"] = "/me"
-    return PersonOut.of(person)
+    return UserFields.of(user)
 
 
-async def _hashed(body: AdminSignUp | SignUp, tenant: Tenant, request: Request) -> tuple[NewPerson, str]:
+async def _hashed(body: AdminSignUp | SignUp, tenant: Tenant, request: Request) -> tuple[NewUser, str]:
     """Who signs up, and the hash of their password."""
     password_hash = await service.hash_new_password(
         secret_key_of(request), tenant, body.password, body.first_name, body.last_name, email=body.email
     )
-    return NewPerson(body.first_name, body.last_name, body.email), password_hash
+    return NewUser(body.first_name, body.last_name, body.email), password_hash

@@ -13,8 +13,8 @@ from app.core.outbox.events import Event
 class LinkRequested(Event):
     """A link is to be mailed to somebody. The ids alone lead nowhere: its token takes the secret key."""
 
-    type: ClassVar[str] = "person.link_requested"
+    type: ClassVar[str] = "user.link_requested"
 
-    person_id: UUID
+    user_id: UUID
     link_id: UUID
     purpose: str

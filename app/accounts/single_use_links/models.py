@@ -44,7 +44,7 @@ class Link(Base):
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    person_id: Mapped[UUID]
+    user_id: Mapped[UUID]
     purpose: Mapped[str]
     email: Mapped[str]
     password_hash: Mapped[str | None]
@@ -53,8 +53,8 @@ class Link(Base):
     expires_at: Mapped[datetime]
 
     __table_args__ = (
-        ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),
+        ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),
         one_of("purpose", tuple(Purpose)),
-        Index("ix_links_org_id_person_id_purpose", "org_id", "person_id", "purpose"),
+        Index("ix_links_org_id_user_id_purpose", "org_id", "user_id", "purpose"),
         Index("ix_links_org_id_expires_at", "org_id", "expires_at"),
     )

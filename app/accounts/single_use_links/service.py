@@ -38,14 +38,14 @@ class LinkExpired(BadInput):
 
 
 def issue(
-    db: AsyncSession, org_id: UUID, person_id: UUID, email: str, purpose: Purpose, *, password_hash: str | None = None
+    db: AsyncSession, org_id: UUID, user_id: UUID, email: str, purpose: Purpose, *, password_hash: str | None = None
 ) -> Link:
     """A new link, of which nobody is told; earlier ones stay valid until one of them is used."""
     now = real_now()
     link = Link(
         org_id=org_id,
         id=new_id(),
-        person_id=person_id,
+        user_id=user_id,
         purpose=purpose,
         email=email,
         password_hash=password_hash,
@@ -59,7 +59,7 @@ def issue(
 def send(
     db: AsyncSession,
     org_id: UUID,
-    person_id: UUID,
+    user_id: UUID,
     email: str,
     purpose: Purpose,
     *,
@@ -72,8 +72,8 @@ def send(
     Args:
         at: the organisation's time, of the event.
     """
-    link = issue(db, org_id, person_id, email, purpose, password_hash=password_hash)
-    record(db, LinkRequested(at=at, actor=actor, person_id=person_id, link_id=link.id, purpose=purpose))
+    link = issue(db, org_id, user_id, email, purpose, password_hash=password_hash)
+    record(db, LinkRequested(at=at, actor=actor, user_id=user_id, link_id=link.id, purpose=purpose))
     return link
 
 
@@ -118,7 +118,7 @@ async def tenant_of(db: AsyncSession, link: Link) -> Tenant:
 
 
 async def use(db: AsyncSession, named: Named, purpose: Purpose) -> Link:
-    """Use a link up, and with it all others that its person has for the same purpose. Of two at once, one is refused.
+    """Use a link up, and with it all others that its user has for the same purpose. Of two at once, one is refused.
 
     Raises:
         LinkExpired
@@ -130,13 +130,13 @@ async def use(db: AsyncSession, named: Named, purpose: Purpose) -> Link:
     )
     if link is None:
         raise LinkExpired
-    await cancel(db, named.org_id, link.person_id, purpose)
+    await cancel(db, named.org_id, link.user_id, purpose)
     return link
 
 
-async def cancel(db: AsyncSession, org_id: UUID, person_id: UUID, *purposes: Purpose) -> None:
+async def cancel(db: AsyncSession, org_id: UUID, user_id: UUID, *purposes: Purpose) -> None:
     """Let somebody's links of these purposes lead nowhere."""
-    await db.execute(delete(Link).where(Link.org_id == org_id, Link.person_id == person_id, Link.purpose.in_(purposes)))
+    await db.execute(delete(Link).where(Link.org_id == org_id, Link.user_id == user_id, Link.purpose.in_(purposes)))
 
 
 async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch: int = 1000) -> int:

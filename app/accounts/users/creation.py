@@ -1,4 +1,4 @@
-"""People: making and signing up."""
+"""Users: making and signing up."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Purpose
 from app.accounts.users import queries, rules
-from app.accounts.users.events import EmailClaimed, PersonSignedUp
-from app.accounts.users.models import Credential, Person, PersonWord
+from app.accounts.users.events import EmailClaimed, UserSignedUp
+from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.rules import Status
 from app.core.clock import real_now
 from app.core.database.pool import UNIQUE_VIOLATION, sqlstate_of
@@ -41,7 +41,7 @@ class WeakPassword(BadInput):
 
 
 @dataclass(frozen=True)
-class NewPerson:
+class NewUser:
     """Who is to have an account."""
 
     first_name: str
@@ -55,7 +55,7 @@ async def hash_new_password(
     """Check a chosen password and hash it; done before the transaction, since it takes long.
 
     Args:
-        names: of its person, and
+        names: of its user, and
         email: theirs, which others know as well.
         field: of the input, which a refusal names.
 
@@ -67,9 +67,9 @@ async def hash_new_password(
     return await hash_password(password, salt_of(secret_key, email))
 
 
-def newcomer(org_id: UUID, new: NewPerson, role: Role, status: Status) -> Person:
+def newcomer(org_id: UUID, new: NewUser, role: Role, status: Status) -> User:
     """Somebody new, to be written with `add`; available for tickets only if active: others become so once they are."""
-    return Person(
+    return User(
         org_id=org_id,
         id=new_id(),
         first_name=new.first_name,
@@ -86,54 +86,54 @@ def newcomer(org_id: UUID, new: NewPerson, role: Role, status: Status) -> Person
     )
 
 
-async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewPerson, password_hash: str) -> Person:
+async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewUser, password_hash: str) -> User:
     """Make an active, available admin; the tickets that waited for one are theirs when this commits.
 
     Raises:
         EmailTaken: in this organisation, whatever its case.
     """
-    person = newcomer(caller.org_id, new, Role.ADMIN, Status.ACTIVE)
-    await add(db, person, password_hash)
+    user = newcomer(caller.org_id, new, Role.ADMIN, Status.ACTIVE)
+    await add(db, user, password_hash)
     record(
         db,
-        PersonSignedUp(at=caller.now, actor=caller.actor, person_id=person.id, role=Role.ADMIN, status=Status.ACTIVE),
+        UserSignedUp(at=caller.now, actor=caller.actor, user_id=user.id, role=Role.ADMIN, status=Status.ACTIVE),
     )
-    return person
+    return user
 
 
-async def sign_up(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, password_hash: str) -> Person:
+async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role: Role, password_hash: str) -> User:
     """Make an account for whoever asks for one; but who is not a customer waits for an admin's approval.
 
     If the e-mail is taken, nothing changes but that its owner is told. Whoever asked cannot see the difference: they
     get somebody to be shown who is nobody, after as much work.
     """
-    person = newcomer(tenant.id, new, role, rules.status_of_sign_up(role))
+    user = newcomer(tenant.id, new, role, rules.status_of_sign_up(role))
     owner_id = await queries.owner_of(db, tenant.id, new.email)
     if owner_id is not None:
         await _rehearse(db, tenant, new, role, password_hash)
     else:
         try:
             async with db.begin_nested():
-                await add(db, person, password_hash)
+                await add(db, user, password_hash)
         except EmailTaken:  # by somebody who was quicker
             owner_id = await queries.owner_of(db, tenant.id, new.email)
         else:
-            _welcome(db, tenant, person)
+            _welcome(db, tenant, user)
     if owner_id is not None:
-        record(db, EmailClaimed(at=tenant.now(), actor=SYSTEM, person_id=owner_id))
-    return person
+        record(db, EmailClaimed(at=tenant.now(), actor=SYSTEM, user_id=owner_id))
+    return user
 
 
-def _welcome(db: AsyncSession, tenant: Tenant, person: Person) -> None:
-    at, actor = tenant.now(), Actor(ActorType.USER, person.id)
+def _welcome(db: AsyncSession, tenant: Tenant, user: User) -> None:
+    at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        PersonSignedUp(at=at, actor=actor, person_id=person.id, role=Role(person.role), status=Status(person.status)),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=Role(user.role), status=Status(user.status)),
     )
-    links.send(db, tenant.id, person.id, person.email, Purpose.VERIFY_EMAIL, at=at, actor=actor)
+    links.send(db, tenant.id, user.id, user.email, Purpose.VERIFY_EMAIL, at=at, actor=actor)
 
 
-async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role, password_hash: str) -> None:
+async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: Role, password_hash: str) -> None:
     """Write what a sign-up writes, for nobody, and undo it: the time it takes does not tell that it was not one."""
     other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
     nobody = newcomer(tenant.id, other, role, rules.status_of_sign_up(role))
@@ -144,28 +144,28 @@ async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewPerson, role: Role
         await written.rollback()
 
 
-async def add(db: AsyncSession, person: Person, password_hash: str | None) -> None:
+async def add(db: AsyncSession, user: User, password_hash: str | None) -> None:
     """Write somebody new, with what they sign in with and are found by.
 
     Raises:
         EmailTaken: in this organisation, whatever its case.
     """
-    db.add(person)
-    db.add(Credential(org_id=person.org_id, person_id=person.id, email=person.email, password_hash=password_hash))
+    db.add(user)
+    db.add(Credential(org_id=user.org_id, user_id=user.id, email=user.email, password_hash=password_hash))
     try:
         await db.flush()
     except IntegrityError as error:
         if sqlstate_of(error) == UNIQUE_VIOLATION:
             raise EmailTaken from None
         raise
-    await index_words(db, person)
+    await index_words(db, user)
 
 
-async def index_words(db: AsyncSession, person: Person) -> None:
+async def index_words(db: AsyncSession, user: User) -> None:
     """Have somebody found by the words of their name and e-mail as they are now."""
-    await db.execute(delete(PersonWord).where(PersonWord.org_id == person.org_id, PersonWord.person_id == person.id))
-    words = rules.words_of(person.first_name, person.last_name, person.email)
+    await db.execute(delete(UserWord).where(UserWord.org_id == user.org_id, UserWord.user_id == user.id))
+    words = rules.words_of(user.first_name, user.last_name, user.email)
     await db.execute(
-        insert(PersonWord),
-        [{"org_id": person.org_id, "word": word, "person_id": person.id} for word in sorted(words)],
+        insert(UserWord),
+        [{"org_id": user.org_id, "word": word, "user_id": user.id} for word in sorted(words)],
     )

@@ -1,4 +1,4 @@
-"""What happens to people."""
+"""What happens to users."""
 
 from __future__ import annotations
 
@@ -10,129 +10,129 @@ from app.core.outbox.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonSignedUp(Event):
+class UserSignedUp(Event):
     """Somebody joined the organisation."""
 
-    type: ClassVar[str] = "person.signed_up"
+    type: ClassVar[str] = "user.signed_up"
 
-    person_id: UUID
+    user_id: UUID
     role: str
     status: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonUpdated(Event):
+class UserUpdated(Event):
     """Their profile changed: the names of the fields only, since what they say is personal."""
 
-    type: ClassVar[str] = "person.updated"
+    type: ClassVar[str] = "user.updated"
 
-    person_id: UUID
+    user_id: UUID
     fields: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonBecameAvailable(Event):
+class UserBecameAvailable(Event):
     """New tickets may go to them from now on."""
 
-    type: ClassVar[str] = "person.became_available"
+    type: ClassVar[str] = "user.became_available"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonBecameUnavailable(Event):
+class UserBecameUnavailable(Event):
     """No new tickets go to them."""
 
-    type: ClassVar[str] = "person.became_unavailable"
+    type: ClassVar[str] = "user.became_unavailable"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmailClaimed(Event):
-    """Somebody signed up with, or tried to change to, the e-mail of this person, who is to be told instead."""
+    """Somebody signed up with, or tried to change to, the e-mail of this user, who is to be told instead."""
 
-    type: ClassVar[str] = "person.email_claimed"
+    type: ClassVar[str] = "user.email_claimed"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonInvited(Event):
+class UserInvited(Event):
     """An admin made an account for them."""
 
-    type: ClassVar[str] = "person.invited"
+    type: ClassVar[str] = "user.invited"
 
-    person_id: UUID
+    user_id: UUID
     role: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonJoined(Event):
+class UserJoined(Event):
     """They accepted their invitation: the account is active."""
 
-    type: ClassVar[str] = "person.joined"
+    type: ClassVar[str] = "user.joined"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonInvitationCancelled(Event):
+class UserInvitationCancelled(Event):
     """An admin took the invitation back, and the account with it. The e-mail is for the reactions, and is not kept."""
 
-    type: ClassVar[str] = "person.invitation_cancelled"
+    type: ClassVar[str] = "user.invitation_cancelled"
 
-    person_id: UUID
+    user_id: UUID
     email: str
 
     def data(self) -> dict[str, Any]:
         """Who, and no address."""
-        return {"personId": self.person_id}
+        return {"userId": self.user_id}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonApproved(Event):
+class UserApproved(Event):
     """An admin approved the sign-up: the account is active."""
 
-    type: ClassVar[str] = "person.approved"
+    type: ClassVar[str] = "user.approved"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonRejected(Event):
+class UserRejected(Event):
     """An admin rejected the sign-up."""
 
-    type: ClassVar[str] = "person.rejected"
+    type: ClassVar[str] = "user.rejected"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonSuspended(Event):
+class UserSuspended(Event):
     """They cannot act until they are reactivated."""
 
-    type: ClassVar[str] = "person.suspended"
+    type: ClassVar[str] = "user.suspended"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonReactivated(Event):
+class UserReactivated(Event):
     """They can act again."""
 
-    type: ClassVar[str] = "person.reactivated"
+    type: ClassVar[str] = "user.reactivated"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonRoleChanged(Event):
+class UserRoleChanged(Event):
     """Their role is another one; the ids are of roles, built-in ones included."""
 
-    type: ClassVar[str] = "person.role_changed"
+    type: ClassVar[str] = "user.role_changed"
 
-    person_id: UUID
+    user_id: UUID
     from_role: str
     to_role: str
     from_role_id: UUID
@@ -140,12 +140,12 @@ class PersonRoleChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonPermissionsChanged(Event):
+class UserPermissionsChanged(Event):
     """What they are granted and denied on top of their role, as it is now."""
 
-    type: ClassVar[str] = "person.permissions_changed"
+    type: ClassVar[str] = "user.permissions_changed"
 
-    person_id: UUID
+    user_id: UUID
     granted: list[str]
     denied: list[str]
 
@@ -154,45 +154,45 @@ class PersonPermissionsChanged(Event):
 class EmailVerified(Event):
     """They have proved that their e-mail is theirs."""
 
-    type: ClassVar[str] = "person.email_verified"
+    type: ClassVar[str] = "user.email_verified"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmailChanged(Event):
     """They have another e-mail. The old one is for the reactions, and is not kept."""
 
-    type: ClassVar[str] = "person.email_changed"
+    type: ClassVar[str] = "user.email_changed"
 
-    person_id: UUID
+    user_id: UUID
     old_email: str
 
     def data(self) -> dict[str, Any]:
         """Who, and no address."""
-        return {"personId": self.person_id}
+        return {"userId": self.user_id}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordChanged(Event):
     """They have another password."""
 
-    type: ClassVar[str] = "person.password_changed"
+    type: ClassVar[str] = "user.password_changed"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonErased(Event):
+class UserErased(Event):
     """Their personal data is gone. What it was is for the reactions, and is not kept."""
 
-    type: ClassVar[str] = "person.erased"
+    type: ClassVar[str] = "user.erased"
 
-    person_id: UUID
+    user_id: UUID
     name: str
     email: str
     email_was_verified: bool
 
     def data(self) -> dict[str, Any]:
         """Who, and nothing else."""
-        return {"personId": self.person_id}
+        return {"userId": self.user_id}

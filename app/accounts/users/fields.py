@@ -1,4 +1,4 @@
-"""What crosses the wire about people."""
+"""What crosses the wire about users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from app.access.permissions import Role
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.accounts.users.rules import UserStatus
 from app.core.fields import EXAMPLE_ID, Domain, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
 from app.core.security.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
@@ -28,7 +28,7 @@ NewPassword = Annotated[
 PresentPassword = Annotated[str, Field(min_length=1, max_length=1024, examples=[EXAMPLE_PASSWORD])]
 
 
-# Examples of people, as answers show them: an engineer and a customer, where it is not Ada, the admin.
+# Examples of users, as answers show them: an engineer and a customer, where it is not Ada, the admin.
 BO: Mapping[str, Any] = {
     "firstName": "Bo",
     "lastName": "Ek",
@@ -73,7 +73,7 @@ class SignUp(In):
     password: NewPassword
 
 
-class PersonOut(Out):
+class UserFields(Out):
     """Somebody of an organisation."""
 
     id: UUID
@@ -88,7 +88,7 @@ class PersonOut(Out):
         UserStatus,
         Field(
             description="Only who is `ACTIVE` can sign in. `PENDING` waits for an admin's approval, `INVITED` for its "
-            "person to accept.",
+            "user to accept.",
             examples=["ACTIVE"],
         ),
     ]
@@ -105,26 +105,26 @@ class PersonOut(Out):
     created_at: OutTime
 
     @classmethod
-    def of(cls, person: Person) -> Self:
+    def of(cls, user: User) -> Self:
         """The answer about this row, which was read with its role."""
-        return cls(**fields_of(person))
+        return cls(**fields_of(user))
 
 
-def fields_of(person: Person) -> dict[str, Any]:
+def fields_of(user: User) -> dict[str, Any]:
     """What every answer about somebody says."""
     return {
-        "id": person.id,
-        "org_id": person.org_id,
-        "first_name": person.first_name,
-        "last_name": person.last_name,
-        "email": person.email,
-        "role": person.role,
-        "role_id": person.of_role,
-        "designation": person.designation,
-        "status": person.status,
-        "available": person.available,
-        "email_verified": person.email_verified_at is not None,
-        "second_factor": person.second_factor,
-        "picture_url": person.picture_url,
-        "created_at": person.created_at,
+        "id": user.id,
+        "org_id": user.org_id,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "email": user.email,
+        "role": user.role,
+        "role_id": user.of_role,
+        "designation": user.designation,
+        "status": user.status,
+        "available": user.available,
+        "email_verified": user.email_verified_at is not None,
+        "second_factor": user.second_factor,
+        "picture_url": user.picture_url,
+        "created_at": user.created_at,
     }

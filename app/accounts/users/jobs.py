@@ -1,4 +1,4 @@
-"""What becomes of people by itself."""
+"""What becomes of users by itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.permissions import TICKET_WORK, effective
 from app.accounts.roles import queries as roles
 from app.accounts.roles.events import RoleUpdated
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.core.outbox.events import Event
 
 
@@ -26,14 +26,14 @@ async def note_who_works_on_tickets(db: AsyncSession, org_id: UUID, event: Event
         return
     await db.flush()
     of_role = frozenset((await roles.role(db, org_id, event.role_id)).permissions)
-    who = select(Person.id, Person.works_on_tickets, Person.granted, Person.denied).where(
-        Person.org_id == org_id, Person.role_id == event.role_id
+    who = select(User.id, User.works_on_tickets, User.granted, User.denied).where(
+        User.org_id == org_id, User.role_id == event.role_id
     )
-    people = (await db.execute(who.order_by(Person.id).with_for_update(key_share=True))).all()
-    may = {one.id for one in people if effective(of_role, frozenset(one.granted), frozenset(one.denied)) >= TICKET_WORK}
+    users = (await db.execute(who.order_by(User.id).with_for_update(key_share=True))).all()
+    may = {one.id for one in users if effective(of_role, frozenset(one.granted), frozenset(one.denied)) >= TICKET_WORK}
     for works in (True, False):
-        ids = [one.id for one in people if (one.id in may) is works and one.works_on_tickets is not works]
+        ids = [one.id for one in users if (one.id in may) is works and one.works_on_tickets is not works]
         if ids:
-            which = (Person.org_id == org_id, Person.id == any_(literal(ids, ARRAY(Uuid))))
-            change = update(Person).where(*which).values(works_on_tickets=works)
+            which = (User.org_id == org_id, User.id == any_(literal(ids, ARRAY(Uuid))))
+            change = update(User).where(*which).values(works_on_tickets=works)
             await db.execute(change.execution_options(synchronize_session=False))

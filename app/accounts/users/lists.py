@@ -1,4 +1,4 @@
-"""Reads of an organisation's people."""
+"""Reads of an organisation's users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import selectinload
 
 from app.access.permissions import Role
 from app.accounts.single_use_links.models import Link, Purpose
-from app.accounts.users.models import Person, PersonWord
+from app.accounts.users.models import User, UserWord
 from app.accounts.users.rights import end_of
 from app.accounts.users.rules import Status
 from app.core.clock import real_now
@@ -21,7 +21,7 @@ from app.core.clock import real_now
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Which people. Empty filters hold for all; `words` is `None` where nobody is looked for by name.
+    """Which users. Empty filters hold for all; `words` is `None` where nobody is looked for by name.
 
     `available` are those whom new tickets may be assigned to now.
     """
@@ -33,16 +33,16 @@ class Listing:
 
     def conditions(self, org_id: UUID) -> list[ColumnElement[bool]]:
         """What a row must meet."""
-        conditions = [Person.org_id == org_id]
-        conditions.append(Person.status.in_(self.statuses) if self.statuses else Person.status != Status.ERASED)
+        conditions = [User.org_id == org_id]
+        conditions.append(User.status.in_(self.statuses) if self.statuses else User.status != Status.ERASED)
         if self.roles:
-            conditions.append(Person.role.in_(self.roles))
+            conditions.append(User.role.in_(self.roles))
         if self.available is not None:
-            conditions.append(Person.takes_tickets == self.available)
+            conditions.append(User.takes_tickets == self.available)
         for word in self.words or ():
             # A range, which row level security lets reach the index; LIKE would read everybody's words.
-            having = (PersonWord.org_id == org_id, PersonWord.word >= word, PersonWord.word < end_of(word))
-            conditions.append(Person.id.in_(select(PersonWord.person_id).where(*having)))
+            having = (UserWord.org_id == org_id, UserWord.word >= word, UserWord.word < end_of(word))
+            conditions.append(User.id.in_(select(UserWord.user_id).where(*having)))
         return conditions
 
     @property
@@ -51,33 +51,33 @@ class Listing:
         return self.words is not None and not self.words
 
 
-async def page(db: AsyncSession, org_id: UUID, wanted: Listing, after: UUID | None, limit: int) -> Sequence[Person]:
-    """The people who follow the one with the id `after`, newest first, with their roles."""
+async def page(db: AsyncSession, org_id: UUID, wanted: Listing, after: UUID | None, limit: int) -> Sequence[User]:
+    """The users who follow the one with the id `after`, newest first, with their roles."""
     if wanted.is_empty:
         return []
     statement = (
-        select(Person)
-        .options(selectinload(Person.custom_role))
+        select(User)
+        .options(selectinload(User.custom_role))
         .where(*wanted.conditions(org_id))
-        .order_by(Person.id.desc())
+        .order_by(User.id.desc())
         .limit(limit)
     )
-    return (await db.scalars(statement if after is None else statement.where(Person.id < after))).all()
+    return (await db.scalars(statement if after is None else statement.where(User.id < after))).all()
 
 
 async def total(db: AsyncSession, org_id: UUID, wanted: Listing) -> int:
     """How many match."""
     if wanted.is_empty:
         return 0
-    return await db.scalar(select(func.count()).select_from(Person).where(*wanted.conditions(org_id))) or 0
+    return await db.scalar(select(func.count()).select_from(User).where(*wanted.conditions(org_id))) or 0
 
 
-async def invitation_expires_at(db: AsyncSession, person: Person) -> datetime | None:
+async def invitation_expires_at(db: AsyncSession, user: User) -> datetime | None:
     """Until when somebody can accept an invitation with the link that was mailed last; `None` if it is too late."""
     found: datetime | None = await db.scalar(
         select(func.max(Link.expires_at)).where(
-            Link.org_id == person.org_id,
-            Link.person_id == person.id,
+            Link.org_id == user.org_id,
+            Link.user_id == user.id,
             Link.purpose == Purpose.INVITATION,
             Link.expires_at > real_now(),
         )
@@ -85,24 +85,24 @@ async def invitation_expires_at(db: AsyncSession, person: Person) -> datetime | 
     return found
 
 
-async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mapping[UUID, Person]:
-    """These people, as far as there are, and all who may be full admins: locked in the order of their ids.
+async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mapping[UUID, User]:
+    """These users, as far as there are, and all who may be full admins: locked in the order of their ids.
 
     Whoever decides whether an admin may go holds all of them, so that of two who go at once, the second sees the first.
     """
     found = await db.scalars(
-        select(Person)
-        .options(selectinload(Person.custom_role))
+        select(User)
+        .options(selectinload(User.custom_role))
         .where(
-            Person.org_id == org_id,
-            Person.status != Status.ERASED,
+            User.org_id == org_id,
+            User.status != Status.ERASED,
             or_(
-                Person.id.in_(ids),
-                and_(Person.role == Role.ADMIN, Person.status == Status.ACTIVE, Person.role_id.is_(None)),
+                User.id.in_(ids),
+                and_(User.role == Role.ADMIN, User.status == Status.ACTIVE, User.role_id.is_(None)),
             ),
         )
-        .order_by(Person.id)
+        .order_by(User.id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
-    return {person.id: person for person in found}
+    return {user.id: user for user in found}

@@ -1,4 +1,4 @@
-"""People, and what they sign in with."""
+"""Users, and what they sign in with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.core.database.base import Base, one_of
 AVAILABLE = "available AND works_on_tickets AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
 
 
-class Person(Base):
+class User(Base):
     """Somebody of an organisation.
 
     `role` is what they are to it. `role_id` names a role of the organisation's own, and nothing for the built-in one;
@@ -30,7 +30,7 @@ class Person(Base):
     want.
     """
 
-    __tablename__ = "people"
+    __tablename__ = "users"
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -61,11 +61,11 @@ class Person(Base):
         ForeignKeyConstraint(["org_id", "role_id"], ["roles.org_id", "roles.id"]),
         one_of("role", tuple(Role)),
         one_of("status", tuple(Status)),
-        Index("ix_people_org_id_role_id", "org_id", "role", "id"),
-        Index("ix_people_org_id_status_id", "org_id", "status", "id"),
-        Index("ix_people_of_role", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
+        Index("ix_users_org_id_role_id", "org_id", "role", "id"),
+        Index("ix_users_org_id_status_id", "org_id", "status", "id"),
+        Index("ix_users_of_role", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
         # The rotation walks this one, in its fixed order.
-        Index("ix_people_available", "org_id", "role", "id", postgresql_where=text(AVAILABLE)),
+        Index("ix_users_available", "org_id", "role", "id", postgresql_where=text(AVAILABLE)),
     )
 
     @property
@@ -131,7 +131,7 @@ class Credential(Base):
     __tablename__ = "credentials"
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
-    person_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str]
     password_hash: Mapped[str | None]
 
@@ -141,16 +141,16 @@ class Credential(Base):
     )
 
 
-class PersonWord(Base):
-    """A word of somebody's name or e-mail, folded, so that people are found by the beginnings of words."""
+class UserWord(Base):
+    """A word of somebody's name or e-mail, folded, so that users are found by the beginnings of words."""
 
-    __tablename__ = "person_words"
+    __tablename__ = "user_words"
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     word: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
-    person_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
 
     __table_args__ = (
-        ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),
-        Index("ix_person_words_org_id_person_id", "org_id", "person_id"),
+        ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),
+        Index("ix_user_words_org_id_user_id", "org_id", "user_id"),
     )

@@ -1,4 +1,4 @@
-"""Reads of people."""
+"""Reads of users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from app.accounts.users.models import AVAILABLE, Credential, Person
+from app.accounts.users.models import AVAILABLE, Credential, User
 from app.accounts.users.rules import Status
 from app.core.errors import NotFound
 from app.organisations.models import Organisation, OrganisationStatus
@@ -27,12 +27,12 @@ class UserNotFound(NotFound):
 async def accounts(
     db: AsyncSession, email: str, domain: str | None, *, limit: int = MAX_ACCOUNTS_PER_EMAIL
 ) -> Sequence[Row[UUID, UUID, str | None]]:
-    """The accounts that an e-mail may sign in to, in the oldest organisations: (org_id, person_id, password_hash).
+    """The accounts that an e-mail may sign in to, in the oldest organisations: (org_id, user_id, password_hash).
 
     Whoever has more than `limit` names the domain.
     """
     statement = (
-        select(Credential.org_id, Credential.person_id, Credential.password_hash)
+        select(Credential.org_id, Credential.user_id, Credential.password_hash)
         .join(Organisation, Organisation.id == Credential.org_id)
         .where(Credential.email == email, Organisation.status == OrganisationStatus.ACTIVE)
         .order_by(Credential.org_id)
@@ -43,32 +43,32 @@ async def accounts(
     return (await db.execute(statement)).all()
 
 
-async def person(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person:
+async def user(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
     """Somebody of the organisation, with their role.
 
     Raises:
         UserNotFound: there is nobody, or nobody any more.
     """
     found = await db.scalar(
-        select(Person)
-        .options(selectinload(Person.custom_role))
-        .where(Person.org_id == org_id, Person.id == person_id, Person.status != Status.ERASED)
+        select(User)
+        .options(selectinload(User.custom_role))
+        .where(User.org_id == org_id, User.id == user_id, User.status != Status.ERASED)
     )
     if found is None:
         raise UserNotFound
     return found
 
 
-async def lock(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person:
+async def lock(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
     """The same, locked until the transaction ends.
 
     Raises:
         UserNotFound
     """
     found = await db.scalar(
-        select(Person)
-        .options(selectinload(Person.custom_role))
-        .where(Person.org_id == org_id, Person.id == person_id, Person.status != Status.ERASED)
+        select(User)
+        .options(selectinload(User.custom_role))
+        .where(User.org_id == org_id, User.id == user_id, User.status != Status.ERASED)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
@@ -80,7 +80,7 @@ async def lock(db: AsyncSession, org_id: UUID, person_id: UUID) -> Person:
 async def owner_of(db: AsyncSession, org_id: UUID, email: str) -> UUID | None:
     """Who of the organisation has this e-mail, if anybody."""
     found: UUID | None = await db.scalar(
-        select(Person.id).where(Person.org_id == org_id, Person.email == email, Person.status != Status.ERASED)
+        select(User.id).where(User.org_id == org_id, User.email == email, User.status != Status.ERASED)
     )
     return found
 
@@ -96,7 +96,7 @@ def in_turn(org_id: str) -> str:
     return f"""
         SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role = 'ENGINEER'),
                         array_agg(id ORDER BY id) FILTER (WHERE role = 'ADMIN')) AS ids
-        FROM people WHERE org_id = {org_id} AND {AVAILABLE}
+        FROM users WHERE org_id = {org_id} AND {AVAILABLE}
     """  # noqa: S608 - constants
 
 

@@ -1,4 +1,4 @@
-"""The rules about the people of an organisation, as pure functions: who may do what to whom."""
+"""The rules about the users of an organisation, as pure functions: who may do what to whom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users over HTTP: what admins do with the people of their organisation."""
+"""Users over HTTP: what admins do with the users of their organisation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from app.accounts.roles.schemas import from_table
 from app.accounts.users import lists as queries
 from app.accounts.users import rights as rules
 from app.accounts.users import service
-from app.accounts.users.fields import BO, PersonOut
+from app.accounts.users.fields import BO, UserFields
 from app.accounts.users.lists import Listing
-from app.accounts.users.models import Person
-from app.accounts.users.queries import UserNotFound, person
+from app.accounts.users.models import User
+from app.accounts.users.queries import UserNotFound, user
 from app.accounts.users.rules import Status
 from app.accounts.users.schemas import (
     EXAMPLE_REASON,
@@ -47,7 +47,7 @@ UserId = Annotated[UUID, Path(alias="id")]
 _REJECTED = {**BO, "status": "REJECTED", "available": False, "statusReason": EXAMPLE_REASON}
 
 
-async def _answer(db: AsyncSession, row: Person) -> UserOut:
+async def _answer(db: AsyncSession, row: User) -> UserOut:
     invited = row.status == Status.INVITED
     return UserOut.of_user(row, await queries.invitation_expires_at(db, row) if invited else None)
 
@@ -55,12 +55,12 @@ async def _answer(db: AsyncSession, row: Person) -> UserOut:
 @router.get(
     "",
     operation_id="listUsers",
-    summary="List and search the organisation's people",
+    summary="List and search the organisation's users",
     response_model_exclude_unset=True,
     responses=answers(InvalidCursor),
 )
 async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request) -> UserPage:
-    """A page of people, newest first. `status=PENDING` are the sign-ups that wait for approval."""
+    """A page of users, newest first. `status=PENDING` are the sign-ups that wait for approval."""
     listing = Listing(
         roles=wanted.role,
         statuses=wanted.status,
@@ -71,7 +71,7 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
     page = UserPage(
-        items=[PersonOut.of(row) for row in rows],
+        items=[UserFields.of(row) for row in rows],
         next_cursor=signer.write(rows[-1].id) if more else None,
     )
     if wanted.include:
@@ -82,7 +82,7 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
 @router.get("/{id}", operation_id="getUser", summary="Read about somebody", responses=answers(UserNotFound))
 async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
     """Somebody of the organisation; of who is `INVITED`, also until when they can accept."""
-    return await _answer(db, await person(db, caller.org_id, user_id))
+    return await _answer(db, await user(db, caller.org_id, user_id))
 
 
 @router.patch(
@@ -130,7 +130,7 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     responses=answers(UserNotFound, BeyondYourRights, service.NotPending, shows={200: BO}),
 )
 async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
-    """Make an account active that is `PENDING`, or was rejected. Its person is mailed.
+    """Make an account active that is `PENDING`, or was rejected. Its user is mailed.
 
     Unless they are a customer, they become available, and tickets that were waiting are shared at once.
     """
@@ -175,7 +175,7 @@ async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, requ
 )
 async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserPermissions:
     """What their role gives them, what they are granted and denied on top of it, and what follows."""
-    return UserPermissions.of(await person(db, caller.org_id, user_id))
+    return UserPermissions.of(await user(db, caller.org_id, user_id))
 
 
 @router.put(

@@ -1,4 +1,4 @@
-"""The rules about people, as pure functions."""
+"""The rules about users, as pure functions."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class UserStatus(StrEnum):
     SUSPENDED = Status.SUSPENDED
 
 
-def erased_email(person_id: UUID) -> str:
-    """What stands in place of an erased person's e-mail."""
-    return f"erased-{person_id}@{ERASED_DOMAIN}"
+def erased_email(user_id: UUID) -> str:
+    """What stands in place of an erased user's e-mail."""
+    return f"erased-{user_id}@{ERASED_DOMAIN}"
 
 
 def is_somebodys(email: str) -> bool:

@@ -1,4 +1,4 @@
-"""What crosses the wire about an organisation's people."""
+"""What crosses the wire about an organisation's users."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_va
 from app.access.permissions import Permissions, Role
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.roles.schemas import PermissionIn, PermissionOut, PermissionTable, as_table, from_table
-from app.accounts.users.fields import PersonOut, fields_of
-from app.accounts.users.models import Person
+from app.accounts.users.fields import UserFields, fields_of
+from app.accounts.users.models import User
 from app.accounts.users.rights import words_wanted
 from app.accounts.users.rules import Status, UserStatus
 from app.core.fields import In, LongText, Name, Out, OutTime
@@ -32,7 +32,7 @@ def _few_words(text: str) -> str:
 
 
 class UserFilter(CountedPageQuery):
-    """Which people; a filter that may be repeated means any of its values."""
+    """Which users; a filter that may be repeated means any of its values."""
 
     role: Annotated[
         list[Role],
@@ -59,11 +59,11 @@ class UserFilter(CountedPageQuery):
     ] = None
 
 
-class UserPage(CountedPage[PersonOut]):
-    """A page of people."""
+class UserPage(CountedPage[UserFields]):
+    """A page of users."""
 
 
-class UserOut(PersonOut):
+class UserOut(UserFields):
     """Somebody of the organisation, with what they say of themselves."""
 
     bio: str | None
@@ -76,14 +76,14 @@ class UserOut(PersonOut):
     ]
 
     @classmethod
-    def of_user(cls, person: Person, invitation_expires_at: datetime | None) -> Self:
+    def of_user(cls, user: User, invitation_expires_at: datetime | None) -> Self:
         """The answer about this row, which was read with its role."""
         return cls(
-            **fields_of(person),
-            bio=person.bio,
-            timezone=person.timezone,
-            locale=person.locale,
-            status_reason=person.status_reason,
+            **fields_of(user),
+            bio=user.bio,
+            timezone=user.timezone,
+            locale=user.locale,
+            status_reason=user.status_reason,
             invitation_expires_at=invitation_expires_at,
         )
 
@@ -114,7 +114,7 @@ class UserChange(In):
 
 
 class Rejection(In):
-    """Why; it is mailed to the person."""
+    """Why; it is mailed to the user."""
 
     reason: Annotated[
         Annotated[LongText, Field(max_length=MAX_REASON_LENGTH)] | None,
@@ -173,16 +173,16 @@ class UserPermissions(Out):
     ]
 
     @classmethod
-    def of(cls, person: Person) -> Self:
+    def of(cls, user: User) -> Self:
         """The answer about this row, which was read with its role."""
         return cls(
-            role=Role(person.role),
-            role_id=person.of_role,
-            designation=person.designation,
-            from_role=as_table(person.role_permissions),
-            granted=_said(frozenset(person.granted)),
-            denied=_said(frozenset(person.denied)),
-            effective=as_table(person.permissions),
+            role=Role(user.role),
+            role_id=user.of_role,
+            designation=user.designation,
+            from_role=as_table(user.role_permissions),
+            granted=_said(frozenset(user.granted)),
+            denied=_said(frozenset(user.denied)),
+            effective=as_table(user.permissions),
         )
 
 

@@ -1,4 +1,4 @@
-"""What admins do with the people of their organisation."""
+"""What admins do with the users of their organisation."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from app.accounts.single_use_links.models import Purpose
 from app.accounts.users import lists as queries
 from app.accounts.users import rights as rules
 from app.accounts.users.events import (
-    PersonApproved,
-    PersonBecameAvailable,
-    PersonBecameUnavailable,
-    PersonErased,
-    PersonPermissionsChanged,
-    PersonReactivated,
-    PersonRejected,
-    PersonRoleChanged,
-    PersonSuspended,
+    UserApproved,
+    UserBecameAvailable,
+    UserBecameUnavailable,
+    UserErased,
+    UserPermissionsChanged,
+    UserReactivated,
+    UserRejected,
+    UserRoleChanged,
+    UserSuspended,
 )
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import Status
 from app.authentication.second_factor import service as second_factor
@@ -76,7 +76,7 @@ NO_ONE_RAISES_THEIR_OWN = "Nobody raises their own rights: another admin can."
 _NOT_ACTIVE_YET: Mapping[str, str] = {
     Status.PENDING: "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject.",
     Status.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
-    Status.INVITED: "The invitation is still open: the account becomes active when its person accepts it.",
+    Status.INVITED: "The invitation is still open: the account becomes active when its user accepts it.",
 }
 
 
@@ -90,7 +90,7 @@ class Changes:
 
 
 @asynccontextmanager
-async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncIterator[Person]:
+async def _changing(db: AsyncSession, caller: Caller, user_id: UUID) -> AsyncIterator[User]:
     """Somebody, locked so that they can be changed; what came of it is checked at the end.
 
     Raises:
@@ -101,43 +101,43 @@ async def _changing(db: AsyncSession, caller: Caller, person_id: UUID) -> AsyncI
     """
     me = caller.somebody
     await lock_organisation(db, caller.org_id, shared=True)  # what follows from a role stays true until this commits
-    people = await queries.lock_with_admins(db, caller.org_id, me.id, person_id)
-    person, actor = people.get(person_id), people.get(me.id)
-    if person is None:
+    users = await queries.lock_with_admins(db, caller.org_id, me.id, user_id)
+    user, actor = users.get(user_id), users.get(me.id)
+    if user is None:
         raise UserNotFound
-    if person_id != me.id:
-        check_rights(caller, person.role, person.permissions)
+    if user_id != me.id:
+        check_rights(caller, user.role, user.permissions)
     is_still_allowed = actor is not None and _is_still(actor, me)
-    was_admin, took_tickets = _is_full_admin(person), person.takes_tickets
+    was_admin, took_tickets = _is_full_admin(user), user.takes_tickets
 
-    yield person
+    yield user
 
     # In this order, so that of two admins who take each other's place away, the second is told that they are the last.
-    if was_admin and not any(_is_full_admin(other) for other in people.values()):
+    if was_admin and not any(_is_full_admin(other) for other in users.values()):
         raise LastAdmin
     if not is_still_allowed:
         raise InvalidToken
-    if person.status == Status.ERASED:
+    if user.status == Status.ERASED:
         return
-    check_rights(caller, person.role, person.permissions)
-    if person.takes_tickets and not took_tickets:
-        record(db, PersonBecameAvailable(at=caller.now, actor=caller.actor, person_id=person.id))
-    elif took_tickets and person.may_be_assigned and not person.available:
-        record(db, PersonBecameUnavailable(at=caller.now, actor=caller.actor, person_id=person.id))
+    check_rights(caller, user.role, user.permissions)
+    if user.takes_tickets and not took_tickets:
+        record(db, UserBecameAvailable(at=caller.now, actor=caller.actor, user_id=user.id))
+    elif took_tickets and user.may_be_assigned and not user.available:
+        record(db, UserBecameUnavailable(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
-def _is_still(actor: Person, me: Principal) -> bool:
+def _is_still(actor: User, me: Principal) -> bool:
     """Whether somebody has all the rights that they came with."""
     return (
         actor.status == Status.ACTIVE and not me.role.outranks(Role(actor.role)) and me.permissions <= actor.permissions
     )
 
 
-def _is_full_admin(person: Person) -> bool:
-    return rules.is_full_admin(role=person.role, role_id=person.role_id, status=person.status, denied=person.denied)
+def _is_full_admin(user: User) -> bool:
+    return rules.is_full_admin(role=user.role, role_id=user.role_id, status=user.status, denied=user.denied)
 
 
-async def change(db: AsyncSession, caller: Caller, person_id: UUID, wanted: Changes) -> Person:
+async def change(db: AsyncSession, caller: Caller, user_id: UUID, wanted: Changes) -> User:
     """Change somebody's role to a built-in one, suspend or reactivate them, have tickets go to them or not.
 
     Raises:
@@ -145,37 +145,37 @@ async def change(db: AsyncSession, caller: Caller, person_id: UUID, wanted: Chan
         NotActiveYet: they were never active, so there is nothing to suspend or lift, and no ticket can be theirs.
         UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
     """
-    async with _changing(db, caller, person_id) as person:
+    async with _changing(db, caller, user_id) as user:
         if wanted.role is not None:
-            _give_role(db, caller, person, BUILT_IN[wanted.role])
+            _give_role(db, caller, user, BUILT_IN[wanted.role])
         if wanted.available is not None:
-            _check_available(person, wanted_available=wanted.available)
-            person.available = wanted.available
-        if wanted.status is not None and wanted.status != person.status:
-            await _change_status(db, caller, person, wanted.status)
-    return person
+            _check_available(user, wanted_available=wanted.available)
+            user.available = wanted.available
+        if wanted.status is not None and wanted.status != user.status:
+            await _change_status(db, caller, user, wanted.status)
+    return user
 
 
-def _check_available(person: Person, *, wanted_available: bool) -> None:
-    if wanted_available and person.role == Role.CUSTOMER:
+def _check_available(user: User, *, wanted_available: bool) -> None:
+    if wanted_available and user.role == Role.CUSTOMER:
         raise CustomerNotAvailable
-    if wanted_available and person.status not in rules.SETTLED:
-        raise NotActiveYet(person.status)
+    if wanted_available and user.status not in rules.SETTLED:
+        raise NotActiveYet(user.status)
 
 
-async def _change_status(db: AsyncSession, caller: Caller, person: Person, status: Status) -> None:
-    if person.status not in rules.SETTLED:
-        raise NotActiveYet(person.status)
-    person.status = status
+async def _change_status(db: AsyncSession, caller: Caller, user: User, status: Status) -> None:
+    if user.status not in rules.SETTLED:
+        raise NotActiveYet(user.status)
+    user.status = status
     if status is Status.ACTIVE:
-        record(db, PersonReactivated(at=caller.now, actor=caller.actor, person_id=person.id))
+        record(db, UserReactivated(at=caller.now, actor=caller.actor, user_id=user.id))
         return
-    await sessions.end_sessions(db, person.org_id, person.id)
-    await links.cancel(db, person.org_id, person.id, Purpose.RESET_PASSWORD, Purpose.SIGN_IN)
-    record(db, PersonSuspended(at=caller.now, actor=caller.actor, person_id=person.id))
+    await sessions.end_sessions(db, user.org_id, user.id)
+    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.SIGN_IN)
+    record(db, UserSuspended(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
-def _give_role(db: AsyncSession, caller: Caller, person: Person, role: AnyRole) -> None:
+def _give_role(db: AsyncSession, caller: Caller, user: User, role: AnyRole) -> None:
     """Give somebody a role, which they may have already; what they are granted and denied on top of it stays.
 
     The giver needs all that the role gives by itself, since a denial that takes some of it away may be lifted. Nobody
@@ -184,129 +184,129 @@ def _give_role(db: AsyncSession, caller: Caller, person: Person, role: AnyRole) 
     Raises:
         BeyondYourRights
     """
-    if person.of_role == role.id:
+    if user.of_role == role.id:
         return
     permissions = frozenset(role.permissions)
     check_rights(caller, role.role, permissions)
-    if person.id == caller.somebody.id and exceeds(permissions, person.role_permissions):
+    if user.id == caller.somebody.id and exceeds(permissions, user.role_permissions):
         raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
     record(
         db,
-        PersonRoleChanged(
+        UserRoleChanged(
             at=caller.now,
             actor=caller.actor,
-            person_id=person.id,
-            from_role=person.role,
+            user_id=user.id,
+            from_role=user.role,
             to_role=role.role,
-            from_role_id=person.of_role,
+            from_role_id=user.of_role,
             to_role_id=role.id,
         ),
     )
-    person.have_role(role)
-    if person.role == Role.CUSTOMER:
-        person.available = False
+    user.have_role(role)
+    if user.role == Role.CUSTOMER:
+        user.available = False
 
 
-async def approve(db: AsyncSession, caller: Caller, person_id: UUID) -> Person:
+async def approve(db: AsyncSession, caller: Caller, user_id: UUID) -> User:
     """Let somebody in who signed up, even if they were rejected before; tickets may go to them at once.
 
     Raises:
         NotPending
         UserNotFound, BeyondYourRights, InvalidToken: see `_changing`.
     """
-    async with _changing(db, caller, person_id) as person:
-        if person.status not in rules.APPROVABLE:
+    async with _changing(db, caller, user_id) as user:
+        if user.status not in rules.APPROVABLE:
             raise NotPending
-        person.status, person.status_reason = Status.ACTIVE, None
-        person.available = person.role != Role.CUSTOMER
-        record(db, PersonApproved(at=caller.now, actor=caller.actor, person_id=person.id))
-    return person
+        user.status, user.status_reason = Status.ACTIVE, None
+        user.available = user.role != Role.CUSTOMER
+        record(db, UserApproved(at=caller.now, actor=caller.actor, user_id=user.id))
+    return user
 
 
-async def reject(db: AsyncSession, caller: Caller, person_id: UUID, reason: str | None) -> Person:
+async def reject(db: AsyncSession, caller: Caller, user_id: UUID, reason: str | None) -> User:
     """Turn somebody away who signed up.
 
     Raises:
         NotPending
         UserNotFound, BeyondYourRights, InvalidToken: see `_changing`.
     """
-    async with _changing(db, caller, person_id) as person:
-        if person.status != Status.PENDING:
+    async with _changing(db, caller, user_id) as user:
+        if user.status != Status.PENDING:
             raise NotPending
-        person.status, person.status_reason = Status.REJECTED, reason
-        record(db, PersonRejected(at=caller.now, actor=caller.actor, person_id=person.id))
-    return person
+        user.status, user.status_reason = Status.REJECTED, reason
+        record(db, UserRejected(at=caller.now, actor=caller.actor, user_id=user.id))
+    return user
 
 
-async def set_role(db: AsyncSession, caller: Caller, person_id: UUID, role_id: UUID) -> Person:
+async def set_role(db: AsyncSession, caller: Caller, user_id: UUID, role_id: UUID) -> User:
     """Give somebody a role, built in or the organisation's own.
 
     Raises:
         UnknownRole
         UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
     """
-    async with _changing(db, caller, person_id) as person:
-        _give_role(db, caller, person, await roles.assignable(db, caller.org_id, role_id))
-    return person
+    async with _changing(db, caller, user_id) as user:
+        _give_role(db, caller, user, await roles.assignable(db, caller.org_id, role_id))
+    return user
 
 
 async def set_permissions(
-    db: AsyncSession, caller: Caller, person_id: UUID, granted: Permissions, denied: Permissions
-) -> Person:
+    db: AsyncSession, caller: Caller, user_id: UUID, granted: Permissions, denied: Permissions
+) -> User:
     """Replace what somebody is granted and denied on top of their role.
 
     Raises:
         UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
     """
-    async with _changing(db, caller, person_id) as person:
-        before, after = (person.granted, person.denied), (sorted(granted), sorted(denied))
-        if person_id == caller.somebody.id and rules.raises(before, after):
+    async with _changing(db, caller, user_id) as user:
+        before, after = (user.granted, user.denied), (sorted(granted), sorted(denied))
+        if user_id == caller.somebody.id and rules.raises(before, after):
             raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
         if before != after:
-            person.have_besides(granted, denied)
+            user.have_besides(granted, denied)
             record(
                 db,
-                PersonPermissionsChanged(
-                    at=caller.now, actor=caller.actor, person_id=person.id, granted=person.granted, denied=person.denied
+                UserPermissionsChanged(
+                    at=caller.now, actor=caller.actor, user_id=user.id, granted=user.granted, denied=user.denied
                 ),
             )
-    return person
+    return user
 
 
-async def reset_second_factor(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
+async def reset_second_factor(db: AsyncSession, caller: Caller, user_id: UUID) -> None:
     """Let somebody in by their password alone, who has lost their authenticator and recovery codes, and sign them out.
 
     Raises:
         SecondFactorNotSetUp
         UserNotFound, BeyondYourRights, InvalidToken: see `_changing`. Nobody resets their own.
     """
-    async with _changing(db, caller, person_id) as person:
-        if person_id == caller.somebody.id:
+    async with _changing(db, caller, user_id) as user:
+        if user_id == caller.somebody.id:
             raise BeyondYourRights(THEIR_OWN_SECOND_FACTOR)
-        if not person.second_factor:
+        if not user.second_factor:
             raise SecondFactorNotSetUp("They have no second factor.")
-        await second_factor.remove(db, person)
-        await sessions.end_sessions(db, person.org_id, person.id)
-        await links.cancel(db, person.org_id, person.id, Purpose.SIGN_IN)
-        record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, person_id=person.id))
+        await second_factor.remove(db, user)
+        await sessions.end_sessions(db, user.org_id, user.id)
+        await links.cancel(db, user.org_id, user.id, Purpose.SIGN_IN)
+        record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
-async def erase(db: AsyncSession, caller: Caller, person_id: UUID) -> None:
+async def erase(db: AsyncSession, caller: Caller, user_id: UUID) -> None:
     """Delete all that is personal about somebody. Their row stays, and says only that there was somebody.
 
     Raises:
         UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
     """
-    async with _changing(db, caller, person_id) as person:
+    async with _changing(db, caller, user_id) as user:
         record(
             db,
-            PersonErased(
+            UserErased(
                 at=caller.now,
                 actor=caller.actor,
-                person_id=person.id,
-                name=f"{person.first_name} {person.last_name}",
-                email=person.email,
-                email_was_verified=person.email_verified_at is not None,
+                user_id=user.id,
+                name=f"{user.first_name} {user.last_name}",
+                email=user.email,
+                email_was_verified=user.email_verified_at is not None,
             ),
         )
-        await erasure.erase(db, person)
+        await erasure.erase(db, user)

@@ -12,10 +12,10 @@ from app.access.callers import Caller
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, Purpose
 from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users import queries as people
+from app.accounts.users import queries as users
 from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
-from app.accounts.users.models import Credential, Person
+from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import Status
 from app.authentication.passwords.service import AccountsOf, WrongPassword, lock_own, lock_owner, read_own, send_links
 from app.core.clock import real_now
@@ -42,48 +42,48 @@ class SameEmail(BadInput):
 
 
 async def resend_verification(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
-    """Mail another link to the accounts of an e-mail whose people have not proved yet that it is theirs.
+    """Mail another link to the accounts of an e-mail whose users have not proved yet that it is theirs.
 
     Args:
         domain: of the organisation, where only its account is meant.
     """
 
-    def has_yet_to_prove_it(person: Person) -> bool:
-        return person.email_verified_at is None and person.status in _WITH_AN_EMAIL_TO_PROVE
+    def has_yet_to_prove_it(user: User) -> bool:
+        return user.email_verified_at is None and user.status in _WITH_AN_EMAIL_TO_PROVE
 
     await send_links(database, attempts, AccountsOf(email, domain, has_yet_to_prove_it), Purpose.VERIFY_EMAIL)
 
 
-async def verify_email(db: AsyncSession, named: Named) -> Person:
-    """Take a click on a link as the proof that its address is its person's; where they asked for it, it becomes so.
+async def verify_email(db: AsyncSession, named: Named) -> User:
+    """Take a click on a link as the proof that its address is its user's; where they asked for it, it becomes so.
 
     Raises:
         LinkExpired: also where somebody else of the organisation has got the address meanwhile.
     """
     link = await links.find(db, named, Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
     tenant = await links.tenant_of(db, link)
-    person, credential = await lock_owner(db, link)
+    user, credential = await lock_owner(db, link)
     await links.use(db, named, Purpose(link.purpose))
-    if person.status not in _WITH_AN_EMAIL_TO_PROVE:
+    if user.status not in _WITH_AN_EMAIL_TO_PROVE:
         raise LinkExpired
-    was_proved, at, actor = person.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, person.id)
+    was_proved, at, actor = user.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, user.id)
     if link.purpose == Purpose.CHANGE_EMAIL:
-        old_email, was_proved = person.email, False
-        await _move(db, person, credential, link)
-        record(db, EmailChanged(at=at, actor=actor, person_id=person.id, old_email=old_email))
-    if person.email != link.email:
+        old_email, was_proved = user.email, False
+        await _move(db, user, credential, link)
+        record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=old_email))
+    if user.email != link.email:
         raise LinkExpired
     if not was_proved:
-        person.email_verified_at = real_now()
-        record(db, EmailVerified(at=at, actor=actor, person_id=person.id))
-    return person
+        user.email_verified_at = real_now()
+        record(db, EmailVerified(at=at, actor=actor, user_id=user.id))
+    return user
 
 
-async def _move(db: AsyncSession, person: Person, credential: Credential, link: Link) -> None:
+async def _move(db: AsyncSession, user: User, credential: Credential, link: Link) -> None:
     """Give somebody the address of a link, and the hash of the same password with that address's salt."""
     if (credential.password_hash is None) != (link.password_hash is None):
         raise LinkExpired
-    person.email = credential.email = link.email
+    user.email = credential.email = link.email
     credential.password_hash = link.password_hash
     try:
         await db.flush()
@@ -91,9 +91,9 @@ async def _move(db: AsyncSession, person: Person, credential: Credential, link: 
         if sqlstate_of(error) == UNIQUE_VIOLATION:
             raise LinkExpired from None
         raise
-    await index_words(db, person)
+    await index_words(db, user)
     # What was sent to the old address is not to be used by whoever has it now.
-    await links.cancel(db, person.org_id, person.id, Purpose.RESET_PASSWORD, Purpose.VERIFY_EMAIL)
+    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.VERIFY_EMAIL)
 
 
 # --- changed ---------------------------------------------------------------------------------------------------------
@@ -119,21 +119,21 @@ async def change_email(database: Database, secret_key: str, caller: Caller, new:
         Busy
         InvalidToken: as `lock_own`.
     """
-    person, credential = await read_own(database, caller)
-    if new.email == person.email:
+    user, credential = await read_own(database, caller)
+    if new.email == user.email:
         raise SameEmail
     password_hash = await _hash_for(secret_key, credential, new)
     async with database.session(caller.org_id) as db:
-        person, _ = await lock_own(db, caller, credential)
+        user, _ = await lock_own(db, caller, credential)
         at, actor = caller.tenant.now(), caller.actor
         # What was asked for before was a slip, perhaps, and whoever has that address is not to have this account.
-        await links.cancel(db, caller.org_id, person.id, Purpose.CHANGE_EMAIL)
-        owner_id = await people.owner_of(db, caller.org_id, new.email)
+        await links.cancel(db, caller.org_id, user.id, Purpose.CHANGE_EMAIL)
+        owner_id = await users.owner_of(db, caller.org_id, new.email)
         if owner_id is not None:
-            record(db, EmailClaimed(at=at, actor=actor, person_id=owner_id))
+            record(db, EmailClaimed(at=at, actor=actor, user_id=owner_id))
         else:
             links.send(
-                db, caller.org_id, person.id, new.email, Purpose.CHANGE_EMAIL,
+                db, caller.org_id, user.id, new.email, Purpose.CHANGE_EMAIL,
                 at=at, actor=actor, password_hash=password_hash,
             )  # fmt: skip
 

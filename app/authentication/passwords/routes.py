@@ -8,7 +8,15 @@ from fastapi import APIRouter, Request
 
 from app.access.attempts import Attempt
 from app.access.callers import Caller
-from app.access.requirements import Myself, acting_at_once, address_of, database_of, forget_credentials, secret_key_of
+from app.access.requirements import (
+    Myself,
+    acting_at_once,
+    address_of,
+    attempts_of,
+    database_of,
+    forget_credentials,
+    secret_key_of,
+)
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users.creation import WeakPassword
@@ -31,7 +39,6 @@ from app.core.errors import TooMany
 from app.core.security.passwords import Busy
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
-from app.access.requirements import attempts_of
 
 # Long enough to write to as many accounts as are written to.
 ANSWER_EVERY = 0.25  # seconds
@@ -71,8 +78,8 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     factor where there is one. A password that is refused leaves the token as it was.
     """
     await attempts_of(request).recovery(address_of(request))
-    person = await service.reset_password(database_of(request), secret_key_of(request), body.token, body.new_password)
-    forget_credentials(request, person.org_id, person.id)
+    user = await service.reset_password(database_of(request), secret_key_of(request), body.token, body.new_password)
+    forget_credentials(request, user.org_id, user.id)
 
 
 @router.post(
@@ -108,8 +115,8 @@ async def verify_email(body: EmailProof, request: Request) -> EmailProved:
     await attempts_of(request).recovery(address_of(request))
     named = links.read(secret_key_of(request), body.token)
     async with acting_at_once(request, named.org_id) as db:
-        person = await emails.verify_email(db, named)
-    return EmailProved(email=person.email)
+        user = await emails.verify_email(db, named)
+    return EmailProved(email=user.email)
 
 
 @router.post(

@@ -67,7 +67,7 @@ class EmailChangeRequested(Out):
 
 
 class EmailProved(Out):
-    """The address that is now known to be its person's."""
+    """The address that is now known to be its user's."""
 
     email: Annotated[str, Field(examples=["ada@growfin.com"])]
     verified: Literal[True] = True

@@ -14,10 +14,10 @@ from app.accounts.profiles import service as profile
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, Purpose
 from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users import queries as people
+from app.accounts.users import queries as users
 from app.accounts.users.creation import hash_new_password
 from app.accounts.users.events import EmailVerified, PasswordChanged
-from app.accounts.users.models import Credential, Person
+from app.accounts.users.models import Credential, User
 from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import Status
 from app.authentication.passwords import queries
@@ -36,7 +36,7 @@ MAX_ACCOUNTS = 10
 
 
 class WrongPassword(Forbidden):
-    """The present password is another one. Not a 401, at which clients sign their person out."""
+    """The present password is another one. Not a 401, at which clients sign their user out."""
 
     code = "wrong_password"
     title = "The password is wrong."
@@ -68,7 +68,7 @@ async def forget_password(database: Database, attempts: Attempts, email: str, do
     Args:
         domain: of the organisation, where only its account is meant.
     """
-    accounts = AccountsOf(email, domain, lambda person: person.status == Status.ACTIVE)
+    accounts = AccountsOf(email, domain, lambda user: user.status == Status.ACTIVE)
     await send_links(database, attempts, accounts, Purpose.RESET_PASSWORD)
 
 
@@ -78,7 +78,7 @@ class AccountsOf:
 
     email: str
     domain: str | None
-    are: Callable[[Person], bool]
+    are: Callable[[User], bool]
 
 
 async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf, purpose: Purpose) -> None:
@@ -88,23 +88,23 @@ async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf,
     """
     email = wanted.email
     async with database.session(None) as db:
-        accounts = await people.accounts(db, email, wanted.domain, limit=MAX_ACCOUNTS)
+        accounts = await users.accounts(db, email, wanted.domain, limit=MAX_ACCOUNTS)
     for account in accounts:
-        if not await attempts.may_mail(purpose, account.person_id):
+        if not await attempts.may_mail(purpose, account.user_id):
             continue
         async with database.session(account.org_id) as db:
             try:
                 # Locked, or somebody's erasure might leave the link behind, with their e-mail in it.
-                person = await people.lock(db, account.org_id, account.person_id)
+                user = await users.lock(db, account.org_id, account.user_id)
             except UserNotFound:
                 continue
-            if person.email == email and wanted.are(person):
+            if user.email == email and wanted.are(user):
                 at = (await organisations.tenant(db, account.org_id)).now()
-                links.send(db, account.org_id, person.id, email, purpose, at=at, actor=SYSTEM)
+                links.send(db, account.org_id, user.id, email, purpose, at=at, actor=SYSTEM)
 
 
-async def reset_password(database: Database, secret_key: str, token: str, new_password: str) -> Person:
-    """Set another password with a link's token, and sign its person out everywhere.
+async def reset_password(database: Database, secret_key: str, token: str, new_password: str) -> User:
+    """Set another password with a link's token, and sign its user out everywhere.
 
     Whoever has the link reads the mails of its address, so that is verified with it. Nothing else is proved: a second
     factor stays what it is. The link is used up only by a password that will do.
@@ -119,43 +119,43 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
         link = await links.find(db, named, Purpose.RESET_PASSWORD)
         tenant = await links.tenant_of(db, link)
         try:
-            person = await people.person(db, link.org_id, link.person_id)
+            user = await users.user(db, link.org_id, link.user_id)
         except UserNotFound:
             raise LinkExpired from None
-        _check_may_reset(person, link)
-    password_hash = await _hash_chosen(secret_key, tenant, person, new_password)
+        _check_may_reset(user, link)
+    password_hash = await _hash_chosen(secret_key, tenant, user, new_password)
     async with database.session(named.org_id) as db:
         return await _reset(db, named, link, tenant, password_hash)
 
 
-async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, password_hash: str) -> Person:
-    person, credential = await lock_owner(db, link)
+async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, password_hash: str) -> User:
+    user, credential = await lock_owner(db, link)
     await links.use(db, named, Purpose.RESET_PASSWORD)
-    _check_may_reset(person, link)
-    await _set_password(db, person, credential, password_hash)
-    await sessions.end_sessions(db, person.org_id, person.id)
-    at, actor = tenant.now(), Actor(ActorType.USER, person.id)
-    if person.email_verified_at is None:
-        person.email_verified_at = real_now()
-        record(db, EmailVerified(at=at, actor=actor, person_id=person.id))
-    record(db, PasswordChanged(at=at, actor=actor, person_id=person.id))
-    return person
+    _check_may_reset(user, link)
+    await _set_password(db, user, credential, password_hash)
+    await sessions.end_sessions(db, user.org_id, user.id)
+    at, actor = tenant.now(), Actor(ActorType.USER, user.id)
+    if user.email_verified_at is None:
+        user.email_verified_at = real_now()
+        record(db, EmailVerified(at=at, actor=actor, user_id=user.id))
+    record(db, PasswordChanged(at=at, actor=actor, user_id=user.id))
+    return user
 
 
-def _check_may_reset(person: Person, link: Link) -> None:
-    if person.status != Status.ACTIVE or person.email != link.email:
+def _check_may_reset(user: User, link: Link) -> None:
+    if user.status != Status.ACTIVE or user.email != link.email:
         raise LinkExpired
 
 
-async def lock_owner(db: AsyncSession, link: Link) -> tuple[Person, Credential]:
-    """The account that a link is for, locked. Done before the link is used, since people are locked first.
+async def lock_owner(db: AsyncSession, link: Link) -> tuple[User, Credential]:
+    """The account that a link is for, locked. Done before the link is used, since users are locked first.
 
     Raises:
         LinkExpired: it is gone.
     """
     try:
-        person = await people.lock(db, link.org_id, link.person_id)
-        return person, await queries.credential(db, person)
+        user = await users.lock(db, link.org_id, link.user_id)
+        return user, await queries.credential(db, user)
     except UserNotFound:
         raise LinkExpired from None
 
@@ -164,7 +164,7 @@ async def lock_owner(db: AsyncSession, link: Link) -> tuple[Person, Credential]:
 
 
 async def change_password(database: Database, secret_key: str, caller: Caller, current: str, new: str) -> None:
-    """Set another password in place of the present one, and sign its person out everywhere else.
+    """Set another password in place of the present one, and sign its user out everywhere else.
 
     Raises:
         NoPassword
@@ -173,58 +173,58 @@ async def change_password(database: Database, secret_key: str, caller: Caller, c
         Busy
         InvalidToken: as `lock_own`.
     """
-    person, credential = await read_own(database, caller)
+    user, credential = await read_own(database, caller)
     if credential.password_hash is None:
         raise NoPassword
     if not await fitting(current, [credential.password_hash]):
         raise WrongPassword
     if same_password(current, new):
         raise SamePassword
-    password_hash = await _hash_chosen(secret_key, caller.tenant, person, new)
+    password_hash = await _hash_chosen(secret_key, caller.tenant, user, new)
     async with database.session(caller.org_id) as db:
-        person, present = await lock_own(db, caller, credential)
-        await _set_password(db, person, present, password_hash)
-        await sessions.end_sessions(db, caller.org_id, person.id, but=caller.somebody.session_id)
-        record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, person_id=person.id))
+        user, present = await lock_own(db, caller, credential)
+        await _set_password(db, user, present, password_hash)
+        await sessions.end_sessions(db, caller.org_id, user.id, but=caller.somebody.session_id)
+        record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, user_id=user.id))
 
 
-async def read_own(database: Database, caller: Caller) -> tuple[Person, Credential]:
-    """The signed-in person, and what they sign in with; nothing stays locked.
+async def read_own(database: Database, caller: Caller) -> tuple[User, Credential]:
+    """The signed-in user, and what they sign in with; nothing stays locked.
 
     Raises:
-        InvalidToken: gone within the seconds for which a token's person is remembered.
+        InvalidToken: gone within the seconds for which a token's user is remembered.
     """
     async with database.session(caller.org_id) as db:
-        person = await profile.read(db, caller)
+        user = await profile.read(db, caller)
         try:
-            return person, await queries.credential(db, person)
+            return user, await queries.credential(db, user)
         except UserNotFound:
             raise InvalidToken from None
 
 
-async def lock_own(db: AsyncSession, caller: Caller, compared: Credential) -> tuple[Person, Credential]:
+async def lock_own(db: AsyncSession, caller: Caller, compared: Credential) -> tuple[User, Credential]:
     """The same, locked, once the password has been compared with what they then signed in with.
 
     Raises:
         WrongPassword: it has changed since, so that what was right is so no more.
         InvalidToken: gone, or not active any more.
     """
-    person = await profile.lock(db, caller)
-    present = await queries.credential(db, person)
+    user = await profile.lock(db, caller)
+    present = await queries.credential(db, user)
     if (present.email, present.password_hash) != (compared.email, compared.password_hash):
         raise WrongPassword
-    return person, present
+    return user, present
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
 
 
-async def _hash_chosen(secret_key: str, tenant: Tenant, person: Person, password: str) -> str:
-    names = (person.first_name, person.last_name)
-    return await hash_new_password(secret_key, tenant, password, *names, email=person.email, field="newPassword")
+async def _hash_chosen(secret_key: str, tenant: Tenant, user: User, password: str) -> str:
+    names = (user.first_name, user.last_name)
+    return await hash_new_password(secret_key, tenant, password, *names, email=user.email, field="newPassword")
 
 
-async def _set_password(db: AsyncSession, person: Person, credential: Credential, password_hash: str) -> None:
+async def _set_password(db: AsyncSession, user: User, credential: Credential, password_hash: str) -> None:
     """Set it, and cancel the links that would replace it: one that changes the e-mail brings the hash of an old one."""
     credential.password_hash = password_hash
-    await links.cancel(db, person.org_id, person.id, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)
+    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 from app.access.attempts import Attempts
 from app.access.callers import Principal
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.authentication.second_factor.service import CodeRefused, Proof, WrongCode
 
 
 @asynccontextmanager
-async def guessing(attempts: Attempts, person: Person | Principal, proof: Proof) -> AsyncIterator[None]:
-    """Count what is tried within as a wrong guess of this person's, unless that is not what it turns out to be.
+async def guessing(attempts: Attempts, user: User | Principal, proof: Proof) -> AsyncIterator[None]:
+    """Count what is tried within as a wrong guess of this user's, unless that is not what it turns out to be.
 
     It is entered before the transaction, so that of many guesses at the same moment no more are looked at than may be.
 
@@ -23,5 +23,5 @@ async def guessing(attempts: Attempts, person: Person | Principal, proof: Proof)
     if not proof.is_given:
         yield
         return
-    async with attempts.guess(person.id, failure=(WrongCode, CodeRefused)):
+    async with attempts.guess(user.id, failure=(WrongCode, CodeRefused)):
         yield

@@ -13,15 +13,15 @@ from app.core.outbox.events import Event
 class SecondFactorEnabled(Event):
     """From now on a code is asked for as well."""
 
-    type: ClassVar[str] = "person.second_factor_enabled"
+    type: ClassVar[str] = "user.second_factor_enabled"
 
-    person_id: UUID
+    user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
 class SecondFactorDisabled(Event):
     """The password is enough again."""
 
-    type: ClassVar[str] = "person.second_factor_disabled"
+    type: ClassVar[str] = "user.second_factor_disabled"
 
-    person_id: UUID
+    user_id: UUID

@@ -1,4 +1,4 @@
-"""What proves a person besides the password."""
+"""What proves a user besides the password."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class SecondFactor(Base):
     __tablename__ = "second_factors"
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
-    person_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
     secret: Mapped[bytes] = mapped_column(LargeBinary)
     last_step: Mapped[int]
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
 
-    __table_args__ = (ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),)
+    __table_args__ = (ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),)
 
 
 class RecoveryCode(Base):
@@ -32,7 +32,7 @@ class RecoveryCode(Base):
     __tablename__ = "recovery_codes"
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
-    person_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
     hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
 
-    __table_args__ = (ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),)
+    __table_args__ = (ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),)

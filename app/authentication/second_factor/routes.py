@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.access.requirements import MyselfAtOnce, acting_at_once, database_of, secret_key_of
+from app.access.requirements import MyselfAtOnce, acting_at_once, attempts_of, database_of, secret_key_of
 from app.authentication.second_factor import service
 from app.authentication.second_factor.code_limits import guessing
 from app.authentication.second_factor.schemas import (
@@ -26,7 +26,6 @@ from app.authentication.second_factor.service import (
 from app.core.errors import TooMany
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
-from app.access.requirements import attempts_of
 
 router = APIRouter(prefix="/auth/2fa", tags=["Signing in"], route_class=Route)
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import Caller
 from app.access.permissions import Role
 from app.accounts.profiles import service as profile
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.authentication.second_factor import rules
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
@@ -46,7 +46,7 @@ class WrongCode(Unauthenticated):
 
 
 class CodeRefused(Forbidden):
-    """The same, to somebody who is signed in already. Not a 401, at which clients sign their person out."""
+    """The same, to somebody who is signed in already. Not a 401, at which clients sign their user out."""
 
     code = "wrong_code"
     title = "The code is wrong, or was used before."
@@ -81,9 +81,9 @@ class Proof:
     recovery_code: str | None = None
 
     @classmethod
-    def of(cls, person: Person, totp: str | None, recovery_code: str | None) -> Proof:
-        """What this person sends; nothing that counts, where they have no second factor to prove."""
-        return cls(totp, recovery_code) if person.second_factor else cls()
+    def of(cls, user: User, totp: str | None, recovery_code: str | None) -> Proof:
+        """What this user sends; nothing that counts, where they have no second factor to prove."""
+        return cls(totp, recovery_code) if user.second_factor else cls()
 
     @property
     def is_given(self) -> bool:
@@ -105,16 +105,16 @@ async def set_up(db: AsyncSession, secret_key: str, caller: Caller) -> Setup:
     Raises:
         SecondFactorActive
     """
-    person = await profile.lock(db, caller)
-    if person.second_factor:
+    user = await profile.lock(db, caller)
+    if user.second_factor:
         raise SecondFactorActive
-    secret, factor = pyotp.random_base32(), await _factor(db, person)
+    secret, factor = pyotp.random_base32(), await _factor(db, user)
     if factor is None:
-        factor = SecondFactor(org_id=person.org_id, person_id=person.id)
+        factor = SecondFactor(org_id=user.org_id, user_id=user.id)
         db.add(factor)
-    factor.secret = seal(secret_key, purpose_of(person.id), secret.encode())
+    factor.secret = seal(secret_key, purpose_of(user.id), secret.encode())
     factor.last_step, factor.created_at, factor.confirmed_at = 0, real_now(), None
-    return Setup(secret, rules.otpauth_uri(secret, issuer=caller.tenant.name, account=person.email))
+    return Setup(secret, rules.otpauth_uri(secret, issuer=caller.tenant.name, account=user.email))
 
 
 async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) -> list[str]:
@@ -124,19 +124,19 @@ async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) 
         SecondFactorActive, SecondFactorNotSetUp
         CodeRefused: the authenticator does not have the secret, or its clock is wrong.
     """
-    now, person = real_now(), await profile.lock(db, caller)
-    if person.second_factor:
+    now, user = real_now(), await profile.lock(db, caller)
+    if user.second_factor:
         raise SecondFactorActive
-    factor = await _factor(db, person)
+    factor = await _factor(db, user)
     if factor is None:
         raise SecondFactorNotSetUp
     step = _matching_step(secret_key, factor, code, now)
     if step is None:
         raise CodeRefused
     factor.last_step, factor.confirmed_at = step, now
-    person.second_factor = True
-    record(db, SecondFactorEnabled(at=caller.now, actor=caller.actor, person_id=person.id))
-    return await _give_recovery_codes(db, secret_key, person)
+    user.second_factor = True
+    record(db, SecondFactorEnabled(at=caller.now, actor=caller.actor, user_id=user.id))
+    return await _give_recovery_codes(db, secret_key, user)
 
 
 async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: Caller, code: str) -> list[str]:
@@ -145,11 +145,11 @@ async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: Caller
     Raises:
         SecondFactorNotSetUp, CodeRefused
     """
-    person = await profile.lock(db, caller)
-    if not person.second_factor:
+    user = await profile.lock(db, caller)
+    if not user.second_factor:
         raise SecondFactorNotSetUp
-    await _prove_again(db, secret_key, person, Proof(totp=code))
-    return await _give_recovery_codes(db, secret_key, person)
+    await _prove_again(db, secret_key, user, Proof(totp=code))
+    return await _give_recovery_codes(db, secret_key, user)
 
 
 async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proof) -> None:
@@ -158,17 +158,17 @@ async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proo
     Raises:
         SecondFactorNotSetUp, SecondFactorMandatory, CodeRefused
     """
-    person = await profile.lock(db, caller)
-    if not person.second_factor:
+    user = await profile.lock(db, caller)
+    if not user.second_factor:
         raise SecondFactorNotSetUp
-    if caller.tenant.require_2fa and person.role != Role.CUSTOMER:
+    if caller.tenant.require_2fa and user.role != Role.CUSTOMER:
         raise SecondFactorMandatory
-    await _prove_again(db, secret_key, person, proof)
-    await remove(db, person)
-    record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, person_id=person.id))
+    await _prove_again(db, secret_key, user, proof)
+    await remove(db, user)
+    record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
-async def prove(db: AsyncSession, secret_key: str, person: Person, proof: Proof, now: datetime) -> None:
+async def prove(db: AsyncSession, secret_key: str, user: User, proof: Proof, now: datetime) -> None:
     """Check and use up a code. Of two requests with the same code, one is refused.
 
     Raises:
@@ -176,32 +176,32 @@ async def prove(db: AsyncSession, secret_key: str, person: Person, proof: Proof,
         WrongCode
     """
     if proof.totp is not None:
-        await _use_totp(db, secret_key, person, proof.totp, now)
+        await _use_totp(db, secret_key, user, proof.totp, now)
     elif proof.recovery_code is not None:
-        await _use_recovery_code(db, secret_key, person, proof.recovery_code)
+        await _use_recovery_code(db, secret_key, user, proof.recovery_code)
     else:
         raise TotpRequired
 
 
-async def _prove_again(db: AsyncSession, secret_key: str, person: Person, proof: Proof) -> None:
+async def _prove_again(db: AsyncSession, secret_key: str, user: User, proof: Proof) -> None:
     try:
-        await prove(db, secret_key, person, proof, real_now())
+        await prove(db, secret_key, user, proof, real_now())
     except WrongCode:
         raise CodeRefused from None
 
 
-async def _factor(db: AsyncSession, person: Person) -> SecondFactor | None:
+async def _factor(db: AsyncSession, user: User) -> SecondFactor | None:
     """Somebody's row as it is now, locked until the transaction ends."""
     return await db.scalar(
         select(SecondFactor)
-        .where(SecondFactor.org_id == person.org_id, SecondFactor.person_id == person.id)
+        .where(SecondFactor.org_id == user.org_id, SecondFactor.user_id == user.id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
 
 
-async def _use_totp(db: AsyncSession, secret_key: str, person: Person, code: str, now: datetime) -> None:
-    factor = await _factor(db, person)
+async def _use_totp(db: AsyncSession, secret_key: str, user: User, code: str, now: datetime) -> None:
+    factor = await _factor(db, user)
     if factor is None or factor.confirmed_at is None:
         raise WrongCode
     step = _matching_step(secret_key, factor, code, now)
@@ -210,12 +210,12 @@ async def _use_totp(db: AsyncSession, secret_key: str, person: Person, code: str
     factor.last_step = step
 
 
-async def _use_recovery_code(db: AsyncSession, secret_key: str, person: Person, code: str) -> None:
+async def _use_recovery_code(db: AsyncSession, secret_key: str, user: User, code: str) -> None:
     used = await db.scalar(
         delete(RecoveryCode)
         .where(
-            RecoveryCode.org_id == person.org_id,
-            RecoveryCode.person_id == person.id,
+            RecoveryCode.org_id == user.org_id,
+            RecoveryCode.user_id == user.id,
             RecoveryCode.hash == recovery_hash(secret_key, code),
         )
         .returning(RecoveryCode.hash)
@@ -224,11 +224,11 @@ async def _use_recovery_code(db: AsyncSession, secret_key: str, person: Person, 
         raise WrongCode
 
 
-async def _give_recovery_codes(db: AsyncSession, secret_key: str, person: Person) -> list[str]:
-    await _remove_recovery_codes(db, person)
+async def _give_recovery_codes(db: AsyncSession, secret_key: str, user: User) -> list[str]:
+    await _remove_recovery_codes(db, user)
     codes = [f"{_letters(5)}-{_letters(5)}" for _ in range(RECOVERY_CODES)]  # 50 bits, such as 7KQ2M-X9FPT
     db.add_all(
-        RecoveryCode(org_id=person.org_id, person_id=person.id, hash=recovery_hash(secret_key, code)) for code in codes
+        RecoveryCode(org_id=user.org_id, user_id=user.id, hash=recovery_hash(secret_key, code)) for code in codes
     )
     return codes
 
@@ -237,19 +237,15 @@ def _letters(number: int) -> str:
     return "".join(secrets.choice(_READABLE) for _ in range(number))
 
 
-async def remove(db: AsyncSession, person: Person) -> None:
+async def remove(db: AsyncSession, user: User) -> None:
     """Forget somebody's second factor, or what they have set up of one; they are locked."""
-    person.second_factor = False
-    await _remove_recovery_codes(db, person)
-    await db.execute(
-        delete(SecondFactor).where(SecondFactor.org_id == person.org_id, SecondFactor.person_id == person.id)
-    )
+    user.second_factor = False
+    await _remove_recovery_codes(db, user)
+    await db.execute(delete(SecondFactor).where(SecondFactor.org_id == user.org_id, SecondFactor.user_id == user.id))
 
 
-async def _remove_recovery_codes(db: AsyncSession, person: Person) -> None:
-    await db.execute(
-        delete(RecoveryCode).where(RecoveryCode.org_id == person.org_id, RecoveryCode.person_id == person.id)
-    )
+async def _remove_recovery_codes(db: AsyncSession, user: User) -> None:
+    await db.execute(delete(RecoveryCode).where(RecoveryCode.org_id == user.org_id, RecoveryCode.user_id == user.id))
 
 
 def _matching_step(secret_key: str, factor: SecondFactor, code: str, now: datetime) -> int | None:
@@ -257,7 +253,7 @@ def _matching_step(secret_key: str, factor: SecondFactor, code: str, now: dateti
         secret = secret_of(secret_key, factor)
     except CannotOpen:
         # No code is right any more, of either kind: an admin can reset it.
-        log.warning("second_factor_unreadable", person_id=str(factor.person_id), hint="Has SECRET_KEY been changed?")
+        log.warning("second_factor_unreadable", user_id=str(factor.user_id), hint="Has SECRET_KEY been changed?")
         return None
     return rules.matching_step(secret, code, now)
 
@@ -268,12 +264,12 @@ def secret_of(secret_key: str, factor: SecondFactor) -> str:
     Raises:
         CannotOpen: it was sealed with another key.
     """
-    return unseal(secret_key, purpose_of(factor.person_id), factor.secret).decode()
+    return unseal(secret_key, purpose_of(factor.user_id), factor.secret).decode()
 
 
-def purpose_of(person_id: object) -> str:
+def purpose_of(user_id: object) -> str:
     """What a secret is sealed for."""
-    return f"totp {person_id}"
+    return f"totp {user_id}"
 
 
 def recovery_hash(secret_key: str, code: str) -> bytes:

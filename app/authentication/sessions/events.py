@@ -13,7 +13,7 @@ from app.core.outbox.events import Event
 class SessionRevoked(Event):
     """A refresh token was used twice: somebody else may have it, so its session has ended."""
 
-    type: ClassVar[str] = "person.session_revoked"
+    type: ClassVar[str] = "user.session_revoked"
 
-    person_id: UUID
+    user_id: UUID
     session_id: UUID

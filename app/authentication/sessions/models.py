@@ -21,7 +21,7 @@ class Session(Base):
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    person_id: Mapped[UUID]
+    user_id: Mapped[UUID]
     refresh_hash: Mapped[bytes] = mapped_column(LargeBinary)
     previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     rotated_at: Mapped[datetime | None]
@@ -33,7 +33,7 @@ class Session(Base):
     expires_at: Mapped[datetime]
 
     __table_args__ = (
-        ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),
-        Index("ix_sessions_org_id_person_id", "org_id", "person_id"),
+        ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),
+        Index("ix_sessions_org_id_user_id", "org_id", "user_id"),
         Index("ix_sessions_org_id_expires_at", "org_id", "expires_at"),
     )

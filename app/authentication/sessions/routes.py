@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request
 
 from app.access.callers import lacks_second_factor
-from app.access.credential_cache import Doorkeeper
+from app.access.credential_cache import CredentialCache
 from app.access.requirements import Db, MyselfAtOnce, acting_at_once, database_of, secret_key_of
 from app.authentication.sessions import queries, service
 from app.authentication.sessions.queries import SessionNotFound
@@ -51,11 +51,11 @@ async def refresh(body: Refresh, request: Request) -> Tokens:
 )
 async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
     """End this session: neither its access tokens nor its refresh token are good any more."""
-    person = caller.somebody
-    assert person.session_id is not None
+    user = caller.somebody
+    assert user.session_id is not None
     async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
         with suppress(SessionNotFound):  # it has ended a moment ago
-            await service.end_session(db, caller.org_id, person.id, person.session_id)
+            await service.end_session(db, caller.org_id, user.id, user.session_id)
 
 
 @router.post(
@@ -84,10 +84,10 @@ async def verify(body: Verify, request: Request) -> Verified:
     One that has expired, is somebody else's make, or whose session has ended is answered with `active: false` alone.
     Who has yet to set up the second factor that their organisation requires has no permissions until then.
     """
-    doorkeeper = cast("Doorkeeper", request.app.state.doorkeeper)
+    credential_cache = cast("CredentialCache", request.app.state.credential_cache)
     try:
-        tenant, person = await doorkeeper.by_token(body.token)
-        return Verified.of(doorkeeper.claims_of(body.token), person, held=lacks_second_factor(tenant, person))
+        tenant, user = await credential_cache.by_token(body.token)
+        return Verified.of(credential_cache.claims_of(body.token), user, held=lacks_second_factor(tenant, user))
     except InvalidToken:
         return Verified(active=False)
 
@@ -103,17 +103,17 @@ async def list_sessions(
     wanted: Annotated[CountedPageQuery, Query()], caller: MyselfAtOnce, db: Db, request: Request
 ) -> SessionPage:
     """Your sessions that have not ended, the latest first. Each began with a sign-in; to refresh it keeps it going."""
-    person, now = caller.somebody, real_now()
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "sessions", person.id)
+    user, now = caller.somebody, real_now()
+    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "sessions", user.id)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    found = await queries.of_person(db, caller.org_id, person.id, now, after=after, limit=wanted.limit + 1)
+    found = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=wanted.limit + 1)
     rows, more = cut(found, wanted.limit)
     page = SessionPage(
-        items=[SessionOut.of(row, person.session_id) for row in rows],
+        items=[SessionOut.of(row, user.session_id) for row in rows],
         next_cursor=signer.write(rows[-1].id) if more else None,
     )
     if wanted.include:
-        page.total = await queries.count(db, caller.org_id, person.id, now)
+        page.total = await queries.count(db, caller.org_id, user.id, now)
     return page
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, StrictBool
 
 from app.access.callers import Principal
 from app.access.permissions import Role
-from app.accounts.users.fields import EmailField, PersonOut, PresentPassword
+from app.accounts.users.fields import EmailField, PresentPassword, UserFields
 from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
 from app.authentication.sessions import service
 from app.authentication.sessions.models import Session
@@ -54,9 +54,9 @@ class Tokens(Out):
 
 
 class SignedIn(Tokens):
-    """The tokens, their person, and what an organisation's own front end needs to know of them."""
+    """The tokens, their user, and what an organisation's own front end needs to know of them."""
 
-    user: PersonOut
+    user: UserFields
     designation: Designation
     session_time_in_minutes: SessionTime
     menu: Annotated[list[MenuBranch], Field(description="What they see of the organisation's menu.")]
@@ -66,27 +66,27 @@ class SignedIn(Tokens):
         """The answer to somebody who has just signed in."""
         return cls(
             **tokens_of(signed_in),
-            user=PersonOut.of(signed_in.person),
-            designation=signed_in.person.designation,
+            user=UserFields.of(signed_in.user),
+            designation=signed_in.user.designation,
             session_time_in_minutes=minutes_of(remembered=signed_in.session.remembered),
             menu=[MenuBranch.of(branch) for branch in signed_in.menu],
         )
 
 
 class MyMenu(Out):
-    """What an organisation's own front end shows the signed-in person."""
+    """What an organisation's own front end shows the signed-in user."""
 
     menu: list[MenuBranch]
     designation: Designation
     session_time_in_minutes: SessionTime
 
     @classmethod
-    def of(cls, person: Principal, menu: Iterable[Branch]) -> Self:
-        """The answer to this person."""
+    def of(cls, user: Principal, menu: Iterable[Branch]) -> Self:
+        """The answer to this user."""
         return cls(
             menu=[MenuBranch.of(branch) for branch in menu],
-            designation=person.designation,
-            session_time_in_minutes=minutes_of(remembered=person.remembered),
+            designation=user.designation,
+            session_time_in_minutes=minutes_of(remembered=user.remembered),
         )
 
 
@@ -123,7 +123,7 @@ class Verified(Out):
 
     active: Annotated[bool, Field(examples=[True])]
     token_type: Annotated[Literal["Bearer"] | None, Field(examples=["Bearer"])] = None
-    sub: Annotated[UUID | None, Field(description="The person's id.", examples=[EXAMPLE_ID])] = None
+    sub: Annotated[UUID | None, Field(description="The user's id.", examples=[EXAMPLE_ID])] = None
     org: Annotated[UUID | None, Field(description="The organisation's id.", examples=[EXAMPLE_ID])] = None
     sid: Annotated[UUID | None, Field(description="The session's id.", examples=[EXAMPLE_ID])] = None
     role: Annotated[Role | None, Field(description="As it is now.", examples=["ENGINEER"])] = None
@@ -139,15 +139,15 @@ class Verified(Out):
     jti: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
 
     @classmethod
-    def of(cls, claims: AccessClaims, person: Principal, *, held: bool) -> Self:
-        """The answer about the token of a person; `held`, if they can do nothing before they have a second factor."""
+    def of(cls, claims: AccessClaims, user: Principal, *, held: bool) -> Self:
+        """The answer about the token of a user; `held`, if they can do nothing before they have a second factor."""
         said = {name: claims.all[name] for name in ("sub", "org", "sid", "iss", "aud", "iat", "exp", "jti")}
         return cls(
             active=True,
             token_type="Bearer",  # noqa: S106 - a name
-            role=person.role,
-            email=person.email,
-            permissions=[] if held else sorted(person.permissions),
+            role=user.role,
+            email=user.email,
+            permissions=[] if held else sorted(user.permissions),
             second_factor_required=held,
             **said,
         )

@@ -12,8 +12,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.permissions import Role
-from app.accounts.users import queries as people
-from app.accounts.users.models import Person
+from app.accounts.users import queries as users
+from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import Status
 from app.authentication.second_factor import service as second_factor
@@ -63,10 +63,10 @@ class InvalidRefreshToken(Unauthenticated):
 
 
 class WrongRole(Forbidden):
-    """This door is for people of another role."""
+    """This door is for users of another role."""
 
     code = "wrong_role"
-    title = "This account has another role: sign in where people of that role do, or with POST /auth/signin."
+    title = "This account has another role: sign in where users of that role do, or with POST /auth/signin."
 
 
 class AccountPending(Forbidden):
@@ -119,7 +119,7 @@ class Refreshed:
 class SignedIn(Refreshed):
     """A session that has just begun, with its first tokens; whose it is, and the menu that they see."""
 
-    person: Person
+    user: User
     menu: tuple[Branch, ...]
 
 
@@ -127,13 +127,13 @@ class SignedIn(Refreshed):
 class Account:
     """Somebody whom an e-mail and a password belong to."""
 
-    person: Person
+    user: User
     password_hash: str
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """Those accounts of an e-mail that a password fits: organisation, person, hash. `out_of` counts the others too."""
+    """Those accounts of an e-mail that a password fits: organisation, user, hash. `out_of` counts the others too."""
 
     accounts: Sequence[tuple[UUID, UUID, str]]
     out_of: int
@@ -145,10 +145,10 @@ async def fitting_accounts(database: Database, email: str, password: str, domain
     No transaction is open meanwhile: each comparison takes a tenth of a second.
     """
     async with database.session(None) as db:
-        accounts = await people.accounts(db, email, domain)
+        accounts = await users.accounts(db, email, domain)
     fit = await fitting(password, [account.password_hash for account in accounts if account.password_hash])
     return Fitting(
-        [(one.org_id, one.person_id, one.password_hash) for one in accounts if one.password_hash in fit], len(accounts)
+        [(one.org_id, one.user_id, one.password_hash) for one in accounts if one.password_hash in fit], len(accounts)
     )
 
 
@@ -156,7 +156,7 @@ async def choose_account(database: Database, fit: Fitting, role: Role | None) ->
     """The one of these accounts that somebody signs in to.
 
     Args:
-        role: what they must be, where the door is for people of one role only.
+        role: what they must be, where the door is for users of one role only.
 
     Raises:
         WrongEmailOrPassword: there is none.
@@ -167,16 +167,16 @@ async def choose_account(database: Database, fit: Fitting, role: Role | None) ->
     if len(fit.accounts) > MAX_TO_CHOOSE_FROM:
         raise OrgRequired
     found = [
-        Account(person, password_hash)
-        for org_id, person_id, password_hash in fit.accounts
-        if (person := await _person(database, org_id, person_id))
+        Account(user, password_hash)
+        for org_id, user_id, password_hash in fit.accounts
+        if (user := await _user(database, org_id, user_id))
     ]
     if not found:
         raise WrongEmailOrPassword
-    active = [account for account in found if account.person.status == Status.ACTIVE]
+    active = [account for account in found if account.user.status == Status.ACTIVE]
     if not active:
-        check_active(found[0].person)
-    of_role = [account for account in active if role in {None, account.person.role}]
+        check_active(found[0].user)
+    of_role = [account for account in active if role in {None, account.user.role}]
     if not of_role:
         raise WrongRole
     if len(of_role) > 1:
@@ -184,13 +184,13 @@ async def choose_account(database: Database, fit: Fitting, role: Role | None) ->
     return of_role[0]
 
 
-async def _person(database: Database, org_id: UUID, person_id: UUID) -> Person | None:
+async def _user(database: Database, org_id: UUID, user_id: UUID) -> User | None:
     async with database.session(org_id) as db:
         try:
-            person = await people.person(db, org_id, person_id)
+            user = await users.user(db, org_id, user_id)
         except UserNotFound:
             return None
-    return person if person.status == Status.ACTIVE or person.status in NOT_ACTIVE else None
+    return user if user.status == Status.ACTIVE or user.status in NOT_ACTIVE else None
 
 
 async def sign_in_to(db: AsyncSession, secret_key: str, account: Account, where: Where, proof: Proof) -> SignedIn:
@@ -202,15 +202,15 @@ async def sign_in_to(db: AsyncSession, secret_key: str, account: Account, where:
         TotpRequired, WrongCode: see `second_factor.service.prove`.
     """
     try:
-        person, password_hash = await queries.hold(db, account.person.org_id, account.person.id)
+        user, password_hash = await queries.hold(db, account.user.org_id, account.user.id)
     except UserNotFound:
         raise WrongEmailOrPassword from None
     if password_hash != account.password_hash:
         raise WrongEmailOrPassword
-    return await _sign_in(db, secret_key, person, where, proof)
+    return await _sign_in(db, secret_key, user, where, proof)
 
 
-async def sign_in(db: AsyncSession, secret_key: str, person: Person, where: Where, proof: Proof) -> SignedIn:
+async def sign_in(db: AsyncSession, secret_key: str, user: User, where: Where, proof: Proof) -> SignedIn:
     """Open a session for somebody who showed something else than a password, if they still may have one.
 
     Raises:
@@ -218,40 +218,40 @@ async def sign_in(db: AsyncSession, secret_key: str, person: Person, where: Wher
         AccountPending, AccountRejected, AccountSuspended
         TotpRequired, WrongCode: see `second_factor.service.prove`.
     """
-    person, _ = await queries.hold(db, person.org_id, person.id)
-    return await _sign_in(db, secret_key, person, where, proof)
+    user, _ = await queries.hold(db, user.org_id, user.id)
+    return await _sign_in(db, secret_key, user, where, proof)
 
 
-async def _sign_in(db: AsyncSession, secret_key: str, person: Person, where: Where, proof: Proof) -> SignedIn:
-    check_active(person)
+async def _sign_in(db: AsyncSession, secret_key: str, user: User, where: Where, proof: Proof) -> SignedIn:
+    check_active(user)
     now = real_now()
-    if person.second_factor:
-        await second_factor.prove(db, secret_key, person, proof, now)
-    session, refresh_token = open_session(secret_key, person, where, now)
+    if user.second_factor:
+        await second_factor.prove(db, secret_key, user, proof, now)
+    session, refresh_token = open_session(secret_key, user, where, now)
     db.add(session)
-    menu = await menus.seen_by(db, person.org_id, Viewer(person.id, person.of_role, person.permissions))
-    access_token = access_token_of(secret_key, session, person.role, now)
-    return SignedIn(access_token, refresh_token, session, person, menu)
+    menu = await menus.seen_by(db, user.org_id, Viewer(user.id, user.of_role, user.permissions))
+    access_token = access_token_of(secret_key, session, user.role, now)
+    return SignedIn(access_token, refresh_token, session, user, menu)
 
 
-def check_active(person: Person) -> None:
+def check_active(user: User) -> None:
     """Refuse who may not sign in.
 
     Raises:
         AccountPending, AccountRejected, AccountSuspended
     """
-    if person.status != Status.ACTIVE:
-        raise NOT_ACTIVE[person.status]
+    if user.status != Status.ACTIVE:
+        raise NOT_ACTIVE[user.status]
 
 
-def open_session(secret_key: str, person: Person, where: Where, now: datetime) -> tuple[Session, str]:
+def open_session(secret_key: str, user: User, where: Where, now: datetime) -> tuple[Session, str]:
     """A new session, and its first refresh token."""
     session_id = new_id()
-    refresh_token = tokens.new_refresh_token(secret_key, person.org_id, session_id)
+    refresh_token = tokens.new_refresh_token(secret_key, user.org_id, session_id)
     session = Session(
-        org_id=person.org_id,
+        org_id=user.org_id,
         id=session_id,
-        person_id=person.id,
+        user_id=user.id,
         refresh_hash=tokens.token_hash(refresh_token),
         remembered=where.remembered,
         device=where.device[:MAX_DEVICE_LENGTH],
@@ -269,9 +269,9 @@ def lifetime(*, remembered: bool) -> timedelta:
 
 
 def access_token_of(secret_key: str, session: Session, role: str, now: datetime) -> str:
-    """An access token of a session, whose person has this role."""
+    """An access token of a session, whose user has this role."""
     return issue_access_token(
-        secret_key, person_id=session.person_id, org_id=session.org_id, session_id=session.id, role=role, now=now
+        secret_key, user_id=session.user_id, org_id=session.org_id, session_id=session.id, role=role, now=now
     )
 
 
@@ -301,9 +301,9 @@ async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token:
         .where(Session.org_id == org_id, Session.id == named.id, Session.expires_at > now)
         .with_for_update(key_share=True)
     )
-    if session is None or not (found := await queries.principal(db, org_id, session.person_id, session.id, now)):
+    if session is None or not (found := await queries.principal(db, org_id, session.user_id, session.id, now)):
         return None
-    tenant, person = found
+    tenant, user = found
     hashed, successor = tokens.token_hash(token), tokens.next_refresh_token(secret_key, token)
     if secrets.compare_digest(hashed, session.refresh_hash):
         session.previous_hash, session.refresh_hash = hashed, tokens.token_hash(successor)
@@ -312,9 +312,9 @@ async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token:
         session.device, session.address = where.device[:MAX_DEVICE_LENGTH], where.address
     elif not _is_retry(session, hashed, now):
         await db.delete(session)
-        record(db, SessionRevoked(at=tenant.now(), actor=SYSTEM, person_id=person.id, session_id=session.id))
+        record(db, SessionRevoked(at=tenant.now(), actor=SYSTEM, user_id=user.id, session_id=session.id))
         return None
-    return Refreshed(access_token_of(secret_key, session, person.role, now), successor, session)
+    return Refreshed(access_token_of(secret_key, session, user.role, now), successor, session)
 
 
 def _is_retry(session: Session, hashed: bytes, now: datetime) -> bool:
@@ -327,7 +327,7 @@ def _is_retry(session: Session, hashed: bytes, now: datetime) -> bool:
     )
 
 
-async def end_session(db: AsyncSession, org_id: UUID, person_id: UUID, session_id: UUID) -> None:
+async def end_session(db: AsyncSession, org_id: UUID, user_id: UUID, session_id: UUID) -> None:
     """Sign somebody out of one session.
 
     Raises:
@@ -335,16 +335,16 @@ async def end_session(db: AsyncSession, org_id: UUID, person_id: UUID, session_i
     """
     ended = await db.scalar(
         delete(Session)
-        .where(Session.org_id == org_id, Session.person_id == person_id, Session.id == session_id)
+        .where(Session.org_id == org_id, Session.user_id == user_id, Session.id == session_id)
         .returning(Session.id)
     )
     if ended is None:
         raise SessionNotFound
 
 
-async def end_sessions(db: AsyncSession, org_id: UUID, person_id: UUID, *, but: UUID | None = None) -> None:
+async def end_sessions(db: AsyncSession, org_id: UUID, user_id: UUID, *, but: UUID | None = None) -> None:
     """Sign somebody out everywhere, or everywhere else; those already signed out stay so."""
-    statement = delete(Session).where(Session.org_id == org_id, Session.person_id == person_id)
+    statement = delete(Session).where(Session.org_id == org_id, Session.user_id == user_id)
     await db.execute(statement if but is None else statement.where(Session.id != but))
 
 

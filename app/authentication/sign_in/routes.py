@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request
 
 from app.access.permissions import Role
-from app.access.requirements import address_of, database_of, secret_key_of
+from app.access.requirements import address_of, attempts_of, database_of, secret_key_of
 from app.accounts.users.fields import BO, EXAMPLE_PASSWORD, MIA
 from app.authentication.second_factor.code_limits import guessing
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
@@ -19,7 +19,6 @@ from app.core.errors import TooMany
 from app.core.security.passwords import Busy
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
-from app.access.requirements import attempts_of
 
 router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
 
@@ -76,9 +75,9 @@ async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedI
         account = await service.choose_account(database, fit, role)
     if fit.out_of == 1:
         await attempts.remember(attempt)
-    person, where = account.person, where_of(request, remembered=body.remember_me)
-    proof = Proof.of(person, body.totp, body.recovery_code)
-    async with guessing(attempts, person, proof), database.session(person.org_id) as db:
+    user, where = account.user, where_of(request, remembered=body.remember_me)
+    proof = Proof.of(user, body.totp, body.recovery_code)
+    async with guessing(attempts, user, proof), database.session(user.org_id) as db:
         signed_in = await service.sign_in_to(db, secret_key_of(request), account, where, proof)
     return SignedIn.of(signed_in)
 

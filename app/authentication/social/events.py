@@ -1,4 +1,4 @@
-"""What happens between people and their accounts elsewhere."""
+"""What happens between users and their accounts elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.outbox.events import Event
 class IdentityLinked(Event):
     """From now on they can sign in with their account at this provider."""
 
-    type: ClassVar[str] = "person.identity_linked"
+    type: ClassVar[str] = "user.identity_linked"
 
-    person_id: UUID
+    user_id: UUID
     provider: str

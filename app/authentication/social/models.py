@@ -12,17 +12,17 @@ from app.core.database.base import Base
 
 
 class ExternalIdentity(Base):
-    """A person's account at an OpenID Connect provider: its `sub`, which never changes."""
+    """A user's account at an OpenID Connect provider: its `sub`, which never changes."""
 
     __tablename__ = "external_identities"
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     provider: Mapped[str] = mapped_column(primary_key=True)
     subject: Mapped[str] = mapped_column(primary_key=True)
-    person_id: Mapped[UUID]
+    user_id: Mapped[UUID]
     created_at: Mapped[datetime]
 
     __table_args__ = (
-        ForeignKeyConstraint(["org_id", "person_id"], ["people.org_id", "people.id"]),
-        Index("ix_external_identities_org_id_person_id", "org_id", "person_id"),
+        ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),
+        Index("ix_external_identities_org_id_user_id", "org_id", "user_id"),
     )

@@ -8,11 +8,11 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.access.requirements import address_of, database_of, secret_key_of
+from app.access.requirements import address_of, attempts_of, database_of, secret_key_of
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
 from app.authentication.second_factor.code_limits import guessing
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
@@ -36,7 +36,6 @@ from app.core.errors import TesseraError, TooMany
 from app.core.web.openapi import answers
 from app.core.web.problems import PROBLEM_MEDIA_TYPE, answer_to
 from app.core.web.routing import Route
-from app.access.requirements import attempts_of
 from app.organisations import queries as organisations
 from app.organisations.queries import OrganisationNotFound
 
@@ -143,10 +142,10 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
     database, secret_key = database_of(request), secret_key_of(request)
     named = links.read(secret_key, body.token)
     async with database.session(named.org_id) as db:
-        person, remembered = await service.holder(db, named)
-    proof = Proof.of(person, body.totp, body.recovery_code)
+        user, remembered = await service.holder(db, named)
+    proof = Proof.of(user, body.totp, body.recovery_code)
     where = where_of(request, remembered=remembered if body.remember_me is None else body.remember_me)
-    async with guessing(attempts_of(request), person, proof), database.session(named.org_id) as db:
+    async with guessing(attempts_of(request), user, proof), database.session(named.org_id) as db:
         signed_in = await service.exchange(db, secret_key, named, where, proof)
     return SignedIn.of(signed_in)
 
@@ -159,39 +158,39 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
     async with database_of(request).session(None) as db:
         tenant = await organisations.by_domain(db, pending.org)
     try:
-        person = await _person(chosen, said, pending, tenant, request)
+        user = await _user(chosen, said, pending, tenant, request)
         if tenant.app_url is None:
-            return await _signed_in(person, request, remember=pending.remember)
-        return _to_app(tenant.app_url, "token", await _token(person, request, remember=pending.remember))
+            return await _signed_in(user, request, remember=pending.remember)
+        return _to_app(tenant.app_url, "token", await _token(user, request, remember=pending.remember))
     except TesseraError as error:
         if tenant.app_url is None:
             raise
         return _to_app(tenant.app_url, "error", error.code)
 
 
-async def _person(chosen: Provider, said: Answer, pending: Pending, tenant: Tenant, request: Request) -> Person:
+async def _user(chosen: Provider, said: Answer, pending: Pending, tenant: Tenant, request: Request) -> User:
     who = await chosen.identify(pending, said, _callback(request, chosen.name))
     arrival = Arrival(provider=chosen.name, who=who, role=pending.role, address=address_of(request))
-    person = await service.account_of(database_of(request), attempts_of(request), tenant, arrival)
-    sessions.check_active(person)
-    return person
+    user = await service.account_of(database_of(request), attempts_of(request), tenant, arrival)
+    sessions.check_active(user)
+    return user
 
 
-async def _signed_in(person: Person, request: Request, *, remember: bool) -> Response:
+async def _signed_in(user: User, request: Request, *, remember: bool) -> Response:
     where = where_of(request, remembered=remember)
     try:
-        async with database_of(request).session(person.org_id) as db:
-            signed_in = await sessions.sign_in(db, secret_key_of(request), person, where, Proof())
+        async with database_of(request).session(user.org_id) as db:
+            signed_in = await sessions.sign_in(db, secret_key_of(request), user, where, Proof())
     except TotpRequired:
-        raise TotpRequired(members={"exchangeToken": await _token(person, request, remember=remember)}) from None
+        raise TotpRequired(members={"exchangeToken": await _token(user, request, remember=remember)}) from None
     except UserNotFound:  # erased a moment ago
         raise SocialSignInRefused from None
     return Response(SignedIn.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
 
 
-async def _token(person: Person, request: Request, *, remember: bool) -> str:
-    async with database_of(request).session(person.org_id) as db:
-        return service.issue_token(db, secret_key_of(request), person, remember=remember)
+async def _token(user: User, request: Request, *, remember: bool) -> str:
+    async with database_of(request).session(user.org_id) as db:
+        return service.issue_token(db, secret_key_of(request), user, remember=remember)
 
 
 def _to_app(app_url: str, name: str, value: str) -> Response:

@@ -14,10 +14,10 @@ from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Purpose
 from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users import queries as people
-from app.accounts.users.creation import EmailTaken, NewPerson, add, newcomer
-from app.accounts.users.events import EmailVerified, PersonSignedUp
-from app.accounts.users.models import Person
+from app.accounts.users import queries as users
+from app.accounts.users.creation import EmailTaken, NewUser, add, newcomer
+from app.accounts.users.events import EmailVerified, UserSignedUp
+from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import Status, status_of_sign_up
 from app.authentication.second_factor.service import Proof
@@ -73,23 +73,23 @@ class Arrival:
 
 
 class _Overtaken(Exception):
-    """Another sign-in of the same person was quicker."""
+    """Another sign-in of the same user was quicker."""
 
 
-async def account_of(database: Database, attempts: Attempts, tenant: Tenant, arrival: Arrival) -> Person:
+async def account_of(database: Database, attempts: Attempts, tenant: Tenant, arrival: Arrival) -> User:
     """The account of somebody who signed in at a provider: theirs already, one with their e-mail, or a new one.
 
     Raises:
-        EmailNotVerified: of a person that they are not known as yet, the e-mail decides, and it is not proved.
+        EmailNotVerified: of a user that they are not known as yet, the e-mail decides, and it is not proved.
         LinkedElsewhere: an address may have been given to somebody else since.
         TooMany
     """
     for _ in range(TRIES):
         try:
             async with database.session(tenant.id) as db:
-                person = await _find(db, tenant, arrival)
-            if person is not None:
-                return person
+                user = await _find(db, tenant, arrival)
+            if user is not None:
+                return user
             await attempts.sign_up(arrival.address)
             async with database.session(tenant.id) as db:
                 return await _join(db, tenant, arrival)
@@ -98,68 +98,68 @@ async def account_of(database: Database, attempts: Attempts, tenant: Tenant, arr
     raise Unavailable
 
 
-async def _find(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> Person | None:
+async def _find(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> User | None:
     who = arrival.who
     known = await db.scalar(
-        select(ExternalIdentity.person_id).where(
+        select(ExternalIdentity.user_id).where(
             ExternalIdentity.org_id == tenant.id,
             ExternalIdentity.provider == arrival.provider,
             ExternalIdentity.subject == who.subject,
         )
     )
     if known is not None:
-        return await people.person(db, tenant.id, known)
+        return await users.user(db, tenant.id, known)
     if who.email is None:
         raise EmailNotVerified(_NOT_VERIFIED_THERE)
-    owner_id = await people.owner_of(db, tenant.id, who.email)
+    owner_id = await users.owner_of(db, tenant.id, who.email)
     if owner_id is None:
         return None
-    person = await people.lock(db, tenant.id, owner_id)
-    if person.status == Status.INVITED:
+    user = await users.lock(db, tenant.id, owner_id)
+    if user.status == Status.INVITED:
         raise EmailNotVerified(_INVITED)
-    if person.email != who.email or person.email_verified_at is None:
+    if user.email != who.email or user.email_verified_at is None:
         raise EmailNotVerified(_NOT_VERIFIED_HERE)
-    if await _is_linked(db, person, arrival.provider):
+    if await _is_linked(db, user, arrival.provider):
         raise LinkedElsewhere
-    await _link(db, person, arrival)
-    actor = Actor(ActorType.USER, person.id)
-    record(db, IdentityLinked(at=tenant.now(), actor=actor, person_id=person.id, provider=arrival.provider))
-    return person
+    await _link(db, user, arrival)
+    actor = Actor(ActorType.USER, user.id)
+    record(db, IdentityLinked(at=tenant.now(), actor=actor, user_id=user.id, provider=arrival.provider))
+    return user
 
 
-async def _is_linked(db: AsyncSession, person: Person, provider: str) -> bool:
+async def _is_linked(db: AsyncSession, user: User, provider: str) -> bool:
     linked = select(ExternalIdentity.subject).where(
-        ExternalIdentity.org_id == person.org_id,
-        ExternalIdentity.person_id == person.id,
+        ExternalIdentity.org_id == user.org_id,
+        ExternalIdentity.user_id == user.id,
         ExternalIdentity.provider == provider,
     )
     return await db.scalar(linked.limit(1)) is not None
 
 
-async def _join(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> Person:
+async def _join(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> User:
     who, role = arrival.who, arrival.role
     assert who.email is not None
-    new = NewPerson(who.first_name, who.last_name, who.email)
-    person = newcomer(tenant.id, new, role, status_of_sign_up(role))
-    person.email_verified_at = person.created_at
-    await add(db, person, None)
-    await _link(db, person, arrival)
-    at, actor = tenant.now(), Actor(ActorType.USER, person.id)
+    new = NewUser(who.first_name, who.last_name, who.email)
+    user = newcomer(tenant.id, new, role, status_of_sign_up(role))
+    user.email_verified_at = user.created_at
+    await add(db, user, None)
+    await _link(db, user, arrival)
+    at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        PersonSignedUp(at=at, actor=actor, person_id=person.id, role=role, status=Status(person.status)),
-        EmailVerified(at=at, actor=actor, person_id=person.id),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=role, status=Status(user.status)),
+        EmailVerified(at=at, actor=actor, user_id=user.id),
     )
-    return person
+    return user
 
 
-async def _link(db: AsyncSession, person: Person, arrival: Arrival) -> None:
+async def _link(db: AsyncSession, user: User, arrival: Arrival) -> None:
     db.add(
         ExternalIdentity(
-            org_id=person.org_id,
+            org_id=user.org_id,
             provider=arrival.provider,
             subject=arrival.who.subject,
-            person_id=person.id,
+            user_id=user.id,
             created_at=real_now(),
         )
     )
@@ -171,18 +171,18 @@ async def _link(db: AsyncSession, person: Person, arrival: Arrival) -> None:
         raise
 
 
-def issue_token(db: AsyncSession, secret_key: str, person: Person, *, remember: bool) -> str:
+def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool) -> str:
     """What stands for a sign-in at a provider, for a minute: `exchange` makes a session of it.
 
     Args:
         remember: whether that is to be one of the longer ones, unless `exchange` is told otherwise.
     """
-    link = links.issue(db, person.org_id, person.id, person.email, Purpose.SIGN_IN)
+    link = links.issue(db, user.org_id, user.id, user.email, Purpose.SIGN_IN)
     link.remembered = remember
     return link_token(secret_key, link.org_id, link.id)
 
 
-async def holder(db: AsyncSession, named: Named) -> tuple[Person, bool]:
+async def holder(db: AsyncSession, named: Named) -> tuple[User, bool]:
     """Who may exchange a token, and whether they asked to be remembered when they began.
 
     Raises:
@@ -191,25 +191,25 @@ async def holder(db: AsyncSession, named: Named) -> tuple[Person, bool]:
     """
     link = await links.find(db, named, Purpose.SIGN_IN)
     try:
-        person = await people.person(db, named.org_id, link.person_id)
+        user = await users.user(db, named.org_id, link.user_id)
     except UserNotFound:
         raise LinkExpired from None
-    check_active(person)
-    return person, link.remembered
+    check_active(user)
+    return user, link.remembered
 
 
 async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where, proof: Proof) -> SignedIn:
-    """Open a session for a token's person, and use the token up. A wrong code leaves it as it was.
+    """Open a session for a token's user, and use the token up. A wrong code leaves it as it was.
 
     Raises:
         LinkExpired
         AccountPending, AccountRejected, AccountSuspended
         TotpRequired, WrongCode
     """
-    person, _ = await holder(db, named)
+    user, _ = await holder(db, named)
     try:
-        signed_in = await sessions.sign_in(db, secret_key, person, where, proof)
+        signed_in = await sessions.sign_in(db, secret_key, user, where, proof)
     except UserNotFound:
         raise LinkExpired from None
-    await links.use(db, named, Purpose.SIGN_IN)  # now, since people are locked first
+    await links.use(db, named, Purpose.SIGN_IN)  # now, since users are locked first
     return signed_in

@@ -30,7 +30,7 @@ KEEP_LOG_BYTES = 10_000_000
 NO_PID = 2**31 - 1  # which no system gives to a process
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-# The last line keeps what people wrote out of the log: someone erased would live on in it.
+# The last line keeps what users wrote out of the log: someone erased would live on in it.
 SETTINGS = f"""
     listen_addresses= port={PORT} max_connections=100 jit=off max_wal_size=2GB
     wal_level=minimal max_wal_senders=0 password_encryption=scram-sha-256

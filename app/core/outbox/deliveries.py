@@ -81,7 +81,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of one attempt; `error` is for people to read and holds no secret."""
+    """The end of one attempt; `error` is for users to read and holds no secret."""
 
     result: Result
     error: str | None = None
@@ -116,7 +116,7 @@ class Draft:
     link: str | None = None
     link_id: UUID | None = None
     ticket_id: UUID | None = None
-    person_id: UUID | None = None
+    user_id: UUID | None = None
     author_id: UUID | None = None
     error: str | None = None
     id: UUID = field(default_factory=new_id)
@@ -143,7 +143,7 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[Draft]) -> None
                 "link": draft.link,
                 "link_id": draft.link_id,
                 "ticket_id": draft.ticket_id,
-                "person_id": draft.person_id,
+                "user_id": draft.user_id,
                 "author_id": draft.author_id,
                 "status": DeliveryStatus.FAILED if draft.error else DeliveryStatus.QUEUED,
                 "last_error": draft.error,

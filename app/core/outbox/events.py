@@ -36,7 +36,7 @@ class ActorType(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who did it: a person, the organisation's product (by its secret), or Tessera itself."""
+    """Who did it: a user, the organisation's product (by its secret), or Tessera itself."""
 
     type: ActorType
     id: UUID | None = None

@@ -99,7 +99,7 @@ class Delivery(Base):
     """One message that leaves the house, with its attempts and its outcome. Times are real.
 
     Where a text has a link that ends in a token, the row has the link without it, and the id that it is made of.
-    `person_id` is whose account it was written to, whatever their address was then, and `author_id` whom it names.
+    `user_id` is whose account it was written to, whatever their address was then, and `author_id` whom it names.
     """
 
     __tablename__ = "deliveries"
@@ -115,7 +115,7 @@ class Delivery(Base):
     link: Mapped[str | None]
     link_id: Mapped[UUID | None]
     ticket_id: Mapped[UUID | None]
-    person_id: Mapped[UUID | None]
+    user_id: Mapped[UUID | None]
     author_id: Mapped[UUID | None]
     status: Mapped[str]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
@@ -129,6 +129,6 @@ class Delivery(Base):
         Index("ix_deliveries_org_id_status_created_at_id", "org_id", "status", "created_at", "id"),
         Index("ix_deliveries_org_id_ticket_id_created_at_id", "org_id", "ticket_id", "created_at", "id"),
         Index("ix_deliveries_org_id_recipient", "org_id", "recipient"),
-        Index("ix_deliveries_of_person", "org_id", "person_id", postgresql_where=text("person_id IS NOT NULL")),
+        Index("ix_deliveries_of_user", "org_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
         Index("ix_deliveries_of_author", "org_id", "author_id", postgresql_where=text("author_id IS NOT NULL")),
     )

@@ -25,21 +25,21 @@ _AUDIENCE = "tessera-api"
 
 @dataclass(frozen=True)
 class AccessClaims:
-    """What an access token says. Whether its person may still act is looked up."""
+    """What an access token says. Whether its user may still act is looked up."""
 
-    person_id: UUID
+    user_id: UUID
     org_id: UUID
     session_id: UUID
     expires_at: float  # seconds since the epoch
     all: Mapping[str, Any]
 
 
-def issue_access_token(key: str, *, person_id: UUID, org_id: UUID, session_id: UUID, role: str, now: datetime) -> str:
-    """A JWT (RFC 7519) for this person, valid for `ACCESS_TOKEN_LIFETIME` from `now` (real time)."""
+def issue_access_token(key: str, *, user_id: UUID, org_id: UUID, session_id: UUID, role: str, now: datetime) -> str:
+    """A JWT (RFC 7519) for this user, valid for `ACCESS_TOKEN_LIFETIME` from `now` (real time)."""
     claims = {
         "iss": _ISSUER,
         "aud": _AUDIENCE,
-        "sub": str(person_id),
+        "sub": str(user_id),
         "org": str(org_id),
         "sid": str(session_id),
         "role": role,
@@ -70,7 +70,7 @@ def read_access_token(key: str, token: str) -> AccessClaims:
         if claims["typ"] != "access" or claims["exp"] <= time.time():
             raise InvalidToken  # noqa: TRY301 - it is what the except clause makes of everything
         return AccessClaims(
-            person_id=UUID(claims["sub"]),
+            user_id=UUID(claims["sub"]),
             org_id=UUID(claims["org"]),
             session_id=UUID(claims["sid"]),
             expires_at=float(claims["exp"]),

@@ -38,7 +38,7 @@ class Busy(Unavailable):
     """Too many passwords are waiting to be checked."""
 
     code = "busy"
-    title = "Too many people are signing in right now: try again in a moment."
+    title = "Too many users are signing in right now: try again in a moment."
 
 
 def salt_of(key: str, email: str) -> bytes:

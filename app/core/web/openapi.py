@@ -33,7 +33,7 @@ SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A person's access token, from `POST /auth/signin`.",
+        "description": "A user's access token, from `POST /auth/signin`.",
     },
 }
 
@@ -318,17 +318,17 @@ def example_of(schema: dict[str, Any], schemas: dict[str, Any], *, whole: bool) 
 
 
 DESCRIPTION = """
-Ticketing that a product plugs in: your product posts its users' tickets, your people answer them, the rest happens by
+Ticketing that a product plugs in: your product posts its users' tickets, your users answer them, the rest happens by
 itself.
 
 **Start here.** `POST /auth/org/signup` makes an organisation and shows its **secret** once. With the secret,
 `POST /auth/admin/signup` makes an admin, and `POST /tickets` opens tickets. `POST /auth/signin` gives the admin a
 **JWT**, to read, answer and change tickets with. Press *Authorize* and enter either or both.
 
-**Credentials.** Products send `X-Org-Secret: tsk_…`; people send `Authorization: Bearer …`. Where both come, the
+**Credentials.** Products send `X-Org-Secret: tsk_…`; users send `Authorization: Bearer …`. Where both come, the
 JWT counts; but posting tickets and signing an admin up then go by the secret.
 
-**People** are `ADMIN`, `ENGINEER` or `CUSTOMER`. Customers who sign up (`POST /auth/signup`) can act at once, and reach
+**Users** are `ADMIN`, `ENGINEER` or `CUSTOMER`. Customers who sign up (`POST /auth/signup`) can act at once, and reach
 only their own tickets; engineers and admins wait for an admin's approval (`POST /users/{id}/approve`) or are invited
 (`POST /users`). Signing up is answered alike whether or not the e-mail has an account already, whose owner gets a mail.
 
@@ -342,8 +342,8 @@ again with `totp`, the code that their authenticator shows, or `recoveryCode`.
 **Signing in elsewhere.** Send a browser to `GET /auth/oidc/{provider}/start?org=…`. It comes back to
 `{appUrl}/signed-in#token=…`, and `POST /auth/oidc/exchange` gives the tokens for that.
 
-**Permissions.** Where an operation says so, a person's role must allow it (403 `permission_required`). Roles are built
-in or your own (`/roles`), and one person may be granted or denied more (`PUT /users/{id}/permissions`). Nobody can give
+**Permissions.** Where an operation says so, a user's role must allow it (403 `permission_required`). Roles are built
+in or your own (`/roles`), and one user may be granted or denied more (`PUT /users/{id}/permissions`). Nobody can give
 what they do not have. Your front end's menu (`/menus`) follows from them: `GET /me/menu` and signing in answer what of
 it somebody sees.
 
@@ -369,9 +369,9 @@ forward.
 TAGS = [
     {"name": "Organisations", "description": "Tenants, their settings, and a sandbox's clock."},
     {"name": "Signing in", "description": "Signing up and in, sessions, passwords, e-mails, the second factor."},
-    {"name": "Profile", "description": "What the signed-in person says of themselves, and their menu."},
-    {"name": "Users", "description": "The people of an organisation: approving, inviting, changing, erasing them."},
-    {"name": "Roles", "description": "What people may do."},
+    {"name": "Profile", "description": "What the signed-in user says of themselves, and their menu."},
+    {"name": "Users", "description": "The users of an organisation: approving, inviting, changing, erasing them."},
+    {"name": "Roles", "description": "What users may do."},
     {"name": "Menus", "description": "What an organisation's own front end shows, and to whom."},
     {"name": "Tickets", "description": "Opening, finding, answering and changing tickets; their history and schedule."},
     {"name": "Notifications", "description": "What was mailed to whom, and what became of it."},

@@ -13,7 +13,7 @@ from app.access.permissions import Role
 from app.accounts.pictures.models import Picture
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Purpose
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.accounts.users.rules import Status
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.authentication.social.models import ExternalIdentity
@@ -31,7 +31,7 @@ TABLES = "SELECT table_name FROM information_schema.columns WHERE column_name = 
 PERSONAL = ("Murasaki", "Shikibu", "Genji", "Asia/Tokyo", "ja-JP", "nosy")
 
 
-async def with_everything(desk: Desk, **fields: Any) -> Row:
+async def with_everything(desk: Desk, **fields: Any) -> UserRow:
     """Somebody of whom there is a row in every table that can have one."""
     now = real_now()
     told: dict[str, Any] = {
@@ -40,7 +40,7 @@ async def with_everything(desk: Desk, **fields: Any) -> Row:
         "granted": ["keys:view"], "denied": ["vendors:view"], "role_id": await a_role(desk, "tickets:view"),
     }  # fmt: skip
     row = await hire(desk, **told | fields)
-    of = {"org_id": desk.id, "person_id": row.id}
+    of = {"org_id": desk.id, "user_id": row.id}
     async with desk.database.session(desk.id) as db:
         links.issue(db, desk.id, row.id, row.email, Purpose.RESET_PASSWORD)
         db.add_all(
@@ -58,14 +58,14 @@ async def with_everything(desk: Desk, **fields: Any) -> Row:
     return row
 
 
-async def left_of(server: TestServer, person_id: UUID) -> dict[str, int]:
+async def left_of(server: TestServer, user_id: UUID) -> dict[str, int]:
     """How many rows of every table belong to somebody, whatever tables there are."""
     url = make_url(server.superuser_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(url)
     try:
-        tables = await connection.fetch(TABLES, "person_id")
+        tables = await connection.fetch(TABLES, "user_id")
         return {
-            name: await connection.fetchval(f"SELECT count(*) FROM {name} WHERE person_id = $1", person_id)
+            name: await connection.fetchval(f"SELECT count(*) FROM {name} WHERE user_id = $1", user_id)
             for (name,) in tables
         }
     finally:
@@ -109,11 +109,11 @@ async def test_the_row_says_only_that_there_was_somebody(desk: Desk) -> None:
     row = await with_everything(desk)
     await desk.admin.delete(f"/users/{row.id}")
     async with desk.database.session(desk.id) as db:
-        left = await db.scalar(select(Row).where(Row.org_id == desk.id, Row.id == row.id))
+        left = await db.scalar(select(UserRow).where(UserRow.org_id == desk.id, UserRow.id == row.id))
     assert left is not None
     columns = {name: value for name, value in vars(left).items() if not name.startswith("_")}
     assert columns == {
-        "org_id": desk.id, "id": row.id, "first_name": "Erased", "last_name": "person",
+        "org_id": desk.id, "id": row.id, "first_name": "Erased", "last_name": "user",
         "email": f"erased-{row.id}@erased.invalid", "email_verified_at": None, "role": "ENGINEER", "role_id": None,
         "granted": [], "denied": [], "status": Status.ERASED, "status_reason": None, "available": False,
         "second_factor": False, "bio": None, "timezone": None, "locale": None, "muted": [], "picture_at": None,
@@ -130,9 +130,9 @@ async def test_the_history_says_who_and_nothing_of_them(server: TestServer, desk
     assert (await desk.admin.delete(f"/users/{row.id}")).status_code == 204
 
     history = await events_about(desk, row.id)
-    assert history[0] == ("person.rejected", {})
-    assert history[-1] == ("person.erased", {})
-    assert await events_about(desk, other.id) == [("person.rejected", {})]
+    assert history[0] == ("user.rejected", {})
+    assert history[-1] == ("user.erased", {})
+    assert await events_about(desk, other.id) == [("user.rejected", {})]
     written = await everything_written(server, desk.id)
     assert str(row.id) in written
     assert [word for word in (*PERSONAL, row.email) if word.casefold() in written.casefold()] == []

@@ -36,7 +36,7 @@ async def test_it_makes_the_account_active_and_the_address_verified(desk: Desk) 
     assert (signed_in.status_code, signed_in.json()["user"]["id"]) == (200, made["id"])
     assert await links_of(desk) == []
     assert (await events_of(desk))[2:5] == [
-        (f"person.{what}", {"personId": made["id"]}) for what in ("joined", "email_verified", "became_available")
+        (f"user.{what}", {"userId": made["id"]}) for what in ("joined", "email_verified", "became_available")
     ]
 
 
@@ -45,7 +45,7 @@ async def test_it_signs_nobody_in(desk: Desk) -> None:
     answer = await accept(desk, await token_for(desk))
     assert not {"jwt", "accessToken", "refreshToken"} & answer.json().keys()
     async with desk.database.session(desk.id) as db:
-        which = (Session.org_id == desk.id, Session.person_id == UUID(made["id"]))
+        which = (Session.org_id == desk.id, Session.user_id == UUID(made["id"]))
         assert await db.scalar(select(func.count()).select_from(Session).where(*which)) == 0
 
 
@@ -65,7 +65,7 @@ async def test_a_customer_is_never_available(desk: Desk) -> None:
     joined = (await accept(desk, await token_for(desk))).json()
     assert (joined["status"], joined["available"]) == ("ACTIVE", False)
     assert (await desk.read(ticket))["adminId"] is None
-    assert "person.became_available" not in [kind for kind, _ in await events_of(desk)]
+    assert "user.became_available" not in [kind for kind, _ in await events_of(desk)]
 
 
 async def test_a_token_works_once(desk: Desk) -> None:
@@ -158,7 +158,7 @@ async def test_of_two_at_once_one_wins(desk: Desk) -> None:
     assert {answer.json()["code"] for answer in answers if answer.status_code == 422} == {"link_expired"}
     signed_in = [(await sign_in(desk, made["email"], password)).status_code for password in passwords]
     assert signed_in == [200 if status == 200 else 401 for status in statuses]
-    assert [kind for kind, _ in await events_of(desk)].count("person.joined") == 1
+    assert [kind for kind, _ in await events_of(desk)].count("user.joined") == 1
 
 
 async def test_no_password_or_token_is_anywhere_in_the_database(desk: Desk, server: TestServer) -> None:

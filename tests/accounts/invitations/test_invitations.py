@@ -15,9 +15,9 @@ from app.access.permissions import Role
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import ADMIN, BUILT_IN, ENGINEER
 from app.accounts.single_use_links.models import Link
-from app.accounts.users import creation as people
+from app.accounts.users import creation as users
 from app.accounts.users.models import Credential
-from app.accounts.users.models import Person as Somebody
+from app.accounts.users.models import User as UserRow
 from app.accounts.users.rules import Status
 from app.core.clock import real_now
 from app.core.database.base import Base
@@ -26,7 +26,7 @@ from app.core.ids import new_id
 from app.core.security.opaque_tokens import link_token
 from tests.accounts.conftest import an_email
 from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in
-from tests.desks import JSON, PASSWORD, Api, Desk, Person, a_desk, signed_in
+from tests.desks import JSON, PASSWORD, Api, Desk, SignedInUser, a_desk, signed_in
 from tests.problems import refused, wrong_fields
 
 
@@ -62,26 +62,28 @@ async def a_role(desk: Desk, *permissions: str, role: Role = Role.ENGINEER) -> U
     return made.id
 
 
-async def a_person(desk: Desk, role: Role = Role.ENGINEER, *, role_id: UUID | None = None, **columns: object) -> Person:
-    """Somebody who is signed in, with this role."""
+async def a_user(
+    desk: Desk, role: Role = Role.ENGINEER, *, role_id: UUID | None = None, **columns: object
+) -> SignedInUser:
+    """UserRow who is signed in, with this role."""
     async with desk.database.session(desk.id) as db:
-        person = Somebody(
+        user = UserRow(
             org_id=desk.id, id=new_id(), first_name="Bo", last_name="Ek", email=an_email(), role=role,
             role_id=role_id, status=Status.ACTIVE, available=False, created_at=real_now(), **columns,
         )  # fmt: skip
-        await people.add(db, person, None)
-    return await signed_in(desk, person)
+        await users.add(db, user, None)
+    return await signed_in(desk, user)
 
 
-async def tables_naming(desk: Desk, person_id: str) -> set[str]:
-    """The tables with rows of this person."""
+async def tables_naming(desk: Desk, user_id: str) -> set[str]:
+    """The tables with rows of this user."""
     found = set()
     async with desk.database.session(desk.id) as db:
         for table in Base.metadata.sorted_tables:
             for column in table.columns:
-                if column.name == "person_id" or (table.name, column.name) == ("people", "id"):
+                if column.name == "user_id" or (table.name, column.name) == ("users", "id"):
                     count = select(func.count()).select_from(table)
-                    if await db.scalar(count.where(table.c.org_id == desk.id, column == UUID(person_id))):
+                    if await db.scalar(count.where(table.c.org_id == desk.id, column == UUID(user_id))):
                         found.add(table.name)
     return found
 
@@ -112,10 +114,10 @@ class TestInviting:
     async def test_the_history_says_so_without_a_name_and_a_mail_is_asked_for(self, desk: Desk) -> None:
         made = await invite(desk)
         (link,) = await links_of(desk)
-        assert (str(link.person_id), link.email, link.purpose) == (made["id"], made["email"], "INVITATION")
+        assert (str(link.user_id), link.email, link.purpose) == (made["id"], made["email"], "INVITATION")
         assert await events_of(desk) == [
-            ("person.invited", {"personId": made["id"], "role": "ENGINEER"}),
-            ("person.link_requested", {"personId": made["id"], "linkId": str(link.id), "purpose": "INVITATION"}),
+            ("user.invited", {"userId": made["id"], "role": "ENGINEER"}),
+            ("user.link_requested", {"userId": made["id"], "linkId": str(link.id), "purpose": "INVITATION"}),
         ]
 
     @pytest.mark.parametrize("built_in", BUILT_IN.values())
@@ -190,9 +192,9 @@ class TestInviting:
 
 
 class TestRights:
-    async def test_it_takes_the_permission_and_a_person_who_is_no_customer(self, desk: Desk) -> None:
-        engineer = await a_person(desk)
-        customer = await a_person(desk, Role.CUSTOMER, granted=["users:create"])
+    async def test_it_takes_the_permission_and_a_user_who_is_no_customer(self, desk: Desk) -> None:
+        engineer = await a_user(desk)
+        customer = await a_user(desk, Role.CUSTOMER, granted=["users:create"])
         made = await invite(desk)
         for method, path, body in (
             ("POST", "/users", body_for(an_email())),
@@ -201,7 +203,7 @@ class TestRights:
         ):
             for headers, status, code in (
                 ({}, 401, "missing_credential"),
-                ({"X-Org-Secret": desk.secret}, 403, "person_required"),
+                ({"X-Org-Secret": desk.secret}, 403, "user_required"),
                 (engineer.headers, 403, "permission_required"),
                 (customer.headers, 403, "not_for_customers"),
             ):
@@ -210,7 +212,7 @@ class TestRights:
         assert (await rows_of(desk, made["email"]))[0].status == "INVITED"
 
     async def test_nobody_gives_what_they_do_not_have(self, desk: Desk) -> None:
-        inviter = await a_person(desk, role_id=await a_role(desk, "users:create", "users:view"))
+        inviter = await a_user(desk, role_id=await a_role(desk, "users:create", "users:view"))
         more, less = await a_role(desk, "users:create", "org:update"), await a_role(desk, "users:view")
         for given in ({"role": "ADMIN"}, {"role": "ENGINEER"}, {"role": "CUSTOMER"}, {"roleId": str(more)},
                       {"roleId": str(ADMIN.id)}):  # fmt: skip
@@ -219,15 +221,15 @@ class TestRights:
         assert (answer.status_code, answer.json()["roleId"]) == (201, str(less))
 
     async def test_what_was_granted_and_denied_counts(self, desk: Desk) -> None:
-        admin = await a_person(desk, Role.ADMIN, denied=["jobs:delete"])
+        admin = await a_user(desk, Role.ADMIN, denied=["jobs:delete"])
         refused(await admin.post("/users", body_for(an_email(), role="ADMIN")), 403, "beyond_your_rights")
         assert (await admin.post("/users", body_for(an_email()))).status_code == 201
-        engineer = await a_person(desk, granted=["users:create"])
+        engineer = await a_user(desk, granted=["users:create"])
         assert (await engineer.post("/users", body_for(an_email()))).status_code == 201
         refused(await engineer.post("/users", body_for(an_email(), role="ADMIN")), 403, "beyond_your_rights")
 
     async def test_nobody_invites_somebody_to_be_more_than_they_are(self, desk: Desk) -> None:
-        inviter = await a_person(desk, role_id=await a_role(desk, "users:create", "users:view"))
+        inviter = await a_user(desk, role_id=await a_role(desk, "users:create", "users:view"))
         above = await a_role(desk, "users:view", role=Role.ADMIN)
         email = an_email()
         refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "beyond_your_rights")
@@ -238,13 +240,13 @@ class TestRights:
 
     async def test_nor_does_anybody_act_on_an_invitation_to_more(self, desk: Desk) -> None:
         made = await invite(desk, role="ADMIN")
-        engineer = await a_person(desk, granted=["users:create"])
+        engineer = await a_user(desk, granted=["users:create"])
         path = f"/users/{made['id']}/invitation"
         refused(await engineer.post(path), 403, "beyond_your_rights")
         refused(await engineer.delete(path), 403, "beyond_your_rights")
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
-    async def test_another_organisations_people_are_not_there(self, api: Api, database: Database, desk: Desk) -> None:
+    async def test_another_organisations_users_are_not_there(self, api: Api, database: Database, desk: Desk) -> None:
         made, stranger = await invite(desk), (await a_desk(api, database)).admin
         for user_id in (made["id"], str(uuid4())):
             refused(await stranger.post(f"/users/{user_id}/invitation"), 404, "user_not_found")
@@ -265,8 +267,8 @@ class TestSendingAgain:
         refused(await accept(desk, old), 422, "link_expired")
         (link,) = await links_of(desk)
         assert (await events_of(desk))[-1] == (
-            "person.link_requested",
-            {"personId": made["id"], "linkId": str(link.id), "purpose": "INVITATION"},
+            "user.link_requested",
+            {"userId": made["id"], "linkId": str(link.id), "purpose": "INVITATION"},
         )
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
@@ -304,13 +306,13 @@ class TestTakingBack:
     async def test_nothing_is_left_and_the_e_mail_is_free(self, desk: Desk) -> None:
         made = await invite(desk)
         token = await token_for(desk)
-        assert await tables_naming(desk, made["id"]) == {"people", "credentials", "person_words", "links"}
+        assert await tables_naming(desk, made["id"]) == {"users", "credentials", "user_words", "links"}
 
         answer = await desk.admin.delete(f"/users/{made['id']}/invitation")
 
         assert (answer.status_code, answer.content) == (204, b"")
         assert await tables_naming(desk, made["id"]) == set()
-        assert (await events_of(desk))[-1] == ("person.invitation_cancelled", {"personId": made["id"]})
+        assert (await events_of(desk))[-1] == ("user.invitation_cancelled", {"userId": made["id"]})
         refused(await accept(desk, token), 422, "link_expired")
         refused(await desk.admin.delete(f"/users/{made['id']}/invitation"), 404, "user_not_found")
         assert (await invite(desk, made["email"]))["id"] != made["id"]

@@ -1,4 +1,4 @@
-"""People's pictures: what is taken, what is kept of it, and who sees it."""
+"""Users's pictures: what is taken, what is kept of it, and who sees it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.accounts.images import (
     noise,
 )
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, Person, a_desk
+from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 
@@ -40,18 +40,18 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 SMALL = encoded(Image.new("RGB", (8, 8), "red"))
 
 
-async def send(person: Person, file: bytes, name: str = "me.png", kind: str = "image/png") -> httpx.Response:
-    return await person.http.put("/me/picture", files={"file": (name, file, kind)}, headers=person.headers)
+async def send(user: SignedInUser, file: bytes, name: str = "me.png", kind: str = "image/png") -> httpx.Response:
+    return await user.http.put("/me/picture", files={"file": (name, file, kind)}, headers=user.headers)
 
 
-async def picture_of(person: Person, seen_by: Person | None = None) -> httpx.Response:
-    return await (seen_by or person).get(f"/users/{person.id}/picture")
+async def picture_of(user: SignedInUser, seen_by: SignedInUser | None = None) -> httpx.Response:
+    return await (seen_by or user).get(f"/users/{user.id}/picture")
 
 
-async def kept_of(person: Person, file: bytes) -> Image.Image:
+async def kept_of(user: SignedInUser, file: bytes) -> Image.Image:
     """What becomes of a file."""
-    ok(await send(person, file))
-    answer = await picture_of(person)
+    ok(await send(user, file))
+    answer = await picture_of(user)
     assert answer.status_code == 200
     return decoded(answer.content)
 
@@ -283,7 +283,7 @@ class TestWhatIsRefused:
     async def test_somebody_who_is_not_signed_in(self, api: Api, desk: Desk) -> None:
         for headers, status, code in (
             ({}, 401, "missing_credential"),
-            ({"X-Org-Secret": desk.secret}, 403, "person_required"),
+            ({"X-Org-Secret": desk.secret}, 403, "user_required"),
         ):
             files = {"file": ("me.png", SMALL, "image/png")}
             refused(await api.http.put("/me/picture", files=files, headers=headers), status, code)
@@ -364,26 +364,26 @@ class TestSeeing:
 
 class TestRemoving:
     async def test_it_is_gone_and_may_be_gone_already(self, desk: Desk) -> None:
-        person = await sign_in(desk)
-        ok(await send(person, SMALL))
+        user = await sign_in(desk)
+        ok(await send(user, SMALL))
         for _ in range(2):
-            answer = await person.delete("/me/picture")
+            answer = await user.delete("/me/picture")
             assert (answer.status_code, answer.content) == (204, b"")
-        refused(await picture_of(person), 404, "picture_not_found")
-        assert ok(await person.get("/me"))["pictureUrl"] is None
-        changed = ("person.updated", {"fields": ["picture"]})
-        assert await events_about(desk, person.id) == [changed, changed]
+        refused(await picture_of(user), 404, "picture_not_found")
+        assert ok(await user.get("/me"))["pictureUrl"] is None
+        changed = ("user.updated", {"fields": ["picture"]})
+        assert await events_about(desk, user.id) == [changed, changed]
         async with desk.database.session(desk.id) as db:
             assert (await db.scalars(select(Picture).where(Picture.org_id == desk.id))).all() == []
 
     async def test_of_several_that_are_set_at_once_one_stays(self, desk: Desk) -> None:
-        person = await sign_in(desk)
+        user = await sign_in(desk)
         files = [encoded(Image.new("RGB", (side, side))) for side in range(1, 6)]
-        answers = await asyncio.gather(*(send(person, file) for file in files))
+        answers = await asyncio.gather(*(send(user, file) for file in files))
         assert [answer.status_code for answer in answers] == [200] * 5
         async with desk.database.session(desk.id) as db:
             (row,) = (await db.scalars(select(Picture).where(Picture.org_id == desk.id))).all()
-        assert (await picture_of(person)).content == row.image
+        assert (await picture_of(user)).content == row.image
 
 
 def test_the_document_says_how_to_send_one_and_what_comes_back(server: TestServer) -> None:

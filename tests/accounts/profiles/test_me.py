@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from app.access.permissions import Resource, Role
 from app.accounts.roles.rules import BUILT_IN
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from tests.desks import Api, Desk, a_desk
@@ -53,12 +53,12 @@ async def test_names_can_be_changed(desk: Desk) -> None:
     assert (answer.json()["firstName"], answer.json()["lastName"]) == ("Augusta", "King")
     assert await profile(desk) == answer.json()
     # What the names were and are is personal, so the history does not hold it.
-    expected = {"personId": str(desk.admin.id), "fields": ["firstName", "lastName"]}
-    assert await events_of(desk) == [("person.updated", expected)]
+    expected = {"userId": str(desk.admin.id), "fields": ["firstName", "lastName"]}
+    assert await events_of(desk) == [("user.updated", expected)]
 
 
 async def test_others_see_the_new_name_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which people are remembered for some seconds
+    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
     ticket = await desk.open()
     await desk.admin.patch("/me", {"firstName": "Augusta"})
     assert (await desk.respond(ticket))["author"]["firstName"] == "Augusta"
@@ -71,8 +71,8 @@ async def test_who_is_not_available_gets_no_new_tickets_until_they_are_again(des
 
     assert (await desk.admin.patch("/me", {"available": True})).json()["available"] is True
     assert {(await desk.read(ticket))["adminId"] for ticket in tickets} == {str(desk.admin.id)}
-    kinds = [kind for kind, _ in await events_of(desk) if kind.startswith("person.")]
-    assert kinds == ["person.became_unavailable", "person.became_available"]
+    kinds = [kind for kind, _ in await events_of(desk) if kind.startswith("user.")]
+    assert kinds == ["user.became_unavailable", "user.became_available"]
 
 
 @pytest.mark.parametrize("same", [{}, {"firstName": "Ada", "lastName": "Lovelace", "available": True}])
@@ -121,7 +121,7 @@ async def test_a_wrong_field_is_named_and_changes_nothing(desk: Desk, change: di
 
 async def test_only_somebody_signed_in_has_one(api: Api, desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
-    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "person_required")):
+    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "user_required")):
         refused(await api.http.get("/me", headers=headers), status, code)
         refused(await api.http.patch("/me", json={"firstName": "Eve"}, headers=headers), status, code)
     assert (await profile(desk))["firstName"] == "Ada"
@@ -130,8 +130,8 @@ async def test_only_somebody_signed_in_has_one(api: Api, desk: Desk) -> None:
 async def test_nobody_sees_or_changes_anothers(api: Api, database: Database, desk: Desk) -> None:
     other, colleague = await a_desk(api, database), await desk.another_admin()
     before = await profile(desk)
-    for person in (other.admin, colleague):
-        assert (await person.patch("/me", {"firstName": "Eve", "available": False})).json()["id"] == str(person.id)
+    for user in (other.admin, colleague):
+        assert (await user.patch("/me", {"firstName": "Eve", "available": False})).json()["id"] == str(user.id)
     assert await profile(desk) == before
 
 
@@ -139,5 +139,7 @@ async def test_who_has_just_been_suspended_changes_nothing(api: Api, database: D
     desk = await a_desk(api, database, sandbox=False)
     assert (await desk.admin.get("/me")).status_code == 200  # from here on they are remembered for some seconds
     async with database.session(desk.id) as db:
-        await db.execute(update(Row).where(Row.org_id == desk.id, Row.id == desk.admin.id).values(status="SUSPENDED"))
+        await db.execute(
+            update(UserRow).where(UserRow.org_id == desk.id, UserRow.id == desk.admin.id).values(status="SUSPENDED")
+        )
     refused(await desk.admin.patch("/me", {"firstName": "Eve"}), 401, "invalid_token")

@@ -10,42 +10,42 @@ from app.access.permissions import Resource, Role
 from app.accounts.profiles.mail_kinds import MailKind
 from app.core.database.pool import Database
 from tests.accounts.crew import CUSTOMER, ENGINEER, a_role, events_about, ok, row_of, sign_in
-from tests.desks import Api, Desk, Person, a_desk
+from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 ALL_WANTED = {"ticketAssigned": True, "ticketAnswered": True, "ticketClosingSoon": True, "signUpRequests": True}
 
 
-async def profile(person: Person) -> dict[str, Any]:
-    return ok(await person.get("/me"))
+async def profile(user: SignedInUser) -> dict[str, Any]:
+    return ok(await user.get("/me"))
 
 
 @pytest.mark.parametrize("role", [ENGINEER, CUSTOMER])
 async def test_everybody_has_one(desk: Desk, role: Role) -> None:
-    person = await sign_in(desk, role)
+    user = await sign_in(desk, role)
     changes = {"bio": "I look after\npayments.", "timezone": "Europe/Berlin", "locale": "de-DE", "firstName": "Grete"}
-    changed = ok(await person.patch("/me", changes))
+    changed = ok(await user.patch("/me", changes))
 
     assert changes.items() <= changed.items()
-    assert await profile(person) == changed
-    assert (changed["id"], changed["role"]) == (str(person.id), role)
+    assert await profile(user) == changed
+    assert (changed["id"], changed["role"]) == (str(user.id), role)
 
 
 async def test_the_history_says_which_fields_were_changed_and_not_to_what(desk: Desk) -> None:
-    person = await sign_in(desk)
-    await person.patch("/me", {"bio": "Secret.", "locale": "en", "notifications": {"ticketAnswered": False}})
+    user = await sign_in(desk)
+    await user.patch("/me", {"bio": "Secret.", "locale": "en", "notifications": {"ticketAnswered": False}})
     fields = {"fields": ["bio", "locale", "notifications"]}
-    assert await events_about(desk, person.id) == [("person.updated", fields)]
+    assert await events_about(desk, user.id) == [("user.updated", fields)]
 
 
 @pytest.mark.parametrize("field", ["bio", "timezone", "locale"])
 async def test_null_takes_it_away_again(desk: Desk, field: str) -> None:
-    person = await sign_in(desk)
-    before = await profile(person)
-    await person.patch("/me", {"bio": "Hello.", "timezone": "UTC", "locale": "en"})
-    assert ok(await person.patch("/me", {field: None}))[field] is None
-    ok(await person.patch("/me", {"bio": None, "timezone": None, "locale": None}))
-    assert await profile(person) == before
+    user = await sign_in(desk)
+    before = await profile(user)
+    await user.patch("/me", {"bio": "Hello.", "timezone": "UTC", "locale": "en"})
+    assert ok(await user.patch("/me", {field: None}))[field] is None
+    ok(await user.patch("/me", {"bio": None, "timezone": None, "locale": None}))
+    assert await profile(user) == before
 
 
 @pytest.mark.parametrize("locale", ["en", "en-GB", "gsw", "zh-Hant", "zh-Hant-TW", "es-419", "sr-Latn-RS"])
@@ -96,19 +96,19 @@ class TestNotifications:
         assert len(ALL_WANTED) == len(MailKind)
 
     async def test_each_can_be_muted_without_the_others(self, desk: Desk) -> None:
-        person = await sign_in(desk)
-        first = ok(await person.patch("/me", {"notifications": {"ticketAnswered": False, "signUpRequests": False}}))
+        user = await sign_in(desk)
+        first = ok(await user.patch("/me", {"notifications": {"ticketAnswered": False, "signUpRequests": False}}))
         assert first["notifications"] == ALL_WANTED | {"ticketAnswered": False, "signUpRequests": False}
-        second = ok(await person.patch("/me", {"notifications": {"ticketAnswered": True, "ticketAssigned": False}}))
+        second = ok(await user.patch("/me", {"notifications": {"ticketAnswered": True, "ticketAssigned": False}}))
         assert second["notifications"] == ALL_WANTED | {"signUpRequests": False, "ticketAssigned": False}
-        assert (await row_of(desk, person.id)).muted == [MailKind.SIGN_UP_REQUESTS, MailKind.TICKET_ASSIGNED]
-        assert (await profile(person))["notifications"] == second["notifications"]
+        assert (await row_of(desk, user.id)).muted == [MailKind.SIGN_UP_REQUESTS, MailKind.TICKET_ASSIGNED]
+        assert (await profile(user))["notifications"] == second["notifications"]
 
     @pytest.mark.parametrize("same", [{}, {"ticketAssigned": True}, ALL_WANTED])
     async def test_the_same_again_changes_nothing(self, desk: Desk, same: dict[str, bool]) -> None:
-        person = await sign_in(desk)
-        assert ok(await person.patch("/me", {"notifications": same}))["notifications"] == ALL_WANTED
-        assert await events_about(desk, person.id) == []
+        user = await sign_in(desk)
+        assert ok(await user.patch("/me", {"notifications": same}))["notifications"] == ALL_WANTED
+        assert await events_about(desk, user.id) == []
 
 
 class TestAvailability:
@@ -116,7 +116,7 @@ class TestAvailability:
         engineer = await sign_in(desk)
         assert ok(await engineer.patch("/me", {"available": True}))["available"] is True
         assert (await desk.open())["adminId"] == str(engineer.id)
-        assert await events_about(desk, engineer.id) == [("person.became_available", {})]
+        assert await events_about(desk, engineer.id) == [("user.became_available", {})]
 
     async def test_customers_may_say_what_is_so_anyway(self, desk: Desk) -> None:
         customer = await sign_in(desk, CUSTOMER)
@@ -144,7 +144,7 @@ class TestPermissions:
         }
         assert read["roleId"] == str(role_id)
 
-    async def test_and_what_was_granted_and_denied_to_the_person(self, desk: Desk) -> None:
+    async def test_and_what_was_granted_and_denied_to_the_user(self, desk: Desk) -> None:
         read = await profile(await sign_in(desk, CUSTOMER, granted=["reports:view"], denied=["tickets:create"]))
         table = {row["resource"]: row for row in read["permissions"]}
         assert table["reports"]["view"] is True

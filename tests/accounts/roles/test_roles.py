@@ -16,29 +16,29 @@ from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, is_built_in_name
 from app.accounts.roles.schemas import PermissionIn, as_table, from_table
 from app.accounts.roles.service import MAX_ROLES
-from app.accounts.users.models import Person as Somebody
+from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from tests.accounts.crew import a_role, hire
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
 READER = [{"resource": "tickets", "view": True}]
 
 
-async def made(person: Person, **fields: object) -> JSON:
-    answer = await person.post("/roles", {"name": f"Role {uuid4().hex}", **fields})
+async def made(user: SignedInUser, **fields: object) -> JSON:
+    answer = await user.post("/roles", {"name": f"Role {uuid4().hex}", **fields})
     assert answer.status_code == 201, answer.text
     role: JSON = answer.json()
     assert answer.headers["location"] == f"/roles/{role['id']}"
     return role
 
 
-async def read(person: Person, role_id: object) -> JSON:
-    answer = await person.get(f"/roles/{role_id}")
+async def read(user: SignedInUser, role_id: object) -> JSON:
+    answer = await user.get(f"/roles/{role_id}")
     assert answer.status_code == 200, answer.text
     role: JSON = answer.json()
     return role
@@ -57,10 +57,10 @@ async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
     return [(row.type, row.data) for row in rows if row.type.startswith("role.")]
 
 
-async def give(desk: Desk, person_id: UUID, role_id: UUID | None) -> None:
+async def give(desk: Desk, user_id: UUID, role_id: UUID | None) -> None:
     async with desk.database.session(desk.id) as db:
-        which = (Somebody.org_id == desk.id, Somebody.id == person_id)
-        await db.execute(update(Somebody).where(*which).values(role_id=role_id))
+        which = (UserRow.org_id == desk.id, UserRow.id == user_id)
+        await db.execute(update(UserRow).where(*which).values(role_id=role_id))
 
 
 async def names(desk: Desk) -> list[str]:

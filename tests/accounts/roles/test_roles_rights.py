@@ -14,7 +14,7 @@ from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
 from tests.accounts.crew import a_role, sign_in, with_only
 from tests.accounts.roles.test_roles import READER, allowed, made, names, read
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 # --- no one grants what they do not have ------------------------------------------------------------------------------
@@ -22,7 +22,7 @@ from tests.problems import refused, wrong_fields
 ROLES = ("roles:view", "roles:create", "roles:update", "roles:delete")
 
 
-async def a_role_keeper(desk: Desk, *permissions: str, **fields: Any) -> Person:
+async def a_role_keeper(desk: Desk, *permissions: str, **fields: Any) -> SignedInUser:
     """Somebody who may change roles, and besides them only these."""
     return await sign_in(desk, role_id=await a_role(desk, *ROLES, *permissions), **fields)
 
@@ -98,34 +98,34 @@ async def test_a_role_of_a_kind_above_ones_own_is_neither_made_nor_touched(desk:
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 
-async def each_operation(person: Person, role_id: object) -> dict[str, httpx.Response]:
+async def each_operation(user: SignedInUser, role_id: object) -> dict[str, httpx.Response]:
     path = f"/roles/{role_id}"
     return {
-        "roles:view": await person.get(path),
-        "roles:create": await person.post("/roles", {"name": f"Role {uuid4().hex}"}),
-        "roles:update": await person.patch(path, {"name": f"Role {uuid4().hex}"}),
-        "roles:delete": await person.delete(path),
+        "roles:view": await user.get(path),
+        "roles:create": await user.post("/roles", {"name": f"Role {uuid4().hex}"}),
+        "roles:update": await user.patch(path, {"name": f"Role {uuid4().hex}"}),
+        "roles:delete": await user.delete(path),
     }
 
 
 @pytest.mark.parametrize("has", ROLES)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
-    person = await with_only(desk, has)
-    for needed, answer in (await each_operation(person, await a_role(desk))).items():
+    user = await with_only(desk, has)
+    for needed, answer in (await each_operation(user, await a_role(desk))).items():
         if needed == has:
             assert answer.is_success, answer.text
         else:
             refused(answer, 403, "permission_required")
-    assert (await person.get("/roles")).status_code == (200 if has == "roles:view" else 403)
+    assert (await user.get("/roles")).status_code == (200 if has == "roles:view" else 403)
 
 
 async def test_engineers_have_none_of_them_and_customers_never_may(desk: Desk) -> None:
     role_id = await a_role(desk)
     engineer = await sign_in(desk, Role.ENGINEER)
     customer = await with_only(desk, *ROLES, role=Role.CUSTOMER)
-    for person, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
-        refused(await person.get("/roles"), 403, code)
-        for answer in (await each_operation(person, role_id)).values():
+    for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
+        refused(await user.get("/roles"), 403, code)
+        for answer in (await each_operation(user, role_id)).values():
             refused(answer, 403, code)
 
 
@@ -145,7 +145,7 @@ async def test_a_stranger_finds_nothing(api: Api, database: Database, desk: Desk
 
 
 async def test_a_change_acts_at_once_on_those_who_are_signed_in(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which people are remembered for some seconds
+    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
     role = await made(desk.admin, name="Agent", permissions=READER)
     agent = await sign_in(desk, role_id=UUID(role["id"]))
     assert (await agent.get("/tickets")).status_code == 200

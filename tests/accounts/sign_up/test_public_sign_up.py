@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, event, select, update
 
 from app.accounts.single_use_links.models import Link
-from app.accounts.users.models import Credential, Person
+from app.accounts.users.models import Credential, User
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security.opaque_tokens import link_token
@@ -42,9 +42,9 @@ async def sign_in(desk: Desk, email: str, password: str = PASSWORD, door: str = 
     return await desk.api.http.post(door, json={"org": desk.domain, "email": email, "password": password})
 
 
-async def rows_of(desk: Desk, email: str) -> list[Person]:
+async def rows_of(desk: Desk, email: str) -> list[User]:
     async with desk.database.session(desk.id) as db:
-        return list(await db.scalars(select(Person).where(Person.org_id == desk.id, Person.email == email)))
+        return list(await db.scalars(select(User).where(User.org_id == desk.id, User.email == email)))
 
 
 async def links_of(desk: Desk) -> list[Link]:
@@ -56,7 +56,7 @@ async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
     """What happened since there is an admin."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if row.data.get("personId") != str(desk.admin.id)][1:]
+    return [(row.type, row.data) for row in rows if row.data.get("userId") != str(desk.admin.id)][1:]
 
 
 async def tables_with(server: TestServer, text: str) -> set[str]:
@@ -125,9 +125,9 @@ class TestSomebodyNew:
     async def test_the_history_says_so_without_a_name(self, desk: Desk, role: str, status: str) -> None:
         made = (await sign_up(desk, an_email(), role=role)).json()
         (signed_up, about), (requested, link) = await events_of(desk)
-        assert (signed_up, about) == ("person.signed_up", {"personId": made["id"], "role": role, "status": status})
-        assert (requested, link["personId"], link["purpose"]) == (
-            "person.link_requested", made["id"], "VERIFY_EMAIL",
+        assert (signed_up, about) == ("user.signed_up", {"userId": made["id"], "role": role, "status": status})
+        assert (requested, link["userId"], link["purpose"]) == (
+            "user.link_requested", made["id"], "VERIFY_EMAIL",
         )  # fmt: skip
 
     async def test_the_link_that_is_mailed_proves_the_address(self, desk: Desk) -> None:
@@ -157,7 +157,7 @@ class TestSomebodyNew:
         (link,) = await links_of(desk)
         assert await tables_with(server, password) == set()
         assert await tables_with(server, link_token(desk.api.secret_key, desk.id, link.id)[4:60]) == set()
-        assert "people" in await tables_with(server, email)  # it does find what is there
+        assert "users" in await tables_with(server, email)  # it does find what is there
 
 
 class TestAKnownEmail:
@@ -203,7 +203,7 @@ class TestAKnownEmail:
         made = (await sign_up(desk, email)).json()
         seen = len(await events_of(desk))
         await sign_up(desk, email, role="ADMIN")
-        assert (await events_of(desk))[seen:] == [("person.email_claimed", {"personId": made["id"]})]
+        assert (await events_of(desk))[seen:] == [("user.email_claimed", {"userId": made["id"]})]
 
     async def test_somebody_who_was_invited_owns_theirs(self, desk: Desk) -> None:
         email = an_email()
@@ -223,7 +223,7 @@ class TestAKnownEmail:
             with counted_statements() as again:
                 await sign_up(desk, f"{role}.{email}".lower(), role=role)
             released, undone = "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT"
-            assert sum(one.startswith("INSERT INTO") for one in again) == 4  # person, credentials, words, link
+            assert sum(one.startswith("INSERT INTO") for one in again) == 4  # user, credentials, words, link
             assert sorted(one for one in new if not one.startswith(released)) == sorted(
                 one for one in again if not one.startswith(undone)
             )
@@ -236,9 +236,9 @@ class TestAKnownEmail:
         assert len(ids) == 4
         (row,) = await rows_of(desk, email)
         assert str(row.id) in ids
-        assert [kind for kind, _ in await events_of(desk)].count("person.signed_up") == 1
-        assert [data for kind, data in await events_of(desk) if kind == "person.email_claimed"] == [
-            {"personId": str(row.id)}
+        assert [kind for kind, _ in await events_of(desk)].count("user.signed_up") == 1
+        assert [data for kind, data in await events_of(desk) if kind == "user.email_claimed"] == [
+            {"userId": str(row.id)}
         ] * 3
         assert (await sign_in(desk, email)).status_code == 200
 

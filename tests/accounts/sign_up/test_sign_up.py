@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.accounts.roles.rules import ADMIN
-from app.accounts.users.models import Credential, Person
+from app.accounts.users.models import Credential, User
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security.secret_keys import new_secret
@@ -26,9 +26,9 @@ async def sign_up(desk: Desk, *, header: str | None = None, **fields: object) ->
     return await desk.api.http.post("/auth/admin/signup", json=BO | fields, headers=headers)
 
 
-async def people_of(desk: Desk) -> int:
+async def users_of(desk: Desk) -> int:
     async with desk.database.session(desk.id) as db:
-        return await db.scalar(select(func.count()).select_from(Person).where(Person.org_id == desk.id)) or 0
+        return await db.scalar(select(func.count()).select_from(User).where(User.org_id == desk.id)) or 0
 
 
 async def test_they_are_an_active_available_admin_of_the_secrets_organisation(desk: Desk) -> None:
@@ -49,15 +49,15 @@ async def test_they_are_an_active_available_admin_of_the_secrets_organisation(de
 async def test_the_secret_may_come_in_the_header_and_the_password_is_kept_as_a_hash(desk: Desk) -> None:
     answer = await sign_up(desk, header=desk.secret)
     assert answer.status_code == 201
-    person_id = UUID(answer.json()["id"])
+    user_id = UUID(answer.json()["id"])
     async with desk.database.session(desk.id) as db:
-        credential = await db.get(Credential, (desk.id, person_id))
+        credential = await db.get(Credential, (desk.id, user_id))
         events = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id))).all()
     assert credential is not None
     assert credential.password_hash is not None
     assert credential.password_hash.startswith("$argon2id$")
     assert PASSWORD not in repr([event.data for event in events])
-    assert any(event.data.get("personId") == str(person_id) for event in events)
+    assert any(event.data.get("userId") == str(user_id) for event in events)
 
 
 async def test_tickets_that_waited_for_somebody_are_theirs_when_it_answers(desk: Desk) -> None:
@@ -73,14 +73,14 @@ class TestEmail:
         await desk.another_admin("bo@growfin.test")
         for written in ("bo@growfin.test", " Bo@GrowFin.Test "):
             refused(await sign_up(desk, secret=desk.secret, email=written), 409, "email_taken")
-        assert await people_of(desk) == 2
+        assert await users_of(desk) == 2
 
     async def test_of_those_who_want_one_at_the_same_moment_one_gets_it(self, desk: Desk) -> None:
         emails = ("bo@growfin.test", "BO@growfin.test", "bo@GROWFIN.test")
         answers = await asyncio.gather(*(sign_up(desk, secret=desk.secret, email=email) for email in emails))
         assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
         assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"email_taken"}
-        assert await people_of(desk) == 2
+        assert await users_of(desk) == 2
 
     async def test_another_organisation_may_have_it_too(self, api: Api, database: Database, desk: Desk) -> None:
         other = await a_desk(api, database)
@@ -93,7 +93,7 @@ class TestSecret:
     async def test_without_one_nobody_signs_up(self, desk: Desk) -> None:
         refused(await sign_up(desk), 401, "missing_credential")
         refused(await sign_up(desk, secret=None), 401, "missing_credential")
-        assert await people_of(desk) == 1
+        assert await users_of(desk) == 1
 
     async def test_nor_with_a_wrong_one(self, desk: Desk) -> None:
         refused(await sign_up(desk, secret=new_secret()), 401, "invalid_secret")
@@ -102,7 +102,7 @@ class TestSecret:
     async def test_nor_with_two_that_differ(self, api: Api, database: Database, desk: Desk) -> None:
         other = await a_desk(api, database)
         refused(await sign_up(desk, header=desk.secret, secret=other.secret), 401, "secret_mismatch")
-        assert (await people_of(desk), await people_of(other)) == (1, 1)
+        assert (await users_of(desk), await users_of(other)) == (1, 1)
 
     async def test_nor_with_a_token(self, desk: Desk) -> None:
         for headers, status, code in (
@@ -110,7 +110,7 @@ class TestSecret:
             ({"Authorization": "Bearer hunter2"}, 401, "invalid_token"),
         ):
             refused(await desk.api.http.post("/auth/admin/signup", json=BO, headers=headers), status, code)
-        assert await people_of(desk) == 1
+        assert await users_of(desk) == 1
 
 
 class TestPassword:
@@ -119,7 +119,7 @@ class TestPassword:
     )
     async def test_one_of_another_length_or_kind_is_refused(self, desk: Desk, password: Any) -> None:
         assert wrong_fields(await sign_up(desk, secret=desk.secret, password=password)) == {"password"}
-        assert await people_of(desk) == 1
+        assert await users_of(desk) == 1
 
     @pytest.mark.parametrize(
         "password",
@@ -138,7 +138,7 @@ class TestPassword:
         answer = await sign_up(desk, secret=desk.secret, password=password)
         assert wrong_fields(answer, "weak_password") == {"password"}
         assert password not in answer.text
-        assert await people_of(desk) == 1
+        assert await users_of(desk) == 1
 
     async def test_spaces_around_one_belong_to_it(self, desk: Desk) -> None:
         password = "  heron lamp  "
@@ -176,7 +176,7 @@ class TestPassword:
 )
 async def test_a_wrong_field_is_named_and_nobody_is_made(desk: Desk, fields: dict[str, object], wrong: str) -> None:
     assert wrong_fields(await sign_up(desk, header=desk.secret, **fields)) == {wrong}
-    assert await people_of(desk) == 1
+    assert await users_of(desk) == 1
 
 
 async def test_everything_that_is_missing_is_named_at_once(desk: Desk) -> None:

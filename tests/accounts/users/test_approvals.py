@@ -20,7 +20,7 @@ async def test_who_is_approved_can_act(desk: Desk) -> None:
     said = ok(await desk.admin.post(f"/users/{row.id}/approve"))
     assert (said["id"], said["status"]) == (str(row.id), "ACTIVE")
     ok(await device.get("/me"))
-    assert await events_about(desk, row.id) == [("person.approved", {}), ("person.became_available", {})]
+    assert await events_about(desk, row.id) == [("user.approved", {}), ("user.became_available", {})]
 
 
 async def test_who_waits_is_found_by_status_and_role(desk: Desk) -> None:
@@ -39,14 +39,14 @@ async def test_with_the_approval_they_are_available_and_get_the_tickets_that_wer
     assert ok(await desk.admin.post(f"/users/{row.id}/approve"))["available"] is True
     assert (await desk.read(ticket))["adminId"] == str(row.id)
     kinds = [kind for kind, _ in await events_about(desk, row.id)]
-    assert kinds[:2] == ["person.approved", "person.became_available"]
+    assert kinds[:2] == ["user.approved", "user.became_available"]
 
 
 async def test_a_customer_who_is_approved_is_not_available(desk: Desk) -> None:
     row = await hire(desk, CUSTOMER, status="PENDING")
     said = ok(await desk.admin.post(f"/users/{row.id}/approve"))
     assert (said["status"], said["available"]) == ("ACTIVE", False)
-    assert await events_about(desk, row.id) == [("person.approved", {})]
+    assert await events_about(desk, row.id) == [("user.approved", {})]
 
 
 @pytest.mark.parametrize("status", ["PENDING", "REJECTED", "INVITED"])
@@ -76,7 +76,7 @@ async def test_who_is_rejected_is_told_why_if_it_was_said(desk: Desk, body: Any,
     row = await hire(desk, status="PENDING")
     said = ok(await desk.admin.post(f"/users/{row.id}/reject", body))
     assert (said["status"], said["statusReason"]) == ("REJECTED", reason)
-    assert await events_about(desk, row.id) == [("person.rejected", {})]
+    assert await events_about(desk, row.id) == [("user.rejected", {})]
 
 
 async def test_a_rejection_needs_no_body_at_all(desk: Desk) -> None:

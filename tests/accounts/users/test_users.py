@@ -1,4 +1,4 @@
-"""Listing, searching and reading about an organisation's people."""
+"""Listing, searching and reading about an organisation's users."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from app.core.database.pool import Database
 from app.core.fields import rfc3339
 from tests.accounts.conftest import an_email
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, hire, ok, row_of, sign_in, with_only
-from tests.desks import Api, Desk, Person, a_desk
+from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 NOBODY = "0190b8e5-0000-7000-8000-000000000001"
 
 
-async def listed(person: Person, **filters: Any) -> list[str]:
-    """The e-mails on a page of people."""
-    return [one["email"] for one in ok(await person.get("/users", params=filters))["items"]]
+async def listed(user: SignedInUser, **filters: Any) -> list[str]:
+    """The e-mails on a page of users."""
+    return [one["email"] for one in ok(await user.get("/users", params=filters))["items"]]
 
 
-# --- one person -------------------------------------------------------------------------------------------------------
+# --- one user -------------------------------------------------------------------------------------------------------
 
 
 async def test_somebody_is_read_with_what_they_say_of_themselves(desk: Desk) -> None:
@@ -55,9 +55,9 @@ async def test_of_who_is_invited_it_says_until_when_they_can_accept(desk: Desk) 
     assert ok(await desk.admin.get(path))["invitationExpiresAt"] == invited["invitationExpiresAt"]
 
     async with desk.database.session(desk.id) as db:  # one is valid for longer, one for something else, and one no more
-        person, now = (desk.id, UUID(invited["id"]), body["email"]), real_now()
-        links.issue(db, *person, Purpose.INVITATION).expires_at = now + timedelta(days=8, microseconds=5)
-        links.issue(db, *person, Purpose.VERIFY_EMAIL).expires_at = now + timedelta(days=9)
+        user, now = (desk.id, UUID(invited["id"]), body["email"]), real_now()
+        links.issue(db, *user, Purpose.INVITATION).expires_at = now + timedelta(days=8, microseconds=5)
+        links.issue(db, *user, Purpose.VERIFY_EMAIL).expires_at = now + timedelta(days=9)
         links.issue(db, desk.id, desk.admin.id, desk.admin.email, Purpose.INVITATION).expires_at = now + timedelta(
             days=9
         )
@@ -109,7 +109,7 @@ EACH = pytest.mark.parametrize(("method", "path", "body"), OPERATIONS, ids=[f"{m
 
 
 @EACH
-async def test_another_organisations_people_are_not_there(
+async def test_another_organisations_users_are_not_there(
     database: Database, desk: Desk, method: str, path: str, body: object
 ) -> None:
     stranger = (await a_desk(desk.api, database)).admin
@@ -122,7 +122,7 @@ async def test_another_organisations_people_are_not_there(
 
 
 @EACH
-async def test_only_people_with_the_permission_get_through(
+async def test_only_users_with_the_permission_get_through(
     api: Api, desk: Desk, method: str, path: str, body: object
 ) -> None:
     url = f"/users/{(await hire(desk, CUSTOMER, status='PENDING')).id}{path}"
@@ -130,7 +130,7 @@ async def test_only_people_with_the_permission_get_through(
     nobody = await with_only(desk, "tickets:view")
     for headers, status, code in (
         ({}, 401, "missing_credential"),
-        ({"X-Org-Secret": desk.secret}, 403, "person_required"),
+        ({"X-Org-Secret": desk.secret}, 403, "user_required"),
         (customer.headers, 403, "not_for_customers"),
         (nobody.headers, 403, "permission_required"),
     ):
@@ -167,12 +167,12 @@ async def test_the_newest_come_first_page_by_page(desk: Desk) -> None:
 async def test_a_cursor_belongs_to_its_filters_and_its_organisation(api: Api, database: Database, desk: Desk) -> None:
     await hire(desk)
     cursor = ok(await desk.admin.get("/users", params={"limit": 1}))["nextCursor"]
-    for person, filters in ((desk.admin, {"role": "ADMIN"}), ((await a_desk(api, database)).admin, {})):
-        answer = await person.get("/users", params={"cursor": cursor, **filters})
+    for user, filters in ((desk.admin, {"role": "ADMIN"}), ((await a_desk(api, database)).admin, {})):
+        answer = await user.get("/users", params={"cursor": cursor, **filters})
         assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
 
 
-async def test_people_are_filtered_by_role_status_and_availability(desk: Desk) -> None:
+async def test_users_are_filtered_by_role_status_and_availability(desk: Desk) -> None:
     customer = await hire(desk, CUSTOMER)
     pending = await hire(desk, status="PENDING", available=True)
     suspended = await hire(desk, status="SUSPENDED", available=True)
@@ -224,7 +224,7 @@ async def test_a_wrong_filter_is_named(desk: Desk, filters: dict[str, str], wron
 # --- search -----------------------------------------------------------------------------------------------------------
 
 
-async def test_people_are_found_by_the_beginnings_of_words(desk: Desk) -> None:
+async def test_users_are_found_by_the_beginnings_of_words(desk: Desk) -> None:
     angstrom = await hire(desk, first_name="Anders Jonas", last_name="Ångström", email="aj@uppsala.test")
     hopper = await hire(desk, first_name="Grace", last_name="Hopper-Murray", email="grace.hopper@navy.test")
     expectations: tuple[tuple[str, list[Any]], ...] = (

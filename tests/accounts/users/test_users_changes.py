@@ -34,11 +34,11 @@ async def test_somebody_is_given_another_built_in_role(desk: Desk) -> None:
     assert (said["role"], said["roleId"], said["designation"]) == ("ADMIN", str(roles.ADMIN.id), "Admin")
     assert ok(await desk.admin.get(f"/users/{row.id}")) == said
     expected = changed(roles.ENGINEER.id, roles.ADMIN.id, "ENGINEER to ADMIN")
-    assert await events_about(desk, row.id) == [("person.role_changed", expected)]
+    assert await events_about(desk, row.id) == [("user.role_changed", expected)]
 
 
 async def test_a_demotion_acts_on_live_tokens_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which people are remembered for some seconds
+    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
     engineer = await sign_in(desk)
     ok(await engineer.get("/users"))
     ok(await desk.admin.patch(f"/users/{engineer.id}", {"role": "CUSTOMER"}))
@@ -75,7 +75,7 @@ async def test_who_becomes_a_customer_is_not_available_any_more(desk: Desk) -> N
     row = await hire(desk, available=True)
     said = ok(await desk.admin.patch(f"/users/{row.id}", {"role": "CUSTOMER"}))
     assert (said["role"], said["available"]) == ("CUSTOMER", False)
-    assert [kind for kind, _ in await events_about(desk, row.id)] == ["person.role_changed"]
+    assert [kind for kind, _ in await events_about(desk, row.id)] == ["user.role_changed"]
 
 
 async def test_a_role_that_is_not_there_is_refused(api: Api, database: Database, desk: Desk) -> None:
@@ -105,13 +105,13 @@ async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database:
         refused(await device.get("/me"), 401, "invalid_token")
     async with database.session(desk.id) as db:
         purposes = set(await db.scalars(select(Link.purpose).where(Link.org_id == desk.id)))
-        sessions = await db.scalar(select(func.count()).where(Session.org_id == desk.id, Session.person_id == row.id))
+        sessions = await db.scalar(select(func.count()).where(Session.org_id == desk.id, Session.user_id == row.id))
     assert purposes == set(Purpose) - {Purpose.RESET_PASSWORD, Purpose.SIGN_IN}
     assert sessions == 0
 
     assert ok(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}))["status"] == "ACTIVE"
     refused(await phone.get("/me"), 401, "invalid_token")
-    assert [kind for kind, _ in await events_about(desk, row.id)] == ["person.suspended", "person.reactivated"]
+    assert [kind for kind, _ in await events_about(desk, row.id)] == ["user.suspended", "user.reactivated"]
     ok(await (await signed_in(desk, row)).get("/me"))
 
 
@@ -149,8 +149,8 @@ async def test_who_is_made_available_gets_what_was_waiting(desk: Desk) -> None:
     assert ok(await desk.admin.patch(f"/users/{row.id}", {"available": True}))["available"] is True
     assert (await desk.read(ticket))["adminId"] == str(row.id)
     ok(await desk.admin.patch(f"/users/{row.id}", {"available": False}))
-    kinds = [kind for kind, _ in await events_about(desk, row.id) if kind.startswith("person.")]
-    assert kinds == ["person.became_available", "person.became_unavailable"]
+    kinds = [kind for kind, _ in await events_about(desk, row.id) if kind.startswith("user.")]
+    assert kinds == ["user.became_available", "user.became_unavailable"]
 
 
 async def test_availability_counts_once_somebody_can_act(desk: Desk) -> None:
@@ -159,7 +159,7 @@ async def test_availability_counts_once_somebody_can_act(desk: Desk) -> None:
     assert await events_about(desk, row.id) == []
     ok(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}))
     kinds = [kind for kind, _ in await events_about(desk, row.id)]
-    assert kinds == ["person.reactivated", "person.became_available"]
+    assert kinds == ["user.reactivated", "user.became_available"]
 
 
 @pytest.mark.parametrize(("role", "change"), [(CUSTOMER, {}), (ENGINEER, {"role": "CUSTOMER"})])
@@ -224,7 +224,7 @@ async def test_a_wrong_field_is_named_and_changes_nothing(
     assert await events_about(desk, row.id) == []
 
 
-async def test_an_erased_person_cannot_be_changed(desk: Desk) -> None:
+async def test_an_erased_user_cannot_be_changed(desk: Desk) -> None:
     row = await hire(desk, created_at=real_now(), status="ERASED")
     refused(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}), 404, "user_not_found")
     refused(await desk.admin.get(f"/users/{row.id}"), 404, "user_not_found")

@@ -13,11 +13,11 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.roles import rules as roles
-from app.accounts.users import queries as people
-from app.accounts.users.models import Person as Row
+from app.accounts.users import queries as users
+from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, a_role, events_about, hire, ok, row_of, sign_in
-from tests.desks import Desk, Person
+from tests.desks import Desk, SignedInUser
 from tests.problems import refused
 
 DENIAL = {"granted": [], "denied": [{"resource": "keys", "view": True}]}
@@ -32,14 +32,14 @@ GOING: list[tuple[str, str, Any]] = [
 EACH = pytest.mark.parametrize(("method", "path", "body"), GOING)
 
 
-async def do(person: Person, method: str, whom: Person, path: str, body: Any) -> httpx.Response:
-    return await person.http.request(method, f"/users/{whom.id}{path}", json=body, headers=person.headers)
+async def do(user: SignedInUser, method: str, whom: SignedInUser, path: str, body: Any) -> httpx.Response:
+    return await user.http.request(method, f"/users/{whom.id}{path}", json=body, headers=user.headers)
 
 
 async def full_admins(desk: Desk) -> int:
     """How many there are, by the rule's own words."""
     async with desk.database.session(desk.id) as db:
-        rows = await db.scalars(select(Row).where(Row.org_id == desk.id))
+        rows = await db.scalars(select(UserRow).where(UserRow.org_id == desk.id))
         return sum(
             row.status == "ACTIVE" and row.role == "ADMIN" and row.role_id is None and row.denied == [] for row in rows
         )
@@ -54,7 +54,7 @@ async def test_the_last_one_cannot_go(desk: Desk, method: str, path: str, body: 
     refused(await do(desk.admin, method, desk.admin, path, body), 409, "last_admin")
     ok(await desk.admin.get("/users"))
     assert (await row_of(desk, desk.admin.id)).permissions == roles.ADMIN.permissions
-    assert [kind for kind, _ in await events_about(desk, desk.admin.id)] == ["person.signed_up"]
+    assert [kind for kind, _ in await events_about(desk, desk.admin.id)] == ["user.signed_up"]
 
 
 async def test_not_even_a_role_with_all_permissions_stands_for_it(desk: Desk) -> None:
@@ -84,9 +84,9 @@ async def held_up(
 ) -> AsyncIterator[tuple[AsyncSession, list[asyncio.Task[httpx.Response]]]]:
     """Requests that have come so far as to wait for somebody else's transaction; they go on when this ends."""
     async with desk.database.session(desk.id) as db:
-        first = await db.scalar(select(Row.id).where(Row.org_id == desk.id).order_by(Row.id).limit(1))
+        first = await db.scalar(select(UserRow.id).where(UserRow.org_id == desk.id).order_by(UserRow.id).limit(1))
         assert first is not None
-        await people.lock(db, desk.id, first)
+        await users.lock(db, desk.id, first)
         running = [asyncio.create_task(request) for request in requests]
         while await _waiting(desk.database) < len(running):
             assert not any(task.done() for task in running), running
@@ -143,7 +143,7 @@ async def test_who_has_just_lost_their_place_takes_nobodys(desk: Desk) -> None:
 async def test_a_demotion_that_is_overtaken_by_ones_own_is_refused(desk: Desk) -> None:
     other, third = await desk.another_admin(), await desk.another_admin("cy@growfin.test")
     async with held_up(desk, do(other, "PATCH", third, "", {"role": "CUSTOMER"})) as (db, running):
-        (await people.lock(db, desk.id, other.id)).role = "ENGINEER"
+        (await users.lock(db, desk.id, other.id)).role = "ENGINEER"
     refused(running[0].result(), 401, "invalid_token")
     assert (await row_of(desk, third.id)).role == "ADMIN"
 

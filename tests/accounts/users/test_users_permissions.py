@@ -11,7 +11,7 @@ from app.accounts.roles import rules as roles
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of, sign_in, with_only
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 
@@ -45,7 +45,7 @@ async def test_they_are_the_roles_and_what_is_granted_less_what_is_denied(desk: 
     assert as_set(said["fromRole"]) == roles.ENGINEER.permissions
     assert as_set(said["effective"]) == roles.ENGINEER.permissions - {"vendors:view"} | {"keys:view", "keys:create"}
     expected = {"granted": ["keys:create", "keys:view"], "denied": ["vendors:view"]}
-    assert await events_about(desk, row.id) == [("person.permissions_changed", expected)]
+    assert await events_about(desk, row.id) == [("user.permissions_changed", expected)]
 
 
 async def test_a_role_of_the_organisations_own_gives_its_own(desk: Desk) -> None:
@@ -118,7 +118,7 @@ async def test_a_list_that_is_not_there_lifts_no_denial(desk: Desk, body: JSON, 
 FEW = ("users:view", "users:update", "users:delete", "tickets:view")
 
 
-async def with_few(desk: Desk) -> Person:
+async def with_few(desk: Desk) -> SignedInUser:
     """Somebody who administers users, and may do little else."""
     return await with_only(desk, *FEW)
 
@@ -232,7 +232,7 @@ async def test_ones_own_rights_can_be_lowered(desk: Desk) -> None:
 
 # --- kinds of roles ---------------------------------------------------------------------------------------------------
 
-# What it takes to administer people and roles, and little else.
+# What it takes to administer users and roles, and little else.
 STEWARD = (*FEW, "users:create", "roles:view", "roles:create", "roles:update", "roles:delete")
 
 
@@ -244,21 +244,21 @@ async def test_nobody_becomes_an_admin_by_a_role_of_their_own_permissions(desk: 
     above = await a_role(desk, *STEWARD, role=ADMIN)  # by an admin
     refused(await steward.post("/roles", {"name": "A copy", "copyOf": str(above)}), 403, "beyond_your_rights")
     colleague = await hire(desk, role_id=await a_role(desk, "tickets:view"))
-    for person_id in (steward.id, colleague.id):
-        answer = await steward.put(f"/users/{person_id}/role", {"roleId": str(above)})
+    for user_id in (steward.id, colleague.id):
+        answer = await steward.put(f"/users/{user_id}/role", {"roleId": str(above)})
         refused(answer, 403, "beyond_your_rights")
-        assert (await row_of(desk, person_id)).role == "ENGINEER"
+        assert (await row_of(desk, user_id)).role == "ENGINEER"
 
 
 async def test_nobody_becomes_an_admin_by_being_denied_the_rest(desk: Desk) -> None:
     steward, colleague = await with_only(desk, *STEWARD), await hire(desk, role_id=await a_role(desk, "tickets:view"))
     rest = lists(denied=[row.model_dump(mode="json") for row in as_table(ALL - set(STEWARD))])
-    for person_id in (steward.id, colleague.id):
-        path = f"/users/{person_id}"
+    for user_id in (steward.id, colleague.id):
+        path = f"/users/{user_id}"
         ok(await steward.put(f"{path}/permissions", rest))
         refused(await steward.patch(path, {"role": "ADMIN"}), 403, "beyond_your_rights")
         refused(await steward.put(f"{path}/role", {"roleId": str(roles.ADMIN.id)}), 403, "beyond_your_rights")
-        assert (await row_of(desk, person_id)).role == "ENGINEER"
+        assert (await row_of(desk, user_id)).role == "ENGINEER"
 
 
 async def test_a_role_is_not_given_for_what_is_denied_of_it(desk: Desk) -> None:

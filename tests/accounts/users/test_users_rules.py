@@ -1,4 +1,4 @@
-"""Who may do what to whom, and how people are looked for: the rules alone."""
+"""Who may do what to whom, and how users are looked for: the rules alone."""
 
 from __future__ import annotations
 

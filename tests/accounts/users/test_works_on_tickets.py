@@ -13,7 +13,7 @@ from sqlalchemy.orm import selectinload
 from app.access.permissions import TICKET_WORK
 from app.accounts.roles import rules as roles
 from app.accounts.roles.schemas import as_table
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.accounts.users.service import LastAdmin
 from app.core.database.pool import Database
 from app.core.outbox.models import Counter
@@ -36,14 +36,16 @@ def lists(granted: tuple[str, ...] = (), denied: tuple[str, ...] = ()) -> JSON:
     return {"granted": table(*granted), "denied": table(*denied)}
 
 
-async def works(desk: Desk, person_id: UUID) -> bool:
-    return (await row_of(desk, person_id)).works_on_tickets
+async def works(desk: Desk, user_id: UUID) -> bool:
+    return (await row_of(desk, user_id)).works_on_tickets
 
 
-async def wrongly_noted(desk: Desk) -> list[Row]:
+async def wrongly_noted(desk: Desk) -> list[UserRow]:
     """Of whom it does not say what their permissions do."""
     async with desk.database.session(desk.id) as db:
-        rows = await db.scalars(select(Row).options(selectinload(Row.custom_role)).where(Row.org_id == desk.id))
+        rows = await db.scalars(
+            select(UserRow).options(selectinload(UserRow.custom_role)).where(UserRow.org_id == desk.id)
+        )
         return [row for row in rows if row.works_on_tickets != (row.permissions >= TICKET_WORK)]
 
 
@@ -99,13 +101,13 @@ async def test_it_is_noted_of_who_is_invited(desk: Desk, permissions: tuple[str,
     assert await wrongly_noted(desk) == []
 
 
-async def test_a_role_that_loses_something_else_is_no_reason_to_write_to_its_people(desk: Desk) -> None:
+async def test_a_role_that_loses_something_else_is_no_reason_to_write_to_its_users(desk: Desk) -> None:
     role_id = await a_role(desk, *BOTH, "vendors:view")
     row = await hire(desk, role_id=role_id)
 
     async def written() -> Any:
         async with desk.database.session(desk.id) as db:
-            return await db.scalar(text("SELECT xmin::text FROM people WHERE id = :id").bindparams(id=row.id))
+            return await db.scalar(text("SELECT xmin::text FROM users WHERE id = :id").bindparams(id=row.id))
 
     before = await written()
     ok(await desk.admin.patch(f"/roles/{role_id}", {"permissions": table(*BOTH)}))
@@ -141,7 +143,7 @@ async def test_who_becomes_available_is_told_of_only_where_tickets_may_go_to_the
     for body in (lists(denied=("tickets:view",)), OTHERS, lists(denied=("tickets:update",)), lists()):
         ok(await desk.admin.put(path, body))
     kinds = [kind for kind, _ in await events_about(desk, row.id)]
-    changed, available = "person.permissions_changed", "person.became_available"
+    changed, available = "user.permissions_changed", "user.became_available"
     assert kinds == [changed, changed, available, changed, changed, available]
 
 
@@ -197,9 +199,9 @@ async def test_a_role_that_is_changed_while_somebody_gets_it_counts_for_them_too
     assert [one for one in await all_of(desk, role_id) if one.works_on_tickets] == []
 
 
-async def all_of(desk: Desk, role_id: UUID) -> list[Row]:
+async def all_of(desk: Desk, role_id: UUID) -> list[UserRow]:
     async with desk.database.session(desk.id) as db:
-        return list(await db.scalars(select(Row).where(Row.org_id == desk.id, Row.role_id == role_id)))
+        return list(await db.scalars(select(UserRow).where(UserRow.org_id == desk.id, UserRow.role_id == role_id)))
 
 
 async def test_whatever_happens_at_once_it_is_right_afterwards_and_nobody_waits_for_ever(desk: Desk) -> None:

@@ -24,7 +24,7 @@ from tests.authentication.passwords.recovering import (
     token_for,
 )
 from tests.conftest import SECRET_KEY
-from tests.desks import Api, Desk, Person, a_desk
+from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 
@@ -37,41 +37,43 @@ async def resend(http: httpx.AsyncClient, email: str, **more: object) -> httpx.R
 
 
 @pytest.fixture
-async def person(desk: Desk) -> Person:
+async def user(desk: Desk) -> SignedInUser:
     return await somebody(desk)
 
 
 @pytest.fixture
-async def token(desk: Desk, person: Person) -> str:
-    return await a_link(desk, person.id, person.email, Purpose.VERIFY_EMAIL)
+async def token(desk: Desk, user: SignedInUser) -> str:
+    return await a_link(desk, user.id, user.email, Purpose.VERIFY_EMAIL)
 
 
 class TestClick:
-    async def test_it_is_proved_from_then_on(self, api: Api, desk: Desk, person: Person, token: str) -> None:
-        assert (await person.get("/me")).json()["emailVerified"] is False
+    async def test_it_is_proved_from_then_on(self, api: Api, desk: Desk, user: SignedInUser, token: str) -> None:
+        assert (await user.get("/me")).json()["emailVerified"] is False
         answer = await verify(api.http, token)
-        assert (answer.status_code, answer.json()) == (200, {"email": person.email, "verified": True})
-        assert (await person.get("/me")).json()["emailVerified"] is True
-        assert await events_about(desk, person.id) == ["person.email_verified"]
+        assert (answer.status_code, answer.json()) == (200, {"email": user.email, "verified": True})
+        assert (await user.get("/me")).json()["emailVerified"] is True
+        assert await events_about(desk, user.id) == ["user.email_verified"]
 
     async def test_who_waits_for_approval_can_prove_it_already(
-        self, api: Api, desk: Desk, person: Person, token: str
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
     ) -> None:
-        await change_row(desk, person.id, status="PENDING")
+        await change_row(desk, user.id, status="PENDING")
         assert (await verify(api.http, token)).status_code == 200
-        row = await row_of(desk, person.id)
+        row = await row_of(desk, user.id)
         assert (row.status, row.email_verified_at is not None) == ("PENDING", True), "which approves nothing"
 
-    async def test_to_prove_it_again_changes_nothing(self, api: Api, desk: Desk, person: Person, token: str) -> None:
-        proved_at = (await row_of(desk, person.id)).created_at
-        await change_row(desk, person.id, email_verified_at=proved_at)
+    async def test_to_prove_it_again_changes_nothing(
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
+    ) -> None:
+        proved_at = (await row_of(desk, user.id)).created_at
+        await change_row(desk, user.id, email_verified_at=proved_at)
         assert (await verify(api.http, token)).status_code == 200
-        assert (await row_of(desk, person.id)).email_verified_at == proved_at
-        assert await events_about(desk, person.id) == []
+        assert (await row_of(desk, user.id)).email_verified_at == proved_at
+        assert await events_about(desk, user.id) == []
 
-    async def test_sessions_go_on(self, api: Api, person: Person, token: str) -> None:
+    async def test_sessions_go_on(self, api: Api, user: SignedInUser, token: str) -> None:
         await verify(api.http, token)
-        assert (await person.get("/me")).status_code == 200
+        assert (await user.get("/me")).status_code == 200
 
 
 class TestLinksThatLeadNowhere:
@@ -79,43 +81,45 @@ class TestLinksThatLeadNowhere:
         assert (await verify(api.http, token)).status_code == 200
         assert wrong_fields(await verify(api.http, token), "link_expired") == {"token"}
 
-    async def test_of_two_clicks_at_the_same_moment_one(self, api: Api, desk: Desk, person: Person, token: str) -> None:
+    async def test_of_two_clicks_at_the_same_moment_one(
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
+    ) -> None:
         answers = await asyncio.gather(*(verify(api.http, token) for _ in range(5)))
         assert sorted(answer.status_code for answer in answers) == [200] + [422] * 4
-        assert await events_about(desk, person.id) == ["person.email_verified"]
+        assert await events_about(desk, user.id) == ["user.email_verified"]
 
-    async def test_one_that_has_expired(self, api: Api, desk: Desk, person: Person, token: str) -> None:
-        await expire_links(desk, person.id)
+    async def test_one_that_has_expired(self, api: Api, desk: Desk, user: SignedInUser, token: str) -> None:
+        await expire_links(desk, user.id)
         refused(await verify(api.http, token), 422, "link_expired")
-        assert (await row_of(desk, person.id)).email_verified_at is None
+        assert (await row_of(desk, user.id)).email_verified_at is None
 
     @pytest.mark.parametrize("purpose", [Purpose.RESET_PASSWORD, Purpose.INVITATION, Purpose.SIGN_IN])
-    async def test_one_for_something_else(self, api: Api, desk: Desk, person: Person, purpose: Purpose) -> None:
-        refused(await verify(api.http, await a_link(desk, person.id, person.email, purpose)), 422, "link_expired")
-        assert len(await links_of(desk, person.id, purpose)) == 1
+    async def test_one_for_something_else(self, api: Api, desk: Desk, user: SignedInUser, purpose: Purpose) -> None:
+        refused(await verify(api.http, await a_link(desk, user.id, user.email, purpose)), 422, "link_expired")
+        assert len(await links_of(desk, user.id, purpose)) == 1
 
     async def test_one_of_another_organisation(
-        self, api: Api, database: Database, desk: Desk, person: Person, token: str
+        self, api: Api, database: Database, desk: Desk, user: SignedInUser, token: str
     ) -> None:
         other = await a_desk(api, database)
-        [link] = await links_of(desk, person.id)
+        [link] = await links_of(desk, user.id)
         refused(await verify(api.http, link_token(SECRET_KEY, other.id, link.id)), 422, "link_expired")
         assert (await verify(api.http, token)).status_code == 200
 
-    async def test_one_that_was_sent_to_another_address(self, api: Api, desk: Desk, person: Person) -> None:
-        token = await a_link(desk, person.id, "before@growfin.test", Purpose.VERIFY_EMAIL)
+    async def test_one_that_was_sent_to_another_address(self, api: Api, desk: Desk, user: SignedInUser) -> None:
+        token = await a_link(desk, user.id, "before@growfin.test", Purpose.VERIFY_EMAIL)
         refused(await verify(api.http, token), 422, "link_expired")
-        assert (await row_of(desk, person.id)).email_verified_at is None
+        assert (await row_of(desk, user.id)).email_verified_at is None
 
     @pytest.mark.parametrize("status", sorted(set(Status) - {Status.ACTIVE, Status.PENDING}))
     @pytest.mark.parametrize("purpose", [Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL])
     async def test_one_of_somebody_who_is_out(
-        self, api: Api, desk: Desk, person: Person, status: Status, purpose: Purpose
+        self, api: Api, desk: Desk, user: SignedInUser, status: Status, purpose: Purpose
     ) -> None:
-        token = await a_link(desk, person.id, person.email, purpose)
-        await change_row(desk, person.id, status=status)
+        token = await a_link(desk, user.id, user.email, purpose)
+        await change_row(desk, user.id, status=status)
         refused(await verify(api.http, token), 422, "link_expired")
-        assert (await row_of(desk, person.id)).email_verified_at is None
+        assert (await row_of(desk, user.id)).email_verified_at is None
 
     async def test_one_of_a_suspended_organisation(self, api: Api, desk: Desk, token: str) -> None:
         async with desk.database.session(desk.id) as db:
@@ -130,37 +134,37 @@ class TestLinksThatLeadNowhere:
 class TestAnotherLink:
     @pytest.mark.parametrize("status", [Status.ACTIVE, Status.PENDING])
     async def test_is_sent_to_who_has_yet_to_prove_it(
-        self, api: Api, desk: Desk, person: Person, status: Status
+        self, api: Api, desk: Desk, user: SignedInUser, status: Status
     ) -> None:
-        await change_row(desk, person.id, status=status)
-        answer = await resend(api.http, person.email)
+        await change_row(desk, user.id, status=status)
+        answer = await resend(api.http, user.email)
         assert (answer.status_code, answer.json()) == (
             202,
             {"message": "If there is such an account, a mail is on its way."},
         )
-        assert await events_about(desk, person.id) == ["person.link_requested"]
-        assert (await verify(api.http, await token_for(desk, person.id, Purpose.VERIFY_EMAIL))).status_code == 200
+        assert await events_about(desk, user.id) == ["user.link_requested"]
+        assert (await verify(api.http, await token_for(desk, user.id, Purpose.VERIFY_EMAIL))).status_code == 200
 
-    async def test_and_to_nobody_else(self, api: Api, database: Database, desk: Desk, person: Person) -> None:
+    async def test_and_to_nobody_else(self, api: Api, database: Database, desk: Desk, user: SignedInUser) -> None:
         other = await a_desk(api, database)
-        same = await somebody(other, person.email)
-        await change_row(desk, person.id, email_verified_at=(await row_of(desk, person.id)).created_at)
-        await resend(api.http, person.email)
-        assert [len(await links_of(desk, person.id)), len(await links_of(other, same.id))] == [0, 1]
-        await resend(api.http, person.email, org=desk.domain)
+        same = await somebody(other, user.email)
+        await change_row(desk, user.id, email_verified_at=(await row_of(desk, user.id)).created_at)
+        await resend(api.http, user.email)
+        assert [len(await links_of(desk, user.id)), len(await links_of(other, same.id))] == [0, 1]
+        await resend(api.http, user.email, org=desk.domain)
         assert len(await links_of(other, same.id)) == 1
 
     @pytest.mark.parametrize("status", sorted(set(Status) - {Status.ACTIVE, Status.PENDING}))
-    async def test_nor_to_who_is_out(self, api: Api, desk: Desk, person: Person, status: Status) -> None:
-        await change_row(desk, person.id, status=status)
-        assert (await resend(api.http, person.email)).status_code == 202
-        assert await links_of(desk, person.id) == []
+    async def test_nor_to_who_is_out(self, api: Api, desk: Desk, user: SignedInUser, status: Status) -> None:
+        await change_row(desk, user.id, status=status)
+        assert (await resend(api.http, user.email)).status_code == 202
+        assert await links_of(desk, user.id) == []
 
     async def test_the_first_one_works_until_one_of_them_is_used(
-        self, api: Api, desk: Desk, person: Person, token: str
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
     ) -> None:
-        await resend(api.http, person.email)
-        later = await token_for(desk, person.id, Purpose.VERIFY_EMAIL)
+        await resend(api.http, user.email)
+        later = await token_for(desk, user.id, Purpose.VERIFY_EMAIL)
         assert later != token
         assert (await verify(api.http, token)).status_code == 200
         refused(await verify(api.http, later), 422, "link_expired")

@@ -1,4 +1,4 @@
-"""What the tests of recovery share: links, and what has become of people."""
+"""What the tests of recovery share: links, and what has become of users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, Purpose
 from app.accounts.users.models import Credential
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
 from app.core.outbox.models import EventRow
 from app.core.security.opaque_tokens import link_token
@@ -23,12 +23,10 @@ from tests.desks import PASSWORD, Desk
 NEW_PASSWORD = "amber-otter-58-desk"
 
 
-async def links_of(desk: Desk, person_id: UUID, purpose: Purpose | None = None) -> Sequence[Link]:
+async def links_of(desk: Desk, user_id: UUID, purpose: Purpose | None = None) -> Sequence[Link]:
     """Somebody's links, oldest first."""
     async with desk.database.session(desk.id) as db:
-        found = await db.scalars(
-            select(Link).where(Link.org_id == desk.id, Link.person_id == person_id).order_by(Link.id)
-        )
+        found = await db.scalars(select(Link).where(Link.org_id == desk.id, Link.user_id == user_id).order_by(Link.id))
         return [link for link in found if purpose in {None, link.purpose}]
 
 
@@ -37,54 +35,54 @@ def token_of(link: Link) -> str:
     return link_token(SECRET_KEY, link.org_id, link.id)
 
 
-async def token_for(desk: Desk, person_id: UUID, purpose: Purpose) -> str:
+async def token_for(desk: Desk, user_id: UUID, purpose: Purpose) -> str:
     """The token of somebody's last link for a purpose."""
-    return token_of((await links_of(desk, person_id, purpose))[-1])
+    return token_of((await links_of(desk, user_id, purpose))[-1])
 
 
-async def a_link(desk: Desk, person_id: UUID, email: str, purpose: Purpose, *, valid: bool = True) -> str:
+async def a_link(desk: Desk, user_id: UUID, email: str, purpose: Purpose, *, valid: bool = True) -> str:
     """A link made by hand; returns its token."""
     async with desk.database.session(desk.id) as db:
-        link = links.issue(db, desk.id, person_id, email, purpose)
+        link = links.issue(db, desk.id, user_id, email, purpose)
         if not valid:
             link.expires_at = real_now() - timedelta(seconds=1)
     return token_of(link)
 
 
-async def expire_links(desk: Desk, person_id: UUID) -> None:
+async def expire_links(desk: Desk, user_id: UUID) -> None:
     async with desk.database.session(desk.id) as db:
-        which = (Link.org_id == desk.id, Link.person_id == person_id)
+        which = (Link.org_id == desk.id, Link.user_id == user_id)
         await db.execute(update(Link).where(*which).values(expires_at=real_now()))
 
 
-async def row_of(desk: Desk, person_id: UUID) -> Row:
+async def row_of(desk: Desk, user_id: UUID) -> UserRow:
     async with desk.database.session(desk.id) as db:
-        return (await db.execute(select(Row).where(Row.org_id == desk.id, Row.id == person_id))).scalar_one()
+        return (await db.execute(select(UserRow).where(UserRow.org_id == desk.id, UserRow.id == user_id))).scalar_one()
 
 
-async def credential_of(desk: Desk, person_id: UUID) -> Credential:
+async def credential_of(desk: Desk, user_id: UUID) -> Credential:
     async with desk.database.session(None) as db:
-        which = (Credential.org_id == desk.id, Credential.person_id == person_id)
+        which = (Credential.org_id == desk.id, Credential.user_id == user_id)
         return (await db.execute(select(Credential).where(*which))).scalar_one()
 
 
-async def change_row(desk: Desk, person_id: UUID, **values: Any) -> None:
+async def change_row(desk: Desk, user_id: UUID, **values: Any) -> None:
     async with desk.database.session(desk.id) as db:
-        await db.execute(update(Row).where(Row.org_id == desk.id, Row.id == person_id).values(values))
+        await db.execute(update(UserRow).where(UserRow.org_id == desk.id, UserRow.id == user_id).values(values))
 
 
-async def take_password(desk: Desk, person_id: UUID) -> None:
+async def take_password(desk: Desk, user_id: UUID) -> None:
     """Make them somebody who signs in elsewhere."""
     async with desk.database.session(desk.id) as db:
-        which = (Credential.org_id == desk.id, Credential.person_id == person_id)
+        which = (Credential.org_id == desk.id, Credential.user_id == user_id)
         await db.execute(update(Credential).where(*which).values(password_hash=None))
 
 
-async def events_about(desk: Desk, person_id: UUID) -> list[str]:
+async def events_about(desk: Desk, user_id: UUID) -> list[str]:
     """The types of what happened to somebody since they signed up, in order."""
     async with desk.database.session(desk.id) as db:
         rows = await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))
-        return [row.type for row in rows if row.data.get("personId") == str(person_id)][1:]
+        return [row.type for row in rows if row.data.get("userId") == str(user_id)][1:]
 
 
 async def sign_in(http: httpx.AsyncClient, email: str, password: str = PASSWORD, **more: object) -> httpx.Response:

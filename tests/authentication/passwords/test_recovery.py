@@ -40,7 +40,7 @@ from tests.authentication.passwords.recovering import (
     token_of,
 )
 from tests.conftest import SECRET_KEY
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 MAILS = int(MAIL_LIMIT.partition("/")[0])
@@ -59,68 +59,68 @@ async def is_expired(api: Api, token: str) -> bool:
 
 
 @pytest.fixture
-async def person(desk: Desk) -> Person:
+async def user(desk: Desk) -> SignedInUser:
     return await somebody(desk)
 
 
 @pytest.fixture
-async def token(desk: Desk, person: Person) -> str:
-    return await a_link(desk, person.id, person.email, Purpose.RESET_PASSWORD)
+async def token(desk: Desk, user: SignedInUser) -> str:
+    return await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
 
 
 class TestForgotten:
-    async def test_a_link_of_half_an_hour_is_mailed(self, api: Api, desk: Desk, person: Person) -> None:
-        answer = await forgot(api.http, person.email.upper())
+    async def test_a_link_of_half_an_hour_is_mailed(self, api: Api, desk: Desk, user: SignedInUser) -> None:
+        answer = await forgot(api.http, user.email.upper())
         assert answer.status_code == 202
         assert answer.json() == {"message": "If there is such an account, a mail is on its way."}
-        [link] = await links_of(desk, person.id)
-        assert (link.purpose, link.email, link.password_hash) == ("RESET_PASSWORD", person.email, None)
+        [link] = await links_of(desk, user.id)
+        assert (link.purpose, link.email, link.password_hash) == ("RESET_PASSWORD", user.email, None)
         assert (link.expires_at - link.created_at).total_seconds() == 1800
-        assert await events_about(desk, person.id) == ["person.link_requested"]
+        assert await events_about(desk, user.id) == ["user.link_requested"]
 
-    async def test_nothing_else_happens_by_that(self, api: Api, desk: Desk, person: Person) -> None:
-        await forgot(api.http, person.email)
-        assert (await sign_in(api.http, person.email)).status_code == 200
-        assert (await person.get("/me")).status_code == 200
-        assert (await row_of(desk, person.id)).email_verified_at is None
+    async def test_nothing_else_happens_by_that(self, api: Api, desk: Desk, user: SignedInUser) -> None:
+        await forgot(api.http, user.email)
+        assert (await sign_in(api.http, user.email)).status_code == 200
+        assert (await user.get("/me")).status_code == 200
+        assert (await row_of(desk, user.id)).email_verified_at is None
 
     @pytest.mark.parametrize("status", [status for status in Status if status != Status.ACTIVE])
-    async def test_who_is_not_active_gets_none(self, api: Api, desk: Desk, person: Person, status: Status) -> None:
-        await change_row(desk, person.id, status=status)
-        assert (await forgot(api.http, person.email)).status_code == 202
-        assert await links_of(desk, person.id) == []
-        assert await events_about(desk, person.id) == []
+    async def test_who_is_not_active_gets_none(self, api: Api, desk: Desk, user: SignedInUser, status: Status) -> None:
+        await change_row(desk, user.id, status=status)
+        assert (await forgot(api.http, user.email)).status_code == 202
+        assert await links_of(desk, user.id) == []
+        assert await events_about(desk, user.id) == []
 
-    async def test_nor_does_anybody_of_a_suspended_organisation(self, api: Api, desk: Desk, person: Person) -> None:
+    async def test_nor_does_anybody_of_a_suspended_organisation(self, api: Api, desk: Desk, user: SignedInUser) -> None:
         async with desk.database.session(desk.id) as db:
             await db.execute(update(Organisation).where(Organisation.id == desk.id).values(status="SUSPENDED"))
-        assert (await forgot(api.http, person.email)).status_code == 202
-        assert await links_of(desk, person.id) == []
+        assert (await forgot(api.http, user.email)).status_code == 202
+        assert await links_of(desk, user.id) == []
 
-    async def test_who_signs_in_elsewhere_gets_one(self, api: Api, desk: Desk, person: Person) -> None:
-        await take_password(desk, person.id)
-        await forgot(api.http, person.email)
-        assert (await reset(api.http, await token_for(desk, person.id, Purpose.RESET_PASSWORD))).status_code == 204
-        assert (await sign_in(api.http, person.email, NEW_PASSWORD)).status_code == 200
+    async def test_who_signs_in_elsewhere_gets_one(self, api: Api, desk: Desk, user: SignedInUser) -> None:
+        await take_password(desk, user.id)
+        await forgot(api.http, user.email)
+        assert (await reset(api.http, await token_for(desk, user.id, Purpose.RESET_PASSWORD))).status_code == 204
+        assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
     async def test_every_account_of_the_email_gets_one_or_that_of_the_organisation_named(
-        self, api: Api, database: Database, desk: Desk, person: Person
+        self, api: Api, database: Database, desk: Desk, user: SignedInUser
     ) -> None:
         other = await a_desk(api, database)
-        same = await somebody(other, person.email)
-        await forgot(api.http, person.email)
-        assert [len(await links_of(desk, person.id)), len(await links_of(other, same.id))] == [1, 1]
-        await forgot(api.http, person.email, org=other.domain.upper())
-        assert [len(await links_of(desk, person.id)), len(await links_of(other, same.id))] == [1, 2]
+        same = await somebody(other, user.email)
+        await forgot(api.http, user.email)
+        assert [len(await links_of(desk, user.id)), len(await links_of(other, same.id))] == [1, 1]
+        await forgot(api.http, user.email, org=other.domain.upper())
+        assert [len(await links_of(desk, user.id)), len(await links_of(other, same.id))] == [1, 2]
 
     async def test_of_very_many_the_oldest_do(self, api: Api, database: Database) -> None:
         email, counts = an_email(), list[int]()
         desks = [await a_desk(api, database) for _ in range(MAX_ACCOUNTS + 1)]
-        people = [(desk, await somebody(desk, email)) for desk in sorted(desks, key=lambda desk: desk.id)]
+        users = [(desk, await somebody(desk, email)) for desk in sorted(desks, key=lambda desk: desk.id)]
         began = time.monotonic()
         await forgot(api.http, email)
         assert time.monotonic() - began >= ANSWER_EVERY
-        counts = [len(await links_of(desk, person.id)) for desk, person in people]
+        counts = [len(await links_of(desk, user.id)) for desk, user in users]
         assert counts == [1] * MAX_ACCOUNTS + [0]
 
     @pytest.mark.parametrize(
@@ -143,14 +143,14 @@ class TestForgotten:
 class TestNothingIsRevealed:
     @pytest.mark.parametrize("path", ["/auth/password/forgot", "/auth/email/resend"])
     async def test_every_email_has_the_same_answer_after_the_same_time(
-        self, api: Api, desk: Desk, person: Person, path: str
+        self, api: Api, desk: Desk, user: SignedInUser, path: str
     ) -> None:
         suspended, proved = await somebody(desk), await somebody(desk)
         await change_row(desk, suspended.id, status="SUSPENDED")
         await change_row(desk, proved.id, email_verified_at=(await row_of(desk, proved.id)).created_at)
         answers, quickest = [], dict[str, float]()
-        bodies: list[JSON] = [{"email": one.email} for one in (person, suspended, proved)]
-        bodies += [{"email": an_email()}, {"email": person.email, "org": f"d{uuid4().hex}.test"}]
+        bodies: list[JSON] = [{"email": one.email} for one in (user, suspended, proved)]
+        bodies += [{"email": an_email()}, {"email": user.email, "org": f"d{uuid4().hex}.test"}]
         for body in bodies * 2:
             began = time.monotonic()
             answers.append(await api.http.post(path, json=body))
@@ -178,24 +178,24 @@ class TestNothingIsRevealed:
     async def test_to_ask_for_it_elsewhere_uses_nobodys_mails_up(
         self, start: Start, desk: Desk, api: Api, database: Database
     ) -> None:
-        service, person, elsewhere = await start(), await somebody(desk), await a_desk(api, database)
+        service, user, elsewhere = await start(), await somebody(desk), await a_desk(api, database)
         for place in range(MAILS + 1):
             for domain in ("nosuch.test", elsewhere.domain):
                 http = service.at(f"198.51.100.{place}")
                 for path in ("/auth/password/forgot", "/auth/email/resend"):
-                    body = {"email": person.email, "org": domain}
+                    body = {"email": user.email, "org": domain}
                     assert (await http.post(path, json=body)).status_code == 202
 
-        body = {"email": person.email, "org": desk.domain}
+        body = {"email": user.email, "org": desk.domain}
         for path in ("/auth/password/forgot", "/auth/email/resend"):
             assert (await service.at("203.0.113.5").post(path, json=body)).status_code == 202
-        assert len(await links_of(desk, person.id)) == 2
+        assert len(await links_of(desk, user.id)) == 2
 
-    async def test_other_mails_and_the_way_back_in_are_limited_apart(self, start: Start, person: Person) -> None:
+    async def test_other_mails_and_the_way_back_in_are_limited_apart(self, start: Start, user: SignedInUser) -> None:
         http = (await start()).at("198.51.100.7")
-        await asyncio.gather(*(forgot(http, person.email) for _ in range(MAILS)))
-        assert (await http.post("/auth/email/resend", json={"email": person.email})).status_code == 202
-        assert (await sign_in(http, person.email)).status_code == 200
+        await asyncio.gather(*(forgot(http, user.email) for _ in range(MAILS)))
+        assert (await http.post("/auth/email/resend", json={"email": user.email})).status_code == 202
+        assert (await sign_in(http, user.email)).status_code == 200
 
     @pytest.mark.parametrize(
         ("path", "body"),
@@ -213,16 +213,16 @@ class TestNothingIsRevealed:
         refused(await http.post(path, json=body), 429, "rate_limited")
         assert (await service.at("198.51.100.7").post(path, json=body)).status_code in {202, 422}
 
-    async def test_no_token_is_logged_or_in_the_database(self, api: Api, desk: Desk, person: Person) -> None:
+    async def test_no_token_is_logged_or_in_the_database(self, api: Api, desk: Desk, user: SignedInUser) -> None:
         with capture_logs() as lines:
-            await forgot(api.http, person.email)
-            token = await token_for(desk, person.id, Purpose.RESET_PASSWORD)
+            await forgot(api.http, user.email)
+            token = await token_for(desk, user.id, Purpose.RESET_PASSWORD)
             await relay.relay_new(desk.database, wiring.SUBSCRIBERS)
             stored = await everything_of(desk)
             refused(await reset(api.http, token, "password"), 422, "weak_password")
             assert (await reset(api.http, token)).status_code == 204
             assert await is_expired(api, token)
-        assert person.email in stored
+        assert user.email in stored
         assert {line.get("route") for line in lines} >= {"/auth/password/forgot", "/auth/password/reset"}
         for text in (stored, repr(lines), await everything_of(desk)):
             assert token.removeprefix(LINK_PREFIX) not in text
@@ -241,49 +241,51 @@ async def everything_of(desk: Desk) -> str:
 
 
 class TestReset:
-    async def test_the_new_password_is_the_only_one(self, api: Api, person: Person, token: str) -> None:
+    async def test_the_new_password_is_the_only_one(self, api: Api, user: SignedInUser, token: str) -> None:
         answer = await reset(api.http, token)
         assert (answer.status_code, answer.content) == (204, b""), "and it signs nobody in"
         assert "set-cookie" not in answer.headers
-        assert (await sign_in(api.http, person.email, NEW_PASSWORD)).status_code == 200
-        refused(await sign_in(api.http, person.email), 401, "wrong_email_or_password")
+        assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
+        refused(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
 
-    async def test_it_proves_the_email(self, api: Api, desk: Desk, person: Person, token: str) -> None:
+    async def test_it_proves_the_email(self, api: Api, desk: Desk, user: SignedInUser, token: str) -> None:
         await reset(api.http, token)
-        proved_at = (await row_of(desk, person.id)).email_verified_at
+        proved_at = (await row_of(desk, user.id)).email_verified_at
         assert proved_at is not None
-        assert await events_about(desk, person.id) == ["person.email_verified", "person.password_changed"]
-        await reset(api.http, await a_link(desk, person.id, person.email, Purpose.RESET_PASSWORD), "another-heron-48")
-        assert (await row_of(desk, person.id)).email_verified_at == proved_at
-        assert (await events_about(desk, person.id))[2:] == ["person.password_changed"]
+        assert await events_about(desk, user.id) == ["user.email_verified", "user.password_changed"]
+        await reset(api.http, await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD), "another-heron-48")
+        assert (await row_of(desk, user.id)).email_verified_at == proved_at
+        assert (await events_about(desk, user.id))[2:] == ["user.password_changed"]
 
     async def test_every_session_ends_at_once(self, api: Api, database: Database) -> None:
-        desk = await a_desk(api, database, sandbox=False)  # whose people are remembered
-        person = await somebody(desk)
-        signed_in = (await sign_in(api.http, person.email)).json()
+        desk = await a_desk(api, database, sandbox=False)  # whose users are remembered
+        user = await somebody(desk)
+        signed_in = (await sign_in(api.http, user.email)).json()
         bearer = {"Authorization": f"Bearer {signed_in['jwt']}"}
         assert (await api.http.get("/me", headers=bearer)).status_code == 200
-        assert (await person.get("/me")).status_code == 200
+        assert (await user.get("/me")).status_code == 200
 
-        token = await a_link(desk, person.id, person.email, Purpose.RESET_PASSWORD)
+        token = await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
         assert (await reset(api.http, token)).status_code == 204
 
         refused(await api.http.get("/me", headers=bearer), 401, "invalid_token")
-        refused(await person.get("/me"), 401, "invalid_token")
+        refused(await user.get("/me"), 401, "invalid_token")
         refreshed = await api.http.post("/auth/refresh", json={"refreshToken": signed_in["refreshToken"]})
         refused(refreshed, 401, "invalid_refresh_token")
         assert (await desk.admin.get("/me")).status_code == 200, "nobody else's do"
 
-    async def test_a_second_factor_is_still_asked_for(self, api: Api, desk: Desk, person: Person, token: str) -> None:
-        await change_row(desk, person.id, second_factor=True)
+    async def test_a_second_factor_is_still_asked_for(
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
+    ) -> None:
+        await change_row(desk, user.id, second_factor=True)
         assert (await reset(api.http, token)).status_code == 204
-        refused(await sign_in(api.http, person.email, NEW_PASSWORD), 401, "totp_required")
+        refused(await sign_in(api.http, user.email, NEW_PASSWORD), 401, "totp_required")
 
     async def test_only_the_account_of_the_link_is_changed(
-        self, api: Api, database: Database, person: Person, token: str
+        self, api: Api, database: Database, user: SignedInUser, token: str
     ) -> None:
         other = await a_desk(api, database)
-        same = await somebody(other, person.email)
+        same = await somebody(other, user.email)
         before = (await credential_of(other, same.id)).password_hash
         assert (await reset(api.http, token)).status_code == 204
         assert (await credential_of(other, same.id)).password_hash == before
@@ -291,54 +293,58 @@ class TestReset:
 
     @pytest.mark.parametrize("weak", ["password", "growfin-1", "aaaaaaaaaaaa"])
     async def test_a_weak_password_leaves_the_link_usable(
-        self, api: Api, person: Person, token: str, weak: str
+        self, api: Api, user: SignedInUser, token: str, weak: str
     ) -> None:
         assert wrong_fields(await reset(api.http, token, weak), "weak_password") == {"newPassword"}
         assert wrong_fields(await reset(api.http, token, "short")) == {"newPassword"}
         assert (await reset(api.http, token)).status_code == 204
-        assert (await sign_in(api.http, person.email, NEW_PASSWORD)).status_code == 200
+        assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
     async def test_roles_and_organisations_cannot_be_slipped_in(self, api: Api, token: str) -> None:
         body = {"token": token, "newPassword": NEW_PASSWORD}
-        for field in ("role", "status", "orgId", "email", "personId"):
+        for field in ("role", "status", "orgId", "email", "userId"):
             assert wrong_fields(await api.http.post("/auth/password/reset", json=body | {field: "ADMIN"})) == {field}
 
 
 class TestLinksThatLeadNowhere:
-    async def test_one_that_was_used(self, api: Api, person: Person, token: str) -> None:
+    async def test_one_that_was_used(self, api: Api, user: SignedInUser, token: str) -> None:
         assert (await reset(api.http, token)).status_code == 204
         refused(await reset(api.http, token, "another-heron-48-lamp"), 422, "link_expired")
-        assert (await sign_in(api.http, person.email, NEW_PASSWORD)).status_code == 200
+        assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
-    async def test_of_two_uses_at_the_same_moment_one(self, api: Api, desk: Desk, person: Person, token: str) -> None:
+    async def test_of_two_uses_at_the_same_moment_one(
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
+    ) -> None:
         passwords = [f"another-heron-{n}-lamp" for n in range(4)]
         answers = await asyncio.gather(*(reset(api.http, token, password) for password in passwords))
         assert sorted(answer.status_code for answer in answers) == [204, 422, 422, 422]
         for answer, password in zip(answers, passwords, strict=True):
-            assert (await sign_in(api.http, person.email, password)).status_code == (
+            assert (await sign_in(api.http, user.email, password)).status_code == (
                 200 if answer.status_code == 204 else 401
             )
-        assert (await events_about(desk, person.id)).count("person.password_changed") == 1
+        assert (await events_about(desk, user.id)).count("user.password_changed") == 1
 
-    async def test_any_others_once_one_was_used(self, api: Api, desk: Desk, person: Person, token: str) -> None:
-        later = await a_link(desk, person.id, person.email, Purpose.RESET_PASSWORD)
+    async def test_any_others_once_one_was_used(self, api: Api, desk: Desk, user: SignedInUser, token: str) -> None:
+        later = await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
         assert (await reset(api.http, token)).status_code == 204
         assert await is_expired(api, later)
 
-    async def test_one_that_has_expired(self, api: Api, desk: Desk, person: Person, token: str) -> None:
-        await expire_links(desk, person.id)
+    async def test_one_that_has_expired(self, api: Api, desk: Desk, user: SignedInUser, token: str) -> None:
+        await expire_links(desk, user.id)
         assert await is_expired(api, token)
-        assert (await sign_in(api.http, person.email)).status_code == 200
+        assert (await sign_in(api.http, user.email)).status_code == 200
 
     @pytest.mark.parametrize("purpose", [purpose for purpose in Purpose if purpose != Purpose.RESET_PASSWORD])
-    async def test_one_for_something_else(self, api: Api, desk: Desk, person: Person, purpose: Purpose) -> None:
-        assert await is_expired(api, await a_link(desk, person.id, person.email, purpose))
-        assert len(await links_of(desk, person.id, purpose)) == 1, "it can still be used for what it is for"
+    async def test_one_for_something_else(self, api: Api, desk: Desk, user: SignedInUser, purpose: Purpose) -> None:
+        assert await is_expired(api, await a_link(desk, user.id, user.email, purpose))
+        assert len(await links_of(desk, user.id, purpose)) == 1, "it can still be used for what it is for"
 
-    async def test_one_of_another_organisation(self, api: Api, database: Database, desk: Desk, person: Person) -> None:
+    async def test_one_of_another_organisation(
+        self, api: Api, database: Database, desk: Desk, user: SignedInUser
+    ) -> None:
         other = await a_desk(api, database)
-        await a_link(desk, person.id, person.email, Purpose.RESET_PASSWORD)
-        [link] = await links_of(desk, person.id)
+        await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
+        [link] = await links_of(desk, user.id)
         assert await is_expired(api, link_token(SECRET_KEY, other.id, link.id))
         assert (await reset(api.http, token_of(link))).status_code == 204
 
@@ -361,15 +367,15 @@ class TestLinksThatLeadNowhere:
 
     @pytest.mark.parametrize("status", [status for status in Status if status != Status.ACTIVE])
     async def test_one_of_somebody_who_is_not_active_any_more(
-        self, api: Api, desk: Desk, person: Person, token: str, status: Status
+        self, api: Api, desk: Desk, user: SignedInUser, token: str, status: Status
     ) -> None:
-        await change_row(desk, person.id, status=status)
+        await change_row(desk, user.id, status=status)
         assert await is_expired(api, token)
 
     async def test_one_that_was_sent_to_an_address_that_is_not_theirs_any_more(
-        self, api: Api, desk: Desk, person: Person, token: str
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
     ) -> None:
-        await change_row(desk, person.id, email=an_email())
+        await change_row(desk, user.id, email=an_email())
         assert await is_expired(api, token)
 
     async def test_one_of_a_suspended_organisation(self, api: Api, desk: Desk, token: str) -> None:
@@ -378,11 +384,11 @@ class TestLinksThatLeadNowhere:
         assert await is_expired(api, token)
 
     async def test_one_of_somebody_who_cannot_sign_in_at_all(
-        self, api: Api, desk: Desk, person: Person, token: str
+        self, api: Api, desk: Desk, user: SignedInUser, token: str
     ) -> None:
         async with desk.database.session(desk.id) as db:
-            await db.execute(delete(Credential).where(Credential.org_id == desk.id, Credential.person_id == person.id))
+            await db.execute(delete(Credential).where(Credential.org_id == desk.id, Credential.user_id == user.id))
         assert await is_expired(api, token)
         async with desk.database.session(desk.id) as db:
-            left = await db.scalar(select(Link.id).where(Link.org_id == desk.id, Link.person_id == person.id))
+            left = await db.scalar(select(Link.id).where(Link.org_id == desk.id, Link.user_id == user.id))
         assert left is not None, "the refusal rolled its use back"

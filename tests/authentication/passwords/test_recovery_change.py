@@ -21,61 +21,63 @@ from tests.authentication.passwords.recovering import (
     take_password,
     token_for,
 )
-from tests.desks import PASSWORD, Api, Desk, Person, a_desk
+from tests.desks import PASSWORD, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
 
 WRONG = "cobalt-heron-47-lamq"
 
 
-async def change(person: Person, current: str = PASSWORD, new: str = NEW_PASSWORD, **more: object) -> httpx.Response:
-    return await person.post("/auth/password/change", {"currentPassword": current, "newPassword": new, **more})
+async def change(
+    user: SignedInUser, current: str = PASSWORD, new: str = NEW_PASSWORD, **more: object
+) -> httpx.Response:
+    return await user.post("/auth/password/change", {"currentPassword": current, "newPassword": new, **more})
 
 
 @pytest.fixture
-async def person(desk: Desk) -> Person:
+async def user(desk: Desk) -> SignedInUser:
     return await somebody(desk)
 
 
-async def test_the_new_one_is_the_only_one(api: Api, desk: Desk, person: Person) -> None:
-    answer = await change(person)
+async def test_the_new_one_is_the_only_one(api: Api, desk: Desk, user: SignedInUser) -> None:
+    answer = await change(user)
     assert (answer.status_code, answer.content) == (204, b"")
-    assert (await sign_in(api.http, person.email, NEW_PASSWORD)).status_code == 200
-    refused(await sign_in(api.http, person.email), 401, "wrong_email_or_password")
-    assert await events_about(desk, person.id) == ["person.password_changed"]
+    assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
+    refused(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
+    assert await events_about(desk, user.id) == ["user.password_changed"]
 
 
 async def test_other_sessions_end_at_once_and_this_one_goes_on(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # whose people are remembered
-    person = await somebody(desk)
-    other = (await sign_in(api.http, person.email)).json()
+    desk = await a_desk(api, database, sandbox=False)  # whose users are remembered
+    user = await somebody(desk)
+    other = (await sign_in(api.http, user.email)).json()
     bearer = {"Authorization": f"Bearer {other['jwt']}"}
     assert (await api.http.get("/me", headers=bearer)).status_code == 200
 
-    assert (await change(person)).status_code == 204
+    assert (await change(user)).status_code == 204
 
     refused(await api.http.get("/me", headers=bearer), 401, "invalid_token")
     refreshed = await api.http.post("/auth/refresh", json={"refreshToken": other["refreshToken"]})
     refused(refreshed, 401, "invalid_refresh_token")
-    assert (await person.get("/me")).status_code == 200
+    assert (await user.get("/me")).status_code == 200
     assert (await desk.admin.get("/me")).status_code == 200
 
 
 async def test_a_wrong_present_password_changes_nothing_and_signs_nobody_out(
-    api: Api, desk: Desk, person: Person
+    api: Api, desk: Desk, user: SignedInUser
 ) -> None:
-    refused(await change(person, WRONG), 403, "wrong_password")
-    refused(await change(person, WRONG, WRONG), 403, "wrong_password")
-    assert (await person.get("/me")).status_code == 200
-    assert (await sign_in(api.http, person.email)).status_code == 200
-    assert await events_about(desk, person.id) == []
+    refused(await change(user, WRONG), 403, "wrong_password")
+    refused(await change(user, WRONG, WRONG), 403, "wrong_password")
+    assert (await user.get("/me")).status_code == 200
+    assert (await sign_in(api.http, user.email)).status_code == 200
+    assert await events_about(desk, user.id) == []
 
 
-async def test_links_that_were_sent_before_lead_nowhere(api: Api, desk: Desk, person: Person) -> None:
+async def test_links_that_were_sent_before_lead_nowhere(api: Api, desk: Desk, user: SignedInUser) -> None:
     for purpose in Purpose:
-        await a_link(desk, person.id, person.email, purpose)
-    tokens = {purpose: await token_for(desk, person.id, purpose) for purpose in Purpose}
-    assert (await change(person)).status_code == 204
-    left = {link.purpose for link in await links_of(desk, person.id)}
+        await a_link(desk, user.id, user.email, purpose)
+    tokens = {purpose: await token_for(desk, user.id, purpose) for purpose in Purpose}
+    assert (await change(user)).status_code == 204
+    left = {link.purpose for link in await links_of(desk, user.id)}
     assert left == set(Purpose) - {Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL}
     body = {"token": tokens[Purpose.RESET_PASSWORD], "newPassword": "another-heron-48-lamp"}
     refused(await api.http.post("/auth/password/reset", json=body), 422, "link_expired")
@@ -84,43 +86,43 @@ async def test_links_that_were_sent_before_lead_nowhere(api: Api, desk: Desk, pe
 
 
 async def test_the_same_again_is_refused_however_it_is_typed(desk: Desk) -> None:
-    person = await somebody(desk, password="Zoë-heron-47-lamp")
+    user = await somebody(desk, password="Zoë-heron-47-lamp")
     for same in ("Zoë-heron-47-lamp", "Zoe\u0308-heron-47-lamp"):
-        assert wrong_fields(await change(person, "Zoë-heron-47-lamp", same), "same_password") == {"newPassword"}
+        assert wrong_fields(await change(user, "Zoë-heron-47-lamp", same), "same_password") == {"newPassword"}
 
 
 @pytest.mark.parametrize("weak", ["password", "lovelace1", "aaaaaaaaaaaa"])
-async def test_a_weak_one_is_refused(api: Api, person: Person, weak: str) -> None:
-    assert wrong_fields(await change(person, new=weak), "weak_password") == {"newPassword"}
-    assert (await sign_in(api.http, person.email)).status_code == 200
+async def test_a_weak_one_is_refused(api: Api, user: SignedInUser, weak: str) -> None:
+    assert wrong_fields(await change(user, new=weak), "weak_password") == {"newPassword"}
+    assert (await sign_in(api.http, user.email)).status_code == 200
 
 
-async def test_who_has_none_is_told_how_to_get_one(desk: Desk, person: Person) -> None:
-    await take_password(desk, person.id)
-    assert "/auth/password/forgot" in refused(await change(person), 409, "no_password")["detail"]
+async def test_who_has_none_is_told_how_to_get_one(desk: Desk, user: SignedInUser) -> None:
+    await take_password(desk, user.id)
+    assert "/auth/password/forgot" in refused(await change(user), 409, "no_password")["detail"]
 
 
-async def test_of_two_changes_at_the_same_moment_one_comes_too_late(api: Api, desk: Desk, person: Person) -> None:
+async def test_of_two_changes_at_the_same_moment_one_comes_too_late(api: Api, desk: Desk, user: SignedInUser) -> None:
     passwords = [f"another-heron-{n}-lamp" for n in range(3)]
-    answers = await asyncio.gather(*(change(person, new=new) for new in passwords))
+    answers = await asyncio.gather(*(change(user, new=new) for new in passwords))
     assert sorted(answer.status_code for answer in answers) == [204, 403, 403]
     for answer, new in zip(answers, passwords, strict=True):
         expected = 200 if answer.status_code == 204 else 401
-        assert (await sign_in(api.http, person.email, new)).status_code == expected
-    assert await events_about(desk, person.id) == ["person.password_changed"]
+        assert (await sign_in(api.http, user.email, new)).status_code == expected
+    assert await events_about(desk, user.id) == ["user.password_changed"]
 
 
-async def test_what_else_a_body_says_is_refused(person: Person) -> None:
-    for field in ("role", "status", "orgId", "personId", "email"):
-        assert wrong_fields(await change(person, **{field: "ADMIN"})) == {field}
-    assert wrong_fields(await change(person, "", "short")) == {"currentPassword", "newPassword"}
+async def test_what_else_a_body_says_is_refused(user: SignedInUser) -> None:
+    for field in ("role", "status", "orgId", "userId", "email"):
+        assert wrong_fields(await change(user, **{field: "ADMIN"})) == {field}
+    assert wrong_fields(await change(user, "", "short")) == {"currentPassword", "newPassword"}
 
 
-async def test_it_takes_a_person(api: Api, desk: Desk) -> None:
+async def test_it_takes_a_user(api: Api, desk: Desk) -> None:
     body = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
     refused(await api.http.post("/auth/password/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
-    refused(await api.http.post("/auth/password/change", json=body, headers=secret), 403, "person_required")
+    refused(await api.http.post("/auth/password/change", json=body, headers=secret), 403, "user_required")
 
 
 async def test_it_changes_nobody_elses(api: Api, database: Database, desk: Desk) -> None:
@@ -133,35 +135,35 @@ async def test_it_changes_nobody_elses(api: Api, database: Database, desk: Desk)
 
 
 class TestGuesses:
-    async def at(self, start: Start, person: Person, **settings: str) -> Person:
+    async def at(self, start: Start, user: SignedInUser, **settings: str) -> SignedInUser:
         http = (await start(**settings)).at("203.0.113.66")
-        return Person(person.id, person.email, http, person.headers, person.session_id)
+        return SignedInUser(user.id, user.email, http, user.headers, user.session_id)
 
-    async def test_are_throttled_as_those_of_strangers(self, start: Start, person: Person) -> None:
-        there = await self.at(start, person, sign_in_failure_limit="2/5 minutes")
+    async def test_are_throttled_as_those_of_strangers(self, start: Start, user: SignedInUser) -> None:
+        there = await self.at(start, user, sign_in_failure_limit="2/5 minutes")
         assert [(await change(there, WRONG)).status_code for _ in range(2)] == [403, 403]
         refused(await change(there), 429, "rate_limited")
         body = {"email": an_email(), "password": WRONG}
         refused(await there.post("/auth/email/change", body), 429, "rate_limited")
         assert (await there.get("/me")).status_code == 200
 
-    async def test_at_the_same_moment_too(self, start: Start, person: Person) -> None:
-        there = await self.at(start, person, sign_in_failure_limit="2/5 minutes")
+    async def test_at_the_same_moment_too(self, start: Start, user: SignedInUser) -> None:
+        there = await self.at(start, user, sign_in_failure_limit="2/5 minutes")
         answers = await asyncio.gather(*(change(there, WRONG) for _ in range(6)))
         assert sorted(answer.status_code for answer in answers) == [403] * 2 + [429] * 4
 
-    async def test_from_many_addresses_leave_three_to_each(self, start: Start, person: Person) -> None:
+    async def test_from_many_addresses_leave_three_to_each(self, start: Start, user: SignedInUser) -> None:
         service = await start(account_failure_limit="2/hour", sign_in_failure_limit="4/5 minutes")
 
         async def guess(address: str) -> int:
-            there = Person(person.id, person.email, service.at(address), person.headers, person.session_id)
+            there = SignedInUser(user.id, user.email, service.at(address), user.headers, user.session_id)
             return (await change(there, WRONG)).status_code
 
         assert [await guess(f"203.0.113.{n}") for n in range(2)] == [403, 403]
         assert [await guess("203.0.113.66") for _ in range(4)] == [403, 403, 403, 429]
 
-    async def test_who_knows_it_is_not_counted(self, start: Start, person: Person) -> None:
-        there = await self.at(start, person, sign_in_failure_limit="1/5 minutes")
+    async def test_who_knows_it_is_not_counted(self, start: Start, user: SignedInUser) -> None:
+        there = await self.at(start, user, sign_in_failure_limit="1/5 minutes")
         for _ in range(2):
             refused(await change(there, new="password"), 422, "weak_password")
         assert (await change(there)).status_code == 204
@@ -170,9 +172,9 @@ class TestGuesses:
 
 async def test_somebody_suspended_meanwhile_changes_nothing(api: Api, database: Database) -> None:
     desk = await a_desk(api, database, sandbox=False)
-    person = await somebody(desk)
-    before = (await credential_of(desk, person.id)).password_hash
-    assert (await person.get("/me")).status_code == 200  # and is remembered for a moment
-    await change_row(desk, person.id, status="SUSPENDED")
-    refused(await change(person), 401, "invalid_token")
-    assert (await credential_of(desk, person.id)).password_hash == before
+    user = await somebody(desk)
+    before = (await credential_of(desk, user.id)).password_hash
+    assert (await user.get("/me")).status_code == 200  # and is remembered for a moment
+    await change_row(desk, user.id, status="SUSPENDED")
+    refused(await change(user), 401, "invalid_token")
+    assert (await credential_of(desk, user.id)).password_hash == before

@@ -1,4 +1,4 @@
-"""People with a second factor, and what shows them their codes."""
+"""Users with a second factor, and what shows them their codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyotp
 from app.access.permissions import Role
 from tests.accounts.conftest import change_password
 from tests.accounts.crew import ADMIN, hire, ok
-from tests.desks import PASSWORD, Desk, Person, signed_in
+from tests.desks import PASSWORD, Desk, SignedInUser, signed_in
 
 STEP = 30
 
@@ -44,35 +44,35 @@ class Protected:
     """Somebody with a second factor, of whose codes the present one has been used."""
 
     desk: Desk
-    person: Person
+    user: SignedInUser
     authenticator: Authenticator
     recovery_codes: list[str]
 
     async def sign_in(self, http: httpx.AsyncClient | None = None, **more: object) -> httpx.Response:
         """With the right password."""
-        body = {"email": self.person.email, "password": PASSWORD, "org": self.desk.domain, **more}
-        return await (http or self.person.http).post("/auth/signin", json=body)
+        body = {"email": self.user.email, "password": PASSWORD, "org": self.desk.domain, **more}
+        return await (http or self.user.http).post("/auth/signin", json=body)
 
     async def post(self, http: httpx.AsyncClient, path: str, body: object) -> httpx.Response:
         """Call another service than the one that they are used to."""
-        return await http.post(path, json=body, headers=self.person.headers)
+        return await http.post(path, json=body, headers=self.user.headers)
 
 
-async def unprotected(desk: Desk, role: Role = ADMIN) -> Person:
+async def unprotected(desk: Desk, role: Role = ADMIN) -> SignedInUser:
     """Somebody without one, who is signed in."""
     row = await hire(desk, role)
     await change_password(desk, row.id, PASSWORD)
     return await signed_in(desk, row)
 
 
-async def set_up(person: Person) -> Authenticator:
+async def set_up(user: SignedInUser) -> Authenticator:
     """Somebody's authenticator, not confirmed yet."""
-    return Authenticator.of(ok(await person.post("/auth/2fa/setup"))["otpauthUri"])
+    return Authenticator.of(ok(await user.post("/auth/2fa/setup"))["otpauthUri"])
 
 
 async def protected(desk: Desk, role: Role = ADMIN) -> Protected:
     """Somebody who has just confirmed one."""
-    person = await unprotected(desk, role)
-    authenticator = await set_up(person)
-    answer = ok(await person.post("/auth/2fa/confirm", {"code": authenticator.code()}))
-    return Protected(desk, person, authenticator, answer["recoveryCodes"])
+    user = await unprotected(desk, role)
+    authenticator = await set_up(user)
+    answer = ok(await user.post("/auth/2fa/confirm", {"code": authenticator.code()}))
+    return Protected(desk, user, authenticator, answer["recoveryCodes"])

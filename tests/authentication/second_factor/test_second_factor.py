@@ -34,13 +34,13 @@ async def somebody(desk: Desk) -> Protected:
 class TestSettingUp:
     async def test_an_authenticator_gets_the_secret_in_three_forms(self, desk: Desk) -> None:
         await desk.admin.patch("/org", {"name": "Growfin: Süd & Co"})
-        person = await unprotected(desk)
-        answer = await person.post("/auth/2fa/setup")
+        user = await unprotected(desk)
+        answer = await user.post("/auth/2fa/setup")
         said = ok(answer)
 
         uri = urlsplit(said["otpauthUri"])
         assert (uri.scheme, uri.netloc) == ("otpauth", "totp")
-        assert unquote(uri.path) == f"/Growfin  Süd & Co:{person.email}"
+        assert unquote(uri.path) == f"/Growfin  Süd & Co:{user.email}"
         assert parse_qs(uri.query) == {"secret": [said["secret"]], "issuer": ["Growfin  Süd & Co"]}
         assert re.fullmatch("[A-Z2-7]{32}", said["secret"])
         assert ET.fromstring(said["qrSvg"]).tag == "{http://www.w3.org/2000/svg}svg"
@@ -52,27 +52,27 @@ class TestSettingUp:
         assert ok(await (await unprotected(desk)).post("/auth/2fa/setup"))["qrSvg"].startswith("<svg")
 
     async def test_until_it_is_confirmed_nothing_depends_on_it(self, desk: Desk) -> None:
-        person = await unprotected(desk)
-        await set_up(person)
+        user = await unprotected(desk)
+        await set_up(user)
 
-        assert ok(await person.get("/me"))["secondFactor"] is False
-        body = {"email": person.email, "password": PASSWORD, "org": desk.domain}
-        assert (await person.http.post("/auth/signin", json=body)).status_code == 200
-        refused(await person.post("/auth/2fa/disable", {"code": "123456"}), 409, "second_factor_not_set_up")
+        assert ok(await user.get("/me"))["secondFactor"] is False
+        body = {"email": user.email, "password": PASSWORD, "org": desk.domain}
+        assert (await user.http.post("/auth/signin", json=body)).status_code == 200
+        refused(await user.post("/auth/2fa/disable", {"code": "123456"}), 409, "second_factor_not_set_up")
 
     async def test_to_ask_again_replaces_the_secret(self, desk: Desk) -> None:
-        person = await unprotected(desk)
-        first, second = await set_up(person), await set_up(person)
+        user = await unprotected(desk)
+        first, second = await set_up(user), await set_up(user)
 
         assert first.secret != second.secret
-        answer = await person.post("/auth/2fa/confirm", {"code": first.code()})
+        answer = await user.post("/auth/2fa/confirm", {"code": first.code()})
         refused(answer, 403, "wrong_code")
-        assert (await person.post("/auth/2fa/confirm", {"code": second.code()})).status_code == 200
+        assert (await user.post("/auth/2fa/confirm", {"code": second.code()})).status_code == 200
 
     async def test_somebody_who_has_one_does_not_get_another(self, somebody: Protected) -> None:
-        refused(await somebody.person.post("/auth/2fa/setup"), 409, "second_factor_active")
+        refused(await somebody.user.post("/auth/2fa/setup"), 409, "second_factor_active")
         code = {"code": somebody.authenticator.code(1)}
-        refused(await somebody.person.post("/auth/2fa/confirm", code), 409, "second_factor_active")
+        refused(await somebody.user.post("/auth/2fa/confirm", code), 409, "second_factor_active")
 
     async def test_nobody_else_has_it(self, api: Api, desk: Desk, database: Database, somebody: Protected) -> None:
         stranger = (await a_desk(api, database)).admin
@@ -82,36 +82,36 @@ class TestSettingUp:
                 refused(await other.post(path, code), 409, "second_factor_not_set_up")
         refused(await api.http.post("/auth/2fa/setup"), 401, "missing_credential")
         secret = {"X-Org-Secret": desk.secret}
-        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "person_required")
+        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "user_required")
 
 
 class TestConfirming:
     async def test_it_gives_ten_recovery_codes_and_counts_from_then_on(self, desk: Desk) -> None:
-        person = await unprotected(desk)
-        authenticator = await set_up(person)
-        answer = await person.post("/auth/2fa/confirm", {"code": authenticator.code()})
+        user = await unprotected(desk)
+        authenticator = await set_up(user)
+        answer = await user.post("/auth/2fa/confirm", {"code": authenticator.code()})
 
         codes = ok(answer)["recoveryCodes"]
         assert len(set(codes)) == 10
         assert all(re.fullmatch("[2-9A-HJ-NP-Z]{5}-[2-9A-HJ-NP-Z]{5}", code) for code in codes)
         assert answer.headers["cache-control"] == "no-store"
-        assert ok(await person.get("/me"))["secondFactor"] is True
-        assert await events_about(desk, person.id) == [("person.second_factor_enabled", {})]
+        assert ok(await user.get("/me"))["secondFactor"] is True
+        assert await events_about(desk, user.id) == [("user.second_factor_enabled", {})]
 
     @pytest.mark.parametrize("code", ["12345", "1234567", "12345a", "١٢٣٤٥٦", "123456\n", " 12345", "", None, 123456])
     async def test_what_is_no_code_is_no_guess(self, desk: Desk, code: object) -> None:
-        person = await unprotected(desk)
-        await set_up(person)
-        assert wrong_fields(await person.post("/auth/2fa/confirm", {"code": code})) == {"code"}
+        user = await unprotected(desk)
+        await set_up(user)
+        assert wrong_fields(await user.post("/auth/2fa/confirm", {"code": code})) == {"code"}
 
     async def test_a_wrong_code_changes_nothing(self, desk: Desk) -> None:
-        person = await unprotected(desk)
-        authenticator = await set_up(person)
+        user = await unprotected(desk)
+        authenticator = await set_up(user)
         for code in (authenticator.wrong_code, authenticator.code(3), authenticator.code(-3)):
-            answer = await person.post("/auth/2fa/confirm", {"code": code})
+            answer = await user.post("/auth/2fa/confirm", {"code": code})
             refused(answer, 403, "wrong_code")
-        assert ok(await person.get("/me"))["secondFactor"] is False
-        assert await events_about(desk, person.id) == []
+        assert ok(await user.get("/me"))["secondFactor"] is False
+        assert await events_about(desk, user.id) == []
 
     async def test_it_needs_to_be_set_up(self, desk: Desk) -> None:
         answer = await desk.admin.post("/auth/2fa/confirm", {"code": "123456"})
@@ -139,7 +139,7 @@ class TestSigningIn:
     async def test_the_password_is_not_enough_and_the_code_is(self, somebody: Protected) -> None:
         refused(await somebody.sign_in(), 401, "totp_required")
         answer = ok(await somebody.sign_in(totp=somebody.authenticator.code(1)))
-        assert answer["user"]["id"] == str(somebody.person.id)
+        assert answer["user"]["id"] == str(somebody.user.id)
         assert answer["user"]["secondFactor"] is True
 
     async def test_without_the_right_password_nobody_hears_of_it(self, somebody: Protected) -> None:
@@ -158,11 +158,11 @@ class TestSigningIn:
         refused(await somebody.sign_in(totp=code), 401, "totp_invalid")
 
     async def test_the_code_that_confirmed_it_has_been_used(self, desk: Desk) -> None:
-        person = await unprotected(desk)
-        authenticator = await set_up(person)
+        user = await unprotected(desk)
+        authenticator = await set_up(user)
         code = authenticator.code()
-        codes = ok(await person.post("/auth/2fa/confirm", {"code": code}))["recoveryCodes"]
-        somebody = Protected(desk, person, authenticator, codes)
+        codes = ok(await user.post("/auth/2fa/confirm", {"code": code}))["recoveryCodes"]
+        somebody = Protected(desk, user, authenticator, codes)
         refused(await somebody.sign_in(totp=code), 401, "totp_invalid")
 
     async def test_a_code_from_before_the_last_one_is_too_old(self, somebody: Protected) -> None:
@@ -196,18 +196,18 @@ class TestSigningIn:
         ok(await somebody.sign_in(recoveryCode=recovery_code))
 
     async def test_one_that_is_confirmed_while_the_password_is_compared_counts(self, desk: Desk) -> None:
-        person = await unprotected(desk)
-        account = await account_of(desk, person.email)
-        authenticator = await set_up(person)
-        ok(await person.post("/auth/2fa/confirm", {"code": authenticator.code()}))
+        user = await unprotected(desk)
+        account = await account_of(desk, user.email)
+        authenticator = await set_up(user)
+        ok(await user.post("/auth/2fa/confirm", {"code": authenticator.code()}))
         with pytest.raises(TotpRequired):
             async with desk.database.session(desk.id) as db:
                 await sessions.sign_in_to(db, desk.api.secret_key, account, Where(device="", address=""), Proof())
 
     async def test_who_has_none_need_not_have_one(self, desk: Desk) -> None:
-        person = await unprotected(desk)
-        body = {"email": person.email, "password": PASSWORD, "org": desk.domain, "totp": "123456"}
-        ok(await person.http.post("/auth/signin", json=body))
+        user = await unprotected(desk)
+        body = {"email": user.email, "password": PASSWORD, "org": desk.domain, "totp": "123456"}
+        ok(await user.http.post("/auth/signin", json=body))
 
 
 class TestRecoveryCodes:
@@ -229,31 +229,31 @@ class TestRecoveryCodes:
 
     async def test_new_ones_replace_all_before(self, somebody: Protected) -> None:
         code = {"code": somebody.authenticator.code(1)}
-        new = ok(await somebody.person.post("/auth/2fa/recovery-codes", code))["recoveryCodes"]
+        new = ok(await somebody.user.post("/auth/2fa/recovery-codes", code))["recoveryCodes"]
 
         assert len(set(new)) == 10
         assert not set(new) & set(somebody.recovery_codes)
         refused(await somebody.sign_in(recoveryCode=somebody.recovery_codes[0]), 401, "totp_invalid")
         ok(await somebody.sign_in(recoveryCode=new[0]))
-        again = await somebody.person.post("/auth/2fa/recovery-codes", code)
+        again = await somebody.user.post("/auth/2fa/recovery-codes", code)
         refused(again, 403, "wrong_code")
 
 
 class TestDisabling:
     async def test_with_a_code_the_password_is_enough_again(self, somebody: Protected) -> None:
-        answer = await somebody.person.post("/auth/2fa/disable", {"code": somebody.authenticator.code(1)})
+        answer = await somebody.user.post("/auth/2fa/disable", {"code": somebody.authenticator.code(1)})
         assert (answer.status_code, answer.content) == (204, b"")
 
         ok(await somebody.sign_in())
-        assert ok(await somebody.person.get("/me"))["secondFactor"] is False
-        kinds = [kind for kind, _ in await events_about(somebody.desk, somebody.person.id)]
-        assert kinds == ["person.second_factor_enabled", "person.second_factor_disabled"]
+        assert ok(await somebody.user.get("/me"))["secondFactor"] is False
+        kinds = [kind for kind, _ in await events_about(somebody.desk, somebody.user.id)]
+        assert kinds == ["user.second_factor_enabled", "user.second_factor_disabled"]
         async with somebody.desk.database.session(somebody.desk.id) as db:
             for table in (SecondFactor, RecoveryCode):
                 assert (await db.scalars(select(table).where(table.org_id == somebody.desk.id))).all() == []
 
     async def test_a_recovery_code_does_as_well(self, somebody: Protected) -> None:
-        answer = await somebody.person.post("/auth/2fa/disable", {"recoveryCode": somebody.recovery_codes[0]})
+        answer = await somebody.user.post("/auth/2fa/disable", {"recoveryCode": somebody.recovery_codes[0]})
         assert answer.status_code == 204
         ok(await somebody.sign_in())
 
@@ -265,19 +265,19 @@ class TestDisabling:
             ("code", somebody.authenticator.wrong_code),
             ("recoveryCode", "AAAAA-AAAAA"),
         ):
-            answer = await somebody.person.post("/auth/2fa/disable", {field: code})
+            answer = await somebody.user.post("/auth/2fa/disable", {field: code})
             refused(answer, 403, "wrong_code")
         refused(await somebody.sign_in(), 401, "totp_required")
 
     @pytest.mark.parametrize("body", [{}, {"code": "123456", "recoveryCode": "AAAAA-AAAAA"}, {"totp": "123456"}])
     async def test_it_takes_one_proof(self, somebody: Protected, body: object) -> None:
-        refused(await somebody.person.post("/auth/2fa/disable", body), 422, "invalid_input")
+        refused(await somebody.user.post("/auth/2fa/disable", body), 422, "invalid_input")
 
     async def test_afterwards_it_can_be_set_up_anew(self, somebody: Protected) -> None:
-        await somebody.person.post("/auth/2fa/disable", {"code": somebody.authenticator.code(1)})
-        anew = await set_up(somebody.person)
+        await somebody.user.post("/auth/2fa/disable", {"code": somebody.authenticator.code(1)})
+        anew = await set_up(somebody.user)
         assert anew.secret != somebody.authenticator.secret
-        ok(await somebody.person.post("/auth/2fa/confirm", {"code": anew.code()}))
+        ok(await somebody.user.post("/auth/2fa/confirm", {"code": anew.code()}))
         refused(await somebody.sign_in(totp=somebody.authenticator.code(1)), 401, "totp_invalid")
         ok(await somebody.sign_in(totp=anew.code(1)))
 
@@ -287,29 +287,29 @@ class TestRequired:
 
     @pytest.mark.parametrize("role", [ADMIN, ENGINEER])
     async def test_who_has_none_can_do_nothing_but_set_it_up(self, desk: Desk, role: Role) -> None:
-        person = await unprotected(desk, role)
+        user = await unprotected(desk, role)
         ok(await desk.admin.patch("/org", {"require2fa": True}))
 
-        for path in ("/org", "/tickets", f"/users/{person.id}/picture"):
-            refused(await person.get(path), 403, "second_factor_required")
-        refused(await person.patch("/me", {"firstName": "Eve"}), 403, "second_factor_required")
-        assert ok(await person.get("/me"))["secondFactor"] is False
-        authenticator = await set_up(person)
-        ok(await person.post("/auth/2fa/confirm", {"code": authenticator.code()}))
-        ok(await person.get("/org"))
-        answer = await person.post("/auth/2fa/disable", {"code": authenticator.code(1)})
+        for path in ("/org", "/tickets", f"/users/{user.id}/picture"):
+            refused(await user.get(path), 403, "second_factor_required")
+        refused(await user.patch("/me", {"firstName": "Eve"}), 403, "second_factor_required")
+        assert ok(await user.get("/me"))["secondFactor"] is False
+        authenticator = await set_up(user)
+        ok(await user.post("/auth/2fa/confirm", {"code": authenticator.code()}))
+        ok(await user.get("/org"))
+        answer = await user.post("/auth/2fa/disable", {"code": authenticator.code(1)})
         refused(answer, 409, "second_factor_mandatory")
 
     async def test_a_service_that_is_shown_their_token_is_told_so(self, desk: Desk) -> None:
-        person = await unprotected(desk, ENGINEER)
+        user = await unprotected(desk, ENGINEER)
         ok(await desk.admin.patch("/org", {"require2fa": True}))
-        token = {"token": person.headers["Authorization"].removeprefix("Bearer ")}
+        token = {"token": user.headers["Authorization"].removeprefix("Bearer ")}
 
-        said = ok(await person.http.post("/auth/verify", json=token))
+        said = ok(await user.http.post("/auth/verify", json=token))
         assert (said["active"], said["secondFactorRequired"], said["permissions"]) == (True, True, [])
-        authenticator = await set_up(person)
-        ok(await person.post("/auth/2fa/confirm", {"code": authenticator.code()}))
-        said = ok(await person.http.post("/auth/verify", json=token))
+        authenticator = await set_up(user)
+        ok(await user.post("/auth/2fa/confirm", {"code": authenticator.code()}))
+        said = ok(await user.http.post("/auth/verify", json=token))
         assert (said["secondFactorRequired"], "tickets:view" in said["permissions"]) == (False, True)
 
     async def test_who_made_it_required_is_no_exception(self, desk: Desk) -> None:
@@ -319,9 +319,9 @@ class TestRequired:
     async def test_it_concerns_no_customers(self, desk: Desk) -> None:
         customer = await protected(desk, CUSTOMER)
         ok(await desk.admin.patch("/org", {"require2fa": True}))
-        answer = await customer.person.post("/auth/2fa/disable", {"code": customer.authenticator.code(1)})
+        answer = await customer.user.post("/auth/2fa/disable", {"code": customer.authenticator.code(1)})
         assert answer.status_code == 204
-        ok(await customer.person.get("/org"))
+        ok(await customer.user.get("/org"))
 
     async def test_nor_products_nor_other_organisations(self, api: Api, desk: Desk, database: Database) -> None:
         stranger = (await a_desk(api, database)).admin
@@ -332,12 +332,12 @@ class TestRequired:
     async def test_once_it_is_not_any_more_all_is_as_before(self, desk: Desk, somebody: Protected) -> None:
         ok(await desk.admin.patch("/org", {"require2fa": True}))
         refused(await desk.admin.get("/org"), 403, "second_factor_required")
-        ok(await somebody.person.patch("/org", {"require2fa": False}))
+        ok(await somebody.user.patch("/org", {"require2fa": False}))
         ok(await desk.admin.get("/org"))
 
 
 class TestGuessing:
-    """Whoever does knows the password: it is limited for the person, wherever it comes from."""
+    """Whoever does knows the password: it is limited for the user, wherever it comes from."""
 
     async def test_after_so_many_wrong_codes_even_the_right_one_has_to_wait(
         self, start: Start, somebody: Protected
@@ -388,8 +388,8 @@ class TestGuessing:
         refused(await somebody.sign_in(http, totp=somebody.authenticator.code(1)), 429, "rate_limited")
 
     async def test_nor_at_a_secret_that_they_have_not_confirmed(self, start: Start, desk: Desk) -> None:
-        http, person = (await start(second_factor_limit="1/5 minutes")).api.http, await unprotected(desk)
-        somebody = Protected(desk, person, Authenticator((await set_up(person)).secret), [])
+        http, user = (await start(second_factor_limit="1/5 minutes")).api.http, await unprotected(desk)
+        somebody = Protected(desk, user, Authenticator((await set_up(user)).secret), [])
         wrong, right = {"code": somebody.authenticator.wrong_code}, {"code": somebody.authenticator.code()}
         refused(await somebody.post(http, "/auth/2fa/confirm", wrong), 403, "wrong_code")
         refused(await somebody.post(http, "/auth/2fa/confirm", right), 429, "rate_limited")

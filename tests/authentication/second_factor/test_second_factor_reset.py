@@ -12,8 +12,8 @@ from app.core.database.pool import Database
 from app.core.security.sealing import seal
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok, row_of, with_only
 from tests.authentication.second_factor.authenticators import Protected, protected, set_up, unprotected
-from tests.desks import Api, Desk, Person, a_desk
-from tests.notifications.people import deliveries_to, relay_events
+from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.notifications.users import deliveries_to, relay_events
 from tests.problems import refused
 
 
@@ -23,10 +23,10 @@ async def somebody(desk: Desk) -> Protected:
 
 
 def path_of(somebody: Protected) -> str:
-    return f"/users/{somebody.person.id}/2fa"
+    return f"/users/{somebody.user.id}/2fa"
 
 
-async def reset(by: Person, somebody: Protected) -> None:
+async def reset(by: SignedInUser, somebody: Protected) -> None:
     answer = await by.delete(path_of(somebody))
     assert (answer.status_code, answer.content) == (204, b"")
 
@@ -38,10 +38,10 @@ async def test_the_password_is_enough_then_and_another_can_be_set_up(desk: Desk,
 
     said = ok(await somebody.sign_in())
     assert said["user"]["secondFactor"] is False
-    somebody.person.headers["Authorization"] = f"Bearer {said['jwt']}"
-    new = await set_up(somebody.person)
+    somebody.user.headers["Authorization"] = f"Bearer {said['jwt']}"
+    new = await set_up(somebody.user)
     assert new.secret != somebody.authenticator.secret
-    assert (await somebody.person.post("/auth/2fa/confirm", {"code": new.code()})).status_code == 200
+    assert (await somebody.user.post("/auth/2fa/confirm", {"code": new.code()})).status_code == 200
     refused(await somebody.sign_in(totp=somebody.authenticator.code(1)), 401, "totp_invalid")
 
 
@@ -50,28 +50,28 @@ async def test_nothing_of_it_is_left(desk: Desk, somebody: Protected) -> None:
 
     async with desk.database.session(desk.id) as db:
         for table in (SecondFactor, RecoveryCode):
-            which = (table.org_id == desk.id, table.person_id == somebody.person.id)
+            which = (table.org_id == desk.id, table.user_id == somebody.user.id)
             assert await db.scalar(select(func.count()).select_from(table).where(*which)) == 0
 
 
 async def test_they_are_signed_out_at_once_and_told(desk: Desk, somebody: Protected) -> None:
-    ok(await somebody.person.get("/me"))
+    ok(await somebody.user.get("/me"))
     await relay_events(desk)
-    before = len(await deliveries_to(desk, somebody.person.email))
+    before = len(await deliveries_to(desk, somebody.user.email))
 
     await reset(desk.admin, somebody)
 
-    refused(await somebody.person.get("/me"), 401, "invalid_token")
-    assert (await events_about(desk, somebody.person.id))[-1] == ("person.second_factor_disabled", {})
+    refused(await somebody.user.get("/me"), 401, "invalid_token")
+    assert (await events_about(desk, somebody.user.id))[-1] == ("user.second_factor_disabled", {})
     await relay_events(desk)
-    told = (await deliveries_to(desk, somebody.person.email))[before:]
+    told = (await deliveries_to(desk, somebody.user.email))[before:]
     assert [mail.subject for mail in told] == ["[Growfin] No second factor is asked for any more"]
 
 
 async def test_one_that_was_sealed_with_another_key_is_a_matter_of_this_too(desk: Desk, somebody: Protected) -> None:
-    sealed = seal("another key", purpose_of(somebody.person.id), somebody.authenticator.secret.encode())
+    sealed = seal("another key", purpose_of(somebody.user.id), somebody.authenticator.secret.encode())
     async with desk.database.session(desk.id) as db:
-        which = (SecondFactor.org_id == desk.id, SecondFactor.person_id == somebody.person.id)
+        which = (SecondFactor.org_id == desk.id, SecondFactor.user_id == somebody.user.id)
         await db.execute(update(SecondFactor).where(*which).values(secret=sealed))
     with capture_logs() as lines:
         refused(await somebody.sign_in(totp=somebody.authenticator.code(1)), 401, "totp_invalid")
@@ -84,39 +84,39 @@ async def test_one_that_was_sealed_with_another_key_is_a_matter_of_this_too(desk
 
 async def test_where_it_is_required_they_set_up_another_before_anything_else(desk: Desk, somebody: Protected) -> None:
     boss = await protected(desk, ADMIN)
-    ok(await boss.person.patch("/org", {"require2fa": True}))
+    ok(await boss.user.patch("/org", {"require2fa": True}))
 
-    await reset(boss.person, somebody)
+    await reset(boss.user, somebody)
 
     said = ok(await somebody.sign_in())
-    somebody.person.headers["Authorization"] = f"Bearer {said['jwt']}"
-    refused(await somebody.person.get("/tickets"), 403, "second_factor_required")
-    assert (await somebody.person.post("/auth/2fa/setup")).status_code == 200
+    somebody.user.headers["Authorization"] = f"Bearer {said['jwt']}"
+    refused(await somebody.user.get("/tickets"), 403, "second_factor_required")
+    assert (await somebody.user.post("/auth/2fa/setup")).status_code == 200
 
 
 async def test_who_has_none_has_nothing_to_reset(desk: Desk) -> None:
-    person = await unprotected(desk)
-    await set_up(person)  # not confirmed
-    problem = refused(await desk.admin.delete(f"/users/{person.id}/2fa"), 409, "second_factor_not_set_up")
+    user = await unprotected(desk)
+    await set_up(user)  # not confirmed
+    problem = refused(await desk.admin.delete(f"/users/{user.id}/2fa"), 409, "second_factor_not_set_up")
     assert problem["detail"] == "They have no second factor."
 
 
 async def test_nobody_resets_their_own(desk: Desk) -> None:
     boss = await protected(desk, ADMIN)
-    problem = refused(await boss.person.delete(path_of(boss)), 403, "beyond_your_rights")
+    problem = refused(await boss.user.delete(path_of(boss)), 403, "beyond_your_rights")
     assert "POST /auth/2fa/disable" in problem["detail"]
-    assert (await row_of(desk, boss.person.id)).second_factor
+    assert (await row_of(desk, boss.user.id)).second_factor
 
 
 async def test_nobody_resets_that_of_somebody_above_them(desk: Desk) -> None:
     boss, customer = await protected(desk, ADMIN), await protected(desk, CUSTOMER)
     clerk = await with_only(desk, "users:update", role=ENGINEER)
     refused(await clerk.delete(path_of(boss)), 403, "beyond_your_rights")
-    refused(await customer.person.delete(path_of(boss)), 403, "permission_required")
-    assert (await row_of(desk, boss.person.id)).second_factor
+    refused(await customer.user.delete(path_of(boss)), 403, "permission_required")
+    assert (await row_of(desk, boss.user.id)).second_factor
 
 
 async def test_strangers_find_nobody(desk: Desk, api: Api, database: Database, somebody: Protected) -> None:
     stranger = (await a_desk(api, database)).admin
     refused(await stranger.delete(path_of(somebody)), 404, "user_not_found")
-    assert (await row_of(desk, somebody.person.id)).second_factor
+    assert (await row_of(desk, somebody.user.id)).second_factor

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.authentication.sessions.models import Session
 from app.authentication.sessions.service import RETRY_WITHIN, delete_expired
 from app.core.clock import real_now
@@ -94,10 +94,10 @@ async def test_one_that_is_used_again_ends_its_session(api: Api, desk: Desk) -> 
     async with desk.database.session(desk.id) as db:
         revoked = (
             await db.scalars(
-                select(EventRow).where(EventRow.org_id == desk.id, EventRow.type == "person.session_revoked")
+                select(EventRow).where(EventRow.org_id == desk.id, EventRow.type == "user.session_revoked")
             )
         ).all()
-    assert [event.data["personId"] for event in revoked] == [first["user"]["id"]]
+    assert [event.data["userId"] for event in revoked] == [first["user"]["id"]]
 
 
 async def test_one_from_before_the_last_ends_its_session_at_once(api: Api, desk: Desk) -> None:
@@ -143,8 +143,8 @@ async def test_one_that_has_expired_is_refused_and_forgotten(api: Api, desk: Des
 async def test_nobody_who_may_not_act_refreshes(api: Api, desk: Desk, status: str) -> None:
     first = await signed_in(desk)
     async with desk.database.session(desk.id) as db:
-        which = (Person.org_id == desk.id, Person.id == UUID(first["user"]["id"]))
-        await db.execute(update(Person).where(*which).values(status=status))
+        which = (User.org_id == desk.id, User.id == UUID(first["user"]["id"]))
+        await db.execute(update(User).where(*which).values(status=status))
     refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
 
 

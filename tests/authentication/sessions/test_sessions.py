@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from app.access.credential_cache import REMEMBER
-from app.accounts.users.models import Person as Somebody
+from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from tests.accounts.conftest import Start, an_email, somebody
 from tests.core.security.test_security import hostile_tokens
@@ -68,7 +68,7 @@ async def test_they_are_listed_with_where_and_since_when(start: Start, email: st
 
     items = (await laptop.get("/me/sessions", headers=bearer(here))).json()["items"]
 
-    laptops, phones, *_ = items  # the one that the test's person began with follows
+    laptops, phones, *_ = items  # the one that the test's user began with follows
     assert (laptops["device"], laptops["address"], laptops["current"]) == ("Laptop", "2001:db8::7", True)
     assert (phones["device"], phones["address"], phones["current"]) == ("Phone " + "x" * 194, "198.51.100.7", False)
     assert laptops.keys() == {
@@ -166,8 +166,8 @@ class TestVerify:
     async def test_the_role_is_what_it_is_now(self, api: Api, desk: Desk, email: str) -> None:
         signed_in = await sign_in(api.http, email)
         async with desk.database.session(desk.id) as db:
-            which = (Somebody.org_id == desk.id, Somebody.email == email)
-            await db.execute(update(Somebody).where(*which).values(role="CUSTOMER"))
+            which = (UserRow.org_id == desk.id, UserRow.email == email)
+            await db.execute(update(UserRow).where(*which).values(role="CUSTOMER"))
         said = (await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})).json()
         assert said["role"] == "CUSTOMER"
         assert "users:view" not in said["permissions"]

@@ -1,4 +1,4 @@
-"""Who may still act: bad tokens are refused, and good ones stop with their person."""
+"""Who may still act: bad tokens are refused, and good ones stop with their user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from app.access.credential_cache import REMEMBER
-from app.accounts.users.models import Credential, Person
+from app.accounts.users.models import Credential, User
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.security.access_tokens import issue_access_token
@@ -53,18 +53,18 @@ async def test_the_scheme_may_be_written_in_any_case(api: Api, desk: Desk) -> No
     assert (await api.http.get("/me", headers={"Authorization": f"bEARER  {text}"})).status_code == 200
 
 
-def issued(person_id: UUID, org_id: UUID, session_id: UUID) -> str:
+def issued(user_id: UUID, org_id: UUID, session_id: UUID) -> str:
     return issue_access_token(
-        SECRET_KEY, person_id=person_id, org_id=org_id, session_id=session_id, role="ADMIN", now=real_now()
+        SECRET_KEY, user_id=user_id, org_id=org_id, session_id=session_id, role="ADMIN", now=real_now()
     )
 
 
-async def test_a_person_is_of_their_own_organisation_only(api: Api, database: Database, desk: Desk) -> None:
+async def test_a_user_is_of_their_own_organisation_only(api: Api, database: Database, desk: Desk) -> None:
     other = await a_desk(api, database)
     for org in (other.id, uuid4()):
         foreign = issue_access_token(
             SECRET_KEY,
-            person_id=desk.admin.id,
+            user_id=desk.admin.id,
             org_id=org,
             session_id=desk.admin.session_id,
             role="ADMIN",
@@ -72,7 +72,7 @@ async def test_a_person_is_of_their_own_organisation_only(api: Api, database: Da
         )
         refused(await api.http.get("/me", headers=bearer(foreign)), 401, "invalid_token")
     nobody = issue_access_token(
-        SECRET_KEY, person_id=uuid4(), org_id=desk.id, session_id=desk.admin.session_id, role="ADMIN", now=real_now()
+        SECRET_KEY, user_id=uuid4(), org_id=desk.id, session_id=desk.admin.session_id, role="ADMIN", now=real_now()
     )
     refused(await api.http.get("/me", headers=bearer(nobody)), 401, "invalid_token")
 
@@ -85,16 +85,16 @@ async def test_one_that_expires_while_it_is_remembered_is_refused(api: Api, desk
     refused(await api.http.get("/me", headers=bearer(text)), 401, "invalid_token")
 
 
-async def suspend(database: Database, org_id: UUID, person_id: UUID) -> None:
+async def suspend(database: Database, org_id: UUID, user_id: UUID) -> None:
     async with database.session(org_id) as db:
-        which = (Person.org_id == org_id, Person.id == person_id)
-        await db.execute(update(Person).where(*which).values(status="SUSPENDED"))
+        which = (User.org_id == org_id, User.id == user_id)
+        await db.execute(update(User).where(*which).values(status="SUSPENDED"))
 
 
-async def erase(database: Database, org_id: UUID, person_id: UUID) -> None:
+async def erase(database: Database, org_id: UUID, user_id: UUID) -> None:
     async with database.session(org_id) as db:
-        await db.execute(delete(Credential).where(Credential.org_id == org_id, Credential.person_id == person_id))
-        await db.execute(update(Person).where(Person.org_id == org_id, Person.id == person_id).values(status="ERASED"))
+        await db.execute(delete(Credential).where(Credential.org_id == org_id, Credential.user_id == user_id))
+        await db.execute(update(User).where(User.org_id == org_id, User.id == user_id).values(status="ERASED"))
 
 
 async def suspend_organisation(database: Database, org_id: UUID) -> None:
@@ -133,9 +133,9 @@ async def test_what_is_taken_from_somebody_stops_within_five_seconds(api: Api, d
 
 
 async def test_in_a_sandbox_it_stops_at_once(api: Api, database: Database, desk: Desk) -> None:
-    person = await desk.another_admin()
-    assert (await person.get("/me")).status_code == 200
-    await suspend(database, desk.id, person.id)
-    refused(await person.get("/me"), 401, "invalid_token")
+    user = await desk.another_admin()
+    assert (await user.get("/me")).status_code == 200
+    await suspend(database, desk.id, user.id)
+    refused(await user.get("/me"), 401, "invalid_token")
     await revoke_secret(database, desk.id)
     refused(await api.http.get("/org", headers={"X-Org-Secret": desk.secret}), 401, "invalid_secret")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from app.accounts.users.models import Person as Somebody
+from app.accounts.users.models import User as UserRow
 from app.authentication.sessions.service import MAX_TO_CHOOSE_FROM
 from app.core.database.pool import Database
 from tests.accounts.conftest import Service, Start, an_email, change_password, somebody
@@ -172,8 +172,8 @@ class TestOnesOwnAccount:
         await somebody(desk, email)
         mine = await somebody(own, email)
         async with own.database.session(own.id) as db:
-            which = (Somebody.org_id == own.id, Somebody.id == mine.id)
-            await db.execute(update(Somebody).where(*which).values(status=status))
+            which = (UserRow.org_id == own.id, UserRow.id == mine.id)
+            await db.execute(update(UserRow).where(*which).values(status=status))
         statuses = []
         for n in range(3):
             guess = f"{PASSWORD}-{n}"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from app.accounts.users.models import Credential, Person
+from app.accounts.users.models import Credential, User
 from app.authentication.second_factor.service import Proof
 from app.authentication.sessions import service as sessions
 from app.core.database.pool import Database
@@ -31,7 +31,7 @@ async def sign_in(api: Api, email: str, password: object = PASSWORD, **fields: o
 
 async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
     email = an_email()
-    person = await an_admin(desk, email)
+    user = await an_admin(desk, email)
     answer = await sign_in(api, email.upper())
 
     assert answer.status_code == 200
@@ -40,9 +40,9 @@ async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
     assert (signed_in["designation"], signed_in["sessionTimeInMinutes"]) == ("Admin", 1440)
     assert signed_in["jwt"] == signed_in["accessToken"]
     assert (signed_in["tokenType"], signed_in["expiresIn"]) == ("Bearer", 1800)
-    assert (signed_in["user"]["id"], signed_in["user"]["email"]) == (str(person.id), email)
+    assert (signed_in["user"]["id"], signed_in["user"]["email"]) == (str(user.id), email)
     claims = read_access_token(SECRET_KEY, signed_in["jwt"])
-    assert (claims.person_id, claims.org_id) == (person.id, desk.id)
+    assert (claims.user_id, claims.org_id) == (user.id, desk.id)
     assert abs(claims.expires_at - time.time() - 1800) < 30
     me = await api.http.get("/me", headers={"Authorization": f"Bearer {signed_in['jwt']}"})
     assert me.json().items() >= signed_in["user"].items()
@@ -125,10 +125,10 @@ class TestTwoOrganisations:
 
 async def test_somebody_suspended_does_not_get_in(api: Api, desk: Desk) -> None:
     email = an_email()
-    person = await somebody(desk, email)
+    user = await somebody(desk, email)
     async with desk.database.session(desk.id) as db:
-        which = (Person.org_id == desk.id, Person.id == person.id)
-        await db.execute(update(Person).where(*which).values(status="SUSPENDED"))
+        which = (User.org_id == desk.id, User.id == user.id)
+        await db.execute(update(User).where(*which).values(status="SUSPENDED"))
     refused(await sign_in(api, email), 403, "account_suspended")
     refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
 
@@ -138,10 +138,10 @@ async def test_who_may_not_act_yet_or_any_more_is_told_so_with_the_right_passwor
     api: Api, desk: Desk, status: str
 ) -> None:
     email = an_email()
-    person = await somebody(desk, email)
+    user = await somebody(desk, email)
     async with desk.database.session(desk.id) as db:
-        which = (Person.org_id == desk.id, Person.id == person.id)
-        await db.execute(update(Person).where(*which).values(status=status))
+        which = (User.org_id == desk.id, User.id == user.id)
+        await db.execute(update(User).where(*which).values(status=status))
     refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
     document = refused(await sign_in(api, email), 403, f"account_{status.lower()}")
     assert "admin" in document["detail"]  # who can help
@@ -150,10 +150,10 @@ async def test_who_may_not_act_yet_or_any_more_is_told_so_with_the_right_passwor
 @pytest.mark.parametrize("role", ["ADMIN", "ENGINEER", "CUSTOMER"])
 async def test_each_door_is_for_its_role_and_one_is_for_all(api: Api, desk: Desk, role: str) -> None:
     email = an_email()
-    person = await somebody(desk, email)
+    user = await somebody(desk, email)
     async with desk.database.session(desk.id) as db:
-        which = (Person.org_id == desk.id, Person.id == person.id)
-        await db.execute(update(Person).where(*which).values(role=role))
+        which = (User.org_id == desk.id, User.id == user.id)
+        await db.execute(update(User).where(*which).values(role=role))
     body = {"email": email, "password": PASSWORD}
     assert (await api.http.post("/auth/signin", json=body)).json()["user"]["role"] == role
     for door in ("admin", "engineer", "customer"):
@@ -171,8 +171,8 @@ async def test_a_door_leads_to_the_account_of_its_role(api: Api, desk: Desk) -> 
     await somebody(desk, email)
     engineer = await somebody(other, email)
     async with desk.database.session(other.id) as db:
-        which = (Person.org_id == other.id, Person.id == engineer.id)
-        await db.execute(update(Person).where(*which).values(role="ENGINEER"))
+        which = (User.org_id == other.id, User.id == engineer.id)
+        await db.execute(update(User).where(*which).values(role="ENGINEER"))
     body = {"email": email, "password": PASSWORD}
     refused(await api.http.post("/auth/signin", json=body), 409, "org_required")
     answer = await api.http.post("/auth/engineer/signin", json=body)
@@ -214,11 +214,11 @@ async def test_a_wrong_field_is_named(api: Api, fields: dict[str, object], wrong
 
 async def test_nothing_is_written_by_signing_in(api: Api, desk: Desk) -> None:
     email = an_email()
-    person = await somebody(desk, email)
+    user = await somebody(desk, email)
 
     async def row() -> tuple[object, ...]:
         async with desk.database.session(desk.id) as db:
-            which = (Credential.org_id == desk.id, Credential.person_id == person.id)
+            which = (Credential.org_id == desk.id, Credential.user_id == user.id)
             return tuple((await db.execute(select(Credential.__table__).where(*which))).one())
 
     before = await row()
@@ -242,9 +242,9 @@ async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Ap
 
 async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(api: Api, desk: Desk) -> None:
     email = an_email()
-    person = await somebody(desk, email)
+    user = await somebody(desk, email)
     account = await account_of(desk, email)
-    await change_password(desk, person.id, "walnut-otter-83-kite")
+    await change_password(desk, user.id, "walnut-otter-83-kite")
     with pytest.raises(sessions.WrongEmailOrPassword):
         async with desk.database.session(desk.id) as db:
             await sessions.sign_in_to(db, api.secret_key, account, sessions.Where(device="", address=""), Proof())

@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.main import create_app
 from tests.accounts.conftest import ADDRESS, Service
 from tests.conftest import settings_for
@@ -115,7 +115,7 @@ def email_of(subject: str) -> str:
 
 async def count(desk: Desk) -> int:
     async with desk.database.session(desk.id) as db:
-        return await db.scalar(select(func.count()).select_from(Row).where(Row.org_id == desk.id)) or 0
+        return await db.scalar(select(func.count()).select_from(UserRow).where(UserRow.org_id == desk.id)) or 0
 
 
 def cookies(browser: Browser) -> list[str]:

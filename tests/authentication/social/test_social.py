@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from app.access.permissions import Role
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.accounts.users.rules import Status
 from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
@@ -30,10 +30,10 @@ async def with_app(desk: Desk) -> None:
         await db.execute(update(Organisation).where(Organisation.id == desk.id).values(app_url=APP_URL))
 
 
-async def verify(desk: Desk, person_id: UUID) -> None:
+async def verify(desk: Desk, user_id: UUID) -> None:
     async with desk.database.session(desk.id) as db:
-        which = (Row.org_id == desk.id, Row.id == person_id)
-        await db.execute(update(Row).where(*which).values(email_verified_at=real_now()))
+        which = (UserRow.org_id == desk.id, UserRow.id == user_id)
+        await db.execute(update(UserRow).where(*which).values(email_verified_at=real_now()))
 
 
 class TestComingForTheFirstTime:
@@ -48,7 +48,7 @@ class TestComingForTheFirstTime:
         headers = {"Authorization": f"Bearer {said['accessToken']}"}
         assert ok(await browser.tessera.get("/me", headers=headers))["id"] == user["id"]
         assert [kind for kind, _ in await events_about(browser.desk, UUID(user["id"]))] == [
-            "person.signed_up", "person.email_verified",
+            "user.signed_up", "user.email_verified",
         ]  # fmt: skip
 
     async def test_the_answer_has_no_traces(self, browser: Browser, sub: str) -> None:
@@ -72,7 +72,7 @@ class TestComingForTheFirstTime:
         assert approved.is_success, approved.text
         assert ok(await browser.sign_in(sub))["user"]["role"] == role
 
-    async def test_two_browsers_at_the_same_moment_make_one_person(self, browser: Browser, sub: str) -> None:
+    async def test_two_browsers_at_the_same_moment_make_one_user(self, browser: Browser, sub: str) -> None:
         browsers = [browser, *(Browser(browser.service, browser.desk) for _ in range(4))]
         addresses = [await one.go(sub) for one in browsers]
         answers = await asyncio.gather(
@@ -99,9 +99,7 @@ class TestComingForTheFirstTime:
 
 
 class TestComingAgain:
-    async def test_it_is_the_same_person_whatever_else_has_changed(
-        self, browser: Browser, sub: str, issuer: str
-    ) -> None:
+    async def test_it_is_the_same_user_whatever_else_has_changed(self, browser: Browser, sub: str, issuer: str) -> None:
         first = ok(await browser.sign_in(sub))["user"]
         async with httpx.AsyncClient() as web:
             await web.put(f"{issuer}/users/{sub}", json={"email": an_email(), "email_verified": False})
@@ -115,7 +113,7 @@ class TestComingAgain:
             known = browser.desk.admin.id
             db.add(
                 ExternalIdentity(
-                    org_id=browser.desk.id, provider="mock", subject=sub, person_id=known, created_at=real_now()
+                    org_id=browser.desk.id, provider="mock", subject=sub, user_id=known, created_at=real_now()
                 )
             )
 
@@ -127,8 +125,8 @@ class TestComingAgain:
     async def test_who_is_not_active_is_told_so(self, browser: Browser, sub: str, status: str, code: str) -> None:
         user = ok(await browser.sign_in(sub))["user"]
         async with browser.desk.database.session(browser.desk.id) as db:
-            which = (Row.org_id == browser.desk.id, Row.id == UUID(user["id"]))
-            await db.execute(update(Row).where(*which).values(status=status))
+            which = (UserRow.org_id == browser.desk.id, UserRow.id == UUID(user["id"]))
+            await db.execute(update(UserRow).where(*which).values(status=status))
 
         refused(await browser.sign_in(sub), 403, code)
 
@@ -139,7 +137,7 @@ class TestAnEmailThatIsKnown:
 
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
-        assert await events_about(browser.desk, known.id) == [("person.identity_linked", {"provider": "mock"})]
+        assert await events_about(browser.desk, known.id) == [("user.identity_linked", {"provider": "mock"})]
 
     async def test_its_case_does_not_matter(self, browser: Browser, issuer: str) -> None:
         email = an_email()
@@ -170,11 +168,11 @@ class TestAnEmailThatIsKnown:
     ) -> None:
         sub = await an_account(issuer, **claims)
         await hire(browser.desk, email=email_of(sub), email_verified_at=real_now())
-        people = await count(browser.desk)
+        users = await count(browser.desk)
 
         refused(await browser.sign_in(sub), 403, "email_not_verified")
         refused(await browser.sign_in(await an_account(issuer, **claims)), 403, "email_not_verified")
-        assert await count(browser.desk) == people
+        assert await count(browser.desk) == users
 
 
 class TestAnAppOfTheOrganisationsOwn:
@@ -223,8 +221,8 @@ class TestAnAppOfTheOrganisationsOwn:
         await with_app(browser.desk)
         token = fragment(await browser.sign_in(sub))["token"]
         async with browser.desk.database.session(browser.desk.id) as db:
-            which = (Row.org_id == browser.desk.id, Row.email == email_of(sub))
-            await db.execute(update(Row).where(*which).values(status="SUSPENDED"))
+            which = (UserRow.org_id == browser.desk.id, UserRow.email == email_of(sub))
+            await db.execute(update(UserRow).where(*which).values(status="SUSPENDED"))
 
         refused(await browser.exchange(token), 403, "account_suspended")
 
@@ -234,8 +232,8 @@ class TestASecondFactor:
     async def known(self, desk: Desk, sub: str) -> Protected:
         somebody = await protected(desk)
         async with desk.database.session(desk.id) as db:
-            which = (Row.org_id == desk.id, Row.id == somebody.person.id)
-            await db.execute(update(Row).where(*which).values(email=email_of(sub), email_verified_at=real_now()))
+            which = (UserRow.org_id == desk.id, UserRow.id == somebody.user.id)
+            await db.execute(update(UserRow).where(*which).values(email=email_of(sub), email_verified_at=real_now()))
         return somebody
 
     async def test_it_is_asked_for_all_the_same(self, browser: Browser, sub: str, known: Protected) -> None:
@@ -250,7 +248,7 @@ class TestASecondFactor:
         refused(await browser.exchange(token), 401, "totp_required")
         refused(await browser.exchange(token, totp=known.authenticator.wrong_code), 401, "totp_invalid")
         signed_in = ok(await browser.exchange(token, totp=known.authenticator.code(1)))
-        assert signed_in["user"]["id"] == str(known.person.id)
+        assert signed_in["user"]["id"] == str(known.user.id)
         assert wrong_fields(await browser.exchange(token, totp=known.authenticator.code(1)), "link_expired") == {
             "token"
         }

@@ -79,7 +79,7 @@ class TestTheWayThere:
         refused(await browser.start(), 429, "rate_limited")
         refused(await browser.tessera.get(f"/auth/oidc/mock/callback?state={'a' * 32}"), 429, "rate_limited")
 
-    async def test_new_people_count_as_sign_ups(self, start: Start, desk: Desk, issuer: str) -> None:
+    async def test_new_users_count_as_sign_ups(self, start: Start, desk: Desk, issuer: str) -> None:
         settings = {"oidc_providers": {"mock": settings_of(issuer)}, "public_url": "http://tessera.test"}
         browser = Browser(await start(sign_up_limit="1/minute", **settings), desk)
         known = await an_account(issuer)

@@ -83,10 +83,10 @@ def test_passwords_and_log_are_for_their_owner_only_and_never_shown(folder: Path
     assert "HOME=" not in environment
 
 
-def test_what_people_wrote_does_not_reach_the_log(folder: Path, server: Server) -> None:
-    ask(server.address.owner_url, "CREATE TABLE people (email text PRIMARY KEY)")
+def test_what_users_wrote_does_not_reach_the_log(folder: Path, server: Server) -> None:
+    ask(server.address.owner_url, "CREATE TABLE users (email text PRIMARY KEY)")
     with pytest.raises(asyncpg.UniqueViolationError):
-        ask(server.address.owner_url, *["INSERT INTO people VALUES ('ada@example.com')"] * 2)
+        ask(server.address.owner_url, *["INSERT INTO users VALUES ('ada@example.com')"] * 2)
     log = (folder / "postgres.log").read_text()
     assert "duplicate key" in log
     assert "ada@example.com" not in log

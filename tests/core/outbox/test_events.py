@@ -82,14 +82,14 @@ async def stored(database: Database, org_id: UUID, after: int = 1) -> list[Event
 
 
 async def test_an_event_is_stored_as_it_happened(pool: Database) -> None:
-    org_id, ticket_id, person_id, at = await an_organisation(pool), uuid4(), uuid4(), real_now()
+    org_id, ticket_id, user_id, at = await an_organisation(pool), uuid4(), uuid4(), real_now()
     async with pool.session(org_id) as db:
-        actor = Actor(ActorType.USER, person_id)
+        actor = Actor(ActorType.USER, user_id)
         record(db, Knocked(at=at, actor=actor, ticket_id=ticket_id, times_knocked=3))
 
     (event,) = await stored(pool, org_id)
     assert (event.seq, event.type, event.data) == (2, "test.knocked", {"timesKnocked": 3})
-    assert (event.created_at, event.ticket_id, event.actor_type, event.actor_id) == (at, ticket_id, "USER", person_id)
+    assert (event.created_at, event.ticket_id, event.actor_type, event.actor_id) == (at, ticket_id, "USER", user_id)
 
 
 async def test_events_keep_the_order_they_were_recorded_in(pool: Database) -> None:

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.expiring_cache import Remembered
+from app.core.expiring_cache import ExpiringCache
 from app.core.security import passwords as security
 from app.core.security.access_tokens import InvalidToken, issue_access_token, read_access_token
 from app.core.security.passwords import (
@@ -96,7 +96,7 @@ def token(
 
 
 def issued(now: datetime) -> str:
-    return issue_access_token(KEY, person_id=PERSON, org_id=ORG, session_id=SESSION, role="ADMIN", now=now)
+    return issue_access_token(KEY, user_id=PERSON, org_id=ORG, session_id=SESSION, role="ADMIN", now=now)
 
 
 def hostile_tokens() -> dict[str, str]:
@@ -154,11 +154,11 @@ class TestTokens:
     def test_one_says_who_it_is_for_half_an_hour(self) -> None:
         now = datetime.now(UTC)
         claims = read_access_token(KEY, issued(now))
-        assert (claims.person_id, claims.org_id) == (PERSON, ORG)
+        assert (claims.user_id, claims.org_id) == (PERSON, ORG)
         assert claims.expires_at == int((now + timedelta(minutes=30)).timestamp())
 
     def test_one_that_is_signed_by_hand_is_good_too(self) -> None:
-        assert read_access_token(KEY, token()).person_id == PERSON
+        assert read_access_token(KEY, token()).user_id == PERSON
 
     def test_no_two_are_the_same(self) -> None:
         now = datetime.now(UTC)
@@ -168,7 +168,7 @@ class TestTokens:
     def test_one_is_not_good_for_longer(self) -> None:
         old = issue_access_token(
             KEY,
-            person_id=PERSON,
+            user_id=PERSON,
             org_id=ORG,
             session_id=SESSION,
             role="ADMIN",
@@ -293,14 +293,14 @@ class TestHashing:
 
 class TestRemembered:
     def test_it_lasts_as_long_as_it_says(self) -> None:
-        remembered: Remembered[str] = Remembered(seconds=0.05, size=10)
+        remembered: ExpiringCache[str] = ExpiringCache(seconds=0.05, size=10)
         remembered.put("a", "b")
         assert remembered.get("a") == "b"
         time.sleep(0.06)
         assert remembered.get("a") is None
 
     def test_looking_does_not_make_it_last(self) -> None:
-        remembered: Remembered[str] = Remembered(seconds=0.1, size=10)
+        remembered: ExpiringCache[str] = ExpiringCache(seconds=0.1, size=10)
         remembered.put("a", "b")
         until_then = time.monotonic() + 0.11
         while time.monotonic() < until_then:
@@ -309,13 +309,13 @@ class TestRemembered:
         assert remembered.get("a") is None
 
     def test_the_oldest_goes_when_there_are_too_many(self) -> None:
-        remembered: Remembered[int] = Remembered(seconds=10, size=2)
+        remembered: ExpiringCache[int] = ExpiringCache(seconds=10, size=2)
         for number in range(3):
             remembered.put(number, number)
         assert [remembered.get(number) for number in range(3)] == [None, 1, 2]
 
     def test_it_can_be_forgotten(self) -> None:
-        remembered: Remembered[int] = Remembered(seconds=10, size=5)
+        remembered: ExpiringCache[int] = ExpiringCache(seconds=10, size=5)
         for number in range(3):
             remembered.put(number, number)
         remembered.discard(lambda key, value: key == value == 1)

@@ -14,7 +14,7 @@ from app.core.outbox import relay
 from app.core.outbox.models import RelayFailure
 from app.tickets.search import queries, service
 from app.tickets.search.models import TicketSearch
-from tests.desks import JSON, Desk, Person
+from tests.desks import JSON, Desk, SignedInUser
 
 # So many tickets are looked at one by one for the shortest pages.
 LOOKED_AT = queries.LOOKED_AT * 21
@@ -32,7 +32,7 @@ async def opened(desk: Desk, **fields: object) -> JSON:
     return ticket
 
 
-async def found(seeker: Desk | Person, q: str, **params: Any) -> list[int]:
+async def found(seeker: Desk | SignedInUser, q: str, **params: Any) -> list[int]:
     """The numbers of the tickets that a search lists, its first page; the total is that of the page."""
     answer = await ask(seeker, q=q, include="total", **params)
     assert answer.status_code == 200, answer.text
@@ -43,12 +43,12 @@ async def found(seeker: Desk | Person, q: str, **params: Any) -> list[int]:
     return numbers
 
 
-async def ask(seeker: Desk | Person, **params: Any) -> httpx.Response:
+async def ask(seeker: Desk | SignedInUser, **params: Any) -> httpx.Response:
     """Ask for a page of tickets as somebody, or as an organisation's admin."""
     return await (seeker.admin if isinstance(seeker, Desk) else seeker).get("/tickets", params=params)
 
 
-async def pages(seeker: Desk | Person, **params: Any) -> list[list[int]]:
+async def pages(seeker: Desk | SignedInUser, **params: Any) -> list[list[int]]:
     """The numbers on each page of a list."""
     listed, cursor = [], None
     while True:

@@ -17,9 +17,9 @@ from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.rules import MAX_WORDS, lexemes
 from tests.desks import JSON, Desk
-from tests.tickets.people import a_customer
 from tests.tickets.search.finding import ask, failures, found, opened, relayed, rows
 from tests.tickets.test_customers import open_own
+from tests.tickets.users import a_customer
 
 
 def an_id(ticket: JSON) -> UUID:

@@ -20,10 +20,10 @@ from app.tickets import queries
 from app.tickets.queries import Listing
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
-from tests.desks import Api, Desk, Person, a_desk
-from tests.tickets.people import joins
+from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.tickets.rows import insert_many
 from tests.tickets.search.finding import LOOKED_AT, ask, entitle, flat, found, pages
+from tests.tickets.users import joins
 
 TICKETS = 4 * LOOKED_AT + 100  # more than are looked at, even for pages of fifty
 SORTS = ("-createdAt", "createdAt", "-updatedAt", "updatedAt")
@@ -213,7 +213,7 @@ async def test_bounds_of_time_hold_for_what_is_gathered_as_well(shelf: tuple[Des
 @pytest.mark.parametrize("sort", SORTS)
 async def test_a_customer_goes_through_as_many_of_their_own(shelf: tuple[Desk, list[Row]], sort: str) -> None:
     desk, rows = shelf
-    mia: Person = await joins(desk, Role.CUSTOMER)
+    mia: SignedInUser = await joins(desk, Role.CUSTOMER)
     async with desk.database.session(desk.id) as db:
         await db.execute(
             text("UPDATE tickets SET requester_id = :mia WHERE org_id = :org AND number % 5 <> 0"),

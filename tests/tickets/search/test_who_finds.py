@@ -15,17 +15,17 @@ from app.tickets.search import service
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from tests.accounts.crew import with_only
-from tests.desks import JSON, Api, Desk, Person, a_desk
+from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused
-from tests.tickets.people import a_customer, an_engineer, change_row
 from tests.tickets.rows import insert_many
 from tests.tickets.search.finding import LOOKED_AT, ask, flat, found, opened, pages, relayed
 from tests.tickets.test_customers import open_own
+from tests.tickets.users import a_customer, an_engineer, change_row
 
 NOTHING: JSON = {"items": [], "nextCursor": None, "total": 0}
 
 
-async def finds_nothing(seeker: Desk | Person, q: str) -> None:
+async def finds_nothing(seeker: Desk | SignedInUser, q: str) -> None:
     for sort in ("-createdAt", "createdAt", "-updatedAt", "updatedAt"):
         answer = await ask(seeker, q=q, sort=sort, include="total")
         assert (answer.status_code, answer.json()) == (200, NOTHING), (q, sort)

@@ -136,7 +136,7 @@ class TestUserinfo:
         ok(await browser.sign_in())
         assert own.times_asked("/userinfo") == 0
 
-    async def test_it_must_be_about_the_same_person(self, browser: Browser, own: OwnProvider) -> None:
+    async def test_it_must_be_about_the_same_user(self, browser: Browser, own: OwnProvider) -> None:
         own.vouch(email=None)
         own.userinfo = {"sub": "another", "email": "ada@growfin.test", "email_verified": True}
 

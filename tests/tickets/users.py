@@ -11,18 +11,18 @@ from app.access.permissions import Role
 from app.accounts.users import creation as service
 from app.accounts.users.events import EmailVerified
 from app.accounts.users.models import Credential
-from app.accounts.users.models import Person as Row
+from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, record
 from app.tickets.models import Ticket
-from tests.desks import Desk, Person, signed_in
+from tests.desks import Desk, SignedInUser, signed_in
 
 
-async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = True, **columns: Any) -> Person:
+async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
     """Somebody new; active and not available, unless the columns say otherwise."""
     now = real_now()
-    row = Row(
+    row = UserRow(
         **{
             "org_id": desk.id,
             "id": new_id(),
@@ -45,34 +45,34 @@ async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = Tru
     return await signed_in(desk, row)
 
 
-async def a_customer(desk: Desk, email: str = "", *, verified: bool = True, **columns: Any) -> Person:
+async def a_customer(desk: Desk, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
     return await joins(desk, Role.CUSTOMER, email, verified=verified, **columns)
 
 
-async def an_engineer(desk: Desk, *, available: bool = True, **columns: Any) -> Person:
+async def an_engineer(desk: Desk, *, available: bool = True, **columns: Any) -> SignedInUser:
     return await joins(desk, Role.ENGINEER, available=available, **columns)
 
 
-async def change_row(desk: Desk, person: Person, **columns: Any) -> None:
+async def change_row(desk: Desk, user: SignedInUser, **columns: Any) -> None:
     """Change somebody past the service."""
     async with desk.database.session(desk.id) as db:
-        await db.execute(update(Row).where(Row.org_id == desk.id, Row.id == person.id).values(**columns))
+        await db.execute(update(UserRow).where(UserRow.org_id == desk.id, UserRow.id == user.id).values(**columns))
         if email := columns.get("email"):
-            which = (Credential.org_id == desk.id, Credential.person_id == person.id)
+            which = (Credential.org_id == desk.id, Credential.user_id == user.id)
             await db.execute(update(Credential).where(*which).values(email=email))
 
 
-async def verify(desk: Desk, person: Person, **columns: Any) -> None:
+async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
     """Let somebody have proved that their e-mail (perhaps a new one) is theirs."""
     async with desk.database.session(desk.id) as db:
-        row = await db.get_one(Row, (desk.id, person.id), with_for_update={"key_share": True})
+        row = await db.get_one(UserRow, (desk.id, user.id), with_for_update={"key_share": True})
         for name, value in columns.items():
             setattr(row, name, value)
         row.email_verified_at = real_now()
-        record(db, EmailVerified(at=real_now(), actor=SYSTEM, person_id=person.id))
+        record(db, EmailVerified(at=real_now(), actor=SYSTEM, user_id=user.id))
 
 
-async def give_all_to(desk: Desk, person_id: UUID) -> None:
+async def give_all_to(desk: Desk, user_id: UUID) -> None:
     """Let all of the organisation's tickets be somebody's, past the service."""
     async with desk.database.session(desk.id) as db:
-        await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(admin_id=person_id))
+        await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(admin_id=user_id))

@@ -1,4 +1,4 @@
-"""People of an organisation, what happens to them, and what is mailed about it."""
+"""Users of an organisation, what happens to them, and what is mailed about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app import wiring
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, Purpose
 from app.accounts.users import creation as service
-from app.accounts.users.models import Person
+from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.ids import new_id
@@ -29,9 +29,9 @@ def an_address() -> str:
     return f"p{uuid4().hex}@customer.example"
 
 
-async def somebody(desk: Desk, **columns: Any) -> Person:
+async def somebody(desk: Desk, **columns: Any) -> User:
     """A customer of the organisation unless told otherwise, without a password."""
-    person = Person(
+    user = User(
         **{
             "org_id": desk.id,
             "id": new_id(),
@@ -46,13 +46,13 @@ async def somebody(desk: Desk, **columns: Any) -> Person:
         }
     )
     async with desk.database.session(desk.id) as db:
-        await service.add(db, person, None)
-    return person
+        await service.add(db, user, None)
+    return user
 
 
-def news(kind: type[Any], person: Person, **fields: Any) -> Event:
+def news(kind: type[Any], user: User, **fields: Any) -> Event:
     """Something that happened to somebody just now."""
-    event: Event = kind(at=real_now(), actor=SYSTEM, person_id=person.id, **fields)
+    event: Event = kind(at=real_now(), actor=SYSTEM, user_id=user.id, **fields)
     return event
 
 
@@ -67,12 +67,12 @@ async def relay_events(desk: Desk) -> None:
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
 
-async def request_link(desk: Desk, person: Person, purpose: Purpose, address: str | None = None) -> Link:
+async def request_link(desk: Desk, user: User, purpose: Purpose, address: str | None = None) -> Link:
     """Have a link mailed to somebody, up to the worker's part."""
     async with desk.database.session(desk.id) as db:
-        links.send(db, desk.id, person.id, address or person.email, purpose, at=real_now(), actor=SYSTEM)
+        links.send(db, desk.id, user.id, address or user.email, purpose, at=real_now(), actor=SYSTEM)
         await db.flush()
-        which = (Link.org_id == desk.id, Link.person_id == person.id, Link.purpose == purpose)
+        which = (Link.org_id == desk.id, Link.user_id == user.id, Link.purpose == purpose)
         link = await db.scalar(select(Link).where(*which).order_by(Link.id.desc()).limit(1))
         assert link is not None
         return link

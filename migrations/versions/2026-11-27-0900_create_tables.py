@@ -1,0 +1,541 @@
+"""Create the tables, with row level security on every tenant table."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+PROTECTED = (
+    "deliveries",
+    "events",
+    "relay_failures",
+    "menus",
+    "roles",
+    "users",
+    "external_identities",
+    "links",
+    "pictures",
+    "recovery_codes",
+    "second_factors",
+    "sessions",
+    "tickets",
+    "user_words",
+    "ticket_responses",
+)
+# In the order in which they can be dropped.
+TABLES = (
+    "ticket_search",
+    "ticket_responses",
+    "user_words",
+    "tickets",
+    "sessions",
+    "second_factors",
+    "recovery_codes",
+    "pictures",
+    "links",
+    "external_identities",
+    "users",
+    "roles",
+    "organisation_secrets",
+    "menus",
+    "timers",
+    "relays",
+    "relay_failures",
+    "organisations",
+    "job_runs",
+    "events",
+    "deliveries",
+    "credentials",
+    "counters",
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "counters",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("last_ticket", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_event", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("org_id", name=op.f("pk_counters")),
+    )
+    op.create_table(
+        "credentials",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("org_id", "user_id", name=op.f("pk_credentials")),
+        sa.UniqueConstraint("org_id", "email", name=op.f("uq_credentials_org_id_email")),
+    )
+    op.create_index("ix_credentials_email", "credentials", ["email"], unique=False)
+    op.create_table(
+        "deliveries",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("body_text", sa.Text(), nullable=False),
+        sa.Column("body_html", sa.Text(), nullable=True),
+        sa.Column("reply_to", sa.Text(), nullable=True),
+        sa.Column("link", sa.Text(), nullable=True),
+        sa.Column("link_id", sa.Uuid(), nullable=True),
+        sa.Column("ticket_id", sa.Uuid(), nullable=True),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("author_id", sa.Uuid(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("status IN ('QUEUED', 'SENT', 'FAILED')", name=op.f("ck_deliveries_status")),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_deliveries")),
+    )
+    op.create_index(
+        "ix_deliveries_of_author",
+        "deliveries",
+        ["org_id", "author_id"],
+        unique=False,
+        postgresql_where=sa.text("author_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_deliveries_of_user",
+        "deliveries",
+        ["org_id", "user_id"],
+        unique=False,
+        postgresql_where=sa.text("user_id IS NOT NULL"),
+    )
+    op.create_index("ix_deliveries_org_id_created_at_id", "deliveries", ["org_id", "created_at", "id"], unique=False)
+    op.create_index("ix_deliveries_org_id_recipient", "deliveries", ["org_id", "recipient"], unique=False)
+    op.create_index(
+        "ix_deliveries_org_id_status_created_at_id",
+        "deliveries",
+        ["org_id", "status", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_deliveries_org_id_ticket_id_created_at_id",
+        "deliveries",
+        ["org_id", "ticket_id", "created_at", "id"],
+        unique=False,
+    )
+    op.create_table(
+        "events",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("ticket_id", sa.Uuid(), nullable=True),
+        sa.Column("actor_type", sa.Text(), nullable=False),
+        sa.Column("actor_id", sa.Uuid(), nullable=True),
+        sa.Column("data", postgresql.JSONB(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("actor_type IN ('USER', 'ORGANISATION', 'SYSTEM')", name=op.f("ck_events_actor_type")),
+        sa.PrimaryKeyConstraint("org_id", "seq", name=op.f("pk_events")),
+    )
+    op.create_index("ix_events_org_id_ticket_id_seq", "events", ["org_id", "ticket_id", "seq"], unique=False)
+    op.create_table(
+        "job_runs",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("every_seconds", sa.Double(), nullable=False),
+        sa.Column("last_run_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_run_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_job_runs")),
+    )
+    op.create_table(
+        "organisations",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("domain", sa.Text(), nullable=False),
+        sa.Column("sandbox", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.Text(), server_default=sa.text("'ACTIVE'"), nullable=False),
+        sa.Column("clock_offset", sa.Interval(), server_default=sa.text("'0'"), nullable=False),
+        sa.Column("auto_close_days", sa.BigInteger(), nullable=False),
+        sa.Column("timezone", sa.Text(), nullable=False),
+        sa.Column("support_email", sa.Text(), nullable=True),
+        sa.Column("app_url", sa.Text(), nullable=True),
+        sa.Column("require_2fa", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("sandbox OR clock_offset = interval '0'", name=op.f("ck_organisations_clock_of_a_sandbox")),
+        sa.CheckConstraint("status IN ('ACTIVE', 'SUSPENDED')", name=op.f("ck_organisations_status")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_organisations")),
+        sa.UniqueConstraint("domain", name=op.f("uq_organisations_domain")),
+    )
+    op.create_table(
+        "relay_failures",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("subscriber", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("parked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_relay_failures")),
+    )
+    op.create_table(
+        "relays",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("org_id", name=op.f("pk_relays")),
+    )
+    op.create_table(
+        "timers",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("org_id", "subject_id", "kind", name=op.f("pk_timers")),
+    )
+    op.create_index(
+        "ix_timers_deliver", "timers", ["org_id", "due_at"], unique=False, postgresql_where=sa.text("kind = 'DELIVER'")
+    )
+    op.create_index(
+        "ix_timers_due",
+        "timers",
+        ["org_id", "due_at", "kind", "subject_id"],
+        unique=False,
+        postgresql_where=sa.text("kind <> 'DELIVER'"),
+    )
+    op.create_table(
+        "menus",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("parent_id", sa.Uuid(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=True),
+        sa.Column("icon", sa.Text(), nullable=True),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("resource", sa.Text(), nullable=True),
+        sa.Column("create_url", sa.Text(), nullable=True),
+        sa.Column("list_url", sa.Text(), nullable=True),
+        sa.Column("hidden_for_roles", postgresql.ARRAY(sa.Uuid()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("hidden_for_users", postgresql.ARRAY(sa.Uuid()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "parent_id"], ["menus.org_id", "menus.id"], name=op.f("fk_menus_org_id_parent_id_menus")
+        ),
+        sa.ForeignKeyConstraint(["org_id"], ["organisations.id"], name=op.f("fk_menus_org_id_organisations")),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_menus")),
+    )
+    op.create_index("ix_menus_org_id_parent_id", "menus", ["org_id", "parent_id"], unique=False)
+    op.create_table(
+        "organisation_secrets",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["org_id"], ["organisations.id"], name=op.f("fk_organisation_secrets_org_id_organisations")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_organisation_secrets")),
+    )
+    op.create_index("ix_organisation_secrets_hash", "organisation_secrets", ["hash"], unique=True)
+    op.create_table(
+        "roles",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("permissions", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("role IN ('ADMIN', 'ENGINEER', 'CUSTOMER')", name=op.f("ck_roles_role")),
+        sa.ForeignKeyConstraint(["org_id"], ["organisations.id"], name=op.f("fk_roles_org_id_organisations")),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_roles")),
+        sa.UniqueConstraint("org_id", "name", name=op.f("uq_roles_org_id_name")),
+    )
+    op.create_table(
+        "users",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("first_name", sa.Text(), nullable=False),
+        sa.Column("last_name", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("email_verified_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("role_id", sa.Uuid(), nullable=True),
+        sa.Column("granted", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("denied", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("available", sa.Boolean(), nullable=False),
+        sa.Column("works_on_tickets", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("second_factor", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("bio", sa.Text(), nullable=True),
+        sa.Column("timezone", sa.Text(), nullable=True),
+        sa.Column("locale", sa.Text(), nullable=True),
+        sa.Column("muted", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("picture_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("role IN ('ADMIN', 'ENGINEER', 'CUSTOMER')", name=op.f("ck_users_role")),
+        sa.CheckConstraint(
+            "status IN ('ACTIVE', 'PENDING', 'REJECTED', 'INVITED', 'SUSPENDED', 'ERASED')",
+            name=op.f("ck_users_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id", "role_id"], ["roles.org_id", "roles.id"], name=op.f("fk_users_org_id_role_id_roles")
+        ),
+        sa.ForeignKeyConstraint(["org_id"], ["organisations.id"], name=op.f("fk_users_org_id_organisations")),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_users")),
+        sa.UniqueConstraint("org_id", "email", name=op.f("uq_users_org_id_email")),
+    )
+    op.create_index(
+        "ix_users_available",
+        "users",
+        ["org_id", "role", "id"],
+        unique=False,
+        postgresql_where=sa.text("available AND works_on_tickets AND status = 'ACTIVE' AND role <> 'CUSTOMER'"),
+    )
+    op.create_index(
+        "ix_users_of_role",
+        "users",
+        ["org_id", "role_id"],
+        unique=False,
+        postgresql_where=sa.text("role_id IS NOT NULL"),
+    )
+    op.create_index("ix_users_org_id_role_id", "users", ["org_id", "role", "id"], unique=False)
+    op.create_index("ix_users_org_id_status_id", "users", ["org_id", "status", "id"], unique=False)
+    op.create_table(
+        "external_identities",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "user_id"],
+            ["users.org_id", "users.id"],
+            name=op.f("fk_external_identities_org_id_user_id_users"),
+        ),
+        sa.PrimaryKeyConstraint("org_id", "provider", "subject", name=op.f("pk_external_identities")),
+    )
+    op.create_index("ix_external_identities_org_id_user_id", "external_identities", ["org_id", "user_id"], unique=False)
+    op.create_table(
+        "links",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=True),
+        sa.Column("remembered", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "purpose IN ('VERIFY_EMAIL', 'CHANGE_EMAIL', 'RESET_PASSWORD', 'INVITATION', 'SIGN_IN')",
+            name=op.f("ck_links_purpose"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id", "user_id"], ["users.org_id", "users.id"], name=op.f("fk_links_org_id_user_id_users")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_links")),
+    )
+    op.create_index("ix_links_org_id_expires_at", "links", ["org_id", "expires_at"], unique=False)
+    op.create_index("ix_links_org_id_user_id_purpose", "links", ["org_id", "user_id", "purpose"], unique=False)
+    op.create_table(
+        "pictures",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("image", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "user_id"], ["users.org_id", "users.id"], name=op.f("fk_pictures_org_id_user_id_users")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "user_id", name=op.f("pk_pictures")),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "user_id"], ["users.org_id", "users.id"], name=op.f("fk_recovery_codes_org_id_user_id_users")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "user_id", "hash", name=op.f("pk_recovery_codes")),
+    )
+    op.create_table(
+        "second_factors",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["org_id", "user_id"], ["users.org_id", "users.id"], name=op.f("fk_second_factors_org_id_user_id_users")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "user_id", name=op.f("pk_second_factors")),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("refresh_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("previous_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("rotated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("remembered", sa.Boolean(), nullable=False),
+        sa.Column("device", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "user_id"], ["users.org_id", "users.id"], name=op.f("fk_sessions_org_id_user_id_users")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_sessions")),
+    )
+    op.create_index("ix_sessions_org_id_expires_at", "sessions", ["org_id", "expires_at"], unique=False)
+    op.create_index("ix_sessions_org_id_user_id", "sessions", ["org_id", "user_id"], unique=False)
+    op.create_table(
+        "tickets",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("priority", sa.Text(), nullable=False),
+        sa.Column("added_by", sa.Text(), nullable=False),
+        sa.Column("requester_id", sa.Uuid(), nullable=True),
+        sa.Column("admin_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("responded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("auto_close_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
+        sa.CheckConstraint("priority IN ('LOW', 'MEDIUM', 'HIGH', 'CRITICAL')", name=op.f("ck_tickets_priority")),
+        sa.CheckConstraint(
+            "status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED')", name=op.f("ck_tickets_status")
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id", "admin_id"], ["users.org_id", "users.id"], name=op.f("fk_tickets_org_id_admin_id_users")
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id", "requester_id"], ["users.org_id", "users.id"], name=op.f("fk_tickets_org_id_requester_id_users")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_tickets")),
+        sa.UniqueConstraint("org_id", "number", name=op.f("uq_tickets_org_id_number")),
+    )
+    op.create_index(
+        "ix_tickets_org_id_added_by_created_at_number",
+        "tickets",
+        ["org_id", "added_by", "created_at", "number"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_tickets_org_id_admin_id_created_at_number",
+        "tickets",
+        ["org_id", "admin_id", "created_at", "number"],
+        unique=False,
+    )
+    op.create_index("ix_tickets_org_id_created_at_number", "tickets", ["org_id", "created_at", "number"], unique=False)
+    op.create_index(
+        "ix_tickets_org_id_priority_created_at_number",
+        "tickets",
+        ["org_id", "priority", "created_at", "number"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_tickets_org_id_requester_id_created_at_number",
+        "tickets",
+        ["org_id", "requester_id", "created_at", "number"],
+        unique=False,
+        postgresql_where=sa.text("requester_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_tickets_org_id_status_created_at_number",
+        "tickets",
+        ["org_id", "status", "created_at", "number"],
+        unique=False,
+    )
+    op.create_index("ix_tickets_org_id_updated_at_number", "tickets", ["org_id", "updated_at", "number"], unique=False)
+    op.create_index(
+        "ix_tickets_waiting",
+        "tickets",
+        ["org_id", "number"],
+        unique=False,
+        postgresql_where=sa.text("admin_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"),
+    )
+    op.create_table(
+        "user_words",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("word", sa.Text(collation="C"), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "user_id"], ["users.org_id", "users.id"], name=op.f("fk_user_words_org_id_user_id_users")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "word", "user_id", name=op.f("pk_user_words")),
+    )
+    op.create_index("ix_user_words_org_id_user_id", "user_words", ["org_id", "user_id"], unique=False)
+    op.create_table(
+        "ticket_responses",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("ticket_id", sa.Uuid(), nullable=False),
+        sa.Column("author_id", sa.Uuid(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "author_id"],
+            ["users.org_id", "users.id"],
+            name=op.f("fk_ticket_responses_org_id_author_id_users"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id", "ticket_id"],
+            ["tickets.org_id", "tickets.id"],
+            name=op.f("fk_ticket_responses_org_id_ticket_id_tickets"),
+        ),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_ticket_responses")),
+    )
+    op.create_index(
+        "ix_ticket_responses_org_id_ticket_id_id", "ticket_responses", ["org_id", "ticket_id", "id"], unique=False
+    )
+    op.create_table(
+        "ticket_search",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("ticket_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("lexemes", postgresql.TSVECTOR(), nullable=False),
+        sa.Column("answers", postgresql.TSVECTOR(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "ticket_id"],
+            ["tickets.org_id", "tickets.id"],
+            name=op.f("fk_ticket_search_org_id_ticket_id_tickets"),
+        ),
+        sa.PrimaryKeyConstraint("org_id", "ticket_id", name=op.f("pk_ticket_search")),
+    )
+    op.create_index(
+        "ix_ticket_search_lexemes_answers",
+        "ticket_search",
+        [sa.literal_column("(lexemes || answers)")],
+        unique=False,
+        postgresql_using="gin",
+    )
+    for table in PROTECTED:
+        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+        op.execute(
+            f"CREATE POLICY {table}_of_the_organisation ON {table} "
+            "USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)"
+        )
+    # Rows that change all the time find room for their next version on the same page.
+    op.execute("ALTER TABLE counters SET (fillfactor = 20)")
+    op.execute("ALTER TABLE relays SET (fillfactor = 20)")
+
+
+def downgrade() -> None:
+    for table in TABLES:
+        op.drop_table(table)
