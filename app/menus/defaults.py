@@ -1,4 +1,4 @@
-"""The menus that every organisation starts with. Migration 0002 gives the same to those that were there before it."""
+"""The menu that every organisation starts with."""
 
 from __future__ import annotations
 

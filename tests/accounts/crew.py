@@ -18,8 +18,8 @@ from app.accounts.users.rules import Status
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
-from tests.accounts.conftest import an_email
 from tests.desks import JSON, Desk, SignedInUser, signed_in
+from tests.services import an_email
 
 ADMIN, ENGINEER, CUSTOMER = Role.ADMIN, Role.ENGINEER, Role.CUSTOMER
 

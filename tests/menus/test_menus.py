@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select
 
 from app.access.permissions import Role
 from app.accounts.roles.rules import ENGINEER
@@ -75,23 +72,6 @@ def _flat(entries: tuple[Default, ...], parent: int | None = None) -> set[tuple[
         found.add((one.name, one.url, one.icon, place, one.resource, one.create_url, one.list_url, parent))
         found |= _flat(one.below, place)
     return found
-
-
-def _migration() -> ModuleType:
-    (path,) = (Path(__file__).parents[2] / "migrations/versions").glob("*_an_identity_for_users.py")
-    spec = importlib.util.spec_from_file_location("an_identity_for_users", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-async def test_old_and_new_organisations_start_with_the_same_menus(database: Database) -> None:
-    entries = _migration().MENUS.partition("), parents AS")[0] + ") SELECT * FROM entries"
-    async with database.session(None) as db:
-        rows = await db.execute(text(entries))
-    assert {tuple(row) for row in rows} == _flat(DEFAULTS)
 
 
 async def test_a_new_organisation_has_the_default_menus(desk: Desk) -> None:

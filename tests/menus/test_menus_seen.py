@@ -12,10 +12,10 @@ from app.access.permissions import Role
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
 from app.menus.models import Menu
-from tests.accounts.conftest import somebody
 from tests.accounts.crew import a_role, sign_in, with_only
 from tests.desks import JSON, PASSWORD, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused
+from tests.services import somebody
 
 DAY, MONTH = 1440, 43_200  # minutes
 

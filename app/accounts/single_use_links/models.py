@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index, false
+from sqlalchemy import ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.base import Base, one_of
@@ -48,7 +48,7 @@ class Link(Base):
     purpose: Mapped[str]
     email: Mapped[str]
     password_hash: Mapped[str | None]
-    remembered: Mapped[bool] = mapped_column(server_default=false())
+    remembered: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
 

@@ -21,11 +21,11 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.models import Delivery
-from tests.accounts.conftest import an_email
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, events_about, hire, ok, row_of, sign_in, with_only
 from tests.desks import Api, Desk, a_desk, signed_in
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
+from tests.services import an_email
 
 TABLES = "SELECT table_name FROM information_schema.columns WHERE column_name = $1 AND table_schema = 'public'"
 PERSONAL = ("Murasaki", "Shikibu", "Genji", "Asia/Tokyo", "ja-JP", "nosy")

@@ -15,13 +15,13 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.security.opaque_tokens import link_token
 from app.organisations.models import Organisation
-from tests.accounts.conftest import an_email
 from tests.accounts.invitations.test_invitations import accept, invite, token_for
 from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in, tables_with
 from tests.core.security.test_security import hostile_tokens
 from tests.desks import PASSWORD, Api, Desk, a_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
+from tests.services import an_email
 
 
 async def test_it_makes_the_account_active_and_the_address_verified(desk: Desk) -> None:

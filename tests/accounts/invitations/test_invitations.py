@@ -24,10 +24,10 @@ from app.core.database.base import Base
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.security.opaque_tokens import link_token
-from tests.accounts.conftest import an_email
 from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in
 from tests.desks import JSON, PASSWORD, Api, Desk, SignedInUser, a_desk, signed_in
 from tests.problems import refused, wrong_fields
+from tests.services import an_email
 
 
 def body_for(email: object, **fields: object) -> JSON:

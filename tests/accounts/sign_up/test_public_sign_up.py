@@ -18,11 +18,11 @@ from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security.opaque_tokens import link_token
 from app.organisations.models import Organisation
-from tests.accounts.conftest import Start, an_email
 from tests.conftest import connect
 from tests.desks import JSON, PASSWORD, Api, Desk, a_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
+from tests.services import Start, an_email
 
 CUSTOMER_ROLE = "00000000-0000-7000-8000-000000000003"
 NOT_THE_SAME = {"id", "createdAt"}

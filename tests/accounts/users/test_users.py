@@ -15,10 +15,10 @@ from app.accounts.single_use_links.models import Link, Purpose
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.fields import rfc3339
-from tests.accounts.conftest import an_email
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, hire, ok, row_of, sign_in, with_only
 from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
+from tests.services import an_email
 
 NOBODY = "0190b8e5-0000-7000-8000-000000000001"
 

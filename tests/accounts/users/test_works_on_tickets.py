@@ -17,10 +17,10 @@ from app.accounts.users.models import User as UserRow
 from app.accounts.users.service import LastAdmin
 from app.core.database.pool import Database
 from app.core.outbox.models import Counter
-from tests.accounts.conftest import an_email
 from tests.accounts.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of
 from tests.desks import JSON, Desk
 from tests.problems import refused
+from tests.services import an_email
 
 BOTH = ("tickets:view", "tickets:update")
 Texts = tuple[str, ...]

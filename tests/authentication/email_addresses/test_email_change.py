@@ -16,7 +16,6 @@ from app.accounts.users.models import UserWord
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security.passwords import hash_password, salt_of
-from tests.accounts.conftest import Start, an_email, somebody
 from tests.authentication.passwords.recovering import (
     NEW_PASSWORD,
     a_link,
@@ -33,6 +32,7 @@ from tests.authentication.passwords.recovering import (
 from tests.conftest import SECRET_KEY
 from tests.desks import PASSWORD, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
+from tests.services import Start, an_email, somebody
 
 WRONG = "cobalt-heron-47-lamq"
 

@@ -13,7 +13,6 @@ from app.accounts.users.rules import Status
 from app.core.database.pool import Database
 from app.core.security.opaque_tokens import link_token
 from app.organisations.models import Organisation
-from tests.accounts.conftest import somebody
 from tests.authentication.passwords.recovering import (
     a_link,
     change_row,
@@ -26,6 +25,7 @@ from tests.authentication.passwords.recovering import (
 from tests.conftest import SECRET_KEY
 from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
+from tests.services import somebody
 
 
 async def verify(http: httpx.AsyncClient, token: str) -> httpx.Response:

@@ -24,7 +24,6 @@ from app.core.database.pool import Database
 from app.core.outbox import relay
 from app.core.security.opaque_tokens import LINK_PREFIX, link_token
 from app.organisations.models import Organisation
-from tests.accounts.conftest import Start, an_email, somebody
 from tests.authentication.passwords.recovering import (
     NEW_PASSWORD,
     a_link,
@@ -42,6 +41,7 @@ from tests.authentication.passwords.recovering import (
 from tests.conftest import SECRET_KEY
 from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
+from tests.services import Start, an_email, somebody
 
 MAILS = int(MAIL_LIMIT.partition("/")[0])
 

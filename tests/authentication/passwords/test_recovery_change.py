@@ -9,7 +9,6 @@ import pytest
 
 from app.accounts.single_use_links.models import Purpose
 from app.core.database.pool import Database
-from tests.accounts.conftest import Start, an_email, somebody
 from tests.authentication.passwords.recovering import (
     NEW_PASSWORD,
     a_link,
@@ -23,6 +22,7 @@ from tests.authentication.passwords.recovering import (
 )
 from tests.desks import PASSWORD, Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
+from tests.services import Start, an_email, somebody
 
 WRONG = "cobalt-heron-47-lamq"
 

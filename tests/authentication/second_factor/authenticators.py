@@ -10,9 +10,9 @@ import httpx
 import pyotp
 
 from app.access.permissions import Role
-from tests.accounts.conftest import change_password
 from tests.accounts.crew import ADMIN, hire, ok
 from tests.desks import PASSWORD, Desk, SignedInUser, signed_in
+from tests.services import change_password
 
 STEP = 30
 

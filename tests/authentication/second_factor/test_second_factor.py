@@ -19,11 +19,11 @@ from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import Where
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from tests.accounts.conftest import Start, account_of
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok
 from tests.authentication.second_factor.authenticators import Authenticator, Protected, protected, set_up, unprotected
 from tests.desks import PASSWORD, Api, Desk, a_desk
 from tests.problems import refused, wrong_fields
+from tests.services import Start, account_of
 
 
 @pytest.fixture

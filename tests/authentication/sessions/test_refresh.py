@@ -19,10 +19,10 @@ from app.core.clock import real_now
 from app.core.outbox.models import EventRow
 from app.core.security import opaque_tokens as tokens
 from app.organisations.models import Organisation
-from tests.accounts.conftest import an_email, somebody
 from tests.conftest import SECRET_KEY
 from tests.desks import PASSWORD, Api, Desk, a_desk
 from tests.problems import refused, wrong_fields
+from tests.services import an_email, somebody
 
 JSON = dict[str, Any]
 

@@ -12,10 +12,10 @@ from sqlalchemy import update
 from app.access.credential_cache import REMEMBER
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
-from tests.accounts.conftest import Start, an_email, somebody
 from tests.core.security.test_security import hostile_tokens
 from tests.desks import JSON, PASSWORD, Api, Desk, a_desk
 from tests.problems import refused
+from tests.services import Start, an_email, somebody
 
 
 async def sign_in(http: httpx.AsyncClient, email: str, **headers: str) -> JSON:

@@ -12,9 +12,9 @@ from sqlalchemy import update
 from app.accounts.users.models import User as UserRow
 from app.authentication.sessions.service import MAX_TO_CHOOSE_FROM
 from app.core.database.pool import Database
-from tests.accounts.conftest import Service, Start, an_email, change_password, somebody
 from tests.desks import PASSWORD, Api, Desk, a_desk
 from tests.problems import refused
+from tests.services import Service, Start, an_email, change_password, somebody
 
 WRONG = "cobalt-heron-47-lamq"
 VICTIM, ATTACKER = "198.51.100.7", "203.0.113.66"

@@ -18,11 +18,11 @@ from app.core.security import passwords as security
 from app.core.security.access_tokens import read_access_token
 from app.core.security.passwords import MAX_HASHING, MAX_WAITING
 from app.organisations.models import Organisation
-from tests.accounts.conftest import account_of, an_email, change_password, somebody
 from tests.conftest import SECRET_KEY
 from tests.core.security.test_security import Gate
 from tests.desks import PASSWORD, Api, Desk, a_desk, an_admin
 from tests.problems import refused, wrong_fields
+from tests.services import account_of, an_email, change_password, somebody
 
 
 async def sign_in(api: Api, email: str, password: object = PASSWORD, **fields: object) -> httpx.Response:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from oidc_provider_mock import run_server_in_thread
 
-from tests.accounts.conftest import Service
 from tests.authentication.social.openid import Browser, a_service, an_account
 from tests.desks import Desk
 from tests.postgres import TestServer
+from tests.services import Service
 
 
 @pytest.fixture(scope="module")

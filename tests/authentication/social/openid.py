@@ -28,10 +28,10 @@ from starlette.routing import Route
 
 from app.accounts.users.models import User as UserRow
 from app.main import create_app
-from tests.accounts.conftest import ADDRESS, Service
 from tests.conftest import settings_for
 from tests.desks import JSON, Desk
 from tests.postgres import TestServer
+from tests.services import ADDRESS, Service
 
 CLIENT_ID, CLIENT_SECRET = "tessera", "a client's s3cret: 100%"
 PUBLIC_URL = "http://tessera.test"

@@ -15,12 +15,12 @@ from app.accounts.users.rules import Status
 from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
 from app.organisations.models import Organisation
-from tests.accounts.conftest import Service, an_email
 from tests.accounts.crew import events_about, hire, ok
 from tests.authentication.second_factor.authenticators import Protected, protected
 from tests.authentication.social.openid import Browser, an_account, cookies, count, email_of, fragment
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.problems import KEYS, refused, wrong_fields
+from tests.services import Service, an_email
 
 APP_URL = "https://desk.growfin.test/support"
 

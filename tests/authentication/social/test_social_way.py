@@ -10,12 +10,12 @@ import pytest
 from app.access.permissions import Role
 from app.authentication.social.state import Pending, cookie_name
 from app.core.clock import real_now
-from tests.accounts.conftest import Start
 from tests.accounts.crew import ok
 from tests.authentication.social.openid import Browser, an_account, cookies, count, parameters, settings_of
 from tests.conftest import SECRET_KEY
 from tests.desks import Desk
 from tests.problems import refused, wrong_fields
+from tests.services import Start
 
 
 class TestTheWayThere:

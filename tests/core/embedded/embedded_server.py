@@ -21,7 +21,7 @@ from app.core.embedded import EmbeddedUnavailable, start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MEMORY = Path("/dev/shm")  # where making the 1,000 files of a cluster takes no time
 FOLDERS = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2**30 else Path("/tmp")
 AS_ROOT = os.geteuid() == 0

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.accounts.conftest import Service, Start
 from tests.authentication.social.openid import Browser, OwnProvider, a_service, an_own_provider, settings_of
 from tests.desks import Desk
 from tests.postgres import TestServer
+from tests.services import Service, Start
 
 
 @pytest.fixture(scope="module")

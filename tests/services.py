@@ -1,0 +1,94 @@
+"""Services with settings of their own, and clients at addresses of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+from sqlalchemy import update
+from starlette.types import ASGIApp
+
+from app.accounts.users.models import Credential
+from app.authentication.sessions import service as sessions
+from app.authentication.sessions.service import Account
+from app.main import create_app
+from tests.conftest import SECRET_KEY, settings_for
+from tests.desks import PASSWORD, Api, Desk, SignedInUser, an_admin
+from tests.passwords import cheap_hash
+from tests.postgres import TestServer
+
+ADDRESS = "192.0.2.1"
+
+
+def an_email() -> str:
+    """One that nobody has."""
+    return f"p{uuid4().hex}@growfin.test"
+
+
+async def somebody(desk: Desk, email: str | None = None, password: str = PASSWORD) -> SignedInUser:
+    """An admin whose password is compared in no time."""
+    user = await an_admin(desk, email or an_email())
+    await change_password(desk, user.id, password)
+    return user
+
+
+async def change_password(desk: Desk, user_id: UUID, password: str) -> None:
+    async with desk.database.session(desk.id) as db:
+        which = (Credential.org_id == desk.id, Credential.user_id == user_id)
+        await db.execute(update(Credential).where(*which).values(password_hash=cheap_hash(password)))
+
+
+async def account_of(desk: Desk, email: str) -> Account:
+    """Whom the e-mail and the tests' password belong to, as a sign-in finds it before it opens a session."""
+    fit = await sessions.fitting_accounts(desk.database, email, PASSWORD, None)
+    return await sessions.choose_account(desk.database, fit, None)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service."""
+
+    app: ASGIApp
+
+    def at(self, address: str) -> httpx.AsyncClient:
+        """A client that connects from this address."""
+        # The app itself, not the manager's: that one gives all requests the same state, which no server does.
+        transport = httpx.ASGITransport(app=self.app, client=(address, 50_000))
+        return httpx.AsyncClient(transport=transport, base_url="http://tessera.test")
+
+    @property
+    def api(self) -> Api:
+        return Api(self.at(ADDRESS), SECRET_KEY)
+
+
+class Start(Protocol):
+    """Starts a service with these settings."""
+
+    async def __call__(self, **settings: Any) -> Service: ...
+
+
+@pytest.fixture
+async def start(server: TestServer) -> AsyncIterator[Start]:
+    async with AsyncExitStack() as running:
+
+        async def begin(**settings: Any) -> Service:
+            app = create_app(settings_for(server, **settings))
+            await running.enter_async_context(LifespanManager(app))
+            return Service(app)
+
+        yield begin
+
+
+@pytest.fixture(scope="module")
+async def api(server: TestServer) -> AsyncIterator[Api]:
+    """A service whose requests may come at the same moment."""
+    app = create_app(settings_for(server))
+    async with LifespanManager(app):
+        service = Service(app)
+        yield service.api
