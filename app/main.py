@@ -38,7 +38,7 @@ from app.core.config import Settings, load_settings
 from app.core.database.migrations import head_revision
 from app.core.security import passwords as security
 from app.core.web.edge import Edge
-from app.core.web.fast_routes import ShortCut
+from app.core.web.fast_routes import FastRoutes
 from app.core.web.limits import Limiter
 from app.core.web.openapi import DESCRIPTION, TAGS, complete
 from app.core.web.problems import install_error_handlers
@@ -48,13 +48,13 @@ from app.notifications.routes import router as notifications
 from app.operations.gauges import Gauges
 from app.operations.routes import router as operations
 from app.organisations.routes import router as organisations
-from app.tickets.routes import hot as hot_tickets
+from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
 from app.worker import Worker
 
 # In the order in which a path is looked for: a ticket's first.
 ROUTERS = (
-    hot_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
+    fast_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
     pictures, sign_up, invitations, roles, menus, my_menu, notifications, operations, pages,
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> ASGIApp:
     Args:
         settings: with a `database_url` and a `secret_key`.
     """
-    served: ASGIApp = ShortCut(create_api(settings), hot_tickets.routes)
+    served: ASGIApp = FastRoutes(create_api(settings), fast_tickets.routes)
     if settings.cors_origins:
         served = CORSMiddleware(
             served,

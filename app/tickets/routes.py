@@ -17,7 +17,7 @@ from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
 from app.core.fields import EXAMPLE_ID
-from app.core.web.fast_routes import HotRoute
+from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import answers
 from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
 from app.core.web.preconditions import check_if_match, etag
@@ -43,7 +43,7 @@ from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
-hot = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=HotRoute)
+fast = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
 TicketId = Annotated[UUID, Path(alias="id")]
 IfMatch = Annotated[
@@ -74,7 +74,7 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     return _json(representation.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
 
 
-@hot.post(
+@fast.post(
     "",
     operation_id="openTicket",
     summary="Open a ticket",
@@ -104,7 +104,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     return _ticket(row, caller, 201, Location=f"/tickets/{row['id']}")
 
 
-@hot.get(
+@fast.get(
     "/{id}",
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
@@ -130,7 +130,7 @@ def _sees_responses(caller: Caller) -> bool:
     return caller.user is None or permission(Resource.COMMENTS, Action.VIEW) in caller.user.permissions
 
 
-@hot.get(
+@fast.get(
     "",
     operation_id="listTickets",
     summary="List, filter and search tickets",
