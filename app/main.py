@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> ASGIApp:
     Args:
         settings: with a `database_url` and a `secret_key`.
     """
-    served: ASGIApp = FastRoutes(create_api(settings), fast_tickets.routes)
+    served: ASGIApp = FastRoutes(create_api(settings))
     if settings.cors_origins:
         served = CORSMiddleware(
             served,

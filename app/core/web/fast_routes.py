@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any, cast
@@ -20,7 +20,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.convertors import StringConvertor
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from app.core.web.routing import JsonRequest, Route, refuse_unknown_query
@@ -41,19 +40,18 @@ class FastRoutes:
     """Serve the fast routes of an application at once, and pass all other requests on to it.
 
     Args:
-        app: serves everything else; its error handlers serve here too.
-        routes: tried in this order; routes that are not fast are ignored.
+        app: has the routes, fast ones and others; its error handlers serve here too.
 
     Raises:
         NotServedFast: the application or one of the routes uses what would be skipped.
     """
 
-    def __init__(self, app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, app: FastAPI) -> None:
         _check_application(app)
         self.app = app
         self._routes = [
             (route, route.methods or set(), route.path_regex.match, route.make_fast_handler())
-            for route in routes
+            for route in app.routes
             if isinstance(route, FastRoute)
         ]
 

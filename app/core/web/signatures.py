@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 
 from fastapi import Request, Response, params
 from fastapi.security import SecurityScopes
@@ -76,14 +76,14 @@ class Parameter:
 
     @property
     def dependency(self) -> Endpoint:
-        """What is called to make its value.
+        """What is called to make its value: what the marker names, or else its type.
 
         Raises:
-            TypeError: it is no dependency, or one whose callable is implied by its type.
+            TypeError: it is not a dependency.
         """
-        if not isinstance(self.marker, params.Depends) or self.marker.dependency is None:
-            raise TypeError(f"The parameter {self.name} does not name its dependency.")
-        return self.marker.dependency
+        if not isinstance(self.marker, params.Depends):
+            raise TypeError(f"The parameter {self.name} is not a dependency.")
+        return self.marker.dependency or cast("Endpoint", self.type)
 
     def adapter(self) -> TypeAdapter[Any]:
         """Make the validator of its values, with the constraints of its marker."""
