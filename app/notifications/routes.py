@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from app.access.callers import Caller
 from app.access.permissions import Action, Resource
 from app.access.requirements import Db, may, secret_key_of
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.paging import CursorSigner, InvalidCursor, cut
 from app.core.web.routing import Route
 from app.notifications import queries
@@ -28,7 +28,7 @@ Reader = Annotated[Caller, may(Resource.NOTIFICATIONS, Action.VIEW)]
     operation_id="listNotifications",
     summary="List what was sent, to whom, and what became of it",
     response_model_exclude_unset=True,
-    responses=answers(InvalidCursor),
+    responses=responses(InvalidCursor),
 )
 async def list_notifications(
     wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request
@@ -54,7 +54,7 @@ async def list_notifications(
     "/{id}",
     operation_id="getNotification",
     summary="Read one notification with its body",
-    responses=answers(NotificationNotFound),
+    responses=responses(NotificationNotFound),
 )
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db

@@ -18,7 +18,7 @@ from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
 from app.core.fields import EXAMPLE_ID
 from app.core.web.fast_routes import FastRoute
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
 from app.core.web.preconditions import check_if_match, etag
 from app.core.web.routing import Route
@@ -80,7 +80,7 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     summary="Open a ticket",
     status_code=201,
     response_model=TicketOut,
-    responses=answers(body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
+    responses=responses(body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Response:
     """Post a ticket of one of your users, with the secret; or, signed in, one of your own.
@@ -109,7 +109,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
     response_model=TicketWithResponses,
-    responses=answers(TicketNotFound, ok=_TAGGED),
+    responses=responses(TicketNotFound, ok=_TAGGED),
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """The ticket, its assignee, and all responses, oldest first. Customers read their own.
@@ -136,7 +136,7 @@ def _sees_responses(caller: Caller) -> bool:
     summary="List, filter and search tickets",
     response_model=TicketPage,
     response_model_exclude_unset=True,
-    responses=answers(InvalidCursor),
+    responses=responses(InvalidCursor),
 )
 async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
     """A page of the organisation's tickets, newest first unless `sort` says otherwise. Customers list their own.
@@ -198,8 +198,13 @@ def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
     operation_id="acceptTicket",
     summary="Take a ticket on",
     response_model=TicketOut,
-    responses=answers(
-        *_CHANGE, service.TicketClosed, service.AlreadyAccepted, service.AssigneeNotActive, ok=_TAGGED, shows=_ACCEPTED
+    responses=responses(
+        *_CHANGE,
+        service.TicketClosed,
+        service.AlreadyAccepted,
+        service.AssigneeNotActive,
+        ok=_TAGGED,
+        example_overrides=_ACCEPTED,
     ),
 )
 async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch = None) -> Response:
@@ -218,7 +223,7 @@ async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch =
     operation_id="changeTicketStatus",
     summary="Change a ticket's status",
     response_model=TicketOut,
-    responses=answers(*_CHANGE, body=True, ok=_TAGGED),
+    responses=responses(*_CHANGE, body=True, ok=_TAGGED),
 )
 async def change_status(
     ticket_id: TicketId, body: StatusChange, caller: Agent, db: Db, if_match: IfMatch = None
@@ -238,7 +243,7 @@ async def change_status(
     summary="Answer a ticket",
     status_code=201,
     response_model=ResponseCreated,
-    responses=answers(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
+    responses=responses(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def respond(
     ticket_id: TicketId, body: ResponseIn, caller: Responder, db: Db, if_match: IfMatch = None
@@ -263,7 +268,7 @@ async def respond(
 
 _CHANGE_TICKET: dict[str, Any] = {
     "response_model": TicketOut,
-    "responses": answers(
+    "responses": responses(
         *_CHANGE, NotForCustomers, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED
     ),
 }
@@ -294,7 +299,7 @@ async def change_ticket(
     operation_id="getTicketHistory",
     summary="Read what happened to a ticket",
     response_model=History,
-    responses=answers(TicketNotFound, InvalidCursor),
+    responses=responses(TicketNotFound, InvalidCursor),
 )
 async def get_history(
     ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
@@ -318,7 +323,7 @@ async def get_history(
     operation_id="getTicketSchedule",
     summary="Read what will happen to a ticket by itself",
     response_model=Schedule,
-    responses=answers(TicketNotFound),
+    responses=responses(TicketNotFound),
 )
 async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """What time will do to the ticket, on the organisation's clock."""

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from app.access.requirements import Myself, MyselfAtOnce, acting_at_once, database_of
 from app.accounts.profiles import service as profile
 from app.accounts.profiles.schemas import ProfileChange, ProfileOut
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
 router = APIRouter(tags=["Profile"], route_class=Route)
@@ -17,7 +17,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     "/me",
     operation_id="getMe",
     summary="Read your own profile",
-    responses=answers(),
+    responses=responses(),
 )
 async def get_me(caller: MyselfAtOnce, request: Request) -> ProfileOut:
     """The signed-in user, with their preferences and what they may do."""
@@ -29,7 +29,7 @@ async def get_me(caller: MyselfAtOnce, request: Request) -> ProfileOut:
     "/me",
     operation_id="changeMe",
     summary="Change your own profile",
-    responses=answers(profile.CustomerNotAvailable, body=True),
+    responses=responses(profile.CustomerNotAvailable, body=True),
 )
 async def change_me(body: ProfileChange, caller: Myself, request: Request) -> ProfileOut:
     """Change what you say of yourself, which mails you want, or whether new tickets may be assigned to you.

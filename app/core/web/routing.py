@@ -15,12 +15,12 @@ from starlette.responses import Response
 from app.core import errors
 from app.core.errors import FieldError
 from app.core.web.signatures import Parameter, Source, is_repeatable, read_all_parameters
+from app.core.web.validation_errors import MAX_FAULTS
 
 # The body of a request with one of these methods means nothing (RFC 9110, 9.3.1).
 METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 # Many clients send an empty object where there is nothing to send.
 EMPTY_BODIES = frozenset({b"", b"{}", b"null"})
-MAX_FAULTS = 50
 
 
 class JsonRequest(Request):
