@@ -18,9 +18,9 @@ from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
 from app.core.fields import EXAMPLE_ID
 from app.core.web.fast_routes import FastRoute
-from app.core.web.openapi import responses
+from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
 from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
-from app.core.web.preconditions import check_if_match, etag
+from app.core.web.preconditions import check_if_match, etag, is_unmodified
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound, own_of
@@ -109,7 +109,8 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
     response_model=TicketWithResponses,
-    responses=responses(TicketNotFound, ok=_TAGGED),
+    responses=responses(TicketNotFound, ok=_TAGGED) | {304: NOT_MODIFIED},
+    openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """The ticket, its assignee, and all responses, oldest first. Customers read their own.
@@ -118,6 +119,8 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
     """
     async with database_of(request).driver(caller.org_id) as driver:
         row = await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
+        if is_unmodified(request.headers.get("if-none-match"), etag(row["version"])):
+            return Response(status_code=304, headers={"ETag": etag(row["version"])})
         # What was never answered has no responses: that spares most reads a round trip.
         sees_some = row["responded_at"] and _sees_responses(caller)
         given = await queries.responses(driver, caller.org_id, ticket_id) if sees_some else []

@@ -17,6 +17,7 @@ PARAMETERS = {
     "showCommonExtensions": False,
 }
 
+
 def install_docs_page(app: FastAPI) -> None:
     """Serve Swagger UI at `/docs`; its scripts are those that fastapi-offline serves."""
     style = files("app.core.web").joinpath("docs_page.css").read_text(encoding="utf-8")
