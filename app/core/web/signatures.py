@@ -135,7 +135,8 @@ def _read(parameter: inspect.Parameter, path_names: set[str]) -> Parameter:
     markers = [extra for extra in extras if isinstance(extra, params.Param | params.Body | params.Depends)]
     marker, default = markers[-1] if markers else None, parameter.default
     if marker is None and isinstance(default, params.Param | params.Body | params.Depends):
-        marker, default = default, inspect.Parameter.empty
+        marker = default
+        default = inspect.Parameter.empty if _is_required(marker) else marker
     return Parameter(
         name=parameter.name,
         type=annotation,
@@ -146,13 +147,18 @@ def _read(parameter: inspect.Parameter, path_names: set[str]) -> Parameter:
     )
 
 
+def _is_required(marker: params.Param | params.Body | params.Depends) -> bool:
+    return isinstance(marker, params.Depends) or marker.is_required()
+
+
 def _source(annotation: Any, marker: object, *, is_in_path: bool) -> Source:
     for kind, source in _SOURCES_BY_MARKER.items():
         if isinstance(marker, kind):
             return source
     if is_in_path:
         return Source.PATH
+    types = get_args(annotation) or (annotation,)  # such as `Model | None`
     for kind, source in _SOURCES_BY_TYPE.items():
-        if inspect.isclass(annotation) and issubclass(annotation, kind):
+        if any(inspect.isclass(one) and issubclass(one, kind) for one in types):
             return source
     return Source.QUERY
