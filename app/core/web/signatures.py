@@ -157,8 +157,8 @@ def _source(annotation: Any, marker: object, *, is_in_path: bool) -> Source:
             return source
     if is_in_path:
         return Source.PATH
-    types = get_args(annotation) or (annotation,)  # such as `Model | None`
     for kind, source in _SOURCES_BY_TYPE.items():
-        if any(inspect.isclass(one) and issubclass(one, kind) for one in types):
+        # A body that may be absent is a union with `None`.
+        if any(inspect.isclass(part) and issubclass(part, kind) for part in (annotation, *get_args(annotation))):
             return source
     return Source.QUERY
