@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.single_use_links.models import Link
 from app.accounts.single_use_links.schemas import LinkToken
 from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword, UserFields, fields_of
@@ -21,7 +21,7 @@ class InvitationIn(In):
     first_name: Annotated[FirstName, Field(examples=["Bo"])]
     last_name: Annotated[LastName, Field(examples=["Ek"])]
     email: Annotated[EmailField, Field(examples=["bo@growfin.com"])]
-    role: Annotated[Role, Field(description="A built-in role.", examples=["ENGINEER"])] = None  # type: ignore[assignment]
+    role: Annotated[RoleKind, Field(description="A built-in role.", examples=["ENGINEER"])] = None  # type: ignore[assignment]
     role_id: Annotated[UUID, Field(description="A role, built in or the organisation's own.")] = None  # type: ignore[assignment]
 
     @model_validator(mode="after")

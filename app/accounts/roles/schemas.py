@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool
 
-from app.access.permissions import Action, Permissions, Resource, Role, permission
+from app.access.permissions import Action, Permissions, Resource, RoleKind, permission
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import BuiltInRole
 from app.core.fields import In, Name, Out, OutTime
@@ -75,7 +75,7 @@ class RoleIn(In):
 
     name: RoleName
     role: Annotated[
-        Role,
+        RoleKind,
         Field(
             description="What those who have it are to the organisation. As the copied role, or else `ENGINEER`.",
             examples=["ENGINEER"],
@@ -104,7 +104,9 @@ class RoleOut(Out):
 
     id: UUID
     name: Annotated[str, Field(examples=["Support lead"])]
-    role: Annotated[Role, Field(description="What those who have it are to the organisation.", examples=["ENGINEER"])]
+    role: Annotated[
+        RoleKind, Field(description="What those who have it are to the organisation.", examples=["ENGINEER"])
+    ]
     built_in: Annotated[
         bool, Field(description="Whether every organisation has it, and nobody can change it.", examples=[False])
     ]
@@ -119,7 +121,7 @@ class RoleOut(Out):
         return cls(
             id=role.id,
             name=role.name,
-            role=Role(role.role),
+            role=RoleKind(role.role),
             built_in=own is None,
             permissions=as_table(frozenset(role.permissions)),
             created_at=own.created_at if own else None,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users.models import User
 from app.accounts.users.rules import UserStatus
 from app.core.fields import EXAMPLE_ID, Domain, Email, In, Name, Out, OutTime, SecretField, refuse_control_characters
@@ -65,8 +65,9 @@ class SignUp(In):
 
     org: Annotated[Domain, Field(description="The organisation's domain.", examples=["growfin.com"])]
     role: Annotated[
-        Role, Field(description="What to be. A customer can act at once; others once approved.", examples=["CUSTOMER"])
-    ] = Role.CUSTOMER
+        RoleKind,
+        Field(description="What to be. A customer can act at once; others once approved.", examples=["CUSTOMER"]),
+    ] = RoleKind.CUSTOMER
     first_name: Annotated[FirstName, Field(examples=["Mia"])]
     last_name: Annotated[LastName, Field(examples=["Holm"])]
     email: Annotated[EmailField, Field(examples=["mia@customer.example"])]
@@ -81,7 +82,7 @@ class UserFields(Out):
     first_name: Annotated[str, Field(examples=["Ada"])]
     last_name: Annotated[str, Field(examples=["Lovelace"])]
     email: Annotated[str, Field(examples=["ada@growfin.com"])]
-    role: Annotated[Role, Field(description="What they are to the organisation.", examples=["ADMIN"])]
+    role: Annotated[RoleKind, Field(description="What they are to the organisation.", examples=["ADMIN"])]
     role_id: Annotated[UUID, Field(description="The role, built in or the organisation's own.", examples=[EXAMPLE_ID])]
     designation: Annotated[str, Field(description="The role's name.", examples=["Admin"])]
     status: Annotated[

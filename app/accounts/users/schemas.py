@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
-from app.access.permissions import Permissions, Role
+from app.access.permissions import Permissions, RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.roles.schemas import PermissionIn, PermissionOut, PermissionTable, as_table, from_table
 from app.accounts.users.fields import UserFields, fields_of
@@ -35,8 +35,8 @@ class UserFilter(CountedPageQuery):
     """Which users; a filter that may be repeated means any of its values."""
 
     role: Annotated[
-        list[Role],
-        Field(max_length=len(Role), description="What they are to the organisation, whichever role of that kind."),
+        list[RoleKind],
+        Field(max_length=len(RoleKind), description="What they are to the organisation, whichever role of that kind."),
     ] = []
     status: Annotated[
         list[UserStatus],
@@ -92,7 +92,7 @@ class UserChange(In):
     """Any of these."""
 
     role: Annotated[
-        Role,
+        RoleKind,
         Field(
             description="The built-in role of this kind, in place of whichever they have. `PUT /users/{id}/role` gives "
             "one of the organisation's own.",
@@ -157,7 +157,7 @@ class PermissionsChange(In):
 class UserPermissions(Out):
     """What somebody may do, and why."""
 
-    role: Annotated[Role, Field(examples=["ENGINEER"])]
+    role: Annotated[RoleKind, Field(examples=["ENGINEER"])]
     role_id: Annotated[
         UUID, Field(description="The role, built in or the organisation's own.", examples=[str(ENGINEER.id)])
     ]
@@ -176,7 +176,7 @@ class UserPermissions(Out):
     def of(cls, user: User) -> Self:
         """The answer about this row, which was read with its role."""
         return cls(
-            role=Role(user.role),
+            role=RoleKind(user.role),
             role_id=user.of_role,
             designation=user.designation,
             from_role=as_table(user.role_permissions),

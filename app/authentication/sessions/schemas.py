@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field, StrictBool
 
 from app.access.callers import Principal
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users.fields import EmailField, PresentPassword, UserFields
 from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
 from app.authentication.sessions import service
@@ -126,7 +126,7 @@ class Verified(Out):
     sub: Annotated[UUID | None, Field(description="The user's id.", examples=[EXAMPLE_ID])] = None
     org: Annotated[UUID | None, Field(description="The organisation's id.", examples=[EXAMPLE_ID])] = None
     sid: Annotated[UUID | None, Field(description="The session's id.", examples=[EXAMPLE_ID])] = None
-    role: Annotated[Role | None, Field(description="As it is now.", examples=["ENGINEER"])] = None
+    role: Annotated[RoleKind | None, Field(description="As it is now.", examples=["ENGINEER"])] = None
     email: Annotated[str | None, Field(examples=["ada@growfin.com"])] = None
     permissions: Annotated[list[str] | None, Field(description="As they are now.", examples=[["tickets:view"]])] = None
     second_factor_required: Annotated[

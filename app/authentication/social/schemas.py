@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictBool
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.single_use_links.schemas import LinkToken
 from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
 from app.core.fields import Domain, In
@@ -17,8 +17,8 @@ class Begin(In):
 
     org: Annotated[Domain, Field(description="The organisation's domain.", examples=["growfin.com"])]
     role: Annotated[
-        Role, Field(description="What somebody who is new becomes; all but customers wait for an admin's approval.")
-    ] = Role.CUSTOMER
+        RoleKind, Field(description="What somebody who is new becomes; all but customers wait for an admin's approval.")
+    ] = RoleKind.CUSTOMER
     remember_me: Annotated[bool, Field(description="Stay signed in for 30 days instead of one.")] = False
 
 
