@@ -15,6 +15,7 @@ from asgi_lifespan import LifespanManager
 from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
+from app.access.services import Services
 from app.core.config import Settings
 from app.core.database.pool import Database
 from app.main import create_app
@@ -67,8 +68,8 @@ def pool_of(app: ASGIApp) -> Database:
     inner: Any = app
     while not hasattr(inner, "state"):
         inner = inner.app
-    database: Database = inner.state.database
-    return database
+    services: Services = inner.state.services
+    return services.database
 
 
 async def an_organisation(database: Database, org_id: UUID | None = None) -> UUID:

@@ -7,9 +7,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import answers
 from app.core.web.paging import CountedPageQuery, CursorSigner, InvalidCursor, cut
@@ -20,10 +22,10 @@ from app.menus.schemas import MenuChange, MenuIn, MenuOut, MenuPage
 
 router = APIRouter(prefix="/menus", tags=["Menus"], route_class=Route)
 
-Reader = Annotated[Caller, may(Resource.MENUS, Action.VIEW)]
-Creator = Annotated[Caller, may(Resource.MENUS, Action.CREATE)]
-Editor = Annotated[Caller, may(Resource.MENUS, Action.UPDATE)]
-Deleter = Annotated[Caller, may(Resource.MENUS, Action.DELETE)]
+Reader = Annotated[UserCaller, requires(Resource.MENUS, Action.VIEW)]
+Creator = Annotated[UserCaller, requires(Resource.MENUS, Action.CREATE)]
+Editor = Annotated[UserCaller, requires(Resource.MENUS, Action.UPDATE)]
+Deleter = Annotated[UserCaller, requires(Resource.MENUS, Action.DELETE)]
 MenuId = Annotated[UUID, Path(alias="id")]
 
 
@@ -41,7 +43,7 @@ async def list_menus(
 
     The tree that the signed-in user sees is `GET /me/menu`.
     """
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "menus", None)
+    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "menus", None)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     rows, more = cut(await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1), wanted.limit)
     page = MenuPage(

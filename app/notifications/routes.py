@@ -8,9 +8,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.core.web.openapi import answers
 from app.core.web.paging import CursorSigner, InvalidCursor, cut
 from app.core.web.routing import Route
@@ -20,7 +22,7 @@ from app.notifications.schemas import NotificationFilter, NotificationOut, Notif
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
 
-Reader = Annotated[Caller, may(Resource.NOTIFICATIONS, Action.VIEW)]
+Reader = Annotated[UserCaller, requires(Resource.NOTIFICATIONS, Action.VIEW)]
 
 
 @router.get(
@@ -35,7 +37,7 @@ async def list_notifications(
 ) -> NotificationPage:
     """A page of the notification log, newest first. `QUEUED` ones are still tried; `FAILED` ones are not."""
     listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "notifications", listing)
+    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "notifications", listing)
     after = None
     if wanted.cursor:
         at, delivery_id = signer.read(wanted.cursor)

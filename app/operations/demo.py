@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import select, update
 
-from app.access.callers import Caller, Principal
+from app.access.callers import Principal, ProductCaller, UserCaller
 from app.access.tenant import Tenant
 from app.accounts.users.creation import NewUser, hash_new_password, sign_up_admin
 from app.authentication.sessions.queries import principal_of
@@ -156,8 +156,8 @@ async def _make_admin(
     new = NewUser(first_name, last_name, f"{first_name.lower()}@{tenant.domain}")
     password_hash = await hash_new_password(secret_key, tenant, password, *name, email=new.email)
     async with database.session(tenant.id) as db:
-        user = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
-    return principal_of(user)
+        user = await sign_up_admin(db, ProductCaller(tenant=tenant, now=tenant.now()), new, password_hash)
+    return principal_of(user, session_id=new_id())  # of no session: it only writes
 
 
 async def _write(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:
@@ -171,7 +171,12 @@ async def _write(database: Database, tenant: Tenant, admins: Iterable[Principal]
                 # A later ticket has a higher number.
                 async with in_turn, database.driver(tenant.id) as driver:
                     opened = [
-                        (await service.open_ticket(driver, Caller(tenant, None, one.opened_at), **one.opening), one)
+                        (
+                            await service.open_ticket(
+                                driver, ProductCaller(tenant=tenant, now=one.opened_at), **one.opening
+                            ),
+                            one,
+                        )
                         for one in islice(stories, BATCH)
                     ]
                 if not opened:
@@ -191,7 +196,7 @@ async def _live(
     async with database.session(tenant.id) as db:
         for ticket, story in opened:
             for at, changes in story.steps:
-                caller = Caller(tenant, admins[ticket["admin_id"]], at)
+                caller = UserCaller(tenant=tenant, user=admins[ticket["admin_id"]], now=at)
                 if changes["status"] is Status.RESPONDED:
                     await service.respond(db, caller, ticket["id"], story.answer, _any_version)
                 else:

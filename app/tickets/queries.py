@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import Caller, UserCaller
 from app.accounts.users.models import User
 from app.accounts.users.queries import in_turn
 from app.core.errors import NotFound
@@ -118,17 +118,20 @@ _SCHEDULE = """
 """
 
 
-def own_of(caller: Caller) -> UUID | None:
-    """Whose tickets are all that the caller may see and change; nobody's, where all of the organisation's are."""
-    user = caller.user
-    return user.id if user is not None and user.sees_own_only else None
+def requester_scope(caller: Caller) -> UUID | None:
+    """Return the requester whose tickets alone the caller may see and change; `None` where it is all tickets."""
+    match caller:
+        case UserCaller(user=user) if user.sees_own_only:
+            return user.id
+        case _:
+            return None
 
 
-async def on_a_still_clock(db: AsyncSession, caller: Caller) -> Caller:
-    """The caller, in a sandbox with the clock as it is until this transaction ends: nobody moves it meanwhile.
+async def with_locked_clock(db: AsyncSession, caller: UserCaller) -> UserCaller:
+    """Lock a sandbox's clock until the transaction ends; return the caller with the time that it shows.
 
-    Otherwise what is set on the clock before it moves would be missed by the move. To be called first of all, since
-    the move locks the organisation before its tickets.
+    Timers set by a clock that then moves would be missed by the move. Call this first: the move locks the organisation
+    before its tickets.
     """
     if not caller.tenant.sandbox:
         return caller

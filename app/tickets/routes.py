@@ -10,9 +10,12 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from app.access.callers import Caller, NotForCustomers
+from app.access.callers import Caller, ProductCaller, UserCaller
+from app.access.dependencies import Db
+from app.access.errors import NotForCustomers
 from app.access.permissions import Action, Resource, permission
-from app.access.requirements import Db, database_of, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
@@ -23,7 +26,7 @@ from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
 from app.core.web.preconditions import check_if_match, etag
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
-from app.tickets.queries import TicketNotFound, own_of
+from app.tickets.queries import TicketNotFound, requester_scope
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
     ME,
@@ -51,11 +54,11 @@ IfMatch = Annotated[
     Header(description="The ETag that your change is based on: a stale one is refused with 412."),
 ]
 
-Opener = Annotated[Caller, may(Resource.TICKETS, Action.CREATE, secret=True, in_body=True, customers=True)]
-Reader = Annotated[Caller, may(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
-Editor = Annotated[Caller, may(Resource.TICKETS, Action.UPDATE, customers=True)]
-Agent = Annotated[Caller, may(Resource.TICKETS, Action.UPDATE)]
-Responder = Annotated[Caller, may(Resource.COMMENTS, Action.CREATE)]
+Opener = Annotated[Caller, requires(Resource.TICKETS, Action.CREATE, secret=True, secret_in_body=True, customers=True)]
+Reader = Annotated[Caller, requires(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
+Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, customers=True)]
+Agent = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE)]
+Responder = Annotated[UserCaller, requires(Resource.COMMENTS, Action.CREATE)]
 
 _CHANGE = (TicketNotFound, VersionConflict)
 _TAGGED = {200: ("ETag",)}
@@ -92,7 +95,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     A requester with an account whose e-mail is verified finds the ticket there, when they sign in. Admins and engineers
     may name any requester in `addedBy`.
     """
-    async with database_of(request).driver(caller.org_id, has_work=True) as driver:
+    async with services_of(request).database.driver(caller.org_id, has_work=True) as driver:
         row = await service.open_ticket(
             driver,
             caller,
@@ -116,8 +119,8 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
 
     Users whose permissions do not include `comments:view` get an empty list of responses.
     """
-    async with database_of(request).driver(caller.org_id) as driver:
-        row = await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
+    async with services_of(request).database.driver(caller.org_id) as driver:
+        row = await queries.one(driver, caller.org_id, ticket_id, requester_scope(caller))
         # What was never answered has no responses: that spares most reads a round trip.
         sees_some = row["responded_at"] and _sees_responses(caller)
         given = await queries.responses(driver, caller.org_id, ticket_id) if sees_some else []
@@ -127,7 +130,11 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
 
 
 def _sees_responses(caller: Caller) -> bool:
-    return caller.user is None or permission(Resource.COMMENTS, Action.VIEW) in caller.user.permissions
+    match caller:
+        case ProductCaller():
+            return True
+        case UserCaller(user=user):
+            return permission(Resource.COMMENTS, Action.VIEW) in user.permissions
 
 
 @hot.get(
@@ -148,7 +155,7 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
     responses.
     """
     listing = queries.Listing(
-        requester_id=own_of(caller),
+        requester_id=requester_scope(caller),
         assignee_ids=_assignees(wanted, caller),
         admin_emails=wanted.admin_email,
         customer_emails=wanted.customer_email,
@@ -161,12 +168,12 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
         search=_search(wanted, caller),
         sort=wanted.sort,
     )
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "tickets", listing)
+    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "tickets", listing)
     after = None
     if wanted.cursor:
         at, number = signer.read(wanted.cursor)
         after = (datetime.fromisoformat(at), number)
-    async with database_of(request).driver(caller.org_id) as driver:
+    async with services_of(request).database.driver(caller.org_id) as driver:
         rows, more = cut(await queries.page(driver, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
         total = await queries.total(driver, caller.org_id, listing) if wanted.include else None
     column, _ = listing.order
@@ -187,10 +194,15 @@ def _search(wanted: TicketFilter, caller: Caller) -> Search | None:
 
 
 def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
-    if caller.user is None and ME in wanted.assignee:
-        fault = FieldError("assignee", "`me` is a user: an organisation secret is nobody.")
-        raise BadInput(f"{fault.field}: {fault.message}", errors=[fault])
-    return [one if isinstance(one, UUID) else caller.somebody.id for one in wanted.assignee]
+    match caller:
+        case UserCaller(user=user):
+            return [user.id if one == ME else one for one in wanted.assignee]
+        case ProductCaller():
+            ids = [one for one in wanted.assignee if one != ME]
+            if len(ids) < len(wanted.assignee):
+                fault = FieldError("assignee", "`me` needs an access token: with a secret key, give the user's id.")
+                raise BadInput(f"{fault.field}: {fault.message}", errors=[fault])
+            return ids
 
 
 @router.post(
@@ -249,7 +261,7 @@ async def respond(
     """
     response = await service.respond(db, caller, ticket_id, body.message, partial(check_if_match, if_match))
     row = await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
-    author = caller.somebody
+    author = caller.user
     content = {
         "id": response.id,
         "ticketId": ticket_id,
@@ -300,10 +312,10 @@ async def get_history(
     ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
 ) -> Response:
     """The ticket's events, oldest first. What Tessera did by itself has the actor `SYSTEM`."""
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "history", ticket_id)
+    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "history", ticket_id)
     after = int(signer.read(wanted.cursor)[0]) if wanted.cursor else 0
-    async with database_of(request).driver(caller.org_id) as driver:
-        await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
+    async with services_of(request).database.driver(caller.org_id) as driver:
+        await queries.one(driver, caller.org_id, ticket_id, requester_scope(caller))
         rows, more = cut(await queries.history(driver, caller.org_id, ticket_id, after, wanted.limit + 1), wanted.limit)
     return _json(
         {
@@ -322,8 +334,8 @@ async def get_history(
 )
 async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """What time will do to the ticket, on the organisation's clock."""
-    async with database_of(request).driver(caller.org_id) as driver:
-        timers = await queries.schedule(driver, caller.org_id, ticket_id, own_of(caller))
+    async with services_of(request).database.driver(caller.org_id) as driver:
+        timers = await queries.schedule(driver, caller.org_id, ticket_id, requester_scope(caller))
     due = {timer["kind"]: caller.tenant.organisation_time(timer["due_at"]) for timer in timers}
     items = []
     if AUTO_CLOSE in due:

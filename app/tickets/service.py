@@ -9,7 +9,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller, NotForCustomers
+from app.access.callers import Caller, ProductCaller, UserCaller
+from app.access.errors import NotForCustomers
 from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.errors import BadInput, Conflict, FieldError
@@ -20,7 +21,7 @@ from app.core.security.access_tokens import InvalidToken
 from app.tickets import queries, rules
 from app.tickets.events import TicketAccepted, TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
 from app.tickets.models import UNFINISHED, Status, Ticket, TicketResponse
-from app.tickets.queries import own_of
+from app.tickets.queries import requester_scope
 from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ async def open_ticket(
         BadInput: a product names nobody, or a customer somebody else.
         InvalidToken: gone within the seconds for which a token's user is remembered.
     """
-    actor, own = caller.actor, _is_own(caller, added_by)
+    actor = caller.actor
     new = queries.Opening(
         org_id=caller.org_id,
         id=new_id(),
@@ -91,7 +92,7 @@ async def open_ticket(
         assigned_event=new_id(),
         actor_type=actor.type.value,
         actor_id=actor.id,
-        requester_id=caller.somebody.id if own else None,
+        requester_id=_requester_account(caller, added_by),
     )
     row = await queries.open_ticket(driver, new)
     if row is None:
@@ -99,16 +100,19 @@ async def open_ticket(
     return row
 
 
-def _is_own(caller: Caller, added_by: str | None) -> bool:
-    """Whether the caller is the requester."""
-    user = caller.user
-    if user is None and added_by is None:
-        raise _wrong("addedBy", "This is required.")
-    if user is not None and added_by in {None, user.email}:
-        return True
-    if own_of(caller):
-        raise _wrong("addedBy", "It must be your own e-mail: leave it out.")
-    return False
+def _requester_account(caller: Caller, added_by: str | None) -> UUID | None:
+    """Return the caller's id if they open a ticket of their own; `None` if `added_by` names the requester."""
+    match caller:
+        case ProductCaller():
+            if added_by is None:
+                raise _wrong("addedBy", "This is required.")
+            return None
+        case UserCaller(user=user):
+            if added_by in {None, user.email}:
+                return user.id
+            if user.sees_own_only:
+                raise _wrong("addedBy", "It must be your own e-mail: leave it out.")
+            return None
 
 
 def _wrong(field: str, message: str) -> BadInput:
@@ -116,14 +120,14 @@ def _wrong(field: str, message: str) -> BadInput:
 
 
 async def respond(
-    db: AsyncSession, caller: Caller, ticket_id: UUID, message: str, expect: Expectation
+    db: AsyncSession, caller: UserCaller, ticket_id: UUID, message: str, expect: Expectation
 ) -> TicketResponse:
     """Answer the requester, and start the countdown to auto-close. Not for customers.
 
     Raises:
         TicketNotFound, TicketClosed, VersionConflict
     """
-    caller = await queries.on_a_still_clock(db, caller)
+    caller = await queries.with_locked_clock(db, caller)
     ticket = await queries.lock(db, caller.org_id, ticket_id)
     expect(ticket.version)
     if ticket.status == Status.CLOSED:
@@ -133,7 +137,7 @@ async def respond(
         org_id=caller.org_id,
         id=new_id(),
         ticket_id=ticket.id,
-        author_id=caller.somebody.id,
+        author_id=caller.user.id,
         message=message,
         created_at=now,
     )
@@ -144,7 +148,9 @@ async def respond(
     return response
 
 
-async def change_status(db: AsyncSession, caller: Caller, ticket_id: UUID, status: Status, expect: Expectation) -> None:
+async def change_status(
+    db: AsyncSession, caller: UserCaller, ticket_id: UUID, status: Status, expect: Expectation
+) -> None:
     """Let the ticket be in this status; where it is already, nothing changes. Not for customers.
 
     Raises:
@@ -153,7 +159,7 @@ async def change_status(db: AsyncSession, caller: Caller, ticket_id: UUID, statu
     await change(db, caller, ticket_id, {"status": status}, expect)
 
 
-async def accept(db: AsyncSession, caller: Caller, ticket_id: UUID, expect: Expectation) -> None:
+async def accept(db: AsyncSession, caller: UserCaller, ticket_id: UUID, expect: Expectation) -> None:
     """Take the ticket on: it is the caller's, and in progress if it was open. Once more changes nothing.
 
     Raises:
@@ -161,8 +167,8 @@ async def accept(db: AsyncSession, caller: Caller, ticket_id: UUID, expect: Expe
         TicketClosed: it is closed or resolved.
         AssigneeNotActive: the caller no longer is one who may be given tickets.
     """
-    caller = await queries.on_a_still_clock(db, caller)
-    user = await queries.lock_assignee(db, caller.org_id, caller.somebody.id)
+    caller = await queries.with_locked_clock(db, caller)
+    user = await queries.lock_assignee(db, caller.org_id, caller.user.id)
     if user is None:
         raise AssigneeNotActive
     ticket = await queries.lock(db, caller.org_id, ticket_id)
@@ -183,7 +189,7 @@ async def accept(db: AsyncSession, caller: Caller, ticket_id: UUID, expect: Expe
 
 
 async def change(
-    db: AsyncSession, caller: Caller, ticket_id: UUID, changes: Mapping[str, Any], expect: Expectation
+    db: AsyncSession, caller: UserCaller, ticket_id: UUID, changes: Mapping[str, Any], expect: Expectation
 ) -> None:
     """Change any of `title`, `description`, `priority`, `admin_id` and `status`; the same values again change nothing.
 
@@ -192,9 +198,9 @@ async def change(
         NotForCustomers: a customer would change more than `FOR_CUSTOMERS`.
         OrgMismatch: `org_id` is not the ticket's own.
     """
-    if (own := own_of(caller)) and not changes.keys() <= FOR_CUSTOMERS:
+    if (own := requester_scope(caller)) and not changes.keys() <= FOR_CUSTOMERS:
         raise NotForCustomers("Of a ticket, customers change its title, description and priority only.")
-    caller = await queries.on_a_still_clock(db, caller)
+    caller = await queries.with_locked_clock(db, caller)
     assignee = await _candidate(db, caller, changes.get("admin_id"))
     ticket = await queries.lock(db, caller.org_id, ticket_id, own)
     expect(ticket.version)
@@ -213,7 +219,7 @@ async def change(
         await _enter(db, caller, ticket, different["status"])
 
 
-def _edit(db: AsyncSession, caller: Caller, ticket: Ticket, different: Mapping[str, Any]) -> None:
+def _edit(db: AsyncSession, caller: UserCaller, ticket: Ticket, different: Mapping[str, Any]) -> None:
     edited = {name: different[name] for name in ("title", "description", "priority") if name in different}
     if not edited:
         return
@@ -225,11 +231,11 @@ def _edit(db: AsyncSession, caller: Caller, ticket: Ticket, different: Mapping[s
     record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=changes))
 
 
-async def _candidate(db: AsyncSession, caller: Caller, admin_id: UUID | None) -> User | None:
+async def _candidate(db: AsyncSession, caller: UserCaller, admin_id: UUID | None) -> User | None:
     return None if admin_id is None else await queries.lock_assignee(db, caller.org_id, admin_id)
 
 
-def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UUID | None) -> None:
+def _assign(db: AsyncSession, caller: UserCaller, ticket: Ticket, admin_id: UUID | None) -> None:
     record(
         db,
         TicketAssigned(
@@ -243,7 +249,7 @@ def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UUID | N
     ticket.give_to(admin_id)
 
 
-async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Status) -> None:
+async def _enter(db: AsyncSession, caller: UserCaller, ticket: Ticket, status: Status) -> None:
     """Move to a status with all that follows from it: its times, its event, its timers."""
     now, before, was_waiting = caller.now, ticket.status, ticket.is_waiting
     closes_at = rules.auto_close_at(now, caller.tenant.auto_close_days)
@@ -262,7 +268,7 @@ async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Statu
 
 
 async def _start_countdown(
-    db: AsyncSession, caller: Caller, ticket_id: UUID, closes_at: datetime, remind_at: datetime | None
+    db: AsyncSession, caller: UserCaller, ticket_id: UUID, closes_at: datetime, remind_at: datetime | None
 ) -> None:
     due = {AUTO_CLOSE: caller.tenant.real_time(closes_at)}
     if remind_at is None:

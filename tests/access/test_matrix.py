@@ -40,7 +40,7 @@ async def test_each_kind_of_caller_gets_what_the_table_says(api: Api, world: Wor
         if answer.status_code >= 400:
             document = refused(answer, answer.status_code, answer.json()["code"])
             if answer.status_code == 401:
-                assert document["code"] == {"revoked": "invalid_secret"}.get(column, "missing_credential")
+                assert document["code"] == {"revoked": "invalid_secret_key"}.get(column, "missing_credential")
     assert statuses == STATUSES[operation]
 
 

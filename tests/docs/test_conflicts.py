@@ -117,7 +117,7 @@ async def test_about_rights(world: World) -> None:
         world.desk.api,
         clerk,
         *(
-            Case(operation_id, "beyond_your_rights", thing, body)
+            Case(operation_id, "privilege_escalation", thing, body)
             for operation_id, thing, body in (
                 ("inviteUser", "", invitation),
                 ("resendInvitation", invited.id, None),

@@ -185,7 +185,7 @@ def test_an_operation_says_which_credentials_it_takes(operation: Operation) -> N
     assert [set(one) for one in operation.said.get("security", [])] == operation.credentials
     assert ("401" in operation.said["responses"]) == (not is_public or operation.id in IN_PLACE_OF_A_CREDENTIAL)
     assert operation.documents(401, "missing_credential") == (not is_public)
-    assert operation.documents(403, "user_required") == (operation.credentials == PERSON)
+    assert operation.documents(403, "access_token_required") == (operation.credentials == PERSON)
     assert operation.documents(403, "permission_required") == (":" in operation.said["x-permission"])
 
 

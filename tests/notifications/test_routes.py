@@ -186,4 +186,4 @@ async def test_the_log_is_for_users_only(desk: Desk) -> None:
         assert "www-authenticate" in nobody.headers
 
         product = await desk.api.http.get(path, headers={"X-Org-Secret": desk.secret})
-        assert (product.status_code, product.json()["code"]) == (403, "user_required")
+        assert (product.status_code, product.json()["code"]) == (403, "access_token_required")

@@ -17,7 +17,7 @@ from asgi_lifespan import LifespanManager
 from sqlalchemy import func, select
 
 from app import wiring
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.users.models import User
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
@@ -29,7 +29,7 @@ from app.core.security.secret_keys import secret_hash
 from app.main import create_app
 from app.operations.demo import fill
 from app.organisations.models import Organisation
-from app.organisations.queries import by_secret, tenant
+from app.organisations.queries import find_by_secret_hash, tenant
 from app.tickets.models import Status, Ticket, TicketResponse
 from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
 from app.tickets.search.models import TicketSearch
@@ -106,7 +106,7 @@ def word(label: str, told: str) -> str:
 
 async def test_it_makes_a_sandbox_with_four_admins_and_the_tickets(told: str, database: Database, org_id: UUID) -> None:
     async with database.session(None) as db:
-        by_its_secret = await by_secret(db, secret_hash(word("secret", told)))
+        by_its_secret = await find_by_secret_hash(db, secret_hash(word("secret", told)))
     assert by_its_secret is not None
     assert by_its_secret.id == org_id
     assert by_its_secret.sandbox
@@ -212,8 +212,8 @@ async def test_nobody_gets_mail_for_it_but_for_what_happens_next(database: Datab
     assert await rows_of(database, org_id, Delivery) == []
     ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
     async with database.session(org_id) as db:
-        admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)))
-        caller = Caller(await tenant(db, org_id), admin, real_now())
+        admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)), session_id=new_id())
+        caller = UserCaller(tenant=await tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
     assert [delivery.recipient for delivery in await rows_of(database, org_id, Delivery)] == [ticket.added_by]

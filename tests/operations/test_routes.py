@@ -211,7 +211,7 @@ async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, t
 
 async def test_the_jobs_are_for_users_only(desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
-    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "user_required")):
+    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "access_token_required")):
         answer = await desk.api.http.get("/jobs", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from sqlalchemy import select
 
-from app.access.callers import Caller
+from app.access.callers import ProductCaller
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
@@ -24,10 +24,10 @@ async def numbers_in_the_table(desk: Desk) -> list[int]:
         return list(await db.scalars(select(Ticket.number).where(Ticket.org_id == desk.id).order_by(Ticket.number)))
 
 
-async def product_of(desk: Desk) -> Caller:
+async def product_of(desk: Desk) -> ProductCaller:
     async with desk.database.session(desk.id) as db:
         organisation = await tenant(db, desk.id)
-    return Caller(tenant=organisation, user=None, now=real_now())
+    return ProductCaller(tenant=organisation, now=real_now())
 
 
 @pytest.mark.parametrize("users", [1, 2, 5])
@@ -55,7 +55,7 @@ async def test_fifty_at_once_are_numbered_without_gaps_and_shared_exactly(desk: 
     assert len(await sequence(desk)) == 1 + 5 + 2 * 50
 
 
-async def open_one(database: Database, product: Caller, *, priority: str) -> None:
+async def open_one(database: Database, product: ProductCaller, *, priority: str) -> None:
     async with database.driver(product.org_id) as driver:
         await service.open_ticket(
             driver, product, title="x", description="x", priority=priority, added_by="mia@customer.example"

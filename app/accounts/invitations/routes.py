@@ -7,9 +7,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 
-from app.access.callers import BeyondYourRights, Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import address_of, transaction_refreshing_credentials
+from app.access.errors import PrivilegeEscalation
 from app.access.permissions import Action, Resource
-from app.access.requirements import acting_at_once, address_of, attempts_of, database_of, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.accounts.invitations import service
 from app.accounts.invitations.schemas import Acceptance, InvitationIn, InvitedOut
 from app.accounts.invitations.service import NewInvitation, NotInvited
@@ -25,7 +28,7 @@ from app.core.web.routing import Route
 
 router = APIRouter(tags=["Users"], route_class=Route)
 
-Inviter = Annotated[Caller, may(Resource.USERS, Action.CREATE)]
+Inviter = Annotated[UserCaller, requires(Resource.USERS, Action.CREATE)]
 UserId = Annotated[UUID, Path(alias="id")]
 
 _INVITED = {
@@ -44,7 +47,7 @@ _INVITED = {
     summary="Invite somebody",
     status_code=201,
     responses=answers(
-        EmailTaken, BeyondYourRights, TooMany,
+        EmailTaken, PrivilegeEscalation, TooMany,
         body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}", shows={201: _INVITED},
     ),
 )  # fmt: skip
@@ -54,10 +57,11 @@ async def invite_user(body: InvitationIn, caller: Inviter, request: Request, res
     The link's token is for `POST /auth/invitation/accept`, once, within 7 days. The role, which `role` or `roleId`
     names, can have no permissions but those that you have yourself, and is not of a kind above yours.
     """
-    await attempts_of(request).invitation(caller.org_id, body.email)
+    services = services_of(request)
+    await services.attempts.count_invitation(caller.org_id, body.email)
     user = NewUser(body.first_name, body.last_name, body.email)
     new = NewInvitation(user=user, role=body.role, role_id=body.role_id)
-    async with database_of(request).session(caller.org_id) as db:
+    async with services.database.session(caller.org_id) as db:
         invited, link = await service.invite(db, caller, new)
     response.headers["Location"] = f"/users/{invited.id}"
     return InvitedOut.of_invitation(invited, link)
@@ -67,15 +71,15 @@ async def invite_user(body: InvitationIn, caller: Inviter, request: Request, res
     "/users/{id}/invitation",
     operation_id="resendInvitation",
     summary="Invite somebody again",
-    responses=answers(UserNotFound, NotInvited, BeyondYourRights, TooMany, shows={200: _INVITED}),
+    responses=answers(UserNotFound, NotInvited, PrivilegeEscalation, TooMany, shows={200: _INVITED}),
 )
 async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedOut:
     """Mail another link to somebody who is `INVITED`, for 7 days from now. Earlier ones stop working."""
-    database = database_of(request)
-    async with database.session(caller.org_id) as db:
+    services = services_of(request)
+    async with services.database.session(caller.org_id) as db:
         email = (await service.invited(db, caller, user_id)).email
-    await attempts_of(request).invitation(caller.org_id, email)
-    async with database.session(caller.org_id) as db:
+    await services.attempts.count_invitation(caller.org_id, email)
+    async with services.database.session(caller.org_id) as db:
         user, link = await service.resend(db, caller, user_id)
     return InvitedOut.of_invitation(user, link)
 
@@ -85,11 +89,11 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
     operation_id="cancelInvitation",
     summary="Take an invitation back",
     status_code=204,
-    responses=answers(UserNotFound, NotInvited, BeyondYourRights),
+    responses=answers(UserNotFound, NotInvited, PrivilegeEscalation),
 )
 async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) -> None:
     """Delete the account of somebody who is `INVITED`: the links stop working, and the e-mail is free again."""
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         await service.cancel(db, caller, user_id)
 
 
@@ -105,6 +109,7 @@ async def accept_invitation(body: Acceptance, request: Request) -> UserFields:
     The e-mail is verified with it. A token works once; a password that is refused leaves it as it was. Nobody is
     signed in by this. Tickets that were waiting for somebody to become available are shared at once.
     """
-    await attempts_of(request).recovery(address_of(request))
-    user = await service.accept(database_of(request), secret_key_of(request), body.token, body.password)
+    services = services_of(request)
+    await services.attempts.count_recovery(address_of(request))
+    user = await service.accept(services.database, services.secret_key, body.token, body.password)
     return UserFields.of(user)

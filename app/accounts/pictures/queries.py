@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.access.permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.users.models import User
@@ -24,15 +24,15 @@ class PictureNotFound(NotFound):
     title = "This user has no picture."
 
 
-async def set_at(db: AsyncSession, caller: Caller, user_id: UUID) -> datetime:
+async def set_at(db: AsyncSession, caller: UserCaller, user_id: UUID) -> datetime:
     """When somebody set their picture whom the caller may see: customers see themselves, and who answers them.
 
     Raises:
         UserNotFound, PictureNotFound
     """
     which = [User.org_id == caller.org_id, User.id == user_id, User.status != Status.ERASED]
-    if caller.somebody.sees_own_only:
-        which.append(or_(User.id == caller.somebody.id, User.role != RoleKind.CUSTOMER))
+    if caller.user.sees_own_only:
+        which.append(or_(User.id == caller.user.id, User.role != RoleKind.CUSTOMER))
     row = (await db.execute(select(User.picture_at).where(*which))).first()
     if row is None:
         raise UserNotFound

@@ -7,9 +7,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.access.callers import BeyondYourRights, Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db, transaction_refreshing_credentials
+from app.access.errors import PrivilegeEscalation
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, acting_at_once, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.accounts.roles import queries, service
 from app.accounts.roles.queries import RoleNotFound
 from app.accounts.roles.rules import BY_ID
@@ -22,10 +25,10 @@ from app.core.web.routing import Route
 
 router = APIRouter(prefix="/roles", tags=["Roles"], route_class=Route)
 
-Reader = Annotated[Caller, may(Resource.ROLES, Action.VIEW)]
-Creator = Annotated[Caller, may(Resource.ROLES, Action.CREATE)]
-Editor = Annotated[Caller, may(Resource.ROLES, Action.UPDATE)]
-Deleter = Annotated[Caller, may(Resource.ROLES, Action.DELETE)]
+Reader = Annotated[UserCaller, requires(Resource.ROLES, Action.VIEW)]
+Creator = Annotated[UserCaller, requires(Resource.ROLES, Action.CREATE)]
+Editor = Annotated[UserCaller, requires(Resource.ROLES, Action.UPDATE)]
+Deleter = Annotated[UserCaller, requires(Resource.ROLES, Action.DELETE)]
 RoleId = Annotated[UUID, Path(alias="id")]
 
 
@@ -40,7 +43,7 @@ async def list_roles(
     wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request
 ) -> RolePage:
     """The organisation's own roles, newest first, and last the three that every organisation has."""
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "roles", None)
+    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "roles", None)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     found = await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1)
     rows, more = cut(found, wanted.limit)
@@ -59,7 +62,7 @@ async def list_roles(
     summary="Make a role",
     status_code=201,
     responses=answers(
-        service.RoleNameTaken, service.TooManyRoles, BeyondYourRights,
+        service.RoleNameTaken, service.TooManyRoles, PrivilegeEscalation,
         body=True, ok={201: ("Location",)}, location=f"/roles/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
@@ -97,7 +100,7 @@ async def get_role(role_id: RoleId, caller: Reader, db: Db) -> RoleOut:
     "/{id}",
     operation_id="changeRole",
     summary="Change a role",
-    responses=answers(RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, BeyondYourRights, body=True),
+    responses=answers(RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, PrivilegeEscalation, body=True),
 )
 async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request: Request) -> RoleOut:
     """Change its name or its permissions, for everybody who has it, within five seconds.
@@ -106,7 +109,7 @@ async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request
     cannot add anything. Whoever may then no longer see and change tickets hands theirs over to others.
     """
     said = body.model_fields_set
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         role = await service.change(
             db,
             caller,
@@ -122,7 +125,7 @@ async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request
     operation_id="deleteRole",
     summary="Delete a role",
     status_code=204,
-    responses=answers(RoleNotFound, service.BuiltInRoleChanged, service.RoleInUse, BeyondYourRights),
+    responses=answers(RoleNotFound, service.BuiltInRoleChanged, service.RoleInUse, PrivilegeEscalation),
 )
 async def delete_role(role_id: RoleId, caller: Deleter, db: Db) -> None:
     """Delete a role that nobody has."""

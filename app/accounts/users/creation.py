@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import ProductCaller
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
@@ -86,7 +86,7 @@ def newcomer(org_id: UUID, new: NewUser, role: RoleKind, status: Status) -> User
     )
 
 
-async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewUser, password_hash: str) -> User:
+async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, password_hash: str) -> User:
     """Make an active, available admin; the tickets that waited for one are theirs when this commits.
 
     Raises:

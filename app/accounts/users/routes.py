@@ -8,9 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import BeyondYourRights, Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db, transaction_refreshing_credentials
+from app.access.errors import PrivilegeEscalation
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, acting_at_once, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.accounts.profiles.service import CustomerNotAvailable
 from app.accounts.roles.schemas import from_table
 from app.accounts.users import lists as queries
@@ -39,9 +42,9 @@ from app.core.web.routing import Route
 
 router = APIRouter(prefix="/users", tags=["Users"], route_class=Route)
 
-Viewer = Annotated[Caller, may(Resource.USERS, Action.VIEW)]
-Changer = Annotated[Caller, may(Resource.USERS, Action.UPDATE)]
-Eraser = Annotated[Caller, may(Resource.USERS, Action.DELETE)]
+Viewer = Annotated[UserCaller, requires(Resource.USERS, Action.VIEW)]
+Changer = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE)]
+Eraser = Annotated[UserCaller, requires(Resource.USERS, Action.DELETE)]
 UserId = Annotated[UUID, Path(alias="id")]
 
 _REJECTED = {**BO, "status": "REJECTED", "available": False, "statusReason": EXAMPLE_REASON}
@@ -67,7 +70,7 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
         available=wanted.available,
         words=None if wanted.q is None else rules.words_wanted(wanted.q),
     )
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "users", listing)
+    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "users", listing)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
     page = UserPage(
@@ -90,7 +93,7 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
     operation_id="changeUser",
     summary="Change somebody's role, status or availability",
     responses=answers(
-        UserNotFound, BeyondYourRights, service.LastAdmin, service.NotActiveYet, CustomerNotAvailable,
+        UserNotFound, PrivilegeEscalation, service.LastAdmin, service.NotActiveYet, CustomerNotAvailable,
         body=True, shows={200: BO},
     ),
 )  # fmt: skip
@@ -102,7 +105,7 @@ async def change_user(user_id: UserId, body: UserChange, caller: Changer, reques
     active. The organisation's last active admin of the built-in role, with nothing denied, stays one.
     """
     changes = service.Changes(**body.model_dump(exclude_unset=True))
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         return await _answer(db, await service.change(db, caller, user_id, changes))
 
 
@@ -111,7 +114,7 @@ async def change_user(user_id: UserId, body: UserChange, caller: Changer, reques
     operation_id="eraseUser",
     summary="Erase somebody",
     status_code=204,
-    responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin),
+    responses=answers(UserNotFound, PrivilegeEscalation, service.LastAdmin),
 )
 async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     """Delete all that is personal about somebody, for good, and sign them out.
@@ -119,7 +122,7 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     What they wrote stays, by an anonymous author. Their e-mail may sign up again, as somebody new. Tickets of an e-mail
     that they never verified stay as they are, since it may be somebody else's.
     """
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         await service.erase(db, caller, user_id)
 
 
@@ -127,14 +130,14 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     "/{id}/approve",
     operation_id="approveUser",
     summary="Approve somebody who signed up",
-    responses=answers(UserNotFound, BeyondYourRights, service.NotPending, shows={200: BO}),
+    responses=answers(UserNotFound, PrivilegeEscalation, service.NotPending, shows={200: BO}),
 )
 async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
     """Make an account active that is `PENDING`, or was rejected. Its user is mailed.
 
     Unless they are a customer, they become available, and tickets that were waiting are shared at once.
     """
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         return await _answer(db, await service.approve(db, caller, user_id))
 
 
@@ -142,11 +145,11 @@ async def approve_user(user_id: UserId, caller: Changer, request: Request) -> Us
     "/{id}/reject",
     operation_id="rejectUser",
     summary="Reject somebody who signed up",
-    responses=answers(UserNotFound, BeyondYourRights, service.NotPending, body=True, shows={200: _REJECTED}),
+    responses=answers(UserNotFound, PrivilegeEscalation, service.NotPending, body=True, shows={200: _REJECTED}),
 )
 async def reject_user(user_id: UserId, caller: Changer, request: Request, body: Rejection | None = None) -> UserOut:
     """Turn somebody away whose account is `PENDING`. They are mailed, with the reason if there is one."""
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         return await _answer(db, await service.reject(db, caller, user_id, body.reason if body else None))
 
 
@@ -154,7 +157,7 @@ async def reject_user(user_id: UserId, caller: Changer, request: Request, body: 
     "/{id}/role",
     operation_id="setUserRole",
     summary="Give somebody a role",
-    responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin, body=True, shows={200: BO}),
+    responses=answers(UserNotFound, PrivilegeEscalation, service.LastAdmin, body=True, shows={200: BO}),
 )
 async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, request: Request) -> UserOut:
     """Give somebody a built-in role or one of the organisation's own, in place of the one they have.
@@ -163,7 +166,7 @@ async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, requ
     permissions that the role gives, and its kind is not to be above yours; to yourself you can only give one with
     nothing that your present role has not.
     """
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         return await _answer(db, await service.set_role(db, caller, user_id, body.role_id))
 
 
@@ -182,7 +185,7 @@ async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserP
     "/{id}/permissions",
     operation_id="setUserPermissions",
     summary="Grant or deny somebody permissions",
-    responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin, body=True),
+    responses=answers(UserNotFound, PrivilegeEscalation, service.LastAdmin, body=True),
 )
 async def set_user_permissions(
     user_id: UserId, body: PermissionsChange, caller: Changer, request: Request
@@ -194,7 +197,7 @@ async def set_user_permissions(
     see and change tickets hands theirs over to others.
     """
     granted, denied = from_table(body.granted), from_table(body.denied)
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         return UserPermissions.of(await service.set_permissions(db, caller, user_id, granted, denied))
 
 
@@ -203,7 +206,7 @@ async def set_user_permissions(
     operation_id="resetUserSecondFactor",
     summary="Reset somebody's second factor",
     status_code=204,
-    responses=answers(UserNotFound, BeyondYourRights, SecondFactorNotSetUp),
+    responses=answers(UserNotFound, PrivilegeEscalation, SecondFactorNotSetUp),
 )
 async def reset_user_second_factor(user_id: UserId, caller: Changer, request: Request) -> None:
     """Help somebody who has lost their authenticator and their recovery codes: make sure first that it is them.
@@ -211,5 +214,5 @@ async def reset_user_second_factor(user_id: UserId, caller: Changer, request: Re
     They are signed out everywhere and mailed, and sign in with their password alone. Where the organisation requires a
     second factor of them, they then set up a new one. Your own you disable with a code, at `POST /auth/2fa/disable`.
     """
-    async with acting_at_once(request, caller.org_id, user_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id, user_id) as db:
         await service.reset_second_factor(db, caller, user_id)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, Purpose
 from app.accounts.single_use_links.service import LinkExpired
@@ -107,7 +107,7 @@ class NewEmail:
     password: str | None
 
 
-async def change_email(database: Database, secret_key: str, caller: Caller, new: NewEmail) -> None:
+async def change_email(database: Database, secret_key: str, caller: UserCaller, new: NewEmail) -> None:
     """Mail a link to the new address: only a click on it changes anything.
 
     If somebody of the organisation has that address, they are told of it instead, and who asked cannot tell. Links to

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.access.tenant import Tenant
 from app.accounts.profiles import service as profile
 from app.accounts.single_use_links import service as links
@@ -90,7 +90,7 @@ async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf,
     async with database.session(None) as db:
         accounts = await users.accounts(db, email, wanted.domain, limit=MAX_ACCOUNTS)
     for account in accounts:
-        if not await attempts.may_mail(purpose, account.user_id):
+        if not await attempts.count_account_mail(purpose, account.user_id):
             continue
         async with database.session(account.org_id) as db:
             try:
@@ -163,7 +163,7 @@ async def lock_owner(db: AsyncSession, link: Link) -> tuple[User, Credential]:
 # --- changed ---------------------------------------------------------------------------------------------------------
 
 
-async def change_password(database: Database, secret_key: str, caller: Caller, current: str, new: str) -> None:
+async def change_password(database: Database, secret_key: str, caller: UserCaller, current: str, new: str) -> None:
     """Set another password in place of the present one, and sign its user out everywhere else.
 
     Raises:
@@ -184,11 +184,11 @@ async def change_password(database: Database, secret_key: str, caller: Caller, c
     async with database.session(caller.org_id) as db:
         user, present = await lock_own(db, caller, credential)
         await _set_password(db, user, present, password_hash)
-        await sessions.end_sessions(db, caller.org_id, user.id, but=caller.somebody.session_id)
+        await sessions.end_sessions(db, caller.org_id, user.id, but=caller.user.session_id)
         record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, user_id=user.id))
 
 
-async def read_own(database: Database, caller: Caller) -> tuple[User, Credential]:
+async def read_own(database: Database, caller: UserCaller) -> tuple[User, Credential]:
     """The signed-in user, and what they sign in with; nothing stays locked.
 
     Raises:
@@ -202,7 +202,7 @@ async def read_own(database: Database, caller: Caller) -> tuple[User, Credential
             raise InvalidToken from None
 
 
-async def lock_own(db: AsyncSession, caller: Caller, compared: Credential) -> tuple[User, Credential]:
+async def lock_own(db: AsyncSession, caller: UserCaller, compared: Credential) -> tuple[User, Credential]:
     """The same, locked, once the password has been compared with what they then signed in with.
 
     Raises:

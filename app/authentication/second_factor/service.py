@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.access.permissions import RoleKind
 from app.accounts.profiles import service as profile
 from app.accounts.users.models import User
@@ -99,7 +99,7 @@ class Setup:
     uri: str
 
 
-async def set_up(db: AsyncSession, secret_key: str, caller: Caller) -> Setup:
+async def set_up(db: AsyncSession, secret_key: str, caller: UserCaller) -> Setup:
     """Make a secret for the caller's authenticator; until they confirm it, nothing depends on it.
 
     Raises:
@@ -117,7 +117,7 @@ async def set_up(db: AsyncSession, secret_key: str, caller: Caller) -> Setup:
     return Setup(secret, rules.otpauth_uri(secret, issuer=caller.tenant.name, account=user.email))
 
 
-async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) -> list[str]:
+async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: str) -> list[str]:
     """Have a code asked for at every sign-in from now on; returns the recovery codes, which nobody can read again.
 
     Raises:
@@ -139,7 +139,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) 
     return await _give_recovery_codes(db, secret_key, user)
 
 
-async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: Caller, code: str) -> list[str]:
+async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: UserCaller, code: str) -> list[str]:
     """Ten new recovery codes, in place of all before.
 
     Raises:
@@ -152,7 +152,7 @@ async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: Caller
     return await _give_recovery_codes(db, secret_key, user)
 
 
-async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proof) -> None:
+async def disable(db: AsyncSession, secret_key: str, caller: UserCaller, proof: Proof) -> None:
     """Let the password be enough again.
 
     Raises:

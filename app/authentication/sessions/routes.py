@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, cast
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
 
 from app.access.callers import lacks_second_factor
-from app.access.credential_cache import CredentialCache
-from app.access.requirements import Db, MyselfAtOnce, acting_at_once, database_of, secret_key_of
+from app.access.dependencies import Db, transaction_refreshing_credentials
+from app.access.requirements import CurrentUserBefore2FA
+from app.access.services import services_of
 from app.authentication.sessions import queries, service
 from app.authentication.sessions.queries import SessionNotFound
 from app.authentication.sessions.schemas import Refresh, SessionOut, SessionPage, Tokens, Verified, Verify, tokens_of
@@ -36,9 +37,8 @@ async def refresh(body: Refresh, request: Request) -> Tokens:
     Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, or once
     that successor was used itself, to use it again ends the session: one of the two who have it should not.
     """
-    refreshed = await service.refresh(
-        database_of(request), secret_key_of(request), body.refresh_token, where_of(request)
-    )
+    services = services_of(request)
+    refreshed = await service.refresh(services.database, services.secret_key, body.refresh_token, where_of(request))
     return Tokens(**tokens_of(refreshed))
 
 
@@ -49,11 +49,10 @@ async def refresh(body: Refresh, request: Request) -> Tokens:
     status_code=204,
     responses=answers(),
 )
-async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
+async def sign_out(caller: CurrentUserBefore2FA, request: Request) -> None:
     """End this session: neither its access tokens nor its refresh token are good any more."""
-    user = caller.somebody
-    assert user.session_id is not None
-    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
+    user = caller.user
+    async with transaction_refreshing_credentials(request, caller.org_id, user.id) as db:
         with suppress(SessionNotFound):  # it has ended a moment ago
             await service.end_session(db, caller.org_id, user.id, user.session_id)
 
@@ -65,10 +64,10 @@ async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
     status_code=204,
     responses=answers(),
 )
-async def sign_out_everywhere(caller: MyselfAtOnce, request: Request) -> None:
+async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) -> None:
     """End all your sessions, this one included."""
-    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
-        await service.end_sessions(db, caller.org_id, caller.somebody.id)
+    async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
+        await service.end_sessions(db, caller.org_id, caller.user.id)
 
 
 @router.post(
@@ -84,10 +83,10 @@ async def verify(body: Verify, request: Request) -> Verified:
     One that has expired, is somebody else's make, or whose session has ended is answered with `active: false` alone.
     Who has yet to set up the second factor that their organisation requires has no permissions until then.
     """
-    credential_cache = cast("CredentialCache", request.app.state.credential_cache)
+    credential_cache = services_of(request).credential_cache
     try:
-        tenant, user = await credential_cache.by_token(body.token)
-        return Verified.of(credential_cache.claims_of(body.token), user, held=lacks_second_factor(tenant, user))
+        tenant, user = await credential_cache.resolve_access_token(body.token)
+        return Verified.of(credential_cache.read_claims(body.token), user, held=lacks_second_factor(tenant, user))
     except InvalidToken:
         return Verified(active=False)
 
@@ -100,11 +99,11 @@ async def verify(body: Verify, request: Request) -> Verified:
     responses=answers(InvalidCursor),
 )
 async def list_sessions(
-    wanted: Annotated[CountedPageQuery, Query()], caller: MyselfAtOnce, db: Db, request: Request
+    wanted: Annotated[CountedPageQuery, Query()], caller: CurrentUserBefore2FA, db: Db, request: Request
 ) -> SessionPage:
     """Your sessions that have not ended, the latest first. Each began with a sign-in; to refresh it keeps it going."""
-    user, now = caller.somebody, real_now()
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "sessions", user.id)
+    user, now = caller.user, real_now()
+    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "sessions", user.id)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     found = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=wanted.limit + 1)
     rows, more = cut(found, wanted.limit)
@@ -124,7 +123,9 @@ async def list_sessions(
     status_code=204,
     responses=answers(SessionNotFound),
 )
-async def end_session(session_id: Annotated[UUID, Path(alias="id")], caller: MyselfAtOnce, request: Request) -> None:
+async def end_session(
+    session_id: Annotated[UUID, Path(alias="id")], caller: CurrentUserBefore2FA, request: Request
+) -> None:
     """End one of your sessions, wherever it is: its tokens are not good any more, at the latest after five seconds."""
-    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
-        await service.end_session(db, caller.org_id, caller.somebody.id, session_id)
+    async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
+        await service.end_session(db, caller.org_id, caller.user.id, session_id)

@@ -85,7 +85,7 @@ class MyMenu(Out):
         """The answer to this user."""
         return cls(
             menu=[MenuBranch.of(branch) for branch in menu],
-            designation=user.designation,
+            designation=user.role_name,
             session_time_in_minutes=minutes_of(remembered=user.remembered),
         )
 
@@ -145,7 +145,7 @@ class Verified(Out):
         return cls(
             active=True,
             token_type="Bearer",  # noqa: S106 - a name
-            role=user.role,
+            role=user.role_kind,
             email=user.email,
             permissions=[] if held else sorted(user.permissions),
             second_factor_required=held,

@@ -301,7 +301,7 @@ async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token:
         .where(Session.org_id == org_id, Session.id == named.id, Session.expires_at > now)
         .with_for_update(key_share=True)
     )
-    if session is None or not (found := await queries.principal(db, org_id, session.user_id, session.id, now)):
+    if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
         return None
     tenant, user = found
     hashed, successor = tokens.token_hash(token), tokens.next_refresh_token(secret_key, token)
@@ -314,7 +314,7 @@ async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token:
         await db.delete(session)
         record(db, SessionRevoked(at=tenant.now(), actor=SYSTEM, user_id=user.id, session_id=session.id))
         return None
-    return Refreshed(access_token_of(secret_key, session, user.role, now), successor, session)
+    return Refreshed(access_token_of(secret_key, session, user.role_kind, now), successor, session)
 
 
 def _is_retry(session: Session, hashed: bytes, now: datetime) -> bool:

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 
+from app.access.dependencies import address_of
 from app.access.permissions import RoleKind
-from app.access.requirements import address_of, attempts_of, database_of, secret_key_of
+from app.access.services import services_of
 from app.accounts.users.fields import BO, EXAMPLE_PASSWORD, MIA
-from app.authentication.second_factor.code_limits import guessing
+from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
 from app.authentication.sessions import service
 from app.authentication.sessions.schemas import SignedIn, SignIn
@@ -66,19 +67,20 @@ async def sign_in_customer(body: Annotated[SignIn, _CUSTOMER], request: Request)
 
 
 async def _sign_in(body: SignIn, request: Request, role: RoleKind | None) -> SignedIn:
-    attempts, database = attempts_of(request), database_of(request)
-    async with attempts.sign_in(
+    services = services_of(request)
+    attempts, database = services.attempts, services.database
+    async with attempts.counting_sign_in(
         body.email, body.org, address_of(request), failure=service.WrongEmailOrPassword
     ) as attempt:
         fit = await service.fitting_accounts(database, body.email, body.password, body.org)
         attempt.failed = len(fit.accounts) < fit.out_of
         account = await service.choose_account(database, fit, role)
     if fit.out_of == 1:
-        await attempts.remember(attempt)
+        await attempts.remember_address(attempt)
     user, where = account.user, where_of(request, remembered=body.remember_me)
     proof = Proof.of(user, body.totp, body.recovery_code)
-    async with guessing(attempts, user, proof), database.session(user.org_id) as db:
-        signed_in = await service.sign_in_to(db, secret_key_of(request), account, where, proof)
+    async with counting_attempts(attempts, user, proof), database.session(user.org_id) as db:
+        signed_in = await service.sign_in_to(db, services.secret_key, account, where, proof)
     return SignedIn.of(signed_in)
 
 

@@ -90,7 +90,7 @@ async def account_of(database: Database, attempts: Attempts, tenant: Tenant, arr
                 user = await _find(db, tenant, arrival)
             if user is not None:
                 return user
-            await attempts.sign_up(arrival.address)
+            await attempts.count_sign_up(arrival.address)
             async with database.session(tenant.id) as db:
                 return await _join(db, tenant, arrival)
         except (_Overtaken, EmailTaken, UserNotFound):

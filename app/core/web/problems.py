@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -82,11 +83,15 @@ def problem(
     return Response(orjson.dumps(body), status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    """Let every error that the service can answer be a problem document."""
+def install_error_handlers(app: FastAPI, *, has_cors: bool = False) -> None:
+    """Let every error that the service can answer be a problem document.
+
+    Args:
+        has_cors: whether every path also answers the OPTIONS requests of browsers.
+    """
     app.add_exception_handler(TesseraError, answer_to)
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(HTTPException, partial(_framework, has_cors=has_cors))
     for transient in (
         exc.DBAPIError,
         exc.TimeoutError,
@@ -166,21 +171,23 @@ def _message(error: Mapping[str, Any]) -> str:
             return str(error["msg"]).removeprefix("Value error, ")[:500]
 
 
-async def _framework(request: Request, error: Exception) -> Response:
+async def _framework(request: Request, error: Exception, *, has_cors: bool) -> Response:
     assert isinstance(error, HTTPException)
     code, title = CODE_OF.get(error.status_code, ("error", "The request cannot be answered."))
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(sorted(_methods_of(request)))  # the framework names one route's only
+        headers["Allow"] = ", ".join(
+            sorted(_methods_of(request, has_cors=has_cors))
+        )  # the framework names one route's only
     if error.status_code in {408, 413}:
         headers["Connection"] = "close"
     return problem(error.status_code, code, title, title, _request_id(request), headers=headers)
 
 
-def _methods_of(request: Request) -> set[str]:
+def _methods_of(request: Request, *, has_cors: bool) -> set[str]:
     """All methods that the request's path has."""
     path = request.scope["path"]
-    found = {"OPTIONS"} if request.app.state.settings.cors_origins else set()
+    found = {"OPTIONS"} if has_cors else set()
     for route in request.app.routes:
         if isinstance(route, starlette.routing.Route) and route.path_regex.match(path):
             found |= route.methods or set()

@@ -172,7 +172,7 @@ async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role:
     if role == ADMIN:
         assert answer.status_code == 204
     else:
-        refused(answer, 403, "beyond_your_rights")
+        refused(answer, 403, "privilege_escalation")
         assert (await row_of(desk, row.id)).status == Status.ACTIVE
 
 

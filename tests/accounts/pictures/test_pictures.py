@@ -283,7 +283,7 @@ class TestWhatIsRefused:
     async def test_somebody_who_is_not_signed_in(self, api: Api, desk: Desk) -> None:
         for headers, status, code in (
             ({}, 401, "missing_credential"),
-            ({"X-Org-Secret": desk.secret}, 403, "user_required"),
+            ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
         ):
             files = {"file": ("me.png", SMALL, "image/png")}
             refused(await api.http.put("/me/picture", files=files, headers=headers), status, code)

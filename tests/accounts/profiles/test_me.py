@@ -122,7 +122,7 @@ async def test_a_wrong_field_is_named_and_changes_nothing(desk: Desk, change: di
 
 async def test_only_somebody_signed_in_has_one(api: Api, desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
-    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "user_required")):
+    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "access_token_required")):
         refused(await api.http.get("/me", headers=headers), status, code)
         refused(await api.http.patch("/me", json={"firstName": "Eve"}, headers=headers), status, code)
     assert (await profile(desk))["firstName"] == "Ada"

@@ -254,7 +254,7 @@ async def test_it_takes_a_user(api: Api, desk: Desk, new: str) -> None:
     body: Any = {"email": new, "password": PASSWORD}
     refused(await api.http.post("/auth/email/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
-    refused(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "user_required")
+    refused(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "access_token_required")
 
 
 async def test_nothing_of_it_is_logged(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:

@@ -103,7 +103,7 @@ async def test_who_has_none_has_nothing_to_reset(desk: Desk) -> None:
 
 async def test_nobody_resets_their_own(desk: Desk) -> None:
     boss = await protected(desk, ADMIN)
-    problem = refused(await boss.user.delete(path_of(boss)), 403, "beyond_your_rights")
+    problem = refused(await boss.user.delete(path_of(boss)), 403, "privilege_escalation")
     assert "POST /auth/2fa/disable" in problem["detail"]
     assert (await row_of(desk, boss.user.id)).second_factor
 
@@ -111,7 +111,7 @@ async def test_nobody_resets_their_own(desk: Desk) -> None:
 async def test_nobody_resets_that_of_somebody_above_them(desk: Desk) -> None:
     boss, customer = await protected(desk, ADMIN), await protected(desk, CUSTOMER)
     clerk = await with_only(desk, "users:update", role=ENGINEER)
-    refused(await clerk.delete(path_of(boss)), 403, "beyond_your_rights")
+    refused(await clerk.delete(path_of(boss)), 403, "privilege_escalation")
     refused(await customer.user.delete(path_of(boss)), 403, "permission_required")
     assert (await row_of(desk, boss.user.id)).second_factor
 
