@@ -22,6 +22,7 @@ from app.accounts.users.models import User
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.database.pool import Database
+from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.outbox.models import Counter as CounterRow
 from app.core.outbox.models import Delivery, EventRow, Relay, Timer
