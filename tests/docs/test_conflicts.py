@@ -78,7 +78,7 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
 
 
 async def test_about_users(world: World) -> None:
-    customer, pending = await world.user(), await world.somebody(RoleKind.ENGINEER, status=Status.PENDING)
+    customer, pending = await world.user(), await world.user(RoleKind.ENGINEER, status=Status.PENDING)
     admin, api = world.desk.admin, world.desk.api
     invitation = {"firstName": "A", "lastName": "B", "email": customer.email, "role": "CUSTOMER"}
 
