@@ -128,9 +128,7 @@ async def _changing(db: AsyncSession, caller: Caller, user_id: UUID) -> AsyncIte
 
 def _is_still(actor: User, me: Principal) -> bool:
     """Whether somebody has all the rights that they came with."""
-    return (
-        actor.status == Status.ACTIVE and not me.role.outranks(Role(actor.role)) and me.permissions <= actor.permissions
-    )
+    return actor.status == Status.ACTIVE and not me.role.outranks(actor.role) and me.permissions <= actor.permissions
 
 
 def _is_full_admin(user: User) -> bool:
