@@ -86,6 +86,7 @@ def create_app(settings: Settings) -> ASGIApp:
             ],
             expose_headers=[
                 "ETag",
+                "Link",
                 "Location",
                 "RateLimit",
                 "RateLimit-Policy",
