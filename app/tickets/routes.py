@@ -26,6 +26,7 @@ from app.core.web.preconditions import check_if_match, etag
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound, own_of
+from app.tickets.rows import TicketRow
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
     ME,
@@ -72,12 +73,12 @@ def _json(content: object, status: int = 200, **headers: str) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-async def _reread(db: AsyncSession, caller: Caller, ticket_id: UUID) -> Any:
+async def _reread(db: AsyncSession, caller: Caller, ticket_id: UUID) -> TicketRow:
     """Read the ticket's row as the transaction has left it, with its assignee."""
     return await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
 
 
-def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Response:
+def _ticket(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -> Response:
     return _json(representation.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
 
 
