@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app.core.config import InvalidSettings, Settings, kept_secret_key, load_settings
 from app.core.database import migrations
-from app.core.database.pool import sqlstate_of
+from app.core.database.violations import sqlstate_of
 from app.core.embedded import Address, EmbeddedUnavailable, attach, start
 from app.core.telemetry import configure_logging
 from app.core.web.protocol import bounded_protocol

@@ -98,6 +98,7 @@ def create_app(settings: Settings) -> ASGIApp:
             ],
             expose_headers=[
                 "ETag",
+                "Link",
                 "Location",
                 "RateLimit",
                 "RateLimit-Policy",

@@ -14,7 +14,7 @@ from app.access.requirements import requires
 from app.access.services import services_of
 from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import answers
-from app.core.web.paging import CountedPageQuery, CursorSigner, InvalidCursor, cut
+from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.menus import queries, service
 from app.menus.queries import MenuNotFound
@@ -37,22 +37,16 @@ MenuId = Annotated[UUID, Path(alias="id")]
     responses=answers(InvalidCursor),
 )
 async def list_menus(
-    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request
+    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> MenuPage:
     """Every entry, whoever sees it, newest first; `parentId` and `position` say where in the tree it stands.
 
     The tree that the signed-in user sees is `GET /me/menu`.
     """
-    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "menus", None)
-    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    rows, more = cut(await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1), wanted.limit)
-    page = MenuPage(
-        items=[MenuOut.of(row) for row in rows],
-        next_cursor=signer.write(rows[-1].id) if more else None,
-    )
-    if wanted.include:
-        page.total = await queries.count(db, caller.org_id)
-    return page
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "menus")
+    rows = await queries.page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
+    total = await queries.count(db, caller.org_id) if wanted.include else None
+    return paging.page(response, MenuPage, rows, MenuOut.of, position=lambda row: (row.id,), total=total)
 
 
 @router.post(

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import UserCaller
 from app.access.dependencies import Db
@@ -14,7 +14,7 @@ from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.access.services import services_of
 from app.core.web.openapi import answers
-from app.core.web.paging import CursorSigner, InvalidCursor, cut
+from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.notifications import queries
 from app.notifications.queries import NotificationNotFound
@@ -33,23 +33,19 @@ Reader = Annotated[UserCaller, requires(Resource.NOTIFICATIONS, Action.VIEW)]
     responses=answers(InvalidCursor),
 )
 async def list_notifications(
-    wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request
+    wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> NotificationPage:
     """A page of the notification log, newest first. `QUEUED` ones are still tried; `FAILED` ones are not."""
     listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
-    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "notifications", listing)
-    after = None
-    if wanted.cursor:
-        at, delivery_id = signer.read(wanted.cursor)
-        after = (datetime.fromisoformat(at), UUID(delivery_id))
-    rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
-    page = NotificationPage(
-        items=[NotificationOut.of(row) for row in rows],
-        next_cursor=signer.write(rows[-1].created_at, rows[-1].id) if more else None,
+    paging = Paging.of(
+        request, wanted, services_of(request).secret_key, caller.org_id, "notifications", filters=listing
     )
-    if wanted.include:
-        page.total = await queries.total(db, caller.org_id, listing)
-    return page
+    after = paging.after(lambda at, id_: (datetime.fromisoformat(at), UUID(id_)))
+    rows = await queries.page(db, caller.org_id, listing, after, paging.fetch_limit)
+    total = await queries.total(db, caller.org_id, listing) if wanted.include else None
+    return paging.page(
+        response, NotificationPage, rows, NotificationOut.of, position=lambda row: (row.created_at, row.id), total=total
+    )
 
 
 @router.get(

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, one_of
+from app.core.database.base import Base, TextEnum, one_of
 
 
 class Status(StrEnum):
@@ -51,8 +51,8 @@ class Ticket(Base):
     number: Mapped[int]
     title: Mapped[str]
     description: Mapped[str]
-    status: Mapped[str]
-    priority: Mapped[str]
+    status: Mapped[Status] = mapped_column(TextEnum(Status))
+    priority: Mapped[Priority] = mapped_column(TextEnum(Priority))
     added_by: Mapped[str]
     requester_id: Mapped[UUID | None]
     admin_id: Mapped[UUID | None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from sqlalchemy import select
@@ -22,11 +22,10 @@ from app.core.errors import NotFound
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
 from app.tickets.models import Ticket
+from app.tickets.rows import HistoryRow, ResponseRow, ScheduleRow, TicketRow
 from app.tickets.search.queries import Search, all_with_words, has_words, page_of_ids
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from app.core.database.pool import Driver
 
 
@@ -164,7 +163,7 @@ async def lock_assignee(db: AsyncSession, org_id: UUID, user_id: UUID) -> User |
     return user if user is not None and user.may_be_assigned else None
 
 
-async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> asyncpg.Record:
+async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> TicketRow:
     """A ticket with its assignee.
 
     Raises:
@@ -176,7 +175,7 @@ async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = 
         row = await driver.fetchrow(_ONE_OF_THEIRS, org_id, ticket_id, own)
     if row is None:
         raise TicketNotFound
-    return row
+    return cast("TicketRow", row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,12 +200,12 @@ class Opening:
     requester_id: UUID | None = None
 
 
-async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record | None:
+async def open_ticket(driver: Driver, new: Opening) -> TicketRow | None:
     """Number the ticket, choose its assignee, write it with its events; where nobody is available, let it wait.
 
     Nothing is written where the user `requester_id` is not active.
     """
-    return await driver.fetchrow(
+    row = await driver.fetchrow(
         OPEN if new.requester_id is None else _OPEN_OWN,
         new.org_id,
         new.id,
@@ -221,19 +220,20 @@ async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record | None:
         new.actor_type,
         new.actor_id,
     )
+    return cast("TicketRow | None", row)
 
 
-async def responses(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncpg.Record]:
+async def responses(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[ResponseRow]:
     """All answers to a ticket with their authors, oldest first."""
-    return await driver.fetch(RESPONSES, org_id, ticket_id)
+    return cast("list[ResponseRow]", await driver.fetch(RESPONSES, org_id, ticket_id))
 
 
-async def history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, limit: int) -> list[asyncpg.Record]:
+async def history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, limit: int) -> list[HistoryRow]:
     """The ticket's events after the number `after`, with who made them, oldest first."""
-    return await driver.fetch(_HISTORY, org_id, ticket_id, after, limit)
+    return cast("list[HistoryRow]", await driver.fetch(_HISTORY, org_id, ticket_id, after, limit))
 
 
-async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> list[asyncpg.Record]:
+async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> list[ScheduleRow]:
     """What time will do to the ticket: `kind` and `due_at` (real time), each with its `responded_at`.
 
     Raises:
@@ -245,7 +245,7 @@ async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | No
         rows = await driver.fetch(f"{_SCHEDULE} AND t.requester_id = $3 ORDER BY timers.due_at", org_id, ticket_id, own)
     if not rows:
         raise TicketNotFound
-    return [row for row in rows if row["kind"] is not None]
+    return [cast("ScheduleRow", row) for row in rows if row["kind"] is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,13 +288,13 @@ class _Parameters(list[Any]):
 
 async def page(
     driver: Driver, org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int
-) -> list[asyncpg.Record]:
+) -> list[TicketRow]:
     """The tickets that follow the position `after` (time, number), with their assignees; at most `limit`."""
     if wanted.is_empty:
         return []
     size = next(size for size in _SIZES if size >= limit)
     sql, parameters = page_statement(org_id, wanted, after, size)
-    return (await driver.fetch(sql, *parameters))[:limit]
+    return cast("list[TicketRow]", await driver.fetch(sql, *parameters))[:limit]
 
 
 def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int) -> tuple[str, Sequence[Any]]:

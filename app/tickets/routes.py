@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, ProductCaller, UserCaller
 from app.access.dependencies import Db
@@ -22,11 +24,12 @@ from app.core.errors import BadInput, FieldError, VersionConflict
 from app.core.fields import EXAMPLE_ID
 from app.core.web.fast_routes import HotRoute
 from app.core.web.openapi import answers
-from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
+from app.core.web.paging import InvalidCursor, PageQuery, Paging
 from app.core.web.preconditions import check_if_match, etag
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound, requester_scope
+from app.tickets.rows import TicketRow
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
     ME,
@@ -73,7 +76,12 @@ def _json(content: object, status: int = 200, **headers: str) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Response:
+async def _reread(db: AsyncSession, caller: Caller, ticket_id: UUID) -> TicketRow:
+    """Read the ticket's row as the transaction has left it, with its assignee."""
+    return await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
+
+
+def _ticket(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -> Response:
     return _json(representation.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
 
 
@@ -168,22 +176,16 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
         search=_search(wanted, caller),
         sort=wanted.sort,
     )
-    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "tickets", listing)
-    after = None
-    if wanted.cursor:
-        at, number = signer.read(wanted.cursor)
-        after = (datetime.fromisoformat(at), number)
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "tickets", filters=listing)
+    after = paging.after(lambda at, number: (datetime.fromisoformat(at), number))
     async with services_of(request).database.driver(caller.org_id) as driver:
-        rows, more = cut(await queries.page(driver, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
+        found = await queries.page(driver, caller.org_id, listing, after, paging.fetch_limit)
         total = await queries.total(driver, caller.org_id, listing) if wanted.include else None
-    column, _ = listing.order
-    content: dict[str, Any] = {
-        "items": representation.tickets(rows, caller.tenant),
-        "nextCursor": signer.write(rows[-1][column], rows[-1]["number"]) if more else None,
-    }
+    rows, next_cursor = paging.split_page(found, itemgetter(listing.order[0], "number"))
+    content: dict[str, Any] = {"items": representation.tickets(rows, caller.tenant), "nextCursor": next_cursor}
     if total is not None:
         content["total"] = total
-    return _json(content)
+    return _json(content, 200, **paging.link_headers(next_cursor))
 
 
 def _search(wanted: TicketFilter, caller: Caller) -> Search | None:
@@ -221,8 +223,7 @@ async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch =
     takes that back.
     """
     await service.accept(db, caller, ticket_id, partial(check_if_match, if_match))
-    driver = await Database.driver_of(db)
-    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
+    return _ticket(await _reread(db, caller, ticket_id), caller)
 
 
 @router.post(
@@ -240,8 +241,7 @@ async def change_status(
     `RESPONDED` starts the countdown to auto-close, leaving it ends the countdown; `CLOSED` sets `closedAt`.
     """
     await service.change_status(db, caller, ticket_id, body.status, partial(check_if_match, if_match))
-    driver = await Database.driver_of(db)
-    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
+    return _ticket(await _reread(db, caller, ticket_id), caller)
 
 
 @router.post(
@@ -260,7 +260,7 @@ async def respond(
     The ticket becomes `RESPONDED`, and closes by itself after `autoCloseDays` unless something happens.
     """
     response = await service.respond(db, caller, ticket_id, body.message, partial(check_if_match, if_match))
-    row = await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
+    row = await _reread(db, caller, ticket_id)
     author = caller.user
     content = {
         "id": response.id,
@@ -297,8 +297,7 @@ async def change_ticket(
     """
     changes = body.model_dump(exclude_unset=True)
     await service.change(db, caller, ticket_id, changes, partial(check_if_match, if_match))
-    driver = await Database.driver_of(db)
-    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
+    return _ticket(await _reread(db, caller, ticket_id), caller)
 
 
 @router.get(
@@ -312,17 +311,14 @@ async def get_history(
     ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
 ) -> Response:
     """The ticket's events, oldest first. What Tessera did by itself has the actor `SYSTEM`."""
-    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "history", ticket_id)
-    after = int(signer.read(wanted.cursor)[0]) if wanted.cursor else 0
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "history", filters=ticket_id)
+    after = paging.after(int) or 0
     async with services_of(request).database.driver(caller.org_id) as driver:
         await queries.one(driver, caller.org_id, ticket_id, requester_scope(caller))
-        rows, more = cut(await queries.history(driver, caller.org_id, ticket_id, after, wanted.limit + 1), wanted.limit)
-    return _json(
-        {
-            "items": [representation.event(row) for row in rows],
-            "nextCursor": signer.write(rows[-1]["seq"]) if more else None,
-        }
-    )
+        found = await queries.history(driver, caller.org_id, ticket_id, after, paging.fetch_limit)
+    rows, next_cursor = paging.split_page(found, lambda row: (row["seq"],))
+    content = {"items": [representation.event(row) for row in rows], "nextCursor": next_cursor}
+    return _json(content, 200, **paging.link_headers(next_cursor))
 
 
 @router.get(

@@ -22,11 +22,10 @@ from app.tickets import queries, rules
 from app.tickets.events import TicketAccepted, TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
 from app.tickets.models import UNFINISHED, Status, Ticket, TicketResponse
 from app.tickets.queries import requester_scope
+from app.tickets.rows import TicketRow
 from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from app.core.database.pool import Driver
 
 
@@ -68,7 +67,7 @@ class AlreadyAccepted(Conflict):
 
 async def open_ticket(
     driver: Driver, caller: Caller, *, title: str, description: str, priority: str, added_by: str | None
-) -> asyncpg.Record:
+) -> TicketRow:
     """Open a ticket and give it to whose turn it is of those available; without one, it waits for one.
 
     Args:

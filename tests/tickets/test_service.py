@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
 from app.accounts.users.models import User
+from app.accounts.users.rules import Status as UserStatus
 from app.core.errors import VersionConflict
 from app.core.outbox import events
 from app.core.outbox.models import EventRow
@@ -151,7 +152,7 @@ async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: User
 async def test_a_suspended_admin_cannot_be_given_tickets(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
     user = await db.get_one(User, (caller.org_id, caller.user.id))
-    user.status = "SUSPENDED"
+    user.status = UserStatus.SUSPENDED
 
     with pytest.raises(AssigneeNotActive):
         await service.change(db, caller, ticket.id, {"admin_id": user.id}, any_version)

@@ -22,7 +22,7 @@ from app.accounts.users.fields import BO, UserFields
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
 from app.core.fields import EXAMPLE_ID
-from app.core.security.passwords import Busy
+from app.core.threads import Busy
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
 

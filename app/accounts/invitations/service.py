@@ -34,7 +34,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.errors import Conflict
 from app.core.outbox.events import Actor, ActorType, record
-from app.core.security.opaque_tokens import Named
+from app.core.security.opaque_tokens import TokenSubject
 from app.organisations.queries import lock as lock_organisation
 
 
@@ -67,10 +67,10 @@ async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tu
     """
     role = await _role(db, caller.org_id, new)
     ensure_can_grant(caller, role.role, frozenset(role.permissions))
-    user = users_service.newcomer(caller.org_id, new.user, RoleKind(role.role), Status.INVITED)
+    user = users_service.newcomer(caller.org_id, new.user, role.role, Status.INVITED)
     user.have_role(role)
     await users_service.add(db, user, None)
-    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind(user.role)))
+    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role))
     return user, _send_link(db, caller, user)
 
 
@@ -165,7 +165,7 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
     except UserNotFound:
         raise LinkExpired from None
     _check_may_join(user, link)
-    await links.use(db, Named(tenant.id, link.id), Purpose.INVITATION)
+    await links.use(db, TokenSubject(tenant.id, link.id), Purpose.INVITATION)
     await db.execute(
         update(Credential)
         .where(Credential.org_id == tenant.id, Credential.user_id == user.id)

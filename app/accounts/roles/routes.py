@@ -20,7 +20,7 @@ from app.accounts.roles.schemas import RoleChange, RoleIn, RoleOut, RolePage, fr
 from app.accounts.roles.service import NewRole
 from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import answers
-from app.core.web.paging import CountedPageQuery, CursorSigner, InvalidCursor, cut
+from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 
 router = APIRouter(prefix="/roles", tags=["Roles"], route_class=Route)
@@ -40,20 +40,13 @@ RoleId = Annotated[UUID, Path(alias="id")]
     responses=answers(InvalidCursor),
 )
 async def list_roles(
-    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request
+    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> RolePage:
     """The organisation's own roles, newest first, and last the three that every organisation has."""
-    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "roles", None)
-    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    found = await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1)
-    rows, more = cut(found, wanted.limit)
-    page = RolePage(
-        items=[RoleOut.of(row) for row in rows],
-        next_cursor=signer.write(rows[-1].id) if more else None,
-    )
-    if wanted.include:
-        page.total = await queries.count(db, caller.org_id) + len(BY_ID)
-    return page
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "roles")
+    rows = await queries.page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
+    total = await queries.count(db, caller.org_id) + len(BY_ID) if wanted.include else None
+    return paging.page(response, RolePage, rows, RoleOut.of, position=lambda row: (row.id,), total=total)
 
 
 @router.post(

@@ -121,7 +121,7 @@ class RoleOut(Out):
         return cls(
             id=role.id,
             name=role.name,
-            role=RoleKind(role.role),
+            role=role.role,
             built_in=own is None,
             permissions=as_table(frozenset(role.permissions)),
             created_at=own.created_at if own else None,

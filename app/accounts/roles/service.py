@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller, ensure_can_grant
@@ -16,7 +15,7 @@ from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.queries import RoleNotFound
 from app.core.clock import real_now
-from app.core.database.pool import FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.violations import FOREIGN_KEY_VIOLATION, raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import record
@@ -155,12 +154,9 @@ async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
     role = await _lock(db, caller, role_id)
     ensure_can_grant(caller, role.role, frozenset(role.permissions))
     await db.delete(role)
-    try:
+    # Users stand above roles: only the database knows here whether a user has this one.
+    with raise_on_violation(RoleInUse, FOREIGN_KEY_VIOLATION):
         await db.flush()
-    except IntegrityError as error:  # users stand above roles: only the database knows here whether they refer to one
-        if sqlstate_of(error) == FOREIGN_KEY_VIOLATION:
-            raise RoleInUse from None
-        raise
     record(db, RoleDeleted(at=caller.now, actor=caller.actor, role_id=role.id, name=role.name))
 
 
@@ -171,7 +167,7 @@ async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) ->
             original = await queries.role(db, org_id, new.copy_of)
         except RoleNotFound:
             raise BadInput(errors=[FieldError("copyOf", "There is no such role.")]) from None
-        kind = kind or RoleKind(original.role)
+        kind = kind or original.role
         permissions = frozenset(original.permissions) if permissions is None else permissions
     return kind or RoleKind.ENGINEER, permissions or frozenset()
 
@@ -190,9 +186,5 @@ async def _check_name(db: AsyncSession, org_id: UUID, name: str, but: UUID | Non
 
 
 async def _flush(db: AsyncSession) -> None:
-    try:
+    with raise_on_violation(RoleNameTaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise RoleNameTaken from None
-        raise

@@ -14,7 +14,7 @@ from app.accounts.users import creation as service
 from app.accounts.users.creation import NewUser
 from app.accounts.users.fields import MIA, AdminSignUp, SignUp, UserFields
 from app.core.errors import TooMany
-from app.core.security.passwords import Busy
+from app.core.threads import Busy
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
 from app.organisations import queries as organisations

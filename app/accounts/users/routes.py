@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
@@ -37,7 +37,7 @@ from app.accounts.users.schemas import (
 )
 from app.authentication.second_factor.service import SecondFactorNotSetUp
 from app.core.web.openapi import answers
-from app.core.web.paging import CursorSigner, InvalidCursor, cut
+from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
 
 router = APIRouter(prefix="/users", tags=["Users"], route_class=Route)
@@ -62,7 +62,9 @@ async def _answer(db: AsyncSession, row: User) -> UserOut:
     response_model_exclude_unset=True,
     responses=answers(InvalidCursor),
 )
-async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request) -> UserPage:
+async def list_users(
+    wanted: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request, response: Response
+) -> UserPage:
     """A page of users, newest first. `status=PENDING` are the sign-ups that wait for approval."""
     listing = Listing(
         roles=wanted.role,
@@ -70,16 +72,10 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
         available=wanted.available,
         words=None if wanted.q is None else rules.words_wanted(wanted.q),
     )
-    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "users", listing)
-    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
-    page = UserPage(
-        items=[UserFields.of(row) for row in rows],
-        next_cursor=signer.write(rows[-1].id) if more else None,
-    )
-    if wanted.include:
-        page.total = await queries.total(db, caller.org_id, listing)
-    return page
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "users", filters=listing)
+    rows = await queries.page(db, caller.org_id, listing, paging.after(UUID), paging.fetch_limit)
+    total = await queries.total(db, caller.org_id, listing) if wanted.include else None
+    return paging.page(response, UserPage, rows, UserFields.of, position=lambda row: (row.id,), total=total)
 
 
 @router.get("/{id}", operation_id="getUser", summary="Read about somebody", responses=answers(UserNotFound))

@@ -176,7 +176,7 @@ class UserPermissions(Out):
     def of(cls, user: User) -> Self:
         """The answer about this row, which was read with its role."""
         return cls(
-            role=RoleKind(user.role),
+            role=user.role,
             role_id=user.of_role,
             designation=user.designation,
             from_role=as_table(user.role_permissions),

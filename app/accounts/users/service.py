@@ -130,9 +130,7 @@ async def _changing(db: AsyncSession, caller: UserCaller, user_id: UUID) -> Asyn
 def _is_still(actor: User, me: Principal) -> bool:
     """Whether somebody has all the rights that they came with."""
     return (
-        actor.status == Status.ACTIVE
-        and not me.role_kind.outranks(RoleKind(actor.role))
-        and me.permissions <= actor.permissions
+        actor.status == Status.ACTIVE and not me.role_kind.outranks(actor.role) and me.permissions <= actor.permissions
     )
 
 

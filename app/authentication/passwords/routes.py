@@ -30,7 +30,7 @@ from app.authentication.passwords.schemas import (
 from app.authentication.passwords.service import NoPassword, SamePassword, WrongPassword
 from app.authentication.timing import in_whole_steps
 from app.core.errors import TooMany
-from app.core.security.passwords import Busy
+from app.core.threads import Busy
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
 

@@ -27,8 +27,8 @@ from app.core.database.pool import Database
 from app.core.errors import BadInput, Conflict, FieldError, Forbidden
 from app.core.outbox.events import SYSTEM, Actor, ActorType, record
 from app.core.security.access_tokens import InvalidToken
-from app.core.security.opaque_tokens import Named
-from app.core.security.passwords import fitting, same_password
+from app.core.security.opaque_tokens import TokenSubject
+from app.core.security.passwords import is_same_password, match_hashes
 from app.organisations import queries as organisations
 
 # An e-mail's accounts are written to while somebody waits, who must not learn from the time how many there are.
@@ -128,7 +128,7 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
         return await _reset(db, named, link, tenant, password_hash)
 
 
-async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, password_hash: str) -> User:
+async def _reset(db: AsyncSession, named: TokenSubject, link: Link, tenant: Tenant, password_hash: str) -> User:
     user, credential = await lock_owner(db, link)
     await links.use(db, named, Purpose.RESET_PASSWORD)
     _check_may_reset(user, link)
@@ -176,9 +176,9 @@ async def change_password(database: Database, secret_key: str, caller: UserCalle
     user, credential = await read_own(database, caller)
     if credential.password_hash is None:
         raise NoPassword
-    if not await fitting(current, [credential.password_hash]):
+    if not await match_hashes(current, [credential.password_hash]):
         raise WrongPassword
-    if same_password(current, new):
+    if is_same_password(current, new):
         raise SamePassword
     password_hash = await _hash_chosen(secret_key, caller.tenant, user, new)
     async with database.session(caller.org_id) as db:

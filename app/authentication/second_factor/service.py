@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +21,8 @@ from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.core.clock import real_now
 from app.core.errors import Conflict, Forbidden, Unauthenticated
 from app.core.outbox.events import record
-from app.core.security.sealing import CannotOpen, seal, unseal
+from app.core.security.derived_keys import keyed_hash
+from app.core.security.sealing import CannotUnseal, seal, unseal
 
 log = structlog.get_logger("tessera.second_factor")
 
@@ -251,7 +250,7 @@ async def _remove_recovery_codes(db: AsyncSession, user: User) -> None:
 def _matching_step(secret_key: str, factor: SecondFactor, code: str, now: datetime) -> int | None:
     try:
         secret = secret_of(secret_key, factor)
-    except CannotOpen:
+    except CannotUnseal:
         # No code is right any more, of either kind: an admin can reset it.
         log.warning("second_factor_unreadable", user_id=str(factor.user_id), hint="Has SECRET_KEY been changed?")
         return None
@@ -262,7 +261,7 @@ def secret_of(secret_key: str, factor: SecondFactor) -> str:
     """The secret that the authenticator has, in base 32.
 
     Raises:
-        CannotOpen: it was sealed with another key.
+        CannotUnseal: it was sealed with another key.
     """
     return unseal(secret_key, purpose_of(factor.user_id), factor.secret).decode()
 
@@ -275,4 +274,4 @@ def purpose_of(user_id: object) -> str:
 def recovery_hash(secret_key: str, code: str) -> bytes:
     """What is stored of a recovery code, however it is typed: it has too few bits for a plain hash."""
     typed = "".join(character for character in code.upper() if character.isalnum())
-    return hmac.new(secret_key.encode(), b"recovery\0" + typed.encode(), hashlib.sha256).digest()
+    return keyed_hash(secret_key, "recovery code", typed.encode())

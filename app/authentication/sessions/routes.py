@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import lacks_second_factor
 from app.access.dependencies import Db, transaction_refreshing_credentials
@@ -19,7 +20,7 @@ from app.authentication.sign_in.routes import where_of
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
 from app.core.web.openapi import answers
-from app.core.web.paging import CountedPageQuery, CursorSigner, InvalidCursor, cut
+from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
@@ -99,21 +100,20 @@ async def verify(body: Verify, request: Request) -> Verified:
     responses=answers(InvalidCursor),
 )
 async def list_sessions(
-    wanted: Annotated[CountedPageQuery, Query()], caller: CurrentUserBefore2FA, db: Db, request: Request
+    wanted: Annotated[CountedPageQuery, Query()],
+    caller: CurrentUserBefore2FA,
+    db: Db,
+    request: Request,
+    response: Response,
 ) -> SessionPage:
     """Your sessions that have not ended, the latest first. Each began with a sign-in; to refresh it keeps it going."""
     user, now = caller.user, real_now()
-    signer = CursorSigner.of(services_of(request).secret_key, caller.org_id, "sessions", user.id)
-    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    found = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=wanted.limit + 1)
-    rows, more = cut(found, wanted.limit)
-    page = SessionPage(
-        items=[SessionOut.of(row, user.session_id) for row in rows],
-        next_cursor=signer.write(rows[-1].id) if more else None,
-    )
-    if wanted.include:
-        page.total = await queries.count(db, caller.org_id, user.id, now)
-    return page
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "sessions", filters=user.id)
+    after, limit = paging.after(UUID), paging.fetch_limit
+    rows = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=limit)
+    total = await queries.count(db, caller.org_id, user.id, now) if wanted.include else None
+    to_item = partial(SessionOut.of, current=user.session_id)
+    return paging.page(response, SessionPage, rows, to_item, position=lambda row: (row.id,), total=total)
 
 
 @router.delete(

@@ -17,7 +17,7 @@ from app.authentication.sessions import service
 from app.authentication.sessions.schemas import SignedIn, SignIn
 from app.authentication.sessions.service import Where
 from app.core.errors import TooMany
-from app.core.security.passwords import Busy
+from app.core.threads import Busy
 from app.core.web.openapi import answers
 from app.core.web.routing import Route
 

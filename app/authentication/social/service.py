@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
@@ -27,10 +26,11 @@ from app.authentication.social.events import IdentityLinked
 from app.authentication.social.models import ExternalIdentity
 from app.authentication.social.rules import Identity
 from app.core.clock import real_now
-from app.core.database.pool import UNIQUE_VIOLATION, Database, sqlstate_of
+from app.core.database.pool import Database
+from app.core.database.violations import raise_on_violation
 from app.core.errors import Forbidden, Unavailable
 from app.core.outbox.events import Actor, ActorType, record
-from app.core.security.opaque_tokens import Named, link_token
+from app.core.security.opaque_tokens import TokenSubject, link_token
 
 TRIES = 3  # of sign-ins that get in each other's way
 
@@ -147,7 +147,7 @@ async def _join(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> User:
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        UserSignedUp(at=at, actor=actor, user_id=user.id, role=role, status=Status(user.status)),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=role, status=user.status),
         EmailVerified(at=at, actor=actor, user_id=user.id),
     )
     return user
@@ -163,12 +163,8 @@ async def _link(db: AsyncSession, user: User, arrival: Arrival) -> None:
             created_at=real_now(),
         )
     )
-    try:
+    with raise_on_violation(_Overtaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise _Overtaken from None
-        raise
 
 
 def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool) -> str:
@@ -182,7 +178,7 @@ def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool
     return link_token(secret_key, link.org_id, link.id)
 
 
-async def holder(db: AsyncSession, named: Named) -> tuple[User, bool]:
+async def holder(db: AsyncSession, named: TokenSubject) -> tuple[User, bool]:
     """Who may exchange a token, and whether they asked to be remembered when they began.
 
     Raises:
@@ -198,7 +194,7 @@ async def holder(db: AsyncSession, named: Named) -> tuple[User, bool]:
     return user, link.remembered
 
 
-async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where, proof: Proof) -> SignedIn:
+async def exchange(db: AsyncSession, secret_key: str, named: TokenSubject, where: Where, proof: Proof) -> SignedIn:
     """Open a session for a token's user, and use the token up. A wrong code leaves it as it was.
 
     Raises:

@@ -19,7 +19,7 @@ import orjson
 
 from app.access.permissions import RoleKind
 from app.core.errors import Forbidden
-from app.core.security.sealing import CannotOpen, seal, unseal
+from app.core.security.sealing import CannotUnseal, seal, unseal
 
 LIFETIME = timedelta(minutes=10)
 _STATE = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
@@ -73,7 +73,7 @@ class Pending:
         try:
             sealed = base64.b64decode((value or "") + "=" * (-len(value or "") % 4), altchars=b"-_", validate=True)
             read: dict[str, Any] = orjson.loads(unseal(key, _purpose(provider), sealed))
-        except (CannotOpen, binascii.Error, ValueError):
+        except (CannotUnseal, binascii.Error, ValueError):
             raise StateMismatch from None
         pending = cls(**{**read, "role": RoleKind(read["role"])})
         if not hmac.compare_digest(pending.state, state) or now.timestamp() >= pending.expires_at:

@@ -17,6 +17,7 @@ from app.core import errors
 from app.core.errors import TesseraError
 from app.core.fields import EXAMPLE_ID
 from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
+from app.core.web.paging import document_link
 from app.core.web.problems import CHALLENGE, CODE_OF, PROBLEM_MEDIA_TYPE, STATUS_OF
 
 SECRET: dict[str, list[str]] = {"organisationSecret": []}
@@ -225,6 +226,7 @@ def complete(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str,
             _declare(operation, declared)
         else:
             operation["x-permission"] = "none"
+        document_link(operation)
         for status, answer in operation["responses"].items():
             if answer["description"] == "Successful Response":  # the framework's way to say nothing
                 answer["description"] = HTTPStatus(int(status)).phrase

@@ -293,15 +293,15 @@ class TestWhatIsRefused:
 
 async def test_only_so_many_wait_to_be_decoded() -> None:
     opened = threading.Event()
-    blocked = images._threads.submit(opened.wait)
-    waiting = [asyncio.create_task(images.normalised(BytesIO(SMALL))) for _ in range(17)]
+    blocked = asyncio.create_task(images._threads.run(opened.wait))
+    waiting = [asyncio.create_task(images.normalised(BytesIO(SMALL))) for _ in range(16)]
     await asyncio.sleep(0)
     try:
         with pytest.raises(images.TooManyPictures):
             await images.normalised(BytesIO(SMALL))
     finally:
         opened.set()
-    assert blocked.result()
+    assert await blocked
     assert len(set(await asyncio.gather(*waiting))) == 1
     assert await images.normalised(BytesIO(SMALL))
 

@@ -14,7 +14,7 @@ from sqlalchemy import exc, insert, select, text
 from structlog.testing import capture_logs
 
 from app.core.clock import real_now
-from app.core.database.pool import CommitFailed, Database, sqlstate_of
+from app.core.database.pool import CommitFailed, Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from tests.conftest import settings_for
@@ -361,10 +361,3 @@ async def respond_or_open(desk: Desk, ticket_id: str, path: str) -> Any:
         return await desk.admin.post(f"/tickets/{ticket_id}/respond", {"message": "Mended."})
     body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
     return await desk.api.http.post("/tickets", json=body, headers={"X-Org-Secret": desk.secret})
-
-
-async def test_an_error_of_the_database_carries_its_sqlstate(pool: Database) -> None:
-    with pytest.raises(exc.DBAPIError) as caught:
-        async with pool.session(None) as db:
-            await db.execute(text("SELECT 1 / 0"))
-    assert sqlstate_of(caught.value) == "22012"
