@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from uvicorn.supervisors import Multiprocess
 
-from app.core.config import InvalidSettings, Settings, kept_secret_key, load_settings
+from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings
 from app.core.database import migrations
 from app.core.database.pool import sqlstate_of
 from app.core.embedded import Address, EmbeddedUnavailable, attach, start
@@ -76,7 +76,7 @@ def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[
 
 
 def _embedded(settings: Settings, address: Address) -> Settings:
-    key = settings.secret_key or kept_secret_key(settings.data_dir)
+    key = settings.secret_key or load_or_create_secret_key(settings.data_dir)
     return settings.model_copy(update={"database_url": address.service_url, "secret_key": key})
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.authentication.social.provider import read_metadata
 from app.authentication.social.rules import NotIdentified
 from app.core.clock import real_now
-from app.core.config import OidcProvider, Settings, secret_key_weakness
+from app.core.config import OidcProvider, Settings, find_secret_key_weakness
 from app.core.database import migrations
 from app.core.database.base import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
 from app.core.database.pool import Database
@@ -258,7 +258,7 @@ async def _examine_provider(name: str, provider: OidcProvider) -> Finding:
 
 def _examine_secret_key(key: str | None) -> Finding:
     remedy = "make one with `openssl rand -base64 48`"
-    weakness = "is not set" if key is None else secret_key_weakness(key)
+    weakness = "is not set" if key is None else find_secret_key_weakness(key)
     if weakness:
         advice = "" if remedy in weakness else f": {remedy}"
         return Finding(False, "secret key", f"SECRET_KEY {weakness}{advice}")

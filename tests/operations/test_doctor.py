@@ -240,8 +240,8 @@ async def test_a_sender_that_is_no_address_is_named(deployment: Deployment) -> N
     ("key", "said"),
     [
         ("too-short", "SECRET_KEY needs at least 32 bytes: make one with `openssl rand -base64 48`"),
-        ("a" * 64, "SECRET_KEY repeats itself: make one with `openssl rand -base64 48`"),
-        ("please-changeme-" * 3, "SECRET_KEY is a sample: make one with `openssl rand -base64 48`"),
+        ("a" * 64, "SECRET_KEY is too repetitive: generate one with `openssl rand -base64 48`"),
+        ("please-changeme-" * 3, "SECRET_KEY is a sample key: generate one with `openssl rand -base64 48`"),
         (None, "SECRET_KEY is not set: make one with `openssl rand -base64 48`"),
     ],
 )

@@ -52,7 +52,7 @@ def test_they_are_json_and_their_secrets_are_not_shown(monkeypatch: pytest.Monke
         ({"google": {**GOOGLE, "client_secret": [SECRET]}}, "google.client_secret"),
         ({"google": {**GOOGLE, "client_secret": f"{SECRET}\n"}}, "google.client_secret"),
         ({"google": {**GOOGLE, "client_id": f"{SECRET}ä"}}, "google.client_id"),
-        ({"google": {**GOOGLE, "scopes": "email"}}, "google.scopes: must hold openid"),
+        ({"google": {**GOOGLE, "scopes": "email"}}, "google.scopes: must include openid"),
         ({"google": {**GOOGLE, "colour": SECRET}}, "google.colour"),
         ({"google": {"issuer": GOOGLE["issuer"], "client_secret": SECRET}}, "google.client_id"),
         ({"google": SECRET}, "google: "),
