@@ -32,7 +32,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from app.authentication.social.rules import (
     DEFAULT_ALGORITHM,
     Identity,
-    NotIdentified,
+    IdentityRejected,
     algorithms_of,
     completed,
     identity_of,
@@ -76,7 +76,7 @@ class SocialSignInRefused(Forbidden):
     title = "The provider did not confirm who you are: begin again, or sign in in another way."
 
 
-class Unreachable(NotIdentified):
+class Unreachable(IdentityRejected):
     """The provider does not answer."""
 
 
@@ -124,7 +124,7 @@ class Provider:
         """
         try:
             metadata = await self._read_metadata()
-        except NotIdentified as fault:
+        except IdentityRejected as fault:
             raise self._unavailable(fault) from None
         address: str = prepare_grant_uri(
             metadata.authorization_endpoint,
@@ -150,20 +150,22 @@ class Provider:
             return await self._identify(pending, said, redirect_uri)
         except Unreachable as fault:
             raise self._unavailable(fault) from None
-        except NotIdentified as fault:
+        except IdentityRejected as fault:
             log.warning("social_sign_in_refused", provider=self.name, because=str(fault))
             raise SocialSignInRefused from None
 
-    def _unavailable(self, fault: NotIdentified) -> ProviderUnavailable:
+    def _unavailable(self, fault: IdentityRejected) -> ProviderUnavailable:
         log.warning("provider_unavailable", provider=self.name, because=str(fault))
         return ProviderUnavailable()
 
     async def _identify(self, pending: Pending, said: Answer, redirect_uri: str) -> Identity:
         if said.code is None:
-            raise NotIdentified("there is no code, but access_denied" if said.error == "access_denied" else "no code")
+            raise IdentityRejected(
+                "there is no code, but access_denied" if said.error == "access_denied" else "no code"
+            )
         metadata = await self._read_metadata()
         if said.iss not in {None, metadata.issuer}:
-            raise NotIdentified("the code is another provider's")
+            raise IdentityRejected("the code is another provider's")
         tokens = await self._exchange(metadata, said.code, pending.verifier, redirect_uri)
         claims = await self._claims_of(metadata, tokens, pending.nonce)
         if lacks_email(claims) and metadata.userinfo_endpoint:
@@ -172,7 +174,7 @@ class Provider:
 
     async def _ask(self, userinfo_endpoint: str, access_token: object) -> Mapping[str, Any]:
         if not isinstance(access_token, str) or not _VISIBLE.fullmatch(access_token):
-            raise NotIdentified("no access token")
+            raise IdentityRejected("no access token")
         return await fetch("GET", userinfo_endpoint, headers={"Authorization": f"Bearer {access_token}"})
 
     async def _read_metadata(self) -> Metadata:
@@ -206,7 +208,7 @@ class Provider:
         """What the ID token says, once all of it has been checked (OpenID Connect Core, 3.1.3.7)."""
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
-            raise NotIdentified("no ID token")
+            raise IdentityRejected("no ID token")
         # An empty list would stand for all algorithms that the library knows.
         registry = JWSRegistry(
             algorithms=algorithms_of(metadata.id_token_signing_alg_values_supported), strict_check_header=False
@@ -227,10 +229,10 @@ class Provider:
                 {"nonce": nonce, "client_id": self._settings.client_id, "access_token": tokens.get("access_token")},
             )
             claims.validate(leeway=LEEWAY)
-        except NotIdentified:
+        except IdentityRejected:
             raise
         except Exception as error:  # noqa: BLE001 - a hostile token makes the parser raise nearly anything
-            raise NotIdentified(f"the ID token is not good: {type(error).__name__}") from None
+            raise IdentityRejected(f"the ID token is not good: {type(error).__name__}") from None
         return dict(claims)
 
 
@@ -256,18 +258,18 @@ async def read_metadata(issuer: str) -> Metadata:
     """What a provider says of itself.
 
     Raises:
-        NotIdentified: it does not answer, or its answer is not about this issuer or not safe to follow.
+        IdentityRejected: it does not answer, or its answer is not about this issuer or not safe to follow.
     """
     read = await fetch("GET", get_well_known_url(issuer, external=True))
     try:
         metadata = Metadata.model_validate(read)
     except ValidationError as error:
         fields = ", ".join(sorted({str(one["loc"][0]) for one in error.errors(include_input=False)}))
-        raise NotIdentified(f"the metadata is not good: {fields}") from None
+        raise IdentityRejected(f"the metadata is not good: {fields}") from None
     if metadata.issuer != issuer:
-        raise NotIdentified("the metadata is another issuer's")
+        raise IdentityRejected("the metadata is another issuer's")
     if issuer.startswith("https:") and any(not endpoint.startswith("https:") for endpoint in metadata.endpoints):
-        raise NotIdentified("the metadata leads to where nothing is encrypted")
+        raise IdentityRejected("the metadata leads to where nothing is encrypted")
     return metadata
 
 
@@ -278,7 +280,7 @@ async def fetch(
 
     Raises:
         Unreachable: there is no answer in time, or it is one of a server in trouble.
-        NotIdentified: it is something else.
+        IdentityRejected: it is something else.
     """
     accepting = {"Accept": "application/json", **(headers or {})}
     try:
@@ -293,13 +295,13 @@ async def fetch(
     if answer.status_code >= SERVER_ERRORS:
         raise Unreachable(f"answered {answer.status_code}")
     if answer.status_code != OK:
-        raise NotIdentified(f"answered {answer.status_code}")
+        raise IdentityRejected(f"answered {answer.status_code}")
     try:
         read = orjson.loads(body)
     except orjson.JSONDecodeError:
         read = None
     if not isinstance(read, dict):
-        raise NotIdentified("an answer is no JSON object")
+        raise IdentityRejected("an answer is no JSON object")
     return read
 
 
@@ -308,7 +310,7 @@ async def _read(answer: httpx.Response) -> bytes:
     async for part in answer.aiter_bytes():
         body += part
         if len(body) > MAX_ANSWER:
-            raise NotIdentified("an answer is too large")
+            raise IdentityRejected("an answer is too large")
     return body
 
 
@@ -316,7 +318,7 @@ def _keys_of(read: Mapping[str, Any]) -> KeySet:
     try:
         return KeySet.import_key_set({"keys": read["keys"]})
     except Exception as error:  # noqa: BLE001 - as of a hostile token
-        raise NotIdentified(f"the keys are not good: {type(error).__name__}") from None
+        raise IdentityRejected(f"the keys are not good: {type(error).__name__}") from None
 
 
 @cache

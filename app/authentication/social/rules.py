@@ -20,7 +20,7 @@ _VOUCHERS = frozenset({"email_verified", "xms_edov"})
 _SEPARATORS = re.compile(r"[._+\-]+")
 
 
-class NotIdentified(Exception):
+class IdentityRejected(Exception):
     """The provider's answers do not prove who somebody is. Its text is for the log, and holds no code or token."""
 
 
@@ -38,11 +38,11 @@ def identity_of(claims: Mapping[str, Any]) -> Identity:
     """Who these claims are about.
 
     Raises:
-        NotIdentified: they have no usable `sub`.
+        IdentityRejected: they have no usable `sub`.
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
-        raise NotIdentified("no usable sub")
+        raise IdentityRejected("no usable sub")
     email = _email_of(claims)
     first_name, last_name = names_of(claims, email or "")
     return Identity(subject, email, first_name, last_name)
@@ -57,10 +57,10 @@ def completed(claims: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str
     """The claims, with what the provider says besides; whatever it said of an e-mail before was of no e-mail.
 
     Raises:
-        NotIdentified: it says that of somebody else (OpenID Connect Core, 5.3.2).
+        IdentityRejected: it says that of somebody else (OpenID Connect Core, 5.3.2).
     """
     if more.get("sub") != claims.get("sub"):
-        raise NotIdentified("userinfo about somebody else")
+        raise IdentityRejected("userinfo about somebody else")
     return {name: value for name, value in claims.items() if name not in _VOUCHERS} | dict(more)
 
 
@@ -103,9 +103,9 @@ def algorithms_of(supported: Sequence[str]) -> list[str]:
     """The algorithms that an ID token may be signed with, of those that the provider names.
 
     Raises:
-        NotIdentified: there are none that we accept.
+        IdentityRejected: there are none that we accept.
     """
     accepted = [algorithm for algorithm in ALGORITHMS if algorithm in supported]
     if not accepted:
-        raise NotIdentified("no acceptable algorithm")
+        raise IdentityRejected("no acceptable algorithm")
     return accepted

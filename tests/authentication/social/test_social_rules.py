@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.access.permissions import Role
-from app.authentication.social.rules import NotIdentified, algorithms_of, completed, identity_of, names_of
+from app.authentication.social.rules import IdentityRejected, algorithms_of, completed, identity_of, names_of
 from app.authentication.social.state import Pending, StateMismatch, cookie_name
 from tests.desks import JSON
 
@@ -54,15 +54,15 @@ def test_only_what_was_said_of_an_email_counts_for_it() -> None:
     said = completed({"sub": "1", "email_verified": True, "name": "Mia"}, {"sub": "1", "email": "mia@growfin.test"})
 
     assert said == {"sub": "1", "name": "Mia", "email": "mia@growfin.test"}
-    with pytest.raises(NotIdentified):
+    with pytest.raises(IdentityRejected):
         completed({"sub": "1"}, {"sub": "2"})
-    with pytest.raises(NotIdentified):
+    with pytest.raises(IdentityRejected):
         completed({"sub": "1"}, {})
 
 
 def test_no_algorithm_with_a_shared_secret_is_ever_accepted() -> None:
     assert algorithms_of(["none", "HS256", "ES256", "RS256"]) == ["RS256", "ES256"]
-    with pytest.raises(NotIdentified):
+    with pytest.raises(IdentityRejected):
         algorithms_of(["none", "HS256", "rs256"])
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.core.config import InvalidSettings, Settings, is_safe_url, load_settings
-from app.operations.doctor import examine
+from app.operations.doctor import run_checks
 from tests.authentication.social.openid import CLIENT_SECRET, an_own_provider, settings_of
 from tests.conftest import settings_for
 from tests.desks import JSON
@@ -105,12 +105,12 @@ async def test_the_doctor_reads_what_each_provider_says_of_itself(server: TestSe
             "down": settings_of("http://127.0.0.1:9"),
             "lost": settings_of(f"{own.url}/nowhere"),
         }
-        found = {one.what: one for one in await examine(settings_for(server, oidc_providers=providers))}
+        found = {one.check: one for one in await run_checks(settings_for(server, oidc_providers=providers))}
         own.reset()
-        good = await examine(settings_for(server, oidc_providers={"good": settings_of(own.url)}))
+        good = await run_checks(settings_for(server, oidc_providers={"good": settings_of(own.url)}))
 
-    assert {"provider good": True}.items() <= {one.what: one.good for one in good}.items()
-    assert not any(found[f"provider {name}"].good for name in providers)
+    assert {"provider good": True}.items() <= {one.check: one.is_ok for one in good}.items()
+    assert not any(found[f"provider {name}"].is_ok for name in providers)
     assert "the metadata is not good: jwks_uri" in found["provider broken"].detail
     assert "no answer: ConnectError" in found["provider down"].detail
     assert "answered 404" in found["provider lost"].detail
