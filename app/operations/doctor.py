@@ -15,7 +15,7 @@ from sqlalchemy import DateTime, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.authentication.social.provider import read_metadata
+from app.authentication.social.provider import fetch_metadata
 from app.authentication.social.rules import IdentityRejected
 from app.core.clock import real_now
 from app.core.config import OidcProvider, Settings, find_secret_key_weakness
@@ -248,7 +248,7 @@ async def _check_mail_server(server: Server) -> Finding:
 async def _check_provider(name: str, provider: OidcProvider) -> Finding:
     check = f"provider {name}"
     try:
-        await read_metadata(provider.issuer)
+        await fetch_metadata(provider.issuer)
     except IdentityRejected as error:
         remedy = "correct the issuer in OIDC_PROVIDERS, or the provider"
         return Finding(False, check, f"{provider.issuer} {error}: {remedy}")

@@ -28,8 +28,8 @@ from app.authentication.social.provider import (
     SocialSignInRefused,
 )
 from app.authentication.social.schemas import Answer, Begin, Exchange
-from app.authentication.social.service import Arrival
-from app.authentication.social.state import LIFETIME, Pending, StateMismatch, cookie_name
+from app.authentication.social.service import ProviderLogin
+from app.authentication.social.state import LIFETIME, PendingSignIn, StateMismatch, cookie_name
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.errors import TesseraError, TooMany
@@ -86,11 +86,11 @@ async def start_social_sign_in(
     await attempts_of(request).social(address_of(request))
     async with database_of(request).session(None) as db:
         tenant = await organisations.by_domain(db, wanted.org)
-    pending = Pending.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
-    answer = RedirectResponse(await chosen.address(pending, _callback(request, provider)), 302)
+    pending = PendingSignIn.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
+    answer = RedirectResponse(await chosen.authorization_url(pending, _callback(request, provider)), 302)
     answer.set_cookie(
         cookie_name(provider, pending.state),
-        pending.sealed(secret_key_of(request), provider),
+        pending.seal(secret_key_of(request), provider),
         max_age=int(LIFETIME.total_seconds()),
         **_of_cookie(request),
     )
@@ -142,7 +142,7 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
     database, secret_key = database_of(request), secret_key_of(request)
     named = links.read(secret_key, body.token)
     async with database.session(named.org_id) as db:
-        user, remembered = await service.holder(db, named)
+        user, remembered = await service.get_token_user(db, named)
     proof = Proof.of(user, body.totp, body.recovery_code)
     where = where_of(request, remembered=remembered if body.remember_me is None else body.remember_me)
     async with guessing(attempts_of(request), user, proof), database.session(named.org_id) as db:
@@ -154,7 +154,7 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
     await attempts_of(request).social(address_of(request))
     if said.error is not None and said.state is None:  # some providers forget it then
         raise SocialSignInRefused
-    pending = Pending.opened(secret_key_of(request), chosen.name, cookie, said.state or "", real_now())
+    pending = PendingSignIn.unseal(secret_key_of(request), chosen.name, cookie, said.state or "", real_now())
     async with database_of(request).session(None) as db:
         tenant = await organisations.by_domain(db, pending.org)
     try:
@@ -168,10 +168,10 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
         return _to_app(tenant.app_url, "error", error.code)
 
 
-async def _user(chosen: Provider, said: Answer, pending: Pending, tenant: Tenant, request: Request) -> User:
-    who = await chosen.identify(pending, said, _callback(request, chosen.name))
-    arrival = Arrival(provider=chosen.name, who=who, role=pending.role, address=address_of(request))
-    user = await service.account_of(database_of(request), attempts_of(request), tenant, arrival)
+async def _user(chosen: Provider, said: Answer, pending: PendingSignIn, tenant: Tenant, request: Request) -> User:
+    identity = await chosen.identify(pending, said, _callback(request, chosen.name))
+    login = ProviderLogin(provider=chosen.name, identity=identity, role=pending.role, address=address_of(request))
+    user = await service.find_or_create_user(database_of(request), attempts_of(request), tenant, login)
     sessions.check_active(user)
     return user
 
@@ -199,7 +199,7 @@ def _to_app(app_url: str, name: str, value: str) -> Response:
 
 
 def _provider(request: Request, name: str) -> Provider:
-    return cast("Providers", request.app.state.providers).named(name)
+    return cast("Providers", request.app.state.providers).get(name)
 
 
 def _url(request: Request) -> str:
