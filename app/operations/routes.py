@@ -53,7 +53,7 @@ async def is_ready(request: Request) -> Health:
     try:
         # Over a connection of its own: that requests wait for each other does not mean that none can be served.
         async with services.probe.session(None) as db:
-            revision = await queries.schema_revision(db)
+            revision = await queries.read_schema_revision(db)
     except DBAPIError as error:  # no such database, say, or not with this password: nothing can be served either
         log.warning("database_not_ready", error=f"{type(error).__name__}: {error.orig}"[:300])
         raise Unavailable from error
@@ -103,12 +103,12 @@ async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.
                 next_run_at=run.next_run_at,
                 last_error=run.last_error,
             )
-            for run in await queries.job_runs(db)
+            for run in await queries.list_job_runs(db)
         ],
         pending=Pending(
             timers=waiting,
             deliveries=queued,
             oldest_due_at=oldest,
-            parked_events=await queries.parked_events(db, caller.org_id),
+            parked_events=await queries.count_parked_events(db, caller.org_id),
         ),
     )

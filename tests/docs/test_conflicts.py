@@ -13,7 +13,7 @@ from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.users.rules import Status
 from app.core.database.pool import Database
 from tests.access.world import PASSWORD, World, a_world, totp_now
-from tests.authentication.social.openid import a_service
+from tests.authentication.social.openid import running_service
 from tests.desks import JSON, Api, Desk, SignedInUser, a_desk, signed_in
 from tests.docs.openapi import BY_ID
 from tests.notifications.users import somebody as somebody_without_password
@@ -215,7 +215,7 @@ async def test_about_signing_up_and_in(world: World) -> None:
 
 
 async def test_about_signing_in_elsewhere(desk: Desk, server: TestServer) -> None:
-    async with a_service(server, google=f"http://127.0.0.1:{a_closed_port()}") as service:
+    async with running_service(server, google=f"http://127.0.0.1:{a_closed_port()}") as service:
         for operation_id, query, code in (
             ("startSocialSignIn", {"org": f"not-{desk.domain}"}, "organisation_not_found"),
             ("startSocialSignIn", {"org": desk.domain}, "provider_unavailable"),

@@ -185,7 +185,7 @@ async def test_one_notification_and_what_waits_are_read_from_indexes(service: Co
     await notifications.one(db, ORG, TICKET)
     await timers.pending(db, ORG)
     await timers.next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
-    await operations.parked_events(db, ORG)
+    await operations.count_parked_events(db, ORG)
     await sessions.find_principal(db, ORG, SOMEBODY, SOMEBODY, START)
     await users.next_in_turn(db, ORG)
 

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from app.access.requirements import CurrentUser
 from app.access.services import services_of
 from app.accounts.pictures import queries, service
-from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalised
+from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalise_image
 from app.accounts.pictures.queries import PictureNotFound
 from app.accounts.pictures.schemas import PictureOut
-from app.accounts.pictures.upload import REQUEST_BODY, uploaded
+from app.accounts.pictures.upload import REQUEST_BODY, parse_upload
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
 from app.core.web.openapi import HEADERS, answers
@@ -58,8 +58,8 @@ async def set_picture(caller: CurrentUser, request: Request) -> PictureOut:
     """
     services = services_of(request)
     await services.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.user.id))
-    async with uploaded(request) as file:
-        image = await normalised(file.file)
+    async with parse_upload(request) as file:
+        image = await normalise_image(file.file)
     async with services.database.session(caller.org_id) as db:
         updated_at = await service.set_picture(db, caller, image)
     return PictureOut(picture_url=f"/users/{caller.user.id}/picture", updated_at=updated_at)
@@ -96,12 +96,12 @@ async def get_picture(
     It takes the access token as everything does: a page fetches it, and then shows what it got.
     """
     async with services_of(request).database.session(caller.org_id) as db:
-        set_at = await queries.set_at(db, caller, user_id)
+        set_at = await queries.get_picture_time(db, caller, user_id)
         tag = f'"{(set_at - _EPOCH) // _MICROSECOND:x}"'
         headers = {**CACHING, "ETag": tag}
         if _has(if_none_match, tag):
             return Response(status_code=304, headers=headers)
-        image = await queries.image(db, caller.org_id, user_id)
+        image = await queries.get_image(db, caller.org_id, user_id)
     return Response(image, media_type=WEBP, headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""Setting one's picture, and taking it away."""
+"""Set and remove the caller's picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.core.outbox.events import record
 
 
 async def set_picture(db: AsyncSession, caller: UserCaller, image: bytes) -> datetime:
-    """Have this (WebP) as the caller's picture; returns since when."""
+    """Store a WebP image as the caller's picture; return the time from which it is valid."""
     user = await profile.lock(db, caller)
     await _remove(db, user)
     db.add(Picture(org_id=user.org_id, user_id=user.id, image=image))
@@ -27,7 +27,7 @@ async def set_picture(db: AsyncSession, caller: UserCaller, image: bytes) -> dat
 
 
 async def remove_picture(db: AsyncSession, caller: UserCaller) -> None:
-    """Have none any more."""
+    """Remove the caller's picture; does nothing if there is none."""
     user = await profile.lock(db, caller)
     if user.picture_at is not None:
         await _remove(db, user)

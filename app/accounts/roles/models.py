@@ -21,7 +21,7 @@ class CustomRole(Base):
     org_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
-    role: Mapped[RoleKind] = mapped_column(TextEnum(Role))
+    role: Mapped[RoleKind] = mapped_column(TextEnum(RoleKind))
     permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

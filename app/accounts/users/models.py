@@ -38,7 +38,7 @@ class User(Base):
     last_name: Mapped[str]
     email: Mapped[str]
     email_verified_at: Mapped[datetime | None]
-    role: Mapped[RoleKind] = mapped_column(TextEnum(Role))
+    role: Mapped[RoleKind] = mapped_column(TextEnum(RoleKind))
     role_id: Mapped[UUID | None]
     granted: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
     denied: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))

@@ -28,9 +28,9 @@ from app.authentication.social.provider import (
     SocialSignInRefused,
 )
 from app.authentication.social.schemas import Answer, Begin, Exchange
-from app.authentication.social.service import Arrival
+from app.authentication.social.service import ProviderLogin
 from app.authentication.social.services import SocialServices
-from app.authentication.social.state import LIFETIME, Pending, StateMismatch, cookie_name
+from app.authentication.social.state import LIFETIME, PendingSignIn, StateMismatch, cookie_name
 from app.core.clock import real_now
 from app.core.errors import TesseraError, TooMany
 from app.core.web.openapi import answers
@@ -86,11 +86,11 @@ async def start_social_sign_in(
     await services.attempts.count_social_sign_in(address_of(request))
     async with services.database.session(None) as db:
         tenant = await organisations.by_domain(db, wanted.org)
-    pending = Pending.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
-    answer = RedirectResponse(await chosen.address(pending, _callback(request, provider)), 302)
+    pending = PendingSignIn.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
+    answer = RedirectResponse(await chosen.authorization_url(pending, _callback(request, provider)), 302)
     answer.set_cookie(
         cookie_name(provider, pending.state),
-        pending.sealed(services.secret_key, provider),
+        pending.seal(services.secret_key, provider),
         max_age=int(LIFETIME.total_seconds()),
         **_of_cookie(request),
     )
@@ -143,7 +143,7 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
     database, secret_key = services.database, services.secret_key
     named = links.read(secret_key, body.token)
     async with database.session(named.org_id) as db:
-        user, remembered = await service.holder(db, named)
+        user, remembered = await service.get_token_user(db, named)
     proof = Proof.of(user, body.totp, body.recovery_code)
     where = where_of(request, remembered=remembered if body.remember_me is None else body.remember_me)
     async with counting_attempts(services.attempts, user, proof), database.session(named.org_id) as db:
@@ -156,7 +156,7 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
     await services.attempts.count_social_sign_in(address_of(request))
     if said.error is not None and said.state is None:  # some providers forget it then
         raise SocialSignInRefused
-    pending = Pending.opened(services.secret_key, chosen.name, cookie, said.state or "", real_now())
+    pending = PendingSignIn.unseal(services.secret_key, chosen.name, cookie, said.state or "", real_now())
     async with services.database.session(None) as db:
         tenant = await organisations.by_domain(db, pending.org)
     try:
@@ -170,11 +170,11 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
         return _to_app(tenant.app_url, "error", error.code)
 
 
-async def _user(chosen: Provider, said: Answer, pending: Pending, tenant: Tenant, request: Request) -> User:
-    who = await chosen.identify(pending, said, _callback(request, chosen.name))
-    arrival = Arrival(provider=chosen.name, who=who, role=pending.role, address=address_of(request))
+async def _user(chosen: Provider, said: Answer, pending: PendingSignIn, tenant: Tenant, request: Request) -> User:
+    identity = await chosen.identify(pending, said, _callback(request, chosen.name))
+    login = ProviderLogin(provider=chosen.name, identity=identity, role=pending.role, address=address_of(request))
     services = services_of(request)
-    user = await service.account_of(services.database, services.attempts, tenant, arrival)
+    user = await service.find_or_create_user(services.database, services.attempts, tenant, login)
     sessions.check_active(user)
     return user
 
@@ -203,7 +203,7 @@ def _to_app(app_url: str, name: str, value: str) -> Response:
 
 
 def _provider(request: Request, name: str) -> Provider:
-    return services_of(request, SocialServices).providers.named(name)
+    return services_of(request, SocialServices).providers.get(name)
 
 
 def _url(request: Request) -> str:
