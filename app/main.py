@@ -7,18 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app import __version__, api_document, wiring
 from app import models as _models  # noqa: F401 - all mappers, before the first query
-from app import wiring
 from app.access.attempts import Attempts
 from app.access.credential_cache import CredentialCache
 from app.access.dependencies import check_callers
@@ -42,27 +40,28 @@ from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import head_revision
 from app.core.security import passwords as security
+from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
-from app.core.web.fast_routes import ShortCut
+from app.core.web.fast_routes import FastRoutes
 from app.core.web.limits import Limiter
-from app.core.web.openapi import DESCRIPTION, TAGS, complete
 from app.core.web.problems import install_error_handlers
 from app.menus.my_menu_routes import router as my_menu
 from app.menus.routes import router as menus
 from app.notifications.routes import router as notifications
 from app.operations.gauges import Gauges
+from app.operations.index_routes import router as index
 from app.operations.routes import router as operations
 from app.operations.services import OperationsServices
 from app.organisations.queries import find_by_secret_hash
 from app.organisations.routes import router as organisations
-from app.tickets.routes import hot as hot_tickets
+from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
 from app.worker import Worker
 
 # In the order in which a path is looked for: a ticket's first.
 ROUTERS = (
-    hot_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
-    pictures, sign_up, invitations, roles, menus, my_menu, notifications, operations, pages,
+    fast_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
+    pictures, sign_up, invitations, roles, menus, my_menu, notifications, index, operations, pages,
 )  # fmt: skip
 
 # What may send more than other requests.
@@ -82,7 +81,7 @@ def create_app(settings: Settings) -> ASGIApp:
     Args:
         settings: with a `database_url` and a `secret_key`.
     """
-    served: ASGIApp = ShortCut(create_api(settings), hot_tickets.routes)
+    served: ASGIApp = FastRoutes(create_api(settings))
     if settings.cors_origins:
         served = CORSMiddleware(
             served,
@@ -125,13 +124,11 @@ def app_from_environment() -> ASGIApp:
 def create_api(settings: Settings) -> FastAPI:
     """The part of it that knows routes."""
     app: FastAPI = FastAPIOffline(
-        title="Tessera",
-        version="0.1.0",
-        description=DESCRIPTION,
-        openapi_tags=TAGS,
+        title=api_document.TITLE,
+        version=__version__,
         lifespan=partial(_lifespan, settings=settings),
         redirect_slashes=False,
-        swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
+        docs_url=None,
     )
     # `include_router` would wrap each router in one more, which costs a small request a tenth of its time, to inherit
     # what these do not.
@@ -139,7 +136,8 @@ def create_api(settings: Settings) -> FastAPI:
         app.router.routes.extend(router.routes)
     check_callers(app.routes)
     install_error_handlers(app, has_cors=bool(settings.cors_origins))
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    install_docs_page(app)
+    app.openapi = partial(api_document.build_openapi, app, settings)  # type: ignore[method-assign]
     return app
 
 
@@ -183,16 +181,3 @@ def _build_services(settings: Settings) -> ProcessServices:
         schema_revision=head_revision(),
         gauges=Gauges(database),
     )
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if not app.openapi_schema:
-        schema = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            tags=app.openapi_tags,
-            routes=app.routes,
-        )
-        app.openapi_schema = complete(schema, app.routes)
-    return app.openapi_schema

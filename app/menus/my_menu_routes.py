@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from app.access.dependencies import Db
 from app.access.requirements import CurrentUser
 from app.authentication.sessions.schemas import MyMenu
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.menus import queries as menus
 from app.menus.rules import Viewer
@@ -19,7 +19,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     "/me/menu",
     operation_id="getMyMenu",
     summary="Read the menu that you see",
-    responses=answers(),
+    responses=responses(),
 )
 async def get_my_menu(caller: CurrentUser, db: Db) -> MyMenu:
     """The organisation's menu as far as your permissions go, less what is hidden for you or your role.

@@ -13,7 +13,7 @@ from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.access.services import services_of
 from app.core.fields import EXAMPLE_ID
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.menus import queries, service
@@ -34,7 +34,7 @@ MenuId = Annotated[UUID, Path(alias="id")]
     operation_id="listMenus",
     summary="List all menu entries",
     response_model_exclude_unset=True,
-    responses=answers(InvalidCursor),
+    responses=responses(InvalidCursor),
 )
 async def list_menus(
     wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
@@ -54,7 +54,7 @@ async def list_menus(
     operation_id="createMenu",
     summary="Add a menu entry",
     status_code=201,
-    responses=answers(
+    responses=responses(
         service.MenuTooDeep, service.TooManyMenus,
         body=True, ok={201: ("Location",)}, location=f"/menus/{EXAMPLE_ID}",
     ),
@@ -74,7 +74,7 @@ async def create_menu(body: MenuIn, caller: Creator, db: Db, response: Response)
     "/{id}",
     operation_id="getMenu",
     summary="Read a menu entry",
-    responses=answers(MenuNotFound),
+    responses=responses(MenuNotFound),
 )
 async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> MenuOut:
     """One entry, and whom it is hidden from."""
@@ -85,7 +85,7 @@ async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> MenuOut:
     "/{id}",
     operation_id="changeMenu",
     summary="Change or move a menu entry",
-    responses=answers(MenuNotFound, service.MenuTooDeep, service.MenuCycle, body=True),
+    responses=responses(MenuNotFound, service.MenuTooDeep, service.MenuCycle, body=True),
 )
 async def change_menu(menu_id: MenuId, body: MenuChange, caller: Editor, db: Db) -> MenuOut:
     """Change any of its fields. With another `parentId` it moves there, and all that is below it moves along."""
@@ -97,7 +97,7 @@ async def change_menu(menu_id: MenuId, body: MenuChange, caller: Editor, db: Db)
     operation_id="deleteMenu",
     summary="Delete a menu entry",
     status_code=204,
-    responses=answers(MenuNotFound, service.MenuHasChildren),
+    responses=responses(MenuNotFound, service.MenuHasChildren),
 )
 async def delete_menu(menu_id: MenuId, caller: Deleter, db: Db) -> None:
     """Delete an entry that has none below it."""

@@ -13,7 +13,7 @@ from app.access.dependencies import Db
 from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.access.services import services_of
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.notifications import queries
@@ -30,7 +30,7 @@ Reader = Annotated[UserCaller, requires(Resource.NOTIFICATIONS, Action.VIEW)]
     operation_id="listNotifications",
     summary="List what was sent, to whom, and what became of it",
     response_model_exclude_unset=True,
-    responses=answers(InvalidCursor),
+    responses=responses(InvalidCursor),
 )
 async def list_notifications(
     wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request, response: Response
@@ -52,7 +52,7 @@ async def list_notifications(
     "/{id}",
     operation_id="getNotification",
     summary="Read one notification with its body",
-    responses=answers(NotificationNotFound),
+    responses=responses(NotificationNotFound),
 )
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db

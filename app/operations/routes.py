@@ -19,7 +19,7 @@ from app.access.services import services_of
 from app.core.database.pool import NotMigrated
 from app.core.errors import Unavailable
 from app.core.outbox import timers
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.operations import queries
 from app.operations.schemas import Health, Job, Jobs, Pending
@@ -34,7 +34,7 @@ log = structlog.get_logger("tessera.operations")
     "/health/live",
     operation_id="isLive",
     summary="Ask whether the process runs",
-    responses=answers(),
+    responses=responses(),
 )
 async def is_live() -> Health:
     """Answers as long as the process can answer at all; restart it where it does not."""
@@ -45,7 +45,7 @@ async def is_live() -> Health:
     "/health/ready",
     operation_id="isReady",
     summary="Ask whether requests can be served",
-    responses=answers(NotMigrated),
+    responses=responses(NotMigrated),
 )
 async def is_ready(request: Request) -> Health:
     """The database can be reached, and is migrated to this version; otherwise 503: send requests elsewhere."""
@@ -68,7 +68,7 @@ async def is_ready(request: Request) -> Health:
     summary="Read the metrics for Prometheus",
     response_class=Response,
     responses={
-        **answers(),
+        **responses(),
         200: {
             "content": {"text/plain": {"schema": {"type": "string"}, "example": "tessera_timers_overdue 0.0\n"}},
             "description": "The text format.",
@@ -89,7 +89,7 @@ async def get_metrics(request: Request) -> Response:
     "/jobs",
     operation_id="getJobs",
     summary="Read the worker's jobs and the organisation's pending work",
-    responses=answers(),
+    responses=responses(),
 )
 async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.VIEW)], db: Db) -> Jobs:
     """When the worker's loops ran last, and how much of your organisation's work is waiting for them."""

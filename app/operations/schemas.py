@@ -41,3 +41,15 @@ class Jobs(Out):
 
     jobs: list[Job]
     pending: Pending
+
+
+class ApiIndex(Out):
+    """The version of the service, and the paths of its documentation and health checks."""
+
+    name: Annotated[str, Field(examples=["Tessera"])]
+    version: Annotated[str, Field(examples=["0.2.0"])]
+    docs: Annotated[str, Field(description="Documentation to try operations out in.", examples=["/docs"])]
+    redoc: Annotated[str, Field(description="Documentation to read.", examples=["/redoc"])]
+    openapi: Annotated[str, Field(description="The OpenAPI document.", examples=["/openapi.json"])]
+    live: Annotated[str, Field(description="Whether the process runs.", examples=["/health/live"])]
+    ready: Annotated[str, Field(description="Whether requests can be served.", examples=["/health/ready"])]

@@ -16,7 +16,7 @@ from app.core.errors import TooMany
 from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.web.limits import network_of
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations import service
 from app.organisations.schemas import (
@@ -50,7 +50,7 @@ async def _count_sign_up(request: Request) -> None:
     operation_id="signUpOrganisation",
     summary="Sign an organisation up",
     status_code=201,
-    responses=answers(service.DomainTaken, TooMany, body=True, ok={201: ("Location",)}),
+    responses=responses(service.DomainTaken, TooMany, body=True, ok={201: ("Location",)}),
     dependencies=[Depends(_count_sign_up)],
 )
 async def sign_up(body: OrganisationIn, request: Request, response: Response) -> OrganisationCreated:
@@ -78,7 +78,7 @@ async def sign_up(body: OrganisationIn, request: Request, response: Response) ->
     "/org",
     operation_id="getOrganisation",
     summary="Read the organisation's settings and clock",
-    responses=answers(),
+    responses=responses(),
 )
 async def get_organisation(caller: Reader, db: Db) -> OrganisationOut:
     """The caller's own organisation. `now` is its clock: real time, unless a sandbox's was moved."""
@@ -90,7 +90,7 @@ async def get_organisation(caller: Reader, db: Db) -> OrganisationOut:
     "/org",
     operation_id="changeOrganisation",
     summary="Change the organisation's settings",
-    responses=answers(body=True),
+    responses=responses(body=True),
 )
 async def change_organisation(body: OrganisationChange, caller: Editor, request: Request) -> OrganisationOut:
     """Change any of the settings. `autoCloseDays` counts for tickets answered from now on.
@@ -107,7 +107,7 @@ async def change_organisation(body: OrganisationChange, caller: Editor, request:
     "/org/clock/advance",
     operation_id="advanceClock",
     summary="Move a sandbox's clock forward",
-    responses=answers(service.NotASandbox, body=True),
+    responses=responses(service.NotASandbox, body=True),
 )
 async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request) -> ClockAdvanced:
     """Move the clock by the sum of days, hours and seconds.

@@ -22,8 +22,8 @@ from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
 from app.core.fields import EXAMPLE_ID
-from app.core.web.fast_routes import HotRoute
-from app.core.web.openapi import answers
+from app.core.web.fast_routes import FastRoute
+from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, PageQuery, Paging
 from app.core.web.preconditions import check_if_match, etag
 from app.core.web.routing import Route
@@ -49,7 +49,7 @@ from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
-hot = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=HotRoute)
+fast = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
 TicketId = Annotated[UUID, Path(alias="id")]
 IfMatch = Annotated[
@@ -85,13 +85,13 @@ def _ticket(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -
     return _json(representation.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
 
 
-@hot.post(
+@fast.post(
     "",
     operation_id="openTicket",
     summary="Open a ticket",
     status_code=201,
     response_model=TicketOut,
-    responses=answers(body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
+    responses=responses(body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Response:
     """Post a ticket of one of your users, with the secret; or, signed in, one of your own.
@@ -115,12 +115,12 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     return _ticket(row, caller, 201, Location=f"/tickets/{row['id']}")
 
 
-@hot.get(
+@fast.get(
     "/{id}",
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
     response_model=TicketWithResponses,
-    responses=answers(TicketNotFound, ok=_TAGGED),
+    responses=responses(TicketNotFound, ok=_TAGGED),
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """The ticket, its assignee, and all responses, oldest first. Customers read their own.
@@ -145,13 +145,13 @@ def _sees_responses(caller: Caller) -> bool:
             return permission(Resource.COMMENTS, Action.VIEW) in user.permissions
 
 
-@hot.get(
+@fast.get(
     "",
     operation_id="listTickets",
     summary="List, filter and search tickets",
     response_model=TicketPage,
     response_model_exclude_unset=True,
-    responses=answers(InvalidCursor),
+    responses=responses(InvalidCursor),
 )
 async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
     """A page of the organisation's tickets, newest first unless `sort` says otherwise. Customers list their own.
@@ -212,8 +212,13 @@ def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
     operation_id="acceptTicket",
     summary="Take a ticket on",
     response_model=TicketOut,
-    responses=answers(
-        *_CHANGE, service.TicketClosed, service.AlreadyAccepted, service.AssigneeNotActive, ok=_TAGGED, shows=_ACCEPTED
+    responses=responses(
+        *_CHANGE,
+        service.TicketClosed,
+        service.AlreadyAccepted,
+        service.AssigneeNotActive,
+        ok=_TAGGED,
+        example_overrides=_ACCEPTED,
     ),
 )
 async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch = None) -> Response:
@@ -231,7 +236,7 @@ async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch =
     operation_id="changeTicketStatus",
     summary="Change a ticket's status",
     response_model=TicketOut,
-    responses=answers(*_CHANGE, body=True, ok=_TAGGED),
+    responses=responses(*_CHANGE, body=True, ok=_TAGGED),
 )
 async def change_status(
     ticket_id: TicketId, body: StatusChange, caller: Agent, db: Db, if_match: IfMatch = None
@@ -250,7 +255,7 @@ async def change_status(
     summary="Answer a ticket",
     status_code=201,
     response_model=ResponseCreated,
-    responses=answers(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
+    responses=responses(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def respond(
     ticket_id: TicketId, body: ResponseIn, caller: Responder, db: Db, if_match: IfMatch = None
@@ -275,7 +280,7 @@ async def respond(
 
 _CHANGE_TICKET: dict[str, Any] = {
     "response_model": TicketOut,
-    "responses": answers(
+    "responses": responses(
         *_CHANGE, NotForCustomers, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED
     ),
 }
@@ -305,7 +310,7 @@ async def change_ticket(
     operation_id="getTicketHistory",
     summary="Read what happened to a ticket",
     response_model=History,
-    responses=answers(TicketNotFound, InvalidCursor),
+    responses=responses(TicketNotFound, InvalidCursor),
 )
 async def get_history(
     ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
@@ -326,7 +331,7 @@ async def get_history(
     operation_id="getTicketSchedule",
     summary="Read what will happen to a ticket by itself",
     response_model=Schedule,
-    responses=answers(TicketNotFound),
+    responses=responses(TicketNotFound),
 )
 async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """What time will do to the ticket, on the organisation's clock."""

@@ -250,6 +250,7 @@ REQUESTS: dict[str, Make] = {
     "listNotifications": _fixed("/notifications"),
     "getNotification": _notification,
     "getJobs": _fixed("/jobs"),
+    "getIndex": _fixed("/"),
     "isLive": _fixed("/health/live"),
     "isReady": _fixed("/health/ready"),
     "getMetrics": _fixed("/metrics"),

@@ -23,7 +23,7 @@ from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
 from app.core.fields import EXAMPLE_ID
 from app.core.threads import Busy
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
 router = APIRouter(tags=["Users"], route_class=Route)
@@ -46,9 +46,9 @@ _INVITED = {
     operation_id="inviteUser",
     summary="Invite somebody",
     status_code=201,
-    responses=answers(
+    responses=responses(
         EmailTaken, PrivilegeEscalation, TooMany,
-        body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}", shows={201: _INVITED},
+        body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}", example_overrides={201: _INVITED},
     ),
 )  # fmt: skip
 async def invite_user(body: InvitationIn, caller: Inviter, request: Request, response: Response) -> InvitedOut:
@@ -71,7 +71,7 @@ async def invite_user(body: InvitationIn, caller: Inviter, request: Request, res
     "/users/{id}/invitation",
     operation_id="resendInvitation",
     summary="Invite somebody again",
-    responses=answers(UserNotFound, NotInvited, PrivilegeEscalation, TooMany, shows={200: _INVITED}),
+    responses=responses(UserNotFound, NotInvited, PrivilegeEscalation, TooMany, example_overrides={200: _INVITED}),
 )
 async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedOut:
     """Mail another link to somebody who is `INVITED`, for 7 days from now. Earlier ones stop working."""
@@ -89,7 +89,7 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
     operation_id="cancelInvitation",
     summary="Take an invitation back",
     status_code=204,
-    responses=answers(UserNotFound, NotInvited, PrivilegeEscalation),
+    responses=responses(UserNotFound, NotInvited, PrivilegeEscalation),
 )
 async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) -> None:
     """Delete the account of somebody who is `INVITED`: the links stop working, and the e-mail is free again."""
@@ -101,7 +101,7 @@ async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) 
     "/auth/invitation/accept",
     operation_id="acceptInvitation",
     summary="Accept an invitation with a link's token",
-    responses=answers(LinkExpired, WeakPassword, TooMany, Busy, body=True),
+    responses=responses(LinkExpired, WeakPassword, TooMany, Busy, body=True),
 )
 async def accept_invitation(body: Acceptance, request: Request) -> UserFields:
     """Set the password of the account that the token was mailed for: from now on it is `ACTIVE`.

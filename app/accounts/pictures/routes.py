@@ -17,7 +17,7 @@ from app.accounts.pictures.schemas import PictureOut
 from app.accounts.pictures.upload import REQUEST_BODY, parse_upload
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
-from app.core.web.openapi import HEADERS, answers
+from app.core.web.openapi import HEADERS, responses
 from app.core.web.routing import Route
 
 WEBP = "image/webp"
@@ -47,7 +47,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     "/me/picture",
     operation_id="setPicture",
     summary="Set your picture",
-    responses=answers(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
+    responses=responses(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
     openapi_extra=REQUEST_BODY,
 )
 async def set_picture(caller: CurrentUser, request: Request) -> PictureOut:
@@ -70,7 +70,7 @@ async def set_picture(caller: CurrentUser, request: Request) -> PictureOut:
     operation_id="deletePicture",
     summary="Remove your picture",
     status_code=204,
-    responses=answers(),
+    responses=responses(),
 )
 async def remove_picture(caller: CurrentUser, request: Request) -> None:
     """Have no picture any more; so it is afterwards, whether there was one or not."""
@@ -83,7 +83,7 @@ async def remove_picture(caller: CurrentUser, request: Request) -> None:
     operation_id="getPicture",
     summary="Get somebody's picture",
     response_class=Response,
-    responses=answers(UserNotFound, PictureNotFound) | _PICTURE,
+    responses=responses(UserNotFound, PictureNotFound) | _PICTURE,
 )
 async def get_picture(
     user_id: Annotated[UUID, Path(alias="id")],

@@ -9,7 +9,7 @@ from app.access.requirements import CurrentUser, CurrentUserBefore2FA
 from app.access.services import services_of
 from app.accounts.profiles import service as profile
 from app.accounts.profiles.schemas import ProfileChange, ProfileOut
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
 router = APIRouter(tags=["Profile"], route_class=Route)
@@ -19,7 +19,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     "/me",
     operation_id="getMe",
     summary="Read your own profile",
-    responses=answers(),
+    responses=responses(),
 )
 async def get_me(caller: CurrentUserBefore2FA, request: Request) -> ProfileOut:
     """The signed-in user, with their preferences and what they may do."""
@@ -31,7 +31,7 @@ async def get_me(caller: CurrentUserBefore2FA, request: Request) -> ProfileOut:
     "/me",
     operation_id="changeMe",
     summary="Change your own profile",
-    responses=answers(profile.CustomerNotAvailable, body=True),
+    responses=responses(profile.CustomerNotAvailable, body=True),
 )
 async def change_me(body: ProfileChange, caller: CurrentUser, request: Request) -> ProfileOut:
     """Change what you say of yourself, which mails you want, or whether new tickets may be assigned to you.

@@ -19,7 +19,7 @@ from app.accounts.roles.rules import BY_ID
 from app.accounts.roles.schemas import RoleChange, RoleIn, RoleOut, RolePage, from_table
 from app.accounts.roles.service import NewRole
 from app.core.fields import EXAMPLE_ID
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 
@@ -37,7 +37,7 @@ RoleId = Annotated[UUID, Path(alias="id")]
     operation_id="listRoles",
     summary="List the roles that users can have",
     response_model_exclude_unset=True,
-    responses=answers(InvalidCursor),
+    responses=responses(InvalidCursor),
 )
 async def list_roles(
     wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
@@ -54,7 +54,7 @@ async def list_roles(
     operation_id="createRole",
     summary="Make a role",
     status_code=201,
-    responses=answers(
+    responses=responses(
         service.RoleNameTaken, service.TooManyRoles, PrivilegeEscalation,
         body=True, ok={201: ("Location",)}, location=f"/roles/{EXAMPLE_ID}",
     ),
@@ -82,7 +82,7 @@ async def create_role(body: RoleIn, caller: Creator, db: Db, response: Response)
     "/{id}",
     operation_id="getRole",
     summary="Read a role",
-    responses=answers(RoleNotFound),
+    responses=responses(RoleNotFound),
 )
 async def get_role(role_id: RoleId, caller: Reader, db: Db) -> RoleOut:
     """A role, built in or the organisation's own, with all its permissions."""
@@ -93,7 +93,9 @@ async def get_role(role_id: RoleId, caller: Reader, db: Db) -> RoleOut:
     "/{id}",
     operation_id="changeRole",
     summary="Change a role",
-    responses=answers(RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, PrivilegeEscalation, body=True),
+    responses=responses(
+        RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, PrivilegeEscalation, body=True
+    ),
 )
 async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request: Request) -> RoleOut:
     """Change its name or its permissions, for everybody who has it, within five seconds.
@@ -118,7 +120,7 @@ async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request
     operation_id="deleteRole",
     summary="Delete a role",
     status_code=204,
-    responses=answers(RoleNotFound, service.BuiltInRoleChanged, service.RoleInUse, PrivilegeEscalation),
+    responses=responses(RoleNotFound, service.BuiltInRoleChanged, service.RoleInUse, PrivilegeEscalation),
 )
 async def delete_role(role_id: RoleId, caller: Deleter, db: Db) -> None:
     """Delete a role that nobody has."""

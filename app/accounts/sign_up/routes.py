@@ -15,7 +15,7 @@ from app.accounts.users.creation import NewUser
 from app.accounts.users.fields import MIA, AdminSignUp, SignUp, UserFields
 from app.core.errors import TooMany
 from app.core.threads import Busy
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations import queries as organisations
 from app.organisations.queries import OrganisationNotFound
@@ -28,7 +28,7 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
     operation_id="signUpAdmin",
     summary="Sign an admin up",
     status_code=201,
-    responses=answers(
+    responses=responses(
         service.EmailTaken, service.WeakPassword, TooMany, Busy,
         body=True, ok={201: ("Location",)}, location="/me",
     ),
@@ -54,9 +54,9 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
     operation_id="signUp",
     summary="Sign yourself up",
     status_code=201,
-    responses=answers(
+    responses=responses(
         OrganisationNotFound, service.WeakPassword, TooMany, Busy,
-        body=True, ok={201: ("Location",)}, location="/me", shows={201: {**MIA, "emailVerified": False}},
+        body=True, ok={201: ("Location",)}, location="/me", example_overrides={201: {**MIA, "emailVerified": False}},
     ),
 )  # fmt: skip
 async def sign_up(body: SignUp, request: Request, response: Response) -> UserFields:

@@ -36,7 +36,7 @@ from app.accounts.users.schemas import (
     UserPermissions,
 )
 from app.authentication.second_factor.service import SecondFactorNotSetUp
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
 
@@ -60,7 +60,7 @@ async def _answer(db: AsyncSession, row: User) -> UserOut:
     operation_id="listUsers",
     summary="List and search the organisation's users",
     response_model_exclude_unset=True,
-    responses=answers(InvalidCursor),
+    responses=responses(InvalidCursor),
 )
 async def list_users(
     wanted: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request, response: Response
@@ -78,7 +78,7 @@ async def list_users(
     return paging.page(response, UserPage, rows, UserFields.of, position=lambda row: (row.id,), total=total)
 
 
-@router.get("/{id}", operation_id="getUser", summary="Read about somebody", responses=answers(UserNotFound))
+@router.get("/{id}", operation_id="getUser", summary="Read about somebody", responses=responses(UserNotFound))
 async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
     """Somebody of the organisation; of who is `INVITED`, also until when they can accept."""
     return await _answer(db, await user(db, caller.org_id, user_id))
@@ -88,9 +88,9 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
     "/{id}",
     operation_id="changeUser",
     summary="Change somebody's role, status or availability",
-    responses=answers(
+    responses=responses(
         UserNotFound, PrivilegeEscalation, service.LastAdmin, service.NotActiveYet, CustomerNotAvailable,
-        body=True, shows={200: BO},
+        body=True, example_overrides={200: BO},
     ),
 )  # fmt: skip
 async def change_user(user_id: UserId, body: UserChange, caller: Changer, request: Request) -> UserOut:
@@ -110,7 +110,7 @@ async def change_user(user_id: UserId, body: UserChange, caller: Changer, reques
     operation_id="eraseUser",
     summary="Erase somebody",
     status_code=204,
-    responses=answers(UserNotFound, PrivilegeEscalation, service.LastAdmin),
+    responses=responses(UserNotFound, PrivilegeEscalation, service.LastAdmin),
 )
 async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     """Delete all that is personal about somebody, for good, and sign them out.
@@ -126,7 +126,7 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     "/{id}/approve",
     operation_id="approveUser",
     summary="Approve somebody who signed up",
-    responses=answers(UserNotFound, PrivilegeEscalation, service.NotPending, shows={200: BO}),
+    responses=responses(UserNotFound, PrivilegeEscalation, service.NotPending, example_overrides={200: BO}),
 )
 async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
     """Make an account active that is `PENDING`, or was rejected. Its user is mailed.
@@ -141,7 +141,9 @@ async def approve_user(user_id: UserId, caller: Changer, request: Request) -> Us
     "/{id}/reject",
     operation_id="rejectUser",
     summary="Reject somebody who signed up",
-    responses=answers(UserNotFound, PrivilegeEscalation, service.NotPending, body=True, shows={200: _REJECTED}),
+    responses=responses(
+        UserNotFound, PrivilegeEscalation, service.NotPending, body=True, example_overrides={200: _REJECTED}
+    ),
 )
 async def reject_user(user_id: UserId, caller: Changer, request: Request, body: Rejection | None = None) -> UserOut:
     """Turn somebody away whose account is `PENDING`. They are mailed, with the reason if there is one."""
@@ -153,7 +155,7 @@ async def reject_user(user_id: UserId, caller: Changer, request: Request, body: 
     "/{id}/role",
     operation_id="setUserRole",
     summary="Give somebody a role",
-    responses=answers(UserNotFound, PrivilegeEscalation, service.LastAdmin, body=True, shows={200: BO}),
+    responses=responses(UserNotFound, PrivilegeEscalation, service.LastAdmin, body=True, example_overrides={200: BO}),
 )
 async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, request: Request) -> UserOut:
     """Give somebody a built-in role or one of the organisation's own, in place of the one they have.
@@ -170,7 +172,7 @@ async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, requ
     "/{id}/permissions",
     operation_id="getUserPermissions",
     summary="Read what somebody may do",
-    responses=answers(UserNotFound),
+    responses=responses(UserNotFound),
 )
 async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserPermissions:
     """What their role gives them, what they are granted and denied on top of it, and what follows."""
@@ -181,7 +183,7 @@ async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserP
     "/{id}/permissions",
     operation_id="setUserPermissions",
     summary="Grant or deny somebody permissions",
-    responses=answers(UserNotFound, PrivilegeEscalation, service.LastAdmin, body=True),
+    responses=responses(UserNotFound, PrivilegeEscalation, service.LastAdmin, body=True),
 )
 async def set_user_permissions(
     user_id: UserId, body: PermissionsChange, caller: Changer, request: Request
@@ -202,7 +204,7 @@ async def set_user_permissions(
     operation_id="resetUserSecondFactor",
     summary="Reset somebody's second factor",
     status_code=204,
-    responses=answers(UserNotFound, PrivilegeEscalation, SecondFactorNotSetUp),
+    responses=responses(UserNotFound, PrivilegeEscalation, SecondFactorNotSetUp),
 )
 async def reset_user_second_factor(user_id: UserId, caller: Changer, request: Request) -> None:
     """Help somebody who has lost their authenticator and their recovery codes: make sure first that it is them.

@@ -31,7 +31,7 @@ from app.authentication.passwords.service import NoPassword, SamePassword, Wrong
 from app.authentication.timing import in_whole_steps
 from app.core.errors import TooMany
 from app.core.threads import Busy
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
 # Long enough to write to as many accounts as are written to.
@@ -45,7 +45,7 @@ router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
     operation_id="forgotPassword",
     summary="Ask for a link that resets a password",
     status_code=202,
-    responses=answers(TooMany, body=True),
+    responses=responses(TooMany, body=True),
 )
 async def forgot_password(body: AccountOf, request: Request) -> PerhapsMailed:
     """Mail a link to every active account of the e-mail. Its token is for `POST /auth/password/reset`, for 30 minutes.
@@ -64,7 +64,7 @@ async def forgot_password(body: AccountOf, request: Request) -> PerhapsMailed:
     operation_id="resetPassword",
     summary="Set a new password with a link's token",
     status_code=204,
-    responses=answers(LinkExpired, WeakPassword, TooMany, Busy, body=True),
+    responses=responses(LinkExpired, WeakPassword, TooMany, Busy, body=True),
 )
 async def reset_password(body: PasswordReset, request: Request) -> None:
     """Set the password of the account whose mail held the token. A token works once.
@@ -83,7 +83,7 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     operation_id="changePassword",
     summary="Change your own password",
     status_code=204,
-    responses=answers(WrongPassword, NoPassword, SamePassword, WeakPassword, TooMany, Busy, body=True),
+    responses=responses(WrongPassword, NoPassword, SamePassword, WeakPassword, TooMany, Busy, body=True),
 )
 async def change_password(body: PasswordChange, caller: CurrentUser, request: Request) -> None:
     """Set another password, knowing the present one. Your other sessions end; this one goes on.
@@ -102,7 +102,7 @@ async def change_password(body: PasswordChange, caller: CurrentUser, request: Re
     "/email/verify",
     operation_id="verifyEmail",
     summary="Prove an e-mail with a link's token",
-    responses=answers(LinkExpired, TooMany, body=True),
+    responses=responses(LinkExpired, TooMany, body=True),
 )
 async def verify_email(body: EmailProof, request: Request) -> EmailProved:
     """Confirm that the address that the token was mailed to is yours. A token works once.
@@ -122,7 +122,7 @@ async def verify_email(body: EmailProof, request: Request) -> EmailProved:
     operation_id="resendVerification",
     summary="Ask for another link that proves an e-mail",
     status_code=202,
-    responses=answers(TooMany, body=True),
+    responses=responses(TooMany, body=True),
 )
 async def resend_verification(body: AccountOf, request: Request) -> PerhapsMailed:
     """Mail a link to every account of the e-mail that has not been proved yet.
@@ -142,7 +142,7 @@ async def resend_verification(body: AccountOf, request: Request) -> PerhapsMaile
     operation_id="changeEmail",
     summary="Change your own e-mail",
     status_code=202,
-    responses=answers(WrongPassword, SameEmail, TooMany, Busy, body=True),
+    responses=responses(WrongPassword, SameEmail, TooMany, Busy, body=True),
 )
 async def change_email(body: EmailChange, caller: CurrentUser, request: Request) -> EmailChangeRequested:
     """Mail a link to the new address; `POST /auth/email/verify` with its token makes the change, within a day.

@@ -26,21 +26,21 @@ from app.authentication.second_factor.service import (
     SecondFactorNotSetUp,
 )
 from app.core.errors import TooMany
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
 router = APIRouter(prefix="/auth/2fa", tags=["Signing in"], route_class=Route)
 
 
 def _with_code(*refusals: Any) -> dict[int | str, Any]:
-    return answers(CodeRefused, SecondFactorNotSetUp, *refusals, TooMany, body=True)
+    return responses(CodeRefused, SecondFactorNotSetUp, *refusals, TooMany, body=True)
 
 
 @router.post(
     "/setup",
     operation_id="setUpSecondFactor",
     summary="Set a second factor up",
-    responses=answers(SecondFactorActive),
+    responses=responses(SecondFactorActive),
 )
 async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactorSetup:
     """Get a secret for your authenticator app. Nothing depends on it until you confirm it with a code.

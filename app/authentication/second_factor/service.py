@@ -35,6 +35,7 @@ class TotpRequired(Unauthenticated):
 
     code = "totp_required"
     title = "Send the code of your authenticator as `totp` as well, or a recovery code as `recoveryCode`."
+    member_descriptions = {"exchangeToken": "Token for `POST /auth/oidc/exchange`. Only after a social sign-in."}
 
 
 class WrongCode(Unauthenticated):

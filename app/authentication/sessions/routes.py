@@ -19,7 +19,7 @@ from app.authentication.sessions.schemas import Refresh, SessionOut, SessionPage
 from app.authentication.sign_in.routes import where_of
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 
@@ -30,7 +30,7 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
     "/auth/refresh",
     operation_id="refreshSession",
     summary="Get the next access token",
-    responses=answers(service.InvalidRefreshToken, body=True),
+    responses=responses(service.InvalidRefreshToken, body=True),
 )
 async def refresh(body: Refresh, request: Request) -> Tokens:
     """Exchange a refresh token, which can be used once, for an access token and the next refresh token.
@@ -48,7 +48,7 @@ async def refresh(body: Refresh, request: Request) -> Tokens:
     operation_id="signOut",
     summary="Sign out",
     status_code=204,
-    responses=answers(),
+    responses=responses(),
 )
 async def sign_out(caller: CurrentUserBefore2FA, request: Request) -> None:
     """End this session: neither its access tokens nor its refresh token are good any more."""
@@ -63,7 +63,7 @@ async def sign_out(caller: CurrentUserBefore2FA, request: Request) -> None:
     operation_id="signOutEverywhere",
     summary="Sign out everywhere",
     status_code=204,
-    responses=answers(),
+    responses=responses(),
 )
 async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) -> None:
     """End all your sessions, this one included."""
@@ -76,7 +76,7 @@ async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) ->
     operation_id="verifyToken",
     summary="Ask whether an access token is good",
     response_model_exclude_none=True,
-    responses=answers(body=True),
+    responses=responses(body=True),
 )
 async def verify(body: Verify, request: Request) -> Verified:
     """For your own services, when they are shown an access token: what it says, if it is good at this moment.
@@ -97,7 +97,7 @@ async def verify(body: Verify, request: Request) -> Verified:
     operation_id="listMySessions",
     summary="List where you are signed in",
     response_model_exclude_unset=True,
-    responses=answers(InvalidCursor),
+    responses=responses(InvalidCursor),
 )
 async def list_sessions(
     wanted: Annotated[CountedPageQuery, Query()],
@@ -121,7 +121,7 @@ async def list_sessions(
     operation_id="endMySession",
     summary="Sign out of one session",
     status_code=204,
-    responses=answers(SessionNotFound),
+    responses=responses(SessionNotFound),
 )
 async def end_session(
     session_id: Annotated[UUID, Path(alias="id")], caller: CurrentUserBefore2FA, request: Request

@@ -18,7 +18,7 @@ from app.authentication.sessions.schemas import SignedIn, SignIn
 from app.authentication.sessions.service import Where
 from app.core.errors import TooMany
 from app.core.threads import Busy
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
 router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
@@ -34,11 +34,11 @@ _CUSTOMER = Body(examples=[{"email": "mia@customer.example", "password": EXAMPLE
 
 def _as(somebody: Mapping[str, Any]) -> dict[str, Any]:
     """What the three that are for one role document, with an example of whom they are for."""
-    shows = {name: value for name, value in somebody.items() if name == "designation"} | {"user": somebody}
-    return {"responses": answers(*_REFUSALS, service.WrongRole, body=True, shows={200: shows})}
+    overrides = {name: value for name, value in somebody.items() if name == "designation"} | {"user": somebody}
+    return {"responses": responses(*_REFUSALS, service.WrongRole, body=True, example_overrides={200: overrides})}
 
 
-@router.post("/signin", operation_id="signIn", summary="Sign in", responses=answers(*_REFUSALS, body=True))
+@router.post("/signin", operation_id="signIn", summary="Sign in", responses=responses(*_REFUSALS, body=True))
 async def sign_in(body: SignIn, request: Request) -> SignedIn:
     """Get an access token for `Authorization: Bearer …`, valid for half an hour, and a refresh token for the next one.
 

@@ -33,8 +33,8 @@ from app.authentication.social.services import SocialServices
 from app.authentication.social.state import LIFETIME, PendingSignIn, StateMismatch, cookie_name
 from app.core.clock import real_now
 from app.core.errors import TesseraError, TooMany
-from app.core.web.openapi import answers
-from app.core.web.problems import PROBLEM_MEDIA_TYPE, answer_to
+from app.core.web.openapi import responses
+from app.core.web.problems import PROBLEM_MEDIA_TYPE, respond_to_error
 from app.core.web.routing import Route
 from app.organisations import queries as organisations
 from app.organisations.queries import OrganisationNotFound
@@ -55,10 +55,10 @@ def _sent_on(where: str, example: str) -> dict[int | str, Any]:
     return {302: {"description": "The browser is sent on.", "headers": {"Location": location}}}
 
 
-_START = _sent_on("The provider.", "https://accounts.google.com/o/oauth2/v2/auth?response_type=code") | answers(
+_START = _sent_on("The provider.", "https://accounts.google.com/o/oauth2/v2/auth?response_type=code") | responses(
     ProviderNotFound, OrganisationNotFound, ProviderUnavailable, TooMany
 )
-_FINISH = _sent_on("The `appUrl`.", f"https://desk.growfin.com/signed-in#token={EXAMPLE_TOKEN}") | answers(
+_FINISH = _sent_on("The `appUrl`.", f"https://desk.growfin.com/signed-in#token={EXAMPLE_TOKEN}") | responses(
     ProviderNotFound, OrganisationNotFound, ProviderUnavailable, StateMismatch, SocialSignInRefused,
     service.EmailNotVerified, service.LinkedElsewhere, *_NOT_ACTIVE, TotpRequired, TooMany,
 )  # fmt: skip
@@ -119,7 +119,7 @@ async def finish_social_sign_in(
     try:
         answer = await _finish(chosen, said, request.cookies.get(cookie), request)
     except TesseraError as error:
-        answer = await answer_to(request, error)
+        answer = await respond_to_error(request, error)
     answer.delete_cookie(cookie, **_of_cookie(request))
     return answer
 
@@ -131,7 +131,7 @@ router.routes.extend(_answered.routes)
     "/exchange",
     operation_id="exchangeSocialSignIn",
     summary="Get the tokens at the end of a social sign-in",
-    responses=answers(links.LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
+    responses=responses(links.LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
 )
 async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
     """Get what a sign-in answers for the token that `…/callback` ended with.
