@@ -22,7 +22,7 @@ from app.core.config import OidcProvider, Settings, secret_key_weakness
 from app.core.database import migrations
 from app.core.database.base import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
 from app.core.database.pool import Database
-from app.notifications.mail import email_channel
+from app.notifications.channel import email_channel
 from app.notifications.mime import one_line
 from app.notifications.smtp import Server
 from app.operations.queries import schema_revision
@@ -234,7 +234,7 @@ async def _examine_server(server: Server) -> Finding:
         said = f"cannot be used ({error or type(error).__name__})"
         if isinstance(error, SMTPResponseException):
             said = f"answered {error.code} {error.message}"
-        said = one_line(server.without_secrets(said))[:ERROR_LENGTH]
+        said = one_line(server.mask_secrets(said))[:ERROR_LENGTH]
         return Finding(False, "mail", f"{place} {said}: correct SMTP_URL, or see to that server")
     manner = f"{'' if encrypted else 'un'}encrypted{', and lets us sign in' if server.user else ''}"
     return Finding(True, "mail", f"{place} greets us, {manner}")

@@ -24,9 +24,10 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import relay, timers
 from app.core.outbox.models import Counter as CounterRow
-from app.core.outbox.models import Delivery, EventRow, Relay, Timer
+from app.core.outbox.models import EventRow, Relay, Timer
 from app.core.security.secret_keys import secret_hash
 from app.main import create_app
+from app.notifications.models import Mail
 from app.operations.demo import fill
 from app.organisations.models import Organisation
 from app.organisations.queries import by_secret, tenant
@@ -209,14 +210,14 @@ async def test_its_tickets_are_found_by_their_words_once_the_worker_has_gone_thr
 
 async def test_nobody_gets_mail_for_it_but_for_what_happens_next(database: Database, org_id: UUID) -> None:
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []
     ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
     async with database.session(org_id) as db:
         admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)))
         caller = Caller(await tenant(db, org_id), admin, real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
-    assert [delivery.recipient for delivery in await rows_of(database, org_id, Delivery)] == [ticket.added_by]
+    assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.added_by]
 
 
 async def test_nobody_gets_mail_when_it_fails_midway(deployment: Deployment, database: Database) -> None:
@@ -229,7 +230,7 @@ async def test_nobody_gets_mail_when_it_fails_midway(deployment: Deployment, dat
         await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
     org_id = await newest_organisation(database)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []
     assert 0 < len(await rows_of(database, org_id, Ticket)) < TICKETS
     async with database.session(org_id) as db:
         relayed = await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id))
@@ -251,4 +252,4 @@ async def test_nobody_gets_mail_when_it_is_stopped_midway(deployment: Deployment
     assert held == 2**40
     assert let_go == (await rows_of(database, org_id, CounterRow))[0].last_event
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []
