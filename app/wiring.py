@@ -28,17 +28,17 @@ from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.outbox.deliveries import Channels
+from app.core.outbox.channels import Channels
 from app.core.outbox.events import Reactions
 from app.core.outbox.relay import RELAY_RETRY, Subscribers, retry
 from app.core.outbox.timers import Handlers
 from app.menus.jobs import seed_menus
 from app.notifications.account_mails import mail_link, mail_news, mail_sign_up_requests, mail_the_old_address
-from app.notifications.drafts import EMAIL
+from app.notifications.channel import email_channel
 from app.notifications.erasure import forget_mails
 from app.notifications.links import with_link
-from app.notifications.mail import email_channel
-from app.notifications.subscribers import mail_answer_to_requester, mail_new_assignee, remind_requester
+from app.notifications.mails import EMAIL
+from app.notifications.ticket_mails import mail_answer_to_requester, mail_new_assignee, remind_requester
 from app.organisations.events import OrganisationSignedUp
 from app.tickets.events import TICKET_CREATED, TicketAssigned, TicketClosingSoon, TicketResponded, TicketUpdated
 from app.tickets.jobs import assign_later, close_answered, give_to_the_newly_available, remind_requesters
@@ -125,7 +125,7 @@ def channels(settings: Settings) -> Channels:
     assert settings.secret_key is not None
     complete = partial(with_link, public_url=settings.url, secret_key=settings.secret_key)
     return {
-        EMAIL: email_channel(
+        EMAIL.name: email_channel(
             smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir, complete=complete
         )
     }

@@ -119,7 +119,8 @@ _RESET = (
     "UPDATE relays SET last_seq = 0 WHERE org_id = $1 AND $2::int >= 0",
 )
 _VACUUM = """
-    VACUUM (ANALYZE) tickets, ticket_responses, ticket_search, events, deliveries, timers, counters, relays, users
+    VACUUM (ANALYZE) tickets, ticket_responses, ticket_search, events, deliveries, mails, timers, counters, relays,
+                     users
 """
 
 

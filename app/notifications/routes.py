@@ -17,7 +17,7 @@ from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.notifications import queries
-from app.notifications.queries import NotificationNotFound
+from app.notifications.errors import NotificationNotFound
 from app.notifications.schemas import NotificationFilter, NotificationOut, NotificationPage, NotificationWithBody
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
@@ -58,4 +58,4 @@ async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
 ) -> NotificationWithBody:
     """What was sent, word for word, with the last error if there was one."""
-    return NotificationWithBody.of(await queries.one(db, caller.org_id, notification_id))
+    return NotificationWithBody.of_content(await queries.one(db, caller.org_id, notification_id))

@@ -8,10 +8,10 @@ from uuid import UUID
 from pydantic import Field
 
 from app.core.fields import Out, OutTime
-from app.core.outbox.deliveries import DeliveryStatus
-from app.core.outbox.models import Delivery
+from app.core.outbox.models import DeliveryStatus
 from app.core.web.paging import CountedPage, CountedPageQuery
 from app.notifications.links import for_the_log
+from app.notifications.queries import Notification, NotificationContent
 
 
 class NotificationFilter(CountedPageQuery):
@@ -36,7 +36,7 @@ class NotificationOut(Out):
     sent_at: OutTime | None
 
     @classmethod
-    def of(cls, row: Delivery) -> Self:
+    def of(cls, row: Notification) -> Self:
         """The answer about this delivery."""
         return cls(**_fields(row))
 
@@ -48,12 +48,12 @@ class NotificationWithBody(NotificationOut):
     body_html: str | None
 
     @classmethod
-    def of(cls, row: Delivery) -> Self:
+    def of_content(cls, row: NotificationContent) -> Self:
         """The answer about this delivery, with its body."""
         return cls(**_fields(row), **_bodies(row))
 
 
-def _fields(row: Delivery) -> dict[str, object]:
+def _fields(row: Notification) -> dict[str, object]:
     return {
         "id": row.id,
         "channel": row.channel,
@@ -68,7 +68,7 @@ def _fields(row: Delivery) -> dict[str, object]:
     }
 
 
-def _bodies(row: Delivery) -> dict[str, str | None]:
+def _bodies(row: NotificationContent) -> dict[str, str | None]:
     html = row.body_html and for_the_log(row.body_html, row.link)
     return {"body": for_the_log(row.body_text, row.link), "body_html": html}
 

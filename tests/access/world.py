@@ -19,9 +19,9 @@ from app.accounts.users.models import User as UserRow
 from app.accounts.users.rules import Status
 from app.core.clock import real_now
 from app.core.ids import new_id
-from app.core.outbox import deliveries
-from app.core.outbox.deliveries import Draft
 from app.core.security import opaque_tokens as tokens
+from app.notifications import mails
+from app.notifications.mails import MailDraft
 from app.organisations.models import OrganisationSecret
 from tests.conftest import SECRET_KEY
 from tests.desks import JSON, Desk, SignedInUser, a_desk, signed_in
@@ -92,9 +92,9 @@ class World:
 
     async def a_notification(self) -> str:
         """Queue a mail of the organisation; return its id in the notification log."""
-        draft = Draft(channel="EMAIL", recipient="mia@customer.example", subject="Re: It broke")
+        draft = MailDraft(recipient="mia@customer.example", subject="Re: It broke")
         async with self.desk.database.session(self.desk.id) as db:
-            await deliveries.queue(db, self.desk.id, [draft])
+            await mails.queue(db, self.desk.id, [draft])
         return str(draft.id)
 
     async def refresh_token(self) -> str:

@@ -16,7 +16,7 @@ from tests.access.world import PASSWORD, World, a_world, totp_now
 from tests.authentication.social.openid import running_service
 from tests.desks import JSON, Api, Desk, SignedInUser, a_desk, signed_in
 from tests.docs.openapi import BY_ID
-from tests.notifications.users import somebody as somebody_without_password
+from tests.notifications.users import add_user as somebody_without_password
 from tests.postgres import TestServer
 
 OTHER_PASSWORD = "walnut-otter-83-kite"

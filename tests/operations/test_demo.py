@@ -25,9 +25,10 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.outbox.models import Counter as CounterRow
-from app.core.outbox.models import Delivery, EventRow, Relay, Timer
+from app.core.outbox.models import EventRow, Relay, Timer
 from app.core.security.secret_keys import secret_hash
 from app.main import create_app
+from app.notifications.models import Mail
 from app.operations.demo import create_demo
 from app.organisations.models import Organisation
 from app.organisations.queries import find_by_secret_hash, tenant
@@ -212,14 +213,14 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
 
 async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Database, org_id: UUID) -> None:
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []
     ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
     async with database.session(org_id) as db:
         admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)), session_id=new_id())
         caller = UserCaller(tenant=await tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
-    assert [delivery.recipient for delivery in await rows_of(database, org_id, Delivery)] == [ticket.added_by]
+    assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.added_by]
 
 
 async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment, database: Database) -> None:
@@ -232,7 +233,7 @@ async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment
         await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
     org_id = await newest_organisation(database)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []
     assert 0 < len(await rows_of(database, org_id, Ticket)) < TICKETS
     async with database.session(org_id) as db:
         relayed = await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id))
@@ -254,4 +255,4 @@ async def test_no_mail_is_sent_when_the_demo_is_cancelled_midway(deployment: Dep
     assert held == 2**40
     assert let_go == (await rows_of(database, org_id, CounterRow))[0].last_event
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []

@@ -93,11 +93,15 @@ FILL = """
            '{start}'::timestamptz + n * interval '1 minute'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
-    INSERT INTO deliveries (org_id, id, channel, recipient, subject, body_text, ticket_id, status, created_at)
-    SELECT pg_temp.org(o), pg_temp.id(o, n), 'EMAIL', 'mia@growfin.test', 'Re', repeat('Try again. ', 20),
-           pg_temp.id(o, 1 + n % 1000), (ARRAY['SENT', 'SENT', 'SENT', 'QUEUED', 'FAILED'])[1 + n % 5],
+    INSERT INTO deliveries (org_id, id, channel, lane, status, created_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), 'EMAIL', 'growfin.test',
+           (ARRAY['SENT', 'SENT', 'SENT', 'QUEUED', 'FAILED'])[1 + n % 5],
            '{start}'::timestamptz + n * interval '1 minute'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
+    INSERT INTO mails (org_id, id, recipient, subject, body_text, ticket_id, created_at)
+    SELECT org_id, id, 'mia@growfin.test', 'Re', repeat('Try again. ', 20),
+           pg_temp.id(right(org_id::text, 4)::int, 1 + (row_number() OVER ())::int % 1000), created_at
+    FROM deliveries;
 """
 
 

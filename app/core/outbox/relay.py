@@ -22,12 +22,13 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox import timers
+from app.core.outbox.backoff import Backoff
 from app.core.outbox.events import StoredEvent
 from app.core.outbox.models import Counter, EventRow, Relay, RelayFailure
 
 BATCH = 500  # events of one organisation in one transaction
 RELAY_RETRY = "RELAY_RETRY"
-RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 3600))
+BACKOFF = Backoff(tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 3600)))
 ERROR_LENGTH = 300
 
 # Takes events of the types it is subscribed to, in order, and adds rows.
@@ -153,7 +154,7 @@ async def _keep(db: AsyncSession, org_id: UUID, subscriber: Subscriber, event: S
             last_error=_described(error), created_at=now,
         )
     )  # fmt: skip
-    await timers.set_timers(db, org_id, failure_id, {RELAY_RETRY: now + RETRY_AFTER[0]})
+    await timers.set_timers(db, org_id, failure_id, {RELAY_RETRY: now + BACKOFF.waits[0]})
 
 
 def retry(subscribers: Subscribers) -> timers.Handler:
@@ -190,9 +191,8 @@ async def _retry(db: AsyncSession, failure: RelayFailure, subscribers: Subscribe
 async def _postpone(db: AsyncSession, failure: RelayFailure, error: Exception, now: datetime) -> None:
     failure.attempts += 1
     failure.last_error = _described(error)
-    if failure.attempts <= len(RETRY_AFTER):
-        due_at = now + RETRY_AFTER[failure.attempts - 1]
-        await timers.set_timers(db, failure.org_id, failure.id, {RELAY_RETRY: due_at})
+    if (wait := BACKOFF.wait_after(failure.attempts)) is not None:
+        await timers.set_timers(db, failure.org_id, failure.id, {RELAY_RETRY: now + wait})
         return
     failure.parked_at = now
     telemetry.EVENTS_PARKED.labels(failure.subscriber).inc()

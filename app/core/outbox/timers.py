@@ -21,11 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import events
+from app.core.outbox.backoff import ExponentialBackoff
 from app.core.outbox.models import DELIVER, Timer
 
 BATCH = 1000
-MAX_BACKOFF = timedelta(hours=1)
-EARLIEST_BACKOFF = timedelta(seconds=5)
+BACKOFF = ExponentialBackoff(first=timedelta(seconds=5), cap=timedelta(hours=1))
 LOOK_AGAIN = 0.05  # seconds
 
 log = structlog.get_logger("tessera.timers")
@@ -187,8 +187,8 @@ async def _put_off(database: Database, org_id: UUID, due: Due) -> None:
     async with database.session(org_id) as db:
         which = (Timer.org_id == org_id, Timer.subject_id == due.subject_id, Timer.kind == due.kind)
         attempts = await db.scalar(select(Timer.attempts).where(*which)) or 0
-        wait = min(EARLIEST_BACKOFF * 2 ** min(attempts, 20), MAX_BACKOFF)
-        await db.execute(update(Timer).where(*which).values(due_at=real_now() + wait, attempts=attempts + 1))
+        due_at = real_now() + BACKOFF.wait_after(attempts + 1)
+        await db.execute(update(Timer).where(*which).values(due_at=due_at, attempts=attempts + 1))
 
 
 async def next_due(

@@ -65,7 +65,7 @@ async def test_they_are_signed_out_at_once_and_told(desk: Desk, somebody: Protec
     assert (await events_about(desk, somebody.user.id))[-1] == ("user.second_factor_disabled", {})
     await relay_events(desk)
     told = (await deliveries_to(desk, somebody.user.email))[before:]
-    assert [mail.subject for mail in told] == ["[Growfin] No second factor is asked for any more"]
+    assert [mail.subject for mail in told] == ["[Growfin] Your second factor was removed"]
 
 
 async def test_one_that_was_sealed_with_another_key_is_a_matter_of_this_too(desk: Desk, somebody: Protected) -> None:

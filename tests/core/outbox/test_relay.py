@@ -23,7 +23,7 @@ from app.core.outbox import relay, timers
 from app.core.outbox.events import SYSTEM, Event, StoredEvent, record
 from app.core.outbox.models import Counter as CounterRow
 from app.core.outbox.models import Relay, RelayFailure, Timer
-from app.core.outbox.relay import BATCH, RELAY_RETRY, RETRY_AFTER, Subscriber, Subscribers
+from app.core.outbox.relay import BACKOFF, BATCH, RELAY_RETRY, Subscriber, Subscribers
 from tests.workshop import a_copy, a_pool, an_organisation
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ async def test_a_poison_event_among_a_hundred_fails_alone(pool: Database, org_id
     assert any(line["event"] == "subscriber_failed" and line["subscriber"] == "listen" for line in logs)
     (timer,) = await retries(pool, org_id)
     assert timer.subject_id == failure.id
-    assert timedelta(0) <= failure.created_at + RETRY_AFTER[0] - timer.due_at < SECOND
+    assert timedelta(0) <= failure.created_at + BACKOFF.waits[0] - timer.due_at < SECOND
 
 
 async def test_a_subscriber_that_fails_holds_up_neither_other_events_nor_other_organisations(
@@ -269,7 +269,7 @@ async def test_an_event_that_fails_for_good_is_parked_where_it_can_be_seen(pool:
 
     assert [round(wait / SECOND) for wait in waits] == [5, 30, 120, 600, 3600]
     (failure,) = await failures(pool, org_id)
-    assert failure.attempts == 1 + len(RETRY_AFTER)
+    assert failure.attempts == BACKOFF.max_attempts
     assert failure.parked_at is not None
     assert await written(pool, org_id, "stubborn") == Counter()
     assert parked._value.get() == before + 1
