@@ -15,8 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app import __version__, wiring
 from app import models as _models  # noqa: F401 - all mappers, before the first query
-from app import wiring
 from app.access.attempts import Attempts
 from app.access.credential_cache import CredentialCache
 from app.accounts.invitations.routes import router as invitations
@@ -114,7 +114,7 @@ def create_api(settings: Settings) -> FastAPI:
     """The part of it that knows routes."""
     app: FastAPI = FastAPIOffline(
         title="Tessera",
-        version="0.1.0",
+        version=__version__,
         description=DESCRIPTION,
         openapi_tags=TAGS,
         lifespan=_lifespan,
