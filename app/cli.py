@@ -267,11 +267,12 @@ def demo(
     tickets: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 3000,
 ) -> None:
     """Fill a new sandbox organisation with believable tickets; nobody gets mail for them."""
+    from app import wiring
     from app.operations.demo import fill
 
     with _database(_settings()) as (complete, owner_url):
         _migrate(complete, owner_url)
-        sys.stdout.write(asyncio.run(fill(complete, tickets)))
+        sys.stdout.write(asyncio.run(fill(complete, tickets, wiring.NUMBERING_WITHOUT_REACTIONS)))
 
 
 if __name__ == "__main__":

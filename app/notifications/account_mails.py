@@ -17,8 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.permissions import Role
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
+from app.accounts.single_use_links.events import LinkRequested
 from app.accounts.single_use_links.models import PAGES, Link
-from app.accounts.users.events import EmailChanged, EmailClaimed, PasswordChanged, UserApproved, UserRejected
+from app.accounts.users.events import (
+    EmailChanged,
+    EmailClaimed,
+    PasswordChanged,
+    UserApproved,
+    UserEvent,
+    UserRejected,
+    UserSignedUp,
+)
 from app.accounts.users.models import User
 from app.accounts.users.rules import Status, is_somebodys
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
@@ -28,7 +37,7 @@ from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox import deliveries
 from app.core.outbox.deliveries import Draft
-from app.core.outbox.events import Event, StoredEvent
+from app.core.outbox.events import Recorded
 from app.core.outbox.models import Delivery
 from app.notifications.drafts import draft
 from app.notifications.links import PLACEHOLDER
@@ -39,27 +48,27 @@ MAX_ADMINS = 100  # who are told of a sign-up
 MAX_REQUESTS = 20
 
 # Event -> the template of what its user is told.
-NEWS: Mapping[str, str] = {
-    UserApproved.type: "account_approved",
-    UserRejected.type: "account_rejected",
-    EmailClaimed.type: "email_claimed",
-    PasswordChanged.type: "password_changed",
-    SecondFactorEnabled.type: "second_factor_enabled",
-    SecondFactorDisabled.type: "second_factor_disabled",
-    SessionRevoked.type: "session_revoked",
-    IdentityLinked.type: "identity_linked",
+NEWS: Mapping[type[UserEvent], str] = {
+    UserApproved: "account_approved",
+    UserRejected: "account_rejected",
+    EmailClaimed: "email_claimed",
+    PasswordChanged: "password_changed",
+    SecondFactorEnabled: "second_factor_enabled",
+    SecondFactorDisabled: "second_factor_disabled",
+    SessionRevoked: "session_revoked",
+    IdentityLinked: "identity_linked",
 }
 
 
-async def mail_link(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `user.link_requested`, unless the link was used, replaced or taken back meanwhile, or has expired."""
+async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[LinkRequested]]) -> None:
+    """Mail a link, unless it was used, replaced or cancelled meanwhile, or has expired."""
     organisation = await tenant(db, org_id)
     links = await db.scalars(
         select(Link)
         .join(User, and_(User.org_id == org_id, User.id == Link.user_id))
         .where(
             Link.org_id == org_id,
-            Link.id.in_([UUID(event.data["linkId"]) for event in events]),
+            Link.id.in_([one.event.link_id for one in recorded]),
             Link.purpose.in_(list(PAGES)),
             Link.expires_at > real_now(),
             User.status != Status.ERASED,
@@ -82,12 +91,12 @@ def _link_mail(organisation: Tenant, link: Link) -> Draft:
     )
 
 
-async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `user.signed_up`: the admins are told that somebody waits for their approval, so many times in an hour.
+async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
+    """Tell the admins that a user waits for approval, at most `MAX_REQUESTS` times an hour each.
 
     Not who: a mail that named them would outlast their erasure.
     """
-    ids = [UUID(event.data["userId"]) for event in events if event.data.get("status") == Status.PENDING]
+    ids = [one.event.user_id for one in recorded if one.event.status == Status.PENDING]
     if not ids:
         return
     waiting = await db.scalars(
@@ -138,37 +147,38 @@ async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Ma
     return {admin_id: email for admin_id, email in found if is_somebodys(email)}
 
 
-async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On the events of `NEWS`; the same news of one batch is told once."""
+async def mail_news(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserEvent]]) -> None:
+    """Tell users about the events of `NEWS`; the same news of one batch once."""
     organisation = await tenant(db, org_id)
-    ids = {UUID(event.data["userId"]) for event in events}
+    events = [one.event for one in recorded]
+    ids = {event.user_id for event in events}
     found = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != Status.ERASED))
     users = {user.id: user for user in found if is_somebodys(user.email)}
     told = {
-        (event.type, user.id): _draft(organisation, NEWS[event.type], user.email, user.id, _news(user, event))
+        (event.type, user.id): _draft(organisation, NEWS[type(event)], user.email, user.id, _news(user, event))
         for event in events
-        if (user := users.get(UUID(event.data["userId"])))
+        if (user := users.get(event.user_id))
     }
     await deliveries.queue(db, org_id, list(told.values()))
 
 
-def _news(user: User, event: StoredEvent) -> dict[str, Any]:
+def _news(user: User, event: UserEvent) -> dict[str, Any]:
     return {
         "reason": user.status_reason,
         "invited": user.status == Status.INVITED,
-        "provider": event.data.get("provider"),
+        "provider": event.provider if isinstance(event, IdentityLinked) else None,
     }
 
 
-async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """On `user.email_changed`, in its transaction: the old address is stored nowhere that could be read later."""
-    assert isinstance(event, EmailChanged)
-    if not is_somebodys(event.old_email):
+async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: EmailChanged) -> None:
+    """Mail the old address in the transaction of the change: it is stored nowhere that could be read later."""
+    old_email = event.old_email.value
+    if not is_somebodys(old_email):
         return
     organisation = await tenant(db, org_id)
     # Read from the database: the change need not have been made on an object of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
-    told = _draft(organisation, "email_changed", event.old_email, event.user_id, {"new_email": masked(new_email)})
+    told = _draft(organisation, "email_changed", old_email, event.user_id, {"new_email": masked(new_email)})
     await deliveries.queue(db, org_id, [told])
 
 

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.events import UserErased, UserInvitationCancelled
 from app.core.outbox.deliveries import DeliveryStatus
-from app.core.outbox.events import Event
 from app.core.outbox.models import DELIVER, Delivery, Timer
 from app.notifications.mime import one_line
 from app.tickets.models import Ticket
@@ -22,20 +21,19 @@ NOBODY = "Somebody"
 FORGOTTEN = "The text of this mail was deleted with whom it named."
 
 
-async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def forget_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserInvitationCancelled) -> None:
     """When somebody is gone, in that transaction: delete what was sent to them, or about their tickets to others.
 
     To whichever address they had then, and what is about to be sent goes as well. An e-mail that was never verified may
     be somebody else's, and with it the tickets that were answered to it: then the mails about those stay. Of very many
     mails, `BATCH * MAX_BATCHES` of each kind are seen to here and the rest when the log's retention ends.
     """
-    assert isinstance(event, UserErased | UserInvitationCancelled)
     await db.flush()  # of their tickets, those too that became theirs by this event
     own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.user_id)
     about_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.ticket_id.in_(own))
     to_their_account = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.user_id == event.user_id)
-    to_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
-    if isinstance(event, UserInvitationCancelled) or not event.email_was_verified:
+    to_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email.value)
+    if isinstance(event, UserInvitationCancelled) or not event.email_was_verified.value:
         to_them = to_them.where(Delivery.ticket_id.is_(None))
     await _delete_all(db, org_id, about_them)
     await _delete_all(db, org_id, to_their_account)
@@ -51,8 +49,8 @@ async def _take_name_out(db: AsyncSession, org_id: UUID, event: UserErased) -> N
     """
     of_them = (Delivery.org_id == org_id, Delivery.author_id == event.user_id)
     waits = Delivery.status == DeliveryStatus.QUEUED
-    nameless = func.replace(Delivery.body_text, one_line(event.name), NOBODY)
-    nameless_html = func.replace(Delivery.body_html, str(escape(event.name)), NOBODY)
+    nameless = func.replace(Delivery.body_text, one_line(event.name.value), NOBODY)
+    nameless_html = func.replace(Delivery.body_html, str(escape(event.name.value)), NOBODY)
     for _ in range(MAX_BATCHES):
         ids = (await db.scalars(select(Delivery.id).where(*of_them).order_by(Delivery.id).limit(BATCH))).all()
         await db.execute(

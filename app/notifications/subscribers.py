@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,16 +15,19 @@ from app.accounts.users.models import User
 from app.accounts.users.rules import is_somebodys
 from app.core.outbox import deliveries
 from app.core.outbox.deliveries import Draft
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import Recorded
 from app.notifications.drafts import draft
 from app.organisations.queries import tenant
+from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
 from app.tickets.models import Ticket, TicketResponse
 
 
-async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.responded`."""
+async def mail_answer_to_requester(
+    db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]
+) -> None:
+    """Mail replies to the requesters."""
     organisation = await tenant(db, org_id)
-    response_ids = [UUID(event.data["responseId"]) for event in events]
+    response_ids = [one.event.response_id for one in recorded]
     authors = select(TicketResponse.author_id).where(
         TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids)
     )
@@ -60,10 +62,10 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
     await deliveries.queue(db, org_id, drafts)
 
 
-async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.assigned`, unless it is nobody's, or they may not work on tickets any more."""
+async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
+    """Tell new assignees, unless they may not work on tickets any more."""
     organisation = await tenant(db, org_id)
-    given = [(event.ticket_id, UUID(event.data["adminId"])) for event in events if event.data["adminId"]]
+    given = [(one.event.ticket_id, one.event.admin_id) for one in recorded if one.event.admin_id]
     tickets = await _by_id(db, select(Ticket).where(Ticket.org_id == org_id), Ticket.id, (t for t, _ in given))
     users = await _users(db, org_id, (p for _, p in given))
     drafts = [
@@ -88,9 +90,10 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[Sto
     await deliveries.queue(db, org_id, drafts)
 
 
-async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.closing_soon`."""
+async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketClosingSoon]]) -> None:
+    """Remind requesters that their tickets will close."""
     organisation = await tenant(db, org_id)
+    events = [one.event for one in recorded]
     tickets = await _by_id(
         db, select(Ticket).where(Ticket.org_id == org_id), Ticket.id, (event.ticket_id for event in events)
     )
@@ -102,7 +105,7 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
             ticket,
             recipient,
             ticket.requester_id,
-            auto_close_at=datetime.fromisoformat(event.data["autoCloseAt"]),
+            auto_close_at=event.auto_close_at,
         )
         for event in events
         if (ticket := tickets.get(event.ticket_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.policy
 from email import message_from_bytes
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, text
@@ -14,6 +14,7 @@ from app import wiring
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, Purpose
 from app.accounts.users import creation as service
+from app.accounts.users.events import UserEvent
 from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.config import Settings
@@ -50,10 +51,12 @@ async def somebody(desk: Desk, **columns: Any) -> User:
     return user
 
 
-def news(kind: type[Any], user: User, **fields: Any) -> Event:
+E = TypeVar("E", bound=UserEvent)
+
+
+def news(kind: type[E], user: User, **fields: Any) -> E:
     """Something that happened to somebody just now."""
-    event: Event = kind(at=real_now(), actor=SYSTEM, user_id=user.id, **fields)
-    return event
+    return kind(at=real_now(), actor=SYSTEM, user_id=user.id, **fields)
 
 
 async def happen(desk: Desk, *events: Event) -> None:

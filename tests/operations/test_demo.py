@@ -60,7 +60,7 @@ async def database(deployment: Deployment) -> AsyncIterator[Database]:
 @pytest.fixture(scope="module")
 async def told(deployment: Deployment, database: Database) -> str:
     async with a_relay_that_runs(database):
-        return await fill(deployment.settings, TICKETS)
+        return await fill(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ async def test_what_happened_to_a_ticket_happened_in_order_and_before_now(databa
     events = sorted(await rows_of(database, org_id, EventRow), key=lambda event: event.seq)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     for ticket in await rows_of(database, org_id, Ticket):
-        moments = [event.created_at for event in events if event.ticket_id == ticket.id]
+        moments = [event.created_at for event in events if event.subject_id == ticket.id]
         assert moments == sorted(moments)
         assert (moments[0], moments[-1]) == (ticket.created_at, ticket.updated_at)
         assert ticket.updated_at <= min(real_now(), ticket.created_at + timedelta(days=5))
@@ -224,7 +224,7 @@ async def test_nobody_gets_mail_when_it_fails_midway(deployment: Deployment, dat
     try:
         async with a_relay_that_runs(database):
             with pytest.raises(ExceptionGroup, match="TaskGroup"):
-                await fill(deployment.settings, TICKETS)
+                await fill(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
     finally:
         await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
     org_id = await newest_organisation(database)
@@ -240,7 +240,7 @@ async def test_nobody_gets_mail_when_it_fails_midway(deployment: Deployment, dat
 
 async def test_nobody_gets_mail_when_it_is_stopped_midway(deployment: Deployment, database: Database) -> None:
     before = await newest_organisation(database)
-    filling = asyncio.create_task(fill(deployment.settings, 500))
+    filling = asyncio.create_task(fill(deployment.settings, 500, wiring.NUMBERING_WITHOUT_REACTIONS))
     while (org_id := await newest_organisation(database)) == before:  # noqa: ASYNC110 - it is another pool's doing
         await asyncio.sleep(0.01)
     held = (await rows_of(database, org_id, Relay))[0].last_seq

@@ -180,7 +180,7 @@ async def test_events_that_something_gave_up_on_are_counted(desk: Desk, database
 
 
 async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, tmp_path: object) -> None:
-    database = Database(elsewhere.service_url, reactions=wiring.REACTIONS)
+    database = Database(elsewhere.service_url, before_commit=wiring.NUMBERING)
     async with a_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
         desk = await a_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
 

@@ -21,7 +21,7 @@ from app.authentication.passwords.service import AccountsOf, WrongPassword, lock
 from app.core.clock import real_now
 from app.core.database.pool import UNIQUE_VIOLATION, Database, sqlstate_of
 from app.core.errors import BadInput, FieldError
-from app.core.outbox.events import Actor, ActorType, record
+from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import Named
 from app.core.security.passwords import fitting, hash_password, salt_of
 
@@ -70,7 +70,7 @@ async def verify_email(db: AsyncSession, named: Named) -> User:
     if link.purpose == Purpose.CHANGE_EMAIL:
         old_email, was_proved = user.email, False
         await _move(db, user, credential, link)
-        record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=old_email))
+        record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=ReactionOnly(old_email)))
     if user.email != link.email:
         raise LinkExpired
     if not was_proved:

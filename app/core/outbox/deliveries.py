@@ -26,9 +26,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import telemetry
 from app.core.clock import real_now
-from app.core.database.pool import Database
+from app.core.database.pool import Database, has_work
 from app.core.ids import new_id
-from app.core.outbox.events import has_work
 from app.core.outbox.models import DELIVER, Delivery, Timer
 from app.core.outbox.timers import due_organisations_sql, in_turn
 
