@@ -287,11 +287,12 @@ def demo(
     tickets: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of tickets.")] = 3000,
 ) -> None:
     """Create a sandbox organisation with realistic tickets. No mail is sent for them."""
+    from app import wiring
     from app.operations.demo import create_demo
 
     with _database(_load_settings()) as (complete, owner_url):
         _migrate(complete, owner_url)
-        sys.stdout.write(asyncio.run(create_demo(complete, tickets)))
+        sys.stdout.write(asyncio.run(create_demo(complete, tickets, wiring.NUMBERING_WITHOUT_REACTIONS)))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import __version__
-from app import api_document
-from app import wiring
+from app import __version__, api_document, wiring
 from app import models as _models  # noqa: F401 - all mappers, before the first query
 from app.access.attempts import Attempts
 from app.access.credential_cache import CredentialCache

@@ -30,6 +30,7 @@ from app.core.database import migrations
 from app.core.database.pool import Database
 from app.core.embedded.sockets import SERVICE
 from app.core.ids import new_id
+from app.core.outbox.numbering import Numbering
 from app.core.security.passwords import hash_password
 from app.organisations import queries
 from app.organisations import service as organisations
@@ -115,7 +116,7 @@ _RESET = (
     AND ticket_id IN (SELECT id FROM tickets WHERE org_id = $1 AND number > $2::int)
     """,
     "DELETE FROM tickets WHERE org_id = $1 AND number > $2::int",
-    "UPDATE counters SET last_ticket = $2::int, last_event = 0 WHERE org_id = $1",
+    "UPDATE counters SET last_number = $2::int, last_event = 0 WHERE org_id = $1",
     "UPDATE relays SET last_seq = 0 WHERE org_id = $1 AND $2::int >= 0",
 )
 _VACUUM = """
@@ -219,7 +220,7 @@ def _is_made_as(manifest: Path, wanted: dict[str, object]) -> bool:
 
 async def _generate(address: Address, tickets: int) -> list[Organisation]:
     password_hash = await hash_password("not to be signed in with", os.urandom(16))
-    database = Database(address.service_url)
+    database = Database(address.service_url, before_commit=Numbering())
     made = [await _sign_up(database, f"company{n}.example", password_hash) for n in range(1, ORGANISATIONS + 1)]
     await database.dispose()
     async with connected(address) as connection:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Knocked(Event):
-    type: ClassVar[str] = "test.knocked"
+    type: ClassVar[str] = "test_worker.knocked"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ async def own(server: TestServer) -> TestServer:
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own, reactions=wiring.REACTIONS) as database:
+    async with a_pool(own, before_commit=wiring.NUMBERING) as database:
         async with database.session(None) as db:
             await db.execute(delete(Timer))
             await db.execute(delete(JobRun))

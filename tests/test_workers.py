@@ -138,7 +138,7 @@ async def assert_each_timer_fired_once(superuser: Superuser) -> None:
     closed = "SELECT count(*) FROM tickets WHERE status = 'CLOSED' AND version = 2"
     assert await superuser.fetchval(closed) == tickets
     for kind, count in (("ticket.status_changed", tickets), ("ticket.closing_soon", ORGANISATIONS * REMINDED)):
-        sql = "SELECT count(*) AS events, count(DISTINCT ticket_id) AS tickets FROM events WHERE type = $1"
+        sql = "SELECT count(*) AS events, count(DISTINCT subject_id) AS tickets FROM events WHERE type = $1"
         row = await superuser.fetchrow(sql, kind)
         assert row is not None
         assert (row["events"], row["tickets"]) == (count, count)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from app.access.services import Services
 from app.core.config import Settings
 from app.core.database.pool import Database
+from app.core.outbox.numbering import Numbering
 from app.main import create_app
 from app.organisations import service as organisations
 from tests.conftest import connect, copy_database
@@ -47,7 +48,8 @@ async def a_superuser(server: TestServer) -> AsyncIterator[Superuser]:
 
 @asynccontextmanager
 async def a_pool(server: TestServer, **options: object) -> AsyncIterator[Database]:
-    database = Database(server.service_url, **options)  # type: ignore[arg-type]
+    """A pool without reactions, unless told otherwise."""
+    database = Database(server.service_url, **{"before_commit": Numbering(), **options})  # type: ignore[arg-type]
     try:
         yield database
     finally:

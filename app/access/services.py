@@ -15,7 +15,7 @@ from app.access.attempts import Attempts
 from app.access.credential_cache import CredentialCache
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.outbox.relay import Subscribers
+from app.core.outbox.subscriptions import Subscribers
 from app.core.outbox.timers import Handlers
 from app.core.web.limits import Limiter
 

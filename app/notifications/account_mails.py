@@ -17,8 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
+from app.accounts.single_use_links.events import LinkRequested
 from app.accounts.single_use_links.models import PAGES, Link
-from app.accounts.users.events import EmailChanged, EmailClaimed, PasswordChanged, UserApproved, UserRejected
+from app.accounts.users.events import (
+    EmailChanged,
+    EmailClaimed,
+    PasswordChanged,
+    UserApproved,
+    UserEvent,
+    UserRejected,
+    UserSignedUp,
+)
 from app.accounts.users.models import User
 from app.accounts.users.rules import Status, is_somebodys
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
@@ -26,7 +35,7 @@ from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
 from app.core.clock import real_now
 from app.core.ids import new_id
-from app.core.outbox.events import Event, StoredEvent
+from app.core.outbox.events import Recorded
 from app.notifications import mails
 from app.notifications.drafts import draft
 from app.notifications.links import PLACEHOLDER
@@ -40,19 +49,19 @@ MAX_ADMINS = 100  # that are told of a sign-up
 MAX_REQUESTS_PER_HOUR = 20
 
 # Event -> the template of the mail to its user.
-ACCOUNT_NOTICES: Mapping[str, str] = {
-    UserApproved.type: "account_approved",
-    UserRejected.type: "account_rejected",
-    EmailClaimed.type: "email_claimed",
-    PasswordChanged.type: "password_changed",
-    SecondFactorEnabled.type: "second_factor_enabled",
-    SecondFactorDisabled.type: "second_factor_disabled",
-    SessionRevoked.type: "session_revoked",
-    IdentityLinked.type: "identity_linked",
+ACCOUNT_NOTICES: Mapping[type[UserEvent], str] = {
+    UserApproved: "account_approved",
+    UserRejected: "account_rejected",
+    EmailClaimed: "email_claimed",
+    PasswordChanged: "password_changed",
+    SecondFactorEnabled: "second_factor_enabled",
+    SecondFactorDisabled: "second_factor_disabled",
+    SessionRevoked: "session_revoked",
+    IdentityLinked: "identity_linked",
 }
 
 
-async def mail_link(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[LinkRequested]]) -> None:
     """Mail a link on `user.link_requested`, unless it was used, replaced or cancelled meanwhile, or has expired."""
     organisation = await tenant(db, org_id)
     links = await db.scalars(
@@ -60,7 +69,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
         .join(User, and_(User.org_id == org_id, User.id == Link.user_id))
         .where(
             Link.org_id == org_id,
-            Link.id.in_([UUID(event.data["linkId"]) for event in events]),
+            Link.id.in_([one.event.link_id for one in recorded]),
             Link.purpose.in_(list(PAGES)),
             Link.expires_at > real_now(),
             User.status != Status.ERASED,
@@ -83,12 +92,12 @@ def _link_mail(organisation: Tenant, link: Link) -> MailDraft:
     )
 
 
-async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
     """Tell the admins on `user.signed_up` that a user waits for approval, `MAX_REQUESTS_PER_HOUR` times at most.
 
     The mail does not name the user: it would still name them after their erasure.
     """
-    ids = [UUID(event.data["userId"]) for event in events if event.data.get("status") == Status.PENDING]
+    ids = [one.event.user_id for one in recorded if one.event.status == Status.PENDING]
     if not ids:
         return
     waiting = await db.scalars(
@@ -139,39 +148,40 @@ async def _admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Map
     return {admin_id: email for admin_id, email in found if is_somebodys(email)}
 
 
-async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+async def mail_news(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserEvent]]) -> None:
     """Mail the notice of each event of `ACCOUNT_NOTICES`; equal notices of one batch are mailed once."""
     organisation = await tenant(db, org_id)
-    ids = {UUID(event.data["userId"]) for event in events}
+    events = [one.event for one in recorded]
+    ids = {event.user_id for event in events}
     found = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != Status.ERASED))
     users = {user.id: user for user in found if is_somebodys(user.email)}
     notices = {
         (event.type, user.id): _draft(
-            organisation, ACCOUNT_NOTICES[event.type], user.email, user.id, _notice_context(user, event)
+            organisation, ACCOUNT_NOTICES[type(event)], user.email, user.id, _notice_context(user, event)
         )
         for event in events
-        if (user := users.get(UUID(event.data["userId"])))
+        if (user := users.get(event.user_id))
     }
     await mails.queue(db, org_id, list(notices.values()))
 
 
-def _notice_context(user: User, event: StoredEvent) -> dict[str, ContextValue]:
+def _notice_context(user: User, event: UserEvent) -> dict[str, ContextValue]:
     return {
         "reason": user.status_reason,
         "invited": user.status == Status.INVITED,
-        "provider": event.data.get("provider"),
+        "provider": event.provider if isinstance(event, IdentityLinked) else None,
     }
 
 
-async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: EmailChanged) -> None:
     """Tell the old address on `user.email_changed`, in its transaction: the address is stored nowhere else."""
-    assert isinstance(event, EmailChanged)
-    if not is_somebodys(event.old_email):
+    old_email = event.old_email.value
+    if not is_somebodys(old_email):
         return
     organisation = await tenant(db, org_id)
     # Read from the database: the change may not have been made on an object of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
-    notice = _draft(organisation, "email_changed", event.old_email, event.user_id, {"new_email": mask(new_email)})
+    notice = _draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
     await mails.queue(db, org_id, [notice])
 
 

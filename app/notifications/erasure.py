@@ -10,7 +10,6 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.events import UserErased, UserInvitationCancelled
-from app.core.outbox.events import Event
 from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
 from app.notifications.mime import one_line
 from app.notifications.models import Mail
@@ -22,7 +21,7 @@ ANONYMOUS_NAME = "A team member"
 ERASED_TEXT = "The text of this mail was deleted because the user it named was erased."
 
 
-async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def forget_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserInvitationCancelled) -> None:
     """Delete the mails to a user who is erased, and the mails to others about the user's tickets.
 
     It runs in the transaction of the event. Mails to former addresses of the user are deleted too, and so are mails
@@ -30,13 +29,12 @@ async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
     tickets that were answered to it: mails to it about tickets are then kept. Of very many mails,
     `BATCH * MAX_BATCHES` of each kind are deleted here and the rest when the log's retention ends.
     """
-    assert isinstance(event, UserErased | UserInvitationCancelled)
     await db.flush()  # of the user's tickets, including those that this event has just given to them
     own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.user_id)
     about_them = select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own))
     to_their_account = select(Mail.id).where(Mail.org_id == org_id, Mail.user_id == event.user_id)
-    to_them = select(Mail.id).where(Mail.org_id == org_id, Mail.recipient == event.email)
-    if isinstance(event, UserInvitationCancelled) or not event.email_was_verified:
+    to_them = select(Mail.id).where(Mail.org_id == org_id, Mail.recipient == event.email.value)
+    if isinstance(event, UserInvitationCancelled) or not event.email_was_verified.value:
         to_them = to_them.where(Mail.ticket_id.is_(None))
     await _delete_all(db, org_id, about_them)
     await _delete_all(db, org_id, to_their_account)
@@ -53,8 +51,8 @@ async def _remove_name(db: AsyncSession, org_id: UUID, event: UserErased) -> Non
     """
     names_them = (Mail.org_id == org_id, Mail.author_id == event.user_id)
     nameless = {
-        "body_text": func.replace(Mail.body_text, one_line(event.name), ANONYMOUS_NAME),
-        "body_html": func.replace(Mail.body_html, str(escape(event.name)), ANONYMOUS_NAME),
+        "body_text": func.replace(Mail.body_text, one_line(event.name.value), ANONYMOUS_NAME),
+        "body_html": func.replace(Mail.body_html, str(escape(event.name.value)), ANONYMOUS_NAME),
     }
     for _ in range(MAX_BATCHES):
         ids = (await db.scalars(select(Mail.id).where(*names_them).order_by(Mail.id).limit(BATCH))).all()

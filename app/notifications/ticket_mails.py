@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import and_, select
@@ -13,19 +12,22 @@ from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
 from app.accounts.users.rules import is_somebodys
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import Recorded
 from app.notifications import mails
 from app.notifications.drafts import draft
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue
 from app.organisations.queries import tenant
+from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
 from app.tickets.models import Ticket, TicketResponse
 
 
-async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+async def mail_answer_to_requester(
+    db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]
+) -> None:
     """Mail a reply to the requester, on `ticket.responded`."""
     organisation = await tenant(db, org_id)
-    response_ids = [UUID(event.data["responseId"]) for event in events]
+    response_ids = [one.event.response_id for one in recorded]
     authors = select(TicketResponse.author_id).where(
         TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids)
     )
@@ -60,10 +62,10 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
     await mails.queue(db, org_id, drafts)
 
 
-async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
     """Mail the assignee on `ticket.assigned`, unless they may no longer work on tickets."""
     organisation = await tenant(db, org_id)
-    given = [(event.ticket_id, UUID(event.data["adminId"])) for event in events if event.data["adminId"]]
+    given = [(one.event.ticket_id, one.event.admin_id) for one in recorded if one.event.admin_id]
     tickets = await _tickets(db, org_id, (ticket_id for ticket_id, _ in given))
     users = await _users(db, org_id, (user_id for _, user_id in given))
     drafts = [
@@ -88,9 +90,10 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[Sto
     await mails.queue(db, org_id, drafts)
 
 
-async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketClosingSoon]]) -> None:
     """Remind the requester on `ticket.closing_soon`."""
     organisation = await tenant(db, org_id)
+    events = [one.event for one in recorded]
     tickets = await _tickets(db, org_id, (event.ticket_id for event in events))
     requesters = await _requesters(db, org_id, tickets.values())
     drafts = [
@@ -100,7 +103,7 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
             ticket,
             recipient,
             ticket.requester_id,
-            auto_close_at=datetime.fromisoformat(event.data["autoCloseAt"]),
+            auto_close_at=event.auto_close_at,
         )
         for event in events
         if (ticket := tickets.get(event.ticket_id))

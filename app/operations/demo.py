@@ -23,7 +23,7 @@ from app.accounts.users.creation import NewUser, hash_new_password, sign_up_admi
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.config import Settings
-from app.core.database.pool import Database
+from app.core.database.pool import BeforeCommit, Database
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.models import Counter, Relay
@@ -90,6 +90,9 @@ REPLIES = (
     "Thanks for the idea: we noted it for the next quarter, and will tell you here when it comes.",
 )
 
+# Times follow commits, so the time of the last commit must be reset to write tickets of the past.
+_RESET_LAST_AT = "UPDATE counters SET last_at = 'epoch' WHERE org_id = $1"
+
 # Percentages of the tickets by their last status.
 RECENT_STATUS_WEIGHTS = dict(zip(Status, (18, 17, 30, 15, 20), strict=True))
 OLD_STATUS_WEIGHTS = {Status.RESOLVED: 35, Status.CLOSED: 65}
@@ -103,20 +106,20 @@ STATUS_ORDER = (Status.IN_PROGRESS, Status.RESPONDED, Status.RESOLVED, Status.CL
 class _TicketScript:
     """A ticket's script: the fields it is opened with, and the changes that follow."""
 
-    opening: Mapping[str, str]
+    opening: Mapping[str, Any]
     opened_at: datetime
     steps: list[tuple[datetime, dict[str, Any]]]
     reply: str
 
 
-async def create_demo(settings: Settings, tickets: int) -> str:
+async def create_demo(settings: Settings, tickets: int, before_commit: BeforeCommit) -> str:
     """Create the organisation with its admins and this many tickets; return a summary with the credentials.
 
     Secret key and password are random. All e-mail addresses use reserved domains (RFC 2606).
     """
     assert settings.database_url is not None
     assert settings.secret_key is not None
-    database = Database(settings.database_url, pool_size=CONCURRENCY)
+    database = Database(settings.database_url, pool_size=CONCURRENCY, before_commit=before_commit)
     try:
         tenant, secret = await _create_organisation(database)
         try:
@@ -175,6 +178,7 @@ async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[P
             while True:
                 # One batch at a time is opened, so that later tickets have higher numbers.
                 async with opening_lock, database.driver(tenant.id) as driver:
+                    await driver.execute(_RESET_LAST_AT, tenant.id)
                     opened = []
                     for script in islice(scripts, TICKETS_PER_TRANSACTION):
                         caller = ProductCaller(tenant=tenant, now=script.opened_at)
@@ -193,14 +197,16 @@ async def _play_scripts(
     database: Database, tenant: Tenant, admins: Mapping[UUID, Principal], opened: list[tuple[Any, _TicketScript]]
 ) -> None:
     # One transaction, so that no worker sees a countdown started in the past before the change that ends it.
+    steps = [(at, ticket, script, changes) for ticket, script in opened for at, changes in script.steps]
+    steps.sort(key=lambda step: step[0])
     async with database.session(tenant.id) as db:
-        for ticket, script in opened:
-            for at, changes in script.steps:
-                caller = UserCaller(tenant=tenant, user=admins[ticket["admin_id"]], now=at)
-                if changes["status"] is Status.RESPONDED:
-                    await service.respond(db, caller, ticket["id"], script.reply, _accept_any_version)
-                else:
-                    await service.change(db, caller, ticket["id"], changes, _accept_any_version)
+        for at, ticket, script, changes in steps:
+            caller = UserCaller(tenant=tenant, user=admins[ticket["admin_id"]], now=at)
+            if changes["status"] is Status.RESPONDED:
+                await service.respond(db, caller, ticket["id"], script.reply, _accept_any_version)
+            else:
+                await service.change(db, caller, ticket["id"], changes, _accept_any_version)
+        await (await db.connection()).exec_driver_sql(_RESET_LAST_AT, (tenant.id,))
 
 
 def _accept_any_version(_version: int) -> None:

@@ -20,7 +20,7 @@ from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
 from app.tickets import queries, rules
 from app.tickets.events import TicketAccepted, TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
-from app.tickets.models import UNFINISHED, Status, Ticket, TicketResponse
+from app.tickets.models import UNFINISHED, Priority, Status, Ticket, TicketResponse
 from app.tickets.queries import requester_scope
 from app.tickets.rows import TicketRow
 from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
@@ -66,7 +66,7 @@ class AlreadyAccepted(Conflict):
 
 
 async def open_ticket(
-    driver: Driver, caller: Caller, *, title: str, description: str, priority: str, added_by: str | None
+    driver: Driver, caller: Caller, *, title: str, description: str, priority: Priority, added_by: str | None
 ) -> TicketRow:
     """Open a ticket and give it to whose turn it is of those available; without one, it waits for one.
 
@@ -127,7 +127,7 @@ async def respond(
         TicketNotFound, TicketClosed, VersionConflict
     """
     caller = await queries.with_locked_clock(db, caller)
-    ticket = await queries.lock(db, caller.org_id, ticket_id)
+    ticket = await queries.lock(db, caller.org_id, ticket_id, author_id=caller.user.id)
     expect(ticket.version)
     if ticket.status == Status.CLOSED:
         raise TicketClosed
@@ -141,7 +141,7 @@ async def respond(
         created_at=now,
     )
     db.add(response)
-    ticket.touch(now)
+    ticket.touch()
     record(db, TicketResponded(at=now, actor=caller.actor, ticket_id=ticket.id, response_id=response.id))
     await _enter(db, caller, ticket, Status.RESPONDED)
     return response
@@ -178,7 +178,7 @@ async def accept(db: AsyncSession, caller: UserCaller, ticket_id: UUID, expect: 
         return
     if ticket.status not in UNFINISHED:
         raise TicketClosed(f"The ticket is {ticket.status.lower()}: reopen it first.")
-    ticket.touch(caller.now)
+    ticket.touch()
     if ticket.admin_id != user.id:
         _assign(db, caller, ticket, user.id)
     ticket.accepted_at = caller.now
@@ -210,7 +210,7 @@ async def change(
         return
     if different.get("admin_id") and assignee is None:
         raise AssigneeNotActive(errors=[FieldError("adminId", AssigneeNotActive.title)])
-    ticket.touch(caller.now)
+    ticket.touch()
     _edit(db, caller, ticket, different)
     if "admin_id" in different:
         _assign(db, caller, ticket, different["admin_id"])
@@ -256,7 +256,9 @@ async def _enter(db: AsyncSession, caller: UserCaller, ticket: Ticket, status: S
     if status != before:
         record(
             db,
-            TicketStatusChanged(at=now, actor=caller.actor, ticket_id=ticket.id, from_status=before, to_status=status),
+            TicketStatusChanged(
+                at=now, actor=caller.actor, ticket_id=ticket.id, from_status=Status(before), to_status=status
+            ),
         )
     if status is Status.RESPONDED:
         await _start_countdown(db, caller, ticket.id, closes_at, rules.reminder_at(now, closes_at))
@@ -274,5 +276,4 @@ async def _start_countdown(
         await timers.cancel(db, caller.org_id, ticket_id, (AUTO_CLOSE_REMINDER,))
     else:
         due[AUTO_CLOSE_REMINDER] = caller.tenant.real_time(remind_at)
-    await db.flush()  # the ticket before its timers: everywhere in this order
     await timers.set_timers(db, caller.org_id, ticket_id, due)

@@ -62,8 +62,9 @@ def upgrade() -> None:
     op.create_table(
         "counters",
         sa.Column("org_id", sa.Uuid(), nullable=False),
-        sa.Column("last_ticket", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_number", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_event", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), server_default=sa.text("'epoch'"), nullable=False),
         sa.PrimaryKeyConstraint("org_id", name=op.f("pk_counters")),
     )
     op.create_table(
@@ -117,7 +118,8 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("ticket_id", sa.Uuid(), nullable=True),
+        sa.Column("version", sa.SmallInteger(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("actor_type", sa.Text(), nullable=False),
         sa.Column("actor_id", sa.Uuid(), nullable=True),
         sa.Column("data", postgresql.JSONB(), nullable=False),
@@ -125,7 +127,7 @@ def upgrade() -> None:
         sa.CheckConstraint("actor_type IN ('USER', 'ORGANISATION', 'SYSTEM')", name=op.f("ck_events_actor_type")),
         sa.PrimaryKeyConstraint("org_id", "seq", name=op.f("pk_events")),
     )
-    op.create_index("ix_events_org_id_ticket_id_seq", "events", ["org_id", "ticket_id", "seq"], unique=False)
+    op.create_index("ix_events_org_id_subject_id_seq", "events", ["org_id", "subject_id", "seq"], unique=False)
     op.create_table(
         "job_runs",
         sa.Column("name", sa.Text(), nullable=False),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import and_, select, text
@@ -16,6 +16,7 @@ from app import wiring
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, Purpose
 from app.accounts.users import creation as service
+from app.accounts.users.events import UserEvent
 from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.config import Settings
@@ -53,10 +54,12 @@ async def add_user(desk: Desk, **columns: Any) -> User:
     return user
 
 
-def news(kind: type[Any], user: User, **fields: Any) -> Event:
+E = TypeVar("E", bound=UserEvent)
+
+
+def news(kind: type[E], user: User, **fields: Any) -> E:
     """Return an event about a user, of just now."""
-    event: Event = kind(at=real_now(), actor=SYSTEM, user_id=user.id, **fields)
-    return event
+    return kind(at=real_now(), actor=SYSTEM, user_id=user.id, **fields)
 
 
 async def happen(desk: Desk, *events: Event) -> None:

@@ -62,7 +62,7 @@ async def database(deployment: Deployment) -> AsyncIterator[Database]:
 @pytest.fixture(scope="module")
 async def summary(deployment: Deployment, database: Database) -> str:
     async with running_relay(database):
-        return await create_demo(deployment.settings, TICKETS)
+        return await create_demo(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Databas
     events = sorted(await rows_of(database, org_id, EventRow), key=lambda event: event.seq)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     for ticket in await rows_of(database, org_id, Ticket):
-        moments = [event.created_at for event in events if event.ticket_id == ticket.id]
+        moments = [event.created_at for event in events if event.subject_id == ticket.id]
         assert moments == sorted(moments)
         assert (moments[0], moments[-1]) == (ticket.created_at, ticket.updated_at)
         assert ticket.updated_at <= min(real_now(), ticket.created_at + timedelta(days=5))
@@ -228,7 +228,7 @@ async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment
     try:
         async with running_relay(database):
             with pytest.raises(ExceptionGroup, match="TaskGroup"):
-                await create_demo(deployment.settings, TICKETS)
+                await create_demo(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
     finally:
         await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
     org_id = await newest_organisation(database)
@@ -244,7 +244,7 @@ async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment
 
 async def test_no_mail_is_sent_when_the_demo_is_cancelled_midway(deployment: Deployment, database: Database) -> None:
     before = await newest_organisation(database)
-    filling = asyncio.create_task(create_demo(deployment.settings, 500))
+    filling = asyncio.create_task(create_demo(deployment.settings, 500, wiring.NUMBERING_WITHOUT_REACTIONS))
     while (org_id := await newest_organisation(database)) == before:  # noqa: ASYNC110 - another pool creates it
         await asyncio.sleep(0.01)
     held = (await rows_of(database, org_id, Relay))[0].last_seq

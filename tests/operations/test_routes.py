@@ -180,7 +180,7 @@ async def test_parked_events_are_counted(desk: Desk, database: Database) -> None
 
 
 async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, tmp_path: object) -> None:
-    database = Database(elsewhere.service_url, reactions=wiring.REACTIONS)
+    database = Database(elsewhere.service_url, before_commit=wiring.NUMBERING)
     async with running_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
         desk = await a_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
 

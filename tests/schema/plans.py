@@ -84,8 +84,8 @@ FILL = """
            repeat('Try again. ', 20), '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
-    INSERT INTO events (org_id, seq, id, type, ticket_id, actor_type, data, created_at)
-    SELECT pg_temp.org(o), n, pg_temp.id(o, n), 'ticket.created', pg_temp.id(o, n), 'SYSTEM', '{{}}', '{start}'
+    INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, data, created_at)
+    SELECT pg_temp.org(o), n, pg_temp.id(o, n), 'ticket.created', 1, pg_temp.id(o, n), 'SYSTEM', '{{}}', '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
     INSERT INTO timers (org_id, subject_id, kind, due_at)
@@ -115,7 +115,7 @@ def _literal(value: object) -> str:
         case bool() | int():
             return str(value)
         case list():
-            kinds = {UUID: "uuid", int: "bigint", str: "text"}
+            kinds = {UUID: "uuid", int: "bigint", str: "text", datetime: "timestamptz"}
             kind = next(name for known, name in kinds.items() if isinstance(value[0], known))
             return f"ARRAY[{', '.join(_literal(one) for one in value)}]::{kind}[]"
         case UUID() | datetime():

@@ -12,8 +12,8 @@ from app.access.callers import ProductCaller, UserCaller
 from app.accounts.users import creation as identity
 from app.accounts.users.creation import NewUser
 from app.authentication.sessions.queries import principal_of
+from app.core.database.pool import ORG_ID, run_before_commit
 from app.core.ids import new_id
-from app.core.outbox import events
 from app.organisations import service as organisations
 from app.organisations.queries import as_tenant
 
@@ -28,5 +28,6 @@ async def caller(connection: AsyncConnection, db: AsyncSession) -> UserCaller:
     organisation, _ = await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=False)
     product = ProductCaller(tenant=as_tenant(organisation), now=NOW)
     ada = await identity.sign_up_admin(db, product, NewUser("Ada", "Lovelace", "ada@growfin.test"), "no hash")
-    await events.flush(db, org_id)
+    db.info[ORG_ID] = org_id
+    await run_before_commit(db)
     return UserCaller(tenant=product.tenant, user=principal_of(ada, session_id=new_id()), now=NOW)

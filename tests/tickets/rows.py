@@ -120,7 +120,7 @@ async def suspend(desk: Desk, user_id: UUID) -> None:
 _INSERT = text(
     """
     WITH counted AS (
-        UPDATE counters SET last_ticket = last_ticket + :n WHERE org_id = :org RETURNING last_ticket - :n AS before
+        UPDATE counters SET last_number = last_number + :n WHERE org_id = :org RETURNING last_number - :n AS before
     )
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, created_at, updated_at,
                          responded_at, auto_close_at)

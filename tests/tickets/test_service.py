@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import UserCaller
 from app.accounts.users.models import User
 from app.accounts.users.rules import Status as UserStatus
+from app.core.database.pool import run_before_commit
 from app.core.errors import VersionConflict
-from app.core.outbox import events
 from app.core.outbox.models import EventRow
 from app.tickets import service
 from app.tickets.jobs import assign_waiting
@@ -34,8 +34,8 @@ def stale(_version: int) -> None:
 
 
 async def types_of(db: AsyncSession, ticket: Ticket) -> list[str]:
-    await events.flush(db, ticket.org_id)
-    which = select(EventRow.type).where(EventRow.org_id == ticket.org_id, EventRow.ticket_id == ticket.id)
+    await run_before_commit(db)
+    which = select(EventRow.type).where(EventRow.org_id == ticket.org_id, EventRow.subject_id == ticket.id)
     return list(await db.scalars(which.order_by(EventRow.seq)))
 
 

@@ -33,7 +33,7 @@ from app.accounts.users.rules import Status
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.errors import Conflict
-from app.core.outbox.events import Actor, ActorType, record
+from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
 from app.organisations.queries import lock as lock_organisation
 
@@ -106,8 +106,8 @@ async def cancel(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
     for what in (Link, UserWord, Credential):
         await db.execute(delete(what).where(what.org_id == caller.org_id, what.user_id == user.id))
     await db.delete(user)
-    cancelled = UserInvitationCancelled(at=caller.now, actor=caller.actor, user_id=user.id, email=user.email)
-    record(db, cancelled)
+    email = ReactionOnly(user.email)
+    record(db, UserInvitationCancelled(at=caller.now, actor=caller.actor, user_id=user.id, email=email))
 
 
 async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:

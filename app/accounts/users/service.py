@@ -40,7 +40,7 @@ from app.authentication.second_factor.events import SecondFactorDisabled
 from app.authentication.second_factor.service import SecondFactorNotSetUp
 from app.authentication.sessions import service as sessions
 from app.core.errors import Conflict
-from app.core.outbox.events import record
+from app.core.outbox.events import ReactionOnly, record
 from app.core.security.access_tokens import InvalidToken
 from app.organisations.queries import lock as lock_organisation
 
@@ -305,9 +305,9 @@ async def erase(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
                 at=caller.now,
                 actor=caller.actor,
                 user_id=user.id,
-                name=f"{user.first_name} {user.last_name}",
-                email=user.email,
-                email_was_verified=user.email_verified_at is not None,
+                name=ReactionOnly(f"{user.first_name} {user.last_name}"),
+                email=ReactionOnly(user.email),
+                email_was_verified=ReactionOnly(user.email_verified_at is not None),
             ),
         )
         await erasure.erase(db, user)

@@ -21,7 +21,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, FieldError
-from app.core.outbox.events import Actor, ActorType, record
+from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
 from app.core.security.passwords import derive_salt, hash_password, match_hashes
 
@@ -70,7 +70,7 @@ async def verify_email(db: AsyncSession, named: TokenSubject) -> User:
     if link.purpose == Purpose.CHANGE_EMAIL:
         old_email, was_proved = user.email, False
         await _move(db, user, credential, link)
-        record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=old_email))
+        record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=ReactionOnly(old_email)))
     if user.email != link.email:
         raise LinkExpired
     if not was_proved:

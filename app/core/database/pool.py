@@ -9,7 +9,7 @@ trip of its own. The engine is therefore told not to manage transactions (`AUTOC
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -21,7 +21,6 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 from sqlalchemy.util import greenlet_spawn
 
 from app.core.errors import Unavailable
-from app.core.outbox import events
 
 if TYPE_CHECKING:
     import asyncpg
@@ -29,7 +28,12 @@ if TYPE_CHECKING:
 
     Driver = asyncpg.Connection[asyncpg.Record]
 
+# What a session does last: it writes what was collected in `Session.info` during the transaction.
+BeforeCommit = Callable[[AsyncSession, UUID | None], Awaitable[None]]
+
 ORG_ID = "org_id"
+BEFORE_COMMIT = "before_commit"
+WORK = "work"
 CONNECT_TIMEOUT = 5.0  # seconds
 LOCK_TIMEOUT = 5.0  # seconds
 DRIVER_TIMEOUT_MARGIN = 5.0  # seconds
@@ -55,7 +59,7 @@ class Database:
         pool_size: the maximum number of connections.
         pool_timeout: how long a request waits for a connection before it is answered with 503, in seconds.
         statement_timeout: how long the server works on a statement before it gives up, in seconds.
-        reactions: what happens in the same transaction as an event (see `wiring.py`).
+        before_commit: what every session does last, before it commits.
     """
 
     def __init__(
@@ -65,9 +69,9 @@ class Database:
         pool_size: int = 10,
         pool_timeout: float = 5.0,
         statement_timeout: float = 10.0,
-        reactions: events.Reactions | None = None,
+        before_commit: BeforeCommit | None = None,
     ) -> None:
-        self.reactions: events.Reactions = reactions or {}
+        self.before_commit = before_commit
         self.after_commit: list[Callable[[], None]] = []
         self.engine = create_async_engine(
             url,
@@ -104,14 +108,15 @@ class Database:
     async def session(self, org_id: UUID | None) -> AsyncIterator[AsyncSession]:
         """Open a transaction in an organisation. With `None` it sees the directory tables only.
 
-        Collected events are written last, then it commits. An exception rolls everything back.
+        `before_commit` runs last, then it commits. An exception rolls everything back.
         """
-        async with AsyncSession(self.engine, expire_on_commit=False, info={events.REACTIONS: self.reactions}) as db:
+        info = {ORG_ID: org_id, BEFORE_COMMIT: self.before_commit}
+        async with AsyncSession(self.engine, expire_on_commit=False, info=info) as db:
             await db.connection(execution_options={ORG_ID: org_id})
             yield db
-            await events.flush(db, org_id)
+            await run_before_commit(db)
             await db.commit()
-            if db.info.get(events.WORK):
+            if db.info.get(WORK):
                 self.committed()
 
     @asynccontextmanager
@@ -137,7 +142,11 @@ class Database:
 
     @staticmethod
     async def driver_of(db: AsyncSession) -> Driver:
-        """Flush the session and return its driver connection, in the same transaction."""
+        """Flush the session and return its driver connection, in the same transaction.
+
+        The session writes first all that it would write before it commits, so that the driver reads what is committed.
+        """
+        await run_before_commit(db)
         await db.flush()
         connection = await (await db.connection()).get_raw_connection()
         return cast("Driver", connection.driver_connection)
@@ -154,6 +163,18 @@ class Database:
     async def dispose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def has_work(db: AsyncSession) -> None:
+    """Have this process's worker look for work once the transaction has committed, rather than at its next turn."""
+    db.info[WORK] = True
+
+
+async def run_before_commit(db: AsyncSession) -> None:
+    """Write what the session has collected now, rather than just before it commits."""
+    before_commit: BeforeCommit | None = db.info.get(BEFORE_COMMIT)
+    if before_commit is not None:
+        await before_commit(db, db.info.get(ORG_ID))
 
 
 def _milliseconds(seconds: float) -> str:

@@ -23,12 +23,11 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
-from app.core.database.pool import Database
+from app.core.database.pool import Database, has_work
 from app.core.outbox import claims
 from app.core.outbox.backoff import Backoff
 from app.core.outbox.channels import STANDARD_BACKOFF, ChannelPolicy, Channels, Outcome, Result, Sender
 from app.core.outbox.claims import LEASE, Claim, Ending
-from app.core.outbox.events import has_work
 from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
 from app.core.outbox.timers import due_organisations_sql, in_turn
 

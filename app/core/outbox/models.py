@@ -23,18 +23,33 @@ from app.core.database.base import Base, one_of
 DELIVER = "DELIVER"
 
 
+class DatedRow:
+    """A row that takes the time of its event, and so is written under the counter's lock (`numbering.py`).
+
+    Whoever changes it, or adds it, must have locked it before, and every row that it refers to.
+    """
+
+
 class Counter(Base):
-    """One narrow row per organisation: the last number given to a ticket, and to an event."""
+    """One narrow row per organisation: the last number of a row, that of an event, and the time of the last commit.
+
+    Rows of one kind are numbered: tickets. The time is the organisation's.
+    """
 
     __tablename__ = "counters"
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
-    last_ticket: Mapped[int] = mapped_column(server_default=text("0"))
+    last_number: Mapped[int] = mapped_column(server_default=text("0"))
     last_event: Mapped[int] = mapped_column(server_default=text("0"))
+    last_at: Mapped[datetime] = mapped_column(server_default=text("'epoch'"))
 
 
 class EventRow(Base):
-    """Something that happened, numbered 1, 2, 3… in its organisation, in commit order."""
+    """An event, numbered 1, 2, 3… in its organisation, in commit order; its time is never before an earlier one's.
+
+    `subject_id` is the row that it is about: a ticket's history is the events with its id. `version` is that of the
+    event's class, and so of `data`.
+    """
 
     __tablename__ = "events"
 
@@ -42,7 +57,8 @@ class EventRow(Base):
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[UUID]
     type: Mapped[str]
-    ticket_id: Mapped[UUID | None]
+    version: Mapped[int] = mapped_column(SmallInteger)
+    subject_id: Mapped[UUID | None]
     actor_type: Mapped[str]
     actor_id: Mapped[UUID | None]
     data: Mapped[dict[str, Any]]
@@ -50,7 +66,7 @@ class EventRow(Base):
 
     __table_args__ = (
         one_of("actor_type", ("USER", "ORGANISATION", "SYSTEM")),
-        Index("ix_events_org_id_ticket_id_seq", "org_id", "ticket_id", "seq"),
+        Index("ix_events_org_id_subject_id_seq", "org_id", "subject_id", "seq"),
     )
 
 

@@ -27,7 +27,9 @@ async def events_of(desk: Desk) -> list[tuple[str, dict[str, Any]]]:
     """What happened since the admin was made."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if not row.type.endswith("signed_up")]
+    return [
+        (row.type, {"userId": str(row.subject_id), **row.data}) for row in rows if not row.type.endswith("signed_up")
+    ]
 
 
 async def test_it_is_who_has_signed_in(desk: Desk) -> None:

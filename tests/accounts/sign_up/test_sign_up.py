@@ -57,7 +57,7 @@ async def test_the_secret_may_come_in_the_header_and_the_password_is_kept_as_a_h
     assert credential.password_hash is not None
     assert credential.password_hash.startswith("$argon2id$")
     assert PASSWORD not in repr([event.data for event in events])
-    assert any(event.data.get("userId") == str(user_id) for event in events)
+    assert any(str(event.subject_id) == str(user_id) for event in events)
 
 
 async def test_tickets_that_waited_for_somebody_are_theirs_when_it_answers(desk: Desk) -> None:
