@@ -13,7 +13,7 @@ from sqlalchemy import Interval, SmallInteger, Text, Uuid, any_, bindparam, lite
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import TICKET_WORK
+from app.access.permissions import TICKET_WORK, RoleKind
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.queries import next_in_turn
