@@ -20,7 +20,7 @@ from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.single_use_links.models import PAGES, Link
 from app.accounts.users.events import EmailChanged, EmailClaimed, PasswordChanged, UserApproved, UserRejected
 from app.accounts.users.models import User
-from app.accounts.users.rules import Status, is_somebodys
+from app.accounts.users.rules import AccountStatus, is_somebodys
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
@@ -62,7 +62,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
             Link.id.in_([UUID(event.data["linkId"]) for event in events]),
             Link.purpose.in_(list(PAGES)),
             Link.expires_at > real_now(),
-            User.status != Status.ERASED,
+            User.status != AccountStatus.ERASED,
         )
         .order_by(Link.id)
     )
@@ -87,11 +87,13 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, events: Sequence
 
     Not who: a mail that named them would outlast their erasure.
     """
-    ids = [UUID(event.data["userId"]) for event in events if event.data.get("status") == Status.PENDING]
+    ids = [UUID(event.data["userId"]) for event in events if event.data.get("status") == AccountStatus.PENDING]
     if not ids:
         return
     waiting = await db.scalars(
-        select(User).where(User.org_id == org_id, User.id.in_(ids), User.status == Status.PENDING).order_by(User.id)
+        select(User)
+        .where(User.org_id == org_id, User.id.in_(ids), User.status == AccountStatus.PENDING)
+        .order_by(User.id)
     )
     organisation = await tenant(db, org_id)
     admins = await _admins_who_want(db, org_id, MailKind.SIGN_UP_REQUESTS)
@@ -129,7 +131,7 @@ async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Ma
         .where(
             User.org_id == org_id,
             User.role == Role.ADMIN,
-            User.status == Status.ACTIVE,
+            User.status == AccountStatus.ACTIVE,
             literal(kind.value) != all_(User.muted),
         )
         .order_by(User.id)
@@ -142,7 +144,9 @@ async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
     """On the events of `NEWS`; the same news of one batch is told once."""
     organisation = await tenant(db, org_id)
     ids = {UUID(event.data["userId"]) for event in events}
-    found = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != Status.ERASED))
+    found = await db.scalars(
+        select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != AccountStatus.ERASED)
+    )
     users = {user.id: user for user in found if is_somebodys(user.email)}
     told = {
         (event.type, user.id): _draft(organisation, NEWS[event.type], user.email, user.id, _news(user, event))
@@ -155,7 +159,7 @@ async def mail_news(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent
 def _news(user: User, event: StoredEvent) -> dict[str, Any]:
     return {
         "reason": user.status_reason,
-        "invited": user.status == Status.INVITED,
+        "invited": user.status == AccountStatus.INVITED,
         "provider": event.data.get("provider"),
     }
 

@@ -30,7 +30,7 @@ from app.core.outbox.models import Counter, Relay
 from app.organisations.queries import as_tenant
 from app.organisations.service import sign_up
 from app.tickets import service
-from app.tickets.models import Priority, Status
+from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import INDEX_TICKETS
 
 PARALLEL = 4
@@ -86,12 +86,12 @@ ANSWERS = (
 )
 
 # How many of a hundred end up where.
-RECENT = dict(zip(Status, (18, 17, 30, 15, 20), strict=True))
-OLD = {Status.RESOLVED: 35, Status.CLOSED: 65}
-PRIORITIES = {Priority.LOW: 25, Priority.MEDIUM: 45, Priority.HIGH: 22, Priority.CRITICAL: 8}
+RECENT = dict(zip(TicketStatus, (18, 17, 30, 15, 20), strict=True))
+OLD = {TicketStatus.RESOLVED: 35, TicketStatus.CLOSED: 65}
+PRIORITIES = {TicketPriority.LOW: 25, TicketPriority.MEDIUM: 45, TicketPriority.HIGH: 22, TicketPriority.CRITICAL: 8}
 PASSED_THROUGH = 0.4  # how likely each status on the way to the last one is
 RAISED = 0.1  # how likely a ticket that is begun turns out to matter more
-PATH = (Status.IN_PROGRESS, Status.RESPONDED, Status.RESOLVED, Status.CLOSED)
+PATH = (TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED, TicketStatus.RESOLVED, TicketStatus.CLOSED)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ async def _live(
         for ticket, story in opened:
             for at, changes in story.steps:
                 caller = Caller(tenant, admins[ticket["admin_id"]], at)
-                if changes["status"] is Status.RESPONDED:
+                if changes["status"] is TicketStatus.RESPONDED:
                     await service.respond(db, caller, ticket["id"], story.answer, _any_version)
                 else:
                     await service.change(db, caller, ticket["id"], changes, _any_version)
@@ -234,13 +234,15 @@ def _texts(dice: random.Random) -> tuple[str, str]:
 
 def _steps(dice: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, dict[str, Any]]]:
     last = _one(dice, RECENT if now - opened_at < ANSWERED_WITHIN else OLD)
-    if last is Status.OPEN:
+    if last is TicketStatus.OPEN:
         return
     path = [*(status for status in PATH[: PATH.index(last)] if dice.random() < PASSED_THROUGH), last]
     time = min(DRAGS_ON * dice.uniform(0.05, 1), now - opened_at)
     moments = sorted(opened_at + time * dice.random() for _ in path)
     for at, status in zip(moments, path, strict=True):
-        raised = {"priority": Priority.HIGH} if status is Status.IN_PROGRESS and dice.random() < RAISED else {}
+        raised = (
+            {"priority": TicketPriority.HIGH} if status is TicketStatus.IN_PROGRESS and dice.random() < RAISED else {}
+        )
         yield at, {"status": status, **raised}
 
 

@@ -17,7 +17,7 @@ from app.access.permissions import TICKET_WORK, Role
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.queries import next_in_turn
-from app.accounts.users.rules import Status as AccountStatus
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.fields import rfc3339
 from app.core.ids import new_id
@@ -27,7 +27,7 @@ from app.core.outbox.timers import Due
 from app.organisations.queries import tenant
 from app.tickets import rules
 from app.tickets.events import TicketAssigned, TicketClosingSoon
-from app.tickets.models import WAITING, Status, Ticket
+from app.tickets.models import WAITING, Ticket, TicketStatus
 from app.tickets.rules import ASSIGN
 
 ASSIGN_BATCH = 1000
@@ -105,7 +105,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
         select(Ticket.id, Ticket.auto_close_at).where(
             Ticket.org_id == org_id,
             Ticket.id.in_([one.subject_id for one in claimed]),
-            Ticket.status == Status.RESPONDED,
+            Ticket.status == TicketStatus.RESPONDED,
         )
     )
     closing = {row.id: row.auto_close_at for row in rows}

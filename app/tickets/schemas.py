@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from app.core.fields import EXAMPLE_ID, Email, In, LongText, Name, Out, OutTime, SecretField, Timestamp, Title
 from app.core.web.paging import CountedPage, CountedPageQuery, Page
-from app.tickets.models import Priority, Status
+from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import MAX_WORD_LENGTH, MAX_WORDS, MAX_WORDS_WANTED, SHORTEST_BEGINNING, words_wanted
 
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
@@ -31,7 +31,7 @@ class TicketIn(In):
             examples=["mia@customer.example"],
         ),
     ] = None  # type: ignore[assignment]
-    priority: Annotated[Priority, Field(examples=["HIGH"])] = Priority.MEDIUM
+    priority: Annotated[TicketPriority, Field(examples=["HIGH"])] = TicketPriority.MEDIUM
     secret: SecretField = None
 
 
@@ -50,15 +50,15 @@ class TicketChange(In):
             "nobody: then it waits for the next one who becomes available. Not for customers."
         ),
     ] = None
-    status: Annotated[Status, Field(description="Not for customers.", examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]
-    priority: Annotated[Priority, Field(examples=["HIGH"])] = None  # type: ignore[assignment]
+    status: Annotated[TicketStatus, Field(description="Not for customers.", examples=["IN_PROGRESS"])] = None  # type: ignore[assignment]
+    priority: Annotated[TicketPriority, Field(examples=["HIGH"])] = None  # type: ignore[assignment]
     org_id: Annotated[UUID, Field(description="May only repeat the ticket's own.")] = None  # type: ignore[assignment]
 
 
 class StatusChange(In):
     """The status to be."""
 
-    status: Annotated[Status, Field(examples=["IN_PROGRESS"])]
+    status: Annotated[TicketStatus, Field(examples=["IN_PROGRESS"])]
 
 
 class ResponseIn(In):
@@ -107,8 +107,8 @@ class TicketFilter(CountedPageQuery):
     customer_email: Annotated[
         list[Email], Field(max_length=MAX_FILTER_VALUES, description="Added by: the requester.")
     ] = []
-    status: Annotated[list[Status], Field(max_length=MAX_FILTER_VALUES)] = []
-    priority: Annotated[list[Priority], Field(max_length=MAX_FILTER_VALUES)] = []
+    status: Annotated[list[TicketStatus], Field(max_length=MAX_FILTER_VALUES)] = []
+    priority: Annotated[list[TicketPriority], Field(max_length=MAX_FILTER_VALUES)] = []
     created_after: Timestamp | None = None
     created_before: Timestamp | None = None
     updated_after: Timestamp | None = None
@@ -142,8 +142,8 @@ class TicketOut(Out):
     org_id: UUID
     title: Annotated[str, Field(examples=["Cannot export March"])]
     description: Annotated[str, Field(examples=["The export of March stops at 40 % with an error."])]
-    status: Status
-    priority: Annotated[Priority, Field(examples=["HIGH"])]
+    status: TicketStatus
+    priority: Annotated[TicketPriority, Field(examples=["HIGH"])]
     added_by: Annotated[str, Field(examples=["mia@customer.example"])]
     requester_id: Annotated[
         UUID | None, Field(description="The requester's account, where they have one.", examples=[EXAMPLE_ID])

@@ -19,7 +19,7 @@ from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
 from app.tickets import queries, rules
 from app.tickets.events import TicketAccepted, TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
-from app.tickets.models import UNFINISHED, Status, Ticket, TicketResponse
+from app.tickets.models import UNFINISHED, Ticket, TicketResponse, TicketStatus
 from app.tickets.queries import own_of
 from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
 
@@ -126,7 +126,7 @@ async def respond(
     caller = await queries.on_a_still_clock(db, caller)
     ticket = await queries.lock(db, caller.org_id, ticket_id)
     expect(ticket.version)
-    if ticket.status == Status.CLOSED:
+    if ticket.status == TicketStatus.CLOSED:
         raise TicketClosed
     now = caller.now
     response = TicketResponse(
@@ -140,11 +140,13 @@ async def respond(
     db.add(response)
     ticket.touch(now)
     record(db, TicketResponded(at=now, actor=caller.actor, ticket_id=ticket.id, response_id=response.id))
-    await _enter(db, caller, ticket, Status.RESPONDED)
+    await _enter(db, caller, ticket, TicketStatus.RESPONDED)
     return response
 
 
-async def change_status(db: AsyncSession, caller: Caller, ticket_id: UUID, status: Status, expect: Expectation) -> None:
+async def change_status(
+    db: AsyncSession, caller: Caller, ticket_id: UUID, status: TicketStatus, expect: Expectation
+) -> None:
     """Let the ticket be in this status; where it is already, nothing changes. Not for customers.
 
     Raises:
@@ -178,8 +180,8 @@ async def accept(db: AsyncSession, caller: Caller, ticket_id: UUID, expect: Expe
         _assign(db, caller, ticket, user.id)
     ticket.accepted_at = caller.now
     record(db, TicketAccepted(at=caller.now, actor=caller.actor, ticket_id=ticket.id, admin_id=user.id))
-    if ticket.status == Status.OPEN:
-        await _enter(db, caller, ticket, Status.IN_PROGRESS)
+    if ticket.status == TicketStatus.OPEN:
+        await _enter(db, caller, ticket, TicketStatus.IN_PROGRESS)
 
 
 async def change(
@@ -243,7 +245,7 @@ def _assign(db: AsyncSession, caller: Caller, ticket: Ticket, admin_id: UUID | N
     ticket.give_to(admin_id)
 
 
-async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Status) -> None:
+async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: TicketStatus) -> None:
     """Move to a status with all that follows from it: its times, its event, its timers."""
     now, before, was_waiting = caller.now, ticket.status, ticket.is_waiting
     closes_at = rules.auto_close_at(now, caller.tenant.auto_close_days)
@@ -253,9 +255,9 @@ async def _enter(db: AsyncSession, caller: Caller, ticket: Ticket, status: Statu
             db,
             TicketStatusChanged(at=now, actor=caller.actor, ticket_id=ticket.id, from_status=before, to_status=status),
         )
-    if status is Status.RESPONDED:
+    if status is TicketStatus.RESPONDED:
         await _start_countdown(db, caller, ticket.id, closes_at, rules.reminder_at(now, closes_at))
-    elif before == Status.RESPONDED:
+    elif before == TicketStatus.RESPONDED:
         await timers.cancel(db, caller.org_id, ticket.id, (AUTO_CLOSE, AUTO_CLOSE_REMINDER))
     if ticket.is_waiting and not was_waiting:  # reopened, perhaps while somebody is available already
         await timers.set_timers(db, caller.org_id, ticket.id, {ASSIGN: real_now()})

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.events import EmailChanged, PasswordChanged, UserErased
 from app.accounts.users.models import User
 from app.core.clock import real_now
@@ -196,7 +196,7 @@ async def test_what_was_sent_to_an_address_that_they_had_before_is_gone_too(desk
     )
     await happen(desk, news(EmailChanged, user, old_email=before))
     assert len(await deliveries_to(desk, before)) == 3
-    link = await request_link(desk, user, Purpose.CHANGE_EMAIL, elsewhere := an_address())
+    link = await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, elsewhere := an_address())
     await relay_events(desk)
     assert [mail.link_id for mail in await deliveries_to(desk, elsewhere)] == [link.id]
 

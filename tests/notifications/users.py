@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 
 from app import wiring
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users import creation as service
 from app.accounts.users.models import User
 from app.core.clock import real_now
@@ -67,7 +67,7 @@ async def relay_events(desk: Desk) -> None:
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
 
-async def request_link(desk: Desk, user: User, purpose: Purpose, address: str | None = None) -> Link:
+async def request_link(desk: Desk, user: User, purpose: LinkPurpose, address: str | None = None) -> Link:
     """Have a link mailed to somebody, up to the worker's part."""
     async with desk.database.session(desk.id) as db:
         links.send(db, desk.id, user.id, address or user.email, purpose, at=real_now(), actor=SYSTEM)

@@ -30,7 +30,7 @@ from app.main import create_app
 from app.operations.demo import fill
 from app.organisations.models import Organisation
 from app.organisations.queries import by_secret, tenant
-from app.tickets.models import Status, Ticket, TicketResponse
+from app.tickets.models import Ticket, TicketResponse, TicketStatus
 from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
 from app.tickets.search.models import TicketSearch
 from app.tickets.search.rules import INDEX_TICKETS
@@ -139,7 +139,7 @@ async def test_the_hint_is_a_command_that_signs_in(told: str, deployment: Deploy
 
 async def test_the_tickets_are_varied_and_two_months_of_them(database: Database, org_id: UUID) -> None:
     tickets = await rows_of(database, org_id, Ticket)
-    assert {ticket.status for ticket in tickets} == set(Status)
+    assert {ticket.status for ticket in tickets} == set(TicketStatus)
     assert len({ticket.title for ticket in tickets}) > 30
     assert len({ticket.added_by for ticket in tickets}) > 30
     assert all(ticket.added_by.endswith(".example") for ticket in tickets)
@@ -166,7 +166,7 @@ async def test_what_happened_to_a_ticket_happened_in_order_and_before_now(databa
 async def test_only_answered_tickets_wait_for_something_and_nothing_is_due(database: Database, org_id: UUID) -> None:
     tickets = await rows_of(database, org_id, Ticket)
     waiting = await rows_of(database, org_id, Timer)
-    answered = {ticket.id for ticket in tickets if ticket.status == Status.RESPONDED}
+    answered = {ticket.id for ticket in tickets if ticket.status == TicketStatus.RESPONDED}
     for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
         assert {timer.subject_id for timer in waiting if timer.kind == kind} == answered
     assert answered
@@ -210,7 +210,7 @@ async def test_its_tickets_are_found_by_their_words_once_the_worker_has_gone_thr
 async def test_nobody_gets_mail_for_it_but_for_what_happens_next(database: Database, org_id: UUID) -> None:
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
     assert await rows_of(database, org_id, Delivery) == []
-    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
+    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
         admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)))
         caller = Caller(await tenant(db, org_id), admin, real_now())

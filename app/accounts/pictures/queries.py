@@ -13,7 +13,7 @@ from app.access.permissions import Role
 from app.accounts.pictures.models import Picture
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import NotFound
 
 
@@ -30,7 +30,7 @@ async def set_at(db: AsyncSession, caller: Caller, user_id: UUID) -> datetime:
     Raises:
         UserNotFound, PictureNotFound
     """
-    which = [User.org_id == caller.org_id, User.id == user_id, User.status != Status.ERASED]
+    which = [User.org_id == caller.org_id, User.id == user_id, User.status != AccountStatus.ERASED]
     if caller.somebody.sees_own_only:
         which.append(or_(User.id == caller.somebody.id, User.role != Role.CUSTOMER))
     row = (await db.execute(select(User.picture_at).where(*which))).first()

@@ -16,7 +16,7 @@ from app.accounts.users import queries
 from app.accounts.users.events import UserBecameAvailable, UserBecameUnavailable, UserUpdated
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import BadInput, FieldError
 from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
@@ -54,7 +54,7 @@ async def lock(db: AsyncSession, caller: Caller) -> User:
         user = await queries.lock(db, caller.org_id, caller.somebody.id)
     except UserNotFound:
         raise InvalidToken from None
-    if user.status != Status.ACTIVE:
+    if user.status != AccountStatus.ACTIVE:
         raise InvalidToken
     return user
 

@@ -13,11 +13,11 @@ from app.access.callers import Caller
 from app.access.permissions import Role
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
 from app.accounts.users.events import EmailClaimed, UserSignedUp
 from app.accounts.users.models import Credential, User, UserWord
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import UNIQUE_VIOLATION, sqlstate_of
 from app.core.errors import BadInput, Conflict, FieldError
@@ -67,7 +67,7 @@ async def hash_new_password(
     return await hash_password(password, salt_of(secret_key, email))
 
 
-def newcomer(org_id: UUID, new: NewUser, role: Role, status: Status) -> User:
+def newcomer(org_id: UUID, new: NewUser, role: Role, status: AccountStatus) -> User:
     """Somebody new, to be written with `add`; available for tickets only if active: others become so once they are."""
     return User(
         org_id=org_id,
@@ -77,7 +77,7 @@ def newcomer(org_id: UUID, new: NewUser, role: Role, status: Status) -> User:
         email=new.email,
         role=role,
         status=status,
-        available=role != Role.CUSTOMER and status == Status.ACTIVE,
+        available=role != Role.CUSTOMER and status == AccountStatus.ACTIVE,
         works_on_tickets=True,  # as every built-in role lets them
         granted=[],
         denied=[],
@@ -92,11 +92,11 @@ async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewUser, password
     Raises:
         EmailTaken: in this organisation, whatever its case.
     """
-    user = newcomer(caller.org_id, new, Role.ADMIN, Status.ACTIVE)
+    user = newcomer(caller.org_id, new, Role.ADMIN, AccountStatus.ACTIVE)
     await add(db, user, password_hash)
     record(
         db,
-        UserSignedUp(at=caller.now, actor=caller.actor, user_id=user.id, role=Role.ADMIN, status=Status.ACTIVE),
+        UserSignedUp(at=caller.now, actor=caller.actor, user_id=user.id, role=Role.ADMIN, status=AccountStatus.ACTIVE),
     )
     return user
 
@@ -128,9 +128,9 @@ def _welcome(db: AsyncSession, tenant: Tenant, user: User) -> None:
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        UserSignedUp(at=at, actor=actor, user_id=user.id, role=Role(user.role), status=Status(user.status)),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=Role(user.role), status=AccountStatus(user.status)),
     )
-    links.send(db, tenant.id, user.id, user.email, Purpose.VERIFY_EMAIL, at=at, actor=actor)
+    links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
 
 
 async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: Role, password_hash: str) -> None:
@@ -139,7 +139,7 @@ async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: Role, 
     nobody = newcomer(tenant.id, other, role, rules.status_of_sign_up(role))
     async with db.begin_nested() as written:
         await add(db, nobody, password_hash)
-        links.issue(db, tenant.id, nobody.id, nobody.email, Purpose.VERIFY_EMAIL)
+        links.issue(db, tenant.id, nobody.id, nobody.email, LinkPurpose.VERIFY_EMAIL)
         await db.flush()
         await written.rollback()
 

@@ -20,7 +20,7 @@ from app.accounts.users.fields import BO, UserFields
 from app.accounts.users.lists import Listing
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound, user
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.accounts.users.schemas import (
     EXAMPLE_REASON,
     PermissionsChange,
@@ -48,7 +48,7 @@ _REJECTED = {**BO, "status": "REJECTED", "available": False, "statusReason": EXA
 
 
 async def _answer(db: AsyncSession, row: User) -> UserOut:
-    invited = row.status == Status.INVITED
+    invited = row.status == AccountStatus.INVITED
     return UserOut.of_user(row, await queries.invitation_expires_at(db, row) if invited else None)
 
 

@@ -14,7 +14,7 @@ from app.accounts.roles.schemas import PermissionIn, PermissionOut, PermissionTa
 from app.accounts.users.fields import UserFields, fields_of
 from app.accounts.users.models import User
 from app.accounts.users.rights import words_wanted
-from app.accounts.users.rules import Status, UserStatus
+from app.accounts.users.rules import AccountStatus, UserStatus
 from app.core.fields import In, LongText, Name, Out, OutTime
 from app.core.web.paging import CountedPage, CountedPageQuery
 
@@ -100,7 +100,7 @@ class UserChange(In):
         ),
     ] = None  # type: ignore[assignment]
     status: Annotated[
-        Literal[Status.ACTIVE, Status.SUSPENDED],
+        Literal[AccountStatus.ACTIVE, AccountStatus.SUSPENDED],
         Field(description="Whoever is suspended is signed out everywhere, and cannot sign in.", examples=["ACTIVE"]),
     ] = None  # type: ignore[assignment]
     available: Annotated[

@@ -15,7 +15,7 @@ from app.access.permissions import Role
 from app.access.tenant import Tenant
 from app.accounts.users.models import Credential, User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.sessions.models import Session
 from app.core.errors import NotFound
 from app.organisations.models import Organisation, OrganisationStatus
@@ -43,7 +43,7 @@ async def principal(
             .where(
                 User.org_id == org_id,
                 User.id == user_id,
-                User.status == Status.ACTIVE,
+                User.status == AccountStatus.ACTIVE,
                 Organisation.status == OrganisationStatus.ACTIVE,
                 Session.expires_at > now,
             )
@@ -66,7 +66,7 @@ async def hold(db: AsyncSession, org_id: UUID, user_id: UUID) -> tuple[User, str
             select(User, Credential.password_hash)
             .join(Credential, and_(Credential.org_id == org_id, Credential.user_id == User.id))
             .options(selectinload(User.custom_role))
-            .where(User.org_id == org_id, User.id == user_id, User.status != Status.ERASED)
+            .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
             # Both: of what is not locked, it would show what there was before the wait for the lock.
             .with_for_update(read=True)
             .execution_options(populate_existing=True)

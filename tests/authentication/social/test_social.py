@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from app.access.permissions import Role
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
 from app.organisations.models import Organisation
@@ -157,7 +157,7 @@ class TestAnEmailThatIsKnown:
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
 
     async def test_who_is_invited_follows_the_invitation(self, browser: Browser, sub: str) -> None:
-        await hire(browser.desk, email=email_of(sub), status=Status.INVITED)
+        await hire(browser.desk, email=email_of(sub), status=AccountStatus.INVITED)
 
         said = refused(await browser.sign_in(sub), 403, "email_not_verified")
         assert "invitation" in said["detail"]
