@@ -16,7 +16,7 @@ from app.core.web.paging import CursorSigner, InvalidCursor, cut
 from app.core.web.routing import Route
 from app.notifications import queries
 from app.notifications.queries import NotificationNotFound
-from app.notifications.schemas import NotificationFilter, NotificationOut, NotificationPage, NotificationWithBody
+from app.notifications.schemas import Notification, NotificationDetails, NotificationFilter, NotificationPage
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
 
@@ -42,7 +42,7 @@ async def list_notifications(
         after = (datetime.fromisoformat(at), UUID(delivery_id))
     rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
     page = NotificationPage(
-        items=[NotificationOut.of(row) for row in rows],
+        items=[Notification.of(row) for row in rows],
         next_cursor=signer.write(rows[-1].created_at, rows[-1].id) if more else None,
     )
     if wanted.include:
@@ -58,6 +58,6 @@ async def list_notifications(
 )
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
-) -> NotificationWithBody:
+) -> NotificationDetails:
     """What was sent, word for word, with the last error if there was one."""
-    return NotificationWithBody.of(await queries.one(db, caller.org_id, notification_id))
+    return NotificationDetails.of(await queries.one(db, caller.org_id, notification_id))

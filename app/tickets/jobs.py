@@ -19,7 +19,7 @@ from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.queries import next_in_turn
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
-from app.core.fields import rfc3339
+from app.core.fields import to_rfc3339
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, Event, has_work, record
@@ -114,7 +114,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
             at = clock.organisation_time(one.at)
             record(
                 db,
-                TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=rfc3339(closes_at)),
+                TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=to_rfc3339(closes_at)),
             )
     return claimed
 

@@ -1,6 +1,6 @@
 """Rows as they are answered: plain dictionaries, turned into JSON once, since model layers doubled a list's cost.
 
-They have the shapes of `TicketOut` and its neighbours in `schemas.py`, which describe them in the documentation.
+They have the shapes of `Ticket` and its neighbours in `schemas.py`, which describe them in the documentation.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def ticket(row: asyncpg.Record, tenant: Tenant) -> dict[str, Any]:
-    """A ticket with its assignee (`TicketOut`)."""
+    """A ticket with its assignee (`Ticket`)."""
     return tickets([row], tenant)[0]
 
 
 def tickets(rows: Sequence[asyncpg.Record], tenant: Tenant) -> list[dict[str, Any]]:
-    """Tickets with their assignees (`TicketOut`)."""
+    """Tickets with their assignees (`Ticket`)."""
     prefix = reference_prefix(tenant.domain)
     return [
         {
@@ -51,7 +51,7 @@ def tickets(rows: Sequence[asyncpg.Record], tenant: Tenant) -> list[dict[str, An
 
 
 def response(row: asyncpg.Record) -> dict[str, Any]:
-    """An answer to the requester (`ResponseOut`)."""
+    """An answer to the requester (`TicketReply`)."""
     return {
         "id": row["id"],
         "message": row["message"],
@@ -61,7 +61,7 @@ def response(row: asyncpg.Record) -> dict[str, Any]:
 
 
 def event(row: asyncpg.Record) -> dict[str, Any]:
-    """Something that happened (`EventOut`); only a user has a name."""
+    """Something that happened (`TicketEvent`); only a user has a name."""
     actor: dict[str, Any] = {"type": row["actor_type"]}
     if row["actor_type"] == "USER":
         actor |= user(row["actor_id"], row["email"], row["first_name"], row["last_name"])

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import MISSING
 
 from app.access.callers import Caller, NotForCustomers
 from app.access.permissions import Action, Resource, permission
@@ -27,17 +28,17 @@ from app.tickets.queries import TicketNotFound, own_of
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
     ME,
-    History,
-    ResponseCreated,
-    ResponseIn,
-    Schedule,
-    StatusChange,
-    TicketChange,
+    Ticket,
+    TicketCreate,
+    TicketEventPage,
     TicketFilter,
-    TicketIn,
-    TicketOut,
     TicketPage,
-    TicketWithResponses,
+    TicketReplyCreate,
+    TicketReplyCreated,
+    TicketSchedule,
+    TicketStatusUpdate,
+    TicketUpdate,
+    TicketWithReplies,
 )
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
@@ -79,10 +80,10 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     operation_id="openTicket",
     summary="Open a ticket",
     status_code=201,
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=answers(body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
-async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Response:
+async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> Response:
     """Post a ticket of one of your users, with the secret; or, signed in, one of your own.
 
     It is assigned to an available engineer, or where there is none to an available admin, by turns. Without either it
@@ -99,7 +100,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
             title=body.title,
             description=body.description,
             priority=body.priority,
-            added_by=body.added_by,
+            added_by=None if body.added_by is MISSING else body.added_by,
         )
     return _ticket(row, caller, 201, Location=f"/tickets/{row['id']}")
 
@@ -108,7 +109,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     "/{id}",
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
-    response_model=TicketWithResponses,
+    response_model=TicketWithReplies,
     responses=answers(TicketNotFound, ok=_TAGGED),
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
@@ -197,7 +198,7 @@ def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
     "/{id}/accept",
     operation_id="acceptTicket",
     summary="Take a ticket on",
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=answers(
         *_CHANGE, service.TicketClosed, service.AlreadyAccepted, service.AssigneeNotActive, ok=_TAGGED, shows=_ACCEPTED
     ),
@@ -217,11 +218,11 @@ async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch =
     "/{id}/change_status",
     operation_id="changeTicketStatus",
     summary="Change a ticket's status",
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=answers(*_CHANGE, body=True, ok=_TAGGED),
 )
 async def change_status(
-    ticket_id: TicketId, body: StatusChange, caller: Agent, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketStatusUpdate, caller: Agent, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Move the ticket to a status. The same status again changes nothing.
 
@@ -237,11 +238,11 @@ async def change_status(
     operation_id="respondToTicket",
     summary="Answer a ticket",
     status_code=201,
-    response_model=ResponseCreated,
+    response_model=TicketReplyCreated,
     responses=answers(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def respond(
-    ticket_id: TicketId, body: ResponseIn, caller: Responder, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketReplyCreate, caller: Responder, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Answer the requester, who gets it by mail.
 
@@ -262,7 +263,7 @@ async def respond(
 
 
 _CHANGE_TICKET: dict[str, Any] = {
-    "response_model": TicketOut,
+    "response_model": Ticket,
     "responses": answers(
         *_CHANGE, NotForCustomers, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED
     ),
@@ -277,14 +278,13 @@ _CHANGE_TICKET: dict[str, Any] = {
 )
 @router.patch("/{id}", operation_id="changeTicket", summary="Change a ticket", **_CHANGE_TICKET)
 async def change_ticket(
-    ticket_id: TicketId, body: TicketChange, caller: Editor, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketUpdate, caller: Editor, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Change any of the fields; everything that follows from a change of status or assignee happens here as well.
 
     Customers change `title`, `description` and `priority`, of their own tickets.
     """
-    changes = body.model_dump(exclude_unset=True)
-    await service.change(db, caller, ticket_id, changes, partial(check_if_match, if_match))
+    await service.change(db, caller, ticket_id, body.changes(), partial(check_if_match, if_match))
     driver = await Database.driver_of(db)
     return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
 
@@ -293,7 +293,7 @@ async def change_ticket(
     "/{id}/history",
     operation_id="getTicketHistory",
     summary="Read what happened to a ticket",
-    response_model=History,
+    response_model=TicketEventPage,
     responses=answers(TicketNotFound, InvalidCursor),
 )
 async def get_history(
@@ -317,7 +317,7 @@ async def get_history(
     "/{id}/schedule",
     operation_id="getTicketSchedule",
     summary="Read what will happen to a ticket by itself",
-    response_model=Schedule,
+    response_model=TicketSchedule,
     responses=answers(TicketNotFound),
 )
 async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,7 +19,7 @@ from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
 from app.tickets import queries, rules
 from app.tickets.events import TicketAccepted, TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
-from app.tickets.models import UNFINISHED, Ticket, TicketResponse, TicketStatus
+from app.tickets.models import UNFINISHED, Ticket, TicketPriority, TicketResponse, TicketStatus
 from app.tickets.queries import own_of
 from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
 
@@ -35,6 +35,17 @@ Expectation = Callable[[int], None]
 
 # What customers may change, of their own tickets; `org_id` changes nothing.
 FOR_CUSTOMERS = frozenset({"title", "description", "priority", "org_id"})
+
+
+class TicketChanges(TypedDict, total=False):
+    """The fields of a ticket to change; `org_id` may only repeat the ticket's own."""
+
+    title: str
+    description: str
+    priority: TicketPriority
+    admin_id: UUID | None
+    status: TicketStatus
+    org_id: UUID
 
 
 class TicketClosed(Conflict):
@@ -185,7 +196,7 @@ async def accept(db: AsyncSession, caller: Caller, ticket_id: UUID, expect: Expe
 
 
 async def change(
-    db: AsyncSession, caller: Caller, ticket_id: UUID, changes: Mapping[str, Any], expect: Expectation
+    db: AsyncSession, caller: Caller, ticket_id: UUID, changes: TicketChanges, expect: Expectation
 ) -> None:
     """Change any of `title`, `description`, `priority`, `admin_id` and `status`; the same values again change nothing.
 
@@ -205,17 +216,17 @@ async def change(
     different = {name: value for name, value in changes.items() if name != "org_id" and getattr(ticket, name) != value}
     if not different:
         return
-    if different.get("admin_id") and assignee is None:
+    if "admin_id" in different and changes["admin_id"] is not None and assignee is None:
         raise AssigneeNotActive(errors=[FieldError("adminId", AssigneeNotActive.title)])
     ticket.touch(caller.now)
     _edit(db, caller, ticket, different)
     if "admin_id" in different:
-        _assign(db, caller, ticket, different["admin_id"])
+        _assign(db, caller, ticket, changes["admin_id"])
     if "status" in different:
-        await _enter(db, caller, ticket, different["status"])
+        await _enter(db, caller, ticket, changes["status"])
 
 
-def _edit(db: AsyncSession, caller: Caller, ticket: Ticket, different: Mapping[str, Any]) -> None:
+def _edit(db: AsyncSession, caller: Caller, ticket: Ticket, different: Mapping[str, object]) -> None:
     edited = {name: different[name] for name in ("title", "description", "priority") if name in different}
     if not edited:
         return

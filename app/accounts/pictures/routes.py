@@ -12,7 +12,7 @@ from app.access.requirements import Myself, database_of
 from app.accounts.pictures import queries, service
 from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalised
 from app.accounts.pictures.queries import PictureNotFound
-from app.accounts.pictures.schemas import PictureOut
+from app.accounts.pictures.schemas import ProfilePicture
 from app.accounts.pictures.upload import REQUEST_BODY, uploaded
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
@@ -49,7 +49,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     responses=answers(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
     openapi_extra=REQUEST_BODY,
 )
-async def set_picture(caller: Myself, request: Request) -> PictureOut:
+async def set_picture(caller: Myself, request: Request) -> ProfilePicture:
     """Send a JPEG, PNG, WebP or GIF of at most 5 MB as the field `file` of a form.
 
     Kept are its pixels alone, at most 512 of them on the longer side: not where and with what it was taken. Of an
@@ -60,7 +60,7 @@ async def set_picture(caller: Myself, request: Request) -> PictureOut:
         image = await normalised(file.file)
     async with database_of(request).session(caller.org_id) as db:
         updated_at = await service.set_picture(db, caller, image)
-    return PictureOut(picture_url=f"/users/{caller.somebody.id}/picture", updated_at=updated_at)
+    return ProfilePicture(picture_url=f"/users/{caller.somebody.id}/picture", updated_at=updated_at)
 
 
 @router.delete(

@@ -14,23 +14,23 @@ from app.access.requirements import Db, acting_at_once, may, secret_key_of
 from app.accounts.profiles.service import CustomerNotAvailable
 from app.accounts.roles.schemas import from_table
 from app.accounts.users import lists as queries
+from app.accounts.users import models, service
 from app.accounts.users import rights as rules
-from app.accounts.users import service
-from app.accounts.users.fields import BO, UserFields
+from app.accounts.users.fields import BO
 from app.accounts.users.lists import Listing
-from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound, user
 from app.accounts.users.rules import AccountStatus
 from app.accounts.users.schemas import (
     EXAMPLE_REASON,
-    PermissionsChange,
-    Rejection,
-    RoleChoice,
-    UserChange,
+    User,
+    UserDetails,
     UserFilter,
-    UserOut,
     UserPage,
     UserPermissions,
+    UserPermissionsUpdate,
+    UserRejection,
+    UserRoleUpdate,
+    UserUpdate,
 )
 from app.authentication.second_factor.service import SecondFactorNotSetUp
 from app.core.web.openapi import answers
@@ -47,9 +47,9 @@ UserId = Annotated[UUID, Path(alias="id")]
 _REJECTED = {**BO, "status": "REJECTED", "available": False, "statusReason": EXAMPLE_REASON}
 
 
-async def _answer(db: AsyncSession, row: User) -> UserOut:
+async def _answer(db: AsyncSession, row: models.User) -> UserDetails:
     invited = row.status == AccountStatus.INVITED
-    return UserOut.of_user(row, await queries.invitation_expires_at(db, row) if invited else None)
+    return UserDetails.of_user(row, await queries.invitation_expires_at(db, row) if invited else None)
 
 
 @router.get(
@@ -71,7 +71,7 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
     rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
     page = UserPage(
-        items=[UserFields.of(row) for row in rows],
+        items=[User.of(row) for row in rows],
         next_cursor=signer.write(rows[-1].id) if more else None,
     )
     if wanted.include:
@@ -80,7 +80,7 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
 
 
 @router.get("/{id}", operation_id="getUser", summary="Read about somebody", responses=answers(UserNotFound))
-async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
+async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserDetails:
     """Somebody of the organisation; of who is `INVITED`, also until when they can accept."""
     return await _answer(db, await user(db, caller.org_id, user_id))
 
@@ -94,14 +94,14 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
         body=True, shows={200: BO},
     ),
 )  # fmt: skip
-async def change_user(user_id: UserId, body: UserChange, caller: Changer, request: Request) -> UserOut:
+async def change_user(user_id: UserId, body: UserUpdate, caller: Changer, request: Request) -> UserDetails:
     """Change any of these; it acts on live access tokens within five seconds.
 
     Nobody changes somebody who is more (`ADMIN`, then `ENGINEER`, then `CUSTOMER`) or has more permissions, or gives a
     role that is more than their own or any permission that they do not have. Nobody is available before they have been
     active. The organisation's last active admin of the built-in role, with nothing denied, stays one.
     """
-    changes = service.Changes(**body.model_dump(exclude_unset=True))
+    changes = service.Changes(**body.model_dump())
     async with acting_at_once(request, caller.org_id) as db:
         return await _answer(db, await service.change(db, caller, user_id, changes))
 
@@ -129,7 +129,7 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     summary="Approve somebody who signed up",
     responses=answers(UserNotFound, BeyondYourRights, service.NotPending, shows={200: BO}),
 )
-async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
+async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserDetails:
     """Make an account active that is `PENDING`, or was rejected. Its user is mailed.
 
     Unless they are a customer, they become available, and tickets that were waiting are shared at once.
@@ -144,7 +144,9 @@ async def approve_user(user_id: UserId, caller: Changer, request: Request) -> Us
     summary="Reject somebody who signed up",
     responses=answers(UserNotFound, BeyondYourRights, service.NotPending, body=True, shows={200: _REJECTED}),
 )
-async def reject_user(user_id: UserId, caller: Changer, request: Request, body: Rejection | None = None) -> UserOut:
+async def reject_user(
+    user_id: UserId, caller: Changer, request: Request, body: UserRejection | None = None
+) -> UserDetails:
     """Turn somebody away whose account is `PENDING`. They are mailed, with the reason if there is one."""
     async with acting_at_once(request, caller.org_id) as db:
         return await _answer(db, await service.reject(db, caller, user_id, body.reason if body else None))
@@ -156,7 +158,7 @@ async def reject_user(user_id: UserId, caller: Changer, request: Request, body: 
     summary="Give somebody a role",
     responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin, body=True, shows={200: BO}),
 )
-async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, request: Request) -> UserOut:
+async def set_user_role(user_id: UserId, body: UserRoleUpdate, caller: Changer, request: Request) -> UserDetails:
     """Give somebody a built-in role or one of the organisation's own, in place of the one they have.
 
     What they are granted and denied on top of it stays. It acts on live access tokens within five seconds. You need all
@@ -185,7 +187,7 @@ async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserP
     responses=answers(UserNotFound, BeyondYourRights, service.LastAdmin, body=True),
 )
 async def set_user_permissions(
-    user_id: UserId, body: PermissionsChange, caller: Changer, request: Request
+    user_id: UserId, body: UserPermissionsUpdate, caller: Changer, request: Request
 ) -> UserPermissions:
     """Replace what somebody is granted and denied on top of their role.
 

@@ -11,7 +11,7 @@ from app.access.requirements import MyselfAtOnce, acting_at_once, attempts_of, d
 from app.authentication.second_factor import service
 from app.authentication.second_factor.code_limits import guessing
 from app.authentication.second_factor.schemas import (
-    RecoveryCodesOut,
+    RecoveryCodes,
     SecondFactorCode,
     SecondFactorProof,
     SecondFactorSetup,
@@ -56,7 +56,7 @@ async def set_up(caller: MyselfAtOnce, request: Request) -> SecondFactorSetup:
     summary="Confirm the second factor",
     responses=_with_code(SecondFactorActive),
 )
-async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
+async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodes:
     """Show with a code that your authenticator has the secret: from now on, signing in needs a code as well (`totp`).
 
     The answer has ten recovery codes, for when the authenticator is lost. They are shown this once.
@@ -66,7 +66,7 @@ async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request
         acting_at_once(request, caller.org_id, caller.somebody.id) as db,
     ):
         codes = await service.confirm(db, secret_key_of(request), caller, body.code)
-    return RecoveryCodesOut(recovery_codes=codes)
+    return RecoveryCodes(recovery_codes=codes)
 
 
 @router.post(
@@ -75,14 +75,14 @@ async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request
     summary="Get new recovery codes",
     responses=_with_code(),
 )
-async def renew_recovery_codes(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
+async def renew_recovery_codes(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodes:
     """Get ten new recovery codes, shown this once; those before are worth nothing from now on."""
     async with (
         guessing(attempts_of(request), caller.somebody, Proof(totp=body.code)),
         database_of(request).session(caller.org_id) as db,
     ):
         codes = await service.renew_recovery_codes(db, secret_key_of(request), caller, body.code)
-    return RecoveryCodesOut(recovery_codes=codes)
+    return RecoveryCodes(recovery_codes=codes)
 
 
 @router.post(

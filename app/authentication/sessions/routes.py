@@ -13,7 +13,15 @@ from app.access.credential_cache import CredentialCache
 from app.access.requirements import Db, MyselfAtOnce, acting_at_once, database_of, secret_key_of
 from app.authentication.sessions import queries, service
 from app.authentication.sessions.queries import SessionNotFound
-from app.authentication.sessions.schemas import Refresh, SessionOut, SessionPage, Tokens, Verified, Verify, tokens_of
+from app.authentication.sessions.schemas import (
+    Session,
+    SessionPage,
+    TokenPair,
+    TokenRefreshRequest,
+    TokenVerification,
+    TokenVerificationRequest,
+    token_fields,
+)
 from app.authentication.sign_in.routes import where_of
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
@@ -30,7 +38,7 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
     summary="Get the next access token",
     responses=answers(service.InvalidRefreshToken, body=True),
 )
-async def refresh(body: Refresh, request: Request) -> Tokens:
+async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     """Exchange a refresh token, which can be used once, for an access token and the next refresh token.
 
     Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, or once
@@ -39,7 +47,7 @@ async def refresh(body: Refresh, request: Request) -> Tokens:
     refreshed = await service.refresh(
         database_of(request), secret_key_of(request), body.refresh_token, where_of(request)
     )
-    return Tokens(**tokens_of(refreshed))
+    return TokenPair(**token_fields(refreshed))
 
 
 @router.post(
@@ -75,10 +83,9 @@ async def sign_out_everywhere(caller: MyselfAtOnce, request: Request) -> None:
     "/auth/verify",
     operation_id="verifyToken",
     summary="Ask whether an access token is good",
-    response_model_exclude_none=True,
     responses=answers(body=True),
 )
-async def verify(body: Verify, request: Request) -> Verified:
+async def verify(body: TokenVerificationRequest, request: Request) -> TokenVerification:
     """For your own services, when they are shown an access token: what it says, if it is good at this moment.
 
     One that has expired, is somebody else's make, or whose session has ended is answered with `active: false` alone.
@@ -87,9 +94,11 @@ async def verify(body: Verify, request: Request) -> Verified:
     credential_cache = cast("CredentialCache", request.app.state.credential_cache)
     try:
         tenant, user = await credential_cache.by_token(body.token)
-        return Verified.of(credential_cache.claims_of(body.token), user, held=lacks_second_factor(tenant, user))
+        return TokenVerification.of(
+            credential_cache.claims_of(body.token), user, held=lacks_second_factor(tenant, user)
+        )
     except InvalidToken:
-        return Verified(active=False)
+        return TokenVerification(active=False)
 
 
 @router.get(
@@ -109,7 +118,7 @@ async def list_sessions(
     found = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=wanted.limit + 1)
     rows, more = cut(found, wanted.limit)
     page = SessionPage(
-        items=[SessionOut.of(row, user.session_id) for row in rows],
+        items=[Session.of(row, user.session_id) for row in rows],
         next_cursor=signer.write(rows[-1].id) if more else None,
     )
     if wanted.include:

@@ -13,7 +13,7 @@ from app.accounts.users.fields import BO, EXAMPLE_PASSWORD, MIA
 from app.authentication.second_factor.code_limits import guessing
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
 from app.authentication.sessions import service
-from app.authentication.sessions.schemas import SignedIn, SignIn
+from app.authentication.sessions.schemas import SignInRequest, SignInResult
 from app.authentication.sessions.service import Where
 from app.core.errors import TooMany
 from app.core.security.passwords import Busy
@@ -38,7 +38,7 @@ def _as(somebody: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @router.post("/signin", operation_id="signIn", summary="Sign in", responses=answers(*_REFUSALS, body=True))
-async def sign_in(body: SignIn, request: Request) -> SignedIn:
+async def sign_in(body: SignInRequest, request: Request) -> SignInResult:
     """Get an access token for `Authorization: Bearer …`, valid for half an hour, and a refresh token for the next one.
 
     `org` (the organisation's domain) is needed only where the same e-mail and password fit two organisations. Somebody
@@ -48,24 +48,24 @@ async def sign_in(body: SignIn, request: Request) -> SignedIn:
 
 
 @router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_as({}))
-async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
+async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     """As `POST /auth/signin`, for admins only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, Role.ADMIN)
 
 
 @router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_as(BO))
-async def sign_in_engineer(body: Annotated[SignIn, _ENGINEER], request: Request) -> SignedIn:
+async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: Request) -> SignInResult:
     """As `POST /auth/signin`, for engineers only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, Role.ENGINEER)
 
 
 @router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_as(MIA))
-async def sign_in_customer(body: Annotated[SignIn, _CUSTOMER], request: Request) -> SignedIn:
+async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: Request) -> SignInResult:
     """As `POST /auth/signin`, for customers only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, Role.CUSTOMER)
 
 
-async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedIn:
+async def _sign_in(body: SignInRequest, request: Request, role: Role | None) -> SignInResult:
     attempts, database = attempts_of(request), database_of(request)
     async with attempts.sign_in(
         body.email, body.org, address_of(request), failure=service.WrongEmailOrPassword
@@ -79,7 +79,7 @@ async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedI
     proof = Proof.of(user, body.totp, body.recovery_code)
     async with guessing(attempts, user, proof), database.session(user.org_id) as db:
         signed_in = await service.sign_in_to(db, secret_key_of(request), account, where, proof)
-    return SignedIn.of(signed_in)
+    return SignInResult.of(signed_in)
 
 
 def where_of(request: Request, *, remembered: bool = False) -> Where:

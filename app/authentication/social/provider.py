@@ -38,7 +38,7 @@ from app.authentication.social.rules import (
     identity_of,
     lacks_email,
 )
-from app.authentication.social.schemas import Answer
+from app.authentication.social.schemas import ProviderCallback
 from app.authentication.social.state import Pending
 from app.core.config import OidcProvider, is_safe_url
 from app.core.errors import Forbidden, NotFound, Unavailable
@@ -139,7 +139,7 @@ class Provider:
         )
         return address
 
-    async def identify(self, pending: Pending, said: Answer, redirect_uri: str) -> Identity:
+    async def identify(self, pending: Pending, said: ProviderCallback, redirect_uri: str) -> Identity:
         """Who it is that came back.
 
         Raises:
@@ -158,7 +158,7 @@ class Provider:
         log.warning("provider_unavailable", provider=self.name, because=str(fault))
         return ProviderUnavailable()
 
-    async def _identify(self, pending: Pending, said: Answer, redirect_uri: str) -> Identity:
+    async def _identify(self, pending: Pending, said: ProviderCallback, redirect_uri: str) -> Identity:
         if said.code is None:
             raise NotIdentified("there is no code, but access_denied" if said.error == "access_denied" else "no code")
         metadata = await self._read_metadata()

@@ -17,7 +17,7 @@ from app.accounts.users.queries import UserNotFound
 from app.authentication.second_factor.code_limits import guessing
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
 from app.authentication.sessions import service as sessions
-from app.authentication.sessions.schemas import SignedIn
+from app.authentication.sessions.schemas import SignInResult
 from app.authentication.sign_in.routes import where_of
 from app.authentication.social import service
 from app.authentication.social.provider import (
@@ -27,7 +27,7 @@ from app.authentication.social.provider import (
     ProviderUnavailable,
     SocialSignInRefused,
 )
-from app.authentication.social.schemas import Answer, Begin, Exchange
+from app.authentication.social.schemas import ProviderCallback, SocialSignInExchange, StartSignIn
 from app.authentication.social.service import Arrival
 from app.authentication.social.state import LIFETIME, Pending, StateMismatch, cookie_name
 from app.core.clock import real_now
@@ -74,7 +74,7 @@ _FINISH[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["valu
     responses=_START,
 )
 async def start_social_sign_in(
-    provider: ProviderField, wanted: Annotated[Begin, Query()], request: Request
+    provider: ProviderField, wanted: Annotated[StartSignIn, Query()], request: Request
 ) -> RedirectResponse:
     """Send a browser here: it is sent on to the provider, and comes back to `…/callback`.
 
@@ -101,11 +101,11 @@ async def start_social_sign_in(
     "/{provider}/callback",
     operation_id="finishSocialSignIn",
     summary="Come back from the provider",
-    response_model=SignedIn,
+    response_model=SignInResult,
     responses=_FINISH,
 )
 async def finish_social_sign_in(
-    provider: ProviderField, said: Annotated[Answer, Query()], request: Request
+    provider: ProviderField, said: Annotated[ProviderCallback, Query()], request: Request
 ) -> Response:
     """Where the provider sends the browser. To be registered there: this address, at `PUBLIC_URL`.
 
@@ -133,7 +133,7 @@ router.routes.extend(_answered.routes)
     summary="Get the tokens at the end of a social sign-in",
     responses=answers(links.LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
 )
-async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
+async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
     """Get what a sign-in answers for the token that `…/callback` ended with.
 
     Somebody with a second factor gets 401 `totp_required` first: send the same again, with `totp` or `recoveryCode`.
@@ -147,10 +147,10 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
     where = where_of(request, remembered=remembered if body.remember_me is None else body.remember_me)
     async with guessing(attempts_of(request), user, proof), database.session(named.org_id) as db:
         signed_in = await service.exchange(db, secret_key, named, where, proof)
-    return SignedIn.of(signed_in)
+    return SignInResult.of(signed_in)
 
 
-async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: Request) -> Response:
+async def _finish(chosen: Provider, said: ProviderCallback, cookie: str | None, request: Request) -> Response:
     await attempts_of(request).social(address_of(request))
     if said.error is not None and said.state is None:  # some providers forget it then
         raise SocialSignInRefused
@@ -168,7 +168,7 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
         return _to_app(tenant.app_url, "error", error.code)
 
 
-async def _user(chosen: Provider, said: Answer, pending: Pending, tenant: Tenant, request: Request) -> User:
+async def _user(chosen: Provider, said: ProviderCallback, pending: Pending, tenant: Tenant, request: Request) -> User:
     who = await chosen.identify(pending, said, _callback(request, chosen.name))
     arrival = Arrival(provider=chosen.name, who=who, role=pending.role, address=address_of(request))
     user = await service.account_of(database_of(request), attempts_of(request), tenant, arrival)
@@ -185,7 +185,7 @@ async def _signed_in(user: User, request: Request, *, remember: bool) -> Respons
         raise TotpRequired(members={"exchangeToken": await _token(user, request, remember=remember)}) from None
     except UserNotFound:  # erased a moment ago
         raise SocialSignInRefused from None
-    return Response(SignedIn.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
+    return Response(SignInResult.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
 
 
 async def _token(user: User, request: Request, *, remember: bool) -> str:

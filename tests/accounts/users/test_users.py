@@ -14,7 +14,7 @@ from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.fields import rfc3339
+from app.core.fields import to_rfc3339
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, hire, ok, row_of, sign_in, with_only
 from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.problems import refused, wrong_fields
@@ -65,7 +65,7 @@ async def test_of_who_is_invited_it_says_until_when_they_can_accept(desk: Desk) 
     assert (
         read
         == ok(await desk.admin.get(path))["invitationExpiresAt"]
-        == rfc3339(now + timedelta(days=8, microseconds=5))
+        == to_rfc3339(now + timedelta(days=8, microseconds=5))
     )
     assert ok(await desk.admin.get(f"/users/{desk.admin.id}"))["invitationExpiresAt"] is None
 
