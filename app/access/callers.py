@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from app.access.permissions import Permissions, Role, exceeds
+from app.access.permissions import Permissions, RoleKind, exceeds
 from app.access.tenant import Tenant
 from app.core.errors import Forbidden, Unauthenticated
 from app.core.outbox.events import Actor, ActorType
@@ -91,7 +91,7 @@ class Principal:
     email: str
     first_name: str
     last_name: str
-    role: Role
+    role: RoleKind
     role_id: UUID
     designation: str
     permissions: Permissions
@@ -102,12 +102,12 @@ class Principal:
     @property
     def sees_own_only(self) -> bool:
         """Whether of tickets and what hangs on them, only their own are there for them."""
-        return self.role == Role.CUSTOMER
+        return self.role == RoleKind.CUSTOMER
 
 
 def lacks_second_factor(tenant: Tenant, user: Principal) -> bool:
     """Whether the organisation wants a second factor of somebody who has none: until then they can do nothing else."""
-    return tenant.require_2fa and user.role != Role.CUSTOMER and not user.second_factor
+    return tenant.require_2fa and user.role != RoleKind.CUSTOMER and not user.second_factor
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def check_rights(caller: Caller, role: str, wanted: Permissions) -> None:
         BeyondYourRights
     """
     me = caller.somebody
-    if Role(role).outranks(me.role) or exceeds(wanted, me.permissions):
+    if RoleKind(role).outranks(me.role) or exceeds(wanted, me.permissions):
         raise BeyondYourRights
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Role(StrEnum):
+class RoleKind(StrEnum):
     """What somebody is to the organisation; every role, built in or made by the organisation, is of one of these."""
 
     ADMIN = "ADMIN"
     ENGINEER = "ENGINEER"
     CUSTOMER = "CUSTOMER"  # sees only what is their own
 
-    def outranks(self, other: Role) -> bool:
+    def outranks(self, other: RoleKind) -> bool:
         """Whether this is more to the organisation: who is less neither gives it to anybody nor acts on who is."""
         return _RANKS.index(self) > _RANKS.index(other)
 
 
-_RANKS = (Role.CUSTOMER, Role.ENGINEER, Role.ADMIN)
+_RANKS = (RoleKind.CUSTOMER, RoleKind.ENGINEER, RoleKind.ADMIN)
 
 
 class Resource(StrEnum):

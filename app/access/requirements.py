@@ -27,7 +27,7 @@ from app.access.callers import (
     UserRequired,
     lacks_second_factor,
 )
-from app.access.permissions import Action, Resource, Role, permission
+from app.access.permissions import Action, Resource, RoleKind, permission
 from app.access.tenant import Tenant
 from app.core.database.pool import Database
 from app.core.errors import TesseraError
@@ -113,7 +113,7 @@ class Access:
             raise SecondFactorRequired
         if self.permission is not None and self.permission not in user.permissions:
             raise PermissionRequired(f"This needs the permission {self.permission}.")
-        if user.role == Role.CUSTOMER and not self.customers:
+        if user.role == RoleKind.CUSTOMER and not self.customers:
             raise NotForCustomers
 
     @property

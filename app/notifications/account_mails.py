@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import all_, and_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.single_use_links.models import PAGES, Link
@@ -130,7 +130,7 @@ async def _admins_who_want(db: AsyncSession, org_id: UUID, kind: MailKind) -> Ma
         select(User.id, User.email)
         .where(
             User.org_id == org_id,
-            User.role == Role.ADMIN,
+            User.role == RoleKind.ADMIN,
             User.status == AccountStatus.ACTIVE,
             literal(kind.value) != all_(User.muted),
         )

@@ -100,7 +100,7 @@ class _Story:
 
     opening: Mapping[str, str]
     opened_at: datetime
-    steps: list[tuple[datetime, dict[str, Any]]]
+    steps: list[tuple[datetime, service.TicketChanges]]
     answer: str
 
 
@@ -232,7 +232,7 @@ def _texts(dice: random.Random) -> tuple[str, str]:
     return title[0].upper() + title[1:], f"{description[0].upper()}{description[1:]} {dice.choice(CLOSINGS)}"
 
 
-def _steps(dice: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, dict[str, Any]]]:
+def _steps(dice: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, service.TicketChanges]]:
     last = _one(dice, RECENT if now - opened_at < ANSWERED_WITHIN else OLD)
     if last is TicketStatus.OPEN:
         return
@@ -240,10 +240,10 @@ def _steps(dice: random.Random, opened_at: datetime, now: datetime) -> Iterator[
     time = min(DRAGS_ON * dice.uniform(0.05, 1), now - opened_at)
     moments = sorted(opened_at + time * dice.random() for _ in path)
     for at, status in zip(moments, path, strict=True):
-        raised = (
-            {"priority": TicketPriority.HIGH} if status is TicketStatus.IN_PROGRESS and dice.random() < RAISED else {}
-        )
-        yield at, {"status": status, **raised}
+        if status is TicketStatus.IN_PROGRESS and dice.random() < RAISED:
+            yield at, {"status": status, "priority": TicketPriority.HIGH}
+        else:
+            yield at, {"status": status}
 
 
 def _one(dice: random.Random, weighted: Mapping[Any, int]) -> Any:

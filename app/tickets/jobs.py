@@ -13,7 +13,7 @@ from sqlalchemy import Uuid, any_, bindparam, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import TICKET_WORK, Role
+from app.access.permissions import TICKET_WORK, RoleKind
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.queries import next_in_turn
@@ -189,7 +189,7 @@ async def give_to_the_newly_available(db: AsyncSession, org_id: UUID, event: Eve
     A ticket that is being opened at this moment sees them no more than they see it: the timer looks again afterwards.
     """
     assert isinstance(event, UserSignedUp | UserBecameAvailable | RoleUpdated)
-    if isinstance(event, UserSignedUp) and (event.status != AccountStatus.ACTIVE or event.role == Role.CUSTOMER):
+    if isinstance(event, UserSignedUp) and (event.status != AccountStatus.ACTIVE or event.role == RoleKind.CUSTOMER):
         return
     if isinstance(event, RoleUpdated) and TICKET_WORK.isdisjoint(event.added):
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.rules import AccountStatus
@@ -60,7 +60,7 @@ async def _sign_up_admin(_world: World, _caller: SignedInUser | None) -> Request
     return Request("/auth/admin/signup", {**_name(), "password": PASSWORD})
 
 
-def _sign_in(path: str, role: Role) -> Make:
+def _sign_in(path: str, role: RoleKind) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
         return Request(path, {"email": (await world.somebody(role)).email, "password": PASSWORD})
 
@@ -133,7 +133,7 @@ async def _set_picture(_world: World, _caller: SignedInUser | None) -> Request:
 
 
 async def _get_picture(world: World, _caller: SignedInUser | None) -> Request:
-    user = await world.somebody(Role.ENGINEER)
+    user = await world.somebody(RoleKind.ENGINEER)
     request = await _set_picture(world, None)
     answer = await user.http.put(request.path, files=request.files, headers=user.headers)
     assert answer.status_code == 200, answer.text
@@ -186,10 +186,10 @@ REQUESTS: dict[str, Make] = {
     "advanceClock": _fixed("/org/clock/advance", {"seconds": 1}),
     "signUp": _sign_up,
     "signUpAdmin": _sign_up_admin,
-    "signIn": _sign_in("/auth/signin", Role.CUSTOMER),
-    "signInAdmin": _sign_in("/auth/admin/signin", Role.ADMIN),
-    "signInEngineer": _sign_in("/auth/engineer/signin", Role.ENGINEER),
-    "signInCustomer": _sign_in("/auth/customer/signin", Role.CUSTOMER),
+    "signIn": _sign_in("/auth/signin", RoleKind.CUSTOMER),
+    "signInAdmin": _sign_in("/auth/admin/signin", RoleKind.ADMIN),
+    "signInEngineer": _sign_in("/auth/engineer/signin", RoleKind.ENGINEER),
+    "signInCustomer": _sign_in("/auth/customer/signin", RoleKind.CUSTOMER),
     "startSocialSignIn": _fixed("/auth/oidc/nowhere/start?org=growfin.com"),
     "finishSocialSignIn": _fixed("/auth/oidc/nowhere/callback?code=1&state=2"),
     "exchangeSocialSignIn": _link("/auth/oidc/exchange", LinkPurpose.SIGN_IN),

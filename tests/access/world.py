@@ -10,7 +10,7 @@ import pyotp
 from PIL import Image
 from sqlalchemy import select, update
 
-from app.access.permissions import Action, Resource, Role, permission
+from app.access.permissions import Action, Resource, RoleKind, permission
 from app.accounts.roles.models import CustomRole
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
@@ -44,11 +44,11 @@ class World:
         """UserRow new of this kind who is signed in; nobody where the column is no user."""
         match column:
             case "stranger":
-                return await self.somebody(Role.ADMIN, desk=self.other)
+                return await self.somebody(RoleKind.ADMIN, desk=self.other)
             case "auditor":
-                return await self.somebody(Role.ENGINEER, role_id=self.role_id)
+                return await self.somebody(RoleKind.ENGINEER, role_id=self.role_id)
             case "ADMIN" | "ENGINEER" | "CUSTOMER":
-                return await self.somebody(Role(column))
+                return await self.somebody(RoleKind(column))
             case _:
                 return None
 
@@ -61,7 +61,7 @@ class World:
 
     async def somebody(
         self,
-        role: Role = Role.CUSTOMER,
+        role: RoleKind = RoleKind.CUSTOMER,
         *,
         status: AccountStatus = AccountStatus.ACTIVE,
         role_id: UUID | None = None,
@@ -116,7 +116,7 @@ async def a_world(desk: Desk) -> World:
     spare = await a_desk(desk.api, desk.database)
     now = real_now()
     role = CustomRole(
-        org_id=desk.id, id=new_id(), name="Auditor", role=Role.ENGINEER, permissions=VIEW_ALL, created_at=now,
+        org_id=desk.id, id=new_id(), name="Auditor", role=RoleKind.ENGINEER, permissions=VIEW_ALL, created_at=now,
         updated_at=now,
     )  # fmt: skip
     async with desk.database.session(desk.id) as db:

@@ -9,7 +9,7 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.models import CustomRole
 from app.accounts.users import creation as service
 from app.accounts.users import queries
@@ -21,10 +21,10 @@ from app.core.outbox.models import EventRow
 from tests.desks import JSON, Desk, SignedInUser, signed_in
 from tests.services import an_email
 
-ADMIN, ENGINEER, CUSTOMER = Role.ADMIN, Role.ENGINEER, Role.CUSTOMER
+ADMIN, ENGINEER, CUSTOMER = RoleKind.ADMIN, RoleKind.ENGINEER, RoleKind.CUSTOMER
 
 
-async def a_role(desk: Desk, *permissions: str, role: Role = ENGINEER) -> UUID:
+async def a_role(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> UUID:
     """A role of the organisation's own."""
     role_id = new_id()
     async with desk.database.session(desk.id) as db:
@@ -37,7 +37,7 @@ async def a_role(desk: Desk, *permissions: str, role: Role = ENGINEER) -> UUID:
     return role_id
 
 
-async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> UserRow:
+async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
     """Somebody new, who is active unless it says otherwise."""
     told = {
         "first_name": "Grace",
@@ -58,12 +58,12 @@ async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> UserRow:
     return row
 
 
-async def sign_in(desk: Desk, role: Role = ENGINEER, **fields: Any) -> SignedInUser:
+async def sign_in(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> SignedInUser:
     """Somebody new who is signed in."""
     return await signed_in(desk, await hire(desk, role, **fields))
 
 
-async def with_only(desk: Desk, *permissions: str, role: Role = ENGINEER) -> SignedInUser:
+async def with_only(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> SignedInUser:
     """Somebody who is signed in and may do just this."""
     return await sign_in(desk, role, role_id=await a_role(desk, *permissions, role=role))
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database
@@ -78,7 +78,7 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
 
 
 async def test_about_users(world: World) -> None:
-    customer, pending = await world.somebody(), await world.somebody(Role.ENGINEER, status=AccountStatus.PENDING)
+    customer, pending = await world.somebody(), await world.somebody(RoleKind.ENGINEER, status=AccountStatus.PENDING)
     admin, api = world.desk.admin, world.desk.api
     invitation = {"firstName": "A", "lastName": "B", "email": customer.email, "role": "CUSTOMER"}
 
@@ -107,9 +107,9 @@ async def test_about_users(world: World) -> None:
 async def test_about_rights(world: World) -> None:
     permissions = [{"resource": resource, **ALL_OF} for resource in ("users", "roles")]
     path = await world.made("/roles", {"name": "Clerk", "permissions": permissions})
-    clerk = await world.somebody(Role.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
-    waiting = await world.somebody(Role.ADMIN, status=AccountStatus.PENDING)
-    invited = await world.somebody(Role.ADMIN, status=AccountStatus.INVITED)
+    clerk = await world.somebody(RoleKind.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
+    waiting = await world.somebody(RoleKind.ADMIN, status=AccountStatus.PENDING)
+    invited = await world.somebody(RoleKind.ADMIN, status=AccountStatus.INVITED)
     admin, too_much = world.desk.admin, [{"resource": "org", "view": True}]
     invitation = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "role": "ADMIN"}
 
@@ -159,7 +159,7 @@ async def test_about_roles_and_menus(world: World) -> None:
 
 
 async def test_about_ones_own_account(world: World) -> None:
-    user, api = await world.somebody(Role.ADMIN), world.desk.api
+    user, api = await world.somebody(RoleKind.ADMIN), world.desk.api
     without_password = await signed_in(world.desk, await somebody_without_password(world.desk))
 
     def passwords(current: str, new: str) -> JSON:
@@ -179,7 +179,7 @@ async def test_about_ones_own_account(world: World) -> None:
 
 
 async def test_about_the_second_factor(world: World) -> None:
-    user, api = await world.somebody(Role.ADMIN), world.desk.api
+    user, api = await world.somebody(RoleKind.ADMIN), world.desk.api
     secret = (await user.post("/auth/2fa/setup")).json()["secret"]
     assert (await user.post("/auth/2fa/confirm", {"code": totp_now(secret)})).status_code == 200
     assert (await user.patch("/org", {"require2fa": True})).status_code == 200

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, insert, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
@@ -302,8 +302,8 @@ async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> 
 
 async def test_engineers_have_none_of_them_and_customers_never_may(desk: Desk) -> None:
     menu = await made(desk.admin)
-    engineer = await sign_in(desk, Role.ENGINEER)
-    customer = await with_only(desk, *MENUS, role=Role.CUSTOMER)
+    engineer = await sign_in(desk, RoleKind.ENGINEER)
+    customer = await with_only(desk, *MENUS, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         refused(await user.get("/menus"), 403, code)
         for answer in (await each_operation(user, menu)).values():

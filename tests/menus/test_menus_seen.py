@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
 from app.menus.models import Menu
@@ -74,14 +74,14 @@ async def test_an_admin_sees_all_of_it(desk: Desk) -> None:
 
 
 async def test_an_engineer_sees_what_engineers_may_view(desk: Desk) -> None:
-    found = await my_menu(await sign_in(desk, Role.ENGINEER))
+    found = await my_menu(await sign_in(desk, RoleKind.ENGINEER))
     assert found["designation"] == "Engineer"
     assert outline(found["menu"]) == ["Tickets", ("Users", ["Users"]), ("Settings", ["Organisation"])]
     assert (may(found["menu"][0]), may(found["menu"][1]["subMenus"][0])) == ("vcu", "v")
 
 
 async def test_a_customer_sees_what_customers_may_view(desk: Desk) -> None:
-    found = await my_menu(await sign_in(desk, Role.CUSTOMER))
+    found = await my_menu(await sign_in(desk, RoleKind.CUSTOMER))
     assert found["designation"] == "Customer"
     assert outline(found["menu"]) == ["Tickets", ("Settings", ["Organisation"])]
 

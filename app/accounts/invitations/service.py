@@ -9,7 +9,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, check_rights
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.roles import queries as roles
 from app.accounts.roles.queries import AnyRole
@@ -50,7 +50,7 @@ class NewInvitation:
     """Whom to invite, as what: `role` names a built-in role, `role_id` any."""
 
     user: NewUser
-    role: Role | None
+    role: RoleKind | None
     role_id: UUID | None
 
 
@@ -67,10 +67,10 @@ async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[
     """
     role = await _role(db, caller.org_id, new)
     check_rights(caller, role.role, frozenset(role.permissions))
-    user = users_service.newcomer(caller.org_id, new.user, Role(role.role), AccountStatus.INVITED)
+    user = users_service.newcomer(caller.org_id, new.user, RoleKind(role.role), AccountStatus.INVITED)
     user.have_role(role)
     await users_service.add(db, user, None)
-    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=Role(user.role)))
+    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind(user.role)))
     return user, _send_link(db, caller, user)
 
 
@@ -173,7 +173,7 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
     )
     user.status = AccountStatus.ACTIVE
     user.email_verified_at = real_now()
-    user.available = user.role != Role.CUSTOMER
+    user.available = user.role != RoleKind.CUSTOMER
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,

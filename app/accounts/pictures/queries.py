@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
@@ -32,7 +32,7 @@ async def set_at(db: AsyncSession, caller: Caller, user_id: UUID) -> datetime:
     """
     which = [User.org_id == caller.org_id, User.id == user_id, User.status != AccountStatus.ERASED]
     if caller.somebody.sees_own_only:
-        which.append(or_(User.id == caller.somebody.id, User.role != Role.CUSTOMER))
+        which.append(or_(User.id == caller.somebody.id, User.role != RoleKind.CUSTOMER))
     row = (await db.execute(select(User.picture_at).where(*which))).first()
     if row is None:
         raise UserNotFound

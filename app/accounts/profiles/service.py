@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users import creation as service
 from app.accounts.users import queries
@@ -83,7 +83,7 @@ async def change(
         CustomerNotAvailable: a customer says whether they are.
     """
     user = await lock(db, caller)
-    if changes.get("available") and user.role == Role.CUSTOMER:
+    if changes.get("available") and user.role == RoleKind.CUSTOMER:
         raise CustomerNotAvailable
     different = sorted(name for name, value in changes.items() if getattr(user, name) != value)
     for name, value in changes.items():

@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.database.base import Base, one_of
 
 
@@ -26,4 +26,4 @@ class CustomRole(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    __table_args__ = (UniqueConstraint("org_id", "name"), one_of("role", tuple(Role)))
+    __table_args__ = (UniqueConstraint("org_id", "name"), one_of("role", tuple(RoleKind)))

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, StrictBool
 
-from app.access.permissions import Action, Permissions, Resource, permission
-from app.access.permissions import Role as RoleKind
+from app.access.permissions import Action, Permissions, Resource, RoleKind, permission
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import BuiltInRole
 from app.core.fields import EXAMPLE_ID, Name, RequestModel, ResponseModel, UtcTimestamp

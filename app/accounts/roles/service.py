@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import BeyondYourRights, Caller, check_rights
-from app.access.permissions import Permissions, Role, exceeds
+from app.access.permissions import Permissions, RoleKind, exceeds
 from app.accounts.roles import queries, rules
 from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from app.accounts.roles.models import CustomRole
@@ -57,7 +57,7 @@ class NewRole:
     """A role to be made. What is not said is taken from the role `copy_of`, if one is named."""
 
     name: str
-    role: Role | None = None
+    role: RoleKind | None = None
     copy_of: UUID | None = None
     permissions: Permissions | None = None
 
@@ -163,16 +163,16 @@ async def delete(db: AsyncSession, caller: Caller, role_id: UUID) -> None:
     record(db, RoleDeleted(at=caller.now, actor=caller.actor, role_id=role.id, name=role.name))
 
 
-async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[Role, Permissions]:
+async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[RoleKind, Permissions]:
     kind, permissions = new.role, new.permissions
     if new.copy_of is not None:
         try:
             original = await queries.role(db, org_id, new.copy_of)
         except RoleNotFound:
             raise BadInput(errors=[FieldError("copyOf", "There is no such role.")]) from None
-        kind = kind or Role(original.role)
+        kind = kind or RoleKind(original.role)
         permissions = frozenset(original.permissions) if permissions is None else permissions
-    return kind or Role.ENGINEER, permissions or frozenset()
+    return kind or RoleKind.ENGINEER, permissions or frozenset()
 
 
 async def _lock(db: AsyncSession, caller: Caller, role_id: UUID) -> CustomRole:

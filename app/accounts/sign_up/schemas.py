@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.access.permissions import Role as RoleKind
+from app.access.permissions import RoleKind
 from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword
 from app.core.fields import BodySecret, Domain, RequestModel
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
@@ -67,7 +67,7 @@ async def hash_new_password(
     return await hash_password(password, salt_of(secret_key, email))
 
 
-def newcomer(org_id: UUID, new: NewUser, role: Role, status: AccountStatus) -> User:
+def newcomer(org_id: UUID, new: NewUser, role: RoleKind, status: AccountStatus) -> User:
     """Somebody new, to be written with `add`; available for tickets only if active: others become so once they are."""
     return User(
         org_id=org_id,
@@ -77,7 +77,7 @@ def newcomer(org_id: UUID, new: NewUser, role: Role, status: AccountStatus) -> U
         email=new.email,
         role=role,
         status=status,
-        available=role != Role.CUSTOMER and status == AccountStatus.ACTIVE,
+        available=role != RoleKind.CUSTOMER and status == AccountStatus.ACTIVE,
         works_on_tickets=True,  # as every built-in role lets them
         granted=[],
         denied=[],
@@ -92,16 +92,18 @@ async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewUser, password
     Raises:
         EmailTaken: in this organisation, whatever its case.
     """
-    user = newcomer(caller.org_id, new, Role.ADMIN, AccountStatus.ACTIVE)
+    user = newcomer(caller.org_id, new, RoleKind.ADMIN, AccountStatus.ACTIVE)
     await add(db, user, password_hash)
     record(
         db,
-        UserSignedUp(at=caller.now, actor=caller.actor, user_id=user.id, role=Role.ADMIN, status=AccountStatus.ACTIVE),
+        UserSignedUp(
+            at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind.ADMIN, status=AccountStatus.ACTIVE
+        ),
     )
     return user
 
 
-async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role: Role, password_hash: str) -> User:
+async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role: RoleKind, password_hash: str) -> User:
     """Make an account for whoever asks for one; but who is not a customer waits for an admin's approval.
 
     If the e-mail is taken, nothing changes but that its owner is told. Whoever asked cannot see the difference: they
@@ -128,12 +130,12 @@ def _welcome(db: AsyncSession, tenant: Tenant, user: User) -> None:
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        UserSignedUp(at=at, actor=actor, user_id=user.id, role=Role(user.role), status=AccountStatus(user.status)),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=RoleKind(user.role), status=AccountStatus(user.status)),
     )
     links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
 
 
-async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: Role, password_hash: str) -> None:
+async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: RoleKind, password_hash: str) -> None:
     """Write what a sign-up writes, for nobody, and undo it: the time it takes does not tell that it was not one."""
     other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
     nobody = newcomer(tenant.id, other, role, rules.status_of_sign_up(role))

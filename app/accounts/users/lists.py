@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.models import User, UserWord
 from app.accounts.users.rights import end_of
@@ -98,7 +98,7 @@ async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mappin
             User.status != AccountStatus.ERASED,
             or_(
                 User.id.in_(ids),
-                and_(User.role == Role.ADMIN, User.status == AccountStatus.ACTIVE, User.role_id.is_(None)),
+                and_(User.role == RoleKind.ADMIN, User.status == AccountStatus.ACTIVE, User.role_id.is_(None)),
             ),
         )
         .order_by(User.id)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.permissions import TICKET_WORK, Permissions, Role, effective
+from app.access.permissions import TICKET_WORK, Permissions, RoleKind, effective
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import BUILT_IN, BuiltInRole
 from app.accounts.users.rules import AccountStatus
@@ -59,7 +59,7 @@ class User(Base):
     __table_args__ = (
         UniqueConstraint("org_id", "email"),
         ForeignKeyConstraint(["org_id", "role_id"], ["roles.org_id", "roles.id"]),
-        one_of("role", tuple(Role)),
+        one_of("role", tuple(RoleKind)),
         one_of("status", tuple(AccountStatus)),
         Index("ix_users_org_id_role_id", "org_id", "role", "id"),
         Index("ix_users_org_id_status_id", "org_id", "status", "id"),
@@ -71,19 +71,19 @@ class User(Base):
     @property
     def of_role(self) -> UUID:
         """The id of their role, a built-in one included."""
-        return self.role_id or BUILT_IN[Role(self.role)].id
+        return self.role_id or BUILT_IN[RoleKind(self.role)].id
 
     @property
     def designation(self) -> str:
         """The name of their role; the row was read with `custom_role`."""
-        return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[Role(self.role)].name
+        return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[RoleKind(self.role)].name
 
     @property
     def role_permissions(self) -> Permissions:
         """What their role gives them; the row was read with `custom_role`."""
         if self.role_id and self.custom_role:
             return frozenset(self.custom_role.permissions)
-        return BUILT_IN[Role(self.role)].permissions
+        return BUILT_IN[RoleKind(self.role)].permissions
 
     @property
     def permissions(self) -> Permissions:
@@ -98,7 +98,7 @@ class User(Base):
     @hybrid_property
     def may_be_assigned(self) -> bool:
         """Whether tickets may be theirs; of the class, the condition in SQL."""
-        return (self.status == AccountStatus.ACTIVE) & (self.role != Role.CUSTOMER) & self.works_on_tickets
+        return (self.status == AccountStatus.ACTIVE) & (self.role != RoleKind.CUSTOMER) & self.works_on_tickets
 
     @hybrid_property
     def takes_tickets(self) -> bool:

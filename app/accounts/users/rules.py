@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.fields import ERASED_DOMAIN
 from app.core.words import folded, words
 
@@ -43,9 +43,9 @@ def is_somebodys(email: str) -> bool:
     return not email.endswith(f"@{ERASED_DOMAIN}")
 
 
-def status_of_sign_up(role: Role) -> AccountStatus:
+def status_of_sign_up(role: RoleKind) -> AccountStatus:
     """Where whoever signs up by themselves stands at first: all but customers wait for an admin's approval."""
-    return AccountStatus.ACTIVE if role == Role.CUSTOMER else AccountStatus.PENDING
+    return AccountStatus.ACTIVE if role == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
 def words_of(*texts: str) -> set[str]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import BeyondYourRights, Caller, Principal, check_rights
-from app.access.permissions import Permissions, Role, exceeds
+from app.access.permissions import Permissions, RoleKind, exceeds
 from app.accounts.erasure import service as erasure
 from app.accounts.profiles.service import CustomerNotAvailable
 from app.accounts.roles import queries as roles
@@ -86,7 +86,7 @@ _NOT_ACTIVE_YET: Mapping[str, str] = {
 class Changes:
     """What is to change about somebody; nothing, where nothing is said."""
 
-    role: Role | None = None
+    role: RoleKind | None = None
     status: AccountStatus | None = None
     available: bool | None = None
 
@@ -132,7 +132,7 @@ def _is_still(actor: User, me: Principal) -> bool:
     """Whether somebody has all the rights that they came with."""
     return (
         actor.status == AccountStatus.ACTIVE
-        and not me.role.outranks(Role(actor.role))
+        and not me.role.outranks(RoleKind(actor.role))
         and me.permissions <= actor.permissions
     )
 
@@ -161,7 +161,7 @@ async def change(db: AsyncSession, caller: Caller, user_id: UUID, wanted: Change
 
 
 def _check_available(user: User, *, wanted_available: bool) -> None:
-    if wanted_available and user.role == Role.CUSTOMER:
+    if wanted_available and user.role == RoleKind.CUSTOMER:
         raise CustomerNotAvailable
     if wanted_available and user.status not in rules.SETTLED:
         raise NotActiveYet(user.status)
@@ -207,7 +207,7 @@ def _give_role(db: AsyncSession, caller: Caller, user: User, role: AnyRole) -> N
         ),
     )
     user.have_role(role)
-    if user.role == Role.CUSTOMER:
+    if user.role == RoleKind.CUSTOMER:
         user.available = False
 
 
@@ -222,7 +222,7 @@ async def approve(db: AsyncSession, caller: Caller, user_id: UUID) -> User:
         if user.status not in rules.APPROVABLE:
             raise NotPending
         user.status, user.status_reason = AccountStatus.ACTIVE, None
-        user.available = user.role != Role.CUSTOMER
+        user.available = user.role != RoleKind.CUSTOMER
         record(db, UserApproved(at=caller.now, actor=caller.actor, user_id=user.id))
     return user
 

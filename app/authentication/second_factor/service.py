@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.profiles import service as profile
 from app.accounts.users.models import User
 from app.authentication.second_factor import rules
@@ -161,7 +161,7 @@ async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proo
     user = await profile.lock(db, caller)
     if not user.second_factor:
         raise SecondFactorNotSetUp
-    if caller.tenant.require_2fa and user.role != Role.CUSTOMER:
+    if caller.tenant.require_2fa and user.role != RoleKind.CUSTOMER:
         raise SecondFactorMandatory
     await _prove_again(db, secret_key, user, proof)
     await remove(db, user)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager, selectinload
 
 from app.access.callers import Principal
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.users.models import Credential, User
 from app.accounts.users.queries import UserNotFound
@@ -108,7 +108,7 @@ def principal_of(user: User, session_id: UUID | None = None, *, remembered: bool
         email=user.email,
         first_name=user.first_name,
         last_name=user.last_name,
-        role=Role(user.role),
+        role=RoleKind(user.role),
         role_id=user.of_role,
         designation=user.designation,
         permissions=user.permissions,

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import MISSING, Field, StrictBool
 
 from app.access.callers import Principal
-from app.access.permissions import Role as RoleKind
+from app.access.permissions import RoleKind
 from app.accounts.users.fields import CurrentPassword, Designation, EmailField
 from app.accounts.users.schemas import User
 from app.authentication.second_factor.schemas import OrRecoveryCode, Totp

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users import queries as users
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
@@ -152,7 +152,7 @@ async def fitting_accounts(database: Database, email: str, password: str, domain
     )
 
 
-async def choose_account(database: Database, fit: Fitting, role: Role | None) -> Account:
+async def choose_account(database: Database, fit: Fitting, role: RoleKind | None) -> Account:
     """The one of these accounts that somebody signs in to.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.access.requirements import address_of, attempts_of, database_of, secret_key_of
 from app.accounts.users.fields import BO, EXAMPLE_PASSWORD, MIA
 from app.authentication.second_factor.code_limits import guessing
@@ -50,22 +50,22 @@ async def sign_in(body: SignInRequest, request: Request) -> SignInResult:
 @router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_as({}))
 async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     """As `POST /auth/signin`, for admins only: others are refused with 403 `wrong_role`."""
-    return await _sign_in(body, request, Role.ADMIN)
+    return await _sign_in(body, request, RoleKind.ADMIN)
 
 
 @router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_as(BO))
 async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: Request) -> SignInResult:
     """As `POST /auth/signin`, for engineers only: others are refused with 403 `wrong_role`."""
-    return await _sign_in(body, request, Role.ENGINEER)
+    return await _sign_in(body, request, RoleKind.ENGINEER)
 
 
 @router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_as(MIA))
 async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: Request) -> SignInResult:
     """As `POST /auth/signin`, for customers only: others are refused with 403 `wrong_role`."""
-    return await _sign_in(body, request, Role.CUSTOMER)
+    return await _sign_in(body, request, RoleKind.CUSTOMER)
 
 
-async def _sign_in(body: SignInRequest, request: Request, role: Role | None) -> SignInResult:
+async def _sign_in(body: SignInRequest, request: Request, role: RoleKind | None) -> SignInResult:
     attempts, database = attempts_of(request), database_of(request)
     async with attempts.sign_in(
         body.email, body.org, address_of(request), failure=service.WrongEmailOrPassword

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
@@ -68,7 +68,7 @@ class Arrival:
 
     provider: str
     who: Identity
-    role: Role
+    role: RoleKind
     address: str | None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.errors import Forbidden
 from app.core.security.sealing import CannotOpen, seal, unseal
 
@@ -42,12 +42,12 @@ class Pending:
     nonce: str
     verifier: str
     org: str
-    role: Role
+    role: RoleKind
     remember: bool
     expires_at: int
 
     @classmethod
-    def begin(cls, org: str, role: Role, now: datetime, *, remember: bool) -> Pending:
+    def begin(cls, org: str, role: RoleKind, now: datetime, *, remember: bool) -> Pending:
         """A new one at `now` (real time)."""
         return cls(
             state=secrets.token_urlsafe(_RANDOM_BYTES),
@@ -75,7 +75,7 @@ class Pending:
             read: dict[str, Any] = orjson.loads(unseal(key, _purpose(provider), sealed))
         except (CannotOpen, binascii.Error, ValueError):
             raise StateMismatch from None
-        pending = cls(**{**read, "role": Role(read["role"])})
+        pending = cls(**{**read, "role": RoleKind(read["role"])})
         if not hmac.compare_digest(pending.state, state) or now.timestamp() >= pending.expires_at:
             raise StateMismatch
         return pending

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
@@ -165,7 +165,7 @@ async def test_their_tokens_stop_at_once(api: Api, database: Database) -> None:
 
 
 @pytest.mark.parametrize("role", [ADMIN, ENGINEER])
-async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role: Role) -> None:
+async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role: RoleKind) -> None:
     row = await hire(desk, ADMIN, role_id=await a_role(desk, "tickets:view", role=ADMIN))
     few = await with_only(desk, "users:delete", "tickets:view", role=role)
     answer = await few.delete(f"/users/{row.id}")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, func, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import ADMIN, BUILT_IN, ENGINEER
 from app.accounts.single_use_links.models import Link
@@ -51,7 +51,7 @@ async def accept(desk: Desk, token: object, password: object = PASSWORD) -> http
     return await desk.api.http.post("/auth/invitation/accept", json={"token": token, "password": password})
 
 
-async def a_role(desk: Desk, *permissions: str, role: Role = Role.ENGINEER) -> UUID:
+async def a_role(desk: Desk, *permissions: str, role: RoleKind = RoleKind.ENGINEER) -> UUID:
     now = real_now()
     async with desk.database.session(desk.id) as db:
         made = CustomRole(
@@ -63,7 +63,7 @@ async def a_role(desk: Desk, *permissions: str, role: Role = Role.ENGINEER) -> U
 
 
 async def a_user(
-    desk: Desk, role: Role = Role.ENGINEER, *, role_id: UUID | None = None, **columns: object
+    desk: Desk, role: RoleKind = RoleKind.ENGINEER, *, role_id: UUID | None = None, **columns: object
 ) -> SignedInUser:
     """UserRow who is signed in, with this role."""
     async with desk.database.session(desk.id) as db:
@@ -129,7 +129,7 @@ class TestInviting:
             )  # fmt: skip
 
     async def test_a_role_of_the_organisations_own_is_named_by_its_id(self, desk: Desk) -> None:
-        role_id = await a_role(desk, "users:view", role=Role.ADMIN)
+        role_id = await a_role(desk, "users:view", role=RoleKind.ADMIN)
         made = await invite(desk, roleId=str(role_id))
         async with desk.database.session(desk.id) as db:
             role = await db.get(CustomRole, (desk.id, role_id))
@@ -194,7 +194,7 @@ class TestInviting:
 class TestRights:
     async def test_it_takes_the_permission_and_a_user_who_is_no_customer(self, desk: Desk) -> None:
         engineer = await a_user(desk)
-        customer = await a_user(desk, Role.CUSTOMER, granted=["users:create"])
+        customer = await a_user(desk, RoleKind.CUSTOMER, granted=["users:create"])
         made = await invite(desk)
         for method, path, body in (
             ("POST", "/users", body_for(an_email())),
@@ -221,7 +221,7 @@ class TestRights:
         assert (answer.status_code, answer.json()["roleId"]) == (201, str(less))
 
     async def test_what_was_granted_and_denied_counts(self, desk: Desk) -> None:
-        admin = await a_user(desk, Role.ADMIN, denied=["jobs:delete"])
+        admin = await a_user(desk, RoleKind.ADMIN, denied=["jobs:delete"])
         refused(await admin.post("/users", body_for(an_email(), role="ADMIN")), 403, "beyond_your_rights")
         assert (await admin.post("/users", body_for(an_email()))).status_code == 201
         engineer = await a_user(desk, granted=["users:create"])
@@ -230,7 +230,7 @@ class TestRights:
 
     async def test_nobody_invites_somebody_to_be_more_than_they_are(self, desk: Desk) -> None:
         inviter = await a_user(desk, role_id=await a_role(desk, "users:create", "users:view"))
-        above = await a_role(desk, "users:view", role=Role.ADMIN)
+        above = await a_role(desk, "users:view", role=RoleKind.ADMIN)
         email = an_email()
         refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "beyond_your_rights")
         assert await rows_of(desk, email) == []

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.pictures import image as images
 from app.accounts.pictures.models import Picture
 from app.accounts.pictures.upload import MAX_FILE_BYTES
@@ -308,7 +308,7 @@ async def test_only_so_many_wait_to_be_decoded() -> None:
 
 class TestSeeing:
     @pytest.mark.parametrize("role", [ENGINEER, CUSTOMER])
-    async def test_everybody_of_the_organisation_sees_it(self, desk: Desk, role: Role) -> None:
+    async def test_everybody_of_the_organisation_sees_it(self, desk: Desk, role: RoleKind) -> None:
         ok(await send(desk.admin, SMALL))
         colleague = await sign_in(desk, role)
         assert (await picture_of(desk.admin, colleague)).content == (await picture_of(desk.admin)).content

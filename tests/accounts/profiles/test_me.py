@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.access.permissions import Resource, Role
+from app.access.permissions import Resource, RoleKind
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
@@ -36,7 +36,8 @@ async def test_it_is_who_has_signed_in(desk: Desk) -> None:
     permissions = read.pop("permissions")
     assert read == {
         "id": str(desk.admin.id), "orgId": str(desk.id), "firstName": "Ada", "lastName": "Lovelace",
-        "email": "ada@growfin.test", "role": "ADMIN", "roleId": str(BUILT_IN[Role.ADMIN].id), "designation": "Admin",
+        "email": "ada@growfin.test", "role": "ADMIN", "roleId": str(BUILT_IN[RoleKind.ADMIN].id),
+        "designation": "Admin",
         "status": "ACTIVE", "available": True, "emailVerified": False, "secondFactor": False, "bio": None,
         "timezone": None, "locale": None, "pictureUrl": None,
         "notifications": {

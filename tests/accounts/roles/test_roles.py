@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
-from app.access.permissions import ALL, Resource, Role
+from app.access.permissions import ALL, Resource, RoleKind
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, is_built_in_name
 from app.accounts.roles.schemas import ResourceActions, as_table, from_table
@@ -239,7 +239,7 @@ async def test_of_several_at_once_one_gets_it_in_whatever_case(desk: Desk) -> No
 
 async def test_there_are_so_many_roles_and_no_more_even_at_once(desk: Desk) -> None:
     now = real_now()
-    same = {"org_id": desk.id, "role": Role.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
+    same = {"org_id": desk.id, "role": RoleKind.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
     async with desk.database.session(desk.id) as db:
         rows = [{"id": new_id(), "name": f"Role {n}", **same} for n in range(MAX_ROLES - 1)]
         await db.execute(insert(CustomRole), rows)

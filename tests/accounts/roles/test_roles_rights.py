@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
@@ -85,7 +85,7 @@ async def test_ones_own_role_gains_nothing_not_even_what_one_was_granted_besides
 async def test_a_role_of_a_kind_above_ones_own_is_neither_made_nor_touched(desk: Desk) -> None:
     keeper = await a_role_keeper(desk, "tickets:view")
     refused(await keeper.post("/roles", {"name": "Above", "role": "ADMIN"}), 403, "beyond_your_rights")
-    above = await a_role(desk, "tickets:view", role=Role.ADMIN)
+    above = await a_role(desk, "tickets:view", role=RoleKind.ADMIN)
     before = await read(desk.admin, above)
     refused(await keeper.post("/roles", {"name": "Above", "copyOf": str(above)}), 403, "beyond_your_rights")
     refused(await keeper.patch(f"/roles/{above}", {"name": "Above"}), 403, "beyond_your_rights")
@@ -121,8 +121,8 @@ async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> 
 
 async def test_engineers_have_none_of_them_and_customers_never_may(desk: Desk) -> None:
     role_id = await a_role(desk)
-    engineer = await sign_in(desk, Role.ENGINEER)
-    customer = await with_only(desk, *ROLES, role=Role.CUSTOMER)
+    engineer = await sign_in(desk, RoleKind.ENGINEER)
+    customer = await with_only(desk, *ROLES, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         refused(await user.get("/roles"), 403, code)
         for answer in (await each_operation(user, role_id)).values():

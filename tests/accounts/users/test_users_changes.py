@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles import rules as roles
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, LinkPurpose
@@ -163,7 +163,7 @@ async def test_availability_counts_once_somebody_can_act(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("role", "change"), [(CUSTOMER, {}), (ENGINEER, {"role": "CUSTOMER"})])
-async def test_a_customer_cannot_be_available(desk: Desk, role: Role, change: dict[str, object]) -> None:
+async def test_a_customer_cannot_be_available(desk: Desk, role: RoleKind, change: dict[str, object]) -> None:
     row = await hire(desk, role)
     answer = await desk.admin.patch(f"/users/{row.id}", {**change, "available": True})
     assert wrong_fields(answer, "customer_not_available") == {"available"}

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users.models import User as UserRow
 from app.accounts.users.rules import AccountStatus
 from app.authentication.social.models import ExternalIdentity
@@ -149,7 +149,7 @@ class TestAnEmailThatIsKnown:
     async def test_an_account_that_somebody_else_may_have_prepared_is_not_linked(
         self, browser: Browser, sub: str
     ) -> None:
-        known = await hire(browser.desk, Role.CUSTOMER, email=email_of(sub))
+        known = await hire(browser.desk, RoleKind.CUSTOMER, email=email_of(sub))
 
         said = refused(await browser.sign_in(sub), 403, "email_not_verified")
         assert "/auth/password/forgot" in said["detail"]

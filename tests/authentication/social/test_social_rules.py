@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.authentication.social.rules import NotIdentified, algorithms_of, completed, identity_of, names_of
 from app.authentication.social.state import Pending, StateMismatch, cookie_name
 from tests.desks import JSON
@@ -68,7 +68,7 @@ def test_no_algorithm_with_a_shared_secret_is_ever_accepted() -> None:
 
 class TestWhatACookieKeeps:
     def test_it_comes_back_as_it_was_for_ten_minutes(self) -> None:
-        pending = Pending.begin("growfin.test", Role.ENGINEER, NOW, remember=True)
+        pending = Pending.begin("growfin.test", RoleKind.ENGINEER, NOW, remember=True)
         value = pending.sealed(KEY, "google")
         late = NOW + timedelta(minutes=10)
 
@@ -82,7 +82,7 @@ class TestWhatACookieKeeps:
             Pending.opened(KEY, "google", value, "a" * 32, NOW)
 
     def test_it_is_for_one_provider_one_key_and_one_state(self) -> None:
-        pending = Pending.begin("growfin.test", Role.CUSTOMER, NOW, remember=False)
+        pending = Pending.begin("growfin.test", RoleKind.CUSTOMER, NOW, remember=False)
         value = pending.sealed(KEY, "google")
         for key, provider, state in (
             (f"{KEY}0", "google", pending.state),
@@ -94,7 +94,7 @@ class TestWhatACookieKeeps:
                 Pending.opened(key, provider, value, state, NOW)
 
     def test_it_tells_nothing_and_is_never_the_same(self) -> None:
-        first, second = (Pending.begin("growfin.test", Role.CUSTOMER, NOW, remember=False) for _ in range(2))
+        first, second = (Pending.begin("growfin.test", RoleKind.CUSTOMER, NOW, remember=False) for _ in range(2))
 
         assert len({first.state, first.nonce, first.verifier, second.state, second.nonce, second.verifier}) == 6
         assert first.sealed(KEY, "google") != first.sealed(KEY, "google")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.database.pool import Database
 from app.core.fields import to_rfc3339
 from app.tickets import queries
@@ -213,7 +213,7 @@ async def test_bounds_of_time_hold_for_what_is_gathered_as_well(shelf: tuple[Des
 @pytest.mark.parametrize("sort", SORTS)
 async def test_a_customer_goes_through_as_many_of_their_own(shelf: tuple[Desk, list[Row]], sort: str) -> None:
     desk, rows = shelf
-    mia: SignedInUser = await joins(desk, Role.CUSTOMER)
+    mia: SignedInUser = await joins(desk, RoleKind.CUSTOMER)
     async with desk.database.session(desk.id) as db:
         await db.execute(
             text("UPDATE tickets SET requester_id = :mia WHERE org_id = :org AND number % 5 <> 0"),

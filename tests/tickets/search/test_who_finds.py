@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.database.pool import Database
 from app.tickets import queries
 from app.tickets.queries import Listing
@@ -220,8 +220,8 @@ async def test_the_product_finds_all_with_the_secret(desk: Desk, answered: JSON)
         assert [ticket["id"] for ticket in answer.json()["items"]] == [answered["id"]]
 
 
-@pytest.mark.parametrize("role", [Role.ADMIN, Role.ENGINEER])
-async def test_staff_find_everybodys(desk: Desk, role: Role) -> None:
+@pytest.mark.parametrize("role", [RoleKind.ADMIN, RoleKind.ENGINEER])
+async def test_staff_find_everybodys(desk: Desk, role: RoleKind) -> None:
     mia = await a_customer(desk)
     await open_own(mia, title="Red")
     await opened(desk, title="Red")
