@@ -45,7 +45,7 @@ PROBLEM_SCHEMA = {
     "properties": {
         "type": {"type": "string", "description": "A URN made of the code."},
         "title": {"type": "string", "description": "What it means in general."},
-        "status": {"type": "integer"},
+        "status": {"type": "integer", "description": "The HTTP status."},
         "detail": {"type": "string", "description": "What it means this time."},
         "code": {"type": "string", "description": "Stable: the one to compare with."},
         "requestId": {"type": "string", "description": "The `X-Request-Id`, which the logs name too."},
@@ -256,6 +256,8 @@ def _operations(path: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
+        if parameter["schema"].get("deprecated"):  # `DEPRECATED` marks the field only
+            parameter["deprecated"] = True
         if parameter["in"] == "path":
             parameter["example"] = example_of(parameter["schema"], schemas, whole=False)
     sent: dict[str, Any] = {}
