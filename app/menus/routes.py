@@ -18,7 +18,7 @@ from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.menus import queries, service
 from app.menus.queries import MenuNotFound
-from app.menus.schemas import MenuChange, MenuIn, MenuOut, MenuPage
+from app.menus.schemas import Menu, MenuCreate, MenuPage, MenuUpdate
 
 router = APIRouter(prefix="/menus", tags=["Menus"], route_class=Route)
 
@@ -46,7 +46,7 @@ async def list_menus(
     paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "menus")
     rows = await queries.page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count(db, caller.org_id) if wanted.include else None
-    return paging.page(response, MenuPage, rows, MenuOut.of, position=lambda row: (row.id,), total=total)
+    return paging.page(response, MenuPage, rows, Menu.of, position=lambda row: (row.id,), total=total)
 
 
 @router.post(
@@ -59,15 +59,15 @@ async def list_menus(
         body=True, ok={201: ("Location",)}, location=f"/menus/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
-async def create_menu(body: MenuIn, caller: Creator, db: Db, response: Response) -> MenuOut:
+async def create_menu(body: MenuCreate, caller: Creator, db: Db, response: Response) -> Menu:
     """Add an entry, at the top or below another, for everybody who may view its `resource`.
 
     Without a resource it is for everybody. One with neither a resource nor a `url` is a heading: it is shown with what
     is below it, and not without. There are four levels at most.
     """
-    menu = await service.create(db, caller, body.model_dump(exclude_unset=True))
+    menu = await service.create(db, caller, body.model_dump())
     response.headers["Location"] = f"/menus/{menu.id}"
-    return MenuOut.of(menu)
+    return Menu.of(menu)
 
 
 @router.get(
@@ -76,9 +76,9 @@ async def create_menu(body: MenuIn, caller: Creator, db: Db, response: Response)
     summary="Read a menu entry",
     responses=responses(MenuNotFound),
 )
-async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> MenuOut:
+async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
     """One entry, and whom it is hidden from."""
-    return MenuOut.of(await queries.menu(db, caller.org_id, menu_id))
+    return Menu.of(await queries.menu(db, caller.org_id, menu_id))
 
 
 @router.patch(
@@ -87,9 +87,9 @@ async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> MenuOut:
     summary="Change or move a menu entry",
     responses=responses(MenuNotFound, service.MenuTooDeep, service.MenuCycle, body=True),
 )
-async def change_menu(menu_id: MenuId, body: MenuChange, caller: Editor, db: Db) -> MenuOut:
+async def change_menu(menu_id: MenuId, body: MenuUpdate, caller: Editor, db: Db) -> Menu:
     """Change any of its fields. With another `parentId` it moves there, and all that is below it moves along."""
-    return MenuOut.of(await service.change(db, caller, menu_id, body.model_dump(exclude_unset=True)))
+    return Menu.of(await service.change(db, caller, menu_id, body.model_dump()))
 
 
 @router.delete(

@@ -29,7 +29,7 @@ from app.accounts.users.events import (
     UserSignedUp,
 )
 from app.accounts.users.models import User
-from app.accounts.users.rules import Status, is_somebodys
+from app.accounts.users.rules import AccountStatus, is_somebodys
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
@@ -72,7 +72,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
             Link.id.in_([one.event.link_id for one in recorded]),
             Link.purpose.in_(list(PAGES)),
             Link.expires_at > real_now(),
-            User.status != Status.ERASED,
+            User.status != AccountStatus.ERASED,
         )
         .order_by(Link.id)
     )
@@ -97,11 +97,13 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
 
     The mail does not name the user: it would still name them after their erasure.
     """
-    ids = [one.event.user_id for one in recorded if one.event.status == Status.PENDING]
+    ids = [one.event.user_id for one in recorded if one.event.status == AccountStatus.PENDING]
     if not ids:
         return
     waiting = await db.scalars(
-        select(User).where(User.org_id == org_id, User.id.in_(ids), User.status == Status.PENDING).order_by(User.id)
+        select(User)
+        .where(User.org_id == org_id, User.id.in_(ids), User.status == AccountStatus.PENDING)
+        .order_by(User.id)
     )
     organisation = await tenant(db, org_id)
     admins = await _admins_to_tell(db, org_id, MailKind.SIGN_UP_REQUESTS)
@@ -139,7 +141,7 @@ async def _admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Map
         .where(
             User.org_id == org_id,
             User.role == RoleKind.ADMIN,
-            User.status == Status.ACTIVE,
+            User.status == AccountStatus.ACTIVE,
             literal(kind.value) != all_(User.muted),
         )
         .order_by(User.id)
@@ -153,7 +155,9 @@ async def mail_news(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
     organisation = await tenant(db, org_id)
     events = [one.event for one in recorded]
     ids = {event.user_id for event in events}
-    found = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != Status.ERASED))
+    found = await db.scalars(
+        select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != AccountStatus.ERASED)
+    )
     users = {user.id: user for user in found if is_somebodys(user.email)}
     notices = {
         (event.type, user.id): _draft(
@@ -168,7 +172,7 @@ async def mail_news(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
 def _notice_context(user: User, event: UserEvent) -> dict[str, ContextValue]:
     return {
         "reason": user.status_reason,
-        "invited": user.status == Status.INVITED,
+        "invited": user.status == AccountStatus.INVITED,
         "provider": event.provider if isinstance(event, IdentityLinked) else None,
     }
 

@@ -18,7 +18,7 @@ from app.notifications.models import Mail
 
 
 @dataclass(frozen=True)
-class Notification:
+class LogEntry:
     """A line of the log."""
 
     id: UUID
@@ -34,7 +34,7 @@ class Notification:
 
 
 @dataclass(frozen=True)
-class NotificationContent(Notification):
+class LogEntryContent(LogEntry):
     """A line of the log with what the mail says. `link` is where the link in the texts leads."""
 
     body_text: str
@@ -73,7 +73,7 @@ _CONTENT = (Mail.body_text, Mail.body_html, Mail.link)
 
 async def page(
     db: AsyncSession, org_id: UUID, listing: Listing, after: tuple[datetime, UUID] | None, limit: int
-) -> Sequence[Notification]:
+) -> Sequence[LogEntry]:
     """Read the notifications that follow the position `after`, newest first, without their bodies."""
     created_at, mail_id = listing.position
     statement = (
@@ -86,7 +86,7 @@ async def page(
     )
     if after is not None:
         statement = statement.where(tuple_(created_at, mail_id) < after)
-    return [Notification(**row._asdict()) for row in await db.execute(statement)]
+    return [LogEntry(**row._asdict()) for row in await db.execute(statement)]
 
 
 async def total(db: AsyncSession, org_id: UUID, listing: Listing) -> int:
@@ -97,7 +97,7 @@ async def total(db: AsyncSession, org_id: UUID, listing: Listing) -> int:
     return await db.scalar(statement.where(*listing.conditions(org_id))) or 0
 
 
-async def one(db: AsyncSession, org_id: UUID, delivery_id: UUID) -> NotificationContent:
+async def one(db: AsyncSession, org_id: UUID, delivery_id: UUID) -> LogEntryContent:
     """Read a notification with its body.
 
     Raises:
@@ -112,4 +112,4 @@ async def one(db: AsyncSession, org_id: UUID, delivery_id: UUID) -> Notification
     row = (await db.execute(statement)).one_or_none()
     if row is None:
         raise NotificationNotFound
-    return NotificationContent(**row._asdict())
+    return LogEntryContent(**row._asdict())

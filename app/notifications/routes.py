@@ -18,7 +18,7 @@ from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.notifications import queries
 from app.notifications.errors import NotificationNotFound
-from app.notifications.schemas import NotificationFilter, NotificationOut, NotificationPage, NotificationWithBody
+from app.notifications.schemas import Notification, NotificationDetails, NotificationFilter, NotificationPage
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
 
@@ -44,7 +44,7 @@ async def list_notifications(
     rows = await queries.page(db, caller.org_id, listing, after, paging.fetch_limit)
     total = await queries.total(db, caller.org_id, listing) if wanted.include else None
     return paging.page(
-        response, NotificationPage, rows, NotificationOut.of, position=lambda row: (row.created_at, row.id), total=total
+        response, NotificationPage, rows, Notification.of, position=lambda row: (row.created_at, row.id), total=total
     )
 
 
@@ -56,6 +56,6 @@ async def list_notifications(
 )
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
-) -> NotificationWithBody:
+) -> NotificationDetails:
     """What was sent, word for word, with the last error if there was one."""
-    return NotificationWithBody.of_content(await queries.one(db, caller.org_id, notification_id))
+    return NotificationDetails.of_content(await queries.one(db, caller.org_id, notification_id))

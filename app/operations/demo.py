@@ -30,7 +30,7 @@ from app.core.outbox.models import Counter, Relay
 from app.organisations.queries import as_tenant
 from app.organisations.service import sign_up
 from app.tickets import service
-from app.tickets.models import Priority, Status
+from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import INDEX_TICKETS
 
 CONCURRENCY = 4
@@ -94,12 +94,17 @@ REPLIES = (
 _RESET_LAST_AT = "UPDATE counters SET last_at = 'epoch' WHERE org_id = $1"
 
 # Percentages of the tickets by their last status.
-RECENT_STATUS_WEIGHTS = dict(zip(Status, (18, 17, 30, 15, 20), strict=True))
-OLD_STATUS_WEIGHTS = {Status.RESOLVED: 35, Status.CLOSED: 65}
-PRIORITY_WEIGHTS = {Priority.LOW: 25, Priority.MEDIUM: 45, Priority.HIGH: 22, Priority.CRITICAL: 8}
+RECENT_STATUS_WEIGHTS = dict(zip(TicketStatus, (18, 17, 30, 15, 20), strict=True))
+OLD_STATUS_WEIGHTS = {TicketStatus.RESOLVED: 35, TicketStatus.CLOSED: 65}
+PRIORITY_WEIGHTS = {
+    TicketPriority.LOW: 25,
+    TicketPriority.MEDIUM: 45,
+    TicketPriority.HIGH: 22,
+    TicketPriority.CRITICAL: 8,
+}
 INTERMEDIATE_STATUS_PROBABILITY = 0.4  # of each status before the last one
 ESCALATION_PROBABILITY = 0.1  # that a ticket in progress is raised to HIGH
-STATUS_ORDER = (Status.IN_PROGRESS, Status.RESPONDED, Status.RESOLVED, Status.CLOSED)
+STATUS_ORDER = (TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED, TicketStatus.RESOLVED, TicketStatus.CLOSED)
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class _TicketScript:
 
     opening: Mapping[str, Any]
     opened_at: datetime
-    steps: list[tuple[datetime, dict[str, Any]]]
+    steps: list[tuple[datetime, service.TicketChanges]]
     reply: str
 
 
@@ -202,7 +207,7 @@ async def _play_scripts(
     async with database.session(tenant.id) as db:
         for at, ticket, script, changes in steps:
             caller = UserCaller(tenant=tenant, user=admins[ticket["admin_id"]], now=at)
-            if changes["status"] is Status.RESPONDED:
+            if changes["status"] is TicketStatus.RESPONDED:
                 await service.respond(db, caller, ticket["id"], script.reply, _accept_any_version)
             else:
                 await service.change(db, caller, ticket["id"], changes, _accept_any_version)
@@ -243,9 +248,9 @@ def _texts(rng: random.Random) -> tuple[str, str]:
     return title[0].upper() + title[1:], f"{description[0].upper()}{description[1:]} {rng.choice(CLOSING_SENTENCES)}"
 
 
-def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, dict[str, Any]]]:
+def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, service.TicketChanges]]:
     last = _choose(rng, RECENT_STATUS_WEIGHTS if now - opened_at < MAX_AGE_OF_RECENT else OLD_STATUS_WEIGHTS)
-    if last is Status.OPEN:
+    if last is TicketStatus.OPEN:
         return
     path = [
         *(
@@ -258,8 +263,8 @@ def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[t
     duration = min(MAX_DURATION * rng.uniform(0.05, 1), now - opened_at)
     times = sorted(opened_at + duration * rng.random() for _ in path)
     for at, status in zip(times, path, strict=True):
-        is_escalated = status is Status.IN_PROGRESS and rng.random() < ESCALATION_PROBABILITY
-        yield at, {"status": status, **({"priority": Priority.HIGH} if is_escalated else {})}
+        is_escalated = status is TicketStatus.IN_PROGRESS and rng.random() < ESCALATION_PROBABILITY
+        yield at, {"status": status, **({"priority": TicketPriority.HIGH} if is_escalated else {})}
 
 
 def _choose(rng: random.Random, weighted: Mapping[Any, int]) -> Any:

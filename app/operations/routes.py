@@ -22,7 +22,7 @@ from app.core.outbox import timers
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.operations import queries
-from app.operations.schemas import Health, Job, Jobs, Pending
+from app.operations.schemas import Health, JobsOverview, PendingWork, ScheduledJob
 from app.operations.services import OperationsServices
 
 router = APIRouter(tags=["Operations"], route_class=Route)
@@ -91,12 +91,12 @@ async def get_metrics(request: Request) -> Response:
     summary="Read the worker's jobs and the organisation's pending work",
     responses=responses(),
 )
-async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.VIEW)], db: Db) -> Jobs:
+async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.VIEW)], db: Db) -> JobsOverview:
     """When the worker's loops ran last, and how much of your organisation's work is waiting for them."""
     waiting, queued, oldest = await timers.pending(db, caller.org_id)
-    return Jobs(
+    return JobsOverview(
         jobs=[
-            Job(
+            ScheduledJob(
                 name=run.name,
                 every=run.every_seconds,
                 last_run_at=run.last_run_at,
@@ -105,7 +105,7 @@ async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.
             )
             for run in await queries.list_job_runs(db)
         ],
-        pending=Pending(
+        pending=PendingWork(
             timers=waiting,
             deliveries=queued,
             oldest_due_at=oldest,

@@ -21,11 +21,11 @@ from app.core.web.routing import Route
 from app.organisations import service
 from app.organisations.schemas import (
     ClockAdvance,
-    ClockAdvanced,
-    OrganisationChange,
+    ClockAdvanceResult,
+    Organisation,
+    OrganisationCreate,
     OrganisationCreated,
-    OrganisationIn,
-    OrganisationOut,
+    OrganisationUpdate,
     fired_timer,
 )
 
@@ -53,7 +53,7 @@ async def _count_sign_up(request: Request) -> None:
     responses=responses(service.DomainTaken, TooMany, body=True, ok={201: ("Location",)}),
     dependencies=[Depends(_count_sign_up)],
 )
-async def sign_up(body: OrganisationIn, request: Request, response: Response) -> OrganisationCreated:
+async def sign_up(body: OrganisationCreate, request: Request, response: Response) -> OrganisationCreated:
     """Make an organisation and its secret, which your product posts tickets with.
 
     The secret is shown this once: only a hash of it is kept. A sandbox is an organisation whose clock can be moved
@@ -80,10 +80,10 @@ async def sign_up(body: OrganisationIn, request: Request, response: Response) ->
     summary="Read the organisation's settings and clock",
     responses=responses(),
 )
-async def get_organisation(caller: Reader, db: Db) -> OrganisationOut:
+async def get_organisation(caller: Reader, db: Db) -> Organisation:
     """The caller's own organisation. `now` is its clock: real time, unless a sandbox's was moved."""
     row = await service.read(db, caller.org_id)
-    return OrganisationOut.of(row, caller.now)
+    return Organisation.of(row, caller.now)
 
 
 @router.patch(
@@ -92,15 +92,15 @@ async def get_organisation(caller: Reader, db: Db) -> OrganisationOut:
     summary="Change the organisation's settings",
     responses=responses(body=True),
 )
-async def change_organisation(body: OrganisationChange, caller: Editor, request: Request) -> OrganisationOut:
+async def change_organisation(body: OrganisationUpdate, caller: Editor, request: Request) -> Organisation:
     """Change any of the settings. `autoCloseDays` counts for tickets answered from now on.
 
     With `require2fa`, admins and engineers without a second factor are refused with 403 `second_factor_required` until
     they have one: see `POST /auth/2fa/setup`.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
-        row = await service.change(db, caller.tenant, caller.actor, body.model_dump(exclude_unset=True))
-    return OrganisationOut.of(row, caller.now)
+        row = await service.change(db, caller.tenant, caller.actor, body.changes())
+    return Organisation.of(row, caller.now)
 
 
 @router.post(
@@ -109,7 +109,7 @@ async def change_organisation(body: OrganisationChange, caller: Editor, request:
     summary="Move a sandbox's clock forward",
     responses=responses(service.NotASandbox, body=True),
 )
-async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request) -> ClockAdvanced:
+async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request) -> ClockAdvanceResult:
     """Move the clock by the sum of days, hours and seconds.
 
     Everything that comes due on the way has happened, in order, when this answers. What keeps accounts safe goes by
@@ -126,7 +126,7 @@ async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request
     except Exception:
         # The clock has moved: an error now would have the client move it again. The worker does what is left.
         log.warning("advance_left_to_the_worker", org_id=str(caller.org_id), exc_info=True)
-    return ClockAdvanced(
+    return ClockAdvanceResult(
         now=advanced.now(),
         fired=[fired_timer(advanced, one.kind, one.subject_id, one.due_at) for one in fired],
     )

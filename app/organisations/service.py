@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 from pydantic.alias_generators import to_camel
@@ -28,6 +27,17 @@ DEFAULT_AUTO_CLOSE_DAYS = 30
 MAX_TOTAL_OFFSET = timedelta(days=36_500)
 # Of settings whose names are not what `to_camel` makes of their columns.
 NAMES = {"require_2fa": "require2fa"}
+
+
+class OrganisationChanges(TypedDict, total=False):
+    """The settings to change."""
+
+    name: str
+    auto_close_days: int
+    timezone: str
+    support_email: str | None
+    app_url: str | None
+    require_2fa: bool
 
 
 class DomainTaken(Conflict):
@@ -79,8 +89,8 @@ async def read(db: AsyncSession, org_id: UUID) -> Organisation:
     return organisation
 
 
-async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: Mapping[str, Any]) -> Organisation:
-    """Change some settings (by their column names); the same values again change nothing."""
+async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: OrganisationChanges) -> Organisation:
+    """Change some settings. Values that are already set change nothing."""
     organisation = await db.get(Organisation, tenant.id, with_for_update={"key_share": True})
     if organisation is None:
         raise NotFound

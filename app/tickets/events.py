@@ -8,9 +8,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.core.fields import EXAMPLE_ID, OutTime
+from app.core.fields import EXAMPLE_ID, UtcTimestamp
 from app.core.outbox.events import Event, Subject
-from app.tickets.models import Priority, Status
+from app.tickets.models import TicketPriority, TicketStatus
 
 AssigneeId = Annotated[UUID | None, Field(description="The assignee; null for none.", examples=[EXAMPLE_ID])]
 
@@ -38,8 +38,8 @@ class TicketCreated(TicketChange):
     type: ClassVar[str] = "ticket.created"
 
     number: Annotated[int, Field(description="The ticket's number in its organisation.", examples=[42])]
-    status: Status
-    priority: Priority
+    status: TicketStatus
+    priority: TicketPriority
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,8 @@ class TicketStatusChanged(TicketChange):
 
     type: ClassVar[str] = "ticket.status_changed"
 
-    from_status: Annotated[Status, Field(alias="from")]
-    to_status: Annotated[Status, Field(alias="to")]
+    from_status: Annotated[TicketStatus, Field(alias="from")]
+    to_status: Annotated[TicketStatus, Field(alias="to")]
     reason: Annotated[
         Literal["AUTO_CLOSE"] | None,
         Field(description="`AUTO_CLOSE` where the ticket closed by itself; absent otherwise.", exclude_if=_is_none),
@@ -106,4 +106,4 @@ class TicketClosingSoon(TicketEvent):
 
     type: ClassVar[str] = "ticket.closing_soon"
 
-    auto_close_at: Annotated[OutTime, Field(description="When the ticket will close by itself.")]
+    auto_close_at: Annotated[UtcTimestamp, Field(description="When the ticket will close by itself.")]

@@ -17,7 +17,7 @@ from app.access.permissions import TICKET_WORK, RoleKind
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.queries import next_in_turn
-from app.accounts.users.rules import Status as AccountStatus
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import has_work
 from app.core.ids import new_id
@@ -29,7 +29,7 @@ from app.core.outbox.timers import Due
 from app.organisations.queries import tenant
 from app.tickets import rules
 from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketStatusChanged
-from app.tickets.models import WAITING, Status, Ticket
+from app.tickets.models import WAITING, Ticket, TicketStatus
 from app.tickets.rules import ASSIGN, AUTO_CLOSE
 
 ASSIGN_BATCH = 1000
@@ -37,7 +37,9 @@ ASSIGN_AGAIN = timedelta(seconds=1)
 
 _INSTANT = TIMESTAMP(timezone=True)
 _IDS = ARRAY(Uuid)
-_CLOSED = TicketStatusChanged.json_without(from_status=Status.RESPONDED, to_status=Status.CLOSED, reason=AUTO_CLOSE)
+_CLOSED = TicketStatusChanged.json_without(
+    from_status=TicketStatus.RESPONDED, to_status=TicketStatus.CLOSED, reason=AUTO_CLOSE
+)
 
 # --- closing ---------------------------------------------------------------------------------------------------------
 
@@ -127,7 +129,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
         select(Ticket.id, Ticket.auto_close_at).where(
             Ticket.org_id == org_id,
             Ticket.id.in_([one.subject_id for one in claimed]),
-            Ticket.status == Status.RESPONDED,
+            Ticket.status == TicketStatus.RESPONDED,
         )
     )
     closing = {row.id: row.auto_close_at for row in rows}

@@ -24,7 +24,7 @@ from app.core.outbox.subscriptions import writes
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
 from app.tickets.events import TicketAssigned, TicketCreated
-from app.tickets.models import Priority, Status, Ticket
+from app.tickets.models import Ticket, TicketPriority, TicketStatus
 from app.tickets.rows import HistoryRow, ResponseRow, ScheduleRow, TicketRow
 from app.tickets.search.queries import Search, all_with_words, has_words, page_of_ids
 
@@ -102,9 +102,9 @@ _ASSIGNED = TicketAssigned.json_without("admin_id", previous_admin_id=None)
 
 
 @cache
-def created_data(priority: Priority) -> str:
+def created_data(priority: TicketPriority) -> str:
     """The data of `TicketCreated` but for the number."""
-    return TicketCreated.json_without("number", status=Status.OPEN, priority=priority)
+    return TicketCreated.json_without("number", status=TicketStatus.OPEN, priority=priority)
 
 
 # For an e-mail ($6). It is somebody's account only where they have proved that it is theirs: who signs up with the
@@ -216,7 +216,7 @@ class Opening:
     id: UUID
     title: str
     description: str
-    priority: Priority
+    priority: TicketPriority
     added_by: str | None
     now: datetime
     real_now: datetime

@@ -1,6 +1,6 @@
 """Rows as they are answered: plain dictionaries, turned into JSON once, since model layers doubled a list's cost.
 
-They have the shapes of `TicketOut` and its neighbours in `schemas.py`, which describe them in the documentation.
+They have the shapes of `Ticket` and its neighbours in `schemas.py`, which describe them in the documentation.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from app.tickets.rows import HistoryRow, ResponseRow, TicketRow
 
 
 def ticket(row: TicketRow, tenant: Tenant) -> dict[str, Any]:
-    """A ticket with its assignee (`TicketOut`)."""
+    """A ticket with its assignee (`Ticket`)."""
     return tickets([row], tenant)[0]
 
 
 def tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[str, Any]]:
-    """Tickets with their assignees (`TicketOut`)."""
+    """Tickets with their assignees (`Ticket`)."""
     prefix = reference_prefix(tenant.domain)
     return [
         {
@@ -49,7 +49,7 @@ def tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[str, Any]]:
 
 
 def response(row: ResponseRow) -> dict[str, Any]:
-    """An answer to the requester (`ResponseOut`)."""
+    """An answer to the requester (`TicketReply`)."""
     return {
         "id": row["id"],
         "message": row["message"],
@@ -59,7 +59,7 @@ def response(row: ResponseRow) -> dict[str, Any]:
 
 
 def event(row: HistoryRow) -> dict[str, Any]:
-    """Something that happened (`EventOut`); only a user has a name."""
+    """Something that happened (`TicketEvent`); only a user has a name."""
     actor: dict[str, Any] = {"type": row["actor_type"]}
     actor_id = row["actor_id"]
     if actor_id is not None and row["actor_type"] == "USER":

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import MISSING
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, ProductCaller, UserCaller
@@ -21,7 +22,7 @@ from app.access.services import services_of
 from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
-from app.core.fields import EXAMPLE_ID
+from app.core.fields import EXAMPLE_ID, NotSent
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, PageQuery, Paging
@@ -33,17 +34,17 @@ from app.tickets.rows import TicketRow
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
     ME,
-    History,
-    ResponseCreated,
-    ResponseIn,
-    Schedule,
-    StatusChange,
-    TicketChange,
+    Ticket,
+    TicketCreate,
+    TicketEventPage,
     TicketFilter,
-    TicketIn,
-    TicketOut,
     TicketPage,
-    TicketWithResponses,
+    TicketReplyCreate,
+    TicketReplyCreated,
+    TicketSchedule,
+    TicketStatusUpdate,
+    TicketUpdate,
+    TicketWithReplies,
 )
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
@@ -53,7 +54,7 @@ fast = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
 TicketId = Annotated[UUID, Path(alias="id")]
 IfMatch = Annotated[
-    str | None,
+    str | NotSent,
     Header(description="The ETag that your change is based on: a stale one is refused with 412."),
 ]
 
@@ -90,10 +91,10 @@ def _ticket(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -
     operation_id="openTicket",
     summary="Open a ticket",
     status_code=201,
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=responses(body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
-async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Response:
+async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> Response:
     """Post a ticket of one of your users, with the secret; or, signed in, one of your own.
 
     It is assigned to an available engineer, or where there is none to an available admin, by turns. Without either it
@@ -110,7 +111,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
             title=body.title,
             description=body.description,
             priority=body.priority,
-            added_by=body.added_by,
+            added_by=None if body.added_by is MISSING else body.added_by,
         )
     return _ticket(row, caller, 201, Location=f"/tickets/{row['id']}")
 
@@ -119,7 +120,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     "/{id}",
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
-    response_model=TicketWithResponses,
+    response_model=TicketWithReplies,
     responses=responses(TicketNotFound, ok=_TAGGED),
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
@@ -211,7 +212,7 @@ def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
     "/{id}/accept",
     operation_id="acceptTicket",
     summary="Take a ticket on",
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=responses(
         *_CHANGE,
         service.TicketClosed,
@@ -235,11 +236,11 @@ async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch =
     "/{id}/change_status",
     operation_id="changeTicketStatus",
     summary="Change a ticket's status",
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=responses(*_CHANGE, body=True, ok=_TAGGED),
 )
 async def change_status(
-    ticket_id: TicketId, body: StatusChange, caller: Agent, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketStatusUpdate, caller: Agent, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Move the ticket to a status. The same status again changes nothing.
 
@@ -254,11 +255,11 @@ async def change_status(
     operation_id="respondToTicket",
     summary="Answer a ticket",
     status_code=201,
-    response_model=ResponseCreated,
+    response_model=TicketReplyCreated,
     responses=responses(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def respond(
-    ticket_id: TicketId, body: ResponseIn, caller: Responder, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketReplyCreate, caller: Responder, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Answer the requester, who gets it by mail.
 
@@ -279,7 +280,7 @@ async def respond(
 
 
 _CHANGE_TICKET: dict[str, Any] = {
-    "response_model": TicketOut,
+    "response_model": Ticket,
     "responses": responses(
         *_CHANGE, NotForCustomers, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED
     ),
@@ -294,14 +295,13 @@ _CHANGE_TICKET: dict[str, Any] = {
 )
 @router.patch("/{id}", operation_id="changeTicket", summary="Change a ticket", **_CHANGE_TICKET)
 async def change_ticket(
-    ticket_id: TicketId, body: TicketChange, caller: Editor, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketUpdate, caller: Editor, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Change any of the fields; everything that follows from a change of status or assignee happens here as well.
 
     Customers change `title`, `description` and `priority`, of their own tickets.
     """
-    changes = body.model_dump(exclude_unset=True)
-    await service.change(db, caller, ticket_id, changes, partial(check_if_match, if_match))
+    await service.change(db, caller, ticket_id, body.changes(), partial(check_if_match, if_match))
     return _ticket(await _reread(db, caller, ticket_id), caller)
 
 
@@ -309,7 +309,7 @@ async def change_ticket(
     "/{id}/history",
     operation_id="getTicketHistory",
     summary="Read what happened to a ticket",
-    response_model=History,
+    response_model=TicketEventPage,
     responses=responses(TicketNotFound, InvalidCursor),
 )
 async def get_history(
@@ -330,7 +330,7 @@ async def get_history(
     "/{id}/schedule",
     operation_id="getTicketSchedule",
     summary="Read what will happen to a ticket by itself",
-    response_model=Schedule,
+    response_model=TicketSchedule,
     responses=responses(TicketNotFound),
 )
 async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +20,7 @@ from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
 from app.tickets import queries, rules
 from app.tickets.events import TicketAccepted, TicketAssigned, TicketResponded, TicketStatusChanged, TicketUpdated
-from app.tickets.models import UNFINISHED, Priority, Status, Ticket, TicketResponse
+from app.tickets.models import UNFINISHED, Ticket, TicketPriority, TicketResponse, TicketStatus
 from app.tickets.queries import requester_scope
 from app.tickets.rows import TicketRow
 from app.tickets.rules import ASSIGN, AUTO_CLOSE, AUTO_CLOSE_REMINDER
@@ -35,6 +35,17 @@ Expectation = Callable[[int], None]
 
 # What customers may change, of their own tickets; `org_id` changes nothing.
 FOR_CUSTOMERS = frozenset({"title", "description", "priority", "org_id"})
+
+
+class TicketChanges(TypedDict, total=False):
+    """The fields of a ticket to change; `org_id` may only repeat the ticket's own."""
+
+    title: str
+    description: str
+    priority: TicketPriority
+    admin_id: UUID | None
+    status: TicketStatus
+    org_id: UUID
 
 
 class TicketClosed(Conflict):
@@ -66,7 +77,7 @@ class AlreadyAccepted(Conflict):
 
 
 async def open_ticket(
-    driver: Driver, caller: Caller, *, title: str, description: str, priority: Priority, added_by: str | None
+    driver: Driver, caller: Caller, *, title: str, description: str, priority: TicketPriority, added_by: str | None
 ) -> TicketRow:
     """Open a ticket and give it to whose turn it is of those available; without one, it waits for one.
 
@@ -129,7 +140,7 @@ async def respond(
     caller = await queries.with_locked_clock(db, caller)
     ticket = await queries.lock(db, caller.org_id, ticket_id, author_id=caller.user.id)
     expect(ticket.version)
-    if ticket.status == Status.CLOSED:
+    if ticket.status == TicketStatus.CLOSED:
         raise TicketClosed
     now = caller.now
     response = TicketResponse(
@@ -143,12 +154,12 @@ async def respond(
     db.add(response)
     ticket.touch()
     record(db, TicketResponded(at=now, actor=caller.actor, ticket_id=ticket.id, response_id=response.id))
-    await _enter(db, caller, ticket, Status.RESPONDED)
+    await _enter(db, caller, ticket, TicketStatus.RESPONDED)
     return response
 
 
 async def change_status(
-    db: AsyncSession, caller: UserCaller, ticket_id: UUID, status: Status, expect: Expectation
+    db: AsyncSession, caller: UserCaller, ticket_id: UUID, status: TicketStatus, expect: Expectation
 ) -> None:
     """Let the ticket be in this status; where it is already, nothing changes. Not for customers.
 
@@ -183,12 +194,12 @@ async def accept(db: AsyncSession, caller: UserCaller, ticket_id: UUID, expect: 
         _assign(db, caller, ticket, user.id)
     ticket.accepted_at = caller.now
     record(db, TicketAccepted(at=caller.now, actor=caller.actor, ticket_id=ticket.id, admin_id=user.id))
-    if ticket.status == Status.OPEN:
-        await _enter(db, caller, ticket, Status.IN_PROGRESS)
+    if ticket.status == TicketStatus.OPEN:
+        await _enter(db, caller, ticket, TicketStatus.IN_PROGRESS)
 
 
 async def change(
-    db: AsyncSession, caller: UserCaller, ticket_id: UUID, changes: Mapping[str, Any], expect: Expectation
+    db: AsyncSession, caller: UserCaller, ticket_id: UUID, changes: TicketChanges, expect: Expectation
 ) -> None:
     """Change any of `title`, `description`, `priority`, `admin_id` and `status`; the same values again change nothing.
 
@@ -208,17 +219,17 @@ async def change(
     different = {name: value for name, value in changes.items() if name != "org_id" and getattr(ticket, name) != value}
     if not different:
         return
-    if different.get("admin_id") and assignee is None:
+    if "admin_id" in different and changes["admin_id"] is not None and assignee is None:
         raise AssigneeNotActive(errors=[FieldError("adminId", AssigneeNotActive.title)])
     ticket.touch()
     _edit(db, caller, ticket, different)
     if "admin_id" in different:
-        _assign(db, caller, ticket, different["admin_id"])
+        _assign(db, caller, ticket, changes["admin_id"])
     if "status" in different:
-        await _enter(db, caller, ticket, different["status"])
+        await _enter(db, caller, ticket, changes["status"])
 
 
-def _edit(db: AsyncSession, caller: UserCaller, ticket: Ticket, different: Mapping[str, Any]) -> None:
+def _edit(db: AsyncSession, caller: UserCaller, ticket: Ticket, different: Mapping[str, object]) -> None:
     edited = {name: different[name] for name in ("title", "description", "priority") if name in different}
     if not edited:
         return
@@ -248,7 +259,7 @@ def _assign(db: AsyncSession, caller: UserCaller, ticket: Ticket, admin_id: UUID
     ticket.give_to(admin_id)
 
 
-async def _enter(db: AsyncSession, caller: UserCaller, ticket: Ticket, status: Status) -> None:
+async def _enter(db: AsyncSession, caller: UserCaller, ticket: Ticket, status: TicketStatus) -> None:
     """Move to a status with all that follows from it: its times, its event, its timers."""
     now, before, was_waiting = caller.now, ticket.status, ticket.is_waiting
     closes_at = rules.auto_close_at(now, caller.tenant.auto_close_days)
@@ -257,12 +268,12 @@ async def _enter(db: AsyncSession, caller: UserCaller, ticket: Ticket, status: S
         record(
             db,
             TicketStatusChanged(
-                at=now, actor=caller.actor, ticket_id=ticket.id, from_status=Status(before), to_status=status
+                at=now, actor=caller.actor, ticket_id=ticket.id, from_status=TicketStatus(before), to_status=status
             ),
         )
-    if status is Status.RESPONDED:
+    if status is TicketStatus.RESPONDED:
         await _start_countdown(db, caller, ticket.id, closes_at, rules.reminder_at(now, closes_at))
-    elif before == Status.RESPONDED:
+    elif before == TicketStatus.RESPONDED:
         await timers.cancel(db, caller.org_id, ticket.id, (AUTO_CLOSE, AUTO_CLOSE_REMINDER))
     if ticket.is_waiting and not was_waiting:  # reopened, perhaps while somebody is available already
         await timers.set_timers(db, caller.org_id, ticket.id, {ASSIGN: real_now()})

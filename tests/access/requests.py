@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
-from app.accounts.single_use_links.models import Purpose
-from app.accounts.users.rules import Status
+from app.accounts.single_use_links.models import LinkPurpose
+from app.accounts.users.rules import AccountStatus
 from tests.access.world import PASSWORD, World, a_picture, totp_now
 from tests.desks import JSON, SignedInUser
 
@@ -67,7 +67,7 @@ def _sign_in(path: str, role: RoleKind) -> Make:
     return make
 
 
-def _link(path: str, purpose: Purpose, status: Status = Status.ACTIVE, **more: str) -> Make:
+def _link(path: str, purpose: LinkPurpose, status: AccountStatus = AccountStatus.ACTIVE, **more: str) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
         user = await world.user(status=status)
         return Request(path, {"token": await world.link(user, purpose), **more})
@@ -114,7 +114,9 @@ def _second_factor(path: str, *, confirmed: bool) -> Make:
 # --- users ----------------------------------------------------------------------------------------------------------
 
 
-def _user(path: str, body: JSON | None = None, status: Status = Status.ACTIVE, *, second_factor: bool = False) -> Make:
+def _user(
+    path: str, body: JSON | None = None, status: AccountStatus = AccountStatus.ACTIVE, *, second_factor: bool = False
+) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
         user = await world.user(status=status, second_factor=second_factor)
         return Request(path.replace("{id}", str(user.id)), body)
@@ -190,7 +192,7 @@ REQUESTS: dict[str, Make] = {
     "signInCustomer": _sign_in("/auth/customer/signin", RoleKind.CUSTOMER),
     "startSocialSignIn": _fixed("/auth/oidc/nowhere/start?org=growfin.com"),
     "finishSocialSignIn": _fixed("/auth/oidc/nowhere/callback?code=1&state=2"),
-    "exchangeSocialSignIn": _link("/auth/oidc/exchange", Purpose.SIGN_IN),
+    "exchangeSocialSignIn": _link("/auth/oidc/exchange", LinkPurpose.SIGN_IN),
     "refreshSession": _refresh,
     "signOut": _fixed("/auth/signout"),
     "signOutEverywhere": _fixed("/auth/signout-all"),
@@ -198,16 +200,18 @@ REQUESTS: dict[str, Make] = {
     "listMySessions": _fixed("/me/sessions"),
     "endMySession": _end_session,
     "forgotPassword": _forgot,
-    "resetPassword": _link("/auth/password/reset", Purpose.RESET_PASSWORD, newPassword=NEW_PASSWORD),
+    "resetPassword": _link("/auth/password/reset", LinkPurpose.RESET_PASSWORD, newPassword=NEW_PASSWORD),
     "changePassword": _fixed("/auth/password/change", {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}),
-    "verifyEmail": _link("/auth/email/verify", Purpose.VERIFY_EMAIL),
+    "verifyEmail": _link("/auth/email/verify", LinkPurpose.VERIFY_EMAIL),
     "resendVerification": _resend,
     "changeEmail": _change_email,
     "setUpSecondFactor": _fixed("/auth/2fa/setup"),
     "confirmSecondFactor": _second_factor("/auth/2fa/confirm", confirmed=False),
     "disableSecondFactor": _second_factor("/auth/2fa/disable", confirmed=True),
     "renewRecoveryCodes": _second_factor("/auth/2fa/recovery-codes", confirmed=True),
-    "acceptInvitation": _link("/auth/invitation/accept", Purpose.INVITATION, Status.INVITED, password=NEW_PASSWORD),
+    "acceptInvitation": _link(
+        "/auth/invitation/accept", LinkPurpose.INVITATION, AccountStatus.INVITED, password=NEW_PASSWORD
+    ),
     "getMe": _fixed("/me"),
     "changeMe": _fixed("/me", {"firstName": "Maya"}),
     "setPicture": _set_picture,
@@ -217,12 +221,12 @@ REQUESTS: dict[str, Make] = {
     "listUsers": _fixed("/users"),
     "getUser": _user("/users/{id}"),
     "inviteUser": _invite,
-    "resendInvitation": _user("/users/{id}/invitation", status=Status.INVITED),
-    "cancelInvitation": _user("/users/{id}/invitation", status=Status.INVITED),
+    "resendInvitation": _user("/users/{id}/invitation", status=AccountStatus.INVITED),
+    "cancelInvitation": _user("/users/{id}/invitation", status=AccountStatus.INVITED),
     "changeUser": _user("/users/{id}", {"status": "SUSPENDED"}),
     "eraseUser": _user("/users/{id}"),
-    "approveUser": _user("/users/{id}/approve", status=Status.PENDING),
-    "rejectUser": _user("/users/{id}/reject", {"reason": "Unknown here."}, status=Status.PENDING),
+    "approveUser": _user("/users/{id}/approve", status=AccountStatus.PENDING),
+    "rejectUser": _user("/users/{id}/reject", {"reason": "Unknown here."}, status=AccountStatus.PENDING),
     "setUserRole": _user("/users/{id}/role", {"roleId": str(ENGINEER.id)}),
     "resetUserSecondFactor": _user("/users/{id}/2fa", second_factor=True),
     "getUserPermissions": _user("/users/{id}/permissions"),

@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 from app.access.permissions import Action, Resource, RoleKind, permission
 from app.accounts.roles.models import CustomRole
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import creation as users
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.security import opaque_tokens as tokens
@@ -63,7 +63,7 @@ class World:
         self,
         role: RoleKind = RoleKind.CUSTOMER,
         *,
-        status: Status = Status.ACTIVE,
+        status: AccountStatus = AccountStatus.ACTIVE,
         role_id: UUID | None = None,
         second_factor: bool = False,
         desk: Desk | None = None,
@@ -80,11 +80,11 @@ class World:
             await users.add(db, row, cheap_hash(PASSWORD))
         return (
             await signed_in(at, row)
-            if status is Status.ACTIVE
+            if status is AccountStatus.ACTIVE
             else SignedInUser(row.id, email, at.api.http, {}, row.id)
         )
 
-    async def link(self, user: SignedInUser, purpose: Purpose) -> str:
+    async def link(self, user: SignedInUser, purpose: LinkPurpose) -> str:
         """Issue a link of this purpose to a user; return its token."""
         async with self.desk.database.session(self.desk.id) as db:
             link = links.issue(db, self.desk.id, user.id, user.email, purpose)

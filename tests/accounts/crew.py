@@ -14,7 +14,7 @@ from app.accounts.roles.models import CustomRole
 from app.accounts.users import creation as service
 from app.accounts.users import queries
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
@@ -43,7 +43,7 @@ async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
         "first_name": "Grace",
         "last_name": "Hopper",
         "email": an_email(),
-        "status": Status.ACTIVE,
+        "status": AccountStatus.ACTIVE,
         "available": False,
         "granted": [],
         "denied": [],

@@ -10,7 +10,7 @@ import pytest
 
 from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database
 from tests.access.world import PASSWORD, World, a_world, totp_now
 from tests.authentication.social.openid import running_service
@@ -78,7 +78,7 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
 
 
 async def test_about_users(world: World) -> None:
-    customer, pending = await world.user(), await world.user(RoleKind.ENGINEER, status=Status.PENDING)
+    customer, pending = await world.user(), await world.user(RoleKind.ENGINEER, status=AccountStatus.PENDING)
     admin, api = world.desk.admin, world.desk.api
     invitation = {"firstName": "A", "lastName": "B", "email": customer.email, "role": "CUSTOMER"}
 
@@ -108,8 +108,8 @@ async def test_about_rights(world: World) -> None:
     permissions = [{"resource": resource, **ALL_OF} for resource in ("users", "roles")]
     path = await world.made("/roles", {"name": "Clerk", "permissions": permissions})
     clerk = await world.user(RoleKind.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
-    waiting = await world.user(RoleKind.ADMIN, status=Status.PENDING)
-    invited = await world.user(RoleKind.ADMIN, status=Status.INVITED)
+    waiting = await world.user(RoleKind.ADMIN, status=AccountStatus.PENDING)
+    invited = await world.user(RoleKind.ADMIN, status=AccountStatus.INVITED)
     admin, too_much = world.desk.admin, [{"resource": "org", "view": True}]
     invitation = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "role": "ADMIN"}
 
@@ -206,7 +206,7 @@ async def test_about_signing_up_and_in(world: World) -> None:
         Case("signUp", "organisation_not_found", body=signing_up | {"org": f"not-{world.desk.domain}"}),
         Case("signUp", "weak_password", body=signing_up | {"org": world.desk.domain, "password": "password123"}),
     ]
-    for status in (Status.PENDING, Status.REJECTED, Status.SUSPENDED):
+    for status in (AccountStatus.PENDING, AccountStatus.REJECTED, AccountStatus.SUSPENDED):
         user = await world.user(status=status)
         body = {"email": user.email, "password": PASSWORD}
         cases += [Case(name, f"account_{status.lower()}", body=body) for name in ("signIn", "signInCustomer")]

@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import expect
 from sqlalchemy import select
 
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.single_use_links.pages import PAGE, PATHS
 from app.accounts.users.models import User
 from app.core.security.opaque_tokens import LINK_PREFIX
@@ -173,7 +173,7 @@ async def test_an_address_is_confirmed_by_a_press_of_the_button_and_not_by_openi
     desk: Desk, reader: Reader, link_to: LinkTo
 ) -> None:
     user = await add_user(desk)
-    await request_link(desk, user, Purpose.VERIFY_EMAIL)
+    await request_link(desk, user, LinkPurpose.VERIFY_EMAIL)
     link = await link_to(user.email)
 
     await reader.follow(link)
@@ -198,7 +198,7 @@ async def is_verified(desk: Desk, user_id: UUID) -> bool:
 
 async def test_a_new_address_is_confirmed(desk: Desk, reader: Reader, link_to: LinkTo) -> None:
     user, new = await add_user(desk), an_address()
-    await request_link(desk, user, Purpose.CHANGE_EMAIL, new)
+    await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, new)
 
     await reader.follow(await link_to(new))
     await reader.page.get_by_role("button", name="Confirm").click()

@@ -249,6 +249,70 @@ def test_every_reference_leads_somewhere_and_every_component_is_referred_to() ->
     }
 
 
+def test_schemas_have_names_that_a_generated_client_can_export() -> None:
+    bare = {"Status", "Priority", "Purpose", "Refresh", "Pending", "History", "Verify", "Exchange", "Begin", "Job"}
+
+    assert [name for name in SCHEMAS if re.search("(In|Out)$|__", name)] == []
+    assert bare.isdisjoint(SCHEMAS)
+
+
+def test_every_field_of_a_schema_has_a_description() -> None:
+    undescribed = [
+        f"{schema}.{name}"
+        for schema, said in SCHEMAS.items()
+        for name, field in said.get("properties", {}).items()
+        if not field.get("description")
+    ]
+
+    assert undescribed == []
+
+
+@EACH
+def test_a_parameter_that_may_be_absent_is_not_nullable(operation: Operation) -> None:
+    parameters = operation.said.get("parameters", [])
+
+    assert [one["name"] for one in parameters if "null" in json.dumps(one["schema"])] == []
+
+
+def test_the_fields_that_a_patch_leaves_alone_are_optional_and_have_no_default() -> None:
+    updates = {name: said for name, said in SCHEMAS.items() if "Fields that are not sent stay as they are" in str(said)}
+
+    assert {"TicketUpdate", "OrganisationUpdate", "ProfileUpdate", "UserUpdate", "RoleUpdate"} <= updates.keys()
+    for said in updates.values():
+        assert "required" not in said
+        assert [name for name, field in said["properties"].items() if "default" in field] == []
+
+
+def test_the_orders_of_a_list_have_names_for_generated_clients() -> None:
+    order = SCHEMAS["TicketSort"]
+
+    assert dict(zip(order["x-enum-varnames"], order["enum"], strict=True)) == {
+        "CREATED_AT_DESC": "-createdAt",
+        "CREATED_AT_ASC": "createdAt",
+        "UPDATED_AT_DESC": "-updatedAt",
+        "UPDATED_AT_ASC": "updatedAt",
+    }
+
+
+def test_the_names_of_the_first_clients_are_deprecated() -> None:
+    deprecated = {
+        f"{schema}.{name}"
+        for schema, said in SCHEMAS.items()
+        for name, field in said.get("properties", {}).items()
+        if field.get("deprecated")
+    }
+    parameters = {
+        parameter["name"]
+        for operation in OPERATIONS
+        for parameter in operation.said.get("parameters", [])
+        if parameter.get("deprecated")
+    }
+
+    assert deprecated >= {"TicketCreate.addedBy", "Ticket.addedBy", "Ticket.adminId", "TicketUpdate.adminId"}
+    assert deprecated >= {"TokenPair.jwt", "SignInResult.jwt", "TicketUpdate.orgId"}
+    assert parameters == {"adminEmail", "customerEmail"}
+
+
 def references(value: object) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):

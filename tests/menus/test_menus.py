@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select
 
 from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
@@ -232,7 +232,7 @@ async def test_the_same_values_again_change_nothing(desk: Desk) -> None:
 
 
 async def test_who_has_gone_may_stay_in_the_list_that_is_sent_back(desk: Desk) -> None:
-    role_id, gone = await a_role(desk), await hire(desk, status=Status.ERASED)
+    role_id, gone = await a_role(desk), await hire(desk, status=AccountStatus.ERASED)
     menu = await made(desk.admin, hiddenForRoles=[str(role_id)])
     assert (await desk.admin.delete(f"/roles/{role_id}")).status_code == 204
     path = f"/menus/{menu['id']}"

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.events import EmailChanged, PasswordChanged, UserErased
 from app.accounts.users.models import User
 from app.core.clock import real_now
@@ -212,7 +212,7 @@ async def test_mails_to_the_users_former_addresses_are_deleted(desk: Desk) -> No
     )
     await happen(desk, news(EmailChanged, user, old_email=ReactionOnly(before)))
     assert len(await deliveries_to(desk, before)) == 3
-    link = await request_link(desk, user, Purpose.CHANGE_EMAIL, elsewhere := an_address())
+    link = await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, elsewhere := an_address())
     await relay_events(desk)
     assert [mail.link_id for mail in await deliveries_to(desk, elsewhere)] == [link.id]
 

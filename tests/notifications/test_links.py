@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import PAGES, Purpose
+from app.accounts.single_use_links.models import PAGES, LinkPurpose
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.database.pool import Database
@@ -41,10 +41,10 @@ from tests.tickets.rows import forget_what_is_left
 
 PUBLIC_URL = "https://desk.example.com/tessera"
 MAILED = [
-    (Purpose.VERIFY_EMAIL, "/verify-email", ("Confirm your e-mail address", "Confirm this address")),
-    (Purpose.CHANGE_EMAIL, "/confirm-email", ("Confirm your new e-mail address", "Use this address")),
-    (Purpose.RESET_PASSWORD, "/reset-password", ("Reset your password", "within 30 minutes")),
-    (Purpose.INVITATION, "/accept-invitation", ("You are invited", "within 7 days")),
+    (LinkPurpose.VERIFY_EMAIL, "/verify-email", ("Confirm your e-mail address", "Confirm this address")),
+    (LinkPurpose.CHANGE_EMAIL, "/confirm-email", ("Confirm your new e-mail address", "Use this address")),
+    (LinkPurpose.RESET_PASSWORD, "/reset-password", ("Reset your password", "within 30 minutes")),
+    (LinkPurpose.INVITATION, "/accept-invitation", ("You are invited", "within 7 days")),
 ]
 
 
@@ -66,7 +66,7 @@ async def only_mail_to(desk: Desk, address: str) -> LoggedMail:
 
 @pytest.mark.parametrize(("purpose", "path", "texts"), MAILED)
 async def test_a_sent_mail_has_the_link_with_its_token_in_both_parts(
-    desk: Desk, settings: Settings, purpose: Purpose, path: str, texts: tuple[str, str]
+    desk: Desk, settings: Settings, purpose: LinkPurpose, path: str, texts: tuple[str, str]
 ) -> None:
     user = await add_user(desk)
     link = await request_link(desk, user, purpose)
@@ -93,7 +93,7 @@ async def test_a_sent_mail_has_the_link_with_its_token_in_both_parts(
 
 async def test_an_smtp_server_is_given_the_link_whole(desk: Desk, server: TestServer, relay: Relay) -> None:
     user = await add_user(desk)
-    link = await request_link(desk, user, Purpose.RESET_PASSWORD)
+    link = await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await desk.work(settings_for(server, smtp_url=relay.url(), public_url=PUBLIC_URL))
 
     (envelope,) = [one for one in relay.mails if one.rcpt_tos == [user.email]]
@@ -109,7 +109,7 @@ async def test_a_link_leads_into_the_organisations_own_front_end_where_it_has_on
 ) -> None:
     await rewrite(desk, "UPDATE organisations SET app_url = 'https://app.growfin.test/users' WHERE id = :org")
     user = await add_user(desk)
-    link = await request_link(desk, user, Purpose.INVITATION)
+    link = await request_link(desk, user, LinkPurpose.INVITATION)
     await desk.work(settings)
 
     (mail,) = files_to(settings, user.email)
@@ -122,7 +122,7 @@ async def test_a_link_leads_into_the_organisations_own_front_end_where_it_has_on
 
 async def test_a_link_goes_to_the_address_that_it_is_to_prove(desk: Desk) -> None:
     user, new_address = await add_user(desk), an_address()
-    await request_link(desk, user, Purpose.CHANGE_EMAIL, new_address)
+    await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, new_address)
     await relay_events(desk)
 
     assert (await only_mail_to(desk, new_address)).subject == "[Growfin] Confirm your new e-mail address"
@@ -133,7 +133,7 @@ async def test_a_link_goes_to_the_address_that_it_is_to_prove(desk: Desk) -> Non
 async def test_the_expiry_of_a_link_is_shown_in_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
     await rewrite(desk, "UPDATE organisations SET timezone = :zone WHERE id = :org", zone=timezone)
     user = await add_user(desk)
-    link = await request_link(desk, user, Purpose.VERIFY_EMAIL)
+    link = await request_link(desk, user, LinkPurpose.VERIFY_EMAIL)
     await relay_events(desk)
 
     mail = await only_mail_to(desk, user.email)
@@ -148,7 +148,7 @@ async def test_the_expiry_of_a_link_is_shown_in_the_organisations_time_zone(desk
 
 async def test_a_reset_mail_says_that_the_second_factor_stays(desk: Desk) -> None:
     user = await add_user(desk)
-    await request_link(desk, user, Purpose.RESET_PASSWORD)
+    await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)
 
     mail = await only_mail_to(desk, user.email)
@@ -160,7 +160,7 @@ async def test_a_reset_mail_says_that_the_second_factor_stays(desk: Desk) -> Non
 
 @pytest.mark.parametrize(("purpose", "path"), [(purpose, path) for purpose, path, *_ in MAILED])
 async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
-    desk: Desk, settings: Settings, purpose: Purpose, path: str
+    desk: Desk, settings: Settings, purpose: LinkPurpose, path: str
 ) -> None:
     user = await add_user(desk)
     with structlog.testing.capture_logs() as lines:
@@ -183,9 +183,9 @@ async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
 async def test_a_cancelled_or_expired_link_is_not_mailed(desk: Desk) -> None:
     used, expired, good = await add_user(desk), await add_user(desk), await add_user(desk)
     for user in (used, expired, good):
-        await request_link(desk, user, Purpose.RESET_PASSWORD)
+        await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     async with desk.database.session(desk.id) as db:
-        await links.cancel(db, desk.id, used.id, Purpose.RESET_PASSWORD)
+        await links.cancel(db, desk.id, used.id, LinkPurpose.RESET_PASSWORD)
     statement = "UPDATE links SET expires_at = :now WHERE org_id = :org AND user_id = :user"
     await rewrite(desk, statement, now=real_now() - timedelta(seconds=1), user=expired.id)
     await relay_events(desk)
@@ -195,7 +195,7 @@ async def test_a_cancelled_or_expired_link_is_not_mailed(desk: Desk) -> None:
 
 async def test_a_link_of_an_erased_user_is_not_mailed(desk: Desk) -> None:
     user = await add_user(desk)
-    await request_link(desk, user, Purpose.RESET_PASSWORD)
+    await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await rewrite(desk, "UPDATE users SET status = 'ERASED' WHERE org_id = :org AND id = :user", user=user.id)
     await relay_events(desk)
 
@@ -204,7 +204,7 @@ async def test_a_link_of_an_erased_user_is_not_mailed(desk: Desk) -> None:
 
 async def test_the_link_at_the_end_of_a_social_sign_in_is_never_mailed(desk: Desk) -> None:
     user = await add_user(desk)
-    await request_link(desk, user, Purpose.SIGN_IN)
+    await request_link(desk, user, LinkPurpose.SIGN_IN)
     await relay_events(desk)
 
     assert await deliveries_to(desk, user.email) == []
@@ -213,7 +213,7 @@ async def test_the_link_at_the_end_of_a_social_sign_in_is_never_mailed(desk: Des
 async def test_a_link_mail_cannot_be_muted(desk: Desk) -> None:
     everything = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
     user = await add_user(desk, muted=everything)
-    await request_link(desk, user, Purpose.RESET_PASSWORD)
+    await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)
 
     assert len(await deliveries_to(desk, user.email)) == 1
@@ -222,7 +222,7 @@ async def test_a_link_mail_cannot_be_muted(desk: Desk) -> None:
 async def test_a_link_mail_that_cannot_be_written_fails_visibly(desk: Desk) -> None:
     await rewrite(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
     user = await add_user(desk)
-    await request_link(desk, user, Purpose.RESET_PASSWORD)
+    await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)
 
     mail = await only_mail_to(desk, user.email)
@@ -232,9 +232,9 @@ async def test_a_link_mail_that_cannot_be_written_fails_visibly(desk: Desk) -> N
 
 
 def test_every_purpose_that_is_mailed_has_a_page() -> None:
-    assert PAGES.keys() == set(Purpose) - {Purpose.SIGN_IN}
+    assert PAGES.keys() == set(LinkPurpose) - {LinkPurpose.SIGN_IN}
 
 
 def test_the_times_that_mails_name_are_those_of_the_links() -> None:
-    assert links.LIFETIMES[Purpose.RESET_PASSWORD] == timedelta(minutes=30)
-    assert links.LIFETIMES[Purpose.INVITATION] == timedelta(days=7)
+    assert links.LIFETIMES[LinkPurpose.RESET_PASSWORD] == timedelta(minutes=30)
+    assert links.LIFETIMES[LinkPurpose.INVITATION] == timedelta(days=7)

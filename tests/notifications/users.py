@@ -14,7 +14,7 @@ from sqlalchemy import and_, select, text
 
 from app import wiring
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users import creation as service
 from app.accounts.users.events import UserEvent
 from app.accounts.users.models import User
@@ -73,7 +73,7 @@ async def relay_events(desk: Desk) -> None:
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
 
-async def request_link(desk: Desk, user: User, purpose: Purpose, address: str | None = None) -> Link:
+async def request_link(desk: Desk, user: User, purpose: LinkPurpose, address: str | None = None) -> Link:
     """Request a link for a user. The worker's part is still to be done."""
     async with desk.database.session(desk.id) as db:
         links.send(db, desk.id, user.id, address or user.email, purpose, at=real_now(), actor=SYSTEM)

@@ -32,7 +32,7 @@ from app.notifications.models import Mail
 from app.operations.demo import create_demo
 from app.organisations.models import Organisation
 from app.organisations.queries import find_by_secret_hash, tenant
-from app.tickets.models import Status, Ticket, TicketResponse
+from app.tickets.models import Ticket, TicketResponse, TicketStatus
 from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
 from app.tickets.search.models import TicketSearch
 from app.tickets.search.rules import INDEX_TICKETS
@@ -141,7 +141,7 @@ async def test_the_summary_ends_with_a_command_that_signs_in(summary: str, deplo
 
 async def test_the_tickets_are_varied_and_spread_over_two_months(database: Database, org_id: UUID) -> None:
     tickets = await rows_of(database, org_id, Ticket)
-    assert {ticket.status for ticket in tickets} == set(Status)
+    assert {ticket.status for ticket in tickets} == set(TicketStatus)
     assert len({ticket.title for ticket in tickets}) > 30
     assert len({ticket.added_by for ticket in tickets}) > 30
     assert all(ticket.added_by.endswith(".example") for ticket in tickets)
@@ -168,7 +168,7 @@ async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Databas
 async def test_only_answered_tickets_have_timers_and_none_is_due(database: Database, org_id: UUID) -> None:
     tickets = await rows_of(database, org_id, Ticket)
     waiting = await rows_of(database, org_id, Timer)
-    answered = {ticket.id for ticket in tickets if ticket.status == Status.RESPONDED}
+    answered = {ticket.id for ticket in tickets if ticket.status == TicketStatus.RESPONDED}
     for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
         assert {timer.subject_id for timer in waiting if timer.kind == kind} == answered
     assert answered
@@ -214,7 +214,7 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
 async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Database, org_id: UUID) -> None:
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
     assert await rows_of(database, org_id, Mail) == []
-    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
+    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
         admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)), session_id=new_id())
         caller = UserCaller(tenant=await tenant(db, org_id), user=admin, now=real_now())

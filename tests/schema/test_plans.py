@@ -25,7 +25,7 @@ from app.tickets import queries as tickets
 from app.tickets import reactions as of_users
 from app.tickets.dates import date_tickets
 from app.tickets.events import TicketAssigned
-from app.tickets.models import Priority
+from app.tickets.models import TicketPriority
 from app.tickets.queries import Listing, TicketNotFound, page_statement
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back
@@ -94,7 +94,7 @@ async def test_a_ticket_and_what_belongs_to_it_are_read_from_indexes(service: Co
 async def test_opening_a_ticket_reads_indexes(service: Connection, requester: dict[str, Any]) -> None:
     recorder = Recorder(service)
     new = tickets.Opening(
-        org_id=ORG, id=new_id(), title="It broke", description="All of it.", priority=Priority.LOW,
+        org_id=ORG, id=new_id(), title="It broke", description="All of it.", priority=TicketPriority.LOW,
         now=START, real_now=START, created_event=new_id(), assigned_event=new_id(),
         actor_type="ORGANISATION", actor_id=ORG, **requester,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.models import EventRow, Relay, Timer
-from app.tickets.models import WAITING, Status, Ticket
+from app.tickets.models import WAITING, Ticket, TicketStatus
 from tests.desks import JSON, Desk
 
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
@@ -39,7 +39,7 @@ async def a_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Tick
             "number": number,
             "title": "It broke",
             "description": "All of it.",
-            "status": Status.OPEN,
+            "status": TicketStatus.OPEN,
             "priority": "MEDIUM",
             "added_by": "mia@customer.example",
             "created_at": caller.now,

@@ -15,7 +15,7 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.organisations.queries import tenant
 from app.tickets import service
-from app.tickets.models import Priority, Ticket
+from app.tickets.models import Ticket, TicketPriority
 from tests.desks import Desk
 from tests.tickets.rows import assert_events_are_numbered_densely, sequence, shares
 
@@ -63,7 +63,7 @@ async def open_one(database: Database, product: ProductCaller, *, title: str | N
             product,
             title=cast("str", title),
             description="x",
-            priority=Priority.LOW,
+            priority=TicketPriority.LOW,
             added_by="mia@customer.example",
         )
 

@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
 from app.accounts.users.models import User
-from app.accounts.users.rules import Status as UserStatus
+from app.accounts.users.rules import AccountStatus as UserStatus
 from app.core.database.pool import run_before_commit
 from app.core.errors import VersionConflict
 from app.core.outbox.models import EventRow
 from app.tickets import service
 from app.tickets.jobs import assign_waiting
-from app.tickets.models import Status, Ticket, TicketResponse
+from app.tickets.models import Ticket, TicketResponse, TicketStatus
 from app.tickets.queries import TicketNotFound
 from app.tickets.service import AssigneeNotActive, OrgMismatch, TicketClosed
 from tests.tickets.conftest import NOW
@@ -47,7 +47,7 @@ async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(
     response = await service.respond(db, caller, ticket.id, "Mended.", any_version)
 
     assert (response.message, response.author_id) == ("Mended.", caller.user.id)
-    assert ticket.status == Status.RESPONDED
+    assert ticket.status == TicketStatus.RESPONDED
     assert (ticket.responded_at, ticket.auto_close_at) == (NOW, NOW + timedelta(days=30))
     assert await timers_in(db, caller.org_id, ticket.id) == {
         "AUTO_CLOSE": NOW + timedelta(days=30),
@@ -87,7 +87,7 @@ async def test_a_short_countdown_has_no_reminder_even_where_the_one_before_had(
 
 
 async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: UserCaller) -> None:
-    ticket = await a_ticket(db, caller, status=Status.CLOSED, closed_at=NOW)
+    ticket = await a_ticket(db, caller, status=TicketStatus.CLOSED, closed_at=NOW)
 
     with pytest.raises(TicketClosed):
         await service.respond(db, caller, ticket.id, "Hello", any_version)
@@ -96,12 +96,12 @@ async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: User
     assert await types_of(db, ticket) == []
 
 
-@pytest.mark.parametrize("left_for", [status for status in Status if status is not Status.RESPONDED])
+@pytest.mark.parametrize("left_for", [status for status in TicketStatus if status is not TicketStatus.RESPONDED])
 async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answered(
-    db: AsyncSession, caller: UserCaller, left_for: Status
+    db: AsyncSession, caller: UserCaller, left_for: TicketStatus
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.change_status(db, caller, ticket.id, Status.RESPONDED, any_version)
+    await service.change_status(db, caller, ticket.id, TicketStatus.RESPONDED, any_version)
     assert await timers_in(db, caller.org_id, ticket.id)
 
     await service.change_status(db, caller, ticket.id, left_for, any_version)
@@ -110,10 +110,10 @@ async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answer
     assert (ticket.auto_close_at, ticket.responded_at) == (None, NOW)
 
 
-@pytest.mark.parametrize("before", list(Status))
-@pytest.mark.parametrize("after", list(Status))
+@pytest.mark.parametrize("before", list(TicketStatus))
+@pytest.mark.parametrize("after", list(TicketStatus))
 async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_one_a_countdown(
-    db: AsyncSession, caller: UserCaller, before: Status, after: Status
+    db: AsyncSession, caller: UserCaller, before: TicketStatus, after: TicketStatus
 ) -> None:
     ticket = await a_ticket(db, caller, admin_id=caller.user.id)
     await service.change_status(db, caller, ticket.id, before, any_version)
@@ -122,10 +122,10 @@ async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_o
     await service.change_status(db, replace(caller, now=NOW + timedelta(hours=1)), ticket.id, after, any_version)
 
     assert ticket.status == after
-    assert (ticket.closed_at is not None) == (after is Status.CLOSED)
-    assert (ticket.auto_close_at is not None) == (after is Status.RESPONDED)
+    assert (ticket.closed_at is not None) == (after is TicketStatus.CLOSED)
+    assert (ticket.auto_close_at is not None) == (after is TicketStatus.RESPONDED)
     assert set(await timers_in(db, caller.org_id, ticket.id)) == (
-        {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"} if after is Status.RESPONDED else set()
+        {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"} if after is TicketStatus.RESPONDED else set()
     )
     assert ticket.version == version + (before is not after)
 
@@ -166,15 +166,15 @@ async def test_an_unknown_ticket_is_not_found(db: AsyncSession, caller: UserCall
 async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_it(
     db: AsyncSession, caller: UserCaller
 ) -> None:
-    tickets = {status: await a_ticket(db, caller, status=status) for status in Status}
+    tickets = {status: await a_ticket(db, caller, status=status) for status in TicketStatus}
 
     assert await assign_waiting(db, caller.org_id, NOW) == 3
 
     for ticket in tickets.values():
         await db.refresh(ticket)
     given = {status for status, ticket in tickets.items() if ticket.admin_id == caller.user.id}
-    assert given == {Status.OPEN, Status.IN_PROGRESS, Status.RESPONDED}
-    assert await types_of(db, tickets[Status.OPEN]) == ["ticket.assigned"]
+    assert given == {TicketStatus.OPEN, TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED}
+    assert await types_of(db, tickets[TicketStatus.OPEN]) == ["ticket.assigned"]
 
 
 async def test_what_waits_keeps_waiting_while_nobody_is_available(db: AsyncSession, caller: UserCaller) -> None:

@@ -15,7 +15,7 @@ from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
 from app.tickets import queries
 from app.tickets.jobs import assign_backlog_to_user
-from app.tickets.models import Priority
+from app.tickets.models import TicketPriority
 from tests.desks import JSON, Api, Desk, a_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
@@ -248,7 +248,7 @@ def an_opening(desk: Desk) -> queries.Opening:
         id=UUID(int=1),
         title="It broke",
         description="All of it.",
-        priority=Priority.MEDIUM,
+        priority=TicketPriority.MEDIUM,
         added_by="mia@customer.example",
         now=real_now(),
         real_now=real_now(),

@@ -6,6 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
+from pydantic import MISSING
 
 from app.access.callers import UserCaller
 from app.access.dependencies import address_of, transaction_refreshing_credentials
@@ -14,12 +15,13 @@ from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.access.services import services_of
 from app.accounts.invitations import service
-from app.accounts.invitations.schemas import Acceptance, InvitationIn, InvitedOut
+from app.accounts.invitations.schemas import InvitationAcceptance, InvitationCreate, InvitedUser
 from app.accounts.invitations.service import NewInvitation, NotInvited
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users.creation import EmailTaken, NewUser, WeakPassword
-from app.accounts.users.fields import BO, UserFields
+from app.accounts.users.fields import BO
 from app.accounts.users.queries import UserNotFound
+from app.accounts.users.schemas import User
 from app.core.errors import TooMany
 from app.core.fields import EXAMPLE_ID
 from app.core.threads import Busy
@@ -51,7 +53,7 @@ _INVITED = {
         body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}", example_overrides={201: _INVITED},
     ),
 )  # fmt: skip
-async def invite_user(body: InvitationIn, caller: Inviter, request: Request, response: Response) -> InvitedOut:
+async def invite_user(body: InvitationCreate, caller: Inviter, request: Request, response: Response) -> InvitedUser:
     """Make an account that is `INVITED` until its user has followed the mailed link and set a password.
 
     The link's token is for `POST /auth/invitation/accept`, once, within 7 days. The role, which `role` or `roleId`
@@ -60,11 +62,15 @@ async def invite_user(body: InvitationIn, caller: Inviter, request: Request, res
     services = services_of(request)
     await services.attempts.count_invitation(caller.org_id, body.email)
     user = NewUser(body.first_name, body.last_name, body.email)
-    new = NewInvitation(user=user, role=body.role, role_id=body.role_id)
+    new = NewInvitation(
+        user=user,
+        role=None if body.role is MISSING else body.role,
+        role_id=None if body.role_id is MISSING else body.role_id,
+    )
     async with services.database.session(caller.org_id) as db:
         invited, link = await service.invite(db, caller, new)
     response.headers["Location"] = f"/users/{invited.id}"
-    return InvitedOut.of_invitation(invited, link)
+    return InvitedUser.of_invitation(invited, link)
 
 
 @router.post(
@@ -73,7 +79,7 @@ async def invite_user(body: InvitationIn, caller: Inviter, request: Request, res
     summary="Invite somebody again",
     responses=responses(UserNotFound, NotInvited, PrivilegeEscalation, TooMany, example_overrides={200: _INVITED}),
 )
-async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedOut:
+async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedUser:
     """Mail another link to somebody who is `INVITED`, for 7 days from now. Earlier ones stop working."""
     services = services_of(request)
     async with services.database.session(caller.org_id) as db:
@@ -81,7 +87,7 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
     await services.attempts.count_invitation(caller.org_id, email)
     async with services.database.session(caller.org_id) as db:
         user, link = await service.resend(db, caller, user_id)
-    return InvitedOut.of_invitation(user, link)
+    return InvitedUser.of_invitation(user, link)
 
 
 @router.delete(
@@ -103,7 +109,7 @@ async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) 
     summary="Accept an invitation with a link's token",
     responses=responses(LinkExpired, WeakPassword, TooMany, Busy, body=True),
 )
-async def accept_invitation(body: Acceptance, request: Request) -> UserFields:
+async def accept_invitation(body: InvitationAcceptance, request: Request) -> User:
     """Set the password of the account that the token was mailed for: from now on it is `ACTIVE`.
 
     The e-mail is verified with it. A token works once; a password that is refused leaves it as it was. Nobody is
@@ -112,4 +118,4 @@ async def accept_invitation(body: Acceptance, request: Request) -> UserFields:
     services = services_of(request)
     await services.attempts.count_recovery(address_of(request))
     user = await service.accept(services.database, services.secret_key, body.token, body.password)
-    return UserFields.of(user)
+    return User.of(user)

@@ -15,7 +15,7 @@ from app.accounts.roles import queries as roles
 from app.accounts.roles.queries import AnyRole
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import creation as users_service
 from app.accounts.users import queries as users
@@ -29,7 +29,7 @@ from app.accounts.users.events import (
 )
 from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.errors import Conflict
@@ -67,7 +67,7 @@ async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tu
     """
     role = await _role(db, caller.org_id, new)
     ensure_can_grant(caller, role.role, frozenset(role.permissions))
-    user = users_service.newcomer(caller.org_id, new.user, role.role, Status.INVITED)
+    user = users_service.newcomer(caller.org_id, new.user, role.role, AccountStatus.INVITED)
     user.have_role(role)
     await users_service.add(db, user, None)
     record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role))
@@ -92,7 +92,7 @@ async def resend(db: AsyncSession, caller: UserCaller, user_id: UUID) -> tuple[U
         UserNotFound, NotInvited, PrivilegeEscalation: as `invited`.
     """
     user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
-    await links.cancel(db, caller.org_id, user.id, Purpose.INVITATION)
+    await links.cancel(db, caller.org_id, user.id, LinkPurpose.INVITATION)
     return user, _send_link(db, caller, user)
 
 
@@ -119,14 +119,14 @@ async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
 
 
 def _check_invited(caller: UserCaller, user: User) -> User:
-    if user.status != Status.INVITED:
+    if user.status != AccountStatus.INVITED:
         raise NotInvited
     ensure_can_grant(caller, user.role, user.permissions)
     return user
 
 
 def _send_link(db: AsyncSession, caller: UserCaller, user: User) -> Link:
-    return links.send(db, caller.org_id, user.id, user.email, Purpose.INVITATION, at=caller.now, actor=caller.actor)
+    return links.send(db, caller.org_id, user.id, user.email, LinkPurpose.INVITATION, at=caller.now, actor=caller.actor)
 
 
 # --- by whoever was invited ------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ async def accept(database: Database, secret_key: str, token: str, password: str)
     """
     named = links.read(secret_key, token)
     async with database.session(named.org_id) as db:
-        link = await links.find(db, named, Purpose.INVITATION)
+        link = await links.find(db, named, LinkPurpose.INVITATION)
         tenant = await links.tenant_of(db, link)
         try:
             user = await users.user(db, named.org_id, link.user_id)
@@ -165,13 +165,13 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
     except UserNotFound:
         raise LinkExpired from None
     _check_may_join(user, link)
-    await links.use(db, TokenSubject(tenant.id, link.id), Purpose.INVITATION)
+    await links.use(db, TokenSubject(tenant.id, link.id), LinkPurpose.INVITATION)
     await db.execute(
         update(Credential)
         .where(Credential.org_id == tenant.id, Credential.user_id == user.id)
         .values(password_hash=password_hash)
     )
-    user.status = Status.ACTIVE
+    user.status = AccountStatus.ACTIVE
     user.email_verified_at = real_now()
     user.available = user.role != RoleKind.CUSTOMER
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
@@ -187,5 +187,5 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
 
 def _check_may_join(user: User, link: Link) -> None:
     # The hash's salt is made of the e-mail, which must be the one that the link was sent to.
-    if user.status != Status.INVITED or user.email != link.email:
+    if user.status != AccountStatus.INVITED or user.email != link.email:
         raise LinkExpired

@@ -13,7 +13,7 @@ from app.access.permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import NotFound
 
 
@@ -31,7 +31,7 @@ async def get_picture_time(db: AsyncSession, caller: UserCaller, user_id: UUID) 
         UserNotFound: Also if the caller cannot see the user.
         PictureNotFound
     """
-    conditions = [User.org_id == caller.org_id, User.id == user_id, User.status != Status.ERASED]
+    conditions = [User.org_id == caller.org_id, User.id == user_id, User.status != AccountStatus.ERASED]
     if caller.user.sees_own_only:
         conditions.append(or_(User.id == caller.user.id, User.role != RoleKind.CUSTOMER))
     row = (await db.execute(select(User.picture_at).where(*conditions))).first()

@@ -13,10 +13,11 @@ from app.access.services import services_of
 from app.accounts.pictures import queries, service
 from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalise_image
 from app.accounts.pictures.queries import PictureNotFound
-from app.accounts.pictures.schemas import PictureOut
+from app.accounts.pictures.schemas import ProfilePicture
 from app.accounts.pictures.upload import REQUEST_BODY, parse_upload
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
+from app.core.fields import NotSent
 from app.core.web.openapi import HEADERS, responses
 from app.core.web.routing import Route
 
@@ -50,7 +51,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     responses=responses(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
     openapi_extra=REQUEST_BODY,
 )
-async def set_picture(caller: CurrentUser, request: Request) -> PictureOut:
+async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     """Send a JPEG, PNG, WebP or GIF of at most 5 MB as the field `file` of a form.
 
     Kept are its pixels alone, at most 512 of them on the longer side: not where and with what it was taken. Of an
@@ -62,7 +63,7 @@ async def set_picture(caller: CurrentUser, request: Request) -> PictureOut:
         image = await normalise_image(file.file)
     async with services.database.session(caller.org_id) as db:
         updated_at = await service.set_picture(db, caller, image)
-    return PictureOut(picture_url=f"/users/{caller.user.id}/picture", updated_at=updated_at)
+    return ProfilePicture(picture_url=f"/users/{caller.user.id}/picture", updated_at=updated_at)
 
 
 @router.delete(
@@ -89,7 +90,7 @@ async def get_picture(
     user_id: Annotated[UUID, Path(alias="id")],
     caller: CurrentUser,
     request: Request,
-    if_none_match: Annotated[str | None, Header(description="The ETag of the picture that you have.")] = None,
+    if_none_match: Annotated[str | NotSent, Header(description="The ETag of the picture that you have.")] = None,
 ) -> Response:
     """The picture of somebody of your organisation, as WebP; customers get their own, and admins' and engineers'.
 

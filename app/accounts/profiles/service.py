@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,10 +16,21 @@ from app.accounts.users import queries
 from app.accounts.users.events import UserBecameAvailable, UserBecameUnavailable, UserUpdated
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import BadInput, FieldError
 from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
+
+
+class ProfileChanges(TypedDict, total=False):
+    """The fields of the user's own profile to change."""
+
+    first_name: str
+    last_name: str
+    bio: str | None
+    timezone: str | None
+    locale: str | None
+    available: bool
 
 
 class CustomerNotAvailable(BadInput):
@@ -54,18 +65,17 @@ async def lock(db: AsyncSession, caller: UserCaller) -> User:
         user = await queries.lock(db, caller.org_id, caller.user.id)
     except UserNotFound:
         raise InvalidToken from None
-    if user.status != Status.ACTIVE:
+    if user.status != AccountStatus.ACTIVE:
         raise InvalidToken
     return user
 
 
 async def change(
-    db: AsyncSession, caller: UserCaller, changes: Mapping[str, Any], wanted_mails: Mapping[MailKind, bool]
+    db: AsyncSession, caller: UserCaller, changes: ProfileChanges, wanted_mails: Mapping[MailKind, bool]
 ) -> User:
     """Change some of one's own fields; who becomes available gets the tickets that were waiting.
 
     Args:
-        changes: by column.
         wanted_mails: of some kinds, whether they are to be sent.
 
     Raises:
@@ -76,8 +86,8 @@ async def change(
     if changes.get("available") and user.role == RoleKind.CUSTOMER:
         raise CustomerNotAvailable
     different = sorted(name for name, value in changes.items() if getattr(user, name) != value)
-    for name in different:
-        setattr(user, name, changes[name])
+    for name, value in changes.items():
+        setattr(user, name, value)
     if {"first_name", "last_name"} & set(different):
         await service.index_words(db, user)
     if "available" in different and user.may_be_assigned:

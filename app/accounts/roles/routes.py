@@ -6,6 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import MISSING
 
 from app.access.callers import UserCaller
 from app.access.dependencies import Db, transaction_refreshing_credentials
@@ -16,7 +17,7 @@ from app.access.services import services_of
 from app.accounts.roles import queries, service
 from app.accounts.roles.queries import RoleNotFound
 from app.accounts.roles.rules import BY_ID
-from app.accounts.roles.schemas import RoleChange, RoleIn, RoleOut, RolePage, from_table
+from app.accounts.roles.schemas import Role, RoleCreate, RolePage, RoleUpdate, from_table
 from app.accounts.roles.service import NewRole
 from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import responses
@@ -46,7 +47,7 @@ async def list_roles(
     paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "roles")
     rows = await queries.page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count(db, caller.org_id) + len(BY_ID) if wanted.include else None
-    return paging.page(response, RolePage, rows, RoleOut.of, position=lambda row: (row.id,), total=total)
+    return paging.page(response, RolePage, rows, Role.of, position=lambda row: (row.id,), total=total)
 
 
 @router.post(
@@ -59,23 +60,22 @@ async def list_roles(
         body=True, ok={201: ("Location",)}, location=f"/roles/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
-async def create_role(body: RoleIn, caller: Creator, db: Db, response: Response) -> RoleOut:
+async def create_role(body: RoleCreate, caller: Creator, db: Db, response: Response) -> Role:
     """Make a role of the organisation's own, with permissions that you have yourself and of a kind not above yours.
 
     `copyOf` starts from the permissions of another role, a built-in one included. With neither it nor `permissions`,
     the role allows nothing. Whoever has a role of the kind `CUSTOMER` reaches only their own tickets, whatever it
     allows and whatever else they are granted.
     """
-    said = body.model_fields_set
     new = NewRole(
         name=body.name,
-        role=body.role if "role" in said else None,
+        role=None if body.role is MISSING else body.role,
         copy_of=body.copy_of,
-        permissions=from_table(body.permissions) if "permissions" in said else None,
+        permissions=None if body.permissions is MISSING else from_table(body.permissions),
     )
     role = await service.create(db, caller, new)
     response.headers["Location"] = f"/roles/{role.id}"
-    return RoleOut.of(role)
+    return Role.of(role)
 
 
 @router.get(
@@ -84,9 +84,9 @@ async def create_role(body: RoleIn, caller: Creator, db: Db, response: Response)
     summary="Read a role",
     responses=responses(RoleNotFound),
 )
-async def get_role(role_id: RoleId, caller: Reader, db: Db) -> RoleOut:
+async def get_role(role_id: RoleId, caller: Reader, db: Db) -> Role:
     """A role, built in or the organisation's own, with all its permissions."""
-    return RoleOut.of(await queries.role(db, caller.org_id, role_id))
+    return Role.of(await queries.role(db, caller.org_id, role_id))
 
 
 @router.patch(
@@ -97,22 +97,21 @@ async def get_role(role_id: RoleId, caller: Reader, db: Db) -> RoleOut:
         RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, PrivilegeEscalation, body=True
     ),
 )
-async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request: Request) -> RoleOut:
+async def change_role(role_id: RoleId, body: RoleUpdate, caller: Editor, request: Request) -> Role:
     """Change its name or its permissions, for everybody who has it, within five seconds.
 
     You need every permission that it has, or is to have, and its kind is not to be above yours. To your own role you
     cannot add anything. Whoever may then no longer see and change tickets hands theirs over to others.
     """
-    said = body.model_fields_set
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         role = await service.change(
             db,
             caller,
             role_id,
-            name=body.name if "name" in said else None,
-            permissions=from_table(body.permissions) if "permissions" in said else None,
+            name=None if body.name is MISSING else body.name,
+            permissions=None if body.permissions is MISSING else from_table(body.permissions),
         )
-    return RoleOut.of(role)
+    return Role.of(role)
 
 
 @router.delete(

@@ -10,9 +10,11 @@ from app.access.dependencies import address_of
 from app.access.requirements import Product
 from app.access.services import services_of
 from app.access.tenant import Tenant
+from app.accounts.sign_up.schemas import AdminSignUpRequest, SignUpRequest
 from app.accounts.users import creation as service
 from app.accounts.users.creation import NewUser
-from app.accounts.users.fields import MIA, AdminSignUp, SignUp, UserFields
+from app.accounts.users.fields import MIA
+from app.accounts.users.schemas import User
 from app.core.errors import TooMany
 from app.core.threads import Busy
 from app.core.web.openapi import responses
@@ -33,7 +35,7 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
         body=True, ok={201: ("Location",)}, location="/me",
     ),
 )  # fmt: skip
-async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, response: Response) -> UserFields:
+async def sign_up_admin(body: AdminSignUpRequest, caller: Product, request: Request, response: Response) -> User:
     """Make an active admin of the secret's organisation, who is available for tickets at once.
 
     Tickets that were waiting for somebody are theirs when this answers. The secret comes in the header `X-Org-Secret`
@@ -46,7 +48,7 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
     async with services.database.session(caller.org_id) as db:
         user = await service.sign_up_admin(db, caller, new, password_hash)
     response.headers["Location"] = "/me"
-    return UserFields.of(user)
+    return User.of(user)
 
 
 @router.post(
@@ -59,7 +61,7 @@ async def sign_up_admin(body: AdminSignUp, caller: Product, request: Request, re
         body=True, ok={201: ("Location",)}, location="/me", example_overrides={201: {**MIA, "emailVerified": False}},
     ),
 )  # fmt: skip
-async def sign_up(body: SignUp, request: Request, response: Response) -> UserFields:
+async def sign_up(body: SignUpRequest, request: Request, response: Response) -> User:
     """Get an account of an organisation, and a mail with a link that proves your e-mail.
 
     A customer is `ACTIVE` at once. An engineer or an admin is `PENDING` until an admin of the organisation approves.
@@ -77,10 +79,10 @@ async def sign_up(body: SignUp, request: Request, response: Response) -> UserFie
     async with database.session(tenant.id) as db:
         user = await service.sign_up(db, tenant, new, body.role, password_hash)
     response.headers["Location"] = "/me"
-    return UserFields.of(user)
+    return User.of(user)
 
 
-async def _hashed(body: AdminSignUp | SignUp, tenant: Tenant, request: Request) -> tuple[NewUser, str]:
+async def _hashed(body: AdminSignUpRequest | SignUpRequest, tenant: Tenant, request: Request) -> tuple[NewUser, str]:
     """Who signs up, and the hash of their password."""
     password_hash = await service.hash_new_password(
         services_of(request).secret_key, tenant, body.password, body.first_name, body.last_name, email=body.email

@@ -12,11 +12,11 @@ from app.access.callers import ProductCaller
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
 from app.accounts.users.events import EmailClaimed, UserSignedUp
 from app.accounts.users.models import Credential, User, UserWord
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError
@@ -66,7 +66,7 @@ async def hash_new_password(
     return await hash_password(password, derive_salt(secret_key, email))
 
 
-def newcomer(org_id: UUID, new: NewUser, role: RoleKind, status: Status) -> User:
+def newcomer(org_id: UUID, new: NewUser, role: RoleKind, status: AccountStatus) -> User:
     """Somebody new, to be written with `add`; available for tickets only if active: others become so once they are."""
     return User(
         org_id=org_id,
@@ -76,7 +76,7 @@ def newcomer(org_id: UUID, new: NewUser, role: RoleKind, status: Status) -> User
         email=new.email,
         role=role,
         status=status,
-        available=role != RoleKind.CUSTOMER and status == Status.ACTIVE,
+        available=role != RoleKind.CUSTOMER and status == AccountStatus.ACTIVE,
         works_on_tickets=True,  # as every built-in role lets them
         granted=[],
         denied=[],
@@ -91,11 +91,13 @@ async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, p
     Raises:
         EmailTaken: in this organisation, whatever its case.
     """
-    user = newcomer(caller.org_id, new, RoleKind.ADMIN, Status.ACTIVE)
+    user = newcomer(caller.org_id, new, RoleKind.ADMIN, AccountStatus.ACTIVE)
     await add(db, user, password_hash)
     record(
         db,
-        UserSignedUp(at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind.ADMIN, status=Status.ACTIVE),
+        UserSignedUp(
+            at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind.ADMIN, status=AccountStatus.ACTIVE
+        ),
     )
     return user
 
@@ -129,7 +131,7 @@ def _welcome(db: AsyncSession, tenant: Tenant, user: User) -> None:
         db,
         UserSignedUp(at=at, actor=actor, user_id=user.id, role=user.role, status=user.status),
     )
-    links.send(db, tenant.id, user.id, user.email, Purpose.VERIFY_EMAIL, at=at, actor=actor)
+    links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
 
 
 async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: RoleKind, password_hash: str) -> None:
@@ -138,7 +140,7 @@ async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: RoleKi
     nobody = newcomer(tenant.id, other, role, rules.status_of_sign_up(role))
     async with db.begin_nested() as written:
         await add(db, nobody, password_hash)
-        links.issue(db, tenant.id, nobody.id, nobody.email, Purpose.VERIFY_EMAIL)
+        links.issue(db, tenant.id, nobody.id, nobody.email, LinkPurpose.VERIFY_EMAIL)
         await db.flush()
         await written.rollback()
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from app.access.permissions import TICKET_WORK, Permissions, RoleKind, effective
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import BUILT_IN, BuiltInRole
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.database.base import Base, TextEnum, one_of
 
 # Whose turn it can be: `takes_tickets`, as the rotation's index says it.
@@ -42,7 +42,7 @@ class User(Base):
     role_id: Mapped[UUID | None]
     granted: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
     denied: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
-    status: Mapped[Status] = mapped_column(TextEnum(Status))
+    status: Mapped[AccountStatus] = mapped_column(TextEnum(AccountStatus))
     status_reason: Mapped[str | None]
     available: Mapped[bool]
     works_on_tickets: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
@@ -60,7 +60,7 @@ class User(Base):
         UniqueConstraint("org_id", "email"),
         ForeignKeyConstraint(["org_id", "role_id"], ["roles.org_id", "roles.id"]),
         one_of("role", tuple(RoleKind)),
-        one_of("status", tuple(Status)),
+        one_of("status", tuple(AccountStatus)),
         Index("ix_users_org_id_role_id", "org_id", "role", "id"),
         Index("ix_users_org_id_status_id", "org_id", "status", "id"),
         Index("ix_users_of_role", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
@@ -98,7 +98,7 @@ class User(Base):
     @hybrid_property
     def may_be_assigned(self) -> bool:
         """Whether tickets may be theirs; of the class, the condition in SQL."""
-        return (self.status == Status.ACTIVE) & (self.role != RoleKind.CUSTOMER) & self.works_on_tickets
+        return (self.status == AccountStatus.ACTIVE) & (self.role != RoleKind.CUSTOMER) & self.works_on_tickets
 
     @hybrid_property
     def takes_tickets(self) -> bool:

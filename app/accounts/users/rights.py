@@ -6,17 +6,17 @@ from collections.abc import Collection
 from uuid import UUID
 
 from app.access.permissions import RoleKind
-from app.accounts.users.rules import MAX_WORD_LENGTH, Status
+from app.accounts.users.rules import MAX_WORD_LENGTH, AccountStatus
 from app.core.words import fold, words
 
-APPROVABLE = frozenset({Status.PENDING, Status.REJECTED})
+APPROVABLE = frozenset({AccountStatus.PENDING, AccountStatus.REJECTED})
 # Between these two an admin may change somebody's status as they like.
-SETTLED = frozenset({Status.ACTIVE, Status.SUSPENDED})
+SETTLED = frozenset({AccountStatus.ACTIVE, AccountStatus.SUSPENDED})
 
 
 def is_full_admin(*, role: str, role_id: UUID | None, status: str, denied: Collection[str]) -> bool:
     """Whether somebody can do everything, and so give anybody any right again. Every organisation keeps one."""
-    return role == RoleKind.ADMIN and role_id is None and status == Status.ACTIVE and not denied
+    return role == RoleKind.ADMIN and role_id is None and status == AccountStatus.ACTIVE and not denied
 
 
 def raises(before: tuple[Collection[str], Collection[str]], after: tuple[Collection[str], Collection[str]]) -> bool:

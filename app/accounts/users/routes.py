@@ -17,23 +17,23 @@ from app.access.services import services_of
 from app.accounts.profiles.service import CustomerNotAvailable
 from app.accounts.roles.schemas import from_table
 from app.accounts.users import lists as queries
+from app.accounts.users import models, service
 from app.accounts.users import rights as rules
-from app.accounts.users import service
-from app.accounts.users.fields import BO, UserFields
+from app.accounts.users.fields import BO
 from app.accounts.users.lists import Listing
-from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound, user
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.accounts.users.schemas import (
     EXAMPLE_REASON,
-    PermissionsChange,
-    Rejection,
-    RoleChoice,
-    UserChange,
+    User,
+    UserDetails,
     UserFilter,
-    UserOut,
     UserPage,
     UserPermissions,
+    UserPermissionsUpdate,
+    UserRejection,
+    UserRoleUpdate,
+    UserUpdate,
 )
 from app.authentication.second_factor.service import SecondFactorNotSetUp
 from app.core.web.openapi import responses
@@ -50,9 +50,9 @@ UserId = Annotated[UUID, Path(alias="id")]
 _REJECTED = {**BO, "status": "REJECTED", "available": False, "statusReason": EXAMPLE_REASON}
 
 
-async def _answer(db: AsyncSession, row: User) -> UserOut:
-    invited = row.status == Status.INVITED
-    return UserOut.of_user(row, await queries.invitation_expires_at(db, row) if invited else None)
+async def _answer(db: AsyncSession, row: models.User) -> UserDetails:
+    invited = row.status == AccountStatus.INVITED
+    return UserDetails.of_user(row, await queries.invitation_expires_at(db, row) if invited else None)
 
 
 @router.get(
@@ -75,11 +75,11 @@ async def list_users(
     paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "users", filters=listing)
     rows = await queries.page(db, caller.org_id, listing, paging.after(UUID), paging.fetch_limit)
     total = await queries.total(db, caller.org_id, listing) if wanted.include else None
-    return paging.page(response, UserPage, rows, UserFields.of, position=lambda row: (row.id,), total=total)
+    return paging.page(response, UserPage, rows, User.of, position=lambda row: (row.id,), total=total)
 
 
 @router.get("/{id}", operation_id="getUser", summary="Read about somebody", responses=responses(UserNotFound))
-async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
+async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserDetails:
     """Somebody of the organisation; of who is `INVITED`, also until when they can accept."""
     return await _answer(db, await user(db, caller.org_id, user_id))
 
@@ -93,14 +93,14 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserOut:
         body=True, example_overrides={200: BO},
     ),
 )  # fmt: skip
-async def change_user(user_id: UserId, body: UserChange, caller: Changer, request: Request) -> UserOut:
+async def change_user(user_id: UserId, body: UserUpdate, caller: Changer, request: Request) -> UserDetails:
     """Change any of these; it acts on live access tokens within five seconds.
 
     Nobody changes somebody who is more (`ADMIN`, then `ENGINEER`, then `CUSTOMER`) or has more permissions, or gives a
     role that is more than their own or any permission that they do not have. Nobody is available before they have been
     active. The organisation's last active admin of the built-in role, with nothing denied, stays one.
     """
-    changes = service.Changes(**body.model_dump(exclude_unset=True))
+    changes = service.Changes(**body.model_dump())
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         return await _answer(db, await service.change(db, caller, user_id, changes))
 
@@ -128,7 +128,7 @@ async def erase_user(user_id: UserId, caller: Eraser, request: Request) -> None:
     summary="Approve somebody who signed up",
     responses=responses(UserNotFound, PrivilegeEscalation, service.NotPending, example_overrides={200: BO}),
 )
-async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserOut:
+async def approve_user(user_id: UserId, caller: Changer, request: Request) -> UserDetails:
     """Make an account active that is `PENDING`, or was rejected. Its user is mailed.
 
     Unless they are a customer, they become available, and tickets that were waiting are shared at once.
@@ -145,7 +145,9 @@ async def approve_user(user_id: UserId, caller: Changer, request: Request) -> Us
         UserNotFound, PrivilegeEscalation, service.NotPending, body=True, example_overrides={200: _REJECTED}
     ),
 )
-async def reject_user(user_id: UserId, caller: Changer, request: Request, body: Rejection | None = None) -> UserOut:
+async def reject_user(
+    user_id: UserId, caller: Changer, request: Request, body: UserRejection | None = None
+) -> UserDetails:
     """Turn somebody away whose account is `PENDING`. They are mailed, with the reason if there is one."""
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         return await _answer(db, await service.reject(db, caller, user_id, body.reason if body else None))
@@ -157,7 +159,7 @@ async def reject_user(user_id: UserId, caller: Changer, request: Request, body: 
     summary="Give somebody a role",
     responses=responses(UserNotFound, PrivilegeEscalation, service.LastAdmin, body=True, example_overrides={200: BO}),
 )
-async def set_user_role(user_id: UserId, body: RoleChoice, caller: Changer, request: Request) -> UserOut:
+async def set_user_role(user_id: UserId, body: UserRoleUpdate, caller: Changer, request: Request) -> UserDetails:
     """Give somebody a built-in role or one of the organisation's own, in place of the one they have.
 
     What they are granted and denied on top of it stays. It acts on live access tokens within five seconds. You need all
@@ -186,7 +188,7 @@ async def get_user_permissions(user_id: UserId, caller: Viewer, db: Db) -> UserP
     responses=responses(UserNotFound, PrivilegeEscalation, service.LastAdmin, body=True),
 )
 async def set_user_permissions(
-    user_id: UserId, body: PermissionsChange, caller: Changer, request: Request
+    user_id: UserId, body: UserPermissionsUpdate, caller: Changer, request: Request
 ) -> UserPermissions:
     """Replace what somebody is granted and denied on top of their role.
 

@@ -12,7 +12,7 @@ from app.core.words import fold, words
 MAX_WORD_LENGTH = 64
 
 
-class Status(StrEnum):
+class AccountStatus(StrEnum):
     """Where somebody stands. Only who is `ACTIVE` can act."""
 
     ACTIVE = "ACTIVE"
@@ -26,11 +26,11 @@ class Status(StrEnum):
 class UserStatus(StrEnum):
     """The same, as it is shown and asked for: nobody finds who was erased."""
 
-    ACTIVE = Status.ACTIVE
-    PENDING = Status.PENDING
-    REJECTED = Status.REJECTED
-    INVITED = Status.INVITED
-    SUSPENDED = Status.SUSPENDED
+    ACTIVE = AccountStatus.ACTIVE
+    PENDING = AccountStatus.PENDING
+    REJECTED = AccountStatus.REJECTED
+    INVITED = AccountStatus.INVITED
+    SUSPENDED = AccountStatus.SUSPENDED
 
 
 def erased_email(user_id: UUID) -> str:
@@ -43,9 +43,9 @@ def is_somebodys(email: str) -> bool:
     return not email.endswith(f"@{ERASED_DOMAIN}")
 
 
-def status_of_sign_up(role: RoleKind) -> Status:
+def status_of_sign_up(role: RoleKind) -> AccountStatus:
     """Where whoever signs up by themselves stands at first: all but customers wait for an admin's approval."""
-    return Status.ACTIVE if role == RoleKind.CUSTOMER else Status.PENDING
+    return AccountStatus.ACTIVE if role == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
 def words_of(*texts: str) -> set[str]:

@@ -18,7 +18,7 @@ from app.accounts.roles import queries as roles
 from app.accounts.roles.queries import AnyRole
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import lists as queries
 from app.accounts.users import rights as rules
 from app.accounts.users.events import (
@@ -34,7 +34,7 @@ from app.accounts.users.events import (
 )
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor import service as second_factor
 from app.authentication.second_factor.events import SecondFactorDisabled
 from app.authentication.second_factor.service import SecondFactorNotSetUp
@@ -75,9 +75,11 @@ class NotActiveYet(Conflict):
 THEIR_OWN_SECOND_FACTOR = "Of your own second factor, you are to show a code: POST /auth/2fa/disable."
 NO_ONE_RAISES_THEIR_OWN = "Nobody raises their own rights: another admin can."
 _NOT_ACTIVE_YET: Mapping[str, str] = {
-    Status.PENDING: "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject.",
-    Status.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
-    Status.INVITED: "The invitation is still open: the account becomes active when its user accepts it.",
+    AccountStatus.PENDING: (
+        "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject."
+    ),
+    AccountStatus.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
+    AccountStatus.INVITED: "The invitation is still open: the account becomes active when its user accepts it.",
 }
 
 
@@ -86,7 +88,7 @@ class Changes:
     """What is to change about somebody; nothing, where nothing is said."""
 
     role: RoleKind | None = None
-    status: Status | None = None
+    status: AccountStatus | None = None
     available: bool | None = None
 
 
@@ -118,7 +120,7 @@ async def _changing(db: AsyncSession, caller: UserCaller, user_id: UUID) -> Asyn
         raise LastAdmin
     if not is_still_allowed:
         raise InvalidToken
-    if user.status == Status.ERASED:
+    if user.status == AccountStatus.ERASED:
         return
     ensure_can_grant(caller, user.role, user.permissions)
     if user.takes_tickets and not took_tickets:
@@ -130,7 +132,9 @@ async def _changing(db: AsyncSession, caller: UserCaller, user_id: UUID) -> Asyn
 def _is_still(actor: User, me: Principal) -> bool:
     """Whether somebody has all the rights that they came with."""
     return (
-        actor.status == Status.ACTIVE and not me.role_kind.outranks(actor.role) and me.permissions <= actor.permissions
+        actor.status == AccountStatus.ACTIVE
+        and not me.role_kind.outranks(actor.role)
+        and me.permissions <= actor.permissions
     )
 
 
@@ -164,15 +168,15 @@ def _check_available(user: User, *, wanted_available: bool) -> None:
         raise NotActiveYet(user.status)
 
 
-async def _change_status(db: AsyncSession, caller: UserCaller, user: User, status: Status) -> None:
+async def _change_status(db: AsyncSession, caller: UserCaller, user: User, status: AccountStatus) -> None:
     if user.status not in rules.SETTLED:
         raise NotActiveYet(user.status)
     user.status = status
-    if status is Status.ACTIVE:
+    if status is AccountStatus.ACTIVE:
         record(db, UserReactivated(at=caller.now, actor=caller.actor, user_id=user.id))
         return
     await sessions.end_sessions(db, user.org_id, user.id)
-    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.SIGN_IN)
+    await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.SIGN_IN)
     record(db, UserSuspended(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
@@ -218,7 +222,7 @@ async def approve(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
     async with _changing(db, caller, user_id) as user:
         if user.status not in rules.APPROVABLE:
             raise NotPending
-        user.status, user.status_reason = Status.ACTIVE, None
+        user.status, user.status_reason = AccountStatus.ACTIVE, None
         user.available = user.role != RoleKind.CUSTOMER
         record(db, UserApproved(at=caller.now, actor=caller.actor, user_id=user.id))
     return user
@@ -232,9 +236,9 @@ async def reject(db: AsyncSession, caller: UserCaller, user_id: UUID, reason: st
         UserNotFound, PrivilegeEscalation, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, user_id) as user:
-        if user.status != Status.PENDING:
+        if user.status != AccountStatus.PENDING:
             raise NotPending
-        user.status, user.status_reason = Status.REJECTED, reason
+        user.status, user.status_reason = AccountStatus.REJECTED, reason
         record(db, UserRejected(at=caller.now, actor=caller.actor, user_id=user.id))
     return user
 
@@ -288,7 +292,7 @@ async def reset_second_factor(db: AsyncSession, caller: UserCaller, user_id: UUI
             raise SecondFactorNotSetUp("They have no second factor.")
         await second_factor.remove(db, user)
         await sessions.end_sessions(db, user.org_id, user.id)
-        await links.cancel(db, user.org_id, user.id, Purpose.SIGN_IN)
+        await links.cancel(db, user.org_id, user.id, LinkPurpose.SIGN_IN)
         record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
 
 

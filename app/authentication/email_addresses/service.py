@@ -9,13 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.attempts import Attempts
 from app.access.callers import UserCaller
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
 from app.accounts.users.models import Credential, User
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.passwords.service import AccountsOf, WrongPassword, lock_own, lock_owner, read_own, send_links
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -25,7 +25,7 @@ from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
 from app.core.security.passwords import derive_salt, hash_password, match_hashes
 
-_WITH_AN_EMAIL_TO_PROVE = {Status.ACTIVE, Status.PENDING}
+_WITH_AN_EMAIL_TO_PROVE = {AccountStatus.ACTIVE, AccountStatus.PENDING}
 
 
 class SameEmail(BadInput):
@@ -51,7 +51,7 @@ async def resend_verification(database: Database, attempts: Attempts, email: str
     def has_yet_to_prove_it(user: User) -> bool:
         return user.email_verified_at is None and user.status in _WITH_AN_EMAIL_TO_PROVE
 
-    await send_links(database, attempts, AccountsOf(email, domain, has_yet_to_prove_it), Purpose.VERIFY_EMAIL)
+    await send_links(database, attempts, AccountsOf(email, domain, has_yet_to_prove_it), LinkPurpose.VERIFY_EMAIL)
 
 
 async def verify_email(db: AsyncSession, named: TokenSubject) -> User:
@@ -60,14 +60,14 @@ async def verify_email(db: AsyncSession, named: TokenSubject) -> User:
     Raises:
         LinkExpired: also where somebody else of the organisation has got the address meanwhile.
     """
-    link = await links.find(db, named, Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
+    link = await links.find(db, named, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
     tenant = await links.tenant_of(db, link)
     user, credential = await lock_owner(db, link)
     await links.use(db, named, link.purpose)
     if user.status not in _WITH_AN_EMAIL_TO_PROVE:
         raise LinkExpired
     was_proved, at, actor = user.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, user.id)
-    if link.purpose == Purpose.CHANGE_EMAIL:
+    if link.purpose == LinkPurpose.CHANGE_EMAIL:
         old_email, was_proved = user.email, False
         await _move(db, user, credential, link)
         record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=ReactionOnly(old_email)))
@@ -89,7 +89,7 @@ async def _move(db: AsyncSession, user: User, credential: Credential, link: Link
         await db.flush()
     await index_words(db, user)
     # What was sent to the old address is not to be used by whoever has it now.
-    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.VERIFY_EMAIL)
+    await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.VERIFY_EMAIL)
 
 
 # --- changed ---------------------------------------------------------------------------------------------------------
@@ -123,13 +123,13 @@ async def change_email(database: Database, secret_key: str, caller: UserCaller, 
         user, _ = await lock_own(db, caller, credential)
         at, actor = caller.tenant.now(), caller.actor
         # What was asked for before was a slip, perhaps, and whoever has that address is not to have this account.
-        await links.cancel(db, caller.org_id, user.id, Purpose.CHANGE_EMAIL)
+        await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)
         owner_id = await users.owner_of(db, caller.org_id, new.email)
         if owner_id is not None:
             record(db, EmailClaimed(at=at, actor=actor, user_id=owner_id))
         else:
             links.send(
-                db, caller.org_id, user.id, new.email, Purpose.CHANGE_EMAIL,
+                db, caller.org_id, user.id, new.email, LinkPurpose.CHANGE_EMAIL,
                 at=at, actor=actor, password_hash=password_hash,
             )  # fmt: skip
 

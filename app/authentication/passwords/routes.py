@@ -18,14 +18,15 @@ from app.authentication.email_addresses import service as emails
 from app.authentication.email_addresses.service import NewEmail, SameEmail
 from app.authentication.passwords import service
 from app.authentication.passwords.schemas import (
-    AccountOf,
-    EmailChange,
-    EmailChangeRequested,
-    EmailProof,
-    EmailProved,
+    EmailChangeAccepted,
+    EmailChangeRequest,
+    EmailVerification,
+    MailRequestAccepted,
     PasswordChange,
     PasswordReset,
-    PerhapsMailed,
+    PasswordResetRequest,
+    VerificationMailRequest,
+    VerifiedEmail,
 )
 from app.authentication.passwords.service import NoPassword, SamePassword, WrongPassword
 from app.authentication.timing import in_whole_steps
@@ -47,7 +48,7 @@ router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
     status_code=202,
     responses=responses(TooMany, body=True),
 )
-async def forgot_password(body: AccountOf, request: Request) -> PerhapsMailed:
+async def forgot_password(body: PasswordResetRequest, request: Request) -> MailRequestAccepted:
     """Mail a link to every active account of the e-mail. Its token is for `POST /auth/password/reset`, for 30 minutes.
 
     The answer is the same, after the same time, whether or not there is one.
@@ -56,7 +57,7 @@ async def forgot_password(body: AccountOf, request: Request) -> PerhapsMailed:
     await services.attempts.count_recovery(address_of(request))
     async with in_whole_steps(ANSWER_EVERY):
         await service.forget_password(services.database, services.attempts, body.email, body.org)
-    return PerhapsMailed()
+    return MailRequestAccepted()
 
 
 @router.post(
@@ -104,7 +105,7 @@ async def change_password(body: PasswordChange, caller: CurrentUser, request: Re
     summary="Prove an e-mail with a link's token",
     responses=responses(LinkExpired, TooMany, body=True),
 )
-async def verify_email(body: EmailProof, request: Request) -> EmailProved:
+async def verify_email(body: EmailVerification, request: Request) -> VerifiedEmail:
     """Confirm that the address that the token was mailed to is yours. A token works once.
 
     With a token of `POST /auth/email/change`, the address becomes that of the account.
@@ -114,7 +115,7 @@ async def verify_email(body: EmailProof, request: Request) -> EmailProved:
     named = links.read(services.secret_key, body.token)
     async with transaction_refreshing_credentials(request, named.org_id) as db:
         user = await emails.verify_email(db, named)
-    return EmailProved(email=user.email)
+    return VerifiedEmail(email=user.email)
 
 
 @router.post(
@@ -124,7 +125,7 @@ async def verify_email(body: EmailProof, request: Request) -> EmailProved:
     status_code=202,
     responses=responses(TooMany, body=True),
 )
-async def resend_verification(body: AccountOf, request: Request) -> PerhapsMailed:
+async def resend_verification(body: VerificationMailRequest, request: Request) -> MailRequestAccepted:
     """Mail a link to every account of the e-mail that has not been proved yet.
 
     Its token is for `POST /auth/email/verify`, for three days.
@@ -134,7 +135,7 @@ async def resend_verification(body: AccountOf, request: Request) -> PerhapsMaile
     await services.attempts.count_recovery(address_of(request))
     async with in_whole_steps(ANSWER_EVERY):
         await emails.resend_verification(services.database, services.attempts, body.email, body.org)
-    return PerhapsMailed()
+    return MailRequestAccepted()
 
 
 @router.post(
@@ -144,7 +145,7 @@ async def resend_verification(body: AccountOf, request: Request) -> PerhapsMaile
     status_code=202,
     responses=responses(WrongPassword, SameEmail, TooMany, Busy, body=True),
 )
-async def change_email(body: EmailChange, caller: CurrentUser, request: Request) -> EmailChangeRequested:
+async def change_email(body: EmailChangeRequest, caller: CurrentUser, request: Request) -> EmailChangeAccepted:
     """Mail a link to the new address; `POST /auth/email/verify` with its token makes the change, within a day.
 
     The old address is told of it then. To ask again replaces what was asked before. The answer is the same if somebody
@@ -155,7 +156,7 @@ async def change_email(body: EmailChange, caller: CurrentUser, request: Request)
     async with _counting_confirmation(request, caller), in_whole_steps(ANSWER_EVERY):
         new = NewEmail(body.email, body.password)
         await emails.change_email(services.database, services.secret_key, caller, new)
-    return EmailChangeRequested()
+    return EmailChangeAccepted()
 
 
 def _counting_confirmation(request: Request, caller: UserCaller) -> AbstractAsyncContextManager[Attempt]:

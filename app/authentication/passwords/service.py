@@ -12,14 +12,14 @@ from app.access.callers import UserCaller
 from app.access.tenant import Tenant
 from app.accounts.profiles import service as profile
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import hash_new_password
 from app.accounts.users.events import EmailVerified, PasswordChanged
 from app.accounts.users.models import Credential, User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.passwords import queries
 from app.authentication.sessions import service as sessions
 from app.core.clock import real_now
@@ -68,8 +68,8 @@ async def forget_password(database: Database, attempts: Attempts, email: str, do
     Args:
         domain: of the organisation, where only its account is meant.
     """
-    accounts = AccountsOf(email, domain, lambda user: user.status == Status.ACTIVE)
-    await send_links(database, attempts, accounts, Purpose.RESET_PASSWORD)
+    accounts = AccountsOf(email, domain, lambda user: user.status == AccountStatus.ACTIVE)
+    await send_links(database, attempts, accounts, LinkPurpose.RESET_PASSWORD)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class AccountsOf:
     are: Callable[[User], bool]
 
 
-async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf, purpose: Purpose) -> None:
+async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf, purpose: LinkPurpose) -> None:
     """Mail links to these accounts, of the `MAX_ACCOUNTS` in the oldest organisations; to none of them too often.
 
     Each is in its organisation's own transaction.
@@ -116,7 +116,7 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
     """
     named = links.read(secret_key, token)
     async with database.session(named.org_id) as db:
-        link = await links.find(db, named, Purpose.RESET_PASSWORD)
+        link = await links.find(db, named, LinkPurpose.RESET_PASSWORD)
         tenant = await links.tenant_of(db, link)
         try:
             user = await users.user(db, link.org_id, link.user_id)
@@ -130,7 +130,7 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
 
 async def _reset(db: AsyncSession, named: TokenSubject, link: Link, tenant: Tenant, password_hash: str) -> User:
     user, credential = await lock_owner(db, link)
-    await links.use(db, named, Purpose.RESET_PASSWORD)
+    await links.use(db, named, LinkPurpose.RESET_PASSWORD)
     _check_may_reset(user, link)
     await _set_password(db, user, credential, password_hash)
     await sessions.end_sessions(db, user.org_id, user.id)
@@ -143,7 +143,7 @@ async def _reset(db: AsyncSession, named: TokenSubject, link: Link, tenant: Tena
 
 
 def _check_may_reset(user: User, link: Link) -> None:
-    if user.status != Status.ACTIVE or user.email != link.email:
+    if user.status != AccountStatus.ACTIVE or user.email != link.email:
         raise LinkExpired
 
 
@@ -227,4 +227,4 @@ async def _hash_chosen(secret_key: str, tenant: Tenant, user: User, password: st
 async def _set_password(db: AsyncSession, user: User, credential: Credential, password_hash: str) -> None:
     """Set it, and cancel the links that would replace it: one that changes the e-mail brings the hash of an old one."""
     credential.password_hash = password_hash
-    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)
+    await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.CHANGE_EMAIL)

@@ -13,7 +13,7 @@ from app.access.services import services_of
 from app.authentication.second_factor import service
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.schemas import (
-    RecoveryCodesOut,
+    RecoveryCodes,
     SecondFactorCode,
     SecondFactorProof,
     SecondFactorSetup,
@@ -58,7 +58,7 @@ async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactor
     summary="Confirm the second factor",
     responses=_with_code(SecondFactorActive),
 )
-async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodesOut:
+async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
     """Show with a code that your authenticator has the secret: from now on, signing in needs a code as well (`totp`).
 
     The answer has ten recovery codes, for when the authenticator is lost. They are shown this once.
@@ -68,7 +68,7 @@ async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request:
         transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db,
     ):
         codes = await service.confirm(db, services_of(request).secret_key, caller, body.code)
-    return RecoveryCodesOut(recovery_codes=codes)
+    return RecoveryCodes(recovery_codes=codes)
 
 
 @router.post(
@@ -77,16 +77,14 @@ async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request:
     summary="Get new recovery codes",
     responses=_with_code(),
 )
-async def renew_recovery_codes(
-    body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request
-) -> RecoveryCodesOut:
+async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
     """Get ten new recovery codes, shown this once; those before are worth nothing from now on."""
     async with (
         counting_attempts(services_of(request).attempts, caller.user, Proof(totp=body.code)),
         services_of(request).database.session(caller.org_id) as db,
     ):
         codes = await service.renew_recovery_codes(db, services_of(request).secret_key, caller, body.code)
-    return RecoveryCodesOut(recovery_codes=codes)
+    return RecoveryCodes(recovery_codes=codes)
 
 
 @router.post(

@@ -14,7 +14,7 @@ from app.access.callers import Principal
 from app.access.tenant import Tenant
 from app.accounts.users.models import Credential, User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.sessions.models import Session
 from app.core.errors import NotFound
 from app.organisations.models import Organisation, OrganisationStatus
@@ -42,7 +42,7 @@ async def find_principal(
             .where(
                 User.org_id == org_id,
                 User.id == user_id,
-                User.status == Status.ACTIVE,
+                User.status == AccountStatus.ACTIVE,
                 Organisation.status == OrganisationStatus.ACTIVE,
                 Session.expires_at > now,
             )
@@ -65,7 +65,7 @@ async def hold(db: AsyncSession, org_id: UUID, user_id: UUID) -> tuple[User, str
             select(User, Credential.password_hash)
             .join(Credential, and_(Credential.org_id == org_id, Credential.user_id == User.id))
             .options(selectinload(User.custom_role))
-            .where(User.org_id == org_id, User.id == user_id, User.status != Status.ERASED)
+            .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
             # Both: of what is not locked, it would show what there was before the wait for the lock.
             .with_for_update(read=True)
             .execution_options(populate_existing=True)

@@ -15,7 +15,15 @@ from app.access.requirements import CurrentUserBefore2FA
 from app.access.services import services_of
 from app.authentication.sessions import queries, service
 from app.authentication.sessions.queries import SessionNotFound
-from app.authentication.sessions.schemas import Refresh, SessionOut, SessionPage, Tokens, Verified, Verify, tokens_of
+from app.authentication.sessions.schemas import (
+    Session,
+    SessionPage,
+    TokenPair,
+    TokenRefreshRequest,
+    TokenVerification,
+    TokenVerificationRequest,
+    token_fields,
+)
 from app.authentication.sign_in.routes import where_of
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
@@ -32,7 +40,7 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
     summary="Get the next access token",
     responses=responses(service.InvalidRefreshToken, body=True),
 )
-async def refresh(body: Refresh, request: Request) -> Tokens:
+async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     """Exchange a refresh token, which can be used once, for an access token and the next refresh token.
 
     Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, or once
@@ -40,7 +48,7 @@ async def refresh(body: Refresh, request: Request) -> Tokens:
     """
     services = services_of(request)
     refreshed = await service.refresh(services.database, services.secret_key, body.refresh_token, where_of(request))
-    return Tokens(**tokens_of(refreshed))
+    return TokenPair(**token_fields(refreshed))
 
 
 @router.post(
@@ -75,10 +83,9 @@ async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) ->
     "/auth/verify",
     operation_id="verifyToken",
     summary="Ask whether an access token is good",
-    response_model_exclude_none=True,
     responses=responses(body=True),
 )
-async def verify(body: Verify, request: Request) -> Verified:
+async def verify(body: TokenVerificationRequest, request: Request) -> TokenVerification:
     """For your own services, when they are shown an access token: what it says, if it is good at this moment.
 
     One that has expired, is somebody else's make, or whose session has ended is answered with `active: false` alone.
@@ -87,9 +94,11 @@ async def verify(body: Verify, request: Request) -> Verified:
     credential_cache = services_of(request).credential_cache
     try:
         tenant, user = await credential_cache.resolve_access_token(body.token)
-        return Verified.of(credential_cache.read_claims(body.token), user, held=lacks_second_factor(tenant, user))
+        return TokenVerification.of(
+            credential_cache.read_claims(body.token), user, held=lacks_second_factor(tenant, user)
+        )
     except InvalidToken:
-        return Verified(active=False)
+        return TokenVerification(active=False)
 
 
 @router.get(
@@ -112,7 +121,7 @@ async def list_sessions(
     after, limit = paging.after(UUID), paging.fetch_limit
     rows = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=limit)
     total = await queries.count(db, caller.org_id, user.id, now) if wanted.include else None
-    to_item = partial(SessionOut.of, current=user.session_id)
+    to_item = partial(Session.of, current=user.session_id)
     return paging.page(response, SessionPage, rows, to_item, position=lambda row: (row.id,), total=total)
 
 

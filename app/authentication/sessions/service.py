@@ -15,7 +15,7 @@ from app.access.permissions import RoleKind
 from app.accounts.users import queries as users
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor import service as second_factor
 from app.authentication.second_factor.service import Proof
 from app.authentication.sessions import queries
@@ -91,9 +91,9 @@ class AccountSuspended(Forbidden):
 
 
 NOT_ACTIVE: dict[str, type[Forbidden]] = {
-    Status.PENDING: AccountPending,
-    Status.REJECTED: AccountRejected,
-    Status.SUSPENDED: AccountSuspended,
+    AccountStatus.PENDING: AccountPending,
+    AccountStatus.REJECTED: AccountRejected,
+    AccountStatus.SUSPENDED: AccountSuspended,
 }
 
 
@@ -173,7 +173,7 @@ async def choose_account(database: Database, fit: Fitting, role: RoleKind | None
     ]
     if not found:
         raise WrongEmailOrPassword
-    active = [account for account in found if account.user.status == Status.ACTIVE]
+    active = [account for account in found if account.user.status == AccountStatus.ACTIVE]
     if not active:
         check_active(found[0].user)
     of_role = [account for account in active if role in {None, account.user.role}]
@@ -190,7 +190,7 @@ async def _user(database: Database, org_id: UUID, user_id: UUID) -> User | None:
             user = await users.user(db, org_id, user_id)
         except UserNotFound:
             return None
-    return user if user.status == Status.ACTIVE or user.status in NOT_ACTIVE else None
+    return user if user.status == AccountStatus.ACTIVE or user.status in NOT_ACTIVE else None
 
 
 async def sign_in_to(db: AsyncSession, secret_key: str, account: Account, where: Where, proof: Proof) -> SignedIn:
@@ -240,7 +240,7 @@ def check_active(user: User) -> None:
     Raises:
         AccountPending, AccountRejected, AccountSuspended
     """
-    if user.status != Status.ACTIVE:
+    if user.status != AccountStatus.ACTIVE:
         raise NOT_ACTIVE[user.status]
 
 

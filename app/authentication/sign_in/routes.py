@@ -14,7 +14,7 @@ from app.accounts.users.fields import BO, EXAMPLE_PASSWORD, MIA
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
 from app.authentication.sessions import service
-from app.authentication.sessions.schemas import SignedIn, SignIn
+from app.authentication.sessions.schemas import SignInRequest, SignInResult
 from app.authentication.sessions.service import Where
 from app.core.errors import TooMany
 from app.core.threads import Busy
@@ -39,7 +39,7 @@ def _as(somebody: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @router.post("/signin", operation_id="signIn", summary="Sign in", responses=responses(*_REFUSALS, body=True))
-async def sign_in(body: SignIn, request: Request) -> SignedIn:
+async def sign_in(body: SignInRequest, request: Request) -> SignInResult:
     """Get an access token for `Authorization: Bearer …`, valid for half an hour, and a refresh token for the next one.
 
     `org` (the organisation's domain) is needed only where the same e-mail and password fit two organisations. Somebody
@@ -49,24 +49,24 @@ async def sign_in(body: SignIn, request: Request) -> SignedIn:
 
 
 @router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_as({}))
-async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
+async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     """As `POST /auth/signin`, for admins only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.ADMIN)
 
 
 @router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_as(BO))
-async def sign_in_engineer(body: Annotated[SignIn, _ENGINEER], request: Request) -> SignedIn:
+async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: Request) -> SignInResult:
     """As `POST /auth/signin`, for engineers only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.ENGINEER)
 
 
 @router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_as(MIA))
-async def sign_in_customer(body: Annotated[SignIn, _CUSTOMER], request: Request) -> SignedIn:
+async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: Request) -> SignInResult:
     """As `POST /auth/signin`, for customers only: others are refused with 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.CUSTOMER)
 
 
-async def _sign_in(body: SignIn, request: Request, role: RoleKind | None) -> SignedIn:
+async def _sign_in(body: SignInRequest, request: Request, role: RoleKind | None) -> SignInResult:
     services = services_of(request)
     attempts, database = services.attempts, services.database
     async with attempts.counting_sign_in(
@@ -81,7 +81,7 @@ async def _sign_in(body: SignIn, request: Request, role: RoleKind | None) -> Sig
     proof = Proof.of(user, body.totp, body.recovery_code)
     async with counting_attempts(attempts, user, proof), database.session(user.org_id) as db:
         signed_in = await service.sign_in_to(db, services.secret_key, account, where, proof)
-    return SignedIn.of(signed_in)
+    return SignInResult.of(signed_in)
 
 
 def where_of(request: Request, *, remembered: bool = False) -> Where:

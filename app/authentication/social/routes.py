@@ -18,7 +18,7 @@ from app.accounts.users.queries import UserNotFound
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
 from app.authentication.sessions import service as sessions
-from app.authentication.sessions.schemas import SignedIn
+from app.authentication.sessions.schemas import SignInResult
 from app.authentication.sign_in.routes import where_of
 from app.authentication.social import service
 from app.authentication.social.provider import (
@@ -27,7 +27,7 @@ from app.authentication.social.provider import (
     ProviderUnavailable,
     SocialSignInRefused,
 )
-from app.authentication.social.schemas import Answer, Begin, Exchange
+from app.authentication.social.schemas import ProviderCallback, SocialSignInExchange, StartSignIn
 from app.authentication.social.service import ProviderLogin
 from app.authentication.social.services import SocialServices
 from app.authentication.social.state import LIFETIME, PendingSignIn, StateMismatch, cookie_name
@@ -74,7 +74,7 @@ _FINISH[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["valu
     responses=_START,
 )
 async def start_social_sign_in(
-    provider: ProviderField, wanted: Annotated[Begin, Query()], request: Request
+    provider: ProviderField, wanted: Annotated[StartSignIn, Query()], request: Request
 ) -> RedirectResponse:
     """Send a browser here: it is sent on to the provider, and comes back to `…/callback`.
 
@@ -101,11 +101,11 @@ async def start_social_sign_in(
     "/{provider}/callback",
     operation_id="finishSocialSignIn",
     summary="Come back from the provider",
-    response_model=SignedIn,
+    response_model=SignInResult,
     responses=_FINISH,
 )
 async def finish_social_sign_in(
-    provider: ProviderField, said: Annotated[Answer, Query()], request: Request
+    provider: ProviderField, said: Annotated[ProviderCallback, Query()], request: Request
 ) -> Response:
     """Where the provider sends the browser. To be registered there: this address, at `PUBLIC_URL`.
 
@@ -133,7 +133,7 @@ router.routes.extend(_answered.routes)
     summary="Get the tokens at the end of a social sign-in",
     responses=responses(links.LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
 )
-async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
+async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
     """Get what a sign-in answers for the token that `…/callback` ended with.
 
     Somebody with a second factor gets 401 `totp_required` first: send the same again, with `totp` or `recoveryCode`.
@@ -148,10 +148,10 @@ async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
     where = where_of(request, remembered=remembered if body.remember_me is None else body.remember_me)
     async with counting_attempts(services.attempts, user, proof), database.session(named.org_id) as db:
         signed_in = await service.exchange(db, secret_key, named, where, proof)
-    return SignedIn.of(signed_in)
+    return SignInResult.of(signed_in)
 
 
-async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: Request) -> Response:
+async def _finish(chosen: Provider, said: ProviderCallback, cookie: str | None, request: Request) -> Response:
     services = services_of(request)
     await services.attempts.count_social_sign_in(address_of(request))
     if said.error is not None and said.state is None:  # some providers forget it then
@@ -170,7 +170,9 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
         return _to_app(tenant.app_url, "error", error.code)
 
 
-async def _user(chosen: Provider, said: Answer, pending: PendingSignIn, tenant: Tenant, request: Request) -> User:
+async def _user(
+    chosen: Provider, said: ProviderCallback, pending: PendingSignIn, tenant: Tenant, request: Request
+) -> User:
     identity = await chosen.identify(pending, said, _callback(request, chosen.name))
     login = ProviderLogin(provider=chosen.name, identity=identity, role=pending.role, address=address_of(request))
     services = services_of(request)
@@ -188,7 +190,7 @@ async def _signed_in(user: User, request: Request, *, remember: bool) -> Respons
         raise TotpRequired(members={"exchangeToken": await _token(user, request, remember=remember)}) from None
     except UserNotFound:  # erased a moment ago
         raise SocialSignInRefused from None
-    return Response(SignedIn.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
+    return Response(SignInResult.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
 
 
 async def _token(user: User, request: Request, *, remember: bool) -> str:

@@ -11,14 +11,14 @@ from app.access.attempts import Attempts
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import EmailTaken, NewUser, add, newcomer
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status, status_of_sign_up
+from app.accounts.users.rules import AccountStatus, status_of_sign_up
 from app.authentication.second_factor.service import Proof
 from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import SignedIn, Where, check_active
@@ -118,7 +118,7 @@ async def _find_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> 
     if owner_id is None:
         return None
     user = await users.lock(db, tenant.id, owner_id)
-    if user.status == Status.INVITED:
+    if user.status == AccountStatus.INVITED:
         raise EmailNotVerified(_INVITED)
     if user.email != identity.email or user.email_verified_at is None:
         raise EmailNotVerified(_NOT_VERIFIED_IN_TESSERA)
@@ -176,7 +176,7 @@ def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool
     Args:
         remember: Whether the session is a long one, unless `exchange` overrides it.
     """
-    link = links.issue(db, user.org_id, user.id, user.email, Purpose.SIGN_IN)
+    link = links.issue(db, user.org_id, user.id, user.email, LinkPurpose.SIGN_IN)
     link.remembered = remember
     return link_token(secret_key, link.org_id, link.id)
 
@@ -188,7 +188,7 @@ async def get_token_user(db: AsyncSession, named: TokenSubject) -> tuple[User, b
         LinkExpired: The token has expired or was used, or the user no longer exists.
         AccountPending, AccountRejected, AccountSuspended
     """
-    link = await links.find(db, named, Purpose.SIGN_IN)
+    link = await links.find(db, named, LinkPurpose.SIGN_IN)
     try:
         user = await users.user(db, named.org_id, link.user_id)
     except UserNotFound:
@@ -210,5 +210,5 @@ async def exchange(db: AsyncSession, secret_key: str, named: TokenSubject, where
         signed_in = await sessions.sign_in(db, secret_key, user, where, proof)
     except UserNotFound:
         raise LinkExpired from None
-    await links.use(db, named, Purpose.SIGN_IN)  # after `sign_in`, because users are locked first
+    await links.use(db, named, LinkPurpose.SIGN_IN)  # after `sign_in`, because users are locked first
     return signed_in

@@ -18,10 +18,10 @@ from uuid import UUID
 
 import orjson
 from fastapi import Request, Response
-from pydantic import BeforeValidator, Field
+from pydantic import MISSING, BeforeValidator, Field
 
 from app.core.errors import BadInput, FieldError
-from app.core.fields import In, Out
+from app.core.fields import NotSent, RequestModel, ResponseModel
 from app.core.security.derived_keys import derive_key
 
 MAX_LIMIT = 100
@@ -41,40 +41,44 @@ def _is_number(value: object) -> object:
     return value
 
 
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of items."), BeforeValidator(_is_number)]
+Limit = Annotated[
+    int, Field(ge=1, le=MAX_LIMIT, description="The largest number of items to return."), BeforeValidator(_is_number)
+]
 CursorText = Annotated[
-    str | None,
+    str | NotSent,
     # An empty one is a missing value of the client: answering it with the first page would make it loop for ever.
-    Field(min_length=1, max_length=1024, description="The `nextCursor` of the page before, with the same filters."),
+    Field(min_length=1, max_length=1024, description="The `nextCursor` of the previous page, with the same filters."),
 ]
 
 
-class PageQuery(In):
-    """Which page of a list."""
+class PageQuery(RequestModel):
+    """Select a page of a list."""
 
     limit: Limit = DEFAULT_LIMIT
     cursor: CursorText = None
 
 
 class CountedPageQuery(PageQuery):
-    """Which page of a list, and whether to count all of it."""
+    """Select a page of a list, and whether to count all matches."""
 
     include: Annotated[
-        Literal["total"] | None, Field(description="`total` also counts all that match, which takes longer.")
+        Literal["total"] | NotSent, Field(description="`total` also counts all matches, which takes longer.")
     ] = None
 
 
-class Page(Out, Generic[T]):
-    """A page of a list. `nextCursor` is null on the last one."""
+class Page(ResponseModel, Generic[T]):
+    """A page of a list."""
 
-    items: list[T]
-    next_cursor: str | None
+    items: Annotated[list[T], Field(description="The items of this page, in the order of the list.")]
+    next_cursor: Annotated[str | None, Field(description="Pass it as `cursor` for the next page; null on the last.")]
 
 
 class CountedPage(Page[T], Generic[T]):
-    """A page of a list. `total` is the number of all items that match, if the client asked for it."""
+    """A page of a list, with the number of all matches if the request asked for it."""
 
-    total: Annotated[int | None, Field(description="Only with `include=total`.")] = None
+    total: Annotated[
+        int | MISSING, Field(description="How many items match in all. Only with `include=total`.", examples=[1])
+    ] = MISSING
 
 
 LINK_HEADER: Mapping[str, Any] = {

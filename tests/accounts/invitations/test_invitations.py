@@ -18,7 +18,7 @@ from app.accounts.single_use_links.models import Link
 from app.accounts.users import creation as users
 from app.accounts.users.models import Credential
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.base import Base
 from app.core.database.pool import Database
@@ -69,7 +69,7 @@ async def a_user(
     async with desk.database.session(desk.id) as db:
         user = UserRow(
             org_id=desk.id, id=new_id(), first_name="Bo", last_name="Ek", email=an_email(), role=role,
-            role_id=role_id, status=Status.ACTIVE, available=False, created_at=real_now(), **columns,
+            role_id=role_id, status=AccountStatus.ACTIVE, available=False, created_at=real_now(), **columns,
         )  # fmt: skip
         await users.add(db, user, None)
     return await signed_in(desk, user)

@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, update
 from app.access.permissions import ALL, Resource, RoleKind
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, is_built_in_name
-from app.accounts.roles.schemas import PermissionIn, as_table, from_table
+from app.accounts.roles.schemas import ResourceActions, as_table, from_table
 from app.accounts.roles.service import MAX_ROLES
 from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
@@ -73,14 +73,14 @@ async def names(desk: Desk) -> list[str]:
 
 @given(st.frozensets(st.sampled_from(sorted(ALL))))
 def test_a_table_says_what_the_permissions_do(permissions: frozenset[str]) -> None:
-    table = [PermissionIn.model_validate(row.model_dump()) for row in as_table(permissions)]
+    table = [ResourceActions.model_validate(row.model_dump()) for row in as_table(permissions)]
     assert from_table(table) == permissions
 
 
 def test_what_a_table_does_not_say_is_not_allowed() -> None:
-    assert from_table([PermissionIn(resource=Resource.USERS), PermissionIn(resource=Resource.KEYS, update=True)]) == {
-        "keys:update"
-    }
+    assert from_table(
+        [ResourceActions(resource=Resource.USERS), ResourceActions(resource=Resource.KEYS, update=True)]
+    ) == {"keys:update"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from app.accounts.single_use_links import service
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LIFETIMES, LinkExpired
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -20,10 +20,10 @@ from tests.conftest import settings_for
 from tests.desks import Api, Desk, a_desk
 from tests.postgres import TestServer
 
-RESET, VERIFY = Purpose.RESET_PASSWORD, Purpose.VERIFY_EMAIL
+RESET, VERIFY = LinkPurpose.RESET_PASSWORD, LinkPurpose.VERIFY_EMAIL
 
 
-async def issue(desk: Desk, *purposes: Purpose) -> list[TokenSubject]:
+async def issue(desk: Desk, *purposes: LinkPurpose) -> list[TokenSubject]:
     async with desk.database.session(desk.id) as db:
         made = [service.issue(db, desk.id, desk.admin.id, desk.admin.email, purpose) for purpose in purposes]
     return [TokenSubject(link.org_id, link.id) for link in made]
@@ -40,8 +40,8 @@ async def left(desk: Desk) -> set[TokenSubject]:
         return {TokenSubject(desk.id, id_) for id_ in await db.scalars(select(Link.id).where(Link.org_id == desk.id))}
 
 
-@pytest.mark.parametrize("purpose", Purpose)
-async def test_each_kind_is_valid_for_its_time(desk: Desk, purpose: Purpose) -> None:
+@pytest.mark.parametrize("purpose", LinkPurpose)
+async def test_each_kind_is_valid_for_its_time(desk: Desk, purpose: LinkPurpose) -> None:
     [named] = await issue(desk, purpose)
     async with desk.database.session(desk.id) as db:
         link = await service.find(db, named, purpose)
@@ -94,16 +94,16 @@ async def test_to_use_one_uses_up_all_of_its_purpose(desk: Desk) -> None:
 async def test_only_what_is_named_is_cancelled(api: Api, database: Database, desk: Desk) -> None:
     other = await a_desk(api, database)
     theirs = await issue(other, RESET)
-    _reset, verify, invitation = await issue(desk, RESET, VERIFY, Purpose.INVITATION)
+    _reset, verify, invitation = await issue(desk, RESET, VERIFY, LinkPurpose.INVITATION)
     async with desk.database.session(desk.id) as db:
-        await service.cancel(db, desk.id, desk.admin.id, RESET, Purpose.CHANGE_EMAIL)
+        await service.cancel(db, desk.id, desk.admin.id, RESET, LinkPurpose.CHANGE_EMAIL)
     assert (await left(desk), await left(other)) == ({verify, invitation}, set(theirs))
 
 
 async def test_expired_ones_are_deleted_a_batch_at_a_time(api: Api, database: Database, desk: Desk) -> None:
     other = await a_desk(api, database)
     theirs, valid = await issue(other, RESET), await issue(desk, RESET)
-    expired = await issue(desk, RESET, VERIFY, Purpose.INVITATION)
+    expired = await issue(desk, RESET, VERIFY, LinkPurpose.INVITATION)
     await expire(desk, expired)
     await expire(other, theirs)
     deleted = []

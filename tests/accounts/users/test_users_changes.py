@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from app.access.permissions import RoleKind
 from app.accounts.roles import rules as roles
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.authentication.sessions.models import Session
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -96,7 +96,7 @@ async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database:
     row = await hire(desk)
     phone, laptop = await signed_in(desk, row), await signed_in(desk, row)
     async with database.session(desk.id) as db:
-        for purpose in Purpose:
+        for purpose in LinkPurpose:
             links.issue(db, desk.id, row.id, row.email, purpose)
     ok(await phone.get("/me"))
 
@@ -106,7 +106,7 @@ async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database:
     async with database.session(desk.id) as db:
         purposes = set(await db.scalars(select(Link.purpose).where(Link.org_id == desk.id)))
         sessions = await db.scalar(select(func.count()).where(Session.org_id == desk.id, Session.user_id == row.id))
-    assert purposes == set(Purpose) - {Purpose.RESET_PASSWORD, Purpose.SIGN_IN}
+    assert purposes == set(LinkPurpose) - {LinkPurpose.RESET_PASSWORD, LinkPurpose.SIGN_IN}
     assert sessions == 0
 
     assert ok(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}))["status"] == "ACTIVE"

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from app.core import errors
 from app.core.errors import BadInput, VersionConflict
-from app.core.fields import In
+from app.core.fields import RequestModel
 from app.core.outbox.models import EventRow
 from app.core.web.preconditions import check_if_match, etag
 from app.core.web.problems import STATUS_OF, install_error_handlers
@@ -281,10 +281,10 @@ class TestIfMatch:
 class TestFieldNames:
     """A field is named by its path in the JSON that was sent."""
 
-    class Line(In):
+    class Line(RequestModel):
         unit_price: int
 
-    class Order(In):
+    class Order(RequestModel):
         order_lines: list[TestFieldNames.Line]
 
     @pytest.fixture

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from app.access.permissions import RoleKind
 from app.core.database.pool import Database
-from app.core.fields import rfc3339
+from app.core.fields import to_rfc3339
 from app.tickets import queries
 from app.tickets.queries import Listing
 from app.tickets.search.queries import Search
@@ -199,7 +199,7 @@ async def test_bounds_of_time_hold_for_what_is_gathered_as_well(shelf: tuple[Des
         (times[100], times[101]),
         (times[5] + timedelta(seconds=0.5), times[60]),
     ):
-        params = {"createdAfter": rfc3339(begin), "createdBefore": rfc3339(end)}
+        params = {"createdAfter": to_rfc3339(begin), "createdBefore": to_rfc3339(end)}
         for q in ("third", "sparse", "old"):
             whole = expected(
                 rows,
