@@ -26,14 +26,14 @@ Reader = Annotated[Caller, may(Resource.NOTIFICATIONS, Action.VIEW)]
 @router.get(
     "",
     operation_id="listNotifications",
-    summary="List what was sent, to whom, and what became of it",
+    summary="List notifications",
     response_model_exclude_unset=True,
     responses=answers(InvalidCursor),
 )
 async def list_notifications(
     wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request
 ) -> NotificationPage:
-    """A page of the notification log, newest first. `QUEUED` ones are still tried; `FAILED` ones are not."""
+    """Return a page of the log of mails, newest first. `QUEUED` mails are still tried; `FAILED` ones are not."""
     listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
     signer = CursorSigner.of(secret_key_of(request), caller.org_id, "notifications", listing)
     after = None
@@ -53,11 +53,11 @@ async def list_notifications(
 @router.get(
     "/{id}",
     operation_id="getNotification",
-    summary="Read one notification with its body",
+    summary="Get a notification",
     responses=answers(NotificationNotFound),
 )
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
 ) -> NotificationWithBody:
-    """What was sent, word for word, with the last error if there was one."""
+    """Return a mail with its body as it was sent, and the last error if there was one."""
     return NotificationWithBody.of_content(await queries.one(db, caller.org_id, notification_id))
