@@ -108,6 +108,7 @@ _WORD_INDEXES = """
 # Parameters: the organisation, and the last number that was generated.
 _RESET = (
     "DELETE FROM timers WHERE org_id = $1 AND kind <> 'AUTO_CLOSE' AND $2::int >= 0",
+    "DELETE FROM mails WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM deliveries WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM relay_failures WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM events WHERE org_id = $1 AND $2::int >= 0",

@@ -76,6 +76,9 @@ class _EmailChannel:
     async def load(self, db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, OutgoingMail]:
         return await mails.load(db, org_id, ids)
 
+    async def delete(self, db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
+        await mails.delete_mails(db, org_id, ids)
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Sender[OutgoingMail]]:
         if self.server is None:

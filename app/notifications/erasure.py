@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.events import UserErased, UserInvitationCancelled
 from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
+from app.notifications import mails
 from app.notifications.mime import one_line
 from app.notifications.models import Mail
 from app.tickets.models import Ticket
@@ -78,8 +79,9 @@ async def _delete_all(db: AsyncSession, org_id: UUID, which: Select[UUID]) -> No
 
 
 async def _delete(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
-    # Timers first, in the order of locks. The mails go with their deliveries.
+    # Timers first, in the order of locks.
     timers = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.subject_id.in_(ids))
     await db.execute(select(Timer.subject_id).where(*timers).order_by(Timer.subject_id).with_for_update(key_share=True))
     await db.execute(delete(Timer).where(*timers))
+    await mails.delete_mails(db, org_id, ids)
     await db.execute(delete(Delivery).where(Delivery.org_id == org_id, Delivery.id.in_(ids)))

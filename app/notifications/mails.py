@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, insert, literal, select
+from sqlalchemy import Uuid, any_, delete, insert, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -113,3 +113,8 @@ async def load(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[U
         ).where(Mail.org_id == org_id, Mail.id == any_(literal(list(ids), ARRAY(Uuid))))
     )  # fmt: skip
     return {row.id: OutgoingMail(**row._asdict()) for row in rows}
+
+
+async def delete_mails(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
+    """Delete the content of these deliveries."""
+    await db.execute(delete(Mail).where(Mail.org_id == org_id, Mail.id.in_(ids)))

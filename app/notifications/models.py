@@ -12,7 +12,7 @@ from app.core.database.base import Base
 
 
 class Mail(Base):
-    """The content of the delivery with the same id, and deleted with it. `created_at` is the delivery's.
+    """The content of the delivery with the same id. `created_at` is the delivery's.
 
     Where a text has a link that ends in a token, the row has the link without the token, and the id that the token is
     made of. `user_id` is the user whose account the mail was written to, whatever their address was then. `author_id`
@@ -38,7 +38,7 @@ class Mail(Base):
     created_at: Mapped[datetime]
 
     __table_args__ = (
-        ForeignKeyConstraint(["org_id", "id"], ["deliveries.org_id", "deliveries.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(["org_id", "id"], ["deliveries.org_id", "deliveries.id"]),
         Index(
             "ix_mails_of_ticket", "org_id", "ticket_id", "created_at", "id",
             postgresql_where=text("ticket_id IS NOT NULL"),

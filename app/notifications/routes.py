@@ -28,14 +28,14 @@ Reader = Annotated[UserCaller, requires(Resource.NOTIFICATIONS, Action.VIEW)]
 @router.get(
     "",
     operation_id="listNotifications",
-    summary="List what was sent, to whom, and what became of it",
+    summary="List notifications",
     response_model_exclude_unset=True,
     responses=responses(InvalidCursor),
 )
 async def list_notifications(
     wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> NotificationPage:
-    """A page of the notification log, newest first. `QUEUED` ones are still tried; `FAILED` ones are not."""
+    """Return a page of the log of mails, newest first. `QUEUED` mails are still tried; `FAILED` ones are not."""
     listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
     paging = Paging.of(
         request, wanted, services_of(request).secret_key, caller.org_id, "notifications", filters=listing
@@ -51,11 +51,11 @@ async def list_notifications(
 @router.get(
     "/{id}",
     operation_id="getNotification",
-    summary="Read one notification with its body",
+    summary="Get a notification",
     responses=responses(NotificationNotFound),
 )
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
 ) -> NotificationDetails:
-    """What was sent, word for word, with the last error if there was one."""
+    """Return a mail with its body as it was sent, and the last error if there was one."""
     return NotificationDetails.of_content(await queries.one(db, caller.org_id, notification_id))

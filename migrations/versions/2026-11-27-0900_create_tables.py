@@ -92,13 +92,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_deliveries")),
     )
     op.create_index(
-        "ix_deliveries_finished",
-        "deliveries",
-        ["org_id", "created_at"],
-        unique=False,
-        postgresql_where=sa.text("status <> 'QUEUED'"),
-    )
-    op.create_index(
         "ix_deliveries_of_channel",
         "deliveries",
         ["org_id", "channel", "created_at", "id"],
@@ -209,10 +202,7 @@ def upgrade() -> None:
         sa.Column("author_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
-            ["org_id", "id"],
-            ["deliveries.org_id", "deliveries.id"],
-            name=op.f("fk_mails_org_id_id_deliveries"),
-            ondelete="CASCADE",
+            ["org_id", "id"], ["deliveries.org_id", "deliveries.id"], name=op.f("fk_mails_org_id_id_deliveries")
         ),
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_mails")),
     )

@@ -79,6 +79,10 @@ class Channel(Protocol[MessageT]):
         """Read the content of these deliveries, by their ids."""
         ...
 
+    async def delete(self, db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
+        """Delete the content of these deliveries, which are deleted next."""
+        ...
+
     def open(self) -> AbstractAsyncContextManager[Sender[MessageT]]:
         """Open the channel for one pass of the worker, so that one connection serves many messages."""
         ...

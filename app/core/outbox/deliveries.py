@@ -180,16 +180,23 @@ def judge(claim: Claim, outcome: Outcome, backoff: Backoff) -> Ending:
 # --- housekeeping ----------------------------------------------------------------------------------------------------
 
 
-async def delete_old(db: AsyncSession, org_id: UUID, before: datetime, *, batch: int = 1000) -> int:
-    """Delete up to a batch of finished deliveries created before `before`, with their content; return how many."""
-    old = (
-        select(Delivery.id)
-        # As a constant, so that the index of finished deliveries serves every plan.
-        .where(Delivery.org_id == org_id, Delivery.status != text("'QUEUED'"), Delivery.created_at < before)
-        .order_by(Delivery.created_at)
-        .limit(batch)
-    )
-    deleted = await db.scalars(
-        delete(Delivery).where(Delivery.org_id == org_id, Delivery.id.in_(old)).returning(Delivery.id)
-    )
-    return len(deleted.all())
+async def delete_old(db: AsyncSession, org_id: UUID, channels: Channels, before: datetime, *, batch: int = 1000) -> int:
+    """Delete finished deliveries that were created before `before`, with their content.
+
+    Returns:
+        The number of deleted deliveries: at most a batch for each channel.
+    """
+    deleted = 0
+    for name, channel in channels.items():
+        old = (
+            select(Delivery.id)
+            .where(Delivery.org_id == org_id, Delivery.channel == name, Delivery.created_at < before)
+            .where(Delivery.status != DeliveryStatus.QUEUED)
+            .order_by(Delivery.created_at, Delivery.id)
+            .limit(batch)
+        )
+        if ids := (await db.scalars(old)).all():
+            await channel.delete(db, org_id, ids)
+            await db.execute(delete(Delivery).where(Delivery.org_id == org_id, Delivery.id.in_(ids)))
+        deleted += len(ids)
+    return deleted

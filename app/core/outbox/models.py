@@ -123,10 +123,10 @@ class DeliveryStatus(StrEnum):
 class Delivery(Base):
     """One outgoing message: its channel and lane, its attempts and its outcome. Times are real.
 
-    The content is a row with the same id in the channel's own table, and goes with this one when it is deleted.
+    The content is a row with the same id in the channel's own table.
 
     Every index but the primary key is partial, also where its condition is true of all rows: the planner then uses it
-    for queries by channel or of what is finished, and never for a lookup by id, however old its statistics are.
+    for queries by channel, and never for a lookup by id, however old its statistics are.
     """
 
     __tablename__ = "deliveries"
@@ -151,5 +151,4 @@ class Delivery(Base):
             "ix_deliveries_of_channel_by_status", "org_id", "channel", "status", "created_at", "id",
             postgresql_where=text("channel IS NOT NULL"),
         ),
-        Index("ix_deliveries_finished", "org_id", "created_at", postgresql_where=text("status <> 'QUEUED'")),
     )  # fmt: skip
