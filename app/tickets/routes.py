@@ -17,7 +17,7 @@ from app.access.requirements import Db, database_of, may, secret_key_of
 from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
-from app.core.fields import EXAMPLE_ID, NotSent
+from app.core.fields import EXAMPLE_ID, OptionalParameter
 from app.core.web.fast_routes import HotRoute
 from app.core.web.openapi import answers
 from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
@@ -48,7 +48,7 @@ hot = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=HotRoute)
 
 TicketId = Annotated[UUID, Path(alias="id")]
 IfMatch = Annotated[
-    str | NotSent,
+    OptionalParameter[str],
     Header(description="The ETag that your change is based on: a stale one is refused with 412."),
 ]
 

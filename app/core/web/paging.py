@@ -16,7 +16,7 @@ import orjson
 from pydantic import MISSING, BeforeValidator, Field
 
 from app.core.errors import BadInput, FieldError
-from app.core.fields import NotSent, RequestModel, ResponseModel
+from app.core.fields import OptionalParameter, RequestModel, ResponseModel
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
@@ -36,7 +36,7 @@ Limit = Annotated[
     int, Field(ge=1, le=MAX_LIMIT, description="The largest number of items to return."), BeforeValidator(_is_number)
 ]
 CursorText = Annotated[
-    str | NotSent,
+    OptionalParameter[str],
     # An empty one is somebody's missing value: to answer it with the first page would have them go round for ever.
     Field(min_length=1, max_length=1024, description="The `nextCursor` of the previous page, with the same filters."),
 ]
@@ -53,7 +53,7 @@ class CountedPageQuery(PageQuery):
     """Select a page of a list, and whether to count all matches."""
 
     include: Annotated[
-        Literal["total"] | NotSent, Field(description="`total` also counts all matches, which takes longer.")
+        OptionalParameter[Literal["total"]], Field(description="`total` also counts all matches, which takes longer.")
     ] = None
 
 
