@@ -11,7 +11,7 @@ import httpx
 from passlib.hash import argon2
 
 from app import wiring
-from app.access.callers import Caller
+from app.access.callers import ProductCaller
 from app.accounts.users import creation as identity
 from app.accounts.users.creation import NewUser
 from app.accounts.users.models import User as UserRow
@@ -129,7 +129,7 @@ async def an_admin(desk: Desk, email: str, *, available: bool = True) -> SignedI
     """Sign an admin up and in."""
     async with desk.database.session(desk.id) as db:
         tenant = as_tenant(await organisations.read(db, desk.id))
-        caller = Caller(tenant=tenant, user=None, now=tenant.now())
+        caller = ProductCaller(tenant=tenant, now=tenant.now())
         user = await identity.sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _hashed())
         user.available = available
     return await signed_in(desk, user)

@@ -20,13 +20,13 @@ from app import wiring
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.outbox import deliveries
-from app.core.outbox.deliveries import Draft
 from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import DELIVER, Counter, Delivery, Relay, Timer
 from app.core.outbox.relay import RELAY_RETRY
+from app.notifications import mails
+from app.notifications.mails import MailDraft
 from app.operations.models import JobRun
-from app.worker import JOBS, STOP_WITHIN, Worker
+from app.worker import JOBS, SHUTDOWN_TIMEOUT, Worker
 from tests.conftest import settings_for
 from tests.mailroom import Mailroom, a_mailroom
 from tests.workshop import a_copy, a_pool, a_superuser, an_organisation, eventually
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Knocked(Event):
-    type: ClassVar[str] = "test.knocked"
+    type: ClassVar[str] = "test_worker.knocked"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ async def own(server: TestServer) -> TestServer:
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own, reactions=wiring.REACTIONS) as database:
+    async with a_pool(own, before_commit=wiring.NUMBERING) as database:
         async with database.session(None) as db:
             await db.execute(delete(Timer))
             await db.execute(delete(JobRun))
@@ -74,8 +74,10 @@ async def a_worker(own: TestServer, pool: Database, room: Mailroom, **changes: o
 
 async def queue_mail(database: Database, org_id: UUID, count: int = 1) -> None:
     async with database.session(org_id) as db:
-        drafts = [Draft("EMAIL", f"mia{n}@customer.example", "Answered", text="Hello") for n in range(count)]
-        await deliveries.queue(db, org_id, drafts)
+        drafts = [
+            MailDraft(recipient=f"mia{n}@customer.example", subject="Answered", text="Hello") for n in range(count)
+        ]
+        await mails.queue(db, org_id, drafts)
 
 
 async def knock(database: Database, org_id: UUID) -> None:
@@ -146,7 +148,7 @@ async def test_a_worker_that_stops_finishes_its_mail_and_gives_the_rest_back(
         assert await eventually(has_begun)
         began = time.monotonic()
         await worker.stop()
-        assert time.monotonic() - began < STOP_WITHIN
+        assert time.monotonic() - began < SHUTDOWN_TIMEOUT
     sent = len(room.received)
     assert sent < 40
     async with pool.session(org_id) as db:
@@ -165,7 +167,7 @@ async def test_a_worker_does_not_wait_for_a_mail_server_that_hangs(
         began = time.monotonic()
         with capture_logs():
             await worker.stop()
-        assert time.monotonic() - began < STOP_WITHIN + 1
+        assert time.monotonic() - began < SHUTDOWN_TIMEOUT + 1
     room.holding.set()
     async with pool.session(org_id) as db:
         which = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())

@@ -9,12 +9,12 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.ids import new_id
-from app.core.outbox.events import Event
 from app.menus.defaults import DEFAULTS, Default
 from app.menus.models import Menu
+from app.organisations.events import OrganisationSignedUp
 
 
-async def seed_menus(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def seed_menus(db: AsyncSession, org_id: UUID, event: OrganisationSignedUp) -> None:
     """A new organisation starts with the default menus: a reaction, so that its first sign-in shows them."""
     rows: list[dict[str, Any]] = []
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.roles import queries as roles
 from app.core.clock import real_now
 from app.core.errors import BadInput, Conflict, FieldError
@@ -58,7 +58,7 @@ class TooManyMenus(Conflict):
     title = f"An organisation can have {MAX_MENUS} menu entries at most."
 
 
-async def create(db: AsyncSession, caller: Caller, fields: Mapping[str, Any]) -> Menu:
+async def create(db: AsyncSession, caller: UserCaller, fields: Mapping[str, Any]) -> Menu:
     """Make an entry of these columns; without a `position`, it comes last among those beside it.
 
     Raises:
@@ -90,7 +90,7 @@ async def create(db: AsyncSession, caller: Caller, fields: Mapping[str, Any]) ->
     return menu
 
 
-async def change(db: AsyncSession, caller: Caller, menu_id: UUID, changes: Mapping[str, Any]) -> Menu:
+async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: Mapping[str, Any]) -> Menu:
     """Change some columns of an entry; everything below it moves along. The same values again change nothing.
 
     Raises:
@@ -114,7 +114,7 @@ async def change(db: AsyncSession, caller: Caller, menu_id: UUID, changes: Mappi
     return menu
 
 
-async def delete(db: AsyncSession, caller: Caller, menu_id: UUID) -> None:
+async def delete(db: AsyncSession, caller: UserCaller, menu_id: UUID) -> None:
     """Delete an entry that has nothing below it.
 
     Raises:

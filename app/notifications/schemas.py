@@ -8,10 +8,10 @@ from uuid import UUID
 from pydantic import Field
 
 from app.core.fields import EXAMPLE_ID, CreatedAt, ResponseModel, UtcTimestamp
-from app.core.outbox.deliveries import DeliveryStatus
-from app.core.outbox.models import Delivery
+from app.core.outbox.models import DeliveryStatus
 from app.core.web.paging import CountedPage, CountedPageQuery
 from app.notifications.links import for_the_log
+from app.notifications.queries import LogEntry, LogEntryContent
 
 
 class NotificationFilter(CountedPageQuery):
@@ -41,8 +41,8 @@ class Notification(ResponseModel):
     sent_at: Annotated[UtcTimestamp | None, Field(description="When it was sent; null before.")]
 
     @classmethod
-    def of(cls, row: Delivery) -> Self:
-        """Make the response from a delivery."""
+    def of(cls, row: LogEntry) -> Self:
+        """Make the response from an entry of the log."""
         return cls(**_fields(row))
 
 
@@ -55,12 +55,12 @@ class NotificationDetails(Notification):
     body_html: Annotated[str | None, Field(description="The text as HTML; null if it has none.")]
 
     @classmethod
-    def of(cls, row: Delivery) -> Self:
-        """Make the response from a delivery."""
+    def of_content(cls, row: LogEntryContent) -> Self:
+        """Make the response from an entry of the log."""
         return cls(**_fields(row), **_bodies(row))
 
 
-def _fields(row: Delivery) -> dict[str, object]:
+def _fields(row: LogEntry) -> dict[str, object]:
     return {
         "id": row.id,
         "channel": row.channel,
@@ -75,7 +75,7 @@ def _fields(row: Delivery) -> dict[str, object]:
     }
 
 
-def _bodies(row: Delivery) -> dict[str, str | None]:
+def _bodies(row: LogEntryContent) -> dict[str, str | None]:
     html = row.body_html and for_the_log(row.body_html, row.link)
     return {"body": for_the_log(row.body_text, row.link), "body_html": html}
 

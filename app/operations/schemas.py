@@ -43,3 +43,15 @@ class JobsOverview(ResponseModel):
 
     jobs: Annotated[list[ScheduledJob], Field(description="The scheduler's jobs, which all organisations share.")]
     pending: Annotated[PendingWork, Field(description="The organisation's pending work.")]
+
+
+class ApiIndex(ResponseModel):
+    """The version of the service, and the paths of its documentation and health checks."""
+
+    name: Annotated[str, Field(examples=["Tessera"])]
+    version: Annotated[str, Field(examples=["0.2.0"])]
+    docs: Annotated[str, Field(description="Documentation to try operations out in.", examples=["/docs"])]
+    redoc: Annotated[str, Field(description="Documentation to read.", examples=["/redoc"])]
+    openapi: Annotated[str, Field(description="The OpenAPI document.", examples=["/openapi.json"])]
+    live: Annotated[str, Field(description="Whether the process runs.", examples=["/health/live"])]
+    ready: Annotated[str, Field(description="Whether requests can be served.", examples=["/health/ready"])]

@@ -8,12 +8,11 @@ from uuid import UUID
 
 from pydantic.alias_generators import to_camel
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
 from app.core.clock import real_now
-from app.core.database.pool import UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError, Forbidden, NotFound
 from app.core.ids import new_id
 from app.core.outbox import timers
@@ -74,12 +73,8 @@ async def sign_up(db: AsyncSession, org_id: UUID, name: str, domain: str, *, san
     )
     secret = new_secret()
     db.add(organisation)
-    try:
+    with raise_on_violation(DomainTaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise DomainTaken from None
-        raise
     db.add(OrganisationSecret(org_id=org_id, id=new_id(), hash=secret_hash(secret), created_at=now))
     db.add_all([Counter(org_id=org_id), Relay(org_id=org_id)])
     record(db, OrganisationSignedUp(at=now, actor=SYSTEM))

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, one_of
+from app.core.database.base import Base, TextEnum, one_of
+from app.core.outbox.models import DatedRow
 
 
 class TicketStatus(StrEnum):
@@ -37,7 +38,7 @@ UNFINISHED = (TicketStatus.OPEN, TicketStatus.IN_PROGRESS, TicketStatus.RESPONDE
 WAITING = "admin_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"
 
 
-class Ticket(Base):
+class Ticket(DatedRow, Base):
     """What a requester asks for. Times are the organisation's. `version` counts the changes.
 
     `requester_id` is the requester's account, if they have one and it is sure to be theirs. `accepted_at` is when the
@@ -51,8 +52,8 @@ class Ticket(Base):
     number: Mapped[int]
     title: Mapped[str]
     description: Mapped[str]
-    status: Mapped[str]
-    priority: Mapped[str]
+    status: Mapped[TicketStatus] = mapped_column(TextEnum(TicketStatus))
+    priority: Mapped[TicketPriority] = mapped_column(TextEnum(TicketPriority))
     added_by: Mapped[str]
     requester_id: Mapped[UUID | None]
     admin_id: Mapped[UUID | None]
@@ -111,13 +112,12 @@ class Ticket(Base):
             self.responded_at = now
         self.closed_at = now if status is TicketStatus.CLOSED else None
 
-    def touch(self, now: datetime) -> None:
-        """Note that this row is about to change."""
-        self.updated_at = now
+    def touch(self) -> None:
+        """Note that this row is about to change. Its `updated_at` will be the time of the event: see `dates.py`."""
         self.version += 1
 
 
-class TicketResponse(Base):
+class TicketResponse(DatedRow, Base):
     """An answer to the requester, by a user of the organisation."""
 
     __tablename__ = "ticket_responses"

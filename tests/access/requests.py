@@ -1,4 +1,4 @@
-"""For each operation a request that is good in itself, about something of the organisation that is new each time."""
+"""For each operation a valid request, about a new resource of the organisation each time."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NEW_PASSWORD = "walnut-otter-83-kite"
 
 @dataclass(frozen=True)
 class Request:
-    """Where it goes and what it holds; the credential is the caller's affair."""
+    """A request without its credential."""
 
     path: str
     body: JSON | None = None
     files: dict[str, Any] | None = None
 
 
-# Makes the request of a caller; `caller` is nobody where it is no user.
+# Makes the request of a caller; `caller` is `None` unless it is a user.
 Make = Callable[[World, SignedInUser | None], Awaitable[Request]]
 
 
@@ -62,14 +62,14 @@ async def _sign_up_admin(_world: World, _caller: SignedInUser | None) -> Request
 
 def _sign_in(path: str, role: RoleKind) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        return Request(path, {"email": (await world.somebody(role)).email, "password": PASSWORD})
+        return Request(path, {"email": (await world.user(role)).email, "password": PASSWORD})
 
     return make
 
 
 def _link(path: str, purpose: LinkPurpose, status: AccountStatus = AccountStatus.ACTIVE, **more: str) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        user = await world.somebody(status=status)
+        user = await world.user(status=status)
         return Request(path, {"token": await world.link(user, purpose), **more})
 
     return make
@@ -84,11 +84,11 @@ async def _end_session(_world: World, caller: SignedInUser | None) -> Request:
 
 
 async def _forgot(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/password/forgot", {"email": (await world.somebody()).email})
+    return Request("/auth/password/forgot", {"email": (await world.user()).email})
 
 
 async def _resend(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/email/resend", {"email": (await world.somebody()).email})
+    return Request("/auth/email/resend", {"email": (await world.user()).email})
 
 
 async def _change_email(_world: World, _caller: SignedInUser | None) -> Request:
@@ -118,7 +118,7 @@ def _user(
     path: str, body: JSON | None = None, status: AccountStatus = AccountStatus.ACTIVE, *, second_factor: bool = False
 ) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        user = await world.somebody(status=status, second_factor=second_factor)
+        user = await world.user(status=status, second_factor=second_factor)
         return Request(path.replace("{id}", str(user.id)), body)
 
     return make
@@ -133,7 +133,7 @@ async def _set_picture(_world: World, _caller: SignedInUser | None) -> Request:
 
 
 async def _get_picture(world: World, _caller: SignedInUser | None) -> Request:
-    user = await world.somebody(RoleKind.ENGINEER)
+    user = await world.user(RoleKind.ENGINEER)
     request = await _set_picture(world, None)
     answer = await user.http.put(request.path, files=request.files, headers=user.headers)
     assert answer.status_code == 200, answer.text
@@ -254,6 +254,7 @@ REQUESTS: dict[str, Make] = {
     "listNotifications": _fixed("/notifications"),
     "getNotification": _notification,
     "getJobs": _fixed("/jobs"),
+    "getIndex": _fixed("/"),
     "isLive": _fixed("/health/live"),
     "isReady": _fixed("/health/ready"),
     "getMetrics": _fixed("/metrics"),

@@ -78,8 +78,7 @@ async def events_about(desk: Desk, user_id: UUID) -> list[tuple[str, JSON]]:
     """What happened to somebody, without their id."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    about = [(row.type, dict(row.data)) for row in rows if row.data.get("userId") == str(user_id)]
-    return [(kind, data) for kind, data in about if data.pop("userId")]
+    return [(row.type, row.data) for row in rows if str(row.subject_id) == str(user_id)]
 
 
 def ok(answer: httpx.Response) -> JSON:

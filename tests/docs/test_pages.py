@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from app import __version__
 from app.core.fields import EXAMPLE_ID
 from tests.conftest import copy_database, settings_for
 from tests.docs.openapi import OPERATIONS
@@ -115,7 +116,7 @@ async def test_redoc_shows_every_operation_without_the_internet(visit: DocsVisit
         shown = visit.page.locator(f'[id="tag/{tag}/operation/{operation.id}"]')
         await shown.wait_for(state="attached")
 
-    assert await visit.page.locator("h1").first.inner_text() == "Tessera (0.1.0)"
+    assert await visit.page.locator("h1").first.inner_text() == f"Tessera ({__version__})"
 
 
 async def test_the_whole_way_can_be_gone_in_docs_with_the_examples_as_they_stand(visit: DocsVisit) -> None:

@@ -60,7 +60,7 @@ async def listed(desk: Desk) -> list[JSON]:
 async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if row.type.startswith("menu.")]
+    return [(row.type, {"menuId": str(row.subject_id), **row.data}) for row in rows if row.type.startswith("menu.")]
 
 
 # --- what every organisation starts with ------------------------------------------------------------------------------

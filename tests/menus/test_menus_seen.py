@@ -156,7 +156,7 @@ async def test_nobody_sees_another_organisations_menu(api: Api, database: Databa
 
 async def test_only_somebody_signed_in_has_a_menu(api: Api, desk: Desk) -> None:
     refused(await api.http.get("/me/menu"), 401, "missing_credential")
-    refused(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "user_required")
+    refused(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "access_token_required")
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links.models import Link
@@ -29,5 +28,5 @@ async def erase(db: AsyncSession, user: User) -> None:
     user.bio = user.timezone = user.locale = user.status_reason = None
     user.muted = []
     user.available = user.second_factor = False
-    user.have_role(BUILT_IN[RoleKind(user.role)])
+    user.have_role(BUILT_IN[user.role])
     user.have_besides(frozenset(), frozenset())

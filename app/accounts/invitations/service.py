@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller, check_rights
+from app.access.callers import UserCaller, ensure_can_grant
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.roles import queries as roles
@@ -33,8 +33,8 @@ from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.errors import Conflict
-from app.core.outbox.events import Actor, ActorType, record
-from app.core.security.opaque_tokens import Named
+from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
+from app.core.security.opaque_tokens import TokenSubject
 from app.organisations.queries import lock as lock_organisation
 
 
@@ -57,57 +57,57 @@ class NewInvitation:
 # --- by an admin -----------------------------------------------------------------------------------------------------
 
 
-async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[User, Link]:
+async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tuple[User, Link]:
     """Make an account that cannot act yet, and have a link mailed with which its user sets a password.
 
     Raises:
         UnknownRole
-        BeyondYourRights: it would have permissions that the caller lacks, or be above them.
+        PrivilegeEscalation: it would have permissions that the caller lacks, or be above them.
         EmailTaken: somebody of the organisation has it, whatever their status.
     """
     role = await _role(db, caller.org_id, new)
-    check_rights(caller, role.role, frozenset(role.permissions))
-    user = users_service.newcomer(caller.org_id, new.user, RoleKind(role.role), AccountStatus.INVITED)
+    ensure_can_grant(caller, role.role, frozenset(role.permissions))
+    user = users_service.newcomer(caller.org_id, new.user, role.role, AccountStatus.INVITED)
     user.have_role(role)
     await users_service.add(db, user, None)
-    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind(user.role)))
+    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role))
     return user, _send_link(db, caller, user)
 
 
-async def invited(db: AsyncSession, caller: Caller, user_id: UUID) -> User:
+async def invited(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
     """Somebody whose invitation waits for them.
 
     Raises:
         UserNotFound
         NotInvited
-        BeyondYourRights: they are to have permissions that the caller lacks, or to be above them.
+        PrivilegeEscalation: they are to have permissions that the caller lacks, or to be above them.
     """
     return _check_invited(caller, await users.user(db, caller.org_id, user_id))
 
 
-async def resend(db: AsyncSession, caller: Caller, user_id: UUID) -> tuple[User, Link]:
+async def resend(db: AsyncSession, caller: UserCaller, user_id: UUID) -> tuple[User, Link]:
     """Have another link mailed, for as long again; earlier ones lead nowhere.
 
     Raises:
-        UserNotFound, NotInvited, BeyondYourRights: as `invited`.
+        UserNotFound, NotInvited, PrivilegeEscalation: as `invited`.
     """
     user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
     await links.cancel(db, caller.org_id, user.id, LinkPurpose.INVITATION)
     return user, _send_link(db, caller, user)
 
 
-async def cancel(db: AsyncSession, caller: Caller, user_id: UUID) -> None:
+async def cancel(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
     """Take an invitation back: of its account nothing is left, and the e-mail is free again.
 
     Raises:
-        UserNotFound, NotInvited, BeyondYourRights: as `invited`.
+        UserNotFound, NotInvited, PrivilegeEscalation: as `invited`.
     """
     user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
     for what in (Link, UserWord, Credential):
         await db.execute(delete(what).where(what.org_id == caller.org_id, what.user_id == user.id))
     await db.delete(user)
-    cancelled = UserInvitationCancelled(at=caller.now, actor=caller.actor, user_id=user.id, email=user.email)
-    record(db, cancelled)
+    email = ReactionOnly(user.email)
+    record(db, UserInvitationCancelled(at=caller.now, actor=caller.actor, user_id=user.id, email=email))
 
 
 async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
@@ -118,14 +118,14 @@ async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
     return await roles.assignable(db, org_id, new.role_id)
 
 
-def _check_invited(caller: Caller, user: User) -> User:
+def _check_invited(caller: UserCaller, user: User) -> User:
     if user.status != AccountStatus.INVITED:
         raise NotInvited
-    check_rights(caller, user.role, user.permissions)
+    ensure_can_grant(caller, user.role, user.permissions)
     return user
 
 
-def _send_link(db: AsyncSession, caller: Caller, user: User) -> Link:
+def _send_link(db: AsyncSession, caller: UserCaller, user: User) -> Link:
     return links.send(db, caller.org_id, user.id, user.email, LinkPurpose.INVITATION, at=caller.now, actor=caller.actor)
 
 
@@ -165,7 +165,7 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
     except UserNotFound:
         raise LinkExpired from None
     _check_may_join(user, link)
-    await links.use(db, Named(tenant.id, link.id), LinkPurpose.INVITATION)
+    await links.use(db, TokenSubject(tenant.id, link.id), LinkPurpose.INVITATION)
     await db.execute(
         update(Credential)
         .where(Credential.org_id == tenant.id, Credential.user_id == user.id)

@@ -8,7 +8,7 @@ from typing import TypedDict
 from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.access.permissions import RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users import creation as service
@@ -43,26 +43,26 @@ class CustomerNotAvailable(BadInput):
         super().__init__(errors=[FieldError("available", self.title)])
 
 
-async def read(db: AsyncSession, caller: Caller) -> User:
+async def read(db: AsyncSession, caller: UserCaller) -> User:
     """The signed-in user.
 
     Raises:
         InvalidToken: gone within the seconds for which a token's user is remembered.
     """
     try:
-        return await queries.user(db, caller.org_id, caller.somebody.id)
+        return await queries.user(db, caller.org_id, caller.user.id)
     except UserNotFound:
         raise InvalidToken from None
 
 
-async def lock(db: AsyncSession, caller: Caller) -> User:
+async def lock(db: AsyncSession, caller: UserCaller) -> User:
     """The same, locked until the transaction ends.
 
     Raises:
         InvalidToken: gone, or not active any more.
     """
     try:
-        user = await queries.lock(db, caller.org_id, caller.somebody.id)
+        user = await queries.lock(db, caller.org_id, caller.user.id)
     except UserNotFound:
         raise InvalidToken from None
     if user.status != AccountStatus.ACTIVE:
@@ -71,7 +71,7 @@ async def lock(db: AsyncSession, caller: Caller) -> User:
 
 
 async def change(
-    db: AsyncSession, caller: Caller, changes: ProfileChanges, wanted_mails: Mapping[MailKind, bool]
+    db: AsyncSession, caller: UserCaller, changes: ProfileChanges, wanted_mails: Mapping[MailKind, bool]
 ) -> User:
     """Change some of one's own fields; who becomes available gets the tickets that were waiting.
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import BeyondYourRights, Caller, check_rights
+from app.access.callers import UserCaller, ensure_can_grant
+from app.access.errors import PrivilegeEscalation
 from app.access.permissions import Permissions, RoleKind, exceeds
 from app.accounts.roles import queries, rules
 from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.queries import RoleNotFound
 from app.core.clock import real_now
-from app.core.database.pool import FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.violations import FOREIGN_KEY_VIOLATION, raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import record
@@ -62,16 +62,16 @@ class NewRole:
     permissions: Permissions | None = None
 
 
-async def create(db: AsyncSession, caller: Caller, new: NewRole) -> CustomRole:
+async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> CustomRole:
     """Make a role.
 
     Raises:
         RoleNameTaken, TooManyRoles
-        BeyondYourRights: it would have permissions that its maker lacks, or be of a kind above theirs.
+        PrivilegeEscalation: it would have permissions that its maker lacks, or be of a kind above theirs.
         BadInput: there is no role to copy.
     """
     kind, permissions = await _kind_and_permissions(db, caller.org_id, new)
-    check_rights(caller, kind, permissions)
+    ensure_can_grant(caller, kind, permissions)
     await lock_organisation(db, caller.org_id)  # so that two at once are counted and named one after the other
     await _check_name(db, caller.org_id, new.name)
     if await queries.count(db, caller.org_id) >= MAX_ROLES:
@@ -103,7 +103,7 @@ async def create(db: AsyncSession, caller: Caller, new: NewRole) -> CustomRole:
 
 
 async def change(
-    db: AsyncSession, caller: Caller, role_id: UUID, *, name: str | None, permissions: Permissions | None
+    db: AsyncSession, caller: UserCaller, role_id: UUID, *, name: str | None, permissions: Permissions | None
 ) -> CustomRole:
     """Change a role's name or permissions, for everybody who has it; the same values again change nothing.
 
@@ -111,17 +111,17 @@ async def change(
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleNameTaken
-        BeyondYourRights: it has, or would have, permissions that the caller lacks, or is of a kind above theirs; or it
-            is their own, and would gain.
+        PrivilegeEscalation: it has, or would have, permissions that the caller lacks, or is of a kind above theirs;
+            or it is their own, and would gain.
     """
     await lock_organisation(db, caller.org_id)
     role = await _lock(db, caller, role_id)
     before = frozenset(role.permissions)
     after = before if permissions is None else permissions
-    check_rights(caller, role.role, before | after)
-    if role_id == caller.somebody.role_id and exceeds(after, before):
+    ensure_can_grant(caller, role.role, before | after)
+    if role_id == caller.user.role_id and exceeds(after, before):
         # What they were granted besides it, and may lose again, is not to become theirs for good.
-        raise BeyondYourRights
+        raise PrivilegeEscalation
     if (name in {None, role.name}) and after == before:
         return role
     if name is not None and name != role.name:
@@ -144,22 +144,19 @@ async def change(
     return role
 
 
-async def delete(db: AsyncSession, caller: Caller, role_id: UUID) -> None:
+async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
     """Delete a role that nobody has.
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleInUse
-        BeyondYourRights: it has permissions that the caller lacks, or is of a kind above theirs.
+        PrivilegeEscalation: it has permissions that the caller lacks, or is of a kind above theirs.
     """
     role = await _lock(db, caller, role_id)
-    check_rights(caller, role.role, frozenset(role.permissions))
+    ensure_can_grant(caller, role.role, frozenset(role.permissions))
     await db.delete(role)
-    try:
+    # Users stand above roles: only the database knows here whether a user has this one.
+    with raise_on_violation(RoleInUse, FOREIGN_KEY_VIOLATION):
         await db.flush()
-    except IntegrityError as error:  # users stand above roles: only the database knows here whether they refer to one
-        if sqlstate_of(error) == FOREIGN_KEY_VIOLATION:
-            raise RoleInUse from None
-        raise
     record(db, RoleDeleted(at=caller.now, actor=caller.actor, role_id=role.id, name=role.name))
 
 
@@ -170,12 +167,12 @@ async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) ->
             original = await queries.role(db, org_id, new.copy_of)
         except RoleNotFound:
             raise BadInput(errors=[FieldError("copyOf", "There is no such role.")]) from None
-        kind = kind or RoleKind(original.role)
+        kind = kind or original.role
         permissions = frozenset(original.permissions) if permissions is None else permissions
     return kind or RoleKind.ENGINEER, permissions or frozenset()
 
 
-async def _lock(db: AsyncSession, caller: Caller, role_id: UUID) -> CustomRole:
+async def _lock(db: AsyncSession, caller: UserCaller, role_id: UUID) -> CustomRole:
     if role_id in rules.BY_ID:
         raise BuiltInRoleChanged
     return await queries.lock(db, caller.org_id, role_id)
@@ -189,9 +186,5 @@ async def _check_name(db: AsyncSession, org_id: UUID, name: str, but: UUID | Non
 
 
 async def _flush(db: AsyncSession) -> None:
-    try:
+    with raise_on_violation(RoleNameTaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise RoleNameTaken from None
-        raise

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, one_of
+from app.core.database.base import Base, TextEnum, one_of
 
 
 class LinkPurpose(StrEnum):
@@ -45,7 +45,7 @@ class Link(Base):
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID]
-    purpose: Mapped[str]
+    purpose: Mapped[LinkPurpose] = mapped_column(TextEnum(LinkPurpose))
     email: Mapped[str]
     password_hash: Mapped[str | None]
     remembered: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -15,7 +15,7 @@ from app.core.clock import real_now
 from app.core.errors import BadInput, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import Actor, record
-from app.core.security.opaque_tokens import Named, read_link_token
+from app.core.security.opaque_tokens import TokenSubject, read_link_token
 from app.organisations.queries import active
 
 LIFETIMES = {
@@ -77,7 +77,7 @@ def send(
     return link
 
 
-def read(secret_key: str, token: str) -> Named:
+def read(secret_key: str, token: str) -> TokenSubject:
     """The link that a token is of, and its organisation; whether there is one is not looked up.
 
     Raises:
@@ -89,7 +89,7 @@ def read(secret_key: str, token: str) -> Named:
         raise LinkExpired from None
 
 
-async def find(db: AsyncSession, named: Named, *purposes: LinkPurpose) -> Link:
+async def find(db: AsyncSession, named: TokenSubject, *purposes: LinkPurpose) -> Link:
     """A link that can still be used, for one of these purposes; it is not used up by this.
 
     Raises:
@@ -117,7 +117,7 @@ async def tenant_of(db: AsyncSession, link: Link) -> Tenant:
     return tenant
 
 
-async def use(db: AsyncSession, named: Named, purpose: LinkPurpose) -> Link:
+async def use(db: AsyncSession, named: TokenSubject, purpose: LinkPurpose) -> Link:
     """Use a link up, and with it all others that its user has for the same purpose. Of two at once, one is refused.
 
     Raises:

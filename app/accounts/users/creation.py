@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import delete, insert
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import ProductCaller
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
@@ -19,11 +18,11 @@ from app.accounts.users.events import EmailClaimed, UserSignedUp
 from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
-from app.core.database.pool import UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, Actor, ActorType, record
-from app.core.security.passwords import hash_password, password_weakness, salt_of
+from app.core.security.passwords import derive_salt, hash_password, password_weakness
 
 
 class EmailTaken(Conflict):
@@ -64,7 +63,7 @@ async def hash_new_password(
     """
     if weakness := password_weakness(password, email, tenant.name, tenant.domain, *names):
         raise WeakPassword(weakness, errors=[FieldError(field, weakness)])
-    return await hash_password(password, salt_of(secret_key, email))
+    return await hash_password(password, derive_salt(secret_key, email))
 
 
 def newcomer(org_id: UUID, new: NewUser, role: RoleKind, status: AccountStatus) -> User:
@@ -86,7 +85,7 @@ def newcomer(org_id: UUID, new: NewUser, role: RoleKind, status: AccountStatus) 
     )
 
 
-async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewUser, password_hash: str) -> User:
+async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, password_hash: str) -> User:
     """Make an active, available admin; the tickets that waited for one are theirs when this commits.
 
     Raises:
@@ -130,7 +129,7 @@ def _welcome(db: AsyncSession, tenant: Tenant, user: User) -> None:
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        UserSignedUp(at=at, actor=actor, user_id=user.id, role=RoleKind(user.role), status=AccountStatus(user.status)),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=user.role, status=user.status),
     )
     links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
 
@@ -154,12 +153,8 @@ async def add(db: AsyncSession, user: User, password_hash: str | None) -> None:
     """
     db.add(user)
     db.add(Credential(org_id=user.org_id, user_id=user.id, email=user.email, password_hash=password_hash))
-    try:
+    with raise_on_violation(EmailTaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise EmailTaken from None
-        raise
     await index_words(db, user)
 
 

@@ -15,7 +15,7 @@ from app.access.permissions import TICKET_WORK, Permissions, RoleKind, effective
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import BUILT_IN, BuiltInRole
 from app.accounts.users.rules import AccountStatus
-from app.core.database.base import Base, one_of
+from app.core.database.base import Base, TextEnum, one_of
 
 # Whose turn it can be: `takes_tickets`, as the rotation's index says it.
 AVAILABLE = "available AND works_on_tickets AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
@@ -38,11 +38,11 @@ class User(Base):
     last_name: Mapped[str]
     email: Mapped[str]
     email_verified_at: Mapped[datetime | None]
-    role: Mapped[str]
+    role: Mapped[RoleKind] = mapped_column(TextEnum(RoleKind))
     role_id: Mapped[UUID | None]
     granted: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
     denied: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
-    status: Mapped[str]
+    status: Mapped[AccountStatus] = mapped_column(TextEnum(AccountStatus))
     status_reason: Mapped[str | None]
     available: Mapped[bool]
     works_on_tickets: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
@@ -71,19 +71,19 @@ class User(Base):
     @property
     def of_role(self) -> UUID:
         """The id of their role, a built-in one included."""
-        return self.role_id or BUILT_IN[RoleKind(self.role)].id
+        return self.role_id or BUILT_IN[self.role].id
 
     @property
     def designation(self) -> str:
         """The name of their role; the row was read with `custom_role`."""
-        return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[RoleKind(self.role)].name
+        return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[self.role].name
 
     @property
     def role_permissions(self) -> Permissions:
         """What their role gives them; the row was read with `custom_role`."""
         if self.role_id and self.custom_role:
             return frozenset(self.custom_role.permissions)
-        return BUILT_IN[RoleKind(self.role)].permissions
+        return BUILT_IN[self.role].permissions
 
     @property
     def permissions(self) -> Permissions:

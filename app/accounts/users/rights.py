@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.access.permissions import RoleKind
 from app.accounts.users.rules import MAX_WORD_LENGTH, AccountStatus
-from app.core.words import folded, words
+from app.core.words import fold, words
 
 APPROVABLE = frozenset({AccountStatus.PENDING, AccountStatus.REJECTED})
 # Between these two an admin may change somebody's status as they like.
@@ -34,7 +34,7 @@ def words_wanted(text: str) -> list[str]:
     A part that looks like an e-mail is looked for as a whole. What a longer one implies is left out.
     """
     found: set[str] = set()
-    for part in folded(text).split():
+    for part in fold(text).split():
         local, at, domain = part.partition("@")
         found |= {part} if local and at and domain else set(words(part))
     cut = {word[:MAX_WORD_LENGTH] for word in found}

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.access.permissions import RoleKind
 from app.core.fields import ERASED_DOMAIN
-from app.core.words import folded, words
+from app.core.words import fold, words
 
 MAX_WORD_LENGTH = 64
 
@@ -52,7 +52,7 @@ def words_of(*texts: str) -> set[str]:
     """The words that somebody is found by: of names and of an e-mail, folded; and each text that is one, as a whole."""
     found: set[str] = set()
     for text in texts:
-        bare = folded(text)
+        bare = fold(text)
         found |= {word[:MAX_WORD_LENGTH] for word in words(bare)}
         if " " not in bare:
             found.add(bare[:MAX_WORD_LENGTH])

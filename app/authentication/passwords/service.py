@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.access.tenant import Tenant
 from app.accounts.profiles import service as profile
 from app.accounts.single_use_links import service as links
@@ -27,8 +27,8 @@ from app.core.database.pool import Database
 from app.core.errors import BadInput, Conflict, FieldError, Forbidden
 from app.core.outbox.events import SYSTEM, Actor, ActorType, record
 from app.core.security.access_tokens import InvalidToken
-from app.core.security.opaque_tokens import Named
-from app.core.security.passwords import fitting, same_password
+from app.core.security.opaque_tokens import TokenSubject
+from app.core.security.passwords import is_same_password, match_hashes
 from app.organisations import queries as organisations
 
 # An e-mail's accounts are written to while somebody waits, who must not learn from the time how many there are.
@@ -90,7 +90,7 @@ async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf,
     async with database.session(None) as db:
         accounts = await users.accounts(db, email, wanted.domain, limit=MAX_ACCOUNTS)
     for account in accounts:
-        if not await attempts.may_mail(purpose, account.user_id):
+        if not await attempts.count_account_mail(purpose, account.user_id):
             continue
         async with database.session(account.org_id) as db:
             try:
@@ -128,7 +128,7 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
         return await _reset(db, named, link, tenant, password_hash)
 
 
-async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, password_hash: str) -> User:
+async def _reset(db: AsyncSession, named: TokenSubject, link: Link, tenant: Tenant, password_hash: str) -> User:
     user, credential = await lock_owner(db, link)
     await links.use(db, named, LinkPurpose.RESET_PASSWORD)
     _check_may_reset(user, link)
@@ -163,7 +163,7 @@ async def lock_owner(db: AsyncSession, link: Link) -> tuple[User, Credential]:
 # --- changed ---------------------------------------------------------------------------------------------------------
 
 
-async def change_password(database: Database, secret_key: str, caller: Caller, current: str, new: str) -> None:
+async def change_password(database: Database, secret_key: str, caller: UserCaller, current: str, new: str) -> None:
     """Set another password in place of the present one, and sign its user out everywhere else.
 
     Raises:
@@ -176,19 +176,19 @@ async def change_password(database: Database, secret_key: str, caller: Caller, c
     user, credential = await read_own(database, caller)
     if credential.password_hash is None:
         raise NoPassword
-    if not await fitting(current, [credential.password_hash]):
+    if not await match_hashes(current, [credential.password_hash]):
         raise WrongPassword
-    if same_password(current, new):
+    if is_same_password(current, new):
         raise SamePassword
     password_hash = await _hash_chosen(secret_key, caller.tenant, user, new)
     async with database.session(caller.org_id) as db:
         user, present = await lock_own(db, caller, credential)
         await _set_password(db, user, present, password_hash)
-        await sessions.end_sessions(db, caller.org_id, user.id, but=caller.somebody.session_id)
+        await sessions.end_sessions(db, caller.org_id, user.id, but=caller.user.session_id)
         record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, user_id=user.id))
 
 
-async def read_own(database: Database, caller: Caller) -> tuple[User, Credential]:
+async def read_own(database: Database, caller: UserCaller) -> tuple[User, Credential]:
     """The signed-in user, and what they sign in with; nothing stays locked.
 
     Raises:
@@ -202,7 +202,7 @@ async def read_own(database: Database, caller: Caller) -> tuple[User, Credential
             raise InvalidToken from None
 
 
-async def lock_own(db: AsyncSession, caller: Caller, compared: Credential) -> tuple[User, Credential]:
+async def lock_own(db: AsyncSession, caller: UserCaller, compared: Credential) -> tuple[User, Credential]:
     """The same, locked, once the password has been compared with what they then signed in with.
 
     Raises:

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager, selectinload
 
 from app.access.callers import Principal
-from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.users.models import Credential, User
 from app.accounts.users.queries import UserNotFound
@@ -29,10 +28,10 @@ class SessionNotFound(NotFound):
     title = "There is no such session."
 
 
-async def principal(
+async def find_principal(
     db: AsyncSession, org_id: UUID, user_id: UUID, session_id: UUID, now: datetime
 ) -> tuple[Tenant, Principal] | None:
-    """An active user of an active organisation in a session that has not ended: all that is asked of a request."""
+    """Find an active user of an active organisation by a session that has not ended."""
     row = (
         await db.execute(
             select(User, Organisation, Session.remembered)
@@ -101,16 +100,16 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
     return await db.scalar(statement) or 0
 
 
-def principal_of(user: User, session_id: UUID | None = None, *, remembered: bool = False) -> Principal:
-    """The user as requests know them; the row was read with `custom_role`."""
+def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> Principal:
+    """Make the principal of a user's session; the row was read with `custom_role`."""
     return Principal(
         id=user.id,
         email=user.email,
         first_name=user.first_name,
         last_name=user.last_name,
-        role=RoleKind(user.role),
+        role_kind=user.role,
         role_id=user.of_role,
-        designation=user.designation,
+        role_name=user.designation,
         permissions=user.permissions,
         second_factor=user.second_factor,
         session_id=session_id,

@@ -91,7 +91,7 @@ class MyMenu(ResponseModel):
         """Make the response to this user."""
         return cls(
             menu=[VisibleMenu.of(branch) for branch in menu],
-            designation=user.designation,
+            designation=user.role_name,
             session_time_in_minutes=session_minutes(remembered=user.remembered),
         )
 
@@ -171,7 +171,7 @@ class TokenVerification(ResponseModel):
         return cls(
             active=True,
             token_type="Bearer",  # noqa: S106 - a name
-            role=user.role,
+            role=user.role_kind,
             email=user.email,
             permissions=[] if held else sorted(user.permissions),
             second_factor_required=held,

@@ -29,7 +29,7 @@ from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, record
 from app.core.security import opaque_tokens as tokens
 from app.core.security.access_tokens import issue_access_token
-from app.core.security.passwords import fitting
+from app.core.security.passwords import match_hashes
 from app.menus import queries as menus
 from app.menus.rules import Branch, Viewer
 
@@ -146,7 +146,7 @@ async def fitting_accounts(database: Database, email: str, password: str, domain
     """
     async with database.session(None) as db:
         accounts = await users.accounts(db, email, domain)
-    fit = await fitting(password, [account.password_hash for account in accounts if account.password_hash])
+    fit = await match_hashes(password, [account.password_hash for account in accounts if account.password_hash])
     return Fitting(
         [(one.org_id, one.user_id, one.password_hash) for one in accounts if one.password_hash in fit], len(accounts)
     )
@@ -294,14 +294,16 @@ async def refresh(database: Database, secret_key: str, token: str, where: Where)
     return refreshed
 
 
-async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token: str, where: Where) -> Refreshed | None:
+async def _rotate(
+    db: AsyncSession, secret_key: str, named: tokens.TokenSubject, token: str, where: Where
+) -> Refreshed | None:
     now, org_id = real_now(), named.org_id
     session = await db.scalar(
         select(Session)
         .where(Session.org_id == org_id, Session.id == named.id, Session.expires_at > now)
         .with_for_update(key_share=True)
     )
-    if session is None or not (found := await queries.principal(db, org_id, session.user_id, session.id, now)):
+    if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
         return None
     tenant, user = found
     hashed, successor = tokens.token_hash(token), tokens.next_refresh_token(secret_key, token)
@@ -314,7 +316,7 @@ async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token:
         await db.delete(session)
         record(db, SessionRevoked(at=tenant.now(), actor=SYSTEM, user_id=user.id, session_id=session.id))
         return None
-    return Refreshed(access_token_of(secret_key, session, user.role, now), successor, session)
+    return Refreshed(access_token_of(secret_key, session, user.role_kind, now), successor, session)
 
 
 def _is_retry(session: Session, hashed: bytes, now: datetime) -> bool:

@@ -77,7 +77,7 @@ OVERLOADED = Refusal(
 STOPPING = Refusal(
     503,
     "unavailable",
-    "The service cannot answer right now: try again shortly.",
+    "The service is temporarily unavailable: try again shortly.",
     "It is being stopped.",
     {"Retry-After": "1", "Connection": "close"},
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from app.core.words import folded, words
+from app.core.words import fold, words
 
 INDEX_TICKETS = "INDEX_TICKETS"
 
@@ -53,14 +53,14 @@ def query(org_id: UUID, text: str, reference_prefix: str) -> str | None:
     wanted = " & ".join(_term(prefix, word) for word in words_wanted(text))
     if not wanted:
         return None
-    named = _NUMBER.fullmatch(folded(text).strip(_AROUND))
-    if named and named[1] in {"", "#", f"{folded(reference_prefix)}-"}:
+    named = _NUMBER.fullmatch(fold(text).strip(_AROUND))
+    if named and named[1] in {"", "#", f"{fold(reference_prefix)}-"}:
         return f"{wanted} | '{_numbered(prefix, int(named[2]))}'"
     return wanted
 
 
 def _words(text: str) -> list[str]:
-    return [word[:MAX_WORD_LENGTH] for word in words(folded(text).translate(_PLAIN))]
+    return [word[:MAX_WORD_LENGTH] for word in words(fold(text).translate(_PLAIN))]
 
 
 def _prefix(org_id: UUID) -> str:

@@ -20,7 +20,8 @@ from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.outbox.models import Delivery
+from app.notifications import mails
+from app.notifications.mails import MailDraft
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, events_about, hire, ok, row_of, sign_in, with_only
 from tests.desks import Api, Desk, a_desk, signed_in
 from tests.postgres import TestServer
@@ -49,12 +50,9 @@ async def with_everything(desk: Desk, **fields: Any) -> UserRow:
                 SecondFactor(**of, secret=b"sealed", last_step=0, created_at=now, confirmed_at=now),
                 RecoveryCode(**of, hash=b"hash"),
                 ExternalIdentity(**of, provider="google", subject=str(new_id()), created_at=now),
-                Delivery(
-                    **of, id=new_id(), channel="EMAIL", recipient=row.email, subject="Hello", body_text="Hello.",
-                    status="SENT", created_at=now,
-                ),
             ]
-        )  # fmt: skip
+        )
+        await mails.queue(db, desk.id, [MailDraft(recipient=row.email, subject="Hello", text="Hello.", user_id=row.id)])
     return row
 
 
@@ -172,7 +170,7 @@ async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role:
     if role == ADMIN:
         assert answer.status_code == 204
     else:
-        refused(answer, 403, "beyond_your_rights")
+        refused(answer, 403, "privilege_escalation")
         assert (await row_of(desk, row.id)).status == AccountStatus.ACTIVE
 
 

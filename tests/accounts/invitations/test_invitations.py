@@ -203,7 +203,7 @@ class TestRights:
         ):
             for headers, status, code in (
                 ({}, 401, "missing_credential"),
-                ({"X-Org-Secret": desk.secret}, 403, "user_required"),
+                ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
                 (engineer.headers, 403, "permission_required"),
                 (customer.headers, 403, "not_for_customers"),
             ):
@@ -216,34 +216,34 @@ class TestRights:
         more, less = await a_role(desk, "users:create", "org:update"), await a_role(desk, "users:view")
         for given in ({"role": "ADMIN"}, {"role": "ENGINEER"}, {"role": "CUSTOMER"}, {"roleId": str(more)},
                       {"roleId": str(ADMIN.id)}):  # fmt: skip
-            refused(await inviter.post("/users", body_for(an_email(), **given)), 403, "beyond_your_rights")
+            refused(await inviter.post("/users", body_for(an_email(), **given)), 403, "privilege_escalation")
         answer = await inviter.post("/users", body_for(an_email(), roleId=str(less)))
         assert (answer.status_code, answer.json()["roleId"]) == (201, str(less))
 
     async def test_what_was_granted_and_denied_counts(self, desk: Desk) -> None:
         admin = await a_user(desk, RoleKind.ADMIN, denied=["jobs:delete"])
-        refused(await admin.post("/users", body_for(an_email(), role="ADMIN")), 403, "beyond_your_rights")
+        refused(await admin.post("/users", body_for(an_email(), role="ADMIN")), 403, "privilege_escalation")
         assert (await admin.post("/users", body_for(an_email()))).status_code == 201
         engineer = await a_user(desk, granted=["users:create"])
         assert (await engineer.post("/users", body_for(an_email()))).status_code == 201
-        refused(await engineer.post("/users", body_for(an_email(), role="ADMIN")), 403, "beyond_your_rights")
+        refused(await engineer.post("/users", body_for(an_email(), role="ADMIN")), 403, "privilege_escalation")
 
     async def test_nobody_invites_somebody_to_be_more_than_they_are(self, desk: Desk) -> None:
         inviter = await a_user(desk, role_id=await a_role(desk, "users:create", "users:view"))
         above = await a_role(desk, "users:view", role=RoleKind.ADMIN)
         email = an_email()
-        refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "beyond_your_rights")
+        refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "privilege_escalation")
         assert await rows_of(desk, email) == []
         made = await invite(desk, roleId=str(above))
         for method in (inviter.post, inviter.delete):
-            refused(await method(f"/users/{made['id']}/invitation"), 403, "beyond_your_rights")
+            refused(await method(f"/users/{made['id']}/invitation"), 403, "privilege_escalation")
 
     async def test_nor_does_anybody_act_on_an_invitation_to_more(self, desk: Desk) -> None:
         made = await invite(desk, role="ADMIN")
         engineer = await a_user(desk, granted=["users:create"])
         path = f"/users/{made['id']}/invitation"
-        refused(await engineer.post(path), 403, "beyond_your_rights")
-        refused(await engineer.delete(path), 403, "beyond_your_rights")
+        refused(await engineer.post(path), 403, "privilege_escalation")
+        refused(await engineer.delete(path), 403, "privilege_escalation")
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
     async def test_another_organisations_users_are_not_there(self, api: Api, database: Database, desk: Desk) -> None:

@@ -54,7 +54,7 @@ def allowed(role: JSON) -> set[str]:
 async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if row.type.startswith("role.")]
+    return [(row.type, {"roleId": str(row.subject_id), **row.data}) for row in rows if row.type.startswith("role.")]
 
 
 async def give(desk: Desk, user_id: UUID, role_id: UUID | None) -> None:

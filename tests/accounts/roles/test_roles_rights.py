@@ -43,20 +43,20 @@ async def test_a_role_can_be_made_of_ones_own_permissions_only(desk: Desk) -> No
         {"copyOf": str(ADMIN.id)},
         {"copyOf": str(ENGINEER.id), "role": "ADMIN"},
     ):
-        refused(await keeper.post("/roles", {"name": "More", **beyond}), 403, "beyond_your_rights")
+        refused(await keeper.post("/roles", {"name": "More", **beyond}), 403, "privilege_escalation")
     assert "More" not in await names(desk)
 
 
 async def test_what_somebody_is_denied_they_cannot_give(desk: Desk) -> None:
     keeper = await a_role_keeper(desk, "tickets:view", denied=["tickets:view"])
-    refused(await keeper.post("/roles", {"name": "More", "permissions": READER}), 403, "beyond_your_rights")
+    refused(await keeper.post("/roles", {"name": "More", "permissions": READER}), 403, "privilege_escalation")
 
 
 async def test_to_a_role_only_ones_own_permissions_can_be_added(desk: Desk) -> None:
     keeper = await a_role_keeper(desk, "tickets:view", "users:view")
     path = f"/roles/{await a_role(desk, 'tickets:view')}"
     more = {"permissions": table("tickets:view", "tickets:update")}
-    refused(await keeper.patch(path, more), 403, "beyond_your_rights")
+    refused(await keeper.patch(path, more), 403, "privilege_escalation")
     changed = await keeper.patch(path, {"permissions": table("users:view")})
     assert (changed.status_code, allowed(changed.json())) == (200, {"users:view"})
 
@@ -66,8 +66,8 @@ async def test_a_role_with_more_than_ones_own_cannot_be_touched(desk: Desk, chan
     keeper = await a_role_keeper(desk, "tickets:view")
     role_id = await a_role(desk, "tickets:view", "org:update")
     before = await read(desk.admin, role_id)
-    refused(await keeper.patch(f"/roles/{role_id}", change), 403, "beyond_your_rights")
-    refused(await keeper.delete(f"/roles/{role_id}"), 403, "beyond_your_rights")
+    refused(await keeper.patch(f"/roles/{role_id}", change), 403, "privilege_escalation")
+    refused(await keeper.delete(f"/roles/{role_id}"), 403, "privilege_escalation")
     assert await read(desk.admin, role_id) == before
 
 
@@ -76,7 +76,7 @@ async def test_ones_own_role_gains_nothing_not_even_what_one_was_granted_besides
     keeper = await sign_in(desk, role_id=role_id, granted=["users:view"])
     for more in ((*ROLES, "tickets:view", "users:view"), (*ROLES, "tickets:view", "users:delete")):
         answer = await keeper.patch(f"/roles/{role_id}", {"permissions": table(*more)})
-        refused(answer, 403, "beyond_your_rights")
+        refused(answer, 403, "privilege_escalation")
     less = await keeper.patch(f"/roles/{role_id}", {"permissions": table("roles:view"), "name": "Less"})
     assert (less.status_code, allowed(less.json())) == (200, {"roles:view"})
     refused(await keeper.patch(f"/roles/{role_id}", {"permissions": table(*ROLES)}), 403, "permission_required")
@@ -84,12 +84,12 @@ async def test_ones_own_role_gains_nothing_not_even_what_one_was_granted_besides
 
 async def test_a_role_of_a_kind_above_ones_own_is_neither_made_nor_touched(desk: Desk) -> None:
     keeper = await a_role_keeper(desk, "tickets:view")
-    refused(await keeper.post("/roles", {"name": "Above", "role": "ADMIN"}), 403, "beyond_your_rights")
+    refused(await keeper.post("/roles", {"name": "Above", "role": "ADMIN"}), 403, "privilege_escalation")
     above = await a_role(desk, "tickets:view", role=RoleKind.ADMIN)
     before = await read(desk.admin, above)
-    refused(await keeper.post("/roles", {"name": "Above", "copyOf": str(above)}), 403, "beyond_your_rights")
-    refused(await keeper.patch(f"/roles/{above}", {"name": "Above"}), 403, "beyond_your_rights")
-    refused(await keeper.delete(f"/roles/{above}"), 403, "beyond_your_rights")
+    refused(await keeper.post("/roles", {"name": "Above", "copyOf": str(above)}), 403, "privilege_escalation")
+    refused(await keeper.patch(f"/roles/{above}", {"name": "Above"}), 403, "privilege_escalation")
+    refused(await keeper.delete(f"/roles/{above}"), 403, "privilege_escalation")
     assert await read(desk.admin, above) == before
     below = await made(keeper, copyOf=str(above), role="CUSTOMER")
     assert (below["role"], allowed(below)) == ("CUSTOMER", {"tickets:view"})

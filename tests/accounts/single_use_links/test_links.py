@@ -14,7 +14,7 @@ from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LIFETIMES, LinkExpired
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import Named
+from app.core.security.opaque_tokens import TokenSubject
 from app.worker import JOBS, Worker
 from tests.conftest import settings_for
 from tests.desks import Api, Desk, a_desk
@@ -23,21 +23,21 @@ from tests.postgres import TestServer
 RESET, VERIFY = LinkPurpose.RESET_PASSWORD, LinkPurpose.VERIFY_EMAIL
 
 
-async def issue(desk: Desk, *purposes: LinkPurpose) -> list[Named]:
+async def issue(desk: Desk, *purposes: LinkPurpose) -> list[TokenSubject]:
     async with desk.database.session(desk.id) as db:
         made = [service.issue(db, desk.id, desk.admin.id, desk.admin.email, purpose) for purpose in purposes]
-    return [Named(link.org_id, link.id) for link in made]
+    return [TokenSubject(link.org_id, link.id) for link in made]
 
 
-async def expire(desk: Desk, some: Collection[Named]) -> None:
+async def expire(desk: Desk, some: Collection[TokenSubject]) -> None:
     async with desk.database.session(desk.id) as db:
         which = (Link.org_id == desk.id, Link.id.in_([named.id for named in some]))
         await db.execute(update(Link).where(*which).values(expires_at=real_now()))
 
 
-async def left(desk: Desk) -> set[Named]:
+async def left(desk: Desk) -> set[TokenSubject]:
     async with desk.database.session(desk.id) as db:
-        return {Named(desk.id, id_) for id_ in await db.scalars(select(Link.id).where(Link.org_id == desk.id))}
+        return {TokenSubject(desk.id, id_) for id_ in await db.scalars(select(Link.id).where(Link.org_id == desk.id))}
 
 
 @pytest.mark.parametrize("purpose", LinkPurpose)
@@ -71,8 +71,8 @@ async def test_it_is_found_for_its_purpose_while_it_lasts_and_in_its_organisatio
         for named, purpose in (
             (valid, VERIFY),
             (expired, RESET),
-            (Named(other.id, valid.id), RESET),
-            (Named(desk.id, uuid4()), RESET),
+            (TokenSubject(other.id, valid.id), RESET),
+            (TokenSubject(desk.id, uuid4()), RESET),
         ):
             with pytest.raises(LinkExpired):
                 await service.find(db, named, purpose)

@@ -130,7 +130,7 @@ async def test_only_users_with_the_permission_get_through(
     nobody = await with_only(desk, "tickets:view")
     for headers, status, code in (
         ({}, 401, "missing_credential"),
-        ({"X-Org-Secret": desk.secret}, 403, "user_required"),
+        ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
         (customer.headers, 403, "not_for_customers"),
         (nobody.headers, 403, "permission_required"),
     ):

@@ -15,7 +15,7 @@ from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.models import UserWord
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from app.core.security.passwords import hash_password, salt_of
+from app.core.security.passwords import derive_salt, hash_password
 from tests.authentication.passwords.recovering import (
     NEW_PASSWORD,
     a_link,
@@ -88,7 +88,7 @@ async def test_the_hash_has_the_salt_of_its_email(api: Api, desk: Desk, user: Si
     await click(api, desk, user)
     moved = (await credential_of(desk, user.id)).password_hash
     # As if they had signed up with it: one computation still compares all accounts of an e-mail.
-    assert moved == await hash_password(PASSWORD, salt_of(SECRET_KEY, new))
+    assert moved == await hash_password(PASSWORD, derive_salt(SECRET_KEY, new))
 
 
 async def test_what_happened_is_told_without_addresses(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
@@ -254,7 +254,7 @@ async def test_it_takes_a_user(api: Api, desk: Desk, new: str) -> None:
     body: Any = {"email": new, "password": PASSWORD}
     refused(await api.http.post("/auth/email/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
-    refused(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "user_required")
+    refused(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "access_token_required")
 
 
 async def test_nothing_of_it_is_logged(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:

@@ -82,7 +82,7 @@ async def events_about(desk: Desk, user_id: UUID) -> list[str]:
     """The types of what happened to somebody since they signed up, in order."""
     async with desk.database.session(desk.id) as db:
         rows = await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))
-        return [row.type for row in rows if row.data.get("userId") == str(user_id)][1:]
+        return [row.type for row in rows if row.subject_id == user_id][1:]
 
 
 async def sign_in(http: httpx.AsyncClient, email: str, password: str = PASSWORD, **more: object) -> httpx.Response:

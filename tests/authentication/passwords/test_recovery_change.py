@@ -122,7 +122,7 @@ async def test_it_takes_a_user(api: Api, desk: Desk) -> None:
     body = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
     refused(await api.http.post("/auth/password/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
-    refused(await api.http.post("/auth/password/change", json=body, headers=secret), 403, "user_required")
+    refused(await api.http.post("/auth/password/change", json=body, headers=secret), 403, "access_token_required")
 
 
 async def test_it_changes_nobody_elses(api: Api, database: Database, desk: Desk) -> None:

@@ -82,7 +82,7 @@ class TestSettingUp:
                 refused(await other.post(path, code), 409, "second_factor_not_set_up")
         refused(await api.http.post("/auth/2fa/setup"), 401, "missing_credential")
         secret = {"X-Org-Secret": desk.secret}
-        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "user_required")
+        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "access_token_required")
 
 
 class TestConfirming:

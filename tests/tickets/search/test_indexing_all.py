@@ -15,8 +15,10 @@ from app import wiring
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import relay, timers
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import Event, Recorded
 from app.core.outbox.models import Timer
+from app.core.outbox.subscriptions import Subscribers
+from app.tickets.events import TicketResponded, TicketUpdated
 from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.jobs import BATCH
@@ -229,11 +231,11 @@ async def test_it_and_the_relay_never_wait_for_each_other(desk: Desk, database: 
     await begin(desk)
     going = asyncio.Event()
 
-    async def pause(_db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None:
+    async def pause(_db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Event]]) -> None:
         going.set()
         await asyncio.sleep(0.3)
 
-    subscribers = {"ticket.updated": (jobs.index_tickets, pause), "ticket.responded": (jobs.index_answers,)}
+    subscribers = Subscribers().on(TicketUpdated, jobs.index_tickets, pause).on(TicketResponded, jobs.index_answers)
     with capture_logs() as logs:
         relaying = asyncio.create_task(relay.catch_up(database, desk.id, subscribers))
         await going.wait()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.words import folded
+from app.core.words import fold
 from app.tickets.schemas import TicketFilter
 from app.tickets.search.rules import (
     MAX_WORD_LENGTH,
@@ -216,7 +216,7 @@ async def test_whatever_may_be_asked_for_is_a_query_for_the_organisations_words(
 
 @given(TEXT, st.data())
 def test_a_ticket_is_found_by_each_of_its_words_and_their_beginnings(text: str, data: st.DataObject) -> None:
-    found = [word for word in bare(ORG, text) if word == folded(word)]
+    found = [word for word in bare(ORG, text) if word == fold(word)]
     assume(found)
     word = data.draw(st.sampled_from(found))
     beginning = word[: data.draw(st.integers(SHORTEST_BEGINNING, MAX_WORD_LENGTH))]
