@@ -6,7 +6,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Annotated
+from typing import Annotated, TypeVar
 from zoneinfo import available_timezones
 
 import email_validator
@@ -19,12 +19,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 MAX_TEXT_LENGTH = 20_000
@@ -42,8 +44,18 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-# What a query parameter is in Python when it is not sent. A query cannot express null, so OpenAPI does not show it.
-NotSent = SkipJsonSchema[None]
+T = TypeVar("T")
+
+
+class _NullHidden:
+    """Hide null in the JSON schema of an optional value. Unlike `SkipJsonSchema`, it leaves validation as it is."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema["schema"] if schema["type"] == "nullable" else schema)
+
+
+# A parameter of a query or a header: `None` if it is not sent. Neither can express null, so OpenAPI does not show it.
+OptionalParameter = Annotated[T | None, _NullHidden()]
 # Marks a field of the first clients. Unlike `Field(deprecated=True)`, it does not warn when our own code reads it.
 DEPRECATED = Field(json_schema_extra={"deprecated": True})
 

@@ -22,7 +22,7 @@ from app.access.services import services_of
 from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
-from app.core.fields import EXAMPLE_ID, NotSent
+from app.core.fields import EXAMPLE_ID, OptionalParameter
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, PageQuery, Paging
@@ -54,7 +54,7 @@ fast = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
 TicketId = Annotated[UUID, Path(alias="id")]
 IfMatch = Annotated[
-    str | NotSent,
+    OptionalParameter[str],
     Header(description="The ETag that your change is based on: a stale one is refused with 412."),
 ]
 

@@ -25,7 +25,7 @@ from app.core.fields import (
     Email,
     LongText,
     Name,
-    NotSent,
+    OptionalParameter,
     RequestModel,
     ResponseModel,
     Timestamp,
@@ -151,7 +151,7 @@ class TicketFilter(CountedPageQuery):
     """Select tickets. A repeated filter accepts any of its values."""
 
     q: Annotated[
-        Annotated[Name, AfterValidator(_limit_words)] | NotSent,
+        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
         Field(
             description="Words of the title, the description, the requester's e-mail address or the replies. All must "
             f"match, in any order, ignoring case and accents. One with {SHORTEST_BEGINNING} or more letters also "
@@ -175,15 +175,15 @@ class TicketFilter(CountedPageQuery):
     ] = []
     status: Annotated[list[TicketStatus], Field(max_length=MAX_FILTER_VALUES, description="Statuses.")] = []
     priority: Annotated[list[TicketPriority], Field(max_length=MAX_FILTER_VALUES, description="Priorities.")] = []
-    created_after: Annotated[Timestamp | NotSent, Field(description="Created later than this time.")] = None
-    created_before: Annotated[Timestamp | NotSent, Field(description="Created earlier than this time.")] = None
-    updated_after: Annotated[Timestamp | NotSent, Field(description="Changed later than this time.")] = None
+    created_after: Annotated[OptionalParameter[Timestamp], Field(description="Created later than this time.")] = None
+    created_before: Annotated[OptionalParameter[Timestamp], Field(description="Created earlier than this time.")] = None
+    updated_after: Annotated[OptionalParameter[Timestamp], Field(description="Changed later than this time.")] = None
     assignee: Annotated[
         list[Assignee],
         Field(max_length=MAX_FILTER_VALUES, description="Assignees: ids of users, or `me` for the caller."),
     ] = []
     unassigned: Annotated[
-        bool | NotSent, Field(description="`true` finds tickets without an assignee, `false` those with one.")
+        OptionalParameter[bool], Field(description="`true` finds tickets without an assignee, `false` those with one.")
     ] = None
     sort: Annotated[TicketSort, Field(description="The order; `-` means latest first.")] = TicketSort.CREATED_AT_DESC
 

@@ -17,7 +17,7 @@ from app.accounts.pictures.schemas import ProfilePicture
 from app.accounts.pictures.upload import REQUEST_BODY, parse_upload
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
-from app.core.fields import NotSent
+from app.core.fields import OptionalParameter
 from app.core.web.openapi import HEADERS, responses
 from app.core.web.routing import Route
 
@@ -90,7 +90,9 @@ async def get_picture(
     user_id: Annotated[UUID, Path(alias="id")],
     caller: CurrentUser,
     request: Request,
-    if_none_match: Annotated[str | NotSent, Header(description="The ETag of the picture that you have.")] = None,
+    if_none_match: Annotated[
+        OptionalParameter[str], Header(description="The ETag of the picture that you have.")
+    ] = None,
 ) -> Response:
     """The picture of somebody of your organisation, as WebP; customers get their own, and admins' and engineers'.
 

@@ -20,7 +20,7 @@ from app.core.fields import (
     CreatedAt,
     LongText,
     Name,
-    NotSent,
+    OptionalParameter,
     RequestModel,
     ResponseModel,
     UtcTimestamp,
@@ -145,14 +145,14 @@ class UserFilter(CountedPageQuery):
         ),
     ] = []
     q: Annotated[
-        Annotated[Name, AfterValidator(_limit_words)] | NotSent,
+        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
         Field(
             description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "
             f"accents. At most {MAX_WORDS} words."
         ),
     ] = None
     available: Annotated[
-        bool | NotSent,
+        OptionalParameter[bool],
         Field(
             description="Whether new tickets may be assigned to the user now: `available` is on, and the user is "
             "active, not a customer, and may see and change tickets. `false` finds all others."
@@ -176,7 +176,8 @@ class UserUpdate(RequestModel):
         ),
     ] = MISSING
     status: Annotated[
-        Literal[AccountStatus.ACTIVE, AccountStatus.SUSPENDED] | MISSING,
+        Literal["ACTIVE", "SUSPENDED"] | MISSING,
+        AfterValidator(AccountStatus),
         Field(description="`SUSPENDED` signs the user out everywhere and blocks signing in.", examples=["ACTIVE"]),
     ] = MISSING
     available: Annotated[

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StrictBool
 from app.access.permissions import RoleKind
 from app.accounts.single_use_links.schemas import LinkToken
 from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
-from app.core.fields import Domain, NotSent, RequestModel
+from app.core.fields import Domain, OptionalParameter, RequestModel
 
 
 class StartSignIn(RequestModel):
@@ -27,18 +27,21 @@ class ProviderCallback(BaseModel):
     """The parameters that a provider sends the browser back with (RFC 6749, 4.1.2). Others are ignored."""
 
     code: Annotated[
-        str | NotSent,
+        OptionalParameter[str],
         Field(description="A code that Tessera exchanges with the provider.", examples=["SplxlOBeZQQYbYS6WxSbIA"]),
     ] = None
     state: Annotated[
-        str | NotSent,
+        OptionalParameter[str],
         Field(
             description="The state that Tessera sent to the provider.", examples=["pX2h8oYbq0y1aTn3cV7kZr5mWd9eJs4u"]
         ),
     ] = None
-    error: Annotated[str | NotSent, Field(description="Why there is no code.", examples=["access_denied"])] = None
+    error: Annotated[OptionalParameter[str], Field(description="Why there is no code.", examples=["access_denied"])] = (
+        None
+    )
     iss: Annotated[
-        str | NotSent, Field(description="The provider's issuer (RFC 9207).", examples=["https://accounts.google.com"])
+        OptionalParameter[str],
+        Field(description="The provider's issuer (RFC 9207).", examples=["https://accounts.google.com"]),
     ] = None
 
 

@@ -21,7 +21,7 @@ from fastapi import Request, Response
 from pydantic import MISSING, BeforeValidator, Field
 
 from app.core.errors import BadInput, FieldError
-from app.core.fields import NotSent, RequestModel, ResponseModel
+from app.core.fields import OptionalParameter, RequestModel, ResponseModel
 from app.core.security.derived_keys import derive_key
 
 MAX_LIMIT = 100
@@ -45,7 +45,7 @@ Limit = Annotated[
     int, Field(ge=1, le=MAX_LIMIT, description="The largest number of items to return."), BeforeValidator(_is_number)
 ]
 CursorText = Annotated[
-    str | NotSent,
+    OptionalParameter[str],
     # An empty one is a missing value of the client: answering it with the first page would make it loop for ever.
     Field(min_length=1, max_length=1024, description="The `nextCursor` of the previous page, with the same filters."),
 ]
@@ -62,7 +62,7 @@ class CountedPageQuery(PageQuery):
     """Select a page of a list, and whether to count all matches."""
 
     include: Annotated[
-        Literal["total"] | NotSent, Field(description="`total` also counts all matches, which takes longer.")
+        OptionalParameter[Literal["total"]], Field(description="`total` also counts all matches, which takes longer.")
     ] = None
 
 

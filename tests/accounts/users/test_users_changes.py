@@ -188,6 +188,13 @@ async def test_the_same_values_again_change_nothing(desk: Desk, same: dict[str, 
     assert await events_about(desk, row.id) == []
 
 
+async def test_a_wrong_status_is_answered_with_those_that_can_be_set(desk: Desk) -> None:
+    row = await hire(desk)
+    answer = await desk.admin.patch(f"/users/{row.id}", {"status": "PENDING"})
+    faults = refused(answer, 422, "invalid_input")["errors"]
+    assert faults == [{"field": "status", "message": "Input should be 'ACTIVE' or 'SUSPENDED'"}]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "wrong"),
     [
