@@ -1,4 +1,4 @@
-"""Menus over HTTP. What the signed-in user sees of them is in `sessions/menu_routes.py`."""
+"""Menus over HTTP. What the signed-in user sees of them is in `my_menu_routes.py`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def list_menus(
     """
     signer = CursorSigner.of(secret_key_of(request), caller.org_id, "menus", None)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    rows, more = cut(await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1), wanted.limit)
+    rows, more = cut(await queries.list_page(db, caller.org_id, after=after, limit=wanted.limit + 1), wanted.limit)
     page = MenuPage(
         items=[MenuOut.of(row) for row in rows],
         next_cursor=signer.write(rows[-1].id) if more else None,
@@ -82,7 +82,7 @@ async def create_menu(body: MenuIn, caller: Creator, db: Db, response: Response)
 )
 async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> MenuOut:
     """One entry, and whom it is hidden from."""
-    return MenuOut.of(await queries.menu(db, caller.org_id, menu_id))
+    return MenuOut.of(await queries.get_menu(db, caller.org_id, menu_id))
 
 
 @router.patch(

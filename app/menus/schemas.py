@@ -11,14 +11,14 @@ from app.access.permissions import Action, Resource
 from app.core.fields import EXAMPLE_ID, In, Name, Out, OutTime
 from app.core.web.paging import CountedPage
 from app.menus.models import Menu
-from app.menus.rules import MAX_POSITION, Branch, checked_address
+from app.menus.rules import MAX_POSITION, MenuNode, validate_url
 
 MAX_HIDDEN = 100
 
 Address = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
-    AfterValidator(checked_address),
+    AfterValidator(validate_url),
 ]
 
 
@@ -134,7 +134,7 @@ class MenuBranch(Out):
     sub_menus: Annotated[list[MenuBranch], Field(description="The entries below it, in order.", examples=[[]])]
 
     @classmethod
-    def of(cls, branch: Branch) -> Self:
+    def of(cls, branch: MenuNode) -> Self:
         """The answer about this branch, with all that is below it."""
         entry = branch.entry
         return cls(
@@ -148,5 +148,5 @@ class MenuBranch(Out):
             is_create=Action.CREATE in branch.actions,
             is_update=Action.UPDATE in branch.actions,
             is_delete=Action.DELETE in branch.actions,
-            sub_menus=[MenuBranch.of(one) for one in branch.below],
+            sub_menus=[MenuBranch.of(one) for one in branch.children],
         )

@@ -42,14 +42,14 @@ async def list_roles(
     """The organisation's own roles, newest first, and last the three that every organisation has."""
     signer = CursorSigner.of(secret_key_of(request), caller.org_id, "roles", None)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    found = await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1)
+    found = await queries.list_page(db, caller.org_id, after=after, limit=wanted.limit + 1)
     rows, more = cut(found, wanted.limit)
     page = RolePage(
         items=[RoleOut.of(row) for row in rows],
         next_cursor=signer.write(rows[-1].id) if more else None,
     )
     if wanted.include:
-        page.total = await queries.count(db, caller.org_id) + len(BY_ID)
+        page.total = await queries.count_custom(db, caller.org_id) + len(BY_ID)
     return page
 
 
@@ -90,7 +90,7 @@ async def create_role(body: RoleIn, caller: Creator, db: Db, response: Response)
 )
 async def get_role(role_id: RoleId, caller: Reader, db: Db) -> RoleOut:
     """A role, built in or the organisation's own, with all its permissions."""
-    return RoleOut.of(await queries.role(db, caller.org_id, role_id))
+    return RoleOut.of(await queries.get_role(db, caller.org_id, role_id))
 
 
 @router.patch(

@@ -119,7 +119,7 @@ def fields_of(user: User) -> dict[str, Any]:
         "last_name": user.last_name,
         "email": user.email,
         "role": user.role,
-        "role_id": user.of_role,
+        "role_id": user.effective_role_id,
         "designation": user.designation,
         "status": user.status,
         "available": user.available,

@@ -177,7 +177,7 @@ class UserPermissions(Out):
         """The answer about this row, which was read with its role."""
         return cls(
             role=Role(user.role),
-            role_id=user.of_role,
+            role_id=user.effective_role_id,
             designation=user.designation,
             from_role=as_table(user.role_permissions),
             granted=_said(frozenset(user.granted)),

@@ -17,7 +17,7 @@ from app.authentication.sessions.models import Session
 from app.core.fields import EXAMPLE_ID, Domain, In, Out, OutTime
 from app.core.security.access_tokens import ACCESS_TOKEN_LIFETIME, AccessClaims
 from app.core.web.paging import CountedPage
-from app.menus.rules import Branch
+from app.menus.rules import MenuNode
 from app.menus.schemas import MenuBranch
 
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
@@ -81,7 +81,7 @@ class MyMenu(Out):
     session_time_in_minutes: SessionTime
 
     @classmethod
-    def of(cls, user: Principal, menu: Iterable[Branch]) -> Self:
+    def of(cls, user: Principal, menu: Iterable[MenuNode]) -> Self:
         """The answer to this user."""
         return cls(
             menu=[MenuBranch.of(branch) for branch in menu],
