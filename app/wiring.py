@@ -61,7 +61,7 @@ from app.tickets.rules import (
     HAND_OVER_OF_ROLE,
     LINK_TICKETS,
 )
-from app.tickets.search.jobs import index_answers, index_the_rest, index_tickets
+from app.tickets.search.jobs import index_replies, index_tickets, resume_indexing
 from app.tickets.search.rules import INDEX_TICKETS
 
 # Event -> what must be true when the request is answered: in the same transaction.
@@ -86,7 +86,7 @@ REACTIONS: Reactions = {
 SUBSCRIBERS: Subscribers = {
     TICKET_CREATED: (index_tickets,),
     TicketUpdated.type: (index_tickets,),
-    TicketResponded.type: (mail_answer_to_requester, index_answers),
+    TicketResponded.type: (mail_answer_to_requester, index_replies),
     TicketAssigned.type: (mail_new_assignee,),
     TicketClosingSoon.type: (remind_requester,),
     LinkRequested.type: (mail_link,),
@@ -115,7 +115,7 @@ TIMERS: Handlers = {
     HAND_OVER: hand_over_the_rest,
     HAND_OVER_OF_ROLE: hand_over_the_rest_of_role,
     FORGET_REQUESTER: forget_the_rest,
-    INDEX_TICKETS: index_the_rest,
+    INDEX_TICKETS: resume_indexing,
     RELAY_RETRY: retry(SUBSCRIBERS),
 }
 

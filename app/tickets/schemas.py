@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 from app.core.fields import EXAMPLE_ID, Email, In, LongText, Name, Out, OutTime, SecretField, Timestamp, Title
 from app.core.web.paging import CountedPage, CountedPageQuery, Page
 from app.tickets.models import Priority, Status
-from app.tickets.search.rules import MAX_WORD_LENGTH, MAX_WORDS, MAX_WORDS_WANTED, SHORTEST_BEGINNING, words_wanted
+from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
 
 TitleField = Annotated[Title, Field(examples=["Cannot export March"])]
 DescriptionField = Annotated[LongText, Field(examples=["The export of March stops at 40 % with an error."])]
@@ -84,8 +84,8 @@ Assignee = Annotated[
 
 
 def _few_words(text: str) -> str:
-    if len(words_wanted(text)) > MAX_WORDS_WANTED:
-        raise ValueError(f"At most {MAX_WORDS_WANTED} words.")
+    if len(query_terms(text)) > MAX_QUERY_TERMS:
+        raise ValueError(f"At most {MAX_QUERY_TERMS} words.")
     return text
 
 
@@ -96,8 +96,8 @@ class TicketFilter(CountedPageQuery):
         Annotated[Name, AfterValidator(_few_words)] | None,
         Field(
             description="Words of the title, the description, the requester's e-mail or the responses, all of them, in "
-            f"any order, case and accents aside. One of {SHORTEST_BEGINNING} letters or more may be the beginning of a "
-            f"word; of longer ones the first {MAX_WORD_LENGTH} count. At most {MAX_WORDS_WANTED} words. A number or a "
+            f"any order, case and accents aside. One of {MIN_PREFIX_LENGTH} letters or more may be the beginning of a "
+            f"word; of longer ones the first {MAX_WORD_LENGTH} count. At most {MAX_QUERY_TERMS} words. A number or a "
             "reference (`42`, `#42`, `GROWFIN-42`) finds that ticket as well. What was written a second ago may not "
             f"be found yet. Of a ticket's own words there are {MAX_WORDS:,} at most, and as many of all its responses.",
             examples=["export march"],

@@ -65,7 +65,7 @@ async def list_users(wanted: Annotated[UserFilter, Query()], caller: Viewer, db:
         roles=wanted.role,
         statuses=wanted.status,
         available=wanted.available,
-        words=None if wanted.q is None else rules.words_wanted(wanted.q),
+        words=None if wanted.q is None else rules.query_terms(wanted.q),
     )
     signer = CursorSigner.of(secret_key_of(request), caller.org_id, "users", listing)
     after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None

@@ -13,7 +13,7 @@ from app.accounts.roles.rules import ENGINEER
 from app.accounts.roles.schemas import PermissionIn, PermissionOut, PermissionTable, as_table, from_table
 from app.accounts.users.fields import UserFields, fields_of
 from app.accounts.users.models import User
-from app.accounts.users.rights import words_wanted
+from app.accounts.users.rights import query_terms
 from app.accounts.users.rules import Status, UserStatus
 from app.core.fields import In, LongText, Name, Out, OutTime
 from app.core.web.paging import CountedPage, CountedPageQuery
@@ -26,7 +26,7 @@ _NO_VENDORS = _SEES_MENUS | {"resource": "vendors"}
 
 
 def _few_words(text: str) -> str:
-    if len(words_wanted(text)) > MAX_WORDS:
+    if len(query_terms(text)) > MAX_WORDS:
         raise ValueError(f"At most {MAX_WORDS} words.")
     return text
 
