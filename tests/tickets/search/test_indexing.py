@@ -135,9 +135,7 @@ async def test_an_older_version_never_overwrites_a_newer_one(desk: Desk, databas
     async def late() -> None:
         async with database.session(desk.id) as db:
             await slow.wait()
-            await service.index(
-                db, desk.id, [id_of(ticket)]
-            )  # reads the committed version, then waits for the row lock
+            await service.index(db, desk.id, [id_of(ticket)])  # reads the committed row, waits for the lock
 
     late_one = asyncio.create_task(late())
     async with database.session(desk.id) as db:
