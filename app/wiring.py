@@ -78,7 +78,7 @@ from app.tickets.rules import (
     HAND_OVER_OF_ROLE,
     LINK_TICKETS,
 )
-from app.tickets.search.jobs import index_answers, index_the_rest, index_tickets
+from app.tickets.search.jobs import index_replies, index_tickets, resume_indexing
 from app.tickets.search.rules import INDEX_TICKETS
 
 # What must be true when the request is answered: in the same transaction as the event.
@@ -108,7 +108,7 @@ SUBSCRIBERS = (
     Subscribers()
     .on(TicketCreated, index_tickets)
     .on(TicketUpdated, index_tickets)
-    .on(TicketResponded, mail_answer_to_requester, index_answers)
+    .on(TicketResponded, mail_answer_to_requester, index_replies)
     .on(TicketAssigned, mail_new_assignee)
     .on(TicketClosingSoon, remind_requester)
     .on(LinkRequested, mail_link)
@@ -142,7 +142,7 @@ TIMERS: Handlers = {
     HAND_OVER: hand_over_the_rest,
     HAND_OVER_OF_ROLE: hand_over_the_rest_of_role,
     FORGET_REQUESTER: forget_the_rest,
-    INDEX_TICKETS: index_the_rest,
+    INDEX_TICKETS: resume_indexing,
     RELAY_RETRY: retry(SUBSCRIBERS),
 }
 

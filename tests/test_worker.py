@@ -1,4 +1,4 @@
-"""The worker inside a process: how soon it acts, how it stops, what it reports."""
+"""The worker in a process: its latency, its shutdown and its reports."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from tests.postgres import TestServer
 
 
-class Knocked(Event):
-    type: ClassVar[str] = "test_worker.knocked"
+class SampleEvent(Event):
+    type: ClassVar[str] = "test_worker.happened"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ async def room() -> AsyncIterator[Mailroom]:
 
 @asynccontextmanager
 async def a_worker(own: TestServer, pool: Database, room: Mailroom, **changes: object) -> AsyncIterator[Worker]:
-    """A worker that is idle: what it does first is done."""
+    """Run a worker, and wait until its first runs are complete."""
     worker = Worker(settings_for(own, smtp_url=room.url, **changes), pool)
     worker.start()
     await asyncio.sleep(0.2)
@@ -80,9 +80,9 @@ async def queue_mail(database: Database, org_id: UUID, count: int = 1) -> None:
         await mails.queue(db, org_id, drafts)
 
 
-async def knock(database: Database, org_id: UUID) -> None:
+async def record_event(database: Database, org_id: UUID) -> None:
     async with database.session(org_id) as db:
-        record(db, Knocked(at=real_now(), actor=SYSTEM))
+        record(db, SampleEvent(at=real_now(), actor=SYSTEM))
 
 
 async def is_relayed(database: Database, org_id: UUID) -> bool:
@@ -92,13 +92,13 @@ async def is_relayed(database: Database, org_id: UUID) -> bool:
 
 
 async def seconds_until_relayed(committed_on: Database, watched_on: Database, org_id: UUID) -> float:
-    await knock(committed_on, org_id)
-    began = time.monotonic()
+    await record_event(committed_on, org_id)
+    started = time.monotonic()
     assert await eventually(lambda: is_relayed(watched_on, org_id), every=0.005)
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
-async def test_an_event_is_relayed_at_once_where_the_worker_is_in_the_same_process(
+async def test_an_event_of_the_same_process_is_relayed_immediately(
     own: TestServer, pool: Database, room: Mailroom
 ) -> None:
     org_id = await an_organisation(pool)
@@ -107,7 +107,7 @@ async def test_an_event_is_relayed_at_once_where_the_worker_is_in_the_same_proce
         for _ in range(5):
             await asyncio.sleep(random.uniform(0.05, 0.3))
             took.append(await seconds_until_relayed(pool, pool, org_id))
-    assert sorted(took)[2] < 0.3, took  # a turn of the clock alone would take half a second on average
+    assert sorted(took)[2] < 0.3, took  # the schedule alone would take a quarter of a second on average
     assert max(took) < 1, took
 
 
@@ -118,88 +118,86 @@ async def test_an_event_of_another_process_is_relayed_within_about_a_second(
     async with a_pool(own) as elsewhere, a_worker(own, pool, room):
         await asyncio.sleep(random.uniform(0, 1))
         took = [await seconds_until_relayed(elsewhere, elsewhere, org_id) for _ in range(3)]
-    assert max(took) < 1.3, took  # a second, and what the pass itself takes on a busy machine
+    assert max(took) < 1.3, took  # one second, plus the time of the run itself on a busy machine
 
 
-async def test_a_mail_is_sent_at_once_where_the_worker_is_in_the_same_process(
-    own: TestServer, pool: Database, room: Mailroom
-) -> None:
+async def test_a_mail_of_the_same_process_is_sent_immediately(own: TestServer, pool: Database, room: Mailroom) -> None:
     async with a_worker(own, pool, room):
-        began = time.monotonic()
+        started = time.monotonic()
         await queue_mail(pool, uuid4())
 
-        async def has_arrived() -> bool:
+        async def is_received() -> bool:
             return bool(room.received)
 
-        assert await eventually(has_arrived)
-        assert room.received[0].at - began < 1
+        assert await eventually(is_received)
+        assert room.received[0].at - started < 1
 
 
-async def test_a_worker_that_stops_finishes_its_mail_and_gives_the_rest_back(
+async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
     own: TestServer, pool: Database, room: Mailroom
 ) -> None:
     org_id, room.delay = uuid4(), 0.05
     async with a_worker(own, pool, room) as worker:
         await queue_mail(pool, org_id, 40)
 
-        async def has_begun() -> bool:
+        async def has_started() -> bool:
             return len(room.received) >= 2
 
-        assert await eventually(has_begun)
-        began = time.monotonic()
+        assert await eventually(has_started)
+        started = time.monotonic()
         await worker.stop()
-        assert time.monotonic() - began < SHUTDOWN_TIMEOUT
+        assert time.monotonic() - started < SHUTDOWN_TIMEOUT
     sent = len(room.received)
     assert sent < 40
     async with pool.session(org_id) as db:
-        which = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
-        assert await db.scalar(select(func.count()).select_from(Timer).where(*which)) == 40 - sent
+        conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
+        assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 40 - sent
         assert await db.scalar(select(func.count()).where(Delivery.org_id == org_id, Delivery.status == "SENT")) == sent
 
 
-async def test_a_worker_does_not_wait_for_a_mail_server_that_hangs(
+async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
     own: TestServer, pool: Database, room: Mailroom
 ) -> None:
     org_id, room.holding = uuid4(), asyncio.Event()
     async with a_worker(own, pool, room) as worker:
         await queue_mail(pool, org_id, 5)
         await asyncio.sleep(0.3)
-        began = time.monotonic()
+        started = time.monotonic()
         with capture_logs():
             await worker.stop()
-        assert time.monotonic() - began < SHUTDOWN_TIMEOUT + 1
+        assert time.monotonic() - started < SHUTDOWN_TIMEOUT + 1
     room.holding.set()
     async with pool.session(org_id) as db:
-        which = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
-        assert await db.scalar(select(func.count()).select_from(Timer).where(*which)) == 4
+        conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
+        assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 4
 
 
-async def test_a_worker_stops_in_the_middle_of_a_long_backlog(own: TestServer, pool: Database, room: Mailroom) -> None:
-    """Each of many organisations has one thing due, and each takes a moment."""
+async def test_a_worker_stops_quickly_during_a_long_backlog(own: TestServer, pool: Database, room: Mailroom) -> None:
+    """Many organisations have a due timer each, and each takes a moment."""
     rows = [{"org_id": uuid4(), "subject_id": new_id(), "kind": RELAY_RETRY, "due_at": real_now()} for _ in range(5000)]
     async with pool.session(None) as db:
         await db.execute(insert(Timer), rows)
     async with a_worker(own, pool, room) as worker:
-        began = time.monotonic()
+        started = time.monotonic()
         with capture_logs() as logs:
             await worker.stop()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - started < 1
     assert [line["event"] for line in logs] == []
 
 
-async def test_each_job_s_last_run_is_reported(own: TestServer, pool: Database, room: Mailroom) -> None:
+async def test_the_last_run_of_each_job_is_reported(own: TestServer, pool: Database, room: Mailroom) -> None:
     before = real_now()
 
     async def reported() -> dict[str, JobRun]:
         async with pool.session(None) as db:
             return {run.name: run for run in await db.scalars(select(JobRun))}
 
-    async def all_are() -> bool:
+    async def all_reported() -> bool:
         await worker.report_runs()
         return set(JOBS) <= set(await reported())
 
     async with a_worker(own, pool, room) as worker:
-        assert await eventually(all_are)
+        assert await eventually(all_reported)
         for run in (await reported()).values():
             assert run.every_seconds == JOBS[run.name].every
             assert before <= run.last_run_at <= real_now()
@@ -207,7 +205,7 @@ async def test_each_job_s_last_run_is_reported(own: TestServer, pool: Database, 
             assert run.last_error is None
 
 
-async def test_a_job_that_fails_says_so_runs_on_and_stops_no_other(
+async def test_a_failing_job_is_reported_retried_and_does_not_affect_others(
     own: TestServer, pool: Database, room: Mailroom
 ) -> None:
     async def error_of(name: str) -> str | None:
@@ -236,7 +234,7 @@ async def has_mail(room: Mailroom) -> bool:
     return bool(room.received)
 
 
-async def test_what_waits_is_measured(own: TestServer, pool: Database, room: Mailroom) -> None:
+async def test_the_backlog_is_measured(own: TestServer, pool: Database, room: Mailroom) -> None:
     org_id = await an_organisation(pool)
     async with pool.session(org_id) as db:
         due_at = real_now() - timedelta(minutes=2)
@@ -257,26 +255,26 @@ async def is_measured(name: str, value: float) -> bool:
     return REGISTRY.get_sample_value(name) == value
 
 
-async def test_housekeeping_deletes_what_is_older_than_the_setting(
+async def test_housekeeping_deletes_deliveries_older_than_the_setting(
     own: TestServer, pool: Database, room: Mailroom
 ) -> None:
     organisations = [await an_organisation(pool) for _ in range(2)]
     for org_id in organisations:
         await queue_mail(pool, org_id, 3)
         async with pool.session(org_id) as db:
-            which = Delivery.org_id == org_id
+            condition = Delivery.org_id == org_id
             old = real_now() - timedelta(days=8)
-            await db.execute(update(Delivery).where(which).values(status="SENT", created_at=old))
+            await db.execute(update(Delivery).where(condition).values(status="SENT", created_at=old))
             await db.execute(text("DELETE FROM timers"))
         await queue_mail(pool, org_id, 1)
 
-    async def left() -> bool:
+    async def only_recent_ones_are_left() -> bool:
         remaining = []
         for org_id in organisations:
             async with pool.session(org_id) as db:
                 remaining.append(await db.scalar(select(func.count()).where(Delivery.org_id == org_id)))
         return remaining == [1, 1]
 
-    assert not await left()
+    assert not await only_recent_ones_are_left()
     async with a_worker(own, pool, room, delivered_retention_days=7):
-        assert await eventually(left)
+        assert await eventually(only_recent_ones_are_left)

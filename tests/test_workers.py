@@ -1,4 +1,4 @@
-"""`tessera worker` as processes of their own: two on one database, one killed half-way; and one beside the service."""
+"""`tessera worker` as separate processes: two on one database, of which one is killed; and one next to the service."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 ORGANISATIONS = 4
 TICKETS = 1000  # per organisation, each with a timer
-REMINDED = 90  # of which are to be told before: another timer, an event and a mail
+REMINDED = 90  # of which also have a reminder: another timer, an event and a mail
 
-# Answered long ago, due now: first the reminders, then the closing.
+# Answered 30 days ago, due now: first the reminders, then auto-close.
 ANSWERED = """
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by,
                          created_at, updated_at, responded_at, auto_close_at)
@@ -60,7 +60,7 @@ async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
 
 @asynccontextmanager
 async def a_worker(own: TestServer, place: Path, room: Mailroom, name: str) -> AsyncIterator[Program]:
-    """Its mails can be told by their sender."""
+    """Run a worker whose mails can be identified by their sender."""
     async with a_program(
         "worker", place, database_url=own.service_url, secret_key=SECRET_KEY, smtp_url=room.url,
         mail_from=f"{name}@growfin.test", database_pool_size=4,
@@ -68,7 +68,7 @@ async def a_worker(own: TestServer, place: Path, room: Mailroom, name: str) -> A
         yield program
 
 
-async def much_to_do(pool: Database, superuser: Superuser) -> list[UUID]:
+async def create_backlog(pool: Database, superuser: Superuser) -> list[UUID]:
     organisations = [await an_organisation(pool) for _ in range(ORGANISATIONS)]
     async with superuser.transaction():
         for org_id in organisations:
@@ -78,25 +78,23 @@ async def much_to_do(pool: Database, superuser: Superuser) -> list[UUID]:
     return organisations
 
 
-async def test_two_workers_do_everything_once_although_one_is_killed_half_way(
-    own: TestServer, superuser: Superuser
-) -> None:
+async def test_two_workers_do_everything_once_although_one_is_killed(own: TestServer, superuser: Superuser) -> None:
     mails = ORGANISATIONS * REMINDED
     async with a_pool(own) as pool, a_mailroom() as room:
         room.delay = 0.004
         with a_place() as place:
             async with a_worker(own, place, room, "ada") as ada, a_worker(own, place, room, "bo") as bo:
                 await asyncio.gather(ada.said(WORKING), bo.said(WORKING))
-                await much_to_do(pool, superuser)
+                await create_backlog(pool, superuser)
                 assert await eventually(lambda: has_sent(room, "ada", mails // 6), within=40, every=0.002)
                 os.kill(ada.process.pid, signal.SIGKILL)
                 await ada.ended()
-                in_flight = await unrecorded(superuser)
+                in_flight = await claimed_mails(superuser)
                 assert len(set(room.recipients())) < mails
-                # Their leases would end by themselves, in a minute.
+                # Its leases would expire by themselves after a minute.
                 await superuser.execute("UPDATE timers SET due_at = now() WHERE kind = 'DELIVER'")
 
-                assert await eventually(lambda: nothing_is_left(superuser), within=40)
+                assert await eventually(lambda: no_work_is_left(superuser), within=40)
                 assert await bo.stop() < 5
                 assert bo.process.returncode == 0
 
@@ -119,13 +117,13 @@ async def has_sent(room: Mailroom, name: str, count: int) -> bool:
     return sum(mail.sender.startswith(name) for mail in room.received) >= count
 
 
-async def unrecorded(superuser: Superuser) -> set[str]:
-    """The mails that some worker had claimed and not yet recorded as sent."""
+async def claimed_mails(superuser: Superuser) -> set[str]:
+    """Return the message ids of mails that were claimed but not yet recorded as sent."""
     rows = await superuser.fetch("SELECT id FROM deliveries WHERE status = 'QUEUED' AND attempts > 0")
     return {f"<{row['id']}@growfin.test>" for row in rows}
 
 
-async def nothing_is_left(superuser: Superuser) -> bool:
+async def no_work_is_left(superuser: Superuser) -> bool:
     sql = """
         SELECT (SELECT count(*) FROM timers)
              + (SELECT sum(last_event - last_seq) FROM counters JOIN relays USING (org_id))
@@ -146,14 +144,14 @@ async def assert_each_timer_fired_once(superuser: Superuser) -> None:
     assert await superuser.fetchval(gaps) == 0
 
 
-async def test_a_worker_of_its_own_serves_the_service_beside_it_and_outlives_its_restart() -> None:
-    """Both on the embedded database, which the service starts and stops."""
+async def test_a_separate_worker_survives_a_restart_of_the_service() -> None:
+    """Both use the embedded database, which the service starts and stops."""
     with a_place() as place:
         await asyncio.to_thread(make_used, place / "data")
         metrics_port = a_port()
         async with a_program("serve", place, worker="off") as service:
             await service.said(READY)
-            assert "the worker runs elsewhere" in service.out[1]
+            assert "the worker runs separately" in service.out[1]
             async with (
                 a_client(service.url) as client,
                 a_program("worker", place, worker_metrics_port=metrics_port) as worker,
@@ -184,7 +182,7 @@ async def has_measured(http: httpx.AsyncClient, port: int, sent: int) -> bool:
     return f'tessera_delivery_attempts_total{{channel="EMAIL",result="SENT"}} {sent}.0' in measured
 
 
-async def test_a_worker_without_a_service_starts_the_embedded_database_itself() -> None:
+async def test_a_worker_without_a_service_starts_the_embedded_database() -> None:
     with a_place() as place:
         async with a_program("worker", place) as worker:
             await worker.said(WORKING)

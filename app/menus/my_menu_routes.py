@@ -27,5 +27,5 @@ async def get_my_menu(caller: CurrentUser, db: Db) -> MyMenu:
     It says with each entry what you may do with its resource.
     """
     user = caller.user
-    menu = await menus.seen_by(db, caller.org_id, Viewer(user.id, user.role_id, user.permissions))
+    menu = await menus.visible_menu(db, caller.org_id, Viewer(user.id, user.role_id, user.permissions))
     return MyMenu.of(user, menu)

@@ -1,4 +1,4 @@
-"""Menus over HTTP. What the signed-in user sees of them is in `sessions/menu_routes.py`."""
+"""Menus over HTTP. What the signed-in user sees of them is in `my_menu_routes.py`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def list_menus(
     The tree that the signed-in user sees is `GET /me/menu`.
     """
     paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "menus")
-    rows = await queries.page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
+    rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count(db, caller.org_id) if wanted.include else None
     return paging.page(response, MenuPage, rows, Menu.of, position=lambda row: (row.id,), total=total)
 
@@ -78,7 +78,7 @@ async def create_menu(body: MenuCreate, caller: Creator, db: Db, response: Respo
 )
 async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
     """One entry, and whom it is hidden from."""
-    return Menu.of(await queries.menu(db, caller.org_id, menu_id))
+    return Menu.of(await queries.get_menu(db, caller.org_id, menu_id))
 
 
 @router.patch(

@@ -11,14 +11,14 @@ from app.access.permissions import Action, Resource
 from app.core.fields import EXAMPLE_ID, CreatedAt, Name, RequestModel, ResponseModel, UpdatedAt
 from app.core.web.paging import CountedPage
 from app.menus import models
-from app.menus.rules import MAX_POSITION, Branch, checked_address
+from app.menus.rules import MAX_POSITION, MenuNode, validate_url
 
 MAX_HIDDEN = 100
 
 Address = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
-    AfterValidator(checked_address),
+    AfterValidator(validate_url),
 ]
 
 
@@ -139,7 +139,7 @@ class VisibleMenu(ResponseModel):
     sub_menus: Annotated[list[VisibleMenu], Field(description="The entries below it, in order.", examples=[[]])]
 
     @classmethod
-    def of(cls, branch: Branch) -> Self:
+    def of(cls, branch: MenuNode) -> Self:
         """Make the response from an entry with all entries below it."""
         entry = branch.entry
         return cls(
@@ -153,5 +153,5 @@ class VisibleMenu(ResponseModel):
             is_create=Action.CREATE in branch.actions,
             is_update=Action.UPDATE in branch.actions,
             is_delete=Action.DELETE in branch.actions,
-            sub_menus=[VisibleMenu.of(below) for below in branch.below],
+            sub_menus=[VisibleMenu.of(below) for below in branch.children],
         )

@@ -26,7 +26,7 @@ from app.organisations.queries import as_tenant
 from app.tickets.events import TicketAssigned, TicketCreated
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
 from app.tickets.rows import HistoryRow, ResponseRow, ScheduleRow, TicketRow
-from app.tickets.search.queries import Search, all_with_words, has_words, page_of_ids
+from app.tickets.search.queries import Search, match_condition, matching_ids, matching_page_ctes
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
@@ -342,7 +342,7 @@ def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, l
     begin = ""
     if wanted.search and not wanted.requester_id:
         in_order = f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order}"  # noqa: S608
-        begin = page_of_ids(wanted.search, parameters.add(wanted.search.query), in_order, order, limit)
+        begin = matching_page_ctes(wanted.search, parameters.add(wanted.search.query), in_order, order, limit)
         conditions.append("t.id = ANY(ARRAY(SELECT id FROM found UNION ALL SELECT id FROM others))")
     sql = f"""
         {begin}
@@ -360,7 +360,7 @@ async def total(driver: Driver, org_id: UUID, wanted: Listing) -> int:
     parameters = _Parameters([org_id])
     conditions, begin = _conditions(wanted, parameters), ""
     if wanted.search and not wanted.requester_id:
-        begin = f"WITH found AS MATERIALIZED ({all_with_words(wanted.search, parameters.add(wanted.search.query))})"
+        begin = f"WITH found AS MATERIALIZED ({matching_ids(wanted.search, parameters.add(wanted.search.query))})"
         conditions.append("t.id IN (SELECT id FROM found)")
     sql = f"{begin} SELECT count(*) FROM tickets AS t WHERE {' AND '.join(conditions)}"  # noqa: S608 - as above
     return int(await driver.fetchval(sql, *parameters))
@@ -372,7 +372,7 @@ def _conditions(wanted: Listing, parameters: _Parameters) -> list[str]:
         conditions.append(f"t.requester_id = {parameters.add(wanted.requester_id)}")
         if wanted.search:
             # Of their own, each is looked at: so how long it takes tells nothing about the tickets of others.
-            conditions.append(has_words(wanted.search, parameters.add(wanted.search.query)))
+            conditions.append(match_condition(wanted.search, parameters.add(wanted.search.query)))
     if len(wanted.assignee_ids) == 1:
         conditions.append(f"t.admin_id = {parameters.add(wanted.assignee_ids[0])}")
     elif wanted.assignee_ids:

@@ -193,7 +193,7 @@ def _search(wanted: TicketFilter, caller: Caller) -> Search | None:
     if wanted.q is None:
         return None
     words = query(caller.org_id, wanted.q, reference_prefix(caller.tenant.domain))
-    return Search(query=words, answers=_sees_responses(caller))
+    return Search(query=words, include_replies=_sees_responses(caller))
 
 
 def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:

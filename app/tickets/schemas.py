@@ -35,7 +35,7 @@ from app.core.fields import (
 )
 from app.core.web.paging import CountedPage, CountedPageQuery, Page
 from app.tickets.models import TicketPriority, TicketStatus
-from app.tickets.search.rules import MAX_WORD_LENGTH, MAX_WORDS, MAX_WORDS_WANTED, SHORTEST_BEGINNING, words_wanted
+from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
 from app.tickets.service import TicketChanges
 
 MAX_FILTER_VALUES = 20
@@ -126,8 +126,8 @@ Assignee = Annotated[
 
 
 def _limit_words(text: str) -> str:
-    if len(words_wanted(text)) > MAX_WORDS_WANTED:
-        raise ValueError(f"At most {MAX_WORDS_WANTED} words.")
+    if len(query_terms(text)) > MAX_QUERY_TERMS:
+        raise ValueError(f"At most {MAX_QUERY_TERMS} words.")
     return text
 
 
@@ -154,9 +154,9 @@ class TicketFilter(CountedPageQuery):
         OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
         Field(
             description="Words of the title, the description, the requester's e-mail address or the replies. All must "
-            f"match, in any order, ignoring case and accents. One with {SHORTEST_BEGINNING} or more letters also "
+            f"match, in any order, ignoring case and accents. One with {MIN_PREFIX_LENGTH} or more letters also "
             f"matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters count. At most "
-            f"{MAX_WORDS_WANTED} words. A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
+            f"{MAX_QUERY_TERMS} words. A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
             f"Text of the last second may not be found yet. Searchable are at most {MAX_WORDS:,} words of a ticket, "
             "and as many of all its replies.",
             examples=["export march"],

@@ -53,7 +53,7 @@ async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
     async with desk.database.session(desk.id) as db:
         if row.role_id:
             set_committed_value(row, "custom_role", await db.get(CustomRole, (desk.id, row.role_id)))
-        row.weigh_permissions()
+        row.refresh_derived_permissions()
         await service.add(db, row, None)
     return row
 

@@ -39,7 +39,7 @@ async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool =
             **columns,
         }
     )
-    row.weigh_permissions()
+    row.refresh_derived_permissions()
     async with desk.database.session(desk.id) as db:
         await service.add(db, row, None)
     return await signed_in(desk, row)

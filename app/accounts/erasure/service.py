@@ -28,5 +28,5 @@ async def erase(db: AsyncSession, user: User) -> None:
     user.bio = user.timezone = user.locale = user.status_reason = None
     user.muted = []
     user.available = user.second_factor = False
-    user.have_role(BUILT_IN[user.role])
-    user.have_besides(frozenset(), frozenset())
+    user.assign_role(BUILT_IN[user.role])
+    user.set_permission_overrides(frozenset(), frozenset())

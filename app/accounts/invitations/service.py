@@ -68,7 +68,7 @@ async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tu
     role = await _role(db, caller.org_id, new)
     ensure_can_grant(caller, role.role, frozenset(role.permissions))
     user = users_service.newcomer(caller.org_id, new.user, role.role, AccountStatus.INVITED)
-    user.have_role(role)
+    user.assign_role(role)
     await users_service.add(db, user, None)
     record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role))
     return user, _send_link(db, caller, user)
@@ -115,7 +115,7 @@ async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
         return BUILT_IN[new.role]
     assert new.role_id is not None
     await lock_organisation(db, org_id, shared=True)  # so that what follows from the role is still true at the end
-    return await roles.assignable(db, org_id, new.role_id)
+    return await roles.lock_assignable(db, org_id, new.role_id)
 
 
 def _check_invited(caller: UserCaller, user: User) -> User:

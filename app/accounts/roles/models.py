@@ -1,4 +1,4 @@
-"""Roles that an organisation has made for itself; the built-in ones are in `rules.py`."""
+"""The custom roles of organisations. Built-in roles are in `rules.py`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.core.database.base import Base, TextEnum, one_of
 
 
 class CustomRole(Base):
-    """A name and its permissions (such as `tickets:view`). `role` is what those who have it are to the organisation."""
+    """A custom role: a name for a set of permissions such as `tickets:view`. `role` is the role kind of its users."""
 
     __tablename__ = "roles"
 

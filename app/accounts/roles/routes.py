@@ -45,8 +45,8 @@ async def list_roles(
 ) -> RolePage:
     """The organisation's own roles, newest first, and last the three that every organisation has."""
     paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "roles")
-    rows = await queries.page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
-    total = await queries.count(db, caller.org_id) + len(BY_ID) if wanted.include else None
+    rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
+    total = await queries.count_custom(db, caller.org_id) + len(BY_ID) if wanted.include else None
     return paging.page(response, RolePage, rows, Role.of, position=lambda row: (row.id,), total=total)
 
 
@@ -86,7 +86,7 @@ async def create_role(body: RoleCreate, caller: Creator, db: Db, response: Respo
 )
 async def get_role(role_id: RoleId, caller: Reader, db: Db) -> Role:
     """A role, built in or the organisation's own, with all its permissions."""
-    return Role.of(await queries.role(db, caller.org_id, role_id))
+    return Role.of(await queries.get_role(db, caller.org_id, role_id))
 
 
 @router.patch(

@@ -1,4 +1,4 @@
-"""The roles that every organisation has, and what follows from a role."""
+"""The built-in roles, which every organisation has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VIEW, _CREATE, _UPDATE, _DELETE = Action
 
 @dataclass(frozen=True)
 class BuiltInRole:
-    """A role that is the same in every organisation: it can be read and copied, not changed."""
+    """A role that is the same in every organisation. It can be read and copied, but not changed."""
 
     id: UUID
     name: str
@@ -41,7 +41,7 @@ ENGINEER = BuiltInRole(
     ),
 )
 
-# Of tickets and comments their own: whoever has a role of this kind sees no others.
+# Users of this role kind only see their own tickets, and the comments on them.
 CUSTOMER = BuiltInRole(
     UUID("00000000-0000-7000-8000-000000000003"),
     "Customer",
@@ -58,5 +58,5 @@ BY_ID = {built_in.id: built_in for built_in in BUILT_IN.values()}
 
 
 def is_built_in_name(name: str) -> bool:
-    """Whether a name is that of a built-in role, in whatever case: no other role may be taken for one."""
+    """Return whether a name equals that of a built-in role, ignoring case."""
     return name.casefold() in {built_in.name.casefold() for built_in in BUILT_IN.values()}

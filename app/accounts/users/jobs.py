@@ -23,7 +23,7 @@ async def note_who_works_on_tickets(db: AsyncSession, org_id: UUID, event: RoleU
     if TICKET_WORK.isdisjoint([*event.added, *event.removed]):
         return
     await db.flush()
-    of_role = frozenset((await roles.role(db, org_id, event.role_id)).permissions)
+    of_role = frozenset((await roles.get_role(db, org_id, event.role_id)).permissions)
     who = select(User.id, User.works_on_tickets, User.granted, User.denied).where(
         User.org_id == org_id, User.role_id == event.role_id
     )

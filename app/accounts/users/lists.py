@@ -14,7 +14,7 @@ from sqlalchemy.orm import selectinload
 from app.access.permissions import RoleKind
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.models import User, UserWord
-from app.accounts.users.rights import end_of
+from app.accounts.users.rights import prefix_upper_bound
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 
@@ -41,7 +41,7 @@ class Listing:
             conditions.append(User.takes_tickets == self.available)
         for word in self.words or ():
             # A range, which row level security lets reach the index; LIKE would read everybody's words.
-            having = (UserWord.org_id == org_id, UserWord.word >= word, UserWord.word < end_of(word))
+            having = (UserWord.org_id == org_id, UserWord.word >= word, UserWord.word < prefix_upper_bound(word))
             conditions.append(User.id.in_(select(UserWord.user_id).where(*having)))
         return conditions
 

@@ -69,8 +69,8 @@ class User(Base):
     )
 
     @property
-    def of_role(self) -> UUID:
-        """The id of their role, a built-in one included."""
+    def effective_role_id(self) -> UUID:
+        """The id of the user's role: of their custom role, or else of the built-in role of their kind."""
         return self.role_id or BUILT_IN[self.role].id
 
     @property
@@ -105,20 +105,20 @@ class User(Base):
         """Whether new tickets go to them now; of the class, the condition in SQL."""
         return self.available & self.may_be_assigned
 
-    def have_role(self, role: BuiltInRole | CustomRole) -> None:
-        """Let this be their role; what they are granted and denied on top of it stays."""
+    def assign_role(self, role: BuiltInRole | CustomRole) -> None:
+        """Assign a role; permission overrides stay."""
         own = role if isinstance(role, CustomRole) else None
         self.role, self.role_id = role.role, own.id if own else None
         set_committed_value(self, "custom_role", own)
-        self.weigh_permissions()
+        self.refresh_derived_permissions()
 
-    def have_besides(self, granted: Permissions, denied: Permissions) -> None:
-        """Let this be all that they are granted and denied on top of their role, with which the row was read."""
+    def set_permission_overrides(self, granted: Permissions, denied: Permissions) -> None:
+        """Replace the permissions granted and denied on top of the role; `custom_role` must be loaded."""
         self.granted, self.denied = sorted(granted), sorted(denied)
-        self.weigh_permissions()
+        self.refresh_derived_permissions()
 
-    def weigh_permissions(self) -> None:
-        """Note what follows from their permissions; the row was read with `custom_role`."""
+    def refresh_derived_permissions(self) -> None:
+        """Update the columns derived from the user's permissions; `custom_role` must be loaded."""
         self.works_on_tickets = self.permissions >= TICKET_WORK
 
 

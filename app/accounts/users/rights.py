@@ -28,10 +28,10 @@ def raises(before: tuple[Collection[str], Collection[str]], after: tuple[Collect
     return not set(granted_then) <= set(granted) or not set(denied) <= set(denied_then)
 
 
-def words_wanted(text: str) -> list[str]:
-    """The beginnings of words that somebody is looked for by, each as they are stored.
+def query_terms(text: str) -> list[str]:
+    """Return the normalised word prefixes that a search text asks for.
 
-    A part that looks like an e-mail is looked for as a whole. What a longer one implies is left out.
+    A part that looks like an e-mail is one term. Prefixes of other terms are left out.
     """
     found: set[str] = set()
     for part in fold(text).split():
@@ -41,6 +41,6 @@ def words_wanted(text: str) -> list[str]:
     return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
 
 
-def end_of(beginning: str) -> str:
-    """What is greater than every word that begins so, in the order of code points."""
-    return beginning + chr(0x10FFFF)
+def prefix_upper_bound(prefix: str) -> str:
+    """Return a string greater than every word with this prefix, in code point order."""
+    return prefix + chr(0x10FFFF)

@@ -70,7 +70,7 @@ async def list_users(
         roles=wanted.role,
         statuses=wanted.status,
         available=wanted.available,
-        words=None if wanted.q is None else rules.words_wanted(wanted.q),
+        words=None if wanted.q is None else rules.query_terms(wanted.q),
     )
     paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "users", filters=listing)
     rows = await queries.page(db, caller.org_id, listing, paging.after(UUID), paging.fetch_limit)

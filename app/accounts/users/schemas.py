@@ -13,7 +13,7 @@ from app.accounts.roles.rules import ENGINEER
 from app.accounts.roles.schemas import PermissionTable, ResourceActions, ResourcePermissions, as_table, from_table
 from app.accounts.users import models
 from app.accounts.users.fields import Bio, Designation, LocaleOfUser, RoleId, TimeZoneOfUser
-from app.accounts.users.rights import words_wanted
+from app.accounts.users.rights import query_terms
 from app.accounts.users.rules import AccountStatus, UserStatus
 from app.core.fields import (
     EXAMPLE_ID,
@@ -86,7 +86,7 @@ def user_fields(row: models.User) -> dict[str, Any]:
         "last_name": row.last_name,
         "email": row.email,
         "role": row.role,
-        "role_id": row.of_role,
+        "role_id": row.effective_role_id,
         "designation": row.designation,
         "status": row.status,
         "available": row.available,
@@ -125,7 +125,7 @@ class UserDetails(User):
 
 
 def _limit_words(text: str) -> str:
-    if len(words_wanted(text)) > MAX_WORDS:
+    if len(query_terms(text)) > MAX_WORDS:
         raise ValueError(f"At most {MAX_WORDS} words.")
     return text
 
@@ -257,7 +257,7 @@ class UserPermissions(ResponseModel):
         """Make the response from a row that was read with its role."""
         return cls(
             role=RoleKind(row.role),
-            role_id=row.of_role,
+            role_id=row.effective_role_id,
             designation=row.designation,
             from_role=as_table(row.role_permissions),
             granted=_as_short_table(frozenset(row.granted)),

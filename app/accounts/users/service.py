@@ -189,7 +189,7 @@ def _give_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole) 
     Raises:
         PrivilegeEscalation
     """
-    if user.of_role == role.id:
+    if user.effective_role_id == role.id:
         return
     permissions = frozenset(role.permissions)
     ensure_can_grant(caller, role.role, permissions)
@@ -203,11 +203,11 @@ def _give_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole) 
             user_id=user.id,
             from_role=user.role,
             to_role=role.role,
-            from_role_id=user.of_role,
+            from_role_id=user.effective_role_id,
             to_role_id=role.id,
         ),
     )
-    user.have_role(role)
+    user.assign_role(role)
     if user.role == RoleKind.CUSTOMER:
         user.available = False
 
@@ -251,7 +251,7 @@ async def set_role(db: AsyncSession, caller: UserCaller, user_id: UUID, role_id:
         UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, user_id) as user:
-        _give_role(db, caller, user, await roles.assignable(db, caller.org_id, role_id))
+        _give_role(db, caller, user, await roles.lock_assignable(db, caller.org_id, role_id))
     return user
 
 
@@ -268,7 +268,7 @@ async def set_permissions(
         if user_id == caller.user.id and rules.raises(before, after):
             raise PrivilegeEscalation(NO_ONE_RAISES_THEIR_OWN)
         if before != after:
-            user.have_besides(granted, denied)
+            user.set_permission_overrides(granted, denied)
             record(
                 db,
                 UserPermissionsChanged(

@@ -17,7 +17,7 @@ from app.authentication.sessions import models, service
 from app.core.fields import DEPRECATED, EXAMPLE_ID, Domain, RequestModel, ResponseModel, UtcTimestamp
 from app.core.security.access_tokens import ACCESS_TOKEN_LIFETIME, AccessClaims
 from app.core.web.paging import CountedPage
-from app.menus.rules import Branch
+from app.menus.rules import MenuNode
 from app.menus.schemas import VisibleMenu
 
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
@@ -87,7 +87,7 @@ class MyMenu(ResponseModel):
     session_time_in_minutes: SessionMinutes
 
     @classmethod
-    def of(cls, user: Principal, menu: Iterable[Branch]) -> Self:
+    def of(cls, user: Principal, menu: Iterable[MenuNode]) -> Self:
         """Make the response to this user."""
         return cls(
             menu=[VisibleMenu.of(branch) for branch in menu],

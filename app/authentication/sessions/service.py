@@ -31,7 +31,7 @@ from app.core.security import opaque_tokens as tokens
 from app.core.security.access_tokens import issue_access_token
 from app.core.security.passwords import match_hashes
 from app.menus import queries as menus
-from app.menus.rules import Branch, Viewer
+from app.menus.rules import MenuNode, Viewer
 
 LIFETIME = timedelta(days=1)
 REMEMBERED_LIFETIME = timedelta(days=30)
@@ -120,7 +120,7 @@ class SignedIn(Refreshed):
     """A session that has just begun, with its first tokens; whose it is, and the menu that they see."""
 
     user: User
-    menu: tuple[Branch, ...]
+    menu: tuple[MenuNode, ...]
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ async def _sign_in(db: AsyncSession, secret_key: str, user: User, where: Where, 
         await second_factor.prove(db, secret_key, user, proof, now)
     session, refresh_token = open_session(secret_key, user, where, now)
     db.add(session)
-    menu = await menus.seen_by(db, user.org_id, Viewer(user.id, user.of_role, user.permissions))
+    menu = await menus.visible_menu(db, user.org_id, Viewer(user.id, user.effective_role_id, user.permissions))
     access_token = access_token_of(secret_key, session, user.role, now)
     return SignedIn(access_token, refresh_token, session, user, menu)
 

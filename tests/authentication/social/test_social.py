@@ -189,7 +189,7 @@ class TestOrganisationApp:
         await set_app_url(browser.desk)
         answer = await browser.sign_in(sub)
 
-        assert answer.headers["location"].startswith(f"{APP_URL}/sign_token-in#token=tlt_")
+        assert answer.headers["location"].startswith(f"{APP_URL}/signed-in#token=tlt_")
         assert sign_in_cookies(browser) == []
         token = fragment_parameters(answer)["token"]
         body = ok(await browser.exchange(token, rememberMe=True))
@@ -222,7 +222,7 @@ class TestOrganisationApp:
         unverified = await create_provider_account(issuer, email_verified=False)
 
         answer = await browser.sign_in(unverified)
-        assert answer.headers["location"] == f"{APP_URL}/sign_token-in#error=email_not_verified"
+        assert answer.headers["location"] == f"{APP_URL}/signed-in#error=email_not_verified"
         assert fragment_parameters(await browser.sign_in(sub, role="ENGINEER")) == {"error": "account_pending"}
         assert sign_in_cookies(browser) == []
 

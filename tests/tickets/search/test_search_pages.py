@@ -1,6 +1,6 @@
-"""What a search finds page by page: every ticket once and in order, however it is found.
+"""Pages of a search contain every match once and in order, whether the scan or the index finds it.
 
-The first so many tickets are looked at one by one; only where those do not fill the page are all others gathered.
+The first tickets of the list are scanned one by one; the index is used only if they do not fill the page.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.tickets.rows import insert_many
-from tests.tickets.search.finding import LOOKED_AT, ask, entitle, flat, found, pages
+from tests.tickets.search.searching import SCANNED_TICKETS, flatten, list_pages, list_tickets, search, set_titles
 from tests.tickets.users import joins
 
-TICKETS = 4 * LOOKED_AT + 100  # more than are looked at, even for pages of fifty
+TICKETS = 4 * SCANNED_TICKETS + 100  # more than are scanned, even for pages of fifty
 SORTS = ("-createdAt", "createdAt", "-updatedAt", "updatedAt")
 STATUSES, PRIORITIES = ("OPEN", "IN_PROGRESS", "CLOSED"), ("LOW", "HIGH")
 
-# Which tickets have each word.
+# Which tickets contain each word.
 WORDS: dict[str, Callable[[int], bool]] = {
     "common": lambda _: True,
     "half": lambda n: n % 2 == 0,
@@ -55,7 +55,7 @@ SEARCHES: dict[str, Callable[[int], bool]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """What the order and the filters of lists are about."""
+    """The fields of a ticket that lists are sorted and filtered by."""
 
     number: int
     status: str
@@ -68,8 +68,8 @@ class Row:
 
 
 @pytest.fixture(scope="module")
-async def shelf(api: Api, database: Database) -> tuple[Desk, list[Row]]:
-    """An organisation with many tickets, several of each moment, changed in quite another order than opened."""
+async def indexed_tickets(api: Api, database: Database) -> tuple[Desk, list[Row]]:
+    """An organisation with many tickets, several with the same times, changed in another order than created."""
     desk = await a_desk(api, database)
     await insert_many(desk, TICKETS)
     async with database.session(desk.id) as db:
@@ -90,30 +90,32 @@ async def shelf(api: Api, database: Database) -> tuple[Desk, list[Row]]:
             {"org": desk.id},
         )
         rows = [Row(*row) for row in stored]
-    await entitle(desk, {n: " ".join(word for word, has in WORDS.items() if has(n)) for n in range(1, TICKETS + 1)})
+    await set_titles(desk, {n: " ".join(word for word, has in WORDS.items() if has(n)) for n in range(1, TICKETS + 1)})
     assert len(rows) == TICKETS
     return desk, rows
 
 
-def expected(rows: list[Row], sort: str, *which: Callable[[Row], bool]) -> list[int]:
-    """By looking at each, whose numbers are listed and in what order."""
-    listed = [row for row in rows if all(holds(row) for holds in which)]
+def expected(rows: list[Row], sort: str, *conditions: Callable[[Row], bool]) -> list[int]:
+    """Return the numbers of the expected tickets in order, by checking each row."""
+    listed = [row for row in rows if all(holds(row) for holds in conditions)]
     listed.sort(key=lambda row: row.position(sort), reverse=sort.startswith("-"))
     return [row.number for row in listed]
 
 
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("q", SEARCHES)
-async def test_pages_are_what_is_found_in_pieces(shelf: tuple[Desk, list[Row]], q: str, sort: str) -> None:
-    desk, rows = shelf
+async def test_pages_contain_every_match_once_and_in_order(
+    indexed_tickets: tuple[Desk, list[Row]], q: str, sort: str
+) -> None:
+    desk, rows = indexed_tickets
     whole = expected(rows, sort, lambda row: SEARCHES[q](row.number))
 
     for limit in (100, 37) if len(whole) > 50 else (1, 7, 19, 20, 21):
-        listed = await pages(desk, q=q, sort=sort, limit=limit)
+        listed = await list_pages(desk, q=q, sort=sort, limit=limit)
 
-        assert flat(listed) == whole
+        assert flatten(listed) == whole
         assert [len(page) for page in listed[:-1]] == [limit] * (len(listed) - 1)
-    assert (await ask(desk, q=q, sort=sort, limit=1, include="total")).json()["total"] == len(whole)
+    assert (await list_tickets(desk, q=q, sort=sort, limit=1, include="total")).json()["total"] == len(whole)
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -126,10 +128,10 @@ async def test_pages_are_what_is_found_in_pieces(shelf: tuple[Desk, list[Row]], 
         {"status": ["IN_PROGRESS", "CLOSED"], "priority": "LOW"},
     ],
 )
-async def test_pages_of_what_is_found_and_filtered_are_that_in_pieces(
-    shelf: tuple[Desk, list[Row]], params: dict[str, Any], sort: str
+async def test_filtered_pages_contain_every_match_once_and_in_order(
+    indexed_tickets: tuple[Desk, list[Row]], params: dict[str, Any], sort: str
 ) -> None:
-    desk, rows = shelf
+    desk, rows = indexed_tickets
     for q in ("third", "sparse", "old", "middle", "half sparse"):
         whole = expected(
             rows,
@@ -139,17 +141,18 @@ async def test_pages_of_what_is_found_and_filtered_are_that_in_pieces(
             lambda row: row.priority in params.get("priority", PRIORITIES),
         )
 
-        assert flat(await pages(desk, q=q, sort=sort, limit=20, **params)) == whole
-        assert (await ask(desk, q=q, limit=1, include="total", **params)).json()["total"] == len(whole)
+        assert flatten(await list_pages(desk, q=q, sort=sort, limit=20, **params)) == whole
+        assert (await list_tickets(desk, q=q, limit=1, include="total", **params)).json()["total"] == len(whole)
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_a_page_of_any_length_is_the_beginning_of_what_is_found(shelf: tuple[Desk, list[Row]], sort: str) -> None:
-    """Also of just as many as were found among the first, and of one more or less."""
-    desk, rows = shelf
+async def test_a_page_of_any_length_has_the_first_matches(indexed_tickets: tuple[Desk, list[Row]], sort: str) -> None:
+    """This includes a page as long as the number of matches in the scan, and one more or less."""
+    desk, rows = indexed_tickets
     whole = expected(rows, sort, lambda row: SEARCHES["sparse"](row.number))
     first = {
-        row.number for row in sorted(rows, key=lambda r: r.position(sort), reverse=sort.startswith("-"))[:LOOKED_AT]
+        row.number
+        for row in sorted(rows, key=lambda r: r.position(sort), reverse=sort.startswith("-"))[:SCANNED_TICKETS]
     }
     assert 3 < len(first.intersection(whole)) < len(whole) - 3
     search = Search(query=query(desk.id, "sparse", "T"))
@@ -161,38 +164,34 @@ async def test_a_page_of_any_length_is_the_beginning_of_what_is_found(shelf: tup
 
 
 @pytest.mark.parametrize("sort", SORTS)
-@pytest.mark.parametrize("among", [LOOKED_AT - 1, LOOKED_AT, LOOKED_AT + 1, LOOKED_AT + 2])
-async def test_the_last_of_as_many_as_are_looked_at_is_found_and_the_one_after_it(
-    desk: Desk, among: int, sort: str
-) -> None:
+@pytest.mark.parametrize("among", [SCANNED_TICKETS - 1, SCANNED_TICKETS, SCANNED_TICKETS + 1, SCANNED_TICKETS + 2])
+async def test_matches_at_the_end_of_the_scan_are_found(desk: Desk, among: int, sort: str) -> None:
     await insert_many(desk, among)
     ends = {1: "oldest", among: "newest"}
-    await entitle(desk, ends)
+    await set_titles(desk, ends)
 
     for number, word in ends.items():
-        assert await found(desk, word, sort=sort) == [number]
-        assert await found(desk, word, sort=sort, limit=1) == [number]
-    assert await found(desk, "est", sort=sort) == []
+        assert await search(desk, word, sort=sort) == [number]
+        assert await search(desk, word, sort=sort, limit=1) == [number]
+    assert await search(desk, "est", sort=sort) == []
 
 
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("first", [19, 20, 21, 22])
-async def test_a_page_that_is_nearly_full_of_what_was_looked_at_is_followed_by_what_was_not(
-    desk: Desk, first: int, sort: str
-) -> None:
-    count = LOOKED_AT + 30
+async def test_a_page_nearly_filled_by_the_scan_is_completed_by_the_index(desk: Desk, first: int, sort: str) -> None:
+    count = SCANNED_TICKETS + 30
     await insert_many(desk, count)
     numbers = [*range(7, 7 * first + 1, 7), *range(count - 2, count + 1)]
     if sort.startswith("-"):
         numbers = [count + 1 - number for number in numbers]
-    await entitle(desk, dict.fromkeys(numbers, "Needle"))
+    await set_titles(desk, dict.fromkeys(numbers, "Needle"))
 
-    assert flat(await pages(desk, q="needle", sort=sort, limit=20)) == numbers
-    assert await found(desk, "needle", sort=sort, limit=20) == numbers[:20]
+    assert flatten(await list_pages(desk, q="needle", sort=sort, limit=20)) == numbers
+    assert await search(desk, "needle", sort=sort, limit=20) == numbers[:20]
 
 
-async def test_bounds_of_time_hold_for_what_is_gathered_as_well(shelf: tuple[Desk, list[Row]]) -> None:
-    desk, rows = shelf
+async def test_time_filters_apply_to_matches_of_the_index(indexed_tickets: tuple[Desk, list[Row]]) -> None:
+    desk, rows = indexed_tickets
     times = sorted({row.created for row in rows})
     for begin, end in (
         (times[10], times[-10]),
@@ -207,12 +206,14 @@ async def test_bounds_of_time_hold_for_what_is_gathered_as_well(shelf: tuple[Des
                 lambda row, q=q: SEARCHES[q](row.number),  # type: ignore[misc]
                 lambda row, begin=begin, end=end: begin < row.created < end,  # type: ignore[misc]
             )
-            assert flat(await pages(desk, q=q, limit=20, **params)) == whole
+            assert flatten(await list_pages(desk, q=q, limit=20, **params)) == whole
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_a_customer_goes_through_as_many_of_their_own(shelf: tuple[Desk, list[Row]], sort: str) -> None:
-    desk, rows = shelf
+async def test_pages_of_a_customer_contain_only_their_tickets(
+    indexed_tickets: tuple[Desk, list[Row]], sort: str
+) -> None:
+    desk, rows = indexed_tickets
     mia: SignedInUser = await joins(desk, RoleKind.CUSTOMER)
     async with desk.database.session(desk.id) as db:
         await db.execute(
@@ -222,5 +223,5 @@ async def test_a_customer_goes_through_as_many_of_their_own(shelf: tuple[Desk, l
 
     for q in ("half", "sparse", "old", "young", "last", "first", "none"):
         whole = expected(rows, sort, lambda row, q=q: SEARCHES[q](row.number) and row.number % 5 != 0)  # type: ignore[misc]
-        assert flat(await pages(mia, q=q, sort=sort, limit=60)) == whole
-        assert (await ask(mia, q=q, limit=1, include="total")).json()["total"] == len(whole)
+        assert flatten(await list_pages(mia, q=q, sort=sort, limit=60)) == whole
+        assert (await list_tickets(mia, q=q, limit=1, include="total")).json()["total"] == len(whole)

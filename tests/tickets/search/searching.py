@@ -1,4 +1,4 @@
-"""Looking for tickets, and for the words that they are found by."""
+"""Search requests and reads of the search index for tests."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from app.tickets.search import queries, service
 from app.tickets.search.models import TicketSearch
 from tests.desks import JSON, Desk, SignedInUser
 
-# So many tickets are looked at one by one for the shortest pages.
-LOOKED_AT = queries.LOOKED_AT * 21
+# Tickets scanned one by one for the shortest pages.
+SCANNED_TICKETS = queries.SCAN_FACTOR * 21
 
 
-async def relayed(desk: Desk) -> None:
-    """Let the worker see what has happened in this organisation."""
+async def relay_events(desk: Desk) -> None:
+    """Relay the organisation's events to all subscribers, as the worker does."""
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
 
-async def opened(desk: Desk, **fields: object) -> JSON:
-    """A new ticket that is found already."""
+async def open_indexed(desk: Desk, **fields: object) -> JSON:
+    """Open a ticket and index it."""
     ticket = await desk.open(**fields)
-    await relayed(desk)
+    await relay_events(desk)
     return ticket
 
 
-async def found(seeker: Desk | SignedInUser, q: str, **params: Any) -> list[int]:
-    """The numbers of the tickets that a search lists, its first page; the total is that of the page."""
-    answer = await ask(seeker, q=q, include="total", **params)
+async def search(caller: Desk | SignedInUser, q: str, **params: Any) -> list[int]:
+    """Return the ticket numbers on the first page of a search, and check the total if it is the only page."""
+    answer = await list_tickets(caller, q=q, include="total", **params)
     assert answer.status_code == 200, answer.text
     content = answer.json()
     numbers = [ticket["number"] for ticket in content["items"]]
@@ -43,16 +43,16 @@ async def found(seeker: Desk | SignedInUser, q: str, **params: Any) -> list[int]
     return numbers
 
 
-async def ask(seeker: Desk | SignedInUser, **params: Any) -> httpx.Response:
-    """Ask for a page of tickets as somebody, or as an organisation's admin."""
-    return await (seeker.admin if isinstance(seeker, Desk) else seeker).get("/tickets", params=params)
+async def list_tickets(caller: Desk | SignedInUser, **params: Any) -> httpx.Response:
+    """Request a page of tickets as a user, or as the admin of an organisation."""
+    return await (caller.admin if isinstance(caller, Desk) else caller).get("/tickets", params=params)
 
 
-async def pages(seeker: Desk | SignedInUser, **params: Any) -> list[list[int]]:
-    """The numbers on each page of a list."""
+async def list_pages(caller: Desk | SignedInUser, **params: Any) -> list[list[int]]:
+    """Return the ticket numbers on each page of a list."""
     listed, cursor = [], None
     while True:
-        answer = await ask(seeker, **params, **({"cursor": cursor} if cursor else {}))
+        answer = await list_tickets(caller, **params, **({"cursor": cursor} if cursor else {}))
         assert answer.status_code == 200, answer.text
         listed.append([ticket["number"] for ticket in answer.json()["items"]])
         cursor = answer.json()["nextCursor"]
@@ -60,13 +60,13 @@ async def pages(seeker: Desk | SignedInUser, **params: Any) -> list[list[int]]:
             return listed
 
 
-def flat(listed: Sequence[Sequence[int]]) -> list[int]:
-    """All that is on these pages."""
+def flatten(listed: Sequence[Sequence[int]]) -> list[int]:
+    """Return the ticket numbers of all pages."""
     return [number for page in listed for number in page]
 
 
-async def entitle(desk: Desk, titles: Mapping[int, str]) -> None:
-    """Give tickets other titles, past the service, and let them be found by these."""
+async def set_titles(desk: Desk, titles: Mapping[int, str]) -> None:
+    """Set titles of tickets without the service, and index them."""
     async with desk.database.session(desk.id) as db:
         await db.execute(
             text(
@@ -82,8 +82,8 @@ async def entitle(desk: Desk, titles: Mapping[int, str]) -> None:
         await service.index(db, desk.id, ids.all())
 
 
-async def rows(desk: Desk) -> dict[UUID, tuple[int, int, int]]:
-    """Of each ticket, the version whose words are kept, how many words, and how many of answers."""
+async def index_rows(desk: Desk) -> dict[UUID, tuple[int, int, int]]:
+    """Return for each indexed ticket its indexed version and the numbers of its own lexemes and those of replies."""
     async with desk.database.session(desk.id) as db:
         kept = select(
             TicketSearch.ticket_id,
@@ -94,7 +94,7 @@ async def rows(desk: Desk) -> dict[UUID, tuple[int, int, int]]:
         return {row[0]: (row[1], row[2], row[3]) for row in await db.execute(kept)}
 
 
-async def failures(desk: Desk) -> Sequence[str]:
-    """What the subscribers could not do."""
+async def relay_failures(desk: Desk) -> Sequence[str]:
+    """Return the errors of subscribers."""
     async with desk.database.session(desk.id) as db:
         return (await db.scalars(select(RelayFailure.last_error).where(RelayFailure.org_id == desk.id))).all()

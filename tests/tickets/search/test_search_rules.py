@@ -1,4 +1,4 @@
-"""What words a ticket is found by, and what a text looks for, without a database but for reading the query."""
+"""The rules of full-text search: lexemes of tickets, and queries, which PostgreSQL parses."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.core.words import fold
 from app.tickets.schemas import TicketFilter
 from app.tickets.search.rules import (
+    MAX_QUERY_TERMS,
     MAX_WORD_LENGTH,
     MAX_WORDS,
-    MAX_WORDS_WANTED,
-    SHORTEST_BEGINNING,
+    MIN_PREFIX_LENGTH,
     lexemes,
     query,
-    words_wanted,
+    query_terms,
 )
 
 ORG = UUID("0190b8e5-7a3c-7d1e-9f42-3b6adeadbeef")
@@ -29,15 +29,15 @@ OWN = "deadbeef"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def bare(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
-    """The lexemes without the organisation's prefix, which all have."""
+def lexemes_without_prefix(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
+    """Return the lexemes without the organisation's prefix."""
     prefix, found = org_id.hex[-8:], lexemes(org_id, *texts, number=number)
     assert all(one.startswith(prefix) for one in found)
     return [one.removeprefix(prefix) for one in found]
 
 
-def sought(text: str, reference_prefix: str = "GROWFIN") -> str:
-    """The query without the organisation's prefix, which all its terms have."""
+def query_without_prefix(text: str, reference_prefix: str = "GROWFIN") -> str:
+    """Return the query without the organisation's prefix of each term."""
     found = query(ORG, text, reference_prefix)
     assert found is not None
     assert found.count("'") == 2 * found.count(f"'{OWN}")
@@ -47,41 +47,41 @@ def sought(text: str, reference_prefix: str = "GROWFIN") -> str:
 # --- what a ticket is found by ---------------------------------------------------------------------------------------
 
 
-def test_every_word_has_the_last_eight_digits_of_the_organisations_id_before_it() -> None:
+def test_lexemes_start_with_the_last_eight_digits_of_the_organisation_id() -> None:
     # Their first ones are the time: those of all who signed up within a minute are the same.
     assert lexemes(ORG, "It broke", number=7) == ["deadbeef#7", "deadbeefit", "deadbeefbroke"]
 
 
-def test_the_words_of_all_texts_are_there_once_in_order() -> None:
-    assert bare(ORG, "Export, export!", "The EXPORT of Märch") == ["export", "the", "of", "march"]
-    assert bare(ORG, "", "!?") == []
+def test_lexemes_are_distinct_and_in_order() -> None:
+    assert lexemes_without_prefix(ORG, "Export, export!", "The EXPORT of Märch") == ["export", "the", "of", "march"]
+    assert lexemes_without_prefix(ORG, "", "!?") == []
 
 
-def test_an_address_is_its_words() -> None:
-    assert bare(ORG, "mia.moreau@customer.example") == ["mia", "moreau", "customer", "example"]
+def test_an_email_is_split_into_words() -> None:
+    assert lexemes_without_prefix(ORG, "mia.moreau@customer.example") == ["mia", "moreau", "customer", "example"]
 
 
-def test_the_number_is_no_word() -> None:
-    assert bare(ORG, "42", number=42) == ["#42", "42"]
-    assert bare(ORG, "#42") == ["42"]
+def test_the_number_lexeme_differs_from_the_word() -> None:
+    assert lexemes_without_prefix(ORG, "42", number=42) == ["#42", "42"]
+    assert lexemes_without_prefix(ORG, "#42") == ["42"]
 
 
 def test_long_words_are_cut() -> None:
     long = "x" * MAX_WORD_LENGTH
 
-    assert bare(ORG, long, f"{long}y", f"{long}z", f"y{long}") == [long, f"y{long[1:]}"]
+    assert lexemes_without_prefix(ORG, long, f"{long}y", f"{long}z", f"y{long}") == [long, f"y{long[1:]}"]
 
 
-def test_there_are_so_many_words_and_no_more_the_number_first() -> None:
+def test_the_number_of_lexemes_is_limited() -> None:
     text = " ".join(f"w{n}" for n in range(2 * MAX_WORDS))
 
-    assert bare(ORG, text, number=1) == ["#1", *(f"w{n}" for n in range(MAX_WORDS - 1))]
-    assert len(bare(ORG, text)) == MAX_WORDS - 1
+    assert lexemes_without_prefix(ORG, text, number=1) == ["#1", *(f"w{n}" for n in range(MAX_WORDS - 1))]
+    assert len(lexemes_without_prefix(ORG, text)) == MAX_WORDS - 1
 
 
 @given(st.lists(TEXT), st.none() | st.integers(1, 2**63 - 1))
-def test_lexemes_are_of_letters_and_digits_short_and_different(texts: list[str], number: int | None) -> None:
-    found = bare(ORG, *texts, number=number)
+def test_lexemes_are_short_distinct_and_alphanumeric(texts: list[str], number: int | None) -> None:
+    found = lexemes_without_prefix(ORG, *texts, number=number)
 
     assert len(found) == len(set(found)) <= MAX_WORDS
     assert [one for one in found if not one.isalnum()] == ([] if number is None else [f"#{number}"])
@@ -106,30 +106,30 @@ def test_lexemes_are_of_letters_and_digits_short_and_different(texts: list[str],
         ("!!!", []),
     ],
 )
-def test_each_word_is_looked_for_once_and_not_what_a_longer_one_implies(text: str, wanted: list[str]) -> None:
-    assert words_wanted(text) == wanted
+def test_query_terms_are_distinct_and_imply_no_other(text: str, wanted: list[str]) -> None:
+    assert query_terms(text) == wanted
 
 
 @given(TEXT)
-def test_no_word_wanted_implies_another(text: str) -> None:
-    wanted = words_wanted(text)
+def test_no_query_term_implies_another(text: str) -> None:
+    wanted = query_terms(text)
 
     assert not [
         (one, other)
         for one in wanted
         for other in wanted
-        if one != other and len(one) >= SHORTEST_BEGINNING and other.startswith(one)
+        if one != other and len(one) >= MIN_PREFIX_LENGTH and other.startswith(one)
     ]
-    assert words_wanted(" ".join(reversed(text.split()))) == wanted
+    assert query_terms(" ".join(reversed(text.split()))) == wanted
 
 
-def test_all_words_are_wanted_and_long_ones_may_be_beginnings() -> None:
+def test_all_terms_must_match_and_long_ones_match_prefixes() -> None:
     assert query(ORG, "Export to CSV", "GROWFIN") == "'deadbeefcsv':* & 'deadbeefexport':* & 'deadbeefto'"
-    assert sought("ab abc") == "'ab' & 'abc':*"
+    assert query_without_prefix("ab abc") == "'ab' & 'abc':*"
 
 
 @pytest.mark.parametrize("text", ["", "!!!", "#", "-", "_ __", "' & | ! ( ) : * <->", "\u0301", "€"])
-def test_what_has_no_word_looks_for_nothing(text: str) -> None:
+def test_a_text_without_words_gives_no_query(text: str) -> None:
     assert query(ORG, text, "GROWFIN") is None
 
 
@@ -164,15 +164,15 @@ def test_what_has_no_word_looks_for_nothing(text: str) -> None:
         ("٤٢", "'٤٢'"),
     ],
 )
-def test_a_number_or_a_reference_of_the_organisation_names_its_ticket(text: str, expected: str) -> None:
-    assert sought(text) == expected
+def test_a_number_or_reference_also_matches_its_ticket(text: str, expected: str) -> None:
+    assert query_without_prefix(text) == expected
 
 
-def test_a_reference_may_start_with_digits_or_with_what_means_something_elsewhere() -> None:
-    assert sought("1A2B3C-7", "1A2B3C") == "'1a2b3c':* & '7' | '#7'"
-    assert sought("123-7", "123") == "'123':* & '7' | '#7'"
-    assert sought("T-7", "T") == "'7' & 't' | '#7'"
-    assert sought("TT-7", "T") == "'7' & 'tt'"
+def test_reference_prefixes_of_any_kind_are_recognised() -> None:
+    assert query_without_prefix("1A2B3C-7", "1A2B3C") == "'1a2b3c':* & '7' | '#7'"
+    assert query_without_prefix("123-7", "123") == "'123':* & '7' | '#7'"
+    assert query_without_prefix("T-7", "T") == "'7' & 't' | '#7'"
+    assert query_without_prefix("TT-7", "T") == "'7' & 'tt'"
 
 
 # --- whatever is asked for -------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ ANYTHING = TEXT | st.lists(
 @example("ﷺ" * 100, "T")
 @example("𐍈" * 100, "T")
 @example("T-000000000000000000", "T")
-async def test_whatever_may_be_asked_for_is_a_query_for_the_organisations_words(
+async def test_every_valid_text_gives_a_query_within_the_organisation(
     connection: AsyncConnection, text: str, reference_prefix: str
 ) -> None:
     try:
@@ -204,32 +204,32 @@ async def test_whatever_may_be_asked_for_is_a_query_for_the_organisations_words(
     wanted = query(org_id, asked, reference_prefix)
 
     if wanted is None:
-        assert not words_wanted(asked)
+        assert not query_terms(asked)
         return
     async with connection.begin():
         read = await connection.execute(sql("SELECT CAST(CAST(:wanted AS text) AS tsquery)::text"), {"wanted": wanted})
         terms = re.findall(r"'((?:[^'\\]|''|\\.)*)'", read.scalar_one())
-    assert 0 < len(terms) <= MAX_WORDS_WANTED + 1
+    assert 0 < len(terms) <= MAX_QUERY_TERMS + 1
     assert {term[:8] for term in terms} == {org_id.hex[-8:]}
-    assert {term[8:] for term in terms if "#" not in term} == set(words_wanted(asked))
+    assert {term[8:] for term in terms if "#" not in term} == set(query_terms(asked))
 
 
 @given(TEXT, st.data())
-def test_a_ticket_is_found_by_each_of_its_words_and_their_beginnings(text: str, data: st.DataObject) -> None:
-    found = [word for word in bare(ORG, text) if word == fold(word)]
+def test_words_and_their_prefixes_are_query_terms(text: str, data: st.DataObject) -> None:
+    found = [word for word in lexemes_without_prefix(ORG, text) if word == fold(word)]
     assume(found)
     word = data.draw(st.sampled_from(found))
-    beginning = word[: data.draw(st.integers(SHORTEST_BEGINNING, MAX_WORD_LENGTH))]
+    beginning = word[: data.draw(st.integers(MIN_PREFIX_LENGTH, MAX_WORD_LENGTH))]
 
-    assert words_wanted(word) == [word]
-    assert words_wanted(beginning) == [beginning]
-    assert sought(word).startswith(f"'{word}'")
+    assert query_terms(word) == [word]
+    assert query_terms(beginning) == [beginning]
+    assert query_without_prefix(word).startswith(f"'{word}'")
 
 
 @pytest.mark.parametrize(
     ("written", "looked_for"),
     [("ŁÓDŹ", "lodz"), ("Smørrebrød", "smorrebrod"), ("đường", "duong"), ("Æble", "aeble"), ("ŒUVRE", "oeuvre")],
 )
-def test_letters_that_are_no_other_with_an_accent_are_found_by_plain_ones(written: str, looked_for: str) -> None:
+def test_special_letters_are_found_by_plain_ones(written: str, looked_for: str) -> None:
     assert lexemes(ORG, written) == lexemes(ORG, looked_for)
-    assert sought(written) == sought(looked_for)
+    assert query_without_prefix(written) == query_without_prefix(looked_for)
