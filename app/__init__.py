@@ -1,3 +1,3 @@
-"""Tessera: a multi-tenant ticketing service."""
+"""Tessera: ticketing that a product plugs in."""
 
 __version__ = "0.2.0"

@@ -14,7 +14,6 @@ from app.core.web.error_catalogue import error_table
 from app.core.web.openapi_document import finalize_openapi
 
 TITLE = "Tessera"
-SUMMARY = "Multi-tenant ticketing that a product plugs in."
 LICENCE = {"name": "MIT", "identifier": "MIT"}
 CONTACT = {"name": "Tessera contributors"}
 
@@ -38,7 +37,6 @@ def build_openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
         document = get_openapi(
             title=TITLE,
             version=__version__,
-            summary=SUMMARY,
             description=read_introduction(),
             license_info=LICENCE,
             contact=CONTACT,

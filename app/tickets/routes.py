@@ -24,9 +24,9 @@ from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
 from app.core.fields import EXAMPLE_ID, OptionalParameter
 from app.core.web.fast_routes import FastRoute
-from app.core.web.openapi import responses
+from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
 from app.core.web.paging import InvalidCursor, PageQuery, Paging
-from app.core.web.preconditions import check_if_match, etag
+from app.core.web.preconditions import check_if_match, etag, is_unmodified
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
 from app.tickets.queries import TicketNotFound, requester_scope
@@ -121,7 +121,8 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
     response_model=TicketWithReplies,
-    responses=responses(TicketNotFound, ok=_TAGGED),
+    responses=responses(TicketNotFound, ok=_TAGGED) | {304: NOT_MODIFIED},
+    openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """The ticket, its assignee, and all responses, oldest first. Customers read their own.
@@ -130,6 +131,8 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
     """
     async with services_of(request).database.driver(caller.org_id) as driver:
         row = await queries.one(driver, caller.org_id, ticket_id, requester_scope(caller))
+        if is_unmodified(request.headers.get("if-none-match"), etag(row["version"])):
+            return Response(status_code=304, headers={"ETag": etag(row["version"])})
         # What was never answered has no responses: that spares most reads a round trip.
         sees_some = row["responded_at"] and _sees_responses(caller)
         given = await queries.responses(driver, caller.org_id, ticket_id) if sees_some else []

@@ -85,7 +85,7 @@ CONTRACT: dict[tuple[str, str], tuple[Credentials, *tuple[int, ...]]] = {
     ("DELETE", "/menus/{id}"): (PERSON, 204),
     ("POST", "/tickets"): (ANY, 201),
     ("GET", "/tickets"): (EITHER, 200),
-    ("GET", "/tickets/{id}"): (EITHER, 200),
+    ("GET", "/tickets/{id}"): (EITHER, 200, 304),
     ("PATCH", "/tickets/{id}"): (PERSON, 200),
     ("POST", "/tickets/{id}"): (PERSON, 200),
     ("POST", "/tickets/{id}/accept"): (PERSON, 200),

@@ -210,7 +210,7 @@ def test_headers_of_answers_are_described(operation: Operation) -> None:
     assert "Location" in said.get("201", {"Location"})
     assert said.get("302", {"Location"}) == {"Location"}
     assert said.get("307", {"Location"}) == {"Location"}
-    assert said.get("304", {"ETag", "Cache-Control"}) == {"ETag", "Cache-Control"}
+    assert "ETag" in said.get("304", {"ETag"})
     for status in said:
         for header in operation.said["responses"][status].get("headers", {}).values():
             are_good([header["example"]], header["schema"])

@@ -19,6 +19,7 @@ from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
 from app.core.fields import OptionalParameter
 from app.core.web.openapi import HEADERS, responses
+from app.core.web.preconditions import is_unmodified
 from app.core.web.routing import Route
 
 WEBP = "image/webp"
@@ -102,13 +103,7 @@ async def get_picture(
         set_at = await queries.get_picture_time(db, caller, user_id)
         tag = f'"{(set_at - _EPOCH) // _MICROSECOND:x}"'
         headers = {**CACHING, "ETag": tag}
-        if _has(if_none_match, tag):
+        if is_unmodified(if_none_match, tag):
             return Response(status_code=304, headers=headers)
         image = await queries.get_image(db, caller.org_id, user_id)
     return Response(image, media_type=WEBP, headers=headers)
-
-
-def _has(if_none_match: str | None, tag: str) -> bool:
-    """Whether a client has it already (RFC 9110, 13.1.2: compared weakly)."""
-    tags = [one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")]
-    return tag in tags or "*" in tags

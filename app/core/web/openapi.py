@@ -57,6 +57,16 @@ HEADERS = {
     },
 }
 
+# Of an operation that answers `If-None-Match`.
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The `ETag` that you have: if it is still current, the response is 304 without a body.",
+}
+NOT_MODIFIED = {"description": "Not modified.", "headers": {"ETag": HEADERS["ETag"]}}
+
 _HEADERS_BY_STATUS = {
     401: ("WWW-Authenticate",),
     429: ("Retry-After", "RateLimit", "RateLimit-Policy"),

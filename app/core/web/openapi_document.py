@@ -56,6 +56,9 @@ def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> d
         document_link(operation)
         for parameter in operation.get("parameters", ()):
             _tidy_parameter(parameter)
+        for message in (operation.get("requestBody", {}), *operation["responses"].values()):
+            for media in message.get("content", {}).values():
+                remove_titles(media["schema"])
         for status, response in operation["responses"].items():
             if response["description"] == FASTAPI_DESCRIPTION:
                 response["description"] = HTTPStatus(int(status)).phrase
@@ -106,6 +109,8 @@ def _tidy_parameter(parameter: dict[str, Any]) -> None:
     """Describe the parameter once, and not as nullable: a query or a header cannot send null."""
     schema = drop_null(parameter["schema"])
     schema.pop("description", None)
+    if schema.get("deprecated"):
+        parameter["deprecated"] = True
     remove_titles(schema)
     parameter["schema"] = schema
 

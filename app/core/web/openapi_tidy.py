@@ -47,7 +47,7 @@ def name_enum_values(value: Any) -> None:
             name_enum_values(item)
         values = value.get("enum")
         if isinstance(values, list) and not all(_is_constant_name(one) for one in values):
-            value["x-enum-varnames"] = [_constant_name(str(one), values) for one in values]
+            value.setdefault("x-enum-varnames", [_constant_name(str(one), values) for one in values])
 
 
 def unwrap_descriptions(value: Any) -> None:
