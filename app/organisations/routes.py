@@ -67,6 +67,9 @@ async def sign_up(
 
     The secret is shown this once: only a hash of it is kept. A sandbox is an organisation whose clock can be moved
     forward, to see within seconds what takes days.
+
+    A default menu comes with it, which `GET /me/menu` shows to each user as far as their permissions reach, and
+    `/menus` changes.
     """
     organisation, secret = await service.sign_up(db, request.state.org_id, body.name, body.domain, sandbox=body.sandbox)
     response.headers["Location"] = "/org"
