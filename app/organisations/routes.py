@@ -58,6 +58,9 @@ async def sign_up(body: OrganisationCreate, request: Request, response: Response
 
     The secret is shown this once: only a hash of it is kept. A sandbox is an organisation whose clock can be moved
     forward, to see within seconds what takes days.
+
+    A default menu comes with it, which `GET /me/menu` shows to each user as far as their permissions reach, and
+    `/menus` changes.
     """
     org_id = new_id()  # row level security asks for it before the organisation exists
     request.state.org_id = org_id  # for the log
