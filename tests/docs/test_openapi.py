@@ -194,7 +194,7 @@ def test_the_contract_is_that_of_the_table_of_callers(operation: Operation) -> N
     statuses, is_public = STATUSES[operation.id], operation.credentials == PUBLIC
     good = 404 if operation.id in WITHOUT_PROVIDER else operation.good[0]
 
-    assert (statuses["nobody"] == 401) == (not is_public)
+    assert (statuses["anonymous"] == 401) == (not is_public)
     assert (statuses["product"] == good) == (is_public or {SECRET} in operation.credentials)
     assert (statuses["ADMIN"] == good) == (is_public or {JWT} in operation.credentials)
     assert all(statuses[column] in {good, 401, 403, 404} for column in COLUMNS)
