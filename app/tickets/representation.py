@@ -61,7 +61,7 @@ def response(row: asyncpg.Record) -> dict[str, Any]:
 
 
 def event(row: asyncpg.Record) -> dict[str, Any]:
-    """Something that happened (`EventOut`); only a user has a name."""
+    """Something that happened (`event_schemas.py`); only a user has a name."""
     actor: dict[str, Any] = {"type": row["actor_type"]}
     if row["actor_type"] == "USER":
         actor |= user(row["actor_id"], row["email"], row["first_name"], row["last_name"])

@@ -23,11 +23,11 @@ from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
 from app.core.web.preconditions import check_if_match, etag
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
+from app.tickets.event_schemas import History
 from app.tickets.queries import TicketNotFound, own_of
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
     ME,
-    History,
     ResponseCreated,
     ResponseIn,
     Schedule,

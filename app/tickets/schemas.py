@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from app.core.fields import EXAMPLE_ID, Email, In, LongText, Name, Out, OutTime, SecretField, Timestamp, Title
-from app.core.web.paging import CountedPage, CountedPageQuery, Page
+from app.core.web.paging import CountedPage, CountedPageQuery
 from app.tickets.models import Priority, Status
 from app.tickets.search.rules import MAX_WORD_LENGTH, MAX_WORDS, MAX_WORDS_WANTED, SHORTEST_BEGINNING, words_wanted
 
@@ -193,20 +193,6 @@ class ActorOut(Out):
     email: Annotated[str | None, Field(examples=["ada@growfin.com"])] = None
     first_name: Annotated[str | None, Field(examples=["Ada"])] = None
     last_name: Annotated[str | None, Field(examples=["Lovelace"])] = None
-
-
-class EventOut(Out):
-    """Something that happened."""
-
-    id: UUID
-    type: Annotated[str, Field(examples=["ticket.status_changed"])]
-    actor: ActorOut
-    data: Annotated[dict[str, Any], Field(examples=[{"from": "OPEN", "to": "RESPONDED"}])]
-    created_at: OutTime
-
-
-class History(Page[EventOut]):
-    """A page of what happened."""
 
 
 class ScheduledItem(Out):
