@@ -45,7 +45,7 @@ from app.organisations.events import OrganisationSignedUp
 from app.tickets.dates import date_responses, date_tickets
 from app.tickets.events import (
     TicketAssigned,
-    TicketChange,
+    TicketChangeEvent,
     TicketClosingSoon,
     TicketCreated,
     TicketResponded,
@@ -101,7 +101,7 @@ REACTIONS = (
 )
 
 # Which rows take the time of the event, once it is known: under the lock of the organisation's counter.
-DATED = Subscribers().on(TicketChange, date_tickets).on(TicketResponded, date_responses)
+DATED = Subscribers().on(TicketChangeEvent, date_tickets).on(TicketResponded, date_responses)
 
 # What follows from an event, within a second: in the worker.
 SUBSCRIBERS = (

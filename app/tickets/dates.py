@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.outbox.events import Recorded
-from app.tickets.events import TicketChange, TicketResponded
+from app.tickets.events import TicketChangeEvent, TicketResponded
 from app.tickets.models import Ticket, TicketResponse
 
 _DATE = text(
@@ -28,7 +28,7 @@ _DATE = text(
 )
 
 
-async def date_tickets(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketChange]]) -> None:
+async def date_tickets(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketChangeEvent]]) -> None:
     """Give tickets the time of their last change: with their other changes if they are loaded, else by a statement."""
     times: dict[UUID, datetime] = {one.event.ticket_id: one.event.at for one in recorded}
     for ticket_id in list(times):

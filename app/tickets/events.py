@@ -27,12 +27,12 @@ class TicketEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketChange(TicketEvent):
+class TicketChangeEvent(TicketEvent):
     """The base of all that changes a ticket's row: `updatedAt` is the time of the last of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketCreated(TicketChange):
+class TicketCreated(TicketChangeEvent):
     """The ticket was opened."""
 
     type: ClassVar[str] = "ticket.created"
@@ -43,7 +43,7 @@ class TicketCreated(TicketChange):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketAssigned(TicketChange):
+class TicketAssigned(TicketChangeEvent):
     """The ticket has another assignee, or none."""
 
     type: ClassVar[str] = "ticket.assigned"
@@ -53,7 +53,7 @@ class TicketAssigned(TicketChange):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketAccepted(TicketChange):
+class TicketAccepted(TicketChangeEvent):
     """The assignee accepted the ticket."""
 
     type: ClassVar[str] = "ticket.accepted"
@@ -62,7 +62,7 @@ class TicketAccepted(TicketChange):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketStatusChanged(TicketChange):
+class TicketStatusChanged(TicketChangeEvent):
     """The status changed."""
 
     type: ClassVar[str] = "ticket.status_changed"
@@ -76,7 +76,7 @@ class TicketStatusChanged(TicketChange):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketUpdated(TicketChange):
+class TicketUpdated(TicketChangeEvent):
     """Title, description, priority or requester changed."""
 
     type: ClassVar[str] = "ticket.updated"
@@ -92,7 +92,7 @@ class TicketUpdated(TicketChange):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketResponded(TicketChange):
+class TicketResponded(TicketChangeEvent):
     """A user of the organisation replied to the requester."""
 
     type: ClassVar[str] = "ticket.responded"

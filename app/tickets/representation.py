@@ -59,7 +59,7 @@ def response(row: ResponseRow) -> dict[str, Any]:
 
 
 def event(row: HistoryRow) -> dict[str, Any]:
-    """Something that happened (`TicketEvent`); only a user has a name."""
+    """Represent an event of a ticket's history (`event_schemas.py`); only a user has a name."""
     actor: dict[str, Any] = {"type": row["actor_type"]}
     actor_id = row["actor_id"]
     if actor_id is not None and row["actor_type"] == "USER":

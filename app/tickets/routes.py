@@ -29,6 +29,7 @@ from app.core.web.paging import InvalidCursor, PageQuery, Paging
 from app.core.web.preconditions import check_if_match, etag, is_unmodified
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
+from app.tickets.event_schemas import TicketEventPage
 from app.tickets.queries import TicketNotFound, requester_scope
 from app.tickets.rows import TicketRow
 from app.tickets.rules import AUTO_CLOSE
@@ -36,7 +37,6 @@ from app.tickets.schemas import (
     ME,
     Ticket,
     TicketCreate,
-    TicketEventPage,
     TicketFilter,
     TicketPage,
     TicketReplyCreate,

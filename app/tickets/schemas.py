@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from pydantic import (
@@ -33,7 +33,7 @@ from app.core.fields import (
     UpdatedAt,
     UtcTimestamp,
 )
-from app.core.web.paging import CountedPage, CountedPageQuery, Page
+from app.core.web.paging import CountedPage, CountedPageQuery
 from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
 from app.tickets.service import TicketChanges
@@ -273,23 +273,6 @@ class EventActor(ResponseModel):
     last_name: Annotated[str | MISSING | None, Field(description="The user's last name.", examples=["Lovelace"])] = (
         MISSING
     )
-
-
-class TicketEvent(ResponseModel):
-    """Something that happened to a ticket."""
-
-    id: Annotated[UUID, Field(description="The event's id.", examples=[EXAMPLE_ID])]
-    type: Annotated[str, Field(description="What happened.", examples=["ticket.status_changed"])]
-    actor: Annotated[EventActor, Field(description="Who caused it.")]
-    data: Annotated[
-        dict[str, Any],
-        Field(description="Details, depending on the type.", examples=[{"from": "OPEN", "to": "RESPONDED"}]),
-    ]
-    created_at: Annotated[UtcTimestamp, Field(description="When it happened.")]
-
-
-class TicketEventPage(Page[TicketEvent]):
-    """A page of a ticket's events."""
 
 
 class ScheduledAction(ResponseModel):

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
@@ -20,9 +20,9 @@ from app.core import telemetry
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import relay, timers
-from app.core.outbox.events import SYSTEM, Event, Recorded, record
+from app.core.outbox.events import ANY, SYSTEM, Event, Recorded, record
 from app.core.outbox.models import Counter as CounterRow
-from app.core.outbox.models import Relay, RelayFailure, Timer
+from app.core.outbox.models import EventRow, Relay, RelayFailure, Timer
 from app.core.outbox.relay import BACKOFF, BATCH, RELAY_RETRY
 from app.core.outbox.subscriptions import Subscribers, name_of
 from tests.workshop import a_copy, a_pool, an_organisation
@@ -363,3 +363,65 @@ async def test_a_failure_names_its_subscriber_as_it_will_be_called_after_a_resta
     async def tell(_db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Visit]]) -> None: ...
 
     assert name_of(tell) == "tell"
+
+
+# --- events of a newer version ---------------------------------------------------------------------------------------
+
+
+async def write_unreadable(database: Database, org_id: UUID, **columns: Any) -> None:
+    """An event as a newer version of the code would write it."""
+    await knock(database, org_id, 0)
+    async with database.session(org_id) as db:
+        last = select(func.max(EventRow.seq)).where(EventRow.org_id == org_id).scalar_subquery()
+        await db.execute(update(EventRow).where(EventRow.org_id == org_id, EventRow.seq == last).values(**columns))
+
+
+async def test_an_unheard_of_event_is_passed_over_by_who_has_not_asked_for_it(pool: Database, org_id: UUID) -> None:
+    listener = Listener()
+    await write_unreadable(pool, org_id, type="test_relay.unheard_of")
+    await knock(pool, org_id, 1)
+
+    assert await relay.relay_new(pool, Subscribers().on(Knocked, listener)) == 2
+    assert listener.shown == [1]
+    assert await failures(pool, org_id) == []
+
+
+async def test_an_unheard_of_event_stops_nothing_and_is_shown_once_its_class_is_there(
+    pool: Database, org_id: UUID
+) -> None:
+    shown: list[Event] = []
+
+    async def watch(_db: AsyncSession, _org_id: UUID, recorded: Sequence[Recorded[Event]]) -> None:
+        shown.extend(one.event for one in recorded)
+
+    subscribers = Subscribers().on(ANY, watch)
+    await write_unreadable(pool, org_id, type="test_relay.sang")
+    await knock(pool, org_id, 1)
+    with capture_logs() as logs:
+        assert await relay.relay_new(pool, subscribers) == 2
+    assert [event.type for event in shown] == [Knocked.type]
+    assert [line["type"] for line in logs if line["event"] == "event_unreadable"] == ["test_relay.sang"]
+    await retry_now(pool, org_id, subscribers)
+    (failure,) = await failures(pool, org_id)
+    assert (failure.subscriber, failure.attempts, failure.parked_at) == ("watch", 2, None)
+    assert failure.last_error == "UnreadableEvent: test_relay.sang of version 1 is not in the catalogue."
+
+    @dataclass(frozen=True, kw_only=True)
+    class Sang(Event):
+        type: ClassVar[str] = "test_relay.sang"
+
+    await retry_now(pool, org_id, subscribers)
+    assert [type(event) for event in shown] == [Knocked, Sang]
+    assert await failures(pool, org_id) == []
+
+
+async def test_an_event_of_a_newer_version_fails_for_its_subscribers_alone(pool: Database, org_id: UUID) -> None:
+    listener, other = Listener(), Listener(name="other")
+    await write_unreadable(pool, org_id, version=2)
+    await knock(pool, org_id, 1)
+    await knock(pool, org_id, 2, kind=Rang)
+    with capture_logs():
+        await relay.relay_new(pool, Subscribers().on(Knocked, listener).on(Rang, other))
+
+    assert (listener.shown, other.shown) == ([1], [2])
+    assert [failure.subscriber for failure in await failures(pool, org_id)] == ["listen"]
