@@ -78,7 +78,8 @@ async def test_two_secrets_that_differ_are_refused(desk: Desk, api: Api, databas
 
 
 @pytest.mark.parametrize(
-    ("secret", "code"), [(None, "missing_credential"), ("tsk_nonsense", "invalid_secret_key"), ("", "invalid_secret")]
+    ("secret", "code"),
+    [(None, "missing_credential"), ("tsk_nonsense", "invalid_secret_key"), ("", "invalid_secret_key")],
 )
 async def test_no_product_posts_tickets_without_a_good_secret(desk: Desk, secret: str | None, code: str) -> None:
     answer = await post(desk, BODY, secret)
