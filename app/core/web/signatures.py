@@ -153,6 +153,7 @@ def _source(annotation: Any, marker: object, *, is_in_path: bool) -> Source:
     if is_in_path:
         return Source.PATH
     for kind, source in _SOURCES_BY_TYPE.items():
-        if inspect.isclass(annotation) and issubclass(annotation, kind):
+        # A body that may be absent is a union with `None`.
+        if any(inspect.isclass(part) and issubclass(part, kind) for part in (annotation, *get_args(annotation))):
             return source
     return Source.QUERY
