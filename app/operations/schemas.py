@@ -48,8 +48,8 @@ class JobsOverview(ResponseModel):
 class ApiIndex(ResponseModel):
     """The version of the service, and the paths of its documentation and health checks."""
 
-    name: Annotated[str, Field(examples=["Tessera"])]
-    version: Annotated[str, Field(examples=["0.2.0"])]
+    name: Annotated[str, Field(description="The name of the service.", examples=["Tessera"])]
+    version: Annotated[str, Field(description="The version of the service.", examples=["0.2.0"])]
     docs: Annotated[str, Field(description="Documentation to try operations out in.", examples=["/docs"])]
     redoc: Annotated[str, Field(description="Documentation to read.", examples=["/redoc"])]
     openapi: Annotated[str, Field(description="The OpenAPI document.", examples=["/openapi.json"])]

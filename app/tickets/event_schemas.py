@@ -30,10 +30,10 @@ _EXAMPLE = {
 
 def _schema_of(event: type[TicketEvent]) -> type[BaseModel]:
     fields: dict[str, Any] = {
-        "id": UUID,
-        "type": Literal[event.type],
-        "actor": EventActor,
-        "data": data_model(event),
+        "id": Annotated[UUID, Field(description="The event's id.")],
+        "type": Annotated[Literal[event.type], Field(description="What happened.")],
+        "actor": Annotated[EventActor, Field(description="Who caused it.")],
+        "data": Annotated[data_model(event), Field(description="What the event is about.")],
         "created_at": Annotated[UtcTimestamp, Field(description="The organisation's time.")],
     }
     return create_model(f"{event.__name__}Event", __base__=ResponseModel, __doc__=event.__doc__, **fields)

@@ -38,8 +38,8 @@ class TicketCreated(TicketChangeEvent):
     type: ClassVar[str] = "ticket.created"
 
     number: Annotated[int, Field(description="The ticket's number in its organisation.", examples=[42])]
-    status: TicketStatus
-    priority: TicketPriority
+    status: Annotated[TicketStatus, Field(description="The status that the ticket was opened with.")]
+    priority: Annotated[TicketPriority, Field(description="The priority that the ticket was opened with.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,8 @@ class TicketStatusChanged(TicketChangeEvent):
 
     type: ClassVar[str] = "ticket.status_changed"
 
-    from_status: Annotated[TicketStatus, Field(alias="from")]
-    to_status: Annotated[TicketStatus, Field(alias="to")]
+    from_status: Annotated[TicketStatus, Field(alias="from", description="The status before.")]
+    to_status: Annotated[TicketStatus, Field(alias="to", description="The status after.")]
     reason: Annotated[
         Literal["AUTO_CLOSE"] | None,
         Field(description="`AUTO_CLOSE` where the ticket closed by itself; absent otherwise.", exclude_if=_is_none),
