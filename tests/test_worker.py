@@ -156,7 +156,7 @@ async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
 async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
     own: TestServer, pool: Database, room: Mailroom
 ) -> None:
-    org_id, room.holding = uuid4(), asyncio.Event()
+    org_id, room.release = uuid4(), asyncio.Event()
     async with a_worker(own, pool, room) as worker:
         await queue_mail(pool, org_id, 5)
         await asyncio.sleep(0.3)
@@ -164,7 +164,7 @@ async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
         with capture_logs():
             await worker.stop()
         assert time.monotonic() - started < SHUTDOWN_TIMEOUT + 1
-    room.holding.set()
+    room.release.set()
     async with pool.session(org_id) as db:
         conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
         assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 4
