@@ -21,8 +21,8 @@ from app.core.database.pool import Database
 from app.core.outbox.events import REACTIONS
 from app.core.security import passwords as security
 from app.main import create_app
-from tests.desks import Api, Desk, a_desk
-from tests.postgres import TEMPLATE, TestServer, a_server
+from tests.organisation_client import Api, Desk, create_desk
+from tests.postgres import TEMPLATE, TestServer, running_postgres
 
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
 
@@ -30,7 +30,9 @@ _server = ExitStack()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--postgres", type=Path, help="folder with the programs of the PostgreSQL installation to test with")
+    parser.addoption(
+        "--postgres", type=Path, help="folder with the programs of the PostgreSQL installation to test with"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     # Only in the process that distributes the tests: the others read the URLs from the environment.
     if not hasattr(config, "workerinput"):
-        _server.enter_context(a_server(config.getoption("--postgres"))).export()
+        _server.enter_context(running_postgres(config.getoption("--postgres"))).export()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -135,7 +137,7 @@ async def api(server: TestServer) -> AsyncIterator[Api]:
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
     """A new organisation with a signed-in admin."""
-    return await a_desk(api, database)
+    return await create_desk(api, database)
 
 
 @pytest.fixture(scope="session", autouse=True)

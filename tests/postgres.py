@@ -50,9 +50,9 @@ class TestServer:
 
 
 @contextmanager
-def a_server(programs: Path | None) -> Iterator[TestServer]:
+def running_postgres(programs: Path | None) -> Iterator[TestServer]:
     """Run a server with a migrated template database; delete it at the end."""
-    folder = a_folder()
+    folder = create_folder()
     try:
         with _embedded(folder) if programs is None else _installed(folder, programs) as server:
             migrate(server.owner_url, make_url(server.service_url).username)
@@ -61,7 +61,7 @@ def a_server(programs: Path | None) -> Iterator[TestServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def a_folder() -> Path:
+def create_folder() -> Path:
     """Create a folder that the server's system user may enter, in memory if there is enough space."""
     has_space = Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2**30
     folder = Path(tempfile.mkdtemp(prefix="tessera-", dir="/dev/shm" if has_space else None))

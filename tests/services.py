@@ -19,21 +19,21 @@ from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import Account
 from app.main import create_app
 from tests.conftest import SECRET_KEY, settings_for
-from tests.desks import PASSWORD, Api, Desk, SignedInUser, an_admin
+from tests.organisation_client import PASSWORD, Api, Desk, SignedInUser, create_admin
 from tests.passwords import cheap_hash
 from tests.postgres import TestServer
 
 ADDRESS = "192.0.2.1"
 
 
-def an_email() -> str:
+def unique_email() -> str:
     """Return an unused e-mail."""
     return f"p{uuid4().hex}@growfin.test"
 
 
-async def somebody(desk: Desk, email: str | None = None, password: str = PASSWORD) -> SignedInUser:
+async def create_user(desk: Desk, email: str | None = None, password: str = PASSWORD) -> SignedInUser:
     """Create an admin whose password is fast to verify."""
-    user = await an_admin(desk, email or an_email())
+    user = await create_admin(desk, email or unique_email())
     await change_password(desk, user.id, password)
     return user
 

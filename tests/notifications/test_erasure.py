@@ -20,7 +20,6 @@ from app.core.outbox.models import DELIVER, Delivery, EventRow, Timer
 from app.notifications import erasure
 from app.tickets.events import TicketAssigned
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, SignedInUser, a_desk, signed_in
 from tests.notifications.users import (
     an_address,
     deliveries_to,
@@ -33,6 +32,7 @@ from tests.notifications.users import (
     rewrite,
     somebody,
 )
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk, open_session
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 
@@ -45,7 +45,7 @@ async def queue(desk: Desk, address: str, *tickets: UUID | None, error: str | No
 
 
 async def engineer_signed_in(desk: Desk, last_name: str) -> SignedInUser:
-    return await signed_in(desk, await somebody(desk, role="ENGINEER", last_name=last_name))
+    return await open_session(desk, await somebody(desk, role="ENGINEER", last_name=last_name))
 
 
 def whoever(user: User) -> dict[str, str]:
@@ -141,7 +141,7 @@ async def test_who_was_not_to_be_invited_after_all_is_forgotten_but_for_tickets(
 
 
 async def test_another_organisations_mails_to_the_same_address_stay(desk: Desk, api: Api, database: Database) -> None:
-    stranger, user = await a_desk(api, database), await somebody(desk)
+    stranger, user = await create_desk(api, database), await somebody(desk)
     for house in (desk, stranger):
         await queue(house, user.email, None)
 
@@ -210,7 +210,7 @@ async def test_mails_that_name_them_to_others_do_so_no_more(desk: Desk, server: 
     requester, settings = an_address(), settings_for(server, data_dir=tmp_path)
     ticket = await desk.open(addedBy=requester)
     for author in (writer, colleague):
-        assert (await author.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})).status_code == 201
+        assert (await author.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})).status_code == 201
     await desk.work(settings)
     assert (await writer.post(f"/tickets/{ticket['id']}/respond", {"message": "Again."})).status_code == 201
     await relay_events(desk)

@@ -21,7 +21,6 @@ from app.core.outbox.models import Delivery
 from app.core.security.opaque_tokens import LINK_PREFIX, link_token
 from app.notifications.links import PLACEHOLDER
 from tests.conftest import settings_for
-from tests.desks import Desk
 from tests.notifications.smtp_relay import Relay
 from tests.notifications.users import (
     an_address,
@@ -34,6 +33,7 @@ from tests.notifications.users import (
     shown,
     somebody,
 )
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 

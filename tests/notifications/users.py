@@ -21,7 +21,7 @@ from app.core.ids import new_id
 from app.core.outbox import relay
 from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import Delivery
-from tests.desks import JSON, Desk
+from tests.organisation_client import JSON, Desk
 
 
 def an_address() -> str:

@@ -16,7 +16,7 @@ from app.core.database.pool import Database
 from app.core.security.secret_keys import new_secret
 from app.main import create_app
 from tests.conftest import SECRET_KEY
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused
 
 NOWHERE = "postgresql+asyncpg://nobody@/nothing?host=/nonexistent"
@@ -45,7 +45,7 @@ async def test_it_comes_in_the_header_or_in_the_body_or_in_both(api: Api, desk: 
 
 
 async def test_two_that_differ_are_refused_even_if_both_are_good(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     refused(await post(api, header=desk.secret, secret=other.secret), 401, "secret_mismatch")
     refused(await post(api, header=desk.secret, secret=new_secret()), 401, "secret_mismatch")
     refused(await post(api, header=desk.secret, secret=""), 401, "secret_mismatch")

@@ -41,9 +41,9 @@ async def types_of(db: AsyncSession, ticket: Ticket) -> list[str]:
 async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(db: AsyncSession, caller: Caller) -> None:
     ticket = await a_ticket(db, caller)
 
-    response = await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    response = await service.respond(db, caller, ticket.id, "Fixed.", any_version)
 
-    assert (response.message, response.author_id) == ("Mended.", caller.somebody.id)
+    assert (response.message, response.author_id) == ("Fixed.", caller.somebody.id)
     assert ticket.status == Status.RESPONDED
     assert (ticket.responded_at, ticket.auto_close_at) == (NOW, NOW + timedelta(days=30))
     assert await timers_in(db, caller.org_id, ticket.id) == {
@@ -57,7 +57,7 @@ async def test_answering_again_starts_the_countdown_anew_and_is_no_change_of_sta
     db: AsyncSession, caller: Caller
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    await service.respond(db, caller, ticket.id, "Fixed.", any_version)
     later = replace(caller, now=NOW + timedelta(days=5))
 
     await service.respond(db, later, ticket.id, "Now it really is.", any_version)
@@ -75,7 +75,7 @@ async def test_a_short_countdown_has_no_reminder_even_where_the_one_before_had(
     db: AsyncSession, caller: Caller, days: int
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    await service.respond(db, caller, ticket.id, "Fixed.", any_version)
     hasty = replace(caller, tenant=replace(caller.tenant, auto_close_days=days))
 
     await service.respond(db, hasty, ticket.id, "Now it really is.", any_version)

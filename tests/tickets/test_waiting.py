@@ -15,7 +15,7 @@ from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
 from app.tickets import queries
 from app.tickets.jobs import give_to_the_newly_available
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -37,7 +37,7 @@ async def _nothing_left(database: Database) -> None:
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
     """An organisation whose only admin is not available."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     await be_available(desk, available=False)
     return desk
 
@@ -123,7 +123,7 @@ async def test_a_ticket_that_is_reopened_without_an_assignee_is_given_to_somebod
 
 
 async def test_nobody_elses_tickets_are_given(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     await be_available(other, available=False)
     ticket = await other.open()
 

@@ -18,7 +18,7 @@ from app.core.outbox.models import EventRow
 from app.core.web.preconditions import check_if_match, etag
 from app.core.web.problems import STATUS_OF, install_error_handlers
 from app.core.web.routing import Route
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 JSON = {"Content-Type": "application/json"}
@@ -200,7 +200,7 @@ class TestCursors:
 
     @pytest.fixture
     async def stranger(self, api: Api, desk: Desk) -> Desk:
-        return await a_desk(api, desk.database)
+        return await create_desk(api, desk.database)
 
 
 class TestAddresses:

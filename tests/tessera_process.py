@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 
 from app.core.database.migrations import migrate
 from app.core.embedded import start
-from tests.postgres import a_folder
+from tests.postgres import create_folder
 
 TESSERA = Path(sys.executable).with_name("tessera")
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
@@ -32,7 +32,7 @@ READY = "Tessera is ready"
 WORKING = "The worker is running"
 
 
-def a_port() -> int:
+def free_port() -> int:
     """Return an unused port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -41,9 +41,9 @@ def a_port() -> int:
 
 
 @contextmanager
-def a_place() -> Iterator[Path]:
+def working_folder() -> Iterator[Path]:
     """Yield a folder for `DATA_DIR` and other files; kill the embedded server and delete it at the end."""
-    folder = a_folder()
+    folder = create_folder()
     try:
         yield folder
     finally:
@@ -163,9 +163,9 @@ class Program:
 
 
 @asynccontextmanager
-async def a_program(command: str, place: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
+async def run_tessera(command: str, place: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
     """Run `tessera <command>` with exactly these settings; kill it at the end if it is still running."""
-    values = {"data_dir": place / "data", "port": a_port(), "sign_up_limit": "1000/minute", **settings}
+    values = {"data_dir": place / "data", "port": free_port(), "sign_up_limit": "1000/minute", **settings}
     environment = {name.upper(): str(value) for name, value in values.items()}
     os.makedirs(place, exist_ok=True)  # noqa: PTH103 - without a thread
     started = time.monotonic()
@@ -202,7 +202,7 @@ class Client:
         return str(answer.json()["id"])
 
     async def respond(self, ticket_id: str) -> httpx.Response:
-        return await self.http.post(f"/tickets/{ticket_id}/respond", json={"message": "Mended."}, headers=self.admin)
+        return await self.http.post(f"/tickets/{ticket_id}/respond", json={"message": "Fixed."}, headers=self.admin)
 
     async def get(self, path: str, **parameters: Any) -> httpx.Response:
         return await self.http.get(path, params=parameters, headers=self.admin)
@@ -220,7 +220,7 @@ class Client:
 
 
 @asynccontextmanager
-async def a_client(url: str) -> AsyncIterator[Client]:
+async def signed_up_client(url: str) -> AsyncIterator[Client]:
     """Sign up an organisation and an admin over HTTP; yield a client."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         domain = f"d{uuid4().hex}.test"

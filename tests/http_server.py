@@ -18,7 +18,7 @@ START_TIMEOUT = 20.0  # seconds
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[str]:
+def running_server(settings: Settings) -> Iterator[str]:
     """Serve on a free port of this machine; yield the URL."""
     config = uvicorn.Config(
         create_app(settings), http=bounded_protocol(settings.header_timeout), ws="none", log_config=None,

@@ -86,7 +86,7 @@ class Desk:
         ticket: JSON = answer.json()
         return ticket
 
-    async def respond(self, ticket: JSON, message: str = "Mended.") -> JSON:
+    async def respond(self, ticket: JSON, message: str = "Fixed.") -> JSON:
         answer = await self.admin.post(f"/tickets/{ticket['id']}/respond", {"message": message})
         assert answer.status_code == 201, answer.text
         response: JSON = answer.json()
@@ -104,7 +104,7 @@ class Desk:
         return items
 
     async def another_admin(self, email: str = "bo@growfin.test", *, available: bool = True) -> SignedInUser:
-        return await an_admin(self, email, available=available)
+        return await create_admin(self, email, available=available)
 
     async def work(self, settings: Settings) -> None:
         """Run one pass of the worker's loops, for all organisations."""
@@ -113,7 +113,7 @@ class Desk:
         await deliveries.deliver_due(self.database, wiring.channels(settings))
 
 
-async def a_desk(
+async def create_desk(
     api: Api, database: Database, *, sandbox: bool = True, name: str = "Growfin", org_id: UUID | None = None
 ) -> Desk:
     """Sign up an organisation and its first admin through the services. The password is hashed only once."""
@@ -122,20 +122,20 @@ async def a_desk(
         _, secret = await organisations.sign_up(db, org_id, name, domain, sandbox=sandbox)
     placeholder = SignedInUser(org_id, "", api.http, {}, org_id)
     desk = Desk(org_id, domain, secret, placeholder, api, database)
-    return Desk(org_id, domain, secret, await an_admin(desk, "ada@growfin.test"), api, database)
+    return Desk(org_id, domain, secret, await create_admin(desk, "ada@growfin.test"), api, database)
 
 
-async def an_admin(desk: Desk, email: str, *, available: bool = True) -> SignedInUser:
+async def create_admin(desk: Desk, email: str, *, available: bool = True) -> SignedInUser:
     """Sign up an admin and open a session."""
     async with desk.database.session(desk.id) as db:
         tenant = as_tenant(await organisations.read(db, desk.id))
         caller = Caller(tenant=tenant, user=None, now=tenant.now())
         user = await creation.sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _password_hash())
         user.available = available
-    return await signed_in(desk, user)
+    return await open_session(desk, user)
 
 
-async def signed_in(desk: Desk, user: UserRow) -> SignedInUser:
+async def open_session(desk: Desk, user: UserRow) -> SignedInUser:
     """Open a session for a user, without a password."""
     where = Where(device="a test", address="192.0.2.7")
     async with desk.database.session(desk.id) as db:

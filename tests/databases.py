@@ -20,14 +20,14 @@ from app.core.database.pool import Database
 from app.main import create_app
 from app.organisations import service as organisations
 from tests.conftest import connect, copy_database
-from tests.desks import Api
+from tests.organisation_client import Api
 from tests.postgres import TestServer
 
 if TYPE_CHECKING:
     Superuser = asyncpg.Connection[asyncpg.Record]
 
 
-async def a_copy(server: TestServer, name: str) -> TestServer:
+async def create_test_database(server: TestServer, name: str) -> TestServer:
     """Create an empty, migrated database for one test file."""
     name = f"{make_url(server.service_url).database}_{name}"
     await copy_database(server, name)
@@ -35,7 +35,7 @@ async def a_copy(server: TestServer, name: str) -> TestServer:
 
 
 @asynccontextmanager
-async def a_superuser(server: TestServer) -> AsyncIterator[Superuser]:
+async def superuser_connection(server: TestServer) -> AsyncIterator[Superuser]:
     """Open a connection that sees the rows of all organisations."""
     connection = await connect(server.superuser_url)
     try:
@@ -45,7 +45,7 @@ async def a_superuser(server: TestServer) -> AsyncIterator[Superuser]:
 
 
 @asynccontextmanager
-async def a_pool(server: TestServer, **options: object) -> AsyncIterator[Database]:
+async def open_pool(server: TestServer, **options: object) -> AsyncIterator[Database]:
     database = Database(server.service_url, **options)  # type: ignore[arg-type]
     try:
         yield database
@@ -54,7 +54,7 @@ async def a_pool(server: TestServer, **options: object) -> AsyncIterator[Databas
 
 
 @asynccontextmanager
-async def a_service(settings: Settings) -> AsyncIterator[tuple[Api, Database]]:
+async def running_service(settings: Settings) -> AsyncIterator[tuple[Api, Database]]:
     """Run the whole service in this process; yield a client and the pool of its requests."""
     app = create_app(settings)
     async with LifespanManager(app):
@@ -71,7 +71,7 @@ def pool_of(app: ASGIApp) -> Database:
     return database
 
 
-async def an_organisation(database: Database, org_id: UUID | None = None) -> UUID:
+async def create_organisation(database: Database, org_id: UUID | None = None) -> UUID:
     """Create an organisation without users. Its first event is its sign-up."""
     org_id = org_id or uuid4()
     async with database.session(org_id) as db:
@@ -89,7 +89,7 @@ async def eventually(condition: Callable[[], Awaitable[object]], within: float =
     return True
 
 
-async def open_transactions(superuser: Superuser) -> int:
+async def count_open_transactions(superuser: Superuser) -> int:
     """Count the service's connections to this database that are in a transaction."""
     sql = """
         SELECT count(*) FROM pg_stat_activity

@@ -24,7 +24,7 @@ class Received:
 
 
 @dataclass
-class Mailroom:
+class SmtpServer:
     port: int = 0
     received: list[Received] = field(default_factory=list)
     refused: list[Received] = field(default_factory=list)
@@ -62,8 +62,8 @@ class Mailroom:
 
 
 @asynccontextmanager
-async def a_mailroom() -> AsyncIterator[Mailroom]:
-    smtp_server = Mailroom()
+async def running_smtp_server() -> AsyncIterator[SmtpServer]:
+    smtp_server = SmtpServer()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SMTP(smtp_server, hostname="mail.test", loop=loop), "127.0.0.1", 0)
     smtp_server.port = server.sockets[0].getsockname()[1]
