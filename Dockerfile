@@ -5,6 +5,7 @@ COPY requirements-production.lock .
 RUN pip install --no-cache-dir --require-hashes --target packages -r requirements-production.lock
 COPY app app
 COPY migrations migrations
+COPY LICENSE .
 RUN python -m compileall -q packages app
 
 FROM python:3.13-slim

@@ -1,0 +1,3 @@
+"""Tessera: ticketing that a product plugs in."""
+
+__version__ = "0.2.0"

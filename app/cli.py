@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings
 from app.core.database import migrations
-from app.core.database.pool import sqlstate_of
+from app.core.database.violations import sqlstate_of
 from app.core.embedded import Address, EmbeddedUnavailable, attach, start
 from app.core.telemetry import configure_logging
 from app.core.web.protocol import bounded_protocol
@@ -287,11 +287,12 @@ def demo(
     tickets: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of tickets.")] = 3000,
 ) -> None:
     """Create a sandbox organisation with realistic tickets. No mail is sent for them."""
+    from app import wiring
     from app.operations.demo import create_demo
 
     with _database(_load_settings()) as (complete, owner_url):
         _migrate(complete, owner_url)
-        sys.stdout.write(asyncio.run(create_demo(complete, tickets)))
+        sys.stdout.write(asyncio.run(create_demo(complete, tickets, wiring.NUMBERING_WITHOUT_REACTIONS)))
 
 
 if __name__ == "__main__":

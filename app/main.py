@@ -5,20 +5,21 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app import __version__, api_document, wiring
 from app import models as _models  # noqa: F401 - all mappers, before the first query
-from app import wiring
 from app.access.attempts import Attempts
 from app.access.credential_cache import CredentialCache
+from app.access.dependencies import check_callers
 from app.accounts.invitations.routes import router as invitations
 from app.accounts.pictures.routes import router as pictures
 from app.accounts.pictures.upload import MAX_UPLOAD_BYTES
@@ -29,33 +30,38 @@ from app.accounts.single_use_links.pages import router as pages
 from app.accounts.users.routes import router as users
 from app.authentication.passwords.routes import router as recovery
 from app.authentication.second_factor.routes import router as second_factor
+from app.authentication.sessions.queries import find_principal
 from app.authentication.sessions.routes import router as sessions
 from app.authentication.sign_in.routes import router as signing_in
 from app.authentication.social.provider import Providers
 from app.authentication.social.routes import router as social
+from app.authentication.social.services import SocialServices
 from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import head_revision
 from app.core.security import passwords as security
+from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
-from app.core.web.fast_routes import ShortCut
+from app.core.web.fast_routes import FastRoutes
 from app.core.web.limits import Limiter
-from app.core.web.openapi import DESCRIPTION, TAGS, complete
 from app.core.web.problems import install_error_handlers
 from app.menus.my_menu_routes import router as my_menu
 from app.menus.routes import router as menus
 from app.notifications.routes import router as notifications
 from app.operations.gauges import Gauges
+from app.operations.index_routes import router as index
 from app.operations.routes import router as operations
+from app.operations.services import OperationsServices
+from app.organisations.queries import find_by_secret_hash
 from app.organisations.routes import router as organisations
-from app.tickets.routes import hot as hot_tickets
+from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
 from app.worker import Worker
 
 # In the order in which a path is looked for: a ticket's first.
 ROUTERS = (
-    hot_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
-    pictures, sign_up, invitations, roles, menus, my_menu, notifications, operations, pages,
+    fast_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
+    pictures, sign_up, invitations, roles, menus, my_menu, notifications, index, operations, pages,
 )  # fmt: skip
 
 # What may send more than other requests.
@@ -64,13 +70,18 @@ BODY_LIMITS = {("PUT", "/me/picture"): MAX_UPLOAD_BYTES}
 log = structlog.get_logger("tessera")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProcessServices(SocialServices, OperationsServices):
+    """All that a process holds for its requests, as the domains' routes ask for it (`services_of`)."""
+
+
 def create_app(settings: Settings) -> ASGIApp:
     """The whole web service.
 
     Args:
         settings: with a `database_url` and a `secret_key`.
     """
-    served: ASGIApp = ShortCut(create_api(settings), hot_tickets.routes)
+    served: ASGIApp = FastRoutes(create_api(settings))
     if settings.cors_origins:
         served = CORSMiddleware(
             served,
@@ -86,6 +97,7 @@ def create_app(settings: Settings) -> ASGIApp:
             ],
             expose_headers=[
                 "ETag",
+                "Link",
                 "Location",
                 "RateLimit",
                 "RateLimit-Policy",
@@ -112,42 +124,28 @@ def app_from_environment() -> ASGIApp:
 def create_api(settings: Settings) -> FastAPI:
     """The part of it that knows routes."""
     app: FastAPI = FastAPIOffline(
-        title="Tessera",
-        version="0.1.0",
-        description=DESCRIPTION,
-        openapi_tags=TAGS,
-        lifespan=_lifespan,
+        title=api_document.TITLE,
+        version=__version__,
+        lifespan=partial(_lifespan, settings=settings),
         redirect_slashes=False,
-        swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
+        docs_url=None,
     )
-    app.state.settings = settings
     # `include_router` would wrap each router in one more, which costs a small request a tenth of its time, to inherit
     # what these do not.
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
-    install_error_handlers(app)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    check_callers(app.routes)
+    install_error_handlers(app, has_cors=bool(settings.cors_origins))
+    install_docs_page(app)
+    app.openapi = partial(api_document.build_openapi, app, settings)  # type: ignore[method-assign]
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    state, settings = app.state, app.state.settings
-    database, probe = wiring.connect(settings), wiring.connect(settings, pool_size=1)
-    limiter = Limiter(settings.redis_url)
-    state.database = database
-    state.probe = probe
-    state.secret_key = settings.secret_key
-    state.credential_cache = CredentialCache(database, settings.secret_key)
-    state.limiter = limiter
-    state.attempts = Attempts(limiter, settings)
-    state.providers = Providers(settings.oidc_providers)
-    state.subscribers = wiring.SUBSCRIBERS
-    state.ticket_timers = wiring.TICKET_TIMERS
-    state.gauges = Gauges(database)
-    state.revision = head_revision()
+async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    app.state.services = services = _build_services(settings)
     security.warm_up()
-    worker = Worker(settings, database) if settings.worker == "inline" else None
+    worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()
     # What lives for ever need not be looked at by every collection.
@@ -160,18 +158,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             if worker:
                 await worker.stop()
         finally:
-            await database.dispose()
-            await probe.dispose()
+            await services.database.dispose()
+            await services.probe.dispose()
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if not app.openapi_schema:
-        schema = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            tags=app.openapi_tags,
-            routes=app.routes,
-        )
-        app.openapi_schema = complete(schema, app.routes)
-    return app.openapi_schema
+def _build_services(settings: Settings) -> ProcessServices:
+    assert settings.secret_key is not None
+    database, limiter = wiring.connect(settings), Limiter(settings.redis_url)
+    return ProcessServices(
+        settings=settings,
+        secret_key=settings.secret_key,
+        database=database,
+        credential_cache=CredentialCache(
+            database, settings.secret_key, find_tenant=find_by_secret_hash, find_user=find_principal
+        ),
+        limiter=limiter,
+        attempts=Attempts(limiter, settings),
+        ticket_timers=wiring.TICKET_TIMERS,
+        subscribers=wiring.SUBSCRIBERS,
+        providers=Providers(settings.oidc_providers),
+        probe=wiring.connect(settings, pool_size=1),
+        schema_revision=head_revision(),
+        gauges=Gauges(database),
+    )

@@ -72,7 +72,7 @@ async def _delete_expired_rows(worker: Worker) -> None:
     async def delete_batch(org_id: UUID) -> int:
         async with worker.database.session(org_id) as db:
             return (
-                await deliveries.delete_old(db, org_id, before)
+                await deliveries.delete_old(db, org_id, worker.channels, before)
                 + await sessions.delete_expired(db, org_id, now)
                 + await links.delete_expired(db, org_id, now)
             )

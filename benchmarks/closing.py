@@ -40,7 +40,7 @@ _MAKE_DUE = """
 """
 _HAS_DUE_TIMERS = "SELECT EXISTS (SELECT FROM timers WHERE kind <> 'DELIVER' AND due_at <= now())"
 _COUNT_CLOSED = """
-    SELECT count(*) FROM tickets JOIN events ON events.org_id = $1 AND events.ticket_id = tickets.id
+    SELECT count(*) FROM tickets JOIN events ON events.org_id = $1 AND events.subject_id = tickets.id
     WHERE tickets.org_id = $1 AND tickets.number <= $2 AND tickets.status = 'CLOSED'
           AND events.type = 'ticket.status_changed'
 """

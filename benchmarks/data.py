@@ -22,7 +22,7 @@ from uuid import UUID
 import asyncpg
 
 from app import models as _models  # noqa: F401 - all mappers, before the first query
-from app.access.callers import Caller
+from app.access.callers import ProductCaller
 from app.accounts.users import creation as identity
 from app.core import embedded
 from app.core.clock import real_now
@@ -30,6 +30,7 @@ from app.core.database import migrations
 from app.core.database.pool import Database
 from app.core.embedded.sockets import SERVICE
 from app.core.ids import new_id
+from app.core.outbox.numbering import Numbering
 from app.core.security.passwords import hash_password
 from app.organisations import queries
 from app.organisations import service as organisations
@@ -107,6 +108,7 @@ _GIN_INDEXES = """
 # Parameters: the organisation, and the last generated ticket number.
 _RESET = (
     "DELETE FROM timers WHERE org_id = $1 AND kind <> 'AUTO_CLOSE' AND $2::int >= 0",
+    "DELETE FROM mails WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM deliveries WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM relay_failures WHERE org_id = $1 AND $2::int >= 0",
     "DELETE FROM events WHERE org_id = $1 AND $2::int >= 0",
@@ -115,11 +117,12 @@ _RESET = (
     AND ticket_id IN (SELECT id FROM tickets WHERE org_id = $1 AND number > $2::int)
     """,
     "DELETE FROM tickets WHERE org_id = $1 AND number > $2::int",
-    "UPDATE counters SET last_ticket = $2::int, last_event = 0 WHERE org_id = $1",
+    "UPDATE counters SET last_number = $2::int, last_event = 0 WHERE org_id = $1",
     "UPDATE relays SET last_seq = 0 WHERE org_id = $1 AND $2::int >= 0",
 )
 _VACUUM = """
-    VACUUM (ANALYZE) tickets, ticket_responses, ticket_search, events, deliveries, timers, counters, relays, users
+    VACUUM (ANALYZE) tickets, ticket_responses, ticket_search, events, deliveries, mails, timers, counters, relays,
+                     users
 """
 
 
@@ -218,7 +221,7 @@ def _is_current(manifest: Path, required: dict[str, object]) -> bool:
 
 async def _generate(address: Address, tickets: int) -> list[Organisation]:
     password_hash = await hash_password("not to be signed in with", os.urandom(16))
-    database = Database(address.service_url)
+    database = Database(address.service_url, before_commit=Numbering())
     made = [await _sign_up(database, f"company{n}.example", password_hash) for n in range(1, ORGANISATIONS + 1)]
     await database.dispose()
     async with connected(address) as connection:
@@ -257,7 +260,7 @@ async def _sign_up(database: Database, domain: str, password_hash: str) -> Organ
     org_id, admins = new_id(), []
     async with database.session(org_id) as db:
         _, secret = await organisations.sign_up(db, org_id, f"The {domain} company", domain, sandbox=False)
-        caller = Caller(tenant=await queries.tenant(db, org_id), user=None, now=real_now())
+        caller = ProductCaller(tenant=await queries.tenant(db, org_id), now=real_now())
         for n in range(1, ADMINS + 1):
             new = identity.NewUser("Ada", f"Lovelace {n}", f"admin{n}@{domain}")
             admins.append(str((await identity.sign_up_admin(db, caller, new, password_hash)).id))

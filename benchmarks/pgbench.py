@@ -15,7 +15,8 @@ from uuid import UUID
 from sqlalchemy import make_url
 
 from app.access.tenant import reference_prefix
-from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, page_statement
+from app.tickets.models import TicketPriority
+from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, created_data, page_statement
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from benchmarks.data import WEEKS, Dataset, Organisation
@@ -85,7 +86,15 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
         sql = OPEN.replace("WITH available", "WITH fresh AS MATERIALIZED (SELECT uuidv7() AS id), available", 1)
         ticket_id, texts = "(SELECT id FROM fresh)", ("'Cannot export March'", f"'{DESCRIPTION}'", "'HIGH'")
         customer = f"'customer' || :customer::text || '@{organisation.domain}'"
-        rest = ("now()", "now()", "uuidv7()", "uuidv7()", "'ORGANISATION'", org_id)
+        rest = (
+            "now()",
+            "now()",
+            "uuidv7()",
+            "uuidv7()",
+            "'ORGANISATION'",
+            org_id,
+            f"'{created_data(TicketPriority.HIGH)}'",
+        )
         return [_substitute(sql, org_id, ticket_id, *texts, customer, *rest)]
     if operation == LIST:
         listing = Listing(customer_emails=("",), statuses=("OPEN",))

@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
-from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, page_statement
+from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, created_data, page_statement
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from benchmarks.data import driver_url
@@ -47,7 +47,7 @@ async def create(request: Request) -> Response:
     now = datetime.now(UTC)
     row = await _one_row(
         request, org_id, OPEN, uuid7(), body["title"], body["description"], body["priority"], body["addedBy"], now,
-        now, uuid7(), uuid7(), "ORGANISATION", org_id,
+        now, uuid7(), uuid7(), "ORGANISATION", org_id, created_data(body["priority"]),
     )  # fmt: skip
     return _json(_ticket(row, prefix), 201)
 

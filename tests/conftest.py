@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 
 from app import wiring
 from app.core.config import Settings
-from app.core.database.pool import Database
-from app.core.outbox.events import REACTIONS
+from app.core.database.pool import BEFORE_COMMIT, Database
 from app.core.security import passwords as security
 from app.main import create_app
 from tests.organisation_client import Api, Desk, create_desk
@@ -86,7 +85,7 @@ async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
 @pytest.fixture(scope="session")
 async def database(server: TestServer) -> AsyncIterator[Database]:
     """The service's pool. Commits persist, so each test uses its own organisation."""
-    database = Database(server.service_url, reactions=wiring.REACTIONS)
+    database = Database(server.service_url, before_commit=wiring.NUMBERING)
     yield database
     await database.dispose()
 
@@ -104,8 +103,9 @@ async def connection(server: TestServer) -> AsyncIterator[AsyncConnection]:
 async def db(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
     """A transaction that is rolled back at the end."""
     transaction = await connection.begin()
+    info = {BEFORE_COMMIT: wiring.NUMBERING}
     make_session = async_sessionmaker(
-        connection, expire_on_commit=False, join_transaction_mode="create_savepoint", info={REACTIONS: wiring.REACTIONS}
+        connection, expire_on_commit=False, join_transaction_mode="create_savepoint", info=info
     )
     async with make_session() as session:
         yield session

@@ -15,8 +15,10 @@ from asgi_lifespan import LifespanManager
 from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
+from app.access.services import Services
 from app.core.config import Settings
 from app.core.database.pool import Database
+from app.core.outbox.numbering import Numbering
 from app.main import create_app
 from app.organisations import service as organisations
 from tests.conftest import connect, copy_database
@@ -46,7 +48,8 @@ async def superuser_connection(server: TestServer) -> AsyncIterator[Superuser]:
 
 @asynccontextmanager
 async def open_pool(server: TestServer, **options: object) -> AsyncIterator[Database]:
-    database = Database(server.service_url, **options)  # type: ignore[arg-type]
+    """Open a pool, by default without reactions."""
+    database = Database(server.service_url, **{"before_commit": Numbering(), **options})  # type: ignore[arg-type]
     try:
         yield database
     finally:
@@ -67,8 +70,8 @@ def pool_of(app: ASGIApp) -> Database:
     inner: Any = app
     while not hasattr(inner, "state"):
         inner = inner.app
-    database: Database = inner.state.database
-    return database
+    services: Services = inner.state.services
+    return services.database
 
 
 async def create_organisation(database: Database, org_id: UUID | None = None) -> UUID:

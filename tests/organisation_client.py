@@ -11,7 +11,7 @@ import httpx
 from passlib.hash import argon2
 
 from app import wiring
-from app.access.callers import Caller
+from app.access.callers import ProductCaller
 from app.accounts.users import creation
 from app.accounts.users.creation import NewUser
 from app.accounts.users.models import User as UserRow
@@ -129,7 +129,7 @@ async def create_admin(desk: Desk, email: str, *, available: bool = True) -> Sig
     """Sign up an admin and open a session."""
     async with desk.database.session(desk.id) as db:
         tenant = as_tenant(await organisations.read(db, desk.id))
-        caller = Caller(tenant=tenant, user=None, now=tenant.now())
+        caller = ProductCaller(tenant=tenant, now=tenant.now())
         user = await creation.sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _password_hash())
         user.available = available
     return await open_session(desk, user)

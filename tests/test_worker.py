@@ -20,11 +20,11 @@ from app import wiring
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.outbox import deliveries
-from app.core.outbox.deliveries import Draft
 from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import DELIVER, Counter, Delivery, Relay, Timer
 from app.core.outbox.relay import RELAY_RETRY
+from app.notifications import mails
+from app.notifications.mails import MailDraft
 from app.operations.models import JobRun
 from app.worker import JOBS, SHUTDOWN_TIMEOUT, Worker
 from tests.conftest import settings_for
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class SampleEvent(Event):
-    type: ClassVar[str] = "test.happened"
+    type: ClassVar[str] = "test_worker.happened"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ async def own(server: TestServer) -> TestServer:
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with open_pool(own, reactions=wiring.REACTIONS) as database:
+    async with open_pool(own, before_commit=wiring.NUMBERING) as database:
         async with database.session(None) as db:
             await db.execute(delete(Timer))
             await db.execute(delete(JobRun))
@@ -74,8 +74,10 @@ async def running_worker(own: TestServer, pool: Database, room: SmtpServer, **ch
 
 async def queue_mail(database: Database, org_id: UUID, count: int = 1) -> None:
     async with database.session(org_id) as db:
-        drafts = [Draft("EMAIL", f"mia{n}@customer.example", "Answered", text="Hello") for n in range(count)]
-        await deliveries.queue(db, org_id, drafts)
+        drafts = [
+            MailDraft(recipient=f"mia{n}@customer.example", subject="Answered", text="Hello") for n in range(count)
+        ]
+        await mails.queue(db, org_id, drafts)
 
 
 async def record_event(database: Database, org_id: UUID) -> None:

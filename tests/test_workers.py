@@ -110,7 +110,7 @@ async def test_two_workers_do_everything_once_although_one_is_killed(own: TestSe
 
     await assert_each_timer_fired_once(superuser)
     assert await superuser.fetchval("SELECT count(*) FROM deliveries WHERE status = 'SENT'") == mails
-    assert await superuser.fetchval("SELECT count(DISTINCT ticket_id) FROM deliveries") == mails
+    assert await superuser.fetchval("SELECT count(DISTINCT ticket_id) FROM mails") == mails
     sent = {f"<{row['id']}@growfin.test>" for row in await superuser.fetch("SELECT id FROM deliveries")}
     copies = room.count_copies()
     assert set(copies) == sent
@@ -146,7 +146,7 @@ async def assert_each_timer_fired_once(superuser: Superuser) -> None:
     closed = "SELECT count(*) FROM tickets WHERE status = 'CLOSED' AND version = 2"
     assert await superuser.fetchval(closed) == tickets
     for kind, count in (("ticket.status_changed", tickets), ("ticket.closing_soon", ORGANISATIONS * REMINDED)):
-        sql = "SELECT count(*) AS events, count(DISTINCT ticket_id) AS tickets FROM events WHERE type = $1"
+        sql = "SELECT count(*) AS events, count(DISTINCT subject_id) AS tickets FROM events WHERE type = $1"
         row = await superuser.fetchrow(sql, kind)
         assert row is not None
         assert (row["events"], row["tickets"]) == (count, count)

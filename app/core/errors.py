@@ -24,6 +24,7 @@ class TesseraError(Exception):
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
+    member_descriptions: ClassVar[Mapping[str, str]] = {}  # of all `members` that it may have
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class TesseraError(Exception):
         self.detail = detail or self.title
         self.errors = errors or []
         self.members = members or {}
+        assert self.members.keys() <= self.member_descriptions.keys(), "a member must be documented"
         super().__init__(self.detail)
 
 

@@ -9,12 +9,12 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.ids import new_id
-from app.core.outbox.events import Event
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import Menu
+from app.organisations.events import OrganisationSignedUp
 
 
-async def seed_menus(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def seed_menus(db: AsyncSession, org_id: UUID, event: OrganisationSignedUp) -> None:
     """Create the default menu of a new organisation, in the same transaction: the first sign-in shows it."""
     rows: list[dict[str, Any]] = []
 

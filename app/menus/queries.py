@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.models import User
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import NotFound
 from app.menus.models import Menu
 from app.menus.rules import Entry, MenuNode, Viewer, build_menu
@@ -56,7 +56,7 @@ async def filter_existing_users(db: AsyncSession, org_id: UUID, user_ids: Collec
     if not user_ids:
         return set()
     existing = await db.scalars(
-        select(User.id).where(User.org_id == org_id, User.id.in_(user_ids), User.status != Status.ERASED)
+        select(User.id).where(User.org_id == org_id, User.id.in_(user_ids), User.status != AccountStatus.ERASED)
     )
     return set(existing)
 

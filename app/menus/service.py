@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.roles import queries as roles
 from app.core.clock import real_now
 from app.core.errors import BadInput, Conflict, FieldError
@@ -58,7 +58,7 @@ class TooManyMenus(Conflict):
     title = f"An organisation can have at most {MAX_MENUS} menu entries."
 
 
-async def create(db: AsyncSession, caller: Caller, fields: Mapping[str, Any]) -> Menu:
+async def create(db: AsyncSession, caller: UserCaller, fields: Mapping[str, Any]) -> Menu:
     """Create an entry with these columns. Without a `position`, it is the last of its siblings.
 
     Raises:
@@ -90,7 +90,7 @@ async def create(db: AsyncSession, caller: Caller, fields: Mapping[str, Any]) ->
     return menu
 
 
-async def change(db: AsyncSession, caller: Caller, menu_id: UUID, changes: Mapping[str, Any]) -> Menu:
+async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: Mapping[str, Any]) -> Menu:
     """Change columns of an entry. Its descendants move with it. Unchanged values are ignored.
 
     Raises:
@@ -114,7 +114,7 @@ async def change(db: AsyncSession, caller: Caller, menu_id: UUID, changes: Mappi
     return menu
 
 
-async def delete(db: AsyncSession, caller: Caller, menu_id: UUID) -> None:
+async def delete(db: AsyncSession, caller: UserCaller, menu_id: UUID) -> None:
     """Delete an entry without children.
 
     Raises:

@@ -17,20 +17,20 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import select, update
 
-from app.access.callers import Caller, Principal
+from app.access.callers import Principal, ProductCaller, UserCaller
 from app.access.tenant import Tenant
 from app.accounts.users.creation import NewUser, hash_new_password, sign_up_admin
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.config import Settings
-from app.core.database.pool import Database
+from app.core.database.pool import BeforeCommit, Database
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.models import Counter, Relay
 from app.organisations.queries import as_tenant
 from app.organisations.service import sign_up
 from app.tickets import service
-from app.tickets.models import Priority, Status
+from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import INDEX_TICKETS
 
 CONCURRENCY = 4
@@ -90,33 +90,41 @@ REPLIES = (
     "Thanks for the idea: we noted it for the next quarter, and will tell you here when it comes.",
 )
 
+# Times follow commits, so the time of the last commit must be reset to write tickets of the past.
+_RESET_LAST_AT = "UPDATE counters SET last_at = 'epoch' WHERE org_id = $1"
+
 # Percentages of the tickets by their last status.
-RECENT_STATUS_WEIGHTS = dict(zip(Status, (18, 17, 30, 15, 20), strict=True))
-OLD_STATUS_WEIGHTS = {Status.RESOLVED: 35, Status.CLOSED: 65}
-PRIORITY_WEIGHTS = {Priority.LOW: 25, Priority.MEDIUM: 45, Priority.HIGH: 22, Priority.CRITICAL: 8}
+RECENT_STATUS_WEIGHTS = dict(zip(TicketStatus, (18, 17, 30, 15, 20), strict=True))
+OLD_STATUS_WEIGHTS = {TicketStatus.RESOLVED: 35, TicketStatus.CLOSED: 65}
+PRIORITY_WEIGHTS = {
+    TicketPriority.LOW: 25,
+    TicketPriority.MEDIUM: 45,
+    TicketPriority.HIGH: 22,
+    TicketPriority.CRITICAL: 8,
+}
 INTERMEDIATE_STATUS_PROBABILITY = 0.4  # of each status before the last one
 ESCALATION_PROBABILITY = 0.1  # that a ticket in progress is raised to HIGH
-STATUS_ORDER = (Status.IN_PROGRESS, Status.RESPONDED, Status.RESOLVED, Status.CLOSED)
+STATUS_ORDER = (TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED, TicketStatus.RESOLVED, TicketStatus.CLOSED)
 
 
 @dataclass(frozen=True)
 class _TicketScript:
     """A ticket's script: the fields it is opened with, and the changes that follow."""
 
-    opening: Mapping[str, str]
+    opening: Mapping[str, Any]
     opened_at: datetime
-    steps: list[tuple[datetime, dict[str, Any]]]
+    steps: list[tuple[datetime, service.TicketChanges]]
     reply: str
 
 
-async def create_demo(settings: Settings, tickets: int) -> str:
+async def create_demo(settings: Settings, tickets: int, before_commit: BeforeCommit) -> str:
     """Create the organisation with its admins and this many tickets; return a summary with the credentials.
 
     Secret key and password are random. All e-mail addresses use reserved domains (RFC 2606).
     """
     assert settings.database_url is not None
     assert settings.secret_key is not None
-    database = Database(settings.database_url, pool_size=CONCURRENCY)
+    database = Database(settings.database_url, pool_size=CONCURRENCY, before_commit=before_commit)
     try:
         tenant, secret = await _create_organisation(database)
         try:
@@ -161,8 +169,8 @@ async def _create_admin(
     new = NewUser(first_name, last_name, f"{first_name.lower()}@{tenant.domain}")
     password_hash = await hash_new_password(secret_key, tenant, password, *name, email=new.email)
     async with database.session(tenant.id) as db:
-        user = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
-    return principal_of(user)
+        user = await sign_up_admin(db, ProductCaller(tenant=tenant, now=tenant.now()), new, password_hash)
+    return principal_of(user, session_id=new_id())  # of no session: it only writes
 
 
 async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:
@@ -175,9 +183,10 @@ async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[P
             while True:
                 # One batch at a time is opened, so that later tickets have higher numbers.
                 async with opening_lock, database.driver(tenant.id) as driver:
+                    await driver.execute(_RESET_LAST_AT, tenant.id)
                     opened = []
                     for script in islice(scripts, TICKETS_PER_TRANSACTION):
-                        caller = Caller(tenant, None, script.opened_at)
+                        caller = ProductCaller(tenant=tenant, now=script.opened_at)
                         opened.append((await service.open_ticket(driver, caller, **script.opening), script))
                 if not opened:
                     return
@@ -193,14 +202,16 @@ async def _play_scripts(
     database: Database, tenant: Tenant, admins: Mapping[UUID, Principal], opened: list[tuple[Any, _TicketScript]]
 ) -> None:
     # One transaction, so that no worker sees a countdown started in the past before the change that ends it.
+    steps = [(at, ticket, script, changes) for ticket, script in opened for at, changes in script.steps]
+    steps.sort(key=lambda step: step[0])
     async with database.session(tenant.id) as db:
-        for ticket, script in opened:
-            for at, changes in script.steps:
-                caller = Caller(tenant, admins[ticket["admin_id"]], at)
-                if changes["status"] is Status.RESPONDED:
-                    await service.respond(db, caller, ticket["id"], script.reply, _accept_any_version)
-                else:
-                    await service.change(db, caller, ticket["id"], changes, _accept_any_version)
+        for at, ticket, script, changes in steps:
+            caller = UserCaller(tenant=tenant, user=admins[ticket["admin_id"]], now=at)
+            if changes["status"] is TicketStatus.RESPONDED:
+                await service.respond(db, caller, ticket["id"], script.reply, _accept_any_version)
+            else:
+                await service.change(db, caller, ticket["id"], changes, _accept_any_version)
+        await (await db.connection()).exec_driver_sql(_RESET_LAST_AT, (tenant.id,))
 
 
 def _accept_any_version(_version: int) -> None:
@@ -237,9 +248,9 @@ def _texts(rng: random.Random) -> tuple[str, str]:
     return title[0].upper() + title[1:], f"{description[0].upper()}{description[1:]} {rng.choice(CLOSING_SENTENCES)}"
 
 
-def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, dict[str, Any]]]:
+def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, service.TicketChanges]]:
     last = _choose(rng, RECENT_STATUS_WEIGHTS if now - opened_at < MAX_AGE_OF_RECENT else OLD_STATUS_WEIGHTS)
-    if last is Status.OPEN:
+    if last is TicketStatus.OPEN:
         return
     path = [
         *(
@@ -252,8 +263,8 @@ def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[t
     duration = min(MAX_DURATION * rng.uniform(0.05, 1), now - opened_at)
     times = sorted(opened_at + duration * rng.random() for _ in path)
     for at, status in zip(times, path, strict=True):
-        is_escalated = status is Status.IN_PROGRESS and rng.random() < ESCALATION_PROBABILITY
-        yield at, {"status": status, **({"priority": Priority.HIGH} if is_escalated else {})}
+        is_escalated = status is TicketStatus.IN_PROGRESS and rng.random() < ESCALATION_PROBABILITY
+        yield at, {"status": status, **({"priority": TicketPriority.HIGH} if is_escalated else {})}
 
 
 def _choose(rng: random.Random, weighted: Mapping[Any, int]) -> Any:

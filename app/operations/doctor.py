@@ -22,7 +22,7 @@ from app.core.config import OidcProvider, Settings, find_secret_key_weakness
 from app.core.database import migrations
 from app.core.database.base import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
 from app.core.database.pool import Database
-from app.notifications.mail import email_channel
+from app.notifications.channel import email_channel
 from app.notifications.mime import one_line
 from app.notifications.smtp import Server
 from app.operations.queries import read_schema_revision
@@ -236,7 +236,7 @@ async def _check_mail_server(server: Server) -> Finding:
         problem = f"cannot be used ({error or type(error).__name__})"
         if isinstance(error, SMTPResponseException):
             problem = f"replied {error.code} {error.message}"
-        problem = one_line(server.without_secrets(problem))[:MAX_ERROR_LENGTH]
+        problem = one_line(server.mask_secrets(problem))[:MAX_ERROR_LENGTH]
         return Finding(False, "mail", f"{address} {problem}: correct SMTP_URL, or the mail server")
     details = f"{'' if is_encrypted else 'un'}encrypted{', login accepted' if server.user else ''}"
     return Finding(True, "mail", f"{address} accepts connections, {details}")

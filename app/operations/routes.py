@@ -11,16 +11,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import DBAPIError
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, may
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.core.database.pool import NotMigrated
 from app.core.errors import Unavailable
 from app.core.outbox import timers
-from app.core.web.openapi import answers
+from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.operations import queries
-from app.operations.schemas import Health, Job, Jobs, Pending
+from app.operations.schemas import Health, JobsOverview, PendingWork, ScheduledJob
+from app.operations.services import OperationsServices
 
 router = APIRouter(tags=["Operations"], route_class=Route)
 
@@ -31,7 +34,7 @@ log = structlog.get_logger("tessera.operations")
     "/health/live",
     operation_id="isLive",
     summary="Ask whether the process runs",
-    responses=answers(),
+    responses=responses(),
 )
 async def is_live() -> Health:
     """Answers as long as the process can answer at all; restart it where it does not."""
@@ -42,18 +45,19 @@ async def is_live() -> Health:
     "/health/ready",
     operation_id="isReady",
     summary="Ask whether requests can be served",
-    responses=answers(NotMigrated),
+    responses=responses(NotMigrated),
 )
 async def is_ready(request: Request) -> Health:
     """The database can be reached, and is migrated to this version; otherwise 503: send requests elsewhere."""
+    services = services_of(request, OperationsServices)
     try:
         # Over a connection of its own: that requests wait for each other does not mean that none can be served.
-        async with request.app.state.probe.session(None) as db:
+        async with services.probe.session(None) as db:
             revision = await queries.read_schema_revision(db)
     except DBAPIError as error:  # no such database, say, or not with this password: nothing can be served either
         log.warning("database_not_ready", error=f"{type(error).__name__}: {error.orig}"[:300])
         raise Unavailable from error
-    if revision != request.app.state.revision:
+    if revision != services.schema_revision:
         raise NotMigrated
     return Health()
 
@@ -64,7 +68,7 @@ async def is_ready(request: Request) -> Health:
     summary="Read the metrics for Prometheus",
     response_class=Response,
     responses={
-        **answers(),
+        **responses(),
         200: {
             "content": {"text/plain": {"schema": {"type": "string"}, "example": "tessera_timers_overdue 0.0\n"}},
             "description": "The text format.",
@@ -73,7 +77,7 @@ async def is_ready(request: Request) -> Health:
 )
 async def get_metrics(request: Request) -> Response:
     """Requests, latencies, the pool, and what waits; no label holds an organisation's data. Not for the outside."""
-    await request.app.state.gauges.refresh()
+    await services_of(request, OperationsServices).gauges.refresh()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -85,14 +89,14 @@ async def get_metrics(request: Request) -> Response:
     "/jobs",
     operation_id="getJobs",
     summary="Read the worker's jobs and the organisation's pending work",
-    responses=answers(),
+    responses=responses(),
 )
-async def get_jobs(caller: Annotated[Caller, may(Resource.JOBS, Action.VIEW)], db: Db) -> Jobs:
+async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.VIEW)], db: Db) -> JobsOverview:
     """When the worker's loops ran last, and how much of your organisation's work is waiting for them."""
     waiting, queued, oldest = await timers.pending(db, caller.org_id)
-    return Jobs(
+    return JobsOverview(
         jobs=[
-            Job(
+            ScheduledJob(
                 name=run.name,
                 every=run.every_seconds,
                 last_run_at=run.last_run_at,
@@ -101,7 +105,7 @@ async def get_jobs(caller: Annotated[Caller, may(Resource.JOBS, Action.VIEW)], d
             )
             for run in await queries.list_job_runs(db)
         ],
-        pending=Pending(
+        pending=PendingWork(
             timers=waiting,
             deliveries=queued,
             oldest_due_at=oldest,

@@ -59,7 +59,7 @@ async def test_every_operation_works_with_its_example_as_it_stands(own: httpx.As
     for operation_id, code in REFUSED.items():
         await tour.is_refused(operation_id, code)
     await tour.go("eraseUser", thing=mia)
-    await tour.go("isLive", "isReady", "getMetrics", "getJobs", "signOut")
+    await tour.go("getIndex", "isLive", "isReady", "getMetrics", "getJobs", "signOut")
     await sign_in(tour)
     await tour.go("changePassword", "signOutEverywhere")
 

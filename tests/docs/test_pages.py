@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from app import __version__
 from app.core.fields import EXAMPLE_ID
 from tests.conftest import copy_database, settings_for
 from tests.docs.openapi import OPERATIONS
@@ -18,12 +19,20 @@ from tests.http_server import running_server
 from tests.postgres import TestServer
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator
+    from playwright.async_api import Browser, Locator, ViewportSize
+
+
+SCREEN: ViewportSize = {"width": 1280, "height": 720}
+MAX_OPERATION_HEIGHT = 1500  # pixels
+LONG_OPERATIONS = [
+    ("GET", "/tickets"), ("POST", "/tickets"), ("PATCH", "/tickets/{id}"), ("GET", "/users"), ("PATCH", "/users/{id}"),
+    ("POST", "/auth/signin"), ("GET", "/auth/oidc/{provider}/callback"),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 async def address(server: TestServer) -> AsyncIterator[str]:
-    """The service on a database where nobody has signed up yet."""
+    """Serve an empty database; return the address."""
     name = f"pages_{uuid4().hex[:8]}"
     await copy_database(server, name)
     with ExitStack() as stack:
@@ -32,7 +41,7 @@ async def address(server: TestServer) -> AsyncIterator[str]:
 
 
 class DocsVisit(Visit):
-    """A look at Swagger UI."""
+    """A visit to Swagger UI."""
 
     async def operation(self, method: str, path: str) -> Operation:
         shown = self.page.locator(f".opblock-{method.lower()}").filter(
@@ -57,20 +66,20 @@ class Operation:
     """An operation that is tried out in Swagger UI."""
 
     def __init__(self, shown: Locator) -> None:
-        self._shown = shown
+        self.shown = shown
 
     async def field(self, name: str) -> str:
-        """What stands in a path parameter."""
-        return await self._shown.locator(f'tr[data-param-name="{name}"] input').input_value()
+        """Return what is in the field of a path parameter."""
+        return await self.shown.locator(f'tr[data-param-name="{name}"] input').input_value()
 
     async def execute(self, **fields: str) -> tuple[int, Any]:
-        """Press Execute with whatever stands there, but for these path parameters; returns the status and the body."""
+        """Press Execute with the examples and these path parameters; return the status and the body."""
         for name, value in fields.items():
-            await self._shown.locator(f'tr[data-param-name="{name}"] input').fill(value)
-        async with self._shown.page.expect_response(lambda got: got.request.resource_type == "fetch") as answered:
-            await self._shown.locator("button.execute").click()
+            await self.shown.locator(f'tr[data-param-name="{name}"] input').fill(value)
+        async with self.shown.page.expect_response(lambda got: got.request.resource_type == "fetch") as answered:
+            await self.shown.locator("button.execute").click()
         answer = await answered.value
-        status = self._shown.locator(".live-responses-table .response-col_status").last
+        status = self.shown.locator(".live-responses-table .response-col_status").last
         await status.get_by_text(str(answer.status)).wait_for()
         return answer.status, await answer.json()
 
@@ -101,7 +110,59 @@ async def test_docs_show_every_operation_without_the_internet(visit: DocsVisit) 
     assert shown == {operation.key for operation in OPERATIONS}
 
 
-async def test_docs_show_what_to_put_into_an_address(visit: DocsVisit) -> None:
+async def test_the_first_screen_of_docs_shows_how_to_start(visit: DocsVisit) -> None:
+    await visit.page.set_viewport_size(SCREEN)
+    await visit.page.goto(f"{visit.address}/docs")
+    await visit.page.locator(".opblock").last.wait_for()
+
+    first = visit.page.locator(".opblock").first
+    assert await first.locator("[data-path]").get_attribute("data-path") == "/tickets"
+    for shown in (visit.page.locator(".scheme-container .btn.authorize"), first):
+        assert await bottom(shown) < SCREEN["height"]
+    headings = visit.page.locator(".info h2, .info h3")
+    assert {"Start here", "Guide", "Errors", "Error codes"} <= set(await headings.all_text_contents())
+    assert await visit.page.get_by_text("Start here").is_visible()
+    assert not await visit.page.get_by_text("Error codes", exact=True).is_visible()
+
+
+async def test_the_guide_of_docs_opens_with_all_error_codes(visit: DocsVisit) -> None:
+    await visit.page.goto(f"{visit.address}/docs")
+    await visit.page.locator(".info summary").click()
+
+    row = visit.page.locator(".info tr", has=visit.page.get_by_text("ticket_not_found", exact=True))
+    assert await row.is_visible()
+    assert await row.locator("td").nth(1).inner_text() == "404"
+
+
+async def test_docs_list_schemas_collapsed(visit: DocsVisit) -> None:
+    await visit.page.goto(f"{visit.address}/docs")
+    await visit.page.locator("section.models").wait_for()
+
+    assert await visit.page.locator("section.models.is-open").count() == 0
+
+
+async def test_an_opened_operation_of_docs_fits_on_a_page(visit: DocsVisit) -> None:
+    await visit.page.set_viewport_size(SCREEN)
+    await visit.page.goto(f"{visit.address}/docs")
+    heights = {}
+
+    for key in LONG_OPERATIONS:
+        operation = await visit.operation(*key)
+        await operation.shown.locator(".response").last.wait_for()
+        box = await operation.shown.bounding_box()
+        assert box is not None
+        heights[key] = box["height"]
+
+    assert {key: height for key, height in heights.items() if height >= MAX_OPERATION_HEIGHT} == {}
+
+
+async def bottom(shown: Locator) -> float:
+    box = await shown.bounding_box()
+    assert box is not None
+    return box["y"] + box["height"]
+
+
+async def test_docs_show_examples_of_path_parameters(visit: DocsVisit) -> None:
     await visit.page.goto(f"{visit.address}/docs")
 
     assert await (await visit.operation("GET", "/users/{id}")).field("id") == EXAMPLE_ID
@@ -115,10 +176,10 @@ async def test_redoc_shows_every_operation_without_the_internet(visit: DocsVisit
         shown = visit.page.locator(f'[id="tag/{tag}/operation/{operation.id}"]')
         await shown.wait_for(state="attached")
 
-    assert await visit.page.locator("h1").first.inner_text() == "Tessera (0.1.0)"
+    assert await visit.page.locator("h1").first.inner_text() == f"Tessera ({__version__})"
 
 
-async def test_the_whole_way_can_be_gone_in_docs_with_the_examples_as_they_stand(visit: DocsVisit) -> None:
+async def test_the_first_steps_work_in_docs_with_the_unchanged_examples(visit: DocsVisit) -> None:
     await visit.page.goto(f"{visit.address}/docs")
 
     status, organisation = await (await visit.operation("POST", "/auth/org/signup")).execute()

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from sqlalchemy import delete, insert, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
@@ -60,7 +60,7 @@ async def list_menus(desk: Desk) -> list[JSON]:
 async def menu_events(desk: Desk) -> list[tuple[str, JSON]]:
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if row.type.startswith("menu.")]
+    return [(row.type, {"menuId": str(row.subject_id), **row.data}) for row in rows if row.type.startswith("menu.")]
 
 
 # --- the default menu -------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ async def test_the_same_values_again_change_nothing(desk: Desk) -> None:
 
 
 async def test_deleted_roles_may_stay_in_a_list_but_erased_users_cannot_be_added(desk: Desk) -> None:
-    role_id, erased = await a_role(desk), await hire(desk, status=Status.ERASED)
+    role_id, erased = await a_role(desk), await hire(desk, status=AccountStatus.ERASED)
     menu = await create_menu(desk.admin, hiddenForRoles=[str(role_id)])
     assert (await desk.admin.delete(f"/roles/{role_id}")).status_code == 204
     path = f"/menus/{menu['id']}"
@@ -304,8 +304,8 @@ async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> 
 
 async def test_engineers_and_customers_cannot_manage_menus(desk: Desk) -> None:
     menu = await create_menu(desk.admin)
-    engineer = await sign_in(desk, Role.ENGINEER)
-    customer = await with_only(desk, *MENUS, role=Role.CUSTOMER)
+    engineer = await sign_in(desk, RoleKind.ENGINEER)
+    customer = await with_only(desk, *MENUS, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         refused(await user.get("/menus"), 403, code)
         for answer in (await each_operation(user, menu)).values():

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
 from app.menus.models import Menu
@@ -74,14 +74,14 @@ async def test_an_admin_sees_the_whole_menu(desk: Desk) -> None:
 
 
 async def test_an_engineer_sees_the_permitted_entries(desk: Desk) -> None:
-    found = await my_menu(await sign_in(desk, Role.ENGINEER))
+    found = await my_menu(await sign_in(desk, RoleKind.ENGINEER))
     assert found["designation"] == "Engineer"
     assert outline(found["menu"]) == ["Tickets", ("Users", ["Users"]), ("Settings", ["Organisation"])]
     assert (action_letters(found["menu"][0]), action_letters(found["menu"][1]["subMenus"][0])) == ("vcu", "v")
 
 
 async def test_a_customer_sees_the_permitted_entries(desk: Desk) -> None:
-    found = await my_menu(await sign_in(desk, Role.CUSTOMER))
+    found = await my_menu(await sign_in(desk, RoleKind.CUSTOMER))
     assert found["designation"] == "Customer"
     assert outline(found["menu"]) == ["Tickets", ("Settings", ["Organisation"])]
 
@@ -156,7 +156,7 @@ async def test_each_organisation_has_its_own_menu(api: Api, database: Database, 
 
 async def test_only_signed_in_users_have_a_menu(api: Api, desk: Desk) -> None:
     refused(await api.http.get("/me/menu"), 401, "missing_credential")
-    refused(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "user_required")
+    refused(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "access_token_required")
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------

@@ -17,20 +17,22 @@ from asgi_lifespan import LifespanManager
 from sqlalchemy import func, select
 
 from app import wiring
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.users.models import User
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.database.pool import Database
+from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.outbox.models import Counter as CounterRow
-from app.core.outbox.models import Delivery, EventRow, Relay, Timer
+from app.core.outbox.models import EventRow, Relay, Timer
 from app.core.security.secret_keys import secret_hash
 from app.main import create_app
+from app.notifications.models import Mail
 from app.operations.demo import create_demo
 from app.organisations.models import Organisation
-from app.organisations.queries import by_secret, tenant
-from app.tickets.models import Status, Ticket, TicketResponse
+from app.organisations.queries import find_by_secret_hash, tenant
+from app.tickets.models import Ticket, TicketResponse, TicketStatus
 from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
 from app.tickets.search.models import TicketSearch
 from app.tickets.search.rules import INDEX_TICKETS
@@ -60,7 +62,7 @@ async def database(deployment: Deployment) -> AsyncIterator[Database]:
 @pytest.fixture(scope="module")
 async def summary(deployment: Deployment, database: Database) -> str:
     async with running_relay(database):
-        return await create_demo(deployment.settings, TICKETS)
+        return await create_demo(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def read_value(label: str, summary: str) -> str:
 
 async def test_a_sandbox_has_four_admins_and_the_tickets(summary: str, database: Database, org_id: UUID) -> None:
     async with database.session(None) as db:
-        organisation = await by_secret(db, secret_hash(read_value("secret", summary)))
+        organisation = await find_by_secret_hash(db, secret_hash(read_value("secret", summary)))
     assert organisation is not None
     assert organisation.id == org_id
     assert organisation.sandbox
@@ -139,7 +141,7 @@ async def test_the_summary_ends_with_a_command_that_signs_in(summary: str, deplo
 
 async def test_the_tickets_are_varied_and_spread_over_two_months(database: Database, org_id: UUID) -> None:
     tickets = await rows_of(database, org_id, Ticket)
-    assert {ticket.status for ticket in tickets} == set(Status)
+    assert {ticket.status for ticket in tickets} == set(TicketStatus)
     assert len({ticket.title for ticket in tickets}) > 30
     assert len({ticket.added_by for ticket in tickets}) > 30
     assert all(ticket.added_by.endswith(".example") for ticket in tickets)
@@ -155,7 +157,7 @@ async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Databas
     events = sorted(await rows_of(database, org_id, EventRow), key=lambda event: event.seq)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     for ticket in await rows_of(database, org_id, Ticket):
-        moments = [event.created_at for event in events if event.ticket_id == ticket.id]
+        moments = [event.created_at for event in events if event.subject_id == ticket.id]
         assert moments == sorted(moments)
         assert (moments[0], moments[-1]) == (ticket.created_at, ticket.updated_at)
         assert ticket.updated_at <= min(real_now(), ticket.created_at + timedelta(days=5))
@@ -166,7 +168,7 @@ async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Databas
 async def test_only_answered_tickets_have_timers_and_none_is_due(database: Database, org_id: UUID) -> None:
     tickets = await rows_of(database, org_id, Ticket)
     waiting = await rows_of(database, org_id, Timer)
-    answered = {ticket.id for ticket in tickets if ticket.status == Status.RESPONDED}
+    answered = {ticket.id for ticket in tickets if ticket.status == TicketStatus.RESPONDED}
     for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
         assert {timer.subject_id for timer in waiting if timer.kind == kind} == answered
     assert answered
@@ -211,14 +213,14 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
 
 async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Database, org_id: UUID) -> None:
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
-    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
+    assert await rows_of(database, org_id, Mail) == []
+    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
-        admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)))
-        caller = Caller(await tenant(db, org_id), admin, real_now())
+        admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)), session_id=new_id())
+        caller = UserCaller(tenant=await tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
-    assert [delivery.recipient for delivery in await rows_of(database, org_id, Delivery)] == [ticket.added_by]
+    assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.added_by]
 
 
 async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment, database: Database) -> None:
@@ -226,12 +228,12 @@ async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment
     try:
         async with running_relay(database):
             with pytest.raises(ExceptionGroup, match="TaskGroup"):
-                await create_demo(deployment.settings, TICKETS)
+                await create_demo(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
     finally:
         await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
     org_id = await newest_organisation(database)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []
     assert 0 < len(await rows_of(database, org_id, Ticket)) < TICKETS
     async with database.session(org_id) as db:
         relayed = await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id))
@@ -242,7 +244,7 @@ async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment
 
 async def test_no_mail_is_sent_when_the_demo_is_cancelled_midway(deployment: Deployment, database: Database) -> None:
     before = await newest_organisation(database)
-    filling = asyncio.create_task(create_demo(deployment.settings, 500))
+    filling = asyncio.create_task(create_demo(deployment.settings, 500, wiring.NUMBERING_WITHOUT_REACTIONS))
     while (org_id := await newest_organisation(database)) == before:  # noqa: ASYNC110 - another pool creates it
         await asyncio.sleep(0.01)
     held = (await rows_of(database, org_id, Relay))[0].last_seq
@@ -253,4 +255,4 @@ async def test_no_mail_is_sent_when_the_demo_is_cancelled_midway(deployment: Dep
     assert held == 2**40
     assert let_go == (await rows_of(database, org_id, CounterRow))[0].last_event
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []

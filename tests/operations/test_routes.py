@@ -180,7 +180,7 @@ async def test_parked_events_are_counted(desk: Desk, database: Database) -> None
 
 
 async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, tmp_path: object) -> None:
-    database = Database(elsewhere.service_url, reactions=wiring.REACTIONS)
+    database = Database(elsewhere.service_url, before_commit=wiring.NUMBERING)
     async with running_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
         desk = await create_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
 
@@ -211,7 +211,7 @@ async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, t
 
 async def test_only_users_can_read_jobs(desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
-    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "user_required")):
+    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "access_token_required")):
         answer = await desk.api.http.get("/jobs", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 

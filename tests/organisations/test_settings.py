@@ -199,7 +199,7 @@ async def test_a_wrong_value_is_named_and_changes_nothing(desk: Desk, change: di
 async def test_a_product_may_not_change_them(api: Api, desk: Desk) -> None:
     before = await settings_of(desk)
     answer = await api.http.patch("/org", json={"name": "Mine"}, headers={"X-Org-Secret": desk.secret})
-    refused(answer, 403, "user_required")
+    refused(answer, 403, "access_token_required")
     assert await settings_of(desk) == before
 
 

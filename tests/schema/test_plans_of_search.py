@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 
 from app.core.outbox import timers
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import SYSTEM, Recorded
 from app.core.outbox.timers import Due
 from app.tickets import queries as tickets
+from app.tickets.events import TicketResponded
 from app.tickets.queries import Listing, page_statement
 from app.tickets.search import jobs
 from app.tickets.search.queries import SCAN_FACTOR, Search
@@ -251,7 +252,8 @@ async def test_tickets_and_answers_are_read_by_indexes_to_keep_their_words(servi
     sent.clear()
     for one in due:
         assert await jobs.resume_indexing(db, ORG, [one]) == [one]
-    of_an_event = StoredEvent(ORG, 1, "ticket.responded", TICKET, None, {"responseId": str(A_RESPONSE)}, START)
+    event = TicketResponded(at=START, actor=SYSTEM, ticket_id=TICKET, response_id=A_RESPONSE)
+    of_an_event = Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=event)
     await jobs.index_replies(db, ORG, [of_an_event])
 
     reads = [one for one in sent if one[0].lstrip().startswith("SELECT")]

@@ -16,7 +16,7 @@ from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
 from app.organisations import service as organisations
 from app.organisations.queries import tenant
-from app.tickets.models import Status, Ticket
+from app.tickets.models import Ticket, TicketStatus
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
@@ -160,7 +160,7 @@ async def test_three_hundred_tickets_close_at_once(desk: Desk) -> None:
     assert {UUID(one["ticketId"]) for one in fired} == set(ids)
     assert len(fired) == 300
     async with desk.database.session(desk.id) as db:
-        which = (Ticket.org_id == desk.id, Ticket.status == Status.CLOSED, Ticket.closed_at == closes_at)
+        which = (Ticket.org_id == desk.id, Ticket.status == TicketStatus.CLOSED, Ticket.closed_at == closes_at)
         assert await db.scalar(select(func.count()).where(*which)) == 300
     await assert_events_are_numbered_densely(desk)
 

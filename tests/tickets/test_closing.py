@@ -156,8 +156,8 @@ async def test_more_than_a_batch_is_closed_in_one_pass_with_an_event_each(desk: 
     assert await statuses(desk) == {"CLOSED": 1500}
     async with desk.database.session(desk.id) as db:
         which = (EventRow.org_id == desk.id, EventRow.type == "ticket.status_changed")
-        closes = (await db.execute(select(EventRow.ticket_id, EventRow.id).where(*which))).all()
-    assert {row.ticket_id for row in closes} == set(ids)
+        closes = (await db.execute(select(EventRow.subject_id, EventRow.id).where(*which))).all()
+    assert {row.subject_id for row in closes} == set(ids)
     assert len({row.id for row in closes}) == len(closes) == 1500
     await assert_events_are_numbered_densely(desk)
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
@@ -294,8 +294,8 @@ async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, 
     refused(answer, 412, "version_conflict")
 
 
-@pytest.mark.parametrize("role", [Role.ENGINEER, Role.ADMIN])
-async def test_staff_see_everybodys_tickets(desk: Desk, mia: SignedInUser, role: Role) -> None:
+@pytest.mark.parametrize("role", [RoleKind.ENGINEER, RoleKind.ADMIN])
+async def test_staff_see_everybodys_tickets(desk: Desk, mia: SignedInUser, role: RoleKind) -> None:
     somebody = await joins(desk, role)
     await open_own(mia)
     await desk.open()

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users.events import UserSignedUp
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -83,15 +83,15 @@ async def test_what_waits_goes_to_an_engineer_even_where_an_admin_becomes_availa
 @pytest.mark.parametrize(
     ("role", "status", "looks"),
     [
-        (Role.CUSTOMER, "ACTIVE", False),
-        (Role.ENGINEER, "PENDING", False),
-        (Role.ADMIN, "PENDING", False),
-        (Role.ENGINEER, "ACTIVE", True),
-        (Role.ADMIN, "ACTIVE", True),
+        (RoleKind.CUSTOMER, "ACTIVE", False),
+        (RoleKind.ENGINEER, "PENDING", False),
+        (RoleKind.ADMIN, "PENDING", False),
+        (RoleKind.ENGINEER, "ACTIVE", True),
+        (RoleKind.ADMIN, "ACTIVE", True),
     ],
 )
 async def test_only_who_can_be_assigned_at_once_has_what_waits_looked_at(
-    desk: Desk, database: Database, role: Role, status: str, looks: bool
+    desk: Desk, database: Database, role: RoleKind, status: str, looks: bool
 ) -> None:
     somebody = await joins(desk, role, status=status)
 

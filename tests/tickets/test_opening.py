@@ -74,11 +74,11 @@ async def test_two_secrets_that_differ_are_refused(desk: Desk, api: Api, databas
 
     answer = await post(desk, BODY | {"secret": other.secret}, desk.secret)
 
-    assert (answer.status_code, answer.json()["code"]) == (401, "secret_mismatch")
+    assert (answer.status_code, answer.json()["code"]) == (401, "secret_key_mismatch")
 
 
 @pytest.mark.parametrize(
-    ("secret", "code"), [(None, "missing_credential"), ("tsk_nonsense", "invalid_secret"), ("", "invalid_secret")]
+    ("secret", "code"), [(None, "missing_credential"), ("tsk_nonsense", "invalid_secret_key"), ("", "invalid_secret")]
 )
 async def test_no_product_posts_tickets_without_a_good_secret(desk: Desk, secret: str | None, code: str) -> None:
     answer = await post(desk, BODY, secret)
@@ -93,7 +93,7 @@ async def test_an_access_token_will_do_and_is_no_secret(desk: Desk) -> None:
     as_secret = await post(desk, BODY, token)
 
     assert (by_admin.status_code, by_admin.json()["addedBy"]) == (201, BODY["addedBy"])
-    assert (as_secret.status_code, as_secret.json()["code"]) == (401, "invalid_secret")
+    assert (as_secret.status_code, as_secret.json()["code"]) == (401, "invalid_secret_key")
 
 
 async def test_where_both_come_the_secret_counts(desk: Desk, api: Api, database: Database) -> None:

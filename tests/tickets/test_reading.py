@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from dirty_equals import IsStr
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from tests.organisation_client import Desk
 from tests.tickets.rows import MOMENT, at
 from tests.tickets.users import joins
@@ -52,7 +52,7 @@ async def test_responses_are_for_whom_comments_are(desk: Desk) -> None:
     await desk.respond(ticket)
     path = f"/tickets/{ticket['id']}"
     for denied, seen in ([], 1), (["comments:view"], 0):
-        for role in (Role.ENGINEER, Role.ADMIN):
+        for role in (RoleKind.ENGINEER, RoleKind.ADMIN):
             reader = await joins(desk, role, denied=denied)
             answer = await reader.get(path)
             assert answer.status_code == 200

@@ -92,7 +92,7 @@ async def test_the_secret_does_nothing_that_is_for_users(desk: Desk, operation: 
 
     answer = await call(desk, operation, ticket["id"], {"X-Org-Secret": desk.secret})
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "user_required")
+    assert (answer.status_code, answer.json()["code"]) == (403, "access_token_required")
     assert await desk.read(ticket) == before
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import update
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users import creation as service
 from app.accounts.users.events import EmailVerified
 from app.accounts.users.models import Credential
@@ -19,7 +19,7 @@ from app.tickets.models import Ticket
 from tests.organisation_client import Desk, SignedInUser, open_session
 
 
-async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
+async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
     """Somebody new; active and not available, unless the columns say otherwise."""
     now = real_now()
     row = UserRow(
@@ -46,11 +46,11 @@ async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = Tru
 
 
 async def a_customer(desk: Desk, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
-    return await joins(desk, Role.CUSTOMER, email, verified=verified, **columns)
+    return await joins(desk, RoleKind.CUSTOMER, email, verified=verified, **columns)
 
 
 async def an_engineer(desk: Desk, *, available: bool = True, **columns: Any) -> SignedInUser:
-    return await joins(desk, Role.ENGINEER, available=available, **columns)
+    return await joins(desk, RoleKind.ENGINEER, available=available, **columns)
 
 
 async def change_row(desk: Desk, user: SignedInUser, **columns: Any) -> None:

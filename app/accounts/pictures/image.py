@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from typing import IO
@@ -12,7 +11,8 @@ from typing import IO
 from PIL import Image
 from PIL.Image import Resampling, Transpose
 
-from app.core.errors import BadInput, FieldError, Unavailable
+from app.core.errors import BadInput, FieldError
+from app.core.threads import BoundedThreads, Busy
 
 MAX_SIDE = 512  # pixels
 MAX_PIXELS = 40_000_000
@@ -45,9 +45,6 @@ _TRANSPOSE_BY_ORIENTATION = {
 # Some decoders allocate memory as soon as they have read the size, so Pillow must check it before.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
-_threads = ThreadPoolExecutor(max_workers=MAX_DECODING, thread_name_prefix="picture")
-_waiting = 0
-
 
 class NotAnImage(BadInput):
     """The file is in none of the supported formats, or broken."""
@@ -63,11 +60,14 @@ class ImageTooLarge(BadInput):
     title = f"The image is too large: at most {MAX_PIXELS // 1_000_000} million pixels are allowed."
 
 
-class TooManyPictures(Unavailable):
+class TooManyPictures(Busy):
     """Too many pictures are waiting to be decoded."""
 
     code = "too_many_pictures"
     title = "Too many pictures are being processed right now: try again in a moment."
+
+
+_threads = BoundedThreads(MAX_DECODING, MAX_WAITING, TooManyPictures)
 
 
 async def normalise_image(file: IO[bytes]) -> bytes:
@@ -77,14 +77,7 @@ async def normalise_image(file: IO[bytes]) -> bytes:
         NotAnImage, ImageTooLarge
         TooManyPictures: `MAX_WAITING` pictures are waiting already.
     """
-    global _waiting  # noqa: PLW0603 - the bound is per process, like the threads
-    if _waiting >= MAX_DECODING + MAX_WAITING:
-        raise TooManyPictures
-    _waiting += 1
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, convert_to_webp, file)
-    finally:
-        _waiting -= 1
+    return await _threads.run(partial(convert_to_webp, file))
 
 
 def convert_to_webp(file: IO[bytes]) -> bytes:

@@ -8,12 +8,12 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
-from app.access.permissions import Role
+from app.access.callers import UserCaller
+from app.access.permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import NotFound
 
 
@@ -24,16 +24,16 @@ class PictureNotFound(NotFound):
     title = "This user has no picture."
 
 
-async def get_picture_time(db: AsyncSession, caller: Caller, user_id: UUID) -> datetime:
+async def get_picture_time(db: AsyncSession, caller: UserCaller, user_id: UUID) -> datetime:
     """Return when the user's picture was set. Customers can see themselves, admins and engineers.
 
     Raises:
         UserNotFound: Also if the caller cannot see the user.
         PictureNotFound
     """
-    conditions = [User.org_id == caller.org_id, User.id == user_id, User.status != Status.ERASED]
-    if caller.somebody.sees_own_only:
-        conditions.append(or_(User.id == caller.somebody.id, User.role != Role.CUSTOMER))
+    conditions = [User.org_id == caller.org_id, User.id == user_id, User.status != AccountStatus.ERASED]
+    if caller.user.sees_own_only:
+        conditions.append(or_(User.id == caller.user.id, User.role != RoleKind.CUSTOMER))
     row = (await db.execute(select(User.picture_at).where(*conditions))).first()
     if row is None:
         raise UserNotFound

@@ -8,15 +8,18 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from app.access.requirements import Myself, database_of
+from app.access.requirements import CurrentUser
+from app.access.services import services_of
 from app.accounts.pictures import queries, service
 from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalise_image
 from app.accounts.pictures.queries import PictureNotFound
-from app.accounts.pictures.schemas import PictureOut
+from app.accounts.pictures.schemas import ProfilePicture
 from app.accounts.pictures.upload import REQUEST_BODY, parse_upload
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
-from app.core.web.openapi import HEADERS, answers
+from app.core.fields import OptionalParameter
+from app.core.web.openapi import HEADERS, responses
+from app.core.web.preconditions import is_unmodified
 from app.core.web.routing import Route
 
 WEBP = "image/webp"
@@ -46,21 +49,22 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     "/me/picture",
     operation_id="setPicture",
     summary="Set your picture",
-    responses=answers(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
+    responses=responses(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
     openapi_extra=REQUEST_BODY,
 )
-async def set_picture(caller: Myself, request: Request) -> PictureOut:
+async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     """Send a JPEG, PNG, WebP or GIF of at most 5 MB as the field `file` of a form.
 
     Kept are its pixels alone, at most 512 of them on the longer side: not where and with what it was taken. Of an
     animation, it is the first frame. There are 20 tries in an hour.
     """
-    await request.app.state.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.somebody.id))
+    services = services_of(request)
+    await services.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.user.id))
     async with parse_upload(request) as file:
         image = await normalise_image(file.file)
-    async with database_of(request).session(caller.org_id) as db:
+    async with services.database.session(caller.org_id) as db:
         updated_at = await service.set_picture(db, caller, image)
-    return PictureOut(picture_url=f"/users/{caller.somebody.id}/picture", updated_at=updated_at)
+    return ProfilePicture(picture_url=f"/users/{caller.user.id}/picture", updated_at=updated_at)
 
 
 @router.delete(
@@ -68,11 +72,11 @@ async def set_picture(caller: Myself, request: Request) -> PictureOut:
     operation_id="deletePicture",
     summary="Remove your picture",
     status_code=204,
-    responses=answers(),
+    responses=responses(),
 )
-async def remove_picture(caller: Myself, request: Request) -> None:
+async def remove_picture(caller: CurrentUser, request: Request) -> None:
     """Have no picture any more; so it is afterwards, whether there was one or not."""
-    async with database_of(request).session(caller.org_id) as db:
+    async with services_of(request).database.session(caller.org_id) as db:
         await service.remove_picture(db, caller)
 
 
@@ -81,29 +85,25 @@ async def remove_picture(caller: Myself, request: Request) -> None:
     operation_id="getPicture",
     summary="Get somebody's picture",
     response_class=Response,
-    responses=answers(UserNotFound, PictureNotFound) | _PICTURE,
+    responses=responses(UserNotFound, PictureNotFound) | _PICTURE,
 )
 async def get_picture(
     user_id: Annotated[UUID, Path(alias="id")],
-    caller: Myself,
+    caller: CurrentUser,
     request: Request,
-    if_none_match: Annotated[str | None, Header(description="The ETag of the picture that you have.")] = None,
+    if_none_match: Annotated[
+        OptionalParameter[str], Header(description="The ETag of the picture that you have.")
+    ] = None,
 ) -> Response:
     """The picture of somebody of your organisation, as WebP; customers get their own, and admins' and engineers'.
 
     It takes the access token as everything does: a page fetches it, and then shows what it got.
     """
-    async with database_of(request).session(caller.org_id) as db:
+    async with services_of(request).database.session(caller.org_id) as db:
         set_at = await queries.get_picture_time(db, caller, user_id)
         tag = f'"{(set_at - _EPOCH) // _MICROSECOND:x}"'
         headers = {**CACHING, "ETag": tag}
-        if _has(if_none_match, tag):
+        if is_unmodified(if_none_match, tag):
             return Response(status_code=304, headers=headers)
         image = await queries.get_image(db, caller.org_id, user_id)
     return Response(image, media_type=WEBP, headers=headers)
-
-
-def _has(if_none_match: str | None, tag: str) -> bool:
-    """Whether a client has it already (RFC 9110, 13.1.2: compared weakly)."""
-    tags = [one.strip().removeprefix("W/") for one in (if_none_match or "").split(",")]
-    return tag in tags or "*" in tags

@@ -9,8 +9,8 @@ from sqlalchemy import ForeignKey, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.access.permissions import Role
-from app.core.database.base import Base, one_of
+from app.access.permissions import RoleKind
+from app.core.database.base import Base, TextEnum, one_of
 
 
 class CustomRole(Base):
@@ -21,9 +21,9 @@ class CustomRole(Base):
     org_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
-    role: Mapped[str]
+    role: Mapped[RoleKind] = mapped_column(TextEnum(RoleKind))
     permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    __table_args__ = (UniqueConstraint("org_id", "name"), one_of("role", tuple(Role)))
+    __table_args__ = (UniqueConstraint("org_id", "name"), one_of("role", tuple(RoleKind)))

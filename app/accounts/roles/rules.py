@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.access.permissions import ALL, Action, Permissions, Resource, Role, permission
+from app.access.permissions import ALL, Action, Permissions, Resource, RoleKind, permission
 
 _VIEW, _CREATE, _UPDATE, _DELETE = Action
 
@@ -16,7 +16,7 @@ class BuiltInRole:
 
     id: UUID
     name: str
-    role: Role
+    role: RoleKind
     permissions: Permissions
 
 
@@ -24,12 +24,12 @@ def _allowed(*pairs: tuple[Resource, tuple[Action, ...]]) -> Permissions:
     return frozenset(permission(resource, action) for resource, actions in pairs for action in actions)
 
 
-ADMIN = BuiltInRole(UUID("00000000-0000-7000-8000-000000000001"), "Admin", Role.ADMIN, ALL)
+ADMIN = BuiltInRole(UUID("00000000-0000-7000-8000-000000000001"), "Admin", RoleKind.ADMIN, ALL)
 
 ENGINEER = BuiltInRole(
     UUID("00000000-0000-7000-8000-000000000002"),
     "Engineer",
-    Role.ENGINEER,
+    RoleKind.ENGINEER,
     _allowed(
         (Resource.TICKETS, (_VIEW, _CREATE, _UPDATE)),
         (Resource.COMMENTS, (_VIEW, _CREATE, _UPDATE, _DELETE)),
@@ -45,7 +45,7 @@ ENGINEER = BuiltInRole(
 CUSTOMER = BuiltInRole(
     UUID("00000000-0000-7000-8000-000000000003"),
     "Customer",
-    Role.CUSTOMER,
+    RoleKind.CUSTOMER,
     _allowed(
         (Resource.TICKETS, (_VIEW, _CREATE, _UPDATE)),
         (Resource.COMMENTS, (_VIEW,)),

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import BeyondYourRights, Caller, check_rights
-from app.access.permissions import Permissions, Role, exceeds
+from app.access.callers import UserCaller, ensure_can_grant
+from app.access.errors import PrivilegeEscalation
+from app.access.permissions import Permissions, RoleKind, exceeds
 from app.accounts.roles import queries, rules
 from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.queries import RoleNotFound
 from app.core.clock import real_now
-from app.core.database.pool import FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.violations import FOREIGN_KEY_VIOLATION, raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import record
@@ -57,21 +57,21 @@ class NewRole:
     """A role to create. Fields that are `None` are copied from the role `copy_of`, if it is given."""
 
     name: str
-    role: Role | None = None
+    role: RoleKind | None = None
     copy_of: UUID | None = None
     permissions: Permissions | None = None
 
 
-async def create(db: AsyncSession, caller: Caller, new: NewRole) -> CustomRole:
+async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> CustomRole:
     """Create a custom role.
 
     Raises:
         RoleNameTaken, TooManyRoles
-        BeyondYourRights: The role would have permissions that the caller lacks, or a kind above the caller's.
+        PrivilegeEscalation: The role would have permissions that the caller lacks, or a kind above the caller's.
         BadInput: The role to copy does not exist.
     """
     kind, permissions = await _kind_and_permissions(db, caller.org_id, new)
-    check_rights(caller, kind, permissions)
+    ensure_can_grant(caller, kind, permissions)
     await lock_organisation(db, caller.org_id)  # serialises the checks of name and number
     await _check_name(db, caller.org_id, new.name)
     if await queries.count_custom(db, caller.org_id) >= MAX_ROLES:
@@ -103,7 +103,7 @@ async def create(db: AsyncSession, caller: Caller, new: NewRole) -> CustomRole:
 
 
 async def change(
-    db: AsyncSession, caller: Caller, role_id: UUID, *, name: str | None, permissions: Permissions | None
+    db: AsyncSession, caller: UserCaller, role_id: UUID, *, name: str | None, permissions: Permissions | None
 ) -> CustomRole:
     """Change a role's name or permissions, for all its users. Unchanged values are ignored.
 
@@ -111,17 +111,18 @@ async def change(
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleNameTaken
-        BeyondYourRights: The role has, or would have, permissions that the caller lacks, or a kind above the caller's;
+        PrivilegeEscalation: The role has, or would have, permissions that the caller lacks, or a kind above
+            the caller's;
             or it is the caller's own role, and would gain permissions.
     """
     await lock_organisation(db, caller.org_id)
     role = await _lock(db, caller, role_id)
     before = frozenset(role.permissions)
     after = before if permissions is None else permissions
-    check_rights(caller, role.role, before | after)
-    if role_id == caller.somebody.role_id and exceeds(after, before):
+    ensure_can_grant(caller, role.role, before | after)
+    if role_id == caller.user.role_id and exceeds(after, before):
         # Permission overrides of the caller can be revoked; they must not become permanent through the role.
-        raise BeyondYourRights
+        raise PrivilegeEscalation
     if (name in {None, role.name}) and after == before:
         return role
     if name is not None and name != role.name:
@@ -144,38 +145,35 @@ async def change(
     return role
 
 
-async def delete(db: AsyncSession, caller: Caller, role_id: UUID) -> None:
+async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
     """Delete a role that is not assigned to users.
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleInUse
-        BeyondYourRights: The role has permissions that the caller lacks, or a kind above the caller's.
+        PrivilegeEscalation: The role has permissions that the caller lacks, or a kind above the caller's.
     """
     role = await _lock(db, caller, role_id)
-    check_rights(caller, role.role, frozenset(role.permissions))
+    ensure_can_grant(caller, role.role, frozenset(role.permissions))
     await db.delete(role)
-    try:
+    # Users stand above roles: only the database knows here whether a user has this one.
+    with raise_on_violation(RoleInUse, FOREIGN_KEY_VIOLATION):
         await db.flush()
-    except IntegrityError as error:  # this layer does not know users, so the foreign key decides
-        if sqlstate_of(error) == FOREIGN_KEY_VIOLATION:
-            raise RoleInUse from None
-        raise
     record(db, RoleDeleted(at=caller.now, actor=caller.actor, role_id=role.id, name=role.name))
 
 
-async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[Role, Permissions]:
+async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[RoleKind, Permissions]:
     kind, permissions = new.role, new.permissions
     if new.copy_of is not None:
         try:
             original = await queries.get_role(db, org_id, new.copy_of)
         except RoleNotFound:
             raise BadInput(errors=[FieldError("copyOf", "There is no such role.")]) from None
-        kind = kind or Role(original.role)
+        kind = kind or original.role
         permissions = frozenset(original.permissions) if permissions is None else permissions
-    return kind or Role.ENGINEER, permissions or frozenset()
+    return kind or RoleKind.ENGINEER, permissions or frozenset()
 
 
-async def _lock(db: AsyncSession, caller: Caller, role_id: UUID) -> CustomRole:
+async def _lock(db: AsyncSession, caller: UserCaller, role_id: UUID) -> CustomRole:
     if role_id in rules.BY_ID:
         raise BuiltInRoleChanged
     return await queries.lock(db, caller.org_id, role_id)
@@ -189,9 +187,5 @@ async def _check_name(db: AsyncSession, org_id: UUID, name: str, except_id: UUID
 
 
 async def _flush(db: AsyncSession) -> None:
-    try:
+    with raise_on_violation(RoleNameTaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise RoleNameTaken from None
-        raise

@@ -38,7 +38,7 @@ from app.authentication.social.rules import (
     merge_userinfo,
     parse_identity,
 )
-from app.authentication.social.schemas import Answer
+from app.authentication.social.schemas import ProviderCallback
 from app.authentication.social.state import PendingSignIn
 from app.core.config import OidcProvider, is_safe_url
 from app.core.errors import Forbidden, NotFound, Unavailable
@@ -139,7 +139,7 @@ class Provider:
         )
         return url
 
-    async def identify(self, pending: PendingSignIn, callback: Answer, redirect_uri: str) -> Identity:
+    async def identify(self, pending: PendingSignIn, callback: ProviderCallback, redirect_uri: str) -> Identity:
         """Return the identity of the user whom the provider sent back.
 
         Raises:
@@ -158,7 +158,7 @@ class Provider:
         log.warning("provider_unavailable", provider=self.name, reason=str(error))
         return ProviderUnavailable()
 
-    async def _identify(self, pending: PendingSignIn, callback: Answer, redirect_uri: str) -> Identity:
+    async def _identify(self, pending: PendingSignIn, callback: ProviderCallback, redirect_uri: str) -> Identity:
         if callback.code is None:
             # Other errors are not logged by name: the provider's text may be anything.
             raise IdentityRejected("no code: access_denied" if callback.error == "access_denied" else "no code")

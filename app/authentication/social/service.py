@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import EmailTaken, NewUser, add, newcomer
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status, status_of_sign_up
+from app.accounts.users.rules import AccountStatus, status_of_sign_up
 from app.authentication.second_factor.service import Proof
 from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import SignedIn, Where, check_active
@@ -27,10 +26,11 @@ from app.authentication.social.events import IdentityLinked
 from app.authentication.social.models import ExternalIdentity
 from app.authentication.social.rules import Identity
 from app.core.clock import real_now
-from app.core.database.pool import UNIQUE_VIOLATION, Database, sqlstate_of
+from app.core.database.pool import Database
+from app.core.database.violations import raise_on_violation
 from app.core.errors import Forbidden, Unavailable
 from app.core.outbox.events import Actor, ActorType, record
-from app.core.security.opaque_tokens import Named, link_token
+from app.core.security.opaque_tokens import TokenSubject, link_token
 
 MAX_ATTEMPTS = 3  # when concurrent sign-ins of the same user conflict
 
@@ -71,7 +71,7 @@ class ProviderLogin:
 
     provider: str
     identity: Identity
-    role: Role
+    role: RoleKind
     address: str | None
 
 
@@ -93,7 +93,7 @@ async def find_or_create_user(database: Database, attempts: Attempts, tenant: Te
                 user = await _find_user(db, tenant, login)
             if user is not None:
                 return user
-            await attempts.sign_up(login.address)
+            await attempts.count_sign_up(login.address)
             async with database.session(tenant.id) as db:
                 return await _create_user(db, tenant, login)
         except (ConcurrentLink, EmailTaken, UserNotFound):
@@ -118,7 +118,7 @@ async def _find_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> 
     if owner_id is None:
         return None
     user = await users.lock(db, tenant.id, owner_id)
-    if user.status == Status.INVITED:
+    if user.status == AccountStatus.INVITED:
         raise EmailNotVerified(_INVITED)
     if user.email != identity.email or user.email_verified_at is None:
         raise EmailNotVerified(_NOT_VERIFIED_IN_TESSERA)
@@ -150,7 +150,7 @@ async def _create_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        UserSignedUp(at=at, actor=actor, user_id=user.id, role=role, status=Status(user.status)),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=role, status=user.status),
         EmailVerified(at=at, actor=actor, user_id=user.id),
     )
     return user
@@ -166,12 +166,8 @@ async def _link(db: AsyncSession, user: User, login: ProviderLogin) -> None:
             created_at=real_now(),
         )
     )
-    try:
+    with raise_on_violation(ConcurrentLink):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise ConcurrentLink from None
-        raise
 
 
 def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool) -> str:
@@ -180,19 +176,19 @@ def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool
     Args:
         remember: Whether the session is a long one, unless `exchange` overrides it.
     """
-    link = links.issue(db, user.org_id, user.id, user.email, Purpose.SIGN_IN)
+    link = links.issue(db, user.org_id, user.id, user.email, LinkPurpose.SIGN_IN)
     link.remembered = remember
     return link_token(secret_key, link.org_id, link.id)
 
 
-async def get_token_user(db: AsyncSession, named: Named) -> tuple[User, bool]:
+async def get_token_user(db: AsyncSession, named: TokenSubject) -> tuple[User, bool]:
     """Return the user who may exchange a token, and whether they asked to be remembered at the start.
 
     Raises:
         LinkExpired: The token has expired or was used, or the user no longer exists.
         AccountPending, AccountRejected, AccountSuspended
     """
-    link = await links.find(db, named, Purpose.SIGN_IN)
+    link = await links.find(db, named, LinkPurpose.SIGN_IN)
     try:
         user = await users.user(db, named.org_id, link.user_id)
     except UserNotFound:
@@ -201,7 +197,7 @@ async def get_token_user(db: AsyncSession, named: Named) -> tuple[User, bool]:
     return user, link.remembered
 
 
-async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where, proof: Proof) -> SignedIn:
+async def exchange(db: AsyncSession, secret_key: str, named: TokenSubject, where: Where, proof: Proof) -> SignedIn:
     """Open a session for a token's user and use up the token. A wrong second-factor code does not use it up.
 
     Raises:
@@ -214,5 +210,5 @@ async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where
         signed_in = await sessions.sign_in(db, secret_key, user, where, proof)
     except UserNotFound:
         raise LinkExpired from None
-    await links.use(db, named, Purpose.SIGN_IN)  # after `sign_in`, because users are locked first
+    await links.use(db, named, LinkPurpose.SIGN_IN)  # after `sign_in`, because users are locked first
     return signed_in

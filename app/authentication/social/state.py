@@ -17,9 +17,9 @@ from typing import Any
 
 import orjson
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.errors import Forbidden
-from app.core.security.sealing import CannotOpen, seal, unseal
+from app.core.security.sealing import CannotUnseal, seal, unseal
 
 LIFETIME = timedelta(minutes=10)
 _STATE_PATTERN = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
@@ -42,12 +42,12 @@ class PendingSignIn:
     nonce: str
     verifier: str
     org: str  # the organisation's domain
-    role: Role
+    role: RoleKind
     remember: bool
     expires_at: int  # seconds since the epoch
 
     @classmethod
-    def begin(cls, org: str, role: Role, now: datetime, *, remember: bool) -> PendingSignIn:
+    def begin(cls, org: str, role: RoleKind, now: datetime, *, remember: bool) -> PendingSignIn:
         """Start a sign-in at `now` (real time)."""
         return cls(
             state=secrets.token_urlsafe(_RANDOM_BYTES),
@@ -73,9 +73,9 @@ class PendingSignIn:
         try:
             sealed = base64.b64decode((value or "") + "=" * (-len(value or "") % 4), altchars=b"-_", validate=True)
             fields: dict[str, Any] = orjson.loads(unseal(key, _purpose(provider), sealed))
-        except (CannotOpen, binascii.Error, ValueError):
+        except (CannotUnseal, binascii.Error, ValueError):
             raise StateMismatch from None
-        pending = cls(**{**fields, "role": Role(fields["role"])})
+        pending = cls(**{**fields, "role": RoleKind(fields["role"])})
         if not hmac.compare_digest(pending.state, state) or now.timestamp() >= pending.expires_at:
             raise StateMismatch
         return pending

@@ -1,4 +1,4 @@
-"""Conditional requests: entity tags and `If-Match` (RFC 9110, 13.1.1)."""
+"""Conditional requests (RFC 9110, 13): entity tags, `If-Match` and `If-None-Match`."""
 
 from __future__ import annotations
 
@@ -7,31 +7,44 @@ import re
 from app.core import errors
 from app.core.errors import FieldError
 
-_ENTITY_TAG = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
-
-
-def check_if_match(if_match: str | None, version: int) -> None:
-    """Compare `If-Match` (RFC 9110, 13.1.1) with a row's version.
-
-    Raises:
-        BadInput: it is not a list of entity tags.
-        VersionConflict: none of them is the present version.
-    """
-    if if_match is None or if_match.strip() == "*":
-        return
-    tags, end = [], 0
-    while match := _ENTITY_TAG.match(if_match, end):
-        tags.append(match)
-        end = match.end()
-        if end == len(if_match):
-            break
-    if not tags or end != len(if_match):
-        fault = FieldError("If-Match", 'It must be an entity tag such as "3".')
-        raise errors.BadInput(f"If-Match: {fault.message}", errors=[fault])
-    if not any(not tag[1] and tag[2] == str(version) for tag in tags):
-        raise errors.VersionConflict
+_ENTITY_TAG = re.compile(r'\s*(?:W/)?("[^"]*")\s*(?:,|$)')
 
 
 def etag(version: int) -> str:
-    """The entity tag of a version."""
+    """Make the entity tag of a version."""
     return f'"{version}"'
+
+
+def check_if_match(if_match: str | None, version: int) -> None:
+    """Compare `If-Match` with the version of a row; a weak tag counts as a strong one, since proxies weaken tags.
+
+    Raises:
+        BadInput: it is not a list of entity tags.
+        VersionConflict: none of them is the current version.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return
+    tags = _read_tags(if_match)
+    if tags is None:
+        fault = FieldError("If-Match", 'It must be an entity tag such as "3".')
+        raise errors.BadInput(f"If-Match: {fault.message}", errors=[fault])
+    if etag(version) not in tags:
+        raise errors.VersionConflict
+
+
+def is_unmodified(if_none_match: str | None, tag: str) -> bool:
+    """Tell whether `If-None-Match` names the current entity tag; a malformed header names none."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or tag in (_read_tags(if_none_match) or ())
+
+
+def _read_tags(header: str) -> list[str] | None:
+    """Read a list of entity tags, without their marks of weakness; `None` if it is malformed."""
+    tags, end = [], 0
+    while match := _ENTITY_TAG.match(header, end):
+        tags.append(match[1])
+        end = match.end()
+        if end == len(header):
+            return tags
+    return None

@@ -1,28 +1,25 @@
-"""Errors as problem documents (RFC 9457), and what every operation shares. The only place that knows statuses."""
+"""Problem documents (RFC 9457): every error that the service can answer. The only place that knows error statuses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import asyncpg
 import orjson
 import starlette.routing
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy import exc
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.core import errors
-from app.core.database.pool import NotMigrated
 from app.core.errors import FieldError, TesseraError
+from app.core.web.database_errors import DATABASE_ERRORS, classify_database_error
+from app.core.web.validation_errors import MAX_FAULTS, read_faults, summarise
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-METHOD_NOT_ALLOWED = 405
-RETRY_AFTER = "2"  # seconds; what a 503 asks for
+RETRY_AFTER_SECONDS = "2"  # of a 503
 
 STATUS_OF: dict[type[TesseraError], int] = {
     errors.BadInput: 422,
@@ -35,7 +32,7 @@ STATUS_OF: dict[type[TesseraError], int] = {
     errors.Unavailable: 503,
 }
 
-# Statuses that the framework answers by itself.
+# The code and the title of the statuses that the framework answers by itself.
 CODE_OF = {
     400: ("bad_request", "The request is malformed."),
     404: ("not_found", "There is nothing at this address."),
@@ -44,16 +41,10 @@ CODE_OF = {
     413: ("body_too_large", "The request's body is too large."),
     415: ("unsupported_media_type", "The body must be JSON, with Content-Type: application/json."),
 }
+METHOD_NOT_ALLOWED = 405
+CLOSING_STATUSES = frozenset({408, 413})  # the connection ends with them, since the rest of the body is not read
 
 CHALLENGE = 'Bearer realm="tessera", OrgSecret realm="tessera"'
-
-# Classes of SQLSTATE (appendix A of PostgreSQL's manual) that mean: not now, but perhaps in a moment.
-_TRANSIENT = ("08", "53", "57", "40", "55P03", "25P03")
-_NO_SUCH_TABLE = "42P01"
-# And those that mean: this text or number cannot be stored.
-_BAD_VALUE = ("22",)
-
-log = structlog.get_logger("tessera.http")
 
 
 def problem(
@@ -67,7 +58,13 @@ def problem(
     members: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem document. `code` is stable; `detail` is about this one request; `members` are extensions (3.2)."""
+    """Make a response with a problem document.
+
+    Args:
+        code: stable, for programs to compare.
+        detail: describes this one occurrence.
+        members: extension members (RFC 9457, 3.2).
+    """
     body: dict[str, Any] = {
         "type": f"urn:tessera:problem:{code}",
         "title": title,
@@ -77,40 +74,34 @@ def problem(
         "requestId": request_id,
     }
     if errors:
-        body["errors"] = [{"field": e.field, "message": e.message} for e in errors]
+        body["errors"] = [{"field": error.field, "message": error.message} for error in errors]
     body |= members or {}
     return Response(orjson.dumps(body), status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    """Let every error that the service can answer be a problem document."""
-    app.add_exception_handler(TesseraError, answer_to)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(HTTPException, _framework)
-    for transient in (
-        exc.DBAPIError,
-        exc.TimeoutError,
-        exc.DisconnectionError,
-        exc.PendingRollbackError,  # a connection that was lost takes its transaction with it
-        AsyncAdapt_asyncpg_dbapi.Error,  # what the pool raises where no Connection of SQLAlchemy's is around it
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-        OSError,  # no connection: refused, timed out, no such host, no such socket
-    ):
-        app.add_exception_handler(transient, _database)
+def status_of(kind: type[TesseraError]) -> int:
+    """Return the status that errors of this kind are answered with."""
+    return next(STATUS_OF[base] for base in kind.__mro__ if base in STATUS_OF)
 
 
-def _request_id(request: Request) -> str:
-    return getattr(request.state, "request_id", "")
+def install_error_handlers(app: FastAPI, *, has_cors: bool = False) -> None:
+    """Make the application answer every error with a problem document.
+
+    Args:
+        has_cors: whether every path also answers the OPTIONS requests of browsers.
+    """
+    app.add_exception_handler(TesseraError, respond_to_error)
+    app.add_exception_handler(RequestValidationError, _respond_to_invalid_request)
+    app.add_exception_handler(HTTPException, partial(_respond_to_framework_error, has_cors=has_cors))
+    for database_error in DATABASE_ERRORS:
+        app.add_exception_handler(database_error, _respond_to_database_error)
 
 
-async def answer_to(request: Request, error: Exception) -> Response:
-    """The problem document of an expected failure."""
+async def respond_to_error(request: Request, error: Exception) -> Response:
+    """Make the problem document of an expected failure."""
     assert isinstance(error, TesseraError)
-    status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
     return problem(
-        status,
+        status_of(type(error)),
         error.code,
         error.title,
         error.detail,
@@ -121,97 +112,54 @@ async def answer_to(request: Request, error: Exception) -> Response:
     )
 
 
+def _request_id(request: Request) -> str:
+    return getattr(request.state, "request_id", "")
+
+
 def _headers_of(error: TesseraError) -> dict[str, str]:
     match error:
         case errors.Unauthenticated():
             return {"WWW-Authenticate": CHALLENGE}
         case errors.TooMany():
-            # draft-ietf-httpapi-ratelimit-headers: what is left, and when it is whole again.
+            # draft-ietf-httpapi-ratelimit-headers: how many attempts are left, and when all of them are back.
             return {
                 "Retry-After": str(error.retry_after),
                 "RateLimit-Policy": f'"default";q={error.limit};w={error.window}',
                 "RateLimit": f'"default";r=0;t={error.retry_after}',
             }
         case errors.Unavailable():
-            return {"Retry-After": RETRY_AFTER}
+            return {"Retry-After": RETRY_AFTER_SECONDS}
         case _:
             return {}
 
 
-async def _invalid_request(request: Request, error: Exception) -> Response:
+async def _respond_to_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [FieldError(_field(e), _message(e)) for e in error.errors()]
-    detail = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in found[:3])
-    return problem(422, errors.BadInput.code, errors.BadInput.title, detail, _request_id(request), errors=found[:50])
+    faults = read_faults(error)
+    return await respond_to_error(request, errors.BadInput(summarise(faults), errors=faults[:MAX_FAULTS]))
 
 
-def _field(error: Mapping[str, Any]) -> str:
-    if error["type"] == "json_invalid":
-        return ""  # inside a broken text there are only offsets
-    _where, *path = error["loc"]  # body, query, path or header
-    return ".".join(str(part)[:100] for part in path)
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    match error["type"]:
-        case "json_invalid":
-            return "The body is not valid JSON."
-        case "extra_forbidden":
-            return "There is no such field."
-        case "missing":
-            return "This is required."
-        case "model_attributes_type" | "dict_type" | "model_type":
-            return "A JSON object is needed, with Content-Type: application/json."
-        case _:
-            return str(error["msg"]).removeprefix("Value error, ")[:500]
-
-
-async def _framework(request: Request, error: Exception) -> Response:
+async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:
     assert isinstance(error, HTTPException)
     code, title = CODE_OF.get(error.status_code, ("error", "The request cannot be answered."))
     headers = dict(error.headers or {})
-    if error.status_code == METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(sorted(_methods_of(request)))  # the framework names one route's only
-    if error.status_code in {408, 413}:
+    if error.status_code == METHOD_NOT_ALLOWED:  # the framework names the methods of one route only
+        headers["Allow"] = ", ".join(sorted(_methods_of_path(request, has_cors=has_cors)))
+    if error.status_code in CLOSING_STATUSES:
         headers["Connection"] = "close"
     return problem(error.status_code, code, title, title, _request_id(request), headers=headers)
 
 
-def _methods_of(request: Request) -> set[str]:
-    """All methods that the request's path has."""
-    path = request.scope["path"]
-    found = {"OPTIONS"} if request.app.state.settings.cors_origins else set()
+def _methods_of_path(request: Request, *, has_cors: bool) -> set[str]:
+    methods = {"OPTIONS"} if has_cors else set[str]()
     for route in request.app.routes:
-        if isinstance(route, starlette.routing.Route) and route.path_regex.match(path):
-            found |= route.methods or set()
-    return found | {"HEAD"} if "GET" in found else found
+        if isinstance(route, starlette.routing.Route) and route.path_regex.match(request.scope["path"]):
+            methods |= route.methods or set()
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
-async def _database(request: Request, error: Exception) -> Response:
-    """A failure of the database: bad input, a passing trouble, or (raised again) a defect of ours."""
-    sqlstate = _sqlstate(error)
-    if sqlstate == _NO_SUCH_TABLE:
-        log.error("database_not_migrated", error=f"{error}"[:300])
-        return await answer_to(request, NotMigrated())
-    if sqlstate.startswith(_BAD_VALUE):
-        kind: type[TesseraError] = errors.BadInput
-    elif not sqlstate or sqlstate.startswith(_TRANSIENT):
-        kind = errors.Unavailable
-        log.warning("database_unavailable", sqlstate=sqlstate, error=f"{type(error).__name__}: {error}"[:300])
-    else:
-        raise error
-    return await answer_to(request, kind())
-
-
-def _sqlstate(error: Exception) -> str:
-    """The SQLSTATE of a database error; empty where the server was not reached at all."""
-    original = error.orig if isinstance(error, exc.DBAPIError) else error
-    found = getattr(original, "sqlstate", None)
-    if isinstance(getattr(original, "__cause__", None), asyncpg.InternalClientError):
-        return ""  # the driver was in the middle of something when its connection was lost
-    if found is None and isinstance(error, exc.DBAPIError) and not error.connection_invalidated:
-        # No state and a sound connection: the driver refused a value.
-        return "22000" if isinstance(error, exc.DataError) or isinstance(original, ValueError) else "XX000"
-    if found is None and isinstance(original, asyncpg.InterfaceError) and isinstance(original, ValueError):
-        return "22000"  # the driver's own refusal of a value
-    return str(found or "")
+async def _respond_to_database_error(request: Request, error: Exception) -> Response:
+    failure = classify_database_error(error)
+    if failure is None:
+        raise error  # a defect, logged and answered as a 500
+    return await respond_to_error(request, failure)

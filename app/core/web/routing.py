@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_origin
+from functools import cached_property
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -13,19 +14,23 @@ from starlette.responses import Response
 
 from app.core import errors
 from app.core.errors import FieldError
+from app.core.web.signatures import Parameter, Source, is_repeatable, read_all_parameters
+from app.core.web.validation_errors import MAX_FAULTS
 
-# Of a request with one of these, a body means nothing (RFC 9110, 9.3.1).
-_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+# The body of a request with one of these methods means nothing (RFC 9110, 9.3.1).
+METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+# Many clients send an empty object where there is nothing to send.
+EMPTY_BODIES = frozenset({b"", b"{}", b"null"})
 
 
 class JsonRequest(Request):
-    """A request whose body is read strictly: no NaN, no lone surrogates, bounded nesting."""
+    """A request whose body is parsed strictly: no NaN, no lone surrogates, bounded nesting."""
 
     async def json(self) -> Any:
-        """The parsed body.
+        """Parse the body, once.
 
         Raises:
-            json.JSONDecodeError: answered as a 422.
+            json.JSONDecodeError: the body is not JSON; answered as a 422.
         """
         if not hasattr(self, "_json"):
             self._json = orjson.loads(await self.body())
@@ -33,19 +38,36 @@ class JsonRequest(Request):
 
 
 class Route(APIRoute):
-    """A route that reads JSON strictly, and refuses query parameters and a body that it does not have."""
+    """A route that parses JSON strictly, and refuses query parameters and a body that it does not declare."""
+
+    @cached_property
+    def parameters(self) -> list[Parameter]:
+        """The parameters of the endpoint and all its dependencies."""
+        return list(read_all_parameters(self.endpoint, self.param_convertors, self.dependencies))
+
+    @cached_property
+    def query_parameters(self) -> Mapping[str, bool]:
+        """The names of the query parameters, the fields of models included; whether each may be repeated."""
+        found: dict[str, bool] = {}
+        for parameter in self.parameters:
+            if parameter.source is Source.QUERY and parameter.model:
+                fields = parameter.model.model_fields.items()
+                found |= {field.alias or name: is_repeatable(field.annotation) for name, field in fields}
+            elif parameter.source is Source.QUERY:
+                found[parameter.alias] = is_repeatable(parameter.type)
+        return found
 
     def get_route_handler(self) -> Any:
-        """FastAPI's handler, given the stricter request."""
-        handler = super().get_route_handler()
-        known = query_parameters(self)
-        takes_no_body = not self.dependant.body_params and "requestBody" not in (self.openapi_extra or {})
+        """Make FastAPI's handler, and give it the stricter request."""
+        handler, known = super().get_route_handler(), self.query_parameters
+        takes_body = any(parameter.source is Source.BODY for parameter in self.parameters)
+        takes_no_body = not takes_body and "requestBody" not in (self.openapi_extra or {})
 
         async def handle(request: Request) -> Response:
             if request.scope["query_string"]:
-                refuse_unknown(request, known)
+                refuse_unknown_query(request, known)
             request = JsonRequest(request.scope, request.receive)
-            if takes_no_body and request.method not in _WITHOUT_BODY:
+            if takes_no_body and request.method not in METHODS_WITHOUT_BODY:
                 await _refuse_body(request)
             return await handler(request)
 
@@ -53,34 +75,20 @@ class Route(APIRoute):
 
 
 async def _refuse_body(request: Request) -> None:
-    """Raise `BadInput` where there is anything in the body; many clients send an empty object where there is none."""
-    if (await request.body()).strip() not in {b"", b"{}", b"null"}:
+    """Raise `BadInput` if the body has any content."""
+    if (await request.body()).strip() not in EMPTY_BODIES:
         fault = FieldError("", "This operation takes no body.")
         raise errors.BadInput(fault.message, errors=[fault])
 
 
-def query_parameters(route: APIRoute) -> Mapping[str, bool]:
-    """The query parameters of a route, those of its dependencies and models included; whether each may be repeated."""
-    found: dict[str, bool] = {}
-    waiting = [route.dependant]
-    while waiting:
-        dependant = waiting.pop()
-        waiting.extend(dependant.dependencies)
-        for parameter in dependant.query_params:
-            model = getattr(parameter.field_info, "annotation", None)
-            inner = getattr(model, "model_fields", None)
-            if inner is None:
-                found[parameter.alias] = get_origin(model) is list
-            else:
-                found |= {field.alias or name: get_origin(field.annotation) is list for name, field in inner.items()}
-    return found
-
-
-def refuse_unknown(request: Request, known: Mapping[str, bool]) -> None:
-    """Raise `BadInput` for query parameters that a route does not have or has only once, and for what is no text.
+def refuse_unknown_query(request: Request, known: Mapping[str, bool]) -> None:
+    """Refuse query parameters that a route does not have, or has only once, and text that is not UTF-8.
 
     Args:
-        known: the route's parameters, and whether each may be repeated.
+        known: the names of the route's parameters, and whether each may be repeated.
+
+    Raises:
+        BadInput: naming the parameters.
     """
     try:
         unquote_to_bytes(request.scope["query_string"]).decode()
@@ -92,7 +100,7 @@ def refuse_unknown(request: Request, known: Mapping[str, bool]) -> None:
     if unknown:
         raise errors.BadInput(
             f"There is no query parameter {unknown[0][:100]!r} here.",
-            errors=[FieldError(name[:100], "There is no such parameter.") for name in unknown[:50]],
+            errors=[FieldError(name[:100], "There is no such parameter.") for name in unknown[:MAX_FAULTS]],
         )
     repeated = sorted({name for name in names if not known[name] and names.count(name) > 1})
     if repeated:

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.outbox import timers
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import Recorded
 from app.core.outbox.models import Relay
 from app.core.outbox.timers import Due
+from app.tickets.events import TicketCreated, TicketResponded, TicketUpdated
 from app.tickets.models import Ticket, TicketResponse
 from app.tickets.search import service
 from app.tickets.search.rules import INDEX_TICKETS
@@ -23,15 +24,20 @@ _MAX_NUMBER = 2**62
 _INDEXED_FIELDS = frozenset({"title", "description", "addedBy"})
 
 
-async def index_tickets(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """Index tickets on `ticket.created`, and on `ticket.updated` if an indexed field changed."""
-    changed = [one for one in events if "changes" not in one.data or _INDEXED_FIELDS & one.data["changes"].keys()]
-    await service.index(db, org_id, list({one.ticket_id for one in changed if one.ticket_id}))
+async def index_tickets(
+    db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketCreated | TicketUpdated]]
+) -> None:
+    """Index new tickets, and tickets whose indexed fields changed."""
+    await service.index(db, org_id, list({one.event.ticket_id for one in recorded if _has_new_terms(one.event)}))
 
 
-async def index_replies(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """Index replies on `ticket.responded`."""
-    ids = [UUID(event.data["responseId"]) for event in events]
+def _has_new_terms(event: TicketCreated | TicketUpdated) -> bool:
+    return isinstance(event, TicketCreated) or not _INDEXED_FIELDS.isdisjoint(event.changes)
+
+
+async def index_replies(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
+    """Index replies."""
+    ids = [one.event.response_id for one in recorded]
     await _index_replies_where(db, org_id, TicketResponse.id.in_(ids))
 
 

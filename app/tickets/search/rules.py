@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from app.core.words import folded, words
+from app.core.words import fold, words
 
 INDEX_TICKETS = "INDEX_TICKETS"
 
@@ -55,14 +55,14 @@ def query(org_id: UUID, text: str, reference_prefix: str) -> str | None:
     terms = " & ".join(_format_term(prefix, term) for term in query_terms(text))
     if not terms:
         return None
-    reference = _REFERENCE.fullmatch(folded(text).strip(_PUNCTUATION))
-    if reference and reference[1] in {"", "#", f"{folded(reference_prefix)}-"}:
+    reference = _REFERENCE.fullmatch(fold(text).strip(_PUNCTUATION))
+    if reference and reference[1] in {"", "#", f"{fold(reference_prefix)}-"}:
         return f"{terms} | '{_number_lexeme(prefix, int(reference[2]))}'"
     return terms
 
 
 def _normalised_words(text: str) -> list[str]:
-    return [word[:MAX_WORD_LENGTH] for word in words(folded(text).translate(_TRANSLITERATION))]
+    return [word[:MAX_WORD_LENGTH] for word in words(fold(text).translate(_TRANSLITERATION))]
 
 
 def _prefix(org_id: UUID) -> str:

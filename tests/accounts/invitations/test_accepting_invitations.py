@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select, update
 
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.authentication.sessions.models import Session
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -101,8 +101,8 @@ async def test_it_expires(desk: Desk) -> None:
     refused(await accept(desk, await token_for(desk)), 422, "link_expired")
 
 
-@pytest.mark.parametrize("purpose", [purpose for purpose in Purpose if purpose != Purpose.INVITATION])
-async def test_a_link_for_something_else_will_not_do(desk: Desk, purpose: Purpose) -> None:
+@pytest.mark.parametrize("purpose", [purpose for purpose in LinkPurpose if purpose != LinkPurpose.INVITATION])
+async def test_a_link_for_something_else_will_not_do(desk: Desk, purpose: LinkPurpose) -> None:
     made = await invite(desk)
     async with desk.database.session(desk.id) as db:
         await db.execute(update(Link).where(Link.org_id == desk.id).values(purpose=purpose))

@@ -11,14 +11,14 @@ import httpx
 import pytest
 from sqlalchemy import delete, func, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import ADMIN, BUILT_IN, ENGINEER
 from app.accounts.single_use_links.models import Link
 from app.accounts.users import creation as users
 from app.accounts.users.models import Credential
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.base import Base
 from app.core.database.pool import Database
@@ -51,7 +51,7 @@ async def accept(desk: Desk, token: object, password: object = PASSWORD) -> http
     return await desk.api.http.post("/auth/invitation/accept", json={"token": token, "password": password})
 
 
-async def a_role(desk: Desk, *permissions: str, role: Role = Role.ENGINEER) -> UUID:
+async def a_role(desk: Desk, *permissions: str, role: RoleKind = RoleKind.ENGINEER) -> UUID:
     now = real_now()
     async with desk.database.session(desk.id) as db:
         made = CustomRole(
@@ -63,13 +63,13 @@ async def a_role(desk: Desk, *permissions: str, role: Role = Role.ENGINEER) -> U
 
 
 async def a_user(
-    desk: Desk, role: Role = Role.ENGINEER, *, role_id: UUID | None = None, **columns: object
+    desk: Desk, role: RoleKind = RoleKind.ENGINEER, *, role_id: UUID | None = None, **columns: object
 ) -> SignedInUser:
     """UserRow who is signed in, with this role."""
     async with desk.database.session(desk.id) as db:
         user = UserRow(
             org_id=desk.id, id=new_id(), first_name="Bo", last_name="Ek", email=unique_email(), role=role,
-            role_id=role_id, status=Status.ACTIVE, available=False, created_at=real_now(), **columns,
+            role_id=role_id, status=AccountStatus.ACTIVE, available=False, created_at=real_now(), **columns,
         )  # fmt: skip
         await users.add(db, user, None)
     return await open_session(desk, user)
@@ -129,7 +129,7 @@ class TestInviting:
             )  # fmt: skip
 
     async def test_a_role_of_the_organisations_own_is_named_by_its_id(self, desk: Desk) -> None:
-        role_id = await a_role(desk, "users:view", role=Role.ADMIN)
+        role_id = await a_role(desk, "users:view", role=RoleKind.ADMIN)
         made = await invite(desk, roleId=str(role_id))
         async with desk.database.session(desk.id) as db:
             role = await db.get(CustomRole, (desk.id, role_id))
@@ -194,7 +194,7 @@ class TestInviting:
 class TestRights:
     async def test_it_takes_the_permission_and_a_user_who_is_no_customer(self, desk: Desk) -> None:
         engineer = await a_user(desk)
-        customer = await a_user(desk, Role.CUSTOMER, granted=["users:create"])
+        customer = await a_user(desk, RoleKind.CUSTOMER, granted=["users:create"])
         made = await invite(desk)
         for method, path, body in (
             ("POST", "/users", body_for(unique_email())),
@@ -203,7 +203,7 @@ class TestRights:
         ):
             for headers, status, code in (
                 ({}, 401, "missing_credential"),
-                ({"X-Org-Secret": desk.secret}, 403, "user_required"),
+                ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
                 (engineer.headers, 403, "permission_required"),
                 (customer.headers, 403, "not_for_customers"),
             ):
@@ -216,34 +216,34 @@ class TestRights:
         more, less = await a_role(desk, "users:create", "org:update"), await a_role(desk, "users:view")
         for given in ({"role": "ADMIN"}, {"role": "ENGINEER"}, {"role": "CUSTOMER"}, {"roleId": str(more)},
                       {"roleId": str(ADMIN.id)}):  # fmt: skip
-            refused(await inviter.post("/users", body_for(unique_email(), **given)), 403, "beyond_your_rights")
+            refused(await inviter.post("/users", body_for(unique_email(), **given)), 403, "privilege_escalation")
         answer = await inviter.post("/users", body_for(unique_email(), roleId=str(less)))
         assert (answer.status_code, answer.json()["roleId"]) == (201, str(less))
 
     async def test_what_was_granted_and_denied_counts(self, desk: Desk) -> None:
-        admin = await a_user(desk, Role.ADMIN, denied=["jobs:delete"])
-        refused(await admin.post("/users", body_for(unique_email(), role="ADMIN")), 403, "beyond_your_rights")
+        admin = await a_user(desk, RoleKind.ADMIN, denied=["jobs:delete"])
+        refused(await admin.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
         assert (await admin.post("/users", body_for(unique_email()))).status_code == 201
         engineer = await a_user(desk, granted=["users:create"])
         assert (await engineer.post("/users", body_for(unique_email()))).status_code == 201
-        refused(await engineer.post("/users", body_for(unique_email(), role="ADMIN")), 403, "beyond_your_rights")
+        refused(await engineer.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
 
     async def test_nobody_invites_somebody_to_be_more_than_they_are(self, desk: Desk) -> None:
         inviter = await a_user(desk, role_id=await a_role(desk, "users:create", "users:view"))
-        above = await a_role(desk, "users:view", role=Role.ADMIN)
+        above = await a_role(desk, "users:view", role=RoleKind.ADMIN)
         email = unique_email()
-        refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "beyond_your_rights")
+        refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "privilege_escalation")
         assert await rows_of(desk, email) == []
         made = await invite(desk, roleId=str(above))
         for method in (inviter.post, inviter.delete):
-            refused(await method(f"/users/{made['id']}/invitation"), 403, "beyond_your_rights")
+            refused(await method(f"/users/{made['id']}/invitation"), 403, "privilege_escalation")
 
     async def test_nor_does_anybody_act_on_an_invitation_to_more(self, desk: Desk) -> None:
         made = await invite(desk, role="ADMIN")
         engineer = await a_user(desk, granted=["users:create"])
         path = f"/users/{made['id']}/invitation"
-        refused(await engineer.post(path), 403, "beyond_your_rights")
-        refused(await engineer.delete(path), 403, "beyond_your_rights")
+        refused(await engineer.post(path), 403, "privilege_escalation")
+        refused(await engineer.delete(path), 403, "privilege_escalation")
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
     async def test_another_organisations_users_are_not_there(self, api: Api, database: Database, desk: Desk) -> None:

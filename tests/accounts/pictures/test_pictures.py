@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.pictures import image as images
 from app.accounts.pictures.models import Picture
 from app.accounts.pictures.upload import MAX_FILE_BYTES
@@ -289,7 +289,7 @@ class TestRejection:
     async def test_only_signed_in_users_can_use_pictures(self, api: Api, desk: Desk) -> None:
         for headers, status, code in (
             ({}, 401, "missing_credential"),
-            ({"X-Org-Secret": desk.secret}, 403, "user_required"),
+            ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
         ):
             files = {"file": ("me.png", SMALL, "image/png")}
             refused(await api.http.put("/me/picture", files=files, headers=headers), status, code)
@@ -299,22 +299,22 @@ class TestRejection:
 
 async def test_the_number_of_waiting_pictures_is_limited() -> None:
     opened = threading.Event()
-    blocked = images._threads.submit(opened.wait)
-    waiting = [asyncio.create_task(images.normalise_image(BytesIO(SMALL))) for _ in range(17)]
+    blocked = asyncio.create_task(images._threads.run(opened.wait))
+    waiting = [asyncio.create_task(images.normalise_image(BytesIO(SMALL))) for _ in range(16)]
     await asyncio.sleep(0)
     try:
         with pytest.raises(images.TooManyPictures):
             await images.normalise_image(BytesIO(SMALL))
     finally:
         opened.set()
-    assert blocked.result()
+    assert await blocked
     assert len(set(await asyncio.gather(*waiting))) == 1
     assert await images.normalise_image(BytesIO(SMALL))
 
 
 class TestViewing:
     @pytest.mark.parametrize("role", [ENGINEER, CUSTOMER])
-    async def test_every_colleague_can_see_a_staff_picture(self, desk: Desk, role: Role) -> None:
+    async def test_every_colleague_can_see_a_staff_picture(self, desk: Desk, role: RoleKind) -> None:
         ok(await upload_picture(desk.admin, SMALL))
         colleague = await sign_in(desk, role)
         assert (await get_picture(desk.admin, colleague)).content == (await get_picture(desk.admin)).content

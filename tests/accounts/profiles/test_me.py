@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.access.permissions import Resource, Role
+from app.access.permissions import Resource, RoleKind
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
@@ -27,7 +27,9 @@ async def events_of(desk: Desk) -> list[tuple[str, dict[str, Any]]]:
     """What happened since the admin was made."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if not row.type.endswith("signed_up")]
+    return [
+        (row.type, {"userId": str(row.subject_id), **row.data}) for row in rows if not row.type.endswith("signed_up")
+    ]
 
 
 async def test_it_is_who_has_signed_in(desk: Desk) -> None:
@@ -36,7 +38,8 @@ async def test_it_is_who_has_signed_in(desk: Desk) -> None:
     permissions = read.pop("permissions")
     assert read == {
         "id": str(desk.admin.id), "orgId": str(desk.id), "firstName": "Ada", "lastName": "Lovelace",
-        "email": "ada@growfin.test", "role": "ADMIN", "roleId": str(BUILT_IN[Role.ADMIN].id), "designation": "Admin",
+        "email": "ada@growfin.test", "role": "ADMIN", "roleId": str(BUILT_IN[RoleKind.ADMIN].id),
+        "designation": "Admin",
         "status": "ACTIVE", "available": True, "emailVerified": False, "secondFactor": False, "bio": None,
         "timezone": None, "locale": None, "pictureUrl": None,
         "notifications": {
@@ -121,7 +124,7 @@ async def test_a_wrong_field_is_named_and_changes_nothing(desk: Desk, change: di
 
 async def test_only_somebody_signed_in_has_one(api: Api, desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
-    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "user_required")):
+    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "access_token_required")):
         refused(await api.http.get("/me", headers=headers), status, code)
         refused(await api.http.patch("/me", json={"firstName": "Eve"}, headers=headers), status, code)
     assert (await profile(desk))["firstName"] == "Ada"

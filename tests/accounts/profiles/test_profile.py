@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.access.permissions import Resource, Role
+from app.access.permissions import Resource, RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.core.database.pool import Database
 from tests.accounts.crew import CUSTOMER, ENGINEER, a_role, events_about, ok, row_of, sign_in
@@ -21,7 +21,7 @@ async def profile(user: SignedInUser) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("role", [ENGINEER, CUSTOMER])
-async def test_everybody_has_one(desk: Desk, role: Role) -> None:
+async def test_everybody_has_one(desk: Desk, role: RoleKind) -> None:
     user = await sign_in(desk, role)
     changes = {"bio": "I look after\npayments.", "timezone": "Europe/Berlin", "locale": "de-DE", "firstName": "Grete"}
     changed = ok(await user.patch("/me", changes))

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
-from app.access.permissions import ALL, Resource, Role
+from app.access.permissions import ALL, Resource, RoleKind
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, is_built_in_name
-from app.accounts.roles.schemas import PermissionIn, as_table, from_table
+from app.accounts.roles.schemas import ResourceActions, as_table, from_table
 from app.accounts.roles.service import MAX_ROLES
 from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
@@ -54,7 +54,7 @@ def permissions_of(role: JSON) -> set[str]:
 async def role_events(desk: Desk) -> list[tuple[str, JSON]]:
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if row.type.startswith("role.")]
+    return [(row.type, {"roleId": str(row.subject_id), **row.data}) for row in rows if row.type.startswith("role.")]
 
 
 async def set_role(desk: Desk, user_id: UUID, role_id: UUID | None) -> None:
@@ -73,14 +73,14 @@ async def list_names(desk: Desk) -> list[str]:
 
 @given(st.frozensets(st.sampled_from(sorted(ALL))))
 def test_a_permission_table_round_trips(permissions: frozenset[str]) -> None:
-    permission_table = [PermissionIn.model_validate(row.model_dump()) for row in as_table(permissions)]
+    permission_table = [ResourceActions.model_validate(row.model_dump()) for row in as_table(permissions)]
     assert from_table(permission_table) == permissions
 
 
 def test_actions_missing_in_a_table_are_not_permitted() -> None:
-    assert from_table([PermissionIn(resource=Resource.USERS), PermissionIn(resource=Resource.KEYS, update=True)]) == {
-        "keys:update"
-    }
+    assert from_table(
+        [ResourceActions(resource=Resource.USERS), ResourceActions(resource=Resource.KEYS, update=True)]
+    ) == {"keys:update"}
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ async def test_one_of_several_concurrent_changes_gets_the_name_in_any_case(desk:
 
 async def test_the_limit_of_roles_holds_for_concurrent_requests(desk: Desk) -> None:
     now = real_now()
-    same = {"org_id": desk.id, "role": Role.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
+    same = {"org_id": desk.id, "role": RoleKind.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
     async with desk.database.session(desk.id) as db:
         rows = [{"id": new_id(), "name": f"Role {n}", **same} for n in range(MAX_ROLES - 1)]
         await db.execute(insert(CustomRole), rows)

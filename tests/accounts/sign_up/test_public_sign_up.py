@@ -56,7 +56,9 @@ async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
     """What happened since there is an admin."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if row.data.get("userId") != str(desk.admin.id)][1:]
+    return [(row.type, {"userId": str(row.subject_id), **row.data}) for row in rows if row.subject_id != desk.admin.id][
+        1:
+    ]
 
 
 async def tables_with(server: TestServer, text: str) -> set[str]:

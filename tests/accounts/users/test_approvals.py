@@ -122,7 +122,7 @@ async def test_nobody_approves_themselves(desk: Desk) -> None:
 async def test_who_may_do_less_does_not_decide_about_an_admin(desk: Desk) -> None:
     few, row = await with_only(desk, "users:view", "users:update"), await hire(desk, ADMIN, status="PENDING")
     for verb in ("approve", "reject"):
-        refused(await few.post(f"/users/{row.id}/{verb}"), 403, "beyond_your_rights")
+        refused(await few.post(f"/users/{row.id}/{verb}"), 403, "privilege_escalation")
     assert (await row_of(desk, row.id)).status == "PENDING"
 
 
@@ -130,7 +130,7 @@ async def test_who_is_less_does_not_decide_about_an_admin_who_may_do_as_little(d
     few = await with_only(desk, "users:view", "users:update")
     row = await hire(desk, ADMIN, status="PENDING", role_id=await a_role(desk, "users:view", role=ADMIN))
     for verb in ("approve", "reject"):
-        refused(await few.post(f"/users/{row.id}/{verb}"), 403, "beyond_your_rights")
+        refused(await few.post(f"/users/{row.id}/{verb}"), 403, "privilege_escalation")
     assert (await row_of(desk, row.id)).status == "PENDING"
 
 

@@ -11,10 +11,10 @@ from sqlalchemy import update
 
 from app.accounts.roles import rules as roles
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.fields import rfc3339
+from app.core.fields import to_rfc3339
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, hire, ok, row_of, sign_in, with_only
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
@@ -56,16 +56,16 @@ async def test_of_who_is_invited_it_says_until_when_they_can_accept(desk: Desk) 
 
     async with desk.database.session(desk.id) as db:  # one is valid for longer, one for something else, and one no more
         user, now = (desk.id, UUID(invited["id"]), body["email"]), real_now()
-        links.issue(db, *user, Purpose.INVITATION).expires_at = now + timedelta(days=8, microseconds=5)
-        links.issue(db, *user, Purpose.VERIFY_EMAIL).expires_at = now + timedelta(days=9)
-        links.issue(db, desk.id, desk.admin.id, desk.admin.email, Purpose.INVITATION).expires_at = now + timedelta(
+        links.issue(db, *user, LinkPurpose.INVITATION).expires_at = now + timedelta(days=8, microseconds=5)
+        links.issue(db, *user, LinkPurpose.VERIFY_EMAIL).expires_at = now + timedelta(days=9)
+        links.issue(db, desk.id, desk.admin.id, desk.admin.email, LinkPurpose.INVITATION).expires_at = now + timedelta(
             days=9
         )
     read = ok(await desk.admin.patch(path, {}))["invitationExpiresAt"]
     assert (
         read
         == ok(await desk.admin.get(path))["invitationExpiresAt"]
-        == rfc3339(now + timedelta(days=8, microseconds=5))
+        == to_rfc3339(now + timedelta(days=8, microseconds=5))
     )
     assert ok(await desk.admin.get(f"/users/{desk.admin.id}"))["invitationExpiresAt"] is None
 
@@ -130,7 +130,7 @@ async def test_only_users_with_the_permission_get_through(
     nobody = await with_only(desk, "tickets:view")
     for headers, status, code in (
         ({}, 401, "missing_credential"),
-        ({"X-Org-Secret": desk.secret}, 403, "user_required"),
+        ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
         (customer.headers, 403, "not_for_customers"),
         (nobody.headers, 403, "permission_required"),
     ):

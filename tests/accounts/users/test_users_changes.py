@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles import rules as roles
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.authentication.sessions.models import Session
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -96,7 +96,7 @@ async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database:
     row = await hire(desk)
     phone, laptop = await open_session(desk, row), await open_session(desk, row)
     async with database.session(desk.id) as db:
-        for purpose in Purpose:
+        for purpose in LinkPurpose:
             links.issue(db, desk.id, row.id, row.email, purpose)
     ok(await phone.get("/me"))
 
@@ -106,7 +106,7 @@ async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database:
     async with database.session(desk.id) as db:
         purposes = set(await db.scalars(select(Link.purpose).where(Link.org_id == desk.id)))
         sessions = await db.scalar(select(func.count()).where(Session.org_id == desk.id, Session.user_id == row.id))
-    assert purposes == set(Purpose) - {Purpose.RESET_PASSWORD, Purpose.SIGN_IN}
+    assert purposes == set(LinkPurpose) - {LinkPurpose.RESET_PASSWORD, LinkPurpose.SIGN_IN}
     assert sessions == 0
 
     assert ok(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}))["status"] == "ACTIVE"
@@ -163,7 +163,7 @@ async def test_availability_counts_once_somebody_can_act(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("role", "change"), [(CUSTOMER, {}), (ENGINEER, {"role": "CUSTOMER"})])
-async def test_a_customer_cannot_be_available(desk: Desk, role: Role, change: dict[str, object]) -> None:
+async def test_a_customer_cannot_be_available(desk: Desk, role: RoleKind, change: dict[str, object]) -> None:
     row = await hire(desk, role)
     answer = await desk.admin.patch(f"/users/{row.id}", {**change, "available": True})
     assert wrong_fields(answer, "customer_not_available") == {"available"}
@@ -186,6 +186,13 @@ async def test_the_same_values_again_change_nothing(desk: Desk, same: dict[str, 
     assert ok(await desk.admin.patch(f"/users/{row.id}", same)) == before
     assert ok(await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(roles.ENGINEER.id)})) == before
     assert await events_about(desk, row.id) == []
+
+
+async def test_a_wrong_status_is_answered_with_those_that_can_be_set(desk: Desk) -> None:
+    row = await hire(desk)
+    answer = await desk.admin.patch(f"/users/{row.id}", {"status": "PENDING"})
+    faults = refused(answer, 422, "invalid_input")["errors"]
+    assert faults == [{"field": "status", "message": "Input should be 'ACTIVE' or 'SUSPENDED'"}]
 
 
 @pytest.mark.parametrize(

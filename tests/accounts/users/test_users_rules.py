@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.accounts.users.rights import SETTLED, is_full_admin, prefix_upper_bound, query_terms, raises
-from app.accounts.users.rules import Status, erased_email, is_somebodys, words_of
+from app.accounts.users.rules import AccountStatus, erased_email, is_somebodys, words_of
 from app.accounts.users.service import NotActiveYet
 
 FULL: dict[str, Any] = {"role": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
@@ -80,8 +80,8 @@ def test_a_name_and_an_email_are_found_by_themselves(text: str) -> None:
         assert any(wanted <= word < prefix_upper_bound(wanted) for word in stored)
 
 
-@pytest.mark.parametrize("status", sorted(set(Status) - SETTLED - {Status.ERASED}))
-def test_every_status_that_is_not_settled_says_what_to_do(status: Status) -> None:
+@pytest.mark.parametrize("status", sorted(set(AccountStatus) - SETTLED - {AccountStatus.ERASED}))
+def test_every_status_that_is_not_settled_says_what_to_do(status: AccountStatus) -> None:
     assert NotActiveYet(status).detail
 
 

@@ -11,11 +11,11 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from app.access.attempts import MAIL_LIMIT
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.models import UserWord
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from app.core.security.passwords import hash_password, salt_of
+from app.core.security.passwords import derive_salt, hash_password
 from tests.authentication.passwords.recovering import (
     NEW_PASSWORD,
     a_link,
@@ -43,7 +43,7 @@ async def ask(user: SignedInUser, email: str, password: str | None = PASSWORD, *
 
 
 async def click(api: Api, desk: Desk, user: SignedInUser) -> httpx.Response:
-    token = await token_for(desk, user.id, Purpose.CHANGE_EMAIL)
+    token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
     return await api.http.post("/auth/email/verify", json={"token": token})
 
 
@@ -73,7 +73,7 @@ async def test_after_it_the_new_one_is_theirs_with_the_same_password(api: Api, d
     desk = await create_desk(api, database, sandbox=False)  # whose users are remembered
     user = await create_user(desk)
     await ask(user, new)
-    token = await token_for(desk, user.id, Purpose.CHANGE_EMAIL)
+    token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
     answer = await click(api, desk, user)
     assert (answer.status_code, answer.json()) == (200, {"email": new, "verified": True})
     me = (await user.get("/me")).json()
@@ -88,7 +88,7 @@ async def test_the_hash_has_the_salt_of_its_email(api: Api, desk: Desk, user: Si
     await click(api, desk, user)
     moved = (await credential_of(desk, user.id)).password_hash
     # As if they had signed up with it: one computation still compares all accounts of an e-mail.
-    assert moved == await hash_password(PASSWORD, salt_of(SECRET_KEY, new))
+    assert moved == await hash_password(PASSWORD, derive_salt(SECRET_KEY, new))
 
 
 async def test_what_happened_is_told_without_addresses(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
@@ -119,8 +119,8 @@ async def test_they_are_found_by_the_new_one_only(api: Api, desk: Desk, user: Si
 
 
 async def test_links_to_the_old_address_lead_nowhere(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-    await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
-    await a_link(desk, user.id, user.email, Purpose.VERIFY_EMAIL)
+    await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
+    await a_link(desk, user.id, user.email, LinkPurpose.VERIFY_EMAIL)
     await ask(user, new)
     assert len(await links_of(desk, user.id)) == 3
     assert (await click(api, desk, user)).status_code == 200
@@ -131,7 +131,7 @@ async def test_who_mistyped_it_asks_again_and_the_slip_leads_nowhere(
     api: Api, desk: Desk, user: SignedInUser, new: str
 ) -> None:
     await ask(user, unique_email())
-    slip = await token_for(desk, user.id, Purpose.CHANGE_EMAIL)
+    slip = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
     await ask(user, new)
 
     refused(await api.http.post("/auth/email/verify", json={"token": slip}), 422, "link_expired")
@@ -157,7 +157,7 @@ class TestPassword:
         self, api: Api, desk: Desk, user: SignedInUser, new: str
     ) -> None:
         await ask(user, new)
-        token = await token_for(desk, user.id, Purpose.CHANGE_EMAIL)
+        token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
         body = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
         assert (await user.post("/auth/password/change", body)).status_code == 204
         refused(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
@@ -165,8 +165,8 @@ class TestPassword:
 
     async def test_and_so_does_a_reset(self, api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
         await ask(user, new)
-        token = await token_for(desk, user.id, Purpose.CHANGE_EMAIL)
-        reset = await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
+        token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
+        reset = await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         body = {"token": reset, "newPassword": NEW_PASSWORD}
         assert (await api.http.post("/auth/password/reset", json=body)).status_code == 204
         refused(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
@@ -177,7 +177,7 @@ class TestPassword:
         changed, asked = await asyncio.gather(user.post("/auth/password/change", body), ask(user, new))
         assert changed.status_code == 204
         assert asked.status_code in {202, 403}
-        assert await links_of(desk, user.id, Purpose.CHANGE_EMAIL) == [], "the old hash cannot come back"
+        assert await links_of(desk, user.id, LinkPurpose.CHANGE_EMAIL) == [], "the old hash cannot come back"
 
 
 class TestTaken:
@@ -254,13 +254,13 @@ async def test_it_takes_a_user(api: Api, desk: Desk, new: str) -> None:
     body: Any = {"email": new, "password": PASSWORD}
     refused(await api.http.post("/auth/email/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
-    refused(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "user_required")
+    refused(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "access_token_required")
 
 
 async def test_nothing_of_it_is_logged(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
     with capture_logs() as lines:
         await ask(user, new)
-        token = await token_for(desk, user.id, Purpose.CHANGE_EMAIL)
+        token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
         await click(api, desk, user)
     assert {line.get("route") for line in lines} >= {"/auth/email/change", "/auth/email/verify"}
     for text in (token, new, PASSWORD):

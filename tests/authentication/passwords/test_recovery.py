@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 
 from app import wiring
 from app.access.attempts import MAIL_LIMIT
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.models import Credential
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.passwords.routes import ANSWER_EVERY
 from app.authentication.passwords.service import MAX_ACCOUNTS
 from app.core.database.base import Base
@@ -65,7 +65,7 @@ async def user(desk: Desk) -> SignedInUser:
 
 @pytest.fixture
 async def token(desk: Desk, user: SignedInUser) -> str:
-    return await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
+    return await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
 
 
 class TestForgotten:
@@ -84,8 +84,10 @@ class TestForgotten:
         assert (await user.get("/me")).status_code == 200
         assert (await row_of(desk, user.id)).email_verified_at is None
 
-    @pytest.mark.parametrize("status", [status for status in Status if status != Status.ACTIVE])
-    async def test_who_is_not_active_gets_none(self, api: Api, desk: Desk, user: SignedInUser, status: Status) -> None:
+    @pytest.mark.parametrize("status", [status for status in AccountStatus if status != AccountStatus.ACTIVE])
+    async def test_who_is_not_active_gets_none(
+        self, api: Api, desk: Desk, user: SignedInUser, status: AccountStatus
+    ) -> None:
         await change_row(desk, user.id, status=status)
         assert (await forgot(api.http, user.email)).status_code == 202
         assert await links_of(desk, user.id) == []
@@ -100,7 +102,7 @@ class TestForgotten:
     async def test_who_signs_in_elsewhere_gets_one(self, api: Api, desk: Desk, user: SignedInUser) -> None:
         await take_password(desk, user.id)
         await forgot(api.http, user.email)
-        assert (await reset(api.http, await token_for(desk, user.id, Purpose.RESET_PASSWORD))).status_code == 204
+        assert (await reset(api.http, await token_for(desk, user.id, LinkPurpose.RESET_PASSWORD))).status_code == 204
         assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
     async def test_every_account_of_the_email_gets_one_or_that_of_the_organisation_named(
@@ -173,7 +175,7 @@ class TestNothingIsRevealed:
             calls = [forgot(service.at(f"198.51.100.{n}"), email) for n in range(MAILS + 3)]
             answers = await asyncio.gather(*calls)
             assert {(answer.status_code, answer.content) for answer in answers} == {(202, answers[0].content)}
-        assert len(await links_of(desk, known.id, Purpose.RESET_PASSWORD)) == MAILS
+        assert len(await links_of(desk, known.id, LinkPurpose.RESET_PASSWORD)) == MAILS
 
     async def test_to_ask_for_it_elsewhere_uses_nobodys_mails_up(
         self, start: Start, desk: Desk, api: Api, database: Database
@@ -216,7 +218,7 @@ class TestNothingIsRevealed:
     async def test_no_token_is_logged_or_in_the_database(self, api: Api, desk: Desk, user: SignedInUser) -> None:
         with capture_logs() as lines:
             await forgot(api.http, user.email)
-            token = await token_for(desk, user.id, Purpose.RESET_PASSWORD)
+            token = await token_for(desk, user.id, LinkPurpose.RESET_PASSWORD)
             await relay.relay_new(desk.database, wiring.SUBSCRIBERS)
             stored = await everything_of(desk)
             refused(await reset(api.http, token, "password"), 422, "weak_password")
@@ -253,7 +255,7 @@ class TestReset:
         proved_at = (await row_of(desk, user.id)).email_verified_at
         assert proved_at is not None
         assert await events_about(desk, user.id) == ["user.email_verified", "user.password_changed"]
-        await reset(api.http, await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD), "another-heron-48")
+        await reset(api.http, await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD), "another-heron-48")
         assert (await row_of(desk, user.id)).email_verified_at == proved_at
         assert (await events_about(desk, user.id))[2:] == ["user.password_changed"]
 
@@ -265,7 +267,7 @@ class TestReset:
         assert (await api.http.get("/me", headers=bearer)).status_code == 200
         assert (await user.get("/me")).status_code == 200
 
-        token = await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
+        token = await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         assert (await reset(api.http, token)).status_code == 204
 
         refused(await api.http.get("/me", headers=bearer), 401, "invalid_token")
@@ -325,7 +327,7 @@ class TestLinksThatLeadNowhere:
         assert (await events_about(desk, user.id)).count("user.password_changed") == 1
 
     async def test_any_others_once_one_was_used(self, api: Api, desk: Desk, user: SignedInUser, token: str) -> None:
-        later = await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
+        later = await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         assert (await reset(api.http, token)).status_code == 204
         assert await is_expired(api, later)
 
@@ -334,8 +336,8 @@ class TestLinksThatLeadNowhere:
         assert await is_expired(api, token)
         assert (await sign_in(api.http, user.email)).status_code == 200
 
-    @pytest.mark.parametrize("purpose", [purpose for purpose in Purpose if purpose != Purpose.RESET_PASSWORD])
-    async def test_one_for_something_else(self, api: Api, desk: Desk, user: SignedInUser, purpose: Purpose) -> None:
+    @pytest.mark.parametrize("purpose", [purpose for purpose in LinkPurpose if purpose != LinkPurpose.RESET_PASSWORD])
+    async def test_one_for_something_else(self, api: Api, desk: Desk, user: SignedInUser, purpose: LinkPurpose) -> None:
         assert await is_expired(api, await a_link(desk, user.id, user.email, purpose))
         assert len(await links_of(desk, user.id, purpose)) == 1, "it can still be used for what it is for"
 
@@ -343,7 +345,7 @@ class TestLinksThatLeadNowhere:
         self, api: Api, database: Database, desk: Desk, user: SignedInUser
     ) -> None:
         other = await create_desk(api, database)
-        await a_link(desk, user.id, user.email, Purpose.RESET_PASSWORD)
+        await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         [link] = await links_of(desk, user.id)
         assert await is_expired(api, link_token(SECRET_KEY, other.id, link.id))
         assert (await reset(api.http, token_of(link))).status_code == 204
@@ -365,9 +367,9 @@ class TestLinksThatLeadNowhere:
             assert await is_expired(api, made_up)
         assert (await reset(api.http, token)).status_code == 204
 
-    @pytest.mark.parametrize("status", [status for status in Status if status != Status.ACTIVE])
+    @pytest.mark.parametrize("status", [status for status in AccountStatus if status != AccountStatus.ACTIVE])
     async def test_one_of_somebody_who_is_not_active_any_more(
-        self, api: Api, desk: Desk, user: SignedInUser, token: str, status: Status
+        self, api: Api, desk: Desk, user: SignedInUser, token: str, status: AccountStatus
     ) -> None:
         await change_row(desk, user.id, status=status)
         assert await is_expired(api, token)

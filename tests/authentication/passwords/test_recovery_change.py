@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.core.database.pool import Database
 from tests.authentication.passwords.recovering import (
     NEW_PASSWORD,
@@ -73,15 +73,15 @@ async def test_a_wrong_present_password_changes_nothing_and_signs_nobody_out(
 
 
 async def test_links_that_were_sent_before_lead_nowhere(api: Api, desk: Desk, user: SignedInUser) -> None:
-    for purpose in Purpose:
+    for purpose in LinkPurpose:
         await a_link(desk, user.id, user.email, purpose)
-    tokens = {purpose: await token_for(desk, user.id, purpose) for purpose in Purpose}
+    tokens = {purpose: await token_for(desk, user.id, purpose) for purpose in LinkPurpose}
     assert (await change(user)).status_code == 204
     left = {link.purpose for link in await links_of(desk, user.id)}
-    assert left == set(Purpose) - {Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL}
-    body = {"token": tokens[Purpose.RESET_PASSWORD], "newPassword": "another-heron-48-lamp"}
+    assert left == set(LinkPurpose) - {LinkPurpose.RESET_PASSWORD, LinkPurpose.CHANGE_EMAIL}
+    body = {"token": tokens[LinkPurpose.RESET_PASSWORD], "newPassword": "another-heron-48-lamp"}
     refused(await api.http.post("/auth/password/reset", json=body), 422, "link_expired")
-    verified = await api.http.post("/auth/email/verify", json={"token": tokens[Purpose.CHANGE_EMAIL]})
+    verified = await api.http.post("/auth/email/verify", json={"token": tokens[LinkPurpose.CHANGE_EMAIL]})
     refused(verified, 422, "link_expired")
 
 
@@ -122,7 +122,7 @@ async def test_it_takes_a_user(api: Api, desk: Desk) -> None:
     body = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
     refused(await api.http.post("/auth/password/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
-    refused(await api.http.post("/auth/password/change", json=body, headers=secret), 403, "user_required")
+    refused(await api.http.post("/auth/password/change", json=body, headers=secret), 403, "access_token_required")
 
 
 async def test_it_changes_nobody_elses(api: Api, database: Database, desk: Desk) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.authentication.second_factor.service import Proof, TotpRequired
 from app.authentication.sessions import service as sessions
@@ -82,7 +82,7 @@ class TestSettingUp:
                 refused(await other.post(path, code), 409, "second_factor_not_set_up")
         refused(await api.http.post("/auth/2fa/setup"), 401, "missing_credential")
         secret = {"X-Org-Secret": desk.secret}
-        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "user_required")
+        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "access_token_required")
 
 
 class TestConfirming:
@@ -286,7 +286,7 @@ class TestRequired:
     """By the organisation, of its admins and engineers."""
 
     @pytest.mark.parametrize("role", [ADMIN, ENGINEER])
-    async def test_who_has_none_can_do_nothing_but_set_it_up(self, desk: Desk, role: Role) -> None:
+    async def test_who_has_none_can_do_nothing_but_set_it_up(self, desk: Desk, role: RoleKind) -> None:
         user = await unprotected(desk, role)
         ok(await desk.admin.patch("/org", {"require2fa": True}))
 

@@ -97,7 +97,7 @@ async def test_one_that_is_used_again_ends_its_session(api: Api, desk: Desk) -> 
                 select(EventRow).where(EventRow.org_id == desk.id, EventRow.type == "user.session_revoked")
             )
         ).all()
-    assert [event.data["userId"] for event in revoked] == [first["user"]["id"]]
+    assert [str(event.subject_id) for event in revoked] == [first["user"]["id"]]
 
 
 async def test_one_from_before_the_last_ends_its_session_at_once(api: Api, desk: Desk) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from app.access.credential_cache import REMEMBER
+from app.access.credential_cache import LIFETIME
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from tests.core.security.test_security import hostile_tokens
@@ -144,7 +144,7 @@ async def test_what_one_process_ends_stops_in_others_within_five_seconds(
     assert (await other.get("/me", headers=bearer(signed_in))).status_code == 200
     assert (await api.http.post("/auth/signout", headers=bearer(signed_in))).status_code == 204
     refused(await api.http.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
-    await asyncio.sleep(REMEMBER + 0.1)
+    await asyncio.sleep(LIFETIME + 0.1)
     refused(await other.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
 
 

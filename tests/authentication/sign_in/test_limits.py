@@ -223,7 +223,7 @@ class TestVictims:
         guesses = [(await sign_in(service.at("192.0.2.200"), email)).status_code for _ in range(5)]
         assert guesses == [401] * 4 + [429]
 
-    async def test_an_account_of_ones_own_with_that_email_does_not_make_an_address_familiar(
+    async def test_an_account_of_ones_own_with_that_email_does_not_make_an_address_known(
         self, service: Service, database: Database, email: str
     ) -> None:
         own = await create_desk(service.api, database)

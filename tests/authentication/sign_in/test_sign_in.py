@@ -228,7 +228,7 @@ async def test_nothing_is_written_by_signing_in(api: Api, desk: Desk) -> None:
 
 async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Api, desk: Desk) -> None:
     gate = Gate()
-    tasks = [asyncio.create_task(security._hashing(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
+    tasks = [asyncio.create_task(security._threads.run(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
     try:
         assert await asyncio.to_thread(gate.is_full.wait, 5)
         async with asyncio.timeout(5):

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
 from app.organisations.models import Organisation
@@ -158,7 +158,7 @@ class TestKnownEmail:
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
 
     async def test_a_user_with_an_unverified_email_is_not_linked(self, browser: Browser, sub: str) -> None:
-        known = await hire(browser.desk, Role.CUSTOMER, email=email_of(sub))
+        known = await hire(browser.desk, RoleKind.CUSTOMER, email=email_of(sub))
 
         problem = refused(await browser.sign_in(sub), 403, "email_not_verified")
         assert "/auth/password/forgot" in problem["detail"]
@@ -166,7 +166,7 @@ class TestKnownEmail:
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
 
     async def test_an_invited_user_must_accept_the_invitation_first(self, browser: Browser, sub: str) -> None:
-        await hire(browser.desk, email=email_of(sub), status=Status.INVITED)
+        await hire(browser.desk, email=email_of(sub), status=AccountStatus.INVITED)
 
         problem = refused(await browser.sign_in(sub), 403, "email_not_verified")
         assert "invitation" in problem["detail"]

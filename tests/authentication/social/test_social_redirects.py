@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.authentication.social.state import PendingSignIn, cookie_name
 from app.core.clock import real_now
 from tests.accounts.crew import ok
@@ -133,7 +133,7 @@ class TestCallback:
 
     async def test_an_expired_or_foreign_cookie_is_refused(self, browser: Browser) -> None:
         for ago, provider in ((timedelta(minutes=11), "mock"), (timedelta(0), "twin")):
-            pending = PendingSignIn.begin(browser.desk.domain, Role.CUSTOMER, real_now() - ago, remember=False)
+            pending = PendingSignIn.begin(browser.desk.domain, RoleKind.CUSTOMER, real_now() - ago, remember=False)
             name = cookie_name("mock", pending.state)
             browser.tessera.cookies.set(name, pending.seal(SECRET_KEY, provider), domain="tessera.test")
             answer = await browser.tessera.get(f"/auth/oidc/mock/callback?code=1&state={pending.state}")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.authentication.social.rules import (
     IdentityRejected,
     accepted_algorithms,
@@ -76,7 +76,7 @@ def test_symmetric_algorithms_are_never_accepted() -> None:
 
 class TestCookie:
     def test_a_cookie_is_valid_for_ten_minutes(self) -> None:
-        pending = PendingSignIn.begin("growfin.test", Role.ENGINEER, NOW, remember=True)
+        pending = PendingSignIn.begin("growfin.test", RoleKind.ENGINEER, NOW, remember=True)
         value = pending.seal(KEY, "google")
         late = NOW + timedelta(minutes=10)
 
@@ -90,7 +90,7 @@ class TestCookie:
             PendingSignIn.unseal(KEY, "google", value, "a" * 32, NOW)
 
     def test_a_cookie_is_bound_to_provider_key_and_state(self) -> None:
-        pending = PendingSignIn.begin("growfin.test", Role.CUSTOMER, NOW, remember=False)
+        pending = PendingSignIn.begin("growfin.test", RoleKind.CUSTOMER, NOW, remember=False)
         value = pending.seal(KEY, "google")
         for key, provider, state in (
             (f"{KEY}0", "google", pending.state),
@@ -102,7 +102,7 @@ class TestCookie:
                 PendingSignIn.unseal(key, provider, value, state, NOW)
 
     def test_a_cookie_is_encrypted_and_unique(self) -> None:
-        first, second = (PendingSignIn.begin("growfin.test", Role.CUSTOMER, NOW, remember=False) for _ in range(2))
+        first, second = (PendingSignIn.begin("growfin.test", RoleKind.CUSTOMER, NOW, remember=False) for _ in range(2))
 
         assert len({first.state, first.nonce, first.verifier, second.state, second.nonce, second.verifier}) == 6
         assert first.seal(KEY, "google") != first.seal(KEY, "google")

@@ -20,7 +20,7 @@ async def test_a_request_gets_503_and_the_next_succeeds_once_there_is_room(serve
     name = f"full_{uuid4().hex[:8]}"
     await copy_database(server, name)
     own = server.at(name)
-    database = Database(own.service_url, reactions=wiring.REACTIONS)
+    database = Database(own.service_url, before_commit=wiring.NUMBERING)
     async with LifespanManager(create_app(settings_for(own))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as http:

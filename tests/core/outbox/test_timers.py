@@ -20,7 +20,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import timers
 from app.core.outbox.models import DELIVER, Timer
-from app.core.outbox.timers import BATCH, EARLIEST_BACKOFF, MAX_BACKOFF, Due
+from app.core.outbox.timers import BACKOFF, BATCH, Due
 from tests.databases import open_pool
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ async def test_a_timer_that_fails_again_waits_longer_each_time_up_to_an_hour(poo
         async with pool.session(org_id) as db:
             await db.execute(update(Timer).where(Timer.org_id == org_id).values(due_at=before - SECOND))
 
-    expected = [min(EARLIEST_BACKOFF * 2**n, MAX_BACKOFF) for n in range(14)]
+    expected = [min(BACKOFF.first * 2**n, BACKOFF.cap) for n in range(14)]
     assert all(timedelta(0) <= wait - least < SECOND for wait, least in zip(waits, expected, strict=True)), waits
 
 

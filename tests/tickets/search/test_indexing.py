@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text, update
 
-from app import wiring
 from app.core.database.pool import Database
 from app.core.outbox import relay
 from app.core.outbox.models import Relay
+from app.core.outbox.subscriptions import Subscribers
+from app.tickets.events import TicketCreated, TicketResponded, TicketUpdated
 from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.rules import MAX_WORDS, lexemes
@@ -97,10 +98,8 @@ async def test_relaying_events_again_changes_nothing(desk: Desk) -> None:
 
     async with desk.database.session(desk.id) as db:
         await db.execute(update(Relay).where(Relay.org_id == desk.id).values(last_seq=0))
-    subscribers = {
-        kind: [one for one in reacting if one.__module__ == jobs.__name__]
-        for kind, reacting in wiring.SUBSCRIBERS.items()
-    }
+    subscribers = Subscribers().on(TicketCreated, jobs.index_tickets).on(TicketUpdated, jobs.index_tickets)
+    subscribers.on(TicketResponded, jobs.index_replies)
     await relay.catch_up(desk.database, desk.id, subscribers)
 
     assert await index_content(desk) == before

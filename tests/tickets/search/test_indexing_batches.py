@@ -15,8 +15,10 @@ from app import wiring
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import relay, timers
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import Event, Recorded
 from app.core.outbox.models import Timer
+from app.core.outbox.subscriptions import Subscribers
+from app.tickets.events import TicketResponded, TicketUpdated
 from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.jobs import TICKETS_PER_BATCH
@@ -232,11 +234,11 @@ async def test_indexing_and_the_relay_do_not_deadlock(desk: Desk, database: Data
     await start_indexing(desk)
     is_relaying = asyncio.Event()
 
-    async def pause(_db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None:
+    async def pause(_db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Event]]) -> None:
         is_relaying.set()
         await asyncio.sleep(0.3)
 
-    subscribers = {"ticket.updated": (jobs.index_tickets, pause), "ticket.responded": (jobs.index_replies,)}
+    subscribers = Subscribers().on(TicketUpdated, jobs.index_tickets, pause).on(TicketResponded, jobs.index_replies)
     with capture_logs() as logs:
         relaying = asyncio.create_task(relay.catch_up(database, desk.id, subscribers))
         await is_relaying.wait()

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.database.pool import Database
-from app.core.fields import rfc3339
+from app.core.fields import to_rfc3339
 from app.tickets import queries
 from app.tickets.queries import Listing
 from app.tickets.search.queries import Search
@@ -198,7 +198,7 @@ async def test_time_filters_apply_to_matches_of_the_index(indexed_tickets: tuple
         (times[100], times[101]),
         (times[5] + timedelta(seconds=0.5), times[60]),
     ):
-        params = {"createdAfter": rfc3339(begin), "createdBefore": rfc3339(end)}
+        params = {"createdAfter": to_rfc3339(begin), "createdBefore": to_rfc3339(end)}
         for q in ("third", "sparse", "old"):
             whole = expected(
                 rows,
@@ -214,7 +214,7 @@ async def test_pages_of_a_customer_contain_only_their_tickets(
     indexed_tickets: tuple[Desk, list[Row]], sort: str
 ) -> None:
     desk, rows = indexed_tickets
-    mia: SignedInUser = await joins(desk, Role.CUSTOMER)
+    mia: SignedInUser = await joins(desk, RoleKind.CUSTOMER)
     async with desk.database.session(desk.id) as db:
         await db.execute(
             text("UPDATE tickets SET requester_id = :mia WHERE org_id = :org AND number % 5 <> 0"),

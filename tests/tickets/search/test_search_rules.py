@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.words import folded
+from app.core.words import fold
 from app.tickets.schemas import TicketFilter
 from app.tickets.search.rules import (
     MAX_QUERY_TERMS,
@@ -216,7 +216,7 @@ async def test_every_valid_text_gives_a_query_within_the_organisation(
 
 @given(TEXT, st.data())
 def test_words_and_their_prefixes_are_query_terms(text: str, data: st.DataObject) -> None:
-    found = [word for word in lexemes_without_prefix(ORG, text) if word == folded(word)]
+    found = [word for word in lexemes_without_prefix(ORG, text) if word == fold(word)]
     assume(found)
     word = data.draw(st.sampled_from(found))
     beginning = word[: data.draw(st.integers(MIN_PREFIX_LENGTH, MAX_WORD_LENGTH))]

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.database.pool import Database
 from app.tickets import queries
 from app.tickets.queries import Listing
@@ -231,8 +231,8 @@ async def test_the_secret_key_finds_all_tickets(desk: Desk, ticket_with_reply: J
         assert [ticket["id"] for ticket in answer.json()["items"]] == [ticket_with_reply["id"]]
 
 
-@pytest.mark.parametrize("role", [Role.ADMIN, Role.ENGINEER])
-async def test_staff_find_tickets_of_all_requesters(desk: Desk, role: Role) -> None:
+@pytest.mark.parametrize("role", [RoleKind.ADMIN, RoleKind.ENGINEER])
+async def test_staff_find_tickets_of_all_requesters(desk: Desk, role: RoleKind) -> None:
     mia = await a_customer(desk)
     await open_own(mia, title="Red")
     await open_indexed(desk, title="Red")

@@ -168,7 +168,8 @@ def with_a_list_of_claims(_: JSON, scripted: ScriptedProvider) -> str:
 FORGERIES = (
     signed_by_another_key, signed_by_an_embedded_key, unsigned, unsigned_with_other_case,
     signed_with_the_public_key_as_secret, signed_with_the_client_secret, with_replaced_claims,
-    with_another_algorithm, without_a_signature,
+    with_another_algorithm,
+    without_a_signature,
     with_an_unknown_critical_header, not_a_token, with_a_list_of_claims,
 )  # fmt: skip
 

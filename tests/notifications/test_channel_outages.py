@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from app.core.outbox.deliveries import Result
+from app.core.outbox.channels import Result
 from tests.notifications.smtp_relay import ENCODED_LOGIN, SENT, Relay, a_channel, a_message, a_sender
 
 
@@ -48,7 +48,7 @@ async def test_an_unreachable_server_is_temporary_and_called_once() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        async with a_channel(f"smtp://{ENCODED_LOGIN}@127.0.0.1:{port}")() as sender:
+        async with a_channel(f"smtp://{ENCODED_LOGIN}@127.0.0.1:{port}").open() as sender:
             first = await sender.send(a_message())
             second = await sender.send(a_message())
 
@@ -65,7 +65,7 @@ async def test_a_pass_does_not_wait_for_a_silent_server_again_and_again() -> Non
 
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with asyncio.timeout(5), a_channel(f"smtp://127.0.0.1:{port}", attempt_time=0.2)() as sender:
+        async with asyncio.timeout(5), a_channel(f"smtp://127.0.0.1:{port}", attempt_timeout=0.2).open() as sender:
             outcomes = [await sender.send(a_message()) for _ in range(50)]
         for connection in connections:
             connection.close()
@@ -77,7 +77,7 @@ async def test_a_pass_does_not_wait_for_a_silent_server_again_and_again() -> Non
 
 async def test_a_mail_that_takes_too_long_is_given_up_and_the_next_is_not(relay: Relay) -> None:
     relay.delay = 5
-    async with a_sender(relay, attempt_time=0.2) as sender:
+    async with a_sender(relay, attempt_timeout=0.2) as sender:
         slow = await sender.send(a_message("a@customer.example"))
         relay.delay = 0
         assert await sender.send(a_message("b@customer.example")) == SENT

@@ -1,4 +1,4 @@
-"""The texts of e-mails."""
+"""The texts of mails."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import jinja2
 import pytest
 
-from app.notifications import render as render_module
-from app.notifications.render import render
+from app.notifications import rendering
+from app.notifications.rendering import render
 
 COMMON = {"organisation": "Growfin", "support_email": "help@growfin.com"}
 TICKET = {"reference": "GRO-12", "title": "Export fails"}
@@ -55,7 +55,7 @@ def a_context(template: str, **changes: Any) -> dict[str, Any]:
 
 
 class _Shape(HTMLParser):
-    """The tags and the text of a page, as a mail program sees them; fails where a tag is not closed."""
+    """The tags and the text of a page, as a mail program sees them. It fails where a tag is not closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -79,17 +79,17 @@ class _Shape(HTMLParser):
         self.text += data
 
 
-def test_an_answer_says_who_answered_what_and_when_the_ticket_closes() -> None:
+def test_a_reply_names_its_author_and_when_the_ticket_closes() -> None:
     mail = render("ticket_answered", a_context("ticket_answered"))
 
     assert mail.subject == "[GRO-12] Answered: Export fails"
     for body in (mail.text, _Shape(mail.html).text):
         for part in ("GRO-12", "Export fails", "Try again.", "Ada Lovelace of Growfin", "help@growfin.com"):
             assert part in body
-        assert "closes by itself on 21 December 2026, 14:05 UTC+01:00" in body
+        assert "will close automatically on 21 December 2026, 14:05 UTC+01:00" in body
 
 
-def test_an_assignment_says_which_ticket_and_for_whom() -> None:
+def test_an_assignment_names_the_ticket_and_the_requester() -> None:
     mail = render("ticket_assigned", a_context("ticket_assigned"))
 
     assert mail.subject == "[GRO-12] Assigned to you: Export fails"
@@ -103,18 +103,18 @@ def test_a_reminder_says_when_the_ticket_closes() -> None:
 
     assert mail.subject == "[GRO-12] Closing soon: Export fails"
     for body in (mail.text, _Shape(mail.html).text):
-        assert "closes by itself on 21 December 2026, 14:05 UTC+01:00" in body
+        assert "will close automatically on 21 December 2026, 14:05 UTC+01:00" in body
 
 
-def test_an_answer_that_closes_nothing_does_not_say_so() -> None:
+def test_a_reply_to_a_ticket_that_stays_open_names_no_date() -> None:
     mail = render("ticket_answered", a_context("ticket_answered", auto_close_at=None))
 
-    assert "closes" not in mail.text + mail.html
+    assert "close" not in mail.text + mail.html
     assert "Try again.\n\n-- \n" in mail.text
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_without_a_support_address_no_questions_are_invited(template: str) -> None:
+def test_a_mail_without_a_support_address_invites_no_questions(template: str) -> None:
     mail = render(template, a_context(template, support_email=None))
 
     assert "Questions" not in mail.text + mail.html
@@ -125,7 +125,7 @@ def test_without_a_support_address_no_questions_are_invited(template: str) -> No
     ("template", "key"),
     [(template, key) for template in TEMPLATES for key, value in a_context(template).items() if isinstance(value, str)],
 )
-def test_what_tenants_write_is_escaped_in_html_and_nowhere_else(template: str, key: str) -> None:
+def test_tenants_texts_are_escaped_in_html_only(template: str, key: str) -> None:
     evil = "<script>alert('&amp;')</script><a href=\"//evil.example\">{{ 7 * 7 }}"
     harmless = _Shape(render(template, a_context(template)).html)
 
@@ -156,7 +156,7 @@ def test_an_organisations_name_of_several_lines_makes_a_subject_of_one(template:
 
 
 @pytest.mark.parametrize("template", LINKS)
-def test_a_mail_with_a_link_has_it_in_both_parts_and_says_until_when_it_works(template: str) -> None:
+def test_a_mail_with_a_link_has_it_and_its_expiry_in_both_parts(template: str) -> None:
     mail = render(template, a_context(template))
 
     assert "\nhttps://link.invalid/\n" in mail.text
@@ -184,7 +184,7 @@ def test_every_key_is_needed(template: str, key: str) -> None:
         render(template, context)
 
 
-def test_lines_of_an_answer_stay_lines() -> None:
+def test_line_breaks_of_a_reply_are_kept() -> None:
     mail = render("ticket_answered", a_context("ticket_answered", message="First <1>\n\nThird"))
 
     assert "First <1>\n\nThird" in mail.text
@@ -226,9 +226,9 @@ def test_an_unknown_template_is_refused(name: str) -> None:
         render(name, a_context("ticket_answered"))
 
 
-def test_every_template_is_tried_here() -> None:
+def test_every_template_is_tested() -> None:
     layouts = {"layout", "ticket", "account", "link"}
-    folder = Path(render_module.__file__).parent / "templates"
+    folder = Path(rendering.__file__).parent / "templates"
 
     assert {path.stem for path in folder.iterdir()} - layouts == set(TEMPLATES)
     assert {path.name for path in folder.iterdir()} >= {f"{t}.{kind}" for t in TEMPLATES for kind in ("txt", "html")}

@@ -1,35 +1,37 @@
-"""Who is told what about tickets by mail. Each takes a batch of events and queues one delivery per mail."""
+"""Mails about tickets. Each subscriber takes a batch of events and queues the mails that follow from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, select
+from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
 from app.accounts.users.rules import is_somebodys
-from app.core.outbox import deliveries
-from app.core.outbox.deliveries import Draft
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import Recorded
+from app.notifications import mails
 from app.notifications.drafts import draft
+from app.notifications.mails import MailDraft
+from app.notifications.rendering import ContextValue
 from app.organisations.queries import tenant
+from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
 from app.tickets.models import Ticket, TicketResponse
 
 
-async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.responded`."""
+async def mail_answer_to_requester(
+    db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]
+) -> None:
+    """Mail a reply to the requester, on `ticket.responded`."""
     organisation = await tenant(db, org_id)
-    response_ids = [UUID(event.data["responseId"]) for event in events]
+    response_ids = [one.event.response_id for one in recorded]
     authors = select(TicketResponse.author_id).where(
         TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids)
     )
-    # Whoever is being erased is named in no mail afterwards: it waits for that, or that sees it.
+    # No mail may name a user after their erasure: this lock waits for the erasure, or the erasure sees the mail.
     named = select(User.id).where(User.org_id == org_id, User.id.in_(authors)).order_by(User.id)
     await db.execute(named.with_for_update(read=True))
     rows = (
@@ -57,15 +59,15 @@ async def mail_answer_to_requester(db: AsyncSession, org_id: UUID, events: Seque
         for response, ticket, author in rows
         if (recipient := _address(ticket, requesters, MailKind.TICKET_ANSWERED))
     ]
-    await deliveries.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, drafts)
 
 
-async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.assigned`, unless it is nobody's, or they may not work on tickets any more."""
+async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
+    """Mail the assignee on `ticket.assigned`, unless they may no longer work on tickets."""
     organisation = await tenant(db, org_id)
-    given = [(event.ticket_id, UUID(event.data["adminId"])) for event in events if event.data["adminId"]]
-    tickets = await _by_id(db, select(Ticket).where(Ticket.org_id == org_id), Ticket.id, (t for t, _ in given))
-    users = await _users(db, org_id, (p for _, p in given))
+    given = [(one.event.ticket_id, one.event.admin_id) for one in recorded if one.event.admin_id]
+    tickets = await _tickets(db, org_id, (ticket_id for ticket_id, _ in given))
+    users = await _users(db, org_id, (user_id for _, user_id in given))
     drafts = [
         _draft(
             organisation,
@@ -85,15 +87,14 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, events: Sequence[Sto
         and MailKind.TICKET_ASSIGNED not in users[user_id].muted
         and is_somebodys(users[user_id].email)
     ]
-    await deliveries.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, drafts)
 
 
-async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.closing_soon`."""
+async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketClosingSoon]]) -> None:
+    """Remind the requester on `ticket.closing_soon`."""
     organisation = await tenant(db, org_id)
-    tickets = await _by_id(
-        db, select(Ticket).where(Ticket.org_id == org_id), Ticket.id, (event.ticket_id for event in events)
-    )
+    events = [one.event for one in recorded]
+    tickets = await _tickets(db, org_id, (event.ticket_id for event in events))
     requesters = await _requesters(db, org_id, tickets.values())
     drafts = [
         _draft(
@@ -102,22 +103,22 @@ async def remind_requester(db: AsyncSession, org_id: UUID, events: Sequence[Stor
             ticket,
             recipient,
             ticket.requester_id,
-            auto_close_at=datetime.fromisoformat(event.data["autoCloseAt"]),
+            auto_close_at=event.auto_close_at,
         )
         for event in events
         if (ticket := tickets.get(event.ticket_id))
         and (recipient := _address(ticket, requesters, MailKind.TICKET_CLOSING_SOON))
     ]
-    await deliveries.queue(db, org_id, drafts)
+    await mails.queue(db, org_id, drafts)
 
 
 async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, User]:
-    """The requesters who have an account."""
-    return await _users(db, org_id, (ticket.requester_id for ticket in tickets if ticket.requester_id))
+    """Read the accounts of these tickets' requesters, by id."""
+    return await _users(db, org_id, (ticket.requester_id for ticket in tickets))
 
 
 def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailKind) -> str | None:
-    """Where the requester is written to: the e-mail of their account as it is now; nowhere, if they muted this."""
+    """Return where to write to the requester: their account's current e-mail; `None` if they muted this kind."""
     account = requesters.get(ticket.requester_id)
     if account is not None and kind in account.muted:
         return None
@@ -125,18 +126,16 @@ def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailK
     return address if is_somebodys(address) else None
 
 
+async def _tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:
+    wanted = set(ids) - {None}
+    rows = await db.scalars(select(Ticket).where(Ticket.org_id == org_id, Ticket.id.in_(wanted))) if wanted else ()
+    return {ticket.id: ticket for ticket in rows}
+
+
 async def _users(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, User]:
-    return await _by_id(db, select(User).where(User.org_id == org_id), User.id, ids)
-
-
-async def _by_id(
-    db: AsyncSession, statement: Select[Any], column: Any, ids: Iterable[UUID | None]
-) -> dict[UUID | None, Any]:
-    wanted = set(ids)
-    if not wanted:
-        return {}
-    rows: Sequence[Row[Any]] = (await db.execute(statement.where(column.in_(wanted)))).all()
-    return {row[0].id: row[0] for row in rows}
+    wanted = set(ids) - {None}
+    rows = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(wanted))) if wanted else ()
+    return {user.id: user for user in rows}
 
 
 def _draft(
@@ -147,16 +146,16 @@ def _draft(
     user_id: UUID | None,
     *,
     author_id: UUID | None = None,
-    **context: Any,
-) -> Draft:
-    """The mail about a ticket."""
-    about = {"reference": organisation.reference(ticket.number), "title": ticket.title}
+    **context: ContextValue,
+) -> MailDraft:
+    """Write a mail about a ticket."""
+    reference = organisation.reference(ticket.number)
     return draft(
         organisation,
         template,
         recipient,
-        about | context,
-        subject=f"{about['reference']}: {ticket.title}",
+        {"reference": reference, "title": ticket.title, **context},
+        subject=f"{reference}: {ticket.title}",
         ticket_id=ticket.id,
         user_id=user_id,
         author_id=author_id,

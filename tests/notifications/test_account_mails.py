@@ -1,4 +1,4 @@
-"""What users are told about their accounts, and admins about who asks for one."""
+"""Mails to users about their accounts, and to admins about sign-up requests."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from app.authentication.second_factor.events import SecondFactorDisabled, Second
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
 from app.core.database.pool import Database
-from app.core.outbox.events import record
-from app.notifications.account_mails import MAX_ADMINS, MAX_REQUESTS, masked
-from tests.notifications.users import an_address, deliveries_to, happen, news, relay_events, rewrite, shown, somebody
+from app.core.outbox.events import ReactionOnly, record
+from app.notifications.account_mails import MAX_ADMINS, MAX_REQUESTS_PER_HOUR, mask
+from tests.notifications.users import add_user, an_address, deliveries_to, happen, news, relay_events, rewrite, shown
 from tests.organisation_client import Api, Desk, create_desk
 
 EVERYTHING = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
@@ -32,21 +32,21 @@ def signed_up(user: User) -> Any:
 
 
 async def a_request(desk: Desk, **columns: Any) -> User:
-    """Somebody who has signed up and waits for approval."""
-    return await somebody(desk, **{"role": "ENGINEER", "status": "PENDING", **columns})
+    """Add a user who has signed up and waits for approval."""
+    return await add_user(desk, **{"role": "ENGINEER", "status": "PENDING", **columns})
 
 
 @pytest.mark.parametrize(
     ("kind", "subject", "said"),
     [
-        (UserApproved, "Your account is ready", "you can sign in now"),
-        (PasswordChanged, "Your password was changed", "If it was not you, reset your password at once"),
-        (SecondFactorEnabled, "A second factor is asked for now", "is asked for a code as well from now on"),
-        (SecondFactorDisabled, "No second factor is asked for any more", "If it was not you, reset your password"),
+        (UserApproved, "Your account is ready", "You can now sign in"),
+        (PasswordChanged, "Your password was changed", "If you did not change it, reset your password immediately"),
+        (SecondFactorEnabled, "A second factor was set up", "signing in also requires a code"),
+        (SecondFactorDisabled, "Your second factor was removed", "reset your password immediately"),
     ],
 )
-async def test_the_user_is_told(desk: Desk, kind: type[Any], subject: str, said: str) -> None:
-    user = await somebody(desk, muted=EVERYTHING)
+async def test_the_user_is_mailed_a_notice(desk: Desk, kind: type[Any], subject: str, said: str) -> None:
+    user = await add_user(desk, muted=EVERYTHING)
     await happen(desk, news(kind, user))
 
     (mail,) = await deliveries_to(desk, user.email)
@@ -59,8 +59,8 @@ async def test_the_user_is_told(desk: Desk, kind: type[Any], subject: str, said:
         assert "Mia" not in part
 
 
-async def test_a_session_that_was_continued_twice_is_told_of(desk: Desk) -> None:
-    user = await somebody(desk, muted=EVERYTHING)
+async def test_a_revoked_session_is_mailed_to_its_user(desk: Desk) -> None:
+    user = await add_user(desk, muted=EVERYTHING)
     await happen(desk, news(SessionRevoked, user, session_id=user.id))
 
     (mail,) = await deliveries_to(desk, user.email)
@@ -69,21 +69,21 @@ async def test_a_session_that_was_continued_twice_is_told_of(desk: Desk) -> None
     assert "Please sign in again." in mail.body_text
 
 
-async def test_a_further_way_to_sign_in_is_told_of_whatever_is_muted(desk: Desk) -> None:
-    user = await somebody(desk, muted=EVERYTHING)
+async def test_a_new_way_to_sign_in_is_mailed_whatever_is_muted(desk: Desk) -> None:
+    user = await add_user(desk, muted=EVERYTHING)
     await happen(desk, news(IdentityLinked, user, provider="acme-sso"))
 
     (mail,) = await deliveries_to(desk, user.email)
 
-    assert mail.subject == "[Growfin] Another way to sign in was added"
+    assert mail.subject == "[Growfin] A new way to sign in was added"
     for part in (mail.body_text, mail.body_html or ""):
-        assert "with an account at acme-sso from now on" in part
-        assert "If it was not you" in part
+        assert "with an account at acme-sso" in part
+        assert "If that was not you" in part
 
 
 @pytest.mark.parametrize("reason", ["We know no\n<b>Mia</b>.", None])
-async def test_who_is_rejected_is_told_why_if_there_is_a_reason(desk: Desk, reason: str | None) -> None:
-    user = await somebody(desk, status="REJECTED", status_reason=reason)
+async def test_a_rejected_user_is_mailed_the_reason_if_there_is_one(desk: Desk, reason: str | None) -> None:
+    user = await add_user(desk, status="REJECTED", status_reason=reason)
     await happen(desk, news(UserRejected, user))
 
     (mail,) = await deliveries_to(desk, user.email)
@@ -92,21 +92,22 @@ async def test_who_is_rejected_is_told_why_if_there_is_a_reason(desk: Desk, reas
     assert ("We know no\n<b>Mia</b>." in mail.body_text) == (reason is not None)
     assert ("We know no<br>\n&lt;b&gt;Mia&lt;/b&gt;." in (mail.body_html or "")) == (reason is not None)
     for part in (mail.body_text, mail.body_html or ""):
-        assert ("This is why" in part) == (reason is not None)
+        assert ("Reason:" in part) == (reason is not None)
         assert "None" not in part
 
 
 @pytest.mark.parametrize(
     ("status", "said", "unsaid"),
-    [("ACTIVE", "sign in with your password", "invit"), ("INVITED", "open the link in the invitation", "sign in with")],
+    [
+        ("ACTIVE", "Sign in with your password", "invit"),
+        ("INVITED", "Open the link in your invitation", "Sign in with"),
+    ],
 )
-async def test_the_owner_of_an_address_is_told_that_somebody_tried_it(
-    desk: Desk, status: str, said: str, unsaid: str
-) -> None:
-    user = await somebody(desk, status=status, muted=EVERYTHING)
+async def test_the_owner_of_a_claimed_address_is_mailed(desk: Desk, status: str, said: str, unsaid: str) -> None:
+    user = await add_user(desk, status=status, muted=EVERYTHING)
     await happen(desk, *[news(EmailClaimed, user)] * 3)
 
-    (mail,) = await deliveries_to(desk, user.email)  # one for the three of a moment
+    (mail,) = await deliveries_to(desk, user.email)  # one for three equal events of one batch
 
     assert mail.subject == "[Growfin] You already have an account"
     assert (mail.link, mail.link_id) == (None, None)
@@ -115,8 +116,8 @@ async def test_the_owner_of_an_address_is_told_that_somebody_tried_it(
         assert unsaid not in part
 
 
-async def test_different_news_of_one_moment_are_all_told_in_their_order(desk: Desk) -> None:
-    user = await somebody(desk)
+async def test_different_notices_of_one_batch_are_mailed_in_order(desk: Desk) -> None:
+    user = await add_user(desk)
     await happen(desk, news(UserApproved, user), news(PasswordChanged, user))
 
     mails = await deliveries_to(desk, user.email)
@@ -128,17 +129,17 @@ async def test_different_news_of_one_moment_are_all_told_in_their_order(desk: De
 
 
 @pytest.mark.parametrize("columns", [{"status": "ERASED"}, {"email": "0190@erased.invalid"}])
-async def test_nobody_writes_to_who_was_erased(desk: Desk, columns: dict[str, Any]) -> None:
-    user = await somebody(desk, **columns)
+async def test_an_erased_user_is_mailed_nothing(desk: Desk, columns: dict[str, Any]) -> None:
+    user = await add_user(desk, **columns)
     await happen(desk, news(PasswordChanged, user), news(UserApproved, user))
 
     assert await deliveries_to(desk, user.email) == []
 
 
-async def test_the_old_address_is_told_of_the_new_one_but_not_what_it_is(desk: Desk) -> None:
+async def test_the_old_address_is_mailed_the_new_one_masked(desk: Desk) -> None:
     old, new = an_address(), f"augusta.{an_address()}"
-    user = await somebody(desk, email=new)
-    await happen(desk, news(EmailChanged, user, old_email=old))
+    user = await add_user(desk, email=new)
+    await happen(desk, news(EmailChanged, user, old_email=ReactionOnly(old)))
 
     (mail,) = await deliveries_to(desk, old)
     read = await shown(desk, mail.id)
@@ -151,23 +152,23 @@ async def test_the_old_address_is_told_of_the_new_one_but_not_what_it_is(desk: D
     assert await deliveries_to(desk, new) == []
 
 
-async def test_the_old_address_is_told_even_where_the_change_waits_to_be_written(desk: Desk) -> None:
+async def test_the_old_address_is_mailed_before_the_change_is_flushed(desk: Desk) -> None:
     old, new = an_address(), f"b{an_address()}"
-    user = await somebody(desk, email=old)
+    user = await add_user(desk, email=old)
     async with desk.database.session(desk.id) as db:
         row = await db.get(User, (desk.id, user.id))
         assert row is not None
         row.email = new
-        record(db, news(EmailChanged, user, old_email=old))
+        record(db, news(EmailChanged, user, old_email=ReactionOnly(old)))
 
     (mail,) = await deliveries_to(desk, old)
 
     assert "b•••@customer.example" in mail.body_text
 
 
-async def test_an_address_that_was_nobodys_is_not_told(desk: Desk) -> None:
-    user = await somebody(desk)
-    await happen(desk, news(EmailChanged, user, old_email="0190@erased.invalid"))
+async def test_an_erased_address_is_not_mailed(desk: Desk) -> None:
+    user = await add_user(desk)
+    await happen(desk, news(EmailChanged, user, old_email=ReactionOnly("0190@erased.invalid")))
 
     assert await deliveries_to(desk, "0190@erased.invalid") == []
 
@@ -177,37 +178,37 @@ async def test_an_address_that_was_nobodys_is_not_told(desk: Desk) -> None:
     [("ada@growfin.com", "a•••@growfin.com"), ("a@growfin.com", "a•••@growfin.com"), ('"a@b"@x.test', '"•••@x.test')],
 )
 def test_a_masked_address_has_its_first_character_and_its_domain(address: str, shown_as: str) -> None:
-    assert masked(address) == shown_as
+    assert mask(address) == shown_as
 
 
-async def test_the_admins_are_told_that_somebody_waits_for_their_approval_and_not_who(desk: Desk) -> None:
+async def test_admins_are_mailed_a_sign_up_request_without_the_name(desk: Desk) -> None:
     bo = await desk.another_admin()
     others = [
-        await somebody(desk, role="ENGINEER"),
-        await somebody(desk),
-        await somebody(desk, role="ADMIN", status="SUSPENDED"),
-        await somebody(desk, role="ADMIN", status="PENDING"),
-        await somebody(desk, role="ADMIN", muted=["SIGN_UP_REQUESTS"]),
+        await add_user(desk, role="ENGINEER"),
+        await add_user(desk),
+        await add_user(desk, role="ADMIN", status="SUSPENDED"),
+        await add_user(desk, role="ADMIN", status="PENDING"),
+        await add_user(desk, role="ADMIN", muted=["SIGN_UP_REQUESTS"]),
     ]
     asking = await a_request(desk, first_name="Evelyn", last_name="Ekdahl")
     await happen(desk, signed_up(asking))
 
     for admin in (desk.admin, bo):
         (mail,) = await deliveries_to(desk, admin.email)
-        assert mail.subject == "[Growfin] Somebody asks for an account"
+        assert mail.subject == "[Growfin] New request for an account"
         for part in (mail.body_text, mail.body_html or ""):
             assert "as engineer" in part
             assert "GET /users?status=PENDING" in part
-            assert "Approve only whom you know" in part
+            assert "Approve only users you know" in part
             assert "emailVerified" in part
-            # Or the log would go on naming them once they are erased.
+            # The log would still name them after their erasure.
             assert [word for word in ("Evelyn", "Ekdahl", asking.email, str(asking.id)) if word in part] == []
     for user in (*others, asking):
         assert await deliveries_to(desk, user.email) == []
 
 
-async def test_who_needs_no_approval_or_has_it_already_is_no_news_to_the_admins(desk: Desk) -> None:
-    customer, approved = await somebody(desk), await a_request(desk)
+async def test_sign_ups_that_need_no_approval_are_not_mailed_to_admins(desk: Desk) -> None:
+    customer, approved = await add_user(desk), await a_request(desk)
     happened = signed_up(approved)
     await rewrite(desk, "UPDATE users SET status = 'ACTIVE' WHERE org_id = :org AND id = :id", id=approved.id)
     await happen(desk, signed_up(customer), happened)
@@ -215,7 +216,7 @@ async def test_who_needs_no_approval_or_has_it_already_is_no_news_to_the_admins(
     assert await deliveries_to(desk, desk.admin.email) == []
 
 
-async def test_only_so_many_admins_are_told(desk: Desk) -> None:
+async def test_at_most_max_admins_are_mailed(desk: Desk) -> None:
     statement = """
         INSERT INTO users (org_id, id, first_name, last_name, email, role, status, available, created_at)
         SELECT :org, gen_random_uuid(), 'A', 'B', 'many' || n || '@growfin.test', 'ADMIN', 'ACTIVE', false, p.created_at
@@ -229,32 +230,32 @@ async def test_only_so_many_admins_are_told(desk: Desk) -> None:
     assert sum(map(len, told)) + len(await deliveries_to(desk, desk.admin.email)) == MAX_ADMINS
 
 
-async def test_each_admin_is_told_so_many_times_in_an_hour(desk: Desk) -> None:
-    await happen(desk, *[signed_up(await a_request(desk)) for _ in range(MAX_REQUESTS - 1)])
-    bo = await desk.another_admin()  # who has been told of none
+async def test_each_admin_is_mailed_a_limited_number_of_requests_per_hour(desk: Desk) -> None:
+    await happen(desk, *[signed_up(await a_request(desk)) for _ in range(MAX_REQUESTS_PER_HOUR - 1)])
+    bo = await desk.another_admin()  # was mailed none of them
     asking = [signed_up(await a_request(desk)) for _ in range(3)]
     await happen(desk, *asking)
     await happen(desk, signed_up(await a_request(desk)))
     told = {admin.email: len(await deliveries_to(desk, admin.email)) for admin in (desk.admin, bo)}
-    assert told == {desk.admin.email: MAX_REQUESTS, bo.email: 4}
+    assert told == {desk.admin.email: MAX_REQUESTS_PER_HOUR, bo.email: 4}
 
-    long_ago = "UPDATE deliveries SET created_at = created_at - interval '61 minutes' WHERE org_id = :org"
+    long_ago = "UPDATE mails SET created_at = created_at - interval '61 minutes' WHERE org_id = :org"
     await rewrite(desk, long_ago)
     await happen(desk, signed_up(await a_request(desk)))
-    assert len(await deliveries_to(desk, desk.admin.email)) == MAX_REQUESTS + 1
+    assert len(await deliveries_to(desk, desk.admin.email)) == MAX_REQUESTS_PER_HOUR + 1
 
 
-async def test_other_mails_to_an_admin_do_not_count(desk: Desk) -> None:
-    admin = await somebody(desk, role="ADMIN")
-    for _ in range(MAX_REQUESTS):
+async def test_other_mails_to_an_admin_do_not_count_against_the_limit(desk: Desk) -> None:
+    admin = await add_user(desk, role="ADMIN")
+    for _ in range(MAX_REQUESTS_PER_HOUR):
         await happen(desk, news(PasswordChanged, admin))
     await happen(desk, signed_up(await a_request(desk)))
     subjects = [mail.subject for mail in await deliveries_to(desk, admin.email)]
-    assert len(subjects) == MAX_REQUESTS + 1
-    assert subjects[-1] == "[Growfin] Somebody asks for an account"
+    assert len(subjects) == MAX_REQUESTS_PER_HOUR + 1
+    assert subjects[-1] == "[Growfin] New request for an account"
 
 
-async def test_another_organisations_admins_are_told_nothing(desk: Desk, api: Api, database: Database) -> None:
+async def test_another_organisations_admins_are_mailed_nothing(desk: Desk, api: Api, database: Database) -> None:
     stranger = await create_desk(api, database)
     await happen(desk, signed_up(await a_request(desk)))
     await relay_events(stranger)

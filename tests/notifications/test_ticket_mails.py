@@ -1,4 +1,4 @@
-"""Who is told what by mail, from the event to the file that a mail is written to."""
+"""Mails about tickets, from the event to the file that a mail is written to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.tickets.rows import forget_what_is_left
 
 @pytest.fixture
 def settings(server: TestServer, tmp_path: Path) -> Settings:
-    """The settings of a worker that writes mail into a folder of this test."""
+    """Return the settings of a worker that writes mail into a folder of this test."""
     return settings_for(server, data_dir=tmp_path)
 
 
@@ -36,7 +36,7 @@ async def _nothing_left(database: Database) -> None:
 
 
 def a_requester() -> str:
-    """An address that no other test writes to."""
+    """Return an address that no other test writes to."""
     return f"mia-{uuid4().hex}@customer.example"
 
 
@@ -45,7 +45,7 @@ async def relay_events(desk: Desk) -> None:
 
 
 async def mails(desk: Desk, ticket: JSON) -> list[JSON]:
-    """The notification log about a ticket, oldest first, with bodies."""
+    """Read the notification log about a ticket, oldest first, with bodies."""
     listed = (await desk.admin.get("/notifications", params={"ticketId": ticket["id"], "limit": 100})).json()["items"]
     return [(await desk.admin.get(f"/notifications/{mail['id']}")).json() for mail in reversed(listed)]
 
@@ -60,12 +60,12 @@ def files_to(settings: Settings, address: str) -> list[EmailMessage]:
 
 
 async def rewrite(desk: Desk, statement: str, **values: object) -> None:
-    """Change the organisation's rows past the service."""
+    """Change the organisation's rows without the service."""
     async with desk.database.session(desk.id) as db:
         await db.execute(text(statement), {"org": desk.id, **values})
 
 
-async def test_the_requester_is_mailed_the_answer(desk: Desk) -> None:
+async def test_the_requester_is_mailed_a_reply(desk: Desk) -> None:
     requester = a_requester()
     ticket = await desk.open(addedBy=requester, title="Export <b>fails</b>")
     await desk.respond(ticket, "Mended, & tested.")
@@ -80,7 +80,7 @@ async def test_the_requester_is_mailed_the_answer(desk: Desk) -> None:
     assert "Mended, &amp; tested." in mail["bodyHtml"]
 
 
-async def test_every_answer_is_mailed_in_its_order(desk: Desk) -> None:
+async def test_replies_are_mailed_in_order(desk: Desk) -> None:
     requester = a_requester()
     ticket = await desk.open(addedBy=requester)
     for place in range(5):
@@ -92,7 +92,7 @@ async def test_every_answer_is_mailed_in_its_order(desk: Desk) -> None:
     assert [next(place for place in range(5) if f"Answer {place}." in body) for body in bodies] == [0, 1, 2, 3, 4]
 
 
-async def test_a_change_of_status_without_an_answer_mails_nobody(desk: Desk) -> None:
+async def test_a_change_of_status_without_a_reply_sends_no_mail(desk: Desk) -> None:
     requester = a_requester()
     ticket = await desk.open(addedBy=requester)
     for status in ("RESPONDED", "CLOSED", "OPEN"):
@@ -115,7 +115,7 @@ async def test_the_assignee_is_mailed_when_a_ticket_is_opened(desk: Desk) -> Non
         assert said in mail["body"]
 
 
-async def test_whoever_gets_a_ticket_later_is_mailed_and_whoever_loses_it_is_not(desk: Desk) -> None:
+async def test_a_new_assignee_is_mailed_and_the_former_one_is_not(desk: Desk) -> None:
     bo = await desk.another_admin(available=False)
     ticket = await desk.open()
     for admin_id in (str(bo.id), None, str(desk.admin.id)):
@@ -127,7 +127,7 @@ async def test_whoever_gets_a_ticket_later_is_mailed_and_whoever_loses_it_is_not
     assert recipients == [desk.admin.email, bo.email, desk.admin.email]
 
 
-async def test_whoever_gets_a_ticket_that_waited_is_mailed(desk: Desk) -> None:
+async def test_the_assignee_of_a_ticket_that_waited_is_mailed(desk: Desk) -> None:
     await desk.admin.patch("/me", {"available": False})
     ticket = await desk.open()
     await relay_events(desk)
@@ -149,10 +149,10 @@ async def test_the_requester_is_mailed_three_days_before_the_ticket_closes(desk:
 
     assert reminder["subject"] == f"[{ticket['reference']}] Closing soon: It broke"
     closes_at = datetime.fromisoformat(answered["autoCloseAt"])
-    assert f"It closes by itself on {closes_at.day} {closes_at:%B %Y, %H:%M} UTC" in reminder["body"]
+    assert f"The ticket will close automatically on {closes_at.day} {closes_at:%B %Y, %H:%M} UTC" in reminder["body"]
 
 
-async def test_closing_itself_mails_nobody(desk: Desk) -> None:
+async def test_an_automatic_close_sends_no_mail(desk: Desk) -> None:
     requester = a_requester()
     ticket = await desk.open(addedBy=requester)
     await desk.respond(ticket)
@@ -181,7 +181,7 @@ async def test_times_in_mails_are_those_of_the_organisations_time_zone(desk: Des
         assert moment in mail["bodyHtml"]
 
 
-async def test_what_is_sent_is_what_the_log_says_and_replies_go_to_the_support_address(
+async def test_the_sent_mail_is_the_logged_one_and_has_the_support_address_as_reply_to(
     desk: Desk, settings: Settings
 ) -> None:
     requester = a_requester()
@@ -267,7 +267,7 @@ async def test_a_mail_that_cannot_be_written_is_a_failed_delivery_and_holds_up_n
     assert (pending["deliveries"], pending["parkedEvents"]) == (0, 0)
 
 
-async def test_tenants_texts_break_neither_the_head_nor_the_html_of_a_mail(desk: Desk, settings: Settings) -> None:
+async def test_tenants_texts_break_neither_the_headers_nor_the_html_of_a_mail(desk: Desk, settings: Settings) -> None:
     requester = a_requester()
     await desk.admin.patch("/org", {"name": "Grow\tfin <script>"})
     ticket = await desk.open(addedBy=requester, title="One\nBcc: all@customer.example\nX: {{ 7 * 7 }}")
@@ -284,7 +284,7 @@ async def test_tenants_texts_break_neither_the_head_nor_the_html_of_a_mail(desk:
     assert "<script>" not in html.get_content()
 
 
-async def test_an_event_about_a_ticket_that_is_gone_is_passed_over(desk: Desk) -> None:
+async def test_an_event_about_a_deleted_ticket_is_skipped(desk: Desk) -> None:
     ticket = await desk.open()
     other = await desk.open()
     await rewrite(desk, "DELETE FROM tickets WHERE org_id = :org AND id = :id", id=UUID(ticket["id"]))

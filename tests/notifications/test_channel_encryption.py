@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
-from app.core.outbox.deliveries import Result
+from app.core.outbox.channels import Result
 from tests.notifications.smtp_relay import ENCODED_LOGIN, SENT, Relay, a_channel, a_message, a_relay, a_sender
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ async def test_starttls_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_starttls_that_is_required_checks_the_certificate(tls: ssl.SSLContext, host: str) -> None:
     async with a_relay(tls, require_starttls=True) as relay:
-        async with a_channel(relay.url(host=host, query="?starttls=required"))() as sender:
+        async with a_channel(relay.url(host=host, query="?starttls=required")).open() as sender:
             assert await sender.send(a_message()) == SENT
 
         assert relay.sessions[0].ssl is not None
@@ -83,7 +83,7 @@ async def test_an_untrusted_certificate_is_refused(tls: ssl.SSLContext, scheme: 
     gate = Relay()
     async with a_relay(tls, implicit=scheme == "smtps", authenticator=gate.authenticate) as relay:
         query = "?starttls=required" if scheme == "smtp" else ""
-        async with a_channel(relay.url(ENCODED_LOGIN, scheme=scheme, query=query))() as sender:
+        async with a_channel(relay.url(ENCODED_LOGIN, scheme=scheme, query=query)).open() as sender:
             outcome = await sender.send(a_message())
 
     assert outcome.result == Result.TEMPORARY
@@ -96,7 +96,7 @@ async def test_starttls_that_is_required_and_not_offered_sends_nothing() -> None
     gate = Relay()
     async with a_relay(authenticator=gate.authenticate, auth_require_tls=False) as relay:
         channel = a_channel(relay.url(ENCODED_LOGIN, query="?starttls=required"))
-        async with channel() as sender:
+        async with channel.open() as sender:
             outcome = await sender.send(a_message())
 
     assert outcome.result == Result.TEMPORARY
@@ -107,7 +107,7 @@ async def test_starttls_that_is_required_and_not_offered_sends_nothing() -> None
 
 @pytest.mark.usefixtures("trusted")
 async def test_smtps_encrypts_from_the_start(tls: ssl.SSLContext) -> None:
-    async with a_relay(tls, implicit=True) as relay, a_channel(relay.url(scheme="smtps"))() as sender:
+    async with a_relay(tls, implicit=True) as relay, a_channel(relay.url(scheme="smtps")).open() as sender:
         assert await sender.send(a_message()) == SENT
 
 
@@ -115,7 +115,7 @@ async def test_smtps_encrypts_from_the_start(tls: ssl.SSLContext) -> None:
 async def test_user_and_password_come_from_the_url(tls: ssl.SSLContext) -> None:
     gate = Relay()
     async with a_relay(tls, authenticator=gate.authenticate, auth_required=True) as relay:
-        async with a_channel(relay.url(ENCODED_LOGIN, query="?starttls=required"))() as sender:
+        async with a_channel(relay.url(ENCODED_LOGIN, query="?starttls=required")).open() as sender:
             assert await sender.send(a_message()) == SENT
 
         assert relay.sessions[0].authenticated
@@ -130,7 +130,7 @@ async def test_a_wrong_password_is_temporary_offered_once_and_never_repeated(
     options: dict[str, Any] = {"auth_require_tls": False, "auth_exclude_mechanism": ["LOGIN"]}
     async with a_relay(authenticator=gate.authenticate, **options) as relay:
         with capture_logs() as logs:
-            async with a_channel(relay.url("desk:not%2Fthe-p%40ssword"))() as sender:
+            async with a_channel(relay.url("desk:not%2Fthe-p%40ssword")).open() as sender:
                 outcomes = [await sender.send(a_message()) for _ in range(3)]
 
     error = outcomes[0].error or ""

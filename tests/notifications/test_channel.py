@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from structlog.testing import capture_logs
 
-from app.core.outbox.deliveries import Result
+from app.core.outbox.channels import Result
 from tests.notifications.smtp_relay import MAIL_FROM, SENT, Relay, a_channel, a_message, a_relay, a_sender
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ async def test_a_reply_of_any_bytes_can_be_stored() -> None:
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with a_channel(f"smtp://127.0.0.1:{port}")() as sender:
+        async with a_channel(f"smtp://127.0.0.1:{port}").open() as sender:
             outcome = await sender.send(a_message())
 
     assert outcome.result == Result.TEMPORARY
@@ -186,7 +186,7 @@ def files(folder: Path) -> list[Path]:
 async def test_without_a_server_each_mail_is_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "mail"
     messages = [a_message("ann@customer.example"), a_message("zoë@customer.example")]
-    async with a_channel(None, folder)() as sender:
+    async with a_channel(None, folder).open() as sender:
         for message in messages:
             assert await sender.send(message) == SENT
 
@@ -200,7 +200,7 @@ async def test_without_a_server_each_mail_is_a_file(tmp_path: Path) -> None:
 
 async def test_the_same_mail_again_replaces_its_file(tmp_path: Path) -> None:
     message = a_message()
-    async with a_channel(None, tmp_path)() as sender:
+    async with a_channel(None, tmp_path).open() as sender:
         copies = (sender.send(replace(message, subject=f"Copy {n}")) for n in range(10))
         assert await asyncio.gather(*copies) == [SENT] * 10
 
@@ -212,7 +212,7 @@ async def test_the_same_mail_again_replaces_its_file(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_written_to_is_temporary(tmp_path: Path) -> None:
     in_the_way = tmp_path / "mail"
     in_the_way.touch()
-    async with a_channel(None, in_the_way)() as sender:
+    async with a_channel(None, in_the_way).open() as sender:
         outcome = await sender.send(a_message())
 
         assert outcome.result == Result.TEMPORARY
@@ -222,7 +222,7 @@ async def test_a_folder_that_cannot_be_written_to_is_temporary(tmp_path: Path) -
 
 
 async def test_a_bad_address_makes_no_file(tmp_path: Path) -> None:
-    async with a_channel(None, tmp_path)() as sender:
+    async with a_channel(None, tmp_path).open() as sender:
         outcome = await sender.send(a_message("not an address"))
 
     assert outcome.result == Result.PERMANENT

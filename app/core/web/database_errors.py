@@ -1,0 +1,61 @@
+"""Which expected failure an error of the database is: invalid input, a passing problem, or none (a defect)."""
+
+from __future__ import annotations
+
+import asyncpg
+import structlog
+from sqlalchemy import exc
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+
+from app.core.database.pool import NotMigrated
+from app.core.errors import BadInput, TesseraError, Unavailable
+
+DATABASE_ERRORS: tuple[type[Exception], ...] = (
+    exc.DBAPIError,
+    exc.TimeoutError,
+    exc.DisconnectionError,
+    exc.PendingRollbackError,  # the transaction of a lost connection
+    AsyncAdapt_asyncpg_dbapi.Error,  # raised by the pool outside of a Connection of SQLAlchemy
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # no connection: refused, timed out, no such host, no such socket
+)
+
+# Classes of SQLSTATE (appendix A of PostgreSQL's manual).
+TRANSIENT_STATES = ("08", "53", "57", "40", "55P03", "25P03")  # the same statement may succeed in a moment
+INVALID_VALUE_STATES = ("22",)  # a text or a number that cannot be stored
+UNDEFINED_TABLE = "42P01"
+INVALID_VALUE = "22000"
+INTERNAL_ERROR = "XX000"
+
+log = structlog.get_logger("tessera.http")
+
+
+def classify_database_error(error: Exception) -> TesseraError | None:
+    """Return the failure to answer with; `None` for a defect of the service."""
+    state = _sqlstate(error)
+    if state == UNDEFINED_TABLE:
+        log.error("database_not_migrated", error=f"{error}"[:300])
+        return NotMigrated()
+    if state.startswith(INVALID_VALUE_STATES):
+        return BadInput()
+    if not state or state.startswith(TRANSIENT_STATES):
+        log.warning("database_unavailable", sqlstate=state, error=f"{type(error).__name__}: {error}"[:300])
+        return Unavailable()
+    return None
+
+
+def _sqlstate(error: Exception) -> str:
+    """Return the SQLSTATE of an error; an empty string if the server was not reached."""
+    original = error.orig if isinstance(error, exc.DBAPIError) else error
+    state = getattr(original, "sqlstate", None)
+    if isinstance(getattr(original, "__cause__", None), asyncpg.InternalClientError):
+        return ""  # the connection was lost in the middle of the driver's work
+    if state is None and isinstance(error, exc.DBAPIError) and not error.connection_invalidated:
+        # No state and a sound connection: the driver refused a value.
+        refused_value = isinstance(error, exc.DataError) or isinstance(original, ValueError)
+        return INVALID_VALUE if refused_value else INTERNAL_ERROR
+    if state is None and isinstance(original, asyncpg.InterfaceError) and isinstance(original, ValueError):
+        return INVALID_VALUE  # refused by the driver itself
+    return str(state or "")

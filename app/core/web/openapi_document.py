@@ -1,0 +1,125 @@
+"""The OpenAPI document: what FastAPI makes of the operations, completed and tidied up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from app.core.web.error_catalogue import error_members
+from app.core.web.openapi import SECURITY_SCHEMES, Declaration, document_declaration
+from app.core.web.openapi_examples import add_examples
+from app.core.web.openapi_sharing import operations_of, share_responses
+from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap_descriptions
+from app.core.web.paging import document_link
+from app.core.web.signatures import Source, read_parameters
+
+# What FastAPI says of a response without a description, and of validation errors, which are problems here.
+FASTAPI_DESCRIPTION = "Successful Response"
+FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")
+
+_FIELD_ERROR_SCHEMA = {
+    "type": "object",
+    "description": "An invalid field of the input.",
+    "required": ["field", "message"],
+    "properties": {
+        "field": {"type": "string", "description": "Path of the field, such as `permissions.0.resource`."},
+        "message": {"type": "string", "description": "What is wrong with it."},
+    },
+}
+_PROBLEM_MEMBERS = {
+    "type": {"type": "string", "description": "A URN made of the code."},
+    "title": {"type": "string", "description": "What the code means in general."},
+    "status": {"type": "integer", "description": "The HTTP status."},
+    "detail": {"type": "string", "description": "What is wrong this time."},
+    "code": {"type": "string", "description": "Stable: compare this one."},
+    "requestId": {"type": "string", "description": "The `X-Request-Id`, which the logs of the service name too."},
+}
+
+
+def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """Add to FastAPI's document what all operations share: credentials, problems, examples, names and an order.
+
+    Operations follow the order of the document's tags. Equal error responses are moved to `components`.
+    """
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in FASTAPI_SCHEMAS:
+        schemas.pop(name, None)
+    components["securitySchemes"] = SECURITY_SCHEMES
+    schemas["Problem"], schemas["FieldError"] = _problem_schema(), _FIELD_ERROR_SCHEMA
+    for operation, route in _operations_with_routes(document, routes):
+        document_declaration(operation, declaration_of(route))
+        document_link(operation)
+        for parameter in operation.get("parameters", ()):
+            _tidy_parameter(parameter)
+        for message in (operation.get("requestBody", {}), *operation["responses"].values()):
+            for media in message.get("content", {}).values():
+                remove_titles(media["schema"])
+        for status, response in operation["responses"].items():
+            if response["description"] == FASTAPI_DESCRIPTION:
+                response["description"] = HTTPStatus(int(status)).phrase
+    for schema in schemas.values():
+        remove_titles(schema)
+    name_enum_values(document)
+    unwrap_descriptions(document)
+    _sort_paths(document)
+    for operation in operations_of(document):
+        add_examples(operation, schemas)
+    share_responses(document)
+    return document
+
+
+def declaration_of(route: APIRoute) -> Declaration | None:
+    """Return what the route requires of its caller; `None` if everyone may call it."""
+    for parameter in read_parameters(route.endpoint, route.param_convertors):
+        if parameter.source is Source.DEPENDENCY and isinstance(parameter.dependency, Declaration):
+            return parameter.dependency
+    return None
+
+
+def _problem_schema() -> dict[str, Any]:
+    members = {name: {"type": "string", "description": text} for name, text in error_members().items()}
+    faults = {
+        "type": "array",
+        "description": "The invalid fields of the input, at most 50.",
+        "items": {"$ref": "#/components/schemas/FieldError"},
+    }
+    return {
+        "type": "object",
+        "description": "A problem document (RFC 9457).",
+        "required": list(_PROBLEM_MEMBERS),
+        "properties": {**_PROBLEM_MEMBERS, "errors": faults, **members},
+    }
+
+
+def _operations_with_routes(
+    document: dict[str, Any], routes: Iterable[BaseRoute]
+) -> Iterator[tuple[dict[str, Any], APIRoute]]:
+    for route in routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                yield document["paths"][route.path_format][method.lower()], route
+
+
+def _tidy_parameter(parameter: dict[str, Any]) -> None:
+    """Describe the parameter once, and not as nullable: a query or a header cannot send null."""
+    schema = drop_null(parameter["schema"])
+    schema.pop("description", None)
+    if schema.get("deprecated"):
+        parameter["deprecated"] = True
+    remove_titles(schema)
+    parameter["schema"] = schema
+
+
+def _sort_paths(document: dict[str, Any]) -> None:
+    places = {tag["name"]: place for place, tag in enumerate(document["tags"])}
+
+    def place(path: tuple[str, dict[str, Any]]) -> int:
+        first_operation = next(iter(path[1].values()))
+        return places[first_operation["tags"][0]]
+
+    document["paths"] = dict(sorted(document["paths"].items(), key=place))

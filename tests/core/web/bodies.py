@@ -1,0 +1,38 @@
+"""Request bodies that no operation accepts."""
+
+from __future__ import annotations
+
+import orjson
+
+# By what they are. None holds a value that could be stored, whatever the operation.
+HOSTILE_BODIES: dict[str, bytes] = {
+    "nothing": b"",
+    "spaces": b"  \n",
+    "half a body": b'{"name": "Grow',
+    "two bodies": b"{}{}",
+    "a list": b"[]",
+    "a list of bodies": b"[{}]",
+    "a text": b'"name"',
+    "a number": b"5",
+    "null": b"null",
+    "NaN": b'{"name": NaN}',
+    "infinity": b'{"name": -Infinity}',
+    "a number past all bounds": b'{"name": 1e400}',
+    "a number of 5,000 digits": b'{"name": ' + b"9" * 5000 + b"}",
+    "a lone high surrogate": b'{"name": "\\ud800"}',
+    "a lone low surrogate": b'{"name": "a\\udfffb"}',
+    "a lone surrogate as a name": b'{"\\ud800": 1}',
+    "not UTF-8": b'{"name": "\xff\xfe"}',
+    "UTF-8 of a surrogate": b'{"name": "\xed\xa0\x80"}',
+    "UTF-16": '{"name": "Growfin"}'.encode("utf-16"),
+    "10,000 lists": b'{"name": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    "10,000 objects": b'{"name": ' * 10_000 + b"1" + b"}" * 10_000,
+    "lists that never end": b"[" * 10_000,
+    "1,000 objects": b'{"name": ' * 1000 + b"1" + b"}" * 1000,
+    "a NUL": b'{"name": "a\\u0000b", "\\u0000": 1}',
+    "comments": b'{"name": "Growfin" /* ours */}',
+    "a form": b"name=Growfin&domain=growfin.com",
+    "many unknown fields": orjson.dumps({f"field{number}": number for number in range(2000)}),
+    "an unknown field with a long name": orjson.dumps({"x" * 10_000: 1}),
+    "a prototype": b'{"__proto__": {"role": "ADMIN"}, "constructor": 1}',
+}
