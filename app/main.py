@@ -1,4 +1,4 @@
-"""The web application: routers, error handlers, and what lives as long as the process."""
+"""The web application: routers, error handlers, and everything that lives as long as the process."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
 from app.worker import Worker
 
-# In the order in which a path is looked for: a ticket's first.
+# Paths are matched in this order: tickets first.
 ROUTERS = (
     fast_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
     pictures, sign_up, invitations, roles, menus, my_menu, notifications, index, operations, pages,
 )  # fmt: skip
 
-# What may send more than other requests.
+# Larger limits than `max_body_bytes`, by method and path.
 BODY_LIMITS = {("PUT", "/me/picture"): MAX_UPLOAD_BYTES}
 
 log = structlog.get_logger("tessera")
@@ -76,10 +76,10 @@ class ProcessServices(SocialServices, OperationsServices):
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """The whole web service.
+    """Make the whole web service, with all layers around the application.
 
     Args:
-        settings: with a `database_url` and a `secret_key`.
+        settings: must have a `database_url` and a `secret_key`.
     """
     served: ASGIApp = FastRoutes(create_api(settings))
     if settings.cors_origins:
@@ -109,20 +109,20 @@ def create_app(settings: Settings) -> ASGIApp:
         )
     outermost: ASGIApp = Edge(served, settings, body_limits=BODY_LIMITS)
     if settings.trusted_proxies:
-        # Only these may say whose request it is; without any, nobody may.
+        # Only these proxies may report the address of the client.
         outermost = ProxyHeadersMiddleware(outermost, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]
     return outermost
 
 
 def app_from_environment() -> ASGIApp:
-    """The same, in a process that uvicorn starts: the environment has all settings."""
+    """Make the web service in a process that uvicorn starts, with settings from the environment."""
     settings = load_settings()
     telemetry.configure_logging(as_json=settings.log_format == "json", level=settings.log_level)
     return create_app(settings)
 
 
 def create_api(settings: Settings) -> FastAPI:
-    """The part of it that knows routes."""
+    """Make the FastAPI application: routes, error handlers, documentation."""
     app: FastAPI = FastAPIOffline(
         title=api_document.TITLE,
         version=__version__,
@@ -130,8 +130,8 @@ def create_api(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,
     )
-    # `include_router` would wrap each router in one more, which costs a small request a tenth of its time, to inherit
-    # what these do not.
+    # `include_router` would wrap each router in another one, which costs a tenth of the time of a small request. It
+    # serves to inherit options that these routers do not use.
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
     check_callers(app.routes)
@@ -148,7 +148,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()
-    # What lives for ever need not be looked at by every collection.
+    # Exempt the objects that live as long as the process from garbage collection.
     gc.collect()
     gc.freeze()
     try:
