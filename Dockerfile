@@ -1,10 +1,11 @@
-# Built in one stage, run in another: no compiler, no pip, no embedded database in what runs.
+# Two stages: the final image has no compiler, no pip and no embedded database.
 FROM python:3.13-slim AS build
 WORKDIR /srv
 COPY requirements-production.lock .
 RUN pip install --no-cache-dir --require-hashes --target packages -r requirements-production.lock
 COPY app app
 COPY migrations migrations
+COPY LICENSE .
 RUN python -m compileall -q packages app
 
 FROM python:3.13-slim
@@ -15,8 +16,8 @@ COPY --from=build /srv /srv
 ENV PYTHONPATH=/srv:/srv/packages PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json WORKER=off
 USER tessera
 EXPOSE 8000
-# Given SMTP_URL, nothing is written to the root file system: run it with --read-only, and a tmpfs at /tmp where
-# WEB_WORKERS > 1. Without it, mails are files in DATA_DIR, which then has to be a volume that the user can write to.
+# With SMTP_URL, nothing is written to the root file system: run with --read-only, and with a tmpfs at /tmp if
+# WEB_WORKERS > 1. Without SMTP_URL, mails are files in DATA_DIR, which must be a volume writable by the user.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/live', timeout=2)"]
 ENTRYPOINT ["python", "-m", "app.cli"]

@@ -1,4 +1,4 @@
-# Two commands matter: `make run` and `make test`. Both set up everything they need.
+# Start with `make run` and `make test`: both install everything they need.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,7 +23,7 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# After a change of the dependencies in pyproject.toml.
+# Run after changing the dependencies in pyproject.toml.
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --extra redis pyproject.toml -o requirements-production.lock

@@ -20,18 +20,19 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from uvicorn.supervisors import Multiprocess
 
-from app.core.config import InvalidSettings, Settings, kept_secret_key, load_settings
+from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings
 from app.core.database import migrations
-from app.core.database.pool import sqlstate_of
+from app.core.database.violations import sqlstate_of
 from app.core.embedded import Address, EmbeddedUnavailable, attach, start
 from app.core.telemetry import configure_logging
 from app.core.web.protocol import bounded_protocol
 
-NO_ACCESS = ("08", "28", "3D", "53", "57")  # classes of SQLSTATE: no connection, no such user or database, not now
-BACKLOG = 2048  # connections that the kernel holds until they are accepted
+# Classes of SQLSTATE: connection failure, invalid user, missing database, insufficient resources, server shutting down
+UNREACHABLE_SQLSTATES = ("08", "28", "3D", "53", "57")
+LISTEN_BACKLOG = 2048  # connections that the kernel queues until they are accepted
 
 cli = typer.Typer(
-    help="Tessera: ticketing that a product plugs in. Settings come from the environment or `.env`.",
+    help="Tessera, a ticketing service for products. Settings are read from the environment or from `.env`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,7 +40,7 @@ cli = typer.Typer(
 
 
 def main() -> None:
-    """The command `tessera`; whatever is expected to go wrong is one line."""
+    """Run the command `tessera`; report expected failures in one line."""
     try:
         cli()
     except (InvalidSettings, EmbeddedUnavailable) as error:
@@ -51,7 +52,7 @@ def _fail(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def _settings() -> Settings:
+def _load_settings() -> Settings:
     settings = load_settings()
     configure_logging(as_json=settings.log_format == "json", level=settings.log_level)
     return settings
@@ -59,24 +60,27 @@ def _settings() -> Settings:
 
 @contextmanager
 def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[Settings, str]]:
-    """The settings with a database and a key, and the address that migrations use.
+    """Yield the settings completed with database and secret key, and the URL for migrations.
 
-    Without a `DATABASE_URL` it is the embedded one: the one that is running, or else (or with `exclusive`) one that is
-    started, and stopped at the end.
+    Without `DATABASE_URL`, use the embedded database: attach to a running one, or else start one and stop it at the
+    end.
+
+    Args:
+        exclusive: Always start the embedded database, and fail if it is already running.
     """
     if settings.database_url is not None:
         yield settings, settings.migrations_database_url or settings.database_url
         return
     running = None if exclusive else attach(settings.data_dir)
     if running is not None:
-        yield _embedded(settings, running), running.owner_url
+        yield _with_embedded(settings, running), running.owner_url
         return
     with start(settings.data_dir) as server:
-        yield _embedded(settings, server.address), server.address.owner_url
+        yield _with_embedded(settings, server.address), server.address.owner_url
 
 
-def _embedded(settings: Settings, address: Address) -> Settings:
-    key = settings.secret_key or kept_secret_key(settings.data_dir)
+def _with_embedded(settings: Settings, address: Address) -> Settings:
+    key = settings.secret_key or load_or_create_secret_key(settings.data_dir)
     return settings.model_copy(update={"database_url": address.service_url, "secret_key": key})
 
 
@@ -87,7 +91,7 @@ def _migrate(settings: Settings, owner_url: str) -> None:
     except OSError as error:
         reason = error.strerror or type(error).__name__
     except DBAPIError as error:
-        if not (sqlstate_of(error) or "").startswith(NO_ACCESS):
+        if not (sqlstate_of(error) or "").startswith(UNREACHABLE_SQLSTATES):
             raise
         reason = str(error.orig).partition("\n")[0]
     else:
@@ -97,25 +101,31 @@ def _migrate(settings: Settings, owner_url: str) -> None:
 
 @cli.command()
 def serve(
-    migrate: Annotated[bool, typer.Option(help="Migrate first; the embedded database always is.")] = False,
+    migrate: Annotated[
+        bool, typer.Option(help="Migrate the database first. The embedded database is always migrated.")
+    ] = False,
 ) -> None:
-    """Serve HTTP, with the worker inside unless WORKER=off."""
-    settings = _settings()
+    """Serve HTTP. The worker runs in the same process unless WORKER=off."""
+    settings = _load_settings()
     _exit_cleanly_on_sigterm()
     with (
-        closing(_bind(settings)) as listening,
+        closing(_bind(settings)) as listener,
         _database(settings, exclusive=True) as (complete, owner_url),
         suppress(KeyboardInterrupt),
     ):
-        _try_out(complete)
+        _check_channels_and_limiter(complete)
         if migrate or settings.database_url is None:
             _migrate(complete, owner_url)
-        ready = settings.database_url is None or _check_the_database(settings.database_url)
-        _serve(complete, listening, ready=ready)
+        is_ready = settings.database_url is None or _check_database(settings.database_url)
+        _serve(complete, listener, is_ready=is_ready)
 
 
-def _try_out(settings: Settings) -> None:
-    """Build what reads its own settings, so that a wrong one is one line now and no failure later."""
+def _check_channels_and_limiter(settings: Settings) -> None:
+    """Build the components that parse settings themselves, so that an invalid setting stops the start.
+
+    Raises:
+        InvalidSettings: A setting is invalid.
+    """
     from app import wiring
     from app.core.web.limits import Limiter
 
@@ -125,42 +135,49 @@ def _try_out(settings: Settings) -> None:
         raise InvalidSettings(f"SMTP_URL, MAIL_FROM: {error}") from None
     try:
         Limiter(settings.redis_url)
-    except Exception as error:  # noqa: BLE001 - whatever the library makes of it
+    except Exception as error:  # noqa: BLE001 - the library raises various errors for an invalid URL
         raise InvalidSettings(f"REDIS_URL: it cannot be used ({type(error).__name__})") from None
 
 
-def _check_the_database(url: str) -> bool:
-    """Say what is wrong with it; the service starts all the same, since that may be put right meanwhile."""
-    from app.operations.doctor import examine_database
+def _check_database(url: str) -> bool:
+    """Report what is wrong with the database, and return whether requests can be served.
 
-    wrong = {finding.what: finding.detail for finding in asyncio.run(examine_database(url)) if not finding.good}
-    for what in ["database"] if "database" in wrong else wrong:
-        sys.stderr.write(f"tessera: {what}: {wrong[what]}\n")
-    return not wrong.keys() & {"database", "migrations"}
+    The service starts in any case, since an operator may correct the database meanwhile.
+    """
+    from app.operations.doctor import check_database
+
+    failed = {finding.check: finding.detail for finding in asyncio.run(check_database(url)) if not finding.is_ok}
+    for check in ["database"] if "database" in failed else failed:
+        sys.stderr.write(f"tessera: {check}: {failed[check]}\n")
+    return not failed.keys() & {"database", "migrations"}
 
 
 def _bind(settings: Settings) -> socket.socket:
-    """Take the port before anything else is started; nobody can connect until somebody listens."""
-    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Reserve the port before anything else starts. Connections are refused until the server listens.
+
+    Raises:
+        InvalidSettings: The port is in use, or the host is not an address of this machine.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((settings.host, settings.port))
+        listener.bind((settings.host, settings.port))
     except OSError as error:
-        listening.close()
-        place = f"{settings.host}:{settings.port}"
-        raise InvalidSettings(f"HOST, PORT: cannot serve on {place} ({error.strerror}): choose another") from None
-    return listening
+        listener.close()
+        address = f"{settings.host}:{settings.port}"
+        raise InvalidSettings(f"HOST, PORT: cannot serve on {address} ({error.strerror}): choose another") from None
+    return listener
 
 
 def _exit_cleanly_on_sigterm() -> None:
-    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    def handle(_signal: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(0)
 
-    # The server's own handlers stand in for this one while it runs, and pass the signal on when it has stopped.
-    signal.signal(signal.SIGTERM, leave)
+    # uvicorn replaces this handler while it runs, and raises the signal again when it has stopped.
+    signal.signal(signal.SIGTERM, handle)
 
 
-def _serve(settings: Settings, listening: socket.socket, *, ready: bool) -> None:
+def _serve(settings: Settings, listener: socket.socket, *, is_ready: bool) -> None:
     config = uvicorn.Config(
         "app.main:app_from_environment",
         factory=True,
@@ -173,60 +190,63 @@ def _serve(settings: Settings, listening: socket.socket, *, ready: bool) -> None
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # the application believes the trusted ones only
-        backlog=BACKLOG,
+        proxy_headers=False,  # `create_app` handles them, for trusted proxies only
+        backlog=LISTEN_BACKLOG,
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
-    _hand_down(settings)
-    announcement = _announcement(settings, ready=ready)
+    _export_to_environment(settings)
+    banner = _banner(settings, is_ready=is_ready)
     if settings.web_workers == 1:
-        _Server(config, announcement).run(sockets=[listening])
+        _Server(config, banner).run(sockets=[listener])
         return
     with tempfile.TemporaryDirectory(prefix="tessera-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        listening.listen(BACKLOG)  # whoever connects from now on waits until the first process is there
-        listening.set_inheritable(True)
-        sys.stdout.write(announcement)
-        sys.stdout.flush()
-        Multiprocess(config, [listening]).run()
+        listener.listen(LISTEN_BACKLOG)  # connections wait from now on until the first process accepts them
+        listener.set_inheritable(True)
+        _write(banner)
+        Multiprocess(config, [listener]).run()
 
 
-def _hand_down(settings: Settings) -> None:
-    """Let the processes that serve find the embedded database and the key where settings are."""
+def _export_to_environment(settings: Settings) -> None:
+    """Set the environment variables from which the web processes load the database URL and the secret key."""
     os.environ["DATABASE_URL"] = settings.database_url or ""
     os.environ["SECRET_KEY"] = settings.secret_key or ""
 
 
-def _announcement(settings: Settings, *, ready: bool) -> str:
-    mail = "over SMTP" if settings.smtp_url else f"into {settings.mail_dir}/*.eml"
-    worker = "inside" if settings.worker == "inline" else "elsewhere"
-    state = "is ready" if ready else "serves, and is ready once that is put right"
-    return f"Tessera {state}: {settings.url}/docs\nMail goes {mail}; the worker runs {worker}. Ctrl-C stops it.\n"
+def _banner(settings: Settings, *, is_ready: bool) -> str:
+    mail = "sent over SMTP" if settings.smtp_url else f"written to {settings.mail_dir}/*.eml"
+    worker = "in this process" if settings.worker == "inline" else "separately"
+    state = "is ready" if is_ready else "is running but not ready: correct the problems above"
+    return f"Tessera {state}: {settings.url}/docs\nMail is {mail}; the worker runs {worker}. Press Ctrl-C to stop.\n"
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it is there."""
+    """A server that prints a banner once it has started."""
 
-    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+    def __init__(self, config: uvicorn.Config, banner: str) -> None:
         super().__init__(config)
-        self._announcement = announcement
+        self._banner = banner
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            sys.stdout.write(self._announcement)
-            sys.stdout.flush()
+            _write(self._banner)
 
 
 @cli.command()
 def worker() -> None:
-    """Run the worker alone: timers, relay, deliveries, housekeeping. Any number may run side by side."""
-    settings = _settings()
+    """Run the worker only: timers, relay, deliveries and housekeeping. Several workers can run at the same time."""
+    settings = _load_settings()
     _exit_cleanly_on_sigterm()
     with _database(settings) as (complete, owner_url), suppress(KeyboardInterrupt):
         from app.worker import run_worker
 
-        _try_out(complete)
+        _check_channels_and_limiter(complete)
         if settings.database_url is None:
             _migrate(complete, owner_url)
         asyncio.run(run_worker(complete))
@@ -234,22 +254,22 @@ def worker() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database to this version's schema, as the role of MIGRATIONS_DATABASE_URL."""
-    with _database(_settings()) as (complete, owner_url):
+    """Migrate the database to this version's schema, as the role of MIGRATIONS_DATABASE_URL."""
+    with _database(_load_settings()) as (complete, owner_url):
         _migrate(complete, owner_url)
     sys.stdout.write("The database is up to date.\n")
 
 
 @cli.command()
 def doctor() -> None:
-    """Check what a deployment needs, one line each; exits with 1 if anything is wrong."""
-    from app.operations.doctor import examine
+    """Check the deployment and print one line per check. Exits with 1 if a check fails."""
+    from app.operations.doctor import run_checks
 
-    with _database(_settings()) as (complete, _):
-        findings = asyncio.run(examine(complete))
+    with _database(_load_settings()) as (complete, _):
+        findings = asyncio.run(run_checks(complete))
     for finding in findings:
-        sys.stdout.write(f"{'ok  ' if finding.good else 'FAIL'}  {finding.what:<14} {finding.detail}\n")
-    if not all(finding.good for finding in findings):
+        sys.stdout.write(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.check:<14} {finding.detail}\n")
+    if not all(finding.is_ok for finding in findings):
         raise typer.Exit(1)
 
 
@@ -264,14 +284,15 @@ def openapi() -> None:
 
 @cli.command()
 def demo(
-    tickets: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 3000,
+    tickets: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of tickets.")] = 3000,
 ) -> None:
-    """Fill a new sandbox organisation with believable tickets; nobody gets mail for them."""
-    from app.operations.demo import fill
+    """Create a sandbox organisation with realistic tickets. No mail is sent for them."""
+    from app import wiring
+    from app.operations.demo import create_demo
 
-    with _database(_settings()) as (complete, owner_url):
+    with _database(_load_settings()) as (complete, owner_url):
         _migrate(complete, owner_url)
-        sys.stdout.write(asyncio.run(fill(complete, tickets)))
+        sys.stdout.write(asyncio.run(create_demo(complete, tickets, wiring.NUMBERING_WITHOUT_REACTIONS)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -18,6 +19,7 @@ from app import __version__, api_document, wiring
 from app import models as _models  # noqa: F401 - all mappers, before the first query
 from app.access.attempts import Attempts
 from app.access.credential_cache import CredentialCache
+from app.access.dependencies import check_callers
 from app.accounts.invitations.routes import router as invitations
 from app.accounts.pictures.routes import router as pictures
 from app.accounts.pictures.upload import MAX_UPLOAD_BYTES
@@ -28,10 +30,12 @@ from app.accounts.single_use_links.pages import router as pages
 from app.accounts.users.routes import router as users
 from app.authentication.passwords.routes import router as recovery
 from app.authentication.second_factor.routes import router as second_factor
+from app.authentication.sessions.queries import find_principal
 from app.authentication.sessions.routes import router as sessions
 from app.authentication.sign_in.routes import router as signing_in
 from app.authentication.social.provider import Providers
 from app.authentication.social.routes import router as social
+from app.authentication.social.services import SocialServices
 from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import head_revision
@@ -47,6 +51,8 @@ from app.notifications.routes import router as notifications
 from app.operations.gauges import Gauges
 from app.operations.index_routes import router as index
 from app.operations.routes import router as operations
+from app.operations.services import OperationsServices
+from app.organisations.queries import find_by_secret_hash
 from app.organisations.routes import router as organisations
 from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
@@ -62,6 +68,11 @@ ROUTERS = (
 BODY_LIMITS = {("PUT", "/me/picture"): MAX_UPLOAD_BYTES}
 
 log = structlog.get_logger("tessera")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessServices(SocialServices, OperationsServices):
+    """All that a process holds for its requests, as the domains' routes ask for it (`services_of`)."""
 
 
 def create_app(settings: Settings) -> ASGIApp:
@@ -86,6 +97,7 @@ def create_app(settings: Settings) -> ASGIApp:
             ],
             expose_headers=[
                 "ETag",
+                "Link",
                 "Location",
                 "RateLimit",
                 "RateLimit-Policy",
@@ -114,15 +126,15 @@ def create_api(settings: Settings) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title=api_document.TITLE,
         version=__version__,
-        lifespan=_lifespan,
+        lifespan=partial(_lifespan, settings=settings),
         redirect_slashes=False,
         docs_url=None,
     )
-    app.state.settings = settings
     # `include_router` would wrap each router in another one, which costs a tenth of the time of a small request. It
     # serves to inherit options that these routers do not use.
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
+    check_callers(app.routes)
     install_error_handlers(app, has_cors=bool(settings.cors_origins))
     install_docs_page(app)
     app.openapi = partial(api_document.build_openapi, app, settings)  # type: ignore[method-assign]
@@ -130,23 +142,10 @@ def create_api(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    state, settings = app.state, app.state.settings
-    database, probe = wiring.connect(settings), wiring.connect(settings, pool_size=1)
-    limiter = Limiter(settings.redis_url)
-    state.database = database
-    state.probe = probe
-    state.secret_key = settings.secret_key
-    state.credential_cache = CredentialCache(database, settings.secret_key)
-    state.limiter = limiter
-    state.attempts = Attempts(limiter, settings)
-    state.providers = Providers(settings.oidc_providers)
-    state.subscribers = wiring.SUBSCRIBERS
-    state.ticket_timers = wiring.TICKET_TIMERS
-    state.gauges = Gauges(database)
-    state.revision = head_revision()
+async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    app.state.services = services = _build_services(settings)
     security.warm_up()
-    worker = Worker(settings, database) if settings.worker == "inline" else None
+    worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()
     # Exempt the objects that live as long as the process from garbage collection.
@@ -159,5 +158,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             if worker:
                 await worker.stop()
         finally:
-            await database.dispose()
-            await probe.dispose()
+            await services.database.dispose()
+            await services.probe.dispose()
+
+
+def _build_services(settings: Settings) -> ProcessServices:
+    assert settings.secret_key is not None
+    database, limiter = wiring.connect(settings), Limiter(settings.redis_url)
+    return ProcessServices(
+        settings=settings,
+        secret_key=settings.secret_key,
+        database=database,
+        credential_cache=CredentialCache(
+            database, settings.secret_key, find_tenant=find_by_secret_hash, find_user=find_principal
+        ),
+        limiter=limiter,
+        attempts=Attempts(limiter, settings),
+        ticket_timers=wiring.TICKET_TIMERS,
+        subscribers=wiring.SUBSCRIBERS,
+        providers=Providers(settings.oidc_providers),
+        probe=wiring.connect(settings, pool_size=1),
+        schema_revision=head_revision(),
+        gauges=Gauges(database),
+    )

@@ -12,6 +12,7 @@ from app.authentication.social import models as social
 from app.core.database.base import Base
 from app.core.outbox import models as outbox
 from app.menus import models as menus
+from app.notifications import models as notifications
 from app.operations import models as operations
 from app.organisations import models as organisations
 from app.tickets import models as tickets
@@ -21,6 +22,7 @@ __all__ = [
     "Base",
     "links",
     "menus",
+    "notifications",
     "operations",
     "organisations",
     "outbox",

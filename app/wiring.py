@@ -28,20 +28,37 @@ from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.outbox.deliveries import Channels
-from app.core.outbox.events import Reactions
-from app.core.outbox.relay import RELAY_RETRY, Subscribers, retry
+from app.core.outbox.channels import Channels
+from app.core.outbox.numbering import Numbering
+from app.core.outbox.relay import RELAY_RETRY, retry
+from app.core.outbox.subscriptions import Reactions, Subscribers
 from app.core.outbox.timers import Handlers
+from app.menus import events as _menu_events  # noqa: F401 - every process reads every event
 from app.menus.jobs import seed_menus
 from app.notifications.account_mails import mail_link, mail_news, mail_sign_up_requests, mail_the_old_address
-from app.notifications.drafts import EMAIL
+from app.notifications.channel import email_channel
 from app.notifications.erasure import forget_mails
 from app.notifications.links import with_link
-from app.notifications.mail import email_channel
-from app.notifications.subscribers import mail_answer_to_requester, mail_new_assignee, remind_requester
+from app.notifications.mails import EMAIL
+from app.notifications.ticket_mails import mail_answer_to_requester, mail_new_assignee, remind_requester
 from app.organisations.events import OrganisationSignedUp
-from app.tickets.events import TICKET_CREATED, TicketAssigned, TicketClosingSoon, TicketResponded, TicketUpdated
-from app.tickets.jobs import assign_later, close_answered, give_to_the_newly_available, remind_requesters
+from app.tickets.dates import date_responses, date_tickets
+from app.tickets.events import (
+    TicketAssigned,
+    TicketChangeEvent,
+    TicketClosingSoon,
+    TicketCreated,
+    TicketResponded,
+    TicketUpdated,
+)
+from app.tickets.jobs import (
+    assign_backlog_to_new_user,
+    assign_backlog_to_role,
+    assign_backlog_to_user,
+    assign_later,
+    close_answered,
+    remind_requesters,
+)
 from app.tickets.reactions import (
     forget_requester,
     forget_the_rest,
@@ -61,45 +78,55 @@ from app.tickets.rules import (
     HAND_OVER_OF_ROLE,
     LINK_TICKETS,
 )
-from app.tickets.search.jobs import index_answers, index_the_rest, index_tickets
+from app.tickets.search.jobs import index_replies, index_tickets, resume_indexing
 from app.tickets.search.rules import INDEX_TICKETS
 
-# Event -> what must be true when the request is answered: in the same transaction.
-REACTIONS: Reactions = {
-    UserSignedUp.type: (give_to_the_newly_available,),
-    UserBecameAvailable.type: (give_to_the_newly_available,),
-    UserApproved.type: (link_to_account,),
-    UserReactivated.type: (link_to_account,),
-    UserSuspended.type: (hand_over,),
-    UserRoleChanged.type: (hand_over,),
-    UserPermissionsChanged.type: (hand_over,),
+# What must be true when the request is answered: in the same transaction as the event.
+REACTIONS = (
+    Reactions()
+    .on(UserSignedUp, assign_backlog_to_new_user)
+    .on(UserBecameAvailable, assign_backlog_to_user)
+    .on(UserApproved, link_to_account)
+    .on(UserReactivated, link_to_account)
+    .on(UserSuspended, hand_over)
+    .on(UserRoleChanged, hand_over)
+    .on(UserPermissionsChanged, hand_over)
     # In this order: who works on tickets is noted, and locked, before tickets are taken from them or given to them.
-    RoleUpdated.type: (note_who_works_on_tickets, hand_over_of_role, give_to_the_newly_available),
-    EmailVerified.type: (link_to_account,),
-    EmailChanged.type: (mail_the_old_address,),
-    UserInvitationCancelled.type: (forget_mails,),
-    UserErased.type: (forget_requester, hand_over, forget_mails),
-    OrganisationSignedUp.type: (seed_menus,),
-}
+    .on(RoleUpdated, note_who_works_on_tickets, hand_over_of_role, assign_backlog_to_role)
+    .on(EmailVerified, link_to_account)
+    .on(EmailChanged, mail_the_old_address)
+    .on(UserInvitationCancelled, forget_mails)
+    .on(UserErased, forget_requester, hand_over, forget_mails)
+    .on(OrganisationSignedUp, seed_menus)
+)
 
-# Event -> what follows from it, within a second: in the worker.
-SUBSCRIBERS: Subscribers = {
-    TICKET_CREATED: (index_tickets,),
-    TicketUpdated.type: (index_tickets,),
-    TicketResponded.type: (mail_answer_to_requester, index_answers),
-    TicketAssigned.type: (mail_new_assignee,),
-    TicketClosingSoon.type: (remind_requester,),
-    LinkRequested.type: (mail_link,),
-    UserSignedUp.type: (mail_sign_up_requests,),
-    UserApproved.type: (mail_news,),
-    UserRejected.type: (mail_news,),
-    EmailClaimed.type: (mail_news,),
-    PasswordChanged.type: (mail_news,),
-    SecondFactorEnabled.type: (mail_news,),
-    SecondFactorDisabled.type: (mail_news,),
-    SessionRevoked.type: (mail_news,),
-    IdentityLinked.type: (mail_news,),
-}
+# Which rows take the time of the event, once it is known: under the lock of the organisation's counter.
+DATED = Subscribers().on(TicketChangeEvent, date_tickets).on(TicketResponded, date_responses)
+
+# What follows from an event, within a second: in the worker.
+SUBSCRIBERS = (
+    Subscribers()
+    .on(TicketCreated, index_tickets)
+    .on(TicketUpdated, index_tickets)
+    .on(TicketResponded, mail_answer_to_requester, index_replies)
+    .on(TicketAssigned, mail_new_assignee)
+    .on(TicketClosingSoon, remind_requester)
+    .on(LinkRequested, mail_link)
+    .on(UserSignedUp, mail_sign_up_requests)
+    .on(UserApproved, mail_news)
+    .on(UserRejected, mail_news)
+    .on(EmailClaimed, mail_news)
+    .on(PasswordChanged, mail_news)
+    .on(SecondFactorEnabled, mail_news)
+    .on(SecondFactorDisabled, mail_news)
+    .on(SessionRevoked, mail_news)
+    .on(IdentityLinked, mail_news)
+)
+
+# What a session does before it commits.
+NUMBERING = Numbering(REACTIONS, DATED)
+# The same for the demo, which writes all that follows from its events itself.
+NUMBERING_WITHOUT_REACTIONS = Numbering(dated=DATED)
 
 # Kind of timer -> what happens when it comes due. These run on the organisation's clock, which a sandbox can move…
 TICKET_TIMERS: Handlers = {
@@ -115,7 +142,7 @@ TIMERS: Handlers = {
     HAND_OVER: hand_over_the_rest,
     HAND_OVER_OF_ROLE: hand_over_the_rest_of_role,
     FORGET_REQUESTER: forget_the_rest,
-    INDEX_TICKETS: index_the_rest,
+    INDEX_TICKETS: resume_indexing,
     RELAY_RETRY: retry(SUBSCRIBERS),
 }
 
@@ -125,19 +152,24 @@ def channels(settings: Settings) -> Channels:
     assert settings.secret_key is not None
     complete = partial(with_link, public_url=settings.url, secret_key=settings.secret_key)
     return {
-        EMAIL: email_channel(
+        EMAIL.name: email_channel(
             smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir, complete=complete
         )
     }
 
 
 def connect(settings: Settings, *, pool_size: int | None = None) -> Database:
-    """The pool of a process, as large as the settings say unless told, with the reactions of its transactions."""
+    """The pool of a process, as large as the settings say unless told, with the reactions of its transactions.
+
+    Raises:
+        UnreachableReaction
+    """
     assert settings.database_url is not None
+    REACTIONS.check()
     return Database(
         settings.database_url,
         pool_size=pool_size or settings.database_pool_size,
         pool_timeout=settings.database_pool_timeout,
         statement_timeout=settings.statement_timeout,
-        reactions=REACTIONS,
+        before_commit=NUMBERING,
     )

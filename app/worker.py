@@ -1,4 +1,7 @@
-"""The worker: what Tessera does by itself. The scheduler holds no business state; any number may run side by side."""
+"""The worker: runs timers, relay, deliveries and housekeeping.
+
+The scheduler holds no business state, so any number of workers can run at the same time.
+"""
 
 from __future__ import annotations
 
@@ -28,54 +31,54 @@ from app.operations import gauges
 from app.operations.models import JobRun
 from app.organisations.models import Organisation
 
-STOP_WITHIN = 3.0  # seconds for what is under way, such as a mail that is being sent
-# Commits come in bursts: one pass serves all of a moment's.
-PAUSE_BETWEEN_PASSES = 0.05  # seconds
+SHUTDOWN_TIMEOUT = 3.0  # seconds for work in progress, such as a mail being sent
+# Seconds between two runs of a job after commits: commits come in bursts, and one run serves a whole burst.
+WAKE_UP_INTERVAL = 0.05
 
 log = structlog.get_logger("tessera.worker")
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something the scheduler starts every so many seconds; a commit in this process starts the prompt ones at once."""
+    """A periodic job. One with `runs_after_commits` also runs at once after a commit in this process."""
 
     run: Callable[[Worker], Awaitable[object]]
     every: float  # seconds
-    prompt: bool = False
+    runs_after_commits: bool = False
 
 
-async def _timers(worker: Worker) -> None:
+async def _run_timers(worker: Worker) -> None:
     await timers.run_due(worker.database, wiring.TIMERS, worker.is_stopping)
 
 
-async def _relay(worker: Worker) -> None:
+async def _relay_events(worker: Worker) -> None:
     await relay.relay_new(worker.database, wiring.SUBSCRIBERS, worker.is_stopping)
 
 
-async def _deliver(worker: Worker) -> None:
+async def _send_deliveries(worker: Worker) -> None:
     await deliveries.deliver_due(worker.database, worker.channels, worker.is_stopping)
 
 
-async def _measure(worker: Worker) -> None:
+async def _measure_backlog(worker: Worker) -> None:
     await gauges.measure(worker.database)
 
 
-async def _forget_what_is_over(worker: Worker) -> None:
+async def _delete_expired_rows(worker: Worker) -> None:
     now = real_now()
     before = now - timedelta(days=worker.settings.delivered_retention_days)
     async with worker.database.session(None) as db:
         organisations = (await db.scalars(select(Organisation.id))).all()
 
-    async def forget(org_id: UUID) -> int:
+    async def delete_batch(org_id: UUID) -> int:
         async with worker.database.session(org_id) as db:
             return (
-                await deliveries.delete_old(db, org_id, before)
+                await deliveries.delete_old(db, org_id, worker.channels, before)
                 + await sessions.delete_expired(db, org_id, now)
                 + await links.delete_expired(db, org_id, now)
             )
 
-    while await timers.in_turn(organisations, forget, worker.is_stopping):
-        pass  # until an organisation's batch after the other has found nothing more
+    while await timers.in_turn(organisations, delete_batch, worker.is_stopping):
+        pass  # until no organisation has expired rows left
 
 
 async def _report_runs(worker: Worker) -> None:
@@ -83,27 +86,27 @@ async def _report_runs(worker: Worker) -> None:
 
 
 JOBS = {
-    "timers": Job(_timers, every=0.5, prompt=True),
-    "relay": Job(_relay, every=0.5, prompt=True),
-    "deliver": Job(_deliver, every=0.5, prompt=True),
+    "timers": Job(_run_timers, every=0.5, runs_after_commits=True),
+    "relay": Job(_relay_events, every=0.5, runs_after_commits=True),
+    "deliver": Job(_send_deliveries, every=0.5, runs_after_commits=True),
     "report": Job(_report_runs, every=2),
-    "measure": Job(_measure, every=gauges.EVERY),
-    "housekeeping": Job(_forget_what_is_over, every=3600),
+    "measure": Job(_measure_backlog, every=gauges.MEASUREMENT_INTERVAL),
+    "housekeeping": Job(_delete_expired_rows, every=3600),
 }
 
 
 @dataclass
 class _Run:
-    at: datetime
-    error: str | None
+    finished_at: datetime
+    error: str | None  # the name of the exception's class
 
 
 class Worker:
-    """One per process that runs it, inside the web process or alone.
+    """The worker of this process, either inside the web process or alone.
 
     Args:
-        settings: mail, retention.
-        database: woken by its commits.
+        settings: The settings of mail and retention.
+        database: The pool; its commits trigger the jobs with `runs_after_commits`.
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
@@ -114,57 +117,60 @@ class Worker:
             timezone="UTC",
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        self._turns = {name: asyncio.Lock() for name in JOBS}
-        self._runs: dict[str, _Run] = {}
-        self._woken = {name: asyncio.Event() for name, job in JOBS.items() if job.prompt}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._job_locks = {name: asyncio.Lock() for name in JOBS}
+        self._last_runs: dict[str, _Run] = {}
+        self._wake_events = {name: asyncio.Event() for name, job in JOBS.items() if job.runs_after_commits}
+        self._wake_tasks: set[asyncio.Task[None]] = set()
         self._running: set[asyncio.Future[object]] = set()
         self._stopping = False
 
     def is_stopping(self) -> bool:
-        """Whether to begin nothing new."""
+        """Return whether the worker is shutting down, so that jobs must not start further work."""
         return self._stopping
 
     def start(self) -> None:
-        """Begin; what waits is looked at at once."""
+        """Start the scheduler; every job runs immediately for the first time."""
         for name, job in JOBS.items():
             trigger = IntervalTrigger(seconds=job.every)
             self._scheduler.add_job(self._run, trigger, args=[name], id=name, next_run_time=real_now())
         self._scheduler.start()
-        self._tasks = {asyncio.create_task(self._run_when_woken(name)) for name in self._woken}
+        self._wake_tasks = {asyncio.create_task(self._run_when_woken(name)) for name in self._wake_events}
         self.database.after_commit.append(self._wake)
 
     async def stop(self) -> None:
-        """Finish what is under way, within `STOP_WITHIN` seconds; the rest is another worker's or comes due again."""
+        """Wait up to `SHUTDOWN_TIMEOUT` seconds for running jobs, then cancel them.
+
+        Unfinished work is taken over by another worker, or comes due again.
+        """
         self._stopping = True
         self.database.after_commit.remove(self._wake)
-        self._scheduler.pause()  # to shut it down would cancel what is running
+        self._scheduler.pause()  # a shutdown would cancel running jobs
         self._wake()
         try:
-            async with asyncio.timeout(STOP_WITHIN):
-                await asyncio.gather(*self._tasks)
-                for turn in self._turns.values():
-                    await turn.acquire()
+            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
+                await asyncio.gather(*self._wake_tasks)
+                for lock in self._job_locks.values():
+                    await lock.acquire()
         except TimeoutError:
-            log.warning("worker_stopped_midway")
-        for task in self._running:
-            task.cancel()
+            log.warning("worker_shutdown_timed_out")
+        for job in self._running:
+            job.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
 
     def _wake(self) -> None:
-        for woken in self._woken.values():
-            woken.set()
+        for event in self._wake_events.values():
+            event.set()
 
     async def _run_when_woken(self, name: str) -> None:
         while not self._stopping:
-            await self._woken[name].wait()
-            self._woken[name].clear()
+            await self._wake_events[name].wait()
+            self._wake_events[name].clear()
             await self._run(name)
-            await asyncio.sleep(PAUSE_BETWEEN_PASSES)
+            await asyncio.sleep(WAKE_UP_INTERVAL)
 
     async def _run(self, name: str) -> None:
-        async with self._turns[name]:
+        async with self._job_locks[name]:
             if self._stopping:
                 return
             running = asyncio.ensure_future(JOBS[name].run(self))
@@ -172,29 +178,29 @@ class Worker:
             error = None
             try:
                 await running
-            except Exception as failure:  # noqa: BLE001 - noted, and tried again at the next turn
-                error = type(failure).__name__  # what it says may be about one tenant, and all of them read this
-                self._note(name, failure)
+            except Exception as failure:  # noqa: BLE001 - logged, and the job runs again
+                error = type(failure).__name__  # the message may contain one tenant's data, and every tenant sees it
+                self._log_failure(name, failure)
             finally:
                 self._running.discard(running)
-            self._runs[name] = _Run(real_now(), error)
+            self._last_runs[name] = _Run(real_now(), error)
 
-    def _note(self, name: str, failure: Exception) -> None:
-        """Log a failure once, with where it came from, for as long as it repeats itself."""
-        previous = self._runs.get(name)
+    def _log_failure(self, name: str, failure: Exception) -> None:
+        """Log a failure with its traceback, unless the previous run failed in the same way."""
+        previous = self._last_runs.get(name)
         if previous is None or previous.error != type(failure).__name__:
             log.warning("job_failed", job=name, exc_info=failure)
 
     async def report_runs(self) -> None:
-        """Note when each job ran last, for `GET /jobs`."""
+        """Store each job's last run for `GET /jobs`."""
         rows = []
-        for name, run in self._runs.items():
+        for name, run in self._last_runs.items():
             job = self._scheduler.get_job(name)
             rows.append(
                 {
                     "name": name,
                     "every_seconds": JOBS[name].every,
-                    "last_run_at": run.at,
+                    "last_run_at": run.finished_at,
                     "next_run_at": job.next_run_time if job else None,
                     "last_error": run.error,
                 }
@@ -208,18 +214,18 @@ class Worker:
 
 
 async def run_worker(settings: Settings) -> None:
-    """Run until SIGTERM or Ctrl-C, then finish what is under way."""
-    stopped = asyncio.Event()
+    """Run a worker until SIGTERM or Ctrl-C, then let it finish its work in progress."""
+    stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     if settings.worker_metrics_port:
         _serve_metrics(settings.host, settings.worker_metrics_port)
     database = wiring.connect(settings)
     worker = Worker(settings, database)
     worker.start()
-    sys.stdout.write("The worker is running. Ctrl-C stops it.\n")
+    sys.stdout.write("The worker is running. Press Ctrl-C to stop.\n")
     sys.stdout.flush()
-    await stopped.wait()
+    await stop_requested.wait()
     await worker.stop()
     await database.dispose()
 

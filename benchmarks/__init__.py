@@ -1,1 +1,1 @@
-"""How fast the service is, next to the same work written by hand: `python -m benchmarks`."""
+"""Compare the speed of the service with a hand-written reference: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""Measure everything in one run: `python -m benchmarks --help`."""
+"""Run the benchmarks: `python -m benchmarks --help`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks import closing, data, load, pgbench, processes, report, roundtrips
 from benchmarks.closing import Closing
 from benchmarks.data import Dataset
-from benchmarks.measure import busy_share, cpu_seconds, forget_peak, peak_memory
+from benchmarks.measure import busy_share, cpu_seconds, peak_memory, reset_peak_memory
 from benchmarks.processes import Place, Web
-from benchmarks.report import GROWTH, PGBENCH, REFERENCE, SERVICE, Measured, Report
+from benchmarks.report import MAX_GROWTH, PGBENCH, REFERENCE, SERVICE, Measured, Report
 from benchmarks.requests import CREATE, LIST, READ, SEARCH, Request, make
 
 FOLDER = processes.ROOT / ".data" / "bench"
@@ -33,7 +33,7 @@ STARTS: dict[str, Callable[[Place], AbstractContextManager[Web]]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     seconds: int
     tickets: int
@@ -43,7 +43,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Side:
-    """A web process that is measured, and its database."""
+    """A measured web process and its database."""
 
     name: str
     data: Dataset
@@ -52,17 +52,17 @@ class Side:
 
 
 def main() -> None:
-    """Measure, and print; whatever is missed, this ends well."""
+    """Run the benchmarks and print the results. Missed targets do not change the exit code."""
     options = _options()
     measured = Report()
-    print("PostgreSQL runs without fsync, for all sides alike.")
+    print("PostgreSQL runs without fsync for all sides.")
     with data.running(FOLDER, options.tickets) as large:
         data.reset(large)
         _measure_web(measured, large, options)
         if CLOSE in options.only:
-            _say(CLOSE, "at one moment")
+            _log(CLOSE, "at the same time")
             measured.closing = _measure_worker(large, closing.close)
-            _say(CLOSE, "after an outage")
+            _log(CLOSE, "after an outage")
             measured.catching_up = _measure_worker(large, closing.catch_up)
     report.write(measured)
     if options.markdown:
@@ -73,35 +73,35 @@ def _options() -> Options:
     everything = ",".join([*REQUESTS, CLOSE])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--seconds", type=int, default=20, help=f"of load for each operation and side, in {ROUNDS} rounds"
+        "--seconds", type=int, default=20, help=f"seconds of load per operation and side, in {ROUNDS} rounds"
     )
-    parser.add_argument("--tickets", type=int, default=1_000_000, help="in the large database")
-    parser.add_argument("--only", default=everything, help=f"some of {everything}")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes the tables there as well")
-    given = parser.parse_args()
-    return Options(given.seconds, given.tickets, given.only.split(","), given.markdown)
+    parser.add_argument("--tickets", type=int, default=1_000_000, help="tickets in the large database")
+    parser.add_argument("--only", default=everything, help=f"a subset of {everything}")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
+    arguments = parser.parse_args()
+    return Options(arguments.seconds, arguments.tickets, arguments.only.split(","), arguments.markdown)
 
 
 def _measure_web(measured: Report, large: Dataset, options: Options) -> None:
-    wanted = [operation for operation in REQUESTS if operation in options.only]
-    if not wanted:
+    operations = [operation for operation in REQUESTS if operation in options.only]
+    if not operations:
         return
     key = processes.new_key()
     with _side(SERVICE, large, key) as service, _side(REFERENCE, large, key) as reference:
-        forget_peak(service.web.pid)
-        for operation in wanted:
-            measured.taken_by_others = max(measured.taken_by_others, busy_share(1))
-            with _meanwhile(measured, large, operation):
-                rows = _in_turns([service, reference], operation, options.seconds)
+        reset_peak_memory(service.web.pid)
+        for operation in operations:
+            measured.busy_share_before = max(measured.busy_share_before, busy_share(1))
+            with _running_worker(measured, large, operation):
+                rows = _measure_alternately([service, reference], operation, options.seconds)
             sides = zip(rows, (service, reference), strict=True)
             measured.rows += [_with_trips(row, side, operation) for row, side in sides]
-            measured.rows += _straight(large, operation, options.seconds)
+            measured.rows += _measure_pgbench(large, operation, options.seconds)
             data.reset(large)
         measured.memory = peak_memory(service.web.pid)
-        if growing := [operation for operation in GROWTH if operation in wanted]:
+        if growing := [operation for operation in MAX_GROWTH if operation in operations]:
             with data.running(FOLDER, SMALL) as content, _side(SERVICE, content, key) as small:
                 for operation in growing:
-                    few, many = _in_turns([small, service], operation, options.seconds)
+                    few, many = _measure_alternately([small, service], operation, options.seconds)
                     measured.growth[operation] = few.load, many.load
 
 
@@ -119,28 +119,30 @@ def _side(name: str, content: Dataset, key: str) -> Iterator[Side]:
 
 
 @contextmanager
-def _meanwhile(measured: Report, content: Dataset, operation: str) -> Iterator[None]:
-    """While tickets are posted, to whichever side, the service's worker sends the mails that follow."""
+def _running_worker(measured: Report, content: Dataset, operation: str) -> Iterator[None]:
+    """Run the service's worker while tickets are posted, and measure how many mails it sends."""
     if operation != CREATE:
         yield
         return
     with processes.place(content.address.service_url, processes.new_key()) as where, processes.worker(where):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         yield
-        measured.mails = where.mails / (time.perf_counter() - begun)
+        measured.mails = where.mails / (time.perf_counter() - started)
     data.reset(content)
 
 
-def _in_turns(sides: Sequence[Side], operation: str, seconds: int) -> list[Measured]:
-    """Each side's best round: in turns, so that a slow phase of the machine meets all of them."""
+def _measure_alternately(sides: Sequence[Side], operation: str, seconds: int) -> list[Measured]:
+    """Return each side's best round. Sides alternate, so that a slow phase of the machine affects all of them."""
     requests = [make(side.data, side.where.secret_key, operation) for side in sides]
-    for side, theirs in zip(sides, requests, strict=True):
-        load.send(side.web.port, theirs, WARM_UP)
+    for side, its_requests in zip(sides, requests, strict=True):
+        load.send(side.web.port, its_requests, WARM_UP)
     rounds = []
     for _ in range(ROUNDS):
-        _say(operation, *(side.name for side in sides))
+        _log(operation, *(side.name for side in sides))
         each = max(1, round(seconds / ROUNDS))
-        rounds.append([_run(side, operation, theirs, each) for side, theirs in zip(sides, requests, strict=True)])
+        rounds.append(
+            [_run(side, operation, its_requests, each) for side, its_requests in zip(sides, requests, strict=True)]
+        )
     return [max(runs, key=lambda run: run.load.rate) for runs in zip(*rounds, strict=True)]
 
 
@@ -156,16 +158,16 @@ def _with_trips(row: Measured, side: Side, operation: str) -> Measured:
     return replace(row, trips=roundtrips.count(STARTS[side.name], side.where, requests))
 
 
-def _straight(large: Dataset, operation: str, seconds: int) -> list[Measured]:
+def _measure_pgbench(large: Dataset, operation: str, seconds: int) -> list[Measured]:
     program = pgbench.find()
     if program is None:
-        _say("There is no pgbench here: apt-get install postgresql")
+        _log("pgbench is not installed: apt-get install postgresql")
         return []
-    _say(operation, PGBENCH)
+    _log(operation, PGBENCH)
     return [Measured(operation, PGBENCH, pgbench.send(program, large, operation, seconds))]
 
 
-def _say(*words: str) -> None:
+def _log(*words: str) -> None:
     print(*words, sep=", ", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`wrk`, sending requests that are written out in full beforehand."""
+"""Send prepared requests with `wrk`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.requests import Request
 
 CONNECTIONS = 16
 
-# The list has each request after a line with its length.
+# The file contains each request, preceded by a line with its length.
 _SCRIPT = """
 local requests, turn = {}, 0
 local list = io.open("%s", "rb")
@@ -39,7 +39,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What a run came to. Latencies are in milliseconds; `failed` counts answers from 400 on, and none at all."""
+    """The result of a run. Latencies are in milliseconds; `failed` counts statuses from 400 and missing responses."""
 
     requests: int
     seconds: float
@@ -54,23 +54,23 @@ class Load:
 
 
 def send(port: int, requests: Sequence[Request], seconds: int, connections: int = CONNECTIONS) -> Load:
-    """Send the requests in turn, over and over, each connection waiting for its answer."""
+    """Send the requests repeatedly, in order; each connection waits for its response."""
     wrk = shutil.which("wrk")
     if wrk is None:
-        raise SystemExit("wrk is needed: apt-get install wrk")
+        raise SystemExit("wrk is required: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="tessera-load-") as folder:
         script, listed = Path(folder, "requests.lua"), Path(folder, "requests")
-        listed.write_bytes(b"".join(b"%d\n%b" % (len(raw), raw) for raw in (one.written_out(port) for one in requests)))
+        listed.write_bytes(b"".join(b"%d\n%b" % (len(raw), raw) for raw in (one.serialise(port) for one in requests)))
         script.write_text(_SCRIPT % listed)
         command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return read(said)
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return parse(output)
 
 
-def read(said: str) -> Load:
-    """Read the line that the script writes when it is done; its times are in microseconds."""
-    found = re.search(r"RESULT (\[.*\])", said)
+def parse(output: str) -> Load:
+    """Parse the line that the script prints at the end; its times are in microseconds."""
+    found = re.search(r"RESULT (\[.*\])", output)
     if found is None:
-        raise RuntimeError(f"wrk said nothing of a result: {said}")
+        raise RuntimeError(f"wrk printed no result: {output}")
     requests, duration, p50, p99, failed = json.loads(found[1])
     return Load(requests, duration / 1e6, p50 / 1e3, p99 / 1e3, failed)

@@ -1,4 +1,4 @@
-"""What a process costs, as the kernel counts it."""
+"""CPU time and memory of processes, as counted by the kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
 
 def busy_share(seconds: float) -> float:
-    """How much of all processors is taken over a while, by whatever runs: from 0 to 1."""
+    """Return the share of all processors in use over this period, from 0 to 1."""
 
     def read() -> tuple[int, int]:
         # user, nice, system, idle, iowait, irq, softirq, steal
@@ -25,19 +25,19 @@ def busy_share(seconds: float) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """The CPU time that a process has used with all its threads, in seconds; counted in steps of 10 ms."""
-    # The name, in brackets, may hold spaces; `utime` and `stime` are the 14th and 15th field.
+    """Return the CPU time of a process and its threads, in seconds, with a resolution of 10 ms."""
+    # The name in brackets may contain spaces; `utime` and `stime` are the 14th and 15th field.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK
 
 
-def forget_peak(pid: int) -> None:
-    """Let `peak_memory` begin anew: not with what starting took."""
+def reset_peak_memory(pid: int) -> None:
+    """Reset `peak_memory`, so that it excludes the start of the process."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc_pid_clear_refs(5)
 
 
 def peak_memory(pid: int) -> float:
-    """The most memory that a process has held at once (resident set), in MB of 10^6 bytes."""
+    """Return the peak resident set size of a process, in MB of 10^6 bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""The processes that are measured, each as it runs in production, with nothing of this process's environment."""
+"""The measured processes, run as in production, without the environment of this process."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 POOL_SIZE = 10  # connections to the database: of the service, of the reference, and of pgbench
-STARTS_WITHIN = 30.0  # seconds
+START_TIMEOUT = 30.0  # seconds
 _TESSERA = str(Path(sys.executable).with_name("tessera"))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process finds what it needs: the database, the key, and a folder of its own."""
+    """The database, secret key and data folder of a process."""
 
     database_url: str
     folder: Path
     secret_key: str = field(repr=False)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """All that a process is told."""
+        """Return the complete environment of a process."""
         return {
             "PATH": os.defpath,
             "PYTHONPATH": str(ROOT),
@@ -44,7 +44,7 @@ class Place:
 
     @property
     def mails(self) -> int:
-        """How many mails the worker has written."""
+        """The number of mails that the worker has written."""
         return sum(1 for _ in (self.folder / "mail").glob("*.eml"))
 
 
@@ -57,20 +57,20 @@ class Web:
 
 
 def new_key() -> str:
-    """A key to sign tokens with."""
+    """Return a new secret key."""
     return base64.b64encode(secrets.token_bytes(48)).decode()
 
 
 @contextmanager
 def place(database_url: str, secret_key: str) -> Iterator[Place]:
-    """A place with an empty folder, which is deleted afterwards."""
+    """Yield a place with an empty folder, which is deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="tessera-benchmark-") as folder:
         yield Place(database_url, Path(folder), secret_key)
 
 
 @contextmanager
 def service(where: Place) -> Iterator[Web]:
-    """The service's web process, the worker elsewhere."""
+    """Run the service's web process without a worker."""
     port = _free_port()
     environment = where.environment(PORT=str(port), WORKER="off")
     with _process([_TESSERA, "serve"], environment, where.folder) as started:
@@ -80,7 +80,7 @@ def service(where: Place) -> Iterator[Web]:
 
 @contextmanager
 def reference(where: Place) -> Iterator[Web]:
-    """The same work written by hand."""
+    """Run the hand-written reference."""
     port = _free_port()
     command = [sys.executable, "-m", "benchmarks.reference"]
     with _process(command, where.environment(PORT=str(port)), where.folder) as started:
@@ -90,7 +90,7 @@ def reference(where: Place) -> Iterator[Web]:
 
 @contextmanager
 def worker(where: Place) -> Iterator[int]:
-    """The service's worker; gives its process id."""
+    """Run the service's worker; yields its process id."""
     with _process([_TESSERA, "worker"], where.environment(), where.folder) as started:
         assert started.stdout
         if not started.stdout.readline():
@@ -100,7 +100,7 @@ def worker(where: Place) -> Iterator[int]:
 
 @contextmanager
 def _process(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, ended afterwards. It works in a folder without `.env`; what it logs is formatted and thrown away."""
+    """Run a process in a folder without `.env`, and end it afterwards. Its log is formatted and discarded."""
     started = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         yield started
@@ -122,7 +122,7 @@ def _free_port() -> int:
 
 
 def _wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN
+    deadline = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -130,4 +130,4 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"{process.args!r} does not accept connections: it logs to stderr why")
+    raise RuntimeError(f"{process.args!r} does not accept connections: run it by hand to see its log")

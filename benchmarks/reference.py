@@ -1,9 +1,8 @@
-"""The same operations by hand: Starlette and the driver, the fewest statements, nothing checked.
+"""A hand-written implementation of the same operations: Starlette, the driver, few statements, no validation.
 
-The SQL is the service's own on purpose, since one written anew would be the same: what is compared is all that the
-service does around it. Tables, indexes, row level security, isolation, the worker beside it and the shape of the
-answers are the service's as well. A token's signature is verified once and a secret is looked up once, for as long as
-the process lives.
+It deliberately uses the service's SQL, since a rewrite would be the same: the comparison is about everything around it.
+Tables, indexes, row level security, isolation, the worker and the response format are the service's as well. A token is
+verified once and a secret key is looked up once in the lifetime of the process.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
-from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, page_statement
+from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, created_data, page_statement
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from benchmarks.data import driver_url
@@ -48,28 +47,28 @@ async def create(request: Request) -> Response:
     now = datetime.now(UTC)
     row = await _one_row(
         request, org_id, OPEN, uuid7(), body["title"], body["description"], body["priority"], body["addedBy"], now,
-        now, uuid7(), uuid7(), "ORGANISATION", org_id,
+        now, uuid7(), uuid7(), "ORGANISATION", org_id, created_data(body["priority"]),
     )  # fmt: skip
     return _json(_ticket(row, prefix), 201)
 
 
 async def read(request: Request) -> Response:
-    """`GET /tickets/{id}`, with the answers where there may be any."""
+    """`GET /tickets/{id}`, with the replies of an answered ticket."""
     org_id, prefix = await _by_token(request)
     ticket_id = request.path_params["id"]
     async with request.app.state.pool.acquire() as connection:
         await connection.execute(_begin(org_id))
         row = await connection.fetchrow(ONE, org_id, ticket_id)
-        given = await connection.fetch(RESPONSES, org_id, ticket_id) if row["responded_at"] else ()
+        replies = await connection.fetch(RESPONSES, org_id, ticket_id) if row["responded_at"] else ()
         await connection.execute("COMMIT")
     responses = [
         {
-            "id": answer["id"],
-            "message": answer["message"],
-            "author": _user(answer["author_id"], answer["email"], answer["first_name"], answer["last_name"]),
-            "createdAt": answer["created_at"],
+            "id": reply["id"],
+            "message": reply["message"],
+            "author": _user(reply["author_id"], reply["email"], reply["first_name"], reply["last_name"]),
+            "createdAt": reply["created_at"],
         }
-        for answer in given
+        for reply in replies
     ]
     return _json(_ticket(row, prefix) | {"responses": responses})
 
@@ -77,13 +76,13 @@ async def read(request: Request) -> Response:
 async def page(request: Request) -> Response:
     """`GET /tickets?status=…&customerEmail=…` or `GET /tickets?q=…`, the first page."""
     org_id, prefix = await _by_token(request)
-    wanted = request.query_params
+    parameters = request.query_params
     async with request.app.state.pool.acquire() as connection:
         await connection.execute(_begin(org_id))
-        if "q" in wanted:
-            rows = await connection.fetch(_SEARCH, org_id, query(org_id, wanted["q"], prefix))
+        if "q" in parameters:
+            rows = await connection.fetch(_SEARCH, org_id, query(org_id, parameters["q"], prefix))
         else:
-            rows = await connection.fetch(_LIST, org_id, wanted["customerEmail"], wanted["status"])
+            rows = await connection.fetch(_LIST, org_id, parameters["customerEmail"], parameters["status"])
         await connection.execute("COMMIT")
     cursor = rows[_PAGE - 1]["created_at"].isoformat() if len(rows) > _PAGE else None
     return _json({"items": [_ticket(row, prefix) for row in rows[:_PAGE]], "nextCursor": cursor})
@@ -161,13 +160,13 @@ def _json(content: object, status: int = 200) -> Response:
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    async def leave(_connection: object) -> None:
-        """Not to reset a connection spares a round trip: `SET LOCAL` has ended with its transaction."""
+    async def skip_reset(_connection: object) -> None:
+        """Save a round trip: `SET LOCAL` ends with its transaction, so connections need no reset."""
 
     size = int(os.environ["DATABASE_POOL_SIZE"])
     settings = {"jit": "off", "timezone": "UTC"}
     app.state.pool = await asyncpg.create_pool(
-        driver_url(os.environ["DATABASE_URL"]), min_size=size, max_size=size, reset=leave, server_settings=settings
+        driver_url(os.environ["DATABASE_URL"]), min_size=size, max_size=size, reset=skip_reset, server_settings=settings
     )
     yield
     await app.state.pool.close()

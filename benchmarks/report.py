@@ -1,4 +1,4 @@
-"""What was measured, as tables, and whether it reaches what it should."""
+"""The results as tables, compared with the targets."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from benchmarks.load import Load
 from benchmarks.requests import CREATE, LIST, READ, SEARCH
 from benchmarks.roundtrips import RoundTrips
 
-SERVICE, REFERENCE, PGBENCH = "Tessera", "by hand", "pgbench"
+SERVICE, REFERENCE, PGBENCH = "Tessera", "hand-written", "pgbench"
 OPERATIONS = {CREATE: "POST /tickets", READ: "GET /tickets/{id}", LIST: "GET /tickets?…", SEARCH: "GET /tickets?q=…"}
 
-RATE_OF_REFERENCE = 0.45
-ROUND_TRIPS = {CREATE: 6, READ: 3, LIST: 3, SEARCH: 3}
-# Of the p50, from the small database to the large one. Where all tickets have a word that is looked for, the search
-# reads its part of the index: that of 50,000 tickets, instead of 500.
-GROWTH = {LIST: 1.3, SEARCH: 2.0}
-CLOSED_PER_SECOND = 10_000
-MEMORY = 200  # MB
-NOTICEABLE = 0.1
+MIN_RATE_RATIO = 0.45
+MAX_ROUND_TRIPS = {CREATE: 6, READ: 3, LIST: 3, SEARCH: 3}
+# Of the p50, from the small to the large database. A search for a word that all tickets contain reads 50,000 index
+# entries instead of 500.
+MAX_GROWTH = {LIST: 1.3, SEARCH: 2.0}
+MIN_CLOSED_PER_SECOND = 10_000
+MAX_MEMORY_MB = 200
+MAX_BUSY_SHARE = 0.1
 MISSED = "MISSED"
-WIDTH = 132  # characters
+CONSOLE_WIDTH = 132  # characters
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One row: an operation of one side. `cpu` is the web process's, in microseconds per request."""
+    """A row: an operation on one side. `cpu` is the web process's CPU time in microseconds per request."""
 
     operation: str
     side: str
@@ -46,35 +46,37 @@ class Measured:
 
 @dataclass
 class Report:
-    """All that was measured. `memory` is the service's web process's peak, in MB.
+    """All results.
 
-    `mails` is how many the worker wrote per second while tickets were posted, and `taken_by_others` how much of the
-    machine, from 0 to 1, was taken before a load began.
+    Attributes:
+        memory: The peak memory of the service's web process, in MB.
+        mails: Mails written by the worker per second while tickets were posted.
+        busy_share_before: The share of the machine (0 to 1) in use by other programs before a load started.
     """
 
     rows: list[Measured] = field(default_factory=list)
     growth: dict[str, tuple[Load, Load]] = field(default_factory=dict)
-    """Operations with few tickets, and with many."""
+    """The loads in the small and the large database, by operation."""
     closing: Closing | None = None
     catching_up: Closing | None = None
     memory: float | None = None
     mails: float | None = None
-    taken_by_others: float = 0
+    busy_share_before: float = 0
 
 
 @dataclass(frozen=True)
 class Target:
-    """Something to be reached."""
+    """A target and its result."""
 
     what: str
     measured: str
-    wanted: str
+    required: str
     is_met: bool
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table, whose first columns are texts."""
+    """A table with text columns followed by number columns."""
 
     texts: Sequence[str]
     numbers: Sequence[str]
@@ -82,8 +84,8 @@ class Grid:
 
 
 def write(report: Report) -> None:
-    """Print everything."""
-    console = Console(width=WIDTH)
+    """Print the report."""
+    console = Console(width=CONSOLE_WIDTH)
     for grid in _grids(report):
         console.print(_table(grid))
     for note in _notes(report):
@@ -91,12 +93,12 @@ def write(report: Report) -> None:
 
 
 def markdown(report: Report, tickets: int) -> str:
-    """Everything as a page of Markdown, which says when and where it was measured."""
+    """Return the report as a page of Markdown, with date and machine."""
     machine = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     where = f"{os.cpu_count()} processors" + (f" ({machine[1]})" if machine else "")
     begin = (
-        f"# Results\n\nOf {datetime.now(UTC):%Y-%m-%d}, with {tickets:,} tickets, on {where}, Python "
-        f"{platform.python_version()}.\n[README.md](README.md) says what is measured.\n"
+        f"# Results\n\nMeasured on {datetime.now(UTC):%Y-%m-%d}, with {tickets:,} tickets, on {where}, Python "
+        f"{platform.python_version()}.\n[README.md](README.md) describes the measurements.\n"
     )
     tables = ["\n".join(_lines(grid)) + "\n" for grid in _grids(report)]
     return "\n".join([begin, *tables, *(f"- {note}" for note in _notes(report))]).rstrip() + "\n"
@@ -110,20 +112,20 @@ def _notes(report: Report) -> list[str]:
     notes = []
     if report.mails is not None:
         notes.append(
-            f"While tickets were posted, to either side, the worker wrote {report.mails:,.0f} mails per second."
+            f"While tickets were posted to either side, the worker wrote {report.mails:,.0f} mails per second."
         )
     if after := report.catching_up:
         notes.append(
-            f"After an outage of {OUTAGE.days} days, {after.due:,} tickets were closed at {after.rate:,.0f} a second "
-            f"({_cost(after):.0f} µs CPU each), with {after.reminded:,} reminders between them."
+            f"After an outage of {OUTAGE.days} days, {after.due:,} tickets were closed at {after.rate:,.0f} per second "
+            f"({_cpu_per_ticket(after):.0f} µs CPU each), with {after.reminded:,} reminders between them."
         )
     notes += [
         f"Closed {closing.closed:,} of {closing.due:,} due tickets."
         for closing in (report.closing, report.catching_up)
         if closing and closing.closed != closing.due
     ]
-    if report.taken_by_others > NOTICEABLE:
-        notes.append(f"Other programs took up to {report.taken_by_others:.0%} of the machine: measure again.")
+    if report.busy_share_before > MAX_BUSY_SHARE:
+        notes.append(f"Other programs used up to {report.busy_share_before:.0%} of the machine: measure again.")
     return notes
 
 
@@ -145,47 +147,52 @@ def _lines(grid: Grid) -> Iterator[str]:
 
 
 def targets(report: Report) -> list[Target]:
-    """What there is to reach among what was measured."""
+    """Return the targets of the measured operations."""
     found = {(row.operation, row.side): row for row in report.rows}
     reached = []
     for operation in OPERATIONS:
         service, reference = found.get((operation, SERVICE)), found.get((operation, REFERENCE))
         if service and reference:
-            reached.extend(_of_operation(operation, service, reference))
-    reached += [_of_growth(operation, few.p50, many.p50) for operation, (few, many) in report.growth.items()]
+            reached.extend(_operation_targets(operation, service, reference))
+    reached += [_growth_target(operation, few.p50, many.p50) for operation, (few, many) in report.growth.items()]
     if report.closing:
-        cost = _cost(report.closing)
-        what = f"closing {report.closing.due:,} tickets due at one moment, per second ({cost:.0f} µs CPU each)"
+        cost = _cpu_per_ticket(report.closing)
+        what = f"closing {report.closing.due:,} tickets due at the same time, per second ({cost:.0f} µs CPU each)"
         rate = report.closing.rate
-        reached.append(Target(what, f"{rate:,.0f}", f">= {CLOSED_PER_SECOND:,}", rate >= CLOSED_PER_SECOND))
+        reached.append(Target(what, f"{rate:,.0f}", f">= {MIN_CLOSED_PER_SECOND:,}", rate >= MIN_CLOSED_PER_SECOND))
     if report.memory:
-        met = report.memory < MEMORY
-        reached.append(Target("web process, most memory under load, MB", f"{report.memory:.0f}", f"< {MEMORY}", met))
+        met = report.memory < MAX_MEMORY_MB
+        reached.append(
+            Target("peak memory of the web process under load, MB", f"{report.memory:.0f}", f"< {MAX_MEMORY_MB}", met)
+        )
     return reached
 
 
-def _of_operation(operation: str, service: Measured, reference: Measured) -> list[Target]:
+def _operation_targets(operation: str, service: Measured, reference: Measured) -> list[Target]:
     name, ratio = OPERATIONS[operation], service.load.rate / reference.load.rate
-    cheaper = f" (by CPU: {reference.cpu / service.cpu:.2f})" if reference.cpu and service.cpu else ""
+    by_cpu = f" (by CPU: {reference.cpu / service.cpu:.2f})" if reference.cpu and service.cpu else ""
     reached = [
         Target(
-            f"{name}, rate over by hand{cheaper}", f"{ratio:.2f}", f">= {RATE_OF_REFERENCE}", ratio >= RATE_OF_REFERENCE
+            f"{name}, rate relative to hand-written{by_cpu}",
+            f"{ratio:.2f}",
+            f">= {MIN_RATE_RATIO}",
+            ratio >= MIN_RATE_RATIO,
         )
     ]
     if service.trips:
-        trips, most = service.trips.statements_first, ROUND_TRIPS[operation]
-        what = f"{name}, round trips, credential looked up"
+        trips, most = service.trips.statements_first, MAX_ROUND_TRIPS[operation]
+        what = f"{name}, round trips with an unknown credential"
         reached.append(Target(what, f"{trips:.1f}", f"<= {most}", trips <= most))
     return reached
 
 
-def _of_growth(operation: str, few: float, many: float) -> Target:
-    growth, most = many / few, GROWTH[operation]
-    what = f"{OPERATIONS[operation]}, p50 from many tickets over few ({many:.2f} / {few:.2f} ms)"
+def _growth_target(operation: str, few: float, many: float) -> Target:
+    growth, most = many / few, MAX_GROWTH[operation]
+    what = f"{OPERATIONS[operation]}, growth of p50 from few to many tickets ({many:.2f} / {few:.2f} ms)"
     return Target(what, f"{growth:.2f}", f"<= {most}", growth <= most)
 
 
-def _cost(closing: Closing) -> float:
+def _cpu_per_ticket(closing: Closing) -> float:
     return closing.cpu / max(1, closing.closed) * 1e6
 
 
@@ -210,5 +217,5 @@ def _load(row: Measured) -> list[str]:
 
 
 def _targets(reached: Sequence[Target]) -> Grid:
-    rows = [(target.what, target.measured, target.wanted, "ok" if target.is_met else MISSED) for target in reached]
-    return Grid(("to reach",), ("measured", "wanted", ""), rows)
+    rows = [(target.what, target.measured, target.required, "ok" if target.is_met else MISSED) for target in reached]
+    return Grid(("target",), ("measured", "required", ""), rows)

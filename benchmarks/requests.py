@@ -1,4 +1,4 @@
-"""The requests that are measured, with many different ids and customers, so that nothing stays in a cache by chance."""
+"""The measured requests, with many different ids and customers, so that caches do not help by rng."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.core.security.access_tokens import issue_access_token
 from benchmarks.data import WEEKS, Dataset, Organisation, connected, execute
 
 READ, LIST, SEARCH, CREATE = "read", "list", "search", "create"
-HOW_MANY = 5000
+REQUEST_COUNT = 5000
 PAGE = 20  # tickets, the service's default
 
 _SESSION = """
@@ -27,7 +27,7 @@ _SESSION = """
     VALUES ($1, $2, $3, '', false, '', '', $4, $4, $5)
 """
 
-# What is looked for, and how often: mostly one ticket, then those of a customer, a few among many, and many.
+# Search texts and their frequencies: mostly a single ticket, then those of a customer, some, and many.
 SEARCHES = {
     "Ticket {number}": 5,
     "{number}": 2,
@@ -41,7 +41,7 @@ DESCRIPTION = "The export of March stops at 40 % with an error. " * 6
 
 @dataclass(frozen=True)
 class Request:
-    """A request of a product or a user of `org_id`."""
+    """A request of a product or a user of the organisation `org_id`."""
 
     org_id: str
     method: str
@@ -49,8 +49,8 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
-    def written_out(self, port: int) -> bytes:
-        """The request as it goes over the wire (RFC 9112)."""
+    def serialise(self, port: int) -> bytes:
+        """Return the request as sent over the wire (RFC 9112)."""
         headers = {"Host": f"127.0.0.1:{port}", **self.headers}
         if self.body:
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(self.body))}
@@ -59,18 +59,18 @@ class Request:
 
 
 def make(data: Dataset, secret_key: str, operation: str) -> list[Request]:
-    """A list of requests for an operation, the same in every run but for tokens and ids."""
-    chance = random.Random(operation)
-    who = [chance.choice(data.organisations) for _ in range(HOW_MANY)]
+    """Return requests for an operation: the same in every run, except for tokens and ids."""
+    rng = random.Random(operation)
+    senders = [rng.choice(data.organisations) for _ in range(REQUEST_COUNT)]
     if operation == CREATE:
-        return [_create(one, chance.randint(1, data.customers)) for one in who]
-    headers = asyncio.run(_signed_in(data, secret_key))
+        return [_create(one, rng.randint(1, data.customers)) for one in senders]
+    headers = asyncio.run(_sign_in_admins(data, secret_key))
     if operation == LIST:
-        return [_list(one, headers[one.id], chance.randint(1, data.customers)) for one in who]
+        return [_list(one, headers[one.id], rng.randint(1, data.customers)) for one in senders]
     if operation == SEARCH:
-        return [_search(one, headers[one.id], _looked_for(data, chance)) for one in who]
-    ids = asyncio.run(_ids(data, chance))
-    return [Request(one.id, "GET", f"/tickets/{chance.choice(ids[one.id])}", headers[one.id]) for one in who]
+        return [_search(one, headers[one.id], _search_text(data, rng)) for one in senders]
+    ids = asyncio.run(_ids(data, rng))
+    return [Request(one.id, "GET", f"/tickets/{rng.choice(ids[one.id])}", headers[one.id]) for one in senders]
 
 
 def _create(organisation: Organisation, customer: int) -> Request:
@@ -89,10 +89,10 @@ def _list(organisation: Organisation, headers: dict[str, str], customer: int) ->
     return Request(organisation.id, "GET", path, headers)
 
 
-def _looked_for(data: Dataset, chance: random.Random) -> str:
-    (form,) = chance.choices(list(SEARCHES), list(SEARCHES.values()))
+def _search_text(data: Dataset, rng: random.Random) -> str:
+    (form,) = rng.choices(list(SEARCHES), list(SEARCHES.values()))
     return form.format(
-        number=chance.randint(1, data.tickets), customer=chance.randint(1, data.customers), week=chance.randrange(WEEKS)
+        number=rng.randint(1, data.tickets), customer=rng.randint(1, data.customers), week=rng.randrange(WEEKS)
     )
 
 
@@ -100,8 +100,8 @@ def _search(organisation: Organisation, headers: dict[str, str], text: str) -> R
     return Request(organisation.id, "GET", f"/tickets?q={quote(text)}", headers)
 
 
-async def _signed_in(data: Dataset, secret_key: str) -> dict[str, dict[str, str]]:
-    """The headers of an admin of each organisation, signed in for the day."""
+async def _sign_in_admins(data: Dataset, secret_key: str) -> dict[str, dict[str, str]]:
+    """Sign in an admin of each organisation for a day; return the headers by organisation."""
     headers: dict[str, dict[str, str]] = {}
     async with connected(data.address) as connection:
         for one in data.organisations:
@@ -115,12 +115,12 @@ async def _signed_in(data: Dataset, secret_key: str) -> dict[str, dict[str, str]
     return headers
 
 
-async def _ids(data: Dataset, chance: random.Random) -> dict[str, Sequence[UUID]]:
-    """Ids of some tickets of each organisation."""
+async def _ids(data: Dataset, rng: random.Random) -> dict[str, Sequence[UUID]]:
+    """Return the ids of some tickets of each organisation."""
     found: dict[str, Sequence[UUID]] = {}
     async with connected(data.address) as connection:
         for one in data.organisations:
-            numbers = [chance.randint(1, data.tickets) for _ in range(HOW_MANY // 10)]
+            numbers = [rng.randint(1, data.tickets) for _ in range(REQUEST_COUNT // 10)]
             async with connection.transaction():
                 await execute(connection, one.id)
                 sql = "SELECT id FROM tickets WHERE org_id = $1 AND number = ANY($2)"

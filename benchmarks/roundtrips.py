@@ -1,6 +1,6 @@
-"""How often a request waits for the database: counted by a relay between the process and the server's socket.
+"""Count the round trips of a request to the database, with a proxy between the process and the server's socket.
 
-It reads the frontend's messages (PostgreSQL's manual, "Message Formats"): after a Query, a Sync or a Flush the client
+The proxy parses the client's messages (PostgreSQL manual, "Message Formats"): after a Query, Sync or Flush the client
 waits for the server.
 """
 
@@ -20,69 +20,69 @@ from sqlalchemy import make_url
 from benchmarks.processes import Place, Web
 from benchmarks.requests import Request
 
-WARM_UP = 10  # requests, by which each statement has been prepared
+WARM_UP_REQUESTS = 10  # enough to prepare every statement
 _SOCKET = ".s.PGSQL.5432"
-_WAITS = frozenset({ord("Q"), ord("S"), ord("H")})
+_ROUND_TRIP_KINDS = frozenset({ord("Q"), ord("S"), ord("H")})
 
 
 @dataclass(frozen=True)
 class RoundTrips:
-    """Means per request. BEGIN and COMMIT are counted apart."""
+    """Mean round trips per request. BEGIN and COMMIT are counted separately."""
 
     statements: float
     statements_first: float
-    """Of the first request with a credential, which has to be looked up."""
+    """Of the first request with a credential, which must be looked up."""
     transactions: float
-    """BEGIN and COMMIT, of a request whose credential is known."""
+    """BEGIN and COMMIT of a request whose credential is cached."""
 
 
 class Count:
-    """What went over the wire since it was last asked."""
+    """The round trips since the last call of `take`."""
 
     def __init__(self) -> None:
         self._statements = self._transactions = 0
 
     def add(self, kind: int, payload: bytes) -> None:
-        """Take note of a message."""
+        """Count a message."""
         if kind == ord("Q") and payload.startswith((b"BEGIN", b"COMMIT", b"ROLLBACK")):
             self._transactions += 1
-        elif kind in _WAITS:
+        elif kind in _ROUND_TRIP_KINDS:
             self._statements += 1
 
     def take(self) -> tuple[int, int]:
-        """Statements, and BEGINs and COMMITs; begins to count anew."""
+        """Return the counts of statements and of BEGINs and COMMITs, and reset them."""
         taken = self._statements, self._transactions
         self._statements = self._transactions = 0
         return taken
 
 
 class Messages:
-    """Cuts what a frontend sends into messages. The first one, which opens the connection, has no kind."""
+    """Split a client's data into messages. The first message, which opens the connection, has no kind byte."""
 
     def __init__(self) -> None:
-        self._waiting = b""
+        self._buffer = b""
         self._is_open = False
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """The messages that are complete now: their kind and what they hold."""
-        self._waiting += data
+        """Yield the kind and payload of each message that is now complete."""
+        self._buffer += data
         while True:
             head = 1 if self._is_open else 0
-            if len(self._waiting) < head + 4:
+            if len(self._buffer) < head + 4:
                 return
-            end = head + int.from_bytes(self._waiting[head : head + 4])
-            if len(self._waiting) < end:
+            end = head + int.from_bytes(self._buffer[head : head + 4])
+            if len(self._buffer) < end:
                 return
             if self._is_open:
-                yield self._waiting[0], self._waiting[head + 4 : end]
+                yield self._buffer[0], self._buffer[head + 4 : end]
             self._is_open = True
-            self._waiting = self._waiting[end:]
+            self._buffer = self._buffer[end:]
 
 
 def count(
     start: Callable[[Place], AbstractContextManager[Web]], where: Place, requests: Sequence[Request]
 ) -> RoundTrips:
-    """Start a web process with the relay before its database, and send it requests, one after the other."""
+    """Start a web process behind the proxy, send it requests one after the other, and count round trips."""
     return asyncio.run(_count(start, where, requests))
 
 
@@ -90,17 +90,17 @@ async def _count(
     start: Callable[[Place], AbstractContextManager[Web]], where: Place, requests: Sequence[Request]
 ) -> RoundTrips:
     counted = Count()
-    async with _relay(where.database_url, counted) as url:
-        through = Place(url, where.folder, where.secret_key)
-        starting = start(through)
+    async with _proxy(where.database_url, counted) as url:
+        proxied = Place(url, where.folder, where.secret_key)
+        starting = start(proxied)
         web = await asyncio.to_thread(starting.__enter__)
         try:
-            return await _ask(web, requests, counted)
+            return await _send_all(web, requests, counted)
         finally:
             await asyncio.to_thread(starting.__exit__, None, None, None)
 
 
-async def _ask(web: Web, requests: Sequence[Request], counted: Count) -> RoundTrips:
+async def _send_all(web: Web, requests: Sequence[Request], counted: Count) -> RoundTrips:
     by_organisation: dict[str, list[Request]] = {}
     for request in requests:
         by_organisation.setdefault(request.org_id, []).append(request)
@@ -108,11 +108,11 @@ async def _ask(web: Web, requests: Sequence[Request], counted: Count) -> RoundTr
     first: list[tuple[int, int]] = []
     later: list[tuple[int, int]] = []
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{web.port}") as client:
-        for request in warm_up[:WARM_UP]:
+        for request in warm_up[:WARM_UP_REQUESTS]:
             await _send(client, request)
         counted.take()
-        for own in others:
-            for place, request in enumerate(own[:4]):
+        for same_organisation in others:
+            for place, request in enumerate(same_organisation[:4]):
                 await _send(client, request)
                 (later if place else first).append(counted.take())
     return RoundTrips(
@@ -129,8 +129,8 @@ async def _send(client: httpx.AsyncClient, request: Request) -> None:
 
 
 @asynccontextmanager
-async def _relay(database_url: str, counted: Count) -> AsyncIterator[str]:
-    """Relay from a socket of our own; gives the database's address by that way."""
+async def _proxy(database_url: str, counted: Count) -> AsyncIterator[str]:
+    """Run the proxy on a separate socket; yields the database URL that leads through it."""
     url = make_url(database_url)
     host = url.query["host"]
     assert isinstance(host, str)
@@ -139,7 +139,7 @@ async def _relay(database_url: str, counted: Count) -> AsyncIterator[str]:
         server_reader, server_writer = await asyncio.open_unix_connection(str(Path(host, _SOCKET)))
         await asyncio.gather(_forward(reader, server_writer, counted), _forward(server_reader, writer, None))
 
-    with tempfile.TemporaryDirectory(prefix="tessera-relay-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tessera-proxy-") as folder:
         async with await asyncio.start_unix_server(connected, str(Path(folder, _SOCKET))):
             yield url.update_query_dict({"host": folder}).render_as_string(hide_password=False)
 

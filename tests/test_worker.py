@@ -1,4 +1,4 @@
-"""The worker inside a process: how soon it acts, how it stops, what it reports."""
+"""The worker in a process: its latency, its shutdown and its reports."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from app import wiring
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.outbox import deliveries
-from app.core.outbox.deliveries import Draft
 from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import DELIVER, Counter, Delivery, Relay, Timer
 from app.core.outbox.relay import RELAY_RETRY
+from app.notifications import mails
+from app.notifications.mails import MailDraft
 from app.operations.models import JobRun
-from app.worker import JOBS, STOP_WITHIN, Worker
+from app.worker import JOBS, SHUTDOWN_TIMEOUT, Worker
 from tests.conftest import settings_for
-from tests.mailroom import Mailroom, a_mailroom
-from tests.workshop import a_copy, a_pool, a_superuser, an_organisation, eventually
+from tests.databases import create_organisation, create_test_database, eventually, open_pool, superuser_connection
+from tests.smtp_server import SmtpServer, running_smtp_server
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
 
 
-class Knocked(Event):
-    type: ClassVar[str] = "test.knocked"
+class SampleEvent(Event):
+    type: ClassVar[str] = "test_worker.happened"
 
 
 @pytest.fixture(scope="module")
 async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "worker")
+    return await create_test_database(server, "worker")
 
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own, reactions=wiring.REACTIONS) as database:
+    async with open_pool(own, before_commit=wiring.NUMBERING) as database:
         async with database.session(None) as db:
             await db.execute(delete(Timer))
             await db.execute(delete(JobRun))
@@ -54,14 +54,14 @@ async def pool(own: TestServer) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def room() -> AsyncIterator[Mailroom]:
-    async with a_mailroom() as room:
+async def room() -> AsyncIterator[SmtpServer]:
+    async with running_smtp_server() as room:
         yield room
 
 
 @asynccontextmanager
-async def a_worker(own: TestServer, pool: Database, room: Mailroom, **changes: object) -> AsyncIterator[Worker]:
-    """A worker that is idle: what it does first is done."""
+async def running_worker(own: TestServer, pool: Database, room: SmtpServer, **changes: object) -> AsyncIterator[Worker]:
+    """Run a worker, and wait until its first runs are complete."""
     worker = Worker(settings_for(own, smtp_url=room.url, **changes), pool)
     worker.start()
     await asyncio.sleep(0.2)
@@ -74,13 +74,15 @@ async def a_worker(own: TestServer, pool: Database, room: Mailroom, **changes: o
 
 async def queue_mail(database: Database, org_id: UUID, count: int = 1) -> None:
     async with database.session(org_id) as db:
-        drafts = [Draft("EMAIL", f"mia{n}@customer.example", "Answered", text="Hello") for n in range(count)]
-        await deliveries.queue(db, org_id, drafts)
+        drafts = [
+            MailDraft(recipient=f"mia{n}@customer.example", subject="Answered", text="Hello") for n in range(count)
+        ]
+        await mails.queue(db, org_id, drafts)
 
 
-async def knock(database: Database, org_id: UUID) -> None:
+async def record_event(database: Database, org_id: UUID) -> None:
     async with database.session(org_id) as db:
-        record(db, Knocked(at=real_now(), actor=SYSTEM))
+        record(db, SampleEvent(at=real_now(), actor=SYSTEM))
 
 
 async def is_relayed(database: Database, org_id: UUID) -> bool:
@@ -90,114 +92,114 @@ async def is_relayed(database: Database, org_id: UUID) -> bool:
 
 
 async def seconds_until_relayed(committed_on: Database, watched_on: Database, org_id: UUID) -> float:
-    await knock(committed_on, org_id)
-    began = time.monotonic()
+    await record_event(committed_on, org_id)
+    started = time.monotonic()
     assert await eventually(lambda: is_relayed(watched_on, org_id), every=0.005)
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
-async def test_an_event_is_relayed_at_once_where_the_worker_is_in_the_same_process(
-    own: TestServer, pool: Database, room: Mailroom
+async def test_an_event_of_the_same_process_is_relayed_immediately(
+    own: TestServer, pool: Database, room: SmtpServer
 ) -> None:
-    org_id = await an_organisation(pool)
-    async with a_worker(own, pool, room):
+    org_id = await create_organisation(pool)
+    async with running_worker(own, pool, room):
         took = []
         for _ in range(5):
             await asyncio.sleep(random.uniform(0.05, 0.3))
             took.append(await seconds_until_relayed(pool, pool, org_id))
-    assert sorted(took)[2] < 0.3, took  # a turn of the clock alone would take half a second on average
+    assert sorted(took)[2] < 0.3, took  # the schedule alone would take a quarter of a second on average
     assert max(took) < 1, took
 
 
 async def test_an_event_of_another_process_is_relayed_within_about_a_second(
-    own: TestServer, pool: Database, room: Mailroom
+    own: TestServer, pool: Database, room: SmtpServer
 ) -> None:
-    org_id = await an_organisation(pool)
-    async with a_pool(own) as elsewhere, a_worker(own, pool, room):
+    org_id = await create_organisation(pool)
+    async with open_pool(own) as elsewhere, running_worker(own, pool, room):
         await asyncio.sleep(random.uniform(0, 1))
         took = [await seconds_until_relayed(elsewhere, elsewhere, org_id) for _ in range(3)]
-    assert max(took) < 1.3, took  # a second, and what the pass itself takes on a busy machine
+    assert max(took) < 1.3, took  # one second, plus the time of the run itself on a busy machine
 
 
-async def test_a_mail_is_sent_at_once_where_the_worker_is_in_the_same_process(
-    own: TestServer, pool: Database, room: Mailroom
+async def test_a_mail_of_the_same_process_is_sent_immediately(
+    own: TestServer, pool: Database, room: SmtpServer
 ) -> None:
-    async with a_worker(own, pool, room):
-        began = time.monotonic()
+    async with running_worker(own, pool, room):
+        started = time.monotonic()
         await queue_mail(pool, uuid4())
 
-        async def has_arrived() -> bool:
+        async def is_received() -> bool:
             return bool(room.received)
 
-        assert await eventually(has_arrived)
-        assert room.received[0].at - began < 1
+        assert await eventually(is_received)
+        assert room.received[0].at - started < 1
 
 
-async def test_a_worker_that_stops_finishes_its_mail_and_gives_the_rest_back(
-    own: TestServer, pool: Database, room: Mailroom
+async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
+    own: TestServer, pool: Database, room: SmtpServer
 ) -> None:
     org_id, room.delay = uuid4(), 0.05
-    async with a_worker(own, pool, room) as worker:
+    async with running_worker(own, pool, room) as worker:
         await queue_mail(pool, org_id, 40)
 
-        async def has_begun() -> bool:
+        async def has_started() -> bool:
             return len(room.received) >= 2
 
-        assert await eventually(has_begun)
-        began = time.monotonic()
+        assert await eventually(has_started)
+        started = time.monotonic()
         await worker.stop()
-        assert time.monotonic() - began < STOP_WITHIN
+        assert time.monotonic() - started < SHUTDOWN_TIMEOUT
     sent = len(room.received)
     assert sent < 40
     async with pool.session(org_id) as db:
-        which = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
-        assert await db.scalar(select(func.count()).select_from(Timer).where(*which)) == 40 - sent
+        conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
+        assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 40 - sent
         assert await db.scalar(select(func.count()).where(Delivery.org_id == org_id, Delivery.status == "SENT")) == sent
 
 
-async def test_a_worker_does_not_wait_for_a_mail_server_that_hangs(
-    own: TestServer, pool: Database, room: Mailroom
+async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
+    own: TestServer, pool: Database, room: SmtpServer
 ) -> None:
-    org_id, room.holding = uuid4(), asyncio.Event()
-    async with a_worker(own, pool, room) as worker:
+    org_id, room.release = uuid4(), asyncio.Event()
+    async with running_worker(own, pool, room) as worker:
         await queue_mail(pool, org_id, 5)
         await asyncio.sleep(0.3)
-        began = time.monotonic()
+        started = time.monotonic()
         with capture_logs():
             await worker.stop()
-        assert time.monotonic() - began < STOP_WITHIN + 1
-    room.holding.set()
+        assert time.monotonic() - started < SHUTDOWN_TIMEOUT + 1
+    room.release.set()
     async with pool.session(org_id) as db:
-        which = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
-        assert await db.scalar(select(func.count()).select_from(Timer).where(*which)) == 4
+        conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
+        assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 4
 
 
-async def test_a_worker_stops_in_the_middle_of_a_long_backlog(own: TestServer, pool: Database, room: Mailroom) -> None:
-    """Each of many organisations has one thing due, and each takes a moment."""
+async def test_a_worker_stops_quickly_during_a_long_backlog(own: TestServer, pool: Database, room: SmtpServer) -> None:
+    """Many organisations have a due timer each, and each takes a moment."""
     rows = [{"org_id": uuid4(), "subject_id": new_id(), "kind": RELAY_RETRY, "due_at": real_now()} for _ in range(5000)]
     async with pool.session(None) as db:
         await db.execute(insert(Timer), rows)
-    async with a_worker(own, pool, room) as worker:
-        began = time.monotonic()
+    async with running_worker(own, pool, room) as worker:
+        started = time.monotonic()
         with capture_logs() as logs:
             await worker.stop()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - started < 1
     assert [line["event"] for line in logs] == []
 
 
-async def test_each_job_s_last_run_is_reported(own: TestServer, pool: Database, room: Mailroom) -> None:
+async def test_the_last_run_of_each_job_is_reported(own: TestServer, pool: Database, room: SmtpServer) -> None:
     before = real_now()
 
     async def reported() -> dict[str, JobRun]:
         async with pool.session(None) as db:
             return {run.name: run for run in await db.scalars(select(JobRun))}
 
-    async def all_are() -> bool:
+    async def all_reported() -> bool:
         await worker.report_runs()
         return set(JOBS) <= set(await reported())
 
-    async with a_worker(own, pool, room) as worker:
-        assert await eventually(all_are)
+    async with running_worker(own, pool, room) as worker:
+        assert await eventually(all_reported)
         for run in (await reported()).values():
             assert run.every_seconds == JOBS[run.name].every
             assert before <= run.last_run_at <= real_now()
@@ -205,8 +207,8 @@ async def test_each_job_s_last_run_is_reported(own: TestServer, pool: Database, 
             assert run.last_error is None
 
 
-async def test_a_job_that_fails_says_so_runs_on_and_stops_no_other(
-    own: TestServer, pool: Database, room: Mailroom
+async def test_a_failing_job_is_reported_retried_and_does_not_affect_others(
+    own: TestServer, pool: Database, room: SmtpServer
 ) -> None:
     async def error_of(name: str) -> str | None:
         await worker.report_runs()
@@ -219,7 +221,7 @@ async def test_a_job_that_fails_says_so_runs_on_and_stops_no_other(
     async def has_recovered() -> bool:
         return await error_of("relay") is None
 
-    async with a_superuser(own) as superuser, a_worker(own, pool, room) as worker:
+    async with superuser_connection(own) as superuser, running_worker(own, pool, room) as worker:
         with capture_logs() as logs:
             await superuser.execute("REVOKE SELECT ON relays FROM tessera_service")
             assert await eventually(has_failed)
@@ -230,12 +232,12 @@ async def test_a_job_that_fails_says_so_runs_on_and_stops_no_other(
     assert {line["job"] for line in logs if line["event"] == "job_failed"} == {"relay"}
 
 
-async def has_mail(room: Mailroom) -> bool:
+async def has_mail(room: SmtpServer) -> bool:
     return bool(room.received)
 
 
-async def test_what_waits_is_measured(own: TestServer, pool: Database, room: Mailroom) -> None:
-    org_id = await an_organisation(pool)
+async def test_the_backlog_is_measured(own: TestServer, pool: Database, room: SmtpServer) -> None:
+    org_id = await create_organisation(pool)
     async with pool.session(org_id) as db:
         due_at = real_now() - timedelta(minutes=2)
         rows = [{"org_id": org_id, "subject_id": new_id(), "kind": "OF_A_LATER_VERSION", "due_at": due_at}]
@@ -243,7 +245,7 @@ async def test_what_waits_is_measured(own: TestServer, pool: Database, room: Mai
         later = real_now() + timedelta(hours=1)
         delivery = {"org_id": org_id, "subject_id": new_id(), "kind": DELIVER, "due_at": later}
         await db.execute(insert(Timer), [delivery])
-    async with a_worker(own, pool, room):
+    async with running_worker(own, pool, room):
         assert await eventually(lambda: is_measured("tessera_timers_overdue", 1))
         assert await is_measured("tessera_deliveries_queued", 1)
         age = REGISTRY.get_sample_value("tessera_deliveries_oldest_seconds")
@@ -255,26 +257,26 @@ async def is_measured(name: str, value: float) -> bool:
     return REGISTRY.get_sample_value(name) == value
 
 
-async def test_housekeeping_deletes_what_is_older_than_the_setting(
-    own: TestServer, pool: Database, room: Mailroom
+async def test_housekeeping_deletes_deliveries_older_than_the_setting(
+    own: TestServer, pool: Database, room: SmtpServer
 ) -> None:
-    organisations = [await an_organisation(pool) for _ in range(2)]
+    organisations = [await create_organisation(pool) for _ in range(2)]
     for org_id in organisations:
         await queue_mail(pool, org_id, 3)
         async with pool.session(org_id) as db:
-            which = Delivery.org_id == org_id
+            condition = Delivery.org_id == org_id
             old = real_now() - timedelta(days=8)
-            await db.execute(update(Delivery).where(which).values(status="SENT", created_at=old))
+            await db.execute(update(Delivery).where(condition).values(status="SENT", created_at=old))
             await db.execute(text("DELETE FROM timers"))
         await queue_mail(pool, org_id, 1)
 
-    async def left() -> bool:
+    async def only_recent_ones_are_left() -> bool:
         remaining = []
         for org_id in organisations:
             async with pool.session(org_id) as db:
                 remaining.append(await db.scalar(select(func.count()).where(Delivery.org_id == org_id)))
         return remaining == [1, 1]
 
-    assert not await left()
-    async with a_worker(own, pool, room, delivered_retention_days=7):
-        assert await eventually(left)
+    assert not await only_recent_ones_are_left()
+    async with running_worker(own, pool, room, delivered_retention_days=7):
+        assert await eventually(only_recent_ones_are_left)

@@ -1,12 +1,12 @@
-"""Limits on signing up and in: they slow guessing down, and never lock the owner of an account out.
+"""Limits on sign-up and sign-in attempts: they slow guessing down, and never lock an account's owner out.
 
-Attempts count per address, and failures per account and address. An account that many addresses guess at allows fewer
-tries to each address that it has not been used from before. Codes of a second factor count per user, wherever they
-come from: only somebody who knows the password gets as far as that.
+Attempts count per network, and failures per account and network. An account that many networks guess at allows fewer
+attempts to each network that it has not been used from before. Codes of a second factor count per user, from whatever
+network: only a caller who knows the password gets that far.
 
-Somebody can make an organisation of their own, and an account with another's e-mail in it. To sign in to that one
-must not win further guesses at the other: it takes back its own attempt and none of those before, and not even that
-where the password did not fit all the accounts that it was compared with.
+Users can make an organisation of their own, and an account in it with the e-mail address of another. Signing in to that
+account must not win further guesses at the other one: a success refunds its own attempt and none before it, and not
+even that if the password was wrong for one of the accounts that it was compared with.
 """
 
 from __future__ import annotations
@@ -22,31 +22,36 @@ from app.core.config import Settings
 from app.core.errors import TooMany
 from app.core.web.limits import Limiter, network_of
 
-# What an unknown address may still try on an account under attack.
-GUARDED_LIMIT = "3/5 minutes"
-# Mails of a kind that anybody can have sent to an account or an e-mail. Who is refused because others used it up has
-# them already, with links that are valid for longer than this.
+# Per network that is unknown to an account under attack.
+UNKNOWN_NETWORK_LIMIT = "3/5 minutes"
+# Per account or e-mail address, of each kind of mail that any stranger can request. A user who is refused because
+# strangers used it up has those mails already, with links that are valid for longer than this.
 MAIL_LIMIT = "5/15 minutes"
-# Per organisation and address: to take an invitation back and make it again does not start anew.
+# Per organisation and e-mail address: cancelling an invitation and making another does not reset the count.
 INVITATION_LIMIT = "10/hour"
-INVITATIONS_LIMIT = "1000/hour"  # to anybody: strangers may be invited by whoever has made an organisation
+# Per organisation: any organisation may invite strangers.
+INVITATIONS_LIMIT = "1000/hour"
 
-# What an attempt that failed ends in.
+# The exceptions that mean: the guess was wrong.
 Failure = type[Exception] | tuple[type[Exception], ...]
 
 
 @dataclass
 class Attempt:
-    """Somebody's attempt at a password. Who sees that it was wrong, whatever it ends in, says so with `failed`."""
+    """An attempt at a password.
+
+    `restricted` tells that the account is under attack and the network unknown to it. Set `failed` where the password
+    was wrong, but the block does not end in a failure.
+    """
 
     account: str
     network: str
-    guarded: bool
+    restricted: bool
     failed: bool = False
 
 
 class Attempts:
-    """One per process.
+    """Counts the attempts of a process, or of all that share a Redis.
 
     Args:
         limiter: holds the counts.
@@ -58,12 +63,12 @@ class Attempts:
         self._limiter = limiter
         self._settings = settings
 
-    async def sign_up(self, address: str | None, org_id: UUID | None = None) -> None:
+    async def count_sign_up(self, address: str | None, org_id: UUID | None = None) -> None:
         """Count a sign-up.
 
         Args:
-            org_id: whose secret it was done with. What anybody may do counts for no organisation: one stranger must not
-                use up what is everybody's.
+            org_id: the organisation whose secret key it was made with. Public sign-ups count for no organisation: one
+                stranger must not use up the limit of all.
 
         Raises:
             TooMany
@@ -72,73 +77,75 @@ class Attempts:
         if org_id is not None:
             await self._limiter.hit(self._settings.sign_up_limit, "sign-up-org", str(org_id))
 
-    def sign_in(
+    def counting_sign_in(
         self, email: str, domain: str | None, address: str | None, *, failure: Failure
     ) -> AbstractAsyncContextManager[Attempt]:
-        """Count what is tried within as a failure to sign in, unless it ends in something else.
+        """Count the block as a failed sign-in if it raises `failure`.
 
         Raises:
             TooMany
         """
-        return self._password(_account(email, domain), network_of(address), failure)
+        return self._counting_password(_account_key(email, domain), network_of(address), failure)
 
-    def confirm(self, user_id: UUID, address: str | None, *, failure: Failure) -> AbstractAsyncContextManager[Attempt]:
-        """The same, where a signed-in user confirms something with their password.
+    def counting_confirmation(
+        self, user_id: UUID, address: str | None, *, failure: Failure
+    ) -> AbstractAsyncContextManager[Attempt]:
+        """Count the block as a signed-in user's wrong password if it raises `failure`.
 
         Raises:
             TooMany
         """
-        return self._password(str(user_id), network_of(address), failure)
+        return self._counting_password(str(user_id), network_of(address), failure)
 
     @asynccontextmanager
-    async def guess(self, user_id: UUID, *, failure: Failure) -> AsyncIterator[None]:
-        """Count what is tried within as a wrong code of somebody's second factor, unless it ends in something else.
+    async def counting_code(self, user_id: UUID, *, failure: Failure) -> AsyncIterator[None]:
+        """Count the block as a wrong code of the user's second factor if it raises `failure`.
 
         Raises:
             TooMany
         """
         counted = (self._settings.second_factor_limit, "second-factor", str(user_id))
         await self._limiter.hit(*counted)
-        async with _taken_back_unless(failure, partial(self._limiter.take_back, *counted)):
+        async with _refunding_unless(failure, partial(self._limiter.refund, *counted)):
             yield
 
-    async def recovery(self, address: str | None) -> None:
-        """Count a call that anybody may make to get back into an account.
+    async def count_recovery(self, address: str | None) -> None:
+        """Count a public call that recovers an account.
 
         Raises:
             TooMany
         """
         await self._limiter.hit(self._settings.sign_in_limit, "recovery", network_of(address))
 
-    async def social(self, address: str | None) -> None:
-        """Count a step of a social sign-in, whoever it may be.
+    async def count_social_sign_in(self, address: str | None) -> None:
+        """Count a step of a social sign-in.
 
         Raises:
             TooMany
         """
         await self._limiter.hit(self._settings.sign_in_limit, "social", network_of(address))
 
-    async def invitation(self, org_id: UUID, email: str) -> None:
-        """Count that an organisation has an invitation sent to an e-mail.
+    async def count_invitation(self, org_id: UUID, email: str) -> None:
+        """Count an invitation that an organisation sends to an e-mail address.
 
         Raises:
             TooMany
         """
-        await self._limiter.hit(INVITATION_LIMIT, "invitation", str(org_id), _account(email, None))
+        await self._limiter.hit(INVITATION_LIMIT, "invitation", str(org_id), _account_key(email, None))
         await self._limiter.hit(INVITATIONS_LIMIT, "invitations", str(org_id))
 
-    async def mail(self, kind: str, email: str) -> None:
-        """Count that somebody wants a mail of this kind sent to an e-mail, whether or not anybody has it.
+    async def count_mail(self, kind: str, email: str) -> None:
+        """Count a request for a mail of this kind to an e-mail address, whether or not an account has it.
 
         Raises:
             TooMany
         """
-        await self._limiter.hit(MAIL_LIMIT, "mail", kind, _account(email, None))
+        await self._limiter.hit(MAIL_LIMIT, "mail", kind, _account_key(email, None))
 
-    async def may_mail(self, kind: str, user_id: UUID) -> bool:
-        """Count that anybody wants a mail of this kind sent to an account; whether that is not too many.
+    async def count_account_mail(self, kind: str, user_id: UUID) -> bool:
+        """Count a request for a mail of this kind to an account; return whether it is within the limit.
 
-        Per account, and only where there is one: to ask for an e-mail elsewhere must not use up its owner's.
+        Per account, and only if there is one: requests in one organisation must not use up those of another.
         """
         try:
             await self._limiter.hit(MAIL_LIMIT, "mail", kind, str(user_id))
@@ -147,10 +154,10 @@ class Attempts:
         return True
 
     @asynccontextmanager
-    async def _password(self, account: str, network: str, failure: Failure) -> AsyncIterator[Attempt]:
-        attempt = await self._attempt(account, network)
+    async def _counting_password(self, account: str, network: str, failure: Failure) -> AsyncIterator[Attempt]:
+        attempt = await self._begin(account, network)
         try:
-            async with _taken_back_unless(failure, partial(self._take_back, attempt)):
+            async with _refunding_unless(failure, partial(self._refund, attempt)):
                 yield attempt
         except failure:
             attempt.failed = True
@@ -159,43 +166,41 @@ class Attempts:
             if attempt.failed:
                 await self._limiter.count(self._settings.account_failure_limit, "account", account)
 
-    async def _attempt(self, account: str, network: str) -> Attempt:
+    async def _begin(self, account: str, network: str) -> Attempt:
         await self._limiter.hit(self._settings.sign_in_limit, "sign-in", network)
-        guarded = await self._limiter.is_used_up(
+        restricted = await self._limiter.is_used_up(
             self._settings.account_failure_limit, "account", account
-        ) and not await self._limiter.is_familiar(account, network)
-        if guarded:
-            await self._limiter.hit(GUARDED_LIMIT, "guarded", account, network)
+        ) and not await self._limiter.is_known_address(account, network)
+        if restricted:
+            await self._limiter.hit(UNKNOWN_NETWORK_LIMIT, "guarded", account, network)
         await self._limiter.hit(self._settings.sign_in_failure_limit, "failures", account, network)
-        return Attempt(account, network, guarded)
+        return Attempt(account, network, restricted)
 
-    async def _take_back(self, attempt: Attempt) -> None:
+    async def _refund(self, attempt: Attempt) -> None:
         if attempt.failed:
             return
-        if attempt.guarded:
-            await self._limiter.take_back(GUARDED_LIMIT, "guarded", attempt.account, attempt.network)
-        await self._limiter.take_back(
-            self._settings.sign_in_failure_limit, "failures", attempt.account, attempt.network
-        )
+        if attempt.restricted:
+            await self._limiter.refund(UNKNOWN_NETWORK_LIMIT, "guarded", attempt.account, attempt.network)
+        await self._limiter.refund(self._settings.sign_in_failure_limit, "failures", attempt.account, attempt.network)
 
-    async def remember(self, attempt: Attempt) -> None:
-        """Note that this address belongs to the account's owner."""
-        await self._limiter.remember_familiar(attempt.account, attempt.network)
+    async def remember_address(self, attempt: Attempt) -> None:
+        """Note that the attempt's network belongs to the account's owner."""
+        await self._limiter.remember_address(attempt.account, attempt.network)
 
 
 @asynccontextmanager
-async def _taken_back_unless(failure: Failure, take_back: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Take back what was counted before: the secret was right, or was not looked at. A failure it stays after one."""
+async def _refunding_unless(failure: Failure, refund: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Refund what was counted before, unless the block raises `failure`: the guess was right, or never compared."""
     try:
         yield
     except failure:
         raise
     except Exception:
-        await take_back()
+        await refund()
         raise
-    await take_back()
+    await refund()
 
 
-def _account(email: str, domain: str | None) -> str:
-    # Not the address itself: what counts attempts may live in another system.
+def _account_key(email: str, domain: str | None) -> str:
+    # Hashed: the counts may live in another system, which needs no e-mail addresses.
     return hashlib.sha256(f"{email}\n{domain or ''}".encode()).hexdigest()[:32]

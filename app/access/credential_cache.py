@@ -1,100 +1,115 @@
-"""Looks credentials up, and remembers what it found for a few seconds.
+"""Resolves secret keys and access tokens, and remembers the results for a few seconds.
 
-A secret, a session or a user that is revoked, ended, suspended or erased so stops working within `REMEMBER` seconds,
-and a change of somebody's role acts within them. A sandbox is looked up every time: its clock may have moved.
+A revoked secret key, an ended session, a suspended or erased user therefore loses access within `LIFETIME` seconds,
+and a changed role takes effect within them. A sandbox organisation is looked up for every request, since its clock can
+be moved at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from uuid import UUID
 
-from app.access.callers import InvalidSecret, Principal
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.callers import Principal
+from app.access.errors import InvalidSecretKey
 from app.access.tenant import Tenant
-from app.authentication.sessions import queries
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.expiring_cache import ExpiringCache
 from app.core.security.access_tokens import AccessClaims, InvalidToken, read_access_token
 from app.core.security.secret_keys import is_secret, secret_hash
-from app.organisations.queries import by_secret
 
-REMEMBER = 5.0  # seconds
-SIZE = 10_000
+LIFETIME = 5.0  # seconds
+CLAIMS_LIFETIME = 60.0  # seconds
+MAX_ENTRIES = 10_000
+
+# Finds the active organisation whose secret key has this hash and is not revoked.
+FindTenant = Callable[[AsyncSession, bytes], Awaitable[Tenant | None]]
+# Finds an active user by organisation, user and session, unless the session has ended at this (real) time.
+FindUser = Callable[[AsyncSession, UUID, UUID, UUID, datetime], Awaitable[tuple[Tenant, Principal] | None]]
 
 
 class CredentialCache:
-    """One per process.
+    """The credentials that one process has resolved.
 
     Args:
-        secret_key: what access tokens are signed with.
+        signing_key: verifies access tokens.
+        find_tenant: reads the organisation of a secret key.
+        find_user: reads the user of a session, with the organisation.
     """
 
-    def __init__(self, database: Database, secret_key: str) -> None:
+    def __init__(self, database: Database, signing_key: str, *, find_tenant: FindTenant, find_user: FindUser) -> None:
         self._database = database
-        self._secret_key = secret_key
-        self._tenants: ExpiringCache[Tenant] = ExpiringCache(seconds=REMEMBER, size=SIZE)
-        self._users: ExpiringCache[tuple[Tenant, Principal]] = ExpiringCache(seconds=REMEMBER, size=SIZE)
-        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=60, size=SIZE)
+        self._signing_key = signing_key
+        self._find_tenant = find_tenant
+        self._find_user = find_user
+        self._tenants: ExpiringCache[Tenant] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
+        self._users: ExpiringCache[tuple[Tenant, Principal]] = ExpiringCache(seconds=LIFETIME, size=MAX_ENTRIES)
+        self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=CLAIMS_LIFETIME, size=MAX_ENTRIES)
 
-    async def by_secret(self, secret: str) -> Tenant:
-        """The organisation of a secret. One with a bad checksum is refused without a query.
+    async def resolve_secret_key(self, secret: str) -> Tenant:
+        """Return the organisation of a secret key; one with a wrong checksum is refused without a query.
 
         Raises:
-            InvalidSecret: nobody has it, or it was revoked.
+            InvalidSecretKey: no organisation has it, or it was revoked.
         """
         if not is_secret(secret):
-            raise InvalidSecret
+            raise InvalidSecretKey
         hashed = secret_hash(secret)
         tenant = self._tenants.get(hashed)
         if tenant is None:
             async with self._database.session(None) as db:
-                tenant = await by_secret(db, hashed)
+                tenant = await self._find_tenant(db, hashed)
             if tenant is None:
-                raise InvalidSecret
+                raise InvalidSecretKey
             if not tenant.sandbox:
                 self._tenants.put(hashed, tenant)
         return tenant
 
-    async def by_token(self, token: str) -> tuple[Tenant, Principal]:
-        """The user of an access token, and their organisation.
+    async def resolve_access_token(self, token: str) -> tuple[Tenant, Principal]:
+        """Return the organisation and the user of an access token.
 
         Raises:
-            InvalidToken: the token is not good, its session has ended, or its user is not active.
+            InvalidToken: the token is not valid, its session has ended, or its user is not active.
         """
-        claims = self.claims_of(token)
+        claims = self.read_claims(token)
         key = (claims.org_id, claims.user_id, claims.session_id)
         found = self._users.get(key)
         if found is None:
             async with self._database.session(claims.org_id) as db:
-                found = await queries.principal(db, *key, real_now())
+                found = await self._find_user(db, *key, real_now())
             if found is None:
                 raise InvalidToken
-            if not found[0].sandbox:
+            tenant, _user = found
+            if not tenant.sandbox:
                 self._users.put(key, found)
         return found
 
-    def claims_of(self, token: str) -> AccessClaims:
-        """What an access token says, if it is ours and has not expired.
+    def read_claims(self, token: str) -> AccessClaims:
+        """Return the claims of an access token that is ours and has not expired.
 
         Raises:
             InvalidToken
         """
-        # Checking a signature is cheap, but parsing twice what was just parsed is a tenth of a small request.
+        # Checking a signature is cheap, but parsing the same token again costs a tenth of a small request.
         key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         claims = self._claims.get(key)
         if claims is None or claims.expires_at <= time.time():
-            claims = read_access_token(self._secret_key, token)
+            claims = read_access_token(self._signing_key, token)
             self._claims.put(key, claims)
         return claims
 
-    def forget(self, org_id: UUID, user_id: UUID | None = None) -> None:
-        """Look an organisation and its users, or one user, up again: something has changed in this process.
+    def invalidate(self, org_id: UUID, user_id: UUID | None = None) -> None:
+        """Drop the entries of one user, or of an organisation and all its users.
 
-        A lookup that began before may still put back what it read, and have it remembered for `REMEMBER` seconds.
+        A lookup that is under way may still put back what it read before the change, for `LIFETIME` seconds.
         """
-        of_whom = (org_id,) if user_id is None else (org_id, user_id)
-        self._users.discard(lambda key, _found: key[: len(of_whom)] == of_whom)
+        prefix = (org_id,) if user_id is None else (org_id, user_id)
+        self._users.discard(lambda key, _found: key[: len(prefix)] == prefix)
         if user_id is None:
             self._tenants.discard(lambda _key, tenant: tenant.id == org_id)

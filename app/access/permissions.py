@@ -5,23 +5,23 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Role(StrEnum):
-    """What somebody is to the organisation; every role, built in or made by the organisation, is of one of these."""
+class RoleKind(StrEnum):
+    """What a user is to the organisation; every role, built in or the organisation's own, is of one kind."""
 
     ADMIN = "ADMIN"
     ENGINEER = "ENGINEER"
     CUSTOMER = "CUSTOMER"  # sees only what is their own
 
-    def outranks(self, other: Role) -> bool:
-        """Whether this is more to the organisation: who is less neither gives it to anybody nor acts on who is."""
+    def outranks(self, other: RoleKind) -> bool:
+        """Tell whether this kind ranks above another: users neither grant nor act on a kind above their own."""
         return _RANKS.index(self) > _RANKS.index(other)
 
 
-_RANKS = (Role.CUSTOMER, Role.ENGINEER, Role.ADMIN)
+_RANKS = (RoleKind.CUSTOMER, RoleKind.ENGINEER, RoleKind.ADMIN)
 
 
 class Resource(StrEnum):
-    """What there is to act on."""
+    """A kind of thing to act on."""
 
     TICKETS = "tickets"
     COMMENTS = "comments"
@@ -39,7 +39,7 @@ class Resource(StrEnum):
 
 
 class Action(StrEnum):
-    """What can be done with it."""
+    """What can be done with a resource."""
 
     VIEW = "view"
     CREATE = "create"
@@ -51,21 +51,21 @@ Permissions = frozenset[str]
 
 
 def permission(resource: Resource, action: Action) -> str:
-    """The permission as it is stored and shown."""
+    """Write a permission as it is stored and shown."""
     return f"{resource.value}:{action.value}"
 
 
 ALL: Permissions = frozenset(permission(resource, action) for resource in Resource for action in Action)
 
-# What it takes to work on tickets: nobody is given one, or mailed what it says, without both.
+# Required to work on tickets: without both, a user is neither assigned a ticket nor mailed its texts.
 TICKET_WORK: Permissions = frozenset(permission(Resource.TICKETS, action) for action in (Action.VIEW, Action.UPDATE))
 
 
 def effective(of_role: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
-    """What somebody may do: what their role may and what they were granted, less what they were denied."""
+    """Combine the permissions of a user's role with those granted and denied to the user."""
     return (of_role | granted) - denied
 
 
 def exceeds(wanted: Permissions, own: Permissions) -> bool:
-    """Whether somebody with `own` would give, or act on, more than they have: no one grants what they do not have."""
+    """Tell whether a user with `own` permissions lacks any of those that they would grant or act on."""
     return not wanted <= own

@@ -1,52 +1,45 @@
-"""Who may call what. An operation declares it once, as the type of its `caller`; the documentation reads it there.
+"""What an operation requires of its caller: declared once, as the type of `caller`, and documented from there.
 
-It stands here, below the users, because products call with their organisation's secret alone; how a credential is
-looked up is the credential_cache's affair (`identity/sessions/credential_cache.py`).
+async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICKETS, UPDATE)], db: Db) -> …
 """
 
-# Annotations stay what they are: FastAPI cannot resolve the names in those of an object that is called.
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any, cast
-from uuid import UUID
+# Annotations stay objects: FastAPI cannot resolve the names in those of an object that is called.
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.attempts import Attempts
-from app.access.callers import (
-    Caller,
-    CredentialLookup,
-    InvalidSecret,
+from app.access.callers import Caller, ProductCaller, UserCaller, lacks_second_factor
+from app.access.errors import (
+    AccessTokenRequired,
+    InvalidSecretKey,
     MissingCredential,
     NotForCustomers,
     PermissionRequired,
     SecondFactorRequired,
-    SecretMismatch,
-    SecretRequired,
-    UserRequired,
-    lacks_second_factor,
+    SecretKeyMismatch,
+    SecretKeyRequired,
 )
-from app.access.permissions import Action, Resource, Role, permission
+from app.access.permissions import Action, Resource, RoleKind, permission
+from app.access.services import services_of
 from app.access.tenant import Tenant
-from app.core.database.pool import Database
 from app.core.errors import TesseraError
 from app.core.security.access_tokens import InvalidToken
 from app.core.web.openapi import JWT, SECRET
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
+_CALLER = "tessera.caller"  # in the request's scope
 
 
-class Access:
-    """What an operation asks of its caller: `Depends` on it gives the `Caller`.
+class Requirement:
+    """What an operation requires; as a dependency it gives the caller, who is identified once per request.
 
     Args:
         needed: the permission that a user needs; without one, any signed-in user will do.
-        users: whether a user's access token will do.
-        secret: whether an organisation's secret will do.
-        in_body: whether the secret may also come in the body.
-        customers: whether customers may call it; then it sees to it that they reach their own things only.
-        before_second_factor: whether it serves users who have yet to set up the second factor they must have.
+        users: whether access tokens are accepted.
+        secret: whether secret keys are accepted.
+        secret_in_body: whether the secret key may also come in the body.
+        customers: whether customers may call it; the operation then limits them to what is their own.
+        before_second_factor: whether it serves users who have yet to set up a mandatory second factor.
     """
 
     def __init__(
@@ -55,72 +48,76 @@ class Access:
         *,
         users: bool = True,
         secret: bool = False,
-        in_body: bool = False,
+        secret_in_body: bool = False,
         customers: bool = False,
         before_second_factor: bool = False,
     ) -> None:
         self.permission = permission(*needed) if needed else None
         self.users = users
         self.secret = secret
-        self.in_body = in_body
+        self.secret_in_body = secret_in_body
         self.customers = customers or needed is None
         self.before_second_factor = before_second_factor
 
     async def __call__(self, request: Request) -> Caller:
-        """The caller, who may.
+        """Return the caller, who fulfils the requirement.
 
         Raises:
             one of `errors`
         """
-        given = await self._secret_of(request)
-        if self.secret and given is not None and (self.in_body or "authorization" not in request.headers):
-            return _caller(request, await _credential_cache(request).by_secret(given))
-        caller = await self._by_token(request, given)
-        if not self.users:
-            raise SecretRequired
-        self._check(caller)
-        return caller
+        known: tuple[Requirement, Caller] | None = request.scope.get(_CALLER)
+        if known is None or known[0] is not self:
+            known = request.scope[_CALLER] = (self, await self._identify(request))
+        return known[1]
 
-    async def _secret_of(self, request: Request) -> str | None:
+    async def _identify(self, request: Request) -> Caller:
+        given = await self._read_secret(request)
+        if self.secret and given is not None and (self.secret_in_body or "authorization" not in request.headers):
+            return await _identify_product(request, given)
+        user = await _identify_user(request, given)
+        if not self.users:
+            raise SecretKeyRequired
+        self._check(user)
+        return user
+
+    async def _read_secret(self, request: Request) -> str | None:
         in_header = request.headers.get(SECRET_HEADER)
-        if not self.in_body:
+        if not self.secret_in_body:
             return in_header
         try:
             body = await request.json()
-        except ValueError:  # no JSON: the body's own validation says so, if the header has a good secret
+        except ValueError:  # not JSON: the body's own validation says so, if the header has a valid secret key
             body = None
         in_body = body.get("secret") if isinstance(body, dict) else None
         if not isinstance(in_body, str):
             return in_header
         if in_header and in_header != in_body:
-            raise SecretMismatch
+            raise SecretKeyMismatch
         return in_body
 
-    async def _by_token(self, request: Request, secret: str | None) -> Caller:
-        if "authorization" not in request.headers and secret is not None:
-            _caller(request, await _credential_cache(request).by_secret(secret))
-            raise UserRequired
-        token = _bearer_token(request)
-        if token is None:
-            raise MissingCredential
-        tenant, user = await _credential_cache(request).by_token(token)
-        request.state.org_id = tenant.id
-        return Caller(tenant=tenant, user=user, now=tenant.now())
-
-    def _check(self, caller: Caller) -> None:
-        user = caller.somebody
+    def _check(self, caller: UserCaller) -> None:
+        user = caller.user
         if not self.before_second_factor and lacks_second_factor(caller.tenant, user):
             raise SecondFactorRequired
         if self.permission is not None and self.permission not in user.permissions:
-            raise PermissionRequired(f"This needs the permission {self.permission}.")
-        if user.role == Role.CUSTOMER and not self.customers:
+            raise PermissionRequired(
+                f"The permission {self.permission} is required: ask an admin for a role that has it."
+            )
+        if user.role_kind == RoleKind.CUSTOMER and not self.customers:
             raise NotForCustomers
+
+    @property
+    def caller_type(self) -> object:
+        """The type of the callers that fulfil it."""
+        if not self.users:
+            return ProductCaller
+        return Caller if self.secret else UserCaller
 
     @property
     def asks(self) -> str:
         """What the caller must be or have, in words."""
         if not self.users:
-            return "the organisation's secret"
+            return "the organisation's secret key"
         if self.permission is None:
             return "signed in"
         besides = "" if self.customers else ", and not for customers"
@@ -131,90 +128,67 @@ class Access:
         """OpenAPI's `security`: any one of these will do."""
         found = [SECRET] if self.secret else []
         found += [JWT] if self.users else []
-        return [*found, {}] if self.in_body else found  # the body's secret is no header that OpenAPI knows
+        return [*found, {}] if self.secret_in_body else found  # the body's secret key is no header that OpenAPI knows
 
     @property
     def errors(self) -> tuple[type[TesseraError], ...]:
         """What it can raise."""
-        found: list[type[TesseraError]] = [MissingCredential, InvalidToken, InvalidSecret]
-        found += [SecretMismatch] if self.in_body else []
-        found += [] if self.secret else [UserRequired]
-        found += [] if self.users else [SecretRequired]
+        found: list[type[TesseraError]] = [MissingCredential, InvalidToken, InvalidSecretKey]
+        found += [SecretKeyMismatch] if self.secret_in_body else []
+        found += [] if self.secret else [AccessTokenRequired]
+        found += [] if self.users else [SecretKeyRequired]
         found += [PermissionRequired] if self.users and self.permission else []
         found += [] if self.customers or not self.users else [NotForCustomers]
         found += [SecondFactorRequired] if self.users and not self.before_second_factor else []
         return tuple(found)
 
 
-def may(resource: Resource, action: Action, **more: bool) -> Any:
-    """The dependency of an operation on a permission; `more` is as in `Access`."""
-    return Depends(Access((resource, action), **more))
+def requires(
+    resource: Resource,
+    action: Action,
+    *,
+    secret: bool = False,
+    secret_in_body: bool = False,
+    customers: bool = False,
+) -> Any:
+    """Require a permission of the users who call an operation; the arguments are those of `Requirement`.
+
+    `caller` is a `UserCaller`, or with `secret` a `Caller`; `check_callers` compares that at start-up.
+    """
+    return Depends(Requirement((resource, action), secret=secret, secret_in_body=secret_in_body, customers=customers))
 
 
-# The caller of an operation that every signed-in user may call, for themselves.
-Myself = Annotated[Caller, Depends(Access())]
-# The same, where it also serves users who have yet to set up their second factor.
-MyselfAtOnce = Annotated[Caller, Depends(Access(before_second_factor=True))]
-# A product of the organisation, by the secret in the header or in the body.
-Product = Annotated[Caller, Depends(Access(users=False, secret=True, in_body=True))]
+# Any signed-in user, who acts for themselves.
+CurrentUser = Annotated[UserCaller, Depends(Requirement())]
+# The same, including users who have yet to set up a mandatory second factor.
+CurrentUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_factor=True))]
+# A product of the organisation, by the secret key in the header or in the body.
+Product = Annotated[ProductCaller, Depends(Requirement(users=False, secret=True, secret_in_body=True))]
 
 
-def _credential_cache(request: Request) -> CredentialLookup:
-    return cast("CredentialLookup", request.app.state.credential_cache)
+async def _identify_product(request: Request, secret: str) -> ProductCaller:
+    tenant = await services_of(request).credential_cache.resolve_secret_key(secret)
+    _note_for_log(request, tenant)
+    return ProductCaller(tenant=tenant, now=tenant.now())
 
 
-def _caller(request: Request, tenant: Tenant) -> Caller:
+async def _identify_user(request: Request, secret: str | None) -> UserCaller:
+    cache = services_of(request).credential_cache
+    if "authorization" not in request.headers and secret is not None:
+        _note_for_log(request, await cache.resolve_secret_key(secret))
+        raise AccessTokenRequired
+    token = _bearer_token(request)
+    if token is None:
+        raise MissingCredential
+    tenant, user = await cache.resolve_access_token(token)
+    _note_for_log(request, tenant)
+    return UserCaller(tenant=tenant, user=user, now=tenant.now())
+
+
+def _note_for_log(request: Request, tenant: Tenant) -> None:
     request.state.org_id = tenant.id
-    return Caller(tenant=tenant, user=None, now=tenant.now())
 
 
 def _bearer_token(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def database_of(request: Request) -> Database:
-    """The pool of the process that serves this request."""
-    return cast("Database", request.app.state.database)
-
-
-def secret_key_of(request: Request) -> str:
-    """What tokens and cursors are signed with."""
-    return cast("str", request.app.state.secret_key)
-
-
-def attempts_of(request: Request) -> Attempts:
-    """What counts attempts in this process."""
-    return cast("Attempts", request.app.state.attempts)
-
-
-def address_of(request: Request) -> str | None:
-    """The client's address: behind trusted proxies, what they say it is."""
-    return request.client.host if request.client else None
-
-
-@asynccontextmanager
-async def acting_at_once(request: Request, org_id: UUID, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
-    """A transaction after which credentials are looked up again: what it changed counts at once in this process.
-
-    Args:
-        user_id: whose alone, where it changes nothing about anybody else.
-    """
-    async with database_of(request).session(org_id) as db:
-        yield db
-    forget_credentials(request, org_id, user_id)  # after the commit, or they might be looked up as they were before
-
-
-def forget_credentials(request: Request, org_id: UUID, user_id: UUID | None = None) -> None:
-    """Have the credentials of an organisation and its users, or of one user, looked up again."""
-    _credential_cache(request).forget(org_id, user_id)
-
-
-async def tenant_session(request: Request) -> AsyncIterator[AsyncSession]:
-    """The request's transaction, in the caller's organisation. Declare it after the caller."""
-    async with database_of(request).session(request.state.org_id) as db:
-        yield db
-
-
-# Scope "function" commits before the answer is sent: an answer never promises what a failed commit takes back.
-Db = Annotated[AsyncSession, Depends(tenant_session, scope="function")]

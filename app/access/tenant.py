@@ -1,4 +1,4 @@
-"""The organisation that a request or a job acts in, as much of it as every rule may need."""
+"""The organisation that a request or a job acts in: the part of it that rules need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_PREFIX_LENGTH = 10
 
 @dataclass(frozen=True)
 class Tenant:
-    """An organisation's settings at a moment."""
+    """The settings of an organisation when it was read."""
 
     id: UUID
     name: str
@@ -29,23 +29,23 @@ class Tenant:
     require_2fa: bool = False
 
     def now(self) -> datetime:
-        """The organisation's time."""
+        """Return the organisation's time."""
         return real_now() + self.clock_offset
 
     def real_time(self, organisation_time: datetime) -> datetime:
-        """When a moment of the organisation's clock comes in real time."""
+        """Convert a time of the organisation's clock to real time."""
         return organisation_time - self.clock_offset
 
     def organisation_time(self, real_time: datetime) -> datetime:
-        """What the organisation's clock shows at a real moment."""
+        """Convert a real time to the organisation's clock."""
         return real_time + self.clock_offset
 
     def reference(self, number: int) -> str:
-        """A ticket's number as users say it, such as `GROWFIN-42`."""
+        """Write a ticket's number as users write it, such as `GROWFIN-42`."""
         return f"{reference_prefix(self.domain)}-{number}"
 
 
 def reference_prefix(domain: str) -> str:
-    """The first label of a domain as the start of a ticket's reference: capitals and digits, at most ten."""
+    """Make the first part of ticket references from a domain's first label: capitals and digits, at most ten."""
     label = domain.partition(".")[0].upper()
     return _NOT_ALPHANUMERIC.sub("", label)[:MAX_PREFIX_LENGTH] or "T"

@@ -1,4 +1,4 @@
-"""Real time. An organisation's own time is real time plus its offset; rules never read either, they are told `now`."""
+"""Real time. An organisation's time is real time plus its offset. Rules read neither: they receive `now`."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def real_now() -> datetime:
-    """The present, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Settings: everything that a deployment may choose, read from the environment or from `.env`."""
+"""The settings of a deployment, read from the environment or from `.env`."""
 
 from __future__ import annotations
 
@@ -27,49 +27,49 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-SECRET_KEY_BYTES = 32
-MIN_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
-# Keys that were published in examples somewhere: knowing them is knowing how to sign any token.
+MIN_SECRET_KEY_BYTES = 32
+MIN_SECRET_KEY_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
+# Parts of keys published in examples: everyone who knows such a key can sign tokens with it.
 SAMPLE_SECRET_KEYS = ("changeme", "change-me", "secret", "example", "sample", "your-", "replace")
 
 
 class InvalidSettings(Exception):
-    """A setting has a value that cannot work. Its text is one line that names the setting."""
+    """A setting has an invalid value. The message is one line that names the setting."""
 
 
-# RFC 6749, appendix A: what ids and secrets of clients are made of.
-_Visible = StringConstraints(pattern=r"^[\x20-\x7e]+$", max_length=1000)
+# RFC 6749, appendix A: the characters of client ids and secrets.
+_VisibleAscii = StringConstraints(pattern=r"^[\x20-\x7e]+$", max_length=1000)
 
 
 class OidcProvider(BaseModel):
-    """An OpenID Connect provider, and what it knows this service as."""
+    """An OpenID Connect provider, and the credentials of this service there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    issuer: Annotated[str, _Visible]
-    client_id: Annotated[str, _Visible]
+    issuer: Annotated[str, _VisibleAscii]
+    client_id: Annotated[str, _VisibleAscii]
     client_secret: SecretStr = Field(min_length=1, max_length=1000)
-    scopes: Annotated[str, _Visible] = "openid email profile"
+    scopes: Annotated[str, _VisibleAscii] = "openid email profile"
 
     @field_validator("issuer")
     @classmethod
-    def _is_issuer(cls, value: str) -> str:
+    def _check_issuer(cls, value: str) -> str:
         if not is_safe_url(value) or not set(value).isdisjoint("?#@ "):
-            raise ValueError("must be https://…, or http://… on this machine only, without query and user")
+            raise ValueError("must be https:// (or http:// to this machine), without a query or a user")
         return value
 
     @field_validator("client_secret")
     @classmethod
-    def _is_visible(cls, value: SecretStr) -> SecretStr:
+    def _check_client_secret(cls, value: SecretStr) -> SecretStr:
         if not all(" " <= character <= "~" for character in value.get_secret_value()):
-            raise ValueError("has characters that no client secret has")
+            raise ValueError("must consist of printable ASCII characters")
         return value
 
     @field_validator("scopes")
     @classmethod
-    def _has_openid(cls, value: str) -> str:
+    def _check_scopes(cls, value: str) -> str:
         if "openid" not in value.split():
-            raise ValueError("must hold openid")
+            raise ValueError("must include openid")
         return value
 
 
@@ -77,7 +77,7 @@ ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 
 
 class Settings(BaseSettings):
-    """Each field is the environment variable of the same name in upper case; `.env.example` explains them."""
+    """The settings. Each field is the environment variable of the same name in upper case; see `.env.example`."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
 
@@ -118,18 +118,18 @@ class Settings(BaseSettings):
 
     @field_validator("trusted_proxies", "cors_origins", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _are_networks(cls, value: list[str]) -> list[str]:
-        # 10.1.2.3/8 means 10.0.0.0/8: who compares addresses with it would take the former for a name.
+    def _normalise_networks(cls, value: list[str]) -> list[str]:
+        # uvicorn accepts 10.0.0.0/8 as a network, but would treat 10.1.2.3/8 as a host name.
         return [str(ipaddress.ip_network(network, strict=False)) for network in value]
 
     @field_validator("cors_origins")
     @classmethod
-    def _are_origins(cls, value: list[str]) -> list[str]:
+    def _check_origins(cls, value: list[str]) -> list[str]:
         for origin in value:
             parts = urlsplit(origin)
             if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path or parts.query:
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "migrations_database_url")
     @classmethod
-    def _is_postgresql(cls, value: str | None) -> str | None:
+    def _normalise_database_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
         scheme, separator, rest = value.partition("://")
@@ -146,28 +146,28 @@ class Settings(BaseSettings):
             raise ValueError("must be postgresql://user:password@host:port/database")
         try:
             url = make_url(f"postgresql+asyncpg://{rest}")
-        except (ArgumentError, ValueError):  # whose text would quote a part of the password
-            raise ValueError("the host or the port is not one; percent-encode user and password") from None
-        # What others call sslmode, the driver calls ssl.
-        query = {"ssl" if name == "sslmode" else name: setting for name, setting in url.query.items()}
+        except (ArgumentError, ValueError):  # whose message would quote a part of the password
+            raise ValueError("the host or port is invalid; percent-encode user and password") from None
+        # libpq's sslmode is called ssl by asyncpg.
+        query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
         return url.set(query=query).render_as_string(hide_password=False)
 
     @field_validator("smtp_url")
     @classmethod
-    def _is_smtp(cls, value: str | None) -> str | None:
+    def _check_smtp_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
         try:
             parts = urlsplit(value)
             _ = parts.port
-        except ValueError:  # whose text would quote a part of the password
-            raise ValueError("the host or the port is not one; percent-encode user and password") from None
+        except ValueError:  # whose message would quote a part of the password
+            raise ValueError("the host or port is invalid; percent-encode user and password") from None
         if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
             raise ValueError("must be smtp://user:password@host:port or smtps://…")
         unknown = parse_qs(parts.query, keep_blank_values=True)
         if unknown.pop("starttls", ["required"]) != ["required"] or unknown or parts.path not in {"", "/"}:
-            raise ValueError("the only option is ?starttls=required")
-        if parts.fragment:  # the rest of a password that began with #
+            raise ValueError("the only supported option is ?starttls=required")
+        if parts.fragment:  # the rest of a password that contains #
             raise ValueError("percent-encode user and password")
         return value
 
@@ -175,73 +175,73 @@ class Settings(BaseSettings):
         "sign_up_limit", "sign_in_limit", "sign_in_failure_limit", "account_failure_limit", "second_factor_limit"
     )
     @classmethod
-    def _is_rate(cls, value: str) -> str:
+    def _check_rate(cls, value: str) -> str:
         rates = parse_limits(value)
         if len(rates) != 1 or rates[0].amount < 1 or rates[0].get_expiry() < 1 or "/0" in value.replace(" ", ""):
-            raise ValueError("must be one rate of at least 1, such as 10/minute or 10/5 minutes")
+            raise ValueError("must be one positive rate, such as 10/minute or 10/5 minutes")
         return value
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis(cls, value: str | None) -> str | None:
+    def _check_redis_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://")):
             raise ValueError("must be redis://host:port/0 or rediss://…")
         return value
 
     @field_validator("oidc_providers", mode="before")
     @classmethod
-    def _are_providers(cls, value: object) -> object:
+    def _parse_providers(cls, value: object) -> object:
         try:
-            read = json.loads(value) if isinstance(value, str) else value
+            providers = json.loads(value) if isinstance(value, str) else value
         except (ValueError, RecursionError):
-            read = None
-        if not isinstance(read, dict):  # whose text is not repeated: it holds secrets
+            providers = None
+        if not isinstance(providers, dict):  # the value holds secrets, so the message does not repeat it
             raise ValueError('must be a JSON object such as {"google": {"issuer": "https://…", …}}')  # noqa: TRY004
-        for name, provider in read.items():
+        for name, provider in providers.items():
             try:
                 OidcProvider.model_validate(provider)
             except ValidationError as error:
                 first = error.errors(include_input=False)[0]
                 path = ".".join(str(part)[:32] for part in (name, *first["loc"]))
                 raise ValueError(f"{path}: {first['msg'].removeprefix('Value error, ')}") from None
-        return read
+        return providers
 
     @field_validator("public_url")
     @classmethod
-    def _is_url(cls, value: str | None) -> str | None:
+    def _normalise_public_url(cls, value: str | None) -> str | None:
         if value is not None and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
             raise ValueError("must be http://… or https://…")
         return value.rstrip("/") if value else None
 
     @field_validator("mail_from")
     @classmethod
-    def _is_mailbox(cls, value: str) -> str:
+    def _check_mail_from(cls, value: str) -> str:
         if "@" not in value or any(c < " " for c in value):
             raise ValueError('must be an address such as "Desk <desk@example.com>"')
         return value
 
     @model_validator(mode="after")
-    def _secret_key_is_strong(self) -> Settings:
+    def _check_secret_key(self) -> Settings:
         if self.secret_key is None:
             if self.database_url is not None:
                 raise ValueError("SECRET_KEY: required with DATABASE_URL (32 random bytes or more)")
-        elif weakness := secret_key_weakness(self.secret_key):
+        elif weakness := find_secret_key_weakness(self.secret_key):
             raise ValueError(f"SECRET_KEY: {weakness}")
         return self
 
     @property
     def url(self) -> str:
-        """The address that links in mails and problem types start with."""
+        """The base URL of links in mails."""
         return self.public_url or f"http://{self.host}:{self.port}"
 
     @property
     def mail_dir(self) -> Path:
-        """Where mails go as `.eml` files while there is no `SMTP_URL`."""
+        """The folder for mails as `.eml` files, used without `SMTP_URL`."""
         return self.data_dir / "mail"
 
 
 def is_safe_url(url: str) -> bool:
-    """Whether what is sent there stays between us and that host: `https`, or `http` within this machine."""
+    """Return whether the connection cannot be read by others: `https`, or `http` to this machine."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -255,23 +255,23 @@ def is_safe_url(url: str) -> bool:
     return parts.scheme == "https" and bool(host)
 
 
-def secret_key_weakness(key: str) -> str | None:
-    """What makes this key unfit to sign tokens with, in a few words; `None` where nothing does."""
-    if len(key.encode()) < SECRET_KEY_BYTES:
-        return f"needs at least {SECRET_KEY_BYTES} bytes"
+def find_secret_key_weakness(key: str) -> str | None:
+    """Return why the key is too weak to sign tokens, such as `needs at least 32 bytes`; `None` if it is not."""
+    if len(key.encode()) < MIN_SECRET_KEY_BYTES:
+        return f"needs at least {MIN_SECRET_KEY_BYTES} bytes"
     if any(sample in key.lower() for sample in SAMPLE_SECRET_KEYS):
-        return "is a sample: make one with `openssl rand -base64 48`"
+        return "is a sample key: generate one with `openssl rand -base64 48`"
     counts = Counter(key)
-    if -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) < MIN_ENTROPY:
-        return "repeats itself: make one with `openssl rand -base64 48`"
+    if -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) < MIN_SECRET_KEY_ENTROPY:
+        return "is too repetitive: generate one with `openssl rand -base64 48`"
     return None
 
 
 def load_settings() -> Settings:
-    """Read and check the settings.
+    """Read and validate the settings.
 
     Raises:
-        InvalidSettings: naming the first variable whose value cannot work.
+        InvalidSettings: Names the first variable with an invalid value.
     """
     try:
         return Settings()
@@ -284,12 +284,12 @@ def load_settings() -> Settings:
         raise InvalidSettings(f".env cannot be read: {error}") from None
 
 
-def kept_secret_key(data_dir: Path) -> str:
-    """The secret key kept in `data_dir`, made on first use; for the embedded database only."""
+def load_or_create_secret_key(data_dir: Path) -> str:
+    """Return the secret key stored in `data_dir`, creating it on first use; for the embedded database only."""
     path = data_dir / "secret_key"
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: half a key must not survive a process that is killed meanwhile.
+        # Written to a draft and renamed: a process killed half-way must not leave half a key.
         draft = data_dir / "secret_key.draft"
         draft.touch(mode=0o600)
         draft.write_text(base64.b64encode(secrets.token_bytes(48)).decode())

@@ -1,4 +1,4 @@
-"""What can go wrong, by kind. A domain's error subclasses a kind and names its `code`; `http.py` knows the statuses."""
+"""The kinds of expected failures. Domain errors subclass a kind and set `code`; `web/problems.py` has the statuses."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class FieldError:
-    """One wrong field of the input: its path in camelCase, and what is wrong with it."""
+    """An invalid field of the input: its path in camelCase, and the reason."""
 
     field: str
     message: str
 
 
 class TesseraError(Exception):
-    """An expected failure.
+    """An expected failure, reported to the client as a problem document (RFC 9457).
 
-    `code` is stable and documented, `title` says it in general, and the message (`detail`) says it of this case.
-    `members` are what else whoever is refused needs to know, such as how to go on.
+    `code` is stable and documented. `title` describes the kind of failure, `detail` this occurrence. `members` are
+    additional members of the problem document, such as a token to continue with.
     """
 
     code: ClassVar[str] = "error"
@@ -41,49 +41,49 @@ class TesseraError(Exception):
 
 
 class BadInput(TesseraError):
-    """The input cannot be accepted as it is."""
+    """The input is invalid."""
 
     code = "invalid_input"
     title = "The input is not valid."
 
 
 class Unauthenticated(TesseraError):
-    """There is no credential, or it is not a good one."""
+    """The credential is missing or invalid."""
 
     code = "unauthenticated"
-    title = "A valid credential is needed."
+    title = "A valid credential is required."
 
 
 class Forbidden(TesseraError):
-    """The credential is good; what it asks for is not its right."""
+    """The credential is valid but lacks the permission."""
 
     code = "forbidden"
-    title = "This credential may not do this."
+    title = "This credential does not permit this operation."
 
 
 class NotFound(TesseraError):
-    """There is no such row in the caller's organisation."""
+    """The row does not exist in the caller's organisation."""
 
     code = "not_found"
-    title = "There is no such thing here."
+    title = "The resource does not exist."
 
 
 class Conflict(TesseraError):
-    """The state of things does not allow it."""
+    """The current state does not allow the operation."""
 
     code = "conflict"
-    title = "The present state does not allow this."
+    title = "The current state does not allow this operation."
 
 
 class VersionConflict(TesseraError):
     """The row has changed since the version that `If-Match` names."""
 
     code = "version_conflict"
-    title = "It has changed since the version you have: read it again."
+    title = "The resource has changed since the version in If-Match: read it again."
 
 
 class TooMany(TesseraError):
-    """A limit is used up; `retry_after` is in seconds."""
+    """A rate limit is exceeded. `retry_after` and `window` are in seconds."""
 
     code = "rate_limited"
     title = "Too many attempts: wait before the next one."
@@ -96,7 +96,7 @@ class TooMany(TesseraError):
 
 
 class Unavailable(TesseraError):
-    """The service cannot do it now; the same call may succeed in a few seconds."""
+    """The service is temporarily unable to handle the request; a retry may succeed in a few seconds."""
 
     code = "unavailable"
-    title = "The service cannot answer right now: try again shortly."
+    title = "The service is temporarily unavailable: try again shortly."

@@ -1,4 +1,4 @@
-"""A small cache whose entries expire."""
+"""A small in-memory cache with entries that expire."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from typing import Any, Generic, TypeVar
 V = TypeVar("V")
 
 
-# --- remembering briefly -------------------------------------------------------------------------
-
-
 class ExpiringCache(Generic[V]):
-    """A small cache whose entries live for `seconds`; the oldest goes when there are more than `size`."""
+    """A cache that keeps an entry for `seconds`, and drops the oldest one when it holds more than `size`."""
 
     def __init__(self, *, seconds: float, size: int) -> None:
         self._seconds = seconds
@@ -22,20 +19,20 @@ class ExpiringCache(Generic[V]):
         self._entries: OrderedDict[Hashable, tuple[float, V]] = OrderedDict()
 
     def get(self, key: Hashable) -> V | None:
-        """The value, unless it is unknown or too old."""
+        """Return the value of a key, or `None` if there is none or it has expired."""
         entry = self._entries.get(key)
         if entry is None or entry[0] < time.monotonic():
             return None
         return entry[1]
 
     def put(self, key: Hashable, value: V) -> None:
-        """Remember a value from now on."""
+        """Store a value; its time starts now."""
         self._entries.pop(key, None)
         self._entries[key] = (time.monotonic() + self._seconds, value)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
 
-    def discard(self, is_meant: Callable[[Any, V], bool]) -> None:
-        """Forget those entries of whose key and value this is true."""
-        for key in [key for key, (_, value) in self._entries.items() if is_meant(key, value)]:
+    def discard(self, matches: Callable[[Any, V], bool]) -> None:
+        """Remove the entries for whose key and value `matches` is true."""
+        for key in [key for key, (_, value) in self._entries.items() if matches(key, value)]:
             del self._entries[key]

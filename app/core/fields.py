@@ -1,4 +1,4 @@
-"""The kinds of fields that requests and answers are made of."""
+"""Define the base classes and field types that request and response schemas are made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Annotated
+from typing import Annotated, TypeVar
 from zoneinfo import available_timezones
 
 import email_validator
@@ -19,36 +19,55 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 MAX_TEXT_LENGTH = 20_000
-# Who has been erased has an address here: it is nobody else's, and no mail ever arrives (RFC 2606).
+# Erased users get an address of this domain: it is reserved (RFC 2606), so mail to it never arrives anywhere.
 ERASED_DOMAIN = "erased.invalid"
-YEARS = range(1970, 9001)
-# What a machine's own folder of zones may hold besides.
-NOT_OF_THE_DATABASE = frozenset({"localtime", "posixrules", "Factory"})
+SUPPORTED_YEARS = range(1970, 9001)
+# Files in an operating system's zone folder that are not zones of the IANA database.
+NON_IANA_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 EXAMPLE_ID = "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20"  # in the documentation
 
-# Names such as `.local` and `.test` are somebody's mail domain inside a company network.
+# Company networks use names such as `.local` and `.test` as mail domains.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class In(BaseModel):
-    """The base of what clients send: camelCase names, and nothing that is not known."""
+T = TypeVar("T")
+
+
+class _NullHidden:
+    """Hide null in the JSON schema of an optional value. Unlike `SkipJsonSchema`, it leaves validation as it is."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema["schema"] if schema["type"] == "nullable" else schema)
+
+
+# A parameter of a query or a header: `None` if it is not sent. Neither can express null, so OpenAPI does not show it.
+OptionalParameter = Annotated[T | None, _NullHidden()]
+# Marks a field of the first clients. Unlike `Field(deprecated=True)`, it does not warn when our own code reads it.
+DEPRECATED = Field(json_schema_extra={"deprecated": True})
+
+
+class RequestModel(BaseModel):
+    """Base of schemas that clients send: names in camelCase; unknown fields are refused."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", hide_input_in_errors=True)
 
 
-class Out(BaseModel):
-    """The base of what clients get: camelCase names."""
+class ResponseModel(BaseModel):
+    """Base of schemas that clients receive: names in camelCase."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
@@ -58,7 +77,11 @@ def _unify_newlines(value: object) -> object:
 
 
 def refuse_control_characters(value: str) -> str:
-    """The text as it is, unless it holds what no text should (ValueError)."""
+    """Return the text unchanged.
+
+    Raises:
+        ValueError: it contains a control character other than tab and newline, or a lone surrogate.
+    """
     if _CONTROL.search(value):
         raise ValueError("Control characters other than tab and newline are not allowed.")
     return value
@@ -67,21 +90,21 @@ def refuse_control_characters(value: str) -> str:
 _Text = (BeforeValidator(_unify_newlines), AfterValidator(refuse_control_characters))
 
 
-# What turns the direction of all text after it; where it comes from, nobody can see.
-_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# These invisible characters change the direction of all text after them.
+_DIRECTION_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
-def _must_be_seen(value: str) -> str:
-    if _OVERRIDES.search(value):
-        raise ValueError("Characters that turn the direction of text are not allowed here.")
+def _require_visible(value: str) -> str:
+    if _DIRECTION_OVERRIDES.search(value):
+        raise ValueError("Characters that change the text direction are not allowed here.")
     if all(unicodedata.category(character)[0] in "CZM" for character in value):
-        raise ValueError("There is nothing to be seen in this.")
+        raise ValueError("This contains no visible character.")
     return value
 
 
 def _refuse_line_breaks(value: str) -> str:
     if "\n" in value:
-        raise ValueError("A name has one line.")
+        raise ValueError("Line breaks are not allowed here.")
     return value
 
 
@@ -89,29 +112,29 @@ Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
     *_Text,
-    AfterValidator(_must_be_seen),
+    AfterValidator(_require_visible),
     AfterValidator(_refuse_line_breaks),
 ]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), *_Text]
 LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH), *_Text]
 
 
-@lru_cache(maxsize=10_000)  # the same few users write again and again, and the check is slow
+@lru_cache(maxsize=10_000)  # the check is slow, and the same few addresses recur
 def normalise_email(value: str) -> str:
-    """An address in the one form that is stored and compared: checked, with everything in lower case.
+    """Check an e-mail address and return it in lower case, the form that is stored and compared.
 
     Raises:
-        ValueError: it cannot be an address.
+        ValueError: it is not a valid address, or is one of an erased user.
     """
     try:
-        # Whether its domain exists is found out by writing to it; names that only a local network knows are fine.
+        # Only sending mail shows whether the domain exists. Domains of a local network are accepted.
         checked = validate_email(value, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
         raise ValueError(f"This is not an e-mail address: {error}") from None
     if checked.domain.rpartition(".")[2].isdigit():
-        raise ValueError("This is not an e-mail address: what follows the @ is no domain.")
+        raise ValueError("This is not an e-mail address: the part after the @ is not a domain.")
     if checked.domain.lower() == ERASED_DOMAIN:
-        raise ValueError("This e-mail address is nobody's.")
+        raise ValueError("This e-mail address is reserved.")
     normalised = checked.normalized.lower()
     if len(normalised) > MAX_EMAIL_LENGTH:
         raise ValueError("This e-mail address is too long.")
@@ -127,17 +150,17 @@ Email = Annotated[
 ]
 
 
-SecretField = Annotated[
+BodySecret = Annotated[
     str | None,
-    Field(max_length=200, description="The organisation's secret, where it is not in the header `X-Org-Secret`."),
+    Field(max_length=200, description="The organisation's secret key, if the header `X-Org-Secret` is not sent."),
 ]
 
 
 def normalise_domain(value: str) -> str:
-    """A domain in lower case and, where it is international, in its IDNA 2008 form (RFC 5891).
+    """Return a domain in lower case; an international one in its IDNA 2008 form (RFC 5891).
 
     Raises:
-        ValueError: it cannot be a domain.
+        ValueError: it is not a valid domain.
     """
     try:
         domain = idna.encode(value.removesuffix("."), uts46=True, std3_rules=True).decode("ascii").lower()
@@ -158,17 +181,17 @@ Domain = Annotated[
 
 @cache
 def _timezones() -> frozenset[str]:
-    # Each time it is asked, Python looks into some 600 files.
-    return frozenset(available_timezones()) - NOT_OF_THE_DATABASE
+    # Python reads about 600 files for each call.
+    return frozenset(available_timezones()) - NON_IANA_ZONES
 
 
-def _is_timezone(value: str) -> str:
+def _check_timezone(value: str) -> str:
     if value not in _timezones():
         raise ValueError("This is not a time zone of the IANA database, such as Europe/Berlin.")
     return value
 
 
-TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_is_timezone)]
+TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_check_timezone)]
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -176,21 +199,25 @@ def _to_utc(value: datetime) -> datetime:
         in_utc = value.astimezone(UTC)
     except OverflowError:
         raise ValueError("This time is out of range.") from None
-    if in_utc.year not in YEARS:
+    if in_utc.year not in SUPPORTED_YEARS:
         raise ValueError("This time is out of range.")
     return in_utc
 
 
-def rfc3339(value: datetime) -> str:
-    """A time as it is written everywhere: RFC 3339, in UTC, with `Z`."""
+def to_rfc3339(value: datetime) -> str:
+    """Format a time as RFC 3339 in UTC, with `Z`."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _is_rfc3339(value: object) -> object:
+def _check_rfc3339(value: object) -> object:
     if isinstance(value, str) and not _RFC3339.fullmatch(value):
         raise ValueError("This is not a time such as 2026-03-02T09:30:00Z (RFC 3339).")
     return value
 
 
-Timestamp = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_to_utc)]
-OutTime = Annotated[datetime, PlainSerializer(rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_check_rfc3339), AfterValidator(_to_utc)]
+UtcTimestamp = Annotated[
+    datetime, PlainSerializer(to_rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+CreatedAt = Annotated[UtcTimestamp, Field(description="When it was created.")]
+UpdatedAt = Annotated[UtcTimestamp, Field(description="When it was last changed.")]

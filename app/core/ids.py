@@ -1,4 +1,4 @@
-"""Identifiers."""
+"""Identifiers of rows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562): unique, and sorted by the millisecond it was made in."""
+    """Make a UUIDv7 (RFC 9562): unique, and sorted by the millisecond of its creation."""
     return uuid7()
 
 
 def made_at(identifier: UUID) -> float:
-    """When a UUIDv7 was made: seconds since the epoch, to the millisecond."""
+    """Return when a UUIDv7 was made, in seconds since the epoch, to the millisecond."""
     return (identifier.int >> 80) / 1000

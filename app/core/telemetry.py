@@ -1,4 +1,4 @@
-"""Logs and metrics. No label and no log line holds a secret, a body, or a tenant's text."""
+"""Logs and metrics. No label and no log line contains a secret, a request body or a tenant's data."""
 
 from __future__ import annotations
 
@@ -17,35 +17,33 @@ if TYPE_CHECKING:
 REQUESTS = Counter("tessera_http_requests_total", "Requests by route and status.", ["method", "route", "status"])
 LATENCY = Histogram(
     "tessera_http_request_seconds",
-    "Time from the request's first byte to the answer's last, by route.",
+    "Time from the first byte of the request to the last of the response, by route.",
     ["method", "route"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 IN_FLIGHT = Gauge("tessera_http_requests_in_flight", "Requests being served.", multiprocess_mode="livesum")
-POOL_IN_USE = Gauge("tessera_database_connections_in_use", "Pool in use.", multiprocess_mode="livesum")
+POOL_IN_USE = Gauge("tessera_database_connections_in_use", "Connections in use.", multiprocess_mode="livesum")
 EVENTS_WAITING = Gauge(
-    "tessera_events_waiting", "Events that the subscribers have not seen yet.", multiprocess_mode="mostrecent"
+    "tessera_events_waiting", "Events not relayed to subscribers yet.", multiprocess_mode="mostrecent"
 )
-TIMERS_OVERDUE = Gauge("tessera_timers_overdue", "Timers whose time has come and gone.", multiprocess_mode="mostrecent")
-DELIVERIES_QUEUED = Gauge(
-    "tessera_deliveries_queued", "Deliveries that are still to be made.", multiprocess_mode="mostrecent"
-)
+TIMERS_OVERDUE = Gauge("tessera_timers_overdue", "Timers past their due time.", multiprocess_mode="mostrecent")
+DELIVERIES_QUEUED = Gauge("tessera_deliveries_queued", "Deliveries waiting to be sent.", multiprocess_mode="mostrecent")
 OLDEST_DELIVERY = Gauge(
     "tessera_deliveries_oldest_seconds", "Age of the oldest queued delivery.", multiprocess_mode="mostrecent"
 )
 DELIVERIES_ENDED = Counter(
-    "tessera_deliveries_ended_total", "Deliveries that ended, by channel and state.", ["channel", "state"]
+    "tessera_deliveries_ended_total", "Finished deliveries, by channel and status.", ["channel", "state"]
 )
 DELIVERY_ATTEMPTS = Counter(
-    "tessera_delivery_attempts_total", "Attempts to deliver, by channel and result.", ["channel", "result"]
+    "tessera_delivery_attempts_total", "Delivery attempts, by channel and result.", ["channel", "result"]
 )
-EVENTS_PARKED = Counter("tessera_events_parked_total", "Events that a subscriber failed on for good.", ["subscriber"])
+EVENTS_PARKED = Counter("tessera_events_parked_total", "Events that a subscriber gave up on.", ["subscriber"])
 
 
 def configure_logging(*, as_json: bool, level: str) -> None:
-    """One line per record on stderr, from our own loggers and from libraries alike.
+    """Write one line per record to stderr, for Tessera's own loggers and for libraries.
 
-    Tracebacks are plain: those that show variables show secrets.
+    Tracebacks are plain, because those with variables would show secrets.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -80,14 +78,14 @@ def _include_libraries(shared: list[Any], renderer: Any, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("uvicorn.access", "uvicorn.error", "alembic"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # It warns of every turn of a loop that was busy with the one before.
+    for name in ("uvicorn.access", "uvicorn.error", "alembic"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # It warns whenever a run is skipped because the previous one is still in progress.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def _render_json(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
     try:
         return orjson.dumps(event, default=str).decode()
-    except TypeError:  # a lone surrogate, say: no line of the log may fail a request
+    except TypeError:  # such as a lone surrogate; logging must never fail a request
         return json.dumps(event, default=str)

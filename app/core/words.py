@@ -1,4 +1,4 @@
-"""The words of a text, as they are stored and looked for."""
+"""Words of a text, in the form in which searches store and look them up."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import unicodedata
 _WORD = re.compile(r"[^\W_]+")
 
 
-def folded(text: str) -> str:
-    """The text without case and accents, so that `Ångström` is found by `angstrom`."""
+def fold(text: str) -> str:
+    """Remove case and accents from a text, so that `angstrom` finds `Ångström`."""
     lower = text.casefold().strip()
     if lower.isascii():
         return lower
@@ -18,5 +18,5 @@ def folded(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The runs of letters and digits in a folded text, in order."""
+    """Return the runs of letters and digits in a folded text, in order."""
     return _WORD.findall(text)

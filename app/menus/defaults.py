@@ -1,4 +1,4 @@
-"""The menu that every organisation starts with."""
+"""The default menu of a new organisation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from app.access.permissions import Resource
 
 
 @dataclass(frozen=True, kw_only=True)
-class Default:
-    """An entry; its place among the others is its position."""
+class DefaultEntry:
+    """A menu entry. Its index among its siblings is its position."""
 
     name: str
     icon: str
@@ -17,11 +17,11 @@ class Default:
     resource: Resource | None = None
     create_url: str | None = None
     list_url: str | None = None
-    below: tuple[Default, ...] = ()
+    children: tuple[DefaultEntry, ...] = ()
 
 
-DEFAULTS = (
-    Default(
+DEFAULT_MENU = (
+    DefaultEntry(
         name="Tickets",
         icon="ticket",
         url="/tickets",
@@ -29,18 +29,18 @@ DEFAULTS = (
         create_url="/tickets/new",
         list_url="/tickets",
     ),
-    Default(
+    DefaultEntry(
         name="Notifications",
         icon="mail",
         url="/notifications",
         resource=Resource.NOTIFICATIONS,
         list_url="/notifications",
     ),
-    Default(
+    DefaultEntry(
         name="Users",
         icon="users",
-        below=(
-            Default(
+        children=(
+            DefaultEntry(
                 name="Users",
                 icon="user",
                 url="/users",
@@ -48,7 +48,7 @@ DEFAULTS = (
                 create_url="/users/new",
                 list_url="/users",
             ),
-            Default(
+            DefaultEntry(
                 name="Roles",
                 icon="shield",
                 url="/roles",
@@ -58,12 +58,12 @@ DEFAULTS = (
             ),
         ),
     ),
-    Default(
+    DefaultEntry(
         name="Settings",
         icon="settings",
-        below=(
-            Default(name="Organisation", icon="building", url="/settings/organisation", resource=Resource.ORG),
-            Default(
+        children=(
+            DefaultEntry(name="Organisation", icon="building", url="/settings/organisation", resource=Resource.ORG),
+            DefaultEntry(
                 name="Menus",
                 icon="menu",
                 url="/settings/menus",

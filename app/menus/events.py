@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
-from uuid import UUID
 
-from app.core.outbox.events import Event
+from app.core.outbox.events import Event, Subject
 
 
 @dataclass(frozen=True, kw_only=True)
-class MenuCreated(Event):
-    """An entry was added."""
+class MenuEvent(Event):
+    """The base of what happens to a menu entry."""
+
+    menu_id: Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class MenuCreated(MenuEvent):
+    """A menu entry was added."""
 
     type: ClassVar[str] = "menu.created"
 
-    menu_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class MenuUpdated(Event):
-    """An entry changed: the names of the fields."""
+class MenuUpdated(MenuEvent):
+    """A menu entry changed. `fields` has the names of the fields."""
 
     type: ClassVar[str] = "menu.updated"
 
-    menu_id: UUID
     fields: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MenuDeleted(Event):
-    """An entry is gone."""
+class MenuDeleted(MenuEvent):
+    """A menu entry was deleted."""
 
     type: ClassVar[str] = "menu.deleted"
-
-    menu_id: UUID

@@ -1,4 +1,4 @@
-"""What menus do by themselves."""
+"""Reactions of menus to events."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.ids import new_id
-from app.core.outbox.events import Event
-from app.menus.defaults import DEFAULTS, Default
+from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import Menu
+from app.organisations.events import OrganisationSignedUp
 
 
-async def seed_menus(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """A new organisation starts with the default menus: a reaction, so that its first sign-in shows them."""
+async def seed_menus(db: AsyncSession, org_id: UUID, event: OrganisationSignedUp) -> None:
+    """Create the default menu of a new organisation, in the same transaction: the first sign-in shows it."""
     rows: list[dict[str, Any]] = []
 
-    def add(entries: tuple[Default, ...], parent_id: UUID | None) -> None:
+    def add(entries: tuple[DefaultEntry, ...], parent_id: UUID | None) -> None:
         for position, entry in enumerate(entries, start=1):
             menu_id = new_id()
             rows.append(
@@ -39,7 +39,7 @@ async def seed_menus(db: AsyncSession, org_id: UUID, event: Event) -> None:
                     "updated_at": event.at,
                 }
             )
-            add(entry.below, menu_id)
+            add(entry.children, menu_id)
 
-    add(DEFAULTS, None)
-    await db.execute(insert(Menu), rows)  # each parent before what is below it
+    add(DEFAULT_MENU, None)
+    await db.execute(insert(Menu), rows)  # parents precede their children

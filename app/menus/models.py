@@ -1,4 +1,4 @@
-"""The menus of an organisation's own front end."""
+"""The menus that an organisation's front end shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.database.base import Base
 
 
 class Menu(Base):
-    """An entry. Who may view its `resource` sees it, unless it is hidden for their role or for them."""
+    """A menu entry. Users who may view its `resource` see it, unless it is hidden for them or their role."""
 
     __tablename__ = "menus"
 

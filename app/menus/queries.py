@@ -1,4 +1,4 @@
-"""Reads of menus."""
+"""Queries of menus."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.models import User
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import NotFound
 from app.menus.models import Menu
-from app.menus.rules import Branch, Entry, Viewer, menu_of
+from app.menus.rules import Entry, MenuNode, Viewer, build_menu
 
 
 class MenuNotFound(NotFound):
-    """No menu of the caller's organisation has this id."""
+    """The caller's organisation has no menu entry with this id."""
 
     code = "menu_not_found"
     title = "There is no such menu."
 
 
-async def menu(db: AsyncSession, org_id: UUID, menu_id: UUID) -> Menu:
-    """One entry.
+async def get_menu(db: AsyncSession, org_id: UUID, menu_id: UUID) -> Menu:
+    """Return an entry.
 
     Raises:
         MenuNotFound
@@ -34,35 +34,35 @@ async def menu(db: AsyncSession, org_id: UUID, menu_id: UUID) -> Menu:
     return found
 
 
-async def page(db: AsyncSession, org_id: UUID, *, after: UUID | None, limit: int) -> Sequence[Menu]:
-    """The entries after the entry `after`, newest first."""
+async def list_page(db: AsyncSession, org_id: UUID, *, after: UUID | None, limit: int) -> Sequence[Menu]:
+    """List the entries older than the entry `after`, newest first."""
     statement = select(Menu).where(Menu.org_id == org_id).order_by(Menu.id.desc()).limit(limit)
     return (await db.scalars(statement if after is None else statement.where(Menu.id < after))).all()
 
 
 async def count(db: AsyncSession, org_id: UUID) -> int:
-    """How many entries there are."""
+    """Count the organisation's entries."""
     return await db.scalar(select(func.count()).select_from(Menu).where(Menu.org_id == org_id)) or 0
 
 
-async def places(db: AsyncSession, org_id: UUID) -> dict[UUID, tuple[UUID | None, int]]:
-    """Where every entry stands: its parent, and its position there."""
+async def load_positions(db: AsyncSession, org_id: UUID) -> dict[UUID, tuple[UUID | None, int]]:
+    """Return the parent and the position of every entry, by id."""
     rows = await db.execute(select(Menu.id, Menu.parent_id, Menu.position).where(Menu.org_id == org_id))
     return {menu_id: (parent_id, position) for menu_id, parent_id, position in rows}
 
 
-async def users(db: AsyncSession, org_id: UUID, user_ids: Collection[UUID]) -> set[UUID]:
-    """Which of these are ids of users of the organisation."""
+async def filter_existing_users(db: AsyncSession, org_id: UUID, user_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the ids that belong to users of the organisation."""
     if not user_ids:
         return set()
-    found = await db.scalars(
-        select(User.id).where(User.org_id == org_id, User.id.in_(user_ids), User.status != Status.ERASED)
+    existing = await db.scalars(
+        select(User.id).where(User.org_id == org_id, User.id.in_(user_ids), User.status != AccountStatus.ERASED)
     )
-    return set(found)
+    return set(existing)
 
 
-async def seen_by(db: AsyncSession, org_id: UUID, viewer: Viewer) -> tuple[Branch, ...]:
-    """Somebody's menu."""
+async def visible_menu(db: AsyncSession, org_id: UUID, viewer: Viewer) -> tuple[MenuNode, ...]:
+    """Return the part of the organisation's menu that the viewer can see."""
     rows = await db.execute(
         select(
             Menu.id,
@@ -78,4 +78,4 @@ async def seen_by(db: AsyncSession, org_id: UUID, viewer: Viewer) -> tuple[Branc
             Menu.hidden_for_users,
         ).where(Menu.org_id == org_id)
     )
-    return menu_of(viewer, [Entry(**row) for row in rows.mappings()])
+    return build_menu(viewer, [Entry(**row) for row in rows.mappings()])

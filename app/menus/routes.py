@@ -1,4 +1,4 @@
-"""Menus over HTTP. What the signed-in user sees of them is in `sessions/menu_routes.py`."""
+"""Menus over HTTP. What the signed-in user sees of them is in `my_menu_routes.py`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import responses
-from app.core.web.paging import CountedPageQuery, CursorSigner, InvalidCursor, cut
+from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.menus import queries, service
 from app.menus.queries import MenuNotFound
-from app.menus.schemas import MenuChange, MenuIn, MenuOut, MenuPage
+from app.menus.schemas import Menu, MenuCreate, MenuPage, MenuUpdate
 
 router = APIRouter(prefix="/menus", tags=["Menus"], route_class=Route)
 
-Reader = Annotated[Caller, may(Resource.MENUS, Action.VIEW)]
-Creator = Annotated[Caller, may(Resource.MENUS, Action.CREATE)]
-Editor = Annotated[Caller, may(Resource.MENUS, Action.UPDATE)]
-Deleter = Annotated[Caller, may(Resource.MENUS, Action.DELETE)]
+Reader = Annotated[UserCaller, requires(Resource.MENUS, Action.VIEW)]
+Creator = Annotated[UserCaller, requires(Resource.MENUS, Action.CREATE)]
+Editor = Annotated[UserCaller, requires(Resource.MENUS, Action.UPDATE)]
+Deleter = Annotated[UserCaller, requires(Resource.MENUS, Action.DELETE)]
 MenuId = Annotated[UUID, Path(alias="id")]
 
 
@@ -35,22 +37,16 @@ MenuId = Annotated[UUID, Path(alias="id")]
     responses=responses(InvalidCursor),
 )
 async def list_menus(
-    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request
+    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> MenuPage:
     """Every entry, whoever sees it, newest first; `parentId` and `position` say where in the tree it stands.
 
     The tree that the signed-in user sees is `GET /me/menu`.
     """
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "menus", None)
-    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    rows, more = cut(await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1), wanted.limit)
-    page = MenuPage(
-        items=[MenuOut.of(row) for row in rows],
-        next_cursor=signer.write(rows[-1].id) if more else None,
-    )
-    if wanted.include:
-        page.total = await queries.count(db, caller.org_id)
-    return page
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "menus")
+    rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
+    total = await queries.count(db, caller.org_id) if wanted.include else None
+    return paging.page(response, MenuPage, rows, Menu.of, position=lambda row: (row.id,), total=total)
 
 
 @router.post(
@@ -63,15 +59,15 @@ async def list_menus(
         body=True, ok={201: ("Location",)}, location=f"/menus/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
-async def create_menu(body: MenuIn, caller: Creator, db: Db, response: Response) -> MenuOut:
+async def create_menu(body: MenuCreate, caller: Creator, db: Db, response: Response) -> Menu:
     """Add an entry, at the top or below another, for everybody who may view its `resource`.
 
     Without a resource it is for everybody. One with neither a resource nor a `url` is a heading: it is shown with what
     is below it, and not without. There are four levels at most.
     """
-    menu = await service.create(db, caller, body.model_dump(exclude_unset=True))
+    menu = await service.create(db, caller, body.model_dump())
     response.headers["Location"] = f"/menus/{menu.id}"
-    return MenuOut.of(menu)
+    return Menu.of(menu)
 
 
 @router.get(
@@ -80,9 +76,9 @@ async def create_menu(body: MenuIn, caller: Creator, db: Db, response: Response)
     summary="Read a menu entry",
     responses=responses(MenuNotFound),
 )
-async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> MenuOut:
+async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
     """One entry, and whom it is hidden from."""
-    return MenuOut.of(await queries.menu(db, caller.org_id, menu_id))
+    return Menu.of(await queries.get_menu(db, caller.org_id, menu_id))
 
 
 @router.patch(
@@ -91,9 +87,9 @@ async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> MenuOut:
     summary="Change or move a menu entry",
     responses=responses(MenuNotFound, service.MenuTooDeep, service.MenuCycle, body=True),
 )
-async def change_menu(menu_id: MenuId, body: MenuChange, caller: Editor, db: Db) -> MenuOut:
+async def change_menu(menu_id: MenuId, body: MenuUpdate, caller: Editor, db: Db) -> Menu:
     """Change any of its fields. With another `parentId` it moves there, and all that is below it moves along."""
-    return MenuOut.of(await service.change(db, caller, menu_id, body.model_dump(exclude_unset=True)))
+    return Menu.of(await service.change(db, caller, menu_id, body.model_dump()))
 
 
 @router.delete(

@@ -1,4 +1,4 @@
-"""The rules about menus, as pure functions: which addresses they lead to, where an entry may stand, who sees it."""
+"""The rules of menus, as pure functions: valid URLs, the shape of the tree, and which entries a user sees."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from app.access.permissions import Action, Permissions
 
 MAX_DEPTH = 4
 MAX_POSITION = 10_000
-NOT_IN_ADDRESSES = frozenset(' \\"<>`')
+FORBIDDEN_URL_CHARACTERS = frozenset(' \\"<>`')
 
-# Each entry's parent.
+# Maps the id of an entry to the id of its parent.
 Parents = Mapping[UUID, UUID | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What decides who sees an entry, and what they see."""
+    """A menu entry, with the fields that decide who sees it."""
 
     id: UUID
     parent_id: UUID | None
@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Whose menu it is. `role_id` is of a built-in role, too."""
+    """The user for whom a menu is built. `role_id` may be the id of a built-in role."""
 
     id: UUID
     role_id: UUID
@@ -45,23 +45,23 @@ class Viewer:
 
 
 @dataclass(frozen=True)
-class Branch:
-    """An entry as somebody sees it: what they may do with its resource, and the entries below it."""
+class MenuNode:
+    """An entry as a user sees it: with the actions permitted on its resource, and its visible children."""
 
     entry: Entry
     actions: frozenset[Action]
-    below: tuple[Branch, ...]
+    children: tuple[MenuNode, ...]
 
 
-def checked_address(value: str) -> str:
-    """An address that a front end can follow safely: `/…` of its own, or an absolute one of http or https.
+def validate_url(value: str) -> str:
+    """Validate that a URL is safe to link to: a path `/…`, or an absolute URL of http or https.
 
     Raises:
-        ValueError: it is another one, such as a script or a disguised address of somebody else's.
+        ValueError: It is anything else, such as a script or a disguised URL of another host.
     """
-    # Browsers skip tabs and newlines, and take a backslash for a slash: `/\\host` would be another host's.
-    if any(character in NOT_IN_ADDRESSES or not character.isprintable() for character in value):
-        raise ValueError("An address has no spaces, quotes, backslashes or angle brackets.")
+    # Browsers skip tabs and newlines, and treat a backslash as a slash: `/\\host` would lead to another host.
+    if any(character in FORBIDDEN_URL_CHARACTERS or not character.isprintable() for character in value):
+        raise ValueError("A URL cannot contain spaces, quotes, backslashes or angle brackets.")
     if value.startswith("/") and not value.startswith("//"):
         return value
     try:
@@ -70,12 +70,12 @@ def checked_address(value: str) -> str:
     except ValueError:
         is_web = False
     if not is_web or "@" in parts.netloc:
-        raise ValueError("This is neither a path such as /tickets nor an address that begins with http:// or https://.")
+        raise ValueError("This is neither a path such as /tickets nor a URL that starts with http:// or https://.")
     return value
 
 
-def depth_of(parents: Parents, entry_id: UUID | None) -> int:
-    """On which level an entry stands: 1 at the top, 0 for none at all."""
+def compute_depth(parents: Parents, entry_id: UUID | None) -> int:
+    """Return the level of an entry: 1 at the top, 0 for `None`."""
     depth = 0
     while entry_id is not None:
         depth += 1
@@ -83,53 +83,54 @@ def depth_of(parents: Parents, entry_id: UUID | None) -> int:
     return depth
 
 
-def height_of(parents: Parents, entry_id: UUID) -> int:
-    """How many levels an entry has with all that is below it: 1 when nothing is."""
-    top = depth_of(parents, entry_id)
-    return max(depth_of(parents, other) for other in parents if is_within(parents, other, entry_id)) - top + 1
+def compute_height(parents: Parents, entry_id: UUID) -> int:
+    """Return the number of levels of an entry's subtree: 1 for an entry without children."""
+    depth = compute_depth(parents, entry_id)
+    subtree = (other for other in parents if is_in_subtree(parents, other, entry_id))
+    return max(compute_depth(parents, other) for other in subtree) - depth + 1
 
 
-def is_within(parents: Parents, entry_id: UUID | None, top: UUID) -> bool:
-    """Whether an entry is `top`, or below it."""
+def is_in_subtree(parents: Parents, entry_id: UUID | None, root: UUID) -> bool:
+    """Return whether an entry is `root` or one of its descendants."""
     while entry_id is not None:
-        if entry_id == top:
+        if entry_id == root:
             return True
         entry_id = parents[entry_id]
     return False
 
 
 def next_position(positions: Iterable[int]) -> int:
-    """The place after these."""
+    """Return the position after the given ones."""
     return min(max(positions, default=0) + 1, MAX_POSITION)
 
 
-def menu_of(viewer: Viewer, entries: Iterable[Entry]) -> tuple[Branch, ...]:
-    """What somebody sees: the entries whose resource they may view, that are not hidden for them or their role.
+def build_menu(viewer: Viewer, entries: Iterable[Entry]) -> tuple[MenuNode, ...]:
+    """Build the menu of a user: entries whose resource they may view, and that are not hidden for them or their role.
 
-    What is below an entry is there only with it; an entry that leads nowhere itself is there only with something below.
+    Descendants of an invisible entry are left out, and so is an entry with neither URL, resource nor visible children.
     """
-    children: dict[UUID | None, list[Entry]] = defaultdict(list)
+    visible: dict[UUID | None, list[Entry]] = defaultdict(list)
     for entry in entries:
-        if _may_see(viewer, entry):
-            children[entry.parent_id].append(entry)
+        if _is_visible(viewer, entry):
+            visible[entry.parent_id].append(entry)
 
-    def below(parent_id: UUID | None) -> tuple[Branch, ...]:
-        found = []
-        for entry in sorted(children[parent_id], key=lambda one: (one.position, one.name, one.id)):
-            within = below(entry.id)
-            if within or entry.resource is not None or entry.url is not None:
-                found.append(Branch(entry, _actions(viewer, entry), within))
-        return tuple(found)
+    def build_nodes(parent_id: UUID | None) -> tuple[MenuNode, ...]:
+        nodes = []
+        for entry in sorted(visible[parent_id], key=lambda entry: (entry.position, entry.name, entry.id)):
+            children = build_nodes(entry.id)
+            if children or entry.resource is not None or entry.url is not None:
+                nodes.append(MenuNode(entry, _allowed_actions(viewer, entry), children))
+        return tuple(nodes)
 
-    return below(None)
+    return build_nodes(None)
 
 
-def _may_see(viewer: Viewer, entry: Entry) -> bool:
+def _is_visible(viewer: Viewer, entry: Entry) -> bool:
     is_hidden = viewer.role_id in entry.hidden_for_roles or viewer.id in entry.hidden_for_users
-    return not is_hidden and Action.VIEW in _actions(viewer, entry)
+    return not is_hidden and Action.VIEW in _allowed_actions(viewer, entry)
 
 
-def _actions(viewer: Viewer, entry: Entry) -> frozenset[Action]:
+def _allowed_actions(viewer: Viewer, entry: Entry) -> frozenset[Action]:
     if entry.resource is None:
         return frozenset({Action.VIEW})
     return frozenset(action for action in Action if f"{entry.resource}:{action.value}" in viewer.permissions)

@@ -1,102 +1,107 @@
-"""What crosses the wire about menus."""
+"""Define the requests and responses about menus."""
 
 from __future__ import annotations
 
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StrictInt, StringConstraints
+from pydantic import MISSING, AfterValidator, Field, StrictInt, StringConstraints
 
 from app.access.permissions import Action, Resource
-from app.core.fields import EXAMPLE_ID, In, Name, Out, OutTime
+from app.core.fields import EXAMPLE_ID, CreatedAt, Name, RequestModel, ResponseModel, UpdatedAt
 from app.core.web.paging import CountedPage
-from app.menus.models import Menu
-from app.menus.rules import MAX_POSITION, Branch, checked_address
+from app.menus import models
+from app.menus.rules import MAX_POSITION, MenuNode, validate_url
 
 MAX_HIDDEN = 100
 
 Address = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
-    AfterValidator(checked_address),
+    AfterValidator(validate_url),
 ]
 
 
-def _once(ids: list[UUID]) -> list[UUID]:
+def _drop_duplicates(ids: list[UUID]) -> list[UUID]:
     return list(dict.fromkeys(ids))
 
 
-Ids = Annotated[list[UUID], Field(max_length=MAX_HIDDEN), AfterValidator(_once)]
+Ids = Annotated[list[UUID], Field(max_length=MAX_HIDDEN), AfterValidator(_drop_duplicates)]
+Position = Annotated[StrictInt, Field(ge=0, le=MAX_POSITION)]
 
-EntryName = Annotated[Name, Field(examples=["Tickets"])]
-Url = Annotated[
-    Address | None,
-    Field(description="Where it leads: a path, or an address of http or https.", examples=["/tickets"]),
-]
-Icon = Annotated[Name | None, Field(description="Whatever your front end understands.", examples=["ticket"])]
-ParentId = Annotated[UUID | None, Field(description="The entry that it is below; null at the top.")]
-Position = Annotated[StrictInt, Field(ge=0, le=MAX_POSITION, examples=[1])]
-MenuResource = Annotated[
-    Resource | None, Field(description="Only who may view this sees the entry.", examples=["tickets"])
-]
-CreateUrl = Annotated[Address | None, Field(description="Where one is made.", examples=["/tickets/new"])]
-ListUrl = Annotated[Address | None, Field(description="Where they are listed.", examples=["/tickets"])]
-HiddenForRoles = Annotated[Ids, Field(description="Ids of roles that do not see it, built-in ones too; all of them.")]
-HiddenForUsers = Annotated[Ids, Field(description="Ids of users who do not see it; all of them.")]
-
-
-class MenuIn(In):
-    """A new entry."""
-
-    name: EntryName
-    url: Url = None
-    icon: Icon = None
-    parent_id: ParentId = None
-    position: Annotated[Position, Field(description="Its place beside others: last, if it is not given.")] = None  # type: ignore[assignment]
-    resource: MenuResource = None
-    create_url: CreateUrl = None
-    list_url: ListUrl = None
-    hidden_for_roles: HiddenForRoles = None  # type: ignore[assignment]
-    hidden_for_users: HiddenForUsers = None  # type: ignore[assignment]
+_ID = Field(description="The entry's id.", examples=[EXAMPLE_ID])
+_NAME = Field(description="The text of the entry.", examples=["Tickets"])
+_URL = Field(
+    description="Where the entry leads: a path, or an http or https URL; null for a heading.", examples=["/tickets"]
+)
+_ICON = Field(description="The entry's icon, in a form that your front end understands.", examples=["ticket"])
+_PARENT_ID = Field(description="The id of the entry that it is below; null at the top.")
+_POSITION = Field(description="The entry's place among those with the same parent, lowest first.", examples=[1])
+_RESOURCE = Field(
+    description="Only users who may view this resource see the entry; null for all users.", examples=["tickets"]
+)
+_CREATE_URL = Field(description="Where one of the resource is created.", examples=["/tickets/new"])
+_LIST_URL = Field(description="Where the resource is listed.", examples=["/tickets"])
+_HIDDEN_FOR_ROLES = Field(description="The ids of all roles that do not see the entry, built-in ones included.")
+_HIDDEN_FOR_USERS = Field(description="The ids of all users who do not see the entry.")
 
 
-class MenuChange(In):
-    """Any of these."""
+class MenuCreate(RequestModel):
+    """A new menu entry."""
 
-    name: EntryName = None  # type: ignore[assignment]
-    url: Url = None
-    icon: Icon = None
-    parent_id: ParentId = None
-    position: Annotated[Position, Field(description="Its place beside others.")] = None  # type: ignore[assignment]
-    resource: MenuResource = None
-    create_url: CreateUrl = None
-    list_url: ListUrl = None
-    hidden_for_roles: HiddenForRoles = None  # type: ignore[assignment]
-    hidden_for_users: HiddenForUsers = None  # type: ignore[assignment]
+    name: Annotated[Name, _NAME]
+    url: Annotated[Address | MISSING | None, _URL] = MISSING
+    icon: Annotated[Name | MISSING | None, _ICON] = MISSING
+    parent_id: Annotated[UUID | MISSING | None, _PARENT_ID] = MISSING
+    position: Annotated[
+        Position | MISSING,
+        Field(
+            description="The entry's place among those with the same parent, lowest first. If absent, the last.",
+            examples=[1],
+        ),
+    ] = MISSING
+    resource: Annotated[Resource | MISSING | None, _RESOURCE] = MISSING
+    create_url: Annotated[Address | MISSING | None, _CREATE_URL] = MISSING
+    list_url: Annotated[Address | MISSING | None, _LIST_URL] = MISSING
+    hidden_for_roles: Annotated[Ids | MISSING, _HIDDEN_FOR_ROLES] = MISSING
+    hidden_for_users: Annotated[Ids | MISSING, _HIDDEN_FOR_USERS] = MISSING
 
 
-class MenuOut(Out):
-    """An entry of the menu, as those who arrange it see it."""
+class MenuUpdate(RequestModel):
+    """Changes to a menu entry. Fields that are not sent stay as they are."""
 
-    id: UUID
-    name: Annotated[str, Field(examples=["Tickets"])]
-    url: Annotated[str | None, Field(examples=["/tickets"])]
-    icon: Annotated[str | None, Field(examples=["ticket"])]
-    parent_id: ParentId
-    position: Annotated[int, Field(description="Its place beside others.", examples=[1])]
-    resource: Annotated[str | None, Field(examples=["tickets"])]
-    create_url: Annotated[str | None, Field(examples=["/tickets/new"])]
-    list_url: Annotated[str | None, Field(examples=["/tickets"])]
-    hidden_for_roles: Annotated[list[UUID], Field(description="Ids of roles that do not see it.", examples=[[]])]
-    hidden_for_users: Annotated[
-        list[UUID], Field(description="Ids of users who do not see it.", examples=[[EXAMPLE_ID]])
-    ]
-    created_at: OutTime
-    updated_at: OutTime
+    name: Annotated[Name | MISSING, _NAME] = MISSING
+    url: Annotated[Address | MISSING | None, _URL] = MISSING
+    icon: Annotated[Name | MISSING | None, _ICON] = MISSING
+    parent_id: Annotated[UUID | MISSING | None, _PARENT_ID] = MISSING
+    position: Annotated[Position | MISSING, _POSITION] = MISSING
+    resource: Annotated[Resource | MISSING | None, _RESOURCE] = MISSING
+    create_url: Annotated[Address | MISSING | None, _CREATE_URL] = MISSING
+    list_url: Annotated[Address | MISSING | None, _LIST_URL] = MISSING
+    hidden_for_roles: Annotated[Ids | MISSING, _HIDDEN_FOR_ROLES] = MISSING
+    hidden_for_users: Annotated[Ids | MISSING, _HIDDEN_FOR_USERS] = MISSING
+
+
+class Menu(ResponseModel):
+    """A menu entry, as those who arrange the menu see it."""
+
+    id: Annotated[UUID, _ID]
+    name: Annotated[str, _NAME]
+    url: Annotated[str | None, _URL]
+    icon: Annotated[str | None, _ICON]
+    parent_id: Annotated[UUID | None, _PARENT_ID]
+    position: Annotated[int, _POSITION]
+    resource: Annotated[str | None, _RESOURCE]
+    create_url: Annotated[str | None, _CREATE_URL]
+    list_url: Annotated[str | None, _LIST_URL]
+    hidden_for_roles: Annotated[list[UUID], _HIDDEN_FOR_ROLES, Field(examples=[[]])]
+    hidden_for_users: Annotated[list[UUID], _HIDDEN_FOR_USERS, Field(examples=[[EXAMPLE_ID]])]
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
     @classmethod
-    def of(cls, row: Menu) -> Self:
-        """The answer about this row."""
+    def of(cls, row: models.Menu) -> Self:
+        """Make the response from a row."""
         return cls(
             id=row.id,
             name=row.name,
@@ -114,28 +119,28 @@ class MenuOut(Out):
         )
 
 
-class MenuPage(CountedPage[MenuOut]):
-    """A page of menus."""
+class MenuPage(CountedPage[Menu]):
+    """A page of menu entries."""
 
 
-class MenuBranch(Out):
-    """An entry as the signed-in user sees it."""
+class VisibleMenu(ResponseModel):
+    """A menu entry, as the signed-in user sees it."""
 
-    id: UUID
-    name: Annotated[str, Field(examples=["Tickets"])]
-    url: Annotated[str | None, Field(description="Null for a mere heading.", examples=["/tickets"])]
-    icon: Annotated[str | None, Field(examples=["ticket"])]
-    create_url: Annotated[str | None, Field(examples=["/tickets/new"])]
-    list_url: Annotated[str | None, Field(examples=["/tickets"])]
-    is_view: Annotated[bool, Field(description="Whether they may view its resource.", examples=[True])]
-    is_create: Annotated[bool, Field(description="Whether they may create one.", examples=[True])]
-    is_update: Annotated[bool, Field(description="Whether they may change one.", examples=[True])]
-    is_delete: Annotated[bool, Field(description="Whether they may delete one.", examples=[False])]
-    sub_menus: Annotated[list[MenuBranch], Field(description="The entries below it, in order.", examples=[[]])]
+    id: Annotated[UUID, _ID]
+    name: Annotated[str, _NAME]
+    url: Annotated[str | None, _URL]
+    icon: Annotated[str | None, _ICON]
+    create_url: Annotated[str | None, _CREATE_URL]
+    list_url: Annotated[str | None, _LIST_URL]
+    is_view: Annotated[bool, Field(description="Whether the user may view the resource.", examples=[True])]
+    is_create: Annotated[bool, Field(description="Whether the user may create one.", examples=[True])]
+    is_update: Annotated[bool, Field(description="Whether the user may change one.", examples=[True])]
+    is_delete: Annotated[bool, Field(description="Whether the user may delete one.", examples=[False])]
+    sub_menus: Annotated[list[VisibleMenu], Field(description="The entries below it, in order.", examples=[[]])]
 
     @classmethod
-    def of(cls, branch: Branch) -> Self:
-        """The answer about this branch, with all that is below it."""
+    def of(cls, branch: MenuNode) -> Self:
+        """Make the response from an entry with all entries below it."""
         entry = branch.entry
         return cls(
             id=entry.id,
@@ -148,5 +153,5 @@ class MenuBranch(Out):
             is_create=Action.CREATE in branch.actions,
             is_update=Action.UPDATE in branch.actions,
             is_delete=Action.DELETE in branch.actions,
-            sub_menus=[MenuBranch.of(one) for one in branch.below],
+            sub_menus=[VisibleMenu.of(below) for below in branch.children],
         )

@@ -1,4 +1,4 @@
-"""Menus: making, moving, changing and deleting the entries of an organisation's own front end."""
+"""Create, change, move and delete menu entries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.roles import queries as roles
 from app.core.clock import real_now
 from app.core.errors import BadInput, Conflict, FieldError
@@ -25,57 +25,57 @@ MAX_MENUS = 500
 
 
 class MenuTooDeep(BadInput):
-    """The tree would have too many levels."""
+    """The menu would have too many levels."""
 
     code = "menu_too_deep"
-    title = f"A menu has {MAX_DEPTH} levels at most."
+    title = f"A menu can have at most {MAX_DEPTH} levels."
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError("parentId", self.title)])
 
 
 class MenuCycle(BadInput):
-    """An entry would be below itself."""
+    """An entry would be its own descendant."""
 
     code = "menu_cycle"
-    title = "A menu entry cannot be below itself."
+    title = "A menu entry cannot be moved below itself."
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError("parentId", self.title)])
 
 
 class MenuHasChildren(Conflict):
-    """There are entries below it."""
+    """The entry has children."""
 
     code = "menu_has_children"
-    title = "There are entries below this one: move or delete them first."
+    title = "The menu entry has children: move or delete them first."
 
 
 class TooManyMenus(Conflict):
-    """The organisation has as many entries as it may."""
+    """The organisation has `MAX_MENUS` entries already."""
 
     code = "too_many_menus"
-    title = f"An organisation can have {MAX_MENUS} menu entries at most."
+    title = f"An organisation can have at most {MAX_MENUS} menu entries."
 
 
-async def create(db: AsyncSession, caller: Caller, fields: Mapping[str, Any]) -> Menu:
-    """Make an entry of these columns; without a `position`, it comes last among those beside it.
+async def create(db: AsyncSession, caller: UserCaller, fields: Mapping[str, Any]) -> Menu:
+    """Create an entry with these columns. Without a `position`, it is the last of its siblings.
 
     Raises:
         MenuTooDeep, TooManyMenus
-        BadInput: there is no such parent, or nobody and no role to hide it from.
+        BadInput: The parent, or a role or user to hide the entry from, does not exist.
     """
     await lock_organisation(db, caller.org_id)
-    places = await queries.places(db, caller.org_id)
-    if len(places) >= MAX_MENUS:
+    positions = await queries.load_positions(db, caller.org_id)
+    if len(positions) >= MAX_MENUS:
         raise TooManyMenus
     parent_id = fields.get("parent_id")
-    _check_place(_parents(places), None, parent_id)
+    _check_parent(_parents(positions), None, parent_id)
     await _check_hidden(db, caller.org_id, fields)
-    now, beside = real_now(), [position for parent, position in places.values() if parent == parent_id]
+    now, siblings = real_now(), [position for parent, position in positions.values() if parent == parent_id]
     menu = Menu(
         **{
-            "position": rules.next_position(beside),
+            "position": rules.next_position(siblings),
             "hidden_for_roles": [],
             "hidden_for_users": [],
             **fields,
@@ -90,21 +90,21 @@ async def create(db: AsyncSession, caller: Caller, fields: Mapping[str, Any]) ->
     return menu
 
 
-async def change(db: AsyncSession, caller: Caller, menu_id: UUID, changes: Mapping[str, Any]) -> Menu:
-    """Change some columns of an entry; everything below it moves along. The same values again change nothing.
+async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: Mapping[str, Any]) -> Menu:
+    """Change columns of an entry. Its descendants move with it. Unchanged values are ignored.
 
     Raises:
         MenuNotFound, MenuTooDeep, MenuCycle
-        BadInput: there is no such parent, or nobody and no role to hide it from.
+        BadInput: The parent, or a role or user to hide the entry from, does not exist.
     """
     await lock_organisation(db, caller.org_id)
-    menu = await queries.menu(db, caller.org_id, menu_id)
+    menu = await queries.get_menu(db, caller.org_id, menu_id)
     different = {name: value for name, value in changes.items() if getattr(menu, name) != value}
     if not different:
         return menu
     if "parent_id" in different:
-        parents = _parents(await queries.places(db, caller.org_id))
-        _check_place(parents, menu_id, different["parent_id"])
+        parents = _parents(await queries.load_positions(db, caller.org_id))
+        _check_parent(parents, menu_id, different["parent_id"])
     await _check_hidden(db, caller.org_id, different, menu)
     for name, value in different.items():
         setattr(menu, name, value)
@@ -114,42 +114,46 @@ async def change(db: AsyncSession, caller: Caller, menu_id: UUID, changes: Mappi
     return menu
 
 
-async def delete(db: AsyncSession, caller: Caller, menu_id: UUID) -> None:
-    """Delete an entry that has nothing below it.
+async def delete(db: AsyncSession, caller: UserCaller, menu_id: UUID) -> None:
+    """Delete an entry without children.
 
     Raises:
         MenuNotFound, MenuHasChildren
     """
     await lock_organisation(db, caller.org_id)
-    menu = await queries.menu(db, caller.org_id, menu_id)
-    if menu_id in _parents(await queries.places(db, caller.org_id)).values():
+    menu = await queries.get_menu(db, caller.org_id, menu_id)
+    if menu_id in _parents(await queries.load_positions(db, caller.org_id)).values():
         raise MenuHasChildren
     await db.delete(menu)
     record(db, MenuDeleted(at=caller.now, actor=caller.actor, menu_id=menu_id))
 
 
-def _parents(places: Mapping[UUID, tuple[UUID | None, int]]) -> Parents:
-    return {menu_id: parent_id for menu_id, (parent_id, _) in places.items()}
+def _parents(positions: Mapping[UUID, tuple[UUID | None, int]]) -> Parents:
+    return {menu_id: parent_id for menu_id, (parent_id, _) in positions.items()}
 
 
-def _check_place(parents: Parents, menu_id: UUID | None, parent_id: UUID | None) -> None:
-    """Whether an entry, or a new one, may stand below this parent.
+def _check_parent(parents: Parents, menu_id: UUID | None, parent_id: UUID | None) -> None:
+    """Check that an entry (`None` for a new one) can be placed below this parent.
 
-    Two moves at once could make a cycle that neither sees: the organisation is locked meanwhile.
+    The caller must hold the lock on the organisation: two concurrent moves could form a cycle that neither sees.
     """
     if parent_id is not None and parent_id not in parents:
         raise BadInput(errors=[FieldError("parentId", "There is no such menu.")])
-    if menu_id is not None and rules.is_within(parents, parent_id, menu_id):
+    if menu_id is not None and rules.is_in_subtree(parents, parent_id, menu_id):
         raise MenuCycle
-    height = 1 if menu_id is None else rules.height_of(parents, menu_id)
-    if rules.depth_of(parents, parent_id) + height > MAX_DEPTH:
+    height = 1 if menu_id is None else rules.compute_height(parents, menu_id)
+    if rules.compute_depth(parents, parent_id) + height > MAX_DEPTH:
         raise MenuTooDeep
 
 
 async def _check_hidden(db: AsyncSession, org_id: UUID, fields: Mapping[str, Any], menu: Menu | None = None) -> None:
-    """Whom it is newly hidden from must exist. Who has gone may stay listed, so that a list can be sent back."""
-    for name, known in (("hidden_for_roles", roles.known), ("hidden_for_users", queries.users)):
+    """Check that added roles and users exist. Ids already in the list may be stale, so a client can send it back."""
+    checks = (
+        ("hidden_for_roles", roles.filter_existing, "role"),
+        ("hidden_for_users", queries.filter_existing_users, "user"),
+    )
+    for name, filter_existing, noun in checks:
         listed: Collection[UUID] = fields.get(name, ())
-        new = set(listed) - set(getattr(menu, name) if menu else ())
-        if new - await known(db, org_id, new):
-            raise BadInput(errors=[FieldError(to_camel(name), "There is nobody, or no role, of one of these ids.")])
+        added = set(listed) - set(getattr(menu, name) if menu else ())
+        if added - await filter_existing(db, org_id, added):
+            raise BadInput(errors=[FieldError(to_camel(name), f"One of these ids is not the id of a {noun}.")])

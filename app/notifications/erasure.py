@@ -1,4 +1,4 @@
-"""The notification log forgets whoever is erased, or was to be invited."""
+"""Take erased users, and users whose invitation was cancelled, out of the notification log."""
 
 from __future__ import annotations
 
@@ -6,71 +6,72 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from markupsafe import escape
-from sqlalchemy import Select, case, delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.events import UserErased, UserInvitationCancelled
-from app.core.outbox.deliveries import DeliveryStatus
-from app.core.outbox.events import Event
-from app.core.outbox.models import DELIVER, Delivery, Timer
+from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
+from app.notifications import mails
 from app.notifications.mime import one_line
+from app.notifications.models import Mail
 from app.tickets.models import Ticket
 
 BATCH = 1000
 MAX_BATCHES = 20
-NOBODY = "Somebody"
-FORGOTTEN = "The text of this mail was deleted with whom it named."
+ANONYMOUS_NAME = "A team member"
+ERASED_TEXT = "The text of this mail was deleted because the user it named was erased."
 
 
-async def forget_mails(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """When somebody is gone, in that transaction: delete what was sent to them, or about their tickets to others.
+async def forget_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserInvitationCancelled) -> None:
+    """Delete the mails to a user who is erased, and the mails to others about the user's tickets.
 
-    To whichever address they had then, and what is about to be sent goes as well. An e-mail that was never verified may
-    be somebody else's, and with it the tickets that were answered to it: then the mails about those stay. Of very many
-    mails, `BATCH * MAX_BATCHES` of each kind are seen to here and the rest when the log's retention ends.
+    It runs in the transaction of the event. Mails to former addresses of the user are deleted too, and so are mails
+    that wait to be sent. An e-mail address that was never verified may belong to another person, and so may the
+    tickets that were answered to it: mails to it about tickets are then kept. Of very many mails,
+    `BATCH * MAX_BATCHES` of each kind are deleted here and the rest when the log's retention ends.
     """
-    assert isinstance(event, UserErased | UserInvitationCancelled)
-    await db.flush()  # of their tickets, those too that became theirs by this event
+    await db.flush()  # of the user's tickets, including those that this event has just given to them
     own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.user_id)
-    about_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.ticket_id.in_(own))
-    to_their_account = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.user_id == event.user_id)
-    to_them = select(Delivery.id).where(Delivery.org_id == org_id, Delivery.recipient == event.email)
-    if isinstance(event, UserInvitationCancelled) or not event.email_was_verified:
-        to_them = to_them.where(Delivery.ticket_id.is_(None))
+    about_them = select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own))
+    to_their_account = select(Mail.id).where(Mail.org_id == org_id, Mail.user_id == event.user_id)
+    to_them = select(Mail.id).where(Mail.org_id == org_id, Mail.recipient == event.email.value)
+    if isinstance(event, UserInvitationCancelled) or not event.email_was_verified.value:
+        to_them = to_them.where(Mail.ticket_id.is_(None))
     await _delete_all(db, org_id, about_them)
     await _delete_all(db, org_id, to_their_account)
     await _delete_all(db, org_id, to_them)
     if isinstance(event, UserErased):
-        await _take_name_out(db, org_id, event)
+        await _remove_name(db, org_id, event)
 
 
-async def _take_name_out(db: AsyncSession, org_id: UUID, event: UserErased) -> None:
-    """Of mails that name them to others, let only the log's line stay; what is not sent yet goes out without the name.
+async def _remove_name(db: AsyncSession, org_id: UUID, event: UserErased) -> None:
+    """Remove the user's name from mails to others.
 
-    What it said is in the ticket.
+    Mails that wait to be sent go out without the name. Of mails that were sent, only the log's line is kept: what they
+    said is in the ticket.
     """
-    of_them = (Delivery.org_id == org_id, Delivery.author_id == event.user_id)
-    waits = Delivery.status == DeliveryStatus.QUEUED
-    nameless = func.replace(Delivery.body_text, one_line(event.name), NOBODY)
-    nameless_html = func.replace(Delivery.body_html, str(escape(event.name)), NOBODY)
+    names_them = (Mail.org_id == org_id, Mail.author_id == event.user_id)
+    nameless = {
+        "body_text": func.replace(Mail.body_text, one_line(event.name.value), ANONYMOUS_NAME),
+        "body_html": func.replace(Mail.body_html, str(escape(event.name.value)), ANONYMOUS_NAME),
+    }
     for _ in range(MAX_BATCHES):
-        ids = (await db.scalars(select(Delivery.id).where(*of_them).order_by(Delivery.id).limit(BATCH))).all()
-        await db.execute(
-            update(Delivery)
-            .where(Delivery.org_id == org_id, Delivery.id.in_(ids))
-            .values(
-                author_id=None,
-                body_text=case((waits, nameless), else_=FORGOTTEN),
-                body_html=case((waits, nameless_html), else_=None),
-            )
-        )
+        ids = (await db.scalars(select(Mail.id).where(*names_them).order_by(Mail.id).limit(BATCH))).all()
+        still_queued = (
+            Delivery.org_id == org_id, Delivery.id.in_(ids), Delivery.status == DeliveryStatus.QUEUED,
+        )  # fmt: skip
+        queued = (await db.scalars(select(Delivery.id).where(*still_queued))).all()
+        texts = update(Mail).where(Mail.org_id == org_id)
+        await db.execute(texts.where(Mail.id.in_(queued)).values(author_id=None, **nameless))
+        ended = texts.where(Mail.id.in_(set(ids) - set(queued)))
+        await db.execute(ended.values(author_id=None, body_text=ERASED_TEXT, body_html=None))
         if len(ids) < BATCH:
             return
 
 
 async def _delete_all(db: AsyncSession, org_id: UUID, which: Select[UUID]) -> None:
     for _ in range(MAX_BATCHES):
-        ids = (await db.scalars(which.order_by(Delivery.id).limit(BATCH))).all()
+        ids = (await db.scalars(which.order_by(Mail.id).limit(BATCH))).all()
         if ids:
             await _delete(db, org_id, ids)
         if len(ids) < BATCH:
@@ -78,8 +79,9 @@ async def _delete_all(db: AsyncSession, org_id: UUID, which: Select[UUID]) -> No
 
 
 async def _delete(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
-    # Timers first, as the worker's third loop takes them.
+    # Timers first, in the order of locks.
     timers = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.subject_id.in_(ids))
     await db.execute(select(Timer.subject_id).where(*timers).order_by(Timer.subject_id).with_for_update(key_share=True))
     await db.execute(delete(Timer).where(*timers))
+    await mails.delete_mails(db, org_id, ids)
     await db.execute(delete(Delivery).where(Delivery.org_id == org_id, Delivery.id.in_(ids)))

@@ -1,8 +1,8 @@
-"""One message as an e-mail (RFC 5322, MIME), ready for the wire.
+"""Mails in the format of the wire (RFC 5322, MIME).
 
-The header section is written here and not by the standard library, whose header classes decode what looks like an
+The header section is written here and not by the standard library. Its header classes decode what looks like an
 encoded word and write the newlines in it back as they are: a ticket titled `=?utf-8?q?=0D=0ABcc:...?=` would then add
-a header. The body, where newlines do no harm, is the standard library's.
+a header. The standard library writes the body, where newlines do no harm.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from app.core.fields import normalise_domain, normalise_email
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from app.core.outbox.deliveries import Message
+    from app.notifications.mails import OutgoingMail
 
 # 76 characters is what RFC 2045 section 6.7 allows a quoted-printable line; 7bit passes through every server.
 _BODY = SMTP.clone(cte_type="7bit", max_line_length=76)
-_MAX_PLAIN_HEADER = 60  # characters; what is longer is encoded, and so folded at any place
+_MAX_PLAIN_HEADER = 60  # characters; a longer text is encoded and can then be folded at any place
 _NOT_PRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*", re.ASCII)
@@ -33,22 +33,25 @@ _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Mailbox:
-    """A name, which may be empty, and an address; the domain is in its ASCII form, the local part may not be ASCII."""
+    """A name, which may be empty, and an address.
+
+    The domain is in its ASCII form. The local part may have non-ASCII characters.
+    """
 
     name: str
     address: str
 
     @property
     def domain(self) -> str:
-        """The part after the @ sign."""
+        """Return the part after the @ sign."""
         return self.address.rpartition("@")[2]
 
     def __str__(self) -> str:
-        """The mailbox as a header holds it; ASCII but for the local part (RFC 6532)."""
+        """Return the mailbox as a header holds it: ASCII except for the local part (RFC 6532)."""
         if not self.name:
             return self.address
-        if _must_be_encoded(self.name):
-            return f"{_encoded(self.name)}\r\n <{self.address}>"
+        if _needs_encoding(self.name):
+            return f"{_encode_words(self.name)}\r\n <{self.address}>"
         if _ATOMS.fullmatch(self.name):
             return f"{self.name} <{self.address}>"
         quoted = re.sub(r'(["\\])', r"\\\1", self.name)
@@ -56,8 +59,8 @@ class Mailbox:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mail:
-    """A mail and its envelope. With `utf8` an address needs a server that knows SMTPUTF8 (RFC 6531)."""
+class EncodedMail:
+    """A mail and its envelope. With `utf8`, an address needs a server that supports SMTPUTF8 (RFC 6531)."""
 
     id: UUID  # the delivery's
     sender: str
@@ -67,7 +70,7 @@ class Mail:
 
 
 def one_line(text: str) -> str:
-    """The text without anything that could end a line or not be stored: runs of such characters become one space."""
+    """Replace each run of characters that could end a line, or could not be stored, by one space."""
     return _NOT_PRINTABLE.sub(" ", text).strip()
 
 
@@ -75,7 +78,7 @@ def mailbox(text: str) -> Mailbox:
     """Read `address`, `<address>` or `Name <address>`, whose name may be quoted.
 
     Raises:
-        ValueError: this is not one mailbox.
+        ValueError: the text is not one mailbox.
     """
     match = _MAILBOX.fullmatch(text.strip())
     name, address = (match["name"].strip(), match["address"]) if match else ("", text.strip())
@@ -89,36 +92,36 @@ def _address(text: str) -> str:
     return f"{local}@{normalise_domain(domain)}"
 
 
-def compose(message: Message, sender: Mailbox) -> Mail:
-    """Make the mail of a message. Its Message-ID is the delivery's id, so that all attempts are one mail to a receiver.
+def encode(mail: OutgoingMail, sender: Mailbox) -> EncodedMail:
+    """Encode a mail. Its Message-ID is the delivery's id, so that all attempts are one mail to a receiver.
 
     Raises:
-        ValueError: its recipient or its Reply-To is no address, or a text cannot be encoded.
+        ValueError: the recipient or the Reply-To is no address, or a text cannot be encoded.
     """
-    recipient = _address(message.recipient)
-    reply_to = mailbox(message.reply_to) if message.reply_to else None
+    recipient = _address(mail.recipient)
+    reply_to = mailbox(mail.reply_to) if mail.reply_to else None
     headers = {
         "From": str(sender),
         "To": recipient,
-        "Subject": _unstructured(one_line(message.subject)),
-        "Date": format_datetime(message.created_at.astimezone(UTC)),
-        "Message-ID": f"<{message.id}@{sender.domain}>",
-        "Auto-Submitted": "auto-generated",  # RFC 3834: nobody's automatic answer should come back
+        "Subject": _encode_unstructured(one_line(mail.subject)),
+        "Date": format_datetime(mail.created_at.astimezone(UTC)),
+        "Message-ID": f"<{mail.id}@{sender.domain}>",
+        "Auto-Submitted": "auto-generated",  # RFC 3834: asks for no automatic reply
     }
     if reply_to:
         headers["Reply-To"] = str(reply_to)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
-    return Mail(
-        id=message.id,
+    return EncodedMail(
+        id=mail.id,
         sender=sender.address,
         recipient=recipient,
-        content=head + _body(message.text, message.html),
+        content=head + _body(mail.text, mail.html),
         utf8=not head.isascii(),
     )
 
 
 def _body(text: str, html: str | None) -> bytes:
-    """The MIME headers and the content: plain text, with HTML as the alternative to be preferred (RFC 2046)."""
+    """Return the MIME headers and the content: plain text, with HTML as the preferred alternative (RFC 2046)."""
     body = EmailMessage(policy=_BODY)
     body.set_content(text)
     if html is not None:
@@ -126,14 +129,14 @@ def _body(text: str, html: str | None) -> bytes:
     return body.as_bytes()
 
 
-def _must_be_encoded(text: str) -> bool:
+def _needs_encoding(text: str) -> bool:
     return not text.isascii() or "=?" in text or len(text) > _MAX_PLAIN_HEADER
 
 
-def _unstructured(text: str) -> str:
-    return _encoded(text) if _must_be_encoded(text) else text
+def _encode_unstructured(text: str) -> str:
+    return _encode_words(text) if _needs_encoding(text) else text
 
 
-def _encoded(text: str) -> str:
-    """The text as encoded words (RFC 2047), one a line."""
+def _encode_words(text: str) -> str:
+    """Return the text as encoded words (RFC 2047), one per line."""
     return Header(text, "utf-8", maxlinelen=64).encode(linesep="\r\n")

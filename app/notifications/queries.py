@@ -1,4 +1,4 @@
-"""Reads of the notification log."""
+"""Reads of the notification log: mails with their deliveries."""
 
 from __future__ import annotations
 
@@ -7,19 +7,39 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import defer
+from sqlalchemy.orm import InstrumentedAttribute
 
-from app.core.errors import NotFound
 from app.core.outbox.models import Delivery
+from app.notifications.errors import NotificationNotFound
+from app.notifications.mails import EMAIL
+from app.notifications.models import Mail
 
 
-class NotificationNotFound(NotFound):
-    """No notification of the caller's organisation has this id."""
+@dataclass(frozen=True)
+class LogEntry:
+    """A line of the log."""
 
-    code = "notification_not_found"
-    title = "There is no such notification."
+    id: UUID
+    channel: str
+    recipient: str
+    subject: str
+    status: str
+    attempts: int
+    last_error: str | None
+    ticket_id: UUID | None
+    created_at: datetime
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True)
+class LogEntryContent(LogEntry):
+    """A line of the log with what the mail says. `link` is where the link in the texts leads."""
+
+    body_text: str
+    body_html: str | None
+    link: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,43 +50,66 @@ class Listing:
     ticket_ids: Sequence[UUID] = ()
 
     def conditions(self, org_id: UUID) -> list[ColumnElement[bool]]:
-        """What a row must meet."""
-        conditions = [Delivery.org_id == org_id]
+        """Return what a mail and its delivery must meet."""
+        conditions = [Delivery.org_id == org_id, Delivery.channel == EMAIL.name]
         if self.statuses:
             conditions.append(Delivery.status.in_(self.statuses))
         if self.ticket_ids:
-            conditions.append(Delivery.ticket_id.in_(self.ticket_ids))
+            conditions.append(Mail.ticket_id.in_(self.ticket_ids))
         return conditions
+
+    @property
+    def position(self) -> tuple[InstrumentedAttribute[datetime], InstrumentedAttribute[UUID]]:
+        """Return the columns that the list is sorted by, of the table whose index finds the rows."""
+        return (Mail.created_at, Mail.id) if self.ticket_ids else (Delivery.created_at, Delivery.id)
+
+
+_LINE = (
+    Mail.id, Delivery.channel, Mail.recipient, Mail.subject, Delivery.status, Delivery.attempts, Delivery.last_error,
+    Mail.ticket_id, Mail.created_at, Delivery.sent_at,
+)  # fmt: skip
+_CONTENT = (Mail.body_text, Mail.body_html, Mail.link)
 
 
 async def page(
-    db: AsyncSession, org_id: UUID, wanted: Listing, after: tuple[datetime, UUID] | None, limit: int
-) -> Sequence[Delivery]:
-    """The notifications that follow the position `after`, newest first, without their bodies."""
+    db: AsyncSession, org_id: UUID, listing: Listing, after: tuple[datetime, UUID] | None, limit: int
+) -> Sequence[LogEntry]:
+    """Read the notifications that follow the position `after`, newest first, without their bodies."""
+    created_at, mail_id = listing.position
     statement = (
-        select(Delivery)
-        .options(defer(Delivery.body_text, raiseload=True), defer(Delivery.body_html, raiseload=True))
-        .where(*wanted.conditions(org_id))
-        .order_by(Delivery.created_at.desc(), Delivery.id.desc())
+        select(*_LINE)
+        .select_from(Delivery)
+        .join(Mail, and_(Mail.org_id == org_id, Mail.id == Delivery.id))
+        .where(*listing.conditions(org_id))
+        .order_by(created_at.desc(), mail_id.desc())
         .limit(limit)
     )
     if after is not None:
-        statement = statement.where(tuple_(Delivery.created_at, Delivery.id) < after)
-    return (await db.scalars(statement)).all()
+        statement = statement.where(tuple_(created_at, mail_id) < after)
+    return [LogEntry(**row._asdict()) for row in await db.execute(statement)]
 
 
-async def total(db: AsyncSession, org_id: UUID, wanted: Listing) -> int:
-    """How many match."""
-    return await db.scalar(select(func.count()).select_from(Delivery).where(*wanted.conditions(org_id))) or 0
+async def total(db: AsyncSession, org_id: UUID, listing: Listing) -> int:
+    """Count the notifications that match."""
+    statement = select(func.count()).select_from(Delivery)
+    if listing.ticket_ids:
+        statement = statement.join(Mail, and_(Mail.org_id == org_id, Mail.id == Delivery.id))
+    return await db.scalar(statement.where(*listing.conditions(org_id))) or 0
 
 
-async def one(db: AsyncSession, org_id: UUID, delivery_id: UUID) -> Delivery:
-    """A notification with its body.
+async def one(db: AsyncSession, org_id: UUID, delivery_id: UUID) -> LogEntryContent:
+    """Read a notification with its body.
 
     Raises:
         NotificationNotFound
     """
-    delivery = await db.get(Delivery, (org_id, delivery_id))
-    if delivery is None:
+    statement = (
+        select(*_LINE, *_CONTENT)
+        .select_from(Mail)
+        .join(Delivery, and_(Delivery.org_id == org_id, Delivery.id == Mail.id))
+        .where(Mail.org_id == org_id, Mail.id == delivery_id)
+    )
+    row = (await db.execute(statement)).one_or_none()
+    if row is None:
         raise NotificationNotFound
-    return delivery
+    return LogEntryContent(**row._asdict())

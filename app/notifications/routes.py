@@ -6,58 +6,56 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.core.web.openapi import responses
-from app.core.web.paging import CursorSigner, InvalidCursor, cut
+from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.notifications import queries
-from app.notifications.queries import NotificationNotFound
-from app.notifications.schemas import NotificationFilter, NotificationOut, NotificationPage, NotificationWithBody
+from app.notifications.errors import NotificationNotFound
+from app.notifications.schemas import Notification, NotificationDetails, NotificationFilter, NotificationPage
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
 
-Reader = Annotated[Caller, may(Resource.NOTIFICATIONS, Action.VIEW)]
+Reader = Annotated[UserCaller, requires(Resource.NOTIFICATIONS, Action.VIEW)]
 
 
 @router.get(
     "",
     operation_id="listNotifications",
-    summary="List what was sent, to whom, and what became of it",
+    summary="List notifications",
     response_model_exclude_unset=True,
     responses=responses(InvalidCursor),
 )
 async def list_notifications(
-    wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request
+    wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> NotificationPage:
-    """A page of the notification log, newest first. `QUEUED` ones are still tried; `FAILED` ones are not."""
+    """Return a page of the log of mails, newest first. `QUEUED` mails are still tried; `FAILED` ones are not."""
     listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "notifications", listing)
-    after = None
-    if wanted.cursor:
-        at, delivery_id = signer.read(wanted.cursor)
-        after = (datetime.fromisoformat(at), UUID(delivery_id))
-    rows, more = cut(await queries.page(db, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
-    page = NotificationPage(
-        items=[NotificationOut.of(row) for row in rows],
-        next_cursor=signer.write(rows[-1].created_at, rows[-1].id) if more else None,
+    paging = Paging.of(
+        request, wanted, services_of(request).secret_key, caller.org_id, "notifications", filters=listing
     )
-    if wanted.include:
-        page.total = await queries.total(db, caller.org_id, listing)
-    return page
+    after = paging.after(lambda at, id_: (datetime.fromisoformat(at), UUID(id_)))
+    rows = await queries.page(db, caller.org_id, listing, after, paging.fetch_limit)
+    total = await queries.total(db, caller.org_id, listing) if wanted.include else None
+    return paging.page(
+        response, NotificationPage, rows, Notification.of, position=lambda row: (row.created_at, row.id), total=total
+    )
 
 
 @router.get(
     "/{id}",
     operation_id="getNotification",
-    summary="Read one notification with its body",
+    summary="Get a notification",
     responses=responses(NotificationNotFound),
 )
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
-) -> NotificationWithBody:
-    """What was sent, word for word, with the last error if there was one."""
-    return NotificationWithBody.of(await queries.one(db, caller.org_id, notification_id))
+) -> NotificationDetails:
+    """Return a mail with its body as it was sent, and the last error if there was one."""
+    return NotificationDetails.of_content(await queries.one(db, caller.org_id, notification_id))

@@ -1,4 +1,4 @@
-"""What crosses the wire about notifications."""
+"""Define the responses about notifications: the log of mails."""
 
 from __future__ import annotations
 
@@ -7,53 +7,60 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.core.fields import Out, OutTime
-from app.core.outbox.deliveries import DeliveryStatus
-from app.core.outbox.models import Delivery
+from app.core.fields import EXAMPLE_ID, CreatedAt, ResponseModel, UtcTimestamp
+from app.core.outbox.models import DeliveryStatus
 from app.core.web.paging import CountedPage, CountedPageQuery
 from app.notifications.links import for_the_log
+from app.notifications.queries import LogEntry, LogEntryContent
 
 
 class NotificationFilter(CountedPageQuery):
-    """Which notifications; a filter may be repeated, which means any of its values."""
+    """Select notifications. A repeated filter accepts any of its values."""
 
-    status: Annotated[list[DeliveryStatus], Field(max_length=10)] = []
-    ticket_id: Annotated[list[UUID], Field(max_length=20)] = []
+    status: Annotated[list[DeliveryStatus], Field(max_length=10, description="Statuses.")] = []
+    ticket_id: Annotated[list[UUID], Field(max_length=20, description="Ids of tickets.")] = []
 
 
-class NotificationOut(Out):
-    """A message to somebody, and what became of it. Times are real."""
+class Notification(ResponseModel):
+    """A message to a user or requester, and whether it was sent. All times are real time."""
 
-    id: UUID
-    channel: Annotated[str, Field(examples=["EMAIL"])]
-    to: Annotated[str, Field(examples=["mia@customer.example"])]
-    subject: Annotated[str, Field(examples=["[GROWFIN-42] Answered: Cannot export March"])]
-    status: Annotated[DeliveryStatus, Field(examples=["SENT"])]
-    attempts: Annotated[int, Field(examples=[1])]
-    last_error: str | None
-    ticket_id: UUID | None
-    created_at: OutTime
-    sent_at: OutTime | None
+    id: Annotated[UUID, Field(description="The notification's id.", examples=[EXAMPLE_ID])]
+    channel: Annotated[str, Field(description="How it is sent.", examples=["EMAIL"])]
+    to: Annotated[str, Field(description="The recipient's address.", examples=["mia@customer.example"])]
+    subject: Annotated[
+        str, Field(description="The subject line.", examples=["[GROWFIN-42] Answered: Cannot export March"])
+    ]
+    status: Annotated[
+        DeliveryStatus,
+        Field(description="`QUEUED` ones will be tried; `FAILED` ones will not be tried again.", examples=["SENT"]),
+    ]
+    attempts: Annotated[int, Field(description="How often sending was tried.", examples=[1])]
+    last_error: Annotated[str | None, Field(description="Why the last attempt failed; null if none has.")]
+    ticket_id: Annotated[UUID | None, Field(description="The ticket that it is about; null for none.")]
+    created_at: CreatedAt
+    sent_at: Annotated[UtcTimestamp | None, Field(description="When it was sent; null before.")]
 
     @classmethod
-    def of(cls, row: Delivery) -> Self:
-        """The answer about this delivery."""
+    def of(cls, row: LogEntry) -> Self:
+        """Make the response from an entry of the log."""
         return cls(**_fields(row))
 
 
-class NotificationWithBody(NotificationOut):
-    """A message with what it says."""
+class NotificationDetails(Notification):
+    """A notification with its text."""
 
-    body: Annotated[str, Field(description="As plain text.", examples=["We mended the export: please try again."])]
-    body_html: str | None
+    body: Annotated[
+        str, Field(description="The text as plain text.", examples=["We fixed the export. Please try again."])
+    ]
+    body_html: Annotated[str | None, Field(description="The text as HTML; null if it has none.")]
 
     @classmethod
-    def of(cls, row: Delivery) -> Self:
-        """The answer about this delivery, with its body."""
+    def of_content(cls, row: LogEntryContent) -> Self:
+        """Make the response from an entry of the log."""
         return cls(**_fields(row), **_bodies(row))
 
 
-def _fields(row: Delivery) -> dict[str, object]:
+def _fields(row: LogEntry) -> dict[str, object]:
     return {
         "id": row.id,
         "channel": row.channel,
@@ -68,10 +75,10 @@ def _fields(row: Delivery) -> dict[str, object]:
     }
 
 
-def _bodies(row: Delivery) -> dict[str, str | None]:
+def _bodies(row: LogEntryContent) -> dict[str, str | None]:
     html = row.body_html and for_the_log(row.body_html, row.link)
     return {"body": for_the_log(row.body_text, row.link), "body_html": html}
 
 
-class NotificationPage(CountedPage[NotificationOut]):
+class NotificationPage(CountedPage[Notification]):
     """A page of notifications."""

@@ -1,8 +1,8 @@
 """Mail over SMTP (RFC 5321): one connection for as long as a pass takes, one mail at a time.
 
-What a failure means follows one rule: a delivery fails for good only when the server refused *it*. What is wrong with
-us or with the server (unreachable, an untrusted certificate, a wrong password, a sender it does not accept) is true of
-every mail alike and gets repaired, so it is temporary, even where the reply is a 5xx.
+One rule decides what a failure means: a delivery fails permanently only when the server refused that mail. A problem of
+this service or of the server (unreachable, an untrusted certificate, a wrong password, a sender it does not accept)
+concerns all mails alike and gets repaired. It is temporary, even where the reply is a 5xx.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from app.core.outbox.deliveries import Outcome, Result
-from app.notifications.mime import Mail, one_line
+from app.core.outbox.channels import Outcome, Result
+from app.notifications.mime import EncodedMail, one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-GOODBYE_TIME = 2.0  # seconds
+QUIT_TIMEOUT = 2.0  # seconds
 ERROR_LENGTH = 300  # characters
 
 FIRST_REFUSAL = 400
-FIRST_LASTING_REFUSAL = 500
-SERVER_CLOSES = 421
-# Replies that mean "authenticate" or "encrypt" (RFC 4954 section 6, RFC 3207 section 4), whichever command they answer.
+FIRST_PERMANENT_REFUSAL = 500
+SERVER_IS_CLOSING = 421
+# Replies to any command that mean "authenticate" or "encrypt" (RFC 4954 section 6, RFC 3207 section 4).
 NOT_ABOUT_THE_MAIL = frozenset({530, 534, 535, 538})
-MAIL_TOO_LARGE = 552  # the one refusal at MAIL that is about the mail and not about the sender (RFC 1870)
+MAIL_TOO_LARGE = 552  # the only refusal of MAIL that is about the mail and not about the sender (RFC 1870)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +53,15 @@ class Server:
     user: str | None
     password: str = field(repr=False)
     implicit_tls: bool
-    start_tls: bool | None  # required, not wanted, or where it is offered
+    start_tls: bool | None  # required (True), not used (False), or used where it is offered (None)
     tls: ssl.SSLContext = field(repr=False)
 
     @classmethod
     def at(cls, url: str) -> Server:
-        """Read the URL of a server, as `email_channel` explains it.
+        """Read the URL of a server (see `email_channel`).
 
         Raises:
-            ValueError: this is not such a URL; the text does not repeat it, as it may hold a password.
+            ValueError: this is not such a URL. The text does not repeat it, as it may hold a password.
         """
         try:
             parts = urlsplit(url)
@@ -83,13 +83,13 @@ class Server:
         )
 
     async def connect(self, timeout: float) -> SMTP:  # noqa: ASYNC109 - of each read; the caller limits the whole
-        """A connection that has been greeted, encrypted and authenticated as the URL demands."""
+        """Open a connection, greeted, encrypted and authenticated as the URL demands."""
         client = SMTP(
             hostname=self.host,
             port=self.port,
             username=self.user,
             password=self.password if self.user else None,
-            local_hostname=await asyncio.to_thread(_own_name),
+            local_hostname=await asyncio.to_thread(_host_name),
             timeout=timeout,
             use_tls=self.implicit_tls,
             start_tls=self.start_tls,
@@ -98,8 +98,8 @@ class Server:
         await client.connect()
         return client
 
-    def without_secrets(self, text: str) -> str:
-        """What a server said, should it have repeated the password as it was sent (plain, or as in RFC 4616)."""
+    def mask_secrets(self, text: str) -> str:
+        """Mask the password in a server's reply: a server may repeat it as it was sent (plain, or as in RFC 4616)."""
         secrets = (f"\0{self.user}\0{self.password}", self.password) if self.password else ()
         for secret in secrets:
             text = text.replace(base64.b64encode(secret.encode()).decode(), "***").replace(secret, "***")
@@ -107,34 +107,34 @@ class Server:
 
 
 class Connection:
-    """A connection to the server, opened by the first mail and again whenever the server has hung up since."""
+    """A connection to the server. It is opened by the first mail, and again whenever the server has hung up."""
 
     def __init__(self, server: Server, timeout: float) -> None:
-        """`timeout` is in seconds, for everything that one mail takes."""
+        """Set the timeout, in seconds, for everything that one mail takes."""
         self._server = server
         self._timeout = timeout
         self._client: SMTP | None = None
-        self._down: Outcome | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._unavailable: Outcome | None = None
+        self._turn = asyncio.Lock()
 
-    async def hand_over(self, mail: Mail) -> Outcome:
+    async def hand_over(self, mail: EncodedMail) -> Outcome:
         """Try once to hand the mail to the server.
 
-        A server that cannot be connected to is not tried again: the rest of the pass would wait for as many time-outs,
-        or offer a wrong password until the account is locked.
+        After a failure to connect, the server is not tried again in this pass: the other mails would each wait for a
+        time-out, or offer a wrong password until the account is locked.
         """
-        async with self._one_at_a_time:
-            if self._down:
-                return self._down
+        async with self._turn:
+            if self._unavailable:
+                return self._unavailable
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._transfer(mail)
             except (SMTPException, OSError) as error:
                 outcome = self._outcome(error)
                 if self._client is None:
-                    self._down = outcome
+                    self._unavailable = outcome
                 elif not isinstance(error, SMTPResponseException) or error.code < FIRST_REFUSAL:
-                    self._client.close()  # the dialogue broke off at an unknown place
+                    self._client.close()  # the state of the dialogue is unknown
                 return outcome
             except BaseException:
                 if self._client is not None:
@@ -143,32 +143,32 @@ class Connection:
             return Outcome(Result.SENT)
 
     async def close(self) -> None:
-        """Say goodbye, and do not insist on an answer."""
+        """Send QUIT and close, whether or not the server replies."""
         if self._client is not None:
             with suppress(SMTPException, OSError):
-                async with asyncio.timeout(GOODBYE_TIME):
+                async with asyncio.timeout(QUIT_TIMEOUT):
                     await self._client.quit()
             self._client.close()
 
-    async def _transfer(self, mail: Mail) -> None:
+    async def _transfer(self, mail: EncodedMail) -> None:
         client = await self._announce(mail)
         try:
             await client.rcpt(mail.recipient, encoding="utf-8")
             await client.data(mail.content)
         except SMTPResponseException:
             with suppress(SMTPException):
-                await client.rset()  # or the server would take the next mail for a part of this one
+                await client.rset()  # otherwise the next mail would become a part of this one
             raise
 
-    async def _announce(self, mail: Mail) -> SMTP:
-        """Send MAIL, which changes nothing and so may be sent twice: first where a connection may still be open."""
+    async def _announce(self, mail: EncodedMail) -> SMTP:
+        """Send MAIL, first on the open connection if there is one: it has no effect yet, so it may be sent twice."""
         if self._client is not None:
             with suppress(SMTPServerDisconnected):
-                await _mail(self._client, mail)
+                await _send_mail_command(self._client, mail)
                 return self._client
         self._client = None
         self._client = await self._server.connect(self._timeout)
-        await _mail(self._client, mail)
+        await _send_mail_command(self._client, mail)
         return self._client
 
     def _outcome(self, error: SMTPException | OSError) -> Outcome:
@@ -179,17 +179,17 @@ class Connection:
                 text = f"The mail server did not answer within {self._timeout:g} s"
             case _:
                 text = f"The mail server cannot be used: {error}"
-        # Nothing that comes before a mail is announced can be the mail's fault.
+        # A failure before MAIL is sent cannot be about the mail.
         permanent = self._client is not None and _is_about_the_mail(error)
         return Outcome(
             Result.PERMANENT if permanent else Result.TEMPORARY,
-            one_line(self._server.without_secrets(text))[:ERROR_LENGTH],
+            one_line(self._server.mask_secrets(text))[:ERROR_LENGTH],
         )
 
 
 @asynccontextmanager
 async def connection(server: Server, timeout: float) -> AsyncIterator[Connection]:  # noqa: ASYNC109 - of each mail
-    """A connection for as long as the context lasts; `timeout` is in seconds, for each mail."""
+    """Open a connection for as long as the context lasts; `timeout` is in seconds, for each mail."""
     opened = Connection(server, timeout)
     try:
         yield opened
@@ -197,18 +197,18 @@ async def connection(server: Server, timeout: float) -> AsyncIterator[Connection
         await opened.close()
 
 
-async def _mail(client: SMTP, mail: Mail) -> None:
-    if client.is_ehlo_or_helo_needed:  # what the server can do has to be asked again after STARTTLS
+async def _send_mail_command(client: SMTP, mail: EncodedMail) -> None:
+    if client.is_ehlo_or_helo_needed:  # the extensions must be asked for again after STARTTLS
         await client.ehlo()
     options = [f"SIZE={len(mail.content)}"] if client.supports_extension("size") else []
     if mail.utf8:
         if not client.supports_extension("smtputf8"):
-            raise SMTPNotSupported("it takes no address with non-ASCII characters before the @ sign")
+            raise SMTPNotSupported("it does not accept non-ASCII characters before the @ sign")
         options.append("SMTPUTF8")
     try:
         await client.mail(mail.sender, options=options)
     except SMTPSenderRefused as error:
-        if error.code == SERVER_CLOSES:
+        if error.code == SERVER_IS_CLOSING:
             raise SMTPServerDisconnected(f"{error.code} {error.message}") from error
         raise
 
@@ -220,13 +220,13 @@ def _is_about_the_mail(error: Exception) -> bool:
         case SMTPSenderRefused():
             return error.code == MAIL_TOO_LARGE
         case SMTPRecipientRefused() | SMTPDataError():
-            return error.code >= FIRST_LASTING_REFUSAL and error.code not in NOT_ABOUT_THE_MAIL
+            return error.code >= FIRST_PERMANENT_REFUSAL and error.code not in NOT_ABOUT_THE_MAIL
         case _:
             return False
 
 
 def _tls_context(*, verify: bool) -> ssl.SSLContext:
-    """Made once for a channel: loading the system's authorities takes some 25 ms."""
+    """Make the context of a channel, once: loading the system's authorities takes some 25 ms."""
     if verify:
         return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -235,7 +235,7 @@ def _tls_context(*, verify: bool) -> ssl.SSLContext:
     return context
 
 
-def _own_name() -> str:
-    """What to say in EHLO: the full name of this host, or an address where it has none (RFC 5321 section 4.1.4)."""
+def _host_name() -> str:
+    """Return the name for EHLO: this host's full name, or an address where it has none (RFC 5321 section 4.1.4)."""
     name = socket.getfqdn()
     return name if "." in name and name.isascii() else "[127.0.0.1]"

@@ -1,4 +1,4 @@
-"""`tessera demo`: a new sandbox organisation, filled through the services with two months of believable tickets."""
+"""`tessera demo`: create a sandbox organisation with two months of realistic tickets, through the services."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import select, update
 
-from app.access.callers import Caller, Principal
+from app.access.callers import Principal, ProductCaller, UserCaller
 from app.access.tenant import Tenant
 from app.accounts.users.creation import NewUser, hash_new_password, sign_up_admin
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.config import Settings
-from app.core.database.pool import Database
+from app.core.database.pool import BeforeCommit, Database
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.models import Counter, Relay
 from app.organisations.queries import as_tenant
 from app.organisations.service import sign_up
 from app.tickets import service
-from app.tickets.models import Priority, Status
+from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import INDEX_TICKETS
 
-PARALLEL = 4
-BATCH = 20  # tickets that live in one transaction
-# While the organisation is being filled, its `relays` row claims to be this far ahead of the events, so that the worker
-# of a running server never finds any to show to the subscribers, who would queue mails for them. It is beyond what any
-# demo reaches; not 2^62, as the backlog is a sum over all organisations, which must stay a bigint.
-HELD = 2**40
+CONCURRENCY = 4
+TICKETS_PER_TRANSACTION = 20
+# While tickets are being created, the organisation's `relays` row claims that events up to this number are relayed, so
+# that no running worker passes them to subscribers, which would queue mails. No demo reaches this number; it is not
+# 2^62, because the backlog is a sum over all organisations and must fit a bigint.
+PAUSED_SEQ = 2**40
 
-SPREAD = timedelta(days=60)
-# An answered ticket is reminded of after 27 days and closes after 30: none is so old that the worker acts at once.
-ANSWERED_WITHIN = timedelta(days=26)
-DRAGS_ON = timedelta(days=5)
-CUSTOMERS = 300
+PERIOD = timedelta(days=60)
+# A reminder is due 27 days after a reply, and auto-close after 30. Younger tickets have nothing due when created.
+MAX_AGE_OF_RECENT = timedelta(days=26)
+MAX_DURATION = timedelta(days=5)
+CUSTOMER_COUNT = 300
 
 ADMINS = (("Ada", "Lovelace"), ("Grace", "Hopper"), ("Alan", "Turing"), ("Katherine", "Johnson"))
 FIRST_NAMES = (
@@ -63,7 +63,7 @@ AREAS = (
     "the invoice export", "the weekly report", "the dashboard", "the mobile app", "single sign-on", "the CSV import",
     "the calendar sync", "the search", "the billing page", "the webhook to our CRM", "the user list", "the audit log",
 )  # fmt: skip
-TROUBLES = (
+PROBLEM_TEMPLATES = (
     ("{area} is slow", "Since {when}, {area} takes about {n} seconds to open."),
     ("{area} shows an error", "Since {when}, {area} answers with “Something went wrong”, {n} times out of {m}."),
     ("{area} stops half-way", "{area} gets to {m} % and then nothing happens any more. It last worked {when}."),
@@ -75,9 +75,14 @@ TROUBLES = (
     ("{area} is missing after the update", "After the update {when}, {area} is gone for {n} of our {m} users."),
     ("Could {area} support time zones?", "Our {m} users sit in four time zones, and {area} only shows UTC."),
 )
-WHENS = ("yesterday", "last Friday", "last Monday", "this morning", "last week", "last month")
-CLOSINGS = ("Could you have a look?", "It keeps two of us from working.", "No hurry, but it would help.", "Thanks!")
-ANSWERS = (
+DATES = ("yesterday", "last Friday", "last Monday", "this morning", "last week", "last month")
+CLOSING_SENTENCES = (
+    "Could you have a look?",
+    "It keeps two of us from working.",
+    "No hurry, but it would help.",
+    "Thanks!",
+)
+REPLIES = (
     "Thank you for telling us. We found the cause and corrected it: please try again.",
     "This is on its way: the fix goes out with tonight's release. Please write if it is still there tomorrow.",
     "We could not see it with a new account. Does it help to sign out and in again?",
@@ -85,170 +90,188 @@ ANSWERS = (
     "Thanks for the idea: we noted it for the next quarter, and will tell you here when it comes.",
 )
 
-# How many of a hundred end up where.
-RECENT = dict(zip(Status, (18, 17, 30, 15, 20), strict=True))
-OLD = {Status.RESOLVED: 35, Status.CLOSED: 65}
-PRIORITIES = {Priority.LOW: 25, Priority.MEDIUM: 45, Priority.HIGH: 22, Priority.CRITICAL: 8}
-PASSED_THROUGH = 0.4  # how likely each status on the way to the last one is
-RAISED = 0.1  # how likely a ticket that is begun turns out to matter more
-PATH = (Status.IN_PROGRESS, Status.RESPONDED, Status.RESOLVED, Status.CLOSED)
+# Times follow commits, so the time of the last commit must be reset to write tickets of the past.
+_RESET_LAST_AT = "UPDATE counters SET last_at = 'epoch' WHERE org_id = $1"
+
+# Percentages of the tickets by their last status.
+RECENT_STATUS_WEIGHTS = dict(zip(TicketStatus, (18, 17, 30, 15, 20), strict=True))
+OLD_STATUS_WEIGHTS = {TicketStatus.RESOLVED: 35, TicketStatus.CLOSED: 65}
+PRIORITY_WEIGHTS = {
+    TicketPriority.LOW: 25,
+    TicketPriority.MEDIUM: 45,
+    TicketPriority.HIGH: 22,
+    TicketPriority.CRITICAL: 8,
+}
+INTERMEDIATE_STATUS_PROBABILITY = 0.4  # of each status before the last one
+ESCALATION_PROBABILITY = 0.1  # that a ticket in progress is raised to HIGH
+STATUS_ORDER = (TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED, TicketStatus.RESOLVED, TicketStatus.CLOSED)
 
 
 @dataclass(frozen=True)
-class _Story:
-    """A ticket's life: how it is opened, and what becomes of it."""
+class _TicketScript:
+    """A ticket's script: the fields it is opened with, and the changes that follow."""
 
-    opening: Mapping[str, str]
+    opening: Mapping[str, Any]
     opened_at: datetime
-    steps: list[tuple[datetime, dict[str, Any]]]
-    answer: str
+    steps: list[tuple[datetime, service.TicketChanges]]
+    reply: str
 
 
-async def fill(settings: Settings, tickets: int) -> str:
-    """Make the organisation with its admins and this many tickets; returns what to tell whoever asked for it.
+async def create_demo(settings: Settings, tickets: int, before_commit: BeforeCommit) -> str:
+    """Create the organisation with its admins and this many tickets; return a summary with the credentials.
 
-    Secret and password are new; its addresses and its customers' are in domains that nobody can have (RFC 2606).
+    Secret key and password are random. All e-mail addresses use reserved domains (RFC 2606).
     """
     assert settings.database_url is not None
     assert settings.secret_key is not None
-    database = Database(settings.database_url, pool_size=PARALLEL)
+    database = Database(settings.database_url, pool_size=CONCURRENCY, before_commit=before_commit)
     try:
-        tenant, secret = await _make_organisation(database)
+        tenant, secret = await _create_organisation(database)
         try:
             password = secrets.token_urlsafe(12)
-            admins = [await _make_admin(database, settings.secret_key, tenant, name, password) for name in ADMINS]
-            await _write(database, tenant, admins, tickets)
+            admins = [await _create_admin(database, settings.secret_key, tenant, name, password) for name in ADMINS]
+            await _create_tickets(database, tenant, admins, tickets)
         finally:
-            # However it ended: what has happened up to now is nobody's news, and what happens from now on is.
-            await _let_go(database, tenant.id)
+            # Also after a failure: events so far cause no mail, and later ones do.
+            await _resume_relay(database, tenant.id)
     finally:
         await database.dispose()
-    summary = f"The sandbox organisation {tenant.domain} has {tickets} new tickets; nobody gets mail for them.\n\n"
-    return summary + _told(settings, admins, secret=secret, password=password)
+    headline = f"The sandbox organisation {tenant.domain} has {tickets} new tickets. No mail is sent for them.\n\n"
+    return headline + _summary(settings, admins, secret=secret, password=password)
 
 
-async def _make_organisation(database: Database) -> tuple[Tenant, str]:
+async def _create_organisation(database: Database) -> tuple[Tenant, str]:
     suffix = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
     org_id = new_id()
     async with database.session(org_id) as db:
         row, secret = await sign_up(db, org_id, f"Demo {suffix}", f"demo-{suffix}.example", sandbox=True)
         await db.flush()
-        # In the same transaction: no worker ever sees the organisation without.
-        await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=HELD))
-        # Not called a sandbox here: in one, services look at its clock, and these tickets are of days gone by. Nobody
-        # can move that clock meanwhile, as nobody knows the secret.
+        # In the same transaction, so that no worker sees the organisation with an unpaused relay.
+        await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=PAUSED_SEQ))
+        # Services would use the clock of a sandbox, but these tickets are opened in the past. The clock cannot be
+        # moved meanwhile, because the secret key is not known yet.
         return replace(as_tenant(row), sandbox=False), secret
 
 
-async def _let_go(database: Database, org_id: UUID) -> None:
+async def _resume_relay(database: Database, org_id: UUID) -> None:
     async with database.session(org_id) as db:
         await timers.set_timers(db, org_id, org_id, {INDEX_TICKETS: real_now()})
-        # The lock waits for a transaction whose connection was lost as it committed.
+        # The lock waits for a transaction that is still committing after its connection was lost.
         last = select(Counter.last_event).where(Counter.org_id == org_id).with_for_update(key_share=True)
         last_event = (await db.execute(last)).scalar_one()
         await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=last_event))
 
 
-async def _make_admin(
+async def _create_admin(
     database: Database, secret_key: str, tenant: Tenant, name: tuple[str, str], password: str
 ) -> Principal:
     first_name, last_name = name
     new = NewUser(first_name, last_name, f"{first_name.lower()}@{tenant.domain}")
     password_hash = await hash_new_password(secret_key, tenant, password, *name, email=new.email)
     async with database.session(tenant.id) as db:
-        user = await sign_up_admin(db, Caller(tenant, None, tenant.now()), new, password_hash)
-    return principal_of(user)
+        user = await sign_up_admin(db, ProductCaller(tenant=tenant, now=tenant.now()), new, password_hash)
+    return principal_of(user, session_id=new_id())  # of no session: it only writes
 
 
-async def _write(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:
-    stories, in_turn = _stories(tickets, real_now()), asyncio.Lock()
+async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:
+    scripts, opening_lock = _ticket_scripts(tickets, real_now()), asyncio.Lock()
     by_id = {admin.id: admin for admin in admins}
     with Progress(console=Console(stderr=True)) as progress:
-        done = progress.add_task("Tickets", total=tickets)
+        progress_bar = progress.add_task("Tickets", total=tickets)
 
-        async def write_some() -> None:
+        async def create_batches() -> None:
             while True:
-                # A later ticket has a higher number.
-                async with in_turn, database.driver(tenant.id) as driver:
-                    opened = [
-                        (await service.open_ticket(driver, Caller(tenant, None, one.opened_at), **one.opening), one)
-                        for one in islice(stories, BATCH)
-                    ]
+                # One batch at a time is opened, so that later tickets have higher numbers.
+                async with opening_lock, database.driver(tenant.id) as driver:
+                    await driver.execute(_RESET_LAST_AT, tenant.id)
+                    opened = []
+                    for script in islice(scripts, TICKETS_PER_TRANSACTION):
+                        caller = ProductCaller(tenant=tenant, now=script.opened_at)
+                        opened.append((await service.open_ticket(driver, caller, **script.opening), script))
                 if not opened:
                     return
-                await _live(database, tenant, by_id, opened)
-                progress.advance(done, len(opened))
+                await _play_scripts(database, tenant, by_id, opened)
+                progress.advance(progress_bar, len(opened))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(PARALLEL):
-                group.create_task(write_some())
+            for _ in range(CONCURRENCY):
+                group.create_task(create_batches())
 
 
-async def _live(
-    database: Database, tenant: Tenant, admins: Mapping[UUID, Principal], opened: list[tuple[Any, _Story]]
+async def _play_scripts(
+    database: Database, tenant: Tenant, admins: Mapping[UUID, Principal], opened: list[tuple[Any, _TicketScript]]
 ) -> None:
-    # One transaction: a countdown that began long ago is never seen, by a worker, before what ended it.
+    # One transaction, so that no worker sees a countdown started in the past before the change that ends it.
+    steps = [(at, ticket, script, changes) for ticket, script in opened for at, changes in script.steps]
+    steps.sort(key=lambda step: step[0])
     async with database.session(tenant.id) as db:
-        for ticket, story in opened:
-            for at, changes in story.steps:
-                caller = Caller(tenant, admins[ticket["admin_id"]], at)
-                if changes["status"] is Status.RESPONDED:
-                    await service.respond(db, caller, ticket["id"], story.answer, _any_version)
-                else:
-                    await service.change(db, caller, ticket["id"], changes, _any_version)
+        for at, ticket, script, changes in steps:
+            caller = UserCaller(tenant=tenant, user=admins[ticket["admin_id"]], now=at)
+            if changes["status"] is TicketStatus.RESPONDED:
+                await service.respond(db, caller, ticket["id"], script.reply, _accept_any_version)
+            else:
+                await service.change(db, caller, ticket["id"], changes, _accept_any_version)
+        await (await db.connection()).exec_driver_sql(_RESET_LAST_AT, (tenant.id,))
 
 
-def _any_version(_version: int) -> None:
-    """Nobody else works on these tickets."""
+def _accept_any_version(_version: int) -> None:
+    """Skip the check of the version: these tickets have no other writers."""
 
 
-def _stories(count: int, now: datetime) -> Iterator[_Story]:
-    """As many tickets, oldest first; the same count gives the same texts and courses."""
-    dice = random.Random(count)  # noqa: S311 - nothing secret
-    customers = _customers(dice)
-    weights = [1 / (rank + 10) for rank in range(len(customers))]  # some write often, most now and then
-    for place in range(count):
-        opened_at = now - SPREAD * (1 - (place + dice.random()) / count)
-        title, description = _texts(dice)
-        priority, customer = _one(dice, PRIORITIES), dice.choices(customers, weights)[0]
-        yield _Story(
+def _ticket_scripts(count: int, now: datetime) -> Iterator[_TicketScript]:
+    """Yield `count` scripts, oldest first. The same count yields the same texts and statuses."""
+    rng = random.Random(count)  # noqa: S311 - not a secret
+    customers = _customers(rng)
+    weights = [1 / (rank + 10) for rank in range(len(customers))]  # a few customers open many tickets
+    for index in range(count):
+        opened_at = now - PERIOD * (1 - (index + rng.random()) / count)
+        title, description = _texts(rng)
+        priority, customer = _choose(rng, PRIORITY_WEIGHTS), rng.choices(customers, weights)[0]
+        yield _TicketScript(
             opening={"title": title, "description": description, "priority": priority, "added_by": customer},
             opened_at=opened_at,
-            steps=list(_steps(dice, opened_at, now)),
-            answer=dice.choice(ANSWERS),
+            steps=list(_steps(rng, opened_at, now)),
+            reply=rng.choice(REPLIES),
         )
 
 
-def _customers(dice: random.Random) -> list[str]:
-    names = dice.sample(list(product(FIRST_NAMES, LAST_NAMES)), CUSTOMERS)
-    return [f"{first}.{last}@{dice.choice(COMPANIES)}.example".lower() for first, last in names]
+def _customers(rng: random.Random) -> list[str]:
+    names = rng.sample(list(product(FIRST_NAMES, LAST_NAMES)), CUSTOMER_COUNT)
+    return [f"{first}.{last}@{rng.choice(COMPANIES)}.example".lower() for first, last in names]
 
 
-def _texts(dice: random.Random) -> tuple[str, str]:
-    title, description = dice.choice(TROUBLES)
-    n, m = dice.randint(2, 30), dice.randint(31, 90)
-    words = {"area": dice.choice(AREAS), "when": dice.choice(WHENS), "n": n, "m": m}
+def _texts(rng: random.Random) -> tuple[str, str]:
+    title, description = rng.choice(PROBLEM_TEMPLATES)
+    n, m = rng.randint(2, 30), rng.randint(31, 90)
+    words = {"area": rng.choice(AREAS), "when": rng.choice(DATES), "n": n, "m": m}
     title, description = (text.format(**words) for text in (title, description))
-    return title[0].upper() + title[1:], f"{description[0].upper()}{description[1:]} {dice.choice(CLOSINGS)}"
+    return title[0].upper() + title[1:], f"{description[0].upper()}{description[1:]} {rng.choice(CLOSING_SENTENCES)}"
 
 
-def _steps(dice: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, dict[str, Any]]]:
-    last = _one(dice, RECENT if now - opened_at < ANSWERED_WITHIN else OLD)
-    if last is Status.OPEN:
+def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, service.TicketChanges]]:
+    last = _choose(rng, RECENT_STATUS_WEIGHTS if now - opened_at < MAX_AGE_OF_RECENT else OLD_STATUS_WEIGHTS)
+    if last is TicketStatus.OPEN:
         return
-    path = [*(status for status in PATH[: PATH.index(last)] if dice.random() < PASSED_THROUGH), last]
-    time = min(DRAGS_ON * dice.uniform(0.05, 1), now - opened_at)
-    moments = sorted(opened_at + time * dice.random() for _ in path)
-    for at, status in zip(moments, path, strict=True):
-        raised = {"priority": Priority.HIGH} if status is Status.IN_PROGRESS and dice.random() < RAISED else {}
-        yield at, {"status": status, **raised}
+    path = [
+        *(
+            status
+            for status in STATUS_ORDER[: STATUS_ORDER.index(last)]
+            if rng.random() < INTERMEDIATE_STATUS_PROBABILITY
+        ),
+        last,
+    ]
+    duration = min(MAX_DURATION * rng.uniform(0.05, 1), now - opened_at)
+    times = sorted(opened_at + duration * rng.random() for _ in path)
+    for at, status in zip(times, path, strict=True):
+        is_escalated = status is TicketStatus.IN_PROGRESS and rng.random() < ESCALATION_PROBABILITY
+        yield at, {"status": status, **({"priority": TicketPriority.HIGH} if is_escalated else {})}
 
 
-def _one(dice: random.Random, weighted: Mapping[Any, int]) -> Any:
-    return dice.choices(list(weighted), list(weighted.values()))[0]
+def _choose(rng: random.Random, weighted: Mapping[Any, int]) -> Any:
+    return rng.choices(list(weighted), list(weighted.values()))[0]
 
 
-def _told(settings: Settings, admins: list[Principal], *, secret: str, password: str) -> str:
+def _summary(settings: Settings, admins: list[Principal], *, secret: str, password: str) -> str:
     emails = "\n          ".join(admin.email for admin in admins)
     return (
         f"secret    {secret}\nadmins    {emails}\npassword  {password}\n\n"

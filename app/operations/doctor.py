@@ -1,4 +1,4 @@
-"""`tessera doctor`: what a deployment needs, looked at from where the service runs and as whom it connects."""
+"""`tessera doctor`: check a deployment from the service's machine, with the service's settings and credentials."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from sqlalchemy import DateTime, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.authentication.social.provider import read_metadata
-from app.authentication.social.rules import NotIdentified
+from app.authentication.social.provider import fetch_metadata
+from app.authentication.social.rules import IdentityRejected
 from app.core.clock import real_now
-from app.core.config import OidcProvider, Settings, secret_key_weakness
+from app.core.config import OidcProvider, Settings, find_secret_key_weakness
 from app.core.database import migrations
 from app.core.database.base import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
 from app.core.database.pool import Database
-from app.notifications.mail import email_channel
+from app.notifications.channel import email_channel
 from app.notifications.mime import one_line
 from app.notifications.smtp import Server
-from app.operations.queries import schema_revision
+from app.operations.queries import read_schema_revision
 
-OLDEST_POSTGRESQL = 15
-MAX_SKEW = 2.0  # seconds
-SMTP_TIME = 10.0  # seconds for the greeting, encryption and sign-in together
-ERROR_LENGTH = 200  # characters
+MIN_POSTGRESQL_VERSION = 15
+MAX_CLOCK_SKEW = 2.0  # seconds
+SMTP_TIMEOUT = 10.0  # seconds for greeting, encryption and login together
+MAX_ERROR_LENGTH = 200  # characters
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check. Where it is not good, `detail` ends with what to do."""
+    """The result of one check. If the check failed, `detail` ends with what to do."""
 
-    good: bool
-    what: str
+    is_ok: bool
+    check: str
     detail: str
 
 
@@ -59,96 +59,97 @@ _TENANT_TABLES = text(
 )
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Make every check; no finding holds a password or the key."""
+async def run_checks(settings: Settings) -> list[Finding]:
+    """Run every check. No finding contains a password or the secret key."""
     assert settings.database_url is not None
     return [
-        *await examine_database(settings.database_url),
-        await _examine_mail(settings),
-        *[await _examine_provider(name, one) for name, one in settings.oidc_providers.items()],
-        _examine_secret_key(settings.secret_key),
+        *await check_database(settings.database_url),
+        await _check_mail(settings),
+        *[await _check_provider(name, provider) for name, provider in settings.oidc_providers.items()],
+        _check_secret_key(settings.secret_key),
     ]
 
 
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
-async def examine_database(url: str) -> list[Finding]:
-    """Make the checks that concern the database; the first says whether it can be reached at all."""
+async def check_database(url: str) -> list[Finding]:
+    """Run the checks of the database. The first finding says whether it can be reached."""
     try:
         database = Database(url, pool_size=1)
-        secrets = _secrets_of(url)
-    except (ArgumentError, ValueError):  # their texts may repeat the password
-        return _unreachable("DATABASE_URL cannot be read", "write postgresql://user:password@host:port/database")
+        passwords = _passwords_in(url)
+    except (ArgumentError, ValueError):  # whose messages may repeat the password
+        return _database_failure("DATABASE_URL is invalid", "use postgresql://user:password@host:port/database")
     try:
-        return await _examine_open(database, secrets)
+        return await _check_open_database(database, passwords)
     finally:
         await database.dispose()
 
 
-async def _examine_open(database: Database, secrets: list[str]) -> list[Finding]:
+async def _check_open_database(database: Database, passwords: list[str]) -> list[Finding]:
     try:
         async with database.session(None) as db:
-            version = await _examine_version(db)
-    except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
-        return _unreachable(f"cannot be reached ({_said(error, secrets)})", "start it, or correct DATABASE_URL")
-    return [version, *[await _ask(database, what, check, secrets) for what, check in CHECKS.items()]]
+            version = await _check_version(db)
+    except Exception as error:  # noqa: BLE001 - any failure to connect is a finding
+        reason = _error_text(error, passwords)
+        return _database_failure(f"cannot be reached ({reason})", "start it, or correct DATABASE_URL")
+    return [version, *[await _run_check(database, name, check, passwords) for name, check in CHECKS.items()]]
 
 
-def _unreachable(fact: str, remedy: str) -> list[Finding]:
-    skipped = "not checked, for want of a database: put that right first"
-    return [Finding(False, "database", f"{fact}: {remedy}"), *(Finding(False, what, skipped) for what in CHECKS)]
+def _database_failure(problem: str, remedy: str) -> list[Finding]:
+    skipped = "not checked, because the database cannot be reached: correct that first"
+    return [Finding(False, "database", f"{problem}: {remedy}"), *(Finding(False, name, skipped) for name in CHECKS)]
 
 
-async def _ask(database: Database, what: str, check: Check, secrets: list[str]) -> Finding:
-    """Make a check in a transaction of its own, so that one which fails spoils no other."""
+async def _run_check(database: Database, name: str, check: Check, passwords: list[str]) -> Finding:
+    """Run a check in a separate transaction, so that its failure does not affect the others."""
     try:
         async with database.session(None) as db:
             return await check(db)
     except (DBAPIError, OSError) as error:
-        remedy = "run `tessera migrate`, which also grants the service's role what it needs"
-        return Finding(False, what, f"cannot be read ({_said(error, secrets)}): {remedy}")
+        remedy = "run `tessera migrate`, which also grants the service's role its privileges"
+        return Finding(False, name, f"cannot be read ({_error_text(error, passwords)}): {remedy}")
 
 
-async def _examine_version(db: AsyncSession) -> Finding:
-    number, version, name = (await db.execute(_VERSION)).one()
-    found = f"PostgreSQL {version}, database {name}"
-    if number // 10_000 < OLDEST_POSTGRESQL:
-        return Finding(False, "database", f"{found}: upgrade it to PostgreSQL {OLDEST_POSTGRESQL} or newer")
-    return Finding(True, "database", found)
+async def _check_version(db: AsyncSession) -> Finding:
+    number, version, database_name = (await db.execute(_VERSION)).one()
+    detail = f"PostgreSQL {version}, database {database_name}"
+    if number // 10_000 < MIN_POSTGRESQL_VERSION:
+        return Finding(False, "database", f"{detail}: upgrade to PostgreSQL {MIN_POSTGRESQL_VERSION} or newer")
+    return Finding(True, "database", detail)
 
 
-async def _examine_role(db: AsyncSession) -> Finding:
-    name, is_super, bypasses = (await db.execute(_ROLE)).one()
-    if is_super or bypasses:
-        power = "is a superuser" if is_super else "has BYPASSRLS"
+async def _check_role(db: AsyncSession) -> Finding:
+    name, is_superuser, bypasses_rls = (await db.execute(_ROLE)).one()
+    if is_superuser or bypasses_rls:
+        privilege = "is a superuser" if is_superuser else "has BYPASSRLS"
         return Finding(
             False,
             "role",
-            f"{name} {power}, so organisations are not kept apart: let DATABASE_URL name a role that is neither "
-            "superuser nor BYPASSRLS (and MIGRATIONS_DATABASE_URL the tables' owner)",
+            f"{name} {privilege}, so organisations are not isolated from each other: use a role in DATABASE_URL that "
+            "is neither superuser nor BYPASSRLS (and the tables' owner in MIGRATIONS_DATABASE_URL)",
         )
     return Finding(True, "role", f"{name} is neither superuser nor BYPASSRLS")
 
 
-async def _examine_migrations(db: AsyncSession) -> Finding:
-    found, needed = await schema_revision(db), migrations.head_revision()
-    if found != needed:
+async def _check_migrations(db: AsyncSession) -> Finding:
+    current, required = await read_schema_revision(db), migrations.head_revision()
+    if current != required:
         return Finding(
             False,
             "migrations",
-            f"the database is at {found or 'no revision'} and this version needs {needed}: run `tessera migrate`, or "
-            "run the newer version if the database is ahead",
+            f"the database is at {current or 'no revision'}, but this version requires {required}: run "
+            "`tessera migrate`, or a newer version of Tessera if the database is ahead",
         )
-    return Finding(True, "migrations", f"at {found}, which this version needs")
+    return Finding(True, "migrations", f"at {current}, as this version requires")
 
 
-async def _examine_row_security(db: AsyncSession) -> Finding:
+async def _check_row_security(db: AsyncSession) -> Finding:
     exempt = TENANT_TABLES_WITHOUT_RLS | DIRECTORY_TABLES
-    tables = [(name, safe) for name, safe in await db.execute(_TENANT_TABLES) if name not in exempt]
+    tables = [(name, is_forced) for name, is_forced in await db.execute(_TENANT_TABLES) if name not in exempt]
     if not tables:
         return Finding(False, "row security", "there are no tenant tables: run `tessera migrate`")
-    if lacking := [name for name, safe in tables if not safe]:
+    if lacking := [name for name, is_forced in tables if not is_forced]:
         return Finding(
             False,
             "row security",
@@ -158,108 +159,109 @@ async def _examine_row_security(db: AsyncSession) -> Finding:
     return Finding(True, "row security", f"enabled and forced on all {len(tables)} tenant tables")
 
 
-async def _examine_clock(db: AsyncSession) -> Finding:
-    # The quickest answer of three is the least blurred; the first one waits for its statement to be prepared.
+async def _check_clock(db: AsyncSession) -> Finding:
+    # The measurement with the shortest round trip is the most precise; the first one also prepares the statement.
     _, skew = min([await _measure_skew(db) for _ in range(3)])
-    found = f"{abs(skew.total_seconds()):.3f} s {'ahead of' if skew < timedelta(0) else 'behind'} the database's"
-    if abs(skew.total_seconds()) >= MAX_SKEW:
-        return Finding(False, "clock", f"{found}: let both machines keep time by NTP")
-    return Finding(True, "clock", found)
+    detail = f"{abs(skew.total_seconds()):.3f} s {'ahead of' if skew < timedelta(0) else 'behind'} the database's"
+    if abs(skew.total_seconds()) >= MAX_CLOCK_SKEW:
+        return Finding(False, "clock", f"{detail}: synchronise both machines by NTP")
+    return Finding(True, "clock", detail)
 
 
 async def _measure_skew(db: AsyncSession) -> tuple[timedelta, timedelta]:
-    """The round trip, and how far the database's clock is ahead of this one."""
+    """Return the round-trip time, and how far the database's clock is ahead of this machine's."""
     before = real_now()
-    theirs = (await db.execute(select(func.clock_timestamp(type_=DateTime(timezone=True))))).scalar_one()
-    took = real_now() - before
-    return took, theirs - before - took / 2
+    database_time = (await db.execute(select(func.clock_timestamp(type_=DateTime(timezone=True))))).scalar_one()
+    round_trip = real_now() - before
+    return round_trip, database_time - before - round_trip / 2
 
 
 CHECKS: dict[str, Check] = {
-    "role": _examine_role,
-    "migrations": _examine_migrations,
-    "row security": _examine_row_security,
-    "clock": _examine_clock,
+    "role": _check_role,
+    "migrations": _check_migrations,
+    "row security": _check_row_security,
+    "clock": _check_clock,
 }
 
 
-def _secrets_of(url: str) -> list[str]:
+def _passwords_in(url: str) -> list[str]:
     parts = make_url(url)
-    return [secret for secret in (parts.password, parts.query.get("password")) if isinstance(secret, str) and secret]
+    candidates = (parts.password, parts.query.get("password"))
+    return [password for password in candidates if isinstance(password, str) and password]
 
 
-def _said(error: Exception, secrets: list[str]) -> str:
-    """What the server or the system said, in one line."""
+def _error_text(error: Exception, passwords: list[str]) -> str:
+    """Return the first line of the error's message, without passwords."""
     if isinstance(error, DBAPIError):
         error = getattr(error.orig, "__cause__", None) or error
-    said = one_line(str(error).partition("\n")[0]) or type(error).__name__
-    for secret in secrets:
-        said = said.replace(secret, "***")
-    return said[:ERROR_LENGTH]
+    message = one_line(str(error).partition("\n")[0]) or type(error).__name__
+    for password in passwords:
+        message = message.replace(password, "***")
+    return message[:MAX_ERROR_LENGTH]
 
 
 # --- mail ------------------------------------------------------------------------------------------------------------
 
 
-async def _examine_mail(settings: Settings) -> Finding:
+async def _check_mail(settings: Settings) -> Finding:
     try:
         email_channel(smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir)
     except ValueError as error:
         return Finding(False, "mail", f"{one_line(str(error))}: correct MAIL_FROM or SMTP_URL")
     if settings.smtp_url is None:
-        return await asyncio.to_thread(_examine_folder, settings.mail_dir)
-    return await _examine_server(Server.at(settings.smtp_url))
+        return await asyncio.to_thread(_check_mail_folder, settings.mail_dir)
+    return await _check_mail_server(Server.at(settings.smtp_url))
 
 
-def _examine_folder(folder: Path) -> Finding:
-    found = f"without SMTP_URL, mails are written to {folder}"
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+def _check_mail_folder(folder: Path) -> Finding:
+    detail = f"without SMTP_URL, mails are written to {folder}"
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        tempfile.TemporaryFile(dir=nearest).close()
+        tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
-        remedy = "let the service write there, or set SMTP_URL"
-        return Finding(False, "mail", f"{found}, which cannot be done ({error.strerror}): {remedy}")
-    return Finding(True, "mail", found)
+        remedy = "make the folder writable for the service, or set SMTP_URL"
+        return Finding(False, "mail", f"{detail}, which is not writable ({error.strerror}): {remedy}")
+    return Finding(True, "mail", detail)
 
 
-async def _examine_server(server: Server) -> Finding:
-    place = f"{server.host}:{server.port}"
+async def _check_mail_server(server: Server) -> Finding:
+    address = f"{server.host}:{server.port}"
     try:
-        async with asyncio.timeout(SMTP_TIME):
-            client = await server.connect(SMTP_TIME)
-        encrypted = client.get_transport_info("ssl_object") is not None
+        async with asyncio.timeout(SMTP_TIMEOUT):
+            client = await server.connect(SMTP_TIMEOUT)
+        is_encrypted = client.get_transport_info("ssl_object") is not None
         with suppress(SMTPException, OSError):
             await client.quit()
     except (SMTPException, OSError, ValueError) as error:
-        said = f"cannot be used ({error or type(error).__name__})"
+        problem = f"cannot be used ({error or type(error).__name__})"
         if isinstance(error, SMTPResponseException):
-            said = f"answered {error.code} {error.message}"
-        said = one_line(server.without_secrets(said))[:ERROR_LENGTH]
-        return Finding(False, "mail", f"{place} {said}: correct SMTP_URL, or see to that server")
-    manner = f"{'' if encrypted else 'un'}encrypted{', and lets us sign in' if server.user else ''}"
-    return Finding(True, "mail", f"{place} greets us, {manner}")
+            problem = f"replied {error.code} {error.message}"
+        problem = one_line(server.mask_secrets(problem))[:MAX_ERROR_LENGTH]
+        return Finding(False, "mail", f"{address} {problem}: correct SMTP_URL, or the mail server")
+    details = f"{'' if is_encrypted else 'un'}encrypted{', login accepted' if server.user else ''}"
+    return Finding(True, "mail", f"{address} accepts connections, {details}")
 
 
 # --- social sign-in --------------------------------------------------------------------------------------------------
 
 
-async def _examine_provider(name: str, provider: OidcProvider) -> Finding:
-    what = f"provider {name}"
+async def _check_provider(name: str, provider: OidcProvider) -> Finding:
+    check = f"provider {name}"
     try:
-        await read_metadata(provider.issuer)
-    except NotIdentified as error:
-        remedy = "correct its issuer in OIDC_PROVIDERS, or see to that provider"
-        return Finding(False, what, f"{provider.issuer} {error}: {remedy}")
-    return Finding(True, what, f"{provider.issuer} says where users sign in")
+        await fetch_metadata(provider.issuer)
+    except IdentityRejected as error:
+        remedy = "correct the issuer in OIDC_PROVIDERS, or the provider"
+        return Finding(False, check, f"{provider.issuer} {error}: {remedy}")
+    return Finding(True, check, f"{provider.issuer} publishes valid metadata")
 
 
-# --- the key ---------------------------------------------------------------------------------------------------------
+# --- the secret key --------------------------------------------------------------------------------------------------
 
 
-def _examine_secret_key(key: str | None) -> Finding:
-    remedy = "make one with `openssl rand -base64 48`"
-    weakness = "is not set" if key is None else secret_key_weakness(key)
+def _check_secret_key(key: str | None) -> Finding:
+    remedy = "generate one with `openssl rand -base64 48`"
+    weakness = "is not set" if key is None else find_secret_key_weakness(key)
     if weakness:
         advice = "" if remedy in weakness else f": {remedy}"
         return Finding(False, "secret key", f"SECRET_KEY {weakness}{advice}")
-    return Finding(True, "secret key", "SECRET_KEY is long and random enough to sign tokens with")
+    return Finding(True, "secret key", "SECRET_KEY is long and random enough")

@@ -1,4 +1,4 @@
-"""What waits, as metrics: measured by the worker, and by a web process that is asked and has none inside."""
+"""Gauges of the backlog, measured by the worker, and by a web process without a worker when metrics are requested."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import structlog
 from app.core import telemetry
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.operations.queries import backlog
+from app.operations.queries import measure_backlog
 
-EVERY = 15  # seconds
+MEASUREMENT_INTERVAL = 15  # seconds
 
 log = structlog.get_logger("tessera.metrics")
 
 
 async def measure(database: Database) -> None:
-    """Read what waits, and how much of this process's pool is in use."""
+    """Set the gauges of the backlog and of this process's connection pool."""
     async with database.session(None) as db:
-        waiting = await backlog(db, real_now())
+        backlog = await measure_backlog(db, real_now())
     telemetry.POOL_IN_USE.set(database.connections_in_use())
-    telemetry.EVENTS_WAITING.set(waiting.events)
-    telemetry.TIMERS_OVERDUE.set(waiting.timers)
-    telemetry.DELIVERIES_QUEUED.set(waiting.deliveries)
-    telemetry.OLDEST_DELIVERY.set(waiting.oldest_delivery)
+    telemetry.EVENTS_WAITING.set(backlog.events)
+    telemetry.TIMERS_OVERDUE.set(backlog.timers)
+    telemetry.DELIVERIES_QUEUED.set(backlog.deliveries)
+    telemetry.OLDEST_DELIVERY.set(backlog.oldest_delivery_age)
 
 
 class Gauges:
-    """The gauges of a process, not older than `EVERY` seconds when they are read."""
+    """The gauges of a process, at most `MEASUREMENT_INTERVAL` seconds old when they are read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._measured_at = float("-inf")
 
     async def refresh(self) -> None:
-        """Measure, unless that was just done; without a database the gauges stay as they are."""
+        """Measure again if the last measurement is too old. Without a database the gauges keep their values."""
         telemetry.POOL_IN_USE.set(self._database.connections_in_use())
-        if time.monotonic() - self._measured_at < EVERY:
+        if time.monotonic() - self._measured_at < MEASUREMENT_INTERVAL:
             return
         self._measured_at = time.monotonic()
         try:
             await measure(self._database)
-        except Exception:  # the other metrics are wanted all the more
-            log.warning("not_measured", exc_info=True)
+        except Exception:  # the other metrics must be served nevertheless
+            log.warning("measuring_backlog_failed", exc_info=True)

@@ -1,4 +1,4 @@
-"""The rows of the worker's own operation."""
+"""The rows about the worker's own jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.core.database.base import Base
 
 
 class JobRun(Base):
-    """When each of the scheduler's jobs ran last, in whichever process."""
+    """The last run of a scheduled job, in any process."""
 
     __tablename__ = "job_runs"
 

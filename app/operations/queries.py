@@ -1,4 +1,4 @@
-"""Reads for those who run the service."""
+"""Queries for operators."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from app.operations.models import JobRun
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits, over all organisations. The oldest delivery's age is in seconds."""
+    """The pending work of all organisations."""
 
     events: int
     timers: int
     deliveries: int
-    oldest_delivery: float
+    oldest_delivery_age: float  # seconds
 
 
-# Only tables without tenant data, whose rows are what waits: the timers of what is finished are gone.
+# Reads only tables without tenant data. Their rows are the pending work: timers are deleted when they have fired.
 _BACKLOG = text(
     """
     SELECT (SELECT coalesce(sum(greatest(counters.last_event - relays.last_seq, 0)), 0)::bigint
@@ -37,26 +37,26 @@ _BACKLOG = text(
 ).columns(events=BigInteger, timers=BigInteger, deliveries=BigInteger, oldest=Uuid)
 
 
-async def backlog(db: AsyncSession, now: datetime) -> Backlog:
-    """What waits at `now` (real time)."""
+async def measure_backlog(db: AsyncSession, now: datetime) -> Backlog:
+    """Count the work pending at `now` (real time)."""
     row = (await db.execute(_BACKLOG, {"now": now})).one()
     age = now.timestamp() - made_at(row.oldest) if row.oldest else 0.0
     return Backlog(row.events, row.timers, row.deliveries, max(0.0, age))
 
 
-async def parked_events(db: AsyncSession, org_id: UUID) -> int:
-    """How many of an organisation's events a subscriber failed on for good."""
-    parked = RelayFailure.org_id == org_id, RelayFailure.parked_at.is_not(None)
-    return await db.scalar(select(func.count()).select_from(RelayFailure).where(*parked)) or 0
+async def count_parked_events(db: AsyncSession, org_id: UUID) -> int:
+    """Count the organisation's events that a subscriber has given up on."""
+    conditions = RelayFailure.org_id == org_id, RelayFailure.parked_at.is_not(None)
+    return await db.scalar(select(func.count()).select_from(RelayFailure).where(*conditions)) or 0
 
 
-async def job_runs(db: AsyncSession) -> Sequence[JobRun]:
-    """When each of the scheduler's jobs ran last."""
+async def list_job_runs(db: AsyncSession) -> Sequence[JobRun]:
+    """List the last run of every scheduled job, by name."""
     return (await db.scalars(select(JobRun).order_by(JobRun.name))).all()
 
 
-async def schema_revision(db: AsyncSession) -> str | None:
-    """The migration that the database is at; `None` where it was never migrated."""
+async def read_schema_revision(db: AsyncSession) -> str | None:
+    """Return the database's migration revision; `None` if it was never migrated."""
     if await db.scalar(text("SELECT to_regclass('alembic_version')::text")) is None:
         return None
     revision: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))

@@ -11,16 +11,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import DBAPIError
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, may
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.core.database.pool import NotMigrated
 from app.core.errors import Unavailable
 from app.core.outbox import timers
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.operations import queries
-from app.operations.schemas import Health, Job, Jobs, Pending
+from app.operations.schemas import Health, JobsOverview, PendingWork, ScheduledJob
+from app.operations.services import OperationsServices
 
 router = APIRouter(tags=["Operations"], route_class=Route)
 
@@ -46,14 +49,15 @@ async def is_live() -> Health:
 )
 async def is_ready(request: Request) -> Health:
     """The database can be reached, and is migrated to this version; otherwise 503: send requests elsewhere."""
+    services = services_of(request, OperationsServices)
     try:
         # Over a connection of its own: that requests wait for each other does not mean that none can be served.
-        async with request.app.state.probe.session(None) as db:
-            revision = await queries.schema_revision(db)
+        async with services.probe.session(None) as db:
+            revision = await queries.read_schema_revision(db)
     except DBAPIError as error:  # no such database, say, or not with this password: nothing can be served either
         log.warning("database_not_ready", error=f"{type(error).__name__}: {error.orig}"[:300])
         raise Unavailable from error
-    if revision != request.app.state.revision:
+    if revision != services.schema_revision:
         raise NotMigrated
     return Health()
 
@@ -73,7 +77,7 @@ async def is_ready(request: Request) -> Health:
 )
 async def get_metrics(request: Request) -> Response:
     """Requests, latencies, the pool, and what waits; no label holds an organisation's data. Not for the outside."""
-    await request.app.state.gauges.refresh()
+    await services_of(request, OperationsServices).gauges.refresh()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -87,24 +91,24 @@ async def get_metrics(request: Request) -> Response:
     summary="Read the worker's jobs and the organisation's pending work",
     responses=responses(),
 )
-async def get_jobs(caller: Annotated[Caller, may(Resource.JOBS, Action.VIEW)], db: Db) -> Jobs:
+async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.VIEW)], db: Db) -> JobsOverview:
     """When the worker's loops ran last, and how much of your organisation's work is waiting for them."""
     waiting, queued, oldest = await timers.pending(db, caller.org_id)
-    return Jobs(
+    return JobsOverview(
         jobs=[
-            Job(
+            ScheduledJob(
                 name=run.name,
                 every=run.every_seconds,
                 last_run_at=run.last_run_at,
                 next_run_at=run.next_run_at,
                 last_error=run.last_error,
             )
-            for run in await queries.job_runs(db)
+            for run in await queries.list_job_runs(db)
         ],
-        pending=Pending(
+        pending=PendingWork(
             timers=waiting,
             deliveries=queued,
             oldest_due_at=oldest,
-            parked_events=await queries.parked_events(db, caller.org_id),
+            parked_events=await queries.count_parked_events(db, caller.org_id),
         ),
     )

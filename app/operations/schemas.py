@@ -1,4 +1,4 @@
-"""What crosses the wire for those who run the service."""
+"""Define the responses for operators of the service."""
 
 from __future__ import annotations
 
@@ -6,48 +6,50 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.core.fields import Out, OutTime
+from app.core.fields import ResponseModel, UtcTimestamp
 
 
-class Health(Out):
-    """All is well."""
+class Health(ResponseModel):
+    """The service is healthy."""
 
-    status: Literal["ok"] = "ok"
-
-
-class Job(Out):
-    """One of the scheduler's jobs. It holds no business state: losing it loses nothing."""
-
-    name: Annotated[str, Field(examples=["timers"])]
-    every: Annotated[float, Field(description="Seconds.", examples=[0.5])]
-    last_run_at: OutTime | None
-    next_run_at: OutTime | None
-    last_error: str | None
+    status: Annotated[Literal["ok"], Field(description="Always `ok`: an unhealthy service answers with an error.")] = (
+        "ok"
+    )
 
 
-class Pending(Out):
-    """The organisation's waiting work. Times are real."""
+class ScheduledJob(ResponseModel):
+    """One of the scheduler's jobs. It holds no business state."""
 
-    timers: int
-    deliveries: int
-    oldest_due_at: OutTime | None
-    parked_events: Annotated[
-        int, Field(description="Events that something kept failing on: see the logs of the worker.")
+    name: Annotated[str, Field(description="The job's name.", examples=["timers"])]
+    every: Annotated[float, Field(description="Seconds between two runs.", examples=[0.5])]
+    last_run_at: Annotated[UtcTimestamp | None, Field(description="When it last ran; null before the first run.")]
+    next_run_at: Annotated[UtcTimestamp | None, Field(description="When it will run next; null if it will not.")]
+    last_error: Annotated[str | None, Field(description="Why the last run failed; null if it did not.")]
+
+
+class PendingWork(ResponseModel):
+    """The organisation's work that waits for the worker. All times are real time."""
+
+    timers: Annotated[int, Field(description="How many timers are set.")]
+    deliveries: Annotated[int, Field(description="How many messages have not been sent yet.")]
+    oldest_due_at: Annotated[
+        UtcTimestamp | None, Field(description="When the oldest of them is or was due; null if there are none.")
     ]
+    parked_events: Annotated[int, Field(description="How many events could not be handled. The worker's log says why.")]
 
 
-class Jobs(Out):
+class JobsOverview(ResponseModel):
     """The scheduler's jobs and the organisation's pending work."""
 
-    jobs: list[Job]
-    pending: Pending
+    jobs: Annotated[list[ScheduledJob], Field(description="The scheduler's jobs, which all organisations share.")]
+    pending: Annotated[PendingWork, Field(description="The organisation's pending work.")]
 
 
-class ApiIndex(Out):
+class ApiIndex(ResponseModel):
     """The version of the service, and the paths of its documentation and health checks."""
 
-    name: Annotated[str, Field(examples=["Tessera"])]
-    version: Annotated[str, Field(examples=["0.2.0"])]
+    name: Annotated[str, Field(description="The name of the service.", examples=["Tessera"])]
+    version: Annotated[str, Field(description="The version of the service.", examples=["0.2.0"])]
     docs: Annotated[str, Field(description="Documentation to try operations out in.", examples=["/docs"])]
     redoc: Annotated[str, Field(description="Documentation to read.", examples=["/redoc"])]
     openapi: Annotated[str, Field(description="The OpenAPI document.", examples=["/openapi.json"])]

@@ -10,23 +10,23 @@ from app.core.outbox.events import Event
 
 @dataclass(frozen=True, kw_only=True)
 class OrganisationSignedUp(Event):
-    """A new tenant."""
+    """The organisation signed up: it is always the first event."""
 
     type: ClassVar[str] = "organisation.signed_up"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrganisationUpdated(Event):
-    """Settings changed: `{field: {from, to}}`."""
+    """Settings changed: `{field: {from, to}}`. The values are of the settings' types."""
 
     type: ClassVar[str] = "organisation.updated"
 
-    changes: dict[str, Any]
+    changes: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClockAdvanced(Event):
-    """A sandbox's clock was moved forward by so many seconds."""
+    """The clock of a sandbox was moved forward by so many seconds."""
 
     type: ClassVar[str] = "organisation.clock_advanced"
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Interval, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, one_of
+from app.core.database.base import Base, TextEnum, one_of
 
 
 class OrganisationStatus(StrEnum):
@@ -28,7 +28,7 @@ class Organisation(Base):
     name: Mapped[str]
     domain: Mapped[str]
     sandbox: Mapped[bool]
-    status: Mapped[str] = mapped_column(server_default=text("'ACTIVE'"))
+    status: Mapped[OrganisationStatus] = mapped_column(TextEnum(OrganisationStatus), server_default=text("'ACTIVE'"))
     clock_offset: Mapped[timedelta] = mapped_column(Interval, server_default=text("'0'"))
     auto_close_days: Mapped[int]
     timezone: Mapped[str]

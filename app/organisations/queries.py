@@ -65,8 +65,8 @@ async def lock(db: AsyncSession, org_id: UUID, *, shared: bool = False) -> None:
     await db.execute(which.with_for_update(read=shared, key_share=not shared))
 
 
-async def by_secret(db: AsyncSession, secret_hash: bytes) -> Tenant | None:
-    """The active organisation whose secret has this hash and is not revoked."""
+async def find_by_secret_hash(db: AsyncSession, secret_hash: bytes) -> Tenant | None:
+    """Find the active organisation whose secret key has this hash and is not revoked."""
     organisation = await db.scalar(
         select(Organisation)
         .join(OrganisationSecret, OrganisationSecret.org_id == Organisation.id)

@@ -1,26 +1,36 @@
-"""What crosses the wire about organisations."""
+"""Define the requests and responses about organisations."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from pydantic import MISSING, AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
 
 from app.access.tenant import Tenant
 from app.core.config import is_safe_url
-from app.core.fields import Domain, Email, In, Name, Out, OutTime, TimeZone
-from app.organisations.models import Organisation
+from app.core.fields import (
+    EXAMPLE_ID,
+    CreatedAt,
+    Domain,
+    Email,
+    Name,
+    RequestModel,
+    ResponseModel,
+    TimeZone,
+    UtcTimestamp,
+)
+from app.organisations import models
+from app.organisations.service import OrganisationChanges
 
 MAX_ADVANCE = timedelta(days=400)
 MAX_URL_LENGTH = 200
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-# Scheme, host, port and path. What is not in it is no part of an address (RFC 3986), or of no use in one that a path
-# and a token are added to: a user, a query, a fragment.
-_ADDRESS = re.compile(
+# Scheme, host, port and path. A path and a token are appended to the URL, so it has no user, query and fragment.
+_URL = re.compile(
     rf"(?P<scheme>https?)://(?P<host>{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(?P<port>:[0-9]{{1,5}})?"
     r"(?P<path>(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*)",
     re.IGNORECASE | re.ASCII,
@@ -28,22 +38,22 @@ _ADDRESS = re.compile(
 
 
 def normalise_url(value: str) -> str:
-    """An address that others can be made of by adding a path: without a slash at its end.
+    """Return a URL that paths can be appended to, without a slash at its end.
 
     Raises:
-        ValueError: it is none, or not encrypted on its way to another machine.
+        ValueError: it is not an http or https URL, or leads to another machine without encryption.
     """
-    found = _ADDRESS.fullmatch(value)
+    found = _URL.fullmatch(value)
     if found is None:
-        raise ValueError("This is not an address such as https://desk.growfin.com/app, without a query and a fragment.")
+        raise ValueError("This is not a URL such as https://desk.growfin.com/app, without a query and a fragment.")
     scheme, host = found["scheme"].lower(), found["host"].lower()
     if host.startswith("["):
         ipaddress.IPv6Address(host[1:-1])
     if int((found["port"] or ":443")[1:]) not in range(1, 65_536):
-        raise ValueError("There is no such port.")
+        raise ValueError("The port must be between 1 and 65535.")
     normalised = f"{scheme}://{host}{found['port'] or ''}{found['path'].rstrip('/')}"
     if not is_safe_url(normalised):
-        raise ValueError("It must begin with https://, but for this machine itself.")
+        raise ValueError("The URL must begin with https://, except for this machine itself.")
     return normalised
 
 
@@ -54,54 +64,83 @@ AppUrl = Annotated[
 ]
 
 
-class OrganisationIn(In):
+_ID = Field(description="The organisation's id.", examples=[EXAMPLE_ID])
+_NAME = Field(description="The organisation's name.", examples=["Growfin"])
+_DOMAIN = Field(description="The organisation's domain, in lower case and IDNA form.", examples=["growfin.com"])
+_SANDBOX = Field(description="Whether the organisation's clock can be moved forward, to try out what takes days.")
+_AUTO_CLOSE_DAYS = Field(
+    description="How many days after a reply a ticket closes automatically. A change applies to later replies.",
+    examples=[30],
+)
+_TIMEZONE = Field(description="The organisation's time zone (IANA).", examples=["Europe/Berlin"])
+_SUPPORT_EMAIL = Field(
+    description="The address that replies to mails are sent to; null for none.", examples=["help@growfin.com"]
+)
+_APP_URL = Field(
+    description="The URL of your own front end, which links in mails lead to; null for Tessera's own pages.",
+    examples=["https://desk.growfin.com"],
+)
+_REQUIRE_2FA = Field(
+    alias="require2fa",
+    description="Whether admins and engineers must have a second factor. Those without one must set it up before they "
+    "can do anything else.",
+    examples=[False],
+)
+
+
+class OrganisationCreate(RequestModel):
     """A new organisation."""
 
-    name: Annotated[Name, Field(examples=["Growfin"])]
+    name: Annotated[Name, _NAME]
     domain: Annotated[
-        Domain, Field(description="In any case or script; kept in lower case and IDNA form.", examples=["growfin.com"])
+        Domain,
+        Field(
+            description="The organisation's domain, in any case and script; stored in lower case and IDNA form.",
+            examples=["growfin.com"],
+        ),
     ]
-    sandbox: Annotated[
-        StrictBool,
-        Field(description="Whether its clock may be moved forward, to try out what takes days.", examples=[True]),
-    ] = False
+    sandbox: Annotated[StrictBool, _SANDBOX, Field(examples=[True])] = False
 
 
-class OrganisationCreated(Out):
-    """The new organisation, with its secret for the only time."""
+class OrganisationCreated(ResponseModel):
+    """The new organisation with its secret key, which is shown only once."""
 
-    id: UUID
-    name: Annotated[str, Field(examples=["Growfin"])]
-    domain: Annotated[str, Field(examples=["growfin.com"])]
-    sandbox: bool
+    id: Annotated[UUID, _ID]
+    name: Annotated[str, _NAME]
+    domain: Annotated[str, _DOMAIN]
+    sandbox: Annotated[bool, _SANDBOX]
     secret: Annotated[
         str,
         Field(
-            description="Shown this once: keep it where your product keeps its secrets.",
+            description="The secret key. It is shown only once: keep it where your product keeps its secrets.",
             examples=["tsk_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE"],
         ),
     ]
-    created_at: OutTime
+    created_at: CreatedAt
 
 
-class OrganisationOut(Out):
-    """An organisation's settings."""
+class Organisation(ResponseModel):
+    """An organisation with its settings."""
 
-    id: UUID
-    name: Annotated[str, Field(examples=["Growfin"])]
-    domain: Annotated[str, Field(examples=["growfin.com"])]
-    sandbox: bool
-    now: Annotated[OutTime, Field(description="The organisation's clock.")]
-    auto_close_days: Annotated[int, Field(examples=[30])]
-    timezone: Annotated[str, Field(examples=["Europe/Berlin"])]
-    support_email: Annotated[str | None, Field(examples=["help@growfin.com"])]
-    app_url: Annotated[str | None, Field(examples=["https://desk.growfin.com"])]
-    require_2fa: Annotated[bool, Field(alias="require2fa", examples=[False])]
-    created_at: OutTime
+    id: Annotated[UUID, _ID]
+    name: Annotated[str, _NAME]
+    domain: Annotated[str, _DOMAIN]
+    sandbox: Annotated[bool, _SANDBOX]
+    now: Annotated[UtcTimestamp, Field(description="The time on the organisation's clock.")]
+    auto_close_days: Annotated[int, _AUTO_CLOSE_DAYS]
+    timezone: Annotated[str, _TIMEZONE]
+    support_email: Annotated[str | None, _SUPPORT_EMAIL]
+    app_url: Annotated[str | None, _APP_URL]
+    require_2fa: Annotated[bool, _REQUIRE_2FA]
+    created_at: CreatedAt
 
     @classmethod
-    def of(cls, row: Organisation, now: datetime) -> Self:
-        """The answer about this row at `now` (the organisation's time)."""
+    def of(cls, row: models.Organisation, now: datetime) -> Self:
+        """Make the response from a row.
+
+        Args:
+            now: the organisation's time.
+        """
         return cls(
             id=row.id,
             name=row.name,
@@ -117,71 +156,58 @@ class OrganisationOut(Out):
         )
 
 
-class OrganisationChange(In):
-    """Any of the settings that an admin may change."""
+class OrganisationUpdate(RequestModel):
+    """Changes to an organisation's settings. Fields that are not sent stay as they are."""
 
-    name: Annotated[Name, Field(examples=["Growfin"])] = None  # type: ignore[assignment]
-    auto_close_days: Annotated[
-        StrictInt,
-        Field(
-            ge=1, le=365, description="Days from an answer to the auto-close; for answers from now on.", examples=[30]
-        ),
-    ] = None  # type: ignore[assignment]
-    timezone: Annotated[TimeZone, Field(examples=["Europe/Berlin"])] = None  # type: ignore[assignment]
-    support_email: Annotated[
-        Email | None, Field(description="Where replies to mails go; null for none.", examples=["help@growfin.com"])
-    ] = None
-    app_url: Annotated[
-        AppUrl | None,
-        Field(
-            description="Where links in mails lead: the address of your own front end; null for Tessera's own pages.",
-            examples=["https://desk.growfin.com"],
-        ),
-    ] = None
-    require_2fa: Annotated[
-        StrictBool,
-        Field(
-            alias="require2fa",
-            description="Whether admins and engineers must have a second factor. Those who have none can do nothing "
-            "else until they have set it up.",
-            examples=[False],
-        ),
-    ] = None  # type: ignore[assignment]
+    name: Annotated[Name | MISSING, _NAME] = MISSING
+    auto_close_days: Annotated[StrictInt | MISSING, Field(ge=1, le=365), _AUTO_CLOSE_DAYS] = MISSING
+    timezone: Annotated[TimeZone | MISSING, _TIMEZONE] = MISSING
+    support_email: Annotated[Email | MISSING | None, _SUPPORT_EMAIL] = MISSING
+    app_url: Annotated[AppUrl | MISSING | None, _APP_URL] = MISSING
+    require_2fa: Annotated[StrictBool | MISSING, _REQUIRE_2FA] = MISSING
+
+    def changes(self) -> OrganisationChanges:
+        """Return the fields that were sent."""
+        return cast("OrganisationChanges", self.model_dump())
 
 
-class ClockAdvance(In):
-    """How far to move a sandbox's clock: the sum, over zero and at most 400 days."""
+class ClockAdvance(RequestModel):
+    """How far to move a sandbox's clock forward: the sum of the three, more than zero and at most 400 days."""
 
-    days: Annotated[StrictInt, Field(ge=0, le=400, examples=[30])] = 0
-    hours: Annotated[StrictInt, Field(ge=0, le=9_600)] = 0
-    seconds: Annotated[StrictInt, Field(ge=0, le=34_560_000)] = 0
+    days: Annotated[StrictInt, Field(ge=0, le=400, description="Days to move.", examples=[30])] = 0
+    hours: Annotated[StrictInt, Field(ge=0, le=9_600, description="Hours to move, added to the days.")] = 0
+    seconds: Annotated[StrictInt, Field(ge=0, le=34_560_000, description="Seconds to move, added to both.")] = 0
 
     @model_validator(mode="after")
-    def _moves_forward(self) -> Self:
+    def _check_total(self) -> Self:
         if not timedelta(0) < self.total() <= MAX_ADVANCE:
             raise ValueError("The sum must be more than zero and at most 400 days.")
         return self
 
     def total(self) -> timedelta:
-        """The sum of the three."""
+        """Return the sum of the three."""
         return timedelta(days=self.days, hours=self.hours, seconds=self.seconds)
 
 
-class FiredTimer(Out):
-    """Something that came due on the way, and has happened."""
+class FiredTimer(ResponseModel):
+    """Something that came due while the clock moved, and has happened."""
 
-    kind: Annotated[str, Field(examples=["AUTO_CLOSE"])]
-    ticket_id: UUID
-    due_at: OutTime
+    kind: Annotated[str, Field(description="What happened.", examples=["AUTO_CLOSE"])]
+    ticket_id: Annotated[UUID, Field(description="The ticket that it happened to.", examples=[EXAMPLE_ID])]
+    due_at: Annotated[UtcTimestamp, Field(description="When it was due, on the organisation's clock.")]
 
 
-class ClockAdvanced(Out):
-    """The clock after the move."""
+class ClockAdvanceResult(ResponseModel):
+    """The clock after the move, and what happened on the way."""
 
-    now: OutTime
-    fired: list[FiredTimer]
+    now: Annotated[UtcTimestamp, Field(description="The time on the organisation's clock.")]
+    fired: Annotated[list[FiredTimer], Field(description="What came due, in the order in which it happened.")]
 
 
 def fired_timer(tenant: Tenant, kind: str, subject_id: UUID, due_at: datetime) -> FiredTimer:
-    """A fired timer, whose `due_at` is real time, as the organisation sees it."""
+    """Describe a timer that fired, with its due time on the organisation's clock.
+
+    Args:
+        due_at: real time.
+    """
     return FiredTimer(kind=kind, ticket_id=subject_id, due_at=tenant.organisation_time(due_at))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 from pydantic.alias_generators import to_camel
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
 from app.core.clock import real_now
-from app.core.database.pool import UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError, Forbidden, NotFound
 from app.core.ids import new_id
 from app.core.outbox import timers
@@ -29,6 +27,17 @@ DEFAULT_AUTO_CLOSE_DAYS = 30
 MAX_TOTAL_OFFSET = timedelta(days=36_500)
 # Of settings whose names are not what `to_camel` makes of their columns.
 NAMES = {"require_2fa": "require2fa"}
+
+
+class OrganisationChanges(TypedDict, total=False):
+    """The settings to change."""
+
+    name: str
+    auto_close_days: int
+    timezone: str
+    support_email: str | None
+    app_url: str | None
+    require_2fa: bool
 
 
 class DomainTaken(Conflict):
@@ -64,12 +73,8 @@ async def sign_up(db: AsyncSession, org_id: UUID, name: str, domain: str, *, san
     )
     secret = new_secret()
     db.add(organisation)
-    try:
+    with raise_on_violation(DomainTaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise DomainTaken from None
-        raise
     db.add(OrganisationSecret(org_id=org_id, id=new_id(), hash=secret_hash(secret), created_at=now))
     db.add_all([Counter(org_id=org_id), Relay(org_id=org_id)])
     record(db, OrganisationSignedUp(at=now, actor=SYSTEM))
@@ -84,8 +89,8 @@ async def read(db: AsyncSession, org_id: UUID) -> Organisation:
     return organisation
 
 
-async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: Mapping[str, Any]) -> Organisation:
-    """Change some settings (by their column names); the same values again change nothing."""
+async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: OrganisationChanges) -> Organisation:
+    """Change some settings. Values that are already set change nothing."""
     organisation = await db.get(Organisation, tenant.id, with_for_update={"key_share": True})
     if organisation is None:
         raise NotFound

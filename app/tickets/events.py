@@ -3,77 +3,107 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from app.core.outbox.events import Event
+from pydantic import Field
 
-# Written by the statement that opens a ticket (`queries.py`).
-TICKET_CREATED = "ticket.created"
+from app.core.fields import EXAMPLE_ID, UtcTimestamp
+from app.core.outbox.events import Event, Subject
+from app.tickets.models import TicketPriority, TicketStatus
+
+AssigneeId = Annotated[UUID | None, Field(description="The assignee; null for none.", examples=[EXAMPLE_ID])]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketAssigned(Event):
-    """It is somebody else's now, or nobody's."""
+class TicketEvent(Event):
+    """The base of what happens to a ticket: its history."""
+
+    ticket_id: Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketChangeEvent(TicketEvent):
+    """The base of all that changes a ticket's row: `updatedAt` is the time of the last of these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketCreated(TicketChangeEvent):
+    """The ticket was opened."""
+
+    type: ClassVar[str] = "ticket.created"
+
+    number: Annotated[int, Field(description="The ticket's number in its organisation.", examples=[42])]
+    status: Annotated[TicketStatus, Field(description="The status that the ticket was opened with.")]
+    priority: Annotated[TicketPriority, Field(description="The priority that the ticket was opened with.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketAssigned(TicketChangeEvent):
+    """The ticket has another assignee, or none."""
 
     type: ClassVar[str] = "ticket.assigned"
 
-    admin_id: UUID | None
-    previous_admin_id: UUID | None = None
+    admin_id: AssigneeId
+    previous_admin_id: Annotated[AssigneeId, Field(description="The assignee before; null for none.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketAccepted(Event):
-    """Its assignee has taken it on."""
+class TicketAccepted(TicketChangeEvent):
+    """The assignee accepted the ticket."""
 
     type: ClassVar[str] = "ticket.accepted"
 
-    admin_id: UUID
+    admin_id: Annotated[UUID, Field(description="The assignee.", examples=[EXAMPLE_ID])]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketStatusChanged(Event):
-    """Its status is another one. `reason` is `AUTO_CLOSE` where time did it."""
+class TicketStatusChanged(TicketChangeEvent):
+    """The status changed."""
 
     type: ClassVar[str] = "ticket.status_changed"
 
-    from_status: str
-    to_status: str
-    reason: str | None = None
-
-    def data(self) -> dict[str, Any]:
-        """`{from, to}`, with the reason where there is one."""
-        return status_change(self.from_status, self.to_status, self.reason)
-
-
-def status_change(from_status: str, to_status: str, reason: str | None = None) -> dict[str, Any]:
-    """The data of a change of status."""
-    change = {"from": from_status, "to": to_status}
-    return {**change, "reason": reason} if reason else change
+    from_status: Annotated[TicketStatus, Field(alias="from", description="The status before.")]
+    to_status: Annotated[TicketStatus, Field(alias="to", description="The status after.")]
+    reason: Annotated[
+        Literal["AUTO_CLOSE"] | None,
+        Field(description="`AUTO_CLOSE` where the ticket closed by itself; absent otherwise.", exclude_if=_is_none),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketUpdated(Event):
-    """Some fields changed: `{field: {from, to}}`."""
+class TicketUpdated(TicketChangeEvent):
+    """Title, description, priority or requester changed."""
 
     type: ClassVar[str] = "ticket.updated"
 
-    changes: dict[str, Any]
+    changes: Annotated[
+        dict[str, dict[str, Any]],
+        Field(
+            description="`{field: {from, to}}`. Of a description and a requester's e-mail, only that they changed: "
+            "`{field: {}}`.",
+            examples=[{"priority": {"from": "LOW", "to": "HIGH"}}],
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketResponded(Event):
-    """Somebody answered."""
+class TicketResponded(TicketChangeEvent):
+    """A user of the organisation replied to the requester."""
 
     type: ClassVar[str] = "ticket.responded"
 
-    response_id: UUID
+    response_id: Annotated[UUID, Field(description="The reply.", examples=[EXAMPLE_ID])]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketClosingSoon(Event):
-    """The requester is to be told that it will close."""
+class TicketClosingSoon(TicketEvent):
+    """The requester is reminded that the ticket will close."""
 
     type: ClassVar[str] = "ticket.closing_soon"
 
-    auto_close_at: str
+    auto_close_at: Annotated[UtcTimestamp, Field(description="When the ticket will close by itself.")]

@@ -9,59 +9,78 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, bindparam, literal, select, text
+from sqlalchemy import Interval, SmallInteger, Text, Uuid, any_, bindparam, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import TICKET_WORK, Role
+from app.access.permissions import TICKET_WORK, RoleKind
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.queries import next_in_turn
-from app.accounts.users.rules import Status as AccountStatus
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
-from app.core.fields import rfc3339
+from app.core.database.pool import has_work
 from app.core.ids import new_id
 from app.core.outbox import timers
-from app.core.outbox.events import SYSTEM, Event, has_work, record
+from app.core.outbox.events import SYSTEM, record
+from app.core.outbox.numbering import TICK
+from app.core.outbox.subscriptions import writes
 from app.core.outbox.timers import Due
 from app.organisations.queries import tenant
 from app.tickets import rules
-from app.tickets.events import TicketAssigned, TicketClosingSoon
-from app.tickets.models import WAITING, Status, Ticket
-from app.tickets.rules import ASSIGN
+from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketStatusChanged
+from app.tickets.models import WAITING, Ticket, TicketStatus
+from app.tickets.rules import ASSIGN, AUTO_CLOSE
 
 ASSIGN_BATCH = 1000
 ASSIGN_AGAIN = timedelta(seconds=1)
 
 _INSTANT = TIMESTAMP(timezone=True)
 _IDS = ARRAY(Uuid)
+_CLOSED = TicketStatusChanged.json_without(
+    from_status=TicketStatus.RESPONDED, to_status=TicketStatus.CLOSED, reason=AUTO_CLOSE
+)
 
 # --- closing ---------------------------------------------------------------------------------------------------------
 
-# A ticket that has left RESPONDED has no timer left to claim. Without a `now`, each closes at the time it was to. Rows
-# are found by arrays of their ids, not by joins, which go wrong where the planner's statistics lag behind.
+# A ticket that has left RESPONDED has no timer left to claim. Without a `now`, each closes at its `auto_close_at`.
+# Events and rows are dated as in `numbering.py`: each after the one before, and the first after the commit before. The
+# tickets are locked already when the statement takes the counter's row. Rows are found by arrays of their ids, not by
+# joins, which go wrong where the planner's statistics lag behind.
 _CLOSE = text(
     """
     WITH claimed AS (
         DELETE FROM timers
         WHERE org_id = :org_id AND kind = 'AUTO_CLOSE' AND subject_id = ANY(:ids) AND due_at <= :latest
         RETURNING subject_id
-    ), closed AS (
-        UPDATE tickets SET status = 'CLOSED', closed_at = coalesce(:now, auto_close_at),
-               updated_at = coalesce(:now, auto_close_at), auto_close_at = NULL, version = version + 1
-        WHERE org_id = :org_id AND id = ANY(ARRAY(SELECT subject_id FROM claimed)) AND status = 'RESPONDED'
-        RETURNING id, number, closed_at
-    ), numbered AS (
-        SELECT id, closed_at, row_number() OVER (ORDER BY closed_at, number) AS place FROM closed
+    ), closing AS (
+        SELECT id, closes_at, row_number() OVER (ORDER BY closes_at, number) AS place
+        FROM (
+            SELECT id, number, coalesce(:now, auto_close_at) AS closes_at FROM tickets
+            WHERE org_id = :org_id AND id = ANY(ARRAY(SELECT subject_id FROM claimed)) AND status = 'RESPONDED'
+        ) AS answered
+    ), before AS MATERIALIZED (
+        SELECT last_event, last_at FROM counters WHERE org_id = :org_id FOR NO KEY UPDATE
+    ), dated AS MATERIALIZED (
+        SELECT id, closes_at, before.last_event + place AS seq, place,
+               place * :tick + greatest(before.last_at, max(closes_at - place * :tick) OVER (ORDER BY place)) AS at
+        FROM closing, before
     ), counter AS (
-        UPDATE counters SET last_event = last_event + (SELECT count(*) FROM closed) WHERE org_id = :org_id
-        RETURNING last_event - (SELECT count(*) FROM closed) AS before
+        UPDATE counters SET last_event = ended.seq, last_at = ended.at
+        FROM (SELECT max(seq) AS seq, max(at) AS at FROM dated) AS ended
+        WHERE org_id = :org_id AND ended.seq IS NOT NULL
+    ), ids AS MATERIALIZED (
+        SELECT array_agg(id ORDER BY place) AS id, array_agg(at ORDER BY place) AS at,
+               array_agg(closes_at ORDER BY place) AS closes_at
+        FROM dated
+    ), closed AS (
+        UPDATE tickets SET status = 'CLOSED', auto_close_at = NULL, version = version + 1,
+               closed_at = ids.closes_at[array_position(ids.id, tickets.id)],
+               updated_at = ids.at[array_position(ids.id, tickets.id)]
+        FROM ids WHERE tickets.org_id = :org_id AND tickets.id = ANY(ARRAY(SELECT id FROM dated))
     ), happened AS (
-        INSERT INTO events (org_id, seq, id, type, ticket_id, actor_type, data, created_at)
-        SELECT :org_id, counter.before + numbered.place, (:event_ids)[numbered.place], 'ticket.status_changed',
-               numbered.id, 'SYSTEM', '{"from": "RESPONDED", "to": "CLOSED", "reason": "AUTO_CLOSE"}',
-               numbered.closed_at
-        FROM counter, numbered
+        INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, data, created_at)
+        SELECT :org_id, seq, (:event_ids)[place], :type, :version, id, 'SYSTEM', CAST(:data AS jsonb), at FROM dated
     )
     SELECT subject_id FROM claimed
     """
@@ -71,9 +90,14 @@ _CLOSE = text(
     bindparam("latest", type_=_INSTANT),
     bindparam("now", type_=_INSTANT),
     bindparam("event_ids", type_=_IDS),
+    bindparam("tick", TICK, type_=Interval),
+    bindparam("type", TicketStatusChanged.type, type_=Text),
+    bindparam("version", TicketStatusChanged.version, type_=SmallInteger),
+    bindparam("data", _CLOSED, type_=Text),
 )
 
 
+@writes(TicketStatusChanged)
 async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Close the tickets whose requester has not come back since they were answered."""
     clock = await tenant(db, org_id)
@@ -105,7 +129,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
         select(Ticket.id, Ticket.auto_close_at).where(
             Ticket.org_id == org_id,
             Ticket.id.in_([one.subject_id for one in claimed]),
-            Ticket.status == Status.RESPONDED,
+            Ticket.status == TicketStatus.RESPONDED,
         )
     )
     closing = {row.id: row.auto_close_at for row in rows}
@@ -114,7 +138,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
             at = clock.organisation_time(one.at)
             record(
                 db,
-                TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=rfc3339(closes_at)),
+                TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=closes_at),
             )
     return claimed
 
@@ -136,12 +160,11 @@ async def _lock(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
 
 _GIVE = text(
     """
-    UPDATE tickets SET admin_id = (:assignees)[array_position(:ids, id)], updated_at = :now, version = version + 1
+    UPDATE tickets SET admin_id = (:assignees)[array_position(:ids, id)], version = version + 1
     WHERE org_id = :org_id AND id = ANY(:ids)
     """
 ).bindparams(
     bindparam("org_id", type_=Uuid),
-    bindparam("now", type_=_INSTANT),
     bindparam("ids", type_=_IDS),
     bindparam("assignees", type_=_IDS),
 )
@@ -168,7 +191,6 @@ async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
         _GIVE,
         {
             "org_id": org_id,
-            "now": now,
             "ids": [ticket_id for ticket_id, _ in given],
             "assignees": [admin_id for _, admin_id in given],
         },
@@ -183,19 +205,30 @@ async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
     return len(given)
 
 
-async def give_to_the_newly_available(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    """Assign what waits, in the transaction that makes somebody available, or lets a role's users work on tickets.
+async def assign_backlog_to_user(db: AsyncSession, org_id: UUID, event: UserBecameAvailable) -> None:
+    """Assign the waiting tickets when a user becomes available."""
+    await _assign_backlog(db, org_id, event.user_id, event.at)
 
-    A ticket that is being opened at this moment sees them no more than they see it: the timer looks again afterwards.
+
+async def assign_backlog_to_new_user(db: AsyncSession, org_id: UUID, event: UserSignedUp) -> None:
+    """Assign the waiting tickets when a user signs up who can be assigned tickets at once."""
+    if event.status == AccountStatus.ACTIVE and event.role != RoleKind.CUSTOMER:
+        await _assign_backlog(db, org_id, event.user_id, event.at)
+
+
+async def assign_backlog_to_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
+    """Assign the waiting tickets when a role's users may work on tickets from now on."""
+    if not TICKET_WORK.isdisjoint(event.added):
+        await _assign_backlog(db, org_id, event.role_id, event.at)
+
+
+async def _assign_backlog(db: AsyncSession, org_id: UUID, subject_id: UUID, at: datetime) -> None:
+    """Assign what waits, in the transaction of the change that makes somebody available.
+
+    A ticket that is being opened at this moment neither sees this change nor is seen by it: the timer looks again.
     """
-    assert isinstance(event, UserSignedUp | UserBecameAvailable | RoleUpdated)
-    if isinstance(event, UserSignedUp) and (event.status != AccountStatus.ACTIVE or event.role == Role.CUSTOMER):
-        return
-    if isinstance(event, RoleUpdated) and TICKET_WORK.isdisjoint(event.added):
-        return
     await db.flush()
-    await assign_waiting(db, org_id, event.at)
-    subject_id = event.role_id if isinstance(event, RoleUpdated) else event.user_id
+    await assign_waiting(db, org_id, at)
     await timers.set_timers(db, org_id, subject_id, {ASSIGN: real_now()})
 
 

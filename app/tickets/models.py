@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, one_of
+from app.core.database.base import Base, TextEnum, one_of
+from app.core.outbox.models import DatedRow
 
 
-class Status(StrEnum):
+class TicketStatus(StrEnum):
     """Where a ticket stands."""
 
     OPEN = "OPEN"
@@ -22,7 +23,7 @@ class Status(StrEnum):
     CLOSED = "CLOSED"
 
 
-class Priority(StrEnum):
+class TicketPriority(StrEnum):
     """How much it matters."""
 
     LOW = "LOW"
@@ -32,12 +33,12 @@ class Priority(StrEnum):
 
 
 # Somebody has to act on it.
-UNFINISHED = (Status.OPEN, Status.IN_PROGRESS, Status.RESPONDED)
+UNFINISHED = (TicketStatus.OPEN, TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED)
 # Without an assignee it waits for one meanwhile.
 WAITING = "admin_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"
 
 
-class Ticket(Base):
+class Ticket(DatedRow, Base):
     """What a requester asks for. Times are the organisation's. `version` counts the changes.
 
     `requester_id` is the requester's account, if they have one and it is sure to be theirs. `accepted_at` is when the
@@ -51,8 +52,8 @@ class Ticket(Base):
     number: Mapped[int]
     title: Mapped[str]
     description: Mapped[str]
-    status: Mapped[str]
-    priority: Mapped[str]
+    status: Mapped[TicketStatus] = mapped_column(TextEnum(TicketStatus))
+    priority: Mapped[TicketPriority] = mapped_column(TextEnum(TicketPriority))
     added_by: Mapped[str]
     requester_id: Mapped[UUID | None]
     admin_id: Mapped[UUID | None]
@@ -68,8 +69,8 @@ class Ticket(Base):
         UniqueConstraint("org_id", "number"),
         ForeignKeyConstraint(["org_id", "admin_id"], ["users.org_id", "users.id"]),
         ForeignKeyConstraint(["org_id", "requester_id"], ["users.org_id", "users.id"]),
-        one_of("status", tuple(Status)),
-        one_of("priority", tuple(Priority)),
+        one_of("status", tuple(TicketStatus)),
+        one_of("priority", tuple(TicketPriority)),
         # One per filter, each ending in the order of the list.
         Index("ix_tickets_org_id_created_at_number", "org_id", "created_at", "number"),
         Index("ix_tickets_org_id_updated_at_number", "org_id", "updated_at", "number"),
@@ -99,25 +100,24 @@ class Ticket(Base):
         self.admin_id = admin_id
         self.accepted_at = None
 
-    def move_to(self, status: Status, now: datetime, auto_close_at: datetime) -> None:
+    def move_to(self, status: TicketStatus, now: datetime, auto_close_at: datetime) -> None:
         """Change the status with all that belongs to it; answering again starts the countdown anew.
 
         Args:
             auto_close_at: when it closes by itself, should the status be `RESPONDED`.
         """
         self.status = status
-        self.auto_close_at = auto_close_at if status is Status.RESPONDED else None
-        if status is Status.RESPONDED:
+        self.auto_close_at = auto_close_at if status is TicketStatus.RESPONDED else None
+        if status is TicketStatus.RESPONDED:
             self.responded_at = now
-        self.closed_at = now if status is Status.CLOSED else None
+        self.closed_at = now if status is TicketStatus.CLOSED else None
 
-    def touch(self, now: datetime) -> None:
-        """Note that this row is about to change."""
-        self.updated_at = now
+    def touch(self) -> None:
+        """Note that this row is about to change. Its `updated_at` will be the time of the event: see `dates.py`."""
         self.version += 1
 
 
-class TicketResponse(Base):
+class TicketResponse(DatedRow, Base):
     """An answer to the requester, by a user of the organisation."""
 
     __tablename__ = "ticket_responses"

@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import Caller, UserCaller
 from app.accounts.users.models import User
 from app.accounts.users.queries import in_turn
 from app.core.errors import NotFound
+from app.core.outbox.subscriptions import writes
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
-from app.tickets.models import Ticket
-from app.tickets.search.queries import Search, all_with_words, has_words, page_of_ids
+from app.tickets.events import TicketAssigned, TicketCreated
+from app.tickets.models import Ticket, TicketPriority, TicketStatus
+from app.tickets.rows import HistoryRow, ResponseRow, ScheduleRow, TicketRow
+from app.tickets.search.queries import Search, match_condition, matching_ids, matching_page_ctes
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from app.core.database.pool import Driver
 
 
@@ -50,7 +52,8 @@ _ONE_OF_THEIRS = f"{ONE} AND t.requester_id = $3"
 def _opening(*, whose: str, join: str, added_by: str) -> str:
     """The statement that opens a ticket.
 
-    The counter's row gives the number, and with it whose turn it is: no assignee's row is locked. The requester's
+    The counter's row gives the number, and with it whose turn it is: no assignee's row is locked. It gives the time as
+    well, so that tickets are as old as their numbers say. The requester's
     account is, for as long as this takes: who is being erased gets no ticket that still has their e-mail.
 
     Args:
@@ -64,31 +67,44 @@ def _opening(*, whose: str, join: str, added_by: str) -> str:
     ), requester AS MATERIALIZED (
         SELECT id, email FROM users WHERE org_id = $1 AND status = 'ACTIVE' AND {whose} FOR SHARE
     ), counted AS (
-        UPDATE counters SET last_ticket = last_ticket + 1,
-               last_event = last_event + CASE WHEN available.ids IS NULL THEN 1 ELSE 2 END
+        UPDATE counters SET last_number = last_number + 1,
+               last_event = last_event + CASE WHEN available.ids IS NULL THEN 1 ELSE 2 END,
+               last_at = greatest($7, last_at + interval '1 microsecond')
         FROM available {join} JOIN requester ON true WHERE counters.org_id = $1
-        RETURNING last_ticket AS number, last_event, ids[1 + last_ticket % cardinality(ids)] AS admin_id,
+        RETURNING last_number AS number, last_event, last_at AS at,
+                  ids[1 + last_number % cardinality(ids)] AS admin_id,
                   requester.id AS requester_id, requester.email AS email
     ), opened AS (
         INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, requester_id, admin_id,
                              created_at, updated_at, version)
-        SELECT $1, $2, number, $3, $4, 'OPEN', $5, {added_by}, requester_id, admin_id, $7, $7, 1 FROM counted
+        SELECT $1, $2, number, $3, $4, 'OPEN', $5, {added_by}, requester_id, admin_id, at, at, 1 FROM counted
         RETURNING *
     ), waits AS (
         INSERT INTO timers (org_id, subject_id, kind, due_at)
         SELECT $1, $2, 'ASSIGN', $8 FROM counted WHERE admin_id IS NULL
     ), happened AS (
-        INSERT INTO events (org_id, seq, id, type, ticket_id, actor_type, actor_id, data, created_at)
-        SELECT $1::uuid, last_event - (admin_id IS NOT NULL)::int, $9::uuid, 'ticket.created', $2::uuid, $11, $12::uuid,
-               jsonb_build_object('number', number, 'status', 'OPEN', 'priority', $5::text), $7
+        INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, actor_id, data, created_at)
+        SELECT $1::uuid, last_event - (admin_id IS NOT NULL)::int, $9::uuid, '{TicketCreated.type}',
+               {TicketCreated.version}, $2::uuid, $11, $12::uuid,
+               $13::jsonb || jsonb_build_object('{TicketCreated.key("number")}', number), at
         FROM counted
         UNION ALL
-        SELECT $1, last_event, $10::uuid, 'ticket.assigned', $2, 'SYSTEM', NULL,
-               jsonb_build_object('adminId', admin_id, 'previousAdminId', NULL), $7
+        SELECT $1, last_event, $10::uuid, '{TicketAssigned.type}', {TicketAssigned.version}, $2, 'SYSTEM', NULL,
+               '{_ASSIGNED}'::jsonb || jsonb_build_object('{TicketAssigned.key("admin_id")}', admin_id), at
         FROM counted WHERE admin_id IS NOT NULL
     )
     SELECT {_COLUMNS} FROM opened AS t {_ASSIGNEE}
     """  # noqa: S608 - constants
+
+
+# Of the data of events, what is known before the statement runs.
+_ASSIGNED = TicketAssigned.json_without("admin_id", previous_admin_id=None)
+
+
+@cache
+def created_data(priority: TicketPriority) -> str:
+    """The data of `TicketCreated` but for the number."""
+    return TicketCreated.json_without("number", status=TicketStatus.OPEN, priority=priority)
 
 
 # For an e-mail ($6). It is somebody's account only where they have proved that it is theirs: who signs up with the
@@ -107,7 +123,7 @@ RESPONSES = """
 _HISTORY = """
     SELECT e.seq, e.id, e.type, e.data, e.created_at, e.actor_type, e.actor_id, p.email, p.first_name, p.last_name
     FROM events AS e LEFT JOIN users AS p ON p.org_id = $1 AND p.id = e.actor_id AND e.actor_type = 'USER'
-    WHERE e.org_id = $1 AND e.ticket_id = $2 AND e.seq > $3 ORDER BY e.seq LIMIT $4
+    WHERE e.org_id = $1 AND e.subject_id = $2 AND e.seq > $3 ORDER BY e.seq LIMIT $4
 """
 
 # One statement, so that the ticket and its timers are of one moment.
@@ -118,17 +134,20 @@ _SCHEDULE = """
 """
 
 
-def own_of(caller: Caller) -> UUID | None:
-    """Whose tickets are all that the caller may see and change; nobody's, where all of the organisation's are."""
-    user = caller.user
-    return user.id if user is not None and user.sees_own_only else None
+def requester_scope(caller: Caller) -> UUID | None:
+    """Return the requester whose tickets alone the caller may see and change; `None` where it is all tickets."""
+    match caller:
+        case UserCaller(user=user) if user.sees_own_only:
+            return user.id
+        case _:
+            return None
 
 
-async def on_a_still_clock(db: AsyncSession, caller: Caller) -> Caller:
-    """The caller, in a sandbox with the clock as it is until this transaction ends: nobody moves it meanwhile.
+async def with_locked_clock(db: AsyncSession, caller: UserCaller) -> UserCaller:
+    """Lock a sandbox's clock until the transaction ends; return the caller with the time that it shows.
 
-    Otherwise what is set on the clock before it moves would be missed by the move. To be called first of all, since
-    the move locks the organisation before its tickets.
+    Timers set by a clock that then moves would be missed by the move. Call this first: the move locks the organisation
+    before its tickets.
     """
     if not caller.tenant.sandbox:
         return caller
@@ -137,8 +156,15 @@ async def on_a_still_clock(db: AsyncSession, caller: Caller) -> Caller:
     return replace(caller, tenant=tenant, now=tenant.now())
 
 
-async def lock(db: AsyncSession, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> Ticket:
+async def lock(
+    db: AsyncSession, org_id: UUID, ticket_id: UUID, own: UUID | None = None, *, author_id: UUID | None = None
+) -> Ticket:
     """The ticket, locked until the transaction ends; those that only refer to it are not held up.
+
+    Args:
+        own: only one of this requester's.
+        author_id: a user to lock before, since a response of theirs will refer to them. It is written under the
+            counter's lock (`DatedRow`), where its foreign key must not wait for a change of their e-mail address.
 
     Raises:
         TicketNotFound: there is none in this organisation, or it is not theirs.
@@ -146,7 +172,10 @@ async def lock(db: AsyncSession, org_id: UUID, ticket_id: UUID, own: UUID | None
     which = select(Ticket).where(Ticket.org_id == org_id, Ticket.id == ticket_id)
     if own is not None:
         which = which.where(Ticket.requester_id == own)
-    ticket = await db.scalar(which.with_for_update(key_share=True))
+    if author_id is not None:
+        author = select(User.id).where(User.org_id == org_id, User.id == author_id)
+        which = which.join(author.with_for_update(read=True, key_share=True).cte("author"), true())
+    ticket = await db.scalar(which.with_for_update(key_share=True, of=Ticket))
     if ticket is None:
         raise TicketNotFound
     return ticket
@@ -161,7 +190,7 @@ async def lock_assignee(db: AsyncSession, org_id: UUID, user_id: UUID) -> User |
     return user if user is not None and user.may_be_assigned else None
 
 
-async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> asyncpg.Record:
+async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> TicketRow:
     """A ticket with its assignee.
 
     Raises:
@@ -173,7 +202,7 @@ async def one(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = 
         row = await driver.fetchrow(_ONE_OF_THEIRS, org_id, ticket_id, own)
     if row is None:
         raise TicketNotFound
-    return row
+    return cast("TicketRow", row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +216,7 @@ class Opening:
     id: UUID
     title: str
     description: str
-    priority: str
+    priority: TicketPriority
     added_by: str | None
     now: datetime
     real_now: datetime
@@ -198,12 +227,13 @@ class Opening:
     requester_id: UUID | None = None
 
 
-async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record | None:
+@writes(TicketCreated, TicketAssigned)
+async def open_ticket(driver: Driver, new: Opening) -> TicketRow | None:
     """Number the ticket, choose its assignee, write it with its events; where nobody is available, let it wait.
 
     Nothing is written where the user `requester_id` is not active.
     """
-    return await driver.fetchrow(
+    row = await driver.fetchrow(
         OPEN if new.requester_id is None else _OPEN_OWN,
         new.org_id,
         new.id,
@@ -217,20 +247,22 @@ async def open_ticket(driver: Driver, new: Opening) -> asyncpg.Record | None:
         new.assigned_event,
         new.actor_type,
         new.actor_id,
+        created_data(new.priority),
     )
+    return cast("TicketRow | None", row)
 
 
-async def responses(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[asyncpg.Record]:
+async def responses(driver: Driver, org_id: UUID, ticket_id: UUID) -> list[ResponseRow]:
     """All answers to a ticket with their authors, oldest first."""
-    return await driver.fetch(RESPONSES, org_id, ticket_id)
+    return cast("list[ResponseRow]", await driver.fetch(RESPONSES, org_id, ticket_id))
 
 
-async def history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, limit: int) -> list[asyncpg.Record]:
+async def history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, limit: int) -> list[HistoryRow]:
     """The ticket's events after the number `after`, with who made them, oldest first."""
-    return await driver.fetch(_HISTORY, org_id, ticket_id, after, limit)
+    return cast("list[HistoryRow]", await driver.fetch(_HISTORY, org_id, ticket_id, after, limit))
 
 
-async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> list[asyncpg.Record]:
+async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> list[ScheduleRow]:
     """What time will do to the ticket: `kind` and `due_at` (real time), each with its `responded_at`.
 
     Raises:
@@ -242,7 +274,7 @@ async def schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | No
         rows = await driver.fetch(f"{_SCHEDULE} AND t.requester_id = $3 ORDER BY timers.due_at", org_id, ticket_id, own)
     if not rows:
         raise TicketNotFound
-    return [row for row in rows if row["kind"] is not None]
+    return [cast("ScheduleRow", row) for row in rows if row["kind"] is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,13 +317,13 @@ class _Parameters(list[Any]):
 
 async def page(
     driver: Driver, org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int
-) -> list[asyncpg.Record]:
+) -> list[TicketRow]:
     """The tickets that follow the position `after` (time, number), with their assignees; at most `limit`."""
     if wanted.is_empty:
         return []
     size = next(size for size in _SIZES if size >= limit)
     sql, parameters = page_statement(org_id, wanted, after, size)
-    return (await driver.fetch(sql, *parameters))[:limit]
+    return cast("list[TicketRow]", await driver.fetch(sql, *parameters))[:limit]
 
 
 def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int) -> tuple[str, Sequence[Any]]:
@@ -310,7 +342,7 @@ def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, l
     begin = ""
     if wanted.search and not wanted.requester_id:
         in_order = f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order}"  # noqa: S608
-        begin = page_of_ids(wanted.search, parameters.add(wanted.search.query), in_order, order, limit)
+        begin = matching_page_ctes(wanted.search, parameters.add(wanted.search.query), in_order, order, limit)
         conditions.append("t.id = ANY(ARRAY(SELECT id FROM found UNION ALL SELECT id FROM others))")
     sql = f"""
         {begin}
@@ -328,7 +360,7 @@ async def total(driver: Driver, org_id: UUID, wanted: Listing) -> int:
     parameters = _Parameters([org_id])
     conditions, begin = _conditions(wanted, parameters), ""
     if wanted.search and not wanted.requester_id:
-        begin = f"WITH found AS MATERIALIZED ({all_with_words(wanted.search, parameters.add(wanted.search.query))})"
+        begin = f"WITH found AS MATERIALIZED ({matching_ids(wanted.search, parameters.add(wanted.search.query))})"
         conditions.append("t.id IN (SELECT id FROM found)")
     sql = f"{begin} SELECT count(*) FROM tickets AS t WHERE {' AND '.join(conditions)}"  # noqa: S608 - as above
     return int(await driver.fetchval(sql, *parameters))
@@ -340,7 +372,7 @@ def _conditions(wanted: Listing, parameters: _Parameters) -> list[str]:
         conditions.append(f"t.requester_id = {parameters.add(wanted.requester_id)}")
         if wanted.search:
             # Of their own, each is looked at: so how long it takes tells nothing about the tickets of others.
-            conditions.append(has_words(wanted.search, parameters.add(wanted.search.query)))
+            conditions.append(match_condition(wanted.search, parameters.add(wanted.search.query)))
     if len(wanted.assignee_ids) == 1:
         conditions.append(f"t.admin_id = {parameters.add(wanted.assignee_ids[0])}")
     elif wanted.assignee_ids:

@@ -32,7 +32,7 @@ from app.accounts.users.models import User
 from app.accounts.users.rules import erased_email
 from app.core.clock import real_now
 from app.core.outbox import timers
-from app.core.outbox.events import SYSTEM, Event, record
+from app.core.outbox.events import SYSTEM, record
 from app.core.outbox.timers import Due
 from app.organisations.queries import tenant
 from app.tickets.events import TicketAssigned, TicketUpdated
@@ -85,9 +85,10 @@ async def _link(db: AsyncSession, org_id: UUID, user: _Somebody, ids: Sequence[U
 _LINKING = _Work(LINK_TICKETS, _not_linked, _link)
 
 
-async def link_to_account(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def link_to_account(
+    db: AsyncSession, org_id: UUID, event: EmailVerified | UserApproved | UserReactivated
+) -> None:
     """Let the tickets with an e-mail be its owner's, once they have proved that it is theirs, and can sign in."""
-    assert isinstance(event, EmailVerified | UserApproved | UserReactivated)
     await _begin(db, org_id, event.user_id, event.at, _LINKING)
 
 
@@ -112,7 +113,7 @@ async def _take_all(
 ) -> None:
     """Let tickets be nobody's, and have them given to whose turn it is of the others: by a timer on the subject."""
     ids = list(whose)
-    await _update(db, org_id, ids, admin_id=None, accepted_at=None, updated_at=at, version=Ticket.version + 1)
+    await _update(db, org_id, ids, admin_id=None, accepted_at=None, version=Ticket.version + 1)
     record(
         db,
         *(
@@ -126,9 +127,10 @@ async def _take_all(
 _HANDING_OVER = _Work(HAND_OVER, _unfinished, _take)
 
 
-async def hand_over(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def hand_over(
+    db: AsyncSession, org_id: UUID, event: UserSuspended | UserErased | UserRoleChanged | UserPermissionsChanged
+) -> None:
     """Take from somebody who can no longer be assigned what they had to do, and have it given to others."""
-    assert isinstance(event, UserSuspended | UserErased | UserRoleChanged | UserPermissionsChanged)
     await _begin(db, org_id, event.user_id, event.at, _HANDING_OVER)
 
 
@@ -137,9 +139,8 @@ async def hand_over_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due])
     return await _go_on(db, org_id, due, _HANDING_OVER)
 
 
-async def hand_over_of_role(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def hand_over_of_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
     """The same for all who have a role that no longer lets them work on tickets, however many: they are locked."""
-    assert isinstance(event, RoleUpdated)
     if TICKET_WORK.isdisjoint(event.removed):
         return
     await db.flush()
@@ -192,7 +193,7 @@ def _named(user: _Somebody) -> ColumnElement[bool] | None:
 
 async def _make_anonymous(db: AsyncSession, org_id: UUID, user: _Somebody, ids: Sequence[UUID], at: datetime) -> None:
     added_by = erased_email(user.id)
-    await _update(db, org_id, ids, added_by=added_by, requester_id=user.id, updated_at=at, version=Ticket.version + 1)
+    await _update(db, org_id, ids, added_by=added_by, requester_id=user.id, version=Ticket.version + 1)
     # That it changed, and not what it was.
     record(db, *(TicketUpdated(at=at, actor=SYSTEM, ticket_id=one, changes={"addedBy": {}}) for one in ids))
 
@@ -200,16 +201,15 @@ async def _make_anonymous(db: AsyncSession, org_id: UUID, user: _Somebody, ids: 
 _FORGETTING = _Work(FORGET_REQUESTER, _named, _make_anonymous)
 
 
-async def forget_requester(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def forget_requester(db: AsyncSession, org_id: UUID, event: UserErased) -> None:
     """Let the tickets of somebody who is erased say no more who that was.
 
     Those that were never linked to them are found by the e-mail that they had, if it was theirs for sure: all of them
     at once, waiting for those that are busy, since afterwards nobody knows the e-mail.
     """
-    assert isinstance(event, UserErased)
     await db.flush()
-    if event.email_was_verified:
-        by_email = (Ticket.org_id == org_id, Ticket.added_by == event.email, Ticket.requester_id.is_(None))
+    if event.email_was_verified.value:
+        by_email = (Ticket.org_id == org_id, Ticket.added_by == event.email.value, Ticket.requester_id.is_(None))
         ids = (
             await db.scalars(select(Ticket.id).where(*by_email).order_by(Ticket.id).with_for_update(key_share=True))
         ).all()

@@ -1,27 +1,25 @@
 """Rows as they are answered: plain dictionaries, turned into JSON once, since model layers doubled a list's cost.
 
-They have the shapes of `TicketOut` and its neighbours in `schemas.py`, which describe them in the documentation.
+They have the shapes of `Ticket` and its neighbours in `schemas.py`, which describe them in the documentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from app.access.tenant import Tenant, reference_prefix
-
-if TYPE_CHECKING:
-    import asyncpg
+from app.tickets.rows import HistoryRow, ResponseRow, TicketRow
 
 
-def ticket(row: asyncpg.Record, tenant: Tenant) -> dict[str, Any]:
-    """A ticket with its assignee (`TicketOut`)."""
+def ticket(row: TicketRow, tenant: Tenant) -> dict[str, Any]:
+    """A ticket with its assignee (`Ticket`)."""
     return tickets([row], tenant)[0]
 
 
-def tickets(rows: Sequence[asyncpg.Record], tenant: Tenant) -> list[dict[str, Any]]:
-    """Tickets with their assignees (`TicketOut`)."""
+def tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[str, Any]]:
+    """Tickets with their assignees (`Ticket`)."""
     prefix = reference_prefix(tenant.domain)
     return [
         {
@@ -50,8 +48,8 @@ def tickets(rows: Sequence[asyncpg.Record], tenant: Tenant) -> list[dict[str, An
     ]
 
 
-def response(row: asyncpg.Record) -> dict[str, Any]:
-    """An answer to the requester (`ResponseOut`)."""
+def response(row: ResponseRow) -> dict[str, Any]:
+    """An answer to the requester (`TicketReply`)."""
     return {
         "id": row["id"],
         "message": row["message"],
@@ -60,13 +58,14 @@ def response(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def event(row: asyncpg.Record) -> dict[str, Any]:
-    """Something that happened (`EventOut`); only a user has a name."""
+def event(row: HistoryRow) -> dict[str, Any]:
+    """Represent an event of a ticket's history (`event_schemas.py`); only a user has a name."""
     actor: dict[str, Any] = {"type": row["actor_type"]}
-    if row["actor_type"] == "USER":
-        actor |= user(row["actor_id"], row["email"], row["first_name"], row["last_name"])
-    elif row["actor_id"] is not None:
-        actor["id"] = row["actor_id"]
+    actor_id = row["actor_id"]
+    if actor_id is not None and row["actor_type"] == "USER":
+        actor |= user(actor_id, row["email"], row["first_name"], row["last_name"])
+    elif actor_id is not None:
+        actor["id"] = actor_id
     return {
         "id": row["id"],
         "type": row["type"],

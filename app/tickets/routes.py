@@ -4,40 +4,47 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import MISSING
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller, NotForCustomers
+from app.access.callers import Caller, ProductCaller, UserCaller
+from app.access.dependencies import Db
+from app.access.errors import NotForCustomers
 from app.access.permissions import Action, Resource, permission
-from app.access.requirements import Db, database_of, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
 from app.core.errors import BadInput, FieldError, VersionConflict
-from app.core.fields import EXAMPLE_ID
+from app.core.fields import EXAMPLE_ID, OptionalParameter
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
-from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, cut
+from app.core.web.paging import InvalidCursor, PageQuery, Paging
 from app.core.web.preconditions import check_if_match, etag, is_unmodified
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
-from app.tickets.queries import TicketNotFound, own_of
+from app.tickets.event_schemas import TicketEventPage
+from app.tickets.queries import TicketNotFound, requester_scope
+from app.tickets.rows import TicketRow
 from app.tickets.rules import AUTO_CLOSE
 from app.tickets.schemas import (
     ME,
-    History,
-    ResponseCreated,
-    ResponseIn,
-    Schedule,
-    StatusChange,
-    TicketChange,
+    Ticket,
+    TicketCreate,
     TicketFilter,
-    TicketIn,
-    TicketOut,
     TicketPage,
-    TicketWithResponses,
+    TicketReplyCreate,
+    TicketReplyCreated,
+    TicketSchedule,
+    TicketStatusUpdate,
+    TicketUpdate,
+    TicketWithReplies,
 )
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
@@ -47,15 +54,15 @@ fast = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 
 TicketId = Annotated[UUID, Path(alias="id")]
 IfMatch = Annotated[
-    str | None,
+    OptionalParameter[str],
     Header(description="The ETag that your change is based on: a stale one is refused with 412."),
 ]
 
-Opener = Annotated[Caller, may(Resource.TICKETS, Action.CREATE, secret=True, in_body=True, customers=True)]
-Reader = Annotated[Caller, may(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
-Editor = Annotated[Caller, may(Resource.TICKETS, Action.UPDATE, customers=True)]
-Agent = Annotated[Caller, may(Resource.TICKETS, Action.UPDATE)]
-Responder = Annotated[Caller, may(Resource.COMMENTS, Action.CREATE)]
+Opener = Annotated[Caller, requires(Resource.TICKETS, Action.CREATE, secret=True, secret_in_body=True, customers=True)]
+Reader = Annotated[Caller, requires(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
+Editor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE, customers=True)]
+Agent = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE)]
+Responder = Annotated[UserCaller, requires(Resource.COMMENTS, Action.CREATE)]
 
 _CHANGE = (TicketNotFound, VersionConflict)
 _TAGGED = {200: ("ETag",)}
@@ -70,7 +77,12 @@ def _json(content: object, status: int = 200, **headers: str) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Response:
+async def _reread(db: AsyncSession, caller: Caller, ticket_id: UUID) -> TicketRow:
+    """Read the ticket's row as the transaction has left it, with its assignee."""
+    return await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
+
+
+def _ticket(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -> Response:
     return _json(representation.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
 
 
@@ -79,10 +91,10 @@ def _ticket(row: Any, caller: Caller, status: int = 200, **headers: str) -> Resp
     operation_id="openTicket",
     summary="Open a ticket",
     status_code=201,
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=responses(body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
-async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Response:
+async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> Response:
     """Post a ticket of one of your users, with the secret; or, signed in, one of your own.
 
     It is assigned to an available engineer, or where there is none to an available admin, by turns. Without either it
@@ -92,14 +104,14 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     A requester with an account whose e-mail is verified finds the ticket there, when they sign in. Admins and engineers
     may name any requester in `addedBy`.
     """
-    async with database_of(request).driver(caller.org_id, has_work=True) as driver:
+    async with services_of(request).database.driver(caller.org_id, has_work=True) as driver:
         row = await service.open_ticket(
             driver,
             caller,
             title=body.title,
             description=body.description,
             priority=body.priority,
-            added_by=body.added_by,
+            added_by=None if body.added_by is MISSING else body.added_by,
         )
     return _ticket(row, caller, 201, Location=f"/tickets/{row['id']}")
 
@@ -108,7 +120,7 @@ async def open_ticket(body: TicketIn, caller: Opener, request: Request) -> Respo
     "/{id}",
     operation_id="getTicket",
     summary="Read a ticket and the answers to it",
-    response_model=TicketWithResponses,
+    response_model=TicketWithReplies,
     responses=responses(TicketNotFound, ok=_TAGGED) | {304: NOT_MODIFIED},
     openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
@@ -117,8 +129,8 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
 
     Users whose permissions do not include `comments:view` get an empty list of responses.
     """
-    async with database_of(request).driver(caller.org_id) as driver:
-        row = await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
+    async with services_of(request).database.driver(caller.org_id) as driver:
+        row = await queries.one(driver, caller.org_id, ticket_id, requester_scope(caller))
         if is_unmodified(request.headers.get("if-none-match"), etag(row["version"])):
             return Response(status_code=304, headers={"ETag": etag(row["version"])})
         # What was never answered has no responses: that spares most reads a round trip.
@@ -130,7 +142,11 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
 
 
 def _sees_responses(caller: Caller) -> bool:
-    return caller.user is None or permission(Resource.COMMENTS, Action.VIEW) in caller.user.permissions
+    match caller:
+        case ProductCaller():
+            return True
+        case UserCaller(user=user):
+            return permission(Resource.COMMENTS, Action.VIEW) in user.permissions
 
 
 @fast.get(
@@ -151,7 +167,7 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
     responses.
     """
     listing = queries.Listing(
-        requester_id=own_of(caller),
+        requester_id=requester_scope(caller),
         assignee_ids=_assignees(wanted, caller),
         admin_emails=wanted.admin_email,
         customer_emails=wanted.customer_email,
@@ -164,43 +180,42 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
         search=_search(wanted, caller),
         sort=wanted.sort,
     )
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "tickets", listing)
-    after = None
-    if wanted.cursor:
-        at, number = signer.read(wanted.cursor)
-        after = (datetime.fromisoformat(at), number)
-    async with database_of(request).driver(caller.org_id) as driver:
-        rows, more = cut(await queries.page(driver, caller.org_id, listing, after, wanted.limit + 1), wanted.limit)
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "tickets", filters=listing)
+    after = paging.after(lambda at, number: (datetime.fromisoformat(at), number))
+    async with services_of(request).database.driver(caller.org_id) as driver:
+        found = await queries.page(driver, caller.org_id, listing, after, paging.fetch_limit)
         total = await queries.total(driver, caller.org_id, listing) if wanted.include else None
-    column, _ = listing.order
-    content: dict[str, Any] = {
-        "items": representation.tickets(rows, caller.tenant),
-        "nextCursor": signer.write(rows[-1][column], rows[-1]["number"]) if more else None,
-    }
+    rows, next_cursor = paging.split_page(found, itemgetter(listing.order[0], "number"))
+    content: dict[str, Any] = {"items": representation.tickets(rows, caller.tenant), "nextCursor": next_cursor}
     if total is not None:
         content["total"] = total
-    return _json(content)
+    return _json(content, 200, **paging.link_headers(next_cursor))
 
 
 def _search(wanted: TicketFilter, caller: Caller) -> Search | None:
     if wanted.q is None:
         return None
     words = query(caller.org_id, wanted.q, reference_prefix(caller.tenant.domain))
-    return Search(query=words, answers=_sees_responses(caller))
+    return Search(query=words, include_replies=_sees_responses(caller))
 
 
 def _assignees(wanted: TicketFilter, caller: Caller) -> list[UUID]:
-    if caller.user is None and ME in wanted.assignee:
-        fault = FieldError("assignee", "`me` is a user: an organisation secret is nobody.")
-        raise BadInput(f"{fault.field}: {fault.message}", errors=[fault])
-    return [one if isinstance(one, UUID) else caller.somebody.id for one in wanted.assignee]
+    match caller:
+        case UserCaller(user=user):
+            return [user.id if one == ME else one for one in wanted.assignee]
+        case ProductCaller():
+            ids = [one for one in wanted.assignee if one != ME]
+            if len(ids) < len(wanted.assignee):
+                fault = FieldError("assignee", "`me` needs an access token: with a secret key, give the user's id.")
+                raise BadInput(f"{fault.field}: {fault.message}", errors=[fault])
+            return ids
 
 
 @router.post(
     "/{id}/accept",
     operation_id="acceptTicket",
     summary="Take a ticket on",
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=responses(
         *_CHANGE,
         service.TicketClosed,
@@ -217,27 +232,25 @@ async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch =
     takes that back.
     """
     await service.accept(db, caller, ticket_id, partial(check_if_match, if_match))
-    driver = await Database.driver_of(db)
-    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
+    return _ticket(await _reread(db, caller, ticket_id), caller)
 
 
 @router.post(
     "/{id}/change_status",
     operation_id="changeTicketStatus",
     summary="Change a ticket's status",
-    response_model=TicketOut,
+    response_model=Ticket,
     responses=responses(*_CHANGE, body=True, ok=_TAGGED),
 )
 async def change_status(
-    ticket_id: TicketId, body: StatusChange, caller: Agent, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketStatusUpdate, caller: Agent, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Move the ticket to a status. The same status again changes nothing.
 
     `RESPONDED` starts the countdown to auto-close, leaving it ends the countdown; `CLOSED` sets `closedAt`.
     """
     await service.change_status(db, caller, ticket_id, body.status, partial(check_if_match, if_match))
-    driver = await Database.driver_of(db)
-    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
+    return _ticket(await _reread(db, caller, ticket_id), caller)
 
 
 @router.post(
@@ -245,19 +258,19 @@ async def change_status(
     operation_id="respondToTicket",
     summary="Answer a ticket",
     status_code=201,
-    response_model=ResponseCreated,
+    response_model=TicketReplyCreated,
     responses=responses(*_CHANGE, service.TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=_EXAMPLE),
 )
 async def respond(
-    ticket_id: TicketId, body: ResponseIn, caller: Responder, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketReplyCreate, caller: Responder, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Answer the requester, who gets it by mail.
 
     The ticket becomes `RESPONDED`, and closes by itself after `autoCloseDays` unless something happens.
     """
     response = await service.respond(db, caller, ticket_id, body.message, partial(check_if_match, if_match))
-    row = await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
-    author = caller.somebody
+    row = await _reread(db, caller, ticket_id)
+    author = caller.user
     content = {
         "id": response.id,
         "ticketId": ticket_id,
@@ -270,7 +283,7 @@ async def respond(
 
 
 _CHANGE_TICKET: dict[str, Any] = {
-    "response_model": TicketOut,
+    "response_model": Ticket,
     "responses": responses(
         *_CHANGE, NotForCustomers, service.OrgMismatch, service.AssigneeNotActive, body=True, ok=_TAGGED
     ),
@@ -285,53 +298,48 @@ _CHANGE_TICKET: dict[str, Any] = {
 )
 @router.patch("/{id}", operation_id="changeTicket", summary="Change a ticket", **_CHANGE_TICKET)
 async def change_ticket(
-    ticket_id: TicketId, body: TicketChange, caller: Editor, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketUpdate, caller: Editor, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Change any of the fields; everything that follows from a change of status or assignee happens here as well.
 
     Customers change `title`, `description` and `priority`, of their own tickets.
     """
-    changes = body.model_dump(exclude_unset=True)
-    await service.change(db, caller, ticket_id, changes, partial(check_if_match, if_match))
-    driver = await Database.driver_of(db)
-    return _ticket(await queries.one(driver, caller.org_id, ticket_id), caller)
+    await service.change(db, caller, ticket_id, body.changes(), partial(check_if_match, if_match))
+    return _ticket(await _reread(db, caller, ticket_id), caller)
 
 
 @router.get(
     "/{id}/history",
     operation_id="getTicketHistory",
     summary="Read what happened to a ticket",
-    response_model=History,
+    response_model=TicketEventPage,
     responses=responses(TicketNotFound, InvalidCursor),
 )
 async def get_history(
     ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
 ) -> Response:
     """The ticket's events, oldest first. What Tessera did by itself has the actor `SYSTEM`."""
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "history", ticket_id)
-    after = int(signer.read(wanted.cursor)[0]) if wanted.cursor else 0
-    async with database_of(request).driver(caller.org_id) as driver:
-        await queries.one(driver, caller.org_id, ticket_id, own_of(caller))
-        rows, more = cut(await queries.history(driver, caller.org_id, ticket_id, after, wanted.limit + 1), wanted.limit)
-    return _json(
-        {
-            "items": [representation.event(row) for row in rows],
-            "nextCursor": signer.write(rows[-1]["seq"]) if more else None,
-        }
-    )
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "history", filters=ticket_id)
+    after = paging.after(int) or 0
+    async with services_of(request).database.driver(caller.org_id) as driver:
+        await queries.one(driver, caller.org_id, ticket_id, requester_scope(caller))
+        found = await queries.history(driver, caller.org_id, ticket_id, after, paging.fetch_limit)
+    rows, next_cursor = paging.split_page(found, lambda row: (row["seq"],))
+    content = {"items": [representation.event(row) for row in rows], "nextCursor": next_cursor}
+    return _json(content, 200, **paging.link_headers(next_cursor))
 
 
 @router.get(
     "/{id}/schedule",
     operation_id="getTicketSchedule",
     summary="Read what will happen to a ticket by itself",
-    response_model=Schedule,
+    response_model=TicketSchedule,
     responses=responses(TicketNotFound),
 )
 async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
     """What time will do to the ticket, on the organisation's clock."""
-    async with database_of(request).driver(caller.org_id) as driver:
-        timers = await queries.schedule(driver, caller.org_id, ticket_id, own_of(caller))
+    async with services_of(request).database.driver(caller.org_id) as driver:
+        timers = await queries.schedule(driver, caller.org_id, ticket_id, requester_scope(caller))
     due = {timer["kind"]: caller.tenant.organisation_time(timer["due_at"]) for timer in timers}
     items = []
     if AUTO_CLOSE in due:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
 
-AUTO_CLOSE = "AUTO_CLOSE"
+AUTO_CLOSE: Final = "AUTO_CLOSE"
 AUTO_CLOSE_REMINDER = "AUTO_CLOSE_REMINDER"
 ASSIGN = "ASSIGN"
 # Of a user, or of a role: see users.py.

@@ -15,6 +15,7 @@ PROTECTED = (
     "deliveries",
     "events",
     "relay_failures",
+    "mails",
     "menus",
     "roles",
     "users",
@@ -44,6 +45,7 @@ TABLES = (
     "roles",
     "organisation_secrets",
     "menus",
+    "mails",
     "timers",
     "relays",
     "relay_failures",
@@ -60,8 +62,9 @@ def upgrade() -> None:
     op.create_table(
         "counters",
         sa.Column("org_id", sa.Uuid(), nullable=False),
-        sa.Column("last_ticket", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_number", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_event", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), server_default=sa.text("'epoch'"), nullable=False),
         sa.PrimaryKeyConstraint("org_id", name=op.f("pk_counters")),
     )
     op.create_table(
@@ -79,16 +82,7 @@ def upgrade() -> None:
         sa.Column("org_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
-        sa.Column("recipient", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("body_text", sa.Text(), nullable=False),
-        sa.Column("body_html", sa.Text(), nullable=True),
-        sa.Column("reply_to", sa.Text(), nullable=True),
-        sa.Column("link", sa.Text(), nullable=True),
-        sa.Column("link_id", sa.Uuid(), nullable=True),
-        sa.Column("ticket_id", sa.Uuid(), nullable=True),
-        sa.Column("user_id", sa.Uuid(), nullable=True),
-        sa.Column("author_id", sa.Uuid(), nullable=True),
+        sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
@@ -98,32 +92,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_deliveries")),
     )
     op.create_index(
-        "ix_deliveries_of_author",
+        "ix_deliveries_of_channel",
         "deliveries",
-        ["org_id", "author_id"],
+        ["org_id", "channel", "created_at", "id"],
         unique=False,
-        postgresql_where=sa.text("author_id IS NOT NULL"),
+        postgresql_where=sa.text("channel IS NOT NULL"),
     )
     op.create_index(
-        "ix_deliveries_of_user",
+        "ix_deliveries_of_channel_by_status",
         "deliveries",
-        ["org_id", "user_id"],
+        ["org_id", "channel", "status", "created_at", "id"],
         unique=False,
-        postgresql_where=sa.text("user_id IS NOT NULL"),
-    )
-    op.create_index("ix_deliveries_org_id_created_at_id", "deliveries", ["org_id", "created_at", "id"], unique=False)
-    op.create_index("ix_deliveries_org_id_recipient", "deliveries", ["org_id", "recipient"], unique=False)
-    op.create_index(
-        "ix_deliveries_org_id_status_created_at_id",
-        "deliveries",
-        ["org_id", "status", "created_at", "id"],
-        unique=False,
-    )
-    op.create_index(
-        "ix_deliveries_org_id_ticket_id_created_at_id",
-        "deliveries",
-        ["org_id", "ticket_id", "created_at", "id"],
-        unique=False,
+        postgresql_where=sa.text("channel IS NOT NULL"),
     )
     op.create_table(
         "events",
@@ -131,7 +111,8 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("ticket_id", sa.Uuid(), nullable=True),
+        sa.Column("version", sa.SmallInteger(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=True),
         sa.Column("actor_type", sa.Text(), nullable=False),
         sa.Column("actor_id", sa.Uuid(), nullable=True),
         sa.Column("data", postgresql.JSONB(), nullable=False),
@@ -139,7 +120,7 @@ def upgrade() -> None:
         sa.CheckConstraint("actor_type IN ('USER', 'ORGANISATION', 'SYSTEM')", name=op.f("ck_events_actor_type")),
         sa.PrimaryKeyConstraint("org_id", "seq", name=op.f("pk_events")),
     )
-    op.create_index("ix_events_org_id_ticket_id_seq", "events", ["org_id", "ticket_id", "seq"], unique=False)
+    op.create_index("ix_events_org_id_subject_id_seq", "events", ["org_id", "subject_id", "seq"], unique=False)
     op.create_table(
         "job_runs",
         sa.Column("name", sa.Text(), nullable=False),
@@ -204,6 +185,54 @@ def upgrade() -> None:
         ["org_id", "due_at", "kind", "subject_id"],
         unique=False,
         postgresql_where=sa.text("kind <> 'DELIVER'"),
+    )
+    op.create_table(
+        "mails",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("body_text", sa.Text(), nullable=False),
+        sa.Column("body_html", sa.Text(), nullable=True),
+        sa.Column("reply_to", sa.Text(), nullable=True),
+        sa.Column("link", sa.Text(), nullable=True),
+        sa.Column("link_id", sa.Uuid(), nullable=True),
+        sa.Column("ticket_id", sa.Uuid(), nullable=True),
+        sa.Column("user_id", sa.Uuid(), nullable=True),
+        sa.Column("author_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "id"], ["deliveries.org_id", "deliveries.id"], name=op.f("fk_mails_org_id_id_deliveries")
+        ),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_mails")),
+    )
+    op.create_index(
+        "ix_mails_of_author",
+        "mails",
+        ["org_id", "author_id"],
+        unique=False,
+        postgresql_where=sa.text("author_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_mails_of_recipient",
+        "mails",
+        ["org_id", "recipient"],
+        unique=False,
+        postgresql_where=sa.text("recipient IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_mails_of_ticket",
+        "mails",
+        ["org_id", "ticket_id", "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("ticket_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_mails_of_user",
+        "mails",
+        ["org_id", "user_id"],
+        unique=False,
+        postgresql_where=sa.text("user_id IS NOT NULL"),
     )
     op.create_table(
         "menus",

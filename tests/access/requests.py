@@ -1,4 +1,4 @@
-"""For each operation a request that is good in itself, about something of the organisation that is new each time."""
+"""For each operation a valid request, about a new resource of the organisation each time."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
-from app.accounts.single_use_links.models import Purpose
-from app.accounts.users.rules import Status
+from app.accounts.single_use_links.models import LinkPurpose
+from app.accounts.users.rules import AccountStatus
 from tests.access.world import PASSWORD, World, a_picture, totp_now
-from tests.desks import JSON, SignedInUser
+from tests.organisation_client import JSON, SignedInUser
 
 NEW_PASSWORD = "walnut-otter-83-kite"
 
 
 @dataclass(frozen=True)
 class Request:
-    """Where it goes and what it holds; the credential is the caller's affair."""
+    """A request without its credential."""
 
     path: str
     body: JSON | None = None
     files: dict[str, Any] | None = None
 
 
-# Makes the request of a caller; `caller` is nobody where it is no user.
+# Makes the request of a caller; `caller` is `None` unless it is a user.
 Make = Callable[[World, SignedInUser | None], Awaitable[Request]]
 
 
@@ -60,16 +60,16 @@ async def _sign_up_admin(_world: World, _caller: SignedInUser | None) -> Request
     return Request("/auth/admin/signup", {**_name(), "password": PASSWORD})
 
 
-def _sign_in(path: str, role: Role) -> Make:
+def _sign_in(path: str, role: RoleKind) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        return Request(path, {"email": (await world.somebody(role)).email, "password": PASSWORD})
+        return Request(path, {"email": (await world.user(role)).email, "password": PASSWORD})
 
     return make
 
 
-def _link(path: str, purpose: Purpose, status: Status = Status.ACTIVE, **more: str) -> Make:
+def _link(path: str, purpose: LinkPurpose, status: AccountStatus = AccountStatus.ACTIVE, **more: str) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        user = await world.somebody(status=status)
+        user = await world.user(status=status)
         return Request(path, {"token": await world.link(user, purpose), **more})
 
     return make
@@ -84,11 +84,11 @@ async def _end_session(_world: World, caller: SignedInUser | None) -> Request:
 
 
 async def _forgot(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/password/forgot", {"email": (await world.somebody()).email})
+    return Request("/auth/password/forgot", {"email": (await world.user()).email})
 
 
 async def _resend(world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/auth/email/resend", {"email": (await world.somebody()).email})
+    return Request("/auth/email/resend", {"email": (await world.user()).email})
 
 
 async def _change_email(_world: World, _caller: SignedInUser | None) -> Request:
@@ -114,9 +114,11 @@ def _second_factor(path: str, *, confirmed: bool) -> Make:
 # --- users ----------------------------------------------------------------------------------------------------------
 
 
-def _user(path: str, body: JSON | None = None, status: Status = Status.ACTIVE, *, second_factor: bool = False) -> Make:
+def _user(
+    path: str, body: JSON | None = None, status: AccountStatus = AccountStatus.ACTIVE, *, second_factor: bool = False
+) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        user = await world.somebody(status=status, second_factor=second_factor)
+        user = await world.user(status=status, second_factor=second_factor)
         return Request(path.replace("{id}", str(user.id)), body)
 
     return make
@@ -131,7 +133,7 @@ async def _set_picture(_world: World, _caller: SignedInUser | None) -> Request:
 
 
 async def _get_picture(world: World, _caller: SignedInUser | None) -> Request:
-    user = await world.somebody(Role.ENGINEER)
+    user = await world.user(RoleKind.ENGINEER)
     request = await _set_picture(world, None)
     answer = await user.http.put(request.path, files=request.files, headers=user.headers)
     assert answer.status_code == 200, answer.text
@@ -184,13 +186,13 @@ REQUESTS: dict[str, Make] = {
     "advanceClock": _fixed("/org/clock/advance", {"seconds": 1}),
     "signUp": _sign_up,
     "signUpAdmin": _sign_up_admin,
-    "signIn": _sign_in("/auth/signin", Role.CUSTOMER),
-    "signInAdmin": _sign_in("/auth/admin/signin", Role.ADMIN),
-    "signInEngineer": _sign_in("/auth/engineer/signin", Role.ENGINEER),
-    "signInCustomer": _sign_in("/auth/customer/signin", Role.CUSTOMER),
+    "signIn": _sign_in("/auth/signin", RoleKind.CUSTOMER),
+    "signInAdmin": _sign_in("/auth/admin/signin", RoleKind.ADMIN),
+    "signInEngineer": _sign_in("/auth/engineer/signin", RoleKind.ENGINEER),
+    "signInCustomer": _sign_in("/auth/customer/signin", RoleKind.CUSTOMER),
     "startSocialSignIn": _fixed("/auth/oidc/nowhere/start?org=growfin.com"),
     "finishSocialSignIn": _fixed("/auth/oidc/nowhere/callback?code=1&state=2"),
-    "exchangeSocialSignIn": _link("/auth/oidc/exchange", Purpose.SIGN_IN),
+    "exchangeSocialSignIn": _link("/auth/oidc/exchange", LinkPurpose.SIGN_IN),
     "refreshSession": _refresh,
     "signOut": _fixed("/auth/signout"),
     "signOutEverywhere": _fixed("/auth/signout-all"),
@@ -198,16 +200,18 @@ REQUESTS: dict[str, Make] = {
     "listMySessions": _fixed("/me/sessions"),
     "endMySession": _end_session,
     "forgotPassword": _forgot,
-    "resetPassword": _link("/auth/password/reset", Purpose.RESET_PASSWORD, newPassword=NEW_PASSWORD),
+    "resetPassword": _link("/auth/password/reset", LinkPurpose.RESET_PASSWORD, newPassword=NEW_PASSWORD),
     "changePassword": _fixed("/auth/password/change", {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}),
-    "verifyEmail": _link("/auth/email/verify", Purpose.VERIFY_EMAIL),
+    "verifyEmail": _link("/auth/email/verify", LinkPurpose.VERIFY_EMAIL),
     "resendVerification": _resend,
     "changeEmail": _change_email,
     "setUpSecondFactor": _fixed("/auth/2fa/setup"),
     "confirmSecondFactor": _second_factor("/auth/2fa/confirm", confirmed=False),
     "disableSecondFactor": _second_factor("/auth/2fa/disable", confirmed=True),
     "renewRecoveryCodes": _second_factor("/auth/2fa/recovery-codes", confirmed=True),
-    "acceptInvitation": _link("/auth/invitation/accept", Purpose.INVITATION, Status.INVITED, password=NEW_PASSWORD),
+    "acceptInvitation": _link(
+        "/auth/invitation/accept", LinkPurpose.INVITATION, AccountStatus.INVITED, password=NEW_PASSWORD
+    ),
     "getMe": _fixed("/me"),
     "changeMe": _fixed("/me", {"firstName": "Maya"}),
     "setPicture": _set_picture,
@@ -217,12 +221,12 @@ REQUESTS: dict[str, Make] = {
     "listUsers": _fixed("/users"),
     "getUser": _user("/users/{id}"),
     "inviteUser": _invite,
-    "resendInvitation": _user("/users/{id}/invitation", status=Status.INVITED),
-    "cancelInvitation": _user("/users/{id}/invitation", status=Status.INVITED),
+    "resendInvitation": _user("/users/{id}/invitation", status=AccountStatus.INVITED),
+    "cancelInvitation": _user("/users/{id}/invitation", status=AccountStatus.INVITED),
     "changeUser": _user("/users/{id}", {"status": "SUSPENDED"}),
     "eraseUser": _user("/users/{id}"),
-    "approveUser": _user("/users/{id}/approve", status=Status.PENDING),
-    "rejectUser": _user("/users/{id}/reject", {"reason": "Unknown here."}, status=Status.PENDING),
+    "approveUser": _user("/users/{id}/approve", status=AccountStatus.PENDING),
+    "rejectUser": _user("/users/{id}/reject", {"reason": "Unknown here."}, status=AccountStatus.PENDING),
     "setUserRole": _user("/users/{id}/role", {"roleId": str(ENGINEER.id)}),
     "resetUserSecondFactor": _user("/users/{id}/2fa", second_factor=True),
     "getUserPermissions": _user("/users/{id}/permissions"),
@@ -244,7 +248,7 @@ REQUESTS: dict[str, Make] = {
     "changeTicketByPost": _ticket("/tickets/{id}", _TITLE),
     "changeTicketStatus": _ticket("/tickets/{id}/change_status", {"status": "IN_PROGRESS"}),
     "acceptTicket": _ticket("/tickets/{id}/accept"),
-    "respondToTicket": _ticket("/tickets/{id}/respond", {"message": "Mended."}),
+    "respondToTicket": _ticket("/tickets/{id}/respond", {"message": "Fixed."}),
     "getTicketHistory": _ticket("/tickets/{id}/history"),
     "getTicketSchedule": _ticket("/tickets/{id}/schedule"),
     "listNotifications": _fixed("/notifications"),

@@ -1,21 +1,21 @@
-"""Who may call what: for every operation and every kind of caller, the exact status of the answer.
+"""Which caller may use which operation: for every operation and kind of caller, the exact status of the response.
 
-Each column is somebody who sends a request that is good in itself, about things of one organisation:
+Each column is a caller who sends a valid request about resources of one organisation:
 
-- `nobody`: without a credential
-- `product`: with the organisation's secret
-- `revoked`: with a secret that the organisation has revoked
-- `ADMIN`, `ENGINEER`, `CUSTOMER`: somebody of the organisation with that built-in role
-- `auditor`: somebody with a role of the organisation's own, which may view everything and do nothing
+- `anonymous`: without a credential
+- `product`: with the organisation's secret key
+- `revoked`: with a secret key that was revoked
+- `ADMIN`, `ENGINEER`, `CUSTOMER`: a user of the organisation with that built-in role
+- `auditor`: a user with a role of the organisation's own, which allows to view everything and to do nothing
 - `stranger`: an admin of another organisation
 """
 
 from __future__ import annotations
 
-COLUMNS = ("nobody", "product", "revoked", "ADMIN", "ENGINEER", "CUSTOMER", "auditor", "stranger")
+COLUMNS = ("anonymous", "product", "revoked", "ADMIN", "ENGINEER", "CUSTOMER", "auditor", "stranger")
 
 _TABLE = """
-                          nobody product revoked ADMIN ENGINEER CUSTOMER auditor stranger
+                       anonymous product revoked ADMIN ENGINEER CUSTOMER auditor stranger
 
 signUpOrganisation           201     201     201   201      201      201     201      201
 getOrganisation              401     200     401   200      200      200     200      200
@@ -105,11 +105,11 @@ getMetrics                   200     200     200   200      200      200     200
 
 
 def read(table: str) -> dict[str, dict[str, int]]:
-    """Operation → kind of caller → status."""
+    """Parse the table: operation → kind of caller → status."""
     head, *rows = (line.split() for line in table.splitlines() if line.strip())
     assert tuple(head) == COLUMNS
     found = {name: dict(zip(COLUMNS, map(int, statuses), strict=True)) for name, *statuses in rows}
-    assert len(found) == len(rows), "an operation is there twice"
+    assert len(found) == len(rows), "an operation is listed twice"
     return found
 
 

@@ -1,4 +1,4 @@
-"""Every operation with every kind of caller: the status is the table's, to the letter."""
+"""Every operation answers every kind of caller with the status that the table says."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from tests.access.requests import REQUESTS
 from tests.access.table import COLUMNS, STATUSES
 from tests.access.world import World, a_world
-from tests.desks import Api, Desk
 from tests.docs.openapi import OPERATIONS
+from tests.organisation_client import Api, Desk
 from tests.problems import refused
 
 METHODS = {operation.said["operationId"]: operation.method for operation in OPERATIONS}
@@ -40,12 +40,12 @@ async def test_each_kind_of_caller_gets_what_the_table_says(api: Api, world: Wor
         if answer.status_code >= 400:
             document = refused(answer, answer.status_code, answer.json()["code"])
             if answer.status_code == 401:
-                assert document["code"] == {"revoked": "invalid_secret"}.get(column, "missing_credential")
+                assert document["code"] == {"revoked": "invalid_secret_key"}.get(column, "missing_credential")
     assert statuses == STATUSES[operation]
 
 
 def test_an_operation_declares_the_permission_that_the_table_implies() -> None:
-    """Whoever may view all but do nothing is refused exactly what needs more than to view."""
+    """An auditor, who may view everything and do nothing, is refused exactly the operations that do more than view."""
     for operation in OPERATIONS:
         row, needed = STATUSES[operation.said["operationId"]], operation.said["x-permission"]
         if ":" in needed:
@@ -53,4 +53,4 @@ def test_an_operation_declares_the_permission_that_the_table_implies() -> None:
             assert f"`{needed}`" in operation.said["description"]
         else:
             assert row["auditor"] == row["ADMIN"], operation
-            assert (needed == "none") == (row["nobody"] == row["ADMIN"]), operation
+            assert (needed == "none") == (row["anonymous"] == row["ADMIN"]), operation

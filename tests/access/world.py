@@ -1,4 +1,4 @@
-"""An organisation with one of everything, and those who may or may not reach it."""
+"""An organisation, and callers of every kind who may or may not use its operations."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pyotp
 from PIL import Image
 from sqlalchemy import select, update
 
-from app.access.permissions import Action, Resource, Role, permission
+from app.access.permissions import Action, Resource, RoleKind, permission
 from app.accounts.roles.models import CustomRole
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import creation as users
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.ids import new_id
-from app.core.outbox import deliveries
-from app.core.outbox.deliveries import Draft
 from app.core.security import opaque_tokens as tokens
+from app.notifications import mails
+from app.notifications.mails import MailDraft
 from app.organisations.models import OrganisationSecret
 from tests.conftest import SECRET_KEY
-from tests.desks import JSON, Desk, SignedInUser, a_desk, signed_in
+from tests.organisation_client import JSON, Desk, SignedInUser, create_desk, open_session
 from tests.passwords import cheap_hash
 
 VIEW_ALL = sorted(permission(resource, Action.VIEW) for resource in Resource)
@@ -33,7 +33,7 @@ PASSWORD = "cobalt-heron-47-lamp"
 
 @dataclass(frozen=True)
 class World:
-    """`desk` is the organisation; `role_id` is of its auditors."""
+    """`desk` is the organisation, `other` another one; `role_id` is the role of the auditors."""
 
     desk: Desk
     other: Desk
@@ -41,34 +41,34 @@ class World:
     role_id: UUID
 
     async def caller(self, column: str) -> SignedInUser | None:
-        """UserRow new of this kind who is signed in; nobody where the column is no user."""
+        """Sign a new user of this kind in; `None` for the kinds that are not users."""
         match column:
             case "stranger":
-                return await self.somebody(Role.ADMIN, desk=self.other)
+                return await self.user(RoleKind.ADMIN, desk=self.other)
             case "auditor":
-                return await self.somebody(Role.ENGINEER, role_id=self.role_id)
+                return await self.user(RoleKind.ENGINEER, role_id=self.role_id)
             case "ADMIN" | "ENGINEER" | "CUSTOMER":
-                return await self.somebody(Role(column))
+                return await self.user(RoleKind(column))
             case _:
                 return None
 
     def headers(self, column: str, caller: SignedInUser | None) -> dict[str, str]:
-        """The credential of a caller of this kind."""
+        """Return the credential of a caller of this kind."""
         if caller is not None:
             return caller.headers
         secrets = {"product": self.desk.secret, "revoked": self.revoked_secret}
         return {"X-Org-Secret": secrets[column]} if column in secrets else {}
 
-    async def somebody(
+    async def user(
         self,
-        role: Role = Role.CUSTOMER,
+        role: RoleKind = RoleKind.CUSTOMER,
         *,
-        status: Status = Status.ACTIVE,
+        status: AccountStatus = AccountStatus.ACTIVE,
         role_id: UUID | None = None,
         second_factor: bool = False,
         desk: Desk | None = None,
     ) -> SignedInUser:
-        """UserRow new, signed in if they may act, whose password is compared in no time."""
+        """Make a user whose password is compared quickly, and sign them in if they are active."""
         at = desk or self.desk
         email = f"p{uuid4().hex}@growfin.test"
         row = UserRow(
@@ -79,44 +79,44 @@ class World:
         async with at.database.session(at.id) as db:
             await users.add(db, row, cheap_hash(PASSWORD))
         return (
-            await signed_in(at, row)
-            if status is Status.ACTIVE
+            await open_session(at, row)
+            if status is AccountStatus.ACTIVE
             else SignedInUser(row.id, email, at.api.http, {}, row.id)
         )
 
-    async def link(self, user: SignedInUser, purpose: Purpose) -> str:
-        """The token of a link that was sent to somebody."""
+    async def link(self, user: SignedInUser, purpose: LinkPurpose) -> str:
+        """Issue a link of this purpose to a user; return its token."""
         async with self.desk.database.session(self.desk.id) as db:
             link = links.issue(db, self.desk.id, user.id, user.email, purpose)
         return tokens.link_token(SECRET_KEY, self.desk.id, link.id)
 
     async def a_notification(self) -> str:
-        """The id of a mail of the organisation's, in its log."""
-        draft = Draft(channel="EMAIL", recipient="mia@customer.example", subject="Re: It broke")
+        """Queue a mail of the organisation; return its id in the notification log."""
+        draft = MailDraft(recipient="mia@customer.example", subject="Re: It broke")
         async with self.desk.database.session(self.desk.id) as db:
-            await deliveries.queue(db, self.desk.id, [draft])
+            await mails.queue(db, self.desk.id, [draft])
         return str(draft.id)
 
     async def refresh_token(self) -> str:
-        """A refresh token of somebody's."""
-        user = await self.somebody()
+        """Sign a new user in; return their refresh token."""
+        user = await self.user()
         answer = await self.desk.api.http.post("/auth/signin", json={"email": user.email, "password": PASSWORD})
         return str(answer.json()["refreshToken"])
 
     async def made(self, path: str, body: JSON) -> str:
-        """The path of something that the organisation's admin has made."""
+        """Create something as the organisation's admin; return its path."""
         answer = await self.desk.admin.post(path, body)
         assert answer.status_code == 201, answer.text
         return f"{path}/{answer.json()['id']}"
 
 
 async def a_world(desk: Desk) -> World:
-    """The organisation of `desk`, with a revoked secret, a role of its own, and another organisation beside it."""
-    other = await a_desk(desk.api, desk.database)
-    spare = await a_desk(desk.api, desk.database)
+    """Give the organisation of `desk` a revoked secret key and a role of its own, and make another organisation."""
+    other = await create_desk(desk.api, desk.database)
+    spare = await create_desk(desk.api, desk.database)
     now = real_now()
     role = CustomRole(
-        org_id=desk.id, id=new_id(), name="Auditor", role=Role.ENGINEER, permissions=VIEW_ALL, created_at=now,
+        org_id=desk.id, id=new_id(), name="Auditor", role=RoleKind.ENGINEER, permissions=VIEW_ALL, created_at=now,
         updated_at=now,
     )  # fmt: skip
     async with desk.database.session(desk.id) as db:
@@ -129,12 +129,12 @@ async def a_world(desk: Desk) -> World:
 
 
 def totp_now(secret: str, *, later: int = 0) -> str:
-    """The code that an authenticator shows, or will show so many steps later."""
+    """Return the code that an authenticator shows, `later` steps of 30 seconds from now."""
     return pyotp.TOTP(secret).at(int(real_now().timestamp()) + 30 * later)
 
 
 def a_picture() -> bytes:
-    """A small PNG."""
+    """Return a small PNG."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8), "teal").save(file, "PNG")
     return file.getvalue()

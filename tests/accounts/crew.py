@@ -9,22 +9,22 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.models import CustomRole
 from app.accounts.users import creation as service
 from app.accounts.users import queries
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
-from tests.desks import JSON, Desk, SignedInUser, signed_in
-from tests.services import an_email
+from tests.organisation_client import JSON, Desk, SignedInUser, open_session
+from tests.services import unique_email
 
-ADMIN, ENGINEER, CUSTOMER = Role.ADMIN, Role.ENGINEER, Role.CUSTOMER
+ADMIN, ENGINEER, CUSTOMER = RoleKind.ADMIN, RoleKind.ENGINEER, RoleKind.CUSTOMER
 
 
-async def a_role(desk: Desk, *permissions: str, role: Role = ENGINEER) -> UUID:
+async def a_role(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> UUID:
     """A role of the organisation's own."""
     role_id = new_id()
     async with desk.database.session(desk.id) as db:
@@ -37,13 +37,13 @@ async def a_role(desk: Desk, *permissions: str, role: Role = ENGINEER) -> UUID:
     return role_id
 
 
-async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> UserRow:
+async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
     """Somebody new, who is active unless it says otherwise."""
     told = {
         "first_name": "Grace",
         "last_name": "Hopper",
-        "email": an_email(),
-        "status": Status.ACTIVE,
+        "email": unique_email(),
+        "status": AccountStatus.ACTIVE,
         "available": False,
         "granted": [],
         "denied": [],
@@ -53,17 +53,17 @@ async def hire(desk: Desk, role: Role = ENGINEER, **fields: Any) -> UserRow:
     async with desk.database.session(desk.id) as db:
         if row.role_id:
             set_committed_value(row, "custom_role", await db.get(CustomRole, (desk.id, row.role_id)))
-        row.weigh_permissions()
+        row.refresh_derived_permissions()
         await service.add(db, row, None)
     return row
 
 
-async def sign_in(desk: Desk, role: Role = ENGINEER, **fields: Any) -> SignedInUser:
+async def sign_in(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> SignedInUser:
     """Somebody new who is signed in."""
-    return await signed_in(desk, await hire(desk, role, **fields))
+    return await open_session(desk, await hire(desk, role, **fields))
 
 
-async def with_only(desk: Desk, *permissions: str, role: Role = ENGINEER) -> SignedInUser:
+async def with_only(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> SignedInUser:
     """Somebody who is signed in and may do just this."""
     return await sign_in(desk, role, role_id=await a_role(desk, *permissions, role=role))
 
@@ -78,8 +78,7 @@ async def events_about(desk: Desk, user_id: UUID) -> list[tuple[str, JSON]]:
     """What happened to somebody, without their id."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    about = [(row.type, dict(row.data)) for row in rows if row.data.get("userId") == str(user_id)]
-    return [(kind, data) for kind, data in about if data.pop("userId")]
+    return [(row.type, row.data) for row in rows if str(row.subject_id) == str(user_id)]
 
 
 def ok(answer: httpx.Response) -> JSON:

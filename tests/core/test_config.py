@@ -1,4 +1,4 @@
-"""Settings: what is read from where, and how a value that cannot work stops the start."""
+"""Settings: where they are read from, and how an invalid value is reported."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app.core.config import InvalidSettings, Settings, kept_secret_key, load_settings
+from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings
 
-GOOD_KEY = "9vWq0Zx2Lr8Tn5Yb3Kc7Hd1Mf6Pg4Js-Uoea"
+STRONG_KEY = "9vWq0Zx2Lr8Tn5Yb3Kc7Hd1Mf6Pg4Js-Uoea"
 DATABASE_URL = "postgresql://tessera:pw@db.internal:5432/tessera"
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, and an environment without any of our settings."""
+    """An empty working directory, and an environment without any of Tessera's settings."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.delenv(name, raising=False)
@@ -23,22 +23,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+def settings_error(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(InvalidSettings) as refused:
+    with pytest.raises(InvalidSettings) as caught:
         load_settings()
-    assert refused.value.__suppress_context__, "a traceback would show the values"
-    return str(refused.value)
+    assert caught.value.__suppress_context__, "a traceback would show the values"
+    return str(caught.value)
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+def load_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return load_settings()
 
 
-def test_everything_has_a_default() -> None:
+def test_every_setting_has_a_default() -> None:
     settings = load_settings()
     assert settings.database_url is None
     assert (settings.host, settings.port, settings.worker) == ("127.0.0.1", 8000, "inline")
@@ -62,7 +62,7 @@ def test_everything_has_a_default() -> None:
         ("SMTP_URL", "mail.example.com:25"),
         ("SMTP_URL", "smtp://mail.example.com:25/?starttls=perhaps"),
         ("SMTP_URL", "smtp://mail.example.com:smtp"),
-        ("MAIL_FROM", "nobody"),
+        ("MAIL_FROM", "no-address"),
         ("MAIL_FROM", "a@b.example\nBcc: c@d.example"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.internal"),
         ("CORS_ORIGINS", "*"),
@@ -82,12 +82,12 @@ def test_everything_has_a_default() -> None:
         ("ACCOUNT_FAILURE_LIMIT", "ten/hour"),
     ],
 )
-def test_a_value_that_cannot_work_is_one_line_that_names_it(
+def test_an_invalid_value_is_reported_in_one_line_that_names_the_setting(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    line = refusal(monkeypatch, **{name: value})
+    line = settings_error(monkeypatch, **{name: value})
     assert line.startswith(f"{name}: ")
-    assert len(line) > len(name) + 2
+    assert len(line) > len(f"{name}: ")
     assert len(line.splitlines()) == 1
 
 
@@ -102,8 +102,8 @@ def test_a_value_that_cannot_work_is_one_line_that_names_it(
         ("SECRET_KEY", "hunter2"),
     ],
 )
-def test_what_is_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    assert "hunter2" not in refusal(monkeypatch, **{name: value})
+def test_error_messages_contain_no_secret(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    assert "hunter2" not in settings_error(monkeypatch, **{name: value})
 
 
 class TestSecretKey:
@@ -113,78 +113,78 @@ class TestSecretKey:
             "k" * 31,
             "x" * 64,
             "abab" * 16,
-            "change-me-" * 5 + GOOD_KEY,
-            f"your-{GOOD_KEY}",
-            f"Sample{GOOD_KEY}",
-            f"MY-SECRET-KEY-{GOOD_KEY}",
+            "change-me-" * 5 + STRONG_KEY,
+            f"your-{STRONG_KEY}",
+            f"Sample{STRONG_KEY}",
+            f"MY-SECRET-KEY-{STRONG_KEY}",
         ],
     )
-    def test_a_short_a_dull_and_a_sample_one_are_refused(self, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-        line = refusal(monkeypatch, DATABASE_URL=DATABASE_URL, SECRET_KEY=key)
+    def test_short_repetitive_and_sample_keys_are_rejected(self, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+        line = settings_error(monkeypatch, DATABASE_URL=DATABASE_URL, SECRET_KEY=key)
         assert line.startswith("SECRET_KEY: ")
         assert key not in line
 
     @pytest.mark.parametrize("key", [None, ""])
-    def test_a_database_of_ones_own_needs_one(self, monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
-        given = {} if key is None else {"SECRET_KEY": key}
-        assert refusal(monkeypatch, DATABASE_URL=DATABASE_URL, **given).startswith("SECRET_KEY: required")
+    def test_an_external_database_requires_a_secret_key(self, monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
+        environment = {} if key is None else {"SECRET_KEY": key}
+        assert settings_error(monkeypatch, DATABASE_URL=DATABASE_URL, **environment).startswith("SECRET_KEY: required")
 
-    def test_a_good_one_is_taken_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert loaded(monkeypatch, DATABASE_URL=DATABASE_URL, SECRET_KEY=GOOD_KEY).secret_key == GOOD_KEY
+    def test_a_strong_key_is_used_unchanged(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert load_with(monkeypatch, DATABASE_URL=DATABASE_URL, SECRET_KEY=STRONG_KEY).secret_key == STRONG_KEY
 
-    def test_the_embedded_one_is_made_once_and_kept_from_others(self, folder: Path) -> None:
+    def test_the_embedded_key_is_created_once_and_readable_by_its_owner_only(self, folder: Path) -> None:
         data_dir = folder / "a" / "b"
-        key = kept_secret_key(data_dir)
-        assert kept_secret_key(data_dir) == key
+        key = load_or_create_secret_key(data_dir)
+        assert load_or_create_secret_key(data_dir) == key
         assert Settings(database_url=DATABASE_URL, secret_key=key).secret_key == key
         assert [file.name for file in data_dir.iterdir()] == ["secret_key"]
         assert stat.S_IMODE((data_dir / "secret_key").stat().st_mode) == 0o600
-        assert kept_secret_key(folder / "another") != key
+        assert load_or_create_secret_key(folder / "another") != key
 
-    def test_one_that_was_half_written_when_the_process_died_is_not_used(self, folder: Path) -> None:
+    def test_a_half_written_key_is_not_used(self, folder: Path) -> None:
         (folder / "secret_key.draft").write_text("half")
-        assert len(kept_secret_key(folder)) == 64
+        assert len(load_or_create_secret_key(folder)) == 64
 
 
 class TestDatabaseUrl:
     @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
-    def test_every_usual_name_means_the_one_driver(self, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-        settings = loaded(monkeypatch, DATABASE_URL=f"{scheme}://u:p%40w@db/x", SECRET_KEY=GOOD_KEY)
+    def test_every_common_scheme_selects_asyncpg(self, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+        settings = load_with(monkeypatch, DATABASE_URL=f"{scheme}://u:p%40w@db/x", SECRET_KEY=STRONG_KEY)
         assert settings.database_url == "postgresql+asyncpg://u:p%40w@db/x"
 
-    def test_how_much_tls_is_asked_for_reaches_the_driver_under_its_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings = loaded(monkeypatch, DATABASE_URL="postgres://u@db/x?sslmode=require", SECRET_KEY=GOOD_KEY)
+    def test_sslmode_is_passed_to_the_driver_as_ssl(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = load_with(monkeypatch, DATABASE_URL="postgres://u@db/x?sslmode=require", SECRET_KEY=STRONG_KEY)
         assert settings.database_url == "postgresql+asyncpg://u@db/x?ssl=require"
 
 
 class TestLists:
-    def test_they_are_separated_by_commas(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings = loaded(monkeypatch, CORS_ORIGINS="https://a.example, http://b.example:3000,")
+    def test_lists_are_separated_by_commas(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = load_with(monkeypatch, CORS_ORIGINS="https://a.example, http://b.example:3000,")
         assert settings.cors_origins == ["https://a.example", "http://b.example:3000"]
 
-    def test_a_proxys_network_may_be_written_by_any_address_in_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings = loaded(monkeypatch, TRUSTED_PROXIES="10.1.2.3/8,192.0.2.1,2001:db8::1/32")
+    def test_a_network_may_be_given_by_any_address_in_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = load_with(monkeypatch, TRUSTED_PROXIES="10.1.2.3/8,192.0.2.1,2001:db8::1/32")
         assert settings.trusted_proxies == ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]
 
 
 class TestDotEnv:
-    def test_it_is_read_and_the_environment_wins(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (folder / ".env").write_text("# ours\nPORT=9001\nHOST='0.0.0.0'\nLOG_FORMAT=\nSOMETHING_ELSE=1\n")
-        settings = loaded(monkeypatch, PORT="9002")
+    def test_dot_env_is_read_and_the_environment_wins(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (folder / ".env").write_text("# comment\nPORT=9001\nHOST='0.0.0.0'\nLOG_FORMAT=\nSOMETHING_ELSE=1\n")
+        settings = load_with(monkeypatch, PORT="9002")
         assert (settings.port, settings.host) == (9002, "0.0.0.0")
-        assert settings.log_format == "console", "an empty value is none"
+        assert settings.log_format == "console", "an empty value counts as unset"
 
-    def test_a_wrong_value_in_it_is_named_too(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_invalid_value_in_dot_env_is_reported(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / ".env").write_text("PORT=eighty\n")
-        assert refusal(monkeypatch).startswith("PORT: ")
+        assert settings_error(monkeypatch).startswith("PORT: ")
 
-    def test_one_that_is_not_text_is_one_line_as_well(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_binary_dot_env_is_reported_in_one_line(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / ".env").write_bytes(b"PORT=\xff\xfe80\n")
-        line = refusal(monkeypatch)
+        line = settings_error(monkeypatch)
         assert line.startswith(".env ")
         assert len(line.splitlines()) == 1
 
 
-def test_links_start_with_the_public_address_without_a_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_start_with_the_public_url_without_a_trailing_slash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().url == "http://127.0.0.1:8000"
-    assert loaded(monkeypatch, PUBLIC_URL="https://desk.example.com/").url == "https://desk.example.com"
+    assert load_with(monkeypatch, PUBLIC_URL="https://desk.example.com/").url == "https://desk.example.com"

@@ -21,7 +21,7 @@ from app.core.fields import (
     TimeZone,
     normalise_domain,
     normalise_email,
-    rfc3339,
+    to_rfc3339,
 )
 
 ADAPTERS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Name, LongText, Email, Domain, TimeZone)}
@@ -149,7 +149,7 @@ class TestTimes:
 
     def test_one_is_written_in_utc_with_a_z(self) -> None:
         east = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
-        assert rfc3339(east) == "2026-03-01T10:00:00.000005Z"
+        assert to_rfc3339(east) == "2026-03-01T10:00:00.000005Z"
 
     @pytest.mark.parametrize("value", ["Europe/Berlin", "UTC", "America/Argentina/Ushuaia"])
     def test_a_zone_is_one_of_the_database(self, value: str) -> None:

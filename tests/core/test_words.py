@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.core.words import folded, words
+from app.core.words import fold, words
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -34,20 +34,20 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
     ],
 )
 def test_a_folded_text_has_neither_case_nor_accents_nor_space_around_it(text: str, expected: str) -> None:
-    assert folded(text) == expected
+    assert fold(text) == expected
 
 
 @given(TEXT)
 @example("\x1f around \x1c")
 def test_a_text_is_folded_to_the_same_whatever_its_case(text: str) -> None:
-    assert folded(text.casefold()) == folded(text)
-    assert folded(text) == folded(text).strip()
+    assert fold(text.casefold()) == fold(text)
+    assert fold(text) == fold(text).strip()
 
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_plain_letters_are_folded_as_all_others_are(text: str) -> None:
     # Whatever stands beside them: these are folded without looking at each.
-    assert folded(f"é{text}é") == f"e{text.casefold()}e"
+    assert fold(f"é{text}é") == f"e{text.casefold()}e"
 
 
 @pytest.mark.parametrize(

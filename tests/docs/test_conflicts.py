@@ -8,15 +8,15 @@ from uuid import UUID
 
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database
 from tests.access.world import PASSWORD, World, a_world, totp_now
-from tests.authentication.social.openid import a_service
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk, signed_in
+from tests.authentication.social.openid import running_service
 from tests.docs.openapi import BY_ID
-from tests.notifications.users import somebody as somebody_without_password
+from tests.notifications.users import add_user as somebody_without_password
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk, open_session
 from tests.postgres import TestServer
 
 OTHER_PASSWORD = "walnut-otter-83-kite"
@@ -50,7 +50,7 @@ async def world(desk: Desk) -> World:
 
 
 async def test_about_organisations_and_tickets(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     other = await desk.another_admin("bo@growfin.test")
     accepted, closed = (await desk.open())["id"], (await desk.open())["id"]
     await desk.admin.post(f"/tickets/{accepted}/accept")
@@ -78,7 +78,7 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
 
 
 async def test_about_users(world: World) -> None:
-    customer, pending = await world.somebody(), await world.somebody(Role.ENGINEER, status=Status.PENDING)
+    customer, pending = await world.user(), await world.user(RoleKind.ENGINEER, status=AccountStatus.PENDING)
     admin, api = world.desk.admin, world.desk.api
     invitation = {"firstName": "A", "lastName": "B", "email": customer.email, "role": "CUSTOMER"}
 
@@ -107,9 +107,9 @@ async def test_about_users(world: World) -> None:
 async def test_about_rights(world: World) -> None:
     permissions = [{"resource": resource, **ALL_OF} for resource in ("users", "roles")]
     path = await world.made("/roles", {"name": "Clerk", "permissions": permissions})
-    clerk = await world.somebody(Role.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
-    waiting = await world.somebody(Role.ADMIN, status=Status.PENDING)
-    invited = await world.somebody(Role.ADMIN, status=Status.INVITED)
+    clerk = await world.user(RoleKind.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
+    waiting = await world.user(RoleKind.ADMIN, status=AccountStatus.PENDING)
+    invited = await world.user(RoleKind.ADMIN, status=AccountStatus.INVITED)
     admin, too_much = world.desk.admin, [{"resource": "org", "view": True}]
     invitation = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "role": "ADMIN"}
 
@@ -117,7 +117,7 @@ async def test_about_rights(world: World) -> None:
         world.desk.api,
         clerk,
         *(
-            Case(operation_id, "beyond_your_rights", thing, body)
+            Case(operation_id, "privilege_escalation", thing, body)
             for operation_id, thing, body in (
                 ("inviteUser", "", invitation),
                 ("resendInvitation", invited.id, None),
@@ -159,8 +159,8 @@ async def test_about_roles_and_menus(world: World) -> None:
 
 
 async def test_about_ones_own_account(world: World) -> None:
-    user, api = await world.somebody(Role.ADMIN), world.desk.api
-    without_password = await signed_in(world.desk, await somebody_without_password(world.desk))
+    user, api = await world.user(RoleKind.ADMIN), world.desk.api
+    without_password = await open_session(world.desk, await somebody_without_password(world.desk))
 
     def passwords(current: str, new: str) -> JSON:
         return {"currentPassword": current, "newPassword": new}
@@ -179,7 +179,7 @@ async def test_about_ones_own_account(world: World) -> None:
 
 
 async def test_about_the_second_factor(world: World) -> None:
-    user, api = await world.somebody(Role.ADMIN), world.desk.api
+    user, api = await world.user(RoleKind.ADMIN), world.desk.api
     secret = (await user.post("/auth/2fa/setup")).json()["secret"]
     assert (await user.post("/auth/2fa/confirm", {"code": totp_now(secret)})).status_code == 200
     assert (await user.patch("/org", {"require2fa": True})).status_code == 200
@@ -198,7 +198,7 @@ async def test_about_the_second_factor(world: World) -> None:
 
 
 async def test_about_signing_up_and_in(world: World) -> None:
-    customer, api = await world.somebody(), world.desk.api
+    customer, api = await world.user(), world.desk.api
     signing_up = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "password": PASSWORD}
     cases = [
         Case("signIn", "wrong_email_or_password", body={"email": customer.email, "password": OTHER_PASSWORD}),
@@ -206,8 +206,8 @@ async def test_about_signing_up_and_in(world: World) -> None:
         Case("signUp", "organisation_not_found", body=signing_up | {"org": f"not-{world.desk.domain}"}),
         Case("signUp", "weak_password", body=signing_up | {"org": world.desk.domain, "password": "password123"}),
     ]
-    for status in (Status.PENDING, Status.REJECTED, Status.SUSPENDED):
-        user = await world.somebody(status=status)
+    for status in (AccountStatus.PENDING, AccountStatus.REJECTED, AccountStatus.SUSPENDED):
+        user = await world.user(status=status)
         body = {"email": user.email, "password": PASSWORD}
         cases += [Case(name, f"account_{status.lower()}", body=body) for name in ("signIn", "signInCustomer")]
 
@@ -215,7 +215,7 @@ async def test_about_signing_up_and_in(world: World) -> None:
 
 
 async def test_about_signing_in_elsewhere(desk: Desk, server: TestServer) -> None:
-    async with a_service(server, google=f"http://127.0.0.1:{a_closed_port()}") as service:
+    async with running_service(server, google=f"http://127.0.0.1:{a_closed_port()}") as service:
         for operation_id, query, code in (
             ("startSocialSignIn", {"org": f"not-{desk.domain}"}, "organisation_not_found"),
             ("startSocialSignIn", {"org": desk.domain}, "provider_unavailable"),

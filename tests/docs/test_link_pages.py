@@ -15,17 +15,17 @@ import pytest
 from playwright.async_api import expect
 from sqlalchemy import select
 
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.single_use_links.pages import PAGE, PATHS
 from app.accounts.users.models import User
 from app.core.security.opaque_tokens import LINK_PREFIX
 from app.core.security.passwords import MIN_PASSWORD_LENGTH
 from tests.conftest import settings_for
-from tests.desks import Desk
 from tests.docs.visits import Visit
-from tests.notifications.users import an_address, files_to, parts, request_link, somebody
+from tests.http_server import running_server
+from tests.notifications.users import add_user, an_address, files_to, parts, request_link
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
-from tests.serving import served
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -41,7 +41,7 @@ LinkTo = Callable[[str], Awaitable[str]]
 async def address(server: TestServer) -> AsyncIterator[str]:
     """The service, on the database of the other tests."""
     with ExitStack() as stack:
-        yield await asyncio.to_thread(stack.enter_context, served(settings_for(server)))
+        yield await asyncio.to_thread(stack.enter_context, running_server(settings_for(server)))
         await asyncio.to_thread(stack.close)
 
 
@@ -172,8 +172,8 @@ async def test_an_invitation_is_accepted_by_the_link_in_the_mail_once(
 async def test_an_address_is_confirmed_by_a_press_of_the_button_and_not_by_opening_the_page(
     desk: Desk, reader: Reader, link_to: LinkTo
 ) -> None:
-    user = await somebody(desk)
-    await request_link(desk, user, Purpose.VERIFY_EMAIL)
+    user = await add_user(desk)
+    await request_link(desk, user, LinkPurpose.VERIFY_EMAIL)
     link = await link_to(user.email)
 
     await reader.follow(link)
@@ -197,8 +197,8 @@ async def is_verified(desk: Desk, user_id: UUID) -> bool:
 
 
 async def test_a_new_address_is_confirmed(desk: Desk, reader: Reader, link_to: LinkTo) -> None:
-    user, new = await somebody(desk), an_address()
-    await request_link(desk, user, Purpose.CHANGE_EMAIL, new)
+    user, new = await add_user(desk), an_address()
+    await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, new)
 
     await reader.follow(await link_to(new))
     await reader.page.get_by_role("button", name="Confirm").click()

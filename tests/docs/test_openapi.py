@@ -15,7 +15,6 @@ import pytest
 
 from app.core.web.openapi_examples import example_of
 from tests.access.table import COLUMNS, STATUSES
-from tests.desks import JSON
 from tests.docs.openapi import (
     BY_ID,
     CONTRACT,
@@ -34,6 +33,7 @@ from tests.docs.openapi import (
     examples,
     mistakes,
 )
+from tests.organisation_client import JSON
 
 ROOT = Path(__file__).parents[2]
 # Operations that change something and need nothing but their path.
@@ -185,7 +185,7 @@ def test_an_operation_declares_its_credentials(operation: Operation) -> None:
     assert [set(one) for one in operation.said["security"]] == operation.credentials
     assert ("401" in operation.said["responses"]) == (not is_public or operation.id in IN_PLACE_OF_A_CREDENTIAL)
     assert operation.documents(401, "missing_credential") == (not is_public)
-    assert operation.documents(403, "user_required") == (operation.credentials == PERSON)
+    assert operation.documents(403, "access_token_required") == (operation.credentials == PERSON)
     assert operation.documents(403, "permission_required") == (":" in operation.said["x-permission"])
 
 
@@ -194,7 +194,7 @@ def test_the_contract_agrees_with_the_table_of_callers(operation: Operation) -> 
     statuses, is_public = STATUSES[operation.id], operation.credentials == PUBLIC
     good = 404 if operation.id in WITHOUT_PROVIDER else operation.good[0]
 
-    assert (statuses["nobody"] == 401) == (not is_public)
+    assert (statuses["anonymous"] == 401) == (not is_public)
     assert (statuses["product"] == good) == (is_public or {SECRET} in operation.credentials)
     assert (statuses["ADMIN"] == good) == (is_public or {JWT} in operation.credentials)
     assert all(statuses[column] in {good, 401, 403, 404} for column in COLUMNS)
@@ -247,6 +247,70 @@ def test_every_reference_resolves_and_every_component_is_used() -> None:
     assert set(references(DOCUMENT)) == {
         f"#/components/{kind}/{name}" for kind in components for name in components[kind]
     }
+
+
+def test_schemas_have_names_that_a_generated_client_can_export() -> None:
+    bare = {"Status", "Priority", "Purpose", "Refresh", "Pending", "History", "Verify", "Exchange", "Begin", "Job"}
+
+    assert [name for name in SCHEMAS if re.search("(In|Out)$|__", name)] == []
+    assert bare.isdisjoint(SCHEMAS)
+
+
+def test_every_field_of_a_schema_has_a_description() -> None:
+    undescribed = [
+        f"{schema}.{name}"
+        for schema, said in SCHEMAS.items()
+        for name, field in said.get("properties", {}).items()
+        if not field.get("description")
+    ]
+
+    assert undescribed == []
+
+
+@EACH
+def test_a_parameter_that_may_be_absent_is_not_nullable(operation: Operation) -> None:
+    parameters = operation.said.get("parameters", [])
+
+    assert [one["name"] for one in parameters if "null" in json.dumps(one["schema"])] == []
+
+
+def test_the_fields_that_a_patch_leaves_alone_are_optional_and_have_no_default() -> None:
+    updates = {name: said for name, said in SCHEMAS.items() if "Fields that are not sent stay as they are" in str(said)}
+
+    assert {"TicketUpdate", "OrganisationUpdate", "ProfileUpdate", "UserUpdate", "RoleUpdate"} <= updates.keys()
+    for said in updates.values():
+        assert "required" not in said
+        assert [name for name, field in said["properties"].items() if "default" in field] == []
+
+
+def test_the_orders_of_a_list_have_names_for_generated_clients() -> None:
+    order = SCHEMAS["TicketSort"]
+
+    assert dict(zip(order["x-enum-varnames"], order["enum"], strict=True)) == {
+        "CREATED_AT_DESC": "-createdAt",
+        "CREATED_AT_ASC": "createdAt",
+        "UPDATED_AT_DESC": "-updatedAt",
+        "UPDATED_AT_ASC": "updatedAt",
+    }
+
+
+def test_the_names_of_the_first_clients_are_deprecated() -> None:
+    deprecated = {
+        f"{schema}.{name}"
+        for schema, said in SCHEMAS.items()
+        for name, field in said.get("properties", {}).items()
+        if field.get("deprecated")
+    }
+    parameters = {
+        parameter["name"]
+        for operation in OPERATIONS
+        for parameter in operation.said.get("parameters", [])
+        if parameter.get("deprecated")
+    }
+
+    assert deprecated >= {"TicketCreate.addedBy", "Ticket.addedBy", "Ticket.adminId", "TicketUpdate.adminId"}
+    assert deprecated >= {"TokenPair.jwt", "SignInResult.jwt", "TicketUpdate.orgId"}
+    assert parameters == {"adminEmail", "customerEmail"}
 
 
 def references(value: object) -> Iterator[str]:

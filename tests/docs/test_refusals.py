@@ -9,12 +9,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from tests.access.requests import REQUESTS
 from tests.access.table import STATUSES
 from tests.access.world import World, a_world
-from tests.desks import JSON, Desk
 from tests.docs.openapi import EACH, FORM, JSON_MEDIA, JWT, OPERATIONS, PROBLEM, PUBLIC, Operation, examples, mistakes
+from tests.organisation_client import JSON, Desk
 
 JSON_TYPE = {"Content-Type": JSON_MEDIA}
 A_SECRET = "tsk_" + "0" * 48
@@ -137,7 +137,7 @@ async def test_who_has_yet_to_set_up_a_second_factor_is_refused_where_it_is_docu
             continue
         if operation.documents(403, "second_factor_required"):
             documented.add(operation.id)
-        admin = await world.somebody(Role.ADMIN)
+        admin = await world.user(RoleKind.ADMIN)
         path = operation.path.replace("{id}", str(uuid4()))
         example = Requests(world, operation, path).example()
         answer = await world.desk.api.http.request(operation.method, path, headers=admin.headers, **example)

@@ -1,4 +1,4 @@
-"""The menu of an organisation's own front end, as those who arrange it see it."""
+"""Managing the menu of an organisation."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import httpx
 import pytest
 from sqlalchemy import delete, insert, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
-from app.menus.defaults import DEFAULTS, Default
+from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import Menu
 from app.menus.service import MAX_MENUS
 from tests.accounts.crew import a_role, hire, sign_in, with_only
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
 MENUS = ("menus:view", "menus:create", "menus:update", "menus:delete")
 
 
-async def made(user: SignedInUser, **fields: object) -> JSON:
+async def create_menu(user: SignedInUser, **fields: object) -> JSON:
     answer = await user.post("/menus", {"name": "Entry", "url": "/somewhere", **fields})
     assert answer.status_code == 201, answer.text
     menu: JSON = answer.json()
@@ -36,46 +36,48 @@ async def made(user: SignedInUser, **fields: object) -> JSON:
     return menu
 
 
-async def read(user: SignedInUser, menu: JSON) -> JSON:
+async def read_menu(user: SignedInUser, menu: JSON) -> JSON:
     answer = await user.get(f"/menus/{menu['id']}")
     assert answer.status_code == 200, answer.text
     found: JSON = answer.json()
     return found
 
 
-async def a_chain(user: SignedInUser, length: int) -> list[JSON]:
-    """Entries of which each is below the one before."""
+async def create_chain(user: SignedInUser, length: int) -> list[JSON]:
+    """Create entries of which each is the child of the previous one."""
     chain: list[JSON] = []
     for number in range(length):
-        chain.append(await made(user, name=f"Level {number}", parentId=chain[-1]["id"] if chain else None))
+        chain.append(await create_menu(user, name=f"Level {number}", parentId=chain[-1]["id"] if chain else None))
     return chain
 
 
-async def listed(desk: Desk) -> list[JSON]:
-    """All entries, newest first."""
+async def list_menus(desk: Desk) -> list[JSON]:
+    """List all entries, newest first."""
     items: list[JSON] = (await desk.admin.get("/menus", params={"limit": 100})).json()["items"]
     return items
 
 
-async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
+async def menu_events(desk: Desk) -> list[tuple[str, JSON]]:
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if row.type.startswith("menu.")]
+    return [(row.type, {"menuId": str(row.subject_id), **row.data}) for row in rows if row.type.startswith("menu.")]
 
 
-# --- what every organisation starts with ------------------------------------------------------------------------------
+# --- the default menu -------------------------------------------------------------------------------------------------
 
 
-def _flat(entries: tuple[Default, ...], parent: int | None = None) -> set[tuple[object, ...]]:
+def _flat(entries: tuple[DefaultEntry, ...], parent: int | None = None) -> set[tuple[object, ...]]:
     found: set[tuple[object, ...]] = set()
-    for place, one in enumerate(entries, start=1):
-        found.add((one.name, one.url, one.icon, place, one.resource, one.create_url, one.list_url, parent))
-        found |= _flat(one.below, place)
+    for position, entry in enumerate(entries, start=1):
+        found.add(
+            (entry.name, entry.url, entry.icon, position, entry.resource, entry.create_url, entry.list_url, parent)
+        )
+        found |= _flat(entry.children, position)
     return found
 
 
 async def test_a_new_organisation_has_the_default_menus(desk: Desk) -> None:
-    items = await listed(desk)
+    items = await list_menus(desk)
     by_id = {item["id"]: item for item in items}
     found = {
         (
@@ -84,27 +86,27 @@ async def test_a_new_organisation_has_the_default_menus(desk: Desk) -> None:
         )
         for item in items
     }  # fmt: skip
-    assert found == _flat(DEFAULTS)
+    assert found == _flat(DEFAULT_MENU)
     assert len(items) == len(found)
     assert not any(item["hiddenForRoles"] or item["hiddenForUsers"] for item in items)
 
 
-# --- making and listing -----------------------------------------------------------------------------------------------
+# --- creating and listing ---------------------------------------------------------------------------------------------
 
 
-async def test_an_entry_is_as_it_was_made(desk: Desk) -> None:
+async def test_a_created_entry_has_the_given_fields(desk: Desk) -> None:
     colleague = await desk.another_admin()
-    parent = await made(desk.admin)
-    said = {
+    parent = await create_menu(desk.admin)
+    fields = {
         "name": "Orders", "url": "https://shop.example/orders", "icon": "cart", "parentId": parent["id"], "position": 7,
         "resource": "stores", "createUrl": "/orders/new", "listUrl": "/orders?status=OPEN",
         "hiddenForRoles": [str(ENGINEER.id), str(await a_role(desk))], "hiddenForUsers": [str(colleague.id)],
     }  # fmt: skip
-    menu = await made(desk.admin, **said)
-    assert {name: menu[name] for name in said} == said
-    assert menu.keys() - said.keys() == {"id", "createdAt", "updatedAt"}
-    assert await read(desk.admin, menu) == menu
-    assert (await events_of(desk))[-1] == ("menu.created", {"menuId": menu["id"]})
+    menu = await create_menu(desk.admin, **fields)
+    assert {name: menu[name] for name in fields} == fields
+    assert menu.keys() - fields.keys() == {"id", "createdAt", "updatedAt"}
+    assert await read_menu(desk.admin, menu) == menu
+    assert (await menu_events(desk))[-1] == ("menu.created", {"menuId": menu["id"]})
 
 
 async def test_an_entry_needs_only_a_name(desk: Desk) -> None:
@@ -112,21 +114,21 @@ async def test_an_entry_needs_only_a_name(desk: Desk) -> None:
     assert answer.status_code == 201
     menu = answer.json()
     assert (menu["name"], menu["hiddenForRoles"], menu["hiddenForUsers"]) == ("Help", [], [])
-    for unsaid in ("url", "icon", "parentId", "resource", "createUrl", "listUrl"):
-        assert menu[unsaid] is None
+    for unset in ("url", "icon", "parentId", "resource", "createUrl", "listUrl"):
+        assert menu[unset] is None
 
 
-async def test_a_new_entry_comes_last_among_those_beside_it(desk: Desk) -> None:
-    parent = await made(desk.admin)
-    assert parent["position"] == len(DEFAULTS) + 1
-    for said, expected in (({}, 1), ({}, 2), ({"position": 9000}, 9000), ({}, 9001)):
-        assert (await made(desk.admin, parentId=parent["id"], **said))["position"] == expected
-    await made(desk.admin, parentId=parent["id"], position=10_000)
-    assert (await made(desk.admin, parentId=parent["id"]))["position"] == 10_000
+async def test_a_new_entry_is_the_last_of_its_siblings(desk: Desk) -> None:
+    parent = await create_menu(desk.admin)
+    assert parent["position"] == len(DEFAULT_MENU) + 1
+    for position, expected in (({}, 1), ({}, 2), ({"position": 9000}, 9000), ({}, 9001)):
+        assert (await create_menu(desk.admin, parentId=parent["id"], **position))["position"] == expected
+    await create_menu(desk.admin, parentId=parent["id"], position=10_000)
+    assert (await create_menu(desk.admin, parentId=parent["id"]))["position"] == 10_000
 
 
 async def test_all_entries_are_listed_newest_first_over_several_pages(desk: Desk) -> None:
-    own = [(await made(desk.admin, name=name))["id"] for name in ("One", "Two", "Three")]
+    own = [(await create_menu(desk.admin, name=name))["id"] for name in ("One", "Two", "Three")]
     found: list[str] = []
     cursor = None
     while cursor is not None or not found:
@@ -140,13 +142,13 @@ async def test_all_entries_are_listed_newest_first_over_several_pages(desk: Desk
     assert len(set(found)) == 11
 
 
-async def test_a_cursor_of_another_list_is_refused(desk: Desk) -> None:
+async def test_a_cursor_of_another_list_is_rejected(desk: Desk) -> None:
     cursor = (await desk.admin.get("/roles", params={"limit": 1})).json()["nextCursor"]
     answer = await desk.admin.get("/menus", params={"cursor": cursor})
     assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
 
 
-WRONG = [
+INVALID_FIELDS = [
     ({"name": ""}, "name"),
     ({"name": None}, "name"),
     ({"name": "x" * 101}, "name"),
@@ -179,22 +181,22 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "wrong"), WRONG)
-async def test_a_wrong_field_is_named_and_changes_nothing(desk: Desk, fields: JSON, wrong: str) -> None:
-    menu = await made(desk.admin)
-    before = await listed(desk)
+@pytest.mark.parametrize(("fields", "wrong"), INVALID_FIELDS)
+async def test_an_invalid_field_is_reported_and_changes_nothing(desk: Desk, fields: JSON, wrong: str) -> None:
+    menu = await create_menu(desk.admin)
+    before = await list_menus(desk)
     assert wrong_fields(await desk.admin.post("/menus", {"name": "New", **fields})) == {wrong}
     assert wrong_fields(await desk.admin.patch(f"/menus/{menu['id']}", {"icon": "new", **fields})) == {wrong}
-    assert await listed(desk) == before
-    assert len(await events_of(desk)) == 1
+    assert await list_menus(desk) == before
+    assert len(await menu_events(desk)) == 1
 
 
-async def test_an_entry_is_hidden_for_an_id_once_however_often_it_is_listed(desk: Desk) -> None:
-    menu = await made(desk.admin, hiddenForRoles=[str(ENGINEER.id)] * 3)
+async def test_repeated_ids_are_stored_once(desk: Desk) -> None:
+    menu = await create_menu(desk.admin, hiddenForRoles=[str(ENGINEER.id)] * 3)
     assert menu["hiddenForRoles"] == [str(ENGINEER.id)]
 
 
-async def test_there_are_so_many_entries_and_no_more_even_at_once(desk: Desk) -> None:
+async def test_the_limit_of_entries_holds_for_concurrent_requests(desk: Desk) -> None:
     now = real_now()
     same = {"org_id": desk.id, "name": "Entry", "position": 1, "created_at": now, "updated_at": now}
     async with desk.database.session(desk.id) as db:
@@ -208,8 +210,8 @@ async def test_there_are_so_many_entries_and_no_more_even_at_once(desk: Desk) ->
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-async def test_fields_can_be_changed_and_taken_away(desk: Desk) -> None:
-    menu = await made(desk.admin, icon="cart", resource="stores", createUrl="/new", listUrl="/all")
+async def test_fields_can_be_changed_and_cleared(desk: Desk) -> None:
+    menu = await create_menu(desk.admin, icon="cart", resource="stores", createUrl="/new", listUrl="/all")
     changes = {
         "name": "Shop", "url": None, "icon": None, "position": 3, "resource": None, "createUrl": "/other",
         "listUrl": None, "hiddenForRoles": [str(ENGINEER.id)], "hiddenForUsers": [str(desk.admin.id)],
@@ -219,64 +221,64 @@ async def test_fields_can_be_changed_and_taken_away(desk: Desk) -> None:
     changed = answer.json()
     assert changed == menu | changes | {"updatedAt": changed["updatedAt"]}
     assert changed["updatedAt"] > menu["updatedAt"]
-    assert await read(desk.admin, menu) == changed
-    assert (await events_of(desk))[-1] == ("menu.updated", {"menuId": menu["id"], "fields": sorted(changes)})
+    assert await read_menu(desk.admin, menu) == changed
+    assert (await menu_events(desk))[-1] == ("menu.updated", {"menuId": menu["id"], "fields": sorted(changes)})
 
 
 async def test_the_same_values_again_change_nothing(desk: Desk) -> None:
-    menu = await made(desk.admin, hiddenForRoles=[str(ENGINEER.id)])
+    menu = await create_menu(desk.admin, hiddenForRoles=[str(ENGINEER.id)])
     same = {name: value for name, value in menu.items() if name not in {"id", "createdAt", "updatedAt"}}
     for body in ({}, same):
         assert (await desk.admin.patch(f"/menus/{menu['id']}", body)).json() == menu
-    assert len(await events_of(desk)) == 1
+    assert len(await menu_events(desk)) == 1
 
 
-async def test_who_has_gone_may_stay_in_the_list_that_is_sent_back(desk: Desk) -> None:
-    role_id, gone = await a_role(desk), await hire(desk, status=Status.ERASED)
-    menu = await made(desk.admin, hiddenForRoles=[str(role_id)])
+async def test_deleted_roles_may_stay_in_a_list_but_erased_users_cannot_be_added(desk: Desk) -> None:
+    role_id, erased = await a_role(desk), await hire(desk, status=AccountStatus.ERASED)
+    menu = await create_menu(desk.admin, hiddenForRoles=[str(role_id)])
     assert (await desk.admin.delete(f"/roles/{role_id}")).status_code == 204
     path = f"/menus/{menu['id']}"
     more = await desk.admin.patch(path, {"hiddenForRoles": [str(role_id), str(ENGINEER.id)]})
     assert more.json()["hiddenForRoles"] == [str(role_id), str(ENGINEER.id)]
-    assert wrong_fields(await desk.admin.patch(path, {"hiddenForUsers": [str(gone.id)]})) == {"hiddenForUsers"}
+    assert wrong_fields(await desk.admin.patch(path, {"hiddenForUsers": [str(erased.id)]})) == {"hiddenForUsers"}
 
 
 # --- deleting ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_entry_goes_once_nothing_is_below_it(desk: Desk) -> None:
-    one, two = await a_chain(desk.admin, 2)
+async def test_an_entry_can_be_deleted_once_it_has_no_children(desk: Desk) -> None:
+    one, two = await create_chain(desk.admin, 2)
     refused(await desk.admin.delete(f"/menus/{one['id']}"), 409, "menu_has_children")
     for menu in (two, one):
         answer = await desk.admin.delete(f"/menus/{menu['id']}")
         assert (answer.status_code, answer.content) == (204, b"")
         refused(await desk.admin.get(f"/menus/{menu['id']}"), 404, "menu_not_found")
         refused(await desk.admin.delete(f"/menus/{menu['id']}"), 404, "menu_not_found")
-        assert (await events_of(desk))[-1] == ("menu.deleted", {"menuId": menu["id"]})
+        assert (await menu_events(desk))[-1] == ("menu.deleted", {"menuId": menu["id"]})
 
 
-async def test_of_a_deletion_and_a_new_entry_below_it_one_fails(desk: Desk) -> None:
+async def test_a_concurrent_deletion_or_new_child_fails(desk: Desk) -> None:
     for _ in range(5):
-        menu = await made(desk.admin)
-        gone, below = await asyncio.gather(
+        menu = await create_menu(desk.admin)
+        deleted, child = await asyncio.gather(
             desk.admin.delete(f"/menus/{menu['id']}"), desk.admin.post("/menus", {"name": "B", "parentId": menu["id"]})
         )
-        if gone.status_code == 204:
-            assert wrong_fields(below) == {"parentId"}
+        if deleted.status_code == 204:
+            assert wrong_fields(child) == {"parentId"}
         else:
-            refused(gone, 409, "menu_has_children")
-            assert below.status_code == 201
+            refused(deleted, 409, "menu_has_children")
+            assert child.status_code == 201
 
 
-async def test_an_organisation_without_any_menu_can_start_again(desk: Desk) -> None:
+async def test_an_organisation_without_a_menu_can_create_one(desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
         await db.execute(delete(Menu).where(Menu.org_id == desk.id, Menu.parent_id.is_not(None)))
         await db.execute(delete(Menu).where(Menu.org_id == desk.id))
-    assert await listed(desk) == []
-    assert (await made(desk.admin))["position"] == 1
+    assert await list_menus(desk) == []
+    assert (await create_menu(desk.admin))["position"] == 1
 
 
-# --- who may ----------------------------------------------------------------------------------------------------------
+# --- permissions ------------------------------------------------------------------------------------------------------
 
 
 async def each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx.Response]:
@@ -292,39 +294,39 @@ async def each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx.Resp
 @pytest.mark.parametrize("has", MENUS)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
     user = await with_only(desk, has)
-    for needed, answer in (await each_operation(user, await made(desk.admin))).items():
-        if needed == has:
+    for required, answer in (await each_operation(user, await create_menu(desk.admin))).items():
+        if required == has:
             assert answer.is_success, answer.text
         else:
             refused(answer, 403, "permission_required")
     assert (await user.get("/menus")).status_code == (200 if has == "menus:view" else 403)
 
 
-async def test_engineers_have_none_of_them_and_customers_never_may(desk: Desk) -> None:
-    menu = await made(desk.admin)
-    engineer = await sign_in(desk, Role.ENGINEER)
-    customer = await with_only(desk, *MENUS, role=Role.CUSTOMER)
+async def test_engineers_and_customers_cannot_manage_menus(desk: Desk) -> None:
+    menu = await create_menu(desk.admin)
+    engineer = await sign_in(desk, RoleKind.ENGINEER)
+    customer = await with_only(desk, *MENUS, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         refused(await user.get("/menus"), 403, code)
         for answer in (await each_operation(user, menu)).values():
             refused(answer, 403, code)
-    assert await read(desk.admin, menu) == menu
+    assert await read_menu(desk.admin, menu) == menu
 
 
-async def test_a_stranger_finds_and_reaches_nothing(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
-    menu, theirs = await made(desk.admin), await made(other.admin)
+async def test_an_admin_of_another_organisation_has_no_access(api: Api, database: Database, desk: Desk) -> None:
+    other = await create_desk(api, database)
+    menu, foreign = await create_menu(desk.admin), await create_menu(other.admin)
     path = f"/menus/{menu['id']}"
     refused(await other.admin.get(path), 404, "menu_not_found")
     refused(await other.admin.patch(path, {"name": "Mine"}), 404, "menu_not_found")
     refused(await other.admin.delete(path), 404, "menu_not_found")
-    strange = {
+    references = {
         "parentId": menu["id"],
         "hiddenForRoles": [str(await a_role(desk))],
         "hiddenForUsers": [str(desk.admin.id)],
     }
-    for name, value in strange.items():
+    for name, value in references.items():
         assert wrong_fields(await other.admin.post("/menus", {"name": "Mine", name: value})) == {name}
-        assert wrong_fields(await other.admin.patch(f"/menus/{theirs['id']}", {name: value})) == {name}
-    assert menu["id"] not in {item["id"] for item in await listed(other)}
-    assert await read(desk.admin, menu) == menu
+        assert wrong_fields(await other.admin.patch(f"/menus/{foreign['id']}", {name: value})) == {name}
+    assert menu["id"] not in {item["id"] for item in await list_menus(other)}
+    assert await read_menu(desk.admin, menu) == menu

@@ -1,4 +1,4 @@
-"""An SMTP server on loopback that does as it is told, and the EMAIL channel that talks to it."""
+"""A scripted SMTP server on loopback, and the EMAIL channel that talks to it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from uuid import UUID
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from app.core.ids import new_id
-from app.core.outbox.deliveries import Channel, Message, Outcome, Result
-from app.notifications.mail import email_channel
+from app.core.outbox.channels import Channel, Outcome, Result
+from app.notifications.channel import email_channel
+from app.notifications.mails import OutgoingMail
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from app.core.outbox.deliveries import Sender
+    from app.core.outbox.channels import Sender
 
 SENT = Outcome(Result.SENT)
 MAIL_FROM = "Growfin Desk <desk@growfin.com>"
@@ -32,15 +33,17 @@ ENCODED_LOGIN = "desk%40growfin.com:s3cret%2Fp%40ss%3Aw%C3%B6rd"
 NOWHERE = Path("/nowhere")
 
 
-def a_message(recipient: str = "ann@customer.example", **changes: Any) -> Message:
-    message = Message(
+def a_message(recipient: str = "ann@customer.example", **changes: Any) -> OutgoingMail:
+    message = OutgoingMail(
         org_id=UUID(int=1),
         id=new_id(),
-        channel="EMAIL",
         recipient=recipient,
         subject="Export für Zoë",
         text="Hello Zoë\n",
         html="<p>Hello Zoë</p>\n",
+        reply_to=None,
+        link=None,
+        link_id=None,
         created_at=datetime(2026, 12, 21, 13, 5, tzinfo=UTC),
     )
     return replace(message, **changes)
@@ -48,7 +51,7 @@ def a_message(recipient: str = "ann@customer.example", **changes: Any) -> Messag
 
 @dataclass
 class Relay:
-    """What an SMTP server was told, and what it has been told to answer; a reply is given as often as it is listed."""
+    """What an SMTP server received, and what it replies: each reply once for each time that it is listed."""
 
     port: int = 0
     mails: list[Envelope] = field(default_factory=list)
@@ -140,9 +143,11 @@ async def a_relay(tls: ssl.SSLContext | None = None, *, implicit: bool = False, 
         await asyncio.sleep(0)
 
 
-def a_channel(url: str | None, mail_dir: Path = NOWHERE, mail_from: str = MAIL_FROM, **options: Any) -> Channel:
+def a_channel(
+    url: str | None, mail_dir: Path = NOWHERE, mail_from: str = MAIL_FROM, **options: Any
+) -> Channel[OutgoingMail]:
     return email_channel(smtp_url=url, mail_from=mail_from, mail_dir=mail_dir, **options)
 
 
-def a_sender(relay: Relay, **options: Any) -> AbstractAsyncContextManager[Sender]:
-    return a_channel(relay.url(), **options)()
+def a_sender(relay: Relay, **options: Any) -> AbstractAsyncContextManager[Sender[OutgoingMail]]:
+    return a_channel(relay.url(), **options).open()

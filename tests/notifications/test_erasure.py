@@ -1,4 +1,4 @@
-"""What the notification log keeps of users who are erased: nothing."""
+"""The notification log keeps nothing of users who are erased."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.events import EmailChanged, PasswordChanged, UserErased
 from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.outbox import deliveries
-from app.core.outbox.deliveries import Draft
-from app.core.outbox.events import SYSTEM
+from app.core.outbox.events import SYSTEM, ReactionOnly
 from app.core.outbox.models import DELIVER, Delivery, EventRow, Timer
-from app.notifications import erasure
+from app.notifications import erasure, mails
+from app.notifications.mails import MailDraft
+from app.notifications.models import Mail
 from app.tickets.events import TicketAssigned
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, SignedInUser, a_desk, signed_in
 from tests.notifications.users import (
+    add_user,
     an_address,
     deliveries_to,
     files_to,
@@ -31,29 +31,32 @@ from tests.notifications.users import (
     relay_events,
     request_link,
     rewrite,
-    somebody,
 )
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk, open_session
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 
 
 async def queue(desk: Desk, address: str, *tickets: UUID | None, error: str | None = None) -> None:
     """Queue a mail about each of these tickets, or about none."""
-    drafts = [Draft("EMAIL", address, "A mail", "Text.", ticket_id=ticket, error=error) for ticket in tickets]
+    drafts = [
+        MailDraft(recipient=address, subject="A mail", text="Text.", ticket_id=ticket, error=error)
+        for ticket in tickets
+    ]
     async with desk.database.session(desk.id) as db:
-        await deliveries.queue(db, desk.id, drafts)
+        await mails.queue(db, desk.id, drafts)
 
 
 async def engineer_signed_in(desk: Desk, last_name: str) -> SignedInUser:
-    return await signed_in(desk, await somebody(desk, role="ENGINEER", last_name=last_name))
+    return await open_session(desk, await add_user(desk, role="ENGINEER", last_name=last_name))
 
 
-def whoever(user: User) -> dict[str, str]:
-    return {"name": f"{user.first_name} {user.last_name}", "email": user.email}
+def identity_of(user: User) -> dict[str, ReactionOnly[str]]:
+    return {"name": ReactionOnly(f"{user.first_name} {user.last_name}"), "email": ReactionOnly(user.email)}
 
 
 async def erase(desk: Desk, user: User, *, verified: bool) -> None:
-    await happen(desk, news(UserErased, user, **whoever(user), email_was_verified=verified))
+    await happen(desk, news(UserErased, user, **identity_of(user), email_was_verified=ReactionOnly(verified)))
 
 
 async def timers_left(desk: Desk) -> int:
@@ -62,11 +65,11 @@ async def timers_left(desk: Desk) -> int:
         return await db.scalar(select(func.count()).select_from(Timer).where(*which)) or 0
 
 
-async def test_mails_to_somebody_erased_are_gone_with_their_timers_and_others_stay(
+async def test_mails_to_an_erased_user_are_deleted_with_their_timers_and_others_are_kept(
     desk: Desk, server: TestServer, database: Database, tmp_path: Path
 ) -> None:
     await forget_what_is_left(database)
-    user, other = await somebody(desk), an_address()
+    user, other = await add_user(desk), an_address()
     ticket_id = UUID((await desk.open())["id"])
     await relay_events(desk)
     assert await timers_left(desk) == 1  # the assignee's
@@ -84,8 +87,8 @@ async def test_mails_to_somebody_erased_are_gone_with_their_timers_and_others_st
     assert (len(files_to(settings, other)), files_to(settings, user.email)) == (2, [])
 
 
-async def test_tickets_that_may_be_somebody_elses_keep_their_mails(desk: Desk) -> None:
-    user = await somebody(desk)
+async def test_mails_about_tickets_of_an_unverified_address_are_kept(desk: Desk) -> None:
+    user = await add_user(desk)
     ticket_id = UUID((await desk.open())["id"])
     await queue(desk, user.email, None, ticket_id, None)
 
@@ -95,27 +98,27 @@ async def test_tickets_that_may_be_somebody_elses_keep_their_mails(desk: Desk) -
 
 
 @pytest.mark.parametrize("verified", [True, False])
-async def test_what_others_were_told_about_their_tickets_is_gone_too(desk: Desk, verified: bool) -> None:
-    user, other = await somebody(desk), await somebody(desk)
-    theirs, others, nobodys = [UUID((await desk.open(addedBy=an_address()))["id"]) for _ in range(3)]
+async def test_mails_to_others_about_the_users_tickets_are_deleted(desk: Desk, verified: bool) -> None:
+    user, other = await add_user(desk), await add_user(desk)
+    theirs, others, unowned = [UUID((await desk.open(addedBy=an_address()))["id"]) for _ in range(3)]
     for ticket_id, owner in ((theirs, user), (others, other)):
         owned = "UPDATE tickets SET requester_id = :owner, added_by = :email WHERE org_id = :org AND id = :ticket"
         await rewrite(desk, owned, owner=owner.id, email=owner.email, ticket=ticket_id)
-    await relay_events(desk)  # the assignee is told of each
-    await queue(desk, user.email, None, theirs, nobodys)
+    await relay_events(desk)  # the assignee is mailed about each
+    await queue(desk, user.email, None, theirs, unowned)
 
     await erase(desk, user, verified=verified)
 
     about = [mail.ticket_id for mail in await deliveries_to(desk, desk.admin.email)]
-    assert about == [others, nobodys]
-    assert [mail.ticket_id for mail in await deliveries_to(desk, user.email)] == ([] if verified else [nobodys])
+    assert about == [others, unowned]
+    assert [mail.ticket_id for mail in await deliveries_to(desk, user.email)] == ([] if verified else [unowned])
     async with desk.database.session(desk.id) as db:
-        bodies = await db.scalars(select(Delivery.body_text).where(Delivery.org_id == desk.id))
+        bodies = await db.scalars(select(Mail.body_text).where(Mail.org_id == desk.id))
     assert [body for body in bodies if user.email in body] == []
 
 
-async def test_tickets_that_are_found_to_be_theirs_by_the_erasure_count_as_well(desk: Desk) -> None:
-    user = await somebody(desk)
+async def test_tickets_that_the_erasure_links_to_the_user_count_as_theirs(desk: Desk) -> None:
+    user = await add_user(desk)
     await desk.open(addedBy=user.email)
     await rewrite(desk, "UPDATE tickets SET requester_id = NULL WHERE org_id = :org")
     await relay_events(desk)
@@ -126,7 +129,7 @@ async def test_tickets_that_are_found_to_be_theirs_by_the_erasure_count_as_well(
     assert await deliveries_to(desk, desk.admin.email) == []
 
 
-async def test_who_was_not_to_be_invited_after_all_is_forgotten_but_for_tickets(desk: Desk) -> None:
+async def test_a_cancelled_invitation_deletes_all_mails_but_those_about_tickets(desk: Desk) -> None:
     email = an_address()
     body = {"firstName": "Bo", "lastName": "Ek", "role": "ENGINEER", "email": email}
     ticket_id = UUID((await desk.open(addedBy=email))["id"])
@@ -140,8 +143,10 @@ async def test_who_was_not_to_be_invited_after_all_is_forgotten_but_for_tickets(
     assert [mail.ticket_id for mail in await deliveries_to(desk, email)] == [ticket_id]
 
 
-async def test_another_organisations_mails_to_the_same_address_stay(desk: Desk, api: Api, database: Database) -> None:
-    stranger, user = await a_desk(api, database), await somebody(desk)
+async def test_another_organisations_mails_to_the_same_address_are_kept(
+    desk: Desk, api: Api, database: Database
+) -> None:
+    stranger, user = await create_desk(api, database), await add_user(desk)
     for house in (desk, stranger):
         await queue(house, user.email, None)
 
@@ -152,7 +157,7 @@ async def test_another_organisations_mails_to_the_same_address_stay(desk: Desk, 
 
 @pytest.mark.parametrize("more", [0, 1])
 async def test_many_mails_are_deleted_in_batches(desk: Desk, more: int) -> None:
-    user = await somebody(desk)
+    user = await add_user(desk)
     await queue(desk, user.email, *[None] * (2 * erasure.BATCH + more))
 
     await erase(desk, user, verified=True)
@@ -161,29 +166,40 @@ async def test_many_mails_are_deleted_in_batches(desk: Desk, more: int) -> None:
     assert await timers_left(desk) == 0
 
 
+async def test_content_and_delivery_are_deleted_together(desk: Desk) -> None:
+    user = await add_user(desk)
+    await queue(desk, user.email, None, None)
+
+    await erase(desk, user, verified=True)
+
+    async with desk.database.session(desk.id) as db:
+        for table in (Delivery, Mail):
+            assert await db.scalar(select(func.count()).select_from(table).where(table.org_id == desk.id)) == 0
+
+
 async def test_an_erasure_that_is_rolled_back_deletes_nothing(desk: Desk) -> None:
-    user = await somebody(desk)
+    user = await add_user(desk)
     await queue(desk, user.email, None)
     async with desk.database.session(desk.id) as db:
-        event = news(UserErased, user, **whoever(user), email_was_verified=True)
+        event = news(UserErased, user, **identity_of(user), email_was_verified=ReactionOnly(True))
         await erasure.forget_mails(db, desk.id, event)
         await db.rollback()
 
     assert len(await deliveries_to(desk, user.email)) == 1
 
 
-async def test_the_history_of_an_erasure_does_not_say_whose_it_was(desk: Desk) -> None:
-    user = await somebody(desk)
+async def test_the_event_of_an_erasure_holds_no_personal_data(desk: Desk) -> None:
+    user = await add_user(desk)
     await erase(desk, user, verified=True)
     async with desk.database.session(desk.id) as db:
         which = (EventRow.org_id == desk.id, EventRow.type == UserErased.type)
         (row,) = (await db.scalars(select(EventRow).where(*which))).all()
 
-    assert row.data == {"userId": str(user.id)}
+    assert (row.subject_id, row.data) == (user.id, {})
 
 
-async def test_what_was_sent_to_an_address_that_they_had_before_is_gone_too(desk: Desk) -> None:
-    user, before = await somebody(desk, role="ENGINEER"), an_address()
+async def test_mails_to_the_users_former_addresses_are_deleted(desk: Desk) -> None:
+    user, before = await add_user(desk, role="ENGINEER"), an_address()
     given = await desk.open(addedBy=an_address())
     await rewrite(desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=before, id=user.id)
     await happen(
@@ -194,9 +210,9 @@ async def test_what_was_sent_to_an_address_that_they_had_before_is_gone_too(desk
     await rewrite(
         desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=user.email, id=user.id
     )
-    await happen(desk, news(EmailChanged, user, old_email=before))
+    await happen(desk, news(EmailChanged, user, old_email=ReactionOnly(before)))
     assert len(await deliveries_to(desk, before)) == 3
-    link = await request_link(desk, user, Purpose.CHANGE_EMAIL, elsewhere := an_address())
+    link = await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, elsewhere := an_address())
     await relay_events(desk)
     assert [mail.link_id for mail in await deliveries_to(desk, elsewhere)] == [link.id]
 
@@ -205,12 +221,12 @@ async def test_what_was_sent_to_an_address_that_they_had_before_is_gone_too(desk
     assert await deliveries_to(desk, before) == await deliveries_to(desk, elsewhere) == []
 
 
-async def test_mails_that_name_them_to_others_do_so_no_more(desk: Desk, server: TestServer, tmp_path: Path) -> None:
+async def test_mails_to_others_no_longer_name_the_user(desk: Desk, server: TestServer, tmp_path: Path) -> None:
     writer, colleague = await engineer_signed_in(desk, "O'Neill"), await engineer_signed_in(desk, "Ek")
     requester, settings = an_address(), settings_for(server, data_dir=tmp_path)
     ticket = await desk.open(addedBy=requester)
     for author in (writer, colleague):
-        assert (await author.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})).status_code == 201
+        assert (await author.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})).status_code == 201
     await desk.work(settings)
     assert (await writer.post(f"/tickets/{ticket['id']}/respond", {"message": "Again."})).status_code == 201
     await relay_events(desk)
@@ -220,11 +236,11 @@ async def test_mails_that_name_them_to_others_do_so_no_more(desk: Desk, server: 
     assert (await desk.admin.delete(f"/users/{writer.id}")).status_code == 204
 
     sent, by_colleague, waiting = await deliveries_to(desk, requester)
-    assert (sent.body_text, sent.body_html) == (erasure.FORGOTTEN, None)
-    assert "Ek of Growfin has answered" in by_colleague.body_text
-    assert "Somebody of Growfin has answered" in waiting.body_text
+    assert (sent.body_text, sent.body_html) == (erasure.ERASED_TEXT, None)
+    assert "Ek of Growfin has replied" in by_colleague.body_text
+    assert "A team member of Growfin has replied" in waiting.body_text
     assert waiting.body_html is not None
-    assert "Somebody of Growfin has answered" in waiting.body_html
+    assert "A team member of Growfin has replied" in waiting.body_html
     assert [one for one in (sent, waiting) if "Neill" in f"{one.body_text} {one.body_html}"] == []
     await desk.work(settings)
-    assert ["Somebody of" in parts(mail)[0] for mail in files_to(settings, requester)].count(True) == 1
+    assert ["A team member of" in parts(mail)[0] for mail in files_to(settings, requester)].count(True) == 1

@@ -1,9 +1,10 @@
-"""Mails with a link, from the request for it to what an SMTP server is given."""
+"""Mails with a link, from the request for the link to what an SMTP server receives."""
 
 from __future__ import annotations
 
 import email.policy
 import re
+from dataclasses import asdict
 from datetime import timedelta
 from email import message_from_bytes
 from pathlib import Path
@@ -13,17 +14,18 @@ import pytest
 import structlog
 
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import PAGES, Purpose
+from app.accounts.single_use_links.models import PAGES, LinkPurpose
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.outbox.models import Delivery
 from app.core.security.opaque_tokens import LINK_PREFIX, link_token
 from app.notifications.links import PLACEHOLDER
+from app.notifications.models import Mail
 from tests.conftest import settings_for
-from tests.desks import Desk
 from tests.notifications.smtp_relay import Relay
 from tests.notifications.users import (
+    LoggedMail,
+    add_user,
     an_address,
     deliveries_to,
     files_to,
@@ -32,23 +34,23 @@ from tests.notifications.users import (
     request_link,
     rewrite,
     shown,
-    somebody,
 )
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 
 PUBLIC_URL = "https://desk.example.com/tessera"
 MAILED = [
-    (Purpose.VERIFY_EMAIL, "/verify-email", ("Confirm your e-mail address", "Confirm this address")),
-    (Purpose.CHANGE_EMAIL, "/confirm-email", ("Confirm your new e-mail address", "Use this address")),
-    (Purpose.RESET_PASSWORD, "/reset-password", ("Reset your password", "within 30 minutes")),
-    (Purpose.INVITATION, "/accept-invitation", ("You are invited", "within 7 days")),
+    (LinkPurpose.VERIFY_EMAIL, "/verify-email", ("Confirm your e-mail address", "Confirm this address")),
+    (LinkPurpose.CHANGE_EMAIL, "/confirm-email", ("Confirm your new e-mail address", "Use this address")),
+    (LinkPurpose.RESET_PASSWORD, "/reset-password", ("Reset your password", "within 30 minutes")),
+    (LinkPurpose.INVITATION, "/accept-invitation", ("You are invited", "within 7 days")),
 ]
 
 
 @pytest.fixture
 def settings(server: TestServer, tmp_path: Path) -> Settings:
-    """The settings of a worker that writes mail into a folder of this test."""
+    """Return the settings of a worker that writes mail into a folder of this test."""
     return settings_for(server, data_dir=tmp_path, public_url=PUBLIC_URL)
 
 
@@ -57,16 +59,16 @@ async def _nothing_left(database: Database) -> None:
     await forget_what_is_left(database)
 
 
-async def only_mail_to(desk: Desk, address: str) -> Delivery:
+async def only_mail_to(desk: Desk, address: str) -> LoggedMail:
     (mail,) = await deliveries_to(desk, address)
     return mail
 
 
 @pytest.mark.parametrize(("purpose", "path", "texts"), MAILED)
-async def test_what_is_sent_has_the_link_with_its_token_in_both_parts(
-    desk: Desk, settings: Settings, purpose: Purpose, path: str, texts: tuple[str, str]
+async def test_a_sent_mail_has_the_link_with_its_token_in_both_parts(
+    desk: Desk, settings: Settings, purpose: LinkPurpose, path: str, texts: tuple[str, str]
 ) -> None:
-    user = await somebody(desk)
+    user = await add_user(desk)
     link = await request_link(desk, user, purpose)
     await desk.work(settings)
 
@@ -90,8 +92,8 @@ async def test_what_is_sent_has_the_link_with_its_token_in_both_parts(
 
 
 async def test_an_smtp_server_is_given_the_link_whole(desk: Desk, server: TestServer, relay: Relay) -> None:
-    user = await somebody(desk)
-    link = await request_link(desk, user, Purpose.RESET_PASSWORD)
+    user = await add_user(desk)
+    link = await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await desk.work(settings_for(server, smtp_url=relay.url(), public_url=PUBLIC_URL))
 
     (envelope,) = [one for one in relay.mails if one.rcpt_tos == [user.email]]
@@ -106,8 +108,8 @@ async def test_a_link_leads_into_the_organisations_own_front_end_where_it_has_on
     desk: Desk, settings: Settings
 ) -> None:
     await rewrite(desk, "UPDATE organisations SET app_url = 'https://app.growfin.test/users' WHERE id = :org")
-    user = await somebody(desk)
-    link = await request_link(desk, user, Purpose.INVITATION)
+    user = await add_user(desk)
+    link = await request_link(desk, user, LinkPurpose.INVITATION)
     await desk.work(settings)
 
     (mail,) = files_to(settings, user.email)
@@ -119,8 +121,8 @@ async def test_a_link_leads_into_the_organisations_own_front_end_where_it_has_on
 
 
 async def test_a_link_goes_to_the_address_that_it_is_to_prove(desk: Desk) -> None:
-    user, new_address = await somebody(desk), an_address()
-    await request_link(desk, user, Purpose.CHANGE_EMAIL, new_address)
+    user, new_address = await add_user(desk), an_address()
+    await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, new_address)
     await relay_events(desk)
 
     assert (await only_mail_to(desk, new_address)).subject == "[Growfin] Confirm your new e-mail address"
@@ -128,10 +130,10 @@ async def test_a_link_goes_to_the_address_that_it_is_to_prove(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu"])
-async def test_until_when_a_link_works_is_said_in_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
+async def test_the_expiry_of_a_link_is_shown_in_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
     await rewrite(desk, "UPDATE organisations SET timezone = :zone WHERE id = :org", zone=timezone)
-    user = await somebody(desk)
-    link = await request_link(desk, user, Purpose.VERIFY_EMAIL)
+    user = await add_user(desk)
+    link = await request_link(desk, user, LinkPurpose.VERIFY_EMAIL)
     await relay_events(desk)
 
     mail = await only_mail_to(desk, user.email)
@@ -144,23 +146,23 @@ async def test_until_when_a_link_works_is_said_in_the_organisations_time_zone(de
     assert f"until <strong>{moment}</strong>." in mail.body_html
 
 
-async def test_a_new_password_is_said_to_leave_the_second_factor(desk: Desk) -> None:
-    user = await somebody(desk)
-    await request_link(desk, user, Purpose.RESET_PASSWORD)
+async def test_a_reset_mail_says_that_the_second_factor_stays(desk: Desk) -> None:
+    user = await add_user(desk)
+    await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)
 
     mail = await only_mail_to(desk, user.email)
 
     for part in (mail.body_text, mail.body_html or ""):
-        assert "If it was not you, ignore this mail" in part
+        assert "If you did not request this, ignore this mail" in part
         assert "second factor" in part
 
 
 @pytest.mark.parametrize(("purpose", "path"), [(purpose, path) for purpose, path, *_ in MAILED])
 async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
-    desk: Desk, settings: Settings, purpose: Purpose, path: str
+    desk: Desk, settings: Settings, purpose: LinkPurpose, path: str
 ) -> None:
-    user = await somebody(desk)
+    user = await add_user(desk)
     with structlog.testing.capture_logs() as lines:
         await request_link(desk, user, purpose)
         await desk.work(settings)
@@ -171,18 +173,19 @@ async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
     assert f"{path}#token=…" in read["body"]
     assert f"{path}#token=…" in read["bodyHtml"]
     assert PLACEHOLDER not in read["body"] + read["bodyHtml"]
-    row = {column.name: getattr(mail, column.name) for column in Delivery.__table__.columns}
+    row = asdict(mail)
+    assert {column.name for column in Mail.__table__.columns} <= row.keys()
     assert (row["link"], LINK_PREFIX in repr(row)) == (path, False)
     assert LINK_PREFIX not in repr(read)
     assert LINK_PREFIX not in repr(lines)
 
 
-async def test_a_link_that_is_gone_or_has_expired_is_not_mailed(desk: Desk) -> None:
-    used, expired, good = await somebody(desk), await somebody(desk), await somebody(desk)
+async def test_a_cancelled_or_expired_link_is_not_mailed(desk: Desk) -> None:
+    used, expired, good = await add_user(desk), await add_user(desk), await add_user(desk)
     for user in (used, expired, good):
-        await request_link(desk, user, Purpose.RESET_PASSWORD)
+        await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     async with desk.database.session(desk.id) as db:
-        await links.cancel(db, desk.id, used.id, Purpose.RESET_PASSWORD)
+        await links.cancel(db, desk.id, used.id, LinkPurpose.RESET_PASSWORD)
     statement = "UPDATE links SET expires_at = :now WHERE org_id = :org AND user_id = :user"
     await rewrite(desk, statement, now=real_now() - timedelta(seconds=1), user=expired.id)
     await relay_events(desk)
@@ -190,9 +193,9 @@ async def test_a_link_that_is_gone_or_has_expired_is_not_mailed(desk: Desk) -> N
     assert [len(await deliveries_to(desk, user.email)) for user in (used, expired, good)] == [0, 0, 1]
 
 
-async def test_a_link_of_somebody_who_was_erased_is_not_mailed(desk: Desk) -> None:
-    user = await somebody(desk)
-    await request_link(desk, user, Purpose.RESET_PASSWORD)
+async def test_a_link_of_an_erased_user_is_not_mailed(desk: Desk) -> None:
+    user = await add_user(desk)
+    await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await rewrite(desk, "UPDATE users SET status = 'ERASED' WHERE org_id = :org AND id = :user", user=user.id)
     await relay_events(desk)
 
@@ -200,8 +203,8 @@ async def test_a_link_of_somebody_who_was_erased_is_not_mailed(desk: Desk) -> No
 
 
 async def test_the_link_at_the_end_of_a_social_sign_in_is_never_mailed(desk: Desk) -> None:
-    user = await somebody(desk)
-    await request_link(desk, user, Purpose.SIGN_IN)
+    user = await add_user(desk)
+    await request_link(desk, user, LinkPurpose.SIGN_IN)
     await relay_events(desk)
 
     assert await deliveries_to(desk, user.email) == []
@@ -209,17 +212,17 @@ async def test_the_link_at_the_end_of_a_social_sign_in_is_never_mailed(desk: Des
 
 async def test_a_link_mail_cannot_be_muted(desk: Desk) -> None:
     everything = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
-    user = await somebody(desk, muted=everything)
-    await request_link(desk, user, Purpose.RESET_PASSWORD)
+    user = await add_user(desk, muted=everything)
+    await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)
 
     assert len(await deliveries_to(desk, user.email)) == 1
 
 
-async def test_a_link_mail_that_cannot_be_written_fails_visibly_and_says_no_token(desk: Desk) -> None:
+async def test_a_link_mail_that_cannot_be_written_fails_visibly(desk: Desk) -> None:
     await rewrite(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
-    user = await somebody(desk)
-    await request_link(desk, user, Purpose.RESET_PASSWORD)
+    user = await add_user(desk)
+    await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)
 
     mail = await only_mail_to(desk, user.email)
@@ -229,9 +232,9 @@ async def test_a_link_mail_that_cannot_be_written_fails_visibly_and_says_no_toke
 
 
 def test_every_purpose_that_is_mailed_has_a_page() -> None:
-    assert PAGES.keys() == set(Purpose) - {Purpose.SIGN_IN}
+    assert PAGES.keys() == set(LinkPurpose) - {LinkPurpose.SIGN_IN}
 
 
-def test_the_times_that_mails_name_are_the_links_own() -> None:
-    assert links.LIFETIMES[Purpose.RESET_PASSWORD] == timedelta(minutes=30)
-    assert links.LIFETIMES[Purpose.INVITATION] == timedelta(days=7)
+def test_the_times_that_mails_name_are_those_of_the_links() -> None:
+    assert links.LIFETIMES[LinkPurpose.RESET_PASSWORD] == timedelta(minutes=30)
+    assert links.LIFETIMES[LinkPurpose.INVITATION] == timedelta(days=7)

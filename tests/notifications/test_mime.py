@@ -1,4 +1,4 @@
-"""One message as an e-mail, read back by the standard library's parser."""
+"""Encoded mails, read back by the standard library's parser."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.outbox.deliveries import Message
-from app.notifications.mime import Mailbox, compose, mailbox, one_line
+from app.notifications.mails import OutgoingMail
+from app.notifications.mime import Mailbox, encode, mailbox, one_line
 
 SENDER = Mailbox("Growfin Desk", "desk@growfin.com")
-A_MESSAGE = Message(
+A_MAIL = OutgoingMail(
     org_id=UUID(int=1),
     id=UUID("01890a5d-ac96-774b-bcce-b302099a8057"),
-    channel="EMAIL",
     recipient="ann@customer.example",
     subject="Answered",
     text="Hello,\n\ntry again.\n",
     html="<p>Hello,</p><p>try again.</p>",
+    reply_to=None,
+    link=None,
+    link_id=None,
     created_at=datetime(2026, 12, 21, 13, 5, tzinfo=UTC),
 )
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
 LONGEST_LINE = 78  # characters, RFC 5322 section 2.1.1
 
 
-def parsed(message: Message, sender: Mailbox = SENDER) -> EmailMessage:
-    """The mail of a message, parsed, once it is certain that every line is one and that none is too long."""
-    content = compose(message, sender).content
+def parsed(message: OutgoingMail, sender: Mailbox = SENDER) -> EmailMessage:
+    """Encode and parse a mail, after checking that every line ends with CRLF and that none is too long."""
+    content = encode(message, sender).content
     assert not re.search(rb"[^\r]\n|\r[^\n]", content)
     assert max(len(line) for line in content.split(b"\r\n")) <= LONGEST_LINE
     mail = message_from_bytes(content, policy=default)
@@ -51,31 +53,31 @@ def body(mail: EmailMessage, kind: str) -> str:
 
 
 def test_a_mail_has_what_every_mail_should_have() -> None:
-    mail = parsed(A_MESSAGE)
+    mail = parsed(A_MAIL)
 
     assert mail.keys()[:6] == HEADERS[:6]
     assert sorted(mail.keys()) == sorted(HEADERS)
     assert mail["From"] == "Growfin Desk <desk@growfin.com>"
     assert mail["To"] == "ann@customer.example"
     assert mail["Subject"] == "Answered"
-    assert mail["Date"].datetime == A_MESSAGE.created_at
+    assert mail["Date"].datetime == A_MAIL.created_at
     assert mail["Message-ID"] == "<01890a5d-ac96-774b-bcce-b302099a8057@growfin.com>"
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail.get_content_type() == "multipart/alternative"
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
-    assert body(mail, "plain") == A_MESSAGE.text
-    assert body(mail, "html").strip() == A_MESSAGE.html
+    assert body(mail, "plain") == A_MAIL.text
+    assert body(mail, "html").strip() == A_MAIL.html
 
 
 def test_a_message_without_html_is_plain_text() -> None:
-    mail = parsed(replace(A_MESSAGE, html=None))
+    mail = parsed(replace(A_MAIL, html=None))
 
     assert mail.get_content_type() == "text/plain"
-    assert body(mail, "plain") == A_MESSAGE.text
+    assert body(mail, "plain") == A_MAIL.text
 
 
-def test_answers_go_to_reply_to() -> None:
-    mail = parsed(replace(A_MESSAGE, reply_to="Hilfe für alle <help@growfin.com>"))
+def test_replies_go_to_reply_to() -> None:
+    mail = parsed(replace(A_MAIL, reply_to="Hilfe für alle <help@growfin.com>"))
 
     assert mail["Reply-To"].addresses[0].addr_spec == "help@growfin.com"
     assert mail["Reply-To"].addresses[0].display_name == "Hilfe für alle"
@@ -84,7 +86,7 @@ def test_answers_go_to_reply_to() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=300))
 def test_any_subject_arrives_as_one_line_and_adds_no_header(subject: str) -> None:
-    mail = parsed(replace(A_MESSAGE, subject=subject))
+    mail = parsed(replace(A_MAIL, subject=subject))
 
     assert sorted(mail.keys()) == sorted(HEADERS)
     assert mail["Subject"] == one_line(subject)
@@ -102,7 +104,7 @@ def test_any_subject_arrives_as_one_line_and_adds_no_header(subject: str) -> Non
     ],
 )
 def test_a_subject_cannot_add_a_header(subject: str) -> None:
-    mail = parsed(replace(A_MESSAGE, subject=subject))
+    mail = parsed(replace(A_MAIL, subject=subject))
 
     assert sorted(mail.keys()) == sorted(HEADERS)
     assert mail["Subject"] == one_line(subject)
@@ -128,13 +130,13 @@ def test_a_subject_cannot_add_a_header(subject: str) -> None:
         "\udcff@customer.example",
     ],
 )
-def test_what_is_not_one_address_is_refused(address: str) -> None:
+def test_a_recipient_that_is_not_one_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
-        compose(replace(A_MESSAGE, recipient=address), SENDER)
+        encode(replace(A_MAIL, recipient=address), SENDER)
 
 
 @pytest.mark.parametrize("text", ["", "desk", "Desk <desk>", "a@growfin.com, b@growfin.com", "<a@x.com> <b@x.com>"])
-def test_what_is_not_one_mailbox_is_refused(text: str) -> None:
+def test_a_text_that_is_not_one_mailbox_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
         mailbox(text)
 
@@ -142,7 +144,7 @@ def test_what_is_not_one_mailbox_is_refused(text: str) -> None:
 @pytest.mark.parametrize("reply_to", ["desk", "a@growfin.com\r\nBcc: eve@evil.example"])
 def test_a_reply_to_that_is_no_mailbox_is_refused(reply_to: str) -> None:
     with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
-        compose(replace(A_MESSAGE, reply_to=reply_to), SENDER)
+        encode(replace(A_MAIL, reply_to=reply_to), SENDER)
 
 
 @pytest.mark.parametrize(
@@ -159,9 +161,9 @@ def test_a_reply_to_that_is_no_mailbox_is_refused(reply_to: str) -> None:
         ("O'Neil & Co. (Berlin) <desk@growfin.com>", "O'Neil & Co. (Berlin)", "desk@growfin.com"),
     ],
 )
-def test_names_and_addresses_arrive_as_they_are(text: str, name: str, address: str) -> None:
+def test_names_and_addresses_arrive_unchanged(text: str, name: str, address: str) -> None:
     sender = mailbox(text)
-    mail = parsed(A_MESSAGE, sender)
+    mail = parsed(A_MAIL, sender)
 
     assert sender == Mailbox(name, address)
     assert [(each.display_name, each.addr_spec) for each in mail["From"].addresses] == [(name, address)]
@@ -171,20 +173,20 @@ def test_names_and_addresses_arrive_as_they_are(text: str, name: str, address: s
 def test_a_long_name_is_folded() -> None:
     name = ("山田 太郎 " * 20).strip()
     address = "taro.yamada.of.the.support.desk.in.tokyo@growfin.com"
-    mail = message_from_bytes(compose(A_MESSAGE, Mailbox(name, address)).content)
+    mail = message_from_bytes(encode(A_MAIL, Mailbox(name, address)).content)
 
     assert str(make_header(decode_header(mail["From"]))) == f"{name} <{address}>"
     assert max(len(line) for line in f"From: {mail['From']}".splitlines()) <= LONGEST_LINE
 
 
 def test_a_long_subject_is_folded() -> None:
-    assert parsed(replace(A_MESSAGE, subject="x" * 255))["Subject"] == "x" * 255
+    assert parsed(replace(A_MAIL, subject="x" * 255))["Subject"] == "x" * 255
 
 
 def test_a_local_part_that_is_not_ascii_needs_utf8_and_nothing_else_does() -> None:
-    assert compose(replace(A_MESSAGE, recipient="zoë@customer.example"), SENDER).utf8
-    assert compose(replace(A_MESSAGE, reply_to="zoë@customer.example"), SENDER).utf8
-    assert not compose(replace(A_MESSAGE, recipient="z@bücher.example", subject="Zoë", text="Zoë"), SENDER).utf8
+    assert encode(replace(A_MAIL, recipient="zoë@customer.example"), SENDER).utf8
+    assert encode(replace(A_MAIL, reply_to="zoë@customer.example"), SENDER).utf8
+    assert not encode(replace(A_MAIL, recipient="z@bücher.example", subject="Zoë", text="Zoë"), SENDER).utf8
 
 
 @pytest.mark.parametrize(
@@ -198,15 +200,15 @@ def test_a_local_part_that_is_not_ascii_needs_utf8_and_nothing_else_does() -> No
         "",
     ],
 )
-def test_any_text_arrives_as_it_is(text: str) -> None:
-    message = replace(A_MESSAGE, text=text, html=text and f"<p>{text}</p>\n")
+def test_any_text_arrives_unchanged(text: str) -> None:
+    message = replace(A_MAIL, text=text, html=text and f"<p>{text}</p>\n")
     mail = parsed(message)
 
-    assert compose(message, SENDER).content.isascii()  # not every server takes 8 bits
+    assert encode(message, SENDER).content.isascii()  # not every server takes 8 bits
     assert body(mail, "plain") == (text or "\n")
     assert body(mail, "html").strip() == (text and f"<p>{text}</p>")
 
 
 def test_a_text_that_cannot_be_encoded_is_refused() -> None:
     with pytest.raises(ValueError, match="surrogates"):
-        compose(replace(A_MESSAGE, text="\ud800"), SENDER)
+        encode(replace(A_MAIL, text="\ud800"), SENDER)

@@ -1,4 +1,4 @@
-"""Mails about tickets that users have muted, and mails to users who are gone."""
+"""Mails that users have muted, and mails to erased users."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pytest
 
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
-from tests.desks import JSON, Desk
-from tests.notifications.users import an_address, deliveries_to, relay_events, rewrite, somebody
+from tests.notifications.users import add_user, an_address, deliveries_to, relay_events, rewrite
+from tests.organisation_client import JSON, Desk
 
 BY_SUBJECT = {"Answered": MailKind.TICKET_ANSWERED, "Closing soon": MailKind.TICKET_CLOSING_SOON}
 ERASED = "0190b8e5@erased.invalid"
 
 
 async def a_ticket_of(desk: Desk, requester: User | None, added_by: str) -> JSON:
-    """A ticket, with the requester's account if they have one."""
+    """Open a ticket, and link it to the requester's account if there is one."""
     ticket = await desk.open(addedBy=added_by)
     if requester:
         statement = "UPDATE tickets SET requester_id = :user WHERE org_id = :org AND id = :id"
@@ -41,25 +41,25 @@ async def mute(desk: Desk, user_id: UUID, *kinds: MailKind) -> None:
 
 
 @pytest.mark.parametrize("muted", [(), *((kind,) for kind in MailKind), tuple(MailKind)])
-async def test_a_requester_gets_what_they_have_not_muted(desk: Desk, muted: tuple[MailKind, ...]) -> None:
-    requester = await somebody(desk, muted=list(muted))
+async def test_a_requester_is_mailed_what_they_have_not_muted(desk: Desk, muted: tuple[MailKind, ...]) -> None:
+    requester = await add_user(desk, muted=list(muted))
     await answer_and_remind(desk, await a_ticket_of(desk, requester, requester.email))
 
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values()) - set(muted)
 
 
-async def test_who_has_another_e_mail_now_is_written_to_there(desk: Desk) -> None:
+async def test_a_requester_is_mailed_at_their_current_address(desk: Desk) -> None:
     old = an_address()
-    requester = await somebody(desk)
+    requester = await add_user(desk)
     await answer_and_remind(desk, await a_ticket_of(desk, requester, old))
 
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values())
     assert await kinds_mailed_to(desk, old) == set()
 
 
-async def test_who_has_no_account_has_muted_nothing(desk: Desk) -> None:
+async def test_a_requester_without_an_account_is_mailed_everything(desk: Desk) -> None:
     address = an_address()
-    await somebody(desk, email=f"x{address}", muted=list(MailKind))
+    await add_user(desk, email=f"x{address}", muted=list(MailKind))
     await answer_and_remind(desk, await a_ticket_of(desk, None, address))
 
     assert await kinds_mailed_to(desk, address) == set(BY_SUBJECT.values())
@@ -74,7 +74,7 @@ async def test_an_assignee_is_mailed_unless_they_have_muted_it(desk: Desk, muted
     assert len(await deliveries_to(desk, desk.admin.email)) == (MailKind.TICKET_ASSIGNED not in muted)
 
 
-async def test_one_assignee_who_muted_it_keeps_no_other_from_being_told(desk: Desk) -> None:
+async def test_one_assignee_who_muted_mails_does_not_affect_another(desk: Desk) -> None:
     bo = await desk.another_admin()
     await mute(desk, desk.admin.id, *MailKind)
     for _ in range(4):
@@ -84,7 +84,7 @@ async def test_one_assignee_who_muted_it_keeps_no_other_from_being_told(desk: De
     assert [len(await deliveries_to(desk, admin.email)) for admin in (desk.admin, bo)] == [0, 2]
 
 
-async def test_a_requester_who_was_erased_is_not_written_to(desk: Desk) -> None:
+async def test_an_erased_requester_is_not_mailed(desk: Desk) -> None:
     ticket = await desk.open()
     statement = "UPDATE tickets SET added_by = :erased WHERE org_id = :org AND id = :id"
     await rewrite(desk, statement, erased=ERASED, id=UUID(ticket["id"]))
@@ -93,7 +93,7 @@ async def test_a_requester_who_was_erased_is_not_written_to(desk: Desk) -> None:
     assert await deliveries_to(desk, ERASED) == []
 
 
-async def test_an_assignee_who_was_erased_is_not_written_to(desk: Desk) -> None:
+async def test_an_erased_assignee_is_not_mailed(desk: Desk) -> None:
     await desk.open()
     await rewrite(desk, "UPDATE users SET email = :erased WHERE org_id = :org", erased=ERASED)
     await relay_events(desk)

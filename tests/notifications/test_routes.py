@@ -10,19 +10,22 @@ from dirty_equals import IsStr
 
 from app import wiring
 from app.core.database.pool import Database
-from app.core.outbox import deliveries, relay
-from app.core.outbox.deliveries import Draft
-from tests.desks import JSON, Api, Desk, a_desk
+from app.core.outbox import relay
+from app.notifications import mails
+from app.notifications.mails import MailDraft
+from tests.organisation_client import JSON, Api, Desk, create_desk
 
 MOMENT = IsStr(regex=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
 
 async def queue(desk: Desk, *subjects: str, error: str | None = None) -> None:
-    """Put messages into the log, one after the other."""
+    """Queue mails, one after the other."""
     for subject in subjects:
         async with desk.database.session(desk.id) as db:
-            draft = Draft("EMAIL", "mia@customer.example", subject, "Text.", "<p>Text.</p>", error=error)
-            await deliveries.queue(db, desk.id, [draft])
+            draft = MailDraft(
+                recipient="mia@customer.example", subject=subject, text="Text.", html="<p>Text.</p>", error=error
+            )
+            await mails.queue(db, desk.id, [draft])
 
 
 async def log(desk: Desk, **params: Any) -> JSON:
@@ -36,7 +39,7 @@ async def subjects(desk: Desk, **params: Any) -> list[str]:
     return [item["subject"] for item in (await log(desk, **params))["items"]]
 
 
-async def test_the_log_shows_what_goes_to_whom(desk: Desk) -> None:
+async def test_the_log_lists_mails_with_their_status(desk: Desk) -> None:
     ticket = await desk.open()
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
@@ -59,7 +62,7 @@ async def test_the_log_shows_what_goes_to_whom(desk: Desk) -> None:
     }
 
 
-async def test_a_single_one_has_the_body_as_well(desk: Desk) -> None:
+async def test_a_single_notification_has_its_body(desk: Desk) -> None:
     await queue(desk, "One")
     (item,) = (await log(desk))["items"]
 
@@ -68,7 +71,7 @@ async def test_a_single_one_has_the_body_as_well(desk: Desk) -> None:
     assert (answer.status_code, answer.json()) == (200, item | {"body": "Text.", "bodyHtml": "<p>Text.</p>"})
 
 
-async def test_one_that_could_not_be_written_says_why(desk: Desk) -> None:
+async def test_a_mail_that_could_not_be_written_shows_the_reason(desk: Desk) -> None:
     await queue(desk, "One", error="The template is broken.")
 
     (item,) = (await log(desk))["items"]
@@ -110,9 +113,9 @@ async def test_pages_are_complete_newest_first_while_others_are_added(desk: Desk
 
 
 async def test_messages_of_one_moment_are_neither_lost_nor_shown_twice(desk: Desk) -> None:
-    drafts = [Draft("EMAIL", "mia@customer.example", f"Mail {place}") for place in range(5)]
+    drafts = [MailDraft(recipient="mia@customer.example", subject=f"Mail {place}") for place in range(5)]
     async with desk.database.session(desk.id) as db:
-        await deliveries.queue(db, desk.id, drafts)
+        await mails.queue(db, desk.id, drafts)
 
     first = await log(desk, limit=3)
     second = await log(desk, limit=3, cursor=first["nextCursor"])
@@ -163,7 +166,7 @@ async def test_a_cursor_belongs_to_its_filters(desk: Desk) -> None:
 async def test_another_organisations_notification_is_as_unknown_as_one_that_does_not_exist(
     desk: Desk, api: Api, database: Database
 ) -> None:
-    stranger = await a_desk(api, database)
+    stranger = await create_desk(api, database)
     await queue(desk, "Ours")
     (ours,) = (await log(desk))["items"]
 
@@ -181,9 +184,9 @@ async def test_the_log_is_for_users_only(desk: Desk) -> None:
     (item,) = (await log(desk))["items"]
 
     for path in ("/notifications", f"/notifications/{item['id']}"):
-        nobody = await desk.api.http.get(path)
-        assert (nobody.status_code, nobody.json()["code"]) == (401, "missing_credential")
-        assert "www-authenticate" in nobody.headers
+        anonymous = await desk.api.http.get(path)
+        assert (anonymous.status_code, anonymous.json()["code"]) == (401, "missing_credential")
+        assert "www-authenticate" in anonymous.headers
 
         product = await desk.api.http.get(path, headers={"X-Org-Secret": desk.secret})
-        assert (product.status_code, product.json()["code"]) == (403, "user_required")
+        assert (product.status_code, product.json()["code"]) == (403, "access_token_required")

@@ -1,19 +1,22 @@
-"""Users of an organisation, what happens to them, and what is mailed about it."""
+"""Users of an organisation, events about them, and the mails that follow."""
 
 from __future__ import annotations
 
 import email.policy
+from dataclasses import dataclass
+from datetime import datetime
 from email import message_from_bytes
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, text
+from sqlalchemy import and_, select, text
 
 from app import wiring
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users import creation as service
+from app.accounts.users.events import UserEvent
 from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.config import Settings
@@ -21,16 +24,17 @@ from app.core.ids import new_id
 from app.core.outbox import relay
 from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import Delivery
-from tests.desks import JSON, Desk
+from app.notifications.models import Mail
+from tests.organisation_client import JSON, Desk
 
 
 def an_address() -> str:
-    """One that nothing else is written to."""
+    """Return an address that no other test writes to."""
     return f"p{uuid4().hex}@customer.example"
 
 
-async def somebody(desk: Desk, **columns: Any) -> User:
-    """A customer of the organisation unless told otherwise, without a password."""
+async def add_user(desk: Desk, **columns: Any) -> User:
+    """Add a user without a password: a customer, unless `columns` say otherwise."""
     user = User(
         **{
             "org_id": desk.id,
@@ -50,14 +54,16 @@ async def somebody(desk: Desk, **columns: Any) -> User:
     return user
 
 
-def news(kind: type[Any], user: User, **fields: Any) -> Event:
-    """Something that happened to somebody just now."""
-    event: Event = kind(at=real_now(), actor=SYSTEM, user_id=user.id, **fields)
-    return event
+E = TypeVar("E", bound=UserEvent)
+
+
+def news(kind: type[E], user: User, **fields: Any) -> E:
+    """Return an event about a user, of just now."""
+    return kind(at=real_now(), actor=SYSTEM, user_id=user.id, **fields)
 
 
 async def happen(desk: Desk, *events: Event) -> None:
-    """Let these happen in one transaction, and the subscribers hear of them."""
+    """Record these events in one transaction and relay them to the subscribers."""
     async with desk.database.session(desk.id) as db:
         record(db, *events)
     await relay_events(desk)
@@ -67,8 +73,8 @@ async def relay_events(desk: Desk) -> None:
     await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
 
 
-async def request_link(desk: Desk, user: User, purpose: Purpose, address: str | None = None) -> Link:
-    """Have a link mailed to somebody, up to the worker's part."""
+async def request_link(desk: Desk, user: User, purpose: LinkPurpose, address: str | None = None) -> Link:
+    """Request a link for a user. The worker's part is still to be done."""
     async with desk.database.session(desk.id) as db:
         links.send(db, desk.id, user.id, address or user.email, purpose, at=real_now(), actor=SYSTEM)
         await db.flush()
@@ -78,15 +84,42 @@ async def request_link(desk: Desk, user: User, purpose: Purpose, address: str | 
         return link
 
 
-async def deliveries_to(desk: Desk, address: str) -> list[Delivery]:
-    """What was queued to an address, oldest first."""
+@dataclass(frozen=True)
+class LoggedMail:
+    """All that the database holds of a mail, and how its delivery stands."""
+
+    org_id: UUID
+    id: UUID
+    recipient: str
+    subject: str
+    body_text: str
+    body_html: str | None
+    reply_to: str | None
+    link: str | None
+    link_id: UUID | None
+    ticket_id: UUID | None
+    user_id: UUID | None
+    author_id: UUID | None
+    created_at: datetime
+    channel: str
+    status: str
+    last_error: str | None
+
+
+async def deliveries_to(desk: Desk, address: str) -> list[LoggedMail]:
+    """Read the mails to an address, oldest first."""
+    statement = (
+        select(*Mail.__table__.columns, Delivery.channel, Delivery.status, Delivery.last_error)
+        .join(Delivery, and_(Delivery.org_id == Mail.org_id, Delivery.id == Mail.id))
+        .where(Mail.org_id == desk.id, Mail.recipient == address)
+        .order_by(Mail.id)
+    )
     async with desk.database.session(desk.id) as db:
-        which = (Delivery.org_id == desk.id, Delivery.recipient == address)
-        return list(await db.scalars(select(Delivery).where(*which).order_by(Delivery.id)))
+        return [LoggedMail(**row._asdict()) for row in await db.execute(statement)]
 
 
 async def shown(desk: Desk, delivery_id: UUID) -> JSON:
-    """A mail as the notification log shows it."""
+    """Read a mail as the notification log shows it."""
     answer = await desk.admin.get(f"/notifications/{delivery_id}")
     assert answer.status_code == 200, answer.text
     read: JSON = answer.json()
@@ -94,19 +127,19 @@ async def shown(desk: Desk, delivery_id: UUID) -> JSON:
 
 
 async def rewrite(desk: Desk, statement: str, **values: object) -> None:
-    """Change the organisation's rows past the service."""
+    """Change the organisation's rows without the service."""
     async with desk.database.session(desk.id) as db:
         await db.execute(text(statement), {"org": desk.id, **values})
 
 
 def files_to(settings: Settings, address: str) -> list[EmailMessage]:
-    """The mails that were written to files."""
+    """Read the mails to an address that were written to files."""
     found = [message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in settings.mail_dir.iterdir()]
     return [mail for mail in found if mail["To"] == address]
 
 
 def parts(mail: EmailMessage) -> tuple[str, str]:
-    """A mail's plain text and its HTML."""
+    """Return a mail's plain text and its HTML."""
     plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
     assert plain is not None
     assert html is not None

@@ -1,4 +1,4 @@
-"""A PostgreSQL for these tests alone: they break it, and look at all organisations at once."""
+"""A separate PostgreSQL for these tests, which break it and read all organisations."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from app.core.embedded import start
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MEMORY = Path("/dev/shm")  # where making the 1,000 files of a cluster takes no time
-FOLDERS = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2**30 else Path("/tmp")
+RAM_FOLDER = Path("/dev/shm")  # creating the 1,000 files of a cluster is fast here
+TEMPORARY_FOLDERS = RAM_FOLDER if RAM_FOLDER.is_dir() and shutil.disk_usage(RAM_FOLDER).free > 2**30 else Path("/tmp")
 SECRET_KEY = "Zq4-only-for-these-tests-8Wm2xVtB7nLcKd"
 
 
@@ -41,9 +41,9 @@ class Deployment:
 
 
 @contextmanager
-def a_deployment() -> Iterator[Deployment]:
-    outer = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=FOLDERS))
-    outer.chmod(0o711)  # root's server is another user, who passes through here
+def running_deployment() -> Iterator[Deployment]:
+    outer = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=TEMPORARY_FOLDERS))
+    outer.chmod(0o711)  # under root the server runs as another user, who must be able to enter
     try:
         with start(outer / "data", durable=False) as server:
             migrate(server.address.owner_url, "tessera_service")

@@ -1,4 +1,4 @@
-"""`tessera demo`, on a real database, with a worker's relay beside it."""
+"""`tessera demo` on a real database, while a worker's relay is running."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ from asgi_lifespan import LifespanManager
 from sqlalchemy import func, select
 
 from app import wiring
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.users.models import User
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.database.pool import Database
+from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.outbox.models import Counter as CounterRow
-from app.core.outbox.models import Delivery, EventRow, Relay, Timer
+from app.core.outbox.models import EventRow, Relay, Timer
 from app.core.security.secret_keys import secret_hash
 from app.main import create_app
-from app.operations.demo import fill
+from app.notifications.models import Mail
+from app.operations.demo import create_demo
 from app.organisations.models import Organisation
-from app.organisations.queries import by_secret, tenant
-from app.tickets.models import Status, Ticket, TicketResponse
+from app.organisations.queries import find_by_secret_hash, tenant
+from app.tickets.models import Ticket, TicketResponse, TicketStatus
 from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
 from app.tickets.search.models import TicketSearch
 from app.tickets.search.rules import INDEX_TICKETS
 from app.tickets.service import respond
-from tests.operations import Deployment, a_deployment
+from tests.operations import Deployment, running_deployment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -46,8 +48,8 @@ TICKETS = 60
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
-    with a_deployment() as made:
-        yield made
+    with running_deployment() as created:
+        yield created
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +60,20 @@ async def database(deployment: Deployment) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="module")
-async def told(deployment: Deployment, database: Database) -> str:
-    async with a_relay_that_runs(database):
-        return await fill(deployment.settings, TICKETS)
+async def summary(deployment: Deployment, database: Database) -> str:
+    async with running_relay(database):
+        return await create_demo(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
 
 
 @pytest.fixture(scope="module")
-async def org_id(told: str, database: Database) -> UUID:
-    assert told
+async def org_id(summary: str, database: Database) -> UUID:
+    assert summary
     return await newest_organisation(database)
 
 
 @asynccontextmanager
-async def a_relay_that_runs(database: Database) -> AsyncIterator[None]:
-    """Another process's worker, as it looks for news all the time."""
+async def running_relay(database: Database) -> AsyncIterator[None]:
+    """Relay new events all the time, as the worker of another process does."""
 
     async def run() -> None:
         while True:
@@ -98,48 +100,48 @@ async def rows_of(database: Database, org_id: UUID, model: Any) -> list[Any]:
         return list(await db.scalars(select(model).where(model.org_id == org_id)))
 
 
-def word(label: str, told: str) -> str:
-    found = re.search(rf"^{label} +(\S+)$", told, re.MULTILINE)
-    assert found is not None, told
+def read_value(label: str, summary: str) -> str:
+    found = re.search(rf"^{label} +(\S+)$", summary, re.MULTILINE)
+    assert found is not None, summary
     return found[1]
 
 
-async def test_it_makes_a_sandbox_with_four_admins_and_the_tickets(told: str, database: Database, org_id: UUID) -> None:
+async def test_a_sandbox_has_four_admins_and_the_tickets(summary: str, database: Database, org_id: UUID) -> None:
     async with database.session(None) as db:
-        by_its_secret = await by_secret(db, secret_hash(word("secret", told)))
-    assert by_its_secret is not None
-    assert by_its_secret.id == org_id
-    assert by_its_secret.sandbox
-    assert re.fullmatch(r"demo-[a-z0-9]{6}\.example", by_its_secret.domain)
-    assert told.startswith(f"The sandbox organisation {by_its_secret.domain} has 60 new tickets")
+        organisation = await find_by_secret_hash(db, secret_hash(read_value("secret", summary)))
+    assert organisation is not None
+    assert organisation.id == org_id
+    assert organisation.sandbox
+    assert re.fullmatch(r"demo-[a-z0-9]{6}\.example", organisation.domain)
+    assert summary.startswith(f"The sandbox organisation {organisation.domain} has 60 new tickets. No mail is sent")
     tickets = await rows_of(database, org_id, Ticket)
     assert [ticket.number for ticket in sorted(tickets, key=lambda t: t.number)] == list(range(1, TICKETS + 1))
     assert len({ticket.admin_id for ticket in tickets}) == 4
 
 
-async def test_every_admin_signs_in_with_the_printed_password(told: str, deployment: Deployment) -> None:
-    emails = re.findall(r"^(?:admins)? +(\S+@\S+)$", told, re.MULTILINE)
+async def test_every_admin_signs_in_with_the_printed_password(summary: str, deployment: Deployment) -> None:
+    emails = re.findall(r"^(?:admins)? +(\S+@\S+)$", summary, re.MULTILINE)
     assert len(emails) == 4
     async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.url) as client:
             for email in emails:
-                body = {"email": email, "password": word("password", told)}
+                body = {"email": email, "password": read_value("password", summary)}
                 answer = await client.post("/auth/admin/signin", json=body)
                 assert (answer.status_code, answer.json()["user"]["email"]) == (200, email)
 
 
-async def test_the_hint_is_a_command_that_signs_in(told: str, deployment: Deployment) -> None:
-    command = shlex.split(told[told.index("curl") :])
+async def test_the_summary_ends_with_a_command_that_signs_in(summary: str, deployment: Deployment) -> None:
+    command = shlex.split(summary[summary.index("curl") :])
     assert command[:2] == ["curl", f"{deployment.settings.url}/auth/admin/signin"]
     body = json.loads(command[-1])
-    assert body["password"] == word("password", told)
-    assert f"admins    {body['email']}\n" in told
+    assert body["password"] == read_value("password", summary)
+    assert f"admins    {body['email']}\n" in summary
 
 
-async def test_the_tickets_are_varied_and_two_months_of_them(database: Database, org_id: UUID) -> None:
+async def test_the_tickets_are_varied_and_spread_over_two_months(database: Database, org_id: UUID) -> None:
     tickets = await rows_of(database, org_id, Ticket)
-    assert {ticket.status for ticket in tickets} == set(Status)
+    assert {ticket.status for ticket in tickets} == set(TicketStatus)
     assert len({ticket.title for ticket in tickets}) > 30
     assert len({ticket.added_by for ticket in tickets}) > 30
     assert all(ticket.added_by.endswith(".example") for ticket in tickets)
@@ -151,11 +153,11 @@ async def test_the_tickets_are_varied_and_two_months_of_them(database: Database,
     assert by_number == sorted(tickets, key=lambda ticket: ticket.created_at)
 
 
-async def test_what_happened_to_a_ticket_happened_in_order_and_before_now(database: Database, org_id: UUID) -> None:
+async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Database, org_id: UUID) -> None:
     events = sorted(await rows_of(database, org_id, EventRow), key=lambda event: event.seq)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     for ticket in await rows_of(database, org_id, Ticket):
-        moments = [event.created_at for event in events if event.ticket_id == ticket.id]
+        moments = [event.created_at for event in events if event.subject_id == ticket.id]
         assert moments == sorted(moments)
         assert (moments[0], moments[-1]) == (ticket.created_at, ticket.updated_at)
         assert ticket.updated_at <= min(real_now(), ticket.created_at + timedelta(days=5))
@@ -163,10 +165,10 @@ async def test_what_happened_to_a_ticket_happened_in_order_and_before_now(databa
     assert answered == {ticket.id for ticket in await rows_of(database, org_id, Ticket) if ticket.responded_at}
 
 
-async def test_only_answered_tickets_wait_for_something_and_nothing_is_due(database: Database, org_id: UUID) -> None:
+async def test_only_answered_tickets_have_timers_and_none_is_due(database: Database, org_id: UUID) -> None:
     tickets = await rows_of(database, org_id, Ticket)
     waiting = await rows_of(database, org_id, Timer)
-    answered = {ticket.id for ticket in tickets if ticket.status == Status.RESPONDED}
+    answered = {ticket.id for ticket in tickets if ticket.status == TicketStatus.RESPONDED}
     for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
         assert {timer.subject_id for timer in waiting if timer.kind == kind} == answered
     assert answered
@@ -178,8 +180,8 @@ async def test_only_answered_tickets_wait_for_something_and_nothing_is_due(datab
     )
 
 
-async def test_its_tickets_are_found_by_their_words_once_the_worker_has_gone_through_them(
-    told: str, deployment: Deployment, database: Database, org_id: UUID
+async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
+    summary: str, deployment: Deployment, database: Database, org_id: UUID
 ) -> None:
     assert [timer.subject_id for timer in await rows_of(database, org_id, Timer) if timer.kind == INDEX_TICKETS] == [
         org_id
@@ -194,7 +196,9 @@ async def test_its_tickets_are_found_by_their_words_once_the_worker_has_gone_thr
 
             async def found(q: str) -> set[int]:
                 params: dict[str, Any] = {"q": q, "limit": 100}
-                answer = await client.get("/tickets", params=params, headers={"X-Org-Secret": word("secret", told)})
+                answer = await client.get(
+                    "/tickets", params=params, headers={"X-Org-Secret": read_value("secret", summary)}
+                )
                 return {ticket["number"] for ticket in answer.json()["items"]}
 
             for number, ticket in tickets.items():
@@ -207,29 +211,29 @@ async def test_its_tickets_are_found_by_their_words_once_the_worker_has_gone_thr
                 assert number in await found(" ".join(response.message.split()[:5]))
 
 
-async def test_nobody_gets_mail_for_it_but_for_what_happens_next(database: Database, org_id: UUID) -> None:
+async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Database, org_id: UUID) -> None:
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
-    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == Status.OPEN)
+    assert await rows_of(database, org_id, Mail) == []
+    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
-        admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)))
-        caller = Caller(await tenant(db, org_id), admin, real_now())
+        admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)), session_id=new_id())
+        caller = UserCaller(tenant=await tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
-    assert [delivery.recipient for delivery in await rows_of(database, org_id, Delivery)] == [ticket.added_by]
+    assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.added_by]
 
 
-async def test_nobody_gets_mail_when_it_fails_midway(deployment: Deployment, database: Database) -> None:
+async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment, database: Database) -> None:
     await deployment.as_owner("ALTER TABLE tickets ADD CONSTRAINT few CHECK (number <= 45) NOT VALID")
     try:
-        async with a_relay_that_runs(database):
+        async with running_relay(database):
             with pytest.raises(ExceptionGroup, match="TaskGroup"):
-                await fill(deployment.settings, TICKETS)
+                await create_demo(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
     finally:
         await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
     org_id = await newest_organisation(database)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []
     assert 0 < len(await rows_of(database, org_id, Ticket)) < TICKETS
     async with database.session(org_id) as db:
         relayed = await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id))
@@ -238,10 +242,10 @@ async def test_nobody_gets_mail_when_it_fails_midway(deployment: Deployment, dat
     assert relayed == happened == events
 
 
-async def test_nobody_gets_mail_when_it_is_stopped_midway(deployment: Deployment, database: Database) -> None:
+async def test_no_mail_is_sent_when_the_demo_is_cancelled_midway(deployment: Deployment, database: Database) -> None:
     before = await newest_organisation(database)
-    filling = asyncio.create_task(fill(deployment.settings, 500))
-    while (org_id := await newest_organisation(database)) == before:  # noqa: ASYNC110 - it is another pool's doing
+    filling = asyncio.create_task(create_demo(deployment.settings, 500, wiring.NUMBERING_WITHOUT_REACTIONS))
+    while (org_id := await newest_organisation(database)) == before:  # noqa: ASYNC110 - another pool creates it
         await asyncio.sleep(0.01)
     held = (await rows_of(database, org_id, Relay))[0].last_seq
     filling.cancel()
@@ -251,4 +255,4 @@ async def test_nobody_gets_mail_when_it_is_stopped_midway(deployment: Deployment
     assert held == 2**40
     assert let_go == (await rows_of(database, org_id, CounterRow))[0].last_event
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Delivery) == []
+    assert await rows_of(database, org_id, Mail) == []

@@ -1,4 +1,4 @@
-"""`tessera doctor`, on a real deployment and on what really breaks one."""
+"""`tessera doctor` on a real deployment, correct and broken in various ways."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from alembic import command
 
 from app.core.database.migrations import configuration, head_revision, migrate
-from app.operations.doctor import Finding, examine
-from tests.operations import Deployment, a_deployment
+from app.operations.doctor import Finding, run_checks
+from tests.operations import Deployment, running_deployment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -25,109 +25,111 @@ SMTP_PASSWORD = "s3cret-of-the-mail-server"
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
-    with a_deployment() as made:
-        yield made
+    with running_deployment() as created:
+        yield created
 
 
-async def findings(deployment: Deployment, **changes: Any) -> dict[str, Finding]:
-    """What the doctor finds, by check; in one line each, and never with a secret in it."""
+async def run_doctor(deployment: Deployment, **changes: Any) -> dict[str, Finding]:
+    """Run the doctor and return its findings by check; each is one line and contains no secret."""
     settings = deployment.settings.model_copy(update=changes)
-    found = await examine(settings)
-    assert [finding.what for finding in found] == CHECKS
+    found = await run_checks(settings)
+    assert [finding.check for finding in found] == CHECKS
     for finding in found:
         assert "\n" not in finding.detail
         for secret in (*deployment.passwords, SMTP_PASSWORD, settings.secret_key):
             assert not secret or secret not in repr(finding)
-    return {finding.what: finding for finding in found}
+    return {finding.check: finding for finding in found}
 
 
-async def the_only_problem(deployment: Deployment, **changes: Any) -> str:
-    """What is wrong, where all else is good: `check: detail`."""
-    bad = [finding for finding in (await findings(deployment, **changes)).values() if not finding.good]
+async def single_problem(deployment: Deployment, **changes: Any) -> str:
+    """Run the doctor, expect exactly one failed check, and return it as `check: detail`."""
+    bad = [finding for finding in (await run_doctor(deployment, **changes)).values() if not finding.is_ok]
     assert len(bad) == 1, bad
-    return f"{bad[0].what}: {bad[0].detail}"
+    return f"{bad[0].check}: {bad[0].detail}"
 
 
-async def test_a_good_deployment_is_all_good(deployment: Deployment) -> None:
-    found = await findings(deployment)
-    assert all(finding.good for finding in found.values()), found
+async def test_a_correct_deployment_passes_every_check(deployment: Deployment) -> None:
+    found = await run_doctor(deployment)
+    assert all(finding.is_ok for finding in found.values()), found
     assert found["database"].detail.startswith("PostgreSQL 1")
     assert found["role"].detail == "tessera_service is neither superuser nor BYPASSRLS"
-    assert found["migrations"].detail == f"at {head_revision()}, which this version needs"
+    assert found["migrations"].detail == f"at {head_revision()}, as this version requires"
     assert found["mail"].detail == f"without SMTP_URL, mails are written to {deployment.settings.mail_dir}"
-    assert not deployment.settings.mail_dir.exists()  # to look is not to leave anything behind
+    assert not deployment.settings.mail_dir.exists()  # the check creates no folder
 
 
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_superuser_is_named(deployment: Deployment) -> None:
-    problem = await the_only_problem(deployment, database_url=deployment.superuser_url)
-    assert problem.startswith("role: postgres is a superuser, so organisations are not kept apart: let DATABASE_URL")
+async def test_a_superuser_role_is_reported(deployment: Deployment) -> None:
+    problem = await single_problem(deployment, database_url=deployment.superuser_url)
+    assert problem.startswith(
+        "role: postgres is a superuser, so organisations are not isolated from each other: use a role in DATABASE_URL"
+    )
 
 
-async def test_a_role_that_bypasses_row_level_security_is_named(deployment: Deployment) -> None:
+async def test_a_role_with_bypassrls_is_reported(deployment: Deployment) -> None:
     await deployment.as_superuser("ALTER ROLE tessera_service BYPASSRLS")
     try:
-        problem = await the_only_problem(deployment)
+        problem = await single_problem(deployment)
     finally:
         await deployment.as_superuser("ALTER ROLE tessera_service NOBYPASSRLS")
     assert problem.startswith("role: tessera_service has BYPASSRLS")
 
 
-@pytest.mark.parametrize(("broken", "mended"), [("NO FORCE", "FORCE"), ("DISABLE", "ENABLE")])
-async def test_a_table_without_forced_row_level_security_is_named(
-    deployment: Deployment, broken: str, mended: str
+@pytest.mark.parametrize(("removed", "restored"), [("NO FORCE", "FORCE"), ("DISABLE", "ENABLE")])
+async def test_a_table_without_forced_row_level_security_is_reported(
+    deployment: Deployment, removed: str, restored: str
 ) -> None:
-    await deployment.as_owner(f"ALTER TABLE tickets {broken} ROW LEVEL SECURITY")
+    await deployment.as_owner(f"ALTER TABLE tickets {removed} ROW LEVEL SECURITY")
     try:
-        problem = await the_only_problem(deployment)
+        problem = await single_problem(deployment)
     finally:
-        await deployment.as_owner(f"ALTER TABLE tickets {mended} ROW LEVEL SECURITY")
+        await deployment.as_owner(f"ALTER TABLE tickets {restored} ROW LEVEL SECURITY")
     assert problem.startswith("row security: not enabled and forced on tickets: as the owner, ALTER TABLE")
 
 
-async def test_new_tables_are_looked_at_if_their_rows_are_an_organisations(deployment: Deployment) -> None:
+async def test_every_table_with_an_organisation_column_is_checked(deployment: Deployment) -> None:
     await deployment.as_owner("CREATE TABLE drafts (org_id uuid); CREATE TABLE colours (name text)")
     try:
-        problem = await the_only_problem(deployment)
+        problem = await single_problem(deployment)
     finally:
         await deployment.as_owner("DROP TABLE drafts, colours")
     assert "forced on drafts: " in problem
 
 
-async def test_a_downgraded_database_is_to_be_migrated(deployment: Deployment) -> None:
+async def test_a_downgraded_database_must_be_migrated(deployment: Deployment) -> None:
     owner = configuration(deployment.owner_url, "tessera_service")
     await asyncio.to_thread(command.downgrade, owner, "-1")
     try:
-        found = (await findings(deployment))["migrations"]
+        found = (await run_doctor(deployment))["migrations"]
     finally:
         await asyncio.to_thread(migrate, deployment.owner_url, "tessera_service")
-    assert f"this version needs {head_revision()}: run `tessera migrate`" in found.detail
-    assert (await findings(deployment))["migrations"].good
+    assert f"but this version requires {head_revision()}: run " in found.detail
+    assert (await run_doctor(deployment))["migrations"].is_ok
 
 
-async def test_an_empty_database_is_to_be_migrated(deployment: Deployment) -> None:
+async def test_an_empty_database_must_be_migrated(deployment: Deployment) -> None:
     await deployment.as_superuser("CREATE DATABASE empty")
     assert deployment.settings.database_url is not None
-    found = await findings(deployment, database_url=deployment.settings.database_url.replace("/tessera?", "/empty?"))
-    assert [what for what, finding in found.items() if not finding.good] == ["migrations", "row security"]
+    found = await run_doctor(deployment, database_url=deployment.settings.database_url.replace("/tessera?", "/empty?"))
+    assert [check for check, finding in found.items() if not finding.is_ok] == ["migrations", "row security"]
     assert found["row security"].detail == "there are no tenant tables: run `tessera migrate`"
     assert found["migrations"].detail.startswith(
-        f"the database is at no revision and this version needs {head_revision()}"
+        f"the database is at no revision, but this version requires {head_revision()}"
     )
 
 
-async def test_what_the_role_may_not_read_is_to_be_granted(deployment: Deployment) -> None:
+async def test_missing_privileges_are_reported_with_the_remedy(deployment: Deployment) -> None:
     await deployment.as_owner("REVOKE SELECT ON alembic_version FROM tessera_service")
     try:
-        problem = await the_only_problem(deployment)
+        problem = await single_problem(deployment)
     finally:
         await asyncio.to_thread(migrate, deployment.owner_url, "tessera_service")
     assert problem.startswith("migrations: cannot be read (permission denied for table alembic_version): run `tessera")
 
 
-async def test_clocks_that_differ_are_measured(deployment: Deployment) -> None:
+async def test_a_clock_difference_is_measured(deployment: Deployment) -> None:
     # A function of the same name, found before the system's.
     await deployment.as_owner(
         "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql "
@@ -135,36 +137,37 @@ async def test_clocks_that_differ_are_measured(deployment: Deployment) -> None:
     )
     await deployment.as_superuser("ALTER ROLE tessera_service SET search_path = public, pg_catalog")
     try:
-        problem = await the_only_problem(deployment)
+        problem = await single_problem(deployment)
     finally:
         await deployment.as_superuser("ALTER ROLE tessera_service RESET search_path")
         await deployment.as_owner("DROP FUNCTION public.clock_timestamp()")
-    assert problem.endswith(" s behind the database's: let both machines keep time by NTP")
+    assert problem.endswith(" s behind the database's: synchronise both machines by NTP")
     assert 4.5 < float(problem.split()[1]) < 5.5
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "expected"),
     [
         ("postgresql+asyncpg://tessera:{password}@127.0.0.1:{port}/tessera", "cannot be reached ("),
-        ("{service}&user=nobody-at-all", "cannot be reached ("),
-        ("postgresql+asyncpg://tessera:{password}@127.0.0.1:five/tessera", "DATABASE_URL cannot be read: write "),
+        ("{service}&user=unknown", "cannot be reached ("),
+        ("postgresql+asyncpg://tessera:{password}@127.0.0.1:five/tessera", "DATABASE_URL is invalid: use "),
     ],
 )
-async def test_without_its_database_nothing_that_needs_one_is_good(deployment: Deployment, url: str, said: str) -> None:
-    url = url.format(password=deployment.passwords[0], port=a_closed_port(), service=deployment.settings.database_url)
-    found = await findings(deployment, database_url=url)
-    assert found["database"].detail.startswith(said)
-    for what in ("role", "migrations", "row security", "clock"):
-        assert found[what] == Finding(False, what, "not checked, for want of a database: put that right first")
-    assert found["mail"].good
+async def test_checks_of_an_unreachable_database_fail(deployment: Deployment, url: str, expected: str) -> None:
+    url = url.format(password=deployment.passwords[0], port=unused_port(), service=deployment.settings.database_url)
+    found = await run_doctor(deployment, database_url=url)
+    assert found["database"].detail.startswith(expected)
+    skipped = "not checked, because the database cannot be reached: correct that first"
+    for check in ("role", "migrations", "row security", "clock"):
+        assert found[check] == Finding(False, check, skipped)
+    assert found["mail"].is_ok
 
 
 # --- mail ------------------------------------------------------------------------------------------------------------
 
 
-class _MailServer:
-    """It takes one login, and repeats a wrong password to whoever sent it."""
+class _MailServerHandler:
+    """Accepts the login `desk`, and repeats the password when it refuses another."""
 
     def authenticate(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: LoginPassword
@@ -175,8 +178,8 @@ class _MailServer:
 
 
 @asynccontextmanager
-async def a_mail_server() -> AsyncIterator[int]:
-    loop, behaviour = asyncio.get_running_loop(), _MailServer()
+async def running_mail_server() -> AsyncIterator[int]:
+    loop, behaviour = asyncio.get_running_loop(), _MailServerHandler()
 
     def protocol() -> SMTP:
         return SMTP(behaviour, authenticator=behaviour.authenticate, auth_require_tls=False, loop=loop)
@@ -187,63 +190,63 @@ async def a_mail_server() -> AsyncIterator[int]:
     await server.wait_closed()
 
 
-def a_closed_port() -> int:
+def unused_port() -> int:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         return int(unused.getsockname()[1])
 
 
-async def test_a_mail_server_greets_and_lets_us_sign_in(deployment: Deployment) -> None:
-    async with a_mail_server() as port:
-        greeted = (await findings(deployment, smtp_url=f"smtp://127.0.0.1:{port}"))["mail"]
-        signed_in = (await findings(deployment, smtp_url=f"smtp://desk:{SMTP_PASSWORD}@127.0.0.1:{port}"))["mail"]
-    assert greeted == Finding(True, "mail", f"127.0.0.1:{port} greets us, unencrypted")
-    assert signed_in == Finding(True, "mail", f"127.0.0.1:{port} greets us, unencrypted, and lets us sign in")
+async def test_a_working_mail_server_passes_with_and_without_login(deployment: Deployment) -> None:
+    async with running_mail_server() as port:
+        greeted = (await run_doctor(deployment, smtp_url=f"smtp://127.0.0.1:{port}"))["mail"]
+        signed_in = (await run_doctor(deployment, smtp_url=f"smtp://desk:{SMTP_PASSWORD}@127.0.0.1:{port}"))["mail"]
+    assert greeted == Finding(True, "mail", f"127.0.0.1:{port} accepts connections, unencrypted")
+    assert signed_in == Finding(True, "mail", f"127.0.0.1:{port} accepts connections, unencrypted, login accepted")
 
 
-async def test_a_mail_server_that_refuses_us_is_quoted_without_the_password(deployment: Deployment) -> None:
-    async with a_mail_server() as port:
-        problem = await the_only_problem(deployment, smtp_url=f"smtp://nobody:{SMTP_PASSWORD}@127.0.0.1:{port}")
-    assert problem == f"mail: 127.0.0.1:{port} answered 535 *** is wrong: correct SMTP_URL, or see to that server"
+async def test_a_refused_login_is_reported_without_the_password(deployment: Deployment) -> None:
+    async with running_mail_server() as port:
+        problem = await single_problem(deployment, smtp_url=f"smtp://unknown:{SMTP_PASSWORD}@127.0.0.1:{port}")
+    assert problem == f"mail: 127.0.0.1:{port} replied 535 *** is wrong: correct SMTP_URL, or the mail server"
 
 
-async def test_a_mail_server_that_cannot_encrypt_is_refused_where_that_is_required(deployment: Deployment) -> None:
-    async with a_mail_server() as port:
-        problem = await the_only_problem(deployment, smtp_url=f"smtp://127.0.0.1:{port}?starttls=required")
+async def test_a_mail_server_without_encryption_fails_if_starttls_is_required(deployment: Deployment) -> None:
+    async with running_mail_server() as port:
+        problem = await single_problem(deployment, smtp_url=f"smtp://127.0.0.1:{port}?starttls=required")
     assert problem.startswith(f"mail: 127.0.0.1:{port} cannot be used (")
 
 
-async def test_a_mail_server_that_is_not_there_is_named(deployment: Deployment) -> None:
-    port = a_closed_port()
-    problem = await the_only_problem(deployment, smtp_url=f"smtp://127.0.0.1:{port}")
+async def test_an_unreachable_mail_server_is_reported(deployment: Deployment) -> None:
+    port = unused_port()
+    problem = await single_problem(deployment, smtp_url=f"smtp://127.0.0.1:{port}")
     assert problem.startswith(f"mail: 127.0.0.1:{port} cannot be used (")
-    assert problem.endswith("): correct SMTP_URL, or see to that server")
+    assert problem.endswith("): correct SMTP_URL, or the mail server")
 
 
-async def test_a_folder_for_mails_that_cannot_be_written_to_is_named(deployment: Deployment, tmp_path: Path) -> None:
+async def test_an_unwritable_mail_folder_is_reported(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "mail").touch()
-    problem = await the_only_problem(deployment, data_dir=tmp_path)
-    assert problem.startswith(f"mail: without SMTP_URL, mails are written to {tmp_path}/mail, which cannot be done (")
-    assert problem.endswith("): let the service write there, or set SMTP_URL")
+    problem = await single_problem(deployment, data_dir=tmp_path)
+    assert problem.startswith(f"mail: without SMTP_URL, mails are written to {tmp_path}/mail, which is not writable (")
+    assert problem.endswith("): make the folder writable for the service, or set SMTP_URL")
 
 
-async def test_a_sender_that_is_no_address_is_named(deployment: Deployment) -> None:
-    problem = await the_only_problem(deployment, mail_from="desk@@growfin.com")
+async def test_an_invalid_sender_is_reported(deployment: Deployment) -> None:
+    problem = await single_problem(deployment, mail_from="desk@@growfin.com")
     assert problem.startswith("mail: ")
     assert problem.endswith(": correct MAIL_FROM or SMTP_URL")
 
 
-# --- the key ---------------------------------------------------------------------------------------------------------
+# --- the secret key --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "expected"),
     [
-        ("too-short", "SECRET_KEY needs at least 32 bytes: make one with `openssl rand -base64 48`"),
-        ("a" * 64, "SECRET_KEY repeats itself: make one with `openssl rand -base64 48`"),
-        ("please-changeme-" * 3, "SECRET_KEY is a sample: make one with `openssl rand -base64 48`"),
-        (None, "SECRET_KEY is not set: make one with `openssl rand -base64 48`"),
+        ("too-short", "SECRET_KEY needs at least 32 bytes: generate one with `openssl rand -base64 48`"),
+        ("a" * 64, "SECRET_KEY is too repetitive: generate one with `openssl rand -base64 48`"),
+        ("please-changeme-" * 3, "SECRET_KEY is a sample key: generate one with `openssl rand -base64 48`"),
+        (None, "SECRET_KEY is not set: generate one with `openssl rand -base64 48`"),
     ],
 )
-async def test_a_weak_key_is_called_so_in_words(deployment: Deployment, key: str | None, said: str) -> None:
-    assert await the_only_problem(deployment, secret_key=key) == f"secret key: {said}"
+async def test_a_weak_secret_key_is_reported(deployment: Deployment, key: str | None, expected: str) -> None:
+    assert await single_problem(deployment, secret_key=key) == f"secret key: {expected}"

@@ -24,15 +24,15 @@ from app.core.outbox.models import RelayFailure
 from app.main import create_app
 from app.worker import JOBS
 from tests.conftest import connect, copy_database, settings_for
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.postgres import TestServer
 
 MOMENT = IsStr(regex=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
 
 @asynccontextmanager
-async def a_service(server: TestServer, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
-    """A service of its own on this database."""
+async def running_service(server: TestServer, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
+    """Run another service on this database."""
     app = create_app(settings_for(server, **settings))
     async with LifespanManager(app) as manager:
         transport = httpx.ASGITransport(app=manager.app)
@@ -42,7 +42,7 @@ async def a_service(server: TestServer, **settings: object) -> AsyncIterator[htt
 
 @pytest.fixture
 async def elsewhere(server: TestServer) -> TestServer:
-    """A migrated database of this test alone."""
+    """A migrated database for this test only."""
     name = f"operations_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{uuid4().hex[:12]}"
     await copy_database(server, name)
     return server.at(name)
@@ -61,16 +61,16 @@ async def jobs(desk: Desk) -> JSON:
     return content
 
 
-async def eventually(seen: Callable[[], Awaitable[Any]]) -> Any:
-    """What `seen` answers once it answers something true."""
+async def wait_for(read: Callable[[], Awaitable[Any]]) -> Any:
+    """Call `read` until it returns a true value, and return that."""
     async with asyncio.timeout(20):
         while True:
-            if found := await seen():
+            if found := await read():
                 return found
             await asyncio.sleep(0.1)
 
 
-async def test_the_process_is_alive_and_the_database_ready_without_a_credential(api: Api) -> None:
+async def test_health_needs_no_credential(api: Api) -> None:
     for path in ("/health/live", "/health/ready"):
         answer = await api.http.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
@@ -83,7 +83,7 @@ async def test_the_process_is_alive_and_the_database_ready_without_a_credential(
 async def test_a_database_that_is_not_migrated_to_this_version_is_not_ready(
     elsewhere: TestServer, statement: str
 ) -> None:
-    async with a_service(elsewhere) as client:
+    async with running_service(elsewhere) as client:
         assert (await client.get("/health/ready")).status_code == 200
         await as_owner(elsewhere, statement)
 
@@ -98,7 +98,7 @@ async def test_a_database_that_is_not_migrated_to_this_version_is_not_ready(
 async def test_a_database_that_cannot_be_reached_is_not_ready(server: TestServer) -> None:
     nowhere = "postgresql+asyncpg://tessera@127.0.0.1:1/tessera"
     for url in (nowhere, server.at("there_is_none").service_url):
-        async with a_service(server, database_url=url) as client:
+        async with running_service(server, database_url=url) as client:
             ready, live = await client.get("/health/ready"), await client.get("/health/live")
 
         assert (ready.status_code, ready.json()["code"]) == (503, "unavailable")
@@ -106,7 +106,7 @@ async def test_a_database_that_cannot_be_reached_is_not_ready(server: TestServer
         assert live.status_code == 200
 
 
-async def test_the_metrics_have_the_named_series(desk: Desk, api: Api) -> None:
+async def test_metrics_have_the_documented_series(desk: Desk, api: Api) -> None:
     await desk.admin.get(f"/tickets/{(await desk.open())['id']}")
     await api.http.get("/nowhere")
 
@@ -131,11 +131,11 @@ async def test_the_metrics_have_the_named_series(desk: Desk, api: Api) -> None:
         assert f"# TYPE {family.removesuffix('_total')}" in answer.text or f"# TYPE {family}" in answer.text
 
 
-async def test_the_metrics_tell_nothing_about_tenants(desk: Desk, api: Api) -> None:
-    ticket = await desk.open(addedBy="somebody-special@customer.example", title="Something special")
-    await desk.respond(ticket, "A special answer.")
+async def test_metrics_contain_no_tenant_data(desk: Desk, api: Api) -> None:
+    ticket = await desk.open(addedBy="someone-special@customer.example", title="Something special")
+    await desk.respond(ticket, "A special reply.")
     await desk.admin.get(f"/tickets/{ticket['id']}/history", params={"limit": 3})
-    await desk.admin.get("/tickets", params={"customerEmail": "somebody-special@customer.example"})
+    await desk.admin.get("/tickets", params={"customerEmail": "someone-special@customer.example"})
     await desk.admin.get(f"/somewhere/{ticket['id']}")
 
     text_of_all = (await api.http.get("/metrics")).text
@@ -144,10 +144,10 @@ async def test_the_metrics_tell_nothing_about_tenants(desk: Desk, api: Api) -> N
         assert secret not in text_of_all
 
 
-async def test_the_pending_work_is_the_organisations_own(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+async def test_pending_work_counts_only_the_callers_organisation(desk: Desk, api: Api, database: Database) -> None:
+    other = await create_desk(api, database)
     for busy in (desk, other):
-        # Whoever signs up has a look taken for waiting tickets, which is not what this is about.
+        # The sign-up of the admin sets a timer for unassigned tickets; this test counts others.
         async with database.session(busy.id) as db:
             await db.execute(text("DELETE FROM timers WHERE org_id = :org"), {"org": busy.id})
     assert (await jobs(desk))["pending"] == {"timers": 0, "deliveries": 0, "oldestDueAt": None, "parkedEvents": 0}
@@ -166,12 +166,12 @@ async def test_the_pending_work_is_the_organisations_own(desk: Desk, api: Api, d
     assert (await jobs(other))["pending"]["timers"] == 0
 
 
-async def test_events_that_something_gave_up_on_are_counted(desk: Desk, database: Database) -> None:
+async def test_parked_events_are_counted(desk: Desk, database: Database) -> None:
     async with database.session(desk.id) as db:
         for parked_at in (None, real_now(), real_now()):
             db.add(
                 RelayFailure(
-                    org_id=desk.id, id=uuid4(), seq=1, subscriber="nobody", attempts=6, last_error="No.",
+                    org_id=desk.id, id=uuid4(), seq=1, subscriber="test", attempts=6, last_error="No.",
                     created_at=real_now(), parked_at=parked_at,
                 )
             )  # fmt: skip
@@ -180,22 +180,22 @@ async def test_events_that_something_gave_up_on_are_counted(desk: Desk, database
 
 
 async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, tmp_path: object) -> None:
-    database = Database(elsewhere.service_url, reactions=wiring.REACTIONS)
-    async with a_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
-        desk = await a_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
+    database = Database(elsewhere.service_url, before_commit=wiring.NUMBERING)
+    async with running_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
+        desk = await create_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
 
         async def all_reported() -> list[JSON]:
             reported: list[JSON] = (await jobs(desk))["jobs"]
             return reported if len(reported) == len(JOBS) else []
 
-        reported = await eventually(all_reported)
+        reported = await wait_for(all_reported)
         ticket = await desk.open(addedBy="mia@customer.example")
 
         async def sent() -> bool:
             log = (await desk.admin.get("/notifications", params={"ticketId": ticket["id"]})).json()["items"]
             return [mail["status"] for mail in log] == ["SENT"]
 
-        assert await eventually(sent)
+        assert await wait_for(sent)
         assert (await jobs(desk))["pending"]["deliveries"] == 0
     await database.dispose()
 
@@ -209,14 +209,14 @@ async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, t
         assert wait < timedelta(seconds=every)
 
 
-async def test_the_jobs_are_for_users_only(desk: Desk) -> None:
+async def test_only_users_can_read_jobs(desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
-    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "user_required")):
+    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "access_token_required")):
         answer = await desk.api.http.get("/jobs", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_unknown_parameters_are_refused(desk: Desk) -> None:
+async def test_unknown_query_parameters_are_rejected(desk: Desk) -> None:
     for path in ("/health/live", "/health/ready", "/metrics", "/jobs"):
         answer = await desk.admin.get(path, params={"verbose": "1"})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "verbose")

@@ -1,28 +1,30 @@
-"""A product shows its organisation's secret."""
+"""Products call with their organisation's secret key."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 from uuid import uuid4
 
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
-from app.access.callers import InvalidSecret
 from app.access.credential_cache import CredentialCache
+from app.access.errors import InvalidSecretKey
+from app.authentication.sessions.queries import find_principal
 from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.security.secret_keys import new_secret
 from app.main import create_app
+from app.organisations.queries import find_by_secret_hash
 from tests.conftest import SECRET_KEY
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused
 
-NOWHERE = "postgresql+asyncpg://nobody@/nothing?host=/nonexistent"
+UNREACHABLE = "postgresql+asyncpg://tessera@/tessera?host=/nonexistent"
 
 
-def a_bad_one() -> str:
+def with_wrong_checksum() -> str:
     secret = new_secret()
     return secret[:-1] + ("0" if secret[-1] != "0" else "1")
 
@@ -32,7 +34,7 @@ async def post(api: Api, *, header: str | None = None, **body: object) -> httpx.
     return await api.http.post("/tickets", json=ticket | body, headers={"X-Org-Secret": header} if header else {})
 
 
-async def test_it_comes_in_the_header_or_in_the_body_or_in_both(api: Api, desk: Desk) -> None:
+async def test_the_secret_key_comes_in_the_header_the_body_or_both(api: Api, desk: Desk) -> None:
     for credentials in (
         {"header": desk.secret},
         {"secret": desk.secret},
@@ -44,28 +46,30 @@ async def test_it_comes_in_the_header_or_in_the_body_or_in_both(api: Api, desk: 
         assert desk.secret not in answer.text
 
 
-async def test_two_that_differ_are_refused_even_if_both_are_good(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
-    refused(await post(api, header=desk.secret, secret=other.secret), 401, "secret_mismatch")
-    refused(await post(api, header=desk.secret, secret=new_secret()), 401, "secret_mismatch")
-    refused(await post(api, header=desk.secret, secret=""), 401, "secret_mismatch")
+async def test_different_secret_keys_in_header_and_body_are_refused_even_if_both_are_valid(
+    api: Api, database: Database, desk: Desk
+) -> None:
+    other = await create_desk(api, database)
+    refused(await post(api, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
+    refused(await post(api, header=desk.secret, secret=new_secret()), 401, "secret_key_mismatch")
+    refused(await post(api, header=desk.secret, secret=""), 401, "secret_key_mismatch")
     assert (await desk.open())["number"] == 1, "nothing was posted"
 
 
 @pytest.mark.parametrize("secret", [None, 5, ["tsk_"], {}, True])
-async def test_no_text_in_the_body_is_no_secret(api: Api, secret: object) -> None:
+async def test_a_secret_in_the_body_that_is_not_a_string_is_no_credential(api: Api, secret: object) -> None:
     refused(await post(api, secret=secret), 401, "missing_credential")
 
 
-async def test_without_one_nothing_is_posted(api: Api) -> None:
+async def test_a_ticket_without_a_credential_is_refused(api: Api) -> None:
     refused(await post(api), 401, "missing_credential")
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "change",
     [
         lambda _: new_secret(),
-        lambda _: a_bad_one(),
+        lambda _: with_wrong_checksum(),
         lambda secret: secret[:-1],
         lambda secret: secret + "0",
         lambda secret: secret.swapcase(),
@@ -76,39 +80,42 @@ async def test_without_one_nothing_is_posted(api: Api) -> None:
         lambda _: "' OR 1=1 --",
     ],
 )
-async def test_any_other_is_refused_in_the_same_words(api: Api, desk: Desk, wrong: Any) -> None:
-    in_header, in_body = await post(api, header=wrong(desk.secret)), await post(api, secret=wrong(desk.secret))
-    said = {refused(answer, 401, "invalid_secret")["detail"] for answer in (in_header, in_body)}
-    assert said == {"The organisation secret is not valid."}
+async def test_every_invalid_secret_key_gets_the_same_message(
+    api: Api, desk: Desk, change: Callable[[str], str]
+) -> None:
+    in_header = await post(api, header=change(desk.secret))
+    in_body = await post(api, secret=change(desk.secret))
+    details = {refused(answer, 401, "invalid_secret_key")["detail"] for answer in (in_header, in_body)}
+    assert details == {"The organisation secret key is not valid, or it was revoked."}
 
 
-async def test_bytes_in_the_header_that_are_no_ascii_are_refused(api: Api) -> None:
+async def test_a_header_with_bytes_beyond_ascii_is_an_invalid_secret_key(api: Api) -> None:
     answer = await api.http.get("/org", headers=[(b"X-Org-Secret", "tsk_é\u00ff".encode("latin-1"))])
-    refused(answer, 401, "invalid_secret")
+    refused(answer, 401, "invalid_secret_key")
 
 
-async def test_one_with_a_bad_checksum_is_refused_without_a_query() -> None:
-    database = Database(NOWHERE)
-    credential_cache = CredentialCache(database, SECRET_KEY)
-    with pytest.raises(InvalidSecret):
-        await credential_cache.by_secret(a_bad_one())
+async def test_a_secret_key_with_a_wrong_checksum_is_refused_without_a_query() -> None:
+    database = Database(UNREACHABLE)
+    cache = CredentialCache(database, SECRET_KEY, find_tenant=find_by_secret_hash, find_user=find_principal)
+    with pytest.raises(InvalidSecretKey):
+        await cache.resolve_secret_key(with_wrong_checksum())
     with pytest.raises(FileNotFoundError):
-        await credential_cache.by_secret(new_secret())
+        await cache.resolve_secret_key(new_secret())
     await database.dispose()
 
 
-async def test_so_it_is_refused_while_the_database_is_away_and_a_good_one_is_asked_to_come_again() -> None:
-    app = create_app(Settings(database_url=NOWHERE, secret_key=SECRET_KEY, worker="off"))
+async def test_without_a_database_a_wrong_checksum_is_a_401_and_any_other_secret_key_a_503() -> None:
+    app = create_app(Settings(database_url=UNREACHABLE, secret_key=SECRET_KEY, worker="off"))
     async with (
         LifespanManager(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://tessera.test") as http,
     ):
         api = Api(http, SECRET_KEY)
-        refused(await post(api, header=a_bad_one()), 401, "invalid_secret")
+        refused(await post(api, header=with_wrong_checksum()), 401, "invalid_secret_key")
         refused(await post(api, header=new_secret()), 503, "unavailable")
 
 
-async def test_where_both_come_the_token_counts(api: Api, desk: Desk) -> None:
+async def test_the_access_token_counts_if_both_credentials_come(api: Api, desk: Desk) -> None:
     both = desk.admin.headers | {"X-Org-Secret": desk.secret}
     assert (await api.http.get("/org", headers=both)).status_code == 200
     broken = {"Authorization": "Bearer hunter2", "X-Org-Secret": desk.secret}
@@ -116,10 +123,18 @@ async def test_where_both_come_the_token_counts(api: Api, desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/me"), ("PATCH", "/me"), ("PATCH", "/org"), ("GET", "/jobs")])
-async def test_it_does_not_do_where_a_user_is_needed(api: Api, desk: Desk, method: str, path: str) -> None:
+async def test_operations_for_users_refuse_secret_keys(api: Api, desk: Desk, method: str, path: str) -> None:
     content = b"{}" if method == "PATCH" else None
-    for secret, status, code in ((desk.secret, 403, "user_required"), (new_secret(), 401, "invalid_secret")):
+    valid, invalid = (desk.secret, 403, "access_token_required"), (new_secret(), 401, "invalid_secret_key")
+    for secret, status, code in (valid, invalid):
         answer = await api.http.request(method, path, headers={"X-Org-Secret": secret}, content=content)
         refused(answer, status, code)
     as_token = {"Authorization": f"Bearer {desk.secret}"}
     refused(await api.http.request(method, path, headers=as_token, content=content), 401, "invalid_token")
+
+
+async def test_operations_for_products_refuse_access_tokens(api: Api, desk: Desk) -> None:
+    body = {"firstName": "Bo", "lastName": "Li", "email": "bo@growfin.test", "password": "walnut-otter-83-kite"}
+    document = refused(await desk.admin.post("/auth/admin/signup", body), 403, "secret_key_required")
+    assert document["detail"] == "Access tokens are not accepted here: use an organisation secret key."
+    assert (await api.http.post("/auth/admin/signup", json=body | {"secret": desk.secret})).status_code == 201

@@ -94,7 +94,7 @@ async def described(connection: Connection, *queries: str) -> list[tuple[object,
 
 async def fill(connection: Connection, org_id: UUID) -> None:
     """One row in every table, for an organisation."""
-    domain, user, ticket, role = f"{org_id}.test", new_id(), new_id(), new_id()
+    domain, user, ticket, role, delivery = f"{org_id}.test", new_id(), new_id(), new_id(), new_id()
     rows: dict[str, dict[str, object]] = {
         "organisations": {"id": org_id, "name": "Growfin", "domain": domain, "sandbox": True, "auto_close_days": 30,
                           "timezone": "UTC", "created_at": NOW},
@@ -123,14 +123,16 @@ async def fill(connection: Connection, org_id: UUID) -> None:
                     "status": "OPEN", "priority": "LOW", "added_by": "mia@customer.test", "admin_id": user,
                     "requester_id": user, "created_at": NOW, "updated_at": NOW},
         "ticket_responses": {"org_id": org_id, "id": new_id(), "ticket_id": ticket, "author_id": user,
-                             "message": "Mended.", "created_at": NOW},
+                             "message": "Fixed.", "created_at": NOW},
         "ticket_search": {"org_id": org_id, "ticket_id": ticket, "version": 1, "lexemes": "'broke' 'it'",
                           "answers": "'mended'"},
-        "events": {"org_id": org_id, "seq": 1, "id": new_id(), "type": "ticket.created", "ticket_id": ticket,
-                   "actor_type": "SYSTEM", "data": "{}", "created_at": NOW},
+        "events": {"org_id": org_id, "seq": 1, "id": new_id(), "type": "ticket.created", "version": 1,
+                   "subject_id": ticket, "actor_type": "SYSTEM", "data": "{}", "created_at": NOW},
         "timers": {"org_id": org_id, "subject_id": ticket, "kind": "AUTO_CLOSE", "due_at": NOW},
-        "deliveries": {"org_id": org_id, "id": new_id(), "channel": "EMAIL", "recipient": "mia@customer.test",
-                       "subject": "Re", "body_text": "Mended.", "status": "QUEUED", "created_at": NOW},
+        "deliveries": {"org_id": org_id, "id": delivery, "channel": "EMAIL", "lane": "customer.test",
+                       "status": "QUEUED", "created_at": NOW},
+        "mails": {"org_id": org_id, "id": delivery, "recipient": "mia@customer.test", "subject": "Re",
+                  "body_text": "Fixed.", "created_at": NOW},
         "relay_failures": {"org_id": org_id, "id": new_id(), "seq": 1, "subscriber": "mail", "attempts": 1,
                            "last_error": "no", "created_at": NOW},
         "job_runs": {"name": f"timers of {org_id}", "every_seconds": 1, "last_run_at": NOW},

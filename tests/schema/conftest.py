@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database.pool import Database
+from app.core.outbox.numbering import Numbering
 from tests.conftest import copy_database
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
@@ -70,7 +71,7 @@ async def service(filled: TestServer) -> AsyncIterator[Connection]:
 @pytest.fixture
 async def session(filled: TestServer) -> AsyncIterator[tuple[AsyncSession, list[tuple[str, Sequence[object]]]]]:
     """A session of the service that is rolled back, and what it sends."""
-    database = Database(filled.service_url, pool_size=1)
+    database = Database(filled.service_url, pool_size=1, before_commit=Numbering())
     with noted(database) as sent:
         async with database.session(ORG) as db:
             yield db, sent

@@ -84,8 +84,8 @@ FILL = """
            repeat('Try again. ', 20), '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
-    INSERT INTO events (org_id, seq, id, type, ticket_id, actor_type, data, created_at)
-    SELECT pg_temp.org(o), n, pg_temp.id(o, n), 'ticket.created', pg_temp.id(o, n), 'SYSTEM', '{{}}', '{start}'
+    INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, data, created_at)
+    SELECT pg_temp.org(o), n, pg_temp.id(o, n), 'ticket.created', 1, pg_temp.id(o, n), 'SYSTEM', '{{}}', '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
     INSERT INTO timers (org_id, subject_id, kind, due_at)
@@ -93,11 +93,15 @@ FILL = """
            '{start}'::timestamptz + n * interval '1 minute'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
-    INSERT INTO deliveries (org_id, id, channel, recipient, subject, body_text, ticket_id, status, created_at)
-    SELECT pg_temp.org(o), pg_temp.id(o, n), 'EMAIL', 'mia@growfin.test', 'Re', repeat('Try again. ', 20),
-           pg_temp.id(o, 1 + n % 1000), (ARRAY['SENT', 'SENT', 'SENT', 'QUEUED', 'FAILED'])[1 + n % 5],
+    INSERT INTO deliveries (org_id, id, channel, lane, status, created_at)
+    SELECT pg_temp.org(o), pg_temp.id(o, n), 'EMAIL', 'growfin.test',
+           (ARRAY['SENT', 'SENT', 'SENT', 'QUEUED', 'FAILED'])[1 + n % 5],
            '{start}'::timestamptz + n * interval '1 minute'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
+    INSERT INTO mails (org_id, id, recipient, subject, body_text, ticket_id, created_at)
+    SELECT org_id, id, 'mia@growfin.test', 'Re', repeat('Try again. ', 20),
+           pg_temp.id(right(org_id::text, 4)::int, 1 + (row_number() OVER ())::int % 1000), created_at
+    FROM deliveries;
 """
 
 
@@ -110,8 +114,10 @@ def _literal(value: object) -> str:
             return "NULL"
         case bool() | int():
             return str(value)
+        case list() if None in value or any(isinstance(one, datetime) for one in value):
+            return "'{" + ", ".join("NULL" if one is None else f'"{one}"' for one in value) + "}'"
         case list():
-            kinds = {UUID: "uuid", int: "bigint", str: "text"}
+            kinds = {UUID: "uuid", int: "bigint", str: "text", datetime: "timestamptz"}
             kind = next(name for known, name in kinds.items() if isinstance(value[0], known))
             return f"ARRAY[{', '.join(_literal(one) for one in value)}]::{kind}[]"
         case UUID() | datetime():

@@ -10,14 +10,15 @@ from uuid import UUID
 import pytest
 
 from app.core.outbox import timers
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import SYSTEM, Recorded
 from app.core.outbox.timers import Due
 from app.tickets import queries as tickets
+from app.tickets.events import TicketResponded
 from app.tickets.queries import Listing, page_statement
 from app.tickets.search import jobs
-from app.tickets.search.queries import LOOKED_AT, Search
+from app.tickets.search.queries import SCAN_FACTOR, Search
 from app.tickets.search.rules import INDEX_TICKETS, query
-from app.tickets.search.service import CHUNK
+from app.tickets.search.service import TICKETS_PER_STATEMENT
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back
 from tests.schema.plans import (
@@ -58,7 +59,7 @@ NOT_THE_SEARCH = [name for name in FILTERS if name not in {"q", "a customer's ow
 
 
 def sought(text: str, *, answers: bool = True) -> Search:
-    return Search(query=query(ORG, text, "T"), answers=answers)
+    return Search(query=query(ORG, text, "T"), include_replies=answers)
 
 
 def the_last(count: int) -> dict[str, datetime]:
@@ -196,15 +197,15 @@ async def test_what_is_found_is_counted_from_the_index_of_words(service: Connect
     [
         ("export", 21, {}, 21, 0),
         ("export", 101, {}, 101, 0),
-        ("invoice", 21, {}, 21 * LOOKED_AT, 1),
-        ("nothing", 21, {}, 21 * LOOKED_AT, 1),
-        ("refund", 21, {}, 21 * LOOKED_AT, 1),  # one of 100 has it
-        ("refund", 3, {}, 3 * LOOKED_AT, 1),
+        ("invoice", 21, {}, 21 * SCAN_FACTOR, 1),
+        ("nothing", 21, {}, 21 * SCAN_FACTOR, 1),
+        ("refund", 21, {}, 21 * SCAN_FACTOR, 1),  # one of 100 has it
+        ("refund", 3, {}, 3 * SCAN_FACTOR, 1),
         # Where all that can match have been looked at, there is nothing else to gather.
         ("invoice", 21, the_last(200), 200, 0),
         ("export", 201, the_last(200), 200, 0),
-        ("invoice", 21, the_last(21 * LOOKED_AT), 21 * LOOKED_AT, 1),
-        ("invoice", 21, the_last(21 * LOOKED_AT - 1), 21 * LOOKED_AT - 1, 0),
+        ("invoice", 21, the_last(21 * SCAN_FACTOR), 21 * SCAN_FACTOR, 1),
+        ("invoice", 21, the_last(21 * SCAN_FACTOR - 1), 21 * SCAN_FACTOR - 1, 0),
     ],
 )
 async def test_no_more_is_read_than_fills_the_page(
@@ -250,13 +251,14 @@ async def test_tickets_and_answers_are_read_by_indexes_to_keep_their_words(servi
         await timers.set_timers(db, ORG, one.subject_id, {one.kind: one.due_at})
     sent.clear()
     for one in due:
-        assert await jobs.index_the_rest(db, ORG, [one]) == [one]
-    of_an_event = StoredEvent(ORG, 1, "ticket.responded", TICKET, None, {"responseId": str(A_RESPONSE)}, START)
-    await jobs.index_answers(db, ORG, [of_an_event])
+        assert await jobs.resume_indexing(db, ORG, [one]) == [one]
+    event = TicketResponded(at=START, actor=SYSTEM, ticket_id=TICKET, response_id=A_RESPONSE)
+    of_an_event = Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=event)
+    await jobs.index_replies(db, ORG, [of_an_event])
 
     reads = [one for one in sent if one[0].lstrip().startswith("SELECT")]
     writes = [one for one in sent if "INSERT INTO ticket_search" in one[0]]
-    chunks = jobs.BATCH // CHUNK
+    chunks = jobs.TICKETS_PER_BATCH // TICKETS_PER_STATEMENT
     # Of the first seven tickets, and of the newest, which have no answers; and of one answer.
     assert (len(reads), len(writes)) == ((3 + 1) + (3 + chunks) + 1, (1 + 1) + chunks + 1)
     for sql, parameters in reads:

@@ -79,7 +79,7 @@ async def test_the_beginning_of_a_word_is_a_range_of_the_index(service: Connecti
 async def test_whoever_is_changed_is_locked_by_indexes(service: Connection, session: Any) -> None:
     db, sent = session
     locked = await queries.lock_with_admins(db, ORG, SOMEBODY)
-    await roles.assignable(db, ORG, SOMEBODY)
+    await roles.lock_assignable(db, ORG, SOMEBODY)
     assert SOMEBODY in locked
 
     assert await refused(service, *sent[0]) == []

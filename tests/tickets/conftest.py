@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import ProductCaller, UserCaller
 from app.accounts.users import creation as identity
 from app.accounts.users.creation import NewUser
 from app.authentication.sessions.queries import principal_of
+from app.core.database.pool import ORG_ID, run_before_commit
 from app.core.ids import new_id
-from app.core.outbox import events
 from app.organisations import service as organisations
 from app.organisations.queries import as_tenant
 
@@ -21,12 +21,13 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-async def caller(connection: AsyncConnection, db: AsyncSession) -> Caller:
+async def caller(connection: AsyncConnection, db: AsyncSession) -> UserCaller:
     """The admin of an organisation that is gone after the test, at noon on the first of March."""
     org_id = new_id()
     await connection.execute(text(f"SET LOCAL app.org_id = '{org_id}'"))
     organisation, _ = await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=False)
-    product = Caller(tenant=as_tenant(organisation), user=None, now=NOW)
+    product = ProductCaller(tenant=as_tenant(organisation), now=NOW)
     ada = await identity.sign_up_admin(db, product, NewUser("Ada", "Lovelace", "ada@growfin.test"), "no hash")
-    await events.flush(db, org_id)
-    return Caller(tenant=product.tenant, user=principal_of(ada), now=NOW)
+    db.info[ORG_ID] = org_id
+    await run_before_commit(db)
+    return UserCaller(tenant=product.tenant, user=principal_of(ada, session_id=new_id()), now=NOW)

@@ -11,15 +11,15 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import wiring
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.models import EventRow, Relay, Timer
-from app.tickets.models import WAITING, Status, Ticket
-from tests.desks import JSON, Desk
+from app.tickets.models import WAITING, Ticket, TicketStatus
+from tests.organisation_client import JSON, Desk
 
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
 
@@ -29,7 +29,7 @@ def at(text_of_a_time: str) -> datetime:
     return datetime.fromisoformat(text_of_a_time)
 
 
-async def a_ticket(db: AsyncSession, caller: Caller, **columns: Any) -> Ticket:
+async def a_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ticket:
     """A ticket in the caller's organisation, written past the service."""
     number = (await db.scalar(select(func.max(Ticket.number)).where(Ticket.org_id == caller.org_id)) or 0) + 1
     ticket = Ticket(
@@ -39,7 +39,7 @@ async def a_ticket(db: AsyncSession, caller: Caller, **columns: Any) -> Ticket:
             "number": number,
             "title": "It broke",
             "description": "All of it.",
-            "status": Status.OPEN,
+            "status": TicketStatus.OPEN,
             "priority": "MEDIUM",
             "added_by": "mia@customer.example",
             "created_at": caller.now,
@@ -120,7 +120,7 @@ async def suspend(desk: Desk, user_id: UUID) -> None:
 _INSERT = text(
     """
     WITH counted AS (
-        UPDATE counters SET last_ticket = last_ticket + :n WHERE org_id = :org RETURNING last_ticket - :n AS before
+        UPDATE counters SET last_number = last_number + :n WHERE org_id = :org RETURNING last_number - :n AS before
     )
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, created_at, updated_at,
                          responded_at, auto_close_at)

@@ -14,7 +14,7 @@ from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.tickets import queries
 from app.tickets.models import Ticket
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     at,
@@ -39,7 +39,7 @@ MONTH = timedelta(days=31)
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
     """An organisation on real time."""
-    return await a_desk(api, database, sandbox=False)
+    return await create_desk(api, database, sandbox=False)
 
 
 async def answered(desk: Desk) -> JSON:
@@ -156,8 +156,8 @@ async def test_more_than_a_batch_is_closed_in_one_pass_with_an_event_each(desk: 
     assert await statuses(desk) == {"CLOSED": 1500}
     async with desk.database.session(desk.id) as db:
         which = (EventRow.org_id == desk.id, EventRow.type == "ticket.status_changed")
-        closes = (await db.execute(select(EventRow.ticket_id, EventRow.id).where(*which))).all()
-    assert {row.ticket_id for row in closes} == set(ids)
+        closes = (await db.execute(select(EventRow.subject_id, EventRow.id).where(*which))).all()
+    assert {row.subject_id for row in closes} == set(ids)
     assert len({row.id for row in closes}) == len(closes) == 1500
     await assert_events_are_numbered_densely(desk)
 
@@ -177,7 +177,7 @@ async def test_several_workers_close_each_ticket_once(desk: Desk, database: Data
 
 
 async def test_each_organisation_closes_its_own(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database, sandbox=False)
+    other = await create_desk(api, database, sandbox=False)
     ours, theirs = await answered(desk), await answered(other)
     await pass_time(desk, MONTH)
 
@@ -189,7 +189,7 @@ async def test_each_organisation_closes_its_own(desk: Desk, api: Api, database: 
 
 
 async def test_a_sandbox_closes_by_its_own_clock(api: Api, database: Database) -> None:
-    sandbox = await a_desk(api, database)
+    sandbox = await create_desk(api, database)
     await sandbox.admin.post("/org/clock/advance", {"days": 100})
     ticket = await answered(sandbox)
     await pass_time(sandbox, MONTH)

@@ -10,14 +10,15 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.users.models import User
+from app.accounts.users.rules import AccountStatus as UserStatus
+from app.core.database.pool import run_before_commit
 from app.core.errors import VersionConflict
-from app.core.outbox import events
 from app.core.outbox.models import EventRow
 from app.tickets import service
 from app.tickets.jobs import assign_waiting
-from app.tickets.models import Status, Ticket, TicketResponse
+from app.tickets.models import Ticket, TicketResponse, TicketStatus
 from app.tickets.queries import TicketNotFound
 from app.tickets.service import AssigneeNotActive, OrgMismatch, TicketClosed
 from tests.tickets.conftest import NOW
@@ -33,18 +34,20 @@ def stale(_version: int) -> None:
 
 
 async def types_of(db: AsyncSession, ticket: Ticket) -> list[str]:
-    await events.flush(db, ticket.org_id)
-    which = select(EventRow.type).where(EventRow.org_id == ticket.org_id, EventRow.ticket_id == ticket.id)
+    await run_before_commit(db)
+    which = select(EventRow.type).where(EventRow.org_id == ticket.org_id, EventRow.subject_id == ticket.id)
     return list(await db.scalars(which.order_by(EventRow.seq)))
 
 
-async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(db: AsyncSession, caller: Caller) -> None:
+async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(
+    db: AsyncSession, caller: UserCaller
+) -> None:
     ticket = await a_ticket(db, caller)
 
-    response = await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    response = await service.respond(db, caller, ticket.id, "Fixed.", any_version)
 
-    assert (response.message, response.author_id) == ("Mended.", caller.somebody.id)
-    assert ticket.status == Status.RESPONDED
+    assert (response.message, response.author_id) == ("Fixed.", caller.user.id)
+    assert ticket.status == TicketStatus.RESPONDED
     assert (ticket.responded_at, ticket.auto_close_at) == (NOW, NOW + timedelta(days=30))
     assert await timers_in(db, caller.org_id, ticket.id) == {
         "AUTO_CLOSE": NOW + timedelta(days=30),
@@ -54,10 +57,10 @@ async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(db:
 
 
 async def test_answering_again_starts_the_countdown_anew_and_is_no_change_of_status(
-    db: AsyncSession, caller: Caller
+    db: AsyncSession, caller: UserCaller
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    await service.respond(db, caller, ticket.id, "Fixed.", any_version)
     later = replace(caller, now=NOW + timedelta(days=5))
 
     await service.respond(db, later, ticket.id, "Now it really is.", any_version)
@@ -72,10 +75,10 @@ async def test_answering_again_starts_the_countdown_anew_and_is_no_change_of_sta
 
 @pytest.mark.parametrize("days", [1, 2, 3])
 async def test_a_short_countdown_has_no_reminder_even_where_the_one_before_had(
-    db: AsyncSession, caller: Caller, days: int
+    db: AsyncSession, caller: UserCaller, days: int
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    await service.respond(db, caller, ticket.id, "Fixed.", any_version)
     hasty = replace(caller, tenant=replace(caller.tenant, auto_close_days=days))
 
     await service.respond(db, hasty, ticket.id, "Now it really is.", any_version)
@@ -83,8 +86,8 @@ async def test_a_short_countdown_has_no_reminder_even_where_the_one_before_had(
     assert await timers_in(db, caller.org_id, ticket.id) == {"AUTO_CLOSE": NOW + timedelta(days=days)}
 
 
-async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: Caller) -> None:
-    ticket = await a_ticket(db, caller, status=Status.CLOSED, closed_at=NOW)
+async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: UserCaller) -> None:
+    ticket = await a_ticket(db, caller, status=TicketStatus.CLOSED, closed_at=NOW)
 
     with pytest.raises(TicketClosed):
         await service.respond(db, caller, ticket.id, "Hello", any_version)
@@ -93,12 +96,12 @@ async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: Call
     assert await types_of(db, ticket) == []
 
 
-@pytest.mark.parametrize("left_for", [status for status in Status if status is not Status.RESPONDED])
+@pytest.mark.parametrize("left_for", [status for status in TicketStatus if status is not TicketStatus.RESPONDED])
 async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answered(
-    db: AsyncSession, caller: Caller, left_for: Status
+    db: AsyncSession, caller: UserCaller, left_for: TicketStatus
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.change_status(db, caller, ticket.id, Status.RESPONDED, any_version)
+    await service.change_status(db, caller, ticket.id, TicketStatus.RESPONDED, any_version)
     assert await timers_in(db, caller.org_id, ticket.id)
 
     await service.change_status(db, caller, ticket.id, left_for, any_version)
@@ -107,27 +110,27 @@ async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answer
     assert (ticket.auto_close_at, ticket.responded_at) == (None, NOW)
 
 
-@pytest.mark.parametrize("before", list(Status))
-@pytest.mark.parametrize("after", list(Status))
+@pytest.mark.parametrize("before", list(TicketStatus))
+@pytest.mark.parametrize("after", list(TicketStatus))
 async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_one_a_countdown(
-    db: AsyncSession, caller: Caller, before: Status, after: Status
+    db: AsyncSession, caller: UserCaller, before: TicketStatus, after: TicketStatus
 ) -> None:
-    ticket = await a_ticket(db, caller, admin_id=caller.somebody.id)
+    ticket = await a_ticket(db, caller, admin_id=caller.user.id)
     await service.change_status(db, caller, ticket.id, before, any_version)
     version = ticket.version
 
     await service.change_status(db, replace(caller, now=NOW + timedelta(hours=1)), ticket.id, after, any_version)
 
     assert ticket.status == after
-    assert (ticket.closed_at is not None) == (after is Status.CLOSED)
-    assert (ticket.auto_close_at is not None) == (after is Status.RESPONDED)
+    assert (ticket.closed_at is not None) == (after is TicketStatus.CLOSED)
+    assert (ticket.auto_close_at is not None) == (after is TicketStatus.RESPONDED)
     assert set(await timers_in(db, caller.org_id, ticket.id)) == (
-        {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"} if after is Status.RESPONDED else set()
+        {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"} if after is TicketStatus.RESPONDED else set()
     )
     assert ticket.version == version + (before is not after)
 
 
-async def test_a_stale_expectation_changes_nothing(db: AsyncSession, caller: Caller) -> None:
+async def test_a_stale_expectation_changes_nothing(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
 
     with pytest.raises(VersionConflict):
@@ -136,7 +139,7 @@ async def test_a_stale_expectation_changes_nothing(db: AsyncSession, caller: Cal
     assert (ticket.title, ticket.version) == ("It broke", 1)
 
 
-async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: Caller) -> None:
+async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
 
     await service.change(db, caller, ticket.id, {"org_id": caller.org_id}, any_version)
@@ -146,37 +149,37 @@ async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: Call
     assert (ticket.title, ticket.version) == ("It broke", 1)
 
 
-async def test_a_suspended_admin_cannot_be_given_tickets(db: AsyncSession, caller: Caller) -> None:
+async def test_a_suspended_admin_cannot_be_given_tickets(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
-    user = await db.get_one(User, (caller.org_id, caller.somebody.id))
-    user.status = "SUSPENDED"
+    user = await db.get_one(User, (caller.org_id, caller.user.id))
+    user.status = UserStatus.SUSPENDED
 
     with pytest.raises(AssigneeNotActive):
         await service.change(db, caller, ticket.id, {"admin_id": user.id}, any_version)
 
 
-async def test_an_unknown_ticket_is_not_found(db: AsyncSession, caller: Caller) -> None:
+async def test_an_unknown_ticket_is_not_found(db: AsyncSession, caller: UserCaller) -> None:
     with pytest.raises(TicketNotFound):
         await service.respond(db, caller, UUID(int=1), "Hello", any_version)
 
 
 async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_it(
-    db: AsyncSession, caller: Caller
+    db: AsyncSession, caller: UserCaller
 ) -> None:
-    tickets = {status: await a_ticket(db, caller, status=status) for status in Status}
+    tickets = {status: await a_ticket(db, caller, status=status) for status in TicketStatus}
 
     assert await assign_waiting(db, caller.org_id, NOW) == 3
 
     for ticket in tickets.values():
         await db.refresh(ticket)
-    given = {status for status, ticket in tickets.items() if ticket.admin_id == caller.somebody.id}
-    assert given == {Status.OPEN, Status.IN_PROGRESS, Status.RESPONDED}
-    assert await types_of(db, tickets[Status.OPEN]) == ["ticket.assigned"]
+    given = {status for status, ticket in tickets.items() if ticket.admin_id == caller.user.id}
+    assert given == {TicketStatus.OPEN, TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED}
+    assert await types_of(db, tickets[TicketStatus.OPEN]) == ["ticket.assigned"]
 
 
-async def test_what_waits_keeps_waiting_while_nobody_is_available(db: AsyncSession, caller: Caller) -> None:
+async def test_what_waits_keeps_waiting_while_nobody_is_available(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
-    user = await db.get_one(User, (caller.org_id, caller.somebody.id))
+    user = await db.get_one(User, (caller.org_id, caller.user.id))
     user.available = False
     await db.flush()
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import sequence
 
 
@@ -23,7 +23,7 @@ class Operation(NamedTuple):
 
 CHANGES = [
     Operation("POST", "/change_status", {"status": "CLOSED"}),
-    Operation("POST", "/respond", {"message": "Mended."}),
+    Operation("POST", "/respond", {"message": "Fixed."}),
     Operation("POST", "/accept"),
     Operation("POST", "", {"title": "Another"}),
     Operation("PATCH", "", {"title": "Another"}),
@@ -36,7 +36,7 @@ READS = [Operation("GET", ""), Operation("GET", "/history"), Operation("GET", "/
 @pytest.fixture
 async def stranger(api: Api, database: Database) -> Desk:
     """Another organisation."""
-    return await a_desk(api, database)
+    return await create_desk(api, database)
 
 
 async def call(desk: Desk, operation: Operation, ticket_id: UUID | str, headers: dict[str, str]) -> httpx.Response:
@@ -92,7 +92,7 @@ async def test_the_secret_does_nothing_that_is_for_users(desk: Desk, operation: 
 
     answer = await call(desk, operation, ticket["id"], {"X-Org-Secret": desk.secret})
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "user_required")
+    assert (answer.status_code, answer.json()["code"]) == (403, "access_token_required")
     assert await desk.read(ticket) == before
 
 

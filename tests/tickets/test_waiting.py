@@ -14,8 +14,9 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
 from app.tickets import queries
-from app.tickets.jobs import give_to_the_newly_available
-from tests.desks import JSON, Api, Desk, a_desk
+from app.tickets.jobs import assign_backlog_to_user
+from app.tickets.models import TicketPriority
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -37,7 +38,7 @@ async def _nothing_left(database: Database) -> None:
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
     """An organisation whose only admin is not available."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     await be_available(desk, available=False)
     return desk
 
@@ -123,7 +124,7 @@ async def test_a_ticket_that_is_reopened_without_an_assignee_is_given_to_somebod
 
 
 async def test_nobody_elses_tickets_are_given(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     await be_available(other, available=False)
     ticket = await other.open()
 
@@ -164,7 +165,7 @@ async def test_a_ticket_opened_while_somebody_becomes_available_is_given(desk: D
         user = await db.get_one(User, (desk.id, desk.admin.id), with_for_update={"key_share": True})
         user.available = True
         event = UserBecameAvailable(at=real_now(), actor=SYSTEM, user_id=desk.admin.id)
-        await give_to_the_newly_available(db, desk.id, event)
+        await assign_backlog_to_user(db, desk.id, event)
         ticket = await desk.open()
         await work_off_timers(database)  # its own timer sees nobody yet
         assert ticket["adminId"] is None
@@ -247,7 +248,7 @@ def an_opening(desk: Desk) -> queries.Opening:
         id=UUID(int=1),
         title="It broke",
         description="All of it.",
-        priority="MEDIUM",
+        priority=TicketPriority.MEDIUM,
         added_by="mia@customer.example",
         now=real_now(),
         real_now=real_now(),

@@ -12,10 +12,10 @@ from sqlalchemy import select, update
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
-from app.core.outbox.models import Delivery
+from app.notifications.models import Mail
 from tests.accounts.crew import ok
 from tests.conftest import settings_for
-from tests.desks import JSON, Desk, SignedInUser
+from tests.organisation_client import JSON, Desk, SignedInUser
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 from tests.tickets.rows import (
@@ -159,7 +159,7 @@ async def test_who_may_not_see_a_ticket_is_not_mailed_what_it_says(
 
     refused(await bo.get(f"/tickets/{ticket['id']}"), 403, "permission_required")
     async with desk.database.session(desk.id) as db:
-        to = set(await db.scalars(select(Delivery.recipient).where(Delivery.org_id == desk.id)))
+        to = set(await db.scalars(select(Mail.recipient).where(Mail.org_id == desk.id)))
     assert to == {desk.admin.email}
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import update
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users import creation as service
 from app.accounts.users.events import EmailVerified
 from app.accounts.users.models import Credential
@@ -16,10 +16,10 @@ from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, record
 from app.tickets.models import Ticket
-from tests.desks import Desk, SignedInUser, signed_in
+from tests.organisation_client import Desk, SignedInUser, open_session
 
 
-async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
+async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
     """Somebody new; active and not available, unless the columns say otherwise."""
     now = real_now()
     row = UserRow(
@@ -39,18 +39,18 @@ async def joins(desk: Desk, role: Role, email: str = "", *, verified: bool = Tru
             **columns,
         }
     )
-    row.weigh_permissions()
+    row.refresh_derived_permissions()
     async with desk.database.session(desk.id) as db:
         await service.add(db, row, None)
-    return await signed_in(desk, row)
+    return await open_session(desk, row)
 
 
 async def a_customer(desk: Desk, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
-    return await joins(desk, Role.CUSTOMER, email, verified=verified, **columns)
+    return await joins(desk, RoleKind.CUSTOMER, email, verified=verified, **columns)
 
 
 async def an_engineer(desk: Desk, *, available: bool = True, **columns: Any) -> SignedInUser:
-    return await joins(desk, Role.ENGINEER, available=available, **columns)
+    return await joins(desk, RoleKind.ENGINEER, available=available, **columns)
 
 
 async def change_row(desk: Desk, user: SignedInUser, **columns: Any) -> None:

@@ -6,26 +6,31 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
+from pydantic import MISSING
 
-from app.access.callers import BeyondYourRights, Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import address_of, transaction_refreshing_credentials
+from app.access.errors import PrivilegeEscalation
 from app.access.permissions import Action, Resource
-from app.access.requirements import acting_at_once, address_of, attempts_of, database_of, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.accounts.invitations import service
-from app.accounts.invitations.schemas import Acceptance, InvitationIn, InvitedOut
+from app.accounts.invitations.schemas import InvitationAcceptance, InvitationCreate, InvitedUser
 from app.accounts.invitations.service import NewInvitation, NotInvited
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users.creation import EmailTaken, NewUser, WeakPassword
-from app.accounts.users.fields import BO, UserFields
+from app.accounts.users.fields import BO
 from app.accounts.users.queries import UserNotFound
+from app.accounts.users.schemas import User
 from app.core.errors import TooMany
 from app.core.fields import EXAMPLE_ID
-from app.core.security.passwords import Busy
+from app.core.threads import Busy
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
 router = APIRouter(tags=["Users"], route_class=Route)
 
-Inviter = Annotated[Caller, may(Resource.USERS, Action.CREATE)]
+Inviter = Annotated[UserCaller, requires(Resource.USERS, Action.CREATE)]
 UserId = Annotated[UUID, Path(alias="id")]
 
 _INVITED = {
@@ -44,40 +49,45 @@ _INVITED = {
     summary="Invite somebody",
     status_code=201,
     responses=responses(
-        EmailTaken, BeyondYourRights, TooMany,
+        EmailTaken, PrivilegeEscalation, TooMany,
         body=True, ok={201: ("Location",)}, location=f"/users/{EXAMPLE_ID}", example_overrides={201: _INVITED},
     ),
 )  # fmt: skip
-async def invite_user(body: InvitationIn, caller: Inviter, request: Request, response: Response) -> InvitedOut:
+async def invite_user(body: InvitationCreate, caller: Inviter, request: Request, response: Response) -> InvitedUser:
     """Make an account that is `INVITED` until its user has followed the mailed link and set a password.
 
     The link's token is for `POST /auth/invitation/accept`, once, within 7 days. The role, which `role` or `roleId`
     names, can have no permissions but those that you have yourself, and is not of a kind above yours.
     """
-    await attempts_of(request).invitation(caller.org_id, body.email)
+    services = services_of(request)
+    await services.attempts.count_invitation(caller.org_id, body.email)
     user = NewUser(body.first_name, body.last_name, body.email)
-    new = NewInvitation(user=user, role=body.role, role_id=body.role_id)
-    async with database_of(request).session(caller.org_id) as db:
+    new = NewInvitation(
+        user=user,
+        role=None if body.role is MISSING else body.role,
+        role_id=None if body.role_id is MISSING else body.role_id,
+    )
+    async with services.database.session(caller.org_id) as db:
         invited, link = await service.invite(db, caller, new)
     response.headers["Location"] = f"/users/{invited.id}"
-    return InvitedOut.of_invitation(invited, link)
+    return InvitedUser.of_invitation(invited, link)
 
 
 @router.post(
     "/users/{id}/invitation",
     operation_id="resendInvitation",
     summary="Invite somebody again",
-    responses=responses(UserNotFound, NotInvited, BeyondYourRights, TooMany, example_overrides={200: _INVITED}),
+    responses=responses(UserNotFound, NotInvited, PrivilegeEscalation, TooMany, example_overrides={200: _INVITED}),
 )
-async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedOut:
+async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedUser:
     """Mail another link to somebody who is `INVITED`, for 7 days from now. Earlier ones stop working."""
-    database = database_of(request)
-    async with database.session(caller.org_id) as db:
+    services = services_of(request)
+    async with services.database.session(caller.org_id) as db:
         email = (await service.invited(db, caller, user_id)).email
-    await attempts_of(request).invitation(caller.org_id, email)
-    async with database.session(caller.org_id) as db:
+    await services.attempts.count_invitation(caller.org_id, email)
+    async with services.database.session(caller.org_id) as db:
         user, link = await service.resend(db, caller, user_id)
-    return InvitedOut.of_invitation(user, link)
+    return InvitedUser.of_invitation(user, link)
 
 
 @router.delete(
@@ -85,11 +95,11 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
     operation_id="cancelInvitation",
     summary="Take an invitation back",
     status_code=204,
-    responses=responses(UserNotFound, NotInvited, BeyondYourRights),
+    responses=responses(UserNotFound, NotInvited, PrivilegeEscalation),
 )
 async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) -> None:
     """Delete the account of somebody who is `INVITED`: the links stop working, and the e-mail is free again."""
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         await service.cancel(db, caller, user_id)
 
 
@@ -99,12 +109,13 @@ async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) 
     summary="Accept an invitation with a link's token",
     responses=responses(LinkExpired, WeakPassword, TooMany, Busy, body=True),
 )
-async def accept_invitation(body: Acceptance, request: Request) -> UserFields:
+async def accept_invitation(body: InvitationAcceptance, request: Request) -> User:
     """Set the password of the account that the token was mailed for: from now on it is `ACTIVE`.
 
     The e-mail is verified with it. A token works once; a password that is refused leaves it as it was. Nobody is
     signed in by this. Tickets that were waiting for somebody to become available are shared at once.
     """
-    await attempts_of(request).recovery(address_of(request))
-    user = await service.accept(database_of(request), secret_key_of(request), body.token, body.password)
-    return UserFields.of(user)
+    services = services_of(request)
+    await services.attempts.count_recovery(address_of(request))
+    user = await service.accept(services.database, services.secret_key, body.token, body.password)
+    return User.of(user)

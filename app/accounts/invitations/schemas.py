@@ -1,49 +1,54 @@
-"""What crosses the wire about invitations."""
+"""Define the requests and responses about invitations."""
 
 from __future__ import annotations
 
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import MISSING, Field, model_validator
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.single_use_links.models import Link
 from app.accounts.single_use_links.schemas import LinkToken
-from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword, UserFields, fields_of
-from app.accounts.users.models import User
-from app.core.fields import In, OutTime
+from app.accounts.users import models
+from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword
+from app.accounts.users.schemas import User, user_fields
+from app.core.fields import RequestModel, UtcTimestamp
 
 
-class InvitationIn(In):
-    """Whom to invite, and which role they are to have: either a built-in one by `role`, or any by `roleId`."""
+class InvitationCreate(RequestModel):
+    """The user to invite, with exactly one of `role` and `roleId`."""
 
     first_name: Annotated[FirstName, Field(examples=["Bo"])]
     last_name: Annotated[LastName, Field(examples=["Ek"])]
     email: Annotated[EmailField, Field(examples=["bo@growfin.com"])]
-    role: Annotated[Role, Field(description="A built-in role.", examples=["ENGINEER"])] = None  # type: ignore[assignment]
-    role_id: Annotated[UUID, Field(description="A role, built in or the organisation's own.")] = None  # type: ignore[assignment]
+    role: Annotated[
+        RoleKind | MISSING, Field(description="Gives the built-in role of this kind.", examples=["ENGINEER"])
+    ] = MISSING
+    role_id: Annotated[UUID | MISSING, Field(description="The id of a role, built-in or the organisation's own.")] = (
+        MISSING
+    )
 
     @model_validator(mode="after")
-    def _has_one_role(self) -> Self:
-        if len(self.model_fields_set & {"role", "role_id"}) != 1:
+    def _require_one_role(self) -> Self:
+        if (self.role is MISSING) == (self.role_id is MISSING):
             raise ValueError("Exactly one of role and roleId is needed.")
         return self
 
 
-class InvitedOut(UserFields):
-    """Somebody who has been invited."""
+class InvitedUser(User):
+    """A user who has been invited."""
 
-    invitation_expires_at: Annotated[OutTime, Field(description="Until then the mailed link can be used.")]
+    invitation_expires_at: Annotated[UtcTimestamp, Field(description="When the mailed link expires.")]
 
     @classmethod
-    def of_invitation(cls, user: User, link: Link) -> Self:
-        """The answer about this row, which was read with its role, and the link that was sent last."""
-        return cls(**fields_of(user), invitation_expires_at=link.expires_at)
+    def of_invitation(cls, row: models.User, link: Link) -> Self:
+        """Make the response from a row that was read with its role, and the link that was mailed last."""
+        return cls(**user_fields(row), invitation_expires_at=link.expires_at)
 
 
-class Acceptance(In):
-    """What an invitation is accepted with."""
+class InvitationAcceptance(RequestModel):
+    """The token of an invitation, and the password of the new account."""
 
     token: LinkToken
     password: NewPassword

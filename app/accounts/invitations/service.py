@@ -8,14 +8,14 @@ from uuid import UUID
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller, check_rights
-from app.access.permissions import Role
+from app.access.callers import UserCaller, ensure_can_grant
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.roles import queries as roles
 from app.accounts.roles.queries import AnyRole
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import creation as users_service
 from app.accounts.users import queries as users
@@ -29,12 +29,12 @@ from app.accounts.users.events import (
 )
 from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.errors import Conflict
-from app.core.outbox.events import Actor, ActorType, record
-from app.core.security.opaque_tokens import Named
+from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
+from app.core.security.opaque_tokens import TokenSubject
 from app.organisations.queries import lock as lock_organisation
 
 
@@ -50,64 +50,64 @@ class NewInvitation:
     """Whom to invite, as what: `role` names a built-in role, `role_id` any."""
 
     user: NewUser
-    role: Role | None
+    role: RoleKind | None
     role_id: UUID | None
 
 
 # --- by an admin -----------------------------------------------------------------------------------------------------
 
 
-async def invite(db: AsyncSession, caller: Caller, new: NewInvitation) -> tuple[User, Link]:
+async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tuple[User, Link]:
     """Make an account that cannot act yet, and have a link mailed with which its user sets a password.
 
     Raises:
         UnknownRole
-        BeyondYourRights: it would have permissions that the caller lacks, or be above them.
+        PrivilegeEscalation: it would have permissions that the caller lacks, or be above them.
         EmailTaken: somebody of the organisation has it, whatever their status.
     """
     role = await _role(db, caller.org_id, new)
-    check_rights(caller, role.role, frozenset(role.permissions))
-    user = users_service.newcomer(caller.org_id, new.user, Role(role.role), Status.INVITED)
-    user.have_role(role)
+    ensure_can_grant(caller, role.role, frozenset(role.permissions))
+    user = users_service.newcomer(caller.org_id, new.user, role.role, AccountStatus.INVITED)
+    user.assign_role(role)
     await users_service.add(db, user, None)
-    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=Role(user.role)))
+    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role))
     return user, _send_link(db, caller, user)
 
 
-async def invited(db: AsyncSession, caller: Caller, user_id: UUID) -> User:
+async def invited(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
     """Somebody whose invitation waits for them.
 
     Raises:
         UserNotFound
         NotInvited
-        BeyondYourRights: they are to have permissions that the caller lacks, or to be above them.
+        PrivilegeEscalation: they are to have permissions that the caller lacks, or to be above them.
     """
     return _check_invited(caller, await users.user(db, caller.org_id, user_id))
 
 
-async def resend(db: AsyncSession, caller: Caller, user_id: UUID) -> tuple[User, Link]:
+async def resend(db: AsyncSession, caller: UserCaller, user_id: UUID) -> tuple[User, Link]:
     """Have another link mailed, for as long again; earlier ones lead nowhere.
 
     Raises:
-        UserNotFound, NotInvited, BeyondYourRights: as `invited`.
+        UserNotFound, NotInvited, PrivilegeEscalation: as `invited`.
     """
     user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
-    await links.cancel(db, caller.org_id, user.id, Purpose.INVITATION)
+    await links.cancel(db, caller.org_id, user.id, LinkPurpose.INVITATION)
     return user, _send_link(db, caller, user)
 
 
-async def cancel(db: AsyncSession, caller: Caller, user_id: UUID) -> None:
+async def cancel(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
     """Take an invitation back: of its account nothing is left, and the e-mail is free again.
 
     Raises:
-        UserNotFound, NotInvited, BeyondYourRights: as `invited`.
+        UserNotFound, NotInvited, PrivilegeEscalation: as `invited`.
     """
     user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
     for what in (Link, UserWord, Credential):
         await db.execute(delete(what).where(what.org_id == caller.org_id, what.user_id == user.id))
     await db.delete(user)
-    cancelled = UserInvitationCancelled(at=caller.now, actor=caller.actor, user_id=user.id, email=user.email)
-    record(db, cancelled)
+    email = ReactionOnly(user.email)
+    record(db, UserInvitationCancelled(at=caller.now, actor=caller.actor, user_id=user.id, email=email))
 
 
 async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
@@ -115,18 +115,18 @@ async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
         return BUILT_IN[new.role]
     assert new.role_id is not None
     await lock_organisation(db, org_id, shared=True)  # so that what follows from the role is still true at the end
-    return await roles.assignable(db, org_id, new.role_id)
+    return await roles.lock_assignable(db, org_id, new.role_id)
 
 
-def _check_invited(caller: Caller, user: User) -> User:
-    if user.status != Status.INVITED:
+def _check_invited(caller: UserCaller, user: User) -> User:
+    if user.status != AccountStatus.INVITED:
         raise NotInvited
-    check_rights(caller, user.role, user.permissions)
+    ensure_can_grant(caller, user.role, user.permissions)
     return user
 
 
-def _send_link(db: AsyncSession, caller: Caller, user: User) -> Link:
-    return links.send(db, caller.org_id, user.id, user.email, Purpose.INVITATION, at=caller.now, actor=caller.actor)
+def _send_link(db: AsyncSession, caller: UserCaller, user: User) -> Link:
+    return links.send(db, caller.org_id, user.id, user.email, LinkPurpose.INVITATION, at=caller.now, actor=caller.actor)
 
 
 # --- by whoever was invited ------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ async def accept(database: Database, secret_key: str, token: str, password: str)
     """
     named = links.read(secret_key, token)
     async with database.session(named.org_id) as db:
-        link = await links.find(db, named, Purpose.INVITATION)
+        link = await links.find(db, named, LinkPurpose.INVITATION)
         tenant = await links.tenant_of(db, link)
         try:
             user = await users.user(db, named.org_id, link.user_id)
@@ -165,15 +165,15 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
     except UserNotFound:
         raise LinkExpired from None
     _check_may_join(user, link)
-    await links.use(db, Named(tenant.id, link.id), Purpose.INVITATION)
+    await links.use(db, TokenSubject(tenant.id, link.id), LinkPurpose.INVITATION)
     await db.execute(
         update(Credential)
         .where(Credential.org_id == tenant.id, Credential.user_id == user.id)
         .values(password_hash=password_hash)
     )
-    user.status = Status.ACTIVE
+    user.status = AccountStatus.ACTIVE
     user.email_verified_at = real_now()
-    user.available = user.role != Role.CUSTOMER
+    user.available = user.role != RoleKind.CUSTOMER
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
@@ -187,5 +187,5 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
 
 def _check_may_join(user: User, link: Link) -> None:
     # The hash's salt is made of the e-mail, which must be the one that the link was sent to.
-    if user.status != Status.INVITED or user.email != link.email:
+    if user.status != AccountStatus.INVITED or user.email != link.email:
         raise LinkExpired

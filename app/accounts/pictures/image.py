@@ -1,10 +1,9 @@
-"""Pictures as they are kept: decoded from whatever somebody sends, and encoded anew."""
+"""Decode an uploaded image and encode it as a small WebP without metadata."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from typing import IO
@@ -12,27 +11,28 @@ from typing import IO
 from PIL import Image
 from PIL.Image import Resampling, Transpose
 
-from app.core.errors import BadInput, FieldError, Unavailable
+from app.core.errors import BadInput, FieldError
+from app.core.threads import BoundedThreads, Busy
 
 MAX_SIDE = 512  # pixels
 MAX_PIXELS = 40_000_000
-MAX_DECODING = 1  # the largest takes some 300 MB for as long as it runs
+MAX_DECODING = 1  # images at a time; decoding the largest takes about 300 MB
 MAX_WAITING = 16
-# Of a JPEG that comes bit by bit: each goes over the whole image again, though it may say nothing. Programs write ten.
+# A progressive JPEG consists of scans. Each costs a pass over the whole image, even if it is empty. Programs write ten.
 MAX_SCANS = 100
-MAX_SCANNED_PIXELS = 1_000_000_000  # all scans together, which takes a second or two
+MAX_SCANNED_PIXELS = 1_000_000_000  # of all scans together; takes a second or two
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
-QUALITY = 82
+WEBP_QUALITY = 82
 
-# These can be made smaller as they are; others, such as those with a palette, have to be made one of them first.
-_DIRECT = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
-_ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
-# How a scan begins (ITU-T T.81, B.2.3): its marker, its length, and the number of components that goes with it. No
-# compressed data can look so, and a decoder takes nothing else for one: there are as many, or fewer.
-_SCAN = re.compile(rb"\xff\xda\x00(?:\x06\x00|\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
-_WITH_SCANS = frozenset({"JPEG", "MPO"})  # the latter is several of the former in one
-_TOO_MANY_SCANS = "This JPEG has too many scans: save it anew, as a usual one."
-_UPRIGHT = {
+# Modes that can be resized directly. Others, such as those with a palette, are converted first.
+_RESIZABLE_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
+_EXIF_ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
+# The header of a scan (ITU-T T.81, B.2.3): marker, length, and the matching number of components. Compressed data never
+# contains it, and a decoder accepts no other header, so the number of matches is at least the number of scans.
+_SCAN_HEADER = re.compile(rb"\xff\xda\x00(?:\x06\x00|\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
+_FORMATS_WITH_SCANS = frozenset({"JPEG", "MPO"})  # an MPO file contains several JPEGs
+_TOO_MANY_SCANS = "This JPEG has too many scans: save it again as a baseline JPEG."
+_TRANSPOSE_BY_ORIENTATION = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -42,79 +42,76 @@ _UPRIGHT = {
     8: Transpose.ROTATE_90,
 }
 
-# Some decoders reserve their memory as soon as they have read the size: Pillow then looks at it first.
+# Some decoders allocate memory as soon as they have read the size, so Pillow must check it before.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-
-_threads = ThreadPoolExecutor(max_workers=MAX_DECODING, thread_name_prefix="picture")
-_waiting = 0
 
 
 class NotAnImage(BadInput):
-    """It is none of the formats, or broken."""
+    """The file is in none of the supported formats, or broken."""
 
     code = "not_an_image"
     title = "The file is not a JPEG, PNG, WebP or GIF image, or it is broken."
 
 
 class ImageTooLarge(BadInput):
-    """It has more pixels than anybody's picture needs."""
+    """The image has more than `MAX_PIXELS` pixels."""
 
     code = "image_too_large"
-    title = f"The image is too large: it may have {MAX_PIXELS // 1_000_000} million pixels."
+    title = f"The image is too large: at most {MAX_PIXELS // 1_000_000} million pixels are allowed."
 
 
-class TooManyPictures(Unavailable):
-    """Too many pictures wait to be decoded."""
+class TooManyPictures(Busy):
+    """Too many pictures are waiting to be decoded."""
 
     code = "too_many_pictures"
-    title = "Too many pictures are being set right now: try again in a moment."
+    title = "Too many pictures are being processed right now: try again in a moment."
 
 
-async def normalised(file: IO[bytes]) -> bytes:
-    """The picture in a file as WebP: small, upright, and without anything but its pixels. Off the event loop.
+_threads = BoundedThreads(MAX_DECODING, MAX_WAITING, TooManyPictures)
+
+
+async def normalise_image(file: IO[bytes]) -> bytes:
+    """Convert an image file to a small, upright WebP without metadata, in a thread.
 
     Raises:
         NotAnImage, ImageTooLarge
-        TooManyPictures: too many are waiting already.
+        TooManyPictures: `MAX_WAITING` pictures are waiting already.
     """
-    global _waiting  # noqa: PLW0603 - the bound is per process, like the threads
-    if _waiting >= MAX_DECODING + MAX_WAITING:
-        raise TooManyPictures
-    _waiting += 1
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, encoded_anew, file)
-    finally:
-        _waiting -= 1
+    return await _threads.run(partial(convert_to_webp, file))
 
 
-def encoded_anew(file: IO[bytes]) -> bytes:
-    """The same, here and now."""
+def convert_to_webp(file: IO[bytes]) -> bytes:
+    """Convert an image file to a small, upright WebP without metadata; blocks.
+
+    Raises:
+        NotAnImage, ImageTooLarge
+    """
     try:
         with Image.open(file, formats=FORMATS) as image:
             _check_size(image)
-            if image.format in _WITH_SCANS:
+            if image.format in _FORMATS_WITH_SCANS:
                 _check_scans(image, file)
-            return _encoded(_upright(_small(image), _orientation_of(image)))
+            return _encode(_rotate_upright(_shrink(image), _read_orientation(image)))
     except (ImageTooLarge, NotAnImage):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large() from None
-    except Exception:  # noqa: BLE001 - a hostile file makes a decoder raise nearly anything
+    except Exception:  # noqa: BLE001 - decoders raise all kinds of errors for hostile files
         raise NotAnImage(errors=[FieldError("file", NotAnImage.title)]) from None
 
 
 def _check_size(image: Image.Image) -> None:
-    # It is known from the header alone: nothing has been decoded yet.
+    # The size comes from the header; nothing has been decoded yet.
     if image.width * image.height > MAX_PIXELS:
         raise _too_large()
 
 
 def _check_scans(image: Image.Image, file: IO[bytes]) -> None:
-    # Of an animation only the first frame is ever decoded: in other formats, the size alone says what there is to do.
-    at = file.tell()
+    # Only JPEG needs this: in other formats the size alone determines the cost, as only the first frame is decoded.
+    position = file.tell()
     file.seek(0)
-    scans = sum(1 for _ in islice(_SCAN.finditer(file.read()), MAX_SCANS + 1))
-    file.seek(at)
+    scans = sum(1 for _ in islice(_SCAN_HEADER.finditer(file.read()), MAX_SCANS + 1))
+    file.seek(position)
     if scans > MAX_SCANS or scans * image.width * image.height > MAX_SCANNED_PIXELS:
         raise NotAnImage(_TOO_MANY_SCANS, errors=[FieldError("file", _TOO_MANY_SCANS)])
 
@@ -123,29 +120,29 @@ def _too_large() -> ImageTooLarge:
     return ImageTooLarge(errors=[FieldError("file", ImageTooLarge.title)])
 
 
-def _small(image: Image.Image) -> Image.Image:
-    if image.mode not in _DIRECT or "transparency" in image.info:
+def _shrink(image: Image.Image) -> Image.Image:
+    if image.mode not in _RESIZABLE_MODES or "transparency" in image.info:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Resampling.LANCZOS)  # never larger than it was
+    image.thumbnail((MAX_SIDE, MAX_SIDE), Resampling.LANCZOS)  # never enlarges
     return image
 
 
-def _orientation_of(image: Image.Image) -> int:
-    """How the camera was held; as usual where that cannot be read."""
+def _read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1 (upright) if it cannot be read."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - as above; but the pixels are good
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - broken EXIF data raises all kinds of errors, but the pixels are valid
         return 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    turn = _UPRIGHT.get(orientation)
-    return image if turn is None else image.transpose(turn)
+def _rotate_upright(image: Image.Image, orientation: int) -> Image.Image:
+    transpose = _TRANSPOSE_BY_ORIENTATION.get(orientation)
+    return image if transpose is None else image.transpose(transpose)
 
 
-def _encoded(image: Image.Image) -> bytes:
-    bare = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    bare.info.clear()  # place and time, camera, comments, colour profile
-    made = BytesIO()
-    bare.save(made, "WEBP", quality=QUALITY)
-    return made.getvalue()
+def _encode(image: Image.Image) -> bytes:
+    stripped = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    stripped.info.clear()  # location, time, camera, comments, colour profile
+    buffer = BytesIO()
+    stripped.save(buffer, "WEBP", quality=WEBP_QUALITY)
+    return buffer.getvalue()

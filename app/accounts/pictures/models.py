@@ -1,4 +1,4 @@
-"""Users's pictures."""
+"""Pictures of users."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.core.database.base import Base
 
 
 class Picture(Base):
-    """A user's picture, as WebP; when it was set is in `users.picture_at`."""
+    """A user's picture, as WebP. `users.picture_at` has the time when it was set."""
 
     __tablename__ = "pictures"
 

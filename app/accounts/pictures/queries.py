@@ -1,4 +1,4 @@
-"""Reads of pictures."""
+"""Queries of pictures."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
-from app.access.permissions import Role
+from app.access.callers import UserCaller
+from app.access.permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import NotFound
 
 
 class PictureNotFound(NotFound):
-    """They have none."""
+    """The user has no picture."""
 
     code = "picture_not_found"
     title = "This user has no picture."
 
 
-async def set_at(db: AsyncSession, caller: Caller, user_id: UUID) -> datetime:
-    """When somebody set their picture whom the caller may see: customers see themselves, and who answers them.
+async def get_picture_time(db: AsyncSession, caller: UserCaller, user_id: UUID) -> datetime:
+    """Return when the user's picture was set. Customers can see themselves, admins and engineers.
 
     Raises:
-        UserNotFound, PictureNotFound
+        UserNotFound: Also if the caller cannot see the user.
+        PictureNotFound
     """
-    which = [User.org_id == caller.org_id, User.id == user_id, User.status != Status.ERASED]
-    if caller.somebody.sees_own_only:
-        which.append(or_(User.id == caller.somebody.id, User.role != Role.CUSTOMER))
-    row = (await db.execute(select(User.picture_at).where(*which))).first()
+    conditions = [User.org_id == caller.org_id, User.id == user_id, User.status != AccountStatus.ERASED]
+    if caller.user.sees_own_only:
+        conditions.append(or_(User.id == caller.user.id, User.role != RoleKind.CUSTOMER))
+    row = (await db.execute(select(User.picture_at).where(*conditions))).first()
     if row is None:
         raise UserNotFound
     if row.picture_at is None:
         raise PictureNotFound
-    set_at: datetime = row.picture_at
-    return set_at
+    picture_at: datetime = row.picture_at
+    return picture_at
 
 
-async def image(db: AsyncSession, org_id: UUID, user_id: UUID) -> bytes:
-    """The picture, as WebP.
+async def get_image(db: AsyncSession, org_id: UUID, user_id: UUID) -> bytes:
+    """Return the user's picture as WebP.
 
     Raises:
         PictureNotFound

@@ -8,14 +8,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from app.access.requirements import Myself, database_of
+from app.access.requirements import CurrentUser
+from app.access.services import services_of
 from app.accounts.pictures import queries, service
-from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalised
+from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalise_image
 from app.accounts.pictures.queries import PictureNotFound
-from app.accounts.pictures.schemas import PictureOut
-from app.accounts.pictures.upload import REQUEST_BODY, uploaded
+from app.accounts.pictures.schemas import ProfilePicture
+from app.accounts.pictures.upload import REQUEST_BODY, parse_upload
 from app.accounts.users.queries import UserNotFound
 from app.core.errors import TooMany
+from app.core.fields import OptionalParameter
 from app.core.web.openapi import HEADERS, responses
 from app.core.web.preconditions import is_unmodified
 from app.core.web.routing import Route
@@ -50,18 +52,19 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     responses=responses(NotAnImage, ImageTooLarge, TooManyPictures, TooMany, body=True),
     openapi_extra=REQUEST_BODY,
 )
-async def set_picture(caller: Myself, request: Request) -> PictureOut:
+async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     """Send a JPEG, PNG, WebP or GIF of at most 5 MB as the field `file` of a form.
 
     Kept are its pixels alone, at most 512 of them on the longer side: not where and with what it was taken. Of an
     animation, it is the first frame. There are 20 tries in an hour.
     """
-    await request.app.state.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.somebody.id))
-    async with uploaded(request) as file:
-        image = await normalised(file.file)
-    async with database_of(request).session(caller.org_id) as db:
+    services = services_of(request)
+    await services.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.user.id))
+    async with parse_upload(request) as file:
+        image = await normalise_image(file.file)
+    async with services.database.session(caller.org_id) as db:
         updated_at = await service.set_picture(db, caller, image)
-    return PictureOut(picture_url=f"/users/{caller.somebody.id}/picture", updated_at=updated_at)
+    return ProfilePicture(picture_url=f"/users/{caller.user.id}/picture", updated_at=updated_at)
 
 
 @router.delete(
@@ -71,9 +74,9 @@ async def set_picture(caller: Myself, request: Request) -> PictureOut:
     status_code=204,
     responses=responses(),
 )
-async def remove_picture(caller: Myself, request: Request) -> None:
+async def remove_picture(caller: CurrentUser, request: Request) -> None:
     """Have no picture any more; so it is afterwards, whether there was one or not."""
-    async with database_of(request).session(caller.org_id) as db:
+    async with services_of(request).database.session(caller.org_id) as db:
         await service.remove_picture(db, caller)
 
 
@@ -86,19 +89,21 @@ async def remove_picture(caller: Myself, request: Request) -> None:
 )
 async def get_picture(
     user_id: Annotated[UUID, Path(alias="id")],
-    caller: Myself,
+    caller: CurrentUser,
     request: Request,
-    if_none_match: Annotated[str | None, Header(description="The ETag of the picture that you have.")] = None,
+    if_none_match: Annotated[
+        OptionalParameter[str], Header(description="The ETag of the picture that you have.")
+    ] = None,
 ) -> Response:
     """The picture of somebody of your organisation, as WebP; customers get their own, and admins' and engineers'.
 
     It takes the access token as everything does: a page fetches it, and then shows what it got.
     """
-    async with database_of(request).session(caller.org_id) as db:
-        set_at = await queries.set_at(db, caller, user_id)
+    async with services_of(request).database.session(caller.org_id) as db:
+        set_at = await queries.get_picture_time(db, caller, user_id)
         tag = f'"{(set_at - _EPOCH) // _MICROSECOND:x}"'
         headers = {**CACHING, "ETag": tag}
         if is_unmodified(if_none_match, tag):
             return Response(status_code=304, headers=headers)
-        image = await queries.image(db, caller.org_id, user_id)
+        image = await queries.get_image(db, caller.org_id, user_id)
     return Response(image, media_type=WEBP, headers=headers)

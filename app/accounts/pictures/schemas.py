@@ -1,4 +1,4 @@
-"""What crosses the wire about pictures."""
+"""Define the response about a user's picture."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.core.fields import EXAMPLE_ID, Out, OutTime
+from app.core.fields import EXAMPLE_ID, ResponseModel, UpdatedAt
 
 
-class PictureOut(Out):
-    """Where your picture is, and since when."""
+class ProfilePicture(ResponseModel):
+    """The signed-in user's picture."""
 
-    picture_url: Annotated[str, Field(examples=[f"/users/{EXAMPLE_ID}/picture"])]
-    updated_at: OutTime
+    picture_url: Annotated[
+        str, Field(description="The path of the picture in this API.", examples=[f"/users/{EXAMPLE_ID}/picture"])
+    ]
+    updated_at: UpdatedAt

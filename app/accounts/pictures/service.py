@@ -1,4 +1,4 @@
-"""Setting one's picture, and taking it away."""
+"""Set and remove the caller's picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.pictures.models import Picture
 from app.accounts.profiles import service as profile
 from app.accounts.users.events import UserUpdated
@@ -16,8 +16,8 @@ from app.core.clock import real_now
 from app.core.outbox.events import record
 
 
-async def set_picture(db: AsyncSession, caller: Caller, image: bytes) -> datetime:
-    """Have this (WebP) as the caller's picture; returns since when."""
+async def set_picture(db: AsyncSession, caller: UserCaller, image: bytes) -> datetime:
+    """Store a WebP image as the caller's picture; return the time from which it is valid."""
     user = await profile.lock(db, caller)
     await _remove(db, user)
     db.add(Picture(org_id=user.org_id, user_id=user.id, image=image))
@@ -26,8 +26,8 @@ async def set_picture(db: AsyncSession, caller: Caller, image: bytes) -> datetim
     return now
 
 
-async def remove_picture(db: AsyncSession, caller: Caller) -> None:
-    """Have none any more."""
+async def remove_picture(db: AsyncSession, caller: UserCaller) -> None:
+    """Remove the caller's picture; does nothing if there is none."""
     user = await profile.lock(db, caller)
     if user.picture_at is not None:
         await _remove(db, user)
@@ -39,5 +39,5 @@ async def _remove(db: AsyncSession, user: User) -> None:
     await db.execute(delete(Picture).where(Picture.org_id == user.org_id, Picture.user_id == user.id))
 
 
-def _record(db: AsyncSession, caller: Caller) -> None:
-    record(db, UserUpdated(at=caller.now, actor=caller.actor, user_id=caller.somebody.id, fields=["picture"]))
+def _record(db: AsyncSession, caller: UserCaller) -> None:
+    record(db, UserUpdated(at=caller.now, actor=caller.actor, user_id=caller.user.id, fields=["picture"]))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
+from pydantic import MISSING
 
-from app.access.requirements import Myself, MyselfAtOnce, acting_at_once, database_of
+from app.access.dependencies import transaction_refreshing_credentials
+from app.access.requirements import CurrentUser, CurrentUserBefore2FA
+from app.access.services import services_of
 from app.accounts.profiles import service as profile
-from app.accounts.profiles.schemas import ProfileChange, ProfileOut
+from app.accounts.profiles.schemas import Profile, ProfileUpdate
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
@@ -19,10 +22,10 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     summary="Read your own profile",
     responses=responses(),
 )
-async def get_me(caller: MyselfAtOnce, request: Request) -> ProfileOut:
+async def get_me(caller: CurrentUserBefore2FA, request: Request) -> Profile:
     """The signed-in user, with their preferences and what they may do."""
-    async with database_of(request).session(caller.org_id) as db:
-        return ProfileOut.of(await profile.read(db, caller))
+    async with services_of(request).database.session(caller.org_id) as db:
+        return Profile.of(await profile.read(db, caller))
 
 
 @router.patch(
@@ -31,14 +34,13 @@ async def get_me(caller: MyselfAtOnce, request: Request) -> ProfileOut:
     summary="Change your own profile",
     responses=responses(profile.CustomerNotAvailable, body=True),
 )
-async def change_me(body: ProfileChange, caller: Myself, request: Request) -> ProfileOut:
+async def change_me(body: ProfileUpdate, caller: CurrentUser, request: Request) -> Profile:
     """Change what you say of yourself, which mails you want, or whether new tickets may be assigned to you.
 
     Whoever becomes available gets the tickets that were waiting, oldest first, shared with the others who are. No
     tickets are assigned to customers, who are therefore refused `available`.
     """
-    changes = body.model_dump(exclude_unset=True, exclude={"notifications"})
-    wanted_mails = body.notifications.by_kind() if body.notifications else {}
-    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
-        user = await profile.change(db, caller, changes, wanted_mails)
-    return ProfileOut.of(user)
+    wanted_mails = {} if body.notifications is MISSING else body.notifications.by_kind()
+    async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
+        user = await profile.change(db, caller, body.changes(), wanted_mails)
+    return Profile.of(user)

@@ -1,89 +1,107 @@
-"""What crosses the wire about somebody's own profile."""
+"""Define the requests and responses about the signed-in user's profile."""
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
-from pydantic import Field, StrictBool, StringConstraints
+from pydantic import MISSING, Field, StrictBool, StringConstraints
 
 from app.accounts.profiles.mail_kinds import MailKind
-from app.accounts.roles.schemas import PermissionOut, as_table
-from app.accounts.users.fields import FirstName, LastName, UserFields, fields_of
-from app.accounts.users.models import User
-from app.core.fields import In, LongText, Out, TimeZone
+from app.accounts.profiles.service import ProfileChanges
+from app.accounts.roles.schemas import ResourcePermissions, as_table
+from app.accounts.users import models
+from app.accounts.users.fields import Bio, FirstName, LastName, LocaleOfUser, TimeZoneOfUser
+from app.accounts.users.schemas import User, user_fields
+from app.core.fields import LongText, RequestModel, ResponseModel, TimeZone
 
 MAX_BIO_LENGTH = 2000
-# A language, and where it is written so or spoken: BCP 47 (RFC 5646), in the case that it recommends.
-LOCALE = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
+# BCP 47 (RFC 5646), in the recommended case: a language, optionally a script and a region.
+LOCALE_PATTERN = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
 
-Bio = Annotated[LongText, StringConstraints(max_length=MAX_BIO_LENGTH)]
-Locale = Annotated[str, StringConstraints(max_length=16, pattern=LOCALE)]
-Available = Annotated[
-    StrictBool,
-    Field(
-        description="Your own switch: whether you want new tickets. It counts while you may see and change tickets.",
-        examples=[True],
-    ),
-]
+BioText = Annotated[LongText, StringConstraints(max_length=MAX_BIO_LENGTH)]
+Locale = Annotated[str, StringConstraints(max_length=16, pattern=LOCALE_PATTERN)]
+
+_TICKET_ASSIGNED = Field(description="Mail when a ticket is assigned to you.")
+_TICKET_ANSWERED = Field(description="Mail when your ticket gets a reply.")
+_TICKET_CLOSING_SOON = Field(description="Mail before your ticket closes automatically.")
+_SIGN_UP_REQUESTS = Field(description="Mail when a user who signed up waits for approval.")
 
 
-_ASSIGNED = Field(description="A ticket is yours to work on.")
-_ANSWERED = Field(description="Your ticket was answered.")
-_CLOSING_SOON = Field(description="Your ticket is about to be closed.")
-_REQUESTS = Field(description="Somebody waits for approval.")
+class NotificationPreferencesUpdate(RequestModel):
+    """Changes to the mails that you receive. Fields that are not sent stay as they are."""
 
-
-class NotificationChange(In):
-    """Which mails you want: any of these."""
-
-    ticket_assigned: Annotated[StrictBool, _ASSIGNED] = None  # type: ignore[assignment]
-    ticket_answered: Annotated[StrictBool, _ANSWERED] = None  # type: ignore[assignment]
-    ticket_closing_soon: Annotated[StrictBool, _CLOSING_SOON] = None  # type: ignore[assignment]
-    sign_up_requests: Annotated[StrictBool, _REQUESTS] = None  # type: ignore[assignment]
+    ticket_assigned: Annotated[StrictBool | MISSING, _TICKET_ASSIGNED] = MISSING
+    ticket_answered: Annotated[StrictBool | MISSING, _TICKET_ANSWERED] = MISSING
+    ticket_closing_soon: Annotated[StrictBool | MISSING, _TICKET_CLOSING_SOON] = MISSING
+    sign_up_requests: Annotated[StrictBool | MISSING, _SIGN_UP_REQUESTS] = MISSING
 
     def by_kind(self) -> dict[MailKind, bool]:
-        """The same, as the service takes it."""
-        return {MailKind(name.upper()): getattr(self, name) for name in self.model_fields_set}
+        """Return the preferences that were sent, by the kind of mail."""
+        return {MailKind(name.upper()): wanted for name, wanted in self.model_dump().items()}
 
 
-class ProfileChange(In):
-    """Any of these."""
+class ProfileUpdate(RequestModel):
+    """Changes to your profile. Fields that are not sent stay as they are."""
 
-    first_name: FirstName = None  # type: ignore[assignment]
-    last_name: LastName = None  # type: ignore[assignment]
-    bio: Annotated[Bio | None, Field(description="Null for none.", examples=["I look after payments."])] = None
-    timezone: Annotated[TimeZone | None, Field(description="Null for none.", examples=["Europe/Berlin"])] = None
-    locale: Annotated[Locale | None, Field(description="As in BCP 47; null for none.", examples=["en-GB"])] = None
-    available: Available = None  # type: ignore[assignment]
-    notifications: Annotated[NotificationChange, Field(examples=[{"signUpRequests": False}])] = None  # type: ignore[assignment]
+    first_name: FirstName | MISSING = MISSING
+    last_name: LastName | MISSING = MISSING
+    bio: Annotated[
+        BioText | MISSING | None,
+        Field(description="A text about yourself; null for none.", examples=["I look after payments."]),
+    ] = MISSING
+    timezone: Annotated[
+        TimeZone | MISSING | None,
+        Field(description="Your time zone (IANA); null for none.", examples=["Europe/Berlin"]),
+    ] = MISSING
+    locale: Annotated[
+        Locale | MISSING | None, Field(description="Your language (BCP 47); null for none.", examples=["en-GB"])
+    ] = MISSING
+    available: Annotated[
+        StrictBool | MISSING,
+        Field(
+            description="Your own switch: whether you want new tickets. It has an effect while you may see and change "
+            "tickets.",
+            examples=[True],
+        ),
+    ] = MISSING
+    notifications: Annotated[
+        NotificationPreferencesUpdate | MISSING,
+        Field(description="Which mails you want to receive.", examples=[{"signUpRequests": False}]),
+    ] = MISSING
+
+    def changes(self) -> ProfileChanges:
+        """Return the fields that were sent, without `notifications`."""
+        return cast("ProfileChanges", self.model_dump(exclude={"notifications"}))
 
 
-class NotificationsOut(Out):
-    """Which mails somebody wants; those about the safety of their account always come."""
+class NotificationPreferences(ResponseModel):
+    """The mails that a user receives. Mails about the safety of their account are always sent."""
 
-    ticket_assigned: Annotated[bool, _ASSIGNED]
-    ticket_answered: Annotated[bool, _ANSWERED]
-    ticket_closing_soon: Annotated[bool, _CLOSING_SOON]
-    sign_up_requests: Annotated[bool, _REQUESTS, Field(examples=[False])]
+    ticket_assigned: Annotated[bool, _TICKET_ASSIGNED]
+    ticket_answered: Annotated[bool, _TICKET_ANSWERED]
+    ticket_closing_soon: Annotated[bool, _TICKET_CLOSING_SOON]
+    sign_up_requests: Annotated[bool, _SIGN_UP_REQUESTS, Field(examples=[False])]
 
 
-class ProfileOut(UserFields):
-    """The signed-in user, and what only they are told."""
+class Profile(User):
+    """The signed-in user with their preferences and permissions."""
 
-    bio: Annotated[str | None, Field(examples=["I look after payments."])]
-    timezone: Annotated[str | None, Field(examples=["Europe/Berlin"])]
-    locale: Annotated[str | None, Field(examples=["en-GB"])]
-    notifications: NotificationsOut
-    permissions: Annotated[list[PermissionOut], Field(description="What you may do, all in all.")]
+    bio: Bio
+    timezone: TimeZoneOfUser
+    locale: LocaleOfUser
+    notifications: Annotated[NotificationPreferences, Field(description="Which mails you receive.")]
+    permissions: Annotated[
+        list[ResourcePermissions], Field(description="What you may do in the end. Every resource is listed.")
+    ]
 
     @classmethod
-    def of(cls, user: User) -> Self:
-        """The answer about this row, which was read with its role."""
+    def of(cls, row: models.User) -> Self:
+        """Make the response from a row that was read with its role."""
         return cls(
-            **fields_of(user),
-            bio=user.bio,
-            timezone=user.timezone,
-            locale=user.locale,
-            notifications=NotificationsOut(**{kind.lower(): kind not in user.muted for kind in MailKind}),
-            permissions=as_table(user.permissions),
+            **user_fields(row),
+            bio=row.bio,
+            timezone=row.timezone,
+            locale=row.locale,
+            notifications=NotificationPreferences(**{kind.lower(): kind not in row.muted for kind in MailKind}),
+            permissions=as_table(row.permissions),
         )

@@ -1,43 +1,43 @@
-"""What happens to roles. Their names are the organisation's own, and say nothing of a user."""
+"""What happens to roles. Their names are the organisation's own and no personal data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
-from uuid import UUID
 
-from app.core.outbox.events import Event
+from app.core.outbox.events import Event, Subject
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoleCreated(Event):
-    """A role of the organisation's own, with its permissions."""
+class RoleEvent(Event):
+    """The base of what happens to a role."""
+
+    role_id: Subject
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleCreated(RoleEvent):
+    """The organisation created a role, with these permissions."""
 
     type: ClassVar[str] = "role.created"
 
-    role_id: UUID
-    name: str
     role: str
     permissions: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoleUpdated(Event):
-    """Its name, as it is now, or its permissions changed, for everybody who has it."""
+class RoleUpdated(RoleEvent):
+    """The name or the permissions of a role changed, for all users who have it. `name` is the present one."""
 
     type: ClassVar[str] = "role.updated"
 
-    role_id: UUID
-    name: str
     added: list[str]
     removed: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoleDeleted(Event):
-    """Nobody had it any more."""
+class RoleDeleted(RoleEvent):
+    """A role that no user had was deleted."""
 
     type: ClassVar[str] = "role.deleted"
-
-    role_id: UUID
-    name: str

@@ -1,4 +1,4 @@
-"""Roles that an organisation has made for itself; the built-in ones are in `rules.py`."""
+"""The custom roles of organisations. Built-in roles are in `rules.py`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from sqlalchemy import ForeignKey, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.access.permissions import Role
-from app.core.database.base import Base, one_of
+from app.access.permissions import RoleKind
+from app.core.database.base import Base, TextEnum, one_of
 
 
 class CustomRole(Base):
-    """A name and its permissions (such as `tickets:view`). `role` is what those who have it are to the organisation."""
+    """A custom role: a name for a set of permissions such as `tickets:view`. `role` is the role kind of its users."""
 
     __tablename__ = "roles"
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
-    role: Mapped[str]
+    role: Mapped[RoleKind] = mapped_column(TextEnum(RoleKind))
     permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    __table_args__ = (UniqueConstraint("org_id", "name"), one_of("role", tuple(Role)))
+    __table_args__ = (UniqueConstraint("org_id", "name"), one_of("role", tuple(RoleKind)))

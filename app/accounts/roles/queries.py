@@ -1,4 +1,4 @@
-"""Reads of roles. The built-in ones are not rows: they are in `rules.py`."""
+"""Queries of roles. Built-in roles are not rows: they are defined in `rules.py`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ AnyRole = BuiltInRole | CustomRole
 
 
 class RoleNotFound(NotFound):
-    """No role, built in or of the caller's organisation, has this id."""
+    """Neither a built-in role nor a custom role of the caller's organisation has this id."""
 
     code = "role_not_found"
     title = "There is no such role."
 
 
 class UnknownRole(BadInput):
-    """The role that somebody is to have is none of the organisation's."""
+    """The role to assign does not exist in the organisation."""
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError("roleId", "There is no such role.")])
 
 
-async def role(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
-    """A role, built in or the organisation's own.
+async def get_role(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
+    """Return a role, built-in or custom.
 
     Raises:
         RoleNotFound
@@ -43,8 +43,8 @@ async def role(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
     return found
 
 
-async def assignable(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
-    """A role to give to somebody: nobody deletes it before this transaction ends.
+async def lock_assignable(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
+    """Return a role to assign, and lock it against deletion until the transaction ends.
 
     Raises:
         UnknownRole
@@ -60,7 +60,7 @@ async def assignable(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
 
 
 async def lock(db: AsyncSession, org_id: UUID, role_id: UUID) -> CustomRole:
-    """A role of the organisation's own, locked until the transaction ends.
+    """Return a custom role, locked until the transaction ends.
 
     Raises:
         RoleNotFound
@@ -76,33 +76,33 @@ async def lock(db: AsyncSession, org_id: UUID, role_id: UUID) -> CustomRole:
     return found
 
 
-async def page(db: AsyncSession, org_id: UUID, *, after: UUID | None, limit: int) -> Sequence[AnyRole]:
-    """The roles after the role `after`: the organisation's own, newest first, then the built-in ones.
+async def list_page(db: AsyncSession, org_id: UUID, *, after: UUID | None, limit: int) -> Sequence[AnyRole]:
+    """List the roles after the role `after`: custom roles, newest first, then built-in ones.
 
-    All ids sort in that order, since the built-in ones are smaller than any that is made.
+    Descending ids give this order, because ids of built-in roles are smaller than all generated ones.
     """
     statement = select(CustomRole).where(CustomRole.org_id == org_id).order_by(CustomRole.id.desc()).limit(limit)
-    own = (await db.scalars(statement if after is None else statement.where(CustomRole.id < after))).all()
-    found: list[AnyRole] = list(own)
-    found += [BY_ID[role_id] for role_id in sorted(BY_ID, reverse=True) if after is None or role_id < after]
-    return found[:limit]
+    custom = (await db.scalars(statement if after is None else statement.where(CustomRole.id < after))).all()
+    roles: list[AnyRole] = list(custom)
+    roles += [BY_ID[role_id] for role_id in sorted(BY_ID, reverse=True) if after is None or role_id < after]
+    return roles[:limit]
 
 
-async def count(db: AsyncSession, org_id: UUID) -> int:
-    """How many roles of its own the organisation has."""
+async def count_custom(db: AsyncSession, org_id: UUID) -> int:
+    """Count the custom roles of the organisation."""
     return await db.scalar(select(func.count()).select_from(CustomRole).where(CustomRole.org_id == org_id)) or 0
 
 
-async def names(db: AsyncSession, org_id: UUID, *, but: UUID | None = None) -> Sequence[str]:
-    """The names of the organisation's own roles, except of the role `but`."""
+async def list_names(db: AsyncSession, org_id: UUID, *, except_id: UUID | None = None) -> Sequence[str]:
+    """List the names of the organisation's custom roles, except that of the role `except_id`."""
     statement = select(CustomRole.name).where(CustomRole.org_id == org_id)
-    return (await db.scalars(statement if but is None else statement.where(CustomRole.id != but))).all()
+    return (await db.scalars(statement if except_id is None else statement.where(CustomRole.id != except_id))).all()
 
 
-async def known(db: AsyncSession, org_id: UUID, role_ids: Collection[UUID]) -> set[UUID]:
-    """Which of these are ids of roles, built in or the organisation's own."""
+async def filter_existing(db: AsyncSession, org_id: UUID, role_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the ids that belong to roles, built-in or custom."""
     built_in = {role_id for role_id in role_ids if role_id in BY_ID}
     if not (others := set(role_ids) - built_in):
         return built_in
-    own = await db.scalars(select(CustomRole.id).where(CustomRole.org_id == org_id, CustomRole.id.in_(others)))
-    return built_in | set(own)
+    custom = await db.scalars(select(CustomRole.id).where(CustomRole.org_id == org_id, CustomRole.id.in_(others)))
+    return built_in | set(custom)

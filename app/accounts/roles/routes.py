@@ -6,26 +6,30 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import MISSING
 
-from app.access.callers import BeyondYourRights, Caller
+from app.access.callers import UserCaller
+from app.access.dependencies import Db, transaction_refreshing_credentials
+from app.access.errors import PrivilegeEscalation
 from app.access.permissions import Action, Resource
-from app.access.requirements import Db, acting_at_once, may, secret_key_of
+from app.access.requirements import requires
+from app.access.services import services_of
 from app.accounts.roles import queries, service
 from app.accounts.roles.queries import RoleNotFound
 from app.accounts.roles.rules import BY_ID
-from app.accounts.roles.schemas import RoleChange, RoleIn, RoleOut, RolePage, from_table
+from app.accounts.roles.schemas import Role, RoleCreate, RolePage, RoleUpdate, from_table
 from app.accounts.roles.service import NewRole
 from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import responses
-from app.core.web.paging import CountedPageQuery, CursorSigner, InvalidCursor, cut
+from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 
 router = APIRouter(prefix="/roles", tags=["Roles"], route_class=Route)
 
-Reader = Annotated[Caller, may(Resource.ROLES, Action.VIEW)]
-Creator = Annotated[Caller, may(Resource.ROLES, Action.CREATE)]
-Editor = Annotated[Caller, may(Resource.ROLES, Action.UPDATE)]
-Deleter = Annotated[Caller, may(Resource.ROLES, Action.DELETE)]
+Reader = Annotated[UserCaller, requires(Resource.ROLES, Action.VIEW)]
+Creator = Annotated[UserCaller, requires(Resource.ROLES, Action.CREATE)]
+Editor = Annotated[UserCaller, requires(Resource.ROLES, Action.UPDATE)]
+Deleter = Annotated[UserCaller, requires(Resource.ROLES, Action.DELETE)]
 RoleId = Annotated[UUID, Path(alias="id")]
 
 
@@ -37,20 +41,13 @@ RoleId = Annotated[UUID, Path(alias="id")]
     responses=responses(InvalidCursor),
 )
 async def list_roles(
-    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request
+    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> RolePage:
     """The organisation's own roles, newest first, and last the three that every organisation has."""
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "roles", None)
-    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    found = await queries.page(db, caller.org_id, after=after, limit=wanted.limit + 1)
-    rows, more = cut(found, wanted.limit)
-    page = RolePage(
-        items=[RoleOut.of(row) for row in rows],
-        next_cursor=signer.write(rows[-1].id) if more else None,
-    )
-    if wanted.include:
-        page.total = await queries.count(db, caller.org_id) + len(BY_ID)
-    return page
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "roles")
+    rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
+    total = await queries.count_custom(db, caller.org_id) + len(BY_ID) if wanted.include else None
+    return paging.page(response, RolePage, rows, Role.of, position=lambda row: (row.id,), total=total)
 
 
 @router.post(
@@ -59,27 +56,26 @@ async def list_roles(
     summary="Make a role",
     status_code=201,
     responses=responses(
-        service.RoleNameTaken, service.TooManyRoles, BeyondYourRights,
+        service.RoleNameTaken, service.TooManyRoles, PrivilegeEscalation,
         body=True, ok={201: ("Location",)}, location=f"/roles/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
-async def create_role(body: RoleIn, caller: Creator, db: Db, response: Response) -> RoleOut:
+async def create_role(body: RoleCreate, caller: Creator, db: Db, response: Response) -> Role:
     """Make a role of the organisation's own, with permissions that you have yourself and of a kind not above yours.
 
     `copyOf` starts from the permissions of another role, a built-in one included. With neither it nor `permissions`,
     the role allows nothing. Whoever has a role of the kind `CUSTOMER` reaches only their own tickets, whatever it
     allows and whatever else they are granted.
     """
-    said = body.model_fields_set
     new = NewRole(
         name=body.name,
-        role=body.role if "role" in said else None,
+        role=None if body.role is MISSING else body.role,
         copy_of=body.copy_of,
-        permissions=from_table(body.permissions) if "permissions" in said else None,
+        permissions=None if body.permissions is MISSING else from_table(body.permissions),
     )
     role = await service.create(db, caller, new)
     response.headers["Location"] = f"/roles/{role.id}"
-    return RoleOut.of(role)
+    return Role.of(role)
 
 
 @router.get(
@@ -88,33 +84,34 @@ async def create_role(body: RoleIn, caller: Creator, db: Db, response: Response)
     summary="Read a role",
     responses=responses(RoleNotFound),
 )
-async def get_role(role_id: RoleId, caller: Reader, db: Db) -> RoleOut:
+async def get_role(role_id: RoleId, caller: Reader, db: Db) -> Role:
     """A role, built in or the organisation's own, with all its permissions."""
-    return RoleOut.of(await queries.role(db, caller.org_id, role_id))
+    return Role.of(await queries.get_role(db, caller.org_id, role_id))
 
 
 @router.patch(
     "/{id}",
     operation_id="changeRole",
     summary="Change a role",
-    responses=responses(RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, BeyondYourRights, body=True),
+    responses=responses(
+        RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, PrivilegeEscalation, body=True
+    ),
 )
-async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request: Request) -> RoleOut:
+async def change_role(role_id: RoleId, body: RoleUpdate, caller: Editor, request: Request) -> Role:
     """Change its name or its permissions, for everybody who has it, within five seconds.
 
     You need every permission that it has, or is to have, and its kind is not to be above yours. To your own role you
     cannot add anything. Whoever may then no longer see and change tickets hands theirs over to others.
     """
-    said = body.model_fields_set
-    async with acting_at_once(request, caller.org_id) as db:
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
         role = await service.change(
             db,
             caller,
             role_id,
-            name=body.name if "name" in said else None,
-            permissions=from_table(body.permissions) if "permissions" in said else None,
+            name=None if body.name is MISSING else body.name,
+            permissions=None if body.permissions is MISSING else from_table(body.permissions),
         )
-    return RoleOut.of(role)
+    return Role.of(role)
 
 
 @router.delete(
@@ -122,7 +119,7 @@ async def change_role(role_id: RoleId, body: RoleChange, caller: Editor, request
     operation_id="deleteRole",
     summary="Delete a role",
     status_code=204,
-    responses=responses(RoleNotFound, service.BuiltInRoleChanged, service.RoleInUse, BeyondYourRights),
+    responses=responses(RoleNotFound, service.BuiltInRoleChanged, service.RoleInUse, PrivilegeEscalation),
 )
 async def delete_role(role_id: RoleId, caller: Deleter, db: Db) -> None:
     """Delete a role that nobody has."""

@@ -1,22 +1,22 @@
-"""The roles that every organisation has, and what follows from a role."""
+"""The built-in roles, which every organisation has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.access.permissions import ALL, Action, Permissions, Resource, Role, permission
+from app.access.permissions import ALL, Action, Permissions, Resource, RoleKind, permission
 
 _VIEW, _CREATE, _UPDATE, _DELETE = Action
 
 
 @dataclass(frozen=True)
 class BuiltInRole:
-    """A role that is the same in every organisation: it can be read and copied, not changed."""
+    """A role that is the same in every organisation. It can be read and copied, but not changed."""
 
     id: UUID
     name: str
-    role: Role
+    role: RoleKind
     permissions: Permissions
 
 
@@ -24,12 +24,12 @@ def _allowed(*pairs: tuple[Resource, tuple[Action, ...]]) -> Permissions:
     return frozenset(permission(resource, action) for resource, actions in pairs for action in actions)
 
 
-ADMIN = BuiltInRole(UUID("00000000-0000-7000-8000-000000000001"), "Admin", Role.ADMIN, ALL)
+ADMIN = BuiltInRole(UUID("00000000-0000-7000-8000-000000000001"), "Admin", RoleKind.ADMIN, ALL)
 
 ENGINEER = BuiltInRole(
     UUID("00000000-0000-7000-8000-000000000002"),
     "Engineer",
-    Role.ENGINEER,
+    RoleKind.ENGINEER,
     _allowed(
         (Resource.TICKETS, (_VIEW, _CREATE, _UPDATE)),
         (Resource.COMMENTS, (_VIEW, _CREATE, _UPDATE, _DELETE)),
@@ -41,11 +41,11 @@ ENGINEER = BuiltInRole(
     ),
 )
 
-# Of tickets and comments their own: whoever has a role of this kind sees no others.
+# Users of this role kind only see their own tickets, and the comments on them.
 CUSTOMER = BuiltInRole(
     UUID("00000000-0000-7000-8000-000000000003"),
     "Customer",
-    Role.CUSTOMER,
+    RoleKind.CUSTOMER,
     _allowed(
         (Resource.TICKETS, (_VIEW, _CREATE, _UPDATE)),
         (Resource.COMMENTS, (_VIEW,)),
@@ -58,5 +58,5 @@ BY_ID = {built_in.id: built_in for built_in in BUILT_IN.values()}
 
 
 def is_built_in_name(name: str) -> bool:
-    """Whether a name is that of a built-in role, in whatever case: no other role may be taken for one."""
+    """Return whether a name equals that of a built-in role, ignoring case."""
     return name.casefold() in {built_in.name.casefold() for built_in in BUILT_IN.values()}

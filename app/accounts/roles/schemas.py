@@ -1,4 +1,4 @@
-"""What crosses the wire about roles and permissions."""
+"""Define the requests and responses about roles and permissions."""
 
 from __future__ import annotations
 
@@ -6,42 +6,48 @@ from collections.abc import Iterable
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import MISSING, AfterValidator, Field, StrictBool
 
-from app.access.permissions import Action, Permissions, Resource, Role, permission
+from app.access.permissions import Action, Permissions, Resource, RoleKind, permission
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import BuiltInRole
-from app.core.fields import In, Name, Out, OutTime
+from app.core.fields import EXAMPLE_ID, Name, RequestModel, ResponseModel, UtcTimestamp
 from app.core.web.paging import CountedPage
 
-_AT = "2026-03-02T09:30:00.125Z"
-_TABLE = [{"resource": "tickets", "view": True, "update": True}]
+_EXAMPLE_TIME = "2026-03-02T09:30:00.125Z"
+_EXAMPLE_TABLE = [{"resource": "tickets", "view": True, "update": True}]
+
+_RESOURCE = Field(description="What the actions apply to.", examples=["tickets"])
+_VIEW = Field(description="May read it.", examples=[True])
+_CREATE = Field(description="May create it.")
+_UPDATE = Field(description="May change it.", examples=[True])
+_DELETE = Field(description="May delete it.")
 
 
-class PermissionIn(In):
-    """What may be done with a resource; nothing, where nothing is said."""
+class ResourceActions(RequestModel):
+    """The actions on one resource. Actions that are not sent are not included."""
 
-    resource: Annotated[Resource, Field(examples=["tickets"])]
-    view: Annotated[StrictBool, Field(examples=[True])] = False
-    create: StrictBool = False
-    update: Annotated[StrictBool, Field(examples=[True])] = False
-    delete: StrictBool = False
-
-
-class PermissionOut(Out):
-    """What may be done with a resource."""
-
-    resource: Annotated[Resource, Field(examples=["tickets"])]
-    view: Annotated[bool, Field(examples=[True])]
-    create: Annotated[bool, Field(examples=[False])]
-    update: Annotated[bool, Field(examples=[True])]
-    delete: Annotated[bool, Field(examples=[False])]
+    resource: Annotated[Resource, _RESOURCE]
+    view: Annotated[StrictBool, _VIEW] = False
+    create: Annotated[StrictBool, _CREATE] = False
+    update: Annotated[StrictBool, _UPDATE] = False
+    delete: Annotated[StrictBool, _DELETE] = False
 
 
-def as_table(permissions: Permissions) -> list[PermissionOut]:
-    """Permissions as answers show them: every resource, with what may be done with it."""
+class ResourcePermissions(ResponseModel):
+    """What may be done with one resource."""
+
+    resource: Annotated[Resource, _RESOURCE]
+    view: Annotated[bool, _VIEW]
+    create: Annotated[bool, _CREATE, Field(examples=[False])]
+    update: Annotated[bool, _UPDATE]
+    delete: Annotated[bool, _DELETE, Field(examples=[False])]
+
+
+def as_table(permissions: Permissions) -> list[ResourcePermissions]:
+    """Return permissions as responses show them: one row for each resource."""
     return [
-        PermissionOut(
+        ResourcePermissions(
             resource=resource,
             **{action.value: permission(resource, action) in permissions for action in Action},
         )
@@ -49,83 +55,100 @@ def as_table(permissions: Permissions) -> list[PermissionOut]:
     ]
 
 
-def from_table(rows: Iterable[PermissionIn]) -> Permissions:
-    """The permissions that a table gives."""
+def from_table(rows: Iterable[ResourceActions]) -> Permissions:
+    """Return the permissions that a table contains."""
     return frozenset(
         permission(row.resource, action) for row in rows for action in Action if getattr(row, action.value)
     )
 
 
-def _once_each(rows: list[PermissionIn]) -> list[PermissionIn]:
+def _refuse_duplicates(rows: list[ResourceActions]) -> list[ResourceActions]:
     if len({row.resource for row in rows}) < len(rows):
         raise ValueError("A resource is listed twice.")
     return rows
 
 
-# A resource that is not listed is one with which nothing may be done.
-PermissionTable = Annotated[list[PermissionIn], Field(max_length=len(Resource)), AfterValidator(_once_each)]
+# Nothing may be done with a resource that is not listed.
+PermissionTable = Annotated[list[ResourceActions], Field(max_length=len(Resource)), AfterValidator(_refuse_duplicates)]
 
 RoleName = Annotated[
-    Name, Field(description="Unique in the organisation, whatever its case.", examples=["Support lead"])
+    Name, Field(description="The role's name, unique in the organisation ignoring case.", examples=["Support lead"])
 ]
 
 
-class RoleIn(In):
-    """A new role."""
+class RoleCreate(RequestModel):
+    """A new role of the organisation's own."""
 
     name: RoleName
     role: Annotated[
-        Role,
+        RoleKind | MISSING,
         Field(
-            description="What those who have it are to the organisation. As the copied role, or else `ENGINEER`.",
+            description="The kind of role. If absent, the kind of the copied role, or else `ENGINEER`.",
             examples=["ENGINEER"],
         ),
-    ] = None  # type: ignore[assignment]
+    ] = MISSING
     copy_of: Annotated[
-        UUID | None, Field(description="The id of a role, built in or not, whose permissions it gets at first.")
+        UUID | None,
+        Field(description="The id of a role whose permissions are copied, built-in or the organisation's own."),
     ] = None
     permissions: Annotated[
-        PermissionTable, Field(description="Instead of a copy's. What is not listed is not allowed.", examples=[_TABLE])
-    ] = None  # type: ignore[assignment]
+        PermissionTable | MISSING,
+        Field(
+            description="What the role allows, instead of copied permissions. Nothing is allowed on resources that are "
+            "not listed.",
+            examples=[_EXAMPLE_TABLE],
+        ),
+    ] = MISSING
 
 
-class RoleChange(In):
-    """Any of these."""
+class RoleUpdate(RequestModel):
+    """Changes to a role. Fields that are not sent stay as they are."""
 
-    name: RoleName = None  # type: ignore[assignment]
+    name: RoleName | MISSING = MISSING
     permissions: Annotated[
-        PermissionTable,
-        Field(description="Instead of those that it has. What is not listed is not allowed.", examples=[_TABLE]),
-    ] = None  # type: ignore[assignment]
+        PermissionTable | MISSING,
+        Field(
+            description="Replaces what the role allows. Nothing is allowed on resources that are not listed.",
+            examples=[_EXAMPLE_TABLE],
+        ),
+    ] = MISSING
 
 
-class RoleOut(Out):
-    """A role: a name for permissions."""
+class Role(ResponseModel):
+    """A role: a named set of permissions."""
 
-    id: UUID
-    name: Annotated[str, Field(examples=["Support lead"])]
-    role: Annotated[Role, Field(description="What those who have it are to the organisation.", examples=["ENGINEER"])]
+    id: Annotated[UUID, Field(description="The role's id.", examples=[EXAMPLE_ID])]
+    name: Annotated[str, Field(description="The role's name.", examples=["Support lead"])]
+    role: Annotated[RoleKind, Field(description="The kind of role.", examples=["ENGINEER"])]
     built_in: Annotated[
-        bool, Field(description="Whether every organisation has it, and nobody can change it.", examples=[False])
+        bool, Field(description="Whether it exists in every organisation and cannot be changed.", examples=[False])
     ]
-    permissions: Annotated[list[PermissionOut], Field(description="Every resource.")]
-    created_at: Annotated[OutTime | None, Field(description="Null for a built-in one.", examples=[_AT])]
-    updated_at: Annotated[OutTime | None, Field(description="Null for a built-in one.", examples=[_AT])]
+    permissions: Annotated[
+        list[ResourcePermissions], Field(description="What the role allows. Every resource is listed.")
+    ]
+    created_at: Annotated[
+        UtcTimestamp | None,
+        Field(description="When it was created; null if built-in.", examples=[_EXAMPLE_TIME]),
+    ]
+    updated_at: Annotated[
+        UtcTimestamp | None,
+        Field(description="When it was last changed; null if built-in.", examples=[_EXAMPLE_TIME]),
+    ]
 
     @classmethod
     def of(cls, role: BuiltInRole | CustomRole) -> Self:
-        """The answer about this role."""
-        own = role if isinstance(role, CustomRole) else None
+        """Make the response from a role."""
+        custom = role if isinstance(role, CustomRole) else None
         return cls(
             id=role.id,
             name=role.name,
-            role=Role(role.role),
-            built_in=own is None,
+            role=RoleKind(role.role),
+            built_in=custom is None,
             permissions=as_table(frozenset(role.permissions)),
-            created_at=own.created_at if own else None,
-            updated_at=own.updated_at if own else None,
+            created_at=custom.created_at if custom else None,
+            updated_at=custom.updated_at if custom else None,
         )
 
 
-class RolePage(CountedPage[RoleOut]):
+class RolePage(CountedPage[Role]):
     """A page of roles."""

@@ -1,21 +1,21 @@
-"""Roles: making, changing and deleting those that an organisation has for itself."""
+"""Create, change and delete the custom roles of an organisation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import BeyondYourRights, Caller, check_rights
-from app.access.permissions import Permissions, Role, exceeds
+from app.access.callers import UserCaller, ensure_can_grant
+from app.access.errors import PrivilegeEscalation
+from app.access.permissions import Permissions, RoleKind, exceeds
 from app.accounts.roles import queries, rules
 from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.queries import RoleNotFound
 from app.core.clock import real_now
-from app.core.database.pool import FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.violations import FOREIGN_KEY_VIOLATION, raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import record
@@ -25,7 +25,7 @@ MAX_ROLES = 200
 
 
 class BuiltInRoleChanged(Conflict):
-    """Built-in roles are the same everywhere, and for ever."""
+    """Built-in roles cannot be changed."""
 
     code = "built_in_role"
     title = "A built-in role cannot be changed or deleted: copy it, and change the copy."
@@ -35,46 +35,46 @@ class RoleNameTaken(Conflict):
     """Another role has this name."""
 
     code = "role_name_taken"
-    title = "Another role, of the organisation or built in, has this name."
+    title = "Another role of the organisation, or a built-in role, has this name."
 
 
 class RoleInUse(Conflict):
-    """Somebody has this role."""
+    """The role is assigned to users."""
 
     code = "role_in_use"
-    title = "Somebody has this role: give them another one first."
+    title = "The role is assigned to users: assign another role to them first."
 
 
 class TooManyRoles(Conflict):
-    """The organisation has as many roles as it may."""
+    """The organisation has `MAX_ROLES` custom roles already."""
 
     code = "too_many_roles"
-    title = f"An organisation can have {MAX_ROLES} roles of its own at most."
+    title = f"An organisation can have at most {MAX_ROLES} custom roles."
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewRole:
-    """A role to be made. What is not said is taken from the role `copy_of`, if one is named."""
+    """A role to create. Fields that are `None` are copied from the role `copy_of`, if it is given."""
 
     name: str
-    role: Role | None = None
+    role: RoleKind | None = None
     copy_of: UUID | None = None
     permissions: Permissions | None = None
 
 
-async def create(db: AsyncSession, caller: Caller, new: NewRole) -> CustomRole:
-    """Make a role.
+async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> CustomRole:
+    """Create a custom role.
 
     Raises:
         RoleNameTaken, TooManyRoles
-        BeyondYourRights: it would have permissions that its maker lacks, or be of a kind above theirs.
-        BadInput: there is no role to copy.
+        PrivilegeEscalation: The role would have permissions that the caller lacks, or a kind above the caller's.
+        BadInput: The role to copy does not exist.
     """
     kind, permissions = await _kind_and_permissions(db, caller.org_id, new)
-    check_rights(caller, kind, permissions)
-    await lock_organisation(db, caller.org_id)  # so that two at once are counted and named one after the other
+    ensure_can_grant(caller, kind, permissions)
+    await lock_organisation(db, caller.org_id)  # serialises the checks of name and number
     await _check_name(db, caller.org_id, new.name)
-    if await queries.count(db, caller.org_id) >= MAX_ROLES:
+    if await queries.count_custom(db, caller.org_id) >= MAX_ROLES:
         raise TooManyRoles
     now = real_now()
     role = CustomRole(
@@ -103,29 +103,30 @@ async def create(db: AsyncSession, caller: Caller, new: NewRole) -> CustomRole:
 
 
 async def change(
-    db: AsyncSession, caller: Caller, role_id: UUID, *, name: str | None, permissions: Permissions | None
+    db: AsyncSession, caller: UserCaller, role_id: UUID, *, name: str | None, permissions: Permissions | None
 ) -> CustomRole:
-    """Change a role's name or permissions, for everybody who has it; the same values again change nothing.
+    """Change a role's name or permissions, for all its users. Unchanged values are ignored.
 
-    The organisation is locked, so that nobody is given the role, or anything besides it, meanwhile.
+    The organisation is locked, so that roles and permission overrides are not assigned concurrently.
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleNameTaken
-        BeyondYourRights: it has, or would have, permissions that the caller lacks, or is of a kind above theirs; or it
-            is their own, and would gain.
+        PrivilegeEscalation: The role has, or would have, permissions that the caller lacks, or a kind above
+            the caller's;
+            or it is the caller's own role, and would gain permissions.
     """
     await lock_organisation(db, caller.org_id)
     role = await _lock(db, caller, role_id)
     before = frozenset(role.permissions)
     after = before if permissions is None else permissions
-    check_rights(caller, role.role, before | after)
-    if role_id == caller.somebody.role_id and exceeds(after, before):
-        # What they were granted besides it, and may lose again, is not to become theirs for good.
-        raise BeyondYourRights
+    ensure_can_grant(caller, role.role, before | after)
+    if role_id == caller.user.role_id and exceeds(after, before):
+        # Permission overrides of the caller can be revoked; they must not become permanent through the role.
+        raise PrivilegeEscalation
     if (name in {None, role.name}) and after == before:
         return role
     if name is not None and name != role.name:
-        await _check_name(db, caller.org_id, name, but=role.id)
+        await _check_name(db, caller.org_id, name, except_id=role.id)
         role.name = name
     role.permissions = sorted(after)
     role.updated_at = real_now()
@@ -144,54 +145,47 @@ async def change(
     return role
 
 
-async def delete(db: AsyncSession, caller: Caller, role_id: UUID) -> None:
-    """Delete a role that nobody has.
+async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
+    """Delete a role that is not assigned to users.
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleInUse
-        BeyondYourRights: it has permissions that the caller lacks, or is of a kind above theirs.
+        PrivilegeEscalation: The role has permissions that the caller lacks, or a kind above the caller's.
     """
     role = await _lock(db, caller, role_id)
-    check_rights(caller, role.role, frozenset(role.permissions))
+    ensure_can_grant(caller, role.role, frozenset(role.permissions))
     await db.delete(role)
-    try:
+    # Users stand above roles: only the database knows here whether a user has this one.
+    with raise_on_violation(RoleInUse, FOREIGN_KEY_VIOLATION):
         await db.flush()
-    except IntegrityError as error:  # users stand above roles: only the database knows here whether they refer to one
-        if sqlstate_of(error) == FOREIGN_KEY_VIOLATION:
-            raise RoleInUse from None
-        raise
     record(db, RoleDeleted(at=caller.now, actor=caller.actor, role_id=role.id, name=role.name))
 
 
-async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[Role, Permissions]:
+async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[RoleKind, Permissions]:
     kind, permissions = new.role, new.permissions
     if new.copy_of is not None:
         try:
-            original = await queries.role(db, org_id, new.copy_of)
+            original = await queries.get_role(db, org_id, new.copy_of)
         except RoleNotFound:
             raise BadInput(errors=[FieldError("copyOf", "There is no such role.")]) from None
-        kind = kind or Role(original.role)
+        kind = kind or original.role
         permissions = frozenset(original.permissions) if permissions is None else permissions
-    return kind or Role.ENGINEER, permissions or frozenset()
+    return kind or RoleKind.ENGINEER, permissions or frozenset()
 
 
-async def _lock(db: AsyncSession, caller: Caller, role_id: UUID) -> CustomRole:
+async def _lock(db: AsyncSession, caller: UserCaller, role_id: UUID) -> CustomRole:
     if role_id in rules.BY_ID:
         raise BuiltInRoleChanged
     return await queries.lock(db, caller.org_id, role_id)
 
 
-async def _check_name(db: AsyncSession, org_id: UUID, name: str, but: UUID | None = None) -> None:
-    """Refuse the name of another role, in whatever case; the organisation is locked meanwhile."""
-    others = await queries.names(db, org_id, but=but)
+async def _check_name(db: AsyncSession, org_id: UUID, name: str, except_id: UUID | None = None) -> None:
+    """Refuse the name of another role, ignoring case. The caller must hold the lock on the organisation."""
+    others = await queries.list_names(db, org_id, except_id=except_id)
     if rules.is_built_in_name(name) or name.casefold() in {other.casefold() for other in others}:
         raise RoleNameTaken
 
 
 async def _flush(db: AsyncSession) -> None:
-    try:
+    with raise_on_violation(RoleNameTaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise RoleNameTaken from None
-        raise

@@ -1,4 +1,4 @@
-"""What happens to links."""
+"""What happens to single-use links."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
-from app.core.outbox.events import Event
+from app.core.outbox.events import Event, Subject
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinkRequested(Event):
-    """A link is to be mailed to somebody. The ids alone lead nowhere: its token takes the secret key."""
+    """A link is to be mailed to a user. The ids do not open it: its token is made with the secret key."""
 
     type: ClassVar[str] = "user.link_requested"
 
-    user_id: UUID
+    user_id: Subject
     link_id: UUID
     purpose: str

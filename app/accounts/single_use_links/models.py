@@ -10,10 +10,10 @@ from uuid import UUID
 from sqlalchemy import ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, one_of
+from app.core.database.base import Base, TextEnum, one_of
 
 
-class Purpose(StrEnum):
+class LinkPurpose(StrEnum):
     """What whoever holds a link's token may do, once."""
 
     VERIFY_EMAIL = "VERIFY_EMAIL"
@@ -25,10 +25,10 @@ class Purpose(StrEnum):
 
 # The page that each that is mailed leads to, in an organisation's front end or among our own.
 PAGES: Mapping[str, str] = {
-    Purpose.VERIFY_EMAIL: "/verify-email",
-    Purpose.CHANGE_EMAIL: "/confirm-email",
-    Purpose.RESET_PASSWORD: "/reset-password",
-    Purpose.INVITATION: "/accept-invitation",
+    LinkPurpose.VERIFY_EMAIL: "/verify-email",
+    LinkPurpose.CHANGE_EMAIL: "/confirm-email",
+    LinkPurpose.RESET_PASSWORD: "/reset-password",
+    LinkPurpose.INVITATION: "/accept-invitation",
 }
 
 
@@ -45,7 +45,7 @@ class Link(Base):
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID]
-    purpose: Mapped[str]
+    purpose: Mapped[LinkPurpose] = mapped_column(TextEnum(LinkPurpose))
     email: Mapped[str]
     password_hash: Mapped[str | None]
     remembered: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -54,7 +54,7 @@ class Link(Base):
 
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "user_id"], ["users.org_id", "users.id"]),
-        one_of("purpose", tuple(Purpose)),
+        one_of("purpose", tuple(LinkPurpose)),
         Index("ix_links_org_id_user_id_purpose", "org_id", "user_id", "purpose"),
         Index("ix_links_org_id_expires_at", "org_id", "expires_at"),
     )

@@ -10,20 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
 from app.accounts.single_use_links.events import LinkRequested
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.core.clock import real_now
 from app.core.errors import BadInput, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import Actor, record
-from app.core.security.opaque_tokens import Named, read_link_token
+from app.core.security.opaque_tokens import TokenSubject, read_link_token
 from app.organisations.queries import active
 
 LIFETIMES = {
-    Purpose.VERIFY_EMAIL: timedelta(days=3),
-    Purpose.CHANGE_EMAIL: timedelta(days=1),
-    Purpose.RESET_PASSWORD: timedelta(minutes=30),
-    Purpose.INVITATION: timedelta(days=7),
-    Purpose.SIGN_IN: timedelta(minutes=1),
+    LinkPurpose.VERIFY_EMAIL: timedelta(days=3),
+    LinkPurpose.CHANGE_EMAIL: timedelta(days=1),
+    LinkPurpose.RESET_PASSWORD: timedelta(minutes=30),
+    LinkPurpose.INVITATION: timedelta(days=7),
+    LinkPurpose.SIGN_IN: timedelta(minutes=1),
 }
 
 
@@ -38,7 +38,7 @@ class LinkExpired(BadInput):
 
 
 def issue(
-    db: AsyncSession, org_id: UUID, user_id: UUID, email: str, purpose: Purpose, *, password_hash: str | None = None
+    db: AsyncSession, org_id: UUID, user_id: UUID, email: str, purpose: LinkPurpose, *, password_hash: str | None = None
 ) -> Link:
     """A new link, of which nobody is told; earlier ones stay valid until one of them is used."""
     now = real_now()
@@ -61,7 +61,7 @@ def send(
     org_id: UUID,
     user_id: UUID,
     email: str,
-    purpose: Purpose,
+    purpose: LinkPurpose,
     *,
     at: datetime,
     actor: Actor,
@@ -77,7 +77,7 @@ def send(
     return link
 
 
-def read(secret_key: str, token: str) -> Named:
+def read(secret_key: str, token: str) -> TokenSubject:
     """The link that a token is of, and its organisation; whether there is one is not looked up.
 
     Raises:
@@ -89,7 +89,7 @@ def read(secret_key: str, token: str) -> Named:
         raise LinkExpired from None
 
 
-async def find(db: AsyncSession, named: Named, *purposes: Purpose) -> Link:
+async def find(db: AsyncSession, named: TokenSubject, *purposes: LinkPurpose) -> Link:
     """A link that can still be used, for one of these purposes; it is not used up by this.
 
     Raises:
@@ -117,7 +117,7 @@ async def tenant_of(db: AsyncSession, link: Link) -> Tenant:
     return tenant
 
 
-async def use(db: AsyncSession, named: Named, purpose: Purpose) -> Link:
+async def use(db: AsyncSession, named: TokenSubject, purpose: LinkPurpose) -> Link:
     """Use a link up, and with it all others that its user has for the same purpose. Of two at once, one is refused.
 
     Raises:
@@ -134,7 +134,7 @@ async def use(db: AsyncSession, named: Named, purpose: Purpose) -> Link:
     return link
 
 
-async def cancel(db: AsyncSession, org_id: UUID, user_id: UUID, *purposes: Purpose) -> None:
+async def cancel(db: AsyncSession, org_id: UUID, user_id: UUID, *purposes: LinkPurpose) -> None:
     """Let somebody's links of these purposes lead nowhere."""
     await db.execute(delete(Link).where(Link.org_id == org_id, Link.user_id == user_id, Link.purpose.in_(purposes)))
 

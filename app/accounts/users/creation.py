@@ -6,24 +6,23 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import delete, insert
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
-from app.access.permissions import Role
+from app.access.callers import ProductCaller
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
 from app.accounts.users.events import EmailClaimed, UserSignedUp
 from app.accounts.users.models import Credential, User, UserWord
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
-from app.core.database.pool import UNIQUE_VIOLATION, sqlstate_of
+from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, Actor, ActorType, record
-from app.core.security.passwords import hash_password, password_weakness, salt_of
+from app.core.security.passwords import derive_salt, hash_password, password_weakness
 
 
 class EmailTaken(Conflict):
@@ -64,10 +63,10 @@ async def hash_new_password(
     """
     if weakness := password_weakness(password, email, tenant.name, tenant.domain, *names):
         raise WeakPassword(weakness, errors=[FieldError(field, weakness)])
-    return await hash_password(password, salt_of(secret_key, email))
+    return await hash_password(password, derive_salt(secret_key, email))
 
 
-def newcomer(org_id: UUID, new: NewUser, role: Role, status: Status) -> User:
+def newcomer(org_id: UUID, new: NewUser, role: RoleKind, status: AccountStatus) -> User:
     """Somebody new, to be written with `add`; available for tickets only if active: others become so once they are."""
     return User(
         org_id=org_id,
@@ -77,7 +76,7 @@ def newcomer(org_id: UUID, new: NewUser, role: Role, status: Status) -> User:
         email=new.email,
         role=role,
         status=status,
-        available=role != Role.CUSTOMER and status == Status.ACTIVE,
+        available=role != RoleKind.CUSTOMER and status == AccountStatus.ACTIVE,
         works_on_tickets=True,  # as every built-in role lets them
         granted=[],
         denied=[],
@@ -86,22 +85,24 @@ def newcomer(org_id: UUID, new: NewUser, role: Role, status: Status) -> User:
     )
 
 
-async def sign_up_admin(db: AsyncSession, caller: Caller, new: NewUser, password_hash: str) -> User:
+async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, password_hash: str) -> User:
     """Make an active, available admin; the tickets that waited for one are theirs when this commits.
 
     Raises:
         EmailTaken: in this organisation, whatever its case.
     """
-    user = newcomer(caller.org_id, new, Role.ADMIN, Status.ACTIVE)
+    user = newcomer(caller.org_id, new, RoleKind.ADMIN, AccountStatus.ACTIVE)
     await add(db, user, password_hash)
     record(
         db,
-        UserSignedUp(at=caller.now, actor=caller.actor, user_id=user.id, role=Role.ADMIN, status=Status.ACTIVE),
+        UserSignedUp(
+            at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind.ADMIN, status=AccountStatus.ACTIVE
+        ),
     )
     return user
 
 
-async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role: Role, password_hash: str) -> User:
+async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role: RoleKind, password_hash: str) -> User:
     """Make an account for whoever asks for one; but who is not a customer waits for an admin's approval.
 
     If the e-mail is taken, nothing changes but that its owner is told. Whoever asked cannot see the difference: they
@@ -128,18 +129,18 @@ def _welcome(db: AsyncSession, tenant: Tenant, user: User) -> None:
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        UserSignedUp(at=at, actor=actor, user_id=user.id, role=Role(user.role), status=Status(user.status)),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=user.role, status=user.status),
     )
-    links.send(db, tenant.id, user.id, user.email, Purpose.VERIFY_EMAIL, at=at, actor=actor)
+    links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
 
 
-async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: Role, password_hash: str) -> None:
+async def _rehearse(db: AsyncSession, tenant: Tenant, new: NewUser, role: RoleKind, password_hash: str) -> None:
     """Write what a sign-up writes, for nobody, and undo it: the time it takes does not tell that it was not one."""
     other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
     nobody = newcomer(tenant.id, other, role, rules.status_of_sign_up(role))
     async with db.begin_nested() as written:
         await add(db, nobody, password_hash)
-        links.issue(db, tenant.id, nobody.id, nobody.email, Purpose.VERIFY_EMAIL)
+        links.issue(db, tenant.id, nobody.id, nobody.email, LinkPurpose.VERIFY_EMAIL)
         await db.flush()
         await written.rollback()
 
@@ -152,12 +153,8 @@ async def add(db: AsyncSession, user: User, password_hash: str | None) -> None:
     """
     db.add(user)
     db.add(Credential(org_id=user.org_id, user_id=user.id, email=user.email, password_hash=password_hash))
-    try:
+    with raise_on_violation(EmailTaken):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise EmailTaken from None
-        raise
     await index_words(db, user)
 
 

@@ -3,136 +3,118 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
-from app.core.outbox.events import Event
+from app.core.outbox.events import Event, ReactionOnly, Subject
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserSignedUp(Event):
-    """Somebody joined the organisation."""
+class UserEvent(Event):
+    """The base of what happens to a user."""
+
+    user_id: Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserSignedUp(UserEvent):
+    """A user signed up. With the status `PENDING`, an admin has to approve the account."""
 
     type: ClassVar[str] = "user.signed_up"
 
-    user_id: UUID
     role: str
     status: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserUpdated(Event):
-    """Their profile changed: the names of the fields only, since what they say is personal."""
+class UserUpdated(UserEvent):
+    """The profile changed. Only the names of the fields are stored, since their values are personal data."""
 
     type: ClassVar[str] = "user.updated"
 
-    user_id: UUID
     fields: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserBecameAvailable(Event):
-    """New tickets may go to them from now on."""
+class UserBecameAvailable(UserEvent):
+    """The user can be assigned new tickets from now on."""
 
     type: ClassVar[str] = "user.became_available"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class UserBecameUnavailable(Event):
-    """No new tickets go to them."""
+class UserBecameUnavailable(UserEvent):
+    """The user is assigned no new tickets."""
 
     type: ClassVar[str] = "user.became_unavailable"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class EmailClaimed(Event):
-    """Somebody signed up with, or tried to change to, the e-mail of this user, who is to be told instead."""
+class EmailClaimed(UserEvent):
+    """A stranger signed up with the e-mail of this user, or tried to change to it. The user gets a mail about it."""
 
     type: ClassVar[str] = "user.email_claimed"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class UserInvited(Event):
-    """An admin made an account for them."""
+class UserInvited(UserEvent):
+    """An admin created the account and sent an invitation."""
 
     type: ClassVar[str] = "user.invited"
 
-    user_id: UUID
     role: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserJoined(Event):
-    """They accepted their invitation: the account is active."""
+class UserJoined(UserEvent):
+    """The user accepted the invitation: the account is active."""
 
     type: ClassVar[str] = "user.joined"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class UserInvitationCancelled(Event):
-    """An admin took the invitation back, and the account with it. The e-mail is for the reactions, and is not kept."""
+class UserInvitationCancelled(UserEvent):
+    """An admin cancelled the invitation and deleted its account. The e-mail is never stored."""
 
     type: ClassVar[str] = "user.invitation_cancelled"
 
-    user_id: UUID
-    email: str
-
-    def data(self) -> dict[str, Any]:
-        """Who, and no address."""
-        return {"userId": self.user_id}
+    email: ReactionOnly[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserApproved(Event):
+class UserApproved(UserEvent):
     """An admin approved the sign-up: the account is active."""
 
     type: ClassVar[str] = "user.approved"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class UserRejected(Event):
+class UserRejected(UserEvent):
     """An admin rejected the sign-up."""
 
     type: ClassVar[str] = "user.rejected"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class UserSuspended(Event):
-    """They cannot act until they are reactivated."""
+class UserSuspended(UserEvent):
+    """An admin suspended the account until it is reactivated."""
 
     type: ClassVar[str] = "user.suspended"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class UserReactivated(Event):
-    """They can act again."""
+class UserReactivated(UserEvent):
+    """An admin reactivated the account."""
 
     type: ClassVar[str] = "user.reactivated"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class UserRoleChanged(Event):
-    """Their role is another one; the ids are of roles, built-in ones included."""
+class UserRoleChanged(UserEvent):
+    """The user has another role. The ids are those of roles, including built-in ones."""
 
     type: ClassVar[str] = "user.role_changed"
 
-    user_id: UUID
     from_role: str
     to_role: str
     from_role_id: UUID
@@ -140,59 +122,44 @@ class UserRoleChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserPermissionsChanged(Event):
-    """What they are granted and denied on top of their role, as it is now."""
+class UserPermissionsChanged(UserEvent):
+    """The permissions that the user is granted and denied on top of the role, after the change."""
 
     type: ClassVar[str] = "user.permissions_changed"
 
-    user_id: UUID
     granted: list[str]
     denied: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmailVerified(Event):
-    """They have proved that their e-mail is theirs."""
+class EmailVerified(UserEvent):
+    """The user proved that the e-mail address is theirs."""
 
     type: ClassVar[str] = "user.email_verified"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class EmailChanged(Event):
-    """They have another e-mail. The old one is for the reactions, and is not kept."""
+class EmailChanged(UserEvent):
+    """The user has another e-mail address. The old one is never stored."""
 
     type: ClassVar[str] = "user.email_changed"
 
-    user_id: UUID
-    old_email: str
-
-    def data(self) -> dict[str, Any]:
-        """Who, and no address."""
-        return {"userId": self.user_id}
+    old_email: ReactionOnly[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PasswordChanged(Event):
-    """They have another password."""
+class PasswordChanged(UserEvent):
+    """The user has another password."""
 
     type: ClassVar[str] = "user.password_changed"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class UserErased(Event):
-    """Their personal data is gone. What it was is for the reactions, and is not kept."""
+class UserErased(UserEvent):
+    """The personal data of the user was deleted. Its values are never stored."""
 
     type: ClassVar[str] = "user.erased"
 
-    user_id: UUID
-    name: str
-    email: str
-    email_was_verified: bool
-
-    def data(self) -> dict[str, Any]:
-        """Who, and nothing else."""
-        return {"userId": self.user_id}
+    name: ReactionOnly[str]
+    email: ReactionOnly[str]
+    email_was_verified: ReactionOnly[bool]

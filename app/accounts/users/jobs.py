@@ -12,20 +12,18 @@ from app.access.permissions import TICKET_WORK, effective
 from app.accounts.roles import queries as roles
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.models import User
-from app.core.outbox.events import Event
 
 
-async def note_who_works_on_tickets(db: AsyncSession, org_id: UUID, event: Event) -> None:
+async def note_who_works_on_tickets(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
     """Note of all who have a role whether they may still work on tickets, or may now: a reaction to its change.
 
     However many they are, it takes as many statements. Nobody is given the role, or anything besides it, meanwhile:
     whoever changes a role has locked the organisation.
     """
-    assert isinstance(event, RoleUpdated)
     if TICKET_WORK.isdisjoint([*event.added, *event.removed]):
         return
     await db.flush()
-    of_role = frozenset((await roles.role(db, org_id, event.role_id)).permissions)
+    of_role = frozenset((await roles.get_role(db, org_id, event.role_id)).permissions)
     who = select(User.id, User.works_on_tickets, User.granted, User.denied).where(
         User.org_id == org_id, User.role_id == event.role_id
     )

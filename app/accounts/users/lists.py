@@ -11,11 +11,11 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from app.access.permissions import Role
-from app.accounts.single_use_links.models import Link, Purpose
+from app.access.permissions import RoleKind
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.models import User, UserWord
-from app.accounts.users.rights import end_of
-from app.accounts.users.rules import Status
+from app.accounts.users.rights import prefix_upper_bound
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 
 
@@ -34,14 +34,14 @@ class Listing:
     def conditions(self, org_id: UUID) -> list[ColumnElement[bool]]:
         """What a row must meet."""
         conditions = [User.org_id == org_id]
-        conditions.append(User.status.in_(self.statuses) if self.statuses else User.status != Status.ERASED)
+        conditions.append(User.status.in_(self.statuses) if self.statuses else User.status != AccountStatus.ERASED)
         if self.roles:
             conditions.append(User.role.in_(self.roles))
         if self.available is not None:
             conditions.append(User.takes_tickets == self.available)
         for word in self.words or ():
             # A range, which row level security lets reach the index; LIKE would read everybody's words.
-            having = (UserWord.org_id == org_id, UserWord.word >= word, UserWord.word < end_of(word))
+            having = (UserWord.org_id == org_id, UserWord.word >= word, UserWord.word < prefix_upper_bound(word))
             conditions.append(User.id.in_(select(UserWord.user_id).where(*having)))
         return conditions
 
@@ -78,7 +78,7 @@ async def invitation_expires_at(db: AsyncSession, user: User) -> datetime | None
         select(func.max(Link.expires_at)).where(
             Link.org_id == user.org_id,
             Link.user_id == user.id,
-            Link.purpose == Purpose.INVITATION,
+            Link.purpose == LinkPurpose.INVITATION,
             Link.expires_at > real_now(),
         )
     )
@@ -95,10 +95,10 @@ async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mappin
         .options(selectinload(User.custom_role))
         .where(
             User.org_id == org_id,
-            User.status != Status.ERASED,
+            User.status != AccountStatus.ERASED,
             or_(
                 User.id.in_(ids),
-                and_(User.role == Role.ADMIN, User.status == Status.ACTIVE, User.role_id.is_(None)),
+                and_(User.role == RoleKind.ADMIN, User.status == AccountStatus.ACTIVE, User.role_id.is_(None)),
             ),
         )
         .order_by(User.id)

@@ -11,11 +11,11 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.permissions import TICKET_WORK, Permissions, Role, effective
+from app.access.permissions import TICKET_WORK, Permissions, RoleKind, effective
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import BUILT_IN, BuiltInRole
-from app.accounts.users.rules import Status
-from app.core.database.base import Base, one_of
+from app.accounts.users.rules import AccountStatus
+from app.core.database.base import Base, TextEnum, one_of
 
 # Whose turn it can be: `takes_tickets`, as the rotation's index says it.
 AVAILABLE = "available AND works_on_tickets AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
@@ -38,11 +38,11 @@ class User(Base):
     last_name: Mapped[str]
     email: Mapped[str]
     email_verified_at: Mapped[datetime | None]
-    role: Mapped[str]
+    role: Mapped[RoleKind] = mapped_column(TextEnum(RoleKind))
     role_id: Mapped[UUID | None]
     granted: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
     denied: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
-    status: Mapped[str]
+    status: Mapped[AccountStatus] = mapped_column(TextEnum(AccountStatus))
     status_reason: Mapped[str | None]
     available: Mapped[bool]
     works_on_tickets: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
@@ -59,8 +59,8 @@ class User(Base):
     __table_args__ = (
         UniqueConstraint("org_id", "email"),
         ForeignKeyConstraint(["org_id", "role_id"], ["roles.org_id", "roles.id"]),
-        one_of("role", tuple(Role)),
-        one_of("status", tuple(Status)),
+        one_of("role", tuple(RoleKind)),
+        one_of("status", tuple(AccountStatus)),
         Index("ix_users_org_id_role_id", "org_id", "role", "id"),
         Index("ix_users_org_id_status_id", "org_id", "status", "id"),
         Index("ix_users_of_role", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
@@ -69,21 +69,21 @@ class User(Base):
     )
 
     @property
-    def of_role(self) -> UUID:
-        """The id of their role, a built-in one included."""
-        return self.role_id or BUILT_IN[Role(self.role)].id
+    def effective_role_id(self) -> UUID:
+        """The id of the user's role: of their custom role, or else of the built-in role of their kind."""
+        return self.role_id or BUILT_IN[self.role].id
 
     @property
     def designation(self) -> str:
         """The name of their role; the row was read with `custom_role`."""
-        return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[Role(self.role)].name
+        return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[self.role].name
 
     @property
     def role_permissions(self) -> Permissions:
         """What their role gives them; the row was read with `custom_role`."""
         if self.role_id and self.custom_role:
             return frozenset(self.custom_role.permissions)
-        return BUILT_IN[Role(self.role)].permissions
+        return BUILT_IN[self.role].permissions
 
     @property
     def permissions(self) -> Permissions:
@@ -98,27 +98,27 @@ class User(Base):
     @hybrid_property
     def may_be_assigned(self) -> bool:
         """Whether tickets may be theirs; of the class, the condition in SQL."""
-        return (self.status == Status.ACTIVE) & (self.role != Role.CUSTOMER) & self.works_on_tickets
+        return (self.status == AccountStatus.ACTIVE) & (self.role != RoleKind.CUSTOMER) & self.works_on_tickets
 
     @hybrid_property
     def takes_tickets(self) -> bool:
         """Whether new tickets go to them now; of the class, the condition in SQL."""
         return self.available & self.may_be_assigned
 
-    def have_role(self, role: BuiltInRole | CustomRole) -> None:
-        """Let this be their role; what they are granted and denied on top of it stays."""
+    def assign_role(self, role: BuiltInRole | CustomRole) -> None:
+        """Assign a role; permission overrides stay."""
         own = role if isinstance(role, CustomRole) else None
         self.role, self.role_id = role.role, own.id if own else None
         set_committed_value(self, "custom_role", own)
-        self.weigh_permissions()
+        self.refresh_derived_permissions()
 
-    def have_besides(self, granted: Permissions, denied: Permissions) -> None:
-        """Let this be all that they are granted and denied on top of their role, with which the row was read."""
+    def set_permission_overrides(self, granted: Permissions, denied: Permissions) -> None:
+        """Replace the permissions granted and denied on top of the role; `custom_role` must be loaded."""
         self.granted, self.denied = sorted(granted), sorted(denied)
-        self.weigh_permissions()
+        self.refresh_derived_permissions()
 
-    def weigh_permissions(self) -> None:
-        """Note what follows from their permissions; the row was read with `custom_role`."""
+    def refresh_derived_permissions(self) -> None:
+        """Update the columns derived from the user's permissions; `custom_role` must be loaded."""
         self.works_on_tickets = self.permissions >= TICKET_WORK
 
 

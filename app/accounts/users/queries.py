@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from app.accounts.users.models import AVAILABLE, Credential, User
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.core.errors import NotFound
 from app.organisations.models import Organisation, OrganisationStatus
 
@@ -52,7 +52,7 @@ async def user(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
     found = await db.scalar(
         select(User)
         .options(selectinload(User.custom_role))
-        .where(User.org_id == org_id, User.id == user_id, User.status != Status.ERASED)
+        .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
     )
     if found is None:
         raise UserNotFound
@@ -68,7 +68,7 @@ async def lock(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
     found = await db.scalar(
         select(User)
         .options(selectinload(User.custom_role))
-        .where(User.org_id == org_id, User.id == user_id, User.status != Status.ERASED)
+        .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
@@ -80,7 +80,7 @@ async def lock(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
 async def owner_of(db: AsyncSession, org_id: UUID, email: str) -> UUID | None:
     """Who of the organisation has this e-mail, if anybody."""
     found: UUID | None = await db.scalar(
-        select(User.id).where(User.org_id == org_id, User.email == email, User.status != Status.ERASED)
+        select(User.id).where(User.org_id == org_id, User.email == email, User.status != AccountStatus.ERASED)
     )
     return found
 

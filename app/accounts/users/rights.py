@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
-from app.access.permissions import Role
-from app.accounts.users.rules import MAX_WORD_LENGTH, Status
-from app.core.words import folded, words
+from app.access.permissions import RoleKind
+from app.accounts.users.rules import MAX_WORD_LENGTH, AccountStatus
+from app.core.words import fold, words
 
-APPROVABLE = frozenset({Status.PENDING, Status.REJECTED})
+APPROVABLE = frozenset({AccountStatus.PENDING, AccountStatus.REJECTED})
 # Between these two an admin may change somebody's status as they like.
-SETTLED = frozenset({Status.ACTIVE, Status.SUSPENDED})
+SETTLED = frozenset({AccountStatus.ACTIVE, AccountStatus.SUSPENDED})
 
 
 def is_full_admin(*, role: str, role_id: UUID | None, status: str, denied: Collection[str]) -> bool:
     """Whether somebody can do everything, and so give anybody any right again. Every organisation keeps one."""
-    return role == Role.ADMIN and role_id is None and status == Status.ACTIVE and not denied
+    return role == RoleKind.ADMIN and role_id is None and status == AccountStatus.ACTIVE and not denied
 
 
 def raises(before: tuple[Collection[str], Collection[str]], after: tuple[Collection[str], Collection[str]]) -> bool:
@@ -28,19 +28,19 @@ def raises(before: tuple[Collection[str], Collection[str]], after: tuple[Collect
     return not set(granted_then) <= set(granted) or not set(denied) <= set(denied_then)
 
 
-def words_wanted(text: str) -> list[str]:
-    """The beginnings of words that somebody is looked for by, each as they are stored.
+def query_terms(text: str) -> list[str]:
+    """Return the normalised word prefixes that a search text asks for.
 
-    A part that looks like an e-mail is looked for as a whole. What a longer one implies is left out.
+    A part that looks like an e-mail is one term. Prefixes of other terms are left out.
     """
     found: set[str] = set()
-    for part in folded(text).split():
+    for part in fold(text).split():
         local, at, domain = part.partition("@")
         found |= {part} if local and at and domain else set(words(part))
     cut = {word[:MAX_WORD_LENGTH] for word in found}
     return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
 
 
-def end_of(beginning: str) -> str:
-    """What is greater than every word that begins so, in the order of code points."""
-    return beginning + chr(0x10FFFF)
+def prefix_upper_bound(prefix: str) -> str:
+    """Return a string greater than every word with this prefix, in code point order."""
+    return prefix + chr(0x10FFFF)

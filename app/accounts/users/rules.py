@@ -5,14 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.fields import ERASED_DOMAIN
-from app.core.words import folded, words
+from app.core.words import fold, words
 
 MAX_WORD_LENGTH = 64
 
 
-class Status(StrEnum):
+class AccountStatus(StrEnum):
     """Where somebody stands. Only who is `ACTIVE` can act."""
 
     ACTIVE = "ACTIVE"
@@ -26,11 +26,11 @@ class Status(StrEnum):
 class UserStatus(StrEnum):
     """The same, as it is shown and asked for: nobody finds who was erased."""
 
-    ACTIVE = Status.ACTIVE
-    PENDING = Status.PENDING
-    REJECTED = Status.REJECTED
-    INVITED = Status.INVITED
-    SUSPENDED = Status.SUSPENDED
+    ACTIVE = AccountStatus.ACTIVE
+    PENDING = AccountStatus.PENDING
+    REJECTED = AccountStatus.REJECTED
+    INVITED = AccountStatus.INVITED
+    SUSPENDED = AccountStatus.SUSPENDED
 
 
 def erased_email(user_id: UUID) -> str:
@@ -43,16 +43,16 @@ def is_somebodys(email: str) -> bool:
     return not email.endswith(f"@{ERASED_DOMAIN}")
 
 
-def status_of_sign_up(role: Role) -> Status:
+def status_of_sign_up(role: RoleKind) -> AccountStatus:
     """Where whoever signs up by themselves stands at first: all but customers wait for an admin's approval."""
-    return Status.ACTIVE if role == Role.CUSTOMER else Status.PENDING
+    return AccountStatus.ACTIVE if role == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
 def words_of(*texts: str) -> set[str]:
     """The words that somebody is found by: of names and of an e-mail, folded; and each text that is one, as a whole."""
     found: set[str] = set()
     for text in texts:
-        bare = folded(text)
+        bare = fold(text)
         found |= {word[:MAX_WORD_LENGTH] for word in words(bare)}
         if " " not in bare:
             found.add(bare[:MAX_WORD_LENGTH])

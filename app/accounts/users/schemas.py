@@ -1,191 +1,271 @@
-"""What crosses the wire about an organisation's users."""
+"""Define the requests and responses about an organisation's users."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
+from pydantic import MISSING, AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
-from app.access.permissions import Permissions, Role
+from app.access.permissions import Permissions, RoleKind
 from app.accounts.roles.rules import ENGINEER
-from app.accounts.roles.schemas import PermissionIn, PermissionOut, PermissionTable, as_table, from_table
-from app.accounts.users.fields import UserFields, fields_of
-from app.accounts.users.models import User
-from app.accounts.users.rights import words_wanted
-from app.accounts.users.rules import Status, UserStatus
-from app.core.fields import In, LongText, Name, Out, OutTime
+from app.accounts.roles.schemas import PermissionTable, ResourceActions, ResourcePermissions, as_table, from_table
+from app.accounts.users import models
+from app.accounts.users.fields import Bio, Designation, LocaleOfUser, RoleId, TimeZoneOfUser
+from app.accounts.users.rights import query_terms
+from app.accounts.users.rules import AccountStatus, UserStatus
+from app.core.fields import (
+    EXAMPLE_ID,
+    CreatedAt,
+    LongText,
+    Name,
+    OptionalParameter,
+    RequestModel,
+    ResponseModel,
+    UtcTimestamp,
+)
 from app.core.web.paging import CountedPage, CountedPageQuery
 
 MAX_WORDS = 8
 MAX_REASON_LENGTH = 1000
 EXAMPLE_REASON = "Please sign up with your work e-mail."
+_PICTURE_URL = f"/users/{EXAMPLE_ID}/picture"
 _SEES_MENUS = {"resource": "menus", "view": True, "create": False, "update": False, "delete": False}
 _NO_VENDORS = _SEES_MENUS | {"resource": "vendors"}
 
 
-def _few_words(text: str) -> str:
-    if len(words_wanted(text)) > MAX_WORDS:
+class User(ResponseModel):
+    """A user of the organisation."""
+
+    id: Annotated[UUID, Field(description="The user's id.", examples=[EXAMPLE_ID])]
+    org_id: Annotated[UUID, Field(description="The id of the user's organisation.", examples=[EXAMPLE_ID])]
+    first_name: Annotated[str, Field(description="The user's first name.", examples=["Ada"])]
+    last_name: Annotated[str, Field(description="The user's last name.", examples=["Lovelace"])]
+    email: Annotated[str, Field(description="The user's e-mail address, in lower case.", examples=["ada@growfin.com"])]
+    role: Annotated[RoleKind, Field(description="The kind of the user's role.", examples=["ADMIN"])]
+    role_id: Annotated[RoleId, Field(examples=[EXAMPLE_ID])]
+    designation: Designation
+    status: Annotated[
+        UserStatus,
+        Field(
+            description="Only `ACTIVE` users can sign in. `PENDING` accounts wait for an admin's approval, `INVITED` "
+            "ones for their user to accept.",
+            examples=["ACTIVE"],
+        ),
+    ]
+    available: Annotated[
+        bool,
+        Field(
+            description="The user's own switch: whether they want new tickets. It has an effect while they are active "
+            "and may see and change tickets."
+        ),
+    ]
+    email_verified: Annotated[bool, Field(description="Whether the user has proved that the e-mail address is theirs.")]
+    second_factor: Annotated[
+        bool, Field(description="Whether signing in also needs a code of the user's authenticator.")
+    ]
+    picture_url: Annotated[
+        str | None,
+        Field(description="The path of the user's picture; null if there is none.", examples=[_PICTURE_URL]),
+    ]
+    created_at: CreatedAt
+
+    @classmethod
+    def of(cls, row: models.User) -> Self:
+        """Make the response from a row that was read with its role."""
+        return cls(**user_fields(row))
+
+
+def user_fields(row: models.User) -> dict[str, Any]:
+    """Return the fields that every response about a user has."""
+    return {
+        "id": row.id,
+        "org_id": row.org_id,
+        "first_name": row.first_name,
+        "last_name": row.last_name,
+        "email": row.email,
+        "role": row.role,
+        "role_id": row.effective_role_id,
+        "designation": row.designation,
+        "status": row.status,
+        "available": row.available,
+        "email_verified": row.email_verified_at is not None,
+        "second_factor": row.second_factor,
+        "picture_url": row.picture_url,
+        "created_at": row.created_at,
+    }
+
+
+class UserDetails(User):
+    """A user of the organisation with their profile."""
+
+    bio: Bio
+    timezone: TimeZoneOfUser
+    locale: LocaleOfUser
+    status_reason: Annotated[
+        str | None, Field(description="Why an admin rejected the account; null if no reason was given.")
+    ]
+    invitation_expires_at: Annotated[
+        UtcTimestamp | None,
+        Field(description="Of an `INVITED` user: when the mailed link expires. Null if no link can be used."),
+    ]
+
+    @classmethod
+    def of_user(cls, row: models.User, invitation_expires_at: datetime | None) -> Self:
+        """Make the response from a row that was read with its role."""
+        return cls(
+            **user_fields(row),
+            bio=row.bio,
+            timezone=row.timezone,
+            locale=row.locale,
+            status_reason=row.status_reason,
+            invitation_expires_at=invitation_expires_at,
+        )
+
+
+def _limit_words(text: str) -> str:
+    if len(query_terms(text)) > MAX_WORDS:
         raise ValueError(f"At most {MAX_WORDS} words.")
     return text
 
 
 class UserFilter(CountedPageQuery):
-    """Which users; a filter that may be repeated means any of its values."""
+    """Select users. A repeated filter accepts any of its values."""
 
     role: Annotated[
-        list[Role],
-        Field(max_length=len(Role), description="What they are to the organisation, whichever role of that kind."),
+        list[RoleKind],
+        Field(max_length=len(RoleKind), description="Kinds of roles; an organisation's own role is of one of them."),
     ] = []
     status: Annotated[
         list[UserStatus],
         Field(
             max_length=len(UserStatus),
-            description="Where they stand: `PENDING` are the sign-ups that wait for approval, `INVITED` those who have "
-            "not accepted yet.",
+            description="Statuses. `PENDING` finds sign-ups that wait for approval, `INVITED` open invitations.",
         ),
     ] = []
     q: Annotated[
-        Annotated[Name, AfterValidator(_few_words)] | None,
-        Field(description="Beginnings of words of the name or the e-mail, in any order, case and accents aside."),
+        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
+        Field(
+            description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "
+            f"accents. At most {MAX_WORDS} words."
+        ),
     ] = None
     available: Annotated[
-        bool | None,
+        OptionalParameter[bool],
         Field(
-            description="Whether new tickets may be assigned to them now: their switch `available` is on, and they are "
-            "active, no customer, and may see and change tickets. `false` finds all others."
+            description="Whether new tickets may be assigned to the user now: `available` is on, and the user is "
+            "active, not a customer, and may see and change tickets. `false` finds all others."
         ),
     ] = None
 
 
-class UserPage(CountedPage[UserFields]):
+class UserPage(CountedPage[User]):
     """A page of users."""
 
 
-class UserOut(UserFields):
-    """Somebody of the organisation, with what they say of themselves."""
-
-    bio: str | None
-    timezone: Annotated[str | None, Field(examples=["Europe/Berlin"])]
-    locale: Annotated[str | None, Field(examples=["en-GB"])]
-    status_reason: Annotated[str | None, Field(description="Why they were rejected, if they were and it was said.")]
-    invitation_expires_at: Annotated[
-        OutTime | None,
-        Field(description="Of who is `INVITED`: until then the mailed link can be used. Null if none can, or no more."),
-    ]
-
-    @classmethod
-    def of_user(cls, user: User, invitation_expires_at: datetime | None) -> Self:
-        """The answer about this row, which was read with its role."""
-        return cls(
-            **fields_of(user),
-            bio=user.bio,
-            timezone=user.timezone,
-            locale=user.locale,
-            status_reason=user.status_reason,
-            invitation_expires_at=invitation_expires_at,
-        )
-
-
-class UserChange(In):
-    """Any of these."""
+class UserUpdate(RequestModel):
+    """Changes to a user. Fields that are not sent stay as they are."""
 
     role: Annotated[
-        Role,
+        RoleKind | MISSING,
         Field(
-            description="The built-in role of this kind, in place of whichever they have. `PUT /users/{id}/role` gives "
-            "one of the organisation's own.",
+            description="Gives the user the built-in role of this kind. `PUT /users/{id}/role` gives one of the "
+            "organisation's own.",
             examples=["ENGINEER"],
         ),
-    ] = None  # type: ignore[assignment]
+    ] = MISSING
     status: Annotated[
-        Literal[Status.ACTIVE, Status.SUSPENDED],
-        Field(description="Whoever is suspended is signed out everywhere, and cannot sign in.", examples=["ACTIVE"]),
-    ] = None  # type: ignore[assignment]
+        Literal["ACTIVE", "SUSPENDED"] | MISSING,
+        AfterValidator(AccountStatus),
+        Field(description="`SUSPENDED` signs the user out everywhere and blocks signing in.", examples=["ACTIVE"]),
+    ] = MISSING
     available: Annotated[
-        StrictBool,
+        StrictBool | MISSING,
         Field(
-            description="Their own switch: whether they want new tickets; a customer never does. It counts while they "
-            "are active and may see and change tickets.",
+            description="The user's own switch: whether they want new tickets. It has an effect while they are active "
+            "and may see and change tickets. Customers cannot be available.",
             examples=[True],
         ),
-    ] = None  # type: ignore[assignment]
+    ] = MISSING
 
 
-class Rejection(In):
-    """Why; it is mailed to the user."""
+class UserRejection(RequestModel):
+    """Why an account is rejected."""
 
     reason: Annotated[
         Annotated[LongText, Field(max_length=MAX_REASON_LENGTH)] | None,
-        Field(examples=[EXAMPLE_REASON]),
+        Field(description="The reason, which is mailed to the user.", examples=[EXAMPLE_REASON]),
     ] = None
 
 
-class RoleChoice(In):
-    """A role, built in or the organisation's own."""
+class UserRoleUpdate(RequestModel):
+    """The role to give to a user."""
 
-    role_id: Annotated[UUID, Field(examples=[str(ENGINEER.id)])]
+    role_id: Annotated[
+        UUID, Field(description="The id of a role, built-in or the organisation's own.", examples=[str(ENGINEER.id)])
+    ]
 
 
-class PermissionsChange(In):
-    """What somebody is granted and denied on top of their role: all of it, since it replaces what there was.
+class UserPermissionsUpdate(RequestModel):
+    """The permissions that are granted and denied to a user on top of their role. They replace the previous ones.
 
-    Both are needed, or one that was only forgotten would silently lift every denial.
+    Both lists are required: a forgotten one would otherwise lift every denial.
     """
 
     granted: Annotated[
         PermissionTable,
-        Field(description="What they may do besides.", examples=[[{"resource": "menus", "view": True}]]),
+        Field(description="Allowed in addition to the role.", examples=[[{"resource": "menus", "view": True}]]),
     ]
     denied: Annotated[
         PermissionTable,
-        Field(
-            description="What they may not do, whatever their role says.",
-            examples=[[{"resource": "vendors", "view": True}]],
-        ),
+        Field(description="Not allowed, whatever the role allows.", examples=[[{"resource": "vendors", "view": True}]]),
     ]
 
     @field_validator("denied")
     @classmethod
-    def _not_both(cls, denied: list[PermissionIn], info: ValidationInfo) -> list[PermissionIn]:
+    def _refuse_overlap(cls, denied: list[ResourceActions], info: ValidationInfo) -> list[ResourceActions]:
         if both := from_table(info.data.get("granted", [])) & from_table(denied):
             raise ValueError(f"The same is granted and denied: {', '.join(sorted(both))}.")
         return denied
 
 
-class UserPermissions(Out):
-    """What somebody may do, and why."""
+class UserPermissions(ResponseModel):
+    """What a user may do, and why."""
 
-    role: Annotated[Role, Field(examples=["ENGINEER"])]
-    role_id: Annotated[
-        UUID, Field(description="The role, built in or the organisation's own.", examples=[str(ENGINEER.id)])
+    role: Annotated[RoleKind, Field(description="The kind of the user's role.", examples=["ENGINEER"])]
+    role_id: RoleId
+    designation: Annotated[Designation, Field(examples=["Engineer"])]
+    from_role: Annotated[
+        list[ResourcePermissions], Field(description="What the role allows. Every resource is listed.")
     ]
-    designation: Annotated[str, Field(description="The role's name.", examples=["Engineer"])]
-    from_role: Annotated[list[PermissionOut], Field(description="What their role gives: every resource.")]
-    granted: Annotated[list[PermissionOut], Field(description="What they may do besides.", examples=[[_SEES_MENUS]])]
+    granted: Annotated[
+        list[ResourcePermissions],
+        Field(description="Allowed in addition to the role.", examples=[[_SEES_MENUS]]),
+    ]
     denied: Annotated[
-        list[PermissionOut],
-        Field(description="What they may not do, whatever their role says.", examples=[[_NO_VENDORS]]),
+        list[ResourcePermissions],
+        Field(description="Not allowed, whatever the role allows.", examples=[[_NO_VENDORS]]),
     ]
     effective: Annotated[
-        list[PermissionOut], Field(description="What follows: every resource. Customers reach their own things only.")
+        list[ResourcePermissions],
+        Field(description="What the user may do in the end. Every resource is listed. Customers reach only their own."),
     ]
 
     @classmethod
-    def of(cls, user: User) -> Self:
-        """The answer about this row, which was read with its role."""
+    def of(cls, row: models.User) -> Self:
+        """Make the response from a row that was read with its role."""
         return cls(
-            role=Role(user.role),
-            role_id=user.of_role,
-            designation=user.designation,
-            from_role=as_table(user.role_permissions),
-            granted=_said(frozenset(user.granted)),
-            denied=_said(frozenset(user.denied)),
-            effective=as_table(user.permissions),
+            role=RoleKind(row.role),
+            role_id=row.effective_role_id,
+            designation=row.designation,
+            from_role=as_table(row.role_permissions),
+            granted=_as_short_table(frozenset(row.granted)),
+            denied=_as_short_table(frozenset(row.denied)),
+            effective=as_table(row.permissions),
         )
 
 
-def _said(permissions: Permissions) -> list[PermissionOut]:
-    """The rows that say something."""
+def _as_short_table(permissions: Permissions) -> list[ResourcePermissions]:
+    """Return the table without the resources on which nothing is allowed."""
     return [row for row in as_table(permissions) if row.view or row.create or row.update or row.delete]

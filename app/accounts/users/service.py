@@ -9,15 +9,16 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import BeyondYourRights, Caller, Principal, check_rights
-from app.access.permissions import Permissions, Role, exceeds
+from app.access.callers import Principal, UserCaller, ensure_can_grant
+from app.access.errors import PrivilegeEscalation
+from app.access.permissions import Permissions, RoleKind, exceeds
 from app.accounts.erasure import service as erasure
 from app.accounts.profiles.service import CustomerNotAvailable
 from app.accounts.roles import queries as roles
 from app.accounts.roles.queries import AnyRole
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import lists as queries
 from app.accounts.users import rights as rules
 from app.accounts.users.events import (
@@ -33,13 +34,13 @@ from app.accounts.users.events import (
 )
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor import service as second_factor
 from app.authentication.second_factor.events import SecondFactorDisabled
 from app.authentication.second_factor.service import SecondFactorNotSetUp
 from app.authentication.sessions import service as sessions
 from app.core.errors import Conflict
-from app.core.outbox.events import record
+from app.core.outbox.events import ReactionOnly, record
 from app.core.security.access_tokens import InvalidToken
 from app.organisations.queries import lock as lock_organisation
 
@@ -74,9 +75,11 @@ class NotActiveYet(Conflict):
 THEIR_OWN_SECOND_FACTOR = "Of your own second factor, you are to show a code: POST /auth/2fa/disable."
 NO_ONE_RAISES_THEIR_OWN = "Nobody raises their own rights: another admin can."
 _NOT_ACTIVE_YET: Mapping[str, str] = {
-    Status.PENDING: "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject.",
-    Status.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
-    Status.INVITED: "The invitation is still open: the account becomes active when its user accepts it.",
+    AccountStatus.PENDING: (
+        "Nobody has approved this account yet: POST /users/{id}/approve does, or POST /users/{id}/reject."
+    ),
+    AccountStatus.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
+    AccountStatus.INVITED: "The invitation is still open: the account becomes active when its user accepts it.",
 }
 
 
@@ -84,29 +87,29 @@ _NOT_ACTIVE_YET: Mapping[str, str] = {
 class Changes:
     """What is to change about somebody; nothing, where nothing is said."""
 
-    role: Role | None = None
-    status: Status | None = None
+    role: RoleKind | None = None
+    status: AccountStatus | None = None
     available: bool | None = None
 
 
 @asynccontextmanager
-async def _changing(db: AsyncSession, caller: Caller, user_id: UUID) -> AsyncIterator[User]:
+async def _changing(db: AsyncSession, caller: UserCaller, user_id: UUID) -> AsyncIterator[User]:
     """Somebody, locked so that they can be changed; what came of it is checked at the end.
 
     Raises:
         UserNotFound
-        BeyondYourRights: they have permissions that the caller has not, or are above them; or would be afterwards.
+        PrivilegeEscalation: they have permissions that the caller has not, or are above them; or would be afterwards.
         LastAdmin: afterwards the organisation would have no full admin.
         InvalidToken: somebody else, who was quicker, has taken rights from the caller.
     """
-    me = caller.somebody
+    me = caller.user
     await lock_organisation(db, caller.org_id, shared=True)  # what follows from a role stays true until this commits
     users = await queries.lock_with_admins(db, caller.org_id, me.id, user_id)
     user, actor = users.get(user_id), users.get(me.id)
     if user is None:
         raise UserNotFound
     if user_id != me.id:
-        check_rights(caller, user.role, user.permissions)
+        ensure_can_grant(caller, user.role, user.permissions)
     is_still_allowed = actor is not None and _is_still(actor, me)
     was_admin, took_tickets = _is_full_admin(user), user.takes_tickets
 
@@ -117,9 +120,9 @@ async def _changing(db: AsyncSession, caller: Caller, user_id: UUID) -> AsyncIte
         raise LastAdmin
     if not is_still_allowed:
         raise InvalidToken
-    if user.status == Status.ERASED:
+    if user.status == AccountStatus.ERASED:
         return
-    check_rights(caller, user.role, user.permissions)
+    ensure_can_grant(caller, user.role, user.permissions)
     if user.takes_tickets and not took_tickets:
         record(db, UserBecameAvailable(at=caller.now, actor=caller.actor, user_id=user.id))
     elif took_tickets and user.may_be_assigned and not user.available:
@@ -129,7 +132,9 @@ async def _changing(db: AsyncSession, caller: Caller, user_id: UUID) -> AsyncIte
 def _is_still(actor: User, me: Principal) -> bool:
     """Whether somebody has all the rights that they came with."""
     return (
-        actor.status == Status.ACTIVE and not me.role.outranks(Role(actor.role)) and me.permissions <= actor.permissions
+        actor.status == AccountStatus.ACTIVE
+        and not me.role_kind.outranks(actor.role)
+        and me.permissions <= actor.permissions
     )
 
 
@@ -137,13 +142,13 @@ def _is_full_admin(user: User) -> bool:
     return rules.is_full_admin(role=user.role, role_id=user.role_id, status=user.status, denied=user.denied)
 
 
-async def change(db: AsyncSession, caller: Caller, user_id: UUID, wanted: Changes) -> User:
+async def change(db: AsyncSession, caller: UserCaller, user_id: UUID, wanted: Changes) -> User:
     """Change somebody's role to a built-in one, suspend or reactivate them, have tickets go to them or not.
 
     Raises:
         CustomerNotAvailable
         NotActiveYet: they were never active, so there is nothing to suspend or lift, and no ticket can be theirs.
-        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+        UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, user_id) as user:
         if wanted.role is not None:
@@ -157,39 +162,39 @@ async def change(db: AsyncSession, caller: Caller, user_id: UUID, wanted: Change
 
 
 def _check_available(user: User, *, wanted_available: bool) -> None:
-    if wanted_available and user.role == Role.CUSTOMER:
+    if wanted_available and user.role == RoleKind.CUSTOMER:
         raise CustomerNotAvailable
     if wanted_available and user.status not in rules.SETTLED:
         raise NotActiveYet(user.status)
 
 
-async def _change_status(db: AsyncSession, caller: Caller, user: User, status: Status) -> None:
+async def _change_status(db: AsyncSession, caller: UserCaller, user: User, status: AccountStatus) -> None:
     if user.status not in rules.SETTLED:
         raise NotActiveYet(user.status)
     user.status = status
-    if status is Status.ACTIVE:
+    if status is AccountStatus.ACTIVE:
         record(db, UserReactivated(at=caller.now, actor=caller.actor, user_id=user.id))
         return
     await sessions.end_sessions(db, user.org_id, user.id)
-    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.SIGN_IN)
+    await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.SIGN_IN)
     record(db, UserSuspended(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
-def _give_role(db: AsyncSession, caller: Caller, user: User, role: AnyRole) -> None:
+def _give_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole) -> None:
     """Give somebody a role, which they may have already; what they are granted and denied on top of it stays.
 
     The giver needs all that the role gives by itself, since a denial that takes some of it away may be lifted. Nobody
     gives themselves a role with more than their present one: what they were granted besides it may be taken back.
 
     Raises:
-        BeyondYourRights
+        PrivilegeEscalation
     """
-    if user.of_role == role.id:
+    if user.effective_role_id == role.id:
         return
     permissions = frozenset(role.permissions)
-    check_rights(caller, role.role, permissions)
-    if user.id == caller.somebody.id and exceeds(permissions, user.role_permissions):
-        raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
+    ensure_can_grant(caller, role.role, permissions)
+    if user.id == caller.user.id and exceeds(permissions, user.role_permissions):
+        raise PrivilegeEscalation(NO_ONE_RAISES_THEIR_OWN)
     record(
         db,
         UserRoleChanged(
@@ -198,72 +203,72 @@ def _give_role(db: AsyncSession, caller: Caller, user: User, role: AnyRole) -> N
             user_id=user.id,
             from_role=user.role,
             to_role=role.role,
-            from_role_id=user.of_role,
+            from_role_id=user.effective_role_id,
             to_role_id=role.id,
         ),
     )
-    user.have_role(role)
-    if user.role == Role.CUSTOMER:
+    user.assign_role(role)
+    if user.role == RoleKind.CUSTOMER:
         user.available = False
 
 
-async def approve(db: AsyncSession, caller: Caller, user_id: UUID) -> User:
+async def approve(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
     """Let somebody in who signed up, even if they were rejected before; tickets may go to them at once.
 
     Raises:
         NotPending
-        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`.
+        UserNotFound, PrivilegeEscalation, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, user_id) as user:
         if user.status not in rules.APPROVABLE:
             raise NotPending
-        user.status, user.status_reason = Status.ACTIVE, None
-        user.available = user.role != Role.CUSTOMER
+        user.status, user.status_reason = AccountStatus.ACTIVE, None
+        user.available = user.role != RoleKind.CUSTOMER
         record(db, UserApproved(at=caller.now, actor=caller.actor, user_id=user.id))
     return user
 
 
-async def reject(db: AsyncSession, caller: Caller, user_id: UUID, reason: str | None) -> User:
+async def reject(db: AsyncSession, caller: UserCaller, user_id: UUID, reason: str | None) -> User:
     """Turn somebody away who signed up.
 
     Raises:
         NotPending
-        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`.
+        UserNotFound, PrivilegeEscalation, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, user_id) as user:
-        if user.status != Status.PENDING:
+        if user.status != AccountStatus.PENDING:
             raise NotPending
-        user.status, user.status_reason = Status.REJECTED, reason
+        user.status, user.status_reason = AccountStatus.REJECTED, reason
         record(db, UserRejected(at=caller.now, actor=caller.actor, user_id=user.id))
     return user
 
 
-async def set_role(db: AsyncSession, caller: Caller, user_id: UUID, role_id: UUID) -> User:
+async def set_role(db: AsyncSession, caller: UserCaller, user_id: UUID, role_id: UUID) -> User:
     """Give somebody a role, built in or the organisation's own.
 
     Raises:
         UnknownRole
-        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+        UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, user_id) as user:
-        _give_role(db, caller, user, await roles.assignable(db, caller.org_id, role_id))
+        _give_role(db, caller, user, await roles.lock_assignable(db, caller.org_id, role_id))
     return user
 
 
 async def set_permissions(
-    db: AsyncSession, caller: Caller, user_id: UUID, granted: Permissions, denied: Permissions
+    db: AsyncSession, caller: UserCaller, user_id: UUID, granted: Permissions, denied: Permissions
 ) -> User:
     """Replace what somebody is granted and denied on top of their role.
 
     Raises:
-        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+        UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, user_id) as user:
         before, after = (user.granted, user.denied), (sorted(granted), sorted(denied))
-        if user_id == caller.somebody.id and rules.raises(before, after):
-            raise BeyondYourRights(NO_ONE_RAISES_THEIR_OWN)
+        if user_id == caller.user.id and rules.raises(before, after):
+            raise PrivilegeEscalation(NO_ONE_RAISES_THEIR_OWN)
         if before != after:
-            user.have_besides(granted, denied)
+            user.set_permission_overrides(granted, denied)
             record(
                 db,
                 UserPermissionsChanged(
@@ -273,29 +278,29 @@ async def set_permissions(
     return user
 
 
-async def reset_second_factor(db: AsyncSession, caller: Caller, user_id: UUID) -> None:
+async def reset_second_factor(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
     """Let somebody in by their password alone, who has lost their authenticator and recovery codes, and sign them out.
 
     Raises:
         SecondFactorNotSetUp
-        UserNotFound, BeyondYourRights, InvalidToken: see `_changing`. Nobody resets their own.
+        UserNotFound, PrivilegeEscalation, InvalidToken: see `_changing`. Nobody resets their own.
     """
     async with _changing(db, caller, user_id) as user:
-        if user_id == caller.somebody.id:
-            raise BeyondYourRights(THEIR_OWN_SECOND_FACTOR)
+        if user_id == caller.user.id:
+            raise PrivilegeEscalation(THEIR_OWN_SECOND_FACTOR)
         if not user.second_factor:
             raise SecondFactorNotSetUp("They have no second factor.")
         await second_factor.remove(db, user)
         await sessions.end_sessions(db, user.org_id, user.id)
-        await links.cancel(db, user.org_id, user.id, Purpose.SIGN_IN)
+        await links.cancel(db, user.org_id, user.id, LinkPurpose.SIGN_IN)
         record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
-async def erase(db: AsyncSession, caller: Caller, user_id: UUID) -> None:
+async def erase(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
     """Delete all that is personal about somebody. Their row stays, and says only that there was somebody.
 
     Raises:
-        UserNotFound, BeyondYourRights, LastAdmin, InvalidToken: see `_changing`.
+        UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `_changing`.
     """
     async with _changing(db, caller, user_id) as user:
         record(
@@ -304,9 +309,9 @@ async def erase(db: AsyncSession, caller: Caller, user_id: UUID) -> None:
                 at=caller.now,
                 actor=caller.actor,
                 user_id=user.id,
-                name=f"{user.first_name} {user.last_name}",
-                email=user.email,
-                email_was_verified=user.email_verified_at is not None,
+                name=ReactionOnly(f"{user.first_name} {user.last_name}"),
+                email=ReactionOnly(user.email),
+                email_was_verified=ReactionOnly(user.email_verified_at is not None),
             ),
         )
         await erasure.erase(db, user)

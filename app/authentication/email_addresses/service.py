@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
 from app.accounts.users.models import Credential, User
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.passwords.service import AccountsOf, WrongPassword, lock_own, lock_owner, read_own, send_links
 from app.core.clock import real_now
-from app.core.database.pool import UNIQUE_VIOLATION, Database, sqlstate_of
+from app.core.database.pool import Database
+from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, FieldError
-from app.core.outbox.events import Actor, ActorType, record
-from app.core.security.opaque_tokens import Named
-from app.core.security.passwords import fitting, hash_password, salt_of
+from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
+from app.core.security.opaque_tokens import TokenSubject
+from app.core.security.passwords import derive_salt, hash_password, match_hashes
 
-_WITH_AN_EMAIL_TO_PROVE = {Status.ACTIVE, Status.PENDING}
+_WITH_AN_EMAIL_TO_PROVE = {AccountStatus.ACTIVE, AccountStatus.PENDING}
 
 
 class SameEmail(BadInput):
@@ -51,26 +51,26 @@ async def resend_verification(database: Database, attempts: Attempts, email: str
     def has_yet_to_prove_it(user: User) -> bool:
         return user.email_verified_at is None and user.status in _WITH_AN_EMAIL_TO_PROVE
 
-    await send_links(database, attempts, AccountsOf(email, domain, has_yet_to_prove_it), Purpose.VERIFY_EMAIL)
+    await send_links(database, attempts, AccountsOf(email, domain, has_yet_to_prove_it), LinkPurpose.VERIFY_EMAIL)
 
 
-async def verify_email(db: AsyncSession, named: Named) -> User:
+async def verify_email(db: AsyncSession, named: TokenSubject) -> User:
     """Take a click on a link as the proof that its address is its user's; where they asked for it, it becomes so.
 
     Raises:
         LinkExpired: also where somebody else of the organisation has got the address meanwhile.
     """
-    link = await links.find(db, named, Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL)
+    link = await links.find(db, named, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
     tenant = await links.tenant_of(db, link)
     user, credential = await lock_owner(db, link)
-    await links.use(db, named, Purpose(link.purpose))
+    await links.use(db, named, link.purpose)
     if user.status not in _WITH_AN_EMAIL_TO_PROVE:
         raise LinkExpired
     was_proved, at, actor = user.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, user.id)
-    if link.purpose == Purpose.CHANGE_EMAIL:
+    if link.purpose == LinkPurpose.CHANGE_EMAIL:
         old_email, was_proved = user.email, False
         await _move(db, user, credential, link)
-        record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=old_email))
+        record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=ReactionOnly(old_email)))
     if user.email != link.email:
         raise LinkExpired
     if not was_proved:
@@ -85,15 +85,11 @@ async def _move(db: AsyncSession, user: User, credential: Credential, link: Link
         raise LinkExpired
     user.email = credential.email = link.email
     credential.password_hash = link.password_hash
-    try:
+    with raise_on_violation(LinkExpired):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise LinkExpired from None
-        raise
     await index_words(db, user)
     # What was sent to the old address is not to be used by whoever has it now.
-    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.VERIFY_EMAIL)
+    await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.VERIFY_EMAIL)
 
 
 # --- changed ---------------------------------------------------------------------------------------------------------
@@ -107,7 +103,7 @@ class NewEmail:
     password: str | None
 
 
-async def change_email(database: Database, secret_key: str, caller: Caller, new: NewEmail) -> None:
+async def change_email(database: Database, secret_key: str, caller: UserCaller, new: NewEmail) -> None:
     """Mail a link to the new address: only a click on it changes anything.
 
     If somebody of the organisation has that address, they are told of it instead, and who asked cannot tell. Links to
@@ -127,13 +123,13 @@ async def change_email(database: Database, secret_key: str, caller: Caller, new:
         user, _ = await lock_own(db, caller, credential)
         at, actor = caller.tenant.now(), caller.actor
         # What was asked for before was a slip, perhaps, and whoever has that address is not to have this account.
-        await links.cancel(db, caller.org_id, user.id, Purpose.CHANGE_EMAIL)
+        await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)
         owner_id = await users.owner_of(db, caller.org_id, new.email)
         if owner_id is not None:
             record(db, EmailClaimed(at=at, actor=actor, user_id=owner_id))
         else:
             links.send(
-                db, caller.org_id, user.id, new.email, Purpose.CHANGE_EMAIL,
+                db, caller.org_id, user.id, new.email, LinkPurpose.CHANGE_EMAIL,
                 at=at, actor=actor, password_hash=password_hash,
             )  # fmt: skip
 
@@ -142,6 +138,6 @@ async def _hash_for(secret_key: str, credential: Credential, new: NewEmail) -> s
     """The hash of the present password that is to come into force with the new address; none where there is none."""
     if credential.password_hash is None:
         return None
-    if new.password is None or not await fitting(new.password, [credential.password_hash]):
+    if new.password is None or not await match_hashes(new.password, [credential.password_hash]):
         raise WrongPassword
-    return await hash_password(new.password, salt_of(secret_key, new.email))
+    return await hash_password(new.password, derive_salt(secret_key, new.email))

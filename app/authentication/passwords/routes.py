@@ -7,16 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import APIRouter, Request
 
 from app.access.attempts import Attempt
-from app.access.callers import Caller
-from app.access.requirements import (
-    Myself,
-    acting_at_once,
-    address_of,
-    attempts_of,
-    database_of,
-    forget_credentials,
-    secret_key_of,
-)
+from app.access.callers import UserCaller
+from app.access.dependencies import address_of, invalidate_credentials, transaction_refreshing_credentials
+from app.access.requirements import CurrentUser
+from app.access.services import services_of
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users.creation import WeakPassword
@@ -24,19 +18,20 @@ from app.authentication.email_addresses import service as emails
 from app.authentication.email_addresses.service import NewEmail, SameEmail
 from app.authentication.passwords import service
 from app.authentication.passwords.schemas import (
-    AccountOf,
-    EmailChange,
-    EmailChangeRequested,
-    EmailProof,
-    EmailProved,
+    EmailChangeAccepted,
+    EmailChangeRequest,
+    EmailVerification,
+    MailRequestAccepted,
     PasswordChange,
     PasswordReset,
-    PerhapsMailed,
+    PasswordResetRequest,
+    VerificationMailRequest,
+    VerifiedEmail,
 )
 from app.authentication.passwords.service import NoPassword, SamePassword, WrongPassword
 from app.authentication.timing import in_whole_steps
 from app.core.errors import TooMany
-from app.core.security.passwords import Busy
+from app.core.threads import Busy
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
@@ -53,15 +48,16 @@ router = APIRouter(prefix="/auth", tags=["Signing in"], route_class=Route)
     status_code=202,
     responses=responses(TooMany, body=True),
 )
-async def forgot_password(body: AccountOf, request: Request) -> PerhapsMailed:
+async def forgot_password(body: PasswordResetRequest, request: Request) -> MailRequestAccepted:
     """Mail a link to every active account of the e-mail. Its token is for `POST /auth/password/reset`, for 30 minutes.
 
     The answer is the same, after the same time, whether or not there is one.
     """
-    await attempts_of(request).recovery(address_of(request))
+    services = services_of(request)
+    await services.attempts.count_recovery(address_of(request))
     async with in_whole_steps(ANSWER_EVERY):
-        await service.forget_password(database_of(request), attempts_of(request), body.email, body.org)
-    return PerhapsMailed()
+        await service.forget_password(services.database, services.attempts, body.email, body.org)
+    return MailRequestAccepted()
 
 
 @router.post(
@@ -77,9 +73,10 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     All of the account's sessions end, and nobody is signed in by this: that takes the new password, and the second
     factor where there is one. A password that is refused leaves the token as it was.
     """
-    await attempts_of(request).recovery(address_of(request))
-    user = await service.reset_password(database_of(request), secret_key_of(request), body.token, body.new_password)
-    forget_credentials(request, user.org_id, user.id)
+    services = services_of(request)
+    await services.attempts.count_recovery(address_of(request))
+    user = await service.reset_password(services.database, services.secret_key, body.token, body.new_password)
+    invalidate_credentials(request, user.org_id, user.id)
 
 
 @router.post(
@@ -89,16 +86,17 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     status_code=204,
     responses=responses(WrongPassword, NoPassword, SamePassword, WeakPassword, TooMany, Busy, body=True),
 )
-async def change_password(body: PasswordChange, caller: Myself, request: Request) -> None:
+async def change_password(body: PasswordChange, caller: CurrentUser, request: Request) -> None:
     """Set another password, knowing the present one. Your other sessions end; this one goes on.
 
     Links that were mailed to reset the password or to change the e-mail stop working.
     """
-    async with _confirming(request, caller):
+    services = services_of(request)
+    async with _counting_confirmation(request, caller):
         await service.change_password(
-            database_of(request), secret_key_of(request), caller, body.current_password, body.new_password
+            services.database, services.secret_key, caller, body.current_password, body.new_password
         )
-    forget_credentials(request, caller.org_id, caller.somebody.id)
+    invalidate_credentials(request, caller.org_id, caller.user.id)
 
 
 @router.post(
@@ -107,16 +105,17 @@ async def change_password(body: PasswordChange, caller: Myself, request: Request
     summary="Prove an e-mail with a link's token",
     responses=responses(LinkExpired, TooMany, body=True),
 )
-async def verify_email(body: EmailProof, request: Request) -> EmailProved:
+async def verify_email(body: EmailVerification, request: Request) -> VerifiedEmail:
     """Confirm that the address that the token was mailed to is yours. A token works once.
 
     With a token of `POST /auth/email/change`, the address becomes that of the account.
     """
-    await attempts_of(request).recovery(address_of(request))
-    named = links.read(secret_key_of(request), body.token)
-    async with acting_at_once(request, named.org_id) as db:
+    services = services_of(request)
+    await services.attempts.count_recovery(address_of(request))
+    named = links.read(services.secret_key, body.token)
+    async with transaction_refreshing_credentials(request, named.org_id) as db:
         user = await emails.verify_email(db, named)
-    return EmailProved(email=user.email)
+    return VerifiedEmail(email=user.email)
 
 
 @router.post(
@@ -126,16 +125,17 @@ async def verify_email(body: EmailProof, request: Request) -> EmailProved:
     status_code=202,
     responses=responses(TooMany, body=True),
 )
-async def resend_verification(body: AccountOf, request: Request) -> PerhapsMailed:
+async def resend_verification(body: VerificationMailRequest, request: Request) -> MailRequestAccepted:
     """Mail a link to every account of the e-mail that has not been proved yet.
 
     Its token is for `POST /auth/email/verify`, for three days.
     The answer is the same, after the same time, whether or not there is one.
     """
-    await attempts_of(request).recovery(address_of(request))
+    services = services_of(request)
+    await services.attempts.count_recovery(address_of(request))
     async with in_whole_steps(ANSWER_EVERY):
-        await emails.resend_verification(database_of(request), attempts_of(request), body.email, body.org)
-    return PerhapsMailed()
+        await emails.resend_verification(services.database, services.attempts, body.email, body.org)
+    return MailRequestAccepted()
 
 
 @router.post(
@@ -145,19 +145,22 @@ async def resend_verification(body: AccountOf, request: Request) -> PerhapsMaile
     status_code=202,
     responses=responses(WrongPassword, SameEmail, TooMany, Busy, body=True),
 )
-async def change_email(body: EmailChange, caller: Myself, request: Request) -> EmailChangeRequested:
+async def change_email(body: EmailChangeRequest, caller: CurrentUser, request: Request) -> EmailChangeAccepted:
     """Mail a link to the new address; `POST /auth/email/verify` with its token makes the change, within a day.
 
     The old address is told of it then. To ask again replaces what was asked before. The answer is the same if somebody
     else has the new address.
     """
-    await attempts_of(request).mail("change", body.email)
-    async with _confirming(request, caller), in_whole_steps(ANSWER_EVERY):
+    services = services_of(request)
+    await services.attempts.count_mail("change", body.email)
+    async with _counting_confirmation(request, caller), in_whole_steps(ANSWER_EVERY):
         new = NewEmail(body.email, body.password)
-        await emails.change_email(database_of(request), secret_key_of(request), caller, new)
-    return EmailChangeRequested()
+        await emails.change_email(services.database, services.secret_key, caller, new)
+    return EmailChangeAccepted()
 
 
-def _confirming(request: Request, caller: Caller) -> AbstractAsyncContextManager[Attempt]:
-    """Throttle guesses at the caller's password, as those of strangers who sign in."""
-    return attempts_of(request).confirm(caller.somebody.id, address_of(request), failure=WrongPassword)
+def _counting_confirmation(request: Request, caller: UserCaller) -> AbstractAsyncContextManager[Attempt]:
+    """Limit guesses at the caller's password in the same way as those of sign-ins."""
+    return services_of(request).attempts.counting_confirmation(
+        caller.user.id, address_of(request), failure=WrongPassword
+    )

@@ -1,4 +1,4 @@
-"""What crosses the wire to get back into an account."""
+"""Define the requests and responses about passwords and e-mail addresses."""
 
 from __future__ import annotations
 
@@ -7,67 +7,81 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from app.accounts.single_use_links.schemas import LinkToken
-from app.accounts.users.fields import EXAMPLE_PASSWORD, EmailField, NewPassword, PresentPassword
-from app.core.fields import Domain, In, Out
+from app.accounts.users.fields import EXAMPLE_PASSWORD, CurrentPassword, EmailField, NewPassword
+from app.core.fields import Domain, RequestModel, ResponseModel
 
 
-class AccountOf(In):
-    """An e-mail, and the organisation if only its account is meant."""
-
+class _AccountSearch(RequestModel):
     email: EmailField
     org: Annotated[
         Domain | None,
-        Field(description="The organisation's domain; without it, every account of the e-mail is meant, up to ten."),
+        Field(
+            description="The domain of an organisation. Without it, the request applies to up to ten accounts with "
+            "this e-mail address, in all organisations."
+        ),
     ] = None
 
 
-class PasswordReset(In):
-    """A link's token and a new password."""
+class PasswordResetRequest(_AccountSearch):
+    """The accounts to mail a link to that resets the password."""
+
+
+class VerificationMailRequest(_AccountSearch):
+    """The accounts to mail a link to that verifies the e-mail address."""
+
+
+class PasswordReset(RequestModel):
+    """The token of a mailed link, and the new password."""
 
     token: LinkToken
     new_password: NewPassword
 
 
-class PasswordChange(In):
-    """The present password and a new one."""
+class PasswordChange(RequestModel):
+    """The current password and the new one."""
 
-    current_password: PresentPassword
+    current_password: CurrentPassword
     new_password: Annotated[NewPassword, Field(examples=["amber-otter-58-desk"])]
 
 
-class EmailProof(In):
-    """A link's token."""
+class EmailVerification(RequestModel):
+    """The token of a mailed link."""
 
     token: LinkToken
 
 
-class EmailChange(In):
-    """The address that is to be yours, and your password."""
+class EmailChangeRequest(RequestModel):
+    """The new e-mail address, and the password as proof."""
 
     email: Annotated[EmailField, Field(examples=["ada.lovelace@growfin.com"])]
     password: Annotated[
-        PresentPassword | None, Field(description="Needed unless the account has none.", examples=[EXAMPLE_PASSWORD])
+        CurrentPassword | None,
+        Field(
+            description="The account's current password. Required unless the account has none.",
+            examples=[EXAMPLE_PASSWORD],
+        ),
     ] = None
 
 
-class PerhapsMailed(Out):
-    """The same answer whether or not there is anybody to write to."""
+class MailRequestAccepted(ResponseModel):
+    """The request was accepted. The response deliberately does not say whether there is such an account."""
 
-    message: Literal["If there is such an account, a mail is on its way."] = (
-        "If there is such an account, a mail is on its way."
-    )
-
-
-class EmailChangeRequested(Out):
-    """The same answer whoever has the address."""
-
-    message: Literal["Follow the link in the mail to the new address: until then, nothing changes."] = (
-        "Follow the link in the mail to the new address: until then, nothing changes."
-    )
+    message: Annotated[
+        Literal["If there is such an account, a mail is on its way."], Field(description="A sentence to show the user.")
+    ] = "If there is such an account, a mail is on its way."
 
 
-class EmailProved(Out):
-    """The address that is now known to be its user's."""
+class EmailChangeAccepted(ResponseModel):
+    """The request was accepted. The response deliberately does not say whether another account has the address."""
 
-    email: Annotated[str, Field(examples=["ada@growfin.com"])]
-    verified: Literal[True] = True
+    message: Annotated[
+        Literal["Follow the link in the mail to the new address: until then, nothing changes."],
+        Field(description="A sentence to show the user."),
+    ] = "Follow the link in the mail to the new address: until then, nothing changes."
+
+
+class VerifiedEmail(ResponseModel):
+    """The e-mail address that the user has proved to be theirs."""
+
+    email: Annotated[str, Field(description="The verified e-mail address.", examples=["ada@growfin.com"])]
+    verified: Annotated[Literal[True], Field(description="Always true.")] = True

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
-from app.access.callers import Caller
+from app.access.callers import UserCaller
 from app.access.tenant import Tenant
 from app.accounts.profiles import service as profile
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import hash_new_password
 from app.accounts.users.events import EmailVerified, PasswordChanged
 from app.accounts.users.models import Credential, User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.passwords import queries
 from app.authentication.sessions import service as sessions
 from app.core.clock import real_now
@@ -27,8 +27,8 @@ from app.core.database.pool import Database
 from app.core.errors import BadInput, Conflict, FieldError, Forbidden
 from app.core.outbox.events import SYSTEM, Actor, ActorType, record
 from app.core.security.access_tokens import InvalidToken
-from app.core.security.opaque_tokens import Named
-from app.core.security.passwords import fitting, same_password
+from app.core.security.opaque_tokens import TokenSubject
+from app.core.security.passwords import is_same_password, match_hashes
 from app.organisations import queries as organisations
 
 # An e-mail's accounts are written to while somebody waits, who must not learn from the time how many there are.
@@ -68,8 +68,8 @@ async def forget_password(database: Database, attempts: Attempts, email: str, do
     Args:
         domain: of the organisation, where only its account is meant.
     """
-    accounts = AccountsOf(email, domain, lambda user: user.status == Status.ACTIVE)
-    await send_links(database, attempts, accounts, Purpose.RESET_PASSWORD)
+    accounts = AccountsOf(email, domain, lambda user: user.status == AccountStatus.ACTIVE)
+    await send_links(database, attempts, accounts, LinkPurpose.RESET_PASSWORD)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class AccountsOf:
     are: Callable[[User], bool]
 
 
-async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf, purpose: Purpose) -> None:
+async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf, purpose: LinkPurpose) -> None:
     """Mail links to these accounts, of the `MAX_ACCOUNTS` in the oldest organisations; to none of them too often.
 
     Each is in its organisation's own transaction.
@@ -90,7 +90,7 @@ async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf,
     async with database.session(None) as db:
         accounts = await users.accounts(db, email, wanted.domain, limit=MAX_ACCOUNTS)
     for account in accounts:
-        if not await attempts.may_mail(purpose, account.user_id):
+        if not await attempts.count_account_mail(purpose, account.user_id):
             continue
         async with database.session(account.org_id) as db:
             try:
@@ -116,7 +116,7 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
     """
     named = links.read(secret_key, token)
     async with database.session(named.org_id) as db:
-        link = await links.find(db, named, Purpose.RESET_PASSWORD)
+        link = await links.find(db, named, LinkPurpose.RESET_PASSWORD)
         tenant = await links.tenant_of(db, link)
         try:
             user = await users.user(db, link.org_id, link.user_id)
@@ -128,9 +128,9 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
         return await _reset(db, named, link, tenant, password_hash)
 
 
-async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, password_hash: str) -> User:
+async def _reset(db: AsyncSession, named: TokenSubject, link: Link, tenant: Tenant, password_hash: str) -> User:
     user, credential = await lock_owner(db, link)
-    await links.use(db, named, Purpose.RESET_PASSWORD)
+    await links.use(db, named, LinkPurpose.RESET_PASSWORD)
     _check_may_reset(user, link)
     await _set_password(db, user, credential, password_hash)
     await sessions.end_sessions(db, user.org_id, user.id)
@@ -143,7 +143,7 @@ async def _reset(db: AsyncSession, named: Named, link: Link, tenant: Tenant, pas
 
 
 def _check_may_reset(user: User, link: Link) -> None:
-    if user.status != Status.ACTIVE or user.email != link.email:
+    if user.status != AccountStatus.ACTIVE or user.email != link.email:
         raise LinkExpired
 
 
@@ -163,7 +163,7 @@ async def lock_owner(db: AsyncSession, link: Link) -> tuple[User, Credential]:
 # --- changed ---------------------------------------------------------------------------------------------------------
 
 
-async def change_password(database: Database, secret_key: str, caller: Caller, current: str, new: str) -> None:
+async def change_password(database: Database, secret_key: str, caller: UserCaller, current: str, new: str) -> None:
     """Set another password in place of the present one, and sign its user out everywhere else.
 
     Raises:
@@ -176,19 +176,19 @@ async def change_password(database: Database, secret_key: str, caller: Caller, c
     user, credential = await read_own(database, caller)
     if credential.password_hash is None:
         raise NoPassword
-    if not await fitting(current, [credential.password_hash]):
+    if not await match_hashes(current, [credential.password_hash]):
         raise WrongPassword
-    if same_password(current, new):
+    if is_same_password(current, new):
         raise SamePassword
     password_hash = await _hash_chosen(secret_key, caller.tenant, user, new)
     async with database.session(caller.org_id) as db:
         user, present = await lock_own(db, caller, credential)
         await _set_password(db, user, present, password_hash)
-        await sessions.end_sessions(db, caller.org_id, user.id, but=caller.somebody.session_id)
+        await sessions.end_sessions(db, caller.org_id, user.id, but=caller.user.session_id)
         record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, user_id=user.id))
 
 
-async def read_own(database: Database, caller: Caller) -> tuple[User, Credential]:
+async def read_own(database: Database, caller: UserCaller) -> tuple[User, Credential]:
     """The signed-in user, and what they sign in with; nothing stays locked.
 
     Raises:
@@ -202,7 +202,7 @@ async def read_own(database: Database, caller: Caller) -> tuple[User, Credential
             raise InvalidToken from None
 
 
-async def lock_own(db: AsyncSession, caller: Caller, compared: Credential) -> tuple[User, Credential]:
+async def lock_own(db: AsyncSession, caller: UserCaller, compared: Credential) -> tuple[User, Credential]:
     """The same, locked, once the password has been compared with what they then signed in with.
 
     Raises:
@@ -227,4 +227,4 @@ async def _hash_chosen(secret_key: str, tenant: Tenant, user: User, password: st
 async def _set_password(db: AsyncSession, user: User, credential: Credential, password_hash: str) -> None:
     """Set it, and cancel the links that would replace it: one that changes the e-mail brings the hash of an old one."""
     credential.password_hash = password_hash
-    await links.cancel(db, user.org_id, user.id, Purpose.RESET_PASSWORD, Purpose.CHANGE_EMAIL)
+    await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.CHANGE_EMAIL)

@@ -12,10 +12,10 @@ from app.authentication.second_factor.service import CodeRefused, Proof, WrongCo
 
 
 @asynccontextmanager
-async def guessing(attempts: Attempts, user: User | Principal, proof: Proof) -> AsyncIterator[None]:
-    """Count what is tried within as a wrong guess of this user's, unless that is not what it turns out to be.
+async def counting_attempts(attempts: Attempts, user: User | Principal, proof: Proof) -> AsyncIterator[None]:
+    """Count the block as a wrong code of the user if the code is refused.
 
-    It is entered before the transaction, so that of many guesses at the same moment no more are looked at than may be.
+    Enter it before the transaction: of many guesses at the same moment, only as many as the limit allows are compared.
 
     Raises:
         TooMany
@@ -23,5 +23,5 @@ async def guessing(attempts: Attempts, user: User | Principal, proof: Proof) -> 
     if not proof.is_given:
         yield
         return
-    async with attempts.guess(user.id, failure=(WrongCode, CodeRefused)):
+    async with attempts.counting_code(user.id, failure=(WrongCode, CodeRefused)):
         yield

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
-from uuid import UUID
 
-from app.core.outbox.events import Event
+from app.accounts.users.events import UserEvent
 
 
 @dataclass(frozen=True, kw_only=True)
-class SecondFactorEnabled(Event):
-    """From now on a code is asked for as well."""
+class SecondFactorEnabled(UserEvent):
+    """Signing in requires a code from now on."""
 
     type: ClassVar[str] = "user.second_factor_enabled"
 
-    user_id: UUID
-
 
 @dataclass(frozen=True, kw_only=True)
-class SecondFactorDisabled(Event):
-    """The password is enough again."""
+class SecondFactorDisabled(UserEvent):
+    """Signing in requires no code any more."""
 
     type: ClassVar[str] = "user.second_factor_disabled"
-
-    user_id: UUID

@@ -7,11 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.access.requirements import MyselfAtOnce, acting_at_once, attempts_of, database_of, secret_key_of
+from app.access.dependencies import transaction_refreshing_credentials
+from app.access.requirements import CurrentUserBefore2FA
+from app.access.services import services_of
 from app.authentication.second_factor import service
-from app.authentication.second_factor.code_limits import guessing
+from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.schemas import (
-    RecoveryCodesOut,
+    RecoveryCodes,
     SecondFactorCode,
     SecondFactorProof,
     SecondFactorSetup,
@@ -40,13 +42,13 @@ def _with_code(*refusals: Any) -> dict[int | str, Any]:
     summary="Set a second factor up",
     responses=responses(SecondFactorActive),
 )
-async def set_up(caller: MyselfAtOnce, request: Request) -> SecondFactorSetup:
+async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactorSetup:
     """Get a secret for your authenticator app. Nothing depends on it until you confirm it with a code.
 
     `POST /auth/2fa/confirm` does that. To ask again before makes another secret, and the first is worth nothing.
     """
-    async with database_of(request).session(caller.org_id) as db:
-        setup = await service.set_up(db, secret_key_of(request), caller)
+    async with services_of(request).database.session(caller.org_id) as db:
+        setup = await service.set_up(db, services_of(request).secret_key, caller)
     return await asyncio.to_thread(SecondFactorSetup.of, setup)  # drawing the code takes a while
 
 
@@ -56,17 +58,17 @@ async def set_up(caller: MyselfAtOnce, request: Request) -> SecondFactorSetup:
     summary="Confirm the second factor",
     responses=_with_code(SecondFactorActive),
 )
-async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
+async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
     """Show with a code that your authenticator has the secret: from now on, signing in needs a code as well (`totp`).
 
     The answer has ten recovery codes, for when the authenticator is lost. They are shown this once.
     """
     async with (
-        guessing(attempts_of(request), caller.somebody, Proof(totp=body.code)),
-        acting_at_once(request, caller.org_id, caller.somebody.id) as db,
+        counting_attempts(services_of(request).attempts, caller.user, Proof(totp=body.code)),
+        transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db,
     ):
-        codes = await service.confirm(db, secret_key_of(request), caller, body.code)
-    return RecoveryCodesOut(recovery_codes=codes)
+        codes = await service.confirm(db, services_of(request).secret_key, caller, body.code)
+    return RecoveryCodes(recovery_codes=codes)
 
 
 @router.post(
@@ -75,14 +77,14 @@ async def confirm(body: SecondFactorCode, caller: MyselfAtOnce, request: Request
     summary="Get new recovery codes",
     responses=_with_code(),
 )
-async def renew_recovery_codes(body: SecondFactorCode, caller: MyselfAtOnce, request: Request) -> RecoveryCodesOut:
+async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
     """Get ten new recovery codes, shown this once; those before are worth nothing from now on."""
     async with (
-        guessing(attempts_of(request), caller.somebody, Proof(totp=body.code)),
-        database_of(request).session(caller.org_id) as db,
+        counting_attempts(services_of(request).attempts, caller.user, Proof(totp=body.code)),
+        services_of(request).database.session(caller.org_id) as db,
     ):
-        codes = await service.renew_recovery_codes(db, secret_key_of(request), caller, body.code)
-    return RecoveryCodesOut(recovery_codes=codes)
+        codes = await service.renew_recovery_codes(db, services_of(request).secret_key, caller, body.code)
+    return RecoveryCodes(recovery_codes=codes)
 
 
 @router.post(
@@ -92,14 +94,14 @@ async def renew_recovery_codes(body: SecondFactorCode, caller: MyselfAtOnce, req
     status_code=204,
     responses=_with_code(SecondFactorMandatory),
 )
-async def disable(body: SecondFactorProof, caller: MyselfAtOnce, request: Request) -> None:
+async def disable(body: SecondFactorProof, caller: CurrentUserBefore2FA, request: Request) -> None:
     """Let the password be enough again, given a code of the authenticator or a recovery code.
 
     Where the organisation requires a second factor of you, it stays.
     """
     proof = body.proof()
     async with (
-        guessing(attempts_of(request), caller.somebody, proof),
-        acting_at_once(request, caller.org_id, caller.somebody.id) as db,
+        counting_attempts(services_of(request).attempts, caller.user, proof),
+        transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db,
     ):
-        await service.disable(db, secret_key_of(request), caller, proof)
+        await service.disable(db, services_of(request).secret_key, caller, proof)

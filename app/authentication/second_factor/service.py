@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +11,8 @@ import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import Caller
-from app.access.permissions import Role
+from app.access.callers import UserCaller
+from app.access.permissions import RoleKind
 from app.accounts.profiles import service as profile
 from app.accounts.users.models import User
 from app.authentication.second_factor import rules
@@ -23,7 +21,8 @@ from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.core.clock import real_now
 from app.core.errors import Conflict, Forbidden, Unauthenticated
 from app.core.outbox.events import record
-from app.core.security.sealing import CannotOpen, seal, unseal
+from app.core.security.derived_keys import keyed_hash
+from app.core.security.sealing import CannotUnseal, seal, unseal
 
 log = structlog.get_logger("tessera.second_factor")
 
@@ -100,7 +99,7 @@ class Setup:
     uri: str
 
 
-async def set_up(db: AsyncSession, secret_key: str, caller: Caller) -> Setup:
+async def set_up(db: AsyncSession, secret_key: str, caller: UserCaller) -> Setup:
     """Make a secret for the caller's authenticator; until they confirm it, nothing depends on it.
 
     Raises:
@@ -118,7 +117,7 @@ async def set_up(db: AsyncSession, secret_key: str, caller: Caller) -> Setup:
     return Setup(secret, rules.otpauth_uri(secret, issuer=caller.tenant.name, account=user.email))
 
 
-async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) -> list[str]:
+async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: str) -> list[str]:
     """Have a code asked for at every sign-in from now on; returns the recovery codes, which nobody can read again.
 
     Raises:
@@ -140,7 +139,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: Caller, code: str) 
     return await _give_recovery_codes(db, secret_key, user)
 
 
-async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: Caller, code: str) -> list[str]:
+async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: UserCaller, code: str) -> list[str]:
     """Ten new recovery codes, in place of all before.
 
     Raises:
@@ -153,7 +152,7 @@ async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: Caller
     return await _give_recovery_codes(db, secret_key, user)
 
 
-async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proof) -> None:
+async def disable(db: AsyncSession, secret_key: str, caller: UserCaller, proof: Proof) -> None:
     """Let the password be enough again.
 
     Raises:
@@ -162,7 +161,7 @@ async def disable(db: AsyncSession, secret_key: str, caller: Caller, proof: Proo
     user = await profile.lock(db, caller)
     if not user.second_factor:
         raise SecondFactorNotSetUp
-    if caller.tenant.require_2fa and user.role != Role.CUSTOMER:
+    if caller.tenant.require_2fa and user.role != RoleKind.CUSTOMER:
         raise SecondFactorMandatory
     await _prove_again(db, secret_key, user, proof)
     await remove(db, user)
@@ -252,7 +251,7 @@ async def _remove_recovery_codes(db: AsyncSession, user: User) -> None:
 def _matching_step(secret_key: str, factor: SecondFactor, code: str, now: datetime) -> int | None:
     try:
         secret = secret_of(secret_key, factor)
-    except CannotOpen:
+    except CannotUnseal:
         # No code is right any more, of either kind: an admin can reset it.
         log.warning("second_factor_unreadable", user_id=str(factor.user_id), hint="Has SECRET_KEY been changed?")
         return None
@@ -263,7 +262,7 @@ def secret_of(secret_key: str, factor: SecondFactor) -> str:
     """The secret that the authenticator has, in base 32.
 
     Raises:
-        CannotOpen: it was sealed with another key.
+        CannotUnseal: it was sealed with another key.
     """
     return unseal(secret_key, purpose_of(factor.user_id), factor.secret).decode()
 
@@ -276,4 +275,4 @@ def purpose_of(user_id: object) -> str:
 def recovery_hash(secret_key: str, code: str) -> bytes:
     """What is stored of a recovery code, however it is typed: it has too few bits for a plain hash."""
     typed = "".join(character for character in code.upper() if character.isalnum())
-    return hmac.new(secret_key.encode(), b"recovery\0" + typed.encode(), hashlib.sha256).digest()
+    return keyed_hash(secret_key, "recovery code", typed.encode())

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
-from app.core.outbox.events import Event
+from app.accounts.users.events import UserEvent
 
 
 @dataclass(frozen=True, kw_only=True)
-class SessionRevoked(Event):
-    """A refresh token was used twice: somebody else may have it, so its session has ended."""
+class SessionRevoked(UserEvent):
+    """A refresh token was used twice. It may have been stolen, so its session has ended."""
 
     type: ClassVar[str] = "user.session_revoked"
 
-    user_id: UUID
     session_id: UUID

@@ -11,11 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import contains_eager, selectinload
 
 from app.access.callers import Principal
-from app.access.permissions import Role
 from app.access.tenant import Tenant
 from app.accounts.users.models import Credential, User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.sessions.models import Session
 from app.core.errors import NotFound
 from app.organisations.models import Organisation, OrganisationStatus
@@ -29,10 +28,10 @@ class SessionNotFound(NotFound):
     title = "There is no such session."
 
 
-async def principal(
+async def find_principal(
     db: AsyncSession, org_id: UUID, user_id: UUID, session_id: UUID, now: datetime
 ) -> tuple[Tenant, Principal] | None:
-    """An active user of an active organisation in a session that has not ended: all that is asked of a request."""
+    """Find an active user of an active organisation by a session that has not ended."""
     row = (
         await db.execute(
             select(User, Organisation, Session.remembered)
@@ -43,7 +42,7 @@ async def principal(
             .where(
                 User.org_id == org_id,
                 User.id == user_id,
-                User.status == Status.ACTIVE,
+                User.status == AccountStatus.ACTIVE,
                 Organisation.status == OrganisationStatus.ACTIVE,
                 Session.expires_at > now,
             )
@@ -66,7 +65,7 @@ async def hold(db: AsyncSession, org_id: UUID, user_id: UUID) -> tuple[User, str
             select(User, Credential.password_hash)
             .join(Credential, and_(Credential.org_id == org_id, Credential.user_id == User.id))
             .options(selectinload(User.custom_role))
-            .where(User.org_id == org_id, User.id == user_id, User.status != Status.ERASED)
+            .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
             # Both: of what is not locked, it would show what there was before the wait for the lock.
             .with_for_update(read=True)
             .execution_options(populate_existing=True)
@@ -101,16 +100,16 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
     return await db.scalar(statement) or 0
 
 
-def principal_of(user: User, session_id: UUID | None = None, *, remembered: bool = False) -> Principal:
-    """The user as requests know them; the row was read with `custom_role`."""
+def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> Principal:
+    """Make the principal of a user's session; the row was read with `custom_role`."""
     return Principal(
         id=user.id,
         email=user.email,
         first_name=user.first_name,
         last_name=user.last_name,
-        role=Role(user.role),
-        role_id=user.of_role,
-        designation=user.designation,
+        role_kind=user.role,
+        role_id=user.effective_role_id,
+        role_name=user.designation,
         permissions=user.permissions,
         second_factor=user.second_factor,
         session_id=session_id,

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, cast
+from functools import partial
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import lacks_second_factor
-from app.access.credential_cache import CredentialCache
-from app.access.requirements import Db, MyselfAtOnce, acting_at_once, database_of, secret_key_of
+from app.access.dependencies import Db, transaction_refreshing_credentials
+from app.access.requirements import CurrentUserBefore2FA
+from app.access.services import services_of
 from app.authentication.sessions import queries, service
 from app.authentication.sessions.queries import SessionNotFound
-from app.authentication.sessions.schemas import Refresh, SessionOut, SessionPage, Tokens, Verified, Verify, tokens_of
+from app.authentication.sessions.schemas import (
+    Session,
+    SessionPage,
+    TokenPair,
+    TokenRefreshRequest,
+    TokenVerification,
+    TokenVerificationRequest,
+    token_fields,
+)
 from app.authentication.sign_in.routes import where_of
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
 from app.core.web.openapi import responses
-from app.core.web.paging import CountedPageQuery, CursorSigner, InvalidCursor, cut
+from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
@@ -30,16 +40,15 @@ router = APIRouter(tags=["Signing in"], route_class=Route)
     summary="Get the next access token",
     responses=responses(service.InvalidRefreshToken, body=True),
 )
-async def refresh(body: Refresh, request: Request) -> Tokens:
+async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     """Exchange a refresh token, which can be used once, for an access token and the next refresh token.
 
     Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, or once
     that successor was used itself, to use it again ends the session: one of the two who have it should not.
     """
-    refreshed = await service.refresh(
-        database_of(request), secret_key_of(request), body.refresh_token, where_of(request)
-    )
-    return Tokens(**tokens_of(refreshed))
+    services = services_of(request)
+    refreshed = await service.refresh(services.database, services.secret_key, body.refresh_token, where_of(request))
+    return TokenPair(**token_fields(refreshed))
 
 
 @router.post(
@@ -49,11 +58,10 @@ async def refresh(body: Refresh, request: Request) -> Tokens:
     status_code=204,
     responses=responses(),
 )
-async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
+async def sign_out(caller: CurrentUserBefore2FA, request: Request) -> None:
     """End this session: neither its access tokens nor its refresh token are good any more."""
-    user = caller.somebody
-    assert user.session_id is not None
-    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
+    user = caller.user
+    async with transaction_refreshing_credentials(request, caller.org_id, user.id) as db:
         with suppress(SessionNotFound):  # it has ended a moment ago
             await service.end_session(db, caller.org_id, user.id, user.session_id)
 
@@ -65,31 +73,32 @@ async def sign_out(caller: MyselfAtOnce, request: Request) -> None:
     status_code=204,
     responses=responses(),
 )
-async def sign_out_everywhere(caller: MyselfAtOnce, request: Request) -> None:
+async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) -> None:
     """End all your sessions, this one included."""
-    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
-        await service.end_sessions(db, caller.org_id, caller.somebody.id)
+    async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
+        await service.end_sessions(db, caller.org_id, caller.user.id)
 
 
 @router.post(
     "/auth/verify",
     operation_id="verifyToken",
     summary="Ask whether an access token is good",
-    response_model_exclude_none=True,
     responses=responses(body=True),
 )
-async def verify(body: Verify, request: Request) -> Verified:
+async def verify(body: TokenVerificationRequest, request: Request) -> TokenVerification:
     """For your own services, when they are shown an access token: what it says, if it is good at this moment.
 
     One that has expired, is somebody else's make, or whose session has ended is answered with `active: false` alone.
     Who has yet to set up the second factor that their organisation requires has no permissions until then.
     """
-    credential_cache = cast("CredentialCache", request.app.state.credential_cache)
+    credential_cache = services_of(request).credential_cache
     try:
-        tenant, user = await credential_cache.by_token(body.token)
-        return Verified.of(credential_cache.claims_of(body.token), user, held=lacks_second_factor(tenant, user))
+        tenant, user = await credential_cache.resolve_access_token(body.token)
+        return TokenVerification.of(
+            credential_cache.read_claims(body.token), user, held=lacks_second_factor(tenant, user)
+        )
     except InvalidToken:
-        return Verified(active=False)
+        return TokenVerification(active=False)
 
 
 @router.get(
@@ -100,21 +109,20 @@ async def verify(body: Verify, request: Request) -> Verified:
     responses=responses(InvalidCursor),
 )
 async def list_sessions(
-    wanted: Annotated[CountedPageQuery, Query()], caller: MyselfAtOnce, db: Db, request: Request
+    wanted: Annotated[CountedPageQuery, Query()],
+    caller: CurrentUserBefore2FA,
+    db: Db,
+    request: Request,
+    response: Response,
 ) -> SessionPage:
     """Your sessions that have not ended, the latest first. Each began with a sign-in; to refresh it keeps it going."""
-    user, now = caller.somebody, real_now()
-    signer = CursorSigner.of(secret_key_of(request), caller.org_id, "sessions", user.id)
-    after = UUID(signer.read(wanted.cursor)[0]) if wanted.cursor else None
-    found = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=wanted.limit + 1)
-    rows, more = cut(found, wanted.limit)
-    page = SessionPage(
-        items=[SessionOut.of(row, user.session_id) for row in rows],
-        next_cursor=signer.write(rows[-1].id) if more else None,
-    )
-    if wanted.include:
-        page.total = await queries.count(db, caller.org_id, user.id, now)
-    return page
+    user, now = caller.user, real_now()
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "sessions", filters=user.id)
+    after, limit = paging.after(UUID), paging.fetch_limit
+    rows = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=limit)
+    total = await queries.count(db, caller.org_id, user.id, now) if wanted.include else None
+    to_item = partial(Session.of, current=user.session_id)
+    return paging.page(response, SessionPage, rows, to_item, position=lambda row: (row.id,), total=total)
 
 
 @router.delete(
@@ -124,7 +132,9 @@ async def list_sessions(
     status_code=204,
     responses=responses(SessionNotFound),
 )
-async def end_session(session_id: Annotated[UUID, Path(alias="id")], caller: MyselfAtOnce, request: Request) -> None:
+async def end_session(
+    session_id: Annotated[UUID, Path(alias="id")], caller: CurrentUserBefore2FA, request: Request
+) -> None:
     """End one of your sessions, wherever it is: its tokens are not good any more, at the latest after five seconds."""
-    async with acting_at_once(request, caller.org_id, caller.somebody.id) as db:
-        await service.end_session(db, caller.org_id, caller.somebody.id, session_id)
+    async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
+        await service.end_session(db, caller.org_id, caller.user.id, session_id)

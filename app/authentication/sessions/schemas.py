@@ -1,4 +1,4 @@
-"""What crosses the wire about sessions."""
+"""Define the requests and responses about signing in and sessions."""
 
 from __future__ import annotations
 
@@ -6,97 +6,103 @@ from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, StrictBool
+from pydantic import MISSING, Field, StrictBool
 
 from app.access.callers import Principal
-from app.access.permissions import Role
-from app.accounts.users.fields import EmailField, PresentPassword, UserFields
+from app.access.permissions import RoleKind
+from app.accounts.users.fields import CurrentPassword, Designation, EmailField
+from app.accounts.users.schemas import User
 from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
-from app.authentication.sessions import service
-from app.authentication.sessions.models import Session
-from app.core.fields import EXAMPLE_ID, Domain, In, Out, OutTime
+from app.authentication.sessions import models, service
+from app.core.fields import DEPRECATED, EXAMPLE_ID, Domain, RequestModel, ResponseModel, UtcTimestamp
 from app.core.security.access_tokens import ACCESS_TOKEN_LIFETIME, AccessClaims
 from app.core.web.paging import CountedPage
-from app.menus.rules import Branch
-from app.menus.schemas import MenuBranch
+from app.menus.rules import MenuNode
+from app.menus.schemas import VisibleMenu
 
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
-_REFRESH = "trt_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE"
+_REFRESH_TOKEN = "trt_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE"  # noqa: S105 - of the documentation
 
 RememberMe = Annotated[StrictBool, Field(description="Stay signed in for 30 days instead of one.")]
-Designation = Annotated[str, Field(description="The role's name.", examples=["Admin"])]
-SessionTime = Annotated[int, Field(description="How long the session lasts from its last use.", examples=[1440])]
+SessionMinutes = Annotated[
+    int, Field(description="How many minutes the session lasts after its last use.", examples=[1440])
+]
 
 
-class SignIn(In):
-    """An e-mail and its password."""
+class SignInRequest(RequestModel):
+    """An e-mail address and its password, with a code for users who have a second factor."""
 
     email: EmailField
-    password: PresentPassword
+    password: CurrentPassword
     org: Annotated[
         Domain | None,
-        Field(description="The organisation's domain; needed only where e-mail and password fit two."),
+        Field(
+            description="The organisation's domain. Required only if e-mail address and password match accounts in two "
+            "organisations."
+        ),
     ] = None
     remember_me: RememberMe = False
     totp: Totp = None
     recovery_code: OrRecoveryCode = None
 
 
-class Tokens(Out):
-    """An access token, and the refresh token that gets the next one. `jwt` and `accessToken` are the same token."""
+class TokenPair(ResponseModel):
+    """An access token, and the refresh token that replaces it."""
 
-    jwt: Annotated[str, Field(examples=[_JWT])]
-    access_token: Annotated[str, Field(examples=[_JWT])]
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a name
-    expires_in: Annotated[int, Field(description="Seconds.", examples=[1800])]
-    refresh_token: Annotated[str, Field(description="For `POST /auth/refresh`, once.", examples=[_REFRESH])]
-    refresh_expires_in: Annotated[int, Field(description="Seconds.", examples=[86_400])]
+    jwt: Annotated[str, Field(description="Use `accessToken`, which is the same.", examples=[_JWT]), DEPRECATED]
+    access_token: Annotated[str, Field(description="For `Authorization: Bearer …`.", examples=[_JWT])]
+    token_type: Annotated[Literal["Bearer"], Field(description="Always `Bearer`.")] = "Bearer"  # noqa: S105 - a name
+    expires_in: Annotated[int, Field(description="Seconds until the access token expires.", examples=[1800])]
+    refresh_token: Annotated[
+        str, Field(description="For `POST /auth/refresh`. It can be used once.", examples=[_REFRESH_TOKEN])
+    ]
+    refresh_expires_in: Annotated[int, Field(description="Seconds until the refresh token expires.", examples=[86_400])]
 
 
-class SignedIn(Tokens):
-    """The tokens, their user, and what an organisation's own front end needs to know of them."""
+class SignInResult(TokenPair):
+    """The tokens, their user, and what an organisation's own front end shows them."""
 
-    user: UserFields
+    user: Annotated[User, Field(description="The user who signed in.")]
     designation: Designation
-    session_time_in_minutes: SessionTime
-    menu: Annotated[list[MenuBranch], Field(description="What they see of the organisation's menu.")]
+    session_time_in_minutes: SessionMinutes
+    menu: Annotated[list[VisibleMenu], Field(description="The menu entries that the user sees, in order.")]
 
     @classmethod
     def of(cls, signed_in: service.SignedIn) -> Self:
-        """The answer to somebody who has just signed in."""
+        """Make the response to a user who has signed in."""
         return cls(
-            **tokens_of(signed_in),
-            user=UserFields.of(signed_in.user),
+            **token_fields(signed_in),
+            user=User.of(signed_in.user),
             designation=signed_in.user.designation,
-            session_time_in_minutes=minutes_of(remembered=signed_in.session.remembered),
-            menu=[MenuBranch.of(branch) for branch in signed_in.menu],
+            session_time_in_minutes=session_minutes(remembered=signed_in.session.remembered),
+            menu=[VisibleMenu.of(branch) for branch in signed_in.menu],
         )
 
 
-class MyMenu(Out):
-    """What an organisation's own front end shows the signed-in user."""
+class MyMenu(ResponseModel):
+    """The menu that an organisation's own front end shows the signed-in user."""
 
-    menu: list[MenuBranch]
+    menu: Annotated[list[VisibleMenu], Field(description="The menu entries that you see, in order.")]
     designation: Designation
-    session_time_in_minutes: SessionTime
+    session_time_in_minutes: SessionMinutes
 
     @classmethod
-    def of(cls, user: Principal, menu: Iterable[Branch]) -> Self:
-        """The answer to this user."""
+    def of(cls, user: Principal, menu: Iterable[MenuNode]) -> Self:
+        """Make the response to this user."""
         return cls(
-            menu=[MenuBranch.of(branch) for branch in menu],
-            designation=user.designation,
-            session_time_in_minutes=minutes_of(remembered=user.remembered),
+            menu=[VisibleMenu.of(branch) for branch in menu],
+            designation=user.role_name,
+            session_time_in_minutes=session_minutes(remembered=user.remembered),
         )
 
 
-def minutes_of(*, remembered: bool) -> int:
-    """How long a session lasts from its last use, in minutes."""
+def session_minutes(*, remembered: bool) -> int:
+    """Return how many minutes a session lasts after its last use."""
     return int(service.lifetime(remembered=remembered).total_seconds()) // 60
 
 
-def tokens_of(signed_in: service.Refreshed) -> dict[str, object]:
-    """The fields of `Tokens`."""
+def token_fields(signed_in: service.Refreshed) -> dict[str, object]:
+    """Return the fields of a `TokenPair`."""
     return {
         "jwt": signed_in.access_token,
         "access_token": signed_in.access_token,
@@ -106,46 +112,66 @@ def tokens_of(signed_in: service.Refreshed) -> dict[str, object]:
     }
 
 
-class Refresh(In):
-    """A refresh token, to be exchanged."""
+class TokenRefreshRequest(RequestModel):
+    """The refresh token to exchange."""
 
-    refresh_token: Annotated[str, Field(min_length=1, max_length=4096, examples=[_REFRESH])]
-
-
-class Verify(In):
-    """An access token, to be looked at."""
-
-    token: Annotated[str, Field(min_length=1, max_length=4096, examples=[_JWT])]
+    refresh_token: Annotated[
+        str, Field(min_length=1, max_length=4096, description="The latest refresh token.", examples=[_REFRESH_TOKEN])
+    ]
 
 
-class Verified(Out):
-    """What a good access token says (RFC 7519), and whose it is at this moment; of any other, only that it is not."""
+class TokenVerificationRequest(RequestModel):
+    """The access token to verify."""
 
-    active: Annotated[bool, Field(examples=[True])]
-    token_type: Annotated[Literal["Bearer"] | None, Field(examples=["Bearer"])] = None
-    sub: Annotated[UUID | None, Field(description="The user's id.", examples=[EXAMPLE_ID])] = None
-    org: Annotated[UUID | None, Field(description="The organisation's id.", examples=[EXAMPLE_ID])] = None
-    sid: Annotated[UUID | None, Field(description="The session's id.", examples=[EXAMPLE_ID])] = None
-    role: Annotated[Role | None, Field(description="As it is now.", examples=["ENGINEER"])] = None
-    email: Annotated[str | None, Field(examples=["ada@growfin.com"])] = None
-    permissions: Annotated[list[str] | None, Field(description="As they are now.", examples=[["tickets:view"]])] = None
+    token: Annotated[str, Field(min_length=1, max_length=4096, description="An access token.", examples=[_JWT])]
+
+
+class TokenVerification(ResponseModel):
+    """The claims of a valid access token (RFC 7519) and the current rights of its user.
+
+    Of an invalid token, there is only `active: false`.
+    """
+
+    active: Annotated[bool, Field(description="Whether the token is valid now.", examples=[True])]
+    token_type: Annotated[Literal["Bearer"] | MISSING, Field(description="Always `Bearer`.")] = MISSING
+    sub: Annotated[UUID | MISSING, Field(description="The user's id.", examples=[EXAMPLE_ID])] = MISSING
+    org: Annotated[UUID | MISSING, Field(description="The organisation's id.", examples=[EXAMPLE_ID])] = MISSING
+    sid: Annotated[UUID | MISSING, Field(description="The session's id.", examples=[EXAMPLE_ID])] = MISSING
+    role: Annotated[
+        RoleKind | MISSING, Field(description="The current kind of the user's role.", examples=["ENGINEER"])
+    ] = MISSING
+    email: Annotated[
+        str | MISSING, Field(description="The user's current e-mail address.", examples=["ada@growfin.com"])
+    ] = MISSING
+    permissions: Annotated[
+        list[str] | MISSING, Field(description="The user's current permissions.", examples=[["tickets:view"]])
+    ] = MISSING
     second_factor_required: Annotated[
-        bool | None, Field(description="Whether they are to set one up before anything else.", examples=[False])
-    ] = None
-    iss: Annotated[str | None, Field(examples=["tessera"])] = None
-    aud: Annotated[str | None, Field(examples=["tessera-api"])] = None
-    iat: Annotated[int | None, Field(description="Seconds since the epoch.", examples=[1_772_443_800])] = None
-    exp: Annotated[int | None, Field(description="Seconds since the epoch.", examples=[1_772_445_600])] = None
-    jti: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
+        bool | MISSING,
+        Field(description="Whether the user must set up a second factor before anything else.", examples=[False]),
+    ] = MISSING
+    iss: Annotated[str | MISSING, Field(description="The issuer.", examples=["tessera"])] = MISSING
+    aud: Annotated[str | MISSING, Field(description="The audience.", examples=["tessera-api"])] = MISSING
+    iat: Annotated[
+        int | MISSING, Field(description="When it was issued: seconds since 1970.", examples=[1_772_443_800])
+    ] = MISSING
+    exp: Annotated[
+        int | MISSING, Field(description="When it expires: seconds since 1970.", examples=[1_772_445_600])
+    ] = MISSING
+    jti: Annotated[str | MISSING, Field(description="The token's id.", examples=[EXAMPLE_ID])] = MISSING
 
     @classmethod
     def of(cls, claims: AccessClaims, user: Principal, *, held: bool) -> Self:
-        """The answer about the token of a user; `held`, if they can do nothing before they have a second factor."""
+        """Make the response about a valid token.
+
+        Args:
+            held: whether the user must set up a second factor before anything else.
+        """
         said = {name: claims.all[name] for name in ("sub", "org", "sid", "iss", "aud", "iat", "exp", "jti")}
         return cls(
             active=True,
             token_type="Bearer",  # noqa: S106 - a name
-            role=user.role,
+            role=user.role_kind,
             email=user.email,
             permissions=[] if held else sorted(user.permissions),
             second_factor_required=held,
@@ -153,21 +179,25 @@ class Verified(Out):
         )
 
 
-class SessionOut(Out):
-    """Somewhere you are signed in."""
+class Session(ResponseModel):
+    """A session of the signed-in user."""
 
-    id: UUID
-    device: Annotated[str, Field(description="What it calls itself: its `User-Agent`.", examples=["Mozilla/5.0 (X11)"])]
-    address: Annotated[str, Field(description="Where it was used from last.", examples=["198.51.100.7"])]
-    current: Annotated[bool, Field(description="Whether this request comes from it.", examples=[True])]
-    remember_me: Annotated[bool, Field(description="Whether it lasts for 30 days from its last use instead of one.")]
-    created_at: OutTime
-    last_used_at: Annotated[OutTime, Field(description="When it signed in, or was refreshed last.")]
-    expires_at: Annotated[OutTime, Field(description="When it ends, unless it is refreshed before.")]
+    id: Annotated[UUID, Field(description="The session's id.", examples=[EXAMPLE_ID])]
+    device: Annotated[str, Field(description="The device's `User-Agent`.", examples=["Mozilla/5.0 (X11)"])]
+    address: Annotated[str, Field(description="The IP address that used it last.", examples=["198.51.100.7"])]
+    current: Annotated[bool, Field(description="Whether this request belongs to it.", examples=[True])]
+    remember_me: Annotated[bool, Field(description="Whether it lasts for 30 days after its last use instead of one.")]
+    created_at: Annotated[UtcTimestamp, Field(description="When the user signed in.")]
+    last_used_at: Annotated[UtcTimestamp, Field(description="When it was last refreshed, or else began.")]
+    expires_at: Annotated[UtcTimestamp, Field(description="When it ends, unless it is refreshed before.")]
 
     @classmethod
-    def of(cls, row: Session, current: UUID | None) -> Self:
-        """The answer about this row, to somebody in the session `current`."""
+    def of(cls, row: models.Session, current: UUID | None) -> Self:
+        """Make the response from a row.
+
+        Args:
+            current: the id of the session that the request belongs to.
+        """
         return cls(
             id=row.id,
             device=row.device,
@@ -180,5 +210,5 @@ class SessionOut(Out):
         )
 
 
-class SessionPage(CountedPage[SessionOut]):
+class SessionPage(CountedPage[Session]):
     """A page of sessions."""

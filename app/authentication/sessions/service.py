@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.users import queries as users
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor import service as second_factor
 from app.authentication.second_factor.service import Proof
 from app.authentication.sessions import queries
@@ -29,9 +29,9 @@ from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, record
 from app.core.security import opaque_tokens as tokens
 from app.core.security.access_tokens import issue_access_token
-from app.core.security.passwords import fitting
+from app.core.security.passwords import match_hashes
 from app.menus import queries as menus
-from app.menus.rules import Branch, Viewer
+from app.menus.rules import MenuNode, Viewer
 
 LIFETIME = timedelta(days=1)
 REMEMBERED_LIFETIME = timedelta(days=30)
@@ -91,9 +91,9 @@ class AccountSuspended(Forbidden):
 
 
 NOT_ACTIVE: dict[str, type[Forbidden]] = {
-    Status.PENDING: AccountPending,
-    Status.REJECTED: AccountRejected,
-    Status.SUSPENDED: AccountSuspended,
+    AccountStatus.PENDING: AccountPending,
+    AccountStatus.REJECTED: AccountRejected,
+    AccountStatus.SUSPENDED: AccountSuspended,
 }
 
 
@@ -120,7 +120,7 @@ class SignedIn(Refreshed):
     """A session that has just begun, with its first tokens; whose it is, and the menu that they see."""
 
     user: User
-    menu: tuple[Branch, ...]
+    menu: tuple[MenuNode, ...]
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,13 @@ async def fitting_accounts(database: Database, email: str, password: str, domain
     """
     async with database.session(None) as db:
         accounts = await users.accounts(db, email, domain)
-    fit = await fitting(password, [account.password_hash for account in accounts if account.password_hash])
+    fit = await match_hashes(password, [account.password_hash for account in accounts if account.password_hash])
     return Fitting(
         [(one.org_id, one.user_id, one.password_hash) for one in accounts if one.password_hash in fit], len(accounts)
     )
 
 
-async def choose_account(database: Database, fit: Fitting, role: Role | None) -> Account:
+async def choose_account(database: Database, fit: Fitting, role: RoleKind | None) -> Account:
     """The one of these accounts that somebody signs in to.
 
     Args:
@@ -173,7 +173,7 @@ async def choose_account(database: Database, fit: Fitting, role: Role | None) ->
     ]
     if not found:
         raise WrongEmailOrPassword
-    active = [account for account in found if account.user.status == Status.ACTIVE]
+    active = [account for account in found if account.user.status == AccountStatus.ACTIVE]
     if not active:
         check_active(found[0].user)
     of_role = [account for account in active if role in {None, account.user.role}]
@@ -190,7 +190,7 @@ async def _user(database: Database, org_id: UUID, user_id: UUID) -> User | None:
             user = await users.user(db, org_id, user_id)
         except UserNotFound:
             return None
-    return user if user.status == Status.ACTIVE or user.status in NOT_ACTIVE else None
+    return user if user.status == AccountStatus.ACTIVE or user.status in NOT_ACTIVE else None
 
 
 async def sign_in_to(db: AsyncSession, secret_key: str, account: Account, where: Where, proof: Proof) -> SignedIn:
@@ -229,7 +229,7 @@ async def _sign_in(db: AsyncSession, secret_key: str, user: User, where: Where, 
         await second_factor.prove(db, secret_key, user, proof, now)
     session, refresh_token = open_session(secret_key, user, where, now)
     db.add(session)
-    menu = await menus.seen_by(db, user.org_id, Viewer(user.id, user.of_role, user.permissions))
+    menu = await menus.visible_menu(db, user.org_id, Viewer(user.id, user.effective_role_id, user.permissions))
     access_token = access_token_of(secret_key, session, user.role, now)
     return SignedIn(access_token, refresh_token, session, user, menu)
 
@@ -240,7 +240,7 @@ def check_active(user: User) -> None:
     Raises:
         AccountPending, AccountRejected, AccountSuspended
     """
-    if user.status != Status.ACTIVE:
+    if user.status != AccountStatus.ACTIVE:
         raise NOT_ACTIVE[user.status]
 
 
@@ -294,14 +294,16 @@ async def refresh(database: Database, secret_key: str, token: str, where: Where)
     return refreshed
 
 
-async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token: str, where: Where) -> Refreshed | None:
+async def _rotate(
+    db: AsyncSession, secret_key: str, named: tokens.TokenSubject, token: str, where: Where
+) -> Refreshed | None:
     now, org_id = real_now(), named.org_id
     session = await db.scalar(
         select(Session)
         .where(Session.org_id == org_id, Session.id == named.id, Session.expires_at > now)
         .with_for_update(key_share=True)
     )
-    if session is None or not (found := await queries.principal(db, org_id, session.user_id, session.id, now)):
+    if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
         return None
     tenant, user = found
     hashed, successor = tokens.token_hash(token), tokens.next_refresh_token(secret_key, token)
@@ -314,7 +316,7 @@ async def _rotate(db: AsyncSession, secret_key: str, named: tokens.Named, token:
         await db.delete(session)
         record(db, SessionRevoked(at=tenant.now(), actor=SYSTEM, user_id=user.id, session_id=session.id))
         return None
-    return Refreshed(access_token_of(secret_key, session, user.role, now), successor, session)
+    return Refreshed(access_token_of(secret_key, session, user.role_kind, now), successor, session)
 
 
 def _is_retry(session: Session, hashed: bytes, now: datetime) -> bool:

@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 
-from app.access.permissions import Role
-from app.access.requirements import address_of, attempts_of, database_of, secret_key_of
+from app.access.dependencies import address_of
+from app.access.permissions import RoleKind
+from app.access.services import services_of
 from app.accounts.users.fields import BO, EXAMPLE_PASSWORD, MIA
-from app.authentication.second_factor.code_limits import guessing
+from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
 from app.authentication.sessions import service
-from app.authentication.sessions.schemas import SignedIn, SignIn
+from app.authentication.sessions.schemas import SignInRequest, SignInResult
 from app.authentication.sessions.service import Where
 from app.core.errors import TooMany
-from app.core.security.passwords import Busy
+from app.core.threads import Busy
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
@@ -38,7 +39,7 @@ def _as(somebody: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @router.post("/signin", operation_id="signIn", summary="Sign in", responses=responses(*_REFUSALS, body=True))
-async def sign_in(body: SignIn, request: Request) -> SignedIn:
+async def sign_in(body: SignInRequest, request: Request) -> SignInResult:
     """Get an access token for `Authorization: Bearer …`, valid for half an hour, and a refresh token for the next one.
 
     `org` (the organisation's domain) is needed only where the same e-mail and password fit two organisations. Somebody
@@ -48,38 +49,39 @@ async def sign_in(body: SignIn, request: Request) -> SignedIn:
 
 
 @router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_as({}))
-async def sign_in_admin(body: SignIn, request: Request) -> SignedIn:
+async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     """As `POST /auth/signin`, for admins only: others are refused with 403 `wrong_role`."""
-    return await _sign_in(body, request, Role.ADMIN)
+    return await _sign_in(body, request, RoleKind.ADMIN)
 
 
 @router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_as(BO))
-async def sign_in_engineer(body: Annotated[SignIn, _ENGINEER], request: Request) -> SignedIn:
+async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: Request) -> SignInResult:
     """As `POST /auth/signin`, for engineers only: others are refused with 403 `wrong_role`."""
-    return await _sign_in(body, request, Role.ENGINEER)
+    return await _sign_in(body, request, RoleKind.ENGINEER)
 
 
 @router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_as(MIA))
-async def sign_in_customer(body: Annotated[SignIn, _CUSTOMER], request: Request) -> SignedIn:
+async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: Request) -> SignInResult:
     """As `POST /auth/signin`, for customers only: others are refused with 403 `wrong_role`."""
-    return await _sign_in(body, request, Role.CUSTOMER)
+    return await _sign_in(body, request, RoleKind.CUSTOMER)
 
 
-async def _sign_in(body: SignIn, request: Request, role: Role | None) -> SignedIn:
-    attempts, database = attempts_of(request), database_of(request)
-    async with attempts.sign_in(
+async def _sign_in(body: SignInRequest, request: Request, role: RoleKind | None) -> SignInResult:
+    services = services_of(request)
+    attempts, database = services.attempts, services.database
+    async with attempts.counting_sign_in(
         body.email, body.org, address_of(request), failure=service.WrongEmailOrPassword
     ) as attempt:
         fit = await service.fitting_accounts(database, body.email, body.password, body.org)
         attempt.failed = len(fit.accounts) < fit.out_of
         account = await service.choose_account(database, fit, role)
     if fit.out_of == 1:
-        await attempts.remember(attempt)
+        await attempts.remember_address(attempt)
     user, where = account.user, where_of(request, remembered=body.remember_me)
     proof = Proof.of(user, body.totp, body.recovery_code)
-    async with guessing(attempts, user, proof), database.session(user.org_id) as db:
-        signed_in = await service.sign_in_to(db, secret_key_of(request), account, where, proof)
-    return SignedIn.of(signed_in)
+    async with counting_attempts(attempts, user, proof), database.session(user.org_id) as db:
+        signed_in = await service.sign_in_to(db, services.secret_key, account, where, proof)
+    return SignInResult.of(signed_in)
 
 
 def where_of(request: Request, *, remembered: bool = False) -> Where:

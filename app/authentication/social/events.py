@@ -1,19 +1,17 @@
-"""What happens between users and their accounts elsewhere."""
+"""What happens to links between users and their accounts at providers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
-from uuid import UUID
 
-from app.core.outbox.events import Event
+from app.accounts.users.events import UserEvent
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdentityLinked(Event):
-    """From now on they can sign in with their account at this provider."""
+class IdentityLinked(UserEvent):
+    """The user can sign in with an account at this provider from now on."""
 
     type: ClassVar[str] = "user.identity_linked"
 
-    user_id: UUID
     provider: str

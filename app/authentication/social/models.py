@@ -1,4 +1,4 @@
-"""Who somebody is elsewhere."""
+"""Links between users and their accounts at OpenID Connect providers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.core.database.base import Base
 
 
 class ExternalIdentity(Base):
-    """A user's account at an OpenID Connect provider: its `sub`, which never changes."""
+    """A user's account at an OpenID Connect provider. `subject` is its `sub` claim, which never changes."""
 
     __tablename__ = "external_identities"
 

@@ -1,7 +1,7 @@
-"""OpenID Connect providers, as we talk to them (OpenID Connect Core and Discovery 1.0, RFC 7636).
+"""A client for OpenID Connect providers (OpenID Connect Core and Discovery 1.0, RFC 7636).
 
-Who somebody is follows from the ID token alone, whose signature is checked; only their e-mail and names may also come
-from the userinfo endpoint of the same provider. No line of the log has a code or a token in it.
+The identity comes from the ID token alone, whose signature is verified. Only e-mail and names may also come from the
+userinfo endpoint of the same provider. Codes and tokens are never logged.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from app.authentication.social.rules import (
     DEFAULT_ALGORITHM,
     Identity,
-    NotIdentified,
-    algorithms_of,
-    completed,
-    identity_of,
+    IdentityRejected,
+    accepted_algorithms,
     lacks_email,
+    merge_userinfo,
+    parse_identity,
 )
-from app.authentication.social.schemas import Answer
-from app.authentication.social.state import Pending
+from app.authentication.social.schemas import ProviderCallback
+from app.authentication.social.state import PendingSignIn
 from app.core.config import OidcProvider, is_safe_url
 from app.core.errors import Forbidden, NotFound, Unavailable
 
-KEPT_FOR = 3600.0  # seconds
-PATIENCE = 10.0  # seconds, for a whole answer
-MAX_ANSWER = 512 * 1024  # bytes
-LEEWAY = 60  # seconds that a provider's clock may be off
-SERVER_ERRORS = 500
+CACHE_LIFETIME = 3600.0  # seconds
+PROVIDER_TIMEOUT = 10.0  # seconds, for a complete response
+MAX_RESPONSE_BYTES = 512 * 1024
+CLOCK_LEEWAY = 60  # seconds that a provider's clock may be off
+MIN_SERVER_ERROR = 500
 OK = 200
 
 _VISIBLE = re.compile("[!-~]+")  # RFC 6749, A.12
@@ -56,41 +56,41 @@ log = structlog.get_logger("tessera.social")
 
 
 class ProviderNotFound(NotFound):
-    """The settings have no such provider."""
+    """The settings do not contain this provider."""
 
     code = "provider_not_found"
-    title = "There is no such provider of social sign-in here."
+    title = "There is no such social sign-in provider."
 
 
 class ProviderUnavailable(Unavailable):
-    """The provider cannot be reached, or not be understood."""
+    """The provider cannot be reached, or its responses are invalid."""
 
     code = "provider_unavailable"
-    title = "This provider cannot be used right now: try again shortly, or sign in in another way."
+    title = "The provider is currently unavailable: try again shortly, or sign in another way."
 
 
 class SocialSignInRefused(Forbidden):
-    """The provider refused, or did not prove who somebody is. Why stands in the log only."""
+    """The provider refused the sign-in or did not prove the identity. Only the log contains the reason."""
 
     code = "social_sign_in_refused"
-    title = "The provider did not confirm who you are: begin again, or sign in in another way."
+    title = "The provider did not confirm your identity: start again, or sign in another way."
 
 
-class Unreachable(NotIdentified):
-    """The provider does not answer."""
+class Unreachable(IdentityRejected):
+    """The provider does not respond."""
 
 
-def _is_safe(url: str) -> str:
+def _check_safe_url(url: str) -> str:
     if not is_safe_url(url):
         raise ValueError("neither https nor on this machine")
     return url
 
 
-SafeUrl = Annotated[str, AfterValidator(_is_safe)]
+SafeUrl = Annotated[str, AfterValidator(_check_safe_url)]
 
 
 class Metadata(BaseModel):
-    """What a provider says of itself (Discovery, section 3), as much of it as is needed."""
+    """The fields of a provider's metadata that are needed here (Discovery, section 3)."""
 
     issuer: str
     authorization_endpoint: SafeUrl
@@ -102,13 +102,13 @@ class Metadata(BaseModel):
 
     @property
     def endpoints(self) -> list[str]:
-        """Where we are sent, or send something."""
-        found = (self.authorization_endpoint, self.token_endpoint, self.jwks_uri, self.userinfo_endpoint)
-        return [endpoint for endpoint in found if endpoint is not None]
+        """The URLs that browsers are sent to, or that requests are sent to."""
+        urls = (self.authorization_endpoint, self.token_endpoint, self.jwks_uri, self.userinfo_endpoint)
+        return [url for url in urls if url is not None]
 
 
 class Provider:
-    """One provider; what it says of itself, and its keys, are kept for an hour."""
+    """One provider. Its metadata and keys are cached for an hour."""
 
     def __init__(self, name: str, settings: OidcProvider) -> None:
         self.name = name
@@ -116,17 +116,17 @@ class Provider:
         self._metadata: tuple[float, Metadata] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
-    async def address(self, pending: Pending, redirect_uri: str) -> str:
-        """Where somebody goes to sign in.
+    async def authorization_url(self, pending: PendingSignIn, redirect_uri: str) -> str:
+        """Return the URL at which the user signs in.
 
         Raises:
             ProviderUnavailable
         """
         try:
-            metadata = await self._read_metadata()
-        except NotIdentified as fault:
-            raise self._unavailable(fault) from None
-        address: str = prepare_grant_uri(
+            metadata = await self._load_metadata()
+        except IdentityRejected as error:
+            raise self._unavailable(error) from None
+        url: str = prepare_grant_uri(
             metadata.authorization_endpoint,
             client_id=self._settings.client_id,
             response_type="code",
@@ -137,86 +137,90 @@ class Provider:
             code_challenge=create_s256_code_challenge(pending.verifier),
             code_challenge_method="S256",
         )
-        return address
+        return url
 
-    async def identify(self, pending: Pending, said: Answer, redirect_uri: str) -> Identity:
-        """Who it is that came back.
+    async def identify(self, pending: PendingSignIn, callback: ProviderCallback, redirect_uri: str) -> Identity:
+        """Return the identity of the user whom the provider sent back.
 
         Raises:
             SocialSignInRefused
             ProviderUnavailable
         """
         try:
-            return await self._identify(pending, said, redirect_uri)
-        except Unreachable as fault:
-            raise self._unavailable(fault) from None
-        except NotIdentified as fault:
-            log.warning("social_sign_in_refused", provider=self.name, because=str(fault))
+            return await self._identify(pending, callback, redirect_uri)
+        except Unreachable as error:
+            raise self._unavailable(error) from None
+        except IdentityRejected as error:
+            log.warning("social_sign_in_refused", provider=self.name, reason=str(error))
             raise SocialSignInRefused from None
 
-    def _unavailable(self, fault: NotIdentified) -> ProviderUnavailable:
-        log.warning("provider_unavailable", provider=self.name, because=str(fault))
+    def _unavailable(self, error: IdentityRejected) -> ProviderUnavailable:
+        log.warning("provider_unavailable", provider=self.name, reason=str(error))
         return ProviderUnavailable()
 
-    async def _identify(self, pending: Pending, said: Answer, redirect_uri: str) -> Identity:
-        if said.code is None:
-            raise NotIdentified("there is no code, but access_denied" if said.error == "access_denied" else "no code")
-        metadata = await self._read_metadata()
-        if said.iss not in {None, metadata.issuer}:
-            raise NotIdentified("the code is another provider's")
-        tokens = await self._exchange(metadata, said.code, pending.verifier, redirect_uri)
-        claims = await self._claims_of(metadata, tokens, pending.nonce)
+    async def _identify(self, pending: PendingSignIn, callback: ProviderCallback, redirect_uri: str) -> Identity:
+        if callback.code is None:
+            # Other errors are not logged by name: the provider's text may be anything.
+            raise IdentityRejected("no code: access_denied" if callback.error == "access_denied" else "no code")
+        metadata = await self._load_metadata()
+        if callback.iss not in {None, metadata.issuer}:
+            raise IdentityRejected("the code comes from another issuer")
+        tokens = await self._exchange_code(metadata, callback.code, pending.verifier, redirect_uri)
+        claims = await self._verify_id_token(metadata, tokens, pending.nonce)
         if lacks_email(claims) and metadata.userinfo_endpoint:
-            claims = completed(claims, await self._ask(metadata.userinfo_endpoint, tokens.get("access_token")))
-        return identity_of(claims)
+            userinfo = await self._fetch_userinfo(metadata.userinfo_endpoint, tokens.get("access_token"))
+            claims = merge_userinfo(claims, userinfo)
+        return parse_identity(claims)
 
-    async def _ask(self, userinfo_endpoint: str, access_token: object) -> Mapping[str, Any]:
+    async def _fetch_userinfo(self, userinfo_endpoint: str, access_token: object) -> Mapping[str, Any]:
         if not isinstance(access_token, str) or not _VISIBLE.fullmatch(access_token):
-            raise NotIdentified("no access token")
-        return await fetch("GET", userinfo_endpoint, headers={"Authorization": f"Bearer {access_token}"})
+            raise IdentityRejected("no access token")
+        return await fetch_json("GET", userinfo_endpoint, headers={"Authorization": f"Bearer {access_token}"})
 
-    async def _read_metadata(self) -> Metadata:
+    async def _load_metadata(self) -> Metadata:
         if self._metadata is None or self._metadata[0] < time.monotonic():
-            self._metadata = (time.monotonic() + KEPT_FOR, await read_metadata(self._settings.issuer))
+            self._metadata = (time.monotonic() + CACHE_LIFETIME, await fetch_metadata(self._settings.issuer))
         return self._metadata[1]
 
-    async def _read_keys(self, metadata: Metadata, *, anew: bool = False) -> KeySet:
-        if self._keys is None or anew or self._keys[0] < time.monotonic():
-            self._keys = (time.monotonic() + KEPT_FOR, _keys_of(await fetch("GET", metadata.jwks_uri)))
+    async def _load_keys(self, metadata: Metadata, *, refresh: bool = False) -> KeySet:
+        if self._keys is None or refresh or self._keys[0] < time.monotonic():
+            self._keys = (time.monotonic() + CACHE_LIFETIME, _parse_keys(await fetch_json("GET", metadata.jwks_uri)))
         return self._keys[1]
 
-    async def _exchange(self, metadata: Metadata, code: str, verifier: str, redirect_uri: str) -> Mapping[str, Any]:
-        """What the provider gives for the code (RFC 6749, 4.1.3)."""
-        wanted = {
+    async def _exchange_code(
+        self, metadata: Metadata, code: str, verifier: str, redirect_uri: str
+    ) -> Mapping[str, Any]:
+        """Exchange the code for tokens (RFC 6749, 4.1.3)."""
+        grant = {
             "grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier,
         }  # fmt: skip
         supported = metadata.token_endpoint_auth_methods_supported
-        auth = self._authentication(in_header="client_secret_basic" in supported)
+        auth = self._client_auth(in_header="client_secret_basic" in supported)
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        url, headers, body = auth.prepare("POST", metadata.token_endpoint, headers, urlencode(wanted))
-        return await fetch("POST", url, headers=headers, content=body)
+        url, headers, body = auth.prepare("POST", metadata.token_endpoint, headers, urlencode(grant))
+        return await fetch_json("POST", url, headers=headers, content=body)
 
-    def _authentication(self, *, in_header: bool) -> Any:
+    def _client_auth(self, *, in_header: bool) -> Any:
         client_id, secret = self._settings.client_id, self._settings.client_secret.get_secret_value()
-        if in_header:  # where both are percent-encoded first (RFC 6749, 2.3.1)
+        if in_header:  # both are percent-encoded there (RFC 6749, 2.3.1)
             return ClientAuth(quote(client_id, safe=""), quote(secret, safe=""), "client_secret_basic")
         return ClientAuth(client_id, secret, "client_secret_post")
 
-    async def _claims_of(self, metadata: Metadata, tokens: Mapping[str, Any], nonce: str) -> Mapping[str, Any]:
-        """What the ID token says, once all of it has been checked (OpenID Connect Core, 3.1.3.7)."""
+    async def _verify_id_token(self, metadata: Metadata, tokens: Mapping[str, Any], nonce: str) -> Mapping[str, Any]:
+        """Verify the ID token and return its claims (OpenID Connect Core, 3.1.3.7)."""
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
-            raise NotIdentified("no ID token")
-        # An empty list would stand for all algorithms that the library knows.
+            raise IdentityRejected("no ID token")
+        # `accepted_algorithms` never returns an empty list, which the library would take for all algorithms.
         registry = JWSRegistry(
-            algorithms=algorithms_of(metadata.id_token_signing_alg_values_supported), strict_check_header=False
+            algorithms=accepted_algorithms(metadata.id_token_signing_alg_values_supported), strict_check_header=False
         )
-        keys = await self._read_keys(metadata)
+        keys = await self._load_keys(metadata)
         try:
             try:
                 token = jwt.decode(id_token, keys, registry=registry)
-            except InvalidKeyIdError:  # a new one, perhaps
-                token = jwt.decode(id_token, await self._read_keys(metadata, anew=True), registry=registry)
+            except InvalidKeyIdError:  # the provider may have rotated its keys
+                token = jwt.decode(id_token, await self._load_keys(metadata, refresh=True), registry=registry)
             claims = CodeIDToken(
                 token.claims,
                 token.header,
@@ -226,100 +230,100 @@ class Provider:
                 },
                 {"nonce": nonce, "client_id": self._settings.client_id, "access_token": tokens.get("access_token")},
             )
-            claims.validate(leeway=LEEWAY)
-        except NotIdentified:
+            claims.validate(leeway=CLOCK_LEEWAY)
+        except IdentityRejected:
             raise
-        except Exception as error:  # noqa: BLE001 - a hostile token makes the parser raise nearly anything
-            raise NotIdentified(f"the ID token is not good: {type(error).__name__}") from None
+        except Exception as error:  # noqa: BLE001 - parsers raise all kinds of errors for hostile tokens
+            raise IdentityRejected(f"invalid ID token: {type(error).__name__}") from None
         return dict(claims)
 
 
 class Providers:
-    """The providers of the settings, by name."""
+    """The configured providers."""
 
     def __init__(self, settings: Mapping[str, OidcProvider]) -> None:
-        self._all = {name: Provider(name, one) for name, one in settings.items()}
+        self._providers = {name: Provider(name, provider) for name, provider in settings.items()}
 
-    def named(self, name: str) -> Provider:
-        """The one with this name.
+    def get(self, name: str) -> Provider:
+        """Return the provider with this name.
 
         Raises:
             ProviderNotFound
         """
         try:
-            return self._all[name]
+            return self._providers[name]
         except KeyError:
             raise ProviderNotFound from None
 
 
-async def read_metadata(issuer: str) -> Metadata:
-    """What a provider says of itself.
+async def fetch_metadata(issuer: str) -> Metadata:
+    """Fetch a provider's metadata.
 
     Raises:
-        NotIdentified: it does not answer, or its answer is not about this issuer or not safe to follow.
+        IdentityRejected: The provider does not respond, or its metadata is invalid, unsafe, or of another issuer.
     """
-    read = await fetch("GET", get_well_known_url(issuer, external=True))
+    document = await fetch_json("GET", get_well_known_url(issuer, external=True))
     try:
-        metadata = Metadata.model_validate(read)
+        metadata = Metadata.model_validate(document)
     except ValidationError as error:
         fields = ", ".join(sorted({str(one["loc"][0]) for one in error.errors(include_input=False)}))
-        raise NotIdentified(f"the metadata is not good: {fields}") from None
+        raise IdentityRejected(f"publishes invalid metadata: {fields}") from None
     if metadata.issuer != issuer:
-        raise NotIdentified("the metadata is another issuer's")
+        raise IdentityRejected("publishes the metadata of another issuer")
     if issuer.startswith("https:") and any(not endpoint.startswith("https:") for endpoint in metadata.endpoints):
-        raise NotIdentified("the metadata leads to where nothing is encrypted")
+        raise IdentityRejected("publishes metadata with an unencrypted endpoint")
     return metadata
 
 
-async def fetch(
+async def fetch_json(
     method: str, url: str, *, headers: Mapping[str, str] | None = None, content: str = ""
 ) -> dict[str, Any]:
-    """A JSON object from a provider. Redirects are not followed: they would take secrets elsewhere.
+    """Request a JSON object from a provider. Redirects are not followed, since they would forward secrets.
 
     Raises:
-        Unreachable: there is no answer in time, or it is one of a server in trouble.
-        NotIdentified: it is something else.
+        Unreachable: There is no response in time, or it is a server error.
+        IdentityRejected: The response is another error, too large, or not a JSON object.
     """
-    accepting = {"Accept": "application/json", **(headers or {})}
+    all_headers = {"Accept": "application/json", **(headers or {})}
     try:
         async with (
-            asyncio.timeout(PATIENCE),
-            httpx.AsyncClient(verify=_tls(), timeout=PATIENCE) as http,
-            http.stream(method, url, headers=accepting, content=content) as answer,
+            asyncio.timeout(PROVIDER_TIMEOUT),
+            httpx.AsyncClient(verify=_ssl_context(), timeout=PROVIDER_TIMEOUT) as http,
+            http.stream(method, url, headers=all_headers, content=content) as response,
         ):
-            body = await _read(answer)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # of which TimeoutError is one
-        raise Unreachable(f"no answer: {type(error).__name__}") from None
-    if answer.status_code >= SERVER_ERRORS:
-        raise Unreachable(f"answered {answer.status_code}")
-    if answer.status_code != OK:
-        raise NotIdentified(f"answered {answer.status_code}")
+            body = await _read_body(response)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # OSError includes TimeoutError
+        raise Unreachable(f"does not respond: {type(error).__name__}") from None
+    if response.status_code >= MIN_SERVER_ERROR:
+        raise Unreachable(f"responds with status {response.status_code}")
+    if response.status_code != OK:
+        raise IdentityRejected(f"responds with status {response.status_code}")
     try:
-        read = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        read = None
-    if not isinstance(read, dict):
-        raise NotIdentified("an answer is no JSON object")
-    return read
+        document = None
+    if not isinstance(document, dict):
+        raise IdentityRejected("responds with something other than a JSON object")
+    return document
 
 
-async def _read(answer: httpx.Response) -> bytes:
+async def _read_body(response: httpx.Response) -> bytes:
     body = b""
-    async for part in answer.aiter_bytes():
+    async for part in response.aiter_bytes():
         body += part
-        if len(body) > MAX_ANSWER:
-            raise NotIdentified("an answer is too large")
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise IdentityRejected("responds with too many bytes")
     return body
 
 
-def _keys_of(read: Mapping[str, Any]) -> KeySet:
+def _parse_keys(document: Mapping[str, Any]) -> KeySet:
     try:
-        return KeySet.import_key_set({"keys": read["keys"]})
-    except Exception as error:  # noqa: BLE001 - as of a hostile token
-        raise NotIdentified(f"the keys are not good: {type(error).__name__}") from None
+        return KeySet.import_key_set({"keys": document["keys"]})
+    except Exception as error:  # noqa: BLE001 - parsers raise all kinds of errors for hostile keys
+        raise IdentityRejected(f"publishes invalid keys: {type(error).__name__}") from None
 
 
 @cache
-def _tls() -> ssl.SSLContext:
-    # To read all roots takes as long as a hundred small requests.
+def _ssl_context() -> ssl.SSLContext:
+    # Loading the root certificates takes as long as a hundred small requests.
     return httpx.create_ssl_context()

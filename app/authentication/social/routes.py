@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict, cast
+from typing import Annotated, Any, Literal, TypedDict
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.access.requirements import address_of, attempts_of, database_of, secret_key_of
+from app.access.dependencies import address_of
+from app.access.services import services_of
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.authentication.second_factor.code_limits import guessing
+from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
 from app.authentication.sessions import service as sessions
-from app.authentication.sessions.schemas import SignedIn
+from app.authentication.sessions.schemas import SignInResult
 from app.authentication.sign_in.routes import where_of
 from app.authentication.social import service
 from app.authentication.social.provider import (
     Provider,
     ProviderNotFound,
-    Providers,
     ProviderUnavailable,
     SocialSignInRefused,
 )
-from app.authentication.social.schemas import Answer, Begin, Exchange
-from app.authentication.social.service import Arrival
-from app.authentication.social.state import LIFETIME, Pending, StateMismatch, cookie_name
+from app.authentication.social.schemas import ProviderCallback, SocialSignInExchange, StartSignIn
+from app.authentication.social.service import ProviderLogin
+from app.authentication.social.services import SocialServices
+from app.authentication.social.state import LIFETIME, PendingSignIn, StateMismatch, cookie_name
 from app.core.clock import real_now
-from app.core.config import Settings
 from app.core.errors import TesseraError, TooMany
 from app.core.web.openapi import responses
 from app.core.web.problems import PROBLEM_MEDIA_TYPE, respond_to_error
@@ -74,7 +74,7 @@ _FINISH[401]["content"][PROBLEM_MEDIA_TYPE]["examples"][TotpRequired.code]["valu
     responses=_START,
 )
 async def start_social_sign_in(
-    provider: ProviderField, wanted: Annotated[Begin, Query()], request: Request
+    provider: ProviderField, wanted: Annotated[StartSignIn, Query()], request: Request
 ) -> RedirectResponse:
     """Send a browser here: it is sent on to the provider, and comes back to `…/callback`.
 
@@ -82,15 +82,15 @@ async def start_social_sign_in(
     `role` is for those who are new. A customer is `ACTIVE` at once, an engineer or an admin is `PENDING` until an admin
     of the organisation approves.
     """
-    chosen = _provider(request, provider)
-    await attempts_of(request).social(address_of(request))
-    async with database_of(request).session(None) as db:
+    chosen, services = _provider(request, provider), services_of(request)
+    await services.attempts.count_social_sign_in(address_of(request))
+    async with services.database.session(None) as db:
         tenant = await organisations.by_domain(db, wanted.org)
-    pending = Pending.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
-    answer = RedirectResponse(await chosen.address(pending, _callback(request, provider)), 302)
+    pending = PendingSignIn.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
+    answer = RedirectResponse(await chosen.authorization_url(pending, _callback(request, provider)), 302)
     answer.set_cookie(
         cookie_name(provider, pending.state),
-        pending.sealed(secret_key_of(request), provider),
+        pending.seal(services.secret_key, provider),
         max_age=int(LIFETIME.total_seconds()),
         **_of_cookie(request),
     )
@@ -101,11 +101,11 @@ async def start_social_sign_in(
     "/{provider}/callback",
     operation_id="finishSocialSignIn",
     summary="Come back from the provider",
-    response_model=SignedIn,
+    response_model=SignInResult,
     responses=_FINISH,
 )
 async def finish_social_sign_in(
-    provider: ProviderField, said: Annotated[Answer, Query()], request: Request
+    provider: ProviderField, said: Annotated[ProviderCallback, Query()], request: Request
 ) -> Response:
     """Where the provider sends the browser. To be registered there: this address, at `PUBLIC_URL`.
 
@@ -133,29 +133,31 @@ router.routes.extend(_answered.routes)
     summary="Get the tokens at the end of a social sign-in",
     responses=responses(links.LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
 )
-async def exchange_social_sign_in(body: Exchange, request: Request) -> SignedIn:
+async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
     """Get what a sign-in answers for the token that `…/callback` ended with.
 
     Somebody with a second factor gets 401 `totp_required` first: send the same again, with `totp` or `recoveryCode`.
     Only success uses the token up.
     """
-    database, secret_key = database_of(request), secret_key_of(request)
+    services = services_of(request)
+    database, secret_key = services.database, services.secret_key
     named = links.read(secret_key, body.token)
     async with database.session(named.org_id) as db:
-        user, remembered = await service.holder(db, named)
+        user, remembered = await service.get_token_user(db, named)
     proof = Proof.of(user, body.totp, body.recovery_code)
     where = where_of(request, remembered=remembered if body.remember_me is None else body.remember_me)
-    async with guessing(attempts_of(request), user, proof), database.session(named.org_id) as db:
+    async with counting_attempts(services.attempts, user, proof), database.session(named.org_id) as db:
         signed_in = await service.exchange(db, secret_key, named, where, proof)
-    return SignedIn.of(signed_in)
+    return SignInResult.of(signed_in)
 
 
-async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: Request) -> Response:
-    await attempts_of(request).social(address_of(request))
+async def _finish(chosen: Provider, said: ProviderCallback, cookie: str | None, request: Request) -> Response:
+    services = services_of(request)
+    await services.attempts.count_social_sign_in(address_of(request))
     if said.error is not None and said.state is None:  # some providers forget it then
         raise SocialSignInRefused
-    pending = Pending.opened(secret_key_of(request), chosen.name, cookie, said.state or "", real_now())
-    async with database_of(request).session(None) as db:
+    pending = PendingSignIn.unseal(services.secret_key, chosen.name, cookie, said.state or "", real_now())
+    async with services.database.session(None) as db:
         tenant = await organisations.by_domain(db, pending.org)
     try:
         user = await _user(chosen, said, pending, tenant, request)
@@ -168,29 +170,33 @@ async def _finish(chosen: Provider, said: Answer, cookie: str | None, request: R
         return _to_app(tenant.app_url, "error", error.code)
 
 
-async def _user(chosen: Provider, said: Answer, pending: Pending, tenant: Tenant, request: Request) -> User:
-    who = await chosen.identify(pending, said, _callback(request, chosen.name))
-    arrival = Arrival(provider=chosen.name, who=who, role=pending.role, address=address_of(request))
-    user = await service.account_of(database_of(request), attempts_of(request), tenant, arrival)
+async def _user(
+    chosen: Provider, said: ProviderCallback, pending: PendingSignIn, tenant: Tenant, request: Request
+) -> User:
+    identity = await chosen.identify(pending, said, _callback(request, chosen.name))
+    login = ProviderLogin(provider=chosen.name, identity=identity, role=pending.role, address=address_of(request))
+    services = services_of(request)
+    user = await service.find_or_create_user(services.database, services.attempts, tenant, login)
     sessions.check_active(user)
     return user
 
 
 async def _signed_in(user: User, request: Request, *, remember: bool) -> Response:
-    where = where_of(request, remembered=remember)
+    services, where = services_of(request), where_of(request, remembered=remember)
     try:
-        async with database_of(request).session(user.org_id) as db:
-            signed_in = await sessions.sign_in(db, secret_key_of(request), user, where, Proof())
+        async with services.database.session(user.org_id) as db:
+            signed_in = await sessions.sign_in(db, services.secret_key, user, where, Proof())
     except TotpRequired:
         raise TotpRequired(members={"exchangeToken": await _token(user, request, remember=remember)}) from None
     except UserNotFound:  # erased a moment ago
         raise SocialSignInRefused from None
-    return Response(SignedIn.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
+    return Response(SignInResult.of(signed_in).model_dump_json(by_alias=True), media_type="application/json")
 
 
 async def _token(user: User, request: Request, *, remember: bool) -> str:
-    async with database_of(request).session(user.org_id) as db:
-        return service.issue_token(db, secret_key_of(request), user, remember=remember)
+    services = services_of(request)
+    async with services.database.session(user.org_id) as db:
+        return service.issue_token(db, services.secret_key, user, remember=remember)
 
 
 def _to_app(app_url: str, name: str, value: str) -> Response:
@@ -199,11 +205,11 @@ def _to_app(app_url: str, name: str, value: str) -> Response:
 
 
 def _provider(request: Request, name: str) -> Provider:
-    return cast("Providers", request.app.state.providers).named(name)
+    return services_of(request, SocialServices).providers.get(name)
 
 
 def _url(request: Request) -> str:
-    return cast("Settings", request.app.state.settings).url
+    return services_of(request).settings.url
 
 
 def _callback(request: Request, provider: str) -> str:

@@ -1,4 +1,4 @@
-"""The rules of social sign-in, as pure functions: what is taken from a provider's word."""
+"""The rules of social sign-in, as pure functions: which claims of a provider are accepted."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from app.core.fields import normalise_email
 
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core, section 2
 MAX_NAME_LENGTH = 100
-# Only what a provider signs with a key that it keeps to itself: HS* would make our shared secret one that signs.
+# Asymmetric algorithms only: with HS*, anyone who knows the client secret could sign tokens.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 DEFAULT_ALGORITHM = "RS256"
 
-_VOUCHERS = frozenset({"email_verified", "xms_edov"})
+_VERIFICATION_CLAIMS = frozenset({"email_verified", "xms_edov"})
 _SEPARATORS = re.compile(r"[._+\-]+")
 
 
-class NotIdentified(Exception):
-    """The provider's answers do not prove who somebody is. Its text is for the log, and holds no code or token."""
+class IdentityRejected(Exception):
+    """The provider's responses do not prove an identity. The message is for logs and contains no code or token."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who somebody is at a provider. `email` is one that the provider says is theirs, or nothing."""
+    """A user's identity at a provider. `email` is set only if the provider asserts that it is verified."""
 
     subject: str
     email: str | None
@@ -34,41 +34,43 @@ class Identity:
     last_name: str
 
 
-def identity_of(claims: Mapping[str, Any]) -> Identity:
-    """Who these claims are about.
+def parse_identity(claims: Mapping[str, Any]) -> Identity:
+    """Read the identity from claims.
 
     Raises:
-        NotIdentified: they have no usable `sub`.
+        IdentityRejected: The `sub` claim is missing or invalid.
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
-        raise NotIdentified("no usable sub")
-    email = _email_of(claims)
-    first_name, last_name = names_of(claims, email or "")
+        raise IdentityRejected("missing or invalid sub")
+    email = _verified_email(claims)
+    first_name, last_name = parse_names(claims, email or "")
     return Identity(subject, email, first_name, last_name)
 
 
 def lacks_email(claims: Mapping[str, Any]) -> bool:
-    """Whether it is worth asking the provider for more about somebody."""
+    """Return whether the claims have no e-mail, so that the userinfo endpoint must be asked."""
     return not claims.get("email")
 
 
-def completed(claims: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The claims, with what the provider says besides; whatever it said of an e-mail before was of no e-mail.
+def merge_userinfo(claims: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Merge claims of the userinfo endpoint into those of an ID token without an e-mail.
+
+    Assertions of the ID token that the e-mail is verified are dropped, as they do not refer to the merged e-mail.
 
     Raises:
-        NotIdentified: it says that of somebody else (OpenID Connect Core, 5.3.2).
+        IdentityRejected: The userinfo describes another subject (OpenID Connect Core, 5.3.2).
     """
-    if more.get("sub") != claims.get("sub"):
-        raise NotIdentified("userinfo about somebody else")
-    return {name: value for name, value in claims.items() if name not in _VOUCHERS} | dict(more)
+    if userinfo.get("sub") != claims.get("sub"):
+        raise IdentityRejected("userinfo of another subject")
+    return {name: value for name, value in claims.items() if name not in _VERIFICATION_CLAIMS} | dict(userinfo)
 
 
-def _email_of(claims: Mapping[str, Any]) -> str | None:
+def _verified_email(claims: Mapping[str, Any]) -> str | None:
     email = claims.get("email")
-    # Some say it as a text; Microsoft says of the address's domain that its owner has proved it, as a number even.
-    vouched = claims.get("email_verified") in (True, "true") or claims.get("xms_edov") in (True, "true", "1")
-    if not isinstance(email, str) or not vouched:
+    # Some providers send a string. Microsoft's xms_edov asserts that the owner of the domain is verified.
+    is_verified = claims.get("email_verified") in (True, "true") or claims.get("xms_edov") in (True, "true", "1")
+    if not isinstance(email, str) or not is_verified:
         return None
     try:
         return normalise_email(email.strip())
@@ -76,8 +78,8 @@ def _email_of(claims: Mapping[str, Any]) -> str | None:
         return None
 
 
-def names_of(claims: Mapping[str, Any], email: str) -> tuple[str, str]:
-    """A first and a last name, of whichever claims there are, or else of the e-mail; the last one may be empty."""
+def parse_names(claims: Mapping[str, Any], email: str) -> tuple[str, str]:
+    """Return first and last name from the claims, or else from the e-mail; the last name may be empty."""
     given, family = clean_name(claims.get("given_name")), clean_name(claims.get("family_name"))
     if given or family:
         return (given, family) if given else (family, "")
@@ -88,7 +90,7 @@ def names_of(claims: Mapping[str, Any], email: str) -> tuple[str, str]:
 
 
 def clean_name(value: object) -> str:
-    """A name without what no name has: control characters, line breaks, runs of spaces."""
+    """Remove control characters, line breaks and repeated spaces from a name."""
     if not isinstance(value, str):
         return ""
     spaced = "".join(" " if character.isspace() else character for character in value[: 10 * MAX_NAME_LENGTH])
@@ -99,13 +101,13 @@ def clean_name(value: object) -> str:
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
-def algorithms_of(supported: Sequence[str]) -> list[str]:
-    """The algorithms that an ID token may be signed with, of those that the provider names.
+def accepted_algorithms(supported: Sequence[str]) -> list[str]:
+    """Return the accepted algorithms among those that the provider supports for ID tokens.
 
     Raises:
-        NotIdentified: there are none that we accept.
+        IdentityRejected: None of them is accepted.
     """
     accepted = [algorithm for algorithm in ALGORITHMS if algorithm in supported]
     if not accepted:
-        raise NotIdentified("no acceptable algorithm")
+        raise IdentityRejected("no acceptable algorithm")
     return accepted

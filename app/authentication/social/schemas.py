@@ -1,4 +1,4 @@
-"""What crosses the wire about social sign-in."""
+"""Define the parameters and requests of social sign-in."""
 
 from __future__ import annotations
 
@@ -6,47 +6,55 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictBool
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.single_use_links.schemas import LinkToken
 from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
-from app.core.fields import Domain, In
+from app.core.fields import Domain, OptionalParameter, RequestModel
 
 
-class Begin(In):
-    """Where to, and as whom, if they are new there."""
+class StartSignIn(RequestModel):
+    """The organisation to sign in to, and the kind of role for a new user."""
 
     org: Annotated[Domain, Field(description="The organisation's domain.", examples=["growfin.com"])]
     role: Annotated[
-        Role, Field(description="What somebody who is new becomes; all but customers wait for an admin's approval.")
-    ] = Role.CUSTOMER
+        RoleKind,
+        Field(description="The kind of role of a new user. An admin must approve all but customers."),
+    ] = RoleKind.CUSTOMER
     remember_me: Annotated[bool, Field(description="Stay signed in for 30 days instead of one.")] = False
 
 
-class Answer(BaseModel):
-    """What a provider sends somebody back with (RFC 6749, 4.1.2); whatever else it adds is ignored."""
+class ProviderCallback(BaseModel):
+    """The parameters that a provider sends the browser back with (RFC 6749, 4.1.2). Others are ignored."""
 
     code: Annotated[
-        str | None, Field(description="To be exchanged by us, once.", examples=["SplxlOBeZQQYbYS6WxSbIA"])
+        OptionalParameter[str],
+        Field(description="A code that Tessera exchanges with the provider.", examples=["SplxlOBeZQQYbYS6WxSbIA"]),
     ] = None
     state: Annotated[
-        str | None, Field(description="What we sent along.", examples=["pX2h8oYbq0y1aTn3cV7kZr5mWd9eJs4u"])
+        OptionalParameter[str],
+        Field(
+            description="The state that Tessera sent to the provider.", examples=["pX2h8oYbq0y1aTn3cV7kZr5mWd9eJs4u"]
+        ),
     ] = None
-    error: Annotated[str | None, Field(description="Why there is no code.", examples=["access_denied"])] = None
+    error: Annotated[OptionalParameter[str], Field(description="Why there is no code.", examples=["access_denied"])] = (
+        None
+    )
     iss: Annotated[
-        str | None, Field(description="Who answers (RFC 9207).", examples=["https://accounts.google.com"])
+        OptionalParameter[str],
+        Field(description="The provider's issuer (RFC 9207).", examples=["https://accounts.google.com"]),
     ] = None
 
 
-class Exchange(In):
-    """What the sign-in ended with, to be exchanged for tokens."""
+class SocialSignInExchange(RequestModel):
+    """The token at the end of a social sign-in, to exchange for an access token."""
 
     token: Annotated[
         LinkToken,
-        Field(description="From the fragment of `{appUrl}/signed-in#token=…`, or the `exchangeToken` of a refusal."),
+        Field(description="From the fragment of `{appUrl}/signed-in#token=…`, or `exchangeToken` of a 401 problem."),
     ]
     remember_me: Annotated[
         StrictBool | None,
-        Field(description="Stay signed in for 30 days, or (false) for one; otherwise as `…/start` was told."),
+        Field(description="Stay signed in for 30 days (true) or one (false); otherwise as in `…/start`."),
     ] = None
     totp: Totp = None
     recovery_code: OrRecoveryCode = None

@@ -1,25 +1,24 @@
-"""Whose account it is that somebody comes to from a provider, and the end of their sign-in."""
+"""Find, link or create the user of a social sign-in, and exchange its token for a session."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.attempts import Attempts
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import EmailTaken, NewUser, add, newcomer
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import Status, status_of_sign_up
+from app.accounts.users.rules import AccountStatus, status_of_sign_up
 from app.authentication.second_factor.service import Proof
 from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import SignedIn, Where, check_active
@@ -27,103 +26,107 @@ from app.authentication.social.events import IdentityLinked
 from app.authentication.social.models import ExternalIdentity
 from app.authentication.social.rules import Identity
 from app.core.clock import real_now
-from app.core.database.pool import UNIQUE_VIOLATION, Database, sqlstate_of
+from app.core.database.pool import Database
+from app.core.database.violations import raise_on_violation
 from app.core.errors import Forbidden, Unavailable
 from app.core.outbox.events import Actor, ActorType, record
-from app.core.security.opaque_tokens import Named, link_token
+from app.core.security.opaque_tokens import TokenSubject, link_token
 
-TRIES = 3  # of sign-ins that get in each other's way
+MAX_ATTEMPTS = 3  # when concurrent sign-ins of the same user conflict
 
 
 class EmailNotVerified(Forbidden):
-    """Whose the e-mail is has not been proved to the provider, or not to us."""
+    """The e-mail is not verified at the provider, or not in Tessera."""
 
     code = "email_not_verified"
     title = "The e-mail is not verified."
 
 
 class LinkedElsewhere(Forbidden):
-    """The account with this e-mail belongs to another account at the same provider."""
+    """The user with this e-mail is linked to another account at the same provider."""
 
     code = "linked_elsewhere"
-    title = "This e-mail's account is linked to another account at the provider: sign in with that one."
+    title = "The user with this e-mail is linked to another account at the provider: sign in with that account."
 
 
-_NOT_VERIFIED_THERE = "The provider does not say of any e-mail that it is verified: verify it there, and begin again."
-# To verify such an account by its link alone would let in whoever made it, with a password that they know.
-_NOT_VERIFIED_HERE = (
-    "An account here has this e-mail, but nobody has proved to us that it is theirs: set its password anew with "
-    "POST /auth/password/forgot, or follow the link of the mail if it was you who signed up; then begin again."
+_NOT_VERIFIED_AT_PROVIDER = (
+    "The provider does not confirm that your e-mail is verified: verify it at the provider, and start again."
 )
-_INVITED = "You are invited: follow the link in the invitation that was mailed to you first."
+# Verifying such an account by its mailed link alone would let in the person who created it and knows its password.
+_NOT_VERIFIED_IN_TESSERA = (
+    "An account with this e-mail exists, but the e-mail is not verified. Reset its password with "
+    "POST /auth/password/forgot, or follow the link in the mail if you signed up yourself; then start again."
+)
+_INVITED = "You have been invited: follow the link in the invitation mail first."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """Somebody who comes from a provider.
+class ProviderLogin:
+    """A completed login at a provider.
 
-    `role` is what they become if they are new; who is not a customer then waits for an admin's approval. From their
-    `address` only so many may sign up.
+    Attributes:
+        role: The role kind of the user if the login creates one. All but customers then wait for an admin's approval.
+        address: The client's address, whose sign-ups are limited.
     """
 
     provider: str
-    who: Identity
-    role: Role
+    identity: Identity
+    role: RoleKind
     address: str | None
 
 
-class _Overtaken(Exception):
-    """Another sign-in of the same user was quicker."""
+class ConcurrentLink(Exception):
+    """A concurrent sign-in has linked the same account."""
 
 
-async def account_of(database: Database, attempts: Attempts, tenant: Tenant, arrival: Arrival) -> User:
-    """The account of somebody who signed in at a provider: theirs already, one with their e-mail, or a new one.
+async def find_or_create_user(database: Database, attempts: Attempts, tenant: Tenant, login: ProviderLogin) -> User:
+    """Return the user of a login: the linked one, the one with the same e-mail (which is then linked), or a new one.
 
     Raises:
-        EmailNotVerified: of a user that they are not known as yet, the e-mail decides, and it is not proved.
-        LinkedElsewhere: an address may have been given to somebody else since.
+        EmailNotVerified: The login is not linked yet, and its e-mail is not verified.
+        LinkedElsewhere: The e-mail may have been reassigned to another person since the user was linked.
         TooMany
     """
-    for _ in range(TRIES):
+    for _ in range(MAX_ATTEMPTS):
         try:
             async with database.session(tenant.id) as db:
-                user = await _find(db, tenant, arrival)
+                user = await _find_user(db, tenant, login)
             if user is not None:
                 return user
-            await attempts.sign_up(arrival.address)
+            await attempts.count_sign_up(login.address)
             async with database.session(tenant.id) as db:
-                return await _join(db, tenant, arrival)
-        except (_Overtaken, EmailTaken, UserNotFound):
+                return await _create_user(db, tenant, login)
+        except (ConcurrentLink, EmailTaken, UserNotFound):
             continue
     raise Unavailable
 
 
-async def _find(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> User | None:
-    who = arrival.who
-    known = await db.scalar(
+async def _find_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> User | None:
+    identity = login.identity
+    linked_id = await db.scalar(
         select(ExternalIdentity.user_id).where(
             ExternalIdentity.org_id == tenant.id,
-            ExternalIdentity.provider == arrival.provider,
-            ExternalIdentity.subject == who.subject,
+            ExternalIdentity.provider == login.provider,
+            ExternalIdentity.subject == identity.subject,
         )
     )
-    if known is not None:
-        return await users.user(db, tenant.id, known)
-    if who.email is None:
-        raise EmailNotVerified(_NOT_VERIFIED_THERE)
-    owner_id = await users.owner_of(db, tenant.id, who.email)
+    if linked_id is not None:
+        return await users.user(db, tenant.id, linked_id)
+    if identity.email is None:
+        raise EmailNotVerified(_NOT_VERIFIED_AT_PROVIDER)
+    owner_id = await users.owner_of(db, tenant.id, identity.email)
     if owner_id is None:
         return None
     user = await users.lock(db, tenant.id, owner_id)
-    if user.status == Status.INVITED:
+    if user.status == AccountStatus.INVITED:
         raise EmailNotVerified(_INVITED)
-    if user.email != who.email or user.email_verified_at is None:
-        raise EmailNotVerified(_NOT_VERIFIED_HERE)
-    if await _is_linked(db, user, arrival.provider):
+    if user.email != identity.email or user.email_verified_at is None:
+        raise EmailNotVerified(_NOT_VERIFIED_IN_TESSERA)
+    if await _is_linked(db, user, login.provider):
         raise LinkedElsewhere
-    await _link(db, user, arrival)
+    await _link(db, user, login)
     actor = Actor(ActorType.USER, user.id)
-    record(db, IdentityLinked(at=tenant.now(), actor=actor, user_id=user.id, provider=arrival.provider))
+    record(db, IdentityLinked(at=tenant.now(), actor=actor, user_id=user.id, provider=login.provider))
     return user
 
 
@@ -136,60 +139,56 @@ async def _is_linked(db: AsyncSession, user: User, provider: str) -> bool:
     return await db.scalar(linked.limit(1)) is not None
 
 
-async def _join(db: AsyncSession, tenant: Tenant, arrival: Arrival) -> User:
-    who, role = arrival.who, arrival.role
-    assert who.email is not None
-    new = NewUser(who.first_name, who.last_name, who.email)
+async def _create_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> User:
+    identity, role = login.identity, login.role
+    assert identity.email is not None
+    new = NewUser(identity.first_name, identity.last_name, identity.email)
     user = newcomer(tenant.id, new, role, status_of_sign_up(role))
     user.email_verified_at = user.created_at
     await add(db, user, None)
-    await _link(db, user, arrival)
+    await _link(db, user, login)
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
-        UserSignedUp(at=at, actor=actor, user_id=user.id, role=role, status=Status(user.status)),
+        UserSignedUp(at=at, actor=actor, user_id=user.id, role=role, status=user.status),
         EmailVerified(at=at, actor=actor, user_id=user.id),
     )
     return user
 
 
-async def _link(db: AsyncSession, user: User, arrival: Arrival) -> None:
+async def _link(db: AsyncSession, user: User, login: ProviderLogin) -> None:
     db.add(
         ExternalIdentity(
             org_id=user.org_id,
-            provider=arrival.provider,
-            subject=arrival.who.subject,
+            provider=login.provider,
+            subject=login.identity.subject,
             user_id=user.id,
             created_at=real_now(),
         )
     )
-    try:
+    with raise_on_violation(ConcurrentLink):
         await db.flush()
-    except IntegrityError as error:
-        if sqlstate_of(error) == UNIQUE_VIOLATION:
-            raise _Overtaken from None
-        raise
 
 
 def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool) -> str:
-    """What stands for a sign-in at a provider, for a minute: `exchange` makes a session of it.
+    """Issue a token, valid for a minute, that `exchange` turns into a session.
 
     Args:
-        remember: whether that is to be one of the longer ones, unless `exchange` is told otherwise.
+        remember: Whether the session is a long one, unless `exchange` overrides it.
     """
-    link = links.issue(db, user.org_id, user.id, user.email, Purpose.SIGN_IN)
+    link = links.issue(db, user.org_id, user.id, user.email, LinkPurpose.SIGN_IN)
     link.remembered = remember
     return link_token(secret_key, link.org_id, link.id)
 
 
-async def holder(db: AsyncSession, named: Named) -> tuple[User, bool]:
-    """Who may exchange a token, and whether they asked to be remembered when they began.
+async def get_token_user(db: AsyncSession, named: TokenSubject) -> tuple[User, bool]:
+    """Return the user who may exchange a token, and whether they asked to be remembered at the start.
 
     Raises:
-        LinkExpired: nobody any more.
+        LinkExpired: The token has expired or was used, or the user no longer exists.
         AccountPending, AccountRejected, AccountSuspended
     """
-    link = await links.find(db, named, Purpose.SIGN_IN)
+    link = await links.find(db, named, LinkPurpose.SIGN_IN)
     try:
         user = await users.user(db, named.org_id, link.user_id)
     except UserNotFound:
@@ -198,18 +197,18 @@ async def holder(db: AsyncSession, named: Named) -> tuple[User, bool]:
     return user, link.remembered
 
 
-async def exchange(db: AsyncSession, secret_key: str, named: Named, where: Where, proof: Proof) -> SignedIn:
-    """Open a session for a token's user, and use the token up. A wrong code leaves it as it was.
+async def exchange(db: AsyncSession, secret_key: str, named: TokenSubject, where: Where, proof: Proof) -> SignedIn:
+    """Open a session for a token's user and use up the token. A wrong second-factor code does not use it up.
 
     Raises:
         LinkExpired
         AccountPending, AccountRejected, AccountSuspended
         TotpRequired, WrongCode
     """
-    user, _ = await holder(db, named)
+    user, _ = await get_token_user(db, named)
     try:
         signed_in = await sessions.sign_in(db, secret_key, user, where, proof)
     except UserNotFound:
         raise LinkExpired from None
-    await links.use(db, named, Purpose.SIGN_IN)  # now, since users are locked first
+    await links.use(db, named, LinkPurpose.SIGN_IN)  # after `sign_in`, because users are locked first
     return signed_in

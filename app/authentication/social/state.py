@@ -1,7 +1,7 @@
-"""What is remembered of a social sign-in while somebody is at the provider: in a cookie that only we can read.
+"""The state of a social sign-in while the user is at the provider, in an encrypted cookie.
 
-It binds the provider's answer to the browser that asked for it, so that nobody is signed in to an account of
-somebody else's choice, and a stolen code is worth nothing without it.
+The cookie binds the callback to the browser that started the sign-in. An attacker can neither sign a victim in to the
+attacker's account nor use a stolen code.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from typing import Any
 
 import orjson
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.core.errors import Forbidden
-from app.core.security.sealing import CannotOpen, seal, unseal
+from app.core.security.sealing import CannotUnseal, seal, unseal
 
 LIFETIME = timedelta(minutes=10)
-_STATE = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
+_STATE_PATTERN = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
 _RANDOM_BYTES = 24
-_VERIFIER_BYTES = 48  # 64 characters; RFC 7636, 4.1, wants 43 to 128
+_VERIFIER_BYTES = 48  # 64 characters; RFC 7636, 4.1, requires 43 to 128
 
 
 class StateMismatch(Forbidden):
-    """The answer is not one to a sign-in that this browser began."""
+    """The callback does not belong to a sign-in that this browser started."""
 
     code = "state_mismatch"
-    title = "This sign-in was not begun in this browser, is over, or took longer than ten minutes: begin again."
+    title = "This sign-in was not started in this browser, is complete, or took longer than ten minutes: start again."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pending:
-    """A sign-in that was begun. `org` is the organisation's domain, `expires_at` in seconds since the epoch."""
+class PendingSignIn:
+    """A sign-in that has been started."""
 
     state: str
     nonce: str
     verifier: str
-    org: str
-    role: Role
+    org: str  # the organisation's domain
+    role: RoleKind
     remember: bool
-    expires_at: int
+    expires_at: int  # seconds since the epoch
 
     @classmethod
-    def begin(cls, org: str, role: Role, now: datetime, *, remember: bool) -> Pending:
-        """A new one at `now` (real time)."""
+    def begin(cls, org: str, role: RoleKind, now: datetime, *, remember: bool) -> PendingSignIn:
+        """Start a sign-in at `now` (real time)."""
         return cls(
             state=secrets.token_urlsafe(_RANDOM_BYTES),
             nonce=secrets.token_urlsafe(_RANDOM_BYTES),
@@ -59,35 +59,35 @@ class Pending:
             expires_at=int((now + LIFETIME).timestamp()),
         )
 
-    def sealed(self, key: str, provider: str) -> str:
-        """The cookie's value."""
+    def seal(self, key: str, provider: str) -> str:
+        """Encrypt the sign-in to a cookie value."""
         return base64.urlsafe_b64encode(seal(key, _purpose(provider), orjson.dumps(asdict(self)))).decode().rstrip("=")
 
     @classmethod
-    def opened(cls, key: str, provider: str, value: str | None, state: str, now: datetime) -> Pending:
-        """The sign-in that a cookie's value is of, and an answer with this `state`.
+    def unseal(cls, key: str, provider: str, value: str | None, state: str, now: datetime) -> PendingSignIn:
+        """Decrypt a cookie value, and check that it belongs to the callback's `state`.
 
         Raises:
-            StateMismatch: there is none, it is another one's or another provider's, or it has expired.
+            StateMismatch: The value is missing, invalid, expired, or of another sign-in or provider.
         """
         try:
             sealed = base64.b64decode((value or "") + "=" * (-len(value or "") % 4), altchars=b"-_", validate=True)
-            read: dict[str, Any] = orjson.loads(unseal(key, _purpose(provider), sealed))
-        except (CannotOpen, binascii.Error, ValueError):
+            fields: dict[str, Any] = orjson.loads(unseal(key, _purpose(provider), sealed))
+        except (CannotUnseal, binascii.Error, ValueError):
             raise StateMismatch from None
-        pending = cls(**{**read, "role": Role(read["role"])})
+        pending = cls(**{**fields, "role": RoleKind(fields["role"])})
         if not hmac.compare_digest(pending.state, state) or now.timestamp() >= pending.expires_at:
             raise StateMismatch
         return pending
 
 
 def cookie_name(provider: str, state: str) -> str:
-    """The cookie of a sign-in; two that are under way at once do not share one.
+    """Return the cookie name of a sign-in; concurrent sign-ins use different cookies.
 
     Raises:
-        StateMismatch: it is no state of ours.
+        StateMismatch: The state has an invalid format.
     """
-    if not _STATE.fullmatch(state):
+    if not _STATE_PATTERN.fullmatch(state):
         raise StateMismatch
     return f"tessera_oidc_{provider}_{state[:8]}"
 

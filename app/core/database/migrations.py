@@ -1,4 +1,4 @@
-"""Bringing a database to this version's schema, with Alembic."""
+"""Migration of a database to the schema of this version, with Alembic."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ SCRIPTS = Path(__file__).parents[3] / "migrations"
 
 
 def migrate(owner_url: str, service_role: str | None = None) -> None:
-    """Migrate to the newest revision, as the role that owns the tables; blocks until it is done.
+    """Migrate to the newest revision. Blocks until it is done.
 
     Args:
-        service_role: whom the service connects as: it is granted what it needs, where it is another role.
+        owner_url: the database, with the role that owns the tables.
+        service_role: the role that the service connects with. It is granted what it needs, if it is another one.
     """
     command.upgrade(configuration(owner_url, service_role), "head")
 
 
 def configuration(owner_url: str | None = None, service_role: str | None = None) -> Config:
-    """Alembic's settings, for a database or none."""
+    """Return Alembic's settings, for a database or for none."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["url"] = owner_url
@@ -30,5 +31,5 @@ def configuration(owner_url: str | None = None, service_role: str | None = None)
 
 
 def head_revision() -> str | None:
-    """The migration that this version's code needs."""
+    """Return the migration that the code of this version needs."""
     return ScriptDirectory.from_config(configuration()).get_current_head()

@@ -1,14 +1,15 @@
 """Connections and transactions.
 
-A transaction opens with `BEGIN; SET LOCAL app.org_id = '…'`, sent through the driver as one simple query: row level
-security then shows that organisation's rows only. SQLAlchemy would send its own `BEGIN` later and alone; so the engine
-is told not to manage transactions (`AUTOCOMMIT`), and its `begin`, `commit` and `rollback` events do.
+A transaction opens with `BEGIN; SET LOCAL app.org_id = '…'`, which the driver sends as one simple query. Row level
+security then shows the rows of that organisation only. SQLAlchemy would send a `BEGIN` of its own, later and in a round
+trip of its own. The engine is therefore told not to manage transactions (`AUTOCOMMIT`), and listeners of its `begin`,
+`commit` and `rollback` events manage them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -20,7 +21,6 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 from sqlalchemy.util import greenlet_spawn
 
 from app.core.errors import Unavailable
-from app.core.outbox import events
 
 if TYPE_CHECKING:
     import asyncpg
@@ -28,34 +28,38 @@ if TYPE_CHECKING:
 
     Driver = asyncpg.Connection[asyncpg.Record]
 
+# What a session does last: it writes what was collected in `Session.info` during the transaction.
+BeforeCommit = Callable[[AsyncSession, UUID | None], Awaitable[None]]
+
 ORG_ID = "org_id"
-UNIQUE_VIOLATION = "23505"
-FOREIGN_KEY_VIOLATION = "23503"
+BEFORE_COMMIT = "before_commit"
+WORK = "work"
 CONNECT_TIMEOUT = 5.0  # seconds
 LOCK_TIMEOUT = 5.0  # seconds
-SILENCE = 5.0  # seconds
+DRIVER_TIMEOUT_MARGIN = 5.0  # seconds
 IDLE_IN_TRANSACTION_TIMEOUT = 15.0  # seconds
 
 
 class CommitFailed(Exception):
-    """The server answered COMMIT with a rollback, because a statement before it had failed."""
+    """The server answered COMMIT with a rollback, because an earlier statement had failed."""
 
 
 class NotMigrated(Unavailable):
-    """The database is not at this version's migration."""
+    """The database is not at the migration that this version needs."""
 
     code = "not_migrated"
-    title = "The database is not migrated to this version: run `tessera migrate`."
+    title = "The database is not migrated to this version. Run `tessera migrate`."
 
 
 class Database:
     """The pool of one process, and the transactions on it.
 
     Args:
-        url: `postgresql+asyncpg://…`, as a role that is neither superuser nor BYPASSRLS.
-        pool_size: connections at most; a request that waits longer than `pool_timeout` seconds for one is a 503.
-        statement_timeout: seconds after which the server gives a statement up.
-        reactions: what happens in the same transaction as an event (see `wiring.py`).
+        url: `postgresql+asyncpg://…`, with a role that is neither superuser nor BYPASSRLS.
+        pool_size: the maximum number of connections.
+        pool_timeout: how long a request waits for a connection before it is answered with 503, in seconds.
+        statement_timeout: how long the server works on a statement before it gives up, in seconds.
+        before_commit: what every session does last, before it commits.
     """
 
     def __init__(
@@ -65,14 +69,14 @@ class Database:
         pool_size: int = 10,
         pool_timeout: float = 5.0,
         statement_timeout: float = 10.0,
-        reactions: events.Reactions | None = None,
+        before_commit: BeforeCommit | None = None,
     ) -> None:
-        self.reactions: events.Reactions = reactions or {}
+        self.before_commit = before_commit
         self.after_commit: list[Callable[[], None]] = []
         self.engine = create_async_engine(
             url,
             isolation_level="AUTOCOMMIT",
-            hide_parameters=True,  # they are tenants' texts, and errors are logged
+            hide_parameters=True,  # errors are logged, and parameters are texts of tenants
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,
@@ -81,8 +85,8 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args={
                 "timeout": CONNECT_TIMEOUT,
-                # Where the server does not even say that it gave up: a frozen one, a lost network.
-                "command_timeout": statement_timeout + SILENCE,
+                # For a server that cannot report its own timeout: it hangs, or the network is gone.
+                "command_timeout": statement_timeout + DRIVER_TIMEOUT_MARGIN,
                 "server_settings": {
                     "application_name": "tessera",
                     "jit": "off",
@@ -102,24 +106,25 @@ class Database:
 
     @asynccontextmanager
     async def session(self, org_id: UUID | None) -> AsyncIterator[AsyncSession]:
-        """One transaction in an organisation; `None` sees the directory tables only.
+        """Open a transaction in an organisation. With `None` it sees the directory tables only.
 
-        Collected events are written last, then it commits; an exception rolls everything back.
+        `before_commit` runs last, then it commits. An exception rolls everything back.
         """
-        async with AsyncSession(self.engine, expire_on_commit=False, info={events.REACTIONS: self.reactions}) as db:
+        info = {ORG_ID: org_id, BEFORE_COMMIT: self.before_commit}
+        async with AsyncSession(self.engine, expire_on_commit=False, info=info) as db:
             await db.connection(execution_options={ORG_ID: org_id})
             yield db
-            await events.flush(db, org_id)
+            await run_before_commit(db)
             await db.commit()
-            if db.info.get(events.WORK):
+            if db.info.get(WORK):
                 self.committed()
 
     @asynccontextmanager
     async def driver(self, org_id: UUID, *, has_work: bool = False) -> AsyncIterator[Driver]:
-        """The same transaction without SQLAlchemy around it, for hot statements: a third of the CPU time.
+        """Open the same transaction without SQLAlchemy around it. Hot statements then take a third of the CPU time.
 
         Args:
-            has_work: it writes events or timers, so the worker of this process is to look once it has committed.
+            has_work: whether it writes events or timers, for which the worker of this process looks after the commit.
         """
         connection = await self.engine.raw_connection()
         driver = cast("Driver", connection.driver_connection)
@@ -128,32 +133,48 @@ class Database:
             yield driver
             _check(await driver.execute("COMMIT"))
         except BaseException:
-            # Even a cancelled request gives its connection back, with the transaction rolled back.
+            # A cancelled request gives its connection back too, with the transaction rolled back.
             await asyncio.shield(greenlet_spawn(connection.close))
             raise
-        connection.close()  # there is nothing to roll back, and so nothing to wait for
+        connection.close()  # there is nothing to roll back, so there is nothing to wait for
         if has_work:
             self.committed()
 
     @staticmethod
     async def driver_of(db: AsyncSession) -> Driver:
-        """The driver's connection below a session, within the same transaction."""
+        """Flush the session and return its driver connection, in the same transaction.
+
+        The session writes first all that it would write before it commits, so that the driver reads what is committed.
+        """
+        await run_before_commit(db)
         await db.flush()
         connection = await (await db.connection()).get_raw_connection()
         return cast("Driver", connection.driver_connection)
 
     def connections_in_use(self) -> int:
-        """How many of the pool's connections are serving somebody."""
+        """Count the connections of the pool that are in use."""
         return cast("Any", self.engine.pool).checkedout()  # type: ignore[no-any-return]
 
     def committed(self) -> None:
-        """Tell whoever waits for new rows, such as the worker's loops in this process."""
-        for tell in self.after_commit:
-            tell()
+        """Call the `after_commit` listeners, such as the worker loops of this process, which look for new rows."""
+        for notify in self.after_commit:
+            notify()
 
     async def dispose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def has_work(db: AsyncSession) -> None:
+    """Have this process's worker look for work once the transaction has committed, rather than at its next turn."""
+    db.info[WORK] = True
+
+
+async def run_before_commit(db: AsyncSession) -> None:
+    """Write what the session has collected now, rather than just before it commits."""
+    before_commit: BeforeCommit | None = db.info.get(BEFORE_COMMIT)
+    if before_commit is not None:
+        await before_commit(db, db.info.get(ORG_ID))
 
 
 def _milliseconds(seconds: float) -> str:
@@ -161,7 +182,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _open(org_id: UUID | None) -> str:
-    # Only a UUID object is ever written into the statement, so its text cannot break out of the quotes.
+    # Only the text of a UUID is written into the statement, and that cannot end the quotes.
     return "BEGIN" if org_id is None else f"BEGIN; SET LOCAL app.org_id = '{UUID(str(org_id))}'"
 
 
@@ -174,7 +195,8 @@ async def _begin_on(driver: Driver, org_id: UUID | None) -> None:
     try:
         await driver.execute(_open(org_id))
     except BaseException:
-        # Cancelled, say: the server may have begun, and the driver not know it. The next user must not find that.
+        # After a cancellation the server may have begun a transaction that the driver does not know of. The next
+        # request must not run in it.
         driver.terminate()
         raise
 
@@ -197,7 +219,7 @@ def _commit(connection: Connection) -> None:
 
 
 def _rollback(connection: Connection) -> None:
-    if connection.invalidated:  # and closed: by a cancelled statement, or by the server
+    if connection.invalidated:  # it is closed already, after a cancelled statement or by the server
         return
     dbapi = connection.connection.dbapi_connection
     if dbapi is not None and _in_transaction(dbapi):
@@ -210,7 +232,7 @@ def _in_transaction(dbapi: DBAPIConnection) -> bool:
 
 
 def _refuse_closed(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: object) -> None:
-    # The driver knows when the server hung up, so a stale connection costs no round trip to find.
+    # The driver knows when the server has closed the connection, so finding a stale one costs no round trip.
     if cast("Any", dbapi).driver_connection.is_closed():
         raise exc.DisconnectionError("the server closed this connection")
 
@@ -218,8 +240,3 @@ def _refuse_closed(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, _proxy:
 def _leave_no_transaction(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
     if state.asyncio_safe and _in_transaction(dbapi):
         _execute(dbapi, "ROLLBACK")
-
-
-def sqlstate_of(error: exc.DBAPIError) -> str | None:
-    """The SQLSTATE behind an error of SQLAlchemy's."""
-    return getattr(error.orig, "sqlstate", None)

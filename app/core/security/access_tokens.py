@@ -20,12 +20,16 @@ _ISSUER = "tessera"
 _AUDIENCE = "tessera-api"
 
 
-# --- access tokens -------------------------------------------------------------------------------
+class InvalidToken(Unauthenticated):
+    """The bearer token was not issued by this service, or it has expired."""
+
+    code = "invalid_token"
+    title = "The access token is not valid, or has expired."
 
 
 @dataclass(frozen=True)
 class AccessClaims:
-    """What an access token says. Whether its user may still act is looked up."""
+    """The claims of an access token. They do not tell whether the user may still act: that is looked up."""
 
     user_id: UUID
     org_id: UUID
@@ -35,7 +39,7 @@ class AccessClaims:
 
 
 def issue_access_token(key: str, *, user_id: UUID, org_id: UUID, session_id: UUID, role: str, now: datetime) -> str:
-    """A JWT (RFC 7519) for this user, valid for `ACCESS_TOKEN_LIFETIME` from `now` (real time)."""
+    """Issue a JWT to a user, valid for `ACCESS_TOKEN_LIFETIME` from `now` (real time)."""
     claims = {
         "iss": _ISSUER,
         "aud": _AUDIENCE,
@@ -52,10 +56,10 @@ def issue_access_token(key: str, *, user_id: UUID, org_id: UUID, session_id: UUI
 
 
 def read_access_token(key: str, token: str) -> AccessClaims:
-    """The claims of a token that is ours, whole and not expired.
+    """Verify an access token and return its claims.
 
     Raises:
-        Unauthenticated: anything else, whatever the token makes the parser do.
+        InvalidToken: the token was not issued by this service, is incomplete, or has expired.
     """
     try:
         claims = jwt.decode(
@@ -66,9 +70,9 @@ def read_access_token(key: str, token: str) -> AccessClaims:
             issuer=_ISSUER,
             options={f"require_{claim}": True for claim in ("iss", "aud", "sub", "iat", "exp", "jti")},
         )
-        # RFC 7519, 4.1.4: not "on or after" that second; the library lets that second pass.
+        # RFC 7519, 4.1.4: not "on or after" that second. The library accepts that second.
         if claims["typ"] != "access" or claims["exp"] <= time.time():
-            raise InvalidToken  # noqa: TRY301 - it is what the except clause makes of everything
+            raise InvalidToken  # noqa: TRY301 - the except clause turns every error into this one
         return AccessClaims(
             user_id=UUID(claims["sub"]),
             org_id=UUID(claims["org"]),
@@ -78,10 +82,3 @@ def read_access_token(key: str, token: str) -> AccessClaims:
         )
     except Exception:  # noqa: BLE001 - a hostile token makes the parser raise nearly anything, RecursionError too
         raise InvalidToken from None
-
-
-class InvalidToken(Unauthenticated):
-    """The bearer token is not one of ours, or it has expired."""
-
-    code = "invalid_token"
-    title = "The access token is not valid, or has expired."

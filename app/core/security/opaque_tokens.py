@@ -1,6 +1,7 @@
-"""Opaque tokens: texts that say nothing to whoever holds them, and lead us to a row.
+"""Opaque tokens: refresh tokens, and the tokens of links in mails.
 
-Each names an organisation and a row of it, and ends in a signature, so that a made-up one is refused without a query.
+A token holds the ids of an organisation and of one of its rows, and ends in a signature. A forged one is therefore
+refused without a query.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.core.security.derived_keys import keyed_hash
+
 REFRESH_PREFIX = "trt_"
 LINK_PREFIX = "tlt_"
 
 _ID_BYTES = 16
 _RANDOM_BYTES = 24
-_SIGNATURE_BYTES = 25  # so that the whole is a multiple of three bytes, and needs no padding
+_SIGNATURE_BYTES = 25  # makes the whole a multiple of three bytes, which needs no padding in base 64
 
 
 @dataclass(frozen=True)
-class Named:
-    """The row that a token leads to."""
+class TokenSubject:
+    """The row that a token refers to."""
 
     org_id: UUID
     id: UUID
@@ -32,66 +35,65 @@ class Named:
 # --- refresh tokens --------------------------------------------------------------------------------------------------
 
 
-def new_refresh_token(key: str, org_id: UUID, session_id: UUID) -> str:
-    """The first refresh token of a session."""
-    return _refresh_token(key, org_id, session_id, secrets.token_bytes(_RANDOM_BYTES))
+def new_refresh_token(secret_key: str, org_id: UUID, session_id: UUID) -> str:
+    """Make the first refresh token of a session."""
+    return _refresh_token(secret_key, org_id, session_id, secrets.token_bytes(_RANDOM_BYTES))
 
 
-def next_refresh_token(key: str, token: str) -> str:
-    """The successor of a refresh token: always the same one, so that a retry gets what the first try got.
-
-    Raises:
-        ValueError: it is not a refresh token of ours.
-    """
-    named = read_refresh_token(key, token)
-    successor = _mac(key, b"successor", token.encode())[:_RANDOM_BYTES]
-    return _refresh_token(key, named.org_id, named.id, successor)
-
-
-def read_refresh_token(key: str, token: str) -> Named:
-    """The session of a refresh token.
+def next_refresh_token(secret_key: str, token: str) -> str:
+    """Make the successor of a refresh token. It is always the same one: a retry gets what the first attempt got.
 
     Raises:
-        ValueError: it is not one of ours.
+        ValueError: the token is not a refresh token of this service.
     """
-    return _read(key, REFRESH_PREFIX, token, extra=_RANDOM_BYTES)
+    subject = read_refresh_token(secret_key, token)
+    successor = keyed_hash(secret_key, "refresh token successor", token.encode())[:_RANDOM_BYTES]
+    return _refresh_token(secret_key, subject.org_id, subject.id, successor)
 
 
-def _refresh_token(key: str, org_id: UUID, session_id: UUID, random: bytes) -> str:
-    return _written(key, REFRESH_PREFIX, UUID(str(org_id)).bytes + UUID(str(session_id)).bytes + random)
+def read_refresh_token(secret_key: str, token: str) -> TokenSubject:
+    """Verify a refresh token and return its session.
+
+    Raises:
+        ValueError: the token is not a refresh token of this service.
+    """
+    return _decode(secret_key, REFRESH_PREFIX, token, extra_bytes=_RANDOM_BYTES)
+
+
+def _refresh_token(secret_key: str, org_id: UUID, session_id: UUID, random: bytes) -> str:
+    return _encode(secret_key, REFRESH_PREFIX, UUID(str(org_id)).bytes + UUID(str(session_id)).bytes + random)
 
 
 def token_hash(token: str) -> bytes:
-    """What is stored of a token: its SHA-256."""
+    """Return the SHA-256 of a token, which is what the database stores of it."""
     return hashlib.sha256(token.encode()).digest()
 
 
 # --- links in mails --------------------------------------------------------------------------------------------------
 
 
-def link_token(key: str, org_id: UUID, link_id: UUID) -> str:
-    """The token of a link: made whenever it is needed, and so stored nowhere."""
-    return _written(key, LINK_PREFIX, UUID(str(org_id)).bytes + UUID(str(link_id)).bytes)
+def link_token(secret_key: str, org_id: UUID, link_id: UUID) -> str:
+    """Make the token of a link. It is the same each time, so it is stored nowhere."""
+    return _encode(secret_key, LINK_PREFIX, UUID(str(org_id)).bytes + UUID(str(link_id)).bytes)
 
 
-def read_link_token(key: str, token: str) -> Named:
-    """The link of a token.
+def read_link_token(secret_key: str, token: str) -> TokenSubject:
+    """Verify the token of a link and return the link.
 
     Raises:
-        ValueError: it is not one of ours.
+        ValueError: the token is not the token of a link of this service.
     """
-    return _read(key, LINK_PREFIX, token, extra=0)
+    return _decode(secret_key, LINK_PREFIX, token, extra_bytes=0)
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
 
 
-def _written(key: str, prefix: str, payload: bytes) -> str:
-    signed = payload + _mac(key, prefix.encode(), payload)[:_SIGNATURE_BYTES]
-    return prefix + base64.urlsafe_b64encode(signed).decode()
+def _encode(secret_key: str, prefix: str, payload: bytes) -> str:
+    return prefix + base64.urlsafe_b64encode(payload + _signature(secret_key, prefix, payload)).decode()
 
 
-def _read(key: str, prefix: str, token: str, *, extra: int) -> Named:
+def _decode(secret_key: str, prefix: str, token: str, *, extra_bytes: int) -> TokenSubject:
     if not token.startswith(prefix) or not token.isascii():
         raise ValueError("not a token of this kind")
     try:
@@ -99,12 +101,12 @@ def _read(key: str, prefix: str, token: str, *, extra: int) -> Named:
     except binascii.Error:
         raise ValueError("not base64") from None
     payload, signature = signed[:-_SIGNATURE_BYTES], signed[-_SIGNATURE_BYTES:]
-    if len(payload) != 2 * _ID_BYTES + extra or not hmac.compare_digest(
-        signature, _mac(key, prefix.encode(), payload)[:_SIGNATURE_BYTES]
+    if len(payload) != 2 * _ID_BYTES + extra_bytes or not hmac.compare_digest(
+        signature, _signature(secret_key, prefix, payload)
     ):
-        raise ValueError("not ours")
-    return Named(UUID(bytes=payload[:_ID_BYTES]), UUID(bytes=payload[_ID_BYTES : 2 * _ID_BYTES]))
+        raise ValueError("not signed by this service")
+    return TokenSubject(UUID(bytes=payload[:_ID_BYTES]), UUID(bytes=payload[_ID_BYTES : 2 * _ID_BYTES]))
 
 
-def _mac(key: str, purpose: bytes, message: bytes) -> bytes:
-    return hmac.new(key.encode(), b"token\0" + purpose + b"\0" + message, hashlib.sha256).digest()
+def _signature(secret_key: str, prefix: str, payload: bytes) -> bytes:
+    return keyed_hash(secret_key, f"token {prefix}", payload)[:_SIGNATURE_BYTES]

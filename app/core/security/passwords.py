@@ -1,112 +1,99 @@
-"""Secrets, tokens and passwords: how they are made and checked. Nothing here reads a database."""
+"""Passwords: how they are hashed, compared and judged. Nothing here reads a database."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import secrets
 import unicodedata
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 from passlib.hash import argon2 as _argon2
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from app.core.errors import Unavailable
+from app.core.security.derived_keys import keyed_hash
+from app.core.threads import BoundedThreads
 
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 128
 MIN_DIFFERENT_CHARACTERS = 3
-MIN_FACT_LENGTH = 4  # a shorter name or part of one tells nothing about a password
-MAX_HASHING = 2  # each takes 64 MiB for as long as it runs
+MIN_FACT_LENGTH = 4  # a shorter name, or part of one, says nothing about a password
+MAX_HASHING = 2  # each takes 64 MiB while it runs
 MAX_WAITING = 32
+_SALT_BYTES = 16
 
-V = TypeVar("V")
-
-
-# --- passwords -----------------------------------------------------------------------------------
-
-argon2: Any = _argon2  # whose types are not known
-_threads = ThreadPoolExecutor(max_workers=MAX_HASHING, thread_name_prefix="password")
-_waiting = 0
+argon2: Any = _argon2  # passlib's types do not know its methods
+_threads = BoundedThreads(MAX_HASHING, MAX_WAITING)
 
 
-class Busy(Unavailable):
-    """Too many passwords are waiting to be checked."""
-
-    code = "busy"
-    title = "Too many users are signing in right now: try again in a moment."
+# --- hashing ---------------------------------------------------------------------------------------------------------
 
 
-def salt_of(key: str, email: str) -> bytes:
-    """The salt of all passwords of an e-mail: 128 bits that nobody can tell without the key.
+def derive_salt(secret_key: str, email: str) -> bytes:
+    """Derive the salt of all passwords of an e-mail address: 128 bits that cannot be computed without the key.
 
-    One e-mail can have an account in any number of organisations; with one salt, one computation compares them all.
-    Otherwise somebody could sign up in many with another's e-mail, and have each of its sign-ins cost as many.
+    One address can have an account in many organisations. With one salt, a single computation compares the password
+    with all of them. With a salt each, an attacker could sign up in many organisations with another user's address, and
+    every sign-in of that user would cost as many computations.
     """
-    return hmac.new(key.encode(), b"salt\0" + email.encode(), hashlib.sha256).digest()[:16]
+    return keyed_hash(secret_key, "password salt", email.encode())[:_SALT_BYTES]
 
 
 async def hash_password(password: str, salt: bytes) -> str:
-    """The argon2id hash of a password, computed off the event loop.
+    """Compute the argon2id hash of a password in a thread.
 
     Raises:
         Busy: too many are waiting already.
     """
-    return await _hashing(lambda: str(argon2.using(salt=salt).hash(_normal(password))))
+    return await _threads.run(lambda: str(argon2.using(salt=salt).hash(_normalize(password))))
 
 
-async def fitting(password: str, hashes: Collection[str]) -> set[str]:
-    """Those of the hashes that the password fits: one computation for all with one salt, and one where there are none.
+async def match_hashes(password: str, hashes: Collection[str]) -> set[str]:
+    """Return those of the hashes that the password matches.
+
+    Hashes with the same salt take one computation. No hashes take one as well, so that an unknown e-mail address is
+    answered as slowly as a known one.
 
     Raises:
         Busy: too many are waiting already.
     """
-    alike = {hashed.rpartition("$")[0]: hashed for hashed in hashes} or {"": _hash_of_nothing()}
-    made = await asyncio.gather(*(_hashing(partial(_hash_like, password, one)) for one in alike.values()))
-    return {hashed for hashed in hashes if any(secrets.compare_digest(hashed, one) for one in made)}
+    one_per_salt = {hashed.rpartition("$")[0]: hashed for hashed in hashes} or {"": _dummy_hash()}
+    computed = await asyncio.gather(
+        *(_threads.run(partial(_hash_like, password, hashed)) for hashed in one_per_salt.values())
+    )
+    return {hashed for hashed in hashes if any(secrets.compare_digest(hashed, other) for other in computed)}
 
 
-def same_password(one: str, other: str) -> bool:
-    """Whether these are typed the same password."""
-    return _normal(one) == _normal(other)
+def is_same_password(password: str, other: str) -> bool:
+    """Tell whether two typed texts are the same password."""
+    return _normalize(password) == _normalize(other)
 
 
-def _normal(password: str) -> str:
-    # The same characters can be typed as different code points on different keyboards (RFC 8265, 4.2).
+def _normalize(password: str) -> str:
+    # Keyboards produce different code points for the same character (RFC 8265, 4.2).
     return unicodedata.normalize("NFC", password)
 
 
 def _hash_like(password: str, hashed: str) -> str:
-    """The password's hash with the salt and the costs of another."""
+    """Hash the password with the salt and the costs of another hash."""
     like = argon2.from_string(hashed)
     costs = {"rounds": like.rounds, "memory_cost": like.memory_cost, "parallelism": like.parallelism}
-    return str(argon2.using(salt=like.salt, **costs).hash(_normal(password)))
+    return str(argon2.using(salt=like.salt, **costs).hash(_normalize(password)))
 
 
 @lru_cache(maxsize=1)
-def _hash_of_nothing() -> str:
+def _dummy_hash() -> str:
     return str(argon2.hash(secrets.token_urlsafe()))
 
 
-async def _hashing(work: Callable[[], V]) -> V:
-    global _waiting  # noqa: PLW0603 - the bound is per process, like the threads
-    if _waiting >= MAX_HASHING + MAX_WAITING:
-        raise Busy
-    _waiting += 1
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, work)
-    finally:
-        _waiting -= 1
-
-
 def warm_up() -> None:
-    """Make the first sign-in as quick as the next ones, and an unknown e-mail as slow as a known one."""
-    _hash_of_nothing()
+    """Compute and load what the first sign-in needs, so that it takes as long as every other one."""
+    _dummy_hash()
     _common_passwords()
+
+
+# --- weak passwords --------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
@@ -115,19 +102,23 @@ def _common_passwords() -> frozenset[str]:
 
 
 def password_weakness(password: str, *known: str) -> str | None:
-    """Why this password is easily guessed, or `None`. `known` is what everybody knows: names, the e-mail."""
+    """Say why a password is easy to guess, or return `None`.
+
+    Args:
+        known: facts that others know: the user's names and e-mail address, the organisation's name and domain.
+    """
     if password.lower() in _common_passwords() or len(set(password.lower())) < MIN_DIFFERENT_CHARACTERS:
-        return "This password is among the most common ones: choose another."
+        return "This password is among the most common ones. Choose another."
     bare = _bare(password)
     for fact in known:
         parts = {_bare(fact), _bare(fact.partition("@")[0]), _bare(fact.partition(".")[0])}
         if any(len(part) >= MIN_FACT_LENGTH and _is_mostly(bare, part) for part in parts):
-            return "This password is too close to a name that others know: choose another."
+            return "This password is too close to a name that others know. Choose another."
     return None
 
 
 def _bare(text: str) -> str:
-    """Its letters and digits alone: spaces, dots and capitals make nothing harder to guess."""
+    """Keep letters and digits only: spaces, dots and capitals do not make a password harder to guess."""
     return "".join(character for character in text.lower() if character.isalnum())
 
 

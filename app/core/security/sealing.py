@@ -1,43 +1,42 @@
-"""Encryption of what we must be able to read again, such as the secret that an authenticator shares with us."""
+"""Encryption of what the service must read again, such as the secret that it shares with an authenticator."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from app.core.security.derived_keys import derive_key
+
 _NONCE_BYTES = 12
 
 
-class CannotOpen(Exception):
-    """It was not sealed with this key for this purpose, or it has been changed."""
+class CannotUnseal(Exception):
+    """The content was sealed with another key or for another purpose, or it was changed."""
 
 
-def seal(key: str, purpose: str, content: bytes) -> bytes:
-    """The content encrypted and authenticated (AES-256-GCM), with its nonce.
+def seal(secret_key: str, purpose: str, content: bytes) -> bytes:
+    """Encrypt and authenticate the content (AES-256-GCM). The result starts with the nonce.
 
     Args:
-        key: the service's secret key, of which one for the purpose is made.
-        purpose: what it is, and whose: nothing sealed for one purpose opens for another.
+        purpose: what the content is, and whose. Content sealed for one purpose cannot be unsealed for another.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(_key_for(key, purpose)).encrypt(nonce, content, None)
+    return nonce + _cipher(secret_key, purpose).encrypt(nonce, content, None)
 
 
-def unseal(key: str, purpose: str, sealed: bytes) -> bytes:
-    """The content of what `seal` made.
+def unseal(secret_key: str, purpose: str, sealed: bytes) -> bytes:
+    """Decrypt what `seal` returned.
 
     Raises:
-        CannotOpen
+        CannotUnseal
     """
     try:
-        return AESGCM(_key_for(key, purpose)).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+        return _cipher(secret_key, purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
     except (InvalidTag, ValueError):
-        raise CannotOpen from None
+        raise CannotUnseal from None
 
 
-def _key_for(key: str, purpose: str) -> bytes:
-    return hmac.new(key.encode(), b"seal\0" + purpose.encode(), hashlib.sha256).digest()
+def _cipher(secret_key: str, purpose: str) -> AESGCM:
+    return AESGCM(derive_key(secret_key, f"seal {purpose}"))

@@ -1,4 +1,4 @@
-"""The organisations' secret keys: how they are made and checked."""
+"""Secret keys of organisations: how they are made, checked and stored."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ _CHECKSUM_LENGTH = 6  # 62^6 is more than 2^32, so a CRC-32 fits
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
-# --- organisation secrets ------------------------------------------------------------------------
-
-
 def new_secret() -> str:
-    """An organisation's secret: `tsk_`, 42 random characters (250 bits), and a checksum of 6."""
+    """Make a secret key: `tsk_`, 42 random characters (250 bits), and a checksum of 6 characters."""
     body = "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH - _CHECKSUM_LENGTH))
     return SECRET_PREFIX + body + _checksum(body)
 
 
 def is_secret(text: str) -> bool:
-    """Whether this has the form of a secret, checksum included: a scanner for leaked ones asks just this."""
+    """Tell whether a text has the form of a secret key, checksum included: a scanner for leaked keys can use this."""
     if len(text) != len(SECRET_PREFIX) + SECRET_LENGTH or not text.startswith(SECRET_PREFIX) or not text.isascii():
         return False
     body, checksum = text[len(SECRET_PREFIX) : -_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
@@ -39,5 +36,5 @@ def _checksum(body: str) -> str:
 
 
 def secret_hash(secret: str) -> bytes:
-    """What is stored of a secret: its SHA-256. It has 250 random bits, so a slow hash would add nothing."""
+    """Return the SHA-256 of a secret key, which is stored. The key has 250 random bits: a slow hash adds nothing."""
     return hashlib.sha256(secret.encode()).digest()

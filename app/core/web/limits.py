@@ -16,7 +16,7 @@ from limits.errors import StorageError
 
 from app.core.errors import TooMany, Unavailable
 
-FAMILIAR_FOR = 30 * 24 * 3600  # seconds
+KNOWN_ADDRESS_LIFETIME = 30 * 24 * 3600  # seconds
 
 log = structlog.get_logger("tessera.limits")
 
@@ -57,8 +57,8 @@ class Limiter:
         with _reachable():
             return not await self._strategy.test(parse(rate), *key)
 
-    async def take_back(self, rate: str, *key: str) -> None:
-        """Let one attempt not have counted."""
+    async def refund(self, rate: str, *key: str) -> None:
+        """Uncount one attempt."""
         with _reachable():
             await self._strategy.hit(parse(rate), *key, cost=-1)
 
@@ -67,15 +67,15 @@ class Limiter:
         wait = max(1, math.ceil(stats.reset_time - time.time()))
         return TooMany(min(wait, item.get_expiry()), limit=item.amount, window=item.get_expiry())
 
-    async def remember_familiar(self, *key: str) -> None:
+    async def remember_address(self, *key: str) -> None:
         """Note that this address has signed in to this account."""
         with _reachable():
-            await self._storage.incr("/".join(("familiar", *key)), FAMILIAR_FOR)
+            await self._storage.incr("/".join(("known-address", *key)), KNOWN_ADDRESS_LIFETIME)
 
-    async def is_familiar(self, *key: str) -> bool:
+    async def is_known_address(self, *key: str) -> bool:
         """Whether this address has signed in to this account within the last 30 days."""
         with _reachable():
-            return await self._storage.get("/".join(("familiar", *key))) > 0
+            return await self._storage.get("/".join(("known-address", *key))) > 0
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from app.core.web.openapi import SECURITY_SCHEMES, Declaration, document_declara
 from app.core.web.openapi_examples import add_examples
 from app.core.web.openapi_sharing import operations_of, share_responses
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap_descriptions
+from app.core.web.paging import document_link
 from app.core.web.signatures import Source, read_parameters
 
 # What FastAPI says of a response without a description, and of validation errors, which are problems here.
@@ -52,6 +53,7 @@ def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> d
     schemas["Problem"], schemas["FieldError"] = _problem_schema(), _FIELD_ERROR_SCHEMA
     for operation, route in _operations_with_routes(document, routes):
         document_declaration(operation, declaration_of(route))
+        document_link(operation)
         for parameter in operation.get("parameters", ()):
             _tidy_parameter(parameter)
         for message in (operation.get("requestBody", {}), *operation["responses"].values()):

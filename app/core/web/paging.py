@@ -1,75 +1,95 @@
-"""Keyset pagination: `{items, nextCursor}`. A cursor names the last row shown, signed so that only ours come back."""
+"""Keyset pagination: `{items, nextCursor}` and a `Link` to the next page.
+
+A cursor holds the position of the last row of a page. It is signed, so that it can neither be changed nor used for
+another list.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import orjson
-from pydantic import BeforeValidator, Field
+from fastapi import Request, Response
+from pydantic import MISSING, BeforeValidator, Field
 
 from app.core.errors import BadInput, FieldError
-from app.core.fields import In, Out
+from app.core.fields import OptionalParameter, RequestModel, ResponseModel
+from app.core.security.derived_keys import derive_key
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 _SIGNATURE_BYTES = 16
 
 T = TypeVar("T")
+Row = TypeVar("Row")
+Position = TypeVar("Position")
+AnyPage = TypeVar("AnyPage", bound="CountedPage[Any]")
 
 
 def _is_number(value: object) -> object:
-    # Pydantic would take 1_0, +10 and 10.0 as well.
+    # Pydantic accepts 1_0, +10 and 10.0 as well.
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("This is not a whole number.")
     return value
 
 
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many items at most."), BeforeValidator(_is_number)]
+Limit = Annotated[
+    int, Field(ge=1, le=MAX_LIMIT, description="The largest number of items to return."), BeforeValidator(_is_number)
+]
 CursorText = Annotated[
-    str | None,
-    # An empty one is somebody's missing value: to answer it with the first page would have them go round for ever.
-    Field(min_length=1, max_length=1024, description="The `nextCursor` of the page before, with the same filters."),
+    OptionalParameter[str],
+    # An empty one is a missing value of the client: answering it with the first page would make it loop for ever.
+    Field(min_length=1, max_length=1024, description="The `nextCursor` of the previous page, with the same filters."),
 ]
 
 
-class PageQuery(In):
-    """Which page of a list."""
+class PageQuery(RequestModel):
+    """Select a page of a list."""
 
     limit: Limit = DEFAULT_LIMIT
     cursor: CursorText = None
 
 
 class CountedPageQuery(PageQuery):
-    """Which page of a list, and whether to count all of it."""
+    """Select a page of a list, and whether to count all matches."""
 
     include: Annotated[
-        Literal["total"] | None, Field(description="`total` also counts all that match, which takes longer.")
+        OptionalParameter[Literal["total"]], Field(description="`total` also counts all matches, which takes longer.")
     ] = None
 
 
-class Page(Out, Generic[T]):
-    """A page of a list. `nextCursor` is null on the last one."""
+class Page(ResponseModel, Generic[T]):
+    """A page of a list."""
 
-    items: list[T]
-    next_cursor: str | None
+    items: Annotated[list[T], Field(description="The items of this page, in the order of the list.")]
+    next_cursor: Annotated[str | None, Field(description="Pass it as `cursor` for the next page; null on the last.")]
 
 
 class CountedPage(Page[T], Generic[T]):
-    """A page of a list, with the number of all that match where it is wanted."""
+    """A page of a list, with the number of all matches if the request asked for it."""
 
-    total: Annotated[int | None, Field(description="Only with `include=total`.")] = None
+    total: Annotated[
+        int | MISSING, Field(description="How many items match in all. Only with `include=total`.", examples=[1])
+    ] = MISSING
+
+
+LINK_HEADER: Mapping[str, Any] = {
+    "description": "The address of the next page, relative to this one (RFC 8288). Absent on the last page.",
+    "schema": {"type": "string"},
+    "example": '</tickets?cursor=WzEsMl0>; rel="next"',
+}
 
 
 class InvalidCursor(BadInput):
-    """The cursor was not made by this service for this list of this organisation."""
+    """The cursor was not issued for this list of this organisation, or it was changed."""
 
     code = "invalid_cursor"
     title = "The cursor does not belong to this list."
@@ -80,29 +100,28 @@ class InvalidCursor(BadInput):
 
 @dataclass(frozen=True)
 class CursorSigner:
-    """Writes and reads the cursors of one list: of one organisation, with one set of filters and one order.
+    """Write and read the cursors of one list: of one organisation, with one set of filters and one order.
 
     Args:
-        key: the service's secret key.
-        scope: whatever distinguishes this list from others.
+        scope: what distinguishes this list from others.
     """
 
     key: bytes
     scope: bytes
 
     @classmethod
-    def of(cls, key: str, org_id: UUID, name: str, filters: object) -> CursorSigner:
-        """The signer of the list `name` of an organisation; `filters` is anything that JSON can hold."""
-        described = orjson.dumps([str(org_id), name, filters], default=str)
-        return cls(key.encode(), described)
+    def of(cls, secret_key: str, org_id: UUID, name: str, filters: object) -> CursorSigner:
+        """Make the signer of a list of an organisation. `filters` is anything that JSON can hold."""
+        scope = orjson.dumps([str(org_id), name, filters], default=str)
+        return cls(derive_key(secret_key, "cursor"), scope)
 
     def write(self, *position: datetime | int | UUID) -> str:
-        """The cursor after the row at this position."""
-        payload = orjson.dumps(position, default=str)  # str: the driver's UUIDs are of a class of its own
+        """Write the cursor of the row at this position."""
+        payload = orjson.dumps(position, default=str)  # str: the driver has a class of its own for UUIDs
         return base64.urlsafe_b64encode(self._signature(payload) + payload).decode().rstrip("=")
 
     def read(self, cursor: str) -> list[Any]:
-        """The position that a cursor names, as JSON has it: times (RFC 3339) and UUIDs are texts.
+        """Read the position from a cursor, as JSON has it: times (RFC 3339) and UUIDs are strings.
 
         Raises:
             InvalidCursor: it is broken, or belongs to another list.
@@ -118,10 +137,84 @@ class CursorSigner:
         return position
 
     def _signature(self, payload: bytes) -> bytes:
-        message = b"cursor\0" + self.scope + b"\0" + payload
-        return hmac.new(self.key, message, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+        return hmac.digest(self.key, self.scope + b"\0" + payload, "sha256")[:_SIGNATURE_BYTES]
 
 
-def cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
-    """Of `limit + 1` rows asked for, those to show, and whether there are more."""
-    return rows[:limit], len(rows) > limit
+@dataclass(frozen=True)
+class Paging:
+    """The page of a list that a request asks for.
+
+    A route reads the rows after `after(…)`, at most `fetch_limit` of them, and answers with `page(…)`. A route that
+    writes its JSON itself uses `split_page` and `link_headers` instead.
+    """
+
+    request: Request
+    query: PageQuery
+    signer: CursorSigner
+
+    @classmethod
+    def of(
+        cls, request: Request, query: PageQuery, secret_key: str, org_id: UUID, name: str, *, filters: object = None
+    ) -> Paging:
+        """Prepare a page of the list `name` of an organisation. `filters` is anything that JSON can hold."""
+        return cls(request, query, CursorSigner.of(secret_key, org_id, name, filters))
+
+    def after(self, parse: Callable[..., Position]) -> Position | None:
+        """Read the position after which the page starts, or `None` for the first page.
+
+        Args:
+            parse: makes the position of the parts of the cursor.
+
+        Raises:
+            InvalidCursor
+        """
+        return parse(*self.signer.read(self.query.cursor)) if self.query.cursor else None
+
+    @property
+    def fetch_limit(self) -> int:
+        """How many rows to read: one more than the page has, which tells whether a next page exists."""
+        return self.query.limit + 1
+
+    def split_page(
+        self, rows: Sequence[Row], position: Callable[[Row], tuple[datetime | int | UUID, ...]]
+    ) -> tuple[Sequence[Row], str | None]:
+        """Split the fetched rows into those of the page and the cursor of the next one, if there is one."""
+        page = rows[: self.query.limit]
+        return page, self.signer.write(*position(page[-1])) if len(rows) > self.query.limit else None
+
+    def link_headers(self, next_cursor: str | None) -> dict[str, str]:
+        """Make the `Link` header (RFC 8288) to the next page: this request with another cursor."""
+        if next_cursor is None:
+            return {}
+        query = [(name, value) for name, value in self.request.query_params.multi_items() if name != "cursor"]
+        address = f"{quote(self.request.scope['path'])}?{urlencode([*query, ('cursor', next_cursor)])}"
+        return {"Link": f'<{address}>; rel="next"'}
+
+    def page(
+        self,
+        response: Response,
+        page_type: type[AnyPage],
+        rows: Sequence[Row],
+        to_item: Callable[[Row], Any],
+        *,
+        position: Callable[[Row], tuple[datetime | int | UUID, ...]],
+        total: int | None = None,
+    ) -> AnyPage:
+        """Make the answer from the fetched rows, and add the `Link` header to the response.
+
+        Args:
+            position: where a row stands in the order of the list, as `after` reads it.
+            total: the number of all rows that match, if the client asked for it.
+        """
+        shown, next_cursor = self.split_page(rows, position)
+        response.headers.update(self.link_headers(next_cursor))
+        page = page_type(items=[to_item(row) for row in shown], next_cursor=next_cursor)
+        if total is not None:
+            page.total = total
+        return page
+
+
+def document_link(operation: Mapping[str, Any]) -> None:
+    """Add the `Link` header to the documented answer of an operation, if the operation is a list."""
+    if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
+        operation["responses"]["200"].setdefault("headers", {})["Link"] = LINK_HEADER

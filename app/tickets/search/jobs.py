@@ -1,4 +1,4 @@
-"""Tickets become findable within a second: in the worker, so that opening one costs no more."""
+"""Index tickets for search in the worker, within a second, so that requests do not pay for it."""
 
 from __future__ import annotations
 
@@ -11,62 +11,68 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.outbox import timers
-from app.core.outbox.events import StoredEvent
+from app.core.outbox.events import Recorded
 from app.core.outbox.models import Relay
 from app.core.outbox.timers import Due
+from app.tickets.events import TicketCreated, TicketResponded, TicketUpdated
 from app.tickets.models import Ticket, TicketResponse
 from app.tickets.search import service
 from app.tickets.search.rules import INDEX_TICKETS
 
-BATCH = 100
-_NEWEST = 2**62
-_WORDS_ARE_IN = frozenset({"title", "description", "addedBy"})
+TICKETS_PER_BATCH = 100
+_MAX_NUMBER = 2**62
+_INDEXED_FIELDS = frozenset({"title", "description", "addedBy"})
 
 
-async def index_tickets(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.created`, and on `ticket.updated` where its words may be others."""
-    changed = [one for one in events if "changes" not in one.data or _WORDS_ARE_IN & one.data["changes"].keys()]
-    await service.index(db, org_id, list({one.ticket_id for one in changed if one.ticket_id}))
+async def index_tickets(
+    db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketCreated | TicketUpdated]]
+) -> None:
+    """Index new tickets, and tickets whose indexed fields changed."""
+    await service.index(db, org_id, list({one.event.ticket_id for one in recorded if _has_new_terms(one.event)}))
 
 
-async def index_answers(db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
-    """On `ticket.responded`."""
-    ids = [UUID(event.data["responseId"]) for event in events]
-    await _add_answers(db, org_id, TicketResponse.id.in_(ids))
+def _has_new_terms(event: TicketCreated | TicketUpdated) -> bool:
+    return isinstance(event, TicketCreated) or not _INDEXED_FIELDS.isdisjoint(event.changes)
 
 
-async def index_the_rest(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """On `INDEX_TICKETS` of the organisation: all its tickets, newest first; of a ticket: that one and older ones.
+async def index_replies(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
+    """Index replies."""
+    ids = [one.event.response_id for one in recorded]
+    await _index_replies_where(db, org_id, TicketResponse.id.in_(ids))
 
-    A batch at a time, and then a timer on the ticket to go on with. Meanwhile the relay waits, which writes the same
-    rows.
+
+async def resume_indexing(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Index a batch of tickets on the timer `INDEX_TICKETS`, newest first.
+
+    A timer of the organisation starts with its newest ticket, a timer of a ticket with that ticket. Sets a timer on the
+    next ticket if there are more. The relay, which writes the same rows, is blocked meanwhile.
     """
     await db.execute(select(Relay.last_seq).where(Relay.org_id == org_id).with_for_update(key_share=True))
-    one = due[0]  # others stay due
-    last = select(Ticket.number).where(Ticket.org_id == org_id, Ticket.id == one.subject_id).scalar_subquery()
+    timer = due[0]  # further timers stay due
+    start = select(Ticket.number).where(Ticket.org_id == org_id, Ticket.id == timer.subject_id).scalar_subquery()
     ids = (
         await db.scalars(
             select(Ticket.id)
-            .where(Ticket.org_id == org_id, Ticket.number <= func.coalesce(last, _NEWEST))
+            .where(Ticket.org_id == org_id, Ticket.number <= func.coalesce(start, _MAX_NUMBER))
             .order_by(Ticket.number.desc())
-            .limit(BATCH + 1)
+            .limit(TICKETS_PER_BATCH + 1)
         )
     ).all()
-    await service.index(db, org_id, ids[:BATCH])
-    await _add_answers(db, org_id, TicketResponse.ticket_id.in_(ids[:BATCH]))
-    claimed = await timers.claim(db, org_id, [one])
-    for following in ids[BATCH:] if claimed else ():
-        await timers.set_timers(db, org_id, following, {INDEX_TICKETS: real_now()})
+    await service.index(db, org_id, ids[:TICKETS_PER_BATCH])
+    await _index_replies_where(db, org_id, TicketResponse.ticket_id.in_(ids[:TICKETS_PER_BATCH]))
+    claimed = await timers.claim(db, org_id, [timer])
+    for next_id in ids[TICKETS_PER_BATCH:] if claimed else ():
+        await timers.set_timers(db, org_id, next_id, {INDEX_TICKETS: real_now()})
     return claimed
 
 
-async def _add_answers(db: AsyncSession, org_id: UUID, which: ColumnElement[bool]) -> None:
+async def _index_replies_where(db: AsyncSession, org_id: UUID, condition: ColumnElement[bool]) -> None:
     messages: dict[UUID, list[str]] = defaultdict(list)
     rows = await db.execute(
         select(TicketResponse.ticket_id, TicketResponse.message)
-        .where(TicketResponse.org_id == org_id, which)
+        .where(TicketResponse.org_id == org_id, condition)
         .order_by(TicketResponse.id)
     )
     for ticket_id, message in rows:
         messages[ticket_id].append(message)
-    await service.add_answers(db, org_id, messages)
+    await service.add_replies(db, org_id, messages)

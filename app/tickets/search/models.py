@@ -1,4 +1,4 @@
-"""What tickets are found by."""
+"""The full-text index of tickets."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from app.core.database.base import Base
 
 
 class TicketSearch(Base):
-    """The words of a ticket, and of the answers to it, each with its organisation's prefix (`rules.py`).
+    """The lexemes of a ticket and of the replies to it, each with the organisation's prefix (see `rules.py`).
 
-    Without row level security, under which no full-text index is used: it is read in `queries.py` only, and always
-    together with the ticket. `version` is the ticket's, as it was when its own words were taken.
+    The table has no row level security, since PostgreSQL uses no full-text index under it. It is only read in
+    `queries.py`, and always joined with the ticket. `version` is the ticket's version when `lexemes` was written.
     """
 
     __tablename__ = "ticket_search"

@@ -1,68 +1,70 @@
-"""The one place where `ticket_search` is read: conditions for the statements of `tickets/queries.py`.
+"""SQL fragments that read `ticket_search`, for the statements of `tickets/queries.py`. Nothing else reads the table.
 
-They have the tickets as `t`, the organisation as `$1`, and never show what they read, only which tickets it is of.
+They expect the tickets as `t` and the organisation as `$1`. They return ids of tickets, never the indexed words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# For each ticket of a page, so many are looked at one by one, in the list's own order, before all that have the words
-# are gathered: words that more than every twentieth ticket has are found among them, and only rarer ones are gathered.
-LOOKED_AT = 20
+# Tickets scanned in list order, for each ticket of a page, before the index collects all matches: words that occur in
+# more than every twentieth ticket fill the page during the scan, and only rarer words need the index.
+SCAN_FACTOR = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is looked for: a `tsquery`, among the words of tickets, and of the answers to them where those are shown.
+    """A search: a `tsquery` over the words of tickets, and over those of replies if the caller may see them.
 
-    Without any word in it, which is `None`, it finds nothing.
+    A `query` of `None` contains no words and matches nothing.
     """
 
     query: str | None
-    answers: bool = True
+    include_replies: bool = True
 
 
-def _read(query: str) -> str:
-    # In a query of its own it is read once, and not known to the planner, who then keeps one plan for all.
+def _parse(query: str) -> str:
+    # As a subquery it is parsed once, and is opaque to the planner, which then keeps one generic plan.
     return f"(SELECT {query}::text::tsquery)"
 
 
-def has_words(wanted: Search, query: str) -> str:
-    """The condition that the ticket `t` has the words; what it costs grows with the tickets that it is asked of.
+def match_condition(search: Search, query: str) -> str:
+    """Return the condition that the ticket `t` matches; its cost grows with the number of tickets checked.
 
     Args:
-        query: the parameter of the statement that is `wanted.query`.
+        query: The statement's parameter for `search.query`.
     """
-    own = "s.lexemes || s.answers" if wanted.answers else "s.lexemes"
+    lexemes_sql = "s.lexemes || s.answers" if search.include_replies else "s.lexemes"
     return f"""(
-        SELECT ({own}) @@ {_read(query)} FROM ticket_search AS s WHERE s.org_id = $1 AND s.ticket_id = t.id
-    )"""  # noqa: S608 - constants, and the name of a parameter
+        SELECT ({lexemes_sql}) @@ {_parse(query)} FROM ticket_search AS s WHERE s.org_id = $1 AND s.ticket_id = t.id
+    )"""  # noqa: S608 - constants and the name of a parameter
 
 
-def all_with_words(wanted: Search, query: str) -> str:
-    """The ids of the organisation's tickets that have the words; what it costs grows with how many those are."""
-    # As a plain equality, the organisation would have the planner read all of its part of the primary key as well.
-    own = "" if wanted.answers else f" AND lexemes @@ {_read(query)}"
+def matching_ids(search: Search, query: str) -> str:
+    """Return a query for the ids of all matching tickets; its cost grows with the number of matches."""
+    # A plain equality on `org_id` would make the planner also read the organisation's part of the primary key.
+    own_words_only = "" if search.include_replies else f" AND lexemes @@ {_parse(query)}"
     return f"""
         SELECT ticket_id AS id FROM ticket_search
-        WHERE (org_id = $1) IS TRUE AND (lexemes || answers) @@ {_read(query)}{own}
+        WHERE (org_id = $1) IS TRUE AND (lexemes || answers) @@ {_parse(query)}{own_words_only}
     """  # noqa: S608 - as above
 
 
-def page_of_ids(wanted: Search, query: str, in_order: str, order: str, limit: int) -> str:
-    """Two CTEs, `found` and `others`, whose ids are the tickets with the words: some page's worth of the first.
+def matching_page_ctes(search: Search, query: str, in_order: str, order: str, limit: int) -> str:
+    """Return two CTEs, `found` and `others`, whose ids contain the first `limit` matching tickets.
+
+    `found` scans the first tickets of the list; `others` collects all matches if the scan does not fill the page.
 
     Args:
-        in_order: a statement that gives `t.id` and the columns of `order`, of all tickets to look among, in that order.
-        limit: the length of the page.
+        in_order: A statement that returns `t.id` and the columns of `order` of all candidate tickets, in that order.
+        limit: The length of the page.
     """
-    first = f"{in_order} LIMIT {LOOKED_AT * limit}"
+    first = f"{in_order} LIMIT {SCAN_FACTOR * limit}"
     return f"""
         WITH found AS MATERIALIZED (
-            SELECT id FROM ({first}) AS t WHERE {has_words(wanted, query)} ORDER BY {order} LIMIT {limit}
+            SELECT id FROM ({first}) AS t WHERE {match_condition(search, query)} ORDER BY {order} LIMIT {limit}
         ), others AS MATERIALIZED (
-            {all_with_words(wanted, query)}
-            AND (SELECT count(*) FROM found) < {limit} AND (SELECT count(*) FROM ({first}) AS t) = {LOOKED_AT * limit}
+            {matching_ids(search, query)}
+            AND (SELECT count(*) FROM found) < {limit} AND (SELECT count(*) FROM ({first}) AS t) = {SCAN_FACTOR * limit}
         )
     """  # noqa: S608 - as above

@@ -1,7 +1,7 @@
-"""What words a ticket is found by, and what is looked for, as pure functions.
+"""The rules of full-text search, as pure functions: lexemes of tickets, and queries.
 
-A lexeme is a word after its organisation's prefix: so that a word that all organisations use does not read the others'
-part of the index. Two organisations that happen to share a prefix share no more than that part.
+A lexeme is a word prefixed by its organisation. A search for a common word therefore only reads the organisation's own
+part of the index. Organisations whose prefixes collide share that part, but never see each other's tickets.
 """
 
 from __future__ import annotations
@@ -9,72 +9,74 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from app.core.words import folded, words
+from app.core.words import fold, words
 
 INDEX_TICKETS = "INDEX_TICKETS"
 
-# What fits into PostgreSQL's `tsvector`, of a megabyte, twice: of a ticket, and of the answers to it.
+# A `tsvector` holds up to a megabyte; the words of a ticket and of its replies must fit together.
 MAX_WORDS = 3000
 MAX_WORD_LENGTH = 32
-MAX_WORDS_WANTED = 8
-# A shorter word is looked for as it is: too many begin so.
-SHORTEST_BEGINNING = 3
+MAX_QUERY_TERMS = 8
+# Shorter terms match whole words only: as prefixes they would match too many.
+MIN_PREFIX_LENGTH = 3
 
-_NUMBER = re.compile(r"(.*?)([0-9]{1,18})")
-# What stands around a reference in a mail's subject or in a sentence.
-_AROUND = " [](){}<>'\".,:;!?"
-# Letters that are not made of another one and an accent.
-_PLAIN = str.maketrans(
+_REFERENCE = re.compile(r"(.*?)([0-9]{1,18})")
+# Characters around a reference in the subject of a mail, or in a sentence.
+_PUNCTUATION = " [](){}<>'\".,:;!?"
+# Letters that Unicode does not decompose into a base letter and an accent.
+_TRANSLITERATION = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th"}
 )
 
 
 def lexemes(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
-    """What the texts are found by, and the ticket's number with it."""
-    found = dict.fromkeys(word for text in texts for word in _words(text))
+    """Return the lexemes of the texts, preceded by that of the ticket's number."""
+    unique_words = dict.fromkeys(word for text in texts for word in _normalised_words(text))
     prefix = _prefix(org_id)
-    numbers = [] if number is None else [_numbered(prefix, number)]
-    return numbers + [prefix + word for word in found][: MAX_WORDS - 1]
+    numbers = [] if number is None else [_number_lexeme(prefix, number)]
+    return numbers + [prefix + word for word in unique_words][: MAX_WORDS - 1]
 
 
-def words_wanted(text: str) -> list[str]:
-    """The words that are looked for, each once. What a longer one implies is left out."""
-    cut = set(_words(text))
-    return sorted(word for word in cut if not any(other != word and _implies(other, word) for other in cut))
+def query_terms(text: str) -> list[str]:
+    """Return the distinct terms of a search text. Terms implied by longer ones are left out."""
+    terms = set(_normalised_words(text))
+    return sorted(term for term in terms if not any(other != term and _implies(other, term) for other in terms))
 
 
 def query(org_id: UUID, text: str, reference_prefix: str) -> str | None:
-    """A `tsquery`: all the words, or the ticket whose number or reference the text is; `None` where it has no word.
+    """Return a `tsquery` for all terms, or for the ticket whose number or reference the text is.
+
+    Returns `None` if the text contains no words.
 
     Args:
-        reference_prefix: what stands before the hyphen in the organisation's references, such as `GROWFIN`.
+        reference_prefix: The part of the organisation's references before the hyphen, such as `GROWFIN`.
     """
     prefix = _prefix(org_id)
-    wanted = " & ".join(_term(prefix, word) for word in words_wanted(text))
-    if not wanted:
+    terms = " & ".join(_format_term(prefix, term) for term in query_terms(text))
+    if not terms:
         return None
-    named = _NUMBER.fullmatch(folded(text).strip(_AROUND))
-    if named and named[1] in {"", "#", f"{folded(reference_prefix)}-"}:
-        return f"{wanted} | '{_numbered(prefix, int(named[2]))}'"
-    return wanted
+    reference = _REFERENCE.fullmatch(fold(text).strip(_PUNCTUATION))
+    if reference and reference[1] in {"", "#", f"{fold(reference_prefix)}-"}:
+        return f"{terms} | '{_number_lexeme(prefix, int(reference[2]))}'"
+    return terms
 
 
-def _words(text: str) -> list[str]:
-    return [word[:MAX_WORD_LENGTH] for word in words(folded(text).translate(_PLAIN))]
+def _normalised_words(text: str) -> list[str]:
+    return [word[:MAX_WORD_LENGTH] for word in words(fold(text).translate(_TRANSLITERATION))]
 
 
 def _prefix(org_id: UUID) -> str:
     return org_id.hex[-8:]
 
 
-def _numbered(prefix: str, number: int) -> str:
-    return f"{prefix}#{number}"  # as no word is
+def _number_lexeme(prefix: str, number: int) -> str:
+    return f"{prefix}#{number}"  # contains a character that no word has
 
 
-def _implies(longer: str, word: str) -> bool:
-    return len(word) >= SHORTEST_BEGINNING and longer.startswith(word)
+def _implies(longer: str, term: str) -> bool:
+    return len(term) >= MIN_PREFIX_LENGTH and longer.startswith(term)
 
 
-def _term(prefix: str, word: str) -> str:
-    # A word is letters and digits: nothing in it could end the quotes.
-    return f"'{prefix}{word}'{':*' if len(word) >= SHORTEST_BEGINNING else ''}"
+def _format_term(prefix: str, term: str) -> str:
+    # A term consists of letters and digits, so it needs no escaping.
+    return f"'{prefix}{term}'{':*' if len(term) >= MIN_PREFIX_LENGTH else ''}"

@@ -1,4 +1,4 @@
-"""Keep `ticket_search` in step with the tickets."""
+"""Write the search index."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from app.tickets.models import Ticket
 from app.tickets.search import rules
 from app.tickets.search.rules import MAX_WORDS
 
-CHUNK = 25
+TICKETS_PER_STATEMENT = 25
 _IDS = ARRAY(Uuid)
 
-# Whoever read the ticket before somebody else changed it does not write over what was read after.
-_KEEP_OWN = text(
+# A writer that read an older version of the ticket must not overwrite the lexemes of a newer one.
+_UPSERT_TICKET_LEXEMES = text(
     """
     INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, answers)
     SELECT :org_id, read.id, read.version, array_to_tsvector(string_to_array(read.words, ' ')), ''
@@ -28,7 +28,7 @@ _KEEP_OWN = text(
     WHERE ticket_search.version <= excluded.version
     """
 )
-_ADD_ANSWERS = text(
+_ADD_REPLY_LEXEMES = text(
     """
     INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, answers)
     SELECT :org_id, read.id, 0, '', array_to_tsvector(string_to_array(read.words, ' '))
@@ -43,39 +43,39 @@ _PARAMETERS = (
     bindparam("ids", type_=_IDS),
     bindparam("words", type_=ARRAY(Text)),
 )
-_KEEP_OWN = _KEEP_OWN.bindparams(*_PARAMETERS, bindparam("versions", type_=ARRAY(BigInteger)))
-_ADD_ANSWERS = _ADD_ANSWERS.bindparams(*_PARAMETERS, bindparam("most", type_=BigInteger))
+_UPSERT_TICKET_LEXEMES = _UPSERT_TICKET_LEXEMES.bindparams(*_PARAMETERS, bindparam("versions", type_=ARRAY(BigInteger)))
+_ADD_REPLY_LEXEMES = _ADD_REPLY_LEXEMES.bindparams(*_PARAMETERS, bindparam("most", type_=BigInteger))
 
 
 async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
-    """Let tickets be found by their own words as they are now: number, title, description, requester."""
+    """Index the current number, title, description and requester of tickets."""
     columns = (Ticket.id, Ticket.version, Ticket.number, Ticket.title, Ticket.description, Ticket.added_by)
-    for some in _in_chunks(sorted(ids)):
-        which = (Ticket.org_id == org_id, Ticket.id == any_(literal(some, _IDS)))
-        rows = (await db.execute(select(*columns).where(*which))).all()
+    for chunk in _chunks(sorted(ids)):
+        conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(chunk, _IDS)))
+        rows = (await db.execute(select(*columns).where(*conditions))).all()
         words = [rules.lexemes(org_id, row.title, _email(row), row.description, number=row.number) for row in rows]
         await db.execute(
-            _KEEP_OWN,
+            _UPSERT_TICKET_LEXEMES,
             {
                 "org_id": org_id,
                 "ids": [row.id for row in rows],
                 "versions": [row.version for row in rows],
-                "words": [" ".join(some) for some in words],
+                "words": [" ".join(lexemes) for lexemes in words],
             },
         )
 
 
-async def add_answers(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Sequence[str]]) -> None:
-    """Let tickets be found by these answers as well, until there are `MAX_WORDS` of them."""
-    for some in _in_chunks(sorted(messages)):
-        words = [" ".join(rules.lexemes(org_id, *messages[ticket_id])) for ticket_id in some]
-        await db.execute(_ADD_ANSWERS, {"org_id": org_id, "ids": some, "words": words, "most": MAX_WORDS})
+async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Sequence[str]]) -> None:
+    """Add the words of replies to the index, up to `MAX_WORDS` for each ticket."""
+    for chunk in _chunks(sorted(messages)):
+        words = [" ".join(rules.lexemes(org_id, *messages[ticket_id])) for ticket_id in chunk]
+        await db.execute(_ADD_REPLY_LEXEMES, {"org_id": org_id, "ids": chunk, "words": words, "most": MAX_WORDS})
 
 
 def _email(row: Any) -> str:
     return row.added_by if is_somebodys(row.added_by) else ""
 
 
-def _in_chunks(ids: list[UUID]) -> Iterator[list[UUID]]:
-    # So few that even the longest texts hold neither this process up for long, nor the database.
-    return (ids[place : place + CHUNK] for place in range(0, len(ids), CHUNK))
+def _chunks(ids: list[UUID]) -> Iterator[list[UUID]]:
+    # Small enough that even the longest texts block neither this process nor the database for long.
+    return (ids[start : start + TICKETS_PER_STATEMENT] for start in range(0, len(ids), TICKETS_PER_STATEMENT))

@@ -9,23 +9,24 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Purpose
+from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import Status
+from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.outbox.models import Delivery
+from app.notifications import mails
+from app.notifications.mails import MailDraft
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, events_about, hire, ok, row_of, sign_in, with_only
-from tests.desks import Api, Desk, a_desk, signed_in
+from tests.organisation_client import Api, Desk, create_desk, open_session
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
-from tests.services import an_email
+from tests.services import unique_email
 
 TABLES = "SELECT table_name FROM information_schema.columns WHERE column_name = $1 AND table_schema = 'public'"
 PERSONAL = ("Murasaki", "Shikibu", "Genji", "Asia/Tokyo", "ja-JP", "nosy")
@@ -42,19 +43,16 @@ async def with_everything(desk: Desk, **fields: Any) -> UserRow:
     row = await hire(desk, **told | fields)
     of = {"org_id": desk.id, "user_id": row.id}
     async with desk.database.session(desk.id) as db:
-        links.issue(db, desk.id, row.id, row.email, Purpose.RESET_PASSWORD)
+        links.issue(db, desk.id, row.id, row.email, LinkPurpose.RESET_PASSWORD)
         db.add_all(
             [
                 Picture(**of, image=b"RIFF"),
                 SecondFactor(**of, secret=b"sealed", last_step=0, created_at=now, confirmed_at=now),
                 RecoveryCode(**of, hash=b"hash"),
                 ExternalIdentity(**of, provider="google", subject=str(new_id()), created_at=now),
-                Delivery(
-                    **of, id=new_id(), channel="EMAIL", recipient=row.email, subject="Hello", body_text="Hello.",
-                    status="SENT", created_at=now,
-                ),
             ]
-        )  # fmt: skip
+        )
+        await mails.queue(db, desk.id, [MailDraft(recipient=row.email, subject="Hello", text="Hello.", user_id=row.id)])
     return row
 
 
@@ -93,8 +91,8 @@ async def everything_written(server: TestServer, org_id: UUID) -> str:
 
 async def test_nothing_that_belongs_to_them_is_left(server: TestServer, desk: Desk) -> None:
     row, other = await with_everything(desk), await with_everything(desk)
-    await signed_in(desk, row)
-    await signed_in(desk, other)
+    await open_session(desk, row)
+    await open_session(desk, other)
     before = await left_of(server, row.id)
     assert all(before.values()), before
 
@@ -115,7 +113,7 @@ async def test_the_row_says_only_that_there_was_somebody(desk: Desk) -> None:
     assert columns == {
         "org_id": desk.id, "id": row.id, "first_name": "Erased", "last_name": "user",
         "email": f"erased-{row.id}@erased.invalid", "email_verified_at": None, "role": "ENGINEER", "role_id": None,
-        "granted": [], "denied": [], "status": Status.ERASED, "status_reason": None, "available": False,
+        "granted": [], "denied": [], "status": AccountStatus.ERASED, "status_reason": None, "available": False,
         "second_factor": False, "bio": None, "timezone": None, "locale": None, "muted": [], "picture_at": None,
         "works_on_tickets": True, "created_at": row.created_at,
     }  # fmt: skip
@@ -138,7 +136,7 @@ async def test_the_history_says_who_and_nothing_of_them(server: TestServer, desk
     assert [word for word in (*PERSONAL, row.email) if word.casefold() in written.casefold()] == []
 
 
-@pytest.mark.parametrize("status", [status for status in Status if status != Status.ERASED])
+@pytest.mark.parametrize("status", [status for status in AccountStatus if status != AccountStatus.ERASED])
 async def test_anybody_can_be_erased_and_is_nowhere_afterwards(desk: Desk, status: str) -> None:
     row = await hire(desk, CUSTOMER, status=status, first_name="Zora")
     path = f"/users/{row.id}"
@@ -157,7 +155,7 @@ async def test_anybody_can_be_erased_and_is_nowhere_afterwards(desk: Desk, statu
 
 
 async def test_their_tokens_stop_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     engineer = await sign_in(desk)
     ok(await engineer.get("/me"))
     assert (await desk.admin.delete(f"/users/{engineer.id}")).status_code == 204
@@ -165,22 +163,22 @@ async def test_their_tokens_stop_at_once(api: Api, database: Database) -> None:
 
 
 @pytest.mark.parametrize("role", [ADMIN, ENGINEER])
-async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role: Role) -> None:
+async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role: RoleKind) -> None:
     row = await hire(desk, ADMIN, role_id=await a_role(desk, "tickets:view", role=ADMIN))
     few = await with_only(desk, "users:delete", "tickets:view", role=role)
     answer = await few.delete(f"/users/{row.id}")
     if role == ADMIN:
         assert answer.status_code == 204
     else:
-        refused(answer, 403, "beyond_your_rights")
-        assert (await row_of(desk, row.id)).status == Status.ACTIVE
+        refused(answer, 403, "privilege_escalation")
+        assert (await row_of(desk, row.id)).status == AccountStatus.ACTIVE
 
 
 # --- and what comes after ---------------------------------------------------------------------------------------------
 
 
 async def test_the_same_email_signs_up_again_as_somebody_new(desk: Desk) -> None:
-    email = an_email()
+    email = unique_email()
     first = await hire(desk, email=email)
     assert (await desk.admin.delete(f"/users/{first.id}")).status_code == 204
     second = await hire(desk, email=email)

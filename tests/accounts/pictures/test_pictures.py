@@ -1,4 +1,4 @@
-"""Users's pictures: what is taken, what is kept of it, and who sees it."""
+"""Pictures of users: accepted files, their conversion, and who can see them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.pictures import image as images
 from app.accounts.pictures.models import Picture
 from app.accounts.pictures.upload import MAX_FILE_BYTES
@@ -21,59 +21,61 @@ from app.core.database.pool import Database
 from app.main import create_api
 from tests.accounts.crew import CUSTOMER, ENGINEER, events_about, hire, ok, sign_in
 from tests.accounts.images import (
-    a_gif_bomb,
-    a_jpeg_bomb,
-    a_photograph,
-    a_png_bomb,
-    a_webp_bomb,
-    chunks_of,
-    decoded,
-    encoded,
+    chunk_names,
+    decode,
+    encode,
+    gif_bomb,
+    jpeg_bomb,
     noise,
+    photograph,
+    png_bomb,
+    webp_bomb,
 )
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-SMALL = encoded(Image.new("RGB", (8, 8), "red"))
+SMALL = encode(Image.new("RGB", (8, 8), "red"))
 
 
-async def send(user: SignedInUser, file: bytes, name: str = "me.png", kind: str = "image/png") -> httpx.Response:
+async def upload_picture(
+    user: SignedInUser, file: bytes, name: str = "me.png", kind: str = "image/png"
+) -> httpx.Response:
     return await user.http.put("/me/picture", files={"file": (name, file, kind)}, headers=user.headers)
 
 
-async def picture_of(user: SignedInUser, seen_by: SignedInUser | None = None) -> httpx.Response:
-    return await (seen_by or user).get(f"/users/{user.id}/picture")
+async def get_picture(user: SignedInUser, viewer: SignedInUser | None = None) -> httpx.Response:
+    return await (viewer or user).get(f"/users/{user.id}/picture")
 
 
-async def kept_of(user: SignedInUser, file: bytes) -> Image.Image:
-    """What becomes of a file."""
-    ok(await send(user, file))
-    answer = await picture_of(user)
+async def upload_and_download(user: SignedInUser, file: bytes) -> Image.Image:
+    """Upload a file and return the stored picture."""
+    ok(await upload_picture(user, file))
+    answer = await get_picture(user)
     assert answer.status_code == 200
-    return decoded(answer.content)
+    return decode(answer.content)
 
 
-def is_like(image: Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
-    """Whether a pixel has this colour, but for what a compression loses."""
+def has_colour(image: Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
+    """Return whether a pixel has this colour, within the losses of compression."""
     pixel: Any = image.convert("RGB").getpixel(at)
-    return all(abs(one - wanted) < 40 for one, wanted in zip(pixel, colour, strict=True))
+    return all(abs(actual - expected) < 40 for actual, expected in zip(pixel, colour, strict=True))
 
 
-class TestWhatIsKept:
-    async def test_it_is_a_webp_that_the_profile_leads_to(self, desk: Desk) -> None:
-        answer = await send(desk.admin, SMALL)
-        said = ok(answer)
-        assert said.keys() == {"pictureUrl", "updatedAt"}
-        assert said["updatedAt"].endswith("Z")
-        assert ok(await desk.admin.get("/me"))["pictureUrl"] == said["pictureUrl"]
+class TestConversion:
+    async def test_the_picture_is_a_webp_linked_from_the_profile(self, desk: Desk) -> None:
+        answer = await upload_picture(desk.admin, SMALL)
+        body = ok(answer)
+        assert body.keys() == {"pictureUrl", "updatedAt"}
+        assert body["updatedAt"].endswith("Z")
+        assert ok(await desk.admin.get("/me"))["pictureUrl"] == body["pictureUrl"]
 
-        picture = await desk.admin.get(said["pictureUrl"])
+        picture = await desk.admin.get(body["pictureUrl"])
         assert (picture.status_code, picture.headers["content-type"]) == (200, "image/webp")
         assert picture.headers["x-content-type-options"] == "nosniff"
-        assert decoded(picture.content).format == "WEBP"
+        assert decode(picture.content).format == "WEBP"
 
     @pytest.mark.parametrize(
         ("size", "kept"),
@@ -87,43 +89,45 @@ class TestWhatIsKept:
             ((20_000, 1), (512, 1)),
         ],
     )
-    async def test_it_has_at_most_512_pixels_a_side_and_is_never_enlarged(
+    async def test_pictures_are_shrunk_to_512_pixels_a_side_and_never_enlarged(
         self, desk: Desk, size: tuple[int, int], kept: tuple[int, int]
     ) -> None:
-        assert (await kept_of(desk.admin, encoded(Image.new("RGB", size)))).size == kept
+        assert (await upload_and_download(desk.admin, encode(Image.new("RGB", size)))).size == kept
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
-    async def test_what_a_file_is_is_told_by_its_content(self, desk: Desk, kind: str) -> None:
-        file = encoded(Image.new("RGB", (600, 300), "red"), kind)
-        ok(await send(desk.admin, file, "me.exe", "text/html"))
-        kept = decoded((await picture_of(desk.admin)).content)
+    async def test_the_format_is_detected_from_the_content(self, desk: Desk, kind: str) -> None:
+        file = encode(Image.new("RGB", (600, 300), "red"), kind)
+        ok(await upload_picture(desk.admin, file, "me.exe", "text/html"))
+        kept = decode((await get_picture(desk.admin)).content)
         assert kept.size == (512, 256)
-        assert is_like(kept, (256, 128), RED)
+        assert has_colour(kept, (256, 128), RED)
 
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"])
-    async def test_of_whatever_kind_its_pixels_are(self, desk: Desk, mode: str) -> None:
+    async def test_every_colour_mode_is_converted(self, desk: Desk, mode: str) -> None:
         kind = {"CMYK": "JPEG", "PA": "GIF"}.get(mode, "PNG")
         image = Image.new("L", (700, 700), 255)
-        file = encoded(image.convert("RGBA").convert("P") if mode == "PA" else image.convert(mode), kind)
-        kept = await kept_of(desk.admin, file)
+        file = encode(image.convert("RGBA").convert("P") if mode == "PA" else image.convert(mode), kind)
+        kept = await upload_and_download(desk.admin, file)
         assert kept.size == (512, 512)
         if mode != "I;16":
-            assert is_like(kept, (256, 256), (255, 255, 255))
+            assert has_colour(kept, (256, 256), (255, 255, 255))
 
-    async def test_what_is_transparent_stays_so(self, desk: Desk) -> None:
+    async def test_transparency_is_kept(self, desk: Desk) -> None:
         image = Image.new("RGBA", (600, 600), (255, 0, 0, 0))
         image.paste((0, 255, 0, 255), (300, 0, 600, 600))
-        kept = await kept_of(desk.admin, encoded(image))
+        kept = await upload_and_download(desk.admin, encode(image))
         assert kept.mode == "RGBA"
         left: Any = kept.getpixel((10, 10))
         right: Any = kept.getpixel((500, 10))
         assert (left[3], right[3]) == (0, 255)
 
-    async def test_of_an_animation_it_is_the_first_frame(self, desk: Desk) -> None:
+    async def test_only_the_first_frame_of_an_animation_is_kept(self, desk: Desk) -> None:
         frames = [Image.new("RGB", (50, 50), colour) for colour in (GREEN, RED, BLUE)]
         for kind in ("GIF", "WEBP", "PNG", "MPO"):
-            kept = await kept_of(desk.admin, encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
-            assert is_like(kept, (25, 25), GREEN)
+            kept = await upload_and_download(
+                desk.admin, encode(frames[0], kind, save_all=True, append_images=frames[1:])
+            )
+            assert has_colour(kept, (25, 25), GREEN)
             assert getattr(kept, "n_frames", 1) == 1
 
     @pytest.mark.parametrize(
@@ -140,37 +144,39 @@ class TestWhatIsKept:
             (9, (512, 384), (50, 192)),
         ],
     )
-    async def test_it_stands_upright_however_the_camera_was_held(
+    async def test_pictures_are_rotated_by_their_exif_orientation(
         self, desk: Desk, orientation: int, size: tuple[int, int], red_at: tuple[int, int]
     ) -> None:
-        kept = await kept_of(desk.admin, a_photograph(orientation))
+        kept = await upload_and_download(desk.admin, photograph(orientation))
         assert kept.size == size
-        assert is_like(kept, red_at, RED)
-        assert is_like(kept, (size[0] - red_at[0], size[1] - red_at[1]), BLUE)
+        assert has_colour(kept, red_at, RED)
+        assert has_colour(kept, (size[0] - red_at[0], size[1] - red_at[1]), BLUE)
 
-    async def test_nothing_else_is_kept_of_a_photograph(self, desk: Desk) -> None:
-        file = a_photograph(6)
+    async def test_metadata_of_a_photograph_is_removed(self, desk: Desk) -> None:
+        file = photograph(6)
         assert b"Spycam" in file
-        ok(await send(desk.admin, file + b"Spycam trailer"))
+        ok(await upload_picture(desk.admin, file + b"Spycam trailer"))
 
-        webp = (await picture_of(desk.admin)).content
+        webp = (await get_picture(desk.admin)).content
         assert b"Spycam" not in webp
-        assert not {b"EXIF", b"XMP ", b"ICCP"} & set(chunks_of(webp))
-        assert dict(decoded(webp).getexif()) == {}
+        assert not {b"EXIF", b"XMP ", b"ICCP"} & set(chunk_names(webp))
+        assert dict(decode(webp).getexif()) == {}
 
-    async def test_nor_is_its_file_as_it_came(self, desk: Desk) -> None:
-        already = encoded(Image.new("RGB", (50, 50), "red"), "WEBP", exif=b"Exif\0\0Spycam", xmp=b"Spycam")
-        ok(await send(desk.admin, already))
-        webp = (await picture_of(desk.admin)).content
-        assert b"Spycam" in already
+    async def test_a_webp_is_encoded_again_without_metadata(self, desk: Desk) -> None:
+        webp_file = encode(Image.new("RGB", (50, 50), "red"), "WEBP", exif=b"Exif\0\0Spycam", xmp=b"Spycam")
+        ok(await upload_picture(desk.admin, webp_file))
+        webp = (await get_picture(desk.admin)).content
+        assert b"Spycam" in webp_file
         assert b"Spycam" not in webp
 
-    async def test_a_broken_note_of_the_camera_does_no_harm(self, desk: Desk) -> None:
-        kept = await kept_of(desk.admin, encoded(Image.new("RGB", (50, 50), "red"), "JPEG", exif=b"Exif\0\0nonsense"))
-        assert is_like(kept, (25, 25), RED)
+    async def test_broken_exif_data_is_ignored(self, desk: Desk) -> None:
+        kept = await upload_and_download(
+            desk.admin, encode(Image.new("RGB", (50, 50), "red"), "JPEG", exif=b"Exif\0\0nonsense")
+        )
+        assert has_colour(kept, (25, 25), RED)
 
 
-class TestWhatIsRefused:
+class TestRejection:
     @pytest.mark.parametrize(
         "file",
         [
@@ -183,50 +189,50 @@ class TestWhatIsRefused:
             b"RIFF\x20\0\0\0WEBPVP8 nonsense",
             SMALL[:-30],
             SMALL[:40],
-            encoded(noise(100), "JPEG")[:2000],
-            encoded(noise(100), "WEBP")[:-500],
-            encoded(noise(100), "GIF")[:-500],
-            encoded(Image.new("RGB", (8, 8)), "BMP"),
-            encoded(Image.new("RGB", (8, 8)), "TIFF"),
-            encoded(Image.new("RGB", (16, 16)), "ICO"),
-            encoded(Image.new("RGB", (8, 8)), "PDF"),
-            a_png_bomb(0, 0),
+            encode(noise(100), "JPEG")[:2000],
+            encode(noise(100), "WEBP")[:-500],
+            encode(noise(100), "GIF")[:-500],
+            encode(Image.new("RGB", (8, 8)), "BMP"),
+            encode(Image.new("RGB", (8, 8)), "TIFF"),
+            encode(Image.new("RGB", (16, 16)), "ICO"),
+            encode(Image.new("RGB", (8, 8)), "PDF"),
+            png_bomb(0, 0),
         ],
         ids=[
             "empty", "zeros", "svg", "html", "html as png", "html as gif", "nonsense as webp", "half a png",
             "a png's head", "half a jpeg", "half a webp", "half a gif", "bmp", "tiff", "ico", "pdf", "no pixels",
         ],
     )  # fmt: skip
-    async def test_what_is_no_image(self, desk: Desk, file: bytes) -> None:
-        assert wrong_fields(await send(desk.admin, file), "not_an_image") == {"file"}
-        refused(await picture_of(desk.admin), 404, "picture_not_found")
+    async def test_a_file_that_is_not_an_image_is_rejected(self, desk: Desk, file: bytes) -> None:
+        assert wrong_fields(await upload_picture(desk.admin, file), "not_an_image") == {"file"}
+        refused(await get_picture(desk.admin), 404, "picture_not_found")
 
     @pytest.mark.parametrize(
         "bomb",
         [
-            a_png_bomb(50_000, 50_000),
-            a_png_bomb(2**31 - 1, 2**31 - 1),
-            a_png_bomb(8001, 5000),
-            a_png_bomb(10_000, 7000),
-            a_webp_bomb(16_383, 16_383),
-            a_gif_bomb(65_535, 65_535),
-            a_jpeg_bomb(65_500, 65_500),
+            png_bomb(50_000, 50_000),
+            png_bomb(2**31 - 1, 2**31 - 1),
+            png_bomb(8001, 5000),
+            png_bomb(10_000, 7000),
+            webp_bomb(16_383, 16_383),
+            gif_bomb(65_535, 65_535),
+            jpeg_bomb(65_500, 65_500),
         ],
         ids=["png", "huge png", "a bit too large", "twice too large", "webp", "gif", "jpeg"],
     )
-    async def test_what_has_too_many_pixels_is_not_even_decoded(self, desk: Desk, bomb: bytes) -> None:
+    async def test_an_image_with_too_many_pixels_is_rejected_undecoded(self, desk: Desk, bomb: bytes) -> None:
         assert len(bomb) < 2000
-        assert wrong_fields(await send(desk.admin, bomb), "image_too_large") == {"file"}
+        assert wrong_fields(await upload_picture(desk.admin, bomb), "image_too_large") == {"file"}
 
-    async def test_forty_million_are_not_too_many(self, desk: Desk) -> None:
-        assert (await kept_of(desk.admin, encoded(Image.new("L", (8000, 5000))))).size == (512, 320)
+    async def test_forty_million_pixels_are_accepted(self, desk: Desk) -> None:
+        assert (await upload_and_download(desk.admin, encode(Image.new("L", (8000, 5000))))).size == (512, 320)
 
-    async def test_more_than_five_megabytes(self, desk: Desk) -> None:
+    async def test_a_file_over_five_megabytes_is_rejected(self, desk: Desk) -> None:
         for file in (b"x" * 6_000_000, b"x" * (MAX_FILE_BYTES + 1)):
-            assert refused(await send(desk.admin, file), 413, "body_too_large")
-        assert wrong_fields(await send(desk.admin, b"x" * MAX_FILE_BYTES), "not_an_image") == {"file"}
+            assert refused(await upload_picture(desk.admin, file), 413, "body_too_large")
+        assert wrong_fields(await upload_picture(desk.admin, b"x" * MAX_FILE_BYTES), "not_an_image") == {"file"}
 
-    async def test_more_than_five_megabytes_in_parts(self, desk: Desk) -> None:
+    async def test_a_chunked_upload_over_five_megabytes_is_rejected(self, desk: Desk) -> None:
         async def parts() -> AsyncIterator[bytes]:
             yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
             for _ in range(100):
@@ -236,17 +242,17 @@ class TestWhatIsRefused:
         answer = await desk.admin.http.put("/me/picture", content=parts(), headers=headers)
         refused(answer, 413, "body_too_large")
 
-    async def test_but_nearly_five_are_fine(self, desk: Desk) -> None:
-        file = encoded(noise(1200), compress_level=0)
+    async def test_a_file_just_under_five_megabytes_is_accepted(self, desk: Desk) -> None:
+        file = encode(noise(1200), compress_level=0)
         assert 4_000_000 < len(file) < MAX_FILE_BYTES
-        assert (await kept_of(desk.admin, file)).size == (512, 512)
+        assert (await upload_and_download(desk.admin, file)).size == (512, 512)
 
-    async def test_elsewhere_a_body_has_one_as_before(self, desk: Desk) -> None:
+    async def test_other_operations_keep_the_general_body_limit(self, desk: Desk) -> None:
         http, headers, large = desk.admin.http, desk.admin.headers, b"x" * 1_100_000
         for method, path in (("PATCH", "/me"), ("POST", "/me/picture"), ("PUT", "/me/picture/"), ("PUT", "/me")):
             refused(await http.request(method, path, content=large, headers=headers), 413, "body_too_large")
 
-    async def test_what_is_no_form_with_one_file(self, desk: Desk) -> None:
+    async def test_a_body_other_than_a_form_with_one_file_is_rejected(self, desk: Desk) -> None:
         async def put(**body: Any) -> set[str]:
             headers = desk.admin.headers | body.pop("headers", {})
             return wrong_fields(await desk.admin.http.put("/me/picture", headers=headers, **body))
@@ -271,19 +277,19 @@ class TestWhatIsRefused:
             assert await put(content=named % name, headers=kind) == {wrong}
         nameless = b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n"
         assert await put(content=nameless, headers={"Content-Type": f"{form}; boundary=b"}) == {""}
-        refused(await picture_of(desk.admin), 404, "picture_not_found")
+        refused(await get_picture(desk.admin), 404, "picture_not_found")
 
-    async def test_a_refused_one_leaves_the_one_before(self, desk: Desk) -> None:
-        ok(await send(desk.admin, SMALL))
-        before = await picture_of(desk.admin)
-        await send(desk.admin, b"nonsense")
-        after = await picture_of(desk.admin)
+    async def test_a_rejected_upload_keeps_the_previous_picture(self, desk: Desk) -> None:
+        ok(await upload_picture(desk.admin, SMALL))
+        before = await get_picture(desk.admin)
+        await upload_picture(desk.admin, b"nonsense")
+        after = await get_picture(desk.admin)
         assert (after.content, after.headers["etag"]) == (before.content, before.headers["etag"])
 
-    async def test_somebody_who_is_not_signed_in(self, api: Api, desk: Desk) -> None:
+    async def test_only_signed_in_users_can_use_pictures(self, api: Api, desk: Desk) -> None:
         for headers, status, code in (
             ({}, 401, "missing_credential"),
-            ({"X-Org-Secret": desk.secret}, 403, "user_required"),
+            ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
         ):
             files = {"file": ("me.png", SMALL, "image/png")}
             refused(await api.http.put("/me/picture", files=files, headers=headers), status, code)
@@ -291,57 +297,59 @@ class TestWhatIsRefused:
             refused(await api.http.get(f"/users/{desk.admin.id}/picture", headers=headers), status, code)
 
 
-async def test_only_so_many_wait_to_be_decoded() -> None:
+async def test_the_number_of_waiting_pictures_is_limited() -> None:
     opened = threading.Event()
-    blocked = images._threads.submit(opened.wait)
-    waiting = [asyncio.create_task(images.normalised(BytesIO(SMALL))) for _ in range(17)]
+    blocked = asyncio.create_task(images._threads.run(opened.wait))
+    waiting = [asyncio.create_task(images.normalise_image(BytesIO(SMALL))) for _ in range(16)]
     await asyncio.sleep(0)
     try:
         with pytest.raises(images.TooManyPictures):
-            await images.normalised(BytesIO(SMALL))
+            await images.normalise_image(BytesIO(SMALL))
     finally:
         opened.set()
-    assert blocked.result()
+    assert await blocked
     assert len(set(await asyncio.gather(*waiting))) == 1
-    assert await images.normalised(BytesIO(SMALL))
+    assert await images.normalise_image(BytesIO(SMALL))
 
 
-class TestSeeing:
+class TestViewing:
     @pytest.mark.parametrize("role", [ENGINEER, CUSTOMER])
-    async def test_everybody_of_the_organisation_sees_it(self, desk: Desk, role: Role) -> None:
-        ok(await send(desk.admin, SMALL))
+    async def test_every_colleague_can_see_a_staff_picture(self, desk: Desk, role: RoleKind) -> None:
+        ok(await upload_picture(desk.admin, SMALL))
         colleague = await sign_in(desk, role)
-        assert (await picture_of(desk.admin, colleague)).content == (await picture_of(desk.admin)).content
-        ok(await send(colleague, encoded(Image.new("RGB", (9, 9), "blue"))))
-        assert decoded((await picture_of(colleague, desk.admin)).content).size == (9, 9)
-        assert decoded((await picture_of(desk.admin)).content).size == (8, 8)
+        assert (await get_picture(desk.admin, colleague)).content == (await get_picture(desk.admin)).content
+        ok(await upload_picture(colleague, encode(Image.new("RGB", (9, 9), "blue"))))
+        assert decode((await get_picture(colleague, desk.admin)).content).size == (9, 9)
+        assert decode((await get_picture(desk.admin)).content).size == (8, 8)
 
-    async def test_but_customers_do_not_see_each_other(self, desk: Desk) -> None:
+    async def test_customers_cannot_see_each_others_pictures(self, desk: Desk) -> None:
         one, other = await sign_in(desk, CUSTOMER), await sign_in(desk, CUSTOMER)
-        ok(await send(one, SMALL))
-        assert (await picture_of(one)).status_code == 200
-        refused(await picture_of(one, other), 404, "user_not_found")
-        refused(await picture_of(other, one), 404, "user_not_found")
-        assert (await picture_of(one, await sign_in(desk, ENGINEER))).status_code == 200
+        ok(await upload_picture(one, SMALL))
+        assert (await get_picture(one)).status_code == 200
+        refused(await get_picture(one, other), 404, "user_not_found")
+        refused(await get_picture(other, one), 404, "user_not_found")
+        assert (await get_picture(one, await sign_in(desk, ENGINEER))).status_code == 200
 
-    async def test_nobody_else_does(self, api: Api, desk: Desk, database: Database) -> None:
-        ok(await send(desk.admin, SMALL))
-        stranger = (await a_desk(api, database)).admin
-        nobody = await desk.admin.get("/users/0190b8e5-0000-7000-8000-000000000001/picture")
-        theirs = refused(await picture_of(desk.admin, stranger), 404, "user_not_found")
-        assert theirs | {"requestId": 0} == refused(nobody, 404, "user_not_found") | {"requestId": 0}
+    async def test_a_user_of_another_organisation_cannot_see_the_picture(
+        self, api: Api, desk: Desk, database: Database
+    ) -> None:
+        ok(await upload_picture(desk.admin, SMALL))
+        stranger = (await create_desk(api, database)).admin
+        missing = await desk.admin.get("/users/0190b8e5-0000-7000-8000-000000000001/picture")
+        foreign = refused(await get_picture(desk.admin, stranger), 404, "user_not_found")
+        assert foreign | {"requestId": 0} == refused(missing, 404, "user_not_found") | {"requestId": 0}
         assert (await stranger.delete("/me/picture")).status_code == 204
-        assert (await picture_of(desk.admin)).status_code == 200
+        assert (await get_picture(desk.admin)).status_code == 200
 
-    async def test_of_who_has_none_or_is_gone_there_is_none(self, desk: Desk) -> None:
-        refused(await picture_of(desk.admin), 404, "picture_not_found")
+    async def test_a_missing_picture_and_an_erased_user_are_not_found(self, desk: Desk) -> None:
+        refused(await get_picture(desk.admin), 404, "picture_not_found")
         erased = await hire(desk, status="ERASED")
         refused(await desk.admin.get(f"/users/{erased.id}/picture"), 404, "user_not_found")
         assert wrong_fields(await desk.admin.get("/users/me/picture")) == {"id"}
 
-    async def test_who_has_it_already_need_not_fetch_it_again(self, desk: Desk) -> None:
-        ok(await send(desk.admin, SMALL))
-        first = await picture_of(desk.admin)
+    async def test_a_matching_etag_returns_304(self, desk: Desk) -> None:
+        ok(await upload_picture(desk.admin, SMALL))
+        first = await get_picture(desk.admin)
         assert first.headers["cache-control"] == "private, max-age=60"
         assert first.headers["vary"] == "Authorization"
         tag, path = first.headers["etag"], f"/users/{desk.admin.id}/picture"
@@ -353,40 +361,40 @@ class TestSeeing:
             again = await desk.admin.http.get(path, headers=desk.admin.headers | {"If-None-Match": known})
             assert again.content == first.content
 
-        ok(await send(desk.admin, encoded(Image.new("RGB", (9, 9)))))
+        ok(await upload_picture(desk.admin, encode(Image.new("RGB", (9, 9)))))
         other = await desk.admin.http.get(path, headers=desk.admin.headers | {"If-None-Match": tag})
         assert other.status_code == 200
         assert other.headers["etag"] != tag
 
-    async def test_refusals_are_not_kept(self, desk: Desk) -> None:
-        assert (await picture_of(desk.admin)).headers["cache-control"] == "no-store"
+    async def test_errors_are_not_cached(self, desk: Desk) -> None:
+        assert (await get_picture(desk.admin)).headers["cache-control"] == "no-store"
 
 
 class TestRemoving:
-    async def test_it_is_gone_and_may_be_gone_already(self, desk: Desk) -> None:
+    async def test_removing_is_idempotent(self, desk: Desk) -> None:
         user = await sign_in(desk)
-        ok(await send(user, SMALL))
+        ok(await upload_picture(user, SMALL))
         for _ in range(2):
             answer = await user.delete("/me/picture")
             assert (answer.status_code, answer.content) == (204, b"")
-        refused(await picture_of(user), 404, "picture_not_found")
+        refused(await get_picture(user), 404, "picture_not_found")
         assert ok(await user.get("/me"))["pictureUrl"] is None
         changed = ("user.updated", {"fields": ["picture"]})
         assert await events_about(desk, user.id) == [changed, changed]
         async with desk.database.session(desk.id) as db:
             assert (await db.scalars(select(Picture).where(Picture.org_id == desk.id))).all() == []
 
-    async def test_of_several_that_are_set_at_once_one_stays(self, desk: Desk) -> None:
+    async def test_concurrent_uploads_leave_one_picture(self, desk: Desk) -> None:
         user = await sign_in(desk)
-        files = [encoded(Image.new("RGB", (side, side))) for side in range(1, 6)]
-        answers = await asyncio.gather(*(send(user, file) for file in files))
+        files = [encode(Image.new("RGB", (side, side))) for side in range(1, 6)]
+        answers = await asyncio.gather(*(upload_picture(user, file) for file in files))
         assert [answer.status_code for answer in answers] == [200] * 5
         async with desk.database.session(desk.id) as db:
             (row,) = (await db.scalars(select(Picture).where(Picture.org_id == desk.id))).all()
-        assert (await picture_of(user)).content == row.image
+        assert (await get_picture(user)).content == row.image
 
 
-def test_the_document_says_how_to_send_one_and_what_comes_back(server: TestServer) -> None:
+def test_openapi_describes_upload_and_download(server: TestServer) -> None:
     paths = create_api(settings_for(server)).openapi()["paths"]
     (sent,) = paths["/me/picture"]["put"]["requestBody"]["content"].items()
     assert sent[0] == "multipart/form-data"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.access.permissions import Resource, Role
+from app.access.permissions import Resource, RoleKind
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 
@@ -27,7 +27,9 @@ async def events_of(desk: Desk) -> list[tuple[str, dict[str, Any]]]:
     """What happened since the admin was made."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if not row.type.endswith("signed_up")]
+    return [
+        (row.type, {"userId": str(row.subject_id), **row.data}) for row in rows if not row.type.endswith("signed_up")
+    ]
 
 
 async def test_it_is_who_has_signed_in(desk: Desk) -> None:
@@ -36,7 +38,8 @@ async def test_it_is_who_has_signed_in(desk: Desk) -> None:
     permissions = read.pop("permissions")
     assert read == {
         "id": str(desk.admin.id), "orgId": str(desk.id), "firstName": "Ada", "lastName": "Lovelace",
-        "email": "ada@growfin.test", "role": "ADMIN", "roleId": str(BUILT_IN[Role.ADMIN].id), "designation": "Admin",
+        "email": "ada@growfin.test", "role": "ADMIN", "roleId": str(BUILT_IN[RoleKind.ADMIN].id),
+        "designation": "Admin",
         "status": "ACTIVE", "available": True, "emailVerified": False, "secondFactor": False, "bio": None,
         "timezone": None, "locale": None, "pictureUrl": None,
         "notifications": {
@@ -58,7 +61,7 @@ async def test_names_can_be_changed(desk: Desk) -> None:
 
 
 async def test_others_see_the_new_name_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
     ticket = await desk.open()
     await desk.admin.patch("/me", {"firstName": "Augusta"})
     assert (await desk.respond(ticket))["author"]["firstName"] == "Augusta"
@@ -121,14 +124,14 @@ async def test_a_wrong_field_is_named_and_changes_nothing(desk: Desk, change: di
 
 async def test_only_somebody_signed_in_has_one(api: Api, desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
-    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "user_required")):
+    for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "access_token_required")):
         refused(await api.http.get("/me", headers=headers), status, code)
         refused(await api.http.patch("/me", json={"firstName": "Eve"}, headers=headers), status, code)
     assert (await profile(desk))["firstName"] == "Ada"
 
 
 async def test_nobody_sees_or_changes_anothers(api: Api, database: Database, desk: Desk) -> None:
-    other, colleague = await a_desk(api, database), await desk.another_admin()
+    other, colleague = await create_desk(api, database), await desk.another_admin()
     before = await profile(desk)
     for user in (other.admin, colleague):
         assert (await user.patch("/me", {"firstName": "Eve", "available": False})).json()["id"] == str(user.id)
@@ -136,7 +139,7 @@ async def test_nobody_sees_or_changes_anothers(api: Api, database: Database, des
 
 
 async def test_who_has_just_been_suspended_changes_nothing(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     assert (await desk.admin.get("/me")).status_code == 200  # from here on they are remembered for some seconds
     async with database.session(desk.id) as db:
         await db.execute(

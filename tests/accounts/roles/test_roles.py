@@ -1,4 +1,4 @@
-"""Roles that an organisation makes for itself."""
+"""Managing the custom roles of an organisation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
-from app.access.permissions import ALL, Resource, Role
+from app.access.permissions import ALL, Resource, RoleKind
 from app.accounts.roles.models import CustomRole
 from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, is_built_in_name
-from app.accounts.roles.schemas import PermissionIn, as_table, from_table
+from app.accounts.roles.schemas import ResourceActions, as_table, from_table
 from app.accounts.roles.service import MAX_ROLES
 from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
@@ -22,14 +22,14 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from tests.accounts.crew import a_role, hire
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
-READER = [{"resource": "tickets", "view": True}]
+TICKET_READER = [{"resource": "tickets", "view": True}]
 
 
-async def made(user: SignedInUser, **fields: object) -> JSON:
+async def create_role(user: SignedInUser, **fields: object) -> JSON:
     answer = await user.post("/roles", {"name": f"Role {uuid4().hex}", **fields})
     assert answer.status_code == 201, answer.text
     role: JSON = answer.json()
@@ -37,57 +37,57 @@ async def made(user: SignedInUser, **fields: object) -> JSON:
     return role
 
 
-async def read(user: SignedInUser, role_id: object) -> JSON:
+async def read_role(user: SignedInUser, role_id: object) -> JSON:
     answer = await user.get(f"/roles/{role_id}")
     assert answer.status_code == 200, answer.text
     role: JSON = answer.json()
     return role
 
 
-def allowed(role: JSON) -> set[str]:
-    """Its permissions, as texts."""
+def permissions_of(role: JSON) -> set[str]:
+    """Return the permissions of a role as strings."""
     assert [row["resource"] for row in role["permissions"]] == [resource.value for resource in Resource]
     actions = ("view", "create", "update", "delete")
     return {f"{row['resource']}:{action}" for row in role["permissions"] for action in actions if row[action]}
 
 
-async def events_of(desk: Desk) -> list[tuple[str, JSON]]:
+async def role_events(desk: Desk) -> list[tuple[str, JSON]]:
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
-    return [(row.type, row.data) for row in rows if row.type.startswith("role.")]
+    return [(row.type, {"roleId": str(row.subject_id), **row.data}) for row in rows if row.type.startswith("role.")]
 
 
-async def give(desk: Desk, user_id: UUID, role_id: UUID | None) -> None:
+async def set_role(desk: Desk, user_id: UUID, role_id: UUID | None) -> None:
     async with desk.database.session(desk.id) as db:
-        which = (UserRow.org_id == desk.id, UserRow.id == user_id)
-        await db.execute(update(UserRow).where(*which).values(role_id=role_id))
+        conditions = (UserRow.org_id == desk.id, UserRow.id == user_id)
+        await db.execute(update(UserRow).where(*conditions).values(role_id=role_id))
 
 
-async def names(desk: Desk) -> list[str]:
-    """The names of all roles, as they are listed."""
+async def list_names(desk: Desk) -> list[str]:
+    """The list_names of all roles, as they are listed."""
     return [role["name"] for role in (await desk.admin.get("/roles", params={"limit": 100})).json()["items"]]
 
 
-# --- the table of permissions -----------------------------------------------------------------------------------------
+# --- permission tables ------------------------------------------------------------------------------------------------
 
 
 @given(st.frozensets(st.sampled_from(sorted(ALL))))
-def test_a_table_says_what_the_permissions_do(permissions: frozenset[str]) -> None:
-    table = [PermissionIn.model_validate(row.model_dump()) for row in as_table(permissions)]
-    assert from_table(table) == permissions
+def test_a_permission_table_round_trips(permissions: frozenset[str]) -> None:
+    permission_table = [ResourceActions.model_validate(row.model_dump()) for row in as_table(permissions)]
+    assert from_table(permission_table) == permissions
 
 
-def test_what_a_table_does_not_say_is_not_allowed() -> None:
-    assert from_table([PermissionIn(resource=Resource.USERS), PermissionIn(resource=Resource.KEYS, update=True)]) == {
-        "keys:update"
-    }
+def test_actions_missing_in_a_table_are_not_permitted() -> None:
+    assert from_table(
+        [ResourceActions(resource=Resource.USERS), ResourceActions(resource=Resource.KEYS, update=True)]
+    ) == {"keys:update"}
 
 
 @pytest.mark.parametrize(
-    ("name", "is_one"), [("admin", True), ("ENGINEER", True), ("Customer", True), ("Agent", False)]
+    ("name", "is_built_in"), [("admin", True), ("ENGINEER", True), ("Customer", True), ("Agent", False)]
 )
-def test_names_of_built_in_roles_are_known_in_any_case(name: str, is_one: bool) -> None:
-    assert is_built_in_name(name) is is_one
+def test_names_of_built_in_roles_are_recognised_in_any_case(name: str, is_built_in: bool) -> None:
+    assert is_built_in_name(name) is is_built_in
 
 
 # --- listing and reading ----------------------------------------------------------------------------------------------
@@ -101,11 +101,11 @@ async def test_an_organisation_starts_with_the_built_in_roles(desk: Desk) -> Non
     assert [item["name"] for item in items] == ["Customer", "Engineer", "Admin"]
     assert [item["role"] for item in items] == ["CUSTOMER", "ENGINEER", "ADMIN"]
     assert all(item["builtIn"] and item["createdAt"] is None and item["updatedAt"] is None for item in items)
-    assert [allowed(item) for item in items] == [CUSTOMER.permissions, ENGINEER.permissions, ALL]
+    assert [permissions_of(item) for item in items] == [CUSTOMER.permissions, ENGINEER.permissions, ALL]
 
 
-async def test_its_own_come_first_newest_first_over_several_pages(desk: Desk) -> None:
-    own = [(await made(desk.admin, name=name))["name"] for name in ("One", "Two", "Three")]
+async def test_custom_roles_are_listed_first_newest_first_over_several_pages(desk: Desk) -> None:
+    own = [(await create_role(desk.admin, name=name))["name"] for name in ("One", "Two", "Three")]
     expected = [*reversed(own), "Customer", "Engineer", "Admin"]
     for limit in (1, 2, 3, 4, 6):
         found: list[str] = []
@@ -119,8 +119,8 @@ async def test_its_own_come_first_newest_first_over_several_pages(desk: Desk) ->
         assert found == expected
 
 
-async def test_a_strangers_cursor_is_refused(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+async def test_a_cursor_of_another_organisation_is_rejected(api: Api, database: Database, desk: Desk) -> None:
+    other = await create_desk(api, database)
     cursor = (await other.admin.get("/roles", params={"limit": 1})).json()["nextCursor"]
     answer = await desk.admin.get("/roles", params={"cursor": cursor})
     assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
@@ -128,44 +128,44 @@ async def test_a_strangers_cursor_is_refused(api: Api, database: Database, desk:
 
 @pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
 async def test_a_built_in_role_can_be_read(desk: Desk, built_in: Any) -> None:
-    role = await read(desk.admin, built_in.id)
+    role = await read_role(desk.admin, built_in.id)
     assert (role["name"], role["role"], role["builtIn"]) == (built_in.name, built_in.role, True)
-    assert allowed(role) == built_in.permissions
+    assert permissions_of(role) == built_in.permissions
 
 
-# --- making -----------------------------------------------------------------------------------------------------------
+# --- creating ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_role_has_the_permissions_that_it_was_given(desk: Desk) -> None:
-    table = [{"resource": "tickets", "view": True, "update": True}, {"resource": "reports", "delete": True}]
-    role = await made(desk.admin, name=" Support lead ", permissions=table)
+async def test_a_created_role_has_the_given_permissions(desk: Desk) -> None:
+    permission_table = [{"resource": "tickets", "view": True, "update": True}, {"resource": "reports", "delete": True}]
+    role = await create_role(desk.admin, name=" Support lead ", permissions=permission_table)
     assert (role["name"], role["role"], role["builtIn"]) == ("Support lead", "ENGINEER", False)
-    assert allowed(role) == {"tickets:view", "tickets:update", "reports:delete"}
+    assert permissions_of(role) == {"tickets:view", "tickets:update", "reports:delete"}
     assert role["createdAt"] == role["updatedAt"]
     assert role["createdAt"].endswith("Z")
-    assert await read(desk.admin, role["id"]) == role
+    assert await read_role(desk.admin, role["id"]) == role
     expected = {
         "roleId": role["id"], "name": "Support lead", "role": "ENGINEER",
         "permissions": ["reports:delete", "tickets:update", "tickets:view"],
     }  # fmt: skip
-    assert await events_of(desk) == [("role.created", expected)]
+    assert await role_events(desk) == [("role.created", expected)]
 
 
-async def test_a_role_without_permissions_allows_nothing(desk: Desk) -> None:
-    assert allowed(await made(desk.admin)) == set()
+async def test_a_role_is_created_without_permissions_by_default(desk: Desk) -> None:
+    assert permissions_of(await create_role(desk.admin)) == set()
 
 
 @pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
 async def test_a_built_in_role_can_be_copied(desk: Desk, built_in: Any) -> None:
-    role = await made(desk.admin, copyOf=str(built_in.id))
-    assert (role["role"], role["builtIn"], allowed(role)) == (built_in.role, False, built_in.permissions)
+    role = await create_role(desk.admin, copyOf=str(built_in.id))
+    assert (role["role"], role["builtIn"], permissions_of(role)) == (built_in.role, False, built_in.permissions)
 
 
-async def test_of_a_copy_anything_can_be_said_otherwise(desk: Desk) -> None:
-    original = await made(desk.admin, role="CUSTOMER", permissions=READER)
-    assert allowed(await made(desk.admin, copyOf=original["id"])) == {"tickets:view"}
-    other = await made(desk.admin, copyOf=original["id"], role="ADMIN", permissions=[])
-    assert (other["role"], allowed(other)) == ("ADMIN", set())
+async def test_fields_of_a_copy_can_be_overridden(desk: Desk) -> None:
+    original = await create_role(desk.admin, role="CUSTOMER", permissions=TICKET_READER)
+    assert permissions_of(await create_role(desk.admin, copyOf=original["id"])) == {"tickets:view"}
+    other = await create_role(desk.admin, copyOf=original["id"], role="ADMIN", permissions=[])
+    assert (other["role"], permissions_of(other)) == ("ADMIN", set())
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ async def test_of_a_copy_anything_can_be_said_otherwise(desk: Desk) -> None:
         ({"name": "New", "copyOf": "Admin"}, "copyOf"),
         ({"name": "New", "copyOf": NO_ID}, "copyOf"),
         ({"name": "New", "permissions": None}, "permissions"),
-        ({"name": "New", "permissions": [*READER, {"resource": "tickets"}]}, "permissions"),
+        ({"name": "New", "permissions": [*TICKET_READER, {"resource": "tickets"}]}, "permissions"),
         ({"name": "New", "permissions": [{"resource": "teapots"}]}, "permissions.0.resource"),
         ({"name": "New", "permissions": [{"view": True}]}, "permissions.0.resource"),
         ({"name": "New", "permissions": [{"resource": "users", "view": "yes"}]}, "permissions.0.view"),
@@ -193,53 +193,53 @@ async def test_of_a_copy_anything_can_be_said_otherwise(desk: Desk) -> None:
         ({"name": "New", "orgId": NO_ID}, "orgId"),
     ],
 )
-async def test_a_wrong_field_is_named_and_nothing_is_made(desk: Desk, fields: JSON, wrong: str) -> None:
+async def test_an_invalid_field_is_reported_and_nothing_is_created(desk: Desk, fields: JSON, wrong: str) -> None:
     assert wrong_fields(await desk.admin.post("/roles", fields)) == {wrong}
-    assert await names(desk) == ["Customer", "Engineer", "Admin"]
-    assert await events_of(desk) == []
+    assert await list_names(desk) == ["Customer", "Engineer", "Admin"]
+    assert await role_events(desk) == []
 
 
-async def test_a_name_is_given_once_in_an_organisation(api: Api, database: Database, desk: Desk) -> None:
-    first = await made(desk.admin, name="Agent")
+async def test_a_role_name_is_unique_in_an_organisation_in_any_case(api: Api, database: Database, desk: Desk) -> None:
+    first = await create_role(desk.admin, name="Agent")
     refused(await desk.admin.post("/roles", {"name": "Agent"}), 409, "role_name_taken")
-    other = await made(desk.admin, name="Other")
-    for name in ("Agent", "agent", "AGENT", " aGENT "):  # which nobody could tell apart
+    other = await create_role(desk.admin, name="Other")
+    for name in ("Agent", "agent", "AGENT", " aGENT "):  # users could not tell these apart
         refused(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
         refused(await desk.admin.patch(f"/roles/{other['id']}", {"name": name}), 409, "role_name_taken")
     for name in ("Agent", "AGENT"):
         assert (await desk.admin.patch(f"/roles/{first['id']}", {"name": name})).status_code == 200
-    await made(desk.admin, name="Straße")
+    await create_role(desk.admin, name="Straße")
     refused(await desk.admin.post("/roles", {"name": "STRASSE"}), 409, "role_name_taken")
-    await made((await a_desk(api, database)).admin, name="Agent")
+    await create_role((await create_desk(api, database)).admin, name="Agent")
 
 
 @pytest.mark.parametrize("name", ["Admin", "ENGINEER", "customer"])
-async def test_no_role_can_be_taken_for_a_built_in_one(desk: Desk, name: str) -> None:
+async def test_a_custom_role_cannot_have_a_built_in_name(desk: Desk, name: str) -> None:
     refused(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
-    role = await made(desk.admin)
+    role = await create_role(desk.admin)
     refused(await desk.admin.patch(f"/roles/{role['id']}", {"name": name}), 409, "role_name_taken")
 
 
-async def test_of_several_at_once_one_gets_the_name(desk: Desk) -> None:
+async def test_one_of_several_concurrent_creations_gets_the_name(desk: Desk) -> None:
     answers = await asyncio.gather(*(desk.admin.post("/roles", {"name": "Agent"}) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
-    assert (await names(desk)).count("Agent") == 1
+    assert (await list_names(desk)).count("Agent") == 1
 
 
-async def test_of_several_at_once_one_gets_it_in_whatever_case(desk: Desk) -> None:
-    others = [await made(desk.admin) for _ in range(2)]
-    written = iter(("Agent", "AGENT", "agent", "aGENT"))
+async def test_one_of_several_concurrent_changes_gets_the_name_in_any_case(desk: Desk) -> None:
+    others = [await create_role(desk.admin) for _ in range(2)]
+    names = iter(("Agent", "AGENT", "agent", "aGENT"))
     answers = await asyncio.gather(
-        *(desk.admin.post("/roles", {"name": next(written)}) for _ in range(2)),
-        *(desk.admin.patch(f"/roles/{other['id']}", {"name": next(written)}) for other in others),
+        *(desk.admin.post("/roles", {"name": next(names)}) for _ in range(2)),
+        *(desk.admin.patch(f"/roles/{other['id']}", {"name": next(names)}) for other in others),
     )
     assert sorted(answer.is_success for answer in answers) == [False, False, False, True]
-    assert [name.casefold() for name in await names(desk)].count("agent") == 1
+    assert [name.casefold() for name in await list_names(desk)].count("agent") == 1
 
 
-async def test_there_are_so_many_roles_and_no_more_even_at_once(desk: Desk) -> None:
+async def test_the_limit_of_roles_holds_for_concurrent_requests(desk: Desk) -> None:
     now = real_now()
-    same = {"org_id": desk.id, "role": Role.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
+    same = {"org_id": desk.id, "role": RoleKind.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
     async with desk.database.session(desk.id) as db:
         rows = [{"id": new_id(), "name": f"Role {n}", **same} for n in range(MAX_ROLES - 1)]
         await db.execute(insert(CustomRole), rows)
@@ -251,63 +251,68 @@ async def test_there_are_so_many_roles_and_no_more_even_at_once(desk: Desk) -> N
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_change_replaces_the_whole_table_or_leaves_it_alone(desk: Desk) -> None:
-    role = await made(desk.admin, permissions=[*READER, {"resource": "users", "view": True}])
+async def test_a_change_replaces_all_permissions_or_none(desk: Desk) -> None:
+    role = await create_role(desk.admin, permissions=[*TICKET_READER, {"resource": "users", "view": True}])
     path = f"/roles/{role['id']}"
     renamed = (await desk.admin.patch(path, {"name": "Agent"})).json()
-    assert (renamed["name"], allowed(renamed)) == ("Agent", {"tickets:view", "users:view"})
+    assert (renamed["name"], permissions_of(renamed)) == ("Agent", {"tickets:view", "users:view"})
     changed = (await desk.admin.patch(path, {"permissions": [{"resource": "tickets", "update": True}]})).json()
-    assert (changed["name"], allowed(changed)) == ("Agent", {"tickets:update"})
+    assert (changed["name"], permissions_of(changed)) == ("Agent", {"tickets:update"})
     assert changed["updatedAt"] > changed["createdAt"] == role["createdAt"]
-    assert await read(desk.admin, role["id"]) == changed
+    assert await read_role(desk.admin, role["id"]) == changed
     same = {"roleId": role["id"], "name": "Agent"}
-    assert (await events_of(desk))[1:] == [
+    assert (await role_events(desk))[1:] == [
         ("role.updated", same | {"added": [], "removed": []}),
         ("role.updated", same | {"added": ["tickets:update"], "removed": ["tickets:view", "users:view"]}),
     ]
 
 
 async def test_the_same_values_again_change_nothing(desk: Desk) -> None:
-    role = await made(desk.admin, name="Agent", permissions=READER)
-    for same in ({}, {"name": "Agent"}, {"permissions": READER}, {"name": "Agent", "permissions": READER}):
+    role = await create_role(desk.admin, name="Agent", permissions=TICKET_READER)
+    for same in (
+        {},
+        {"name": "Agent"},
+        {"permissions": TICKET_READER},
+        {"name": "Agent", "permissions": TICKET_READER},
+    ):
         assert (await desk.admin.patch(f"/roles/{role['id']}", same)).json() == role
-    assert len(await events_of(desk)) == 1
+    assert len(await role_events(desk)) == 1
 
 
 @pytest.mark.parametrize("wrong", ["role", "id", "orgId", "builtIn", "copyOf", "createdAt"])
-async def test_nothing_else_can_be_changed(desk: Desk, wrong: str) -> None:
-    role = await made(desk.admin, name="Agent")
+async def test_other_fields_cannot_be_changed(desk: Desk, wrong: str) -> None:
+    role = await create_role(desk.admin, name="Agent")
     body = {"name": "Other", wrong: role.get(wrong)}
     assert wrong_fields(await desk.admin.patch(f"/roles/{role['id']}", body)) == {wrong}
-    assert await read(desk.admin, role["id"]) == role
+    assert await read_role(desk.admin, role["id"]) == role
 
 
 @pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
-async def test_a_built_in_role_stays_as_it_is(desk: Desk, built_in: Any) -> None:
+async def test_a_built_in_role_cannot_be_changed(desk: Desk, built_in: Any) -> None:
     path = f"/roles/{built_in.id}"
     refused(await desk.admin.patch(path, {"permissions": []}), 409, "built_in_role")
     refused(await desk.admin.patch(path, {}), 409, "built_in_role")
     refused(await desk.admin.delete(path), 409, "built_in_role")
-    assert allowed(await read(desk.admin, built_in.id)) == built_in.permissions
+    assert permissions_of(await read_role(desk.admin, built_in.id)) == built_in.permissions
 
 
 # --- deleting ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_role_that_nobody_has_can_be_deleted(desk: Desk) -> None:
-    role = await made(desk.admin, name="Agent")
+async def test_an_unassigned_role_can_be_deleted(desk: Desk) -> None:
+    role = await create_role(desk.admin, name="Agent")
     answer = await desk.admin.delete(f"/roles/{role['id']}")
     assert (answer.status_code, answer.content) == (204, b"")
     refused(await desk.admin.get(f"/roles/{role['id']}"), 404, "role_not_found")
     refused(await desk.admin.delete(f"/roles/{role['id']}"), 404, "role_not_found")
-    assert (await events_of(desk))[-1] == ("role.deleted", {"roleId": role["id"], "name": "Agent"})
+    assert (await role_events(desk))[-1] == ("role.deleted", {"roleId": role["id"], "name": "Agent"})
 
 
-async def test_a_role_that_somebody_has_cannot_be_deleted(desk: Desk) -> None:
+async def test_an_assigned_role_cannot_be_deleted(desk: Desk) -> None:
     role_id = await a_role(desk, "tickets:view")
-    somebody = await hire(desk, role_id=role_id)
+    user = await hire(desk, role_id=role_id)
     refused(await desk.admin.delete(f"/roles/{role_id}"), 409, "role_in_use")
-    await read(desk.admin, role_id)
-    assert await events_of(desk) == []
-    await give(desk, somebody.id, None)
+    await read_role(desk.admin, role_id)
+    assert await role_events(desk) == []
+    await set_role(desk, user.id, None)
     assert (await desk.admin.delete(f"/roles/{role_id}")).status_code == 204

@@ -15,7 +15,7 @@ from app.accounts.users.models import Credential, User
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security.secret_keys import new_secret
-from tests.desks import PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 BO = {"firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "password": PASSWORD}
@@ -57,7 +57,7 @@ async def test_the_secret_may_come_in_the_header_and_the_password_is_kept_as_a_h
     assert credential.password_hash is not None
     assert credential.password_hash.startswith("$argon2id$")
     assert PASSWORD not in repr([event.data for event in events])
-    assert any(event.data.get("userId") == str(user_id) for event in events)
+    assert any(str(event.subject_id) == str(user_id) for event in events)
 
 
 async def test_tickets_that_waited_for_somebody_are_theirs_when_it_answers(desk: Desk) -> None:
@@ -83,7 +83,7 @@ class TestEmail:
         assert await users_of(desk) == 2
 
     async def test_another_organisation_may_have_it_too(self, api: Api, database: Database, desk: Desk) -> None:
-        other = await a_desk(api, database)
+        other = await create_desk(api, database)
         await desk.another_admin("bo@growfin.test")
         answer = await sign_up(other, secret=other.secret)
         assert (answer.status_code, answer.json()["orgId"]) == (201, str(other.id))
@@ -96,17 +96,17 @@ class TestSecret:
         assert await users_of(desk) == 1
 
     async def test_nor_with_a_wrong_one(self, desk: Desk) -> None:
-        refused(await sign_up(desk, secret=new_secret()), 401, "invalid_secret")
-        refused(await sign_up(desk, header=desk.secret[:-1] + "!"), 401, "invalid_secret")
+        refused(await sign_up(desk, secret=new_secret()), 401, "invalid_secret_key")
+        refused(await sign_up(desk, header=desk.secret[:-1] + "!"), 401, "invalid_secret_key")
 
     async def test_nor_with_two_that_differ(self, api: Api, database: Database, desk: Desk) -> None:
-        other = await a_desk(api, database)
-        refused(await sign_up(desk, header=desk.secret, secret=other.secret), 401, "secret_mismatch")
+        other = await create_desk(api, database)
+        refused(await sign_up(desk, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
         assert (await users_of(desk), await users_of(other)) == (1, 1)
 
     async def test_nor_with_a_token(self, desk: Desk) -> None:
         for headers, status, code in (
-            (desk.admin.headers, 403, "secret_required"),
+            (desk.admin.headers, 403, "secret_key_required"),
             ({"Authorization": "Bearer hunter2"}, 401, "invalid_token"),
         ):
             refused(await desk.api.http.post("/auth/admin/signup", json=BO, headers=headers), status, code)

@@ -10,38 +10,38 @@ import pytest
 from sqlalchemy import select, update
 
 from app.accounts.single_use_links import service
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.single_use_links.service import LIFETIMES, LinkExpired
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import Named
+from app.core.security.opaque_tokens import TokenSubject
 from app.worker import JOBS, Worker
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.postgres import TestServer
 
-RESET, VERIFY = Purpose.RESET_PASSWORD, Purpose.VERIFY_EMAIL
+RESET, VERIFY = LinkPurpose.RESET_PASSWORD, LinkPurpose.VERIFY_EMAIL
 
 
-async def issue(desk: Desk, *purposes: Purpose) -> list[Named]:
+async def issue(desk: Desk, *purposes: LinkPurpose) -> list[TokenSubject]:
     async with desk.database.session(desk.id) as db:
         made = [service.issue(db, desk.id, desk.admin.id, desk.admin.email, purpose) for purpose in purposes]
-    return [Named(link.org_id, link.id) for link in made]
+    return [TokenSubject(link.org_id, link.id) for link in made]
 
 
-async def expire(desk: Desk, some: Collection[Named]) -> None:
+async def expire(desk: Desk, some: Collection[TokenSubject]) -> None:
     async with desk.database.session(desk.id) as db:
         which = (Link.org_id == desk.id, Link.id.in_([named.id for named in some]))
         await db.execute(update(Link).where(*which).values(expires_at=real_now()))
 
 
-async def left(desk: Desk) -> set[Named]:
+async def left(desk: Desk) -> set[TokenSubject]:
     async with desk.database.session(desk.id) as db:
-        return {Named(desk.id, id_) for id_ in await db.scalars(select(Link.id).where(Link.org_id == desk.id))}
+        return {TokenSubject(desk.id, id_) for id_ in await db.scalars(select(Link.id).where(Link.org_id == desk.id))}
 
 
-@pytest.mark.parametrize("purpose", Purpose)
-async def test_each_kind_is_valid_for_its_time(desk: Desk, purpose: Purpose) -> None:
+@pytest.mark.parametrize("purpose", LinkPurpose)
+async def test_each_kind_is_valid_for_its_time(desk: Desk, purpose: LinkPurpose) -> None:
     [named] = await issue(desk, purpose)
     async with desk.database.session(desk.id) as db:
         link = await service.find(db, named, purpose)
@@ -64,15 +64,15 @@ async def test_to_find_one_does_not_use_it_up(desk: Desk) -> None:
 async def test_it_is_found_for_its_purpose_while_it_lasts_and_in_its_organisation(
     api: Api, database: Database, desk: Desk
 ) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     valid, expired = await issue(desk, RESET, RESET)
     await expire(desk, [expired])
     async with desk.database.session(desk.id) as db:
         for named, purpose in (
             (valid, VERIFY),
             (expired, RESET),
-            (Named(other.id, valid.id), RESET),
-            (Named(desk.id, uuid4()), RESET),
+            (TokenSubject(other.id, valid.id), RESET),
+            (TokenSubject(desk.id, uuid4()), RESET),
         ):
             with pytest.raises(LinkExpired):
                 await service.find(db, named, purpose)
@@ -92,18 +92,18 @@ async def test_to_use_one_uses_up_all_of_its_purpose(desk: Desk) -> None:
 
 
 async def test_only_what_is_named_is_cancelled(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     theirs = await issue(other, RESET)
-    _reset, verify, invitation = await issue(desk, RESET, VERIFY, Purpose.INVITATION)
+    _reset, verify, invitation = await issue(desk, RESET, VERIFY, LinkPurpose.INVITATION)
     async with desk.database.session(desk.id) as db:
-        await service.cancel(db, desk.id, desk.admin.id, RESET, Purpose.CHANGE_EMAIL)
+        await service.cancel(db, desk.id, desk.admin.id, RESET, LinkPurpose.CHANGE_EMAIL)
     assert (await left(desk), await left(other)) == ({verify, invitation}, set(theirs))
 
 
 async def test_expired_ones_are_deleted_a_batch_at_a_time(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     theirs, valid = await issue(other, RESET), await issue(desk, RESET)
-    expired = await issue(desk, RESET, VERIFY, Purpose.INVITATION)
+    expired = await issue(desk, RESET, VERIFY, LinkPurpose.INVITATION)
     await expire(desk, expired)
     await expire(other, theirs)
     deleted = []
@@ -115,7 +115,7 @@ async def test_expired_ones_are_deleted_a_batch_at_a_time(api: Api, database: Da
 
 
 async def test_housekeeping_deletes_them(server: TestServer, api: Api, database: Database) -> None:
-    desks = [await a_desk(api, database) for _ in range(2)]
+    desks = [await create_desk(api, database) for _ in range(2)]
     for desk in desks:
         await expire(desk, await issue(desk, RESET, VERIFY))
     valid = [await issue(desk, RESET) for desk in desks]

@@ -7,15 +7,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.accounts.roles import rules as roles
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.authentication.sessions.models import Session
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, events_about, hire, ok, row_of, sign_in
-from tests.desks import JSON, Api, Desk, a_desk, signed_in
+from tests.organisation_client import JSON, Api, Desk, create_desk, open_session
 from tests.problems import refused, wrong_fields
 
 
@@ -38,7 +38,7 @@ async def test_somebody_is_given_another_built_in_role(desk: Desk) -> None:
 
 
 async def test_a_demotion_acts_on_live_tokens_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
     engineer = await sign_in(desk)
     ok(await engineer.get("/users"))
     ok(await desk.admin.patch(f"/users/{engineer.id}", {"role": "CUSTOMER"}))
@@ -49,7 +49,7 @@ async def test_a_demotion_acts_on_live_tokens_at_once(api: Api, database: Databa
 
 
 async def test_a_role_of_the_organisations_own_is_given_and_taken(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     engineer, role_id = await sign_in(desk), await a_role(desk, "keys:view", role=ADMIN)
     ok(await engineer.get("/users"))
     said = ok(await desk.admin.put(f"/users/{engineer.id}/role", {"roleId": str(role_id)}))
@@ -80,7 +80,7 @@ async def test_who_becomes_a_customer_is_not_available_any_more(desk: Desk) -> N
 
 async def test_a_role_that_is_not_there_is_refused(api: Api, database: Database, desk: Desk) -> None:
     row = await hire(desk)
-    elsewhere = await a_role(await a_desk(api, database), "tickets:view")
+    elsewhere = await a_role(await create_desk(api, database), "tickets:view")
     for role_id in (elsewhere, UUID(int=1)):
         answer = await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(role_id)})
         assert wrong_fields(answer) == {"roleId"}
@@ -92,11 +92,11 @@ async def test_a_role_that_is_not_there_is_refused(api: Api, database: Database,
 
 
 async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     row = await hire(desk)
-    phone, laptop = await signed_in(desk, row), await signed_in(desk, row)
+    phone, laptop = await open_session(desk, row), await open_session(desk, row)
     async with database.session(desk.id) as db:
-        for purpose in Purpose:
+        for purpose in LinkPurpose:
             links.issue(db, desk.id, row.id, row.email, purpose)
     ok(await phone.get("/me"))
 
@@ -106,13 +106,13 @@ async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database:
     async with database.session(desk.id) as db:
         purposes = set(await db.scalars(select(Link.purpose).where(Link.org_id == desk.id)))
         sessions = await db.scalar(select(func.count()).where(Session.org_id == desk.id, Session.user_id == row.id))
-    assert purposes == set(Purpose) - {Purpose.RESET_PASSWORD, Purpose.SIGN_IN}
+    assert purposes == set(LinkPurpose) - {LinkPurpose.RESET_PASSWORD, LinkPurpose.SIGN_IN}
     assert sessions == 0
 
     assert ok(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}))["status"] == "ACTIVE"
     refused(await phone.get("/me"), 401, "invalid_token")
     assert [kind for kind, _ in await events_about(desk, row.id)] == ["user.suspended", "user.reactivated"]
-    ok(await (await signed_in(desk, row)).get("/me"))
+    ok(await (await open_session(desk, row)).get("/me"))
 
 
 @pytest.mark.parametrize("status", ["PENDING", "REJECTED", "INVITED"])
@@ -163,7 +163,7 @@ async def test_availability_counts_once_somebody_can_act(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("role", "change"), [(CUSTOMER, {}), (ENGINEER, {"role": "CUSTOMER"})])
-async def test_a_customer_cannot_be_available(desk: Desk, role: Role, change: dict[str, object]) -> None:
+async def test_a_customer_cannot_be_available(desk: Desk, role: RoleKind, change: dict[str, object]) -> None:
     row = await hire(desk, role)
     answer = await desk.admin.patch(f"/users/{row.id}", {**change, "available": True})
     assert wrong_fields(answer, "customer_not_available") == {"available"}
@@ -186,6 +186,13 @@ async def test_the_same_values_again_change_nothing(desk: Desk, same: dict[str, 
     assert ok(await desk.admin.patch(f"/users/{row.id}", same)) == before
     assert ok(await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(roles.ENGINEER.id)})) == before
     assert await events_about(desk, row.id) == []
+
+
+async def test_a_wrong_status_is_answered_with_those_that_can_be_set(desk: Desk) -> None:
+    row = await hire(desk)
+    answer = await desk.admin.patch(f"/users/{row.id}", {"status": "PENDING"})
+    faults = refused(answer, 422, "invalid_input")["errors"]
+    assert faults == [{"field": "status", "message": "Input should be 'ACTIVE' or 'SUSPENDED'"}]
 
 
 @pytest.mark.parametrize(

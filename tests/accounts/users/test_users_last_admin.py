@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.access.permissions import RoleKind
 from app.accounts.roles import rules as roles
 from app.accounts.users import queries as users
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, a_role, events_about, hire, ok, row_of, sign_in
-from tests.desks import Desk, SignedInUser
+from tests.organisation_client import Desk, SignedInUser
 from tests.problems import refused
 
 DENIAL = {"granted": [], "denied": [{"resource": "keys", "view": True}]}
@@ -143,7 +144,7 @@ async def test_who_has_just_lost_their_place_takes_nobodys(desk: Desk) -> None:
 async def test_a_demotion_that_is_overtaken_by_ones_own_is_refused(desk: Desk) -> None:
     other, third = await desk.another_admin(), await desk.another_admin("cy@growfin.test")
     async with held_up(desk, do(other, "PATCH", third, "", {"role": "CUSTOMER"})) as (db, running):
-        (await users.lock(db, desk.id, other.id)).role = "ENGINEER"
+        (await users.lock(db, desk.id, other.id)).role = RoleKind.ENGINEER
     refused(running[0].result(), 401, "invalid_token")
     assert (await row_of(desk, third.id)).role == "ADMIN"
 

@@ -11,7 +11,7 @@ from app.accounts.roles import rules as roles
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of, sign_in, with_only
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 
@@ -59,7 +59,7 @@ async def test_a_role_of_the_organisations_own_gives_its_own(desk: Desk) -> None
 
 
 async def test_both_lists_are_replaced_and_act_on_live_tokens_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     engineer = await sign_in(desk)
     path = f"/users/{engineer.id}/permissions"
     refused(await engineer.get("/notifications"), 403, "permission_required")
@@ -142,15 +142,15 @@ async def test_who_may_do_more_is_out_of_reach(desk: Desk, status: str, method: 
     few, row = await with_few(desk), await hire(desk, ADMIN, status=status)
     before = ok(await desk.admin.get(f"/users/{row.id}"))
     answer = await few.http.request(method, f"/users/{row.id}{path}", json=body, headers=few.headers)
-    refused(answer, 403, "beyond_your_rights")
+    refused(answer, 403, "privilege_escalation")
     assert ok(await desk.admin.get(f"/users/{row.id}")) == before
     assert await events_about(desk, row.id) == []
 
 
 async def test_the_only_admin_is_out_of_reach_too(desk: Desk) -> None:
     few = await with_few(desk)
-    refused(await few.patch(f"/users/{desk.admin.id}", {"status": "SUSPENDED"}), 403, "beyond_your_rights")
-    refused(await few.delete(f"/users/{desk.admin.id}"), 403, "beyond_your_rights")
+    refused(await few.patch(f"/users/{desk.admin.id}", {"status": "SUSPENDED"}), 403, "privilege_escalation")
+    refused(await few.delete(f"/users/{desk.admin.id}"), 403, "privilege_escalation")
 
 
 async def test_who_may_do_no_more_can_be_changed(desk: Desk) -> None:
@@ -173,7 +173,7 @@ async def test_nobody_is_given_more_than_the_giver_has(desk: Desk) -> None:
         ("PUT", "/permissions", lists([line("users", "view", "create")])),
     ):
         answer = await few.http.request(method, f"/users/{row.id}{path}", json=body, headers=few.headers)
-        refused(answer, 403, "beyond_your_rights")
+        refused(answer, 403, "privilege_escalation")
     after = await row_of(desk, row.id)
     assert after.role == "ENGINEER"
     assert after.permissions == {"tickets:view"}
@@ -182,7 +182,7 @@ async def test_nobody_is_given_more_than_the_giver_has(desk: Desk) -> None:
 async def test_what_a_customer_was_granted_is_not_set_free_by_who_has_it_not(desk: Desk) -> None:
     few = await with_only(desk, *FEW, *roles.ENGINEER.permissions, *roles.CUSTOMER.permissions)
     row = await hire(desk, CUSTOMER, granted=["keys:delete"])
-    refused(await few.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "beyond_your_rights")
+    refused(await few.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{row.id}/permissions", lists()))
     ok(await few.patch(f"/users/{row.id}", {"role": "ENGINEER"}))
 
@@ -201,23 +201,23 @@ async def test_nobody_promotes_themselves(desk: Desk) -> None:
         ("PUT", "/permissions", lists([line("keys", "view")])),
     ):
         answer = await few.http.request(method, f"/users/{few.id}{path}", json=body, headers=few.headers)
-        refused(answer, 403, "beyond_your_rights")
+        refused(answer, 403, "privilege_escalation")
     assert (await row_of(desk, few.id)).permissions == set(FEW)
     assert await events_about(desk, few.id) == []
 
 
 async def test_a_denial_is_not_lifted_by_whom_it_binds(desk: Desk) -> None:
     bound = await sign_in(desk, ADMIN, denied=["keys:view"])
-    refused(await bound.put(f"/users/{bound.id}/permissions", lists()), 403, "beyond_your_rights")
+    refused(await bound.put(f"/users/{bound.id}/permissions", lists()), 403, "privilege_escalation")
     other = await hire(desk, ADMIN, denied=["keys:view"])
-    refused(await bound.put(f"/users/{other.id}/permissions", lists()), 403, "beyond_your_rights")
+    refused(await bound.put(f"/users/{other.id}/permissions", lists()), 403, "privilege_escalation")
     assert (await row_of(desk, bound.id)).denied == (await row_of(desk, other.id)).denied == ["keys:view"]
 
 
 async def test_nobody_grants_themselves_what_would_outlast_their_role(desk: Desk) -> None:
     other = await desk.another_admin()
     body = lists([line("users", "update")])
-    refused(await other.put(f"/users/{other.id}/permissions", body), 403, "beyond_your_rights")
+    refused(await other.put(f"/users/{other.id}/permissions", body), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{other.id}/permissions", body))
     ok(await other.put(f"/users/{other.id}/permissions", body))  # which they have already
 
@@ -240,13 +240,13 @@ async def test_nobody_becomes_an_admin_by_a_role_of_their_own_permissions(desk: 
     steward = await with_only(desk, *STEWARD)
     table = [row.model_dump(mode="json") for row in as_table(frozenset(STEWARD))]
     made = await steward.post("/roles", {"name": "Steward of stewards", "role": "ADMIN", "permissions": table})
-    refused(made, 403, "beyond_your_rights")
+    refused(made, 403, "privilege_escalation")
     above = await a_role(desk, *STEWARD, role=ADMIN)  # by an admin
-    refused(await steward.post("/roles", {"name": "A copy", "copyOf": str(above)}), 403, "beyond_your_rights")
+    refused(await steward.post("/roles", {"name": "A copy", "copyOf": str(above)}), 403, "privilege_escalation")
     colleague = await hire(desk, role_id=await a_role(desk, "tickets:view"))
     for user_id in (steward.id, colleague.id):
         answer = await steward.put(f"/users/{user_id}/role", {"roleId": str(above)})
-        refused(answer, 403, "beyond_your_rights")
+        refused(answer, 403, "privilege_escalation")
         assert (await row_of(desk, user_id)).role == "ENGINEER"
 
 
@@ -256,8 +256,8 @@ async def test_nobody_becomes_an_admin_by_being_denied_the_rest(desk: Desk) -> N
     for user_id in (steward.id, colleague.id):
         path = f"/users/{user_id}"
         ok(await steward.put(f"{path}/permissions", rest))
-        refused(await steward.patch(path, {"role": "ADMIN"}), 403, "beyond_your_rights")
-        refused(await steward.put(f"{path}/role", {"roleId": str(roles.ADMIN.id)}), 403, "beyond_your_rights")
+        refused(await steward.patch(path, {"role": "ADMIN"}), 403, "privilege_escalation")
+        refused(await steward.put(f"{path}/role", {"roleId": str(roles.ADMIN.id)}), 403, "privilege_escalation")
         assert (await row_of(desk, user_id)).role == "ENGINEER"
 
 
@@ -265,7 +265,7 @@ async def test_a_role_is_not_given_for_what_is_denied_of_it(desk: Desk) -> None:
     few = await with_few(desk)
     row = await hire(desk, role_id=await a_role(desk, "tickets:view"), denied=["keys:view"])
     wide = await a_role(desk, "tickets:view", "keys:view")
-    refused(await few.put(f"/users/{row.id}/role", {"roleId": str(wide)}), 403, "beyond_your_rights")
+    refused(await few.put(f"/users/{row.id}/role", {"roleId": str(wide)}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(wide)}))
 
 
@@ -277,7 +277,7 @@ async def test_who_is_more_is_out_of_reach_however_little_they_may(
     few = await with_few(desk)
     row = await hire(desk, ADMIN, status=status, role_id=await a_role(desk, "tickets:view", role=ADMIN))
     answer = await few.http.request(method, f"/users/{row.id}{path}", json=body, headers=few.headers)
-    refused(answer, 403, "beyond_your_rights")
+    refused(answer, 403, "privilege_escalation")
     assert await events_about(desk, row.id) == []
     assert (await row_of(desk, row.id)).status == status
 
@@ -300,7 +300,7 @@ async def test_what_was_granted_for_a_time_cannot_be_made_a_role_of_ones_own(des
     assert made.status_code == 201
 
     mine = f"/users/{keeper.id}"
-    refused(await keeper.put(f"{mine}/role", {"roleId": made.json()["id"]}), 403, "beyond_your_rights")
+    refused(await keeper.put(f"{mine}/role", {"roleId": made.json()["id"]}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"{mine}/permissions", lists()))
     assert (await row_of(desk, keeper.id)).permissions == set(STEWARD)
     less = await a_role(desk, "users:update", "users:view")

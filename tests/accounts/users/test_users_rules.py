@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from app.accounts.users.rights import SETTLED, end_of, is_full_admin, raises, words_wanted
-from app.accounts.users.rules import Status, erased_email, is_somebodys, words_of
+from app.accounts.users.rights import SETTLED, is_full_admin, prefix_upper_bound, query_terms, raises
+from app.accounts.users.rules import AccountStatus, erased_email, is_somebodys, words_of
 from app.accounts.users.service import NotActiveYet
 
 FULL: dict[str, Any] = {"role": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
@@ -70,18 +70,18 @@ def test_more_grants_or_fewer_denials_are_more_rights(
     ],
 )
 def test_what_is_typed_is_taken_apart_into_beginnings_of_words(text: str, words: list[str]) -> None:
-    assert words_wanted(text) == words
+    assert query_terms(text) == words
 
 
 @pytest.mark.parametrize("text", ["Ada Lovelace", "Ångström O'Neill", "first.last+tag@sub.growfin.com", "李小龍", "x²"])
 def test_a_name_and_an_email_are_found_by_themselves(text: str) -> None:
     stored = words_of(text)
-    for wanted in words_wanted(text):
-        assert any(wanted <= word < end_of(wanted) for word in stored)
+    for wanted in query_terms(text):
+        assert any(wanted <= word < prefix_upper_bound(wanted) for word in stored)
 
 
-@pytest.mark.parametrize("status", sorted(set(Status) - SETTLED - {Status.ERASED}))
-def test_every_status_that_is_not_settled_says_what_to_do(status: Status) -> None:
+@pytest.mark.parametrize("status", sorted(set(AccountStatus) - SETTLED - {AccountStatus.ERASED}))
+def test_every_status_that_is_not_settled_says_what_to_do(status: AccountStatus) -> None:
     assert NotActiveYet(status).detail
 
 

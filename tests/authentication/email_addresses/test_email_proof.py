@@ -8,8 +8,8 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from app.accounts.single_use_links.models import Purpose
-from app.accounts.users.rules import Status
+from app.accounts.single_use_links.models import LinkPurpose
+from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database
 from app.core.security.opaque_tokens import link_token
 from app.organisations.models import Organisation
@@ -23,9 +23,9 @@ from tests.authentication.passwords.recovering import (
     token_for,
 )
 from tests.conftest import SECRET_KEY
-from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import somebody
+from tests.services import create_user
 
 
 async def verify(http: httpx.AsyncClient, token: str) -> httpx.Response:
@@ -38,12 +38,12 @@ async def resend(http: httpx.AsyncClient, email: str, **more: object) -> httpx.R
 
 @pytest.fixture
 async def user(desk: Desk) -> SignedInUser:
-    return await somebody(desk)
+    return await create_user(desk)
 
 
 @pytest.fixture
 async def token(desk: Desk, user: SignedInUser) -> str:
-    return await a_link(desk, user.id, user.email, Purpose.VERIFY_EMAIL)
+    return await a_link(desk, user.id, user.email, LinkPurpose.VERIFY_EMAIL)
 
 
 class TestClick:
@@ -93,28 +93,28 @@ class TestLinksThatLeadNowhere:
         refused(await verify(api.http, token), 422, "link_expired")
         assert (await row_of(desk, user.id)).email_verified_at is None
 
-    @pytest.mark.parametrize("purpose", [Purpose.RESET_PASSWORD, Purpose.INVITATION, Purpose.SIGN_IN])
-    async def test_one_for_something_else(self, api: Api, desk: Desk, user: SignedInUser, purpose: Purpose) -> None:
+    @pytest.mark.parametrize("purpose", [LinkPurpose.RESET_PASSWORD, LinkPurpose.INVITATION, LinkPurpose.SIGN_IN])
+    async def test_one_for_something_else(self, api: Api, desk: Desk, user: SignedInUser, purpose: LinkPurpose) -> None:
         refused(await verify(api.http, await a_link(desk, user.id, user.email, purpose)), 422, "link_expired")
         assert len(await links_of(desk, user.id, purpose)) == 1
 
     async def test_one_of_another_organisation(
         self, api: Api, database: Database, desk: Desk, user: SignedInUser, token: str
     ) -> None:
-        other = await a_desk(api, database)
+        other = await create_desk(api, database)
         [link] = await links_of(desk, user.id)
         refused(await verify(api.http, link_token(SECRET_KEY, other.id, link.id)), 422, "link_expired")
         assert (await verify(api.http, token)).status_code == 200
 
     async def test_one_that_was_sent_to_another_address(self, api: Api, desk: Desk, user: SignedInUser) -> None:
-        token = await a_link(desk, user.id, "before@growfin.test", Purpose.VERIFY_EMAIL)
+        token = await a_link(desk, user.id, "before@growfin.test", LinkPurpose.VERIFY_EMAIL)
         refused(await verify(api.http, token), 422, "link_expired")
         assert (await row_of(desk, user.id)).email_verified_at is None
 
-    @pytest.mark.parametrize("status", sorted(set(Status) - {Status.ACTIVE, Status.PENDING}))
-    @pytest.mark.parametrize("purpose", [Purpose.VERIFY_EMAIL, Purpose.CHANGE_EMAIL])
+    @pytest.mark.parametrize("status", sorted(set(AccountStatus) - {AccountStatus.ACTIVE, AccountStatus.PENDING}))
+    @pytest.mark.parametrize("purpose", [LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL])
     async def test_one_of_somebody_who_is_out(
-        self, api: Api, desk: Desk, user: SignedInUser, status: Status, purpose: Purpose
+        self, api: Api, desk: Desk, user: SignedInUser, status: AccountStatus, purpose: LinkPurpose
     ) -> None:
         token = await a_link(desk, user.id, user.email, purpose)
         await change_row(desk, user.id, status=status)
@@ -132,9 +132,9 @@ class TestLinksThatLeadNowhere:
 
 
 class TestAnotherLink:
-    @pytest.mark.parametrize("status", [Status.ACTIVE, Status.PENDING])
+    @pytest.mark.parametrize("status", [AccountStatus.ACTIVE, AccountStatus.PENDING])
     async def test_is_sent_to_who_has_yet_to_prove_it(
-        self, api: Api, desk: Desk, user: SignedInUser, status: Status
+        self, api: Api, desk: Desk, user: SignedInUser, status: AccountStatus
     ) -> None:
         await change_row(desk, user.id, status=status)
         answer = await resend(api.http, user.email)
@@ -143,19 +143,19 @@ class TestAnotherLink:
             {"message": "If there is such an account, a mail is on its way."},
         )
         assert await events_about(desk, user.id) == ["user.link_requested"]
-        assert (await verify(api.http, await token_for(desk, user.id, Purpose.VERIFY_EMAIL))).status_code == 200
+        assert (await verify(api.http, await token_for(desk, user.id, LinkPurpose.VERIFY_EMAIL))).status_code == 200
 
     async def test_and_to_nobody_else(self, api: Api, database: Database, desk: Desk, user: SignedInUser) -> None:
-        other = await a_desk(api, database)
-        same = await somebody(other, user.email)
+        other = await create_desk(api, database)
+        same = await create_user(other, user.email)
         await change_row(desk, user.id, email_verified_at=(await row_of(desk, user.id)).created_at)
         await resend(api.http, user.email)
         assert [len(await links_of(desk, user.id)), len(await links_of(other, same.id))] == [0, 1]
         await resend(api.http, user.email, org=desk.domain)
         assert len(await links_of(other, same.id)) == 1
 
-    @pytest.mark.parametrize("status", sorted(set(Status) - {Status.ACTIVE, Status.PENDING}))
-    async def test_nor_to_who_is_out(self, api: Api, desk: Desk, user: SignedInUser, status: Status) -> None:
+    @pytest.mark.parametrize("status", sorted(set(AccountStatus) - {AccountStatus.ACTIVE, AccountStatus.PENDING}))
+    async def test_nor_to_who_is_out(self, api: Api, desk: Desk, user: SignedInUser, status: AccountStatus) -> None:
         await change_row(desk, user.id, status=status)
         assert (await resend(api.http, user.email)).status_code == 202
         assert await links_of(desk, user.id) == []
@@ -164,7 +164,7 @@ class TestAnotherLink:
         self, api: Api, desk: Desk, user: SignedInUser, token: str
     ) -> None:
         await resend(api.http, user.email)
-        later = await token_for(desk, user.id, Purpose.VERIFY_EMAIL)
+        later = await token_for(desk, user.id, LinkPurpose.VERIFY_EMAIL)
         assert later != token
         assert (await verify(api.http, token)).status_code == 200
         refused(await verify(api.http, later), 422, "link_expired")

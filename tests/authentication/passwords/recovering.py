@@ -11,19 +11,19 @@ import httpx
 from sqlalchemy import select, update
 
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.models import Link, Purpose
+from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.models import Credential
 from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
 from app.core.outbox.models import EventRow
 from app.core.security.opaque_tokens import link_token
 from tests.conftest import SECRET_KEY
-from tests.desks import PASSWORD, Desk
+from tests.organisation_client import PASSWORD, Desk
 
 NEW_PASSWORD = "amber-otter-58-desk"
 
 
-async def links_of(desk: Desk, user_id: UUID, purpose: Purpose | None = None) -> Sequence[Link]:
+async def links_of(desk: Desk, user_id: UUID, purpose: LinkPurpose | None = None) -> Sequence[Link]:
     """Somebody's links, oldest first."""
     async with desk.database.session(desk.id) as db:
         found = await db.scalars(select(Link).where(Link.org_id == desk.id, Link.user_id == user_id).order_by(Link.id))
@@ -35,12 +35,12 @@ def token_of(link: Link) -> str:
     return link_token(SECRET_KEY, link.org_id, link.id)
 
 
-async def token_for(desk: Desk, user_id: UUID, purpose: Purpose) -> str:
+async def token_for(desk: Desk, user_id: UUID, purpose: LinkPurpose) -> str:
     """The token of somebody's last link for a purpose."""
     return token_of((await links_of(desk, user_id, purpose))[-1])
 
 
-async def a_link(desk: Desk, user_id: UUID, email: str, purpose: Purpose, *, valid: bool = True) -> str:
+async def a_link(desk: Desk, user_id: UUID, email: str, purpose: LinkPurpose, *, valid: bool = True) -> str:
     """A link made by hand; returns its token."""
     async with desk.database.session(desk.id) as db:
         link = links.issue(db, desk.id, user_id, email, purpose)
@@ -82,7 +82,7 @@ async def events_about(desk: Desk, user_id: UUID) -> list[str]:
     """The types of what happened to somebody since they signed up, in order."""
     async with desk.database.session(desk.id) as db:
         rows = await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))
-        return [row.type for row in rows if row.data.get("userId") == str(user_id)][1:]
+        return [row.type for row in rows if row.subject_id == user_id][1:]
 
 
 async def sign_in(http: httpx.AsyncClient, email: str, password: str = PASSWORD, **more: object) -> httpx.Response:

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pyotp
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from tests.accounts.crew import ADMIN, hire, ok
-from tests.desks import PASSWORD, Desk, SignedInUser, signed_in
+from tests.organisation_client import PASSWORD, Desk, SignedInUser, open_session
 from tests.services import change_password
 
 STEP = 30
@@ -58,11 +58,11 @@ class Protected:
         return await http.post(path, json=body, headers=self.user.headers)
 
 
-async def unprotected(desk: Desk, role: Role = ADMIN) -> SignedInUser:
+async def unprotected(desk: Desk, role: RoleKind = ADMIN) -> SignedInUser:
     """Somebody without one, who is signed in."""
     row = await hire(desk, role)
     await change_password(desk, row.id, PASSWORD)
-    return await signed_in(desk, row)
+    return await open_session(desk, row)
 
 
 async def set_up(user: SignedInUser) -> Authenticator:
@@ -70,7 +70,7 @@ async def set_up(user: SignedInUser) -> Authenticator:
     return Authenticator.of(ok(await user.post("/auth/2fa/setup"))["otpauthUri"])
 
 
-async def protected(desk: Desk, role: Role = ADMIN) -> Protected:
+async def protected(desk: Desk, role: RoleKind = ADMIN) -> Protected:
     """Somebody who has just confirmed one."""
     user = await unprotected(desk, role)
     authenticator = await set_up(user)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from app.access.permissions import Role
+from app.access.permissions import RoleKind
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.authentication.second_factor.service import Proof, TotpRequired
 from app.authentication.sessions import service as sessions
@@ -21,7 +21,7 @@ from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok
 from tests.authentication.second_factor.authenticators import Authenticator, Protected, protected, set_up, unprotected
-from tests.desks import PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 from tests.services import Start, account_of
 
@@ -75,14 +75,14 @@ class TestSettingUp:
         refused(await somebody.user.post("/auth/2fa/confirm", code), 409, "second_factor_active")
 
     async def test_nobody_else_has_it(self, api: Api, desk: Desk, database: Database, somebody: Protected) -> None:
-        stranger = (await a_desk(api, database)).admin
+        stranger = (await create_desk(api, database)).admin
         for other in (desk.admin, stranger):
             code = {"code": somebody.authenticator.code(1)}
             for path in ("/auth/2fa/confirm", "/auth/2fa/disable", "/auth/2fa/recovery-codes"):
                 refused(await other.post(path, code), 409, "second_factor_not_set_up")
         refused(await api.http.post("/auth/2fa/setup"), 401, "missing_credential")
         secret = {"X-Org-Secret": desk.secret}
-        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "user_required")
+        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "access_token_required")
 
 
 class TestConfirming:
@@ -286,7 +286,7 @@ class TestRequired:
     """By the organisation, of its admins and engineers."""
 
     @pytest.mark.parametrize("role", [ADMIN, ENGINEER])
-    async def test_who_has_none_can_do_nothing_but_set_it_up(self, desk: Desk, role: Role) -> None:
+    async def test_who_has_none_can_do_nothing_but_set_it_up(self, desk: Desk, role: RoleKind) -> None:
         user = await unprotected(desk, role)
         ok(await desk.admin.patch("/org", {"require2fa": True}))
 
@@ -324,7 +324,7 @@ class TestRequired:
         ok(await customer.user.get("/org"))
 
     async def test_nor_products_nor_other_organisations(self, api: Api, desk: Desk, database: Database) -> None:
-        stranger = (await a_desk(api, database)).admin
+        stranger = (await create_desk(api, database)).admin
         ok(await desk.admin.patch("/org", {"require2fa": True}))
         ok(await api.http.get("/org", headers={"X-Org-Secret": desk.secret}))
         ok(await stranger.get("/org"))

@@ -12,8 +12,8 @@ from app.core.database.pool import Database
 from app.core.security.sealing import seal
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok, row_of, with_only
 from tests.authentication.second_factor.authenticators import Protected, protected, set_up, unprotected
-from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.notifications.users import deliveries_to, relay_events
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 
 
@@ -65,7 +65,7 @@ async def test_they_are_signed_out_at_once_and_told(desk: Desk, somebody: Protec
     assert (await events_about(desk, somebody.user.id))[-1] == ("user.second_factor_disabled", {})
     await relay_events(desk)
     told = (await deliveries_to(desk, somebody.user.email))[before:]
-    assert [mail.subject for mail in told] == ["[Growfin] No second factor is asked for any more"]
+    assert [mail.subject for mail in told] == ["[Growfin] Your second factor was removed"]
 
 
 async def test_one_that_was_sealed_with_another_key_is_a_matter_of_this_too(desk: Desk, somebody: Protected) -> None:
@@ -103,7 +103,7 @@ async def test_who_has_none_has_nothing_to_reset(desk: Desk) -> None:
 
 async def test_nobody_resets_their_own(desk: Desk) -> None:
     boss = await protected(desk, ADMIN)
-    problem = refused(await boss.user.delete(path_of(boss)), 403, "beyond_your_rights")
+    problem = refused(await boss.user.delete(path_of(boss)), 403, "privilege_escalation")
     assert "POST /auth/2fa/disable" in problem["detail"]
     assert (await row_of(desk, boss.user.id)).second_factor
 
@@ -111,12 +111,12 @@ async def test_nobody_resets_their_own(desk: Desk) -> None:
 async def test_nobody_resets_that_of_somebody_above_them(desk: Desk) -> None:
     boss, customer = await protected(desk, ADMIN), await protected(desk, CUSTOMER)
     clerk = await with_only(desk, "users:update", role=ENGINEER)
-    refused(await clerk.delete(path_of(boss)), 403, "beyond_your_rights")
+    refused(await clerk.delete(path_of(boss)), 403, "privilege_escalation")
     refused(await customer.user.delete(path_of(boss)), 403, "permission_required")
     assert (await row_of(desk, boss.user.id)).second_factor
 
 
 async def test_strangers_find_nobody(desk: Desk, api: Api, database: Database, somebody: Protected) -> None:
-    stranger = (await a_desk(api, database)).admin
+    stranger = (await create_desk(api, database)).admin
     refused(await stranger.delete(path_of(somebody)), 404, "user_not_found")
     assert (await row_of(desk, somebody.user.id)).second_factor

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete, update
 
-from app.access.credential_cache import REMEMBER
+from app.access.credential_cache import LIFETIME
 from app.accounts.users.models import Credential, User
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -17,7 +17,7 @@ from app.core.security.access_tokens import issue_access_token
 from app.organisations.models import Organisation, OrganisationSecret
 from tests.conftest import SECRET_KEY
 from tests.core.security.test_security import hostile_tokens, token
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused
 
 
@@ -60,7 +60,7 @@ def issued(user_id: UUID, org_id: UUID, session_id: UUID) -> str:
 
 
 async def test_a_user_is_of_their_own_organisation_only(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     for org in (other.id, uuid4()):
         foreign = issue_access_token(
             SECRET_KEY,
@@ -109,9 +109,9 @@ async def revoke_secret(database: Database, org_id: UUID) -> None:
 
 
 async def test_what_is_taken_from_somebody_stops_within_five_seconds(api: Api, database: Database) -> None:
-    assert REMEMBER <= 5
+    assert LIFETIME <= 5
     # Of organisations that are no sandbox everything is remembered, so that this would fail if it were for longer.
-    one, two, three = [await a_desk(api, database, sandbox=False) for _ in range(3)]
+    one, two, three = [await create_desk(api, database, sandbox=False) for _ in range(3)]
     suspended, erased = await one.another_admin("sue@growfin.test"), await one.another_admin("eve@growfin.test")
     untouched = one.admin
     secret_of = {desk.id: {"X-Org-Secret": desk.secret} for desk in (one, two, three)}
@@ -122,12 +122,12 @@ async def test_what_is_taken_from_somebody_stops_within_five_seconds(api: Api, d
     await erase(database, one.id, erased.id)
     await suspend_organisation(database, two.id)
     await revoke_secret(database, three.id)
-    await asyncio.sleep(REMEMBER + 0.1)
+    await asyncio.sleep(LIFETIME + 0.1)
 
     for headers in (suspended.headers, erased.headers, two.admin.headers):
         refused(await api.http.get("/org", headers=headers), 401, "invalid_token")
     for org_id in (two.id, three.id):
-        refused(await api.http.get("/org", headers=secret_of[org_id]), 401, "invalid_secret")
+        refused(await api.http.get("/org", headers=secret_of[org_id]), 401, "invalid_secret_key")
     for headers in (untouched.headers, three.admin.headers, secret_of[one.id]):
         assert (await api.http.get("/org", headers=headers)).status_code == 200
 
@@ -138,4 +138,4 @@ async def test_in_a_sandbox_it_stops_at_once(api: Api, database: Database, desk:
     await suspend(database, desk.id, user.id)
     refused(await user.get("/me"), 401, "invalid_token")
     await revoke_secret(database, desk.id)
-    refused(await api.http.get("/org", headers={"X-Org-Secret": desk.secret}), 401, "invalid_secret")
+    refused(await api.http.get("/org", headers={"X-Org-Secret": desk.secret}), 401, "invalid_secret_key")

@@ -1,4 +1,4 @@
-"""Somebody else's OpenID provider, and a service that trusts it."""
+"""A third-party OpenID provider, and a service that trusts it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from oidc_provider_mock import run_server_in_thread
 
-from tests.authentication.social.openid import Browser, a_service, an_account
-from tests.desks import Desk
+from tests.authentication.social.openid import Browser, create_provider_account, running_service
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 from tests.services import Service
 
@@ -21,7 +21,7 @@ def issuer() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 async def service(server: TestServer, issuer: str) -> AsyncIterator[Service]:
-    async with a_service(server, mock=issuer, twin=issuer) as running:
+    async with running_service(server, mock=issuer, twin=issuer) as running:
         yield running
 
 
@@ -32,5 +32,5 @@ def browser(service: Service, desk: Desk) -> Browser:
 
 @pytest.fixture
 async def sub(issuer: str) -> str:
-    """Somebody at the provider, whose e-mail it vouches for."""
-    return await an_account(issuer, given_name="Mia", family_name="Stone")
+    """An account at the provider with a verified e-mail."""
+    return await create_provider_account(issuer, given_name="Mia", family_name="Stone")

@@ -1,4 +1,4 @@
-"""What is taken from claims, and what a cookie keeps."""
+"""The rules for claims, and the encrypted cookie."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.access.permissions import Role
-from app.authentication.social.rules import NotIdentified, algorithms_of, completed, identity_of, names_of
-from app.authentication.social.state import Pending, StateMismatch, cookie_name
-from tests.desks import JSON
+from app.access.permissions import RoleKind
+from app.authentication.social.rules import (
+    IdentityRejected,
+    accepted_algorithms,
+    merge_userinfo,
+    parse_identity,
+    parse_names,
+)
+from app.authentication.social.state import PendingSignIn, StateMismatch, cookie_name
+from tests.organisation_client import JSON
 
 KEY = "a-key-that-only-this-test-has-0123456789"
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -18,7 +24,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("claims", "names"),
     [
-        ({"given_name": "Mia", "family_name": "Stone", "name": "Somebody Else"}, ("Mia", "Stone")),
+        ({"given_name": "Mia", "family_name": "Stone", "name": "Someone Else"}, ("Mia", "Stone")),
         ({"given_name": " Mia \n Ann ", "family_name": "Sto\u200bne"}, ("Mia Ann", "Stone")),
         ({"given_name": "Mia"}, ("Mia", "")),
         ({"family_name": "Stone"}, ("Stone", "")),
@@ -29,61 +35,63 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
         ({"given_name": "x" * 500, "family_name": "y" * 500}, ("x" * 100, "y" * 100)),
     ],
 )
-def test_somebody_is_called_as_the_provider_says_or_as_their_mailbox(claims: JSON, names: tuple[str, str]) -> None:
-    assert names_of(claims, "mia.stone@growfin.test") == names
+def test_names_come_from_the_claims_or_the_email(claims: JSON, names: tuple[str, str]) -> None:
+    assert parse_names(claims, "mia.stone@growfin.test") == names
 
 
 @pytest.mark.parametrize(
     ("email", "names"),
     [("mia@growfin.test", ("mia", "")), ("_@growfin.test", ("_", "")), ("m_x-y+z@growfin.test", ("m", "x y z"))],
 )
-def test_a_mailbox_is_always_a_name(email: str, names: tuple[str, str]) -> None:
-    assert names_of({}, email) == names
+def test_every_email_gives_a_name(email: str, names: tuple[str, str]) -> None:
+    assert parse_names({}, email) == names
 
 
-def test_an_email_counts_as_the_provider_writes_it_but_normalised() -> None:
-    said = {"sub": "1", "email": " Mia@GROWFIN.test ", "email_verified": True}
+def test_a_verified_email_is_normalised() -> None:
+    claims = {"sub": "1", "email": " Mia@GROWFIN.test ", "email_verified": True}
 
-    assert identity_of(said).email == "mia@growfin.test"
-    assert identity_of({**said, "email": "mia@"}).email is None
-    assert identity_of({**said, "email": ["mia@growfin.test"]}).email is None
-    assert identity_of({**said, "email_verified": False}).email is None
-
-
-def test_only_what_was_said_of_an_email_counts_for_it() -> None:
-    said = completed({"sub": "1", "email_verified": True, "name": "Mia"}, {"sub": "1", "email": "mia@growfin.test"})
-
-    assert said == {"sub": "1", "name": "Mia", "email": "mia@growfin.test"}
-    with pytest.raises(NotIdentified):
-        completed({"sub": "1"}, {"sub": "2"})
-    with pytest.raises(NotIdentified):
-        completed({"sub": "1"}, {})
+    assert parse_identity(claims).email == "mia@growfin.test"
+    assert parse_identity({**claims, "email": "mia@"}).email is None
+    assert parse_identity({**claims, "email": ["mia@growfin.test"]}).email is None
+    assert parse_identity({**claims, "email_verified": False}).email is None
 
 
-def test_no_algorithm_with_a_shared_secret_is_ever_accepted() -> None:
-    assert algorithms_of(["none", "HS256", "ES256", "RS256"]) == ["RS256", "ES256"]
-    with pytest.raises(NotIdentified):
-        algorithms_of(["none", "HS256", "rs256"])
+def test_verification_claims_do_not_apply_to_a_merged_email() -> None:
+    merged = merge_userinfo(
+        {"sub": "1", "email_verified": True, "name": "Mia"}, {"sub": "1", "email": "mia@growfin.test"}
+    )
+
+    assert merged == {"sub": "1", "name": "Mia", "email": "mia@growfin.test"}
+    with pytest.raises(IdentityRejected):
+        merge_userinfo({"sub": "1"}, {"sub": "2"})
+    with pytest.raises(IdentityRejected):
+        merge_userinfo({"sub": "1"}, {})
 
 
-class TestWhatACookieKeeps:
-    def test_it_comes_back_as_it_was_for_ten_minutes(self) -> None:
-        pending = Pending.begin("growfin.test", Role.ENGINEER, NOW, remember=True)
-        value = pending.sealed(KEY, "google")
+def test_symmetric_algorithms_are_never_accepted() -> None:
+    assert accepted_algorithms(["none", "HS256", "ES256", "RS256"]) == ["RS256", "ES256"]
+    with pytest.raises(IdentityRejected):
+        accepted_algorithms(["none", "HS256", "rs256"])
+
+
+class TestCookie:
+    def test_a_cookie_is_valid_for_ten_minutes(self) -> None:
+        pending = PendingSignIn.begin("growfin.test", RoleKind.ENGINEER, NOW, remember=True)
+        value = pending.seal(KEY, "google")
         late = NOW + timedelta(minutes=10)
 
-        assert Pending.opened(KEY, "google", value, pending.state, late - timedelta(seconds=1)) == pending
+        assert PendingSignIn.unseal(KEY, "google", value, pending.state, late - timedelta(seconds=1)) == pending
         with pytest.raises(StateMismatch):
-            Pending.opened(KEY, "google", value, pending.state, late)
+            PendingSignIn.unseal(KEY, "google", value, pending.state, late)
 
     @pytest.mark.parametrize("value", [None, "", "=", "ä", "A", "A" * 400])
-    def test_anything_else_is_refused(self, value: str | None) -> None:
+    def test_an_invalid_cookie_is_rejected(self, value: str | None) -> None:
         with pytest.raises(StateMismatch):
-            Pending.opened(KEY, "google", value, "a" * 32, NOW)
+            PendingSignIn.unseal(KEY, "google", value, "a" * 32, NOW)
 
-    def test_it_is_for_one_provider_one_key_and_one_state(self) -> None:
-        pending = Pending.begin("growfin.test", Role.CUSTOMER, NOW, remember=False)
-        value = pending.sealed(KEY, "google")
+    def test_a_cookie_is_bound_to_provider_key_and_state(self) -> None:
+        pending = PendingSignIn.begin("growfin.test", RoleKind.CUSTOMER, NOW, remember=False)
+        value = pending.seal(KEY, "google")
         for key, provider, state in (
             (f"{KEY}0", "google", pending.state),
             (KEY, "okta", pending.state),
@@ -91,12 +99,12 @@ class TestWhatACookieKeeps:
             (KEY, "google", ""),
         ):
             with pytest.raises(StateMismatch):
-                Pending.opened(key, provider, value, state, NOW)
+                PendingSignIn.unseal(key, provider, value, state, NOW)
 
-    def test_it_tells_nothing_and_is_never_the_same(self) -> None:
-        first, second = (Pending.begin("growfin.test", Role.CUSTOMER, NOW, remember=False) for _ in range(2))
+    def test_a_cookie_is_encrypted_and_unique(self) -> None:
+        first, second = (PendingSignIn.begin("growfin.test", RoleKind.CUSTOMER, NOW, remember=False) for _ in range(2))
 
         assert len({first.state, first.nonce, first.verifier, second.state, second.nonce, second.verifier}) == 6
-        assert first.sealed(KEY, "google") != first.sealed(KEY, "google")
-        assert first.verifier not in first.sealed(KEY, "google")
+        assert first.seal(KEY, "google") != first.seal(KEY, "google")
+        assert first.verifier not in first.seal(KEY, "google")
         assert cookie_name("google", first.state) != cookie_name("google", second.state)

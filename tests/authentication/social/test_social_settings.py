@@ -1,4 +1,4 @@
-"""The providers of the settings: how they are written, and what `tessera doctor` says of them."""
+"""The setting OIDC_PROVIDERS, and the check of providers by `tessera doctor`."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ import json
 import pytest
 
 from app.core.config import InvalidSettings, Settings, is_safe_url, load_settings
-from app.operations.doctor import examine
-from tests.authentication.social.openid import CLIENT_SECRET, an_own_provider, settings_of
+from app.operations.doctor import run_checks
+from tests.authentication.social.openid import CLIENT_SECRET, provider_settings, running_provider
 from tests.conftest import settings_for
-from tests.desks import JSON
+from tests.organisation_client import JSON
 from tests.postgres import TestServer
 
-SECRET = "s3cret-of-ours"
+SECRET = "s3cret-of-the-client"
 GOOGLE = {"issuer": "https://accounts.google.com", "client_id": "tessera", "client_secret": SECRET}
 
 
-def read(monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
-    """As the service reads its environment."""
+def load(monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
+    """Load the settings with this value."""
     monkeypatch.setenv("OIDC_PROVIDERS", text)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     return load_settings()
 
 
-def test_there_are_none_unless_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read(monkeypatch, "").oidc_providers == {}
+def test_there_are_no_providers_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, "").oidc_providers == {}
 
 
-def test_they_are_json_and_their_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_providers_are_json_and_their_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     more = {**GOOGLE, "issuer": "http://localhost:8080/realms/growfin", "scopes": "openid email"}
-    settings = read(monkeypatch, json.dumps({"google": GOOGLE, "our-own-2": more}))
+    settings = load(monkeypatch, json.dumps({"google": GOOGLE, "other-2": more}))
 
-    google, own = settings.oidc_providers["google"], settings.oidc_providers["our-own-2"]
+    google, other = settings.oidc_providers["google"], settings.oidc_providers["other-2"]
     assert (google.issuer, google.client_id, google.scopes) == (GOOGLE["issuer"], "tessera", "openid email profile")
     assert google.client_secret.get_secret_value() == SECRET
-    assert own.scopes == "openid email"
+    assert other.scopes == "openid email"
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
 @pytest.mark.parametrize(
-    ("providers", "said"),
+    ("providers", "expected"),
     [
         ({"Google": GOOGLE}, "pattern"),
         ({"g" * 33: GOOGLE}, "pattern"),
@@ -52,28 +52,30 @@ def test_they_are_json_and_their_secrets_are_not_shown(monkeypatch: pytest.Monke
         ({"google": {**GOOGLE, "client_secret": [SECRET]}}, "google.client_secret"),
         ({"google": {**GOOGLE, "client_secret": f"{SECRET}\n"}}, "google.client_secret"),
         ({"google": {**GOOGLE, "client_id": f"{SECRET}ä"}}, "google.client_id"),
-        ({"google": {**GOOGLE, "scopes": "email"}}, "google.scopes: must hold openid"),
+        ({"google": {**GOOGLE, "scopes": "email"}}, "google.scopes: must include openid"),
         ({"google": {**GOOGLE, "colour": SECRET}}, "google.colour"),
         ({"google": {"issuer": GOOGLE["issuer"], "client_secret": SECRET}}, "google.client_id"),
         ({"google": SECRET}, "google: "),
         ([SECRET], "JSON object"),
     ],
 )
-def test_a_wrong_one_is_named_without_its_secret(monkeypatch: pytest.MonkeyPatch, providers: JSON, said: str) -> None:
+def test_an_invalid_provider_is_reported_without_its_secret(
+    monkeypatch: pytest.MonkeyPatch, providers: JSON, expected: str
+) -> None:
     with pytest.raises(InvalidSettings) as caught:
-        read(monkeypatch, json.dumps(providers))
+        load(monkeypatch, json.dumps(providers))
 
     text = str(caught.value)
     assert text.startswith("OIDC_PROVIDERS: ")
-    assert said in text
+    assert expected in text
     assert SECRET not in text
     assert "\n" not in text
 
 
 @pytest.mark.parametrize("text", [f'{{"google": "{SECRET}', "[" * 100_000, "7", SECRET])
-def test_what_is_no_json_is_not_repeated(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_invalid_json_is_not_repeated(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     with pytest.raises(InvalidSettings, match=r"^OIDC_PROVIDERS: must be a JSON object") as caught:
-        read(monkeypatch, text)
+        load(monkeypatch, text)
     assert SECRET not in str(caught.value)
 
 
@@ -93,25 +95,25 @@ def test_what_is_no_json_is_not_repeated(monkeypatch: pytest.MonkeyPatch, text: 
         ("http://[::1", False),
     ],
 )
-def test_only_encrypted_addresses_and_those_of_this_machine_are_safe(url: str, is_safe: bool) -> None:
+def test_only_https_and_loopback_urls_are_safe(url: str, is_safe: bool) -> None:
     assert is_safe_url(url) is is_safe
 
 
-async def test_the_doctor_reads_what_each_provider_says_of_itself(server: TestServer) -> None:
-    with an_own_provider() as own:
-        own.metadata = {"jwks_uri": None}
+async def test_the_doctor_checks_the_metadata_of_each_provider(server: TestServer) -> None:
+    with running_provider() as scripted:
+        scripted.metadata = {"jwks_uri": None}
         providers = {
-            "broken": settings_of(own.url),
-            "down": settings_of("http://127.0.0.1:9"),
-            "lost": settings_of(f"{own.url}/nowhere"),
+            "broken": provider_settings(scripted.url),
+            "down": provider_settings("http://127.0.0.1:9"),
+            "lost": provider_settings(f"{scripted.url}/nowhere"),
         }
-        found = {one.what: one for one in await examine(settings_for(server, oidc_providers=providers))}
-        own.reset()
-        good = await examine(settings_for(server, oidc_providers={"good": settings_of(own.url)}))
+        found = {one.check: one for one in await run_checks(settings_for(server, oidc_providers=providers))}
+        scripted.reset()
+        passed = await run_checks(settings_for(server, oidc_providers={"valid": provider_settings(scripted.url)}))
 
-    assert {"provider good": True}.items() <= {one.what: one.good for one in good}.items()
-    assert not any(found[f"provider {name}"].good for name in providers)
-    assert "the metadata is not good: jwks_uri" in found["provider broken"].detail
-    assert "no answer: ConnectError" in found["provider down"].detail
-    assert "answered 404" in found["provider lost"].detail
+    assert {"provider valid": True}.items() <= {one.check: one.is_ok for one in passed}.items()
+    assert not any(found[f"provider {name}"].is_ok for name in providers)
+    assert "publishes invalid metadata: jwks_uri" in found["provider broken"].detail
+    assert "does not respond: ConnectError" in found["provider down"].detail
+    assert "responds with status 404" in found["provider lost"].detail
     assert not any(CLIENT_SECRET in one.detail for one in found.values())

@@ -1,4 +1,4 @@
-"""Embedded PostgreSQLs for tests: their folders, the processes that start them, and what can be seen of them."""
+"""Embedded PostgreSQL servers for tests: folders, processes that start them, and checks from outside."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[3]
-MEMORY = Path("/dev/shm")  # where making the 1,000 files of a cluster takes no time
-FOLDERS = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2**30 else Path("/tmp")
-AS_ROOT = os.geteuid() == 0
-only_root = pytest.mark.skipif(not AS_ROOT, reason="only root's server has to be another user")
+RAM_FOLDER = Path("/dev/shm")  # creating the 1,000 files of a cluster is fast here
+TEMPORARY_FOLDERS = RAM_FOLDER if RAM_FOLDER.is_dir() and shutil.disk_usage(RAM_FOLDER).free > 2**30 else Path("/tmp")
+IS_ROOT = os.geteuid() == 0
+only_root = pytest.mark.skipif(not IS_ROOT, reason="only root has to switch to another user")
 
 START = "import sys; from pathlib import Path; from app.core.embedded import *; folder = Path(sys.argv[1]); "
 START_AND_WAIT = START + "server = start(folder, durable=False); print('up', flush=True); sys.stdin.read()"
@@ -38,16 +38,16 @@ START_IN_A_THREAD = (
 
 
 @contextmanager
-def a_folder() -> Iterator[Path]:
-    outer = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=FOLDERS))
+def temporary_folder() -> Iterator[Path]:
+    outer = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=TEMPORARY_FOLDERS))
     outer.chmod(0o711)
     yield outer / "data"
     outer.chmod(0o711)
     shutil.rmtree(outer)
 
 
-def ask(url: str, *statements: str) -> Any:
-    """Run statements over a connection of their own; returns the last one's first value."""
+def query(url: str, *statements: str) -> Any:
+    """Run statements over a new connection and return the last one's first value."""
 
     async def run() -> Any:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
@@ -59,15 +59,15 @@ def ask(url: str, *statements: str) -> Any:
     return asyncio.run(run())
 
 
-def refusal(folder: Path) -> str:
-    """What `start` says as it refuses: one line."""
+def start_error(folder: Path) -> str:
+    """Return the one-line message with which `start` fails."""
     with pytest.raises(EmbeddedUnavailable) as caught:
         start(folder, durable=False)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def python(code: str, folder: Path, **options: Any) -> subprocess.Popen[str]:
+def start_python(code: str, folder: Path, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", code, folder],
         cwd=ROOT,
@@ -80,9 +80,9 @@ def python(code: str, folder: Path, **options: Any) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def a_starter(code: str, folder: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Another process, once the server that it starts is up; killed in the end, if it was not before."""
-    with python(code, folder, **options) as starter:
+def starter_process(code: str, folder: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run another process that starts a server; yields once the server is up, and kills the process at the end."""
+    with start_python(code, folder, **options) as starter:
         try:
             assert starter.stdout is not None
             assert starter.stdout.readline() == "up\n"

@@ -1,4 +1,4 @@
-"""What happened: numbered without gaps in commit order, and never without what it is about."""
+"""Events are numbered without gaps in commit order, and are never written without the change they are about."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.outbox.events import SYSTEM, Actor, ActorType, Event, Reactions, record
+from app.core.outbox.events import SYSTEM, Actor, ActorType, Event, Subject, record
 from app.core.outbox.models import Counter, EventRow
-from tests.workshop import a_copy, a_pool, an_organisation
+from app.core.outbox.numbering import Numbering
+from app.core.outbox.subscriptions import Reactions
+from tests.databases import create_organisation, create_test_database, open_pool
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
 
 
+DOOR = UUID(int=7)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Knocked(Event):
     type: ClassVar[str] = "test.knocked"
+    door_id: Subject = DOOR
     times_knocked: int = 1
 
 
@@ -44,12 +50,12 @@ def knocked(times: int = 1) -> Knocked:
     return Knocked(at=real_now(), actor=SYSTEM, times_knocked=times)
 
 
-async def open_up(db: AsyncSession, org_id: UUID, event: Event) -> None:
-    await db.execute(update(Counter).where(Counter.org_id == org_id).values(last_ticket=Counter.last_ticket + 1))
+async def open_up(db: AsyncSession, org_id: UUID, event: Knocked) -> None:
+    await db.execute(update(Counter).where(Counter.org_id == org_id).values(last_number=Counter.last_number + 1))
     record(db, Opened(at=event.at, actor=SYSTEM))
 
 
-async def creak(db: AsyncSession, _org_id: UUID, event: Event) -> None:
+async def creak(db: AsyncSession, _org_id: UUID, event: Opened) -> None:
     record(db, Creaked(at=event.at, actor=SYSTEM))
 
 
@@ -59,12 +65,12 @@ async def refuse(_db: AsyncSession, _org_id: UUID, _event: Event) -> None:
 
 @pytest.fixture(scope="module")
 async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "events")
+    return await create_test_database(server, "events")
 
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own) as database:
+    async with open_pool(own) as database:
         yield database
 
 
@@ -82,18 +88,19 @@ async def stored(database: Database, org_id: UUID, after: int = 1) -> list[Event
 
 
 async def test_an_event_is_stored_as_it_happened(pool: Database) -> None:
-    org_id, ticket_id, user_id, at = await an_organisation(pool), uuid4(), uuid4(), real_now()
+    org_id, door_id, user_id, at = await create_organisation(pool), uuid4(), uuid4(), real_now()
     async with pool.session(org_id) as db:
         actor = Actor(ActorType.USER, user_id)
-        record(db, Knocked(at=at, actor=actor, ticket_id=ticket_id, times_knocked=3))
+        record(db, Knocked(at=at, actor=actor, door_id=door_id, times_knocked=3))
 
     (event,) = await stored(pool, org_id)
     assert (event.seq, event.type, event.data) == (2, "test.knocked", {"timesKnocked": 3})
-    assert (event.created_at, event.ticket_id, event.actor_type, event.actor_id) == (at, ticket_id, "USER", user_id)
+    assert (event.created_at, event.subject_id, event.actor_type, event.actor_id) == (at, door_id, "USER", user_id)
+    assert event.version == 1
 
 
 async def test_events_keep_the_order_they_were_recorded_in(pool: Database) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
     async with pool.session(org_id) as db:
         record(db, *(knocked(n) for n in range(300)))
         record(db, knocked(300))
@@ -104,7 +111,7 @@ async def test_events_keep_the_order_they_were_recorded_in(pool: Database) -> No
 
 
 async def test_nothing_is_recorded_when_the_transaction_is_rolled_back(pool: Database) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
     with pytest.raises(LookupError):
         await knock_in_vain(pool, org_id)
     async with pool.session(org_id) as db:
@@ -114,7 +121,7 @@ async def test_nothing_is_recorded_when_the_transaction_is_rolled_back(pool: Dat
 
 
 async def test_each_organisation_counts_for_itself(pool: Database) -> None:
-    here, there = await an_organisation(pool), await an_organisation(pool)
+    here, there = await create_organisation(pool), await create_organisation(pool)
     for org_id in (here, there, here):
         async with pool.session(org_id) as db:
             record(db, knocked())
@@ -125,8 +132,8 @@ async def test_each_organisation_counts_for_itself(pool: Database) -> None:
 
 async def test_a_reader_that_asks_for_what_is_new_never_misses_an_event(own: TestServer) -> None:
     """Writers commit at random moments, some roll back, and one reader follows: what it sees has no gap, ever."""
-    async with a_pool(own, pool_size=9) as pool:
-        org_id = await an_organisation(pool)
+    async with open_pool(own, pool_size=9) as pool:
+        org_id = await create_organisation(pool)
         seen, writing = [1], True
 
         async def write(place: int) -> None:
@@ -160,7 +167,7 @@ async def test_a_reader_that_asks_for_what_is_new_never_misses_an_event(own: Tes
 async def test_an_event_waits_for_the_one_before_it_and_takes_its_number_when_that_is_rolled_back(
     pool: Database,
 ) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
 
     async def knock_later() -> None:
         async with pool.session(org_id) as db:
@@ -178,31 +185,31 @@ async def test_an_event_waits_for_the_one_before_it_and_takes_its_number_when_th
 
 
 async def test_what_follows_from_an_event_happens_in_the_same_transaction(own: TestServer) -> None:
-    reactions: Reactions = {Knocked.type: (open_up,), Opened.type: (creak,)}
-    async with a_pool(own, reactions=reactions) as pool:
-        org_id = await an_organisation(pool)
+    reactions = Reactions().on(Knocked, open_up).on(Opened, creak)
+    async with open_pool(own, before_commit=Numbering(reactions)) as pool:
+        org_id = await create_organisation(pool)
         async with pool.session(org_id) as db:
             record(db, knocked())
 
         assert [event.type for event in await stored(pool, org_id)] == ["test.knocked", "test.opened", "test.creaked"]
         async with pool.session(org_id) as db:
-            assert await db.scalar(select(Counter.last_ticket).where(Counter.org_id == org_id)) == 1
+            assert await db.scalar(select(Counter.last_number).where(Counter.org_id == org_id)) == 1
 
 
 async def test_where_a_reaction_fails_nothing_has_happened(own: TestServer) -> None:
-    async with a_pool(own, reactions={Knocked.type: (open_up, refuse)}) as pool:
-        org_id = await an_organisation(pool)
+    async with open_pool(own, before_commit=Numbering(Reactions().on(Knocked, open_up, refuse))) as pool:
+        org_id = await create_organisation(pool)
         with pytest.raises(PermissionError):
             async with pool.session(org_id) as db:
                 record(db, knocked())
 
         assert await stored(pool, org_id) == []
         async with pool.session(org_id) as db:
-            assert await db.scalar(select(Counter.last_ticket).where(Counter.org_id == org_id)) == 0
+            assert await db.scalar(select(Counter.last_number).where(Counter.org_id == org_id)) == 0
 
 
 async def test_whoever_waits_for_events_is_told_after_the_commit_and_only_then(pool: Database) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
     told: list[str] = []
     pool.after_commit.append(lambda: told.append("told"))
     async with pool.session(org_id) as db:

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
@@ -20,11 +20,12 @@ from app.core import telemetry
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import relay, timers
-from app.core.outbox.events import SYSTEM, Event, StoredEvent, record
+from app.core.outbox.events import ANY, SYSTEM, Event, Recorded, record
 from app.core.outbox.models import Counter as CounterRow
-from app.core.outbox.models import Relay, RelayFailure, Timer
-from app.core.outbox.relay import BATCH, RELAY_RETRY, RETRY_AFTER, Subscriber, Subscribers
-from tests.workshop import a_copy, a_pool, an_organisation
+from app.core.outbox.models import EventRow, Relay, RelayFailure, Timer
+from app.core.outbox.relay import BACKOFF, BATCH, RELAY_RETRY
+from app.core.outbox.subscriptions import Subscribers, name_of
+from tests.databases import create_organisation, create_test_database, open_pool
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
@@ -33,15 +34,20 @@ SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knocked(Event):
-    type: ClassVar[str] = "test.knocked"
+class Visit(Event):
+    """The base of both."""
+
     n: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rang(Event):
-    type: ClassVar[str] = "test.rang"
-    n: int
+class Knocked(Visit):
+    type: ClassVar[str] = "test_relay.knocked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rang(Visit):
+    type: ClassVar[str] = "test_relay.rang"
 
 
 @dataclass
@@ -60,9 +66,9 @@ class Listener:
     def __hash__(self) -> int:
         return id(self)
 
-    async def __call__(self, db: AsyncSession, org_id: UUID, events: Sequence[StoredEvent]) -> None:
+    async def __call__(self, db: AsyncSession, org_id: UUID, events: Sequence[Recorded[Visit]]) -> None:
         await asyncio.sleep(self.pause)
-        numbers: list[int] = [event.data["n"] for event in events]
+        numbers = [recorded.event.n for recorded in events]
         self.shown.extend(numbers)
         await timers.set_timers(db, org_id, uuid4(), {f"{self.name} {n}": real_now() for n in numbers})
         if poison := self.poison & set(numbers):
@@ -79,13 +85,13 @@ async def written(database: Database, org_id: UUID, name: str = "listen") -> Cou
 
 @pytest.fixture(scope="module")
 async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "relay")
+    return await create_test_database(server, "relay")
 
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own) as database:
-        await relay.relay_new(database, {})  # what other tests have left
+    async with open_pool(own) as database:
+        await relay.relay_new(database, Subscribers())  # what other tests have left
         async with database.session(None) as db:
             await db.execute(delete(Timer))
         yield database
@@ -93,14 +99,14 @@ async def pool(own: TestServer) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def org_id(pool: Database) -> UUID:
-    org_id = await an_organisation(pool)
-    await relay.relay_new(pool, {})
+    org_id = await create_organisation(pool)
+    await relay.relay_new(pool, Subscribers())
     return org_id
 
 
-async def knock(database: Database, org_id: UUID, *numbers: int, kind: type[Event] = Knocked) -> None:
+async def knock(database: Database, org_id: UUID, *numbers: int, kind: type[Visit] = Knocked) -> None:
     async with database.session(org_id) as db:
-        record(db, *(kind(at=real_now(), actor=SYSTEM, n=n) for n in numbers))  # type: ignore[call-arg]
+        record(db, *(kind(at=real_now(), actor=SYSTEM, n=n) for n in numbers))
 
 
 async def failures(database: Database, org_id: UUID) -> list[RelayFailure]:
@@ -128,7 +134,7 @@ async def retry_now(database: Database, org_id: UUID, subscribers: Subscribers) 
 
 async def test_each_event_is_shown_once_and_in_order(pool: Database, org_id: UUID) -> None:
     listener = Listener()
-    subscribers: Subscribers = {Knocked.type: (listener,)}
+    subscribers = Subscribers().on(Knocked, listener)
     await knock(pool, org_id, *range(BATCH + 100))
 
     assert await relay.relay_new(pool, subscribers) == BATCH + 100
@@ -139,7 +145,7 @@ async def test_each_event_is_shown_once_and_in_order(pool: Database, org_id: UUI
 
 async def test_subscribers_see_the_types_they_subscribed_to(pool: Database, org_id: UUID) -> None:
     knocks, both = Listener(), Listener(name="both")
-    subscribers: Subscribers = {Knocked.type: (knocks, both), Rang.type: (both,)}
+    subscribers = Subscribers().on(Knocked, knocks, both).on(Rang, both)
     await knock(pool, org_id, 1)
     await knock(pool, org_id, 2, kind=Rang)
     await knock(pool, org_id, 3)
@@ -149,12 +155,12 @@ async def test_subscribers_see_the_types_they_subscribed_to(pool: Database, org_
 
 
 async def test_two_workers_at_once_relay_each_event_once(pool: Database) -> None:
-    organisations = [await an_organisation(pool) for _ in range(4)]
+    organisations = [await create_organisation(pool) for _ in range(4)]
     for org_id in organisations:
         await knock(pool, org_id, *range(BATCH + 50))
     listener = Listener(pause=0.01)
 
-    await asyncio.gather(*(relay.relay_new(pool, {Knocked.type: (listener,)}) for _ in range(3)))
+    await asyncio.gather(*(relay.relay_new(pool, Subscribers().on(Knocked, listener)) for _ in range(3)))
 
     for org_id in organisations:
         assert await written(pool, org_id) == Counter(range(BATCH + 50))
@@ -163,7 +169,7 @@ async def test_two_workers_at_once_relay_each_event_once(pool: Database) -> None
 
 async def test_events_of_a_transaction_that_is_still_open_are_relayed_later(pool: Database, org_id: UUID) -> None:
     listener = Listener()
-    subscribers: Subscribers = {Knocked.type: (listener,)}
+    subscribers = Subscribers().on(Knocked, listener)
     async with pool.session(org_id) as db:
         record(db, Knocked(at=real_now(), actor=SYSTEM, n=1))
         await db.execute(select(CounterRow).where(CounterRow.org_id == org_id).with_for_update())
@@ -173,11 +179,11 @@ async def test_events_of_a_transaction_that_is_still_open_are_relayed_later(pool
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Database, org_id: UUID) -> None:
-    other, listener = await an_organisation(pool), Listener()
+    other, listener = await create_organisation(pool), Listener()
     await knock(pool, org_id, *range(3 * BATCH))
     await knock(pool, other, 1)
 
-    await relay.relay_new(pool, {Knocked.type: (listener,)})
+    await relay.relay_new(pool, Subscribers().on(Knocked, listener))
     assert (other, 1) in listener.batches[:2]
 
 
@@ -188,7 +194,7 @@ async def test_a_poison_event_among_a_hundred_fails_alone(pool: Database, org_id
     listener, other = Listener(poison={42}), Listener(name="other")
     await knock(pool, org_id, *range(100))
     with capture_logs() as logs:
-        assert await relay.relay_new(pool, {Knocked.type: (listener, other)}) == 100
+        assert await relay.relay_new(pool, Subscribers().on(Knocked, listener, other)) == 100
 
     assert await written(pool, org_id) == Counter(n for n in range(100) if n != 42)
     assert await written(pool, org_id, "other") == Counter(range(100))
@@ -198,14 +204,14 @@ async def test_a_poison_event_among_a_hundred_fails_alone(pool: Database, org_id
     assert any(line["event"] == "subscriber_failed" and line["subscriber"] == "listen" for line in logs)
     (timer,) = await retries(pool, org_id)
     assert timer.subject_id == failure.id
-    assert timedelta(0) <= failure.created_at + RETRY_AFTER[0] - timer.due_at < SECOND
+    assert timedelta(0) <= failure.created_at + BACKOFF.waits[0] - timer.due_at < SECOND
 
 
 async def test_a_subscriber_that_fails_holds_up_neither_other_events_nor_other_organisations(
     pool: Database, org_id: UUID
 ) -> None:
-    other, listener = await an_organisation(pool), Listener(poison={1})
-    subscribers: Subscribers = {Knocked.type: (listener,)}
+    other, listener = await create_organisation(pool), Listener(poison={1})
+    subscribers = Subscribers().on(Knocked, listener)
     await knock(pool, org_id, 1)
     with capture_logs():
         await relay.relay_new(pool, subscribers)
@@ -218,17 +224,17 @@ async def test_a_subscriber_that_fails_holds_up_neither_other_events_nor_other_o
 
 
 async def test_a_subscriber_s_database_error_is_its_own(pool: Database, org_id: UUID) -> None:
-    async def divide(db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None:
+    async def divide(db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Visit]]) -> None:
         await db.execute(text("SELECT 1 / 0"))
 
-    async def divide_and_go_on(db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None:
+    async def divide_and_go_on(db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Visit]]) -> None:
         with pytest.raises(DBAPIError):
             await db.execute(text("SELECT 1 / 0"))
 
     listener = Listener()
     await knock(pool, org_id, 1)
     with capture_logs():
-        await relay.relay_new(pool, {Knocked.type: (divide, divide_and_go_on, listener)})
+        await relay.relay_new(pool, Subscribers().on(Knocked, divide, divide_and_go_on, listener))
 
     assert await written(pool, org_id) == Counter([1])
     assert {failure.subscriber for failure in await failures(pool, org_id)} == {"divide", "divide_and_go_on"}
@@ -236,7 +242,7 @@ async def test_a_subscriber_s_database_error_is_its_own(pool: Database, org_id: 
 
 async def test_a_failed_event_is_shown_again_to_its_subscriber_alone(pool: Database, org_id: UUID) -> None:
     listener, other = Listener(poison={1}), Listener(name="other")
-    subscribers: Subscribers = {Knocked.type: (listener, other)}
+    subscribers = Subscribers().on(Knocked, listener, other)
     await knock(pool, org_id, 1, 2)
     with capture_logs():
         await relay.relay_new(pool, subscribers)
@@ -252,7 +258,7 @@ async def test_a_failed_event_is_shown_again_to_its_subscriber_alone(pool: Datab
 
 async def test_an_event_that_fails_for_good_is_parked_where_it_can_be_seen(pool: Database, org_id: UUID) -> None:
     listener = Listener(poison={1}, name="stubborn")
-    subscribers: Subscribers = {Knocked.type: (listener,)}
+    subscribers = Subscribers().on(Knocked, listener)
     parked = telemetry.EVENTS_PARKED.labels("stubborn")
     before = parked._value.get()
     await knock(pool, org_id, 1)
@@ -269,7 +275,7 @@ async def test_an_event_that_fails_for_good_is_parked_where_it_can_be_seen(pool:
 
     assert [round(wait / SECOND) for wait in waits] == [5, 30, 120, 600, 3600]
     (failure,) = await failures(pool, org_id)
-    assert failure.attempts == 1 + len(RETRY_AFTER)
+    assert failure.attempts == BACKOFF.max_attempts
     assert failure.parked_at is not None
     assert await written(pool, org_id, "stubborn") == Counter()
     assert parked._value.get() == before + 1
@@ -279,7 +285,7 @@ async def test_an_event_that_fails_for_good_is_parked_where_it_can_be_seen(pool:
 
 async def test_two_workers_retry_a_failed_event_once(pool: Database, org_id: UUID) -> None:
     listener = Listener(poison=set(range(20)))
-    subscribers: Subscribers = {Knocked.type: (listener,)}
+    subscribers = Subscribers().on(Knocked, listener)
     await knock(pool, org_id, *range(20))
     with capture_logs():
         await relay.relay_new(pool, subscribers)
@@ -297,8 +303,8 @@ async def test_two_workers_retry_a_failed_event_once(pool: Database, org_id: UUI
 async def test_a_failure_of_a_subscriber_that_is_gone_is_forgotten(pool: Database, org_id: UUID) -> None:
     await knock(pool, org_id, 1)
     with capture_logs():
-        await relay.relay_new(pool, {Knocked.type: (Listener(poison={1}),)})
-    await retry_now(pool, org_id, {Knocked.type: (Listener(name="another"),)})
+        await relay.relay_new(pool, Subscribers().on(Knocked, Listener(poison={1})))
+    await retry_now(pool, org_id, Subscribers().on(Knocked, Listener(name="another")))
 
     assert await failures(pool, org_id) == []
     assert await retries(pool, org_id) == []
@@ -306,9 +312,9 @@ async def test_a_failure_of_a_subscriber_that_is_gone_is_forgotten(pool: Databas
 
 async def test_an_organisation_that_cannot_be_served_holds_up_no_other(pool: Database, org_id: UUID) -> None:
     """Its subscriber loses the connection, so that not even the failure can be written."""
-    other, listener = await an_organisation(pool), Listener()
+    other, listener = await create_organisation(pool), Listener()
 
-    async def hang_up(db: AsyncSession, at: UUID, events: Sequence[StoredEvent]) -> None:
+    async def hang_up(db: AsyncSession, at: UUID, events: Sequence[Recorded[Visit]]) -> None:
         if at == org_id:
             (await Database.driver_of(db)).terminate()
         await listener(db, at, events)
@@ -316,16 +322,16 @@ async def test_an_organisation_that_cannot_be_served_holds_up_no_other(pool: Dat
     await knock(pool, org_id, 1)
     await knock(pool, other, 2)
     with capture_logs(), pytest.raises(PendingRollbackError):
-        await relay.relay_new(pool, {Knocked.type: (hang_up,)})
+        await relay.relay_new(pool, Subscribers().on(Knocked, hang_up))
     assert await written(pool, other) == Counter([2])
 
-    await relay.relay_new(pool, {Knocked.type: (listener,)})
+    await relay.relay_new(pool, Subscribers().on(Knocked, listener))
     assert await written(pool, org_id) == Counter([1])
 
 
 async def test_what_was_relayed_is_forgotten_with_the_transaction_that_failed(pool: Database, org_id: UUID) -> None:
     listener = Listener()
-    subscribers: Subscribers = {Knocked.type: (listener,)}
+    subscribers = Subscribers().on(Knocked, listener)
     await knock(pool, org_id, 1)
 
     async def relay_and_fail() -> None:
@@ -348,13 +354,74 @@ async def test_a_worker_that_is_to_stop_leaves_the_rest_to_the_next(pool: Databa
     def is_stopping() -> bool:
         return bool(listener.batches)
 
-    assert await relay.relay_new(pool, {Knocked.type: (listener,)}, is_stopping) == BATCH
+    assert await relay.relay_new(pool, Subscribers().on(Knocked, listener), is_stopping) == BATCH
     async with pool.session(org_id) as db:
         assert await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id)) == BATCH + 1
 
 
 async def test_a_failure_names_its_subscriber_as_it_will_be_called_after_a_restart() -> None:
-    async def tell(_db: AsyncSession, _org_id: UUID, _events: Sequence[StoredEvent]) -> None: ...
+    async def tell(_db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Visit]]) -> None: ...
 
-    subscriber: Subscriber = tell
-    assert relay.name_of(subscriber) == "tell"
+    assert name_of(tell) == "tell"
+
+
+# --- events of a newer version ---------------------------------------------------------------------------------------
+
+
+async def write_unreadable(database: Database, org_id: UUID, **columns: Any) -> None:
+    """An event as a newer version of the code would write it."""
+    await knock(database, org_id, 0)
+    async with database.session(org_id) as db:
+        last = select(func.max(EventRow.seq)).where(EventRow.org_id == org_id).scalar_subquery()
+        await db.execute(update(EventRow).where(EventRow.org_id == org_id, EventRow.seq == last).values(**columns))
+
+
+async def test_an_unheard_of_event_is_passed_over_by_who_has_not_asked_for_it(pool: Database, org_id: UUID) -> None:
+    listener = Listener()
+    await write_unreadable(pool, org_id, type="test_relay.unheard_of")
+    await knock(pool, org_id, 1)
+
+    assert await relay.relay_new(pool, Subscribers().on(Knocked, listener)) == 2
+    assert listener.shown == [1]
+    assert await failures(pool, org_id) == []
+
+
+async def test_an_unheard_of_event_stops_nothing_and_is_shown_once_its_class_is_there(
+    pool: Database, org_id: UUID
+) -> None:
+    shown: list[Event] = []
+
+    async def watch(_db: AsyncSession, _org_id: UUID, recorded: Sequence[Recorded[Event]]) -> None:
+        shown.extend(one.event for one in recorded)
+
+    subscribers = Subscribers().on(ANY, watch)
+    await write_unreadable(pool, org_id, type="test_relay.sang")
+    await knock(pool, org_id, 1)
+    with capture_logs() as logs:
+        assert await relay.relay_new(pool, subscribers) == 2
+    assert [event.type for event in shown] == [Knocked.type]
+    assert [line["type"] for line in logs if line["event"] == "event_unreadable"] == ["test_relay.sang"]
+    await retry_now(pool, org_id, subscribers)
+    (failure,) = await failures(pool, org_id)
+    assert (failure.subscriber, failure.attempts, failure.parked_at) == ("watch", 2, None)
+    assert failure.last_error == "UnreadableEvent: test_relay.sang of version 1 is not in the catalogue."
+
+    @dataclass(frozen=True, kw_only=True)
+    class Sang(Event):
+        type: ClassVar[str] = "test_relay.sang"
+
+    await retry_now(pool, org_id, subscribers)
+    assert [type(event) for event in shown] == [Knocked, Sang]
+    assert await failures(pool, org_id) == []
+
+
+async def test_an_event_of_a_newer_version_fails_for_its_subscribers_alone(pool: Database, org_id: UUID) -> None:
+    listener, other = Listener(), Listener(name="other")
+    await write_unreadable(pool, org_id, version=2)
+    await knock(pool, org_id, 1)
+    await knock(pool, org_id, 2, kind=Rang)
+    with capture_logs():
+        await relay.relay_new(pool, Subscribers().on(Knocked, listener).on(Rang, other))
+
+    assert (listener.shown, other.shown) == ([1], [2])
+    assert [failure.subscriber for failure in await failures(pool, org_id)] == ["listen"]

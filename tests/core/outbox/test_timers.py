@@ -20,12 +20,12 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import timers
 from app.core.outbox.models import DELIVER, Timer
-from app.core.outbox.timers import BATCH, EARLIEST_BACKOFF, MAX_BACKOFF, Due
-from tests.workshop import a_pool
+from app.core.outbox.timers import BACKOFF, BATCH, Due
+from tests.databases import open_pool
 
 if TYPE_CHECKING:
+    from tests.databases import Superuser
     from tests.postgres import TestServer
-    from tests.workshop import Superuser
 
 RING, CHIME = "RING", "CHIME"
 SECOND = timedelta(seconds=1)
@@ -263,7 +263,7 @@ async def test_a_timer_that_fails_again_waits_longer_each_time_up_to_an_hour(poo
         async with pool.session(org_id) as db:
             await db.execute(update(Timer).where(Timer.org_id == org_id).values(due_at=before - SECOND))
 
-    expected = [min(EARLIEST_BACKOFF * 2**n, MAX_BACKOFF) for n in range(14)]
+    expected = [min(BACKOFF.first * 2**n, BACKOFF.cap) for n in range(14)]
     assert all(timedelta(0) <= wait - least < SECOND for wait, least in zip(waits, expected, strict=True)), waits
 
 
@@ -300,7 +300,7 @@ async def test_an_organisation_that_cannot_be_served_holds_up_no_other(own: Test
     """Its timers are locked by somebody who does not let go: they can be neither claimed nor put off."""
     stuck, fine = sorted((uuid4(), uuid4()))
     bell = Bell()
-    async with a_pool(own, statement_timeout=0.2) as pool:
+    async with open_pool(own, statement_timeout=0.2) as pool:
         await a_timer(pool, stuck)
         elsewhere = await a_timer(pool, fine)
         with capture_logs() as logs:

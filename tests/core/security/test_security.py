@@ -26,13 +26,13 @@ from app.core.security.access_tokens import InvalidToken, issue_access_token, re
 from app.core.security.passwords import (
     MAX_HASHING,
     MAX_WAITING,
-    Busy,
-    fitting,
+    derive_salt,
     hash_password,
+    match_hashes,
     password_weakness,
-    salt_of,
 )
 from app.core.security.secret_keys import is_secret, new_secret, secret_hash
+from app.core.threads import Busy
 
 SALT = os.urandom(16)
 KEY = "a-key-that-only-these-tests-have-0123456789"
@@ -223,23 +223,23 @@ class TestPasswords:
 
     async def test_the_same_characters_fit_however_they_were_typed(self) -> None:
         hashed = await hash_password("Zoë und Åsa", SALT)
-        assert await fitting("Zoe\u0308 und A\u030asa", [hashed]) == {hashed}
-        assert await fitting("Zoe und Asa", [hashed]) == set()
+        assert await match_hashes("Zoe\u0308 und A\u030asa", [hashed]) == {hashed}
+        assert await match_hashes("Zoe und Asa", [hashed]) == set()
 
     async def test_all_of_one_salt_are_compared_at_once_and_those_of_another_too(self) -> None:
         passwords = [f"cobalt-heron-{n}" for n in range(3)]
         mine = [await hash_password(password, SALT) for password in passwords]
         other = await hash_password(passwords[1], os.urandom(16))
-        assert await fitting(passwords[1], [*mine, other]) == {mine[1], other}
+        assert await match_hashes(passwords[1], [*mine, other]) == {mine[1], other}
 
     def test_an_e_mail_has_one_salt_that_the_key_decides(self) -> None:
-        assert salt_of("key", "ada@growfin.com") == salt_of("key", "ada@growfin.com")
-        others = {salt_of("key", "bo@growfin.com"), salt_of("another", "ada@growfin.com")}
-        assert len(others | {salt_of("key", "ada@growfin.com")}) == 3
+        assert derive_salt("key", "ada@growfin.com") == derive_salt("key", "ada@growfin.com")
+        others = {derive_salt("key", "bo@growfin.com"), derive_salt("another", "ada@growfin.com")}
+        assert len(others | {derive_salt("key", "ada@growfin.com")}) == 3
 
     @pytest.mark.parametrize("password", ["nul\0inside", "\ufb2c" * 1024], ids=["nul", "3,072 when normalised"])
     async def test_odd_ones_can_be_compared_with_no_hash_too(self, password: str) -> None:
-        assert await fitting(password, []) == set()
+        assert await match_hashes(password, []) == set()
 
 
 class Gate:
@@ -265,29 +265,29 @@ class Gate:
 class TestHashing:
     async def test_two_at_once_off_the_loop_some_waiting_and_the_next_is_refused(self) -> None:
         gate = Gate()
-        tasks = [asyncio.create_task(security._hashing(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
+        tasks = [asyncio.create_task(security._threads.run(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
         try:
             assert await asyncio.to_thread(gate.is_full.wait, 5), "the loop still turns, and two are at work"
             async with asyncio.timeout(5):
                 with pytest.raises(Busy):
-                    await fitting("cobalt-heron-47-lamp", [])
+                    await match_hashes("cobalt-heron-47-lamp", [])
                 with pytest.raises(Busy):
                     await hash_password("cobalt-heron-47-lamp", SALT)
         finally:
             gate.opened.set()
             assert all(await asyncio.gather(*tasks))
         assert gate.most == MAX_HASHING == 2
-        assert not await fitting("cobalt-heron-47-lamp", []), "there is room again"
+        assert not await match_hashes("cobalt-heron-47-lamp", []), "there is room again"
 
     async def test_who_gives_up_waiting_leaves_room(self) -> None:
         gate = Gate()
-        tasks = [asyncio.create_task(security._hashing(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
+        tasks = [asyncio.create_task(security._threads.run(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
         assert await asyncio.to_thread(gate.is_full.wait, 5)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         gate.opened.set()
-        assert not await fitting("cobalt-heron-47-lamp", [])
+        assert not await match_hashes("cobalt-heron-47-lamp", [])
         assert gate.most == MAX_HASHING
 
 

@@ -66,10 +66,10 @@ async def test_there_is_room_again_when_the_time_is_over(limiter: Limiter) -> No
     await limiter.hit("1/second", "a")
 
 
-async def test_what_is_taken_back_leaves_those_before_it(limiter: Limiter) -> None:
+async def test_a_refund_leaves_earlier_attempts_counted(limiter: Limiter) -> None:
     await limiter.hit("2/minute", "a")
     await limiter.hit("2/minute", "a")
-    await limiter.take_back("2/minute", "a")
+    await limiter.refund("2/minute", "a")
     assert not await limiter.is_used_up("2/minute", "a")
     await limiter.hit("2/minute", "a")
     assert await limiter.is_used_up("2/minute", "a")
@@ -83,13 +83,13 @@ async def test_what_is_only_counted_is_never_refused(limiter: Limiter) -> None:
     assert await limiter.is_used_up("2/minute", "a")
 
 
-async def test_a_familiar_address_is_familiar_to_that_account_only(limiter: Limiter) -> None:
+async def test_an_address_is_known_to_that_account_only(limiter: Limiter) -> None:
     account = uuid4().hex
-    assert not await limiter.is_familiar(account, "192.0.2.7")
-    await limiter.remember_familiar(account, "192.0.2.7")
-    assert await limiter.is_familiar(account, "192.0.2.7")
-    assert not await limiter.is_familiar(account, "192.0.2.8")
-    assert not await limiter.is_familiar(uuid4().hex, "192.0.2.7")
+    assert not await limiter.is_known_address(account, "192.0.2.7")
+    await limiter.remember_address(account, "192.0.2.7")
+    assert await limiter.is_known_address(account, "192.0.2.7")
+    assert not await limiter.is_known_address(account, "192.0.2.8")
+    assert not await limiter.is_known_address(uuid4().hex, "192.0.2.7")
 
 
 async def test_nobody_passes_uncounted_while_the_counts_cannot_be_reached() -> None:
@@ -99,10 +99,10 @@ async def test_nobody_passes_uncounted_while_the_counts_cannot_be_reached() -> N
     for attempt in (
         limiter.hit("3/minute", "a"),
         limiter.count("3/minute", "a"),
-        limiter.take_back("3/minute", "a"),
+        limiter.refund("3/minute", "a"),
         limiter.is_used_up("3/minute", "a"),
-        limiter.remember_familiar("a", "b"),
-        limiter.is_familiar("a", "b"),
+        limiter.remember_address("a", "b"),
+        limiter.is_known_address("a", "b"),
     ):
         with pytest.raises(Unavailable):
             await attempt

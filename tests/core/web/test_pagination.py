@@ -9,8 +9,9 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from app.core.web.paging import CursorSigner, InvalidCursor, cut
+from app.core.web.paging import CursorSigner, InvalidCursor, PageQuery, Paging
 
 KEY = "a-key-that-only-these-tests-have-0123456789"
 ORG = uuid4()
@@ -68,7 +69,36 @@ def test_so_is_any_text(text: str) -> None:
         signer().read(text)
 
 
-def test_one_row_too_many_says_that_there_are_more() -> None:
-    assert cut([1, 2, 3], 2) == ([1, 2], True)
-    assert cut([1, 2], 2) == ([1, 2], False)
-    assert cut([], 2) == ([], False)
+def paging(address: str, cursor: str | None = None) -> Paging:
+    path, _, query = address.partition("?")
+    scope = {"type": "http", "path": path, "query_string": query.encode(), "headers": []}
+    return Paging.of(Request(scope), PageQuery(limit=2, cursor=cursor), KEY, ORG, "numbers", filters=FILTERS)
+
+
+def test_one_row_more_than_the_page_has_leads_to_the_next_page() -> None:
+    one = paging("/numbers")
+    assert one.fetch_limit == 3
+    page, cursor = one.split_page([1, 2, 3], lambda number: (number,))
+    assert page == [1, 2]
+    assert paging("/numbers", cursor).after(int) == 2
+    assert one.split_page([1, 2], lambda number: (number,)) == ([1, 2], None)
+    assert one.split_page([], lambda number: (number,)) == ([], None)
+    assert one.after(int) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "link"),
+    [
+        ("/numbers", "/numbers?cursor=C"),
+        ("/numbers?limit=2&cursor=B", "/numbers?limit=2&cursor=C"),
+        ("/numbers?sort=a&sort=b&q=", "/numbers?sort=a&sort=b&q=&cursor=C"),
+        ("/numbers?%63ursor=B&q=a>b%22%2C+%C3%A9%26", "/numbers?q=a%3Eb%22%2C+%C3%A9%26&cursor=C"),
+        ("/num bers\u20ac>", "/num%20bers%E2%82%AC%3E?cursor=C"),
+    ],
+)
+def test_the_link_is_the_same_request_with_the_next_cursor(address: str, link: str) -> None:
+    assert paging(address).link_headers("C") == {"Link": f'<{link}>; rel="next"'}
+
+
+def test_the_last_page_has_no_link() -> None:
+    assert paging("/numbers").link_headers(None) == {}

@@ -1,4 +1,4 @@
-"""GET /tickets?q=…: by what words a ticket is found, and what is refused."""
+"""GET /tickets?q=…: matching of terms, numbers and references, and invalid search texts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 
 from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
-from tests.tickets.search.finding import ask, found, opened, relayed
+from tests.tickets.search.searching import list_tickets, open_indexed, relay_events, search
 from tests.tickets.test_list import ADA, BO
 
-NOTHING: JSON = {"items": [], "nextCursor": None, "total": 0}
+EMPTY_PAGE: JSON = {"items": [], "nextCursor": None, "total": 0}
 
 
 @pytest.fixture(scope="module")
-async def shelf(api: Api, database: Database) -> Desk:
+async def indexed_tickets(api: Api, database: Database) -> Desk:
     """An organisation with five tickets, which its tests only read."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     bo = await desk.another_admin(BO, available=False)
     first = await desk.open(
         title="Cannot export Märch's report",
@@ -34,7 +34,7 @@ async def shelf(api: Api, database: Database) -> Desk:
     await desk.respond(first, "And then export it AGAIN, s'il vous plaît.")
     await desk.respond(third, "The courier has been told.")
     await desk.admin.patch(f"/tickets/{fifth['id']}", {"adminId": str(bo.id)})
-    await relayed(desk)
+    await relay_events(desk)
     return desk
 
 
@@ -100,74 +100,74 @@ async def shelf(api: Api, database: Database) -> Desk:
         ("one two three four five six seven eight", []),
     ],
 )
-async def test_tickets_are_found_by_all_of_the_words(shelf: Desk, q: str, numbers: list[int]) -> None:
-    assert await found(shelf, q) == numbers
+async def test_tickets_must_match_all_terms(indexed_tickets: Desk, q: str, numbers: list[int]) -> None:
+    assert await search(indexed_tickets, q) == numbers
 
 
-async def test_what_is_found_is_listed_as_it_is_everywhere(shelf: Desk) -> None:
-    answer = await ask(shelf, q="cannot")
+async def test_a_search_returns_the_same_items_as_a_list(indexed_tickets: Desk) -> None:
+    answer = await list_tickets(indexed_tickets, q="cannot")
 
-    listed = {ticket["number"]: ticket for ticket in (await ask(shelf)).json()["items"]}
+    listed = {ticket["number"]: ticket for ticket in (await list_tickets(indexed_tickets)).json()["items"]}
     assert answer.json() == {"items": [listed[5], listed[1]], "nextCursor": None}
 
 
 @pytest.mark.parametrize("q", ["!!!", "'", "\\", "&|!()<->:*", "€ \u2013 …"])
-async def test_a_text_without_any_word_finds_nothing(shelf: Desk, q: str) -> None:
+async def test_a_search_without_words_finds_nothing(indexed_tickets: Desk, q: str) -> None:
     for params in ({}, {"sort": "updatedAt"}, {"status": "OPEN"}):
-        answer = await ask(shelf, q=q, include="total", **params)
-        assert (answer.status_code, answer.json()) == (200, NOTHING)
+        answer = await list_tickets(indexed_tickets, q=q, include="total", **params)
+        assert (answer.status_code, answer.json()) == (200, EMPTY_PAGE)
 
 
-async def test_words_are_cut_alike_where_they_are_kept_and_where_they_are_looked_for(desk: Desk) -> None:
+async def test_long_words_are_truncated_in_index_and_query(desk: Desk) -> None:
     long = "donaudampfschifffahrtsgesellschaftskapitän"
-    await opened(desk, title=long)
+    await open_indexed(desk, title=long)
 
-    assert await found(desk, long) == [1]
-    assert await found(desk, long[:20]) == [1]
-    assert await found(desk, f"{long[:32]}smütze") == [1]
-    assert await found(desk, f"{long[:31]}x") == []
+    assert await search(desk, long) == [1]
+    assert await search(desk, long[:20]) == [1]
+    assert await search(desk, f"{long[:32]}smütze") == [1]
+    assert await search(desk, f"{long[:31]}x") == []
 
 
 # --- numbers and references ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["{n}", "#{n}", "0{n}", "{p}-{n}", "{lower}-{n}", " {p}-00{n} "])
-async def test_a_ticket_is_found_by_its_number_and_its_reference(shelf: Desk, form: str) -> None:
-    prefix = reference_prefix(shelf.domain)
+async def test_a_ticket_is_found_by_number_and_reference(indexed_tickets: Desk, form: str) -> None:
+    prefix = reference_prefix(indexed_tickets.domain)
 
     for number in (1, 5):
-        assert await found(shelf, form.format(n=number, p=prefix, lower=prefix.lower())) == [number]
+        assert await search(indexed_tickets, form.format(n=number, p=prefix, lower=prefix.lower())) == [number]
 
 
-async def test_a_number_finds_what_tells_of_it_as_well(shelf: Desk) -> None:
-    assert await found(shelf, "2") == [3, 2]
-    assert await found(shelf, "12") == [4]
-    assert await found(shelf, "2 order") == [3]
+async def test_a_number_also_matches_words(indexed_tickets: Desk) -> None:
+    assert await search(indexed_tickets, "2") == [3, 2]
+    assert await search(indexed_tickets, "12") == [4]
+    assert await search(indexed_tickets, "2 order") == [3]
 
 
 @pytest.mark.parametrize(
     "form", ["OTHER-{n}", "x{p}-{n}", "{p}{n}", "{p}_{n}", "##{n}", "{p}-{n} printer", "{n}0", "{n}.0"]
 )
-async def test_what_is_no_reference_of_the_organisations_names_no_ticket(shelf: Desk, form: str) -> None:
-    assert await found(shelf, form.format(n=1, p=reference_prefix(shelf.domain))) == []
+async def test_other_references_match_no_ticket(indexed_tickets: Desk, form: str) -> None:
+    assert await search(indexed_tickets, form.format(n=1, p=reference_prefix(indexed_tickets.domain))) == []
 
 
 @pytest.mark.parametrize("q", ["9" * 18, "#" + "9" * 18, "9" * 19, "9" * 100, "0" * 100, "-1", "1e3", "#0"])
-async def test_a_number_that_no_ticket_has_finds_none(shelf: Desk, q: str) -> None:
-    answer = await ask(shelf, q=q, include="total")
+async def test_an_unused_number_finds_nothing(indexed_tickets: Desk, q: str) -> None:
+    answer = await list_tickets(indexed_tickets, q=q, include="total")
 
     assert (answer.status_code, answer.json()["total"]) == (200, len(answer.json()["items"]))
     assert {ticket["number"] for ticket in answer.json()["items"]} <= ({1} if q == "-1" else set())
 
 
-async def test_a_reference_is_found_where_somebody_mentions_it(desk: Desk) -> None:
-    await opened(desk)
+async def test_a_reference_also_finds_tickets_that_mention_it(desk: Desk) -> None:
+    await open_indexed(desk)
     prefix = reference_prefix(desk.domain)
 
-    await opened(desk, description=f"The same as {prefix}-1, again.")
+    await open_indexed(desk, description=f"The same as {prefix}-1, again.")
 
-    assert await found(desk, f"{prefix}-1") == [2, 1]
-    assert await found(desk, f"{prefix}-2") == [2]
+    assert await search(desk, f"{prefix}-1") == [2, 1]
+    assert await search(desk, f"{prefix}-2") == [2]
 
 
 # --- with other filters ----------------------------------------------------------------------------------------------
@@ -191,13 +191,15 @@ async def test_a_reference_is_found_where_somebody_mentions_it(desk: Desk) -> No
         ({"q": "1", "status": "OPEN"}, []),
     ],
 )
-async def test_other_filters_must_hold_as_well(shelf: Desk, params: dict[str, Any], numbers: list[int]) -> None:
-    assert await found(shelf, **params) == numbers
+async def test_other_filters_are_combined_with_the_search(
+    indexed_tickets: Desk, params: dict[str, Any], numbers: list[int]
+) -> None:
+    assert await search(indexed_tickets, **params) == numbers
 
 
-async def test_the_assignee_may_be_a_filter_besides(shelf: Desk) -> None:
-    assert await found(shelf, "march", assignee="me") == [3, 1]
-    assert await found(shelf, "march", assignee="me", status="OPEN") == []
+async def test_a_search_can_be_filtered_by_assignee(indexed_tickets: Desk) -> None:
+    assert await search(indexed_tickets, "march", assignee="me") == [3, 1]
+    assert await search(indexed_tickets, "march", assignee="me", status="OPEN") == []
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -219,58 +221,58 @@ async def test_the_assignee_may_be_a_filter_besides(shelf: Desk) -> None:
         "1.2.3.4.5.6.7.8.9",
     ],
 )
-async def test_a_text_that_cannot_be_looked_for_is_refused(shelf: Desk, q: str) -> None:
-    assert wrong_fields(await ask(shelf, q=q)) == {"q"}
+async def test_an_invalid_search_text_is_rejected(indexed_tickets: Desk, q: str) -> None:
+    assert wrong_fields(await list_tickets(indexed_tickets, q=q)) == {"q"}
 
 
 @pytest.mark.parametrize("q", ["x" * 100, "exp " * 10 + "one two three four five six seven", " " * 50 + "it"])
-async def test_as_many_words_as_may_be_are_looked_for(shelf: Desk, q: str) -> None:
-    assert (await ask(shelf, q=q)).status_code == 200
+async def test_a_search_text_of_the_maximum_size_is_accepted(indexed_tickets: Desk, q: str) -> None:
+    assert (await list_tickets(indexed_tickets, q=q)).status_code == 200
 
 
-async def test_there_is_one_text_to_look_for(shelf: Desk) -> None:
-    assert wrong_fields(await ask(shelf, q=["printer", "courier"])) == {"q"}
+async def test_a_second_search_text_is_rejected(indexed_tickets: Desk) -> None:
+    assert wrong_fields(await list_tickets(indexed_tickets, q=["printer", "courier"])) == {"q"}
 
 
-async def test_a_cursor_belongs_to_what_was_looked_for(shelf: Desk) -> None:
-    cursor = (await ask(shelf, q="march", limit=1)).json()["nextCursor"]
+async def test_a_cursor_is_bound_to_the_search_text(indexed_tickets: Desk) -> None:
+    cursor = (await list_tickets(indexed_tickets, q="march", limit=1)).json()["nextCursor"]
 
-    assert (await ask(shelf, q="March", limit=1, cursor=cursor)).json()["items"][0]["number"] == 3
+    assert (await list_tickets(indexed_tickets, q="March", limit=1, cursor=cursor)).json()["items"][0]["number"] == 3
     for params in ({}, {"q": "printer"}, {"q": "marc"}, {"q": "march", "sort": "createdAt"}, {"q": "!!!"}):
-        refused(await ask(shelf, **params, cursor=cursor), 422, "invalid_cursor")
-    of_the_list = (await ask(shelf, limit=1)).json()["nextCursor"]
-    refused(await ask(shelf, q="march", cursor=of_the_list), 422, "invalid_cursor")
+        refused(await list_tickets(indexed_tickets, **params, cursor=cursor), 422, "invalid_cursor")
+    of_the_list = (await list_tickets(indexed_tickets, limit=1)).json()["nextCursor"]
+    refused(await list_tickets(indexed_tickets, q="march", cursor=of_the_list), 422, "invalid_cursor")
 
 
 # --- what changes ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_ticket_is_found_as_soon_as_the_worker_has_seen_it(desk: Desk) -> None:
+async def test_a_ticket_is_found_once_the_worker_has_indexed_it(desk: Desk) -> None:
     await desk.open(title="Quite new")
-    assert await found(desk, "new") == []
+    assert await search(desk, "new") == []
 
-    await relayed(desk)
+    await relay_events(desk)
 
-    assert await found(desk, "new") == [1]
+    assert await search(desk, "new") == [1]
 
 
 @pytest.mark.parametrize(("field", "words"), [("title", ("broke", "all")), ("description", ("all", "broke"))])
-async def test_a_ticket_is_found_by_what_it_says_now(desk: Desk, field: str, words: tuple[str, str]) -> None:
-    ticket = await opened(desk)
+async def test_a_changed_ticket_is_found_by_its_new_words(desk: Desk, field: str, words: tuple[str, str]) -> None:
+    ticket = await open_indexed(desk)
     await desk.admin.patch(f"/tickets/{ticket['id']}", {field: "Another matter"})
-    assert await found(desk, words[0]) == [1]
+    assert await search(desk, words[0]) == [1]
 
-    await relayed(desk)
+    await relay_events(desk)
 
-    assert (await found(desk, words[0]), await found(desk, "matter"), await found(desk, words[1])) == ([], [1], [1])
+    assert (await search(desk, words[0]), await search(desk, "matter"), await search(desk, words[1])) == ([], [1], [1])
 
 
-async def test_answers_stay_when_the_ticket_is_changed(desk: Desk) -> None:
-    ticket: JSON = await opened(desk)
+async def test_replies_stay_indexed_when_the_ticket_changes(desk: Desk) -> None:
+    ticket: JSON = await open_indexed(desk)
     await desk.respond(ticket, "Reboot it.")
-    await relayed(desk)
+    await relay_events(desk)
 
     await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": "Another"})
-    await relayed(desk)
+    await relay_events(desk)
 
-    assert await found(desk, "reboot another") == [1]
+    assert await search(desk, "reboot another") == [1]

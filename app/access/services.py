@@ -1,0 +1,56 @@
+"""What a process holds for its requests, and the one way to reach it.
+
+`app/main.py` builds it when the process starts. A domain whose routes need more extends `Services` with its own fields,
+and asks for that class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar, overload
+
+from fastapi import Request
+
+from app.access.attempts import Attempts
+from app.access.credential_cache import CredentialCache
+from app.core.config import Settings
+from app.core.database.pool import Database
+from app.core.outbox.subscriptions import Subscribers
+from app.core.outbox.timers import Handlers
+from app.core.web.limits import Limiter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the routes of every domain may use.
+
+    `secret_key` is the one of the settings: it signs tokens, links and cursors. `ticket_timers` and `subscribers` are
+    what a sandbox runs when its clock is moved.
+    """
+
+    settings: Settings
+    secret_key: str
+    database: Database
+    credential_cache: CredentialCache
+    limiter: Limiter
+    attempts: Attempts
+    ticket_timers: Handlers
+    subscribers: Subscribers
+
+
+S = TypeVar("S", bound=Services)
+
+
+@overload
+def services_of(request: Request) -> Services: ...
+@overload
+def services_of(request: Request, kind: type[S]) -> S: ...
+def services_of(request: Request, kind: type[Services] = Services) -> Services:
+    """Return the services of the process that serves the request.
+
+    Args:
+        kind: the class of a domain that extends `Services`.
+    """
+    services = request.app.state.services
+    assert isinstance(services, kind)
+    return services

@@ -1,0 +1,46 @@
+"""How long to wait before the next attempt: one helper for deliveries, the relay and timers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """A schedule that ends: one wait after each attempt, and then no further attempt.
+
+    `jitter` is the largest part of a wait that is added to it at random, so that many retries spread out.
+    """
+
+    waits: tuple[timedelta, ...]
+    jitter: float = 0.0
+
+    def wait_after(self, attempt: int) -> timedelta | None:
+        """Return how long to wait after the given attempt (1, 2, …); `None` once it was the last one."""
+        if attempt > len(self.waits):
+            return None
+        return self.waits[attempt - 1] * (1 + random.uniform(0, self.jitter))  # noqa: S311 - not a secret
+
+    @property
+    def max_attempts(self) -> int:
+        """The number of attempts, the first one included."""
+        return len(self.waits) + 1
+
+
+@dataclass(frozen=True)
+class ExponentialBackoff:
+    """A schedule without an end: each wait is twice the one before, up to `cap`."""
+
+    first: timedelta
+    cap: timedelta
+
+    def wait_after(self, attempt: int) -> timedelta:
+        """Return how long to wait after the given attempt (1, 2, …)."""
+        wait = self.first
+        for _ in range(attempt - 1):
+            if wait >= self.cap:
+                break
+            wait *= 2
+        return min(wait, self.cap)

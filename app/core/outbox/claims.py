@@ -1,0 +1,178 @@
+"""Take deliveries and record what became of them: the database's part of the worker's third loop.
+
+No plan depends on fresh statistics, since many deliveries may be added at once: a claim reads the ids first, in the
+order of their index, and then rows by an array of ids, through the primary key. No other index can serve such a lookup:
+all others of these tables are partial (see `Delivery`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import DateTime, Text, Uuid, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from app.core import telemetry
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.outbox.channels import Channels, Outcome
+from app.core.outbox.models import DELIVER, DeliveryStatus
+
+BATCH = 50
+LEASE = timedelta(seconds=60)
+
+log = structlog.get_logger("tessera.deliveries")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A delivery that this worker has leased.
+
+    `attempt` counts from 1. `message` is what the channel loaded: `None` where it found nothing, or where this worker
+    does not have the channel.
+    """
+
+    id: UUID
+    channel: str
+    attempt: int
+    message: Any  # of the type that the channel's sender takes
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What an attempt made of a delivery, and when it is tried again if it is still queued."""
+
+    claim: Claim
+    outcome: Outcome
+    status: DeliveryStatus
+    wait: timedelta | None = None
+
+
+# Otherwise the planner sorts all that is due, where old statistics say that the organisation has only a few timers.
+_IN_INDEX_ORDER = text("SET LOCAL enable_sort = off")
+
+_DUE_IDS = text(
+    f"""
+    SELECT subject_id FROM timers
+    WHERE org_id = :org_id AND kind = '{DELIVER}' AND due_at <= :now
+    ORDER BY due_at LIMIT {BATCH} FOR NO KEY UPDATE SKIP LOCKED
+    """  # noqa: S608 - constants
+).bindparams(bindparam("org_id", type_=Uuid))
+
+# By id alone: a delivery has no other timer, and the indexes that are entered by kind cannot serve this.
+_LEASE = text("UPDATE timers SET due_at = :lease_end WHERE org_id = :org_id AND subject_id = ANY (:ids)").bindparams(
+    bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid))
+)
+
+_COUNT_ATTEMPT = text(
+    """
+    UPDATE deliveries SET attempts = attempts + 1
+    WHERE org_id = :org_id AND id = ANY (:ids) AND status = 'QUEUED'
+    RETURNING id, channel, attempts
+    """
+).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
+
+
+async def claim(database: Database, org_id: UUID, channels: Channels) -> list[Claim]:
+    """Lease an organisation's next batch of due deliveries and load their content; return them by id."""
+    now = real_now()
+    async with database.session(org_id) as db:
+        await db.execute(_IN_INDEX_ORDER)
+        ids = (await db.scalars(_DUE_IDS, {"org_id": org_id, "now": now})).all()
+        if not ids:
+            return []
+        await db.execute(_LEASE, {"org_id": org_id, "ids": ids, "lease_end": now + LEASE})
+        rows = (await db.execute(_COUNT_ATTEMPT, {"org_id": org_id, "ids": ids})).all()
+        messages: dict[UUID, Any] = {}
+        for name in {row.channel for row in rows} & channels.keys():
+            of_channel = [row.id for row in rows if row.channel == name]
+            messages |= await channels[name].load(db, org_id, of_channel)
+    claims = [Claim(row.id, row.channel, row.attempts, messages.get(row.id)) for row in rows]
+    return sorted(claims, key=lambda one: one.id)
+
+
+_UNCOUNT_ATTEMPT = text(
+    "UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = ANY (:ids)"
+).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
+
+_END_TIMERS = text("DELETE FROM timers WHERE org_id = :org_id AND subject_id = ANY (:ids)").bindparams(
+    bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid))
+)
+
+_POSTPONE = text(
+    """
+    UPDATE timers SET due_at = postponed.due_at
+    FROM unnest(:ids, :times) AS postponed (id, due_at)
+    WHERE timers.org_id = :org_id AND timers.subject_id = ANY (:ids) AND timers.subject_id = postponed.id
+    """
+).bindparams(
+    bindparam("org_id", type_=Uuid),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("times", type_=ARRAY(DateTime(timezone=True))),
+)
+
+_RECORD = text(
+    """
+    UPDATE deliveries SET status = ended.status, last_error = ended.error, sent_at = ended.sent_at
+    FROM unnest(:ids, :statuses, :errors, :times) AS ended (id, status, error, sent_at)
+    WHERE deliveries.org_id = :org_id AND deliveries.id = ANY (:ids) AND deliveries.id = ended.id
+          AND deliveries.status = 'QUEUED'
+    """
+).bindparams(
+    bindparam("org_id", type_=Uuid),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("statuses", type_=ARRAY(Text)),
+    bindparam("errors", type_=ARRAY(Text)),
+    bindparam("times", type_=ARRAY(DateTime(timezone=True))),
+)
+
+
+async def give_back(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
+    """End these leases and uncount their attempts: nothing was sent."""
+    if not claims:
+        return
+    ids = [one.id for one in claims]
+    async with database.session(org_id) as db:
+        await db.execute(_LEASE, {"org_id": org_id, "ids": ids, "lease_end": real_now()})
+        await db.execute(_UNCOUNT_ATTEMPT, {"org_id": org_id, "ids": ids})
+
+
+async def record(database: Database, org_id: UUID, endings: Sequence[Ending]) -> None:
+    """Store how these attempts ended, and count and log them."""
+    if not endings:
+        return
+    now = real_now()
+    finished = [one.claim.id for one in endings if one.wait is None]
+    postponed = {one.claim.id: now + one.wait for one in endings if one.wait is not None}
+    async with database.session(org_id) as db:
+        if finished:
+            await db.execute(_END_TIMERS, {"org_id": org_id, "ids": finished})
+        if postponed:
+            times = {"ids": list(postponed), "times": list(postponed.values())}
+            await db.execute(_POSTPONE, {"org_id": org_id, **times})
+        await db.execute(
+            _RECORD,
+            {
+                "org_id": org_id,
+                "ids": [one.claim.id for one in endings],
+                "statuses": [one.status.value for one in endings],
+                "errors": [one.outcome.error for one in endings],
+                "times": [now if one.status is DeliveryStatus.SENT else None for one in endings],
+            },
+        )
+    for one in endings:
+        _report(org_id, one)
+
+
+def _report(org_id: UUID, ending: Ending) -> None:
+    claim, error = ending.claim, ending.outcome.error
+    telemetry.DELIVERY_ATTEMPTS.labels(claim.channel, ending.outcome.result.value).inc()
+    if ending.status is not DeliveryStatus.QUEUED:
+        telemetry.DELIVERIES_ENDED.labels(claim.channel, ending.status.value).inc()
+    if ending.status is DeliveryStatus.FAILED:
+        log.warning("delivery_failed", delivery_id=str(claim.id), org_id=str(org_id), error=error)

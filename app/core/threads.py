@@ -1,0 +1,53 @@
+"""Bounded work in threads: for what keeps a processor or much memory busy, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from app.core.errors import Unavailable
+
+T = TypeVar("T")
+
+
+class Busy(Unavailable):
+    """Too many calls are waiting for a thread."""
+
+    code = "busy"
+    title = "The service is busy right now. Try again in a moment."
+
+
+class BoundedThreads:
+    """Runs at most `max_running` calls at once, lets `max_waiting` more wait, and refuses the next.
+
+    The bounds hold per process.
+
+    Args:
+        busy: the error that a refused call raises.
+    """
+
+    def __init__(self, max_running: int, max_waiting: int, busy: type[Busy] = Busy) -> None:
+        self._limiter = CapacityLimiter(max_running)
+        self._max_calls = max_running + max_waiting
+        self._busy = busy
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Call `work` in a thread and return its result.
+
+        A cancelled call that is still waiting leaves its place to the next. One that has started keeps its place until
+        `work` returns, because a thread cannot be stopped.
+
+        Raises:
+            Busy: too many calls are running or waiting already.
+        """
+        calls = self._limiter.statistics()
+        if calls.borrowed_tokens + calls.tasks_waiting >= self._max_calls:
+            raise self._busy
+        place = object()
+        await self._limiter.acquire_on_behalf_of(place)
+        running = asyncio.ensure_future(to_thread.run_sync(work, limiter=CapacityLimiter(1)))
+        running.add_done_callback(lambda _: self._limiter.release_on_behalf_of(place))
+        return await asyncio.shield(running)

@@ -1,0 +1,120 @@
+"""Mails between the code that writes them and the channel that sends them: queued as rows, and loaded again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Uuid, any_, delete, insert, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.clock import real_now
+from app.core.ids import new_id
+from app.core.outbox import deliveries
+from app.core.outbox.channels import STANDARD_BACKOFF, ChannelPolicy
+from app.core.outbox.deliveries import NewDelivery
+from app.notifications.models import Mail
+
+
+def lane_of(address: str) -> str:
+    """Name the lane of an e-mail address: its domain, since one domain's mail servers may be slow."""
+    return address.rpartition("@")[2].lower()
+
+
+EMAIL = ChannelPolicy(
+    name="EMAIL",
+    backoff=STANDARD_BACKOFF,
+    max_in_flight=16,
+    max_in_flight_per_lane=4,
+    lane_of=lane_of,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailDraft:
+    """A mail to queue.
+
+    Args:
+        link: where the link in the text leads; the channel completes it with the token of `link_id`.
+        user_id: the user whose account the mail is written to.
+        author_id: the user whom the mail names.
+        error: why the mail could not be written. It is then kept as failed: visible and never tried.
+    """
+
+    recipient: str
+    subject: str
+    text: str = ""
+    html: str | None = None
+    reply_to: str | None = None
+    link: str | None = None
+    link_id: UUID | None = None
+    ticket_id: UUID | None = None
+    user_id: UUID | None = None
+    author_id: UUID | None = None
+    error: str | None = None
+    id: UUID = field(default_factory=new_id)
+
+
+@dataclass(frozen=True)
+class OutgoingMail:
+    """A mail as the channel sends it. `id` is the delivery's, the same at every attempt."""
+
+    org_id: UUID
+    id: UUID
+    recipient: str
+    subject: str
+    text: str
+    html: str | None
+    reply_to: str | None
+    link: str | None
+    link_id: UUID | None
+    created_at: datetime
+
+
+async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> None:
+    """Add mails, due at once."""
+    if not drafts:
+        return
+    now = real_now()
+    new = [NewDelivery(id=draft.id, destination=draft.recipient, error=draft.error) for draft in drafts]
+    await deliveries.queue(db, org_id, EMAIL, new, now=now)
+    await db.execute(
+        insert(Mail),
+        [
+            {
+                "org_id": org_id,
+                "id": draft.id,
+                "recipient": draft.recipient,
+                "subject": draft.subject,
+                "body_text": draft.text,
+                "body_html": draft.html,
+                "reply_to": draft.reply_to,
+                "link": draft.link,
+                "link_id": draft.link_id,
+                "ticket_id": draft.ticket_id,
+                "user_id": draft.user_id,
+                "author_id": draft.author_id,
+                "created_at": now,
+            }
+            for draft in drafts
+        ],
+    )
+
+
+async def load(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, OutgoingMail]:
+    """Read the mails of these deliveries, by their ids."""
+    rows = await db.execute(
+        select(
+            Mail.org_id, Mail.id, Mail.recipient, Mail.subject, Mail.body_text.label("text"),
+            Mail.body_html.label("html"), Mail.reply_to, Mail.link, Mail.link_id, Mail.created_at,
+        ).where(Mail.org_id == org_id, Mail.id == any_(literal(list(ids), ARRAY(Uuid))))
+    )  # fmt: skip
+    return {row.id: OutgoingMail(**row._asdict()) for row in rows}
+
+
+async def delete_mails(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
+    """Delete the content of these deliveries."""
+    await db.execute(delete(Mail).where(Mail.org_id == org_id, Mail.id.in_(ids)))

@@ -1,0 +1,49 @@
+"""The content of mails. Whether and when one was sent is in its delivery."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKeyConstraint, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database.base import Base
+
+
+class Mail(Base):
+    """The content of the delivery with the same id. `created_at` is the delivery's.
+
+    Where a text has a link that ends in a token, the row has the link without the token, and the id that the token is
+    made of. `user_id` is the user whose account the mail was written to, whatever their address was then. `author_id`
+    is the user whom the mail names.
+
+    Every index but the primary key is partial, also where its condition is true of all rows: see `Delivery`.
+    """
+
+    __tablename__ = "mails"
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    recipient: Mapped[str]
+    subject: Mapped[str]
+    body_text: Mapped[str]
+    body_html: Mapped[str | None]
+    reply_to: Mapped[str | None]
+    link: Mapped[str | None]
+    link_id: Mapped[UUID | None]
+    ticket_id: Mapped[UUID | None]
+    user_id: Mapped[UUID | None]
+    author_id: Mapped[UUID | None]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "id"], ["deliveries.org_id", "deliveries.id"]),
+        Index(
+            "ix_mails_of_ticket", "org_id", "ticket_id", "created_at", "id",
+            postgresql_where=text("ticket_id IS NOT NULL"),
+        ),
+        Index("ix_mails_of_recipient", "org_id", "recipient", postgresql_where=text("recipient IS NOT NULL")),
+        Index("ix_mails_of_user", "org_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
+        Index("ix_mails_of_author", "org_id", "author_id", postgresql_where=text("author_id IS NOT NULL")),
+    )  # fmt: skip

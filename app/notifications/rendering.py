@@ -1,0 +1,98 @@
+"""The texts of mails: templates, and the context that each of them needs.
+
+Every key must be given. A key that the template does not know is ignored. All templates take:
+
+- `organisation`: the organisation's name
+- `support_email`: the address for questions, or `None`
+
+Templates about a ticket also take `reference` and `title`, which are the ticket's, and:
+
+- `ticket_answered`, to the requester: `message` (the reply), `author` (the full name of who replied), `auto_close_at`
+  (when the ticket closes automatically, or `None` if it does not)
+- `ticket_assigned`, to the assignee: `first_name` (the assignee's), `description` (of any length; shown in part),
+  `priority` (such as `HIGH`), `requester` (an e-mail address)
+- `ticket_closing_soon`, to the requester: `auto_close_at`
+
+Templates about an account greet no user by name, since names and addresses may be invented:
+
+- `verify_email`, `change_email`, `reset_password` and `invitation`, to the address that the link is for: `link` and
+  `expires_at`
+- `sign_up_requested`, to the admins: `role` (the requested one, such as `ENGINEER`)
+- `account_approved`: nothing more
+- `account_rejected`: `reason` (or `None`)
+- `email_claimed`, to the owner of an address that another user gave: `invited` (a `bool`: whether the owner has an open
+  invitation)
+- `email_changed`, to the old address: `new_email` (masked)
+- `identity_linked`: `provider` (its name in the settings, such as `google`)
+- `password_changed`, `second_factor_enabled`, `second_factor_disabled` and `session_revoked`: nothing more
+
+`auto_close_at` and `expires_at` are aware `datetime`s in the time zone that they are shown in. All other values are
+`str` unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from app.notifications.mime import one_line
+
+ContextValue = str | bool | datetime | None
+
+
+@dataclass(frozen=True)
+class RenderedMail:
+    """The texts of a mail. The subject is one line. Texts of tenants are escaped in `html` and unchanged in `text`."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def render(template: str, context: Mapping[str, ContextValue]) -> RenderedMail:
+    """Fill in a template, such as `ticket_answered`.
+
+    Raises:
+        jinja2.TemplateNotFound: there is no such template.
+        jinja2.UndefinedError: the context lacks a key.
+        ValueError: a time has no time zone.
+    """
+    text = _templates.get_template(f"{template}.txt")
+    html = _templates.get_template(f"{template}.html")
+    subject = "".join(text.blocks["subject"](text.new_context(dict(context))))
+    return RenderedMail(one_line(subject), text.render(context), html.render(context))
+
+
+def _moment(value: datetime) -> str:
+    """Write a time with its offset: `21 December 2026, 14:05 UTC+01:00`."""
+    offset = value.strftime("%z")
+    if not offset:
+        raise ValueError("a time in a mail needs a time zone")
+    zone = "UTC" if value.utcoffset() == timedelta() else f"UTC{offset[:3]}:{offset[3:5]}"
+    return f"{value.day} {value:%B %Y, %H:%M} {zone}"
+
+
+def _one_line(value: object) -> str:
+    return one_line(str(value))  # str() of a missing key raises
+
+
+def _lines(value: str) -> Markup:
+    """Convert newlines to `<br>`: not every mail program supports `white-space`."""
+    return Markup("<br>\n").join(value.splitlines())
+
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(enabled_extensions=("html",)),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    auto_reload=False,
+)
+_templates.filters.update(moment=_moment, lines=_lines, one_line=_one_line)

@@ -1,0 +1,162 @@
+"""Mails about tickets. Each subscriber takes a batch of events and queues the mails that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import and_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.tenant import Tenant
+from app.accounts.profiles.mail_kinds import MailKind
+from app.accounts.users.models import User
+from app.accounts.users.rules import is_somebodys
+from app.core.outbox.events import Recorded
+from app.notifications import mails
+from app.notifications.drafts import draft
+from app.notifications.mails import MailDraft
+from app.notifications.rendering import ContextValue
+from app.organisations.queries import tenant
+from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
+from app.tickets.models import Ticket, TicketResponse
+
+
+async def mail_answer_to_requester(
+    db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]
+) -> None:
+    """Mail a reply to the requester, on `ticket.responded`."""
+    organisation = await tenant(db, org_id)
+    response_ids = [one.event.response_id for one in recorded]
+    authors = select(TicketResponse.author_id).where(
+        TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids)
+    )
+    # No mail may name a user after their erasure: this lock waits for the erasure, or the erasure sees the mail.
+    named = select(User.id).where(User.org_id == org_id, User.id.in_(authors)).order_by(User.id)
+    await db.execute(named.with_for_update(read=True))
+    rows = (
+        await db.execute(
+            select(TicketResponse, Ticket, User)
+            .join(Ticket, and_(Ticket.org_id == org_id, Ticket.id == TicketResponse.ticket_id))
+            .join(User, and_(User.org_id == org_id, User.id == TicketResponse.author_id))
+            .where(TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids))
+            .order_by(TicketResponse.id)
+        )
+    ).all()
+    requesters = await _requesters(db, org_id, (ticket for _, ticket, _ in rows))
+    drafts = [
+        _draft(
+            organisation,
+            "ticket_answered",
+            ticket,
+            recipient,
+            ticket.requester_id,
+            message=response.message,
+            author_id=author.id,
+            author=f"{author.first_name} {author.last_name}",
+            auto_close_at=ticket.auto_close_at,
+        )
+        for response, ticket, author in rows
+        if (recipient := _address(ticket, requesters, MailKind.TICKET_ANSWERED))
+    ]
+    await mails.queue(db, org_id, drafts)
+
+
+async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
+    """Mail the assignee on `ticket.assigned`, unless they may no longer work on tickets."""
+    organisation = await tenant(db, org_id)
+    given = [(one.event.ticket_id, one.event.admin_id) for one in recorded if one.event.admin_id]
+    tickets = await _tickets(db, org_id, (ticket_id for ticket_id, _ in given))
+    users = await _users(db, org_id, (user_id for _, user_id in given))
+    drafts = [
+        _draft(
+            organisation,
+            "ticket_assigned",
+            tickets[ticket_id],
+            users[user_id].email,
+            user_id,
+            description=tickets[ticket_id].description,
+            priority=tickets[ticket_id].priority,
+            requester=tickets[ticket_id].added_by,
+            first_name=users[user_id].first_name,
+        )
+        for ticket_id, user_id in given
+        if ticket_id in tickets
+        and user_id in users
+        and users[user_id].may_be_assigned
+        and MailKind.TICKET_ASSIGNED not in users[user_id].muted
+        and is_somebodys(users[user_id].email)
+    ]
+    await mails.queue(db, org_id, drafts)
+
+
+async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketClosingSoon]]) -> None:
+    """Remind the requester on `ticket.closing_soon`."""
+    organisation = await tenant(db, org_id)
+    events = [one.event for one in recorded]
+    tickets = await _tickets(db, org_id, (event.ticket_id for event in events))
+    requesters = await _requesters(db, org_id, tickets.values())
+    drafts = [
+        _draft(
+            organisation,
+            "ticket_closing_soon",
+            ticket,
+            recipient,
+            ticket.requester_id,
+            auto_close_at=event.auto_close_at,
+        )
+        for event in events
+        if (ticket := tickets.get(event.ticket_id))
+        and (recipient := _address(ticket, requesters, MailKind.TICKET_CLOSING_SOON))
+    ]
+    await mails.queue(db, org_id, drafts)
+
+
+async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, User]:
+    """Read the accounts of these tickets' requesters, by id."""
+    return await _users(db, org_id, (ticket.requester_id for ticket in tickets))
+
+
+def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailKind) -> str | None:
+    """Return where to write to the requester: their account's current e-mail; `None` if they muted this kind."""
+    account = requesters.get(ticket.requester_id)
+    if account is not None and kind in account.muted:
+        return None
+    address = account.email if account else ticket.added_by
+    return address if is_somebodys(address) else None
+
+
+async def _tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:
+    wanted = set(ids) - {None}
+    rows = await db.scalars(select(Ticket).where(Ticket.org_id == org_id, Ticket.id.in_(wanted))) if wanted else ()
+    return {ticket.id: ticket for ticket in rows}
+
+
+async def _users(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, User]:
+    wanted = set(ids) - {None}
+    rows = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(wanted))) if wanted else ()
+    return {user.id: user for user in rows}
+
+
+def _draft(
+    organisation: Tenant,
+    template: str,
+    ticket: Ticket,
+    recipient: str,
+    user_id: UUID | None,
+    *,
+    author_id: UUID | None = None,
+    **context: ContextValue,
+) -> MailDraft:
+    """Write a mail about a ticket."""
+    reference = organisation.reference(ticket.number)
+    return draft(
+        organisation,
+        template,
+        recipient,
+        {"reference": reference, "title": ticket.title, **context},
+        subject=f"{reference}: {ticket.title}",
+        ticket_id=ticket.id,
+        user_id=user_id,
+        author_id=author_id,
+    )

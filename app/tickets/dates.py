@@ -1,0 +1,47 @@
+"""Which rows of tickets take the time of an event: see `app/core/outbox/numbering.py`.
+
+A ticket's `updated_at` is the time of its last change, so a client that polls by it misses none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.outbox.events import Recorded
+from app.tickets.events import TicketChangeEvent, TicketResponded
+from app.tickets.models import Ticket, TicketResponse
+
+_DATE = text(
+    """
+    UPDATE tickets SET updated_at = (:times)[array_position(:ids, id)] WHERE org_id = :org_id AND id = ANY(:ids)
+    """
+).bindparams(
+    bindparam("org_id", type_=Uuid),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("times", type_=ARRAY(TIMESTAMP(timezone=True))),
+)
+
+
+async def date_tickets(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketChangeEvent]]) -> None:
+    """Give tickets the time of their last change: with their other changes if they are loaded, else by a statement."""
+    times: dict[UUID, datetime] = {one.event.ticket_id: one.event.at for one in recorded}
+    for ticket_id in list(times):
+        ticket = db.sync_session.identity_map.get(db.identity_key(Ticket, (org_id, ticket_id)))
+        if ticket is not None:
+            ticket.updated_at = times.pop(ticket_id)
+    if times:
+        await db.execute(_DATE, {"org_id": org_id, "ids": list(times), "times": list(times.values())})
+
+
+async def date_responses(db: AsyncSession, _org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
+    """Give the responses that this transaction adds their time."""
+    times: dict[UUID, datetime] = {one.event.response_id: one.event.at for one in recorded}
+    for row in db:
+        if isinstance(row, TicketResponse) and row.id in times:
+            row.created_at = times[row.id]

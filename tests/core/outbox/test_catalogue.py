@@ -1,0 +1,204 @@
+"""The catalogue of events: what is stored of each, and how it is read back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import Field
+
+import app
+from app.core.outbox.events import (
+    SYSTEM,
+    Actor,
+    ActorType,
+    Event,
+    ReactionOnly,
+    Subject,
+    UnreadableEvent,
+    ValueNotStored,
+    data_model,
+    subclasses_of,
+)
+from app.core.outbox.models import EventRow
+
+AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class Colour(StrEnum):
+    RED = "RED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoorEvent(Event):
+    door_id: Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painted(DoorEvent):
+    """A door was painted."""
+
+    type: ClassVar[str] = "test_catalogue.painted"
+
+    colour: Colour
+    dry_at: datetime
+    painter_id: UUID
+    coats: list[int]
+    notes: dict[str, str]
+    from_colour: Annotated[Colour | None, Field(alias="from")] = None
+    customer: ReactionOnly[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slammed(Event):
+    type: ClassVar[str] = "test_catalogue.slammed"
+    version: ClassVar[int] = 2
+
+
+def painted() -> Painted:
+    return Painted(
+        at=AT,
+        actor=Actor(ActorType.USER, uuid4()),
+        door_id=uuid4(),
+        colour=Colour.RED,
+        dry_at=AT,
+        painter_id=uuid4(),
+        coats=[1, 2],
+        notes={"where": "outside"},
+        customer=ReactionOnly("Mia Holm"),
+    )
+
+
+def stored(event: Event, **other: Any) -> EventRow:
+    columns = {
+        "org_id": uuid4(),
+        "seq": 7,
+        "id": uuid4(),
+        "type": event.type,
+        "version": event.version,
+        "subject_id": event.subject_id,
+        "actor_type": event.actor.type.value,
+        "actor_id": event.actor.id,
+        "data": event.data(),
+        "created_at": event.at,
+    }
+    return EventRow(**(columns | other))
+
+
+def test_an_event_is_read_back_as_it_was_but_for_what_is_not_stored() -> None:
+    event = painted()
+    row = stored(event)
+
+    recorded = Event.from_row(row)
+
+    assert (recorded.org_id, recorded.seq, recorded.id) == (row.org_id, 7, row.id)
+    assert recorded.event == replace(event, customer=ReactionOnly())
+
+
+def test_the_data_is_json_in_camel_case_without_the_subject_and_what_is_for_reactions_only() -> None:
+    event = painted()
+
+    assert event.data() == {
+        "colour": "RED",
+        "dryAt": "2026-03-01T12:00:00.123456Z",
+        "painterId": str(event.painter_id),
+        "coats": [1, 2],
+        "notes": {"where": "outside"},
+        "from": None,
+    }
+    assert event.subject_id == event.door_id
+    assert "Mia" not in repr(event)
+
+
+def test_a_value_for_reactions_only_is_gone_once_the_event_is_read_back() -> None:
+    event = painted()
+    read = Painted.from_row(stored(event)).event
+
+    assert event.customer.value == "Mia Holm"
+    with pytest.raises(ValueNotStored):
+        assert read.customer.value
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"type": "test_catalogue.oiled"}, "not in the catalogue"),
+        ({"version": 2}, "not in the catalogue"),
+        ({"data": {"colour": "GREEN"}}, "does not hold what it should"),
+        ({"data": {}}, "does not hold what it should"),
+    ],
+)
+def test_what_a_newer_version_of_the_code_has_written_cannot_be_read(other: dict[str, Any], why: str) -> None:
+    with pytest.raises(UnreadableEvent, match=why):
+        Event.from_row(stored(painted(), **other))
+
+
+def test_an_event_is_read_as_its_own_class_or_a_base_of_it() -> None:
+    row = stored(painted())
+
+    assert isinstance(DoorEvent.from_row(row).event, Painted)
+    with pytest.raises(UnreadableEvent, match="is no Slammed"):
+        Slammed.from_row(row)
+
+
+def test_older_data_may_lack_a_field_with_a_default_and_hold_one_that_is_gone() -> None:
+    event = painted()
+    data = event.data() | {"brush": "broad"}
+    del data["from"]
+
+    assert Painted.from_row(stored(event, data=data)).event.from_colour is None
+
+
+def test_two_events_cannot_have_one_type() -> None:
+    with pytest.raises(TypeError, match=r"Repainted and Painted have the same type, 'test_catalogue\.painted'"):
+
+        class Repainted(Event):
+            type: ClassVar[str] = "test_catalogue.painted"
+
+    assert Event.from_row(stored(painted())).event.__class__ is Painted
+
+
+def test_a_statement_gets_the_data_but_for_what_only_the_database_knows() -> None:
+    known = {"colour": Colour.RED, "dry_at": AT, "coats": [], "notes": {}, "from_colour": None}
+
+    assert '"painterId"' not in Painted.json_without("painter_id", **known)
+    assert '"from":null' in Painted.json_without("painter_id", **known)
+    assert (Painted.key("painter_id"), Painted.key("from_colour")) == ("painterId", "from")
+    with pytest.raises(TypeError, match="Painted: painter_id"):
+        Painted.json_without(**known)
+    with pytest.raises(TypeError, match="Painted: hue"):
+        Painted.json_without("painter_id", **known, hue=1)
+
+
+def test_the_data_documents_itself() -> None:
+    schema = data_model(Painted).model_json_schema(mode="serialization")
+
+    assert schema["description"] == "A door was painted."
+    assert list(schema["properties"]) == ["colour", "dryAt", "painterId", "coats", "notes", "from"]
+
+
+def test_a_class_knows_the_events_that_are_of_it() -> None:
+    assert subclasses_of(DoorEvent) == [Painted]
+    assert Event(at=AT, actor=SYSTEM).subject_id is None
+
+
+def test_a_process_that_starts_with_the_wiring_knows_every_event() -> None:
+    """The worker, say: it imports no routes."""
+    folder = Path(app.__file__).parent
+    for path in folder.rglob("events.py"):
+        import_module(".".join(path.relative_to(folder.parent).with_suffix("").parts))
+    everything = {event.type for event in subclasses_of(Event) if event.__module__.startswith("app.")}
+
+    program = "import app.wiring, app.core.outbox.events as e; print(*(one.type for one in e.subclasses_of(e.Event)))"
+    known = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+    assert set(known) == everything
+    assert len(everything) > 30

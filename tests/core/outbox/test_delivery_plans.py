@@ -1,0 +1,149 @@
+"""How PostgreSQL finds the rows of a batch of deliveries, whatever it knows of the tables' contents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.core.database.pool import Database
+from app.core.outbox import claims
+from app.core.outbox.channels import Outcome, Result
+from app.core.outbox.claims import BATCH
+from app.core.outbox.deliveries import judge
+from app.notifications.channel import email_channel
+from app.notifications.mails import EMAIL
+from tests.databases import open_pool
+from tests.postgres import TestServer
+from tests.schema.catalog import Connection, rolled_back
+from tests.schema.plans import explain, nodes, noted, scanned
+
+if TYPE_CHECKING:
+    from tests.databases import Superuser
+
+MANY = 20_000
+# How many other organisations there are, and how many mails each of them sends: their number decides what the planner
+# expects of one that it does not know.
+FEW_LARGE, MANY_SMALL = (20, 100), (400, 5)
+CHANNELS = {EMAIL.name: email_channel(smtp_url=None, mail_from="desk@growfin.test", mail_dir=Path("/nowhere"))}
+TABLES = ("timers", "deliveries", "mails")
+PRIMARY_KEYS = {"pk_timers", "pk_deliveries", "pk_mails"}
+
+EMPTY = "; ".join(
+    [
+        "TRUNCATE timers, mails, deliveries",
+        *(f"ALTER TABLE {table} SET (autovacuum_enabled = off)" for table in TABLES),
+        *(f"DELETE FROM pg_statistic WHERE starelid = '{table}'::regclass" for table in TABLES),
+    ]
+)
+# Parameters: the organisations, and how many mails each of them sends.
+FILL = """
+    WITH new AS (
+        INSERT INTO deliveries (org_id, id, channel, lane, status, created_at)
+        SELECT org_id, gen_random_uuid(), 'EMAIL', 'customer.example', 'QUEUED', now()
+        FROM unnest($1::uuid[]) AS org_id, generate_series(1, $2::int)
+        RETURNING org_id, id, created_at
+    ), content AS (
+        INSERT INTO mails (org_id, id, recipient, subject, body_text, ticket_id, user_id, created_at)
+        SELECT org_id, id, id || '@customer.example', 'Answered', repeat('Hello. ', 50), gen_random_uuid(),
+               gen_random_uuid(), created_at
+        FROM new
+    )
+    INSERT INTO timers (org_id, subject_id, kind, due_at) SELECT org_id, id, 'DELIVER', created_at FROM new
+"""
+
+
+async def analyse(superuser: Superuser) -> None:
+    for table in TABLES:
+        await superuser.execute(f"ANALYZE {table}")
+
+
+async def fill(superuser: Superuser, statistics: str, others: tuple[int, int]) -> UUID:
+    """Give one organisation very many mails to send; return it.
+
+    Args:
+        statistics: what is known of the tables: nothing, or as they were at some moment.
+        others: `FEW_LARGE` or `MANY_SMALL`.
+    """
+    await superuser.execute(EMPTY)
+    if statistics == "while empty":
+        await analyse(superuser)
+    await superuser.execute(FILL, [uuid4() for _ in range(others[0])], others[1])
+    if statistics == "before the mails":
+        await analyse(superuser)
+    org_id = uuid4()
+    await superuser.execute(FILL, [org_id], MANY)
+    if statistics == "fresh":
+        await analyse(superuser)
+    return org_id
+
+
+async def what_a_batch_sends(database: Database, org_id: UUID) -> list[tuple[str, Sequence[object]]]:
+    """Claim, record and give back; return the statements."""
+    with noted(database) as sent:
+        claimed = await claims.claim(database, org_id, CHANNELS)
+        assert len(claimed) == BATCH
+        assert all(claim.message.recipient.startswith(str(claim.id)) for claim in claimed)
+        outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (BATCH // 4)
+        endings = [judge(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)]
+        await claims.record(database, org_id, endings)
+        await claims.give_back(database, org_id, claimed[len(endings) :])
+    return list(sent)
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """Count the rows of tables that a plan has looked at."""
+    removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return sum(
+        round((node["Actual Rows"] + sum(node.get(key, 0) for key in removed)) * node["Actual Loops"])
+        for node in nodes(plan)
+        if "Relation Name" in node and node["Node Type"] != "ModifyTable"
+    )
+
+
+async def as_service(connection: Connection, org_id: UUID) -> None:
+    await connection.execute(f"SET LOCAL ROLE tessera_service; SET LOCAL app.org_id = '{org_id}'")
+
+
+@pytest.mark.parametrize("others", [FEW_LARGE, MANY_SMALL])
+@pytest.mark.parametrize("statistics", ["none", "while empty", "before the mails", "fresh"])
+async def test_a_batch_reads_its_own_rows_only_however_old_the_statistics_are(
+    own: TestServer, superuser: Superuser, statistics: str, others: tuple[int, int]
+) -> None:
+    org_id = await fill(superuser, statistics, others)
+    async with open_pool(own) as pool:
+        setting, due, *rest = await what_a_batch_sends(pool, org_id)
+    assert len(rest) == 8
+
+    async with rolled_back(own.superuser_url) as connection:
+        await as_service(connection, org_id)
+        await connection.execute(setting[0])
+        for generic in (False, True):
+            plan = await explain(connection, *due, generic=generic, run=True)
+            assert scanned(plan) == {"ix_timers_deliver"}
+            assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
+            assert rows_read(plan) <= BATCH
+            for sql, parameters in rest:
+                plan = await explain(connection, sql, parameters, generic=generic, run=True)
+                assert scanned(plan) <= PRIMARY_KEYS, sql
+                assert scanned(plan), sql
+                assert rows_read(plan) <= 2 * BATCH, sql
+
+
+async def test_an_index_that_could_serve_a_lookup_by_id_is_noticed(own: TestServer, superuser: Superuser) -> None:
+    """Why all other indexes are partial: with one that is not, the planner reads all of an organisation's rows."""
+    org_id = await fill(superuser, "before the mails", FEW_LARGE)
+    async with open_pool(own) as pool:
+        sent = await what_a_batch_sends(pool, org_id)
+    sql, parameters = next(one for one in sent if "FROM mails" in one[0])
+
+    async with rolled_back(own.superuser_url) as connection:
+        await connection.execute("CREATE INDEX ix_mails_of_organisation ON mails (org_id)")
+        await as_service(connection, org_id)
+        plan = await explain(connection, sql, parameters, run=True)
+
+    assert scanned(plan) == {"ix_mails_of_organisation"}
+    assert rows_read(plan) >= MANY

@@ -1,0 +1,234 @@
+"""The texts of mails."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import jinja2
+import pytest
+
+from app.notifications import rendering
+from app.notifications.rendering import render
+
+COMMON = {"organisation": "Growfin", "support_email": "help@growfin.com"}
+TICKET = {"reference": "GRO-12", "title": "Export fails"}
+CLOSING = datetime(2026, 12, 21, 14, 5, tzinfo=ZoneInfo("Europe/Berlin"))
+LINK = {"link": "https://link.invalid/", "expires_at": CLOSING}
+TICKETS: dict[str, dict[str, Any]] = {
+    "ticket_answered": TICKET | {"message": "Try again.", "author": "Ada Lovelace", "auto_close_at": CLOSING},
+    "ticket_assigned": TICKET
+    | {
+        "first_name": "Grace",
+        "description": "It stops at 99 %.",
+        "priority": "HIGH",
+        "requester": "ann@customer.example",
+    },
+    "ticket_closing_soon": TICKET | {"auto_close_at": CLOSING},
+}
+ACCOUNTS: dict[str, dict[str, Any]] = {
+    "verify_email": LINK,
+    "change_email": LINK,
+    "reset_password": LINK,
+    "invitation": LINK,
+    "sign_up_requested": {"role": "ENGINEER"},
+    "account_approved": {},
+    "account_rejected": {"reason": "We do not know you."},
+    "email_claimed": {"invited": False},
+    "email_changed": {"new_email": "g•••@growfin.com"},
+    "password_changed": {},
+    "second_factor_enabled": {},
+    "second_factor_disabled": {},
+    "session_revoked": {},
+    "identity_linked": {"provider": "google"},
+}
+CONTEXTS = TICKETS | ACCOUNTS
+TEMPLATES = list(CONTEXTS)
+LINKS = [template for template, context in ACCOUNTS.items() if context is LINK]
+
+
+def a_context(template: str, **changes: Any) -> dict[str, Any]:
+    return COMMON | CONTEXTS[template] | changes
+
+
+class _Shape(HTMLParser):
+    """The tags and the text of a page, as a mail program sees them. It fails where a tag is not closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href", "background"}]
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_reply_names_its_author_and_when_the_ticket_closes() -> None:
+    mail = render("ticket_answered", a_context("ticket_answered"))
+
+    assert mail.subject == "[GRO-12] Answered: Export fails"
+    for body in (mail.text, _Shape(mail.html).text):
+        for part in ("GRO-12", "Export fails", "Try again.", "Ada Lovelace of Growfin", "help@growfin.com"):
+            assert part in body
+        assert "will close automatically on 21 December 2026, 14:05 UTC+01:00" in body
+
+
+def test_an_assignment_names_the_ticket_and_the_requester() -> None:
+    mail = render("ticket_assigned", a_context("ticket_assigned"))
+
+    assert mail.subject == "[GRO-12] Assigned to you: Export fails"
+    for body in (mail.text, _Shape(mail.html).text):
+        for part in ("Hello Grace", "GRO-12", "Export fails", "High", "It stops at 99 %.", "ann@customer.example"):
+            assert part in body
+
+
+def test_a_reminder_says_when_the_ticket_closes() -> None:
+    mail = render("ticket_closing_soon", a_context("ticket_closing_soon"))
+
+    assert mail.subject == "[GRO-12] Closing soon: Export fails"
+    for body in (mail.text, _Shape(mail.html).text):
+        assert "will close automatically on 21 December 2026, 14:05 UTC+01:00" in body
+
+
+def test_a_reply_to_a_ticket_that_stays_open_names_no_date() -> None:
+    mail = render("ticket_answered", a_context("ticket_answered", auto_close_at=None))
+
+    assert "close" not in mail.text + mail.html
+    assert "Try again.\n\n-- \n" in mail.text
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_mail_without_a_support_address_invites_no_questions(template: str) -> None:
+    mail = render(template, a_context(template, support_email=None))
+
+    assert "Questions" not in mail.text + mail.html
+    assert "None" not in mail.text + mail.html
+
+
+@pytest.mark.parametrize(
+    ("template", "key"),
+    [(template, key) for template in TEMPLATES for key, value in a_context(template).items() if isinstance(value, str)],
+)
+def test_tenants_texts_are_escaped_in_html_only(template: str, key: str) -> None:
+    evil = "<script>alert('&amp;')</script><a href=\"//evil.example\">{{ 7 * 7 }}"
+    harmless = _Shape(render(template, a_context(template)).html)
+
+    mail = render(template, a_context(template, **{key: evil}))
+
+    # `priority` is shown capitalised, so upper and lower case are not told apart.
+    page = _Shape(mail.html)
+    assert evil.lower() in page.text.lower()
+    assert page.tags == harmless.tags
+    assert evil.lower() in (mail.subject + mail.text).lower()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_html_loads_nothing_from_elsewhere(template: str) -> None:
+    page = _Shape(render(template, a_context(template)).html)
+
+    assert page.addresses == [a_context(template)[key] for key in ("link",) if key in a_context(template)]
+    assert page.tags.isdisjoint({"img", "script", "style", "link", "iframe"})
+    assert "url(" not in render(template, a_context(template)).html
+
+
+@pytest.mark.parametrize("template", ACCOUNTS)
+def test_an_organisations_name_of_several_lines_makes_a_subject_of_one(template: str) -> None:
+    mail = render(template, a_context(template, organisation="Grow\r\nBcc: eve@evil.example"))
+
+    assert mail.subject.startswith("[Grow Bcc: eve@evil.example] ")
+    assert "\nBcc:" not in mail.text
+
+
+@pytest.mark.parametrize("template", LINKS)
+def test_a_mail_with_a_link_has_it_and_its_expiry_in_both_parts(template: str) -> None:
+    mail = render(template, a_context(template))
+
+    assert "\nhttps://link.invalid/\n" in mail.text
+    assert _Shape(mail.html).text.count("https://link.invalid/") == 1
+    for body in (mail.text, _Shape(mail.html).text):
+        assert "The link works once, until 21 December 2026, 14:05 UTC+01:00." in body
+
+
+@pytest.mark.parametrize("template", TICKETS)
+def test_a_title_of_several_lines_makes_a_subject_of_one(template: str) -> None:
+    mail = render(template, a_context(template, title="Export\r\nBcc: eve@evil.example\u2028fails\x00"))
+
+    assert mail.subject.endswith("Export Bcc: eve@evil.example fails")
+    assert "\nBcc:" not in mail.text
+
+
+@pytest.mark.parametrize(
+    ("template", "key"), [(template, key) for template in TEMPLATES for key in a_context(template)]
+)
+def test_every_key_is_needed(template: str, key: str) -> None:
+    context = a_context(template)
+    del context[key]
+
+    with pytest.raises(jinja2.UndefinedError, match=key):
+        render(template, context)
+
+
+def test_line_breaks_of_a_reply_are_kept() -> None:
+    mail = render("ticket_answered", a_context("ticket_answered", message="First <1>\n\nThird"))
+
+    assert "First <1>\n\nThird" in mail.text
+    assert "First &lt;1&gt;<br>\n<br>\nThird" in mail.html
+
+
+def test_a_long_description_is_shown_in_part() -> None:
+    mail = render("ticket_assigned", a_context("ticket_assigned", description="word " * 4000))
+
+    assert "word…" in mail.text
+    assert 90 <= mail.text.count("word") <= 100
+    assert 90 <= _Shape(mail.html).text.count("word") <= 100
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        (UTC, "1 March 2027, 09:00 UTC."),
+        (timezone(timedelta(hours=-3, minutes=-30)), "1 March 2027, 09:00 UTC-03:30."),
+        (ZoneInfo("Asia/Kolkata"), "1 March 2027, 09:00 UTC+05:30."),
+    ],
+)
+def test_times_name_their_offset(zone: Any, shown: str) -> None:
+    closing = datetime(2027, 3, 1, 9, 0, tzinfo=zone)
+
+    assert shown in render("ticket_closing_soon", a_context("ticket_closing_soon", auto_close_at=closing)).text
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    naive = CLOSING.replace(tzinfo=None)
+
+    with pytest.raises(ValueError, match="time zone"):
+        render("ticket_closing_soon", a_context("ticket_closing_soon", auto_close_at=naive))
+
+
+@pytest.mark.parametrize("name", ["no_such", "../layout", "/etc/passwd"])
+def test_an_unknown_template_is_refused(name: str) -> None:
+    with pytest.raises(jinja2.TemplateNotFound):
+        render(name, a_context("ticket_answered"))
+
+
+def test_every_template_is_tested() -> None:
+    layouts = {"layout", "ticket", "account", "link"}
+    folder = Path(rendering.__file__).parent / "templates"
+
+    assert {path.stem for path in folder.iterdir()} - layouts == set(TEMPLATES)
+    assert {path.name for path in folder.iterdir()} >= {f"{t}.{kind}" for t in TEMPLATES for kind in ("txt", "html")}

@@ -1,0 +1,74 @@
+"""An SMTP server on loopback that records mails and replies as a test configures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+
+@dataclass(frozen=True)
+class Received:
+    """A received mail. `at` is the time of the monotonic clock, in seconds."""
+
+    message_id: str
+    sender: str
+    recipient: str
+    at: float
+
+
+@dataclass
+class SmtpServer:
+    port: int = 0
+    received: list[Received] = field(default_factory=list)
+    refused: list[Received] = field(default_factory=list)
+    replies: dict[str, list[str]] = field(default_factory=dict)  # by recipient, one per attempt
+    delay: float = 0.0  # seconds before each mail is accepted
+    release: asyncio.Event | None = None  # if given, mails wait until it is set
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}"
+
+    def recipients(self) -> list[str]:
+        return [mail.recipient for mail in self.received]
+
+    def count_copies(self) -> Counter[str]:
+        return Counter(mail.message_id for mail in self.received)
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - the name aiosmtpd calls
+        content = envelope.content
+        assert isinstance(content, bytes)
+        assert envelope.mail_from is not None
+        (recipient,) = envelope.rcpt_tos
+        await asyncio.sleep(self.delay)
+        if self.release is not None:
+            await self.release.wait()
+        message_id = str(message_from_bytes(content)["Message-ID"])
+        mail = Received(message_id, envelope.mail_from, recipient, time.monotonic())
+        if replies := self.replies.get(recipient):
+            reply = replies.pop(0)
+            if not reply.startswith("250"):
+                self.refused.append(mail)
+                return reply
+        self.received.append(mail)
+        return "250 OK"
+
+
+@asynccontextmanager
+async def running_smtp_server() -> AsyncIterator[SmtpServer]:
+    smtp_server = SmtpServer()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(smtp_server, hostname="mail.test", loop=loop), "127.0.0.1", 0)
+    smtp_server.port = server.sockets[0].getsockname()[1]
+    try:
+        yield smtp_server
+    finally:
+        server.close()
+        await server.wait_closed()

@@ -1,0 +1,235 @@
+"""The rules of full-text search: lexemes of tickets, and queries, which PostgreSQL parses."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from sqlalchemy import text as sql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.words import fold
+from app.tickets.schemas import TicketFilter
+from app.tickets.search.rules import (
+    MAX_QUERY_TERMS,
+    MAX_WORD_LENGTH,
+    MAX_WORDS,
+    MIN_PREFIX_LENGTH,
+    lexemes,
+    query,
+    query_terms,
+)
+
+ORG = UUID("0190b8e5-7a3c-7d1e-9f42-3b6adeadbeef")
+OWN = "deadbeef"
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def lexemes_without_prefix(org_id: UUID, *texts: str, number: int | None = None) -> list[str]:
+    """Return the lexemes without the organisation's prefix."""
+    prefix, found = org_id.hex[-8:], lexemes(org_id, *texts, number=number)
+    assert all(one.startswith(prefix) for one in found)
+    return [one.removeprefix(prefix) for one in found]
+
+
+def query_without_prefix(text: str, reference_prefix: str = "GROWFIN") -> str:
+    """Return the query without the organisation's prefix of each term."""
+    found = query(ORG, text, reference_prefix)
+    assert found is not None
+    assert found.count("'") == 2 * found.count(f"'{OWN}")
+    return found.replace(f"'{OWN}", "'")
+
+
+# --- what a ticket is found by ---------------------------------------------------------------------------------------
+
+
+def test_lexemes_start_with_the_last_eight_digits_of_the_organisation_id() -> None:
+    # Their first ones are the time: those of all who signed up within a minute are the same.
+    assert lexemes(ORG, "It broke", number=7) == ["deadbeef#7", "deadbeefit", "deadbeefbroke"]
+
+
+def test_lexemes_are_distinct_and_in_order() -> None:
+    assert lexemes_without_prefix(ORG, "Export, export!", "The EXPORT of Märch") == ["export", "the", "of", "march"]
+    assert lexemes_without_prefix(ORG, "", "!?") == []
+
+
+def test_an_email_is_split_into_words() -> None:
+    assert lexemes_without_prefix(ORG, "mia.moreau@customer.example") == ["mia", "moreau", "customer", "example"]
+
+
+def test_the_number_lexeme_differs_from_the_word() -> None:
+    assert lexemes_without_prefix(ORG, "42", number=42) == ["#42", "42"]
+    assert lexemes_without_prefix(ORG, "#42") == ["42"]
+
+
+def test_long_words_are_cut() -> None:
+    long = "x" * MAX_WORD_LENGTH
+
+    assert lexemes_without_prefix(ORG, long, f"{long}y", f"{long}z", f"y{long}") == [long, f"y{long[1:]}"]
+
+
+def test_the_number_of_lexemes_is_limited() -> None:
+    text = " ".join(f"w{n}" for n in range(2 * MAX_WORDS))
+
+    assert lexemes_without_prefix(ORG, text, number=1) == ["#1", *(f"w{n}" for n in range(MAX_WORDS - 1))]
+    assert len(lexemes_without_prefix(ORG, text)) == MAX_WORDS - 1
+
+
+@given(st.lists(TEXT), st.none() | st.integers(1, 2**63 - 1))
+def test_lexemes_are_short_distinct_and_alphanumeric(texts: list[str], number: int | None) -> None:
+    found = lexemes_without_prefix(ORG, *texts, number=number)
+
+    assert len(found) == len(set(found)) <= MAX_WORDS
+    assert [one for one in found if not one.isalnum()] == ([] if number is None else [f"#{number}"])
+    assert all(0 < len(one) <= MAX_WORD_LENGTH for one in found)
+
+
+# --- what is looked for ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Export MÄRCH", ["export", "march"]),
+        ("export export", ["export"]),
+        ("exp expo export", ["export"]),  # what begins with the longest begins with all of them
+        ("export exporter march", ["exporter", "march"]),
+        ("it item", ["it", "item"]),  # `it` is looked for as it is: an item does not do
+        ("a an ant", ["a", "an", "ant"]),
+        ("ant ante", ["ante"]),
+        ("mia@customer.example", ["customer", "example", "mia"]),
+        ("x" * 40 + " " + "x" * 33, ["x" * MAX_WORD_LENGTH]),
+        ("!!!", []),
+    ],
+)
+def test_query_terms_are_distinct_and_imply_no_other(text: str, wanted: list[str]) -> None:
+    assert query_terms(text) == wanted
+
+
+@given(TEXT)
+def test_no_query_term_implies_another(text: str) -> None:
+    wanted = query_terms(text)
+
+    assert not [
+        (one, other)
+        for one in wanted
+        for other in wanted
+        if one != other and len(one) >= MIN_PREFIX_LENGTH and other.startswith(one)
+    ]
+    assert query_terms(" ".join(reversed(text.split()))) == wanted
+
+
+def test_all_terms_must_match_and_long_ones_match_prefixes() -> None:
+    assert query(ORG, "Export to CSV", "GROWFIN") == "'deadbeefcsv':* & 'deadbeefexport':* & 'deadbeefto'"
+    assert query_without_prefix("ab abc") == "'ab' & 'abc':*"
+
+
+@pytest.mark.parametrize("text", ["", "!!!", "#", "-", "_ __", "' & | ! ( ) : * <->", "\u0301", "€"])
+def test_a_text_without_words_gives_no_query(text: str) -> None:
+    assert query(ORG, text, "GROWFIN") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("42", "'42' | '#42'"),
+        ("#42", "'42' | '#42'"),
+        (" 42 ", "'42' | '#42'"),
+        ("\uff14\uff12", "'42' | '#42'"),
+        ("0042", "'0042':* | '#42'"),
+        ("1234", "'1234':* | '#1234'"),
+        ("GROWFIN-42", "'42' & 'growfin':* | '#42'"),
+        ("growfin-42", "'42' & 'growfin':* | '#42'"),
+        ("Growfin-042", "'042':* & 'growfin':* | '#42'"),
+        ("[GROWFIN-42]", "'42' & 'growfin':* | '#42'"),
+        ("(#42).", "'42' | '#42'"),
+        ("9" * 18, f"'{'9' * 18}':* | '#{'9' * 18}'"),
+        # No number of a ticket's:
+        ("9" * 19, f"'{'9' * 19}':*"),
+        ("OTHER-42", "'42' & 'other':*"),
+        ("GROWFIN-", "'growfin':*"),
+        ("GROWFIN42", "'growfin42':*"),
+        ("GROWFIN 42", "'42' & 'growfin':*"),
+        ("XGROWFIN-42", "'42' & 'xgrowfin':*"),
+        ("GROWFIN-42 export", "'42' & 'export':* & 'growfin':*"),
+        ("-42", "'42'"),
+        ("##42", "'42'"),
+        ("#-42", "'42'"),
+        ("4.2", "'2' & '4'"),
+        ("42x", "'42x':*"),
+        ("٤٢", "'٤٢'"),
+    ],
+)
+def test_a_number_or_reference_also_matches_its_ticket(text: str, expected: str) -> None:
+    assert query_without_prefix(text) == expected
+
+
+def test_reference_prefixes_of_any_kind_are_recognised() -> None:
+    assert query_without_prefix("1A2B3C-7", "1A2B3C") == "'1a2b3c':* & '7' | '#7'"
+    assert query_without_prefix("123-7", "123") == "'123':* & '7' | '#7'"
+    assert query_without_prefix("T-7", "T") == "'7' & 't' | '#7'"
+    assert query_without_prefix("TT-7", "T") == "'7' & 'tt'"
+
+
+# --- whatever is asked for -------------------------------------------------------------------------------------------
+
+ANYTHING = TEXT | st.lists(
+    st.sampled_from(
+        ["'", "''", "\\", "\\'", ":*", ":A", "&", "|", "!", "(", ")", "<->", "<2>", "a", "export", "7", " "]
+    ),
+    max_size=30,
+).map("".join)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@given(ANYTHING, st.sampled_from(["GROWFIN", "T", "1234567890"]))
+@example("\\", "T")
+@example("it's 'quoted' \\' | 'deadbeef", "T")
+@example("ﷺ" * 100, "T")
+@example("𐍈" * 100, "T")
+@example("T-000000000000000000", "T")
+async def test_every_valid_text_gives_a_query_within_the_organisation(
+    connection: AsyncConnection, text: str, reference_prefix: str
+) -> None:
+    try:
+        asked = TicketFilter(q=text).q
+    except ValidationError:
+        return
+    assert asked is not None
+    org_id = uuid4()
+    wanted = query(org_id, asked, reference_prefix)
+
+    if wanted is None:
+        assert not query_terms(asked)
+        return
+    async with connection.begin():
+        read = await connection.execute(sql("SELECT CAST(CAST(:wanted AS text) AS tsquery)::text"), {"wanted": wanted})
+        terms = re.findall(r"'((?:[^'\\]|''|\\.)*)'", read.scalar_one())
+    assert 0 < len(terms) <= MAX_QUERY_TERMS + 1
+    assert {term[:8] for term in terms} == {org_id.hex[-8:]}
+    assert {term[8:] for term in terms if "#" not in term} == set(query_terms(asked))
+
+
+@given(TEXT, st.data())
+def test_words_and_their_prefixes_are_query_terms(text: str, data: st.DataObject) -> None:
+    found = [word for word in lexemes_without_prefix(ORG, text) if word == fold(word)]
+    assume(found)
+    word = data.draw(st.sampled_from(found))
+    beginning = word[: data.draw(st.integers(MIN_PREFIX_LENGTH, MAX_WORD_LENGTH))]
+
+    assert query_terms(word) == [word]
+    assert query_terms(beginning) == [beginning]
+    assert query_without_prefix(word).startswith(f"'{word}'")
+
+
+@pytest.mark.parametrize(
+    ("written", "looked_for"),
+    [("ŁÓDŹ", "lodz"), ("Smørrebrød", "smorrebrod"), ("đường", "duong"), ("Æble", "aeble"), ("ŒUVRE", "oeuvre")],
+)
+def test_special_letters_are_found_by_plain_ones(written: str, looked_for: str) -> None:
+    assert lexemes(ORG, written) == lexemes(ORG, looked_for)
+    assert query_without_prefix(written) == query_without_prefix(looked_for)
