@@ -19,7 +19,7 @@ from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.queries import next_in_turn
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
-from app.core.database.pool import has_work
+from app.core.database.pool import wake_worker_after_commit
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, record
@@ -37,7 +37,7 @@ ASSIGN_AGAIN = timedelta(seconds=1)
 
 _INSTANT = TIMESTAMP(timezone=True)
 _IDS = ARRAY(Uuid)
-_CLOSED = TicketStatusChanged.json_without(
+_CLOSED = TicketStatusChanged.dump_json_without(
     from_status=TicketStatus.RESPONDED, to_status=TicketStatus.CLOSED, reason=AUTO_CLOSE
 )
 
@@ -117,7 +117,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
         },
     )
     handled = set(claimed)
-    has_work(db)
+    wake_worker_after_commit(db)
     return [one for one in locked if one.subject_id in handled]
 
 
@@ -236,7 +236,7 @@ async def assign_later(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Se
     """Assign what still waits; where nobody is available, the next one to become so takes it."""
     clock = await tenant(db, org_id)
     assigned = await assign_waiting(db, org_id, clock.now())
-    claimed = await timers.claim(db, org_id, await timers.not_being_set(db, org_id, due))
+    claimed = await timers.claim(db, org_id, await timers.find_unlocked(db, org_id, due))
     if claimed and (assigned == ASSIGN_BATCH or await _some_were_busy(db, org_id)):
         await timers.set_timers(db, org_id, claimed[0].subject_id, {ASSIGN: real_now() + ASSIGN_AGAIN})
     return claimed

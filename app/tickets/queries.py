@@ -86,11 +86,11 @@ def _opening(*, whose: str, join: str, added_by: str) -> str:
         INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, actor_id, data, created_at)
         SELECT $1::uuid, last_event - (admin_id IS NOT NULL)::int, $9::uuid, '{TicketCreated.type}',
                {TicketCreated.version}, $2::uuid, $11, $12::uuid,
-               $13::jsonb || jsonb_build_object('{TicketCreated.key("number")}', number), at
+               $13::jsonb || jsonb_build_object('{TicketCreated.get_stored_name("number")}', number), at
         FROM counted
         UNION ALL
         SELECT $1, last_event, $10::uuid, '{TicketAssigned.type}', {TicketAssigned.version}, $2, 'SYSTEM', NULL,
-               '{_ASSIGNED}'::jsonb || jsonb_build_object('{TicketAssigned.key("admin_id")}', admin_id), at
+               '{_ASSIGNED}'::jsonb || jsonb_build_object('{TicketAssigned.get_stored_name("admin_id")}', admin_id), at
         FROM counted WHERE admin_id IS NOT NULL
     )
     SELECT {_COLUMNS} FROM opened AS t {_ASSIGNEE}
@@ -98,13 +98,13 @@ def _opening(*, whose: str, join: str, added_by: str) -> str:
 
 
 # Of the data of events, what is known before the statement runs.
-_ASSIGNED = TicketAssigned.json_without("admin_id", previous_admin_id=None)
+_ASSIGNED = TicketAssigned.dump_json_without("admin_id", previous_admin_id=None)
 
 
 @cache
 def created_data(priority: TicketPriority) -> str:
     """The data of `TicketCreated` but for the number."""
-    return TicketCreated.json_without("number", status=TicketStatus.OPEN, priority=priority)
+    return TicketCreated.dump_json_without("number", status=TicketStatus.OPEN, priority=priority)
 
 
 # For an e-mail ($6). It is somebody's account only where they have proved that it is theirs: who signs up with the

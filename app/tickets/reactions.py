@@ -153,7 +153,7 @@ async def hand_over_the_rest_of_role(db: AsyncSession, org_id: UUID, due: Sequen
     clock = await tenant(db, org_id)
     role_id = due[0].subject_id
     done, wait = await _take_of_role(db, org_id, role_id, clock.now())
-    claimed = await timers.claim(db, org_id, await timers.not_being_set(db, org_id, due[:1]))
+    claimed = await timers.claim(db, org_id, await timers.find_unlocked(db, org_id, due[:1]))
     if claimed and (done or wait == SOON):
         await timers.set_timers(db, org_id, role_id, {HAND_OVER_OF_ROLE: real_now() + wait})
     return claimed

@@ -26,7 +26,7 @@ from app.core.fields import EXAMPLE_ID, OptionalParameter
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
 from app.core.web.paging import InvalidCursor, PageQuery, Paging
-from app.core.web.preconditions import check_if_match, etag, is_unmodified
+from app.core.web.preconditions import check_if_match, is_unmodified, make_etag
 from app.core.web.routing import Route
 from app.tickets import queries, representation, rules, service
 from app.tickets.event_schemas import TicketEventPage
@@ -79,11 +79,11 @@ def _json(content: object, status: int = 200, **headers: str) -> Response:
 
 async def _reread(db: AsyncSession, caller: Caller, ticket_id: UUID) -> TicketRow:
     """Read the ticket's row as the transaction has left it, with its assignee."""
-    return await queries.one(await Database.driver_of(db), caller.org_id, ticket_id)
+    return await queries.one(await Database.get_driver(db), caller.org_id, ticket_id)
 
 
 def _ticket(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -> Response:
-    return _json(representation.ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
+    return _json(representation.ticket(row, caller.tenant), status, ETag=make_etag(row["version"]), **headers)
 
 
 @fast.post(
@@ -131,14 +131,14 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
     """
     async with services_of(request).database.driver(caller.org_id) as driver:
         row = await queries.one(driver, caller.org_id, ticket_id, requester_scope(caller))
-        if is_unmodified(request.headers.get("if-none-match"), etag(row["version"])):
-            return Response(status_code=304, headers={"ETag": etag(row["version"])})
+        if is_unmodified(request.headers.get("if-none-match"), make_etag(row["version"])):
+            return Response(status_code=304, headers={"ETag": make_etag(row["version"])})
         # What was never answered has no responses: that spares most reads a round trip.
         sees_some = row["responded_at"] and _sees_responses(caller)
         given = await queries.responses(driver, caller.org_id, ticket_id) if sees_some else []
     content = representation.ticket(row, caller.tenant)
     content["responses"] = [representation.response(one) for one in given]
-    return _json(content, ETag=etag(row["version"]))
+    return _json(content, ETag=make_etag(row["version"]))
 
 
 def _sees_responses(caller: Caller) -> bool:
@@ -279,7 +279,7 @@ async def respond(
         "createdAt": response.created_at,
         "ticket": representation.ticket(row, caller.tenant),
     }
-    return _json(content, 201, ETag=etag(row["version"]), Location=f"/tickets/{ticket_id}")
+    return _json(content, 201, ETag=make_etag(row["version"]), Location=f"/tickets/{ticket_id}")
 
 
 _CHANGE_TICKET: dict[str, Any] = {

@@ -22,7 +22,7 @@ from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, Conflict, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, Actor, ActorType, record
-from app.core.security.passwords import derive_salt, hash_password, password_weakness
+from app.core.security.passwords import derive_salt, find_password_weakness, hash_password
 
 
 class EmailTaken(Conflict):
@@ -61,7 +61,7 @@ async def hash_new_password(
     Raises:
         WeakPassword: it is common, or close to a name that others know.
     """
-    if weakness := password_weakness(password, email, tenant.name, tenant.domain, *names):
+    if weakness := find_password_weakness(password, email, tenant.name, tenant.domain, *names):
         raise WeakPassword(weakness, errors=[FieldError(field, weakness)])
     return await hash_password(password, derive_salt(secret_key, email))
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.access.permissions import RoleKind
 from app.accounts.users.rules import MAX_WORD_LENGTH, AccountStatus
-from app.core.words import fold, words
+from app.core.words import fold, split_words
 
 APPROVABLE = frozenset({AccountStatus.PENDING, AccountStatus.REJECTED})
 # Between these two an admin may change somebody's status as they like.
@@ -36,7 +36,7 @@ def query_terms(text: str) -> list[str]:
     found: set[str] = set()
     for part in fold(text).split():
         local, at, domain = part.partition("@")
-        found |= {part} if local and at and domain else set(words(part))
+        found |= {part} if local and at and domain else set(split_words(part))
     cut = {word[:MAX_WORD_LENGTH] for word in found}
     return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.access.permissions import RoleKind
 from app.core.fields import ERASED_DOMAIN
-from app.core.words import fold, words
+from app.core.words import fold, split_words
 
 MAX_WORD_LENGTH = 64
 
@@ -53,7 +53,7 @@ def words_of(*texts: str) -> set[str]:
     found: set[str] = set()
     for text in texts:
         bare = fold(text)
-        found |= {word[:MAX_WORD_LENGTH] for word in words(bare)}
+        found |= {word[:MAX_WORD_LENGTH] for word in split_words(bare)}
         if " " not in bare:
             found.add(bare[:MAX_WORD_LENGTH])
     return found - {""}

@@ -21,7 +21,7 @@ from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.core.clock import real_now
 from app.core.errors import Conflict, Forbidden, Unauthenticated
 from app.core.outbox.events import record
-from app.core.security.derived_keys import keyed_hash
+from app.core.security.derived_keys import compute_keyed_hash
 from app.core.security.sealing import CannotUnseal, seal, unseal
 
 log = structlog.get_logger("tessera.second_factor")
@@ -275,4 +275,4 @@ def purpose_of(user_id: object) -> str:
 def recovery_hash(secret_key: str, code: str) -> bytes:
     """What is stored of a recovery code, however it is typed: it has too few bits for a plain hash."""
     typed = "".join(character for character in code.upper() if character.isalnum())
-    return keyed_hash(secret_key, "recovery code", typed.encode())
+    return compute_keyed_hash(secret_key, "recovery code", typed.encode())

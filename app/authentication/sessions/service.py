@@ -247,12 +247,12 @@ def check_active(user: User) -> None:
 def open_session(secret_key: str, user: User, where: Where, now: datetime) -> tuple[Session, str]:
     """A new session, and its first refresh token."""
     session_id = new_id()
-    refresh_token = tokens.new_refresh_token(secret_key, user.org_id, session_id)
+    refresh_token = tokens.make_refresh_token(secret_key, user.org_id, session_id)
     session = Session(
         org_id=user.org_id,
         id=session_id,
         user_id=user.id,
-        refresh_hash=tokens.token_hash(refresh_token),
+        refresh_hash=tokens.hash_token(refresh_token),
         remembered=where.remembered,
         device=where.device[:MAX_DEVICE_LENGTH],
         address=where.address,
@@ -306,9 +306,9 @@ async def _rotate(
     if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
         return None
     tenant, user = found
-    hashed, successor = tokens.token_hash(token), tokens.next_refresh_token(secret_key, token)
+    hashed, successor = tokens.hash_token(token), tokens.make_next_refresh_token(secret_key, token)
     if secrets.compare_digest(hashed, session.refresh_hash):
-        session.previous_hash, session.refresh_hash = hashed, tokens.token_hash(successor)
+        session.previous_hash, session.refresh_hash = hashed, tokens.hash_token(successor)
         session.rotated_at = session.last_used_at = now
         session.expires_at = now + lifetime(remembered=session.remembered)
         session.device, session.address = where.device[:MAX_DEVICE_LENGTH], where.address

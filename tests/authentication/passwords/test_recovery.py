@@ -22,7 +22,7 @@ from app.authentication.passwords.service import MAX_ACCOUNTS
 from app.core.database.base import Base
 from app.core.database.pool import Database
 from app.core.outbox import relay
-from app.core.security.opaque_tokens import LINK_PREFIX, link_token
+from app.core.security.opaque_tokens import LINK_PREFIX, make_link_token
 from app.organisations.models import Organisation
 from tests.authentication.passwords.recovering import (
     NEW_PASSWORD,
@@ -219,7 +219,7 @@ class TestNothingIsRevealed:
         with capture_logs() as lines:
             await forgot(api.http, user.email)
             token = await token_for(desk, user.id, LinkPurpose.RESET_PASSWORD)
-            await relay.relay_new(desk.database, wiring.SUBSCRIBERS)
+            await relay.relay_new_events(desk.database, wiring.SUBSCRIBERS)
             stored = await everything_of(desk)
             refused(await reset(api.http, token, "password"), 422, "weak_password")
             assert (await reset(api.http, token)).status_code == 204
@@ -347,7 +347,7 @@ class TestLinksThatLeadNowhere:
         other = await create_desk(api, database)
         await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         [link] = await links_of(desk, user.id)
-        assert await is_expired(api, link_token(SECRET_KEY, other.id, link.id))
+        assert await is_expired(api, make_link_token(SECRET_KEY, other.id, link.id))
         assert (await reset(api.http, token_of(link))).status_code == 204
 
     async def test_made_up_ones(self, api: Api, desk: Desk, token: str) -> None:
@@ -363,7 +363,7 @@ class TestLinksThatLeadNowhere:
             )
             assert answer.status_code == 422
             assert answer.json()["code"] in {"link_expired", "invalid_input"}
-        for made_up in ("trt_" + signed, signed, link_token("x" * 40, desk.id, uuid4()), "x"):
+        for made_up in ("trt_" + signed, signed, make_link_token("x" * 40, desk.id, uuid4()), "x"):
             assert await is_expired(api, made_up)
         assert (await reset(api.http, token)).status_code == 204
 

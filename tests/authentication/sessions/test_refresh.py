@@ -160,7 +160,7 @@ async def test_neither_kind_of_token_does_for_the_other(api: Api, desk: Desk) ->
     first = await signed_in(desk)
     assert not await may_act(api, first["refreshToken"])
     refused(await refresh(api, first["jwt"]), 401, "invalid_refresh_token")
-    link = tokens.link_token(SECRET_KEY, desk.id, tokens.read_refresh_token(SECRET_KEY, first["refreshToken"]).id)
+    link = tokens.make_link_token(SECRET_KEY, desk.id, tokens.read_refresh_token(SECRET_KEY, first["refreshToken"]).id)
     refused(await refresh(api, link), 401, "invalid_refresh_token")
 
 
@@ -176,7 +176,7 @@ async def test_one_that_is_made_up_is_refused_and_ends_nothing(api: Api, desk: D
     named = tokens.read_refresh_token(SECRET_KEY, good)
     for wrong in (
         good[:-4], good + "AAAA", good.upper(), good[4:], "trt_", "é", "trt_" + "A" * 108,
-        tokens.new_refresh_token("another-key", named.org_id, named.id),
+        tokens.make_refresh_token("another-key", named.org_id, named.id),
     ):  # fmt: skip
         refused(await refresh(api, wrong), 401, "invalid_refresh_token")
     assert (await refresh(api, good)).status_code == 200
