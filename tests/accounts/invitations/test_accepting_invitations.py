@@ -17,7 +17,7 @@ from app.core.security.opaque_tokens import make_link_token
 from app.organisations.models import Organisation
 from tests.accounts.invitations.test_invitations import accept, invite, token_for
 from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in, tables_with
-from tests.core.security.test_security import hostile_tokens
+from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields

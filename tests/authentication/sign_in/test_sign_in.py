@@ -19,7 +19,7 @@ from app.core.security.access_tokens import read_access_token
 from app.core.security.passwords import MAX_RUNNING_HASHES, MAX_WAITING_HASHES
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
-from tests.core.security.test_security import Gate
+from tests.core.security.test_passwords import Gate
 from tests.organisation_client import PASSWORD, Api, Desk, create_admin, create_desk
 from tests.problems import refused, wrong_fields
 from tests.services import account_of, change_password, create_user, unique_email

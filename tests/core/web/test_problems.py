@@ -63,7 +63,7 @@ class TestFieldNames:
         assert answer.json()["errors"] == [{"field": "", "message": "The body is not valid JSON."}]
 
 
-def test_every_kind_of_error_has_a_status_and_a_code_of_its_own() -> None:
+def test_every_kind_of_error_has_a_status_and_a_unique_code() -> None:
     kinds = {
         kind
         for kind in vars(errors).values()
