@@ -32,7 +32,7 @@ from tests.accounts.images import (
     webp_bomb,
 )
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 
@@ -334,7 +334,7 @@ class TestViewing:
         self, api: Api, desk: Desk, database: Database
     ) -> None:
         ok(await upload_picture(desk.admin, SMALL))
-        stranger = (await a_desk(api, database)).admin
+        stranger = (await create_desk(api, database)).admin
         missing = await desk.admin.get("/users/0190b8e5-0000-7000-8000-000000000001/picture")
         foreign = refused(await get_picture(desk.admin, stranger), 404, "user_not_found")
         assert foreign | {"requestId": 0} == refused(missing, 404, "user_not_found") | {"requestId": 0}

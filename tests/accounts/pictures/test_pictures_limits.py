@@ -11,7 +11,7 @@ from app.accounts.pictures.image import MAX_SCANS
 from tests.accounts.crew import ok, sign_in
 from tests.accounts.images import encode, jpeg_with_scans, noise
 from tests.accounts.pictures.test_pictures import SMALL, upload_picture
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.problems import refused, wrong_fields
 
 
