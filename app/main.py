@@ -28,11 +28,12 @@ from app.accounts.roles.routes import router as roles
 from app.accounts.sign_up.routes import router as sign_up
 from app.accounts.single_use_links.pages import router as pages
 from app.accounts.users.routes import router as users
-from app.authentication.passwords.routes import router as recovery
+from app.authentication.email_addresses.routes import router as email_addresses
+from app.authentication.passwords.routes import router as passwords
 from app.authentication.second_factor.routes import router as second_factor
 from app.authentication.sessions.queries import find_principal
 from app.authentication.sessions.routes import router as sessions
-from app.authentication.sign_in.routes import router as signing_in
+from app.authentication.sign_in.routes import router as sign_in
 from app.authentication.social.provider import Providers
 from app.authentication.social.routes import router as social
 from app.authentication.social.services import SocialServices
@@ -60,8 +61,8 @@ from app.worker import Worker
 
 # Paths are matched in this order: tickets first.
 ROUTERS = (
-    fast_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
-    pictures, sign_up, invitations, roles, menus, my_menu, notifications, index, operations, pages,
+    fast_tickets, tickets, organisations, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
+    profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index, operations, pages,
 )  # fmt: skip
 
 # Larger limits than `max_body_bytes`, by method and path.

@@ -35,7 +35,7 @@ from app.accounts.users.schemas import (
     UserRoleUpdate,
     UserUpdate,
 )
-from app.authentication.second_factor.service import SecondFactorNotSetUp
+from app.authentication.second_factor.errors import SecondFactorNotSetUp
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route

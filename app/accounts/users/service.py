@@ -36,8 +36,8 @@ from app.accounts.users.models import User
 from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor import service as second_factor
+from app.authentication.second_factor.errors import SecondFactorNotSetUp
 from app.authentication.second_factor.events import SecondFactorDisabled
-from app.authentication.second_factor.service import SecondFactorNotSetUp
 from app.authentication.sessions import service as sessions
 from app.core.errors import Conflict
 from app.core.outbox.events import ReactionOnly, record
