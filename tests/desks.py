@@ -12,7 +12,7 @@ from passlib.hash import argon2
 
 from app import wiring
 from app.access.callers import ProductCaller
-from app.accounts.users import creation as identity
+from app.accounts.sign_up.service import sign_up_admin
 from app.accounts.users.creation import NewUser
 from app.accounts.users.models import User as UserRow
 from app.authentication.sessions import service as sessions
@@ -128,9 +128,9 @@ async def a_desk(
 async def an_admin(desk: Desk, email: str, *, available: bool = True) -> SignedInUser:
     """Sign an admin up and in."""
     async with desk.database.session(desk.id) as db:
-        tenant = as_tenant(await organisations.read(db, desk.id))
+        tenant = as_tenant(await organisations.get_organisation(db, desk.id))
         caller = ProductCaller(tenant=tenant, now=tenant.now())
-        user = await identity.sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _hashed())
+        user = await sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _hashed())
         user.available = available
     return await signed_in(desk, user)
 
@@ -141,5 +141,5 @@ async def signed_in(desk: Desk, user: UserRow) -> SignedInUser:
     async with desk.database.session(desk.id) as db:
         session, _ = sessions.open_session(desk.api.secret_key, user, where, real_now())
         db.add(session)
-    token = sessions.access_token_of(desk.api.secret_key, session, user.role, real_now())
+    token = sessions.access_token_of(desk.api.secret_key, session, user.role_kind, real_now())
     return SignedInUser(user.id, user.email, desk.api.http, {"Authorization": f"Bearer {token}"}, session.id)

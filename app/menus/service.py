@@ -19,7 +19,7 @@ from app.menus import queries, rules
 from app.menus.events import MenuCreated, MenuDeleted, MenuUpdated
 from app.menus.models import Menu
 from app.menus.rules import MAX_DEPTH, Parents
-from app.organisations.queries import lock as lock_organisation
+from app.organisations.queries import lock_organisation
 
 MAX_MENUS = 500
 

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.attempts import Attempts
 from app.access.callers import UserCaller
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
-from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
@@ -61,7 +61,7 @@ async def verify_email(db: AsyncSession, named: TokenSubject) -> User:
         LinkExpired: also where somebody else of the organisation has got the address meanwhile.
     """
     link = await links.find(db, named, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
-    tenant = await links.tenant_of(db, link)
+    tenant = await links.get_tenant(db, link)
     user, credential = await lock_owner(db, link)
     await links.use(db, named, link.purpose)
     if user.status not in _WITH_AN_EMAIL_TO_PROVE:
@@ -124,7 +124,7 @@ async def change_email(database: Database, secret_key: str, caller: UserCaller, 
         at, actor = caller.tenant.now(), caller.actor
         # What was asked for before was a slip, perhaps, and whoever has that address is not to have this account.
         await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)
-        owner_id = await users.owner_of(db, caller.org_id, new.email)
+        owner_id = await users.find_id_by_email(db, caller.org_id, new.email)
         if owner_id is not None:
             record(db, EmailClaimed(at=at, actor=actor, user_id=owner_id))
         else:

@@ -12,8 +12,8 @@ from app.access.dependencies import address_of, invalidate_credentials, transact
 from app.access.requirements import CurrentUser
 from app.access.services import services_of
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users.creation import WeakPassword
+from app.accounts.single_use_links.errors import LinkExpired
+from app.accounts.users.errors import WeakPassword
 from app.authentication.email_addresses import service as emails
 from app.authentication.email_addresses.service import NewEmail, SameEmail
 from app.authentication.passwords import service
@@ -112,7 +112,7 @@ async def verify_email(body: EmailVerification, request: Request) -> VerifiedEma
     """
     services = services_of(request)
     await services.attempts.count_recovery(address_of(request))
-    named = links.read(services.secret_key, body.token)
+    named = links.parse_token(services.secret_key, body.token)
     async with transaction_refreshing_credentials(request, named.org_id) as db:
         user = await emails.verify_email(db, named)
     return VerifiedEmail(email=user.email)

@@ -10,15 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.attempts import Attempts
 from app.access.callers import UserCaller
 from app.access.tenant import Tenant
-from app.accounts.profiles import service as profile
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
-from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import hash_new_password
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.events import EmailVerified, PasswordChanged
 from app.accounts.users.models import Credential, User
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus
 from app.authentication.passwords import queries
 from app.authentication.sessions import service as sessions
@@ -88,18 +87,18 @@ async def send_links(database: Database, attempts: Attempts, wanted: AccountsOf,
     """
     email = wanted.email
     async with database.session(None) as db:
-        accounts = await users.accounts(db, email, wanted.domain, limit=MAX_ACCOUNTS)
+        accounts = await users.list_credentials(db, email, wanted.domain, limit=MAX_ACCOUNTS)
     for account in accounts:
         if not await attempts.count_account_mail(purpose, account.user_id):
             continue
         async with database.session(account.org_id) as db:
             try:
                 # Locked, or somebody's erasure might leave the link behind, with their e-mail in it.
-                user = await users.lock(db, account.org_id, account.user_id)
+                user = await users.lock_user(db, account.org_id, account.user_id)
             except UserNotFound:
                 continue
             if user.email == email and wanted.are(user):
-                at = (await organisations.tenant(db, account.org_id)).now()
+                at = (await organisations.get_tenant(db, account.org_id)).now()
                 links.send(db, account.org_id, user.id, email, purpose, at=at, actor=SYSTEM)
 
 
@@ -114,12 +113,12 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
         WeakPassword
         Busy
     """
-    named = links.read(secret_key, token)
+    named = links.parse_token(secret_key, token)
     async with database.session(named.org_id) as db:
         link = await links.find(db, named, LinkPurpose.RESET_PASSWORD)
-        tenant = await links.tenant_of(db, link)
+        tenant = await links.get_tenant(db, link)
         try:
-            user = await users.user(db, link.org_id, link.user_id)
+            user = await users.get_user(db, link.org_id, link.user_id)
         except UserNotFound:
             raise LinkExpired from None
         _check_may_reset(user, link)
@@ -154,7 +153,7 @@ async def lock_owner(db: AsyncSession, link: Link) -> tuple[User, Credential]:
         LinkExpired: it is gone.
     """
     try:
-        user = await users.lock(db, link.org_id, link.user_id)
+        user = await users.lock_user(db, link.org_id, link.user_id)
         return user, await queries.credential(db, user)
     except UserNotFound:
         raise LinkExpired from None
@@ -195,7 +194,7 @@ async def read_own(database: Database, caller: UserCaller) -> tuple[User, Creden
         InvalidToken: gone within the seconds for which a token's user is remembered.
     """
     async with database.session(caller.org_id) as db:
-        user = await profile.read(db, caller)
+        user = await users.get_caller(db, caller)
         try:
             return user, await queries.credential(db, user)
         except UserNotFound:
@@ -209,7 +208,7 @@ async def lock_own(db: AsyncSession, caller: UserCaller, compared: Credential) -
         WrongPassword: it has changed since, so that what was right is so no more.
         InvalidToken: gone, or not active any more.
     """
-    user = await profile.lock(db, caller)
+    user = await users.lock_caller(db, caller)
     present = await queries.credential(db, user)
     if (present.email, present.password_hash) != (compared.email, compared.password_hash):
         raise WrongPassword

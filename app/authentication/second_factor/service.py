@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import pyotp
 import structlog
@@ -12,9 +13,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
+from app.access.errors import PrivilegeEscalation
 from app.access.permissions import RoleKind
-from app.accounts.profiles import service as profile
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import LinkPurpose
+from app.accounts.users import queries as users
 from app.accounts.users.models import User
+from app.accounts.users.service import changing_user
 from app.authentication.second_factor import rules
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
@@ -105,7 +110,7 @@ async def set_up(db: AsyncSession, secret_key: str, caller: UserCaller) -> Setup
     Raises:
         SecondFactorActive
     """
-    user = await profile.lock(db, caller)
+    user = await users.lock_caller(db, caller)
     if user.second_factor:
         raise SecondFactorActive
     secret, factor = pyotp.random_base32(), await _factor(db, user)
@@ -124,7 +129,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: s
         SecondFactorActive, SecondFactorNotSetUp
         CodeRefused: the authenticator does not have the secret, or its clock is wrong.
     """
-    now, user = real_now(), await profile.lock(db, caller)
+    now, user = real_now(), await users.lock_caller(db, caller)
     if user.second_factor:
         raise SecondFactorActive
     factor = await _factor(db, user)
@@ -145,7 +150,7 @@ async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: UserCa
     Raises:
         SecondFactorNotSetUp, CodeRefused
     """
-    user = await profile.lock(db, caller)
+    user = await users.lock_caller(db, caller)
     if not user.second_factor:
         raise SecondFactorNotSetUp
     await _prove_again(db, secret_key, user, Proof(totp=code))
@@ -158,14 +163,31 @@ async def disable(db: AsyncSession, secret_key: str, caller: UserCaller, proof: 
     Raises:
         SecondFactorNotSetUp, SecondFactorMandatory, CodeRefused
     """
-    user = await profile.lock(db, caller)
+    user = await users.lock_caller(db, caller)
     if not user.second_factor:
         raise SecondFactorNotSetUp
-    if caller.tenant.require_2fa and user.role != RoleKind.CUSTOMER:
+    if caller.tenant.require_2fa and user.role_kind != RoleKind.CUSTOMER:
         raise SecondFactorMandatory
     await _prove_again(db, secret_key, user, proof)
     await remove(db, user)
     record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
+
+
+async def reset(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
+    """Remove the second factor of a user who has lost it. Their sessions end: see `end_sessions_after_reset`.
+
+    Raises:
+        SecondFactorNotSetUp
+        UserNotFound, PrivilegeEscalation, InvalidToken: see `changing_user`. Admins cannot reset their own.
+    """
+    async with changing_user(db, caller, user_id) as user:
+        if user_id == caller.user.id:
+            raise PrivilegeEscalation("You cannot reset your own second factor: use POST /auth/2fa/disable.")
+        if not user.second_factor:
+            raise SecondFactorNotSetUp("The user has no second factor.")
+        await remove(db, user)
+        await links.cancel(db, user.org_id, user.id, LinkPurpose.SIGN_IN)
+        record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
 async def prove(db: AsyncSession, secret_key: str, user: User, proof: Proof, now: datetime) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy.orm import contains_eager, selectinload
 
 from app.access.callers import Principal
 from app.access.tenant import Tenant
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import Credential, User
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus
 from app.authentication.sessions.models import Session
 from app.core.errors import NotFound
@@ -37,8 +37,8 @@ async def find_principal(
             select(User, Organisation, Session.remembered)
             .join(Organisation, Organisation.id == User.org_id)
             .join(Session, and_(Session.org_id == org_id, Session.user_id == User.id, Session.id == session_id))
-            .outerjoin(User.custom_role)
-            .options(contains_eager(User.custom_role))
+            .outerjoin(User.role)
+            .options(contains_eager(User.role))
             .where(
                 User.org_id == org_id,
                 User.id == user_id,
@@ -64,7 +64,7 @@ async def hold(db: AsyncSession, org_id: UUID, user_id: UUID) -> tuple[User, str
         await db.execute(
             select(User, Credential.password_hash)
             .join(Credential, and_(Credential.org_id == org_id, Credential.user_id == User.id))
-            .options(selectinload(User.custom_role))
+            .options(selectinload(User.role))
             .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
             # Both: of what is not locked, it would show what there was before the wait for the lock.
             .with_for_update(read=True)
@@ -101,13 +101,13 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
 
 
 def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> Principal:
-    """Make the principal of a user's session; the row was read with `custom_role`."""
+    """Make the principal of a user's session; the row was read with `role`."""
     return Principal(
         id=user.id,
         email=user.email,
         first_name=user.first_name,
         last_name=user.last_name,
-        role_kind=user.role,
+        role_kind=user.role_kind,
         role_id=user.effective_role_id,
         role_name=user.designation,
         permissions=user.permissions,

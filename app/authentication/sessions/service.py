@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.permissions import RoleKind
 from app.accounts.users import queries as users
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor import service as second_factor
 from app.authentication.second_factor.service import Proof
@@ -145,7 +145,7 @@ async def fitting_accounts(database: Database, email: str, password: str, domain
     No transaction is open meanwhile: each comparison takes a tenth of a second.
     """
     async with database.session(None) as db:
-        accounts = await users.accounts(db, email, domain)
+        accounts = await users.list_credentials(db, email, domain)
     fit = await match_hashes(password, [account.password_hash for account in accounts if account.password_hash])
     return Fitting(
         [(one.org_id, one.user_id, one.password_hash) for one in accounts if one.password_hash in fit], len(accounts)
@@ -176,7 +176,7 @@ async def choose_account(database: Database, fit: Fitting, role: RoleKind | None
     active = [account for account in found if account.user.status == AccountStatus.ACTIVE]
     if not active:
         check_active(found[0].user)
-    of_role = [account for account in active if role in {None, account.user.role}]
+    of_role = [account for account in active if role in {None, account.user.role_kind}]
     if not of_role:
         raise WrongRole
     if len(of_role) > 1:
@@ -187,7 +187,7 @@ async def choose_account(database: Database, fit: Fitting, role: RoleKind | None
 async def _user(database: Database, org_id: UUID, user_id: UUID) -> User | None:
     async with database.session(org_id) as db:
         try:
-            user = await users.user(db, org_id, user_id)
+            user = await users.get_user(db, org_id, user_id)
         except UserNotFound:
             return None
     return user if user.status == AccountStatus.ACTIVE or user.status in NOT_ACTIVE else None
@@ -230,7 +230,7 @@ async def _sign_in(db: AsyncSession, secret_key: str, user: User, where: Where, 
     session, refresh_token = open_session(secret_key, user, where, now)
     db.add(session)
     menu = await menus.visible_menu(db, user.org_id, Viewer(user.id, user.effective_role_id, user.permissions))
-    access_token = access_token_of(secret_key, session, user.role, now)
+    access_token = access_token_of(secret_key, session, user.role_kind, now)
     return SignedIn(access_token, refresh_token, session, user, menu)
 
 

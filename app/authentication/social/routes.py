@@ -12,9 +12,10 @@ from app.access.dependencies import address_of
 from app.access.services import services_of
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.service import Proof, TotpRequired, WrongCode
 from app.authentication.sessions import service as sessions
@@ -37,7 +38,7 @@ from app.core.web.openapi import responses
 from app.core.web.problems import PROBLEM_MEDIA_TYPE, respond_to_error
 from app.core.web.routing import Route
 from app.organisations import queries as organisations
-from app.organisations.queries import OrganisationNotFound
+from app.organisations.errors import OrganisationNotFound
 
 PREFIX = "/auth/oidc"
 
@@ -85,7 +86,7 @@ async def start_social_sign_in(
     chosen, services = _provider(request, provider), services_of(request)
     await services.attempts.count_social_sign_in(address_of(request))
     async with services.database.session(None) as db:
-        tenant = await organisations.by_domain(db, wanted.org)
+        tenant = await organisations.get_by_domain(db, wanted.org)
     pending = PendingSignIn.begin(tenant.domain, wanted.role, real_now(), remember=wanted.remember_me)
     answer = RedirectResponse(await chosen.authorization_url(pending, _callback(request, provider)), 302)
     answer.set_cookie(
@@ -131,7 +132,7 @@ router.routes.extend(_answered.routes)
     "/exchange",
     operation_id="exchangeSocialSignIn",
     summary="Get the tokens at the end of a social sign-in",
-    responses=responses(links.LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
+    responses=responses(LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
 )
 async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
     """Get what a sign-in answers for the token that `…/callback` ended with.
@@ -141,7 +142,7 @@ async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) 
     """
     services = services_of(request)
     database, secret_key = services.database, services.secret_key
-    named = links.read(secret_key, body.token)
+    named = links.parse_token(secret_key, body.token)
     async with database.session(named.org_id) as db:
         user, remembered = await service.get_token_user(db, named)
     proof = Proof.of(user, body.totp, body.recovery_code)
@@ -158,7 +159,7 @@ async def _finish(chosen: Provider, said: ProviderCallback, cookie: str | None, 
         raise SocialSignInRefused
     pending = PendingSignIn.unseal(services.secret_key, chosen.name, cookie, said.state or "", real_now())
     async with services.database.session(None) as db:
-        tenant = await organisations.by_domain(db, pending.org)
+        tenant = await organisations.get_by_domain(db, pending.org)
     try:
         user = await _user(chosen, said, pending, tenant, request)
         if tenant.app_url is None:

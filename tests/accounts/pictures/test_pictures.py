@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from app.access.permissions import RoleKind
 from app.accounts.pictures import image as images
+from app.accounts.pictures.errors import TooManyPictures
 from app.accounts.pictures.models import Picture
 from app.accounts.pictures.upload import MAX_FILE_BYTES
 from app.core.database.pool import Database
@@ -303,7 +304,7 @@ async def test_the_number_of_waiting_pictures_is_limited() -> None:
     waiting = [asyncio.create_task(images.normalise_image(BytesIO(SMALL))) for _ in range(16)]
     await asyncio.sleep(0)
     try:
-        with pytest.raises(images.TooManyPictures):
+        with pytest.raises(TooManyPictures):
             await images.normalise_image(BytesIO(SMALL))
     finally:
         opened.set()
