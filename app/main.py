@@ -20,6 +20,7 @@ from app import models as _models  # noqa: F401 - all mappers, before the first 
 from app.access.attempts import Attempts
 from app.access.credential_cache import CredentialCache
 from app.access.dependencies import check_callers
+from app.accounts.erasure.routes import router as erasure
 from app.accounts.invitations.routes import router as invitations
 from app.accounts.pictures.routes import router as pictures
 from app.accounts.pictures.upload import MAX_UPLOAD_BYTES
@@ -30,6 +31,7 @@ from app.accounts.single_use_links.pages import router as pages
 from app.accounts.users.routes import router as users
 from app.authentication.email_addresses.routes import router as email_addresses
 from app.authentication.passwords.routes import router as passwords
+from app.authentication.second_factor.reset_routes import router as second_factor_reset
 from app.authentication.second_factor.routes import router as second_factor
 from app.authentication.sessions.queries import find_principal
 from app.authentication.sessions.routes import router as sessions
@@ -62,7 +64,8 @@ from app.worker import Worker
 # Paths are matched in this order: tickets first.
 ROUTERS = (
     fast_tickets, tickets, organisations, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
-    profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index, operations, pages,
+    erasure, second_factor_reset, profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index,
+    operations, pages,
 )  # fmt: skip
 
 # Larger limits than `max_body_bytes`, by method and path.

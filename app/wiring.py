@@ -22,7 +22,8 @@ from app.accounts.users.events import (
     UserSignedUp,
     UserSuspended,
 )
-from app.accounts.users.jobs import note_who_works_on_tickets
+from app.accounts.users.reactions import refresh_works_on_tickets
+from app.authentication.reactions import delete_sign_in_data, end_sessions, end_sessions_after_reset
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
@@ -88,15 +89,16 @@ REACTIONS = (
     .on(UserBecameAvailable, assign_backlog_to_user)
     .on(UserApproved, link_to_account)
     .on(UserReactivated, link_to_account)
-    .on(UserSuspended, hand_over)
+    .on(UserSuspended, end_sessions, hand_over)
     .on(UserRoleChanged, hand_over)
     .on(UserPermissionsChanged, hand_over)
-    # In this order: who works on tickets is noted, and locked, before tickets are taken from them or given to them.
-    .on(RoleUpdated, note_who_works_on_tickets, hand_over_of_role, assign_backlog_to_role)
+    # In this order: users are updated, and locked, before tickets are taken from them or assigned to them.
+    .on(RoleUpdated, refresh_works_on_tickets, hand_over_of_role, assign_backlog_to_role)
     .on(EmailVerified, link_to_account)
     .on(EmailChanged, mail_the_old_address)
     .on(UserInvitationCancelled, forget_mails)
-    .on(UserErased, forget_requester, hand_over, forget_mails)
+    .on(UserErased, delete_sign_in_data, forget_requester, hand_over, forget_mails)
+    .on(SecondFactorDisabled, end_sessions_after_reset)
     .on(OrganisationSignedUp, seed_menus)
 )
 

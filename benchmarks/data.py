@@ -23,7 +23,8 @@ import asyncpg
 
 from app import models as _models  # noqa: F401 - all mappers, before the first query
 from app.access.callers import ProductCaller
-from app.accounts.users import creation as identity
+from app.accounts.sign_up.service import sign_up_admin
+from app.accounts.users.creation import NewUser
 from app.core import embedded
 from app.core.clock import real_now
 from app.core.database import migrations
@@ -260,10 +261,10 @@ async def _sign_up(database: Database, domain: str, password_hash: str) -> Organ
     org_id, admins = new_id(), []
     async with database.session(org_id) as db:
         _, secret = await organisations.sign_up(db, org_id, f"The {domain} company", domain, sandbox=False)
-        caller = ProductCaller(tenant=await queries.tenant(db, org_id), now=real_now())
+        caller = ProductCaller(tenant=await queries.get_tenant(db, org_id), now=real_now())
         for n in range(1, ADMINS + 1):
-            new = identity.NewUser("Ada", f"Lovelace {n}", f"admin{n}@{domain}")
-            admins.append(str((await identity.sign_up_admin(db, caller, new, password_hash)).id))
+            new = NewUser("Ada", f"Lovelace {n}", f"admin{n}@{domain}")
+            admins.append(str((await sign_up_admin(db, caller, new, password_hash)).id))
     return Organisation(str(org_id), domain, secret, admins)
 
 

@@ -112,7 +112,7 @@ async def _by_token(request: Request) -> tuple[UUID, str]:
 
 async def _by_secret(request: Request, secret: str) -> tuple[UUID, str]:
     sql = """
-        SELECT o.id, o.domain FROM organisations AS o JOIN organisation_secrets AS s ON s.org_id = o.id
+        SELECT o.id, o.domain FROM organisations AS o JOIN secret_keys AS s ON s.org_id = o.id
         WHERE s.hash = $1
     """
     return await _remember(request, secret, sql, hashlib.sha256(secret.encode()).digest())

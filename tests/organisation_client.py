@@ -12,7 +12,7 @@ from passlib.hash import argon2
 
 from app import wiring
 from app.access.callers import ProductCaller
-from app.accounts.users import creation
+from app.accounts.sign_up.service import sign_up_admin
 from app.accounts.users.creation import NewUser
 from app.accounts.users.models import User as UserRow
 from app.authentication.sessions import service as sessions
@@ -128,9 +128,9 @@ async def create_desk(
 async def create_admin(desk: Desk, email: str, *, available: bool = True) -> SignedInUser:
     """Sign up an admin and open a session."""
     async with desk.database.session(desk.id) as db:
-        tenant = as_tenant(await organisations.read(db, desk.id))
+        tenant = as_tenant(await organisations.get_organisation(db, desk.id))
         caller = ProductCaller(tenant=tenant, now=tenant.now())
-        user = await creation.sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _password_hash())
+        user = await sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _password_hash())
         user.available = available
     return await open_session(desk, user)
 

@@ -6,12 +6,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
-from app.accounts.profiles import service as profiles
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link
-from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import Credential, User
-from app.accounts.users.queries import UserNotFound
 from app.authentication.errors import WrongPassword
 from app.core.database.pool import Database
 from app.core.security.access_tokens import InvalidToken
@@ -40,7 +39,7 @@ async def read_own(database: Database, caller: UserCaller) -> tuple[User, Creden
         InvalidToken: The user was erased within the seconds for which access tokens are cached.
     """
     async with database.session(caller.org_id) as db:
-        user = await profiles.read(db, caller)
+        user = await users.get_caller(db, caller)
         try:
             return user, await get_credential(db, user)
         except UserNotFound:
@@ -54,7 +53,7 @@ async def lock_own(db: AsyncSession, caller: UserCaller, compared: Credential) -
         WrongPassword: The credential has changed since, so the comparison no longer counts.
         InvalidToken: The user was erased or is no longer active.
     """
-    user = await profiles.lock(db, caller)
+    user = await users.lock_caller(db, caller)
     credential = await get_credential(db, user)
     if (credential.email, credential.password_hash) != (compared.email, compared.password_hash):
         raise WrongPassword
@@ -68,7 +67,7 @@ async def lock_link_owner(db: AsyncSession, link: Link) -> tuple[User, Credentia
         LinkExpired: The user was erased.
     """
     try:
-        user = await users.lock(db, link.org_id, link.user_id)
+        user = await users.lock_user(db, link.org_id, link.user_id)
         return user, await get_credential(db, user)
     except UserNotFound:
         raise LinkExpired from None

@@ -9,8 +9,8 @@ from app.access.attempts import Attempts
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries as users
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
 from app.organisations import queries as organisations
@@ -41,16 +41,16 @@ async def send_links(database: Database, attempts: Attempts, accounts: AccountFi
     Only the accounts in the `MAX_ACCOUNTS` oldest organisations are considered, each in a transaction of its own.
     """
     async with database.session(None) as db:
-        found = await users.accounts(db, accounts.email, accounts.domain, limit=MAX_ACCOUNTS)
+        found = await users.list_credentials(db, accounts.email, accounts.domain, limit=MAX_ACCOUNTS)
     for account in found:
         if not await attempts.count_account_mail(purpose, account.user_id):
             continue
         async with database.session(account.org_id) as db:
             try:
                 # Locked: a concurrent erasure would otherwise leave the link, and the e-mail address in it, behind.
-                user = await users.lock(db, account.org_id, account.user_id)
+                user = await users.lock_user(db, account.org_id, account.user_id)
             except UserNotFound:
                 continue
             if user.email == accounts.email and accounts.is_eligible(user):
-                at = (await organisations.tenant(db, account.org_id)).now()
+                at = (await organisations.get_tenant(db, account.org_id)).now()
                 links.send(db, account.org_id, user.id, user.email, purpose, at=at, actor=SYSTEM)

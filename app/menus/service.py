@@ -21,7 +21,7 @@ from app.menus.errors import MenuCycle, MenuHasChildren, MenuTooDeep, TooManyMen
 from app.menus.events import MenuCreated, MenuDeleted, MenuUpdated
 from app.menus.models import Menu
 from app.menus.rules import MAX_DEPTH, MAX_MENUS, Parents
-from app.organisations.queries import lock as lock_organisation
+from app.organisations.queries import lock_organisation
 
 
 class MenuFields(TypedDict, total=False):

@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
-from app.accounts.users.rules import is_somebodys
+from app.accounts.users.rules import is_deliverable
 from app.core.outbox.events import Recorded
 from app.notifications import mails
 from app.notifications.drafts import draft
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue
-from app.organisations.queries import tenant
+from app.organisations.queries import get_tenant
 from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
 from app.tickets.models import Ticket, TicketResponse
 
@@ -26,7 +26,7 @@ async def mail_answer_to_requester(
     db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]
 ) -> None:
     """Mail a reply to the requester, on `ticket.responded`."""
-    organisation = await tenant(db, org_id)
+    organisation = await get_tenant(db, org_id)
     response_ids = [one.event.response_id for one in recorded]
     authors = select(TicketResponse.author_id).where(
         TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids)
@@ -64,7 +64,7 @@ async def mail_answer_to_requester(
 
 async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
     """Mail the assignee on `ticket.assigned`, unless they may no longer work on tickets."""
-    organisation = await tenant(db, org_id)
+    organisation = await get_tenant(db, org_id)
     given = [(one.event.ticket_id, one.event.admin_id) for one in recorded if one.event.admin_id]
     tickets = await _tickets(db, org_id, (ticket_id for ticket_id, _ in given))
     users = await _users(db, org_id, (user_id for _, user_id in given))
@@ -85,14 +85,14 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
         and user_id in users
         and users[user_id].may_be_assigned
         and MailKind.TICKET_ASSIGNED not in users[user_id].muted
-        and is_somebodys(users[user_id].email)
+        and is_deliverable(users[user_id].email)
     ]
     await mails.queue(db, org_id, drafts)
 
 
 async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketClosingSoon]]) -> None:
     """Remind the requester on `ticket.closing_soon`."""
-    organisation = await tenant(db, org_id)
+    organisation = await get_tenant(db, org_id)
     events = [one.event for one in recorded]
     tickets = await _tickets(db, org_id, (event.ticket_id for event in events))
     requesters = await _requesters(db, org_id, tickets.values())
@@ -123,7 +123,7 @@ def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailK
     if account is not None and kind in account.muted:
         return None
     address = account.email if account else ticket.added_by
-    return address if is_somebodys(address) else None
+    return address if is_deliverable(address) else None
 
 
 async def _tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:

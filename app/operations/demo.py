@@ -19,7 +19,8 @@ from sqlalchemy import select, update
 
 from app.access.callers import Principal, ProductCaller, UserCaller
 from app.access.tenant import Tenant
-from app.accounts.users.creation import NewUser, hash_new_password, sign_up_admin
+from app.accounts.sign_up.service import sign_up_admin
+from app.accounts.users.creation import NewUser, hash_new_password
 from app.authentication.sessions.queries import principal_of
 from app.core.clock import real_now
 from app.core.config import Settings

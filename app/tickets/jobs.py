@@ -26,7 +26,7 @@ from app.core.outbox.events import SYSTEM, record
 from app.core.outbox.numbering import TICK
 from app.core.outbox.subscriptions import writes
 from app.core.outbox.timers import Due
-from app.organisations.queries import tenant
+from app.organisations.queries import get_tenant
 from app.tickets import rules
 from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketStatusChanged
 from app.tickets.models import WAITING, Ticket, TicketStatus
@@ -100,7 +100,7 @@ _CLOSE = text(
 @writes(TicketStatusChanged)
 async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Close the tickets whose requester has not come back since they were answered."""
-    clock = await tenant(db, org_id)
+    clock = await get_tenant(db, org_id)
     locked = await _lock(db, org_id, due)
     if not locked:
         return []
@@ -123,7 +123,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
 
 async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Have the requesters told that their tickets will close."""
-    clock = await tenant(db, org_id)
+    clock = await get_tenant(db, org_id)
     claimed = await timers.claim(db, org_id, await _lock(db, org_id, due))
     rows = await db.execute(
         select(Ticket.id, Ticket.auto_close_at).where(
@@ -234,7 +234,7 @@ async def _assign_backlog(db: AsyncSession, org_id: UUID, subject_id: UUID, at: 
 
 async def assign_later(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Assign what still waits; where nobody is available, the next one to become so takes it."""
-    clock = await tenant(db, org_id)
+    clock = await get_tenant(db, org_id)
     assigned = await assign_waiting(db, org_id, clock.now())
     claimed = await timers.claim(db, org_id, await timers.not_being_set(db, org_id, due))
     if claimed and (assigned == ASSIGN_BATCH or await _some_were_busy(db, org_id)):

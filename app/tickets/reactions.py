@@ -34,7 +34,7 @@ from app.core.clock import real_now
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, record
 from app.core.outbox.timers import Due
-from app.organisations.queries import tenant
+from app.organisations.queries import get_tenant
 from app.tickets.events import TicketAssigned, TicketUpdated
 from app.tickets.models import UNFINISHED, Ticket
 from app.tickets.rules import ASSIGN, FORGET_REQUESTER, HAND_OVER, HAND_OVER_OF_ROLE, LINK_TICKETS
@@ -150,7 +150,7 @@ async def hand_over_of_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) 
 
 async def hand_over_the_rest_of_role(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """On `HAND_OVER_OF_ROLE`, a role at a time; who has left it meanwhile has had their own handed over then."""
-    clock = await tenant(db, org_id)
+    clock = await get_tenant(db, org_id)
     role_id = due[0].subject_id
     done, wait = await _take_of_role(db, org_id, role_id, clock.now())
     claimed = await timers.claim(db, org_id, await timers.not_being_set(db, org_id, due[:1]))
@@ -241,7 +241,7 @@ async def _go_on(db: AsyncSession, org_id: UUID, due: Sequence[Due], work: _Work
 
     Who is left out, since enough was done for one transaction, stays due. Whose row is gone has nothing to be done.
     """
-    clock = await tenant(db, org_id)
+    clock = await get_tenant(db, org_id)
     ids = [one.subject_id for one in due]
     of_them = (User.org_id == org_id, User.id.in_(ids))
     some = select(*_SOMEBODY).where(*of_them).order_by(User.id).limit(PEOPLE)

@@ -42,8 +42,8 @@ TABLES = (
     "links",
     "external_identities",
     "users",
+    "secret_keys",
     "roles",
-    "organisation_secrets",
     "menus",
     "mails",
     "timers",
@@ -258,32 +258,30 @@ def upgrade() -> None:
     )
     op.create_index("ix_menus_org_id_parent_id", "menus", ["org_id", "parent_id"], unique=False)
     op.create_table(
-        "organisation_secrets",
+        "roles",
+        sa.Column("org_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("permissions", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("kind IN ('ADMIN', 'ENGINEER', 'CUSTOMER')", name=op.f("ck_roles_kind")),
+        sa.ForeignKeyConstraint(["org_id"], ["organisations.id"], name=op.f("fk_roles_org_id_organisations")),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_roles")),
+        sa.UniqueConstraint("org_id", "name", name=op.f("uq_roles_org_id_name")),
+    )
+    op.create_table(
+        "secret_keys",
         sa.Column("org_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["org_id"], ["organisations.id"], name=op.f("fk_organisation_secrets_org_id_organisations")
-        ),
-        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_organisation_secrets")),
+        sa.ForeignKeyConstraint(["org_id"], ["organisations.id"], name=op.f("fk_secret_keys_org_id_organisations")),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_secret_keys")),
     )
-    op.create_index("ix_organisation_secrets_hash", "organisation_secrets", ["hash"], unique=True)
-    op.create_table(
-        "roles",
-        sa.Column("org_id", sa.Uuid(), nullable=False),
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("permissions", postgresql.ARRAY(sa.Text()), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("role IN ('ADMIN', 'ENGINEER', 'CUSTOMER')", name=op.f("ck_roles_role")),
-        sa.ForeignKeyConstraint(["org_id"], ["organisations.id"], name=op.f("fk_roles_org_id_organisations")),
-        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_roles")),
-        sa.UniqueConstraint("org_id", "name", name=op.f("uq_roles_org_id_name")),
-    )
+    op.create_index("ix_secret_keys_hash", "secret_keys", ["hash"], unique=True)
     op.create_table(
         "users",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -292,7 +290,7 @@ def upgrade() -> None:
         sa.Column("last_name", sa.Text(), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("email_verified_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("role_kind", sa.Text(), nullable=False),
         sa.Column("role_id", sa.Uuid(), nullable=True),
         sa.Column("granted", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("denied", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
@@ -307,7 +305,7 @@ def upgrade() -> None:
         sa.Column("muted", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("picture_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("role IN ('ADMIN', 'ENGINEER', 'CUSTOMER')", name=op.f("ck_users_role")),
+        sa.CheckConstraint("role_kind IN ('ADMIN', 'ENGINEER', 'CUSTOMER')", name=op.f("ck_users_role_kind")),
         sa.CheckConstraint(
             "status IN ('ACTIVE', 'PENDING', 'REJECTED', 'INVITED', 'SUSPENDED', 'ERASED')",
             name=op.f("ck_users_status"),
@@ -317,23 +315,29 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["org_id"], ["organisations.id"], name=op.f("fk_users_org_id_organisations")),
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_users")),
-        sa.UniqueConstraint("org_id", "email", name=op.f("uq_users_org_id_email")),
     )
     op.create_index(
         "ix_users_available",
         "users",
-        ["org_id", "role", "id"],
+        ["org_id", "role_kind", "id"],
         unique=False,
-        postgresql_where=sa.text("available AND works_on_tickets AND status = 'ACTIVE' AND role <> 'CUSTOMER'"),
+        postgresql_where=sa.text("available AND works_on_tickets AND status = 'ACTIVE' AND role_kind <> 'CUSTOMER'"),
     )
     op.create_index(
-        "ix_users_of_role",
+        "ix_users_org_id_email",
+        "users",
+        ["org_id", "email"],
+        unique=True,
+        postgresql_where=sa.text("email IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_users_org_id_role_id",
         "users",
         ["org_id", "role_id"],
         unique=False,
         postgresql_where=sa.text("role_id IS NOT NULL"),
     )
-    op.create_index("ix_users_org_id_role_id", "users", ["org_id", "role", "id"], unique=False)
+    op.create_index("ix_users_org_id_role_kind_id", "users", ["org_id", "role_kind", "id"], unique=False)
     op.create_index("ix_users_org_id_status_id", "users", ["org_id", "status", "id"], unique=False)
     op.create_table(
         "external_identities",

@@ -48,7 +48,7 @@ async def queue(desk: Desk, address: str, *tickets: UUID | None, error: str | No
 
 
 async def engineer_signed_in(desk: Desk, last_name: str) -> SignedInUser:
-    return await open_session(desk, await add_user(desk, role="ENGINEER", last_name=last_name))
+    return await open_session(desk, await add_user(desk, role_kind="ENGINEER", last_name=last_name))
 
 
 def identity_of(user: User) -> dict[str, ReactionOnly[str]]:
@@ -199,7 +199,7 @@ async def test_the_event_of_an_erasure_holds_no_personal_data(desk: Desk) -> Non
 
 
 async def test_mails_to_the_users_former_addresses_are_deleted(desk: Desk) -> None:
-    user, before = await add_user(desk, role="ENGINEER"), an_address()
+    user, before = await add_user(desk, role_kind="ENGINEER"), an_address()
     given = await desk.open(addedBy=an_address())
     await rewrite(desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=before, id=user.id)
     await happen(

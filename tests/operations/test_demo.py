@@ -31,7 +31,7 @@ from app.main import create_app
 from app.notifications.models import Mail
 from app.operations.demo import create_demo
 from app.organisations.models import Organisation
-from app.organisations.queries import find_by_secret_hash, tenant
+from app.organisations.queries import find_by_secret_hash, get_tenant
 from app.tickets.models import Ticket, TicketResponse, TicketStatus
 from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
 from app.tickets.search.models import TicketSearch
@@ -217,7 +217,7 @@ async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Data
     ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
         admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)), session_id=new_id())
-        caller = UserCaller(tenant=await tenant(db, org_id), user=admin, now=real_now())
+        caller = UserCaller(tenant=await get_tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
     assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.added_by]

@@ -39,12 +39,12 @@ FILL = """
     INSERT INTO counters SELECT pg_temp.org(o), {tickets}, {tickets} FROM generate_series(1, {all}) AS o;
     INSERT INTO relays SELECT pg_temp.org(o), {tickets} FROM generate_series(1, {all}) AS o;
 
-    INSERT INTO users (org_id, id, first_name, last_name, email, role, status, available, created_at)
+    INSERT INTO users (org_id, id, first_name, last_name, email, role_kind, status, available, created_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), 'Ada', 'Lovelace', 'admin' || n || '@growfin.test', 'ADMIN', 'ACTIVE',
            n % 10 = 0, '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {users}) AS n;
 
-    INSERT INTO roles (org_id, id, name, role, permissions, created_at, updated_at)
+    INSERT INTO roles (org_id, id, name, kind, permissions, created_at, updated_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), 'Role ' || n, 'ADMIN', '{{tickets:view}}', '{start}', '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {users}) AS n;
 

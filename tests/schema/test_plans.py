@@ -126,7 +126,7 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
     await timers.set_timers(db, ORG, TICKET, {"AUTO_CLOSE": START})
     await timers.cancel(db, ORG, TICKET, ("AUTO_CLOSE", "AUTO_CLOSE_REMINDER"))
     await jobs.assign_waiting(db, ORG, START)
-    await users.user(db, ORG, SOMEBODY)
+    await users.get_user(db, ORG, SOMEBODY)
 
     selects = [one for one in sent if not one[0].lstrip().startswith("INSERT")]
     assert len(selects) >= 9

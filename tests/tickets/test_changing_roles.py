@@ -109,8 +109,8 @@ async def test_a_role_of_thousands_is_changed_in_few_statements_and_handed_over_
     crew = [new_id() for _ in range(3_000)]
     async with database.session(desk.id) as db:
         common = {
-            "org_id": desk.id, "first_name": "Bo", "last_name": "Diaz", "role": "ENGINEER", "role_id": UUID(role_id),
-            "status": "ACTIVE", "available": True, "created_at": real_now(),
+            "org_id": desk.id, "first_name": "Bo", "last_name": "Diaz", "role_kind": "ENGINEER",
+            "role_id": UUID(role_id), "status": "ACTIVE", "available": True, "created_at": real_now(),
         }  # fmt: skip
         await db.execute(insert(UserRow), [common | {"id": one, "email": f"{one}@growfin.test"} for one in crew])
     await insert_many(desk, 2_500)

@@ -15,7 +15,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM
 from app.organisations import service as organisations
-from app.organisations.queries import tenant
+from app.organisations.queries import get_tenant
 from app.tickets.models import Ticket, TicketStatus
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
@@ -179,7 +179,7 @@ async def test_more_tickets_than_a_batch_close_at_once(desk: Desk) -> None:
 async def test_the_clock_stands_still_while_a_ticket_is_being_answered(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     async with database.session(desk.id) as db:
-        organisation = await tenant(db, desk.id)
+        organisation = await get_tenant(db, desk.id)
         await organisations.advance_clock(db, organisation, SYSTEM, timedelta(days=10), wiring.TICKET_TIMERS)
         answering = asyncio.create_task(desk.respond(ticket))
         await asyncio.sleep(0.2)
@@ -187,7 +187,7 @@ async def test_the_clock_stands_still_while_a_ticket_is_being_answered(desk: Des
 
     answered_ticket, due = response["ticket"], await timers_of(desk, ticket)
     async with database.session(desk.id) as db:
-        advanced = await tenant(db, desk.id)
+        advanced = await get_tenant(db, desk.id)
     assert advanced.organisation_time(due["AUTO_CLOSE"]) == at(answered_ticket["autoCloseAt"])
     assert at(answered_ticket["respondedAt"]) > real_now() + timedelta(days=9)
 
@@ -203,7 +203,7 @@ async def test_answers_and_advances_at_the_same_time_lose_nothing(desk: Desk, da
     assert {answer.status_code for answer in done[len(answers) :]} == {200}
     await work_off_timers(database)
     async with database.session(desk.id) as db:
-        clock = await tenant(db, desk.id)
+        clock = await get_tenant(db, desk.id)
     assert clock.clock_offset == timedelta(days=48)
     for ticket in tickets:
         read, due = await desk.read(ticket), await timers_of(desk, ticket)

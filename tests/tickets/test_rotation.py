@@ -13,7 +13,7 @@ from app.access.callers import ProductCaller
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.organisations.queries import tenant
+from app.organisations.queries import get_tenant
 from app.tickets import service
 from app.tickets.models import Ticket, TicketPriority
 from tests.organisation_client import Desk
@@ -27,7 +27,7 @@ async def numbers_in_the_table(desk: Desk) -> list[int]:
 
 async def product_of(desk: Desk) -> ProductCaller:
     async with desk.database.session(desk.id) as db:
-        organisation = await tenant(db, desk.id)
+        organisation = await get_tenant(db, desk.id)
     return ProductCaller(tenant=organisation, now=real_now())
 
 

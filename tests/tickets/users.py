@@ -30,7 +30,7 @@ async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool =
             "last_name": "Moreau",
             "email": email or f"p{uuid4().hex}@customer.example",
             "email_verified_at": now if verified else None,
-            "role": role,
+            "role_kind": role,
             "status": "ACTIVE",
             "available": False,
             "granted": [],
@@ -41,7 +41,7 @@ async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool =
     )
     row.refresh_derived_permissions()
     async with desk.database.session(desk.id) as db:
-        await service.add(db, row, None)
+        await service.add_user(db, row, None)
     return await open_session(desk, row)
 
 

@@ -15,7 +15,7 @@ from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.access.services import services_of
 from app.accounts.roles import queries, service
-from app.accounts.roles.queries import RoleNotFound
+from app.accounts.roles.errors import BuiltInRoleChanged, RoleInUse, RoleNameTaken, RoleNotFound, TooManyRoles
 from app.accounts.roles.rules import BY_ID
 from app.accounts.roles.schemas import Role, RoleCreate, RolePage, RoleUpdate, from_table
 from app.accounts.roles.service import NewRole
@@ -56,7 +56,7 @@ async def list_roles(
     summary="Make a role",
     status_code=201,
     responses=responses(
-        service.RoleNameTaken, service.TooManyRoles, PrivilegeEscalation,
+        RoleNameTaken, TooManyRoles, PrivilegeEscalation,
         body=True, ok={201: ("Location",)}, location=f"/roles/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
@@ -69,7 +69,7 @@ async def create_role(body: RoleCreate, caller: Creator, db: Db, response: Respo
     """
     new = NewRole(
         name=body.name,
-        role=None if body.role is MISSING else body.role,
+        kind=None if body.role is MISSING else body.role,
         copy_of=body.copy_of,
         permissions=None if body.permissions is MISSING else from_table(body.permissions),
     )
@@ -93,9 +93,7 @@ async def get_role(role_id: RoleId, caller: Reader, db: Db) -> Role:
     "/{id}",
     operation_id="changeRole",
     summary="Change a role",
-    responses=responses(
-        RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, PrivilegeEscalation, body=True
-    ),
+    responses=responses(RoleNotFound, BuiltInRoleChanged, RoleNameTaken, PrivilegeEscalation, body=True),
 )
 async def change_role(role_id: RoleId, body: RoleUpdate, caller: Editor, request: Request) -> Role:
     """Change its name or its permissions, for everybody who has it, within five seconds.
@@ -119,7 +117,7 @@ async def change_role(role_id: RoleId, body: RoleUpdate, caller: Editor, request
     operation_id="deleteRole",
     summary="Delete a role",
     status_code=204,
-    responses=responses(RoleNotFound, service.BuiltInRoleChanged, service.RoleInUse, PrivilegeEscalation),
+    responses=responses(RoleNotFound, BuiltInRoleChanged, RoleInUse, PrivilegeEscalation),
 )
 async def delete_role(role_id: RoleId, caller: Deleter, db: Db) -> None:
     """Delete a role that nobody has."""

@@ -8,7 +8,7 @@ from app.access.dependencies import address_of, transaction_refreshing_credentia
 from app.access.requirements import CurrentUser
 from app.access.services import services_of
 from app.accounts.single_use_links import service as links
-from app.accounts.single_use_links.service import LinkExpired
+from app.accounts.single_use_links.errors import LinkExpired
 from app.authentication.email_addresses import service
 from app.authentication.email_addresses.errors import SameEmail
 from app.authentication.email_addresses.schemas import (
@@ -44,7 +44,7 @@ async def verify_email(body: EmailVerification, request: Request) -> VerifiedEma
     """
     services = services_of(request)
     await services.attempts.count_recovery(address_of(request))
-    subject = links.read(services.secret_key, body.token)
+    subject = links.parse_token(services.secret_key, body.token)
     async with transaction_refreshing_credentials(request, subject.org_id) as db:
         user = await service.verify_email(db, subject)
     return VerifiedEmail(email=user.email)

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.attempts import Attempts
 from app.access.callers import UserCaller
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
-from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
@@ -52,7 +52,7 @@ async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
         LinkExpired: Also if another user of the organisation has taken the address meanwhile.
     """
     link = await links.find(db, subject, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
-    tenant = await links.tenant_of(db, link)
+    tenant = await links.get_tenant(db, link)
     user, credential = await lock_link_owner(db, link)
     await links.use(db, subject, link.purpose)
     if user.status not in _STATUSES_THAT_MAY_VERIFY:
@@ -114,7 +114,7 @@ async def request_email_change(database: Database, secret_key: str, caller: User
         at, actor = caller.tenant.now(), caller.actor
         # The address requested before may have been a typing error: its owner must not get this account.
         await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)
-        owner_id = await users.owner_of(db, caller.org_id, new.email)
+        owner_id = await users.find_id_by_email(db, caller.org_id, new.email)
         if owner_id is not None:
             record(db, EmailClaimed(at=at, actor=actor, user_id=owner_id))
         else:

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from app.access.dependencies import address_of, invalidate_credentials
 from app.access.requirements import CurrentUser
 from app.access.services import services_of
-from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users.creation import WeakPassword
+from app.accounts.single_use_links.errors import LinkExpired
+from app.accounts.users.errors import WeakPassword
 from app.authentication.errors import WrongPassword
 from app.authentication.link_mails import RESPONSE_TIME_STEP
 from app.authentication.passwords import service

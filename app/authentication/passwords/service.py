@@ -8,13 +8,13 @@ from app.access.attempts import Attempts
 from app.access.callers import UserCaller
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
-from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import hash_new_password
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.events import EmailVerified, PasswordChanged
 from app.accounts.users.models import Credential, User
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus
 from app.authentication.credentials import lock_link_owner, lock_own, read_own
 from app.authentication.errors import WrongPassword
@@ -53,12 +53,12 @@ async def reset_password(database: Database, secret_key: str, token: str, new_pa
         WeakPassword
         Busy
     """
-    subject = links.read(secret_key, token)
+    subject = links.parse_token(secret_key, token)
     async with database.session(subject.org_id) as db:
         link = await links.find(db, subject, LinkPurpose.RESET_PASSWORD)
-        tenant = await links.tenant_of(db, link)
+        tenant = await links.get_tenant(db, link)
         try:
-            user = await users.user(db, link.org_id, link.user_id)
+            user = await users.get_user(db, link.org_id, link.user_id)
         except UserNotFound:
             raise LinkExpired from None
         _check_may_reset(user, link)

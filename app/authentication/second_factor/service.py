@@ -13,9 +13,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
+from app.access.errors import PrivilegeEscalation
 from app.access.permissions import RoleKind
-from app.accounts.profiles import service as profiles
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import LinkPurpose
+from app.accounts.users import queries as users
 from app.accounts.users.models import User
+from app.accounts.users.service import changing_user
 from app.authentication.second_factor import rules
 from app.authentication.second_factor.errors import (
     CodeRefused,
@@ -73,7 +77,7 @@ async def set_up(db: AsyncSession, secret_key: str, caller: UserCaller) -> Authe
     Raises:
         SecondFactorActive
     """
-    user = await profiles.lock(db, caller)
+    user = await users.lock_caller(db, caller)
     if user.second_factor:
         raise SecondFactorActive
     secret, factor = pyotp.random_base32(), await _lock_factor(db, user)
@@ -92,7 +96,7 @@ async def confirm(db: AsyncSession, secret_key: str, caller: UserCaller, code: s
         SecondFactorActive, SecondFactorNotSetUp
         CodeRefused: The authenticator has another secret, or its clock is wrong.
     """
-    now, user = real_now(), await profiles.lock(db, caller)
+    now, user = real_now(), await users.lock_caller(db, caller)
     if user.second_factor:
         raise SecondFactorActive
     factor = await _lock_factor(db, user)
@@ -113,7 +117,7 @@ async def renew_recovery_codes(db: AsyncSession, secret_key: str, caller: UserCa
     Raises:
         SecondFactorNotSetUp, CodeRefused
     """
-    user = await profiles.lock(db, caller)
+    user = await users.lock_caller(db, caller)
     if not user.second_factor:
         raise SecondFactorNotSetUp
     await _use_code_signed_in(db, secret_key, user, SubmittedCode(totp=code))
@@ -126,14 +130,31 @@ async def disable(db: AsyncSession, secret_key: str, caller: UserCaller, code: S
     Raises:
         SecondFactorNotSetUp, SecondFactorMandatory, CodeRefused
     """
-    user = await profiles.lock(db, caller)
+    user = await users.lock_caller(db, caller)
     if not user.second_factor:
         raise SecondFactorNotSetUp
-    if caller.tenant.require_2fa and user.role != RoleKind.CUSTOMER:
+    if caller.tenant.require_2fa and user.role_kind != RoleKind.CUSTOMER:
         raise SecondFactorMandatory
     await _use_code_signed_in(db, secret_key, user, code)
     await remove(db, user)
     record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
+
+
+async def reset(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
+    """Remove the second factor of a user who has lost it. Their sessions end: see `end_sessions_after_reset`.
+
+    Raises:
+        SecondFactorNotSetUp
+        UserNotFound, PrivilegeEscalation, InvalidToken: see `changing_user`. Admins cannot reset their own.
+    """
+    async with changing_user(db, caller, user_id) as user:
+        if user_id == caller.user.id:
+            raise PrivilegeEscalation("You cannot reset your own second factor: use POST /auth/2fa/disable.")
+        if not user.second_factor:
+            raise SecondFactorNotSetUp("The user has no second factor.")
+        await remove(db, user)
+        await links.cancel(db, user.org_id, user.id, LinkPurpose.SIGN_IN)
+        record(db, SecondFactorDisabled(at=caller.now, actor=caller.actor, user_id=user.id))
 
 
 async def remove(db: AsyncSession, user: User) -> None:

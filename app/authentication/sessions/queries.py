@@ -29,8 +29,8 @@ async def find_principal(
             select(User, Organisation, Session.remembered)
             .join(Organisation, Organisation.id == User.org_id)
             .join(Session, and_(Session.org_id == org_id, Session.user_id == User.id, Session.id == session_id))
-            .outerjoin(User.custom_role)
-            .options(contains_eager(User.custom_role))
+            .outerjoin(User.role)
+            .options(contains_eager(User.role))
             .where(
                 User.org_id == org_id,
                 User.id == user_id,
@@ -70,13 +70,13 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
 
 
 def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> Principal:
-    """Make the principal of a user's session; the row must have been read with `custom_role`."""
+    """Make the principal of a user's session; the row must have been read with `role`."""
     return Principal(
         id=user.id,
         email=user.email,
         first_name=user.first_name,
         last_name=user.last_name,
-        role_kind=user.role,
+        role_kind=user.role_kind,
         role_id=user.effective_role_id,
         role_name=user.designation,
         permissions=user.permissions,

@@ -68,7 +68,7 @@ def open_session(
         expires_at=now + session_lifetime(remembered=remember),
     )
     db.add(session)
-    return SessionTokens(_issue_access_token(secret_key, session, user.role, now), refresh_token, session)
+    return SessionTokens(_issue_access_token(secret_key, session, user.role_kind, now), refresh_token, session)
 
 
 def _issue_access_token(secret_key: str, session: Session, role_kind: RoleKind, now: datetime) -> str:

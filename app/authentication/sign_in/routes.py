@@ -10,7 +10,8 @@ from fastapi import APIRouter, Body, Request
 from app.access.dependencies import address_of
 from app.access.permissions import RoleKind
 from app.access.services import services_of
-from app.accounts.users.fields import BO, EXAMPLE_PASSWORD, MIA
+from app.accounts.users.examples import CUSTOMER_USER, ENGINEER_USER
+from app.accounts.users.fields import EXAMPLE_PASSWORD
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCode
 from app.authentication.second_factor.service import SubmittedCode
@@ -64,13 +65,17 @@ async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     return await _sign_in(body, request, RoleKind.ADMIN)
 
 
-@router.post("/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_for_role_kind(BO))
+@router.post(
+    "/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_for_role_kind(ENGINEER_USER)
+)
 async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: Request) -> SignInResult:
     """Like `POST /auth/signin`, for engineers only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.ENGINEER)
 
 
-@router.post("/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_for_role_kind(MIA))
+@router.post(
+    "/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_for_role_kind(CUSTOMER_USER)
+)
 async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: Request) -> SignInResult:
     """Like `POST /auth/signin`, for customers only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.CUSTOMER)

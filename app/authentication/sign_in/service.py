@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.permissions import RoleKind
 from app.accounts.users import queries as users
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor import service as second_factor
 from app.authentication.second_factor.service import SubmittedCode
@@ -77,7 +77,7 @@ async def match_accounts(database: Database, email: str, password: str, domain: 
         domain: The domain of the organisation; `None` for all organisations.
     """
     async with database.session(None) as db:
-        accounts = await users.accounts(db, email, domain)
+        accounts = await users.list_credentials(db, email, domain)
     matching = await match_hashes(password, [account.password_hash for account in accounts if account.password_hash])
     return MatchResult(
         [(one.org_id, one.user_id, one.password_hash) for one in accounts if one.password_hash in matching],
@@ -109,7 +109,7 @@ async def choose_account(database: Database, matches: MatchResult, role_kind: Ro
     active = [account for account in found if account.user.status == AccountStatus.ACTIVE]
     if not active:
         ensure_active(found[0].user)
-    of_role_kind = [account for account in active if role_kind in {None, account.user.role}]
+    of_role_kind = [account for account in active if role_kind in {None, account.user.role_kind}]
     if not of_role_kind:
         raise WrongRole
     if len(of_role_kind) > 1:
@@ -120,7 +120,7 @@ async def choose_account(database: Database, matches: MatchResult, role_kind: Ro
 async def _find_user(database: Database, org_id: UUID, user_id: UUID) -> User | None:
     async with database.session(org_id) as db:
         try:
-            user = await users.user(db, org_id, user_id)
+            user = await users.get_user(db, org_id, user_id)
         except UserNotFound:
             return None
     return user if user.status == AccountStatus.ACTIVE or user.status in INACTIVE_ERRORS else None

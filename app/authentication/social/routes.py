@@ -11,10 +11,10 @@ from fastapi.responses import RedirectResponse
 from app.access.dependencies import address_of
 from app.access.services import services_of
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
-from app.accounts.single_use_links.service import LinkExpired
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCode
 from app.authentication.second_factor.service import SubmittedCode
@@ -44,7 +44,7 @@ from app.core.web.problems import PROBLEM_MEDIA_TYPE, respond_to_error
 from app.core.web.routing import Route
 from app.menus.queries import menu_of_user
 from app.organisations import queries as organisations
-from app.organisations.queries import OrganisationNotFound
+from app.organisations.errors import OrganisationNotFound
 
 PREFIX = "/auth/oidc"
 
@@ -94,7 +94,7 @@ async def start_social_sign_in(
     chosen, services = _find_provider(request, provider), services_of(request)
     await services.attempts.count_social_sign_in(address_of(request))
     async with services.database.session(None) as db:
-        tenant = await organisations.by_domain(db, query.org)
+        tenant = await organisations.get_by_domain(db, query.org)
     pending = PendingSignIn.begin(tenant.domain, query.role, real_now(), remember=query.remember_me)
     response = RedirectResponse(await chosen.authorization_url(pending, _callback_url(request, provider)), 302)
     response.set_cookie(
@@ -150,7 +150,7 @@ async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) 
     """
     services = services_of(request)
     database, secret_key = services.database, services.secret_key
-    subject = links.read(secret_key, body.token)
+    subject = links.parse_token(secret_key, body.token)
     async with database.session(subject.org_id) as db:
         user, remember = await service.get_token_user(db, subject)
     if body.remember_me is not None:
@@ -169,7 +169,7 @@ async def _finish(provider: Provider, callback: ProviderCallback, cookie: str | 
         raise SocialSignInRefused
     pending = PendingSignIn.unseal(services.secret_key, provider.name, cookie, callback.state or "", real_now())
     async with services.database.session(None) as db:
-        tenant = await organisations.by_domain(db, pending.org)
+        tenant = await organisations.get_by_domain(db, pending.org)
     try:
         identity = await provider.identify(pending, callback, _callback_url(request, provider.name))
         login = ProviderLogin(provider=provider.name, identity=identity, role=pending.role, address=address)

@@ -11,13 +11,13 @@ from app.access.attempts import Attempts
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import LinkPurpose
-from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
-from app.accounts.users.creation import EmailTaken, NewUser, add, newcomer
+from app.accounts.users.creation import NewUser, add_user, new_user
+from app.accounts.users.errors import EmailTaken, UserNotFound
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus, status_of_sign_up
 from app.authentication.second_factor.service import SubmittedCode
 from app.authentication.sessions.service import ClientInfo
@@ -96,13 +96,13 @@ async def _find_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> 
         )
     )
     if linked_id is not None:
-        return await users.user(db, tenant.id, linked_id)
+        return await users.get_user(db, tenant.id, linked_id)
     if identity.email is None:
         raise EmailNotVerified(_NOT_VERIFIED_AT_PROVIDER)
-    owner_id = await users.owner_of(db, tenant.id, identity.email)
+    owner_id = await users.find_id_by_email(db, tenant.id, identity.email)
     if owner_id is None:
         return None
-    user = await users.lock(db, tenant.id, owner_id)
+    user = await users.lock_user(db, tenant.id, owner_id)
     if user.status == AccountStatus.INVITED:
         raise EmailNotVerified(_INVITED)
     if user.email != identity.email or user.email_verified_at is None:
@@ -128,9 +128,9 @@ async def _create_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -
     identity, role = login.identity, login.role
     assert identity.email is not None
     new = NewUser(identity.first_name, identity.last_name, identity.email)
-    user = newcomer(tenant.id, new, role, status_of_sign_up(role))
+    user = new_user(tenant.id, new, role, status_of_sign_up(role))
     user.email_verified_at = user.created_at
-    await add(db, user, None)
+    await add_user(db, user, None)
     await _link(db, user, login)
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
@@ -175,7 +175,7 @@ async def get_token_user(db: AsyncSession, subject: TokenSubject) -> tuple[User,
     """
     link = await links.find(db, subject, LinkPurpose.SIGN_IN)
     try:
-        user = await users.user(db, subject.org_id, link.user_id)
+        user = await users.get_user(db, subject.org_id, link.user_id)
     except UserNotFound:
         raise LinkExpired from None
     ensure_active(user)

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Text, Uuid, any_, bindparam, literal, select,
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.users.rules import is_somebodys
+from app.accounts.users.rules import is_deliverable
 from app.tickets.models import Ticket
 from app.tickets.search import rules
 from app.tickets.search.rules import MAX_WORDS
@@ -73,7 +73,7 @@ async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Se
 
 
 def _email(row: Any) -> str:
-    return row.added_by if is_somebodys(row.added_by) else ""
+    return row.added_by if is_deliverable(row.added_by) else ""
 
 
 def _chunks(ids: list[UUID]) -> Iterator[list[UUID]]:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from app.accounts.pictures import image as images
+from app.accounts.pictures.errors import TooManyPictures
 from app.accounts.pictures.image import MAX_SCANS
 from tests.accounts.crew import ok, sign_in
 from tests.accounts.images import encode, jpeg_with_scans, noise
@@ -60,7 +61,7 @@ async def test_the_number_of_waiting_pictures_is_limited() -> None:
     waiting = [asyncio.create_task(images.normalise_image(BytesIO(SMALL))) for _ in range(16)]
     await asyncio.sleep(0)
     try:
-        with pytest.raises(images.TooManyPictures):
+        with pytest.raises(TooManyPictures):
             await images.normalise_image(BytesIO(SMALL))
     finally:
         opened.set()

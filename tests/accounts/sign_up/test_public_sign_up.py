@@ -191,7 +191,7 @@ class TestAKnownEmail:
         await sign_up(desk, email, firstName="Eve", role="ADMIN", password="amber-otter-58-desk")
 
         (row,) = await rows_of(desk, email)
-        assert (str(row.id), row.first_name, row.role, row.status) == (made["id"], "Mia", "CUSTOMER", "ACTIVE")
+        assert (str(row.id), row.first_name, row.role_kind, row.status) == (made["id"], "Mia", "CUSTOMER", "ACTIVE")
         assert [before[0].id] == [row.id]
         assert len(await links_of(desk)) == links
         assert (await sign_in(desk, email)).status_code == 200

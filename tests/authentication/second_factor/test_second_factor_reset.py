@@ -98,7 +98,7 @@ async def test_who_has_none_has_nothing_to_reset(desk: Desk) -> None:
     user = await unprotected(desk)
     await set_up(user)  # not confirmed
     problem = refused(await desk.admin.delete(f"/users/{user.id}/2fa"), 409, "second_factor_not_set_up")
-    assert problem["detail"] == "They have no second factor."
+    assert problem["detail"] == "The user has no second factor."
 
 
 async def test_nobody_resets_their_own(desk: Desk) -> None:

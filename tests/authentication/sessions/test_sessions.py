@@ -167,7 +167,7 @@ class TestVerify:
         signed_in = await sign_in(api.http, email)
         async with desk.database.session(desk.id) as db:
             which = (UserRow.org_id == desk.id, UserRow.email == email)
-            await db.execute(update(UserRow).where(*which).values(role="CUSTOMER"))
+            await db.execute(update(UserRow).where(*which).values(role_kind="CUSTOMER"))
         said = (await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})).json()
         assert said["role"] == "CUSTOMER"
         assert "users:view" not in said["permissions"]

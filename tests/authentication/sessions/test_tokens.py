@@ -14,7 +14,7 @@ from app.accounts.users.models import Credential, User
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.security.access_tokens import issue_access_token
-from app.organisations.models import Organisation, OrganisationSecret
+from app.organisations.models import Organisation, SecretKey
 from tests.conftest import SECRET_KEY
 from tests.core.security.test_security import hostile_tokens, token
 from tests.organisation_client import Api, Desk, create_desk
@@ -104,8 +104,8 @@ async def suspend_organisation(database: Database, org_id: UUID) -> None:
 
 async def revoke_secret(database: Database, org_id: UUID) -> None:
     async with database.session(org_id) as db:
-        of_it = OrganisationSecret.org_id == org_id
-        await db.execute(update(OrganisationSecret).where(of_it).values(revoked_at=real_now()))
+        of_it = SecretKey.org_id == org_id
+        await db.execute(update(SecretKey).where(of_it).values(revoked_at=real_now()))
 
 
 async def test_what_is_taken_from_somebody_stops_within_five_seconds(api: Api, database: Database) -> None:

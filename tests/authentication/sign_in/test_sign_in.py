@@ -152,7 +152,7 @@ async def test_each_door_is_for_its_role_and_one_is_for_all(api: Api, desk: Desk
     user = await create_user(desk, email)
     async with desk.database.session(desk.id) as db:
         which = (User.org_id == desk.id, User.id == user.id)
-        await db.execute(update(User).where(*which).values(role=role))
+        await db.execute(update(User).where(*which).values(role_kind=role))
     body = {"email": email, "password": PASSWORD}
     assert (await api.http.post("/auth/signin", json=body)).json()["user"]["role"] == role
     for door in ("admin", "engineer", "customer"):
@@ -171,7 +171,7 @@ async def test_a_door_leads_to_the_account_of_its_role(api: Api, desk: Desk) -> 
     engineer = await create_user(other, email)
     async with desk.database.session(other.id) as db:
         which = (User.org_id == other.id, User.id == engineer.id)
-        await db.execute(update(User).where(*which).values(role="ENGINEER"))
+        await db.execute(update(User).where(*which).values(role_kind="ENGINEER"))
     body = {"email": email, "password": PASSWORD}
     refused(await api.http.post("/auth/signin", json=body), 409, "org_required")
     answer = await api.http.post("/auth/engineer/signin", json=body)

@@ -237,7 +237,7 @@ async def test_staff_find_tickets_of_all_requesters(desk: Desk, role: RoleKind) 
     await open_own(mia, title="Red")
     await open_indexed(desk, title="Red")
     engineer = await an_engineer(desk)
-    await change_row(desk, engineer, role=role)
+    await change_row(desk, engineer, role_kind=role)
 
     assert await search(engineer, "red") == [2, 1]
 
