@@ -54,13 +54,19 @@ from app.operations.routes import router as operations
 from app.operations.services import OperationsServices
 from app.organisations.queries import find_by_secret_hash
 from app.organisations.routes import router as organisations
+from app.tickets.assignment.routes import router as ticket_assignment
+from app.tickets.comments.routes import router as ticket_comments
+from app.tickets.history.routes import router as ticket_history
+from app.tickets.lists.routes import router as ticket_list
 from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
+from app.tickets.schedule.routes import router as ticket_schedule
 from app.worker import Worker
 
 # In the order in which a path is looked for: a ticket's first.
 ROUTERS = (
-    fast_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
+    fast_tickets, ticket_list, ticket_assignment, ticket_comments, tickets, ticket_history, ticket_schedule,
+    organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
     pictures, sign_up, invitations, roles, menus, my_menu, notifications, index, operations, pages,
 )  # fmt: skip
 

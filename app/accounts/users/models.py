@@ -18,7 +18,7 @@ from app.accounts.users.rules import AccountStatus
 from app.core.database.base import Base, TextEnum, one_of
 
 # Whose turn it can be: `takes_tickets`, as the rotation's index says it.
-AVAILABLE = "available AND works_on_tickets AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
+AVAILABLE = f"available AND works_on_tickets AND status = '{AccountStatus.ACTIVE}' AND role <> '{RoleKind.CUSTOMER}'"
 
 
 class User(Base):

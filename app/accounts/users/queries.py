@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from app.accounts.users.models import AVAILABLE, Credential, User
+from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
 from app.core.errors import NotFound
 from app.organisations.models import Organisation, OrganisationStatus
@@ -83,23 +83,3 @@ async def owner_of(db: AsyncSession, org_id: UUID, email: str) -> UUID | None:
         select(User.id).where(User.org_id == org_id, User.email == email, User.status != AccountStatus.ERASED)
     )
     return found
-
-
-def in_turn(org_id: str) -> str:
-    """A statement for `ids`, whom new tickets go to: available engineers, or else available admins; null for nobody.
-
-    They are in the order of their ids, which is the order they signed up in, and that of the rotation.
-
-    Args:
-        org_id: the parameter, as the driver in use writes it.
-    """
-    return f"""
-        SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role = 'ENGINEER'),
-                        array_agg(id ORDER BY id) FILTER (WHERE role = 'ADMIN')) AS ids
-        FROM users WHERE org_id = {org_id} AND {AVAILABLE}
-    """  # noqa: S608 - constants
-
-
-async def next_in_turn(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
-    """Whom new tickets go to, in the fixed order of the rotation."""
-    return await db.scalar(text(in_turn(":org_id")).bindparams(org_id=org_id)) or []
