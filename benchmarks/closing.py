@@ -21,8 +21,7 @@ WORKER_WARM_UP = 2.0  # seconds
 OUTAGE = timedelta(days=10)
 _FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
 
-# Parameters: the organisation, the last number to close, its due time, and the period before in which the others are
-# due.
+# Parameters: the organisation, the last number to close, its due time, and the period in which the others become due.
 _MAKE_RESPONDED = """
     UPDATE tickets SET status = 'RESPONDED', closed_at = NULL,
            auto_close_at = $3::timestamptz - $4::interval * (1 - number::float / $2::int)

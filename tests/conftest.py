@@ -1,4 +1,4 @@
-"""What tests share: one PostgreSQL, a database of its own for each process that runs tests, and the service on it."""
+"""Fixtures of all tests: one PostgreSQL, a separate database for each test process, and the service on it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from app.core.config import Settings
 from app.core.database.pool import BEFORE_COMMIT, Database
 from app.core.security import passwords as security
 from app.main import create_app
-from tests.desks import Api, Desk, a_desk
-from tests.postgres import TEMPLATE, TestServer, a_server
+from tests.organisation_client import Api, Desk, create_desk
+from tests.postgres import TEMPLATE, TestServer, running_postgres
 
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
 
@@ -29,20 +29,22 @@ _server = ExitStack()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--postgres", type=Path, help="folder with the programs of a PostgreSQL to test against")
+    parser.addoption(
+        "--postgres", type=Path, help="folder with the programs of the PostgreSQL installation to test with"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # As the service writes tracebacks: showing all variables takes seconds.
+    # Plain tracebacks, as in the service: rendering all variables takes seconds.
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
-    # Once, in the process that distributes the tests: the others find it in their environment.
+    # Only in the process that distributes the tests: the others read the URLs from the environment.
     if not hasattr(config, "workerinput"):
-        _server.enter_context(a_server(config.getoption("--postgres"))).announce()
+        _server.enter_context(running_postgres(config.getoption("--postgres"))).export()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -58,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 async def server() -> TestServer:
-    """The server, with a database for this process alone."""
+    """The server, with a separate database for this test process."""
     shared = TestServer.of_environment()
     name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     await copy_database(shared, name)
@@ -66,7 +68,7 @@ async def server() -> TestServer:
 
 
 async def copy_database(server: TestServer, name: str) -> None:
-    """Make an empty, migrated database; another process may be copying at the same moment."""
+    """Create an empty, migrated database. The lock serialises concurrent copies of the template."""
     connection = await connect(server.at("postgres").superuser_url)
     try:
         await connection.execute("SELECT pg_advisory_lock(1)")
@@ -76,13 +78,13 @@ async def copy_database(server: TestServer, name: str) -> None:
 
 
 async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
-    """A plain connection, without any of our code."""
+    """Open a plain asyncpg connection."""
     return await asyncpg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False))
 
 
 @pytest.fixture(scope="session")
 async def database(server: TestServer) -> AsyncIterator[Database]:
-    """The service's pool; what is committed through it stays, so tests use organisations of their own."""
+    """The service's pool. Commits persist, so each test uses its own organisation."""
     database = Database(server.service_url, before_commit=wiring.NUMBERING)
     yield database
     await database.dispose()
@@ -90,7 +92,7 @@ async def database(server: TestServer) -> AsyncIterator[Database]:
 
 @pytest.fixture(scope="session")
 async def connection(server: TestServer) -> AsyncIterator[AsyncConnection]:
-    """The connection whose transactions are rolled back."""
+    """The connection of `db`."""
     database = Database(server.service_url, pool_size=1)
     async with database.engine.connect() as connection:
         yield connection
@@ -99,7 +101,7 @@ async def connection(server: TestServer) -> AsyncIterator[AsyncConnection]:
 
 @pytest.fixture
 async def db(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
-    """A transaction that is rolled back at the end; `an_organisation` says which organisation it sees."""
+    """A transaction that is rolled back at the end."""
     transaction = await connection.begin()
     info = {BEFORE_COMMIT: wiring.NUMBERING}
     make_session = async_sessionmaker(
@@ -111,7 +113,7 @@ async def db(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
 
 
 def settings_for(server: TestServer, **changes: object) -> Settings:
-    """The settings of a service on this server."""
+    """Return the settings of a service on this server."""
     values: dict[str, object] = {
         "database_url": server.service_url,
         "secret_key": SECRET_KEY,
@@ -124,7 +126,7 @@ def settings_for(server: TestServer, **changes: object) -> Settings:
 
 @pytest.fixture(scope="session")
 async def api(server: TestServer) -> AsyncIterator[Api]:
-    """The whole service in this process, without a worker: `work` does what one would do next."""
+    """The whole service in this process, without a worker: call `Desk.work` instead."""
     app = create_app(settings_for(server))
     async with LifespanManager(app):
         transport = httpx.ASGITransport(app=app)
@@ -135,9 +137,9 @@ async def api(server: TestServer) -> AsyncIterator[Api]:
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
     """A new organisation with a signed-in admin."""
-    return await a_desk(api, database)
+    return await create_desk(api, database)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_start() -> None:
+def _warm_up_password_hashing() -> None:
     security.warm_up()

@@ -1,4 +1,4 @@
-"""Passwords that are compared in no time."""
+"""Password hashes that are fast to verify."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from passlib.context import CryptContext
 
 @cache
 def cheap_hash(password: str) -> str:
-    """A good hash of it, at next to no cost."""
+    """Return a valid hash with minimal cost parameters."""
     cheap = CryptContext(["argon2"], argon2__rounds=1, argon2__memory_cost=64, argon2__parallelism=1)
     return str(cheap.hash(password))

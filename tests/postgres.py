@@ -1,4 +1,4 @@
-"""A PostgreSQL for the tests: the embedded one, or (with --postgres) the one whose programs are in that folder."""
+"""A PostgreSQL server for the tests: the embedded one, or (with --postgres) that of an installation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEMPLATE = "tessera"
 
 @dataclass(frozen=True)
 class TestServer:
-    """Where it is, for the process that started it and for those that run tests."""
+    """The URLs of the server, shared by the process that started it and by the test processes."""
 
     __test__ = False
 
@@ -36,11 +36,11 @@ class TestServer:
     def of_environment() -> TestServer:
         return TestServer(**json.loads(os.environ[ENVIRONMENT]))
 
-    def announce(self) -> None:
+    def export(self) -> None:
         os.environ[ENVIRONMENT] = json.dumps(asdict(self))
 
     def at(self, database: str) -> TestServer:
-        """The same roles in another database."""
+        """Return the URLs of the same roles in another database."""
         return TestServer(
             **{
                 role: make_url(url).set(database=database).render_as_string(hide_password=False)
@@ -50,9 +50,9 @@ class TestServer:
 
 
 @contextmanager
-def a_server(programs: Path | None) -> Iterator[TestServer]:
-    """A server with a migrated database that others are copied from; gone at the end."""
-    folder = a_folder()
+def running_postgres(programs: Path | None) -> Iterator[TestServer]:
+    """Run a server with a migrated template database; delete it at the end."""
+    folder = create_folder()
     try:
         with _embedded(folder) if programs is None else _installed(folder, programs) as server:
             migrate(server.owner_url, make_url(server.service_url).username)
@@ -61,10 +61,10 @@ def a_server(programs: Path | None) -> Iterator[TestServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def a_folder() -> Path:
-    """A folder that the server's own user may enter, in memory where there is room."""
-    roomy = Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2**30
-    folder = Path(tempfile.mkdtemp(prefix="tessera-", dir="/dev/shm" if roomy else None))
+def create_folder() -> Path:
+    """Create a folder that the server's system user may enter, in memory if there is enough space."""
+    has_space = Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2**30
+    folder = Path(tempfile.mkdtemp(prefix="tessera-", dir="/dev/shm" if has_space else None))
     folder.chmod(0o711)
     return folder
 

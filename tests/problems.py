@@ -1,4 +1,4 @@
-"""What every refusal must look like."""
+"""Assertions about problem documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KEYS = {"type", "title", "status", "detail", "code", "requestId"}
 
 
 def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The problem document (RFC 9457) of an answer that refuses so."""
+    """Assert that a response is a problem document (RFC 9457) with this status and code, and return it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = answer.json()
@@ -28,7 +28,7 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def wrong_fields(answer: httpx.Response, code: str = "invalid_input") -> set[str]:
-    """The fields that a 422 complains of."""
+    """Assert that a response is a 422, and return the names of the invalid fields."""
     errors: list[dict[str, str]] = refused(answer, 422, code).get("errors", [])
     assert all(error.keys() == {"field", "message"} and error["message"] for error in errors)
     return {error["field"] for error in errors}

@@ -1,4 +1,4 @@
-"""Services with settings of their own, and clients at addresses of their own."""
+"""Services with specific settings, and clients with specific addresses."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import Account
 from app.main import create_app
 from tests.conftest import SECRET_KEY, settings_for
-from tests.desks import PASSWORD, Api, Desk, SignedInUser, an_admin
+from tests.organisation_client import PASSWORD, Api, Desk, SignedInUser, create_admin
 from tests.passwords import cheap_hash
 from tests.postgres import TestServer
 
 ADDRESS = "192.0.2.1"
 
 
-def an_email() -> str:
-    """One that nobody has."""
+def unique_email() -> str:
+    """Return an unused e-mail."""
     return f"p{uuid4().hex}@growfin.test"
 
 
-async def somebody(desk: Desk, email: str | None = None, password: str = PASSWORD) -> SignedInUser:
-    """An admin whose password is compared in no time."""
-    user = await an_admin(desk, email or an_email())
+async def create_user(desk: Desk, email: str | None = None, password: str = PASSWORD) -> SignedInUser:
+    """Create an admin whose password is fast to verify."""
+    user = await create_admin(desk, email or unique_email())
     await change_password(desk, user.id, password)
     return user
 
 
 async def change_password(desk: Desk, user_id: UUID, password: str) -> None:
     async with desk.database.session(desk.id) as db:
-        which = (Credential.org_id == desk.id, Credential.user_id == user_id)
-        await db.execute(update(Credential).where(*which).values(password_hash=cheap_hash(password)))
+        conditions = (Credential.org_id == desk.id, Credential.user_id == user_id)
+        await db.execute(update(Credential).where(*conditions).values(password_hash=cheap_hash(password)))
 
 
 async def account_of(desk: Desk, email: str) -> Account:
-    """Whom the e-mail and the tests' password belong to, as a sign-in finds it before it opens a session."""
-    fit = await sessions.fitting_accounts(desk.database, email, PASSWORD, None)
-    return await sessions.choose_account(desk.database, fit, None)
+    """Return the account with this e-mail and the tests' password, as a sign-in finds it."""
+    fitting = await sessions.fitting_accounts(desk.database, email, PASSWORD, None)
+    return await sessions.choose_account(desk.database, fitting, None)
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Service:
     app: ASGIApp
 
     def at(self, address: str) -> httpx.AsyncClient:
-        """A client that connects from this address."""
-        # The app itself, not the manager's: that one gives all requests the same state, which no server does.
+        """Return a client that connects from this address."""
+        # Not the app of LifespanManager, which gives all requests the same state; no server does that.
         transport = httpx.ASGITransport(app=self.app, client=(address, 50_000))
         return httpx.AsyncClient(transport=transport, base_url="http://tessera.test")
 
@@ -87,7 +87,7 @@ async def start(server: TestServer) -> AsyncIterator[Start]:
 
 @pytest.fixture(scope="module")
 async def api(server: TestServer) -> AsyncIterator[Api]:
-    """A service whose requests may come at the same moment."""
+    """A service for concurrent requests."""
     app = create_app(settings_for(server))
     async with LifespanManager(app):
         service = Service(app)

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import SECRET_KEY
-from tests.programs import Program, a_place, a_port, a_program
-from tests.workshop import a_superuser
+from tests.databases import superuser_connection
+from tests.tessera_process import Program, free_port, run_tessera, working_folder
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
@@ -24,9 +24,9 @@ NOWHERE = "postgresql://tessera:s3cret@127.0.0.1:1/tessera"
 @asynccontextmanager
 async def completed(command: str, *arguments: str, **settings: object) -> AsyncIterator[tuple[int, Program]]:
     """Run a command to its end; yields the exit code and the program."""
-    with a_place() as place:
-        async with a_program(command, place, *arguments, **settings) as program:
-            yield await program.ended(), program
+    with working_folder() as place:
+        async with run_tessera(command, place, *arguments, **settings) as program:
+            yield await program.wait_for_exit(), program
 
 
 @pytest.mark.parametrize(
@@ -94,15 +94,15 @@ def references(node: object) -> list[str]:
 async def test_migrate_updates_an_empty_database_and_is_idempotent(
     server: TestServer,
 ) -> None:
-    async with a_superuser(server.at("postgres")) as superuser:
-        name = f"{await superuser.fetchval('SELECT current_database()')}_empty_{a_port()}"
+    async with superuser_connection(server.at("postgres")) as superuser:
+        name = f"{await superuser.fetchval('SELECT current_database()')}_empty_{free_port()}"
         await superuser.execute(f"CREATE DATABASE {name} OWNER tessera_owner")
     own = server.at(name)
     settings = {"database_url": own.service_url, "migrations_database_url": own.owner_url, "secret_key": SECRET_KEY}
     for _ in range(2):
         async with completed("migrate", **settings) as (code, program):
             assert (code, program.out) == (0, ["The database is up to date."])
-    async with a_superuser(own) as superuser:
+    async with superuser_connection(own) as superuser:
         assert await superuser.fetchval("SELECT count(*) FROM alembic_version") == 1
         assert await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'INSERT')")
         assert not await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'TRUNCATE')")

@@ -8,7 +8,7 @@ from httpx import ASGITransport, AsyncClient
 
 from app.main import create_app
 from tests.conftest import settings_for
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 
 ALLOWED, OTHER = "https://desk.example.com", "https://evil.example.com"

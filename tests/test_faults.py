@@ -20,11 +20,21 @@ from sqlalchemy import make_url
 
 from app.core.embedded import Server, start
 from tests.conftest import SECRET_KEY, connect
-from tests.programs import READY, Client, Program, a_client, a_place, a_program, mails, make_used, server_processes
-from tests.workshop import eventually, open_transactions
+from tests.databases import count_open_transactions, eventually
+from tests.tessera_process import (
+    READY,
+    Client,
+    Program,
+    create_embedded_database,
+    has_mails,
+    run_tessera,
+    server_processes,
+    signed_up_client,
+    working_folder,
+)
 
 if TYPE_CHECKING:
-    from tests.workshop import Superuser
+    from tests.databases import Superuser
 
 RECOVERY_TIMEOUT = 10.0  # seconds
 CLIENTS = 6
@@ -47,13 +57,13 @@ class Place:
 
 @pytest.fixture(scope="module")
 async def place() -> AsyncIterator[Place]:
-    with a_place() as folder:
-        await asyncio.to_thread(make_used, folder / "data")
+    with working_folder() as folder:
+        await asyncio.to_thread(create_embedded_database, folder / "data")
         database = await asyncio.to_thread(start, folder / "data", durable=False)
         settings = {"database_url": database.address.service_url, "secret_key": SECRET_KEY, "database_pool_timeout": 2}
-        async with a_program("serve", folder, **settings) as service:
-            await service.said(READY)
-            async with a_client(service.url) as client:
+        async with run_tessera("serve", folder, **settings) as service:
+            await service.wait_for_output(READY)
+            async with signed_up_client(service.url) as client:
                 place = Place(folder, database, service, client)
                 yield place
             assert await service.stop() < 10
@@ -153,7 +163,7 @@ async def assert_no_data_is_lost(place: Place, load: Load) -> None:
         sql = "SELECT count(*) FROM events WHERE type IN ('ticket.assigned', 'ticket.responded')"
         notified = await superuser.fetchval(sql)
         assert expected == notified
-        assert await mails(place.folder, expected)
+        assert await has_mails(place.folder, expected)
         assert await eventually(lambda: no_transaction_is_open(superuser), within=2)
     assert set(load.acknowledged) <= kept
     assert set(load.answered) <= responded
@@ -173,7 +183,7 @@ async def pool_is_idle(client: Client) -> bool:
 
 
 async def no_transaction_is_open(superuser: Superuser) -> bool:
-    return await open_transactions(superuser) == 0
+    return await count_open_transactions(superuser) == 0
 
 
 async def test_a_database_restart_under_load_only_causes_503s(place: Place) -> None:
@@ -227,7 +237,7 @@ async def test_a_client_that_disconnects_during_a_request_leaves_no_transaction(
                 hurried = Client(impatient, client.org_id, client.secret, client.admin)
                 with pytest.raises(httpx.ReadTimeout):
                     await hurried.respond(ticket)
-            assert await open_transactions(superuser) >= 1
+            assert await count_open_transactions(superuser) >= 1
         assert await eventually(lambda: no_transaction_is_open(superuser), within=2)
     assert await eventually(lambda: pool_is_idle(client), within=2)
 

@@ -14,8 +14,19 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import connect
-from tests.programs import READY, Client, Program, a_client, a_place, a_program, copy_used, is_running, mails, make_used
-from tests.workshop import eventually
+from tests.databases import eventually
+from tests.tessera_process import (
+    READY,
+    Client,
+    Program,
+    copy_data_dir,
+    create_embedded_database,
+    has_mails,
+    is_running,
+    run_tessera,
+    signed_up_client,
+    working_folder,
+)
 
 STOP_TIMEOUT = 10.0  # seconds
 START_TIMEOUT = 5.0
@@ -24,22 +35,22 @@ START_TIMEOUT = 5.0
 @pytest.fixture(scope="module")
 async def used() -> AsyncIterator[Path]:
     """A `DATA_DIR` with a migrated database."""
-    with a_place() as place:
-        await asyncio.to_thread(make_used, place / "data")
+    with working_folder() as place:
+        await asyncio.to_thread(create_embedded_database, place / "data")
         yield place / "data"
 
 
 @pytest.fixture
 def place(used: Path) -> Iterator[Path]:
-    with a_place() as place:
-        copy_used(used, place / "data")
+    with working_folder() as place:
+        copy_data_dir(used, place / "data")
         yield place
 
 
 @asynccontextmanager
 async def serving(place: Path, **settings: object) -> AsyncIterator[Program]:
-    async with a_program("serve", place, **settings) as program:
-        await program.said(READY)
+    async with run_tessera("serve", place, **settings) as program:
+        await program.wait_for_output(READY)
         yield program
 
 
@@ -59,7 +70,7 @@ def superuser_url(data_dir: Path) -> str:
 
 
 @asynccontextmanager
-async def a_half_sent_request(program: Program) -> AsyncIterator[asyncio.StreamWriter]:
+async def half_sent_request(program: Program) -> AsyncIterator[asyncio.StreamWriter]:
     """Send a request whose body is incomplete."""
     _, writer = await asyncio.open_connection("127.0.0.1", program.port)
     head = "POST /auth/org/signup HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
@@ -72,19 +83,19 @@ async def a_half_sent_request(program: Program) -> AsyncIterator[asyncio.StreamW
 
 
 async def test_serve_starts_in_an_empty_folder_prints_a_banner_and_restarts_quickly() -> None:
-    with a_place() as place:
+    with working_folder() as place:
         async with serving(place) as program:
             assert program.out == [
                 f"Tessera is ready: {program.url}/docs",
                 f"Mail is written to {place}/data/mail/*.eml; the worker runs in this process. Press Ctrl-C to stop.",
             ]
-            async with a_client(program.url) as client:
+            async with signed_up_client(program.url) as client:
                 assert (await client.http.get("/docs")).status_code == 200
                 assert (await client.http.get("/health/ready")).status_code == 200
                 ticket = await client.ticket()
                 assert (await client.respond(ticket)).status_code == 201
 
-            assert await eventually(lambda: mails(place, 2))  # to the assignee, and to the requester
+            assert await eventually(lambda: has_mails(place, 2))  # to the assignee, and to the requester
             key = place / "data/secret_key"
             assert key.stat().st_mode & 0o077 == 0
             assert len(key.read_text()) >= 32
@@ -95,8 +106,8 @@ async def test_serve_starts_in_an_empty_folder_prints_a_banner_and_restarts_quic
         while not durations or (
             durations[-1] >= START_TIMEOUT and len(durations) < 3
         ):  # other programs may slow the machine down
-            async with a_program("serve", place) as again:
-                durations.append(await again.said(READY))
+            async with run_tessera("serve", place) as again:
+                durations.append(await again.wait_for_output(READY))
                 async with httpx.AsyncClient(base_url=again.url) as http:
                     assert (await http.get(f"/tickets/{ticket}", headers=client.admin)).status_code == 200
                 await again.stop()
@@ -105,7 +116,7 @@ async def test_serve_starts_in_an_empty_folder_prints_a_banner_and_restarts_quic
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_all_processes_in_time_with_requests_in_flight(place: Path, how: signal.Signals) -> None:
-    async with serving(place) as program, a_client(program.url) as client, a_half_sent_request(program):
+    async with serving(place) as program, signed_up_client(program.url) as client, half_sent_request(program):
         ticket = await client.ticket()
         superuser = await connect(superuser_url(program.data_dir))
         try:
@@ -128,7 +139,7 @@ async def test_a_signal_stops_all_processes_in_time_with_requests_in_flight(plac
 
 
 async def test_a_request_in_flight_is_finished_before_the_service_stops(place: Path) -> None:
-    async with serving(place) as program, a_client(program.url) as client:
+    async with serving(place) as program, signed_up_client(program.url) as client:
         ticket = await client.ticket()
         superuser = await connect(superuser_url(program.data_dir))
         transaction = superuser.transaction()
@@ -157,14 +168,14 @@ async def test_no_acknowledged_ticket_is_lost_after_kill_9_of_every_process(plac
     async def enough() -> bool:
         return len(acknowledged) >= 60
 
-    async with serving(place) as program, a_client(program.url) as client:
+    async with serving(place) as program, signed_up_client(program.url) as client:
         hammers = [asyncio.create_task(hammer(client)) for _ in range(4)]
         assert await eventually(enough, within=30)
         await program.kill()
         await asyncio.wait(hammers)
 
-    async with a_program("serve", place) as program:
-        assert await program.said(READY) < 2 * START_TIMEOUT
+    async with run_tessera("serve", place) as program:
+        assert await program.wait_for_output(READY) < 2 * START_TIMEOUT
         async with httpx.AsyncClient(base_url=program.url) as http:
             again = Client(http, client.org_id, client.secret, client.admin)
             for ticket in acknowledged:
@@ -176,26 +187,26 @@ async def test_no_acknowledged_ticket_is_lost_after_kill_9_of_every_process(plac
 
 async def test_a_second_service_fails_with_one_line_and_does_not_disturb_the_first(place: Path) -> None:
     async with serving(place) as program:
-        async with a_program("serve", place) as second:
-            assert await second.ended() == 2
+        async with run_tessera("serve", place) as second:
+            assert await second.wait_for_exit() == 2
             assert second.errors == [
                 f"tessera: another Tessera already runs in {place}/data: stop it, or set DATA_DIR to another folder"
             ]
             assert second.out == []
         for workers in (1, 2):
-            async with a_program("serve", place / "elsewhere", port=program.port, web_workers=workers) as second:
-                assert await second.ended() == 2
+            async with run_tessera("serve", place / "elsewhere", port=program.port, web_workers=workers) as second:
+                assert await second.wait_for_exit() == 2
                 (line,) = second.errors
                 assert line.startswith(f"tessera: HOST, PORT: cannot serve on 127.0.0.1:{program.port} (")
                 assert second.out == []
         assert not (place / "elsewhere/data").exists()
-        async with a_client(program.url) as client:
+        async with signed_up_client(program.url) as client:
             await client.ticket()
 
 
 async def test_several_web_workers_share_requests_and_metrics_and_stop_together(place: Path) -> None:
     async with serving(place, web_workers=2) as program:
-        async with a_client(program.url) as client:
+        async with signed_up_client(program.url) as client:
             await asyncio.gather(*(client.open() for _ in range(20)))
             for _ in range(40):
                 async with httpx.AsyncClient(base_url=program.url) as http:
@@ -210,7 +221,7 @@ async def test_several_web_workers_share_requests_and_metrics_and_stop_together(
             assert served['tessera_http_requests_total{method="POST",route="/tickets",status="201"}'] == 20
             assert await eventually(lambda: both_serve(program), within=20)  # the second may start a little later
 
-            assert await eventually(lambda: mails(place, 20))
+            assert await eventually(lambda: has_mails(place, 20))
         pids = program.processes()
         assert await program.stop() < STOP_TIMEOUT
         assert await all_end(pids)

@@ -16,13 +16,23 @@ import pytest
 
 from app.core.database.pool import Database
 from tests.conftest import SECRET_KEY
-from tests.mailroom import Mailroom, a_mailroom
-from tests.programs import READY, WORKING, Program, a_client, a_place, a_port, a_program, mails, make_used
-from tests.workshop import a_copy, a_pool, a_superuser, an_organisation, eventually
+from tests.databases import create_organisation, create_test_database, eventually, open_pool, superuser_connection
+from tests.smtp_server import SmtpServer, running_smtp_server
+from tests.tessera_process import (
+    READY,
+    WORKING,
+    Program,
+    create_embedded_database,
+    free_port,
+    has_mails,
+    run_tessera,
+    signed_up_client,
+    working_folder,
+)
 
 if TYPE_CHECKING:
+    from tests.databases import Superuser
     from tests.postgres import TestServer
-    from tests.workshop import Superuser
 
 ORGANISATIONS = 4
 TICKETS = 1000  # per organisation, each with a timer
@@ -49,19 +59,19 @@ TO_REMIND = """
 
 @pytest.fixture(scope="module")
 async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "workers")
+    return await create_test_database(server, "workers")
 
 
 @pytest.fixture(scope="module")
 async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
-    async with a_superuser(own) as connection:
+    async with superuser_connection(own) as connection:
         yield connection
 
 
 @asynccontextmanager
-async def a_worker(own: TestServer, place: Path, room: Mailroom, name: str) -> AsyncIterator[Program]:
+async def running_worker(own: TestServer, place: Path, room: SmtpServer, name: str) -> AsyncIterator[Program]:
     """Run a worker whose mails can be identified by their sender."""
-    async with a_program(
+    async with run_tessera(
         "worker", place, database_url=own.service_url, secret_key=SECRET_KEY, smtp_url=room.url,
         mail_from=f"{name}@growfin.test", database_pool_size=4,
     ) as program:  # fmt: skip
@@ -69,7 +79,7 @@ async def a_worker(own: TestServer, place: Path, room: Mailroom, name: str) -> A
 
 
 async def create_backlog(pool: Database, superuser: Superuser) -> list[UUID]:
-    organisations = [await an_organisation(pool) for _ in range(ORGANISATIONS)]
+    organisations = [await create_organisation(pool) for _ in range(ORGANISATIONS)]
     async with superuser.transaction():
         for org_id in organisations:
             await superuser.execute(ANSWERED, org_id, TICKETS)
@@ -80,15 +90,15 @@ async def create_backlog(pool: Database, superuser: Superuser) -> list[UUID]:
 
 async def test_two_workers_do_everything_once_although_one_is_killed(own: TestServer, superuser: Superuser) -> None:
     mails = ORGANISATIONS * REMINDED
-    async with a_pool(own) as pool, a_mailroom() as room:
+    async with open_pool(own) as pool, running_smtp_server() as room:
         room.delay = 0.004
-        with a_place() as place:
-            async with a_worker(own, place, room, "ada") as ada, a_worker(own, place, room, "bo") as bo:
-                await asyncio.gather(ada.said(WORKING), bo.said(WORKING))
+        with working_folder() as place:
+            async with running_worker(own, place, room, "ada") as ada, running_worker(own, place, room, "bo") as bo:
+                await asyncio.gather(ada.wait_for_output(WORKING), bo.wait_for_output(WORKING))
                 await create_backlog(pool, superuser)
                 assert await eventually(lambda: has_sent(room, "ada", mails // 6), within=40, every=0.002)
                 os.kill(ada.process.pid, signal.SIGKILL)
-                await ada.ended()
+                await ada.wait_for_exit()
                 in_flight = await claimed_mails(superuser)
                 assert len(set(room.recipients())) < mails
                 # Its leases would expire by themselves after a minute.
@@ -102,7 +112,7 @@ async def test_two_workers_do_everything_once_although_one_is_killed(own: TestSe
     assert await superuser.fetchval("SELECT count(*) FROM deliveries WHERE status = 'SENT'") == mails
     assert await superuser.fetchval("SELECT count(DISTINCT ticket_id) FROM mails") == mails
     sent = {f"<{row['id']}@growfin.test>" for row in await superuser.fetch("SELECT id FROM deliveries")}
-    copies = room.copies()
+    copies = room.count_copies()
     assert set(copies) == sent
     twice = {message_id for message_id, count in copies.items() if count > 1}
     assert max(copies.values()) <= 2
@@ -113,7 +123,7 @@ async def test_two_workers_do_everything_once_although_one_is_killed(own: TestSe
     assert {mail.sender for mail in room.received} == {"ada@growfin.test", "bo@growfin.test"}
 
 
-async def has_sent(room: Mailroom, name: str, count: int) -> bool:
+async def has_sent(room: SmtpServer, name: str, count: int) -> bool:
     return sum(mail.sender.startswith(name) for mail in room.received) >= count
 
 
@@ -146,32 +156,32 @@ async def assert_each_timer_fired_once(superuser: Superuser) -> None:
 
 async def test_a_separate_worker_survives_a_restart_of_the_service() -> None:
     """Both use the embedded database, which the service starts and stops."""
-    with a_place() as place:
-        await asyncio.to_thread(make_used, place / "data")
-        metrics_port = a_port()
-        async with a_program("serve", place, worker="off") as service:
-            await service.said(READY)
+    with working_folder() as place:
+        await asyncio.to_thread(create_embedded_database, place / "data")
+        metrics_port = free_port()
+        async with run_tessera("serve", place, worker="off") as service:
+            await service.wait_for_output(READY)
             assert "the worker runs separately" in service.out[1]
             async with (
-                a_client(service.url) as client,
-                a_program("worker", place, worker_metrics_port=metrics_port) as worker,
+                signed_up_client(service.url) as client,
+                run_tessera("worker", place, worker_metrics_port=metrics_port) as worker,
             ):
                 await client.respond(await client.ticket())
                 await asyncio.sleep(0.3)
                 assert not list(place.glob("data/mail/*.eml"))
-                await worker.said(WORKING)
-                assert await eventually(lambda: mails(place, 2))
+                await worker.wait_for_output(WORKING)
+                assert await eventually(lambda: has_mails(place, 2))
 
                 assert await service.stop() < 10
-                async with a_program("serve", place, worker="off") as again, httpx.AsyncClient() as http:
-                    await again.said(READY)
+                async with run_tessera("serve", place, worker="off") as again, httpx.AsyncClient() as http:
+                    await again.wait_for_output(READY)
                     opened = await http.post(
                         f"{again.url}/tickets",
                         json={"title": "Again", "description": "It broke.", "addedBy": "mia@customer.example"},
                         headers=client.secret,
                     )
                     assert opened.status_code == 201
-                    assert await eventually(lambda: mails(place, 3), within=10)
+                    assert await eventually(lambda: has_mails(place, 3), within=10)
                     assert await eventually(lambda: has_measured(http, metrics_port, 3))
                     assert await worker.stop() < 5
                     assert worker.process.returncode == 0
@@ -183,9 +193,9 @@ async def has_measured(http: httpx.AsyncClient, port: int, sent: int) -> bool:
 
 
 async def test_a_worker_without_a_service_starts_the_embedded_database() -> None:
-    with a_place() as place:
-        async with a_program("worker", place) as worker:
-            await worker.said(WORKING)
+    with working_folder() as place:
+        async with run_tessera("worker", place) as worker:
+            await worker.wait_for_output(WORKING)
             await asyncio.sleep(1.2)
             assert await worker.stop() < 10
             assert worker.process.returncode == 0

@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from tests.conftest import copy_database, settings_for
+from tests.http_server import running_server
 from tests.postgres import TestServer
-from tests.serving import served
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,9 @@ async def address(server: TestServer) -> AsyncIterator[str]:
     name = f"abuse_{uuid4().hex[:8]}"
     await copy_database(server, name)
     with ExitStack() as stack:
-        yield await asyncio.to_thread(stack.enter_context, served(settings_for(server.at(name), log_level="ERROR")))
+        yield await asyncio.to_thread(
+            stack.enter_context, running_server(settings_for(server.at(name), log_level="ERROR"))
+        )
         await asyncio.to_thread(stack.close)
 
 
@@ -52,7 +54,7 @@ def insider(address: str) -> Insider:
         headers["Authorization"] = f"Bearer {client.post('/auth/admin/signin', json=user).json()['jwt']}"
         body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
         ticket = client.post("/tickets", json=body, headers=headers).json()
-        client.post(f"/tickets/{ticket['id']}/respond", json={"message": "Mended."}, headers=headers)
+        client.post(f"/tickets/{ticket['id']}/respond", json={"message": "Fixed."}, headers=headers)
         client.post("/org/clock/advance", json={"seconds": 1}, headers=headers).raise_for_status()
         (mail, *_) = client.get("/notifications", headers=headers).json()["items"]
     return Insider(headers, {"tickets": ticket["id"], "notifications": mail["id"]})

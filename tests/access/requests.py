@@ -12,7 +12,7 @@ from app.accounts.roles.rules import ENGINEER
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.rules import AccountStatus
 from tests.access.world import PASSWORD, World, a_picture, totp_now
-from tests.desks import JSON, SignedInUser
+from tests.organisation_client import JSON, SignedInUser
 
 NEW_PASSWORD = "walnut-otter-83-kite"
 
@@ -248,7 +248,7 @@ REQUESTS: dict[str, Make] = {
     "changeTicketByPost": _ticket("/tickets/{id}", _TITLE),
     "changeTicketStatus": _ticket("/tickets/{id}/change_status", {"status": "IN_PROGRESS"}),
     "acceptTicket": _ticket("/tickets/{id}/accept"),
-    "respondToTicket": _ticket("/tickets/{id}/respond", {"message": "Mended."}),
+    "respondToTicket": _ticket("/tickets/{id}/respond", {"message": "Fixed."}),
     "getTicketHistory": _ticket("/tickets/{id}/history"),
     "getTicketSchedule": _ticket("/tickets/{id}/schedule"),
     "listNotifications": _fixed("/notifications"),

@@ -7,8 +7,8 @@ import pytest
 from tests.access.requests import REQUESTS
 from tests.access.table import COLUMNS, STATUSES
 from tests.access.world import World, a_world
-from tests.desks import Api, Desk
 from tests.docs.openapi import OPERATIONS
+from tests.organisation_client import Api, Desk
 from tests.problems import refused
 
 METHODS = {operation.said["operationId"]: operation.method for operation in OPERATIONS}

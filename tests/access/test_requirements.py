@@ -26,7 +26,7 @@ from app.authentication.sessions.queries import find_principal
 from app.main import create_api
 from app.organisations.queries import find_by_secret_hash
 from tests.conftest import settings_for
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 
 users_only = requires(Resource.TICKETS, Action.UPDATE)

@@ -24,7 +24,7 @@ from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.organisations.models import SecretKey
 from tests.conftest import SECRET_KEY
-from tests.desks import JSON, Desk, SignedInUser, a_desk, signed_in
+from tests.organisation_client import JSON, Desk, SignedInUser, create_desk, open_session
 from tests.passwords import cheap_hash
 
 VIEW_ALL = sorted(permission(resource, Action.VIEW) for resource in Resource)
@@ -79,7 +79,7 @@ class World:
         async with at.database.session(at.id) as db:
             await users.add_user(db, row, cheap_hash(PASSWORD))
         return (
-            await signed_in(at, row)
+            await open_session(at, row)
             if status is AccountStatus.ACTIVE
             else SignedInUser(row.id, email, at.api.http, {}, row.id)
         )
@@ -112,8 +112,8 @@ class World:
 
 async def a_world(desk: Desk) -> World:
     """Give the organisation of `desk` a revoked secret key and a role of its own, and make another organisation."""
-    other = await a_desk(desk.api, desk.database)
-    spare = await a_desk(desk.api, desk.database)
+    other = await create_desk(desk.api, desk.database)
+    spare = await create_desk(desk.api, desk.database)
     now = real_now()
     role = Role(
         org_id=desk.id, id=new_id(), name="Auditor", kind=RoleKind.ENGINEER, permissions=VIEW_ALL, created_at=now,

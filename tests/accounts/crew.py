@@ -18,8 +18,8 @@ from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
-from tests.desks import JSON, Desk, SignedInUser, signed_in
-from tests.services import an_email
+from tests.organisation_client import JSON, Desk, SignedInUser, open_session
+from tests.services import unique_email
 
 ADMIN, ENGINEER, CUSTOMER = RoleKind.ADMIN, RoleKind.ENGINEER, RoleKind.CUSTOMER
 
@@ -42,7 +42,7 @@ async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
     told = {
         "first_name": "Grace",
         "last_name": "Hopper",
-        "email": an_email(),
+        "email": unique_email(),
         "status": AccountStatus.ACTIVE,
         "available": False,
         "granted": [],
@@ -60,7 +60,7 @@ async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
 
 async def sign_in(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> SignedInUser:
     """Somebody new who is signed in."""
-    return await signed_in(desk, await hire(desk, role, **fields))
+    return await open_session(desk, await hire(desk, role, **fields))
 
 
 async def with_only(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> SignedInUser:

@@ -16,11 +16,11 @@ from app.core.embedded import start
 from app.core.outbox.models import Timer
 from tests.core.embedded.embedded_server import temporary_folder
 from tests.core.web.edge_server import Server, an_app, serving
+from tests.databases import create_test_database, open_pool, superuser_connection
 from tests.postgres import TestServer
-from tests.workshop import a_copy, a_pool, a_superuser
 
 if TYPE_CHECKING:
-    from tests.workshop import Superuser
+    from tests.databases import Superuser
 
 # --- databases -------------------------------------------------------------------------------------------------------
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 async def own(server: TestServer, request: pytest.FixtureRequest) -> TestServer:
     """A database for this test file alone."""
-    return await a_copy(server, request.module.__name__.rpartition("test_")[2])
+    return await create_test_database(server, request.module.__name__.rpartition("test_")[2])
 
 
 @pytest.fixture(scope="module")
 async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
-    async with a_superuser(own) as connection:
+    async with superuser_connection(own) as connection:
         yield connection
 
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
     """The service's pool, with no timer left by the test before."""
-    async with a_pool(own) as database:
+    async with open_pool(own) as database:
         async with database.session(None) as db:
             await db.execute(delete(Timer))
         yield database

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from app.core.threads import BoundedThreads, Busy
-from tests.workshop import eventually
+from tests.databases import eventually
 
 
 class TooManyCakes(Busy):

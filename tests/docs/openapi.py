@@ -9,7 +9,7 @@ import pytest
 
 from app.core.config import Settings
 from app.main import create_api
-from tests.desks import JSON
+from tests.organisation_client import JSON
 
 SECRET, JWT = "organisationSecret", "jwt"
 JSON_MEDIA, FORM, PROBLEM = "application/json", "multipart/form-data", "application/problem+json"

@@ -14,9 +14,9 @@ from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database
 from tests.access.world import PASSWORD, World, a_world, totp_now
 from tests.authentication.social.openid import running_service
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk, signed_in
 from tests.docs.openapi import BY_ID
 from tests.notifications.users import add_user as somebody_without_password
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk, open_session
 from tests.postgres import TestServer
 
 OTHER_PASSWORD = "walnut-otter-83-kite"
@@ -50,7 +50,7 @@ async def world(desk: Desk) -> World:
 
 
 async def test_about_organisations_and_tickets(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     other = await desk.another_admin("bo@growfin.test")
     accepted, closed = (await desk.open())["id"], (await desk.open())["id"]
     await desk.admin.post(f"/tickets/{accepted}/accept")
@@ -160,7 +160,7 @@ async def test_about_roles_and_menus(world: World) -> None:
 
 async def test_about_ones_own_account(world: World) -> None:
     user, api = await world.user(RoleKind.ADMIN), world.desk.api
-    without_password = await signed_in(world.desk, await somebody_without_password(world.desk))
+    without_password = await open_session(world.desk, await somebody_without_password(world.desk))
 
     def passwords(current: str, new: str) -> JSON:
         return {"currentPassword": current, "newPassword": new}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from app.core.outbox.events import subclasses_of
 from app.tickets.events import TicketEvent
-from tests.desks import Desk
 from tests.docs.openapi import BY_ID, JSON_MEDIA, SCHEMAS, mistakes
+from tests.organisation_client import Desk
 from tests.tickets.rows import work_off_timers
 
 TYPES = {event.type for event in subclasses_of(TicketEvent)}

@@ -21,11 +21,11 @@ from app.accounts.users.models import User
 from app.core.security.opaque_tokens import LINK_PREFIX
 from app.core.security.passwords import MIN_PASSWORD_LENGTH
 from tests.conftest import settings_for
-from tests.desks import Desk
 from tests.docs.visits import Visit
+from tests.http_server import running_server
 from tests.notifications.users import add_user, an_address, files_to, parts, request_link
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
-from tests.serving import served
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -41,7 +41,7 @@ LinkTo = Callable[[str], Awaitable[str]]
 async def address(server: TestServer) -> AsyncIterator[str]:
     """The service, on the database of the other tests."""
     with ExitStack() as stack:
-        yield await asyncio.to_thread(stack.enter_context, served(settings_for(server)))
+        yield await asyncio.to_thread(stack.enter_context, running_server(settings_for(server)))
         await asyncio.to_thread(stack.close)
 
 

@@ -15,7 +15,6 @@ import pytest
 
 from app.core.web.openapi_examples import example_of
 from tests.access.table import COLUMNS, STATUSES
-from tests.desks import JSON
 from tests.docs.openapi import (
     BY_ID,
     CONTRACT,
@@ -34,6 +33,7 @@ from tests.docs.openapi import (
     examples,
     mistakes,
 )
+from tests.organisation_client import JSON
 
 ROOT = Path(__file__).parents[2]
 # Of those that change something, the ones that need no more than their path says.

@@ -12,9 +12,9 @@ from asgi_lifespan import LifespanManager
 from app.main import create_app
 from tests.access.world import a_picture
 from tests.conftest import copy_database, settings_for
-from tests.desks import Desk
 from tests.docs.openapi import BY_ID, DOCUMENT, JSON_MEDIA, mistakes
 from tests.docs.tour import Tour
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 
 

@@ -20,8 +20,8 @@ from app.core.web.error_catalogue import list_error_codes
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap
 from app.core.web.problems import CODE_OF
 from app.main import create_api
-from tests.desks import JSON
 from tests.docs.openapi import DOCUMENT, EACH, OPERATIONS, PROBLEM, SCHEMAS, Operation
+from tests.organisation_client import JSON
 
 MAX_BYTES = 300_000
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -15,8 +15,8 @@ from app.core.fields import EXAMPLE_ID
 from tests.conftest import copy_database, settings_for
 from tests.docs.openapi import OPERATIONS
 from tests.docs.visits import Visit
+from tests.http_server import running_server
 from tests.postgres import TestServer
-from tests.serving import served
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Locator, ViewportSize
@@ -36,7 +36,7 @@ async def address(server: TestServer) -> AsyncIterator[str]:
     name = f"pages_{uuid4().hex[:8]}"
     await copy_database(server, name)
     with ExitStack() as stack:
-        yield await asyncio.to_thread(stack.enter_context, served(settings_for(server.at(name))))
+        yield await asyncio.to_thread(stack.enter_context, running_server(settings_for(server.at(name))))
         await asyncio.to_thread(stack.close)
 
 

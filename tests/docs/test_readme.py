@@ -20,7 +20,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import copy_database, settings_for
-from tests.serving import served
+from tests.http_server import running_server
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
@@ -60,7 +60,7 @@ async def address(server: TestServer, tmp_path_factory: pytest.TempPathFactory) 
     await copy_database(server, name)
     settings = settings_for(server.at(name), worker="inline", data_dir=tmp_path_factory.mktemp("data"))
     with ExitStack() as stack:
-        yield await asyncio.to_thread(stack.enter_context, served(settings))
+        yield await asyncio.to_thread(stack.enter_context, running_server(settings))
         await asyncio.to_thread(stack.close)
 
 

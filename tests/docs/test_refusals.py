@@ -13,8 +13,8 @@ from app.access.permissions import RoleKind
 from tests.access.requests import REQUESTS
 from tests.access.table import STATUSES
 from tests.access.world import World, a_world
-from tests.desks import JSON, Desk
 from tests.docs.openapi import EACH, FORM, JSON_MEDIA, JWT, OPERATIONS, PROBLEM, PUBLIC, Operation, examples, mistakes
+from tests.organisation_client import JSON, Desk
 
 JSON_TYPE = {"Content-Type": JSON_MEDIA}
 A_SECRET = "tsk_" + "0" * 48

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from tests.desks import JSON
 from tests.docs.openapi import BY_ID, FORM, JSON_MEDIA, Operation, examples, mistakes
+from tests.organisation_client import JSON
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -21,7 +21,7 @@ from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import Menu
 from app.menus.service import MAX_MENUS
 from tests.accounts.crew import a_role, hire, sign_in, with_only
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
@@ -314,7 +314,7 @@ async def test_engineers_and_customers_cannot_manage_menus(desk: Desk) -> None:
 
 
 async def test_an_admin_of_another_organisation_has_no_access(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     menu, foreign = await create_menu(desk.admin), await create_menu(other.admin)
     path = f"/menus/{menu['id']}"
     refused(await other.admin.get(path), 404, "menu_not_found")

@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
-from tests.desks import JSON, Desk, SignedInUser
 from tests.menus.test_menus import create_chain, create_menu, read_menu
+from tests.organisation_client import JSON, Desk, SignedInUser
 from tests.problems import wrong_fields
 
 

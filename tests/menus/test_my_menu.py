@@ -13,9 +13,9 @@ from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
 from app.menus.models import Menu
 from tests.accounts.crew import a_role, sign_in, with_only
-from tests.desks import JSON, PASSWORD, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
-from tests.services import somebody
+from tests.services import create_user
 
 DAY, MONTH = 1440, 43_200  # minutes
 
@@ -138,7 +138,7 @@ async def test_the_order_is_that_of_positions_and_then_names(desk: Desk) -> None
 
 
 async def test_a_change_of_the_role_is_seen_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
     user = await with_only(desk, "tickets:view")
     assert await visible_names(user) == ["Tickets"]
     role_id = (await user.get("/me")).json()["roleId"]
@@ -148,7 +148,7 @@ async def test_a_change_of_the_role_is_seen_at_once(api: Api, database: Database
 
 
 async def test_each_organisation_has_its_own_menu(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     await create_menu(desk, name="Ours")
     assert await visible_names(desk.admin) == [*WHOLE_MENU, "Ours"]
     assert await visible_names(other.admin) == WHOLE_MENU
@@ -172,7 +172,7 @@ async def sign_in_with_password(desk: Desk, user: SignedInUser, **fields: object
 
 @pytest.mark.parametrize(("remember", "minutes"), [(False, DAY), (True, MONTH)])
 async def test_the_sign_in_response_has_the_same_menu(desk: Desk, remember: bool, minutes: int) -> None:
-    user = await somebody(desk)
+    user = await create_user(desk)
     await create_menu(desk, name=f"Entry {uuid4().hex}")
     await create_menu(desk, name="Hidden", hiddenForRoles=[str(ADMIN.id)])
     signed_in = await sign_in_with_password(desk, user, rememberMe=remember)

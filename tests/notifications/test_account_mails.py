@@ -21,8 +21,8 @@ from app.authentication.social.events import IdentityLinked
 from app.core.database.pool import Database
 from app.core.outbox.events import ReactionOnly, record
 from app.notifications.account_mails import MAX_ADMINS, MAX_REQUESTS_PER_HOUR, mask
-from tests.desks import Api, Desk, a_desk
 from tests.notifications.users import add_user, an_address, deliveries_to, happen, news, relay_events, rewrite, shown
+from tests.organisation_client import Api, Desk, create_desk
 
 EVERYTHING = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
 
@@ -256,7 +256,7 @@ async def test_other_mails_to_an_admin_do_not_count_against_the_limit(desk: Desk
 
 
 async def test_another_organisations_admins_are_mailed_nothing(desk: Desk, api: Api, database: Database) -> None:
-    stranger = await a_desk(api, database)
+    stranger = await create_desk(api, database)
     await happen(desk, signed_up(await a_request(desk)))
     await relay_events(stranger)
 

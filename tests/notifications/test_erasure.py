@@ -20,7 +20,6 @@ from app.notifications.mails import MailDraft
 from app.notifications.models import Mail
 from app.tickets.events import TicketAssigned
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, SignedInUser, a_desk, signed_in
 from tests.notifications.users import (
     add_user,
     an_address,
@@ -33,6 +32,7 @@ from tests.notifications.users import (
     request_link,
     rewrite,
 )
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk, open_session
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 
@@ -48,7 +48,7 @@ async def queue(desk: Desk, address: str, *tickets: UUID | None, error: str | No
 
 
 async def engineer_signed_in(desk: Desk, last_name: str) -> SignedInUser:
-    return await signed_in(desk, await add_user(desk, role_kind="ENGINEER", last_name=last_name))
+    return await open_session(desk, await add_user(desk, role_kind="ENGINEER", last_name=last_name))
 
 
 def identity_of(user: User) -> dict[str, ReactionOnly[str]]:
@@ -146,7 +146,7 @@ async def test_a_cancelled_invitation_deletes_all_mails_but_those_about_tickets(
 async def test_another_organisations_mails_to_the_same_address_are_kept(
     desk: Desk, api: Api, database: Database
 ) -> None:
-    stranger, user = await a_desk(api, database), await add_user(desk)
+    stranger, user = await create_desk(api, database), await add_user(desk)
     for house in (desk, stranger):
         await queue(house, user.email, None)
 
@@ -226,7 +226,7 @@ async def test_mails_to_others_no_longer_name_the_user(desk: Desk, server: TestS
     requester, settings = an_address(), settings_for(server, data_dir=tmp_path)
     ticket = await desk.open(addedBy=requester)
     for author in (writer, colleague):
-        assert (await author.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})).status_code == 201
+        assert (await author.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})).status_code == 201
     await desk.work(settings)
     assert (await writer.post(f"/tickets/{ticket['id']}/respond", {"message": "Again."})).status_code == 201
     await relay_events(desk)

@@ -22,7 +22,6 @@ from app.core.security.opaque_tokens import LINK_PREFIX, link_token
 from app.notifications.links import PLACEHOLDER
 from app.notifications.models import Mail
 from tests.conftest import settings_for
-from tests.desks import Desk
 from tests.notifications.smtp_relay import Relay
 from tests.notifications.users import (
     LoggedMail,
@@ -36,6 +35,7 @@ from tests.notifications.users import (
     rewrite,
     shown,
 )
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 

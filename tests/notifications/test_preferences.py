@@ -8,8 +8,8 @@ import pytest
 
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
-from tests.desks import JSON, Desk
 from tests.notifications.users import add_user, an_address, deliveries_to, relay_events, rewrite
+from tests.organisation_client import JSON, Desk
 
 BY_SUBJECT = {"Answered": MailKind.TICKET_ANSWERED, "Closing soon": MailKind.TICKET_CLOSING_SOON}
 ERASED = "0190b8e5@erased.invalid"

@@ -13,7 +13,7 @@ from app.core.database.pool import Database
 from app.core.outbox import relay
 from app.notifications import mails
 from app.notifications.mails import MailDraft
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 
 MOMENT = IsStr(regex=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
@@ -166,7 +166,7 @@ async def test_a_cursor_belongs_to_its_filters(desk: Desk) -> None:
 async def test_another_organisations_notification_is_as_unknown_as_one_that_does_not_exist(
     desk: Desk, api: Api, database: Database
 ) -> None:
-    stranger = await a_desk(api, database)
+    stranger = await create_desk(api, database)
     await queue(desk, "Ours")
     (ours,) = (await log(desk))["items"]
 

@@ -19,7 +19,7 @@ from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.outbox import relay
 from tests.conftest import settings_for
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
 
@@ -187,7 +187,7 @@ async def test_the_sent_mail_is_the_logged_one_and_has_the_support_address_as_re
     requester = a_requester()
     await desk.admin.patch("/org", {"supportEmail": "help@growfin.test"})
     ticket = await desk.open(addedBy=requester)
-    await desk.respond(ticket, "Mended.")
+    await desk.respond(ticket, "Fixed.")
     await desk.work(settings)
 
     (mail,) = await mails_to(desk, ticket, requester)
@@ -246,7 +246,7 @@ async def test_an_address_that_cannot_work_fails_alone(desk: Desk, settings: Set
 async def test_a_mail_that_cannot_be_written_is_a_failed_delivery_and_holds_up_no_other(
     desk: Desk, settings: Settings, api: Api, database: Database
 ) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     # As if the zone had been dropped from the time zone database.
     await rewrite(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
     bad, good = await desk.open(addedBy=a_requester()), await other.open(addedBy=a_requester())

@@ -25,7 +25,7 @@ from app.core.outbox import relay
 from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import Delivery
 from app.notifications.models import Mail
-from tests.desks import JSON, Desk
+from tests.organisation_client import JSON, Desk
 
 
 def an_address() -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from app import __version__
 from app.operations.index_routes import quality
-from tests.desks import Api
+from tests.organisation_client import Api
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 

@@ -24,7 +24,7 @@ from app.core.outbox.models import RelayFailure
 from app.main import create_app
 from app.worker import JOBS
 from tests.conftest import connect, copy_database, settings_for
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.postgres import TestServer
 
 MOMENT = IsStr(regex=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
@@ -145,7 +145,7 @@ async def test_metrics_contain_no_tenant_data(desk: Desk, api: Api) -> None:
 
 
 async def test_pending_work_counts_only_the_callers_organisation(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     for busy in (desk, other):
         # The sign-up of the admin sets a timer for unassigned tickets; this test counts others.
         async with database.session(busy.id) as db:
@@ -182,7 +182,7 @@ async def test_parked_events_are_counted(desk: Desk, database: Database) -> None
 async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, tmp_path: object) -> None:
     database = Database(elsewhere.service_url, before_commit=wiring.NUMBERING)
     async with running_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
-        desk = await a_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
+        desk = await create_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
 
         async def all_reported() -> list[JSON]:
             reported: list[JSON] = (await jobs(desk))["jobs"]

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from app.core.database.pool import Database
 from app.organisations.models import Organisation
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 
@@ -69,7 +69,7 @@ async def test_what_comes_due_on_the_way_has_happened_when_it_answers(desk: Desk
 async def test_another_organisations_clock_and_tickets_stay_as_they_are(
     api: Api, database: Database, desk: Desk
 ) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     ticket = await other.open()
     await other.respond(ticket)
     assert (await advance(desk, days=60)).json()["fired"] == []
@@ -78,7 +78,7 @@ async def test_another_organisations_clock_and_tickets_stay_as_they_are(
 
 
 async def test_only_a_sandbox_has_a_clock_of_its_own(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     refused(await advance(desk, days=1), 403, "not_a_sandbox")
     by_secret = await api.http.post("/org/clock/advance", json={"days": 1}, headers={"X-Org-Secret": desk.secret})
     refused(by_secret, 403, "not_a_sandbox")

@@ -18,7 +18,7 @@ from app.core.security.secret_keys import new_secret
 from app.main import create_app
 from app.organisations.queries import find_by_secret_hash
 from tests.conftest import SECRET_KEY
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused
 
 UNREACHABLE = "postgresql+asyncpg://tessera@/tessera?host=/nonexistent"
@@ -49,7 +49,7 @@ async def test_the_secret_key_comes_in_the_header_the_body_or_both(api: Api, des
 async def test_different_secret_keys_in_header_and_body_are_refused_even_if_both_are_valid(
     api: Api, database: Database, desk: Desk
 ) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     refused(await post(api, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
     refused(await post(api, header=desk.secret, secret=new_secret()), 401, "secret_key_mismatch")
     refused(await post(api, header=desk.secret, secret=""), 401, "secret_key_mismatch")

@@ -10,14 +10,14 @@ from sqlalchemy import select
 
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 
 @pytest.fixture
 async def stranger(api: Api, database: Database) -> Desk:
     """Another organisation."""
-    return await a_desk(api, database, name="Rival")
+    return await create_desk(api, database, name="Rival")
 
 
 async def settings_of(desk: Desk) -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def test_an_admin_changes_them_for_everybody_at_once(api: Api, desk: Desk)
 
 
 async def test_a_changed_setting_is_not_remembered_as_it_was(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which everything is remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # of which everything is remembered for some seconds
     await desk.open()
     assert (await desk.admin.patch("/org", {"autoCloseDays": 3})).status_code == 200
     ticket = (await desk.respond(await desk.open()))["ticket"]

@@ -18,7 +18,7 @@ from app.core.security.secret_keys import is_secret, secret_hash
 from app.main import create_app
 from app.organisations.models import Organisation, SecretKey
 from tests.conftest import SECRET_KEY, settings_for
-from tests.desks import Api
+from tests.organisation_client import Api
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 

@@ -123,7 +123,7 @@ async def fill(connection: Connection, org_id: UUID) -> None:
                     "status": "OPEN", "priority": "LOW", "added_by": "mia@customer.test", "admin_id": user,
                     "requester_id": user, "created_at": NOW, "updated_at": NOW},
         "ticket_responses": {"org_id": org_id, "id": new_id(), "ticket_id": ticket, "author_id": user,
-                             "message": "Mended.", "created_at": NOW},
+                             "message": "Fixed.", "created_at": NOW},
         "ticket_search": {"org_id": org_id, "ticket_id": ticket, "version": 1, "lexemes": "'broke' 'it'",
                           "answers": "'mended'"},
         "events": {"org_id": org_id, "seq": 1, "id": new_id(), "type": "ticket.created", "version": 1,

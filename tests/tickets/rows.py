@@ -19,7 +19,7 @@ from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.models import EventRow, Relay, Timer
 from app.tickets.models import WAITING, Ticket, TicketStatus
-from tests.desks import JSON, Desk
+from tests.organisation_client import JSON, Desk
 
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
 

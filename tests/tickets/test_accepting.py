@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, timers_of
 from tests.tickets.users import an_engineer, change_row
@@ -166,7 +166,7 @@ async def test_who_lacks_the_permission_accepts_nothing(desk: Desk) -> None:
 
 
 async def test_who_has_just_become_a_customer_or_been_suspended_accepts_nothing(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
     for change in ({"status": "SUSPENDED"}, {"role": "CUSTOMER"}):
         bo = await an_engineer(desk, available=False)
         ticket = await desk.open()

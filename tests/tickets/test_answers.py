@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from dirty_equals import IsStr
 
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.tickets.rows import MOMENT, assert_events_are_numbered_densely, at, event_types, sequence, timers_of
 
 
@@ -119,7 +119,7 @@ async def test_a_closed_ticket_takes_no_answers(desk: Desk) -> None:
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})
     before, events = await desk.read(ticket), await sequence(desk)
 
-    answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})
+    answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})
 
     assert (answer.status_code, answer.json()["code"]) == (409, "ticket_closed")
     assert await desk.read(ticket) == before
@@ -144,8 +144,8 @@ async def test_a_reopened_ticket_takes_answers_again(desk: Desk) -> None:
         ({"message": None}, "message"),
         ({"message": "x" * 20_001}, "message"),
         ({"message": "a\x07b"}, "message"),
-        ({"message": "Mended.", "status": "CLOSED"}, "status"),
-        ({"message": "Mended.", "author": "somebody"}, "author"),
+        ({"message": "Fixed.", "status": "CLOSED"}, "status"),
+        ({"message": "Fixed.", "author": "somebody"}, "author"),
     ],
 )
 async def test_a_bad_answer_is_refused_and_nothing_changes(desk: Desk, body: object, field: str) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, suspend, timers_of
 from tests.tickets.users import a_customer, an_engineer
 
@@ -219,7 +219,7 @@ async def test_a_bad_value_is_named_and_nothing_changes(desk: Desk, change: Any,
 
 @either_edit
 async def test_a_ticket_stays_in_its_organisation(desk: Desk, change: Any, api: Api, database: Database) -> None:
-    other, ticket = await a_desk(api, database), await desk.open()
+    other, ticket = await create_desk(api, database), await desk.open()
     events = await sequence(desk)
 
     for org_id in (other.id, uuid4()):
@@ -234,7 +234,7 @@ async def test_a_ticket_stays_in_its_organisation(desk: Desk, change: Any, api: 
 async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_given_a_ticket(
     desk: Desk, change: Any, api: Api, database: Database
 ) -> None:
-    stranger, gone = (await a_desk(api, database)).admin, await desk.another_admin(available=False)
+    stranger, gone = (await create_desk(api, database)).admin, await desk.another_admin(available=False)
     await suspend(desk, gone.id)
     pending, customer = await an_engineer(desk, status="PENDING"), await a_customer(desk, available=True)
     ticket = await desk.open()

@@ -15,7 +15,7 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.tickets.queries import lock
 from tests.accounts.crew import ok
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -81,7 +81,7 @@ async def test_only_those_with_the_role_and_of_the_organisation_are_concerned(
     role_id, same_table = await a_role(desk, BOTH), await a_role(desk, BOTH)
     await give(desk, bo, same_table)
     kept = await desk.open()
-    stranger = await a_desk(api, database)
+    stranger = await create_desk(api, database)
     theirs = await stranger.open()
 
     await change_role(desk, role_id, STORES)

@@ -17,7 +17,7 @@ from app.core.outbox.events import SYSTEM
 from app.organisations import service as organisations
 from app.organisations.queries import get_tenant
 from app.tickets.models import Ticket, TicketStatus
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     at,
@@ -138,7 +138,7 @@ async def test_the_reminders_mail_is_queued_when_the_advance_answers(desk: Desk)
 
 
 async def test_another_organisations_tickets_are_left_alone(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     theirs = await answered(other)
     due = await timers_of(other, theirs)
     await answered(desk)
@@ -216,7 +216,7 @@ async def test_answers_and_advances_at_the_same_time_lose_nothing(desk: Desk, da
 
 
 async def test_a_refused_advance_leaves_everything_as_it_is(api: Api, database: Database) -> None:
-    real = await a_desk(api, database, sandbox=False)
+    real = await create_desk(api, database, sandbox=False)
     ticket = await answered(real)
     events, due = await sequence(real), await timers_of(real, ticket)
 

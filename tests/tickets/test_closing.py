@@ -14,7 +14,7 @@ from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.tickets import queries
 from app.tickets.models import Ticket
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     at,
@@ -39,7 +39,7 @@ MONTH = timedelta(days=31)
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
     """An organisation on real time."""
-    return await a_desk(api, database, sandbox=False)
+    return await create_desk(api, database, sandbox=False)
 
 
 async def answered(desk: Desk) -> JSON:
@@ -177,7 +177,7 @@ async def test_several_workers_close_each_ticket_once(desk: Desk, database: Data
 
 
 async def test_each_organisation_closes_its_own(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database, sandbox=False)
+    other = await create_desk(api, database, sandbox=False)
     ours, theirs = await answered(desk), await answered(other)
     await pass_time(desk, MONTH)
 
@@ -189,7 +189,7 @@ async def test_each_organisation_closes_its_own(desk: Desk, api: Api, database: 
 
 
 async def test_a_sandbox_closes_by_its_own_clock(api: Api, database: Database) -> None:
-    sandbox = await a_desk(api, database)
+    sandbox = await create_desk(api, database)
     await sandbox.admin.post("/org/clock/advance", {"days": 100})
     ticket = await answered(sandbox)
     await pass_time(sandbox, MONTH)

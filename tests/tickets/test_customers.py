@@ -9,7 +9,7 @@ import pytest
 
 from app.access.permissions import RoleKind
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 from tests.tickets.rows import sequence
 from tests.tickets.test_strangers import CHANGES, READS, Operation, without_request_id
@@ -111,13 +111,13 @@ async def test_an_account_that_is_not_active_gets_no_tickets(desk: Desk, mia: Si
 
 
 async def test_an_account_of_another_organisation_gets_no_tickets(desk: Desk, api: Api, database: Database) -> None:
-    theirs = await a_customer(await a_desk(api, database), "mia@customer.example")
+    theirs = await a_customer(await create_desk(api, database), "mia@customer.example")
 
     assert (await desk.open(addedBy=theirs.email))["requesterId"] is None
 
 
 async def test_who_has_just_been_suspended_opens_nothing(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
     mia = await a_customer(desk)
     await open_own(mia)
     await change_row(desk, mia, status="SUSPENDED")
@@ -127,7 +127,7 @@ async def test_who_has_just_been_suspended_opens_nothing(api: Api, database: Dat
 
 
 async def test_a_ticket_has_the_address_that_its_requester_has_now(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     mia = await a_customer(desk)
     await open_own(mia)
     await change_row(desk, mia, email="mia@elsewhere.example")
@@ -201,13 +201,13 @@ async def test_anothers_ticket_is_as_unknown_as_one_that_does_not_exist(
 
 async def test_customers_follow_their_own_tickets(desk: Desk, mia: SignedInUser) -> None:
     ticket = await open_own(mia)
-    await desk.respond(ticket, "Mended.")
+    await desk.respond(ticket, "Fixed.")
 
     for path in ("", "/history", "/schedule"):
         theirs, staffs = [await user.get(f"/tickets/{ticket['id']}{path}") for user in (mia, desk.admin)]
         assert (theirs.status_code, theirs.json()) == (200, staffs.json())
         assert theirs.headers.get("etag") == staffs.headers.get("etag")
-    assert (await mia.get(f"/tickets/{ticket['id']}")).json()["responses"][0]["message"] == "Mended."
+    assert (await mia.get(f"/tickets/{ticket['id']}")).json()["responses"][0]["message"] == "Fixed."
 
 
 async def test_a_new_address_keeps_the_tickets(desk: Desk, mia: SignedInUser) -> None:

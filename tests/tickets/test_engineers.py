@@ -13,7 +13,7 @@ from app.accounts.users.events import UserSignedUp
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 from tests.tickets.rows import shares, timers_of
 from tests.tickets.users import a_customer, an_engineer, change_row, joins
@@ -107,7 +107,7 @@ async def test_only_who_can_be_assigned_at_once_has_what_waits_looked_at(
 @pytest.fixture(scope="module")
 async def shelf(api: Api, database: Database) -> tuple[Desk, SignedInUser, list[JSON]]:
     """An organisation with an engineer, who has the odd ones of eight tickets; the admin has the others but for two."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     engineer = await an_engineer(desk, available=False)
     tickets = []
     for place in range(8):
@@ -192,7 +192,7 @@ async def test_a_strangers_user_has_nothing_here(
     shelf: tuple[Desk, SignedInUser, list[JSON]], api: Api, database: Database
 ) -> None:
     desk, engineer, _ = shelf
-    stranger = await a_desk(api, database)
+    stranger = await create_desk(api, database)
 
     assert await numbers(stranger.admin, {"assignee": str(engineer.id)}) == []
     assert await numbers(desk.admin, {"assignee": str(stranger.admin.id)}) == []
@@ -207,7 +207,7 @@ async def test_an_engineer_answers_and_changes_any_ticket_of_the_organisation(de
     path = f"/tickets/{ticket['id']}"
 
     answers = [
-        await engineer.post(f"{path}/respond", {"message": "Mended."}),
+        await engineer.post(f"{path}/respond", {"message": "Fixed."}),
         await engineer.patch(path, {"title": "Another", "adminId": str(engineer.id)}),
         await engineer.post(f"{path}/change_status", {"status": "CLOSED"}),
         await engineer.get(f"{path}/history"),

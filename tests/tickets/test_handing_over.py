@@ -11,7 +11,7 @@ import pytest
 
 from app.core.database.pool import Database
 from app.tickets import queries
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
@@ -129,7 +129,7 @@ async def test_others_keep_theirs(desk: Desk, api: Api, database: Database, bo: 
     kept = await desk.open()
     if kept["adminId"] != str(cy.id):
         kept = (await desk.admin.patch(f"/tickets/{kept['id']}", {"adminId": str(cy.id)})).json()
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     theirs = await other.open()
 
     await suspend(desk, bo)

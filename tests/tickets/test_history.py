@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from dirty_equals import IsStr
 
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.tickets.rows import MOMENT
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import insert_many
 
 MIA, LEO = "mia@customer.example", "leo@customer.example"
@@ -21,7 +21,7 @@ PRIORITIES = ("LOW", "MEDIUM", "HIGH", "CRITICAL")
 @pytest.fixture(scope="module")
 async def shelf(api: Api, database: Database) -> tuple[Desk, list[JSON]]:
     """An organisation with twelve tickets of all kinds (which its tests only read), and the tickets, newest first."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     await desk.another_admin(BO)
     for place in range(12):
         ticket = await desk.open(addedBy=(MIA, LEO, MIA)[place % 3], priority=PRIORITIES[place // 2 % 4])

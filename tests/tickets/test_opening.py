@@ -9,7 +9,7 @@ import pytest
 from dirty_equals import IsStr
 
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import MOMENT, sequence
 
 UUID_TEXT = IsStr(regex=r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -70,7 +70,7 @@ async def test_the_secret_may_come_in_the_header_the_body_or_both(desk: Desk) ->
 
 
 async def test_two_secrets_that_differ_are_refused(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
 
     answer = await post(desk, BODY | {"secret": other.secret}, desk.secret)
 
@@ -98,7 +98,7 @@ async def test_an_access_token_will_do_and_is_no_secret(desk: Desk) -> None:
 
 
 async def test_where_both_come_the_secret_counts(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
 
     for headers, body in (({"X-Org-Secret": desk.secret}, BODY), ({}, BODY | {"secret": desk.secret})):
         answer = await other.admin.post("/tickets", body, **headers)
@@ -170,7 +170,7 @@ async def test_a_missing_field_is_named(desk: Desk, field: str) -> None:
 
 
 async def test_each_organisation_counts_its_own_tickets(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
 
     numbers = [(await which.open())["number"] for which in (desk, other, desk, other, desk)]
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import insert_many
 
 SORTS = {
@@ -41,7 +41,7 @@ async def pages(desk: Desk, **params: Any) -> list[list[JSON]]:
 @pytest.fixture(scope="module")
 async def shelf(api: Api, database: Database) -> Desk:
     """An organisation with nine tickets, some of which were changed in another order than they were opened in."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     tickets = [await desk.open(priority="LOW" if place % 3 else "HIGH") for place in range(9)]
     for place in (4, 0, 7, 3):
         await desk.admin.patch(f"/tickets/{tickets[place]['id']}", {"title": "Another"})

@@ -15,7 +15,7 @@ from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import pass_time, waiting, work_off_timers
 
 WRITERS = 8
@@ -27,7 +27,7 @@ OPERATIONS = ("title", "respond", "status", "accept")
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
     """An organisation on real time, with several admins who take turns."""
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     for name in ("bo", "cy"):
         await desk.another_admin(f"{name}@growfin.test")
     return desk
@@ -44,7 +44,7 @@ async def write(desk: Desk, tickets: list[JSON], dice: random.Random) -> None:
             case "title":
                 answer = await desk.admin.patch(path, {"title": f"Title {dice.random()}"})
             case "respond":
-                answer = await desk.admin.post(f"{path}/respond", {"message": "Mended."})
+                answer = await desk.admin.post(f"{path}/respond", {"message": "Fixed."})
             case "status":
                 answer = await desk.admin.patch(path, {"status": dice.choice(("OPEN", "IN_PROGRESS", "RESOLVED"))})
             case _:

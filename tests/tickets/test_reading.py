@@ -8,7 +8,7 @@ from datetime import timedelta
 from dirty_equals import IsStr
 
 from app.access.permissions import RoleKind
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.tickets.rows import MOMENT, at
 from tests.tickets.users import joins
 
@@ -17,7 +17,7 @@ async def test_a_ticket_is_read_with_its_responses_oldest_first(desk: Desk) -> N
     bo = await desk.another_admin()
     ticket = await desk.open()
     first = await desk.respond(ticket, "We are looking at it.")
-    second = (await bo.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})).json()
+    second = (await bo.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})).json()
 
     answer = await desk.admin.get(f"/tickets/{ticket['id']}")
 
@@ -33,7 +33,7 @@ async def test_a_ticket_is_read_with_its_responses_oldest_first(desk: Desk) -> N
         },
         {
             "id": second["id"],
-            "message": "Mended.",
+            "message": "Fixed.",
             "author": {"id": str(bo.id), "email": bo.email, "firstName": "Ada", "lastName": "Lovelace"},
             "createdAt": second["createdAt"],
         },
@@ -139,6 +139,6 @@ async def test_the_schedule_can_be_read_while_the_ticket_is_being_answered(desk:
         ticket = await desk.open()
         path = f"/tickets/{ticket['id']}"
         reads = [desk.admin.get(f"{path}/schedule") for _ in range(4)]
-        answer, *schedules = await asyncio.gather(desk.admin.post(f"{path}/respond", {"message": "Mended."}), *reads)
+        answer, *schedules = await asyncio.gather(desk.admin.post(f"{path}/respond", {"message": "Fixed."}), *reads)
         assert answer.status_code == 201
         assert {schedule.status_code for schedule in schedules} == {200}

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text
 from app.core.database.pool import Database
 from app.tickets import queries
 from app.tickets.models import Ticket
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -91,7 +91,7 @@ async def test_who_has_an_address_later_gets_none_that_are_somebodys(desk: Desk)
 
 
 async def test_another_organisations_tickets_stay_nobodys(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     theirs = await other.open()
 
     await verify(desk, await a_customer(desk, MIA, verified=False))
@@ -248,7 +248,7 @@ async def test_an_address_that_was_never_verified_stays_in_tickets_that_are_not_
 
 
 async def test_another_organisations_tickets_keep_the_address(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     theirs = await other.open()
 
     await erase(desk, await a_customer(desk, MIA))
@@ -259,12 +259,12 @@ async def test_another_organisations_tickets_keep_the_address(desk: Desk, api: A
 async def test_answers_of_staff_who_are_erased_stay_without_a_name(desk: Desk) -> None:
     engineer = await an_engineer(desk)
     ticket, own = await desk.open(), (await engineer.post("/tickets", TEXTS)).json()
-    await engineer.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})
+    await engineer.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})
 
     nobody = await erase(desk, engineer)
 
     read = await desk.read(ticket)
-    assert read["responses"][0]["message"] == "Mended."
+    assert read["responses"][0]["message"] == "Fixed."
     assert read["responses"][0]["author"]["id"] == str(engineer.id)
     assert (await desk.read(own))["addedBy"] == nobody
     assert engineer.email not in await everything_said_of(desk, ticket)

@@ -16,7 +16,7 @@ from app.core.ids import new_id
 from app.organisations.queries import get_tenant
 from app.tickets import service
 from app.tickets.models import Ticket, TicketPriority
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.tickets.rows import assert_events_are_numbered_densely, sequence, shares
 
 
@@ -124,7 +124,7 @@ async def test_everything_at_once_leaves_events_numbered_densely(desk: Desk) -> 
 
     done = await asyncio.gather(
         *(desk.api.http.post("/tickets", json=body(desk), headers={}) for _ in range(10)),
-        *(desk.admin.post(f"/tickets/{t['id']}/respond", {"message": "Mended."}) for t in tickets),
+        *(desk.admin.post(f"/tickets/{t['id']}/respond", {"message": "Fixed."}) for t in tickets),
         *(bo.patch(f"/tickets/{t['id']}", {"title": "Another", "adminId": str(bo.id)}) for t in tickets),
         *(bo.post(f"/tickets/{t['id']}/change_status", {"status": "CLOSED"}) for t in tickets),
         bo.patch("/me", {"available": False}),

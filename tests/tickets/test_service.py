@@ -44,9 +44,9 @@ async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(
 ) -> None:
     ticket = await a_ticket(db, caller)
 
-    response = await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    response = await service.respond(db, caller, ticket.id, "Fixed.", any_version)
 
-    assert (response.message, response.author_id) == ("Mended.", caller.user.id)
+    assert (response.message, response.author_id) == ("Fixed.", caller.user.id)
     assert ticket.status == TicketStatus.RESPONDED
     assert (ticket.responded_at, ticket.auto_close_at) == (NOW, NOW + timedelta(days=30))
     assert await timers_in(db, caller.org_id, ticket.id) == {
@@ -60,7 +60,7 @@ async def test_answering_again_starts_the_countdown_anew_and_is_no_change_of_sta
     db: AsyncSession, caller: UserCaller
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    await service.respond(db, caller, ticket.id, "Fixed.", any_version)
     later = replace(caller, now=NOW + timedelta(days=5))
 
     await service.respond(db, later, ticket.id, "Now it really is.", any_version)
@@ -78,7 +78,7 @@ async def test_a_short_countdown_has_no_reminder_even_where_the_one_before_had(
     db: AsyncSession, caller: UserCaller, days: int
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.respond(db, caller, ticket.id, "Mended.", any_version)
+    await service.respond(db, caller, ticket.id, "Fixed.", any_version)
     hasty = replace(caller, tenant=replace(caller.tenant, auto_close_days=days))
 
     await service.respond(db, hasty, ticket.id, "Now it really is.", any_version)

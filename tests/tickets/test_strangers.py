@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import sequence
 
 
@@ -23,7 +23,7 @@ class Operation(NamedTuple):
 
 CHANGES = [
     Operation("POST", "/change_status", {"status": "CLOSED"}),
-    Operation("POST", "/respond", {"message": "Mended."}),
+    Operation("POST", "/respond", {"message": "Fixed."}),
     Operation("POST", "/accept"),
     Operation("POST", "", {"title": "Another"}),
     Operation("PATCH", "", {"title": "Another"}),
@@ -36,7 +36,7 @@ READS = [Operation("GET", ""), Operation("GET", "/history"), Operation("GET", "/
 @pytest.fixture
 async def stranger(api: Api, database: Database) -> Desk:
     """Another organisation."""
-    return await a_desk(api, database)
+    return await create_desk(api, database)
 
 
 async def call(desk: Desk, operation: Operation, ticket_id: UUID | str, headers: dict[str, str]) -> httpx.Response:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.desks import JSON, Desk
+from tests.organisation_client import JSON, Desk
 
 
 class Change(NamedTuple):
@@ -21,7 +21,7 @@ class Change(NamedTuple):
 
 CHANGES = [
     Change("POST", "/change_status", {"status": "IN_PROGRESS"}),
-    Change("POST", "/respond", {"message": "Mended."}, 201),
+    Change("POST", "/respond", {"message": "Fixed."}, 201),
     Change("POST", "/accept", {}),
     Change("POST", "", {"title": "Another"}),
     Change("PATCH", "", {"title": "Another"}),

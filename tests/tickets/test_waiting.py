@@ -16,7 +16,7 @@ from app.core.outbox.events import SYSTEM
 from app.tickets import queries
 from app.tickets.jobs import assign_backlog_to_user
 from app.tickets.models import TicketPriority
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     forget_what_is_left,
@@ -38,7 +38,7 @@ async def _nothing_left(database: Database) -> None:
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
     """An organisation whose only admin is not available."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     await be_available(desk, available=False)
     return desk
 
@@ -124,7 +124,7 @@ async def test_a_ticket_that_is_reopened_without_an_assignee_is_given_to_somebod
 
 
 async def test_nobody_elses_tickets_are_given(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     await be_available(other, available=False)
     ticket = await other.open()
 

@@ -15,7 +15,7 @@ from app.core.database.pool import Database
 from app.notifications.models import Mail
 from tests.accounts.crew import ok
 from tests.conftest import settings_for
-from tests.desks import JSON, Desk, SignedInUser
+from tests.organisation_client import JSON, Desk, SignedInUser
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 from tests.tickets.rows import (

@@ -16,7 +16,7 @@ from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, record
 from app.tickets.models import Ticket
-from tests.desks import Desk, SignedInUser, signed_in
+from tests.organisation_client import Desk, SignedInUser, open_session
 
 
 async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
@@ -42,7 +42,7 @@ async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool =
     row.refresh_derived_permissions()
     async with desk.database.session(desk.id) as db:
         await service.add_user(db, row, None)
-    return await signed_in(desk, row)
+    return await open_session(desk, row)
 
 
 async def a_customer(desk: Desk, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:

@@ -266,9 +266,7 @@ class UserPermissions(ResponseModel):
     ]
     effective: Annotated[
         list[ResourcePermissions],
-        Field(
-            description="The resulting permissions. Every resource is listed. Customers reach only what belongs to them."
-        ),
+        Field(description="The resulting permissions. Every resource is listed. Customers reach only their own data."),
     ]
 
     @classmethod

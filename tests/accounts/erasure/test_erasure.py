@@ -23,10 +23,10 @@ from app.core.ids import new_id
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, events_about, hire, ok, row_of, sign_in, with_only
-from tests.desks import Api, Desk, a_desk, signed_in
+from tests.organisation_client import Api, Desk, create_desk, open_session
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
-from tests.services import an_email
+from tests.services import unique_email
 
 TABLES = "SELECT table_name FROM information_schema.columns WHERE column_name = $1 AND table_schema = 'public'"
 PERSONAL = ("Murasaki", "Shikibu", "Genji", "Asia/Tokyo", "ja-JP", "nosy")
@@ -91,8 +91,8 @@ async def everything_written(server: TestServer, org_id: UUID) -> str:
 
 async def test_nothing_that_belongs_to_them_is_left(server: TestServer, desk: Desk) -> None:
     row, other = await with_everything(desk), await with_everything(desk)
-    await signed_in(desk, row)
-    await signed_in(desk, other)
+    await open_session(desk, row)
+    await open_session(desk, other)
     before = await left_of(server, row.id)
     assert all(before.values()), before
 
@@ -155,7 +155,7 @@ async def test_anybody_can_be_erased_and_is_nowhere_afterwards(desk: Desk, statu
 
 
 async def test_their_tokens_stop_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     engineer = await sign_in(desk)
     ok(await engineer.get("/me"))
     assert (await desk.admin.delete(f"/users/{engineer.id}")).status_code == 204
@@ -178,7 +178,7 @@ async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role:
 
 
 async def test_the_same_email_signs_up_again_as_somebody_new(desk: Desk) -> None:
-    email = an_email()
+    email = unique_email()
     first = await hire(desk, email=email)
     assert (await desk.admin.delete(f"/users/{first.id}")).status_code == 204
     second = await hire(desk, email=email)

@@ -11,7 +11,7 @@ from app.authentication.sessions.queries import find_principal
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from tests.accounts.crew import sign_in
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.tickets.rows import pass_time, shares, work_off_timers
 
 

@@ -18,10 +18,10 @@ from app.organisations.models import Organisation
 from tests.accounts.invitations.test_invitations import accept, invite, token_for
 from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in, tables_with
 from tests.core.security.test_security import hostile_tokens
-from tests.desks import PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
-from tests.services import an_email
+from tests.services import unique_email
 
 
 async def test_it_makes_the_account_active_and_the_address_verified(desk: Desk) -> None:
@@ -114,7 +114,7 @@ async def test_a_link_for_something_else_will_not_do(desk: Desk, purpose: LinkPu
 async def test_nor_does_one_of_another_organisation_or_a_made_up_one(api: Api, database: Database, desk: Desk) -> None:
     await invite(desk)
     (link,) = await links_of(desk)
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     for token in (
         link_token(desk.api.secret_key, other.id, link.id),
         link_token("another-key-than-this-service-has-0123456789", desk.id, link.id),
@@ -163,7 +163,7 @@ async def test_of_two_at_once_one_wins(desk: Desk) -> None:
 
 async def test_no_password_or_token_is_anywhere_in_the_database(desk: Desk, server: TestServer) -> None:
     made = await invite(desk)
-    token, password = await token_for(desk), f"heron {an_email()} lamp"
+    token, password = await token_for(desk), f"heron {unique_email()} lamp"
     assert await tables_with(server, token[4:60]) == set()
     assert (await accept(desk, token, password)).status_code == 200
     assert await tables_with(server, password) == set()

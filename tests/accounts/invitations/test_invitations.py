@@ -25,9 +25,9 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.security.opaque_tokens import link_token
 from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in
-from tests.desks import JSON, PASSWORD, Api, Desk, SignedInUser, a_desk, signed_in
+from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk, open_session
 from tests.problems import refused, wrong_fields
-from tests.services import an_email
+from tests.services import unique_email
 
 
 def body_for(email: object, **fields: object) -> JSON:
@@ -36,7 +36,7 @@ def body_for(email: object, **fields: object) -> JSON:
 
 
 async def invite(desk: Desk, email: str | None = None, **fields: object) -> JSON:
-    answer = await desk.admin.post("/users", body_for(email or an_email(), **fields))
+    answer = await desk.admin.post("/users", body_for(email or unique_email(), **fields))
     assert answer.status_code == 201, answer.text
     made: JSON = answer.json()
     return made
@@ -68,11 +68,11 @@ async def a_user(
     """UserRow who is signed in, with this role."""
     async with desk.database.session(desk.id) as db:
         user = UserRow(
-            org_id=desk.id, id=new_id(), first_name="Bo", last_name="Ek", email=an_email(), role_kind=role,
+            org_id=desk.id, id=new_id(), first_name="Bo", last_name="Ek", email=unique_email(), role_kind=role,
             role_id=role_id, status=AccountStatus.ACTIVE, available=False, created_at=real_now(), **columns,
         )  # fmt: skip
         await users.add_user(db, user, None)
-    return await signed_in(desk, user)
+    return await open_session(desk, user)
 
 
 async def tables_naming(desk: Desk, user_id: str) -> set[str]:
@@ -90,7 +90,7 @@ async def tables_naming(desk: Desk, user_id: str) -> set[str]:
 
 class TestInviting:
     async def test_it_makes_an_account_that_cannot_act(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         answer = await desk.admin.post("/users", body_for(email.upper(), firstName=" Mia "))
 
         assert answer.status_code == 201
@@ -138,9 +138,9 @@ class TestInviting:
         assert (await accept(desk, await token_for(desk))).json()["designation"] == role.name
 
     async def test_no_role_is_given_that_there_is_not(self, api: Api, database: Database, desk: Desk) -> None:
-        other = await a_desk(api, database)
+        other = await create_desk(api, database)
         for role_id in (await a_role(other), uuid4()):
-            answer = await desk.admin.post("/users", body_for(an_email(), roleId=str(role_id)))
+            answer = await desk.admin.post("/users", body_for(unique_email(), roleId=str(role_id)))
             assert wrong_fields(answer) == {"roleId"}
         assert await events_of(desk) == []
 
@@ -148,13 +148,13 @@ class TestInviting:
         for _ in range(5):
             role_id = await a_role(desk)
             given, deleted = await asyncio.gather(
-                desk.admin.post("/users", body_for(an_email(), roleId=str(role_id))),
+                desk.admin.post("/users", body_for(unique_email(), roleId=str(role_id))),
                 desk.admin.delete(f"/roles/{role_id}"),
             )
             assert (given.status_code, deleted.status_code) in {(201, 409), (422, 204)}, (given.text, deleted.text)
 
     async def test_exactly_one_role_is_needed(self, desk: Desk) -> None:
-        body = body_for(an_email())
+        body = body_for(unique_email())
         both = body | {"roleId": str(ENGINEER.id)}
         for wrong in (both, {name: value for name, value in body.items() if name != "role"}):
             assert wrong_fields(await desk.admin.post("/users", wrong)) == {""}
@@ -187,7 +187,7 @@ class TestInviting:
     async def test_a_wrong_field_is_named_and_nobody_is_made(
         self, desk: Desk, fields: dict[str, object], wrong: str
     ) -> None:
-        assert wrong_fields(await desk.admin.post("/users", body_for(**{"email": an_email()} | fields))) == {wrong}
+        assert wrong_fields(await desk.admin.post("/users", body_for(**{"email": unique_email()} | fields))) == {wrong}
         assert await events_of(desk) == []
 
 
@@ -197,7 +197,7 @@ class TestRights:
         customer = await a_user(desk, RoleKind.CUSTOMER, granted=["users:create"])
         made = await invite(desk)
         for method, path, body in (
-            ("POST", "/users", body_for(an_email())),
+            ("POST", "/users", body_for(unique_email())),
             ("POST", f"/users/{made['id']}/invitation", None),
             ("DELETE", f"/users/{made['id']}/invitation", None),
         ):
@@ -216,22 +216,22 @@ class TestRights:
         more, less = await a_role(desk, "users:create", "org:update"), await a_role(desk, "users:view")
         for given in ({"role": "ADMIN"}, {"role": "ENGINEER"}, {"role": "CUSTOMER"}, {"roleId": str(more)},
                       {"roleId": str(ADMIN.id)}):  # fmt: skip
-            refused(await inviter.post("/users", body_for(an_email(), **given)), 403, "privilege_escalation")
-        answer = await inviter.post("/users", body_for(an_email(), roleId=str(less)))
+            refused(await inviter.post("/users", body_for(unique_email(), **given)), 403, "privilege_escalation")
+        answer = await inviter.post("/users", body_for(unique_email(), roleId=str(less)))
         assert (answer.status_code, answer.json()["roleId"]) == (201, str(less))
 
     async def test_what_was_granted_and_denied_counts(self, desk: Desk) -> None:
         admin = await a_user(desk, RoleKind.ADMIN, denied=["jobs:delete"])
-        refused(await admin.post("/users", body_for(an_email(), role="ADMIN")), 403, "privilege_escalation")
-        assert (await admin.post("/users", body_for(an_email()))).status_code == 201
+        refused(await admin.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
+        assert (await admin.post("/users", body_for(unique_email()))).status_code == 201
         engineer = await a_user(desk, granted=["users:create"])
-        assert (await engineer.post("/users", body_for(an_email()))).status_code == 201
-        refused(await engineer.post("/users", body_for(an_email(), role="ADMIN")), 403, "privilege_escalation")
+        assert (await engineer.post("/users", body_for(unique_email()))).status_code == 201
+        refused(await engineer.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
 
     async def test_nobody_invites_somebody_to_be_more_than_they_are(self, desk: Desk) -> None:
         inviter = await a_user(desk, role_id=await a_role(desk, "users:create", "users:view"))
         above = await a_role(desk, "users:view", role=RoleKind.ADMIN)
-        email = an_email()
+        email = unique_email()
         refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "privilege_escalation")
         assert await rows_of(desk, email) == []
         made = await invite(desk, roleId=str(above))
@@ -247,7 +247,7 @@ class TestRights:
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
     async def test_another_organisations_users_are_not_there(self, api: Api, database: Database, desk: Desk) -> None:
-        made, stranger = await invite(desk), (await a_desk(api, database)).admin
+        made, stranger = await invite(desk), (await create_desk(api, database)).admin
         for user_id in (made["id"], str(uuid4())):
             refused(await stranger.post(f"/users/{user_id}/invitation"), 404, "user_not_found")
             refused(await stranger.delete(f"/users/{user_id}/invitation"), 404, "user_not_found")
@@ -287,14 +287,14 @@ class TestSendingAgain:
         assert await links_of(desk) == []
 
     async def test_an_address_is_written_to_ten_times_an_hour_at_most(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         for _ in range(5):
             made = await invite(desk, email)
             path = f"/users/{made['id']}/invitation"
             assert (await desk.admin.post(path)).status_code == 200
             assert (await desk.admin.delete(path)).status_code == 204
         refused(await desk.admin.post("/users", body_for(email)), 429, "rate_limited")
-        assert (await desk.admin.post("/users", body_for(an_email()))).status_code == 201
+        assert (await desk.admin.post("/users", body_for(unique_email()))).status_code == 201
 
     async def test_the_same_counts_for_one_who_stays_invited(self, desk: Desk) -> None:
         path = f"/users/{(await invite(desk))['id']}/invitation"

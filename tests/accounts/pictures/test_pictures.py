@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
-from io import BytesIO
 from typing import Any
 
 import httpx
@@ -14,8 +12,6 @@ from PIL import Image
 from sqlalchemy import select
 
 from app.access.permissions import RoleKind
-from app.accounts.pictures import image as images
-from app.accounts.pictures.errors import TooManyPictures
 from app.accounts.pictures.models import Picture
 from app.accounts.pictures.upload import MAX_FILE_BYTES
 from app.core.database.pool import Database
@@ -33,7 +29,7 @@ from tests.accounts.images import (
     webp_bomb,
 )
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 
@@ -298,21 +294,6 @@ class TestRejection:
             refused(await api.http.get(f"/users/{desk.admin.id}/picture", headers=headers), status, code)
 
 
-async def test_the_number_of_waiting_pictures_is_limited() -> None:
-    opened = threading.Event()
-    blocked = asyncio.create_task(images._threads.run(opened.wait))
-    waiting = [asyncio.create_task(images.normalise_image(BytesIO(SMALL))) for _ in range(16)]
-    await asyncio.sleep(0)
-    try:
-        with pytest.raises(TooManyPictures):
-            await images.normalise_image(BytesIO(SMALL))
-    finally:
-        opened.set()
-    assert await blocked
-    assert len(set(await asyncio.gather(*waiting))) == 1
-    assert await images.normalise_image(BytesIO(SMALL))
-
-
 class TestViewing:
     @pytest.mark.parametrize("role", [ENGINEER, CUSTOMER])
     async def test_every_colleague_can_see_a_staff_picture(self, desk: Desk, role: RoleKind) -> None:
@@ -335,7 +316,7 @@ class TestViewing:
         self, api: Api, desk: Desk, database: Database
     ) -> None:
         ok(await upload_picture(desk.admin, SMALL))
-        stranger = (await a_desk(api, database)).admin
+        stranger = (await create_desk(api, database)).admin
         missing = await desk.admin.get("/users/0190b8e5-0000-7000-8000-000000000001/picture")
         foreign = refused(await get_picture(desk.admin, stranger), 404, "user_not_found")
         assert foreign | {"requestId": 0} == refused(missing, 404, "user_not_found") | {"requestId": 0}

@@ -12,7 +12,7 @@ from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 
@@ -61,7 +61,7 @@ async def test_names_can_be_changed(desk: Desk) -> None:
 
 
 async def test_others_see_the_new_name_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
     ticket = await desk.open()
     await desk.admin.patch("/me", {"firstName": "Augusta"})
     assert (await desk.respond(ticket))["author"]["firstName"] == "Augusta"
@@ -131,7 +131,7 @@ async def test_only_somebody_signed_in_has_one(api: Api, desk: Desk) -> None:
 
 
 async def test_nobody_sees_or_changes_anothers(api: Api, database: Database, desk: Desk) -> None:
-    other, colleague = await a_desk(api, database), await desk.another_admin()
+    other, colleague = await create_desk(api, database), await desk.another_admin()
     before = await profile(desk)
     for user in (other.admin, colleague):
         assert (await user.patch("/me", {"firstName": "Eve", "available": False})).json()["id"] == str(user.id)
@@ -139,7 +139,7 @@ async def test_nobody_sees_or_changes_anothers(api: Api, database: Database, des
 
 
 async def test_who_has_just_been_suspended_changes_nothing(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     assert (await desk.admin.get("/me")).status_code == 200  # from here on they are remembered for some seconds
     async with database.session(desk.id) as db:
         await db.execute(

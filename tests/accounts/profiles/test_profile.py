@@ -10,7 +10,7 @@ from app.access.permissions import Resource, RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.core.database.pool import Database
 from tests.accounts.crew import CUSTOMER, ENGINEER, a_role, events_about, ok, row_of, sign_in
-from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 ALL_WANTED = {"ticketAssigned": True, "ticketAnswered": True, "ticketClosingSoon": True, "signUpRequests": True}
@@ -152,7 +152,7 @@ class TestPermissions:
 
 
 async def test_who_is_gone_has_none(api: Api, desk: Desk, database: Database) -> None:
-    stranger = await a_desk(api, database)
+    stranger = await create_desk(api, database)
     engineer, suspended = await sign_in(desk), await sign_in(desk, status="SUSPENDED")
     refused(await suspended.get("/me"), 401, "invalid_token")
     refused(await suspended.patch("/me", {"bio": "Hello."}), 401, "invalid_token")

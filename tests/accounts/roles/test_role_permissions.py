@@ -14,7 +14,7 @@ from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
 from tests.accounts.crew import a_role, sign_in, with_only
 from tests.accounts.roles.test_roles import TICKET_READER, create_role, list_names, permissions_of, read_role
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 # --- privilege escalation ---------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ async def test_engineers_and_customers_cannot_manage_roles(desk: Desk) -> None:
 
 
 async def test_an_admin_of_another_organisation_has_no_access(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     role = await create_role(desk.admin, permissions=TICKET_READER)
     path = f"/roles/{role['id']}"
     refused(await other.admin.get(path), 404, "role_not_found")
@@ -153,7 +153,7 @@ async def test_an_admin_of_another_organisation_has_no_access(api: Api, database
 
 
 async def test_a_change_applies_to_signed_in_users_immediately(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
     role = await create_role(desk.admin, name="Agent", permissions=TICKET_READER)
     agent = await sign_in(desk, role_id=UUID(role["id"]))
     assert (await agent.get("/tickets")).status_code == 200

@@ -21,7 +21,7 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from tests.accounts.crew import a_role, hire
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
@@ -119,7 +119,7 @@ async def test_custom_roles_are_listed_first_newest_first_over_several_pages(des
 
 
 async def test_a_cursor_of_another_organisation_is_rejected(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     cursor = (await other.admin.get("/roles", params={"limit": 1})).json()["nextCursor"]
     answer = await desk.admin.get("/roles", params={"cursor": cursor})
     assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
@@ -209,7 +209,7 @@ async def test_a_role_name_is_unique_in_an_organisation_in_any_case(api: Api, da
         assert (await desk.admin.patch(f"/roles/{first['id']}", {"name": name})).status_code == 200
     await create_role(desk.admin, name="Straße")
     refused(await desk.admin.post("/roles", {"name": "STRASSE"}), 409, "role_name_taken")
-    await create_role((await a_desk(api, database)).admin, name="Agent")
+    await create_role((await create_desk(api, database)).admin, name="Agent")
 
 
 @pytest.mark.parametrize("name", ["Admin", "ENGINEER", "customer"])

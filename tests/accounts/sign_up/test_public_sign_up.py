@@ -19,10 +19,10 @@ from app.core.outbox.models import EventRow
 from app.core.security.opaque_tokens import link_token
 from app.organisations.models import Organisation
 from tests.conftest import connect
-from tests.desks import JSON, PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
-from tests.services import Start, an_email
+from tests.services import Start, unique_email
 
 CUSTOMER_ROLE = "00000000-0000-7000-8000-000000000003"
 NOT_THE_SAME = {"id", "createdAt"}
@@ -96,7 +96,7 @@ def counted_statements() -> Iterator[list[str]]:
 
 class TestSomebodyNew:
     async def test_a_customer_is_active_at_once(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         answer = await sign_up(desk, email.upper(), firstName=" Mia ", org=f" {desk.domain.upper()} ")
 
         assert answer.status_code == 201, answer.text
@@ -115,7 +115,7 @@ class TestSomebodyNew:
     @pytest.mark.parametrize("role", ["ENGINEER", "ADMIN"])
     async def test_others_wait_for_approval_and_get_no_tickets(self, desk: Desk, role: str) -> None:
         await desk.admin.patch("/me", {"available": False})
-        email = an_email()
+        email = unique_email()
         made = (await sign_up(desk, email, role=role)).json()
 
         assert (made["role"], made["status"], made["available"]) == (role, "PENDING", False)
@@ -125,7 +125,7 @@ class TestSomebodyNew:
 
     @pytest.mark.parametrize(("role", "status"), [("CUSTOMER", "ACTIVE"), ("ENGINEER", "PENDING")])
     async def test_the_history_says_so_without_a_name(self, desk: Desk, role: str, status: str) -> None:
-        made = (await sign_up(desk, an_email(), role=role)).json()
+        made = (await sign_up(desk, unique_email(), role=role)).json()
         (signed_up, about), (requested, link) = await events_of(desk)
         assert (signed_up, about) == ("user.signed_up", {"userId": made["id"], "role": role, "status": status})
         assert (requested, link["userId"], link["purpose"]) == (
@@ -133,7 +133,7 @@ class TestSomebodyNew:
         )  # fmt: skip
 
     async def test_the_link_that_is_mailed_proves_the_address(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         await sign_up(desk, email)
         (link,) = await links_of(desk)
         assert (link.email, link.purpose) == (email, "VERIFY_EMAIL")
@@ -146,14 +146,14 @@ class TestSomebodyNew:
     async def test_another_organisation_has_them_as_somebody_else(
         self, api: Api, database: Database, desk: Desk
     ) -> None:
-        email, other = an_email(), await a_desk(api, database)
+        email, other = unique_email(), await create_desk(api, database)
         one, two = (await sign_up(desk, email)).json(), (await sign_up(other, email)).json()
         assert one["orgId"] != two["orgId"]
         for made, where in ((one, desk), (two, other)):
             assert (await sign_in(where, email)).json()["user"]["id"] == made["id"]
 
     async def test_no_password_or_token_is_anywhere_in_the_database(self, desk: Desk, server: TestServer) -> None:
-        email, password = an_email(), f"heron {an_email()} lamp"
+        email, password = unique_email(), f"heron {unique_email()} lamp"
         await sign_up(desk, email, password=password)
         await sign_up(desk, email, password=password + "!")
         (link,) = await links_of(desk)
@@ -165,7 +165,7 @@ class TestSomebodyNew:
 class TestAKnownEmail:
     @pytest.mark.parametrize("role", ["CUSTOMER", "ENGINEER", "ADMIN"])
     async def test_the_answer_is_that_to_an_unknown_one(self, desk: Desk, role: str) -> None:
-        email = an_email()
+        email = unique_email()
         first, second, third = [await sign_up(desk, email, role=role) for _ in range(3)]
         for again in (second, third):
             assert again.status_code == first.status_code == 201
@@ -178,13 +178,13 @@ class TestAKnownEmail:
             assert again.json()["createdAt"] > first.json()["createdAt"]
 
     async def test_it_is_an_echo_that_tells_nothing_of_the_owner(self, desk: Desk) -> None:
-        unknown = (await sign_up(desk, an_email(), firstName="Eve", role="ENGINEER")).json()
+        unknown = (await sign_up(desk, unique_email(), firstName="Eve", role="ENGINEER")).json()
         known = (await sign_up(desk, desk.admin.email, firstName="Eve", role="ENGINEER")).json()
         assert known | {"id": "", "createdAt": ""} == unknown | {"id": "", "createdAt": "", "email": desk.admin.email}
         assert known["id"] != str(desk.admin.id)
 
     async def test_nothing_changes_and_the_first_password_stays(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         made = (await sign_up(desk, email)).json()
         before, links = await rows_of(desk, email), len(await links_of(desk))
 
@@ -201,14 +201,14 @@ class TestAKnownEmail:
         assert sorted(credentials) == sorted([email, desk.admin.email])
 
     async def test_its_owner_is_told_and_nobody_else_is_mentioned(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         made = (await sign_up(desk, email)).json()
         seen = len(await events_of(desk))
         await sign_up(desk, email, role="ADMIN")
         assert (await events_of(desk))[seen:] == [("user.email_claimed", {"userId": made["id"]})]
 
     async def test_somebody_who_was_invited_owns_theirs(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         body = {"firstName": "Mia", "lastName": "Ek", "email": email, "role": "ENGINEER"}
         invited = (await desk.admin.post("/users", body)).json()
         answer = await sign_up(desk, email, role="ENGINEER")
@@ -218,7 +218,7 @@ class TestAKnownEmail:
         refused(await sign_in(desk, email), 401, "wrong_email_or_password")
 
     async def test_the_database_does_the_same_work(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         for role in ("CUSTOMER", "ADMIN"):
             with counted_statements() as new:
                 await sign_up(desk, f"{role}.{email}".lower(), role=role)
@@ -232,7 +232,7 @@ class TestAKnownEmail:
             )
 
     async def test_of_those_who_use_one_at_the_same_moment_one_has_it(self, desk: Desk) -> None:
-        email = an_email()
+        email = unique_email()
         answers = await asyncio.gather(*(sign_up(desk, email.upper() if n % 2 else email) for n in range(4)))
         assert [answer.status_code for answer in answers] == [201] * 4
         ids = {answer.json()["id"] for answer in answers}
@@ -248,12 +248,12 @@ class TestAKnownEmail:
 
 class TestRefusals:
     async def test_an_organisation_that_there_is_not(self, desk: Desk) -> None:
-        refused(await sign_up(desk, an_email(), org="nobody.growfin.test"), 404, "organisation_not_found")
+        refused(await sign_up(desk, unique_email(), org="nobody.growfin.test"), 404, "organisation_not_found")
 
     async def test_one_that_is_suspended(self, desk: Desk) -> None:
         async with desk.database.session(desk.id) as db:
             await db.execute(update(Organisation).where(Organisation.id == desk.id).values(status="SUSPENDED"))
-        email = an_email()
+        email = unique_email()
         refused(await sign_up(desk, email), 404, "organisation_not_found")
         assert await rows_of(desk, email) == []
 
@@ -296,7 +296,7 @@ class TestRefusals:
     async def test_a_wrong_field_is_named_and_nobody_is_made(
         self, desk: Desk, fields: dict[str, object], wrong: str
     ) -> None:
-        answer = await desk.api.http.post("/auth/signup", json=body_for(desk, an_email()) | fields)
+        answer = await desk.api.http.post("/auth/signup", json=body_for(desk, unique_email()) | fields)
         assert wrong_fields(answer) == {wrong}
         assert await events_of(desk) == []
 
@@ -305,30 +305,30 @@ class TestLimits:
     async def test_an_address_can_sign_up_so_often(self, start: Start, desk: Desk) -> None:
         service = await start(sign_up_limit="2/hour")
         one, other = service.at("198.51.100.7"), service.at("198.51.100.8")
-        statuses = [(await one.post("/auth/signup", json=body_for(desk, an_email()))).status_code for _ in range(2)]
+        statuses = [(await one.post("/auth/signup", json=body_for(desk, unique_email()))).status_code for _ in range(2)]
         assert statuses == [201, 201]
-        refused(await one.post("/auth/signup", json=body_for(desk, an_email())), 429, "rate_limited")
+        refused(await one.post("/auth/signup", json=body_for(desk, unique_email())), 429, "rate_limited")
         forwarded = {"X-Forwarded-For": "198.51.100.9"}
-        again = await one.post("/auth/signup", json=body_for(desk, an_email()), headers=forwarded)
+        again = await one.post("/auth/signup", json=body_for(desk, unique_email()), headers=forwarded)
         refused(again, 429, "rate_limited")
         # One stranger does not use up what is everybody's.
-        assert (await other.post("/auth/signup", json=body_for(desk, an_email()))).status_code == 201
+        assert (await other.post("/auth/signup", json=body_for(desk, unique_email()))).status_code == 201
 
     async def test_it_can_ask_as_rarely_which_organisations_there_are(self, start: Start, desk: Desk) -> None:
         http = (await start(sign_up_limit="1/hour")).at("198.51.100.7")
-        nowhere = body_for(desk, an_email()) | {"org": "nowhere.test"}
+        nowhere = body_for(desk, unique_email()) | {"org": "nowhere.test"}
         refused(await http.post("/auth/signup", json=nowhere), 404, "organisation_not_found")
         refused(await http.post("/auth/signup", json=nowhere), 429, "rate_limited")
 
     async def test_an_e_mail_is_written_to_so_often_whether_or_not_it_is_known(self, start: Start, desk: Desk) -> None:
         service = await start()
-        for email in (desk.admin.email, an_email()):
+        for email in (desk.admin.email, unique_email()):
             answers = [await service.at("198.51.100.7").post("/auth/signup", json=body_for(desk, email))
                        for _ in range(6)]  # fmt: skip
             assert [answer.status_code for answer in answers] == [201] * 5 + [429]
 
     async def test_weak_passwords_do_not_count_as_mails(self, start: Start, desk: Desk) -> None:
-        service, email = await start(), an_email()
+        service, email = await start(), unique_email()
         http = service.at("198.51.100.7")
         for _ in range(6):
             weak = await http.post("/auth/signup", json=body_for(desk, email, password="password1"))

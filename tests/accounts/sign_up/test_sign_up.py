@@ -15,7 +15,7 @@ from app.accounts.users.models import Credential, User
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security.secret_keys import new_secret
-from tests.desks import PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 BO = {"firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "password": PASSWORD}
@@ -83,7 +83,7 @@ class TestEmail:
         assert await users_of(desk) == 2
 
     async def test_another_organisation_may_have_it_too(self, api: Api, database: Database, desk: Desk) -> None:
-        other = await a_desk(api, database)
+        other = await create_desk(api, database)
         await desk.another_admin("bo@growfin.test")
         answer = await sign_up(other, secret=other.secret)
         assert (answer.status_code, answer.json()["orgId"]) == (201, str(other.id))
@@ -100,7 +100,7 @@ class TestSecret:
         refused(await sign_up(desk, header=desk.secret[:-1] + "!"), 401, "invalid_secret_key")
 
     async def test_nor_with_two_that_differ(self, api: Api, database: Database, desk: Desk) -> None:
-        other = await a_desk(api, database)
+        other = await create_desk(api, database)
         refused(await sign_up(desk, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
         assert (await users_of(desk), await users_of(other)) == (1, 1)
 

@@ -18,7 +18,7 @@ from app.core.database.pool import Database
 from app.core.security.opaque_tokens import TokenSubject
 from app.worker import JOBS, Worker
 from tests.conftest import settings_for
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.postgres import TestServer
 
 RESET, VERIFY = LinkPurpose.RESET_PASSWORD, LinkPurpose.VERIFY_EMAIL
@@ -65,7 +65,7 @@ async def test_to_find_one_does_not_use_it_up(desk: Desk) -> None:
 async def test_it_is_found_for_its_purpose_while_it_lasts_and_in_its_organisation(
     api: Api, database: Database, desk: Desk
 ) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     valid, expired = await issue(desk, RESET, RESET)
     await expire(desk, [expired])
     async with desk.database.session(desk.id) as db:
@@ -93,7 +93,7 @@ async def test_to_use_one_uses_up_all_of_its_purpose(desk: Desk) -> None:
 
 
 async def test_only_what_is_named_is_cancelled(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     theirs = await issue(other, RESET)
     _reset, verify, invitation = await issue(desk, RESET, VERIFY, LinkPurpose.INVITATION)
     async with desk.database.session(desk.id) as db:
@@ -102,7 +102,7 @@ async def test_only_what_is_named_is_cancelled(api: Api, database: Database, des
 
 
 async def test_expired_ones_are_deleted_a_batch_at_a_time(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     theirs, valid = await issue(other, RESET), await issue(desk, RESET)
     expired = await issue(desk, RESET, VERIFY, LinkPurpose.INVITATION)
     await expire(desk, expired)
@@ -116,7 +116,7 @@ async def test_expired_ones_are_deleted_a_batch_at_a_time(api: Api, database: Da
 
 
 async def test_housekeeping_deletes_them(server: TestServer, api: Api, database: Database) -> None:
-    desks = [await a_desk(api, database) for _ in range(2)]
+    desks = [await create_desk(api, database) for _ in range(2)]
     for desk in desks:
         await expire(desk, await issue(desk, RESET, VERIFY))
     valid = [await issue(desk, RESET) for desk in desks]

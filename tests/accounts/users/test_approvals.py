@@ -9,13 +9,13 @@ import pytest
 
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of, with_only
-from tests.desks import Api, Desk, a_desk, signed_in
+from tests.organisation_client import Api, Desk, create_desk, open_session
 from tests.problems import refused, wrong_fields
 
 
 async def test_who_is_approved_can_act(desk: Desk) -> None:
     row = await hire(desk, status="PENDING")
-    device = await signed_in(desk, row)
+    device = await open_session(desk, row)
     refused(await device.get("/me"), 401, "invalid_token")
     said = ok(await desk.admin.post(f"/users/{row.id}/approve"))
     assert (said["id"], said["status"]) == (str(row.id), "ACTIVE")
@@ -114,7 +114,7 @@ async def test_there_is_nothing_to_decide_about_others(desk: Desk, status: str, 
 
 
 async def test_nobody_approves_themselves(desk: Desk) -> None:
-    waiting = await signed_in(desk, await hire(desk, ADMIN, status="PENDING"))
+    waiting = await open_session(desk, await hire(desk, ADMIN, status="PENDING"))
     refused(await waiting.post(f"/users/{waiting.id}/approve"), 401, "invalid_token")
     refused(await desk.admin.post(f"/users/{desk.admin.id}/approve"), 409, "not_pending")
 
@@ -135,7 +135,7 @@ async def test_who_is_less_does_not_decide_about_an_admin_who_may_do_as_little(d
 
 
 async def test_a_stranger_decides_about_nobody(api: Api, database: Database, desk: Desk) -> None:
-    row, stranger = await hire(desk, CUSTOMER, status="PENDING"), (await a_desk(api, database)).admin
+    row, stranger = await hire(desk, CUSTOMER, status="PENDING"), (await create_desk(api, database)).admin
     for verb in ("approve", "reject"):
         refused(await stranger.post(f"/users/{row.id}/{verb}"), 404, "user_not_found")
         refused(await stranger.post(f"/users/{UUID(int=1)}/{verb}"), 404, "user_not_found")

@@ -16,9 +16,9 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.fields import to_rfc3339
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, hire, ok, row_of, sign_in, with_only
-from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import an_email
+from tests.services import unique_email
 
 NOBODY = "0190b8e5-0000-7000-8000-000000000001"
 
@@ -49,7 +49,7 @@ async def test_somebody_is_read_with_what_they_say_of_themselves(desk: Desk) -> 
 
 
 async def test_of_who_is_invited_it_says_until_when_they_can_accept(desk: Desk) -> None:
-    body = {"firstName": "Bo", "lastName": "Ek", "email": an_email(), "role": "ENGINEER"}
+    body = {"firstName": "Bo", "lastName": "Ek", "email": unique_email(), "role": "ENGINEER"}
     invited = (await desk.admin.post("/users", body)).json()
     path = f"/users/{invited['id']}"
     assert ok(await desk.admin.get(path))["invitationExpiresAt"] == invited["invitationExpiresAt"]
@@ -112,7 +112,7 @@ EACH = pytest.mark.parametrize(("method", "path", "body"), OPERATIONS, ids=[f"{m
 async def test_another_organisations_users_are_not_there(
     database: Database, desk: Desk, method: str, path: str, body: object
 ) -> None:
-    stranger = (await a_desk(desk.api, database)).admin
+    stranger = (await create_desk(desk.api, database)).admin
     row = await hire(desk, status="PENDING")
     before = ok(await desk.admin.get(f"/users/{row.id}"))
     for user_id in (row.id, NOBODY):
@@ -167,7 +167,7 @@ async def test_the_newest_come_first_page_by_page(desk: Desk) -> None:
 async def test_a_cursor_belongs_to_its_filters_and_its_organisation(api: Api, database: Database, desk: Desk) -> None:
     await hire(desk)
     cursor = ok(await desk.admin.get("/users", params={"limit": 1}))["nextCursor"]
-    for user, filters in ((desk.admin, {"role": "ADMIN"}), ((await a_desk(api, database)).admin, {})):
+    for user, filters in ((desk.admin, {"role": "ADMIN"}), ((await create_desk(api, database)).admin, {})):
         answer = await user.get("/users", params={"cursor": cursor, **filters})
         assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
 
@@ -196,7 +196,7 @@ async def test_users_are_filtered_by_role_status_and_availability(desk: Desk) ->
 
 
 async def test_nobody_of_another_organisation_is_listed(api: Api, database: Database, desk: Desk) -> None:
-    await hire(await a_desk(api, database), first_name="Zora")
+    await hire(await create_desk(api, database), first_name="Zora")
     assert await listed(desk.admin) == [desk.admin.email]
     assert await listed(desk.admin, q="zora") == []
 

@@ -15,7 +15,7 @@ from app.authentication.sessions.models import Session
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, events_about, hire, ok, row_of, sign_in
-from tests.desks import JSON, Api, Desk, a_desk, signed_in
+from tests.organisation_client import JSON, Api, Desk, create_desk, open_session
 from tests.problems import refused, wrong_fields
 
 
@@ -38,7 +38,7 @@ async def test_somebody_is_given_another_built_in_role(desk: Desk) -> None:
 
 
 async def test_a_demotion_acts_on_live_tokens_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
     engineer = await sign_in(desk)
     ok(await engineer.get("/users"))
     ok(await desk.admin.patch(f"/users/{engineer.id}", {"role": "CUSTOMER"}))
@@ -49,7 +49,7 @@ async def test_a_demotion_acts_on_live_tokens_at_once(api: Api, database: Databa
 
 
 async def test_a_role_of_the_organisations_own_is_given_and_taken(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     engineer, role_id = await sign_in(desk), await a_role(desk, "keys:view", role=ADMIN)
     ok(await engineer.get("/users"))
     said = ok(await desk.admin.put(f"/users/{engineer.id}/role", {"roleId": str(role_id)}))
@@ -80,7 +80,7 @@ async def test_who_becomes_a_customer_is_not_available_any_more(desk: Desk) -> N
 
 async def test_a_role_that_is_not_there_is_refused(api: Api, database: Database, desk: Desk) -> None:
     row = await hire(desk)
-    elsewhere = await a_role(await a_desk(api, database), "tickets:view")
+    elsewhere = await a_role(await create_desk(api, database), "tickets:view")
     for role_id in (elsewhere, UUID(int=1)):
         answer = await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(role_id)})
         assert wrong_fields(answer) == {"roleId"}
@@ -92,9 +92,9 @@ async def test_a_role_that_is_not_there_is_refused(api: Api, database: Database,
 
 
 async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     row = await hire(desk)
-    phone, laptop = await signed_in(desk, row), await signed_in(desk, row)
+    phone, laptop = await open_session(desk, row), await open_session(desk, row)
     async with database.session(desk.id) as db:
         for purpose in LinkPurpose:
             links.issue(db, desk.id, row.id, row.email, purpose)
@@ -112,7 +112,7 @@ async def test_who_is_suspended_is_out_at_once_and_stays_out(api: Api, database:
     assert ok(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}))["status"] == "ACTIVE"
     refused(await phone.get("/me"), 401, "invalid_token")
     assert [kind for kind, _ in await events_about(desk, row.id)] == ["user.suspended", "user.reactivated"]
-    ok(await (await signed_in(desk, row)).get("/me"))
+    ok(await (await open_session(desk, row)).get("/me"))
 
 
 @pytest.mark.parametrize("status", ["PENDING", "REJECTED", "INVITED"])

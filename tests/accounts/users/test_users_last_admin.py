@@ -18,7 +18,7 @@ from app.accounts.users import queries as users
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, a_role, events_about, hire, ok, row_of, sign_in
-from tests.desks import Desk, SignedInUser
+from tests.organisation_client import Desk, SignedInUser
 from tests.problems import refused
 
 DENIAL = {"granted": [], "denied": [{"resource": "keys", "view": True}]}

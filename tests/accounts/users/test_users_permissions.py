@@ -11,7 +11,7 @@ from app.accounts.roles import rules as roles
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
 from tests.accounts.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of, sign_in, with_only
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 
@@ -59,7 +59,7 @@ async def test_a_role_of_the_organisations_own_gives_its_own(desk: Desk) -> None
 
 
 async def test_both_lists_are_replaced_and_act_on_live_tokens_at_once(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
+    desk = await create_desk(api, database, sandbox=False)
     engineer = await sign_in(desk)
     path = f"/users/{engineer.id}/permissions"
     refused(await engineer.get("/notifications"), 403, "permission_required")

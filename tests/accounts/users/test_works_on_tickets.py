@@ -18,9 +18,9 @@ from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from app.core.outbox.models import Counter
 from tests.accounts.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of
-from tests.desks import JSON, Desk
+from tests.organisation_client import JSON, Desk
 from tests.problems import refused
-from tests.services import an_email
+from tests.services import unique_email
 
 BOTH = ("tickets:view", "tickets:update")
 Texts = tuple[str, ...]
@@ -92,7 +92,7 @@ async def test_a_built_in_role_gives_both(desk: Desk, role: str) -> None:
 
 @pytest.mark.parametrize("permissions", [BOTH, ("tickets:view",), ()])
 async def test_it_is_noted_of_who_is_invited(desk: Desk, permissions: tuple[str, ...]) -> None:
-    body = {"firstName": "Bo", "lastName": "Diaz", "email": an_email()}
+    body = {"firstName": "Bo", "lastName": "Diaz", "email": unique_email()}
     answer = await desk.admin.post("/users", body | {"roleId": str(await a_role(desk, *permissions))})
     assert answer.status_code == 201, answer.text
     assert await works(desk, UUID(answer.json()["id"])) is (permissions == BOTH)
@@ -178,7 +178,7 @@ async def test_a_role_that_is_changed_while_somebody_gets_it_counts_for_them_too
     role_id = await a_role(desk, *(BOTH if change != "granted" else BOTH[:1]))
     row = await hire(desk, role_id=role_id if change == "granted" else None)
     admin, path = desk.admin, f"/users/{row.id}"
-    invitation = {"firstName": "Bo", "lastName": "Diaz", "email": an_email(), "roleId": str(role_id)}
+    invitation = {"firstName": "Bo", "lastName": "Diaz", "email": unique_email(), "roleId": str(role_id)}
     async with desk.database.session(desk.id) as db:
         # With this, each has done everything but commit.
         await db.scalar(select(Counter.last_event).where(Counter.org_id == desk.id).with_for_update(key_share=True))

@@ -30,9 +30,9 @@ from tests.authentication.passwords.recovering import (
     token_for,
 )
 from tests.conftest import SECRET_KEY
-from tests.desks import PASSWORD, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import Start, an_email, somebody
+from tests.services import Start, create_user, unique_email
 
 WRONG = "cobalt-heron-47-lamq"
 
@@ -49,12 +49,12 @@ async def click(api: Api, desk: Desk, user: SignedInUser) -> httpx.Response:
 
 @pytest.fixture
 async def user(desk: Desk) -> SignedInUser:
-    return await somebody(desk)
+    return await create_user(desk)
 
 
 @pytest.fixture
 def new() -> str:
-    return an_email()
+    return unique_email()
 
 
 async def test_nothing_changes_until_the_click(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
@@ -70,8 +70,8 @@ async def test_nothing_changes_until_the_click(api: Api, desk: Desk, user: Signe
 
 
 async def test_after_it_the_new_one_is_theirs_with_the_same_password(api: Api, database: Database, new: str) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # whose users are remembered
-    user = await somebody(desk)
+    desk = await create_desk(api, database, sandbox=False)  # whose users are remembered
+    user = await create_user(desk)
     await ask(user, new)
     token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
     answer = await click(api, desk, user)
@@ -130,7 +130,7 @@ async def test_links_to_the_old_address_lead_nowhere(api: Api, desk: Desk, user:
 async def test_who_mistyped_it_asks_again_and_the_slip_leads_nowhere(
     api: Api, desk: Desk, user: SignedInUser, new: str
 ) -> None:
-    await ask(user, an_email())
+    await ask(user, unique_email())
     slip = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
     await ask(user, new)
 
@@ -182,7 +182,7 @@ class TestPassword:
 
 class TestTaken:
     async def test_its_owner_is_told_and_the_answer_is_the_same(self, desk: Desk, user: SignedInUser, new: str) -> None:
-        other = await somebody(desk)
+        other = await create_user(desk)
         free, taken = await ask(user, new), await ask(user, other.email)
         for answer in (free, taken):
             answer.headers.pop("x-request-id")
@@ -193,14 +193,14 @@ class TestTaken:
     async def test_by_somebody_of_another_organisation_is_not_taken(
         self, api: Api, database: Database, desk: Desk, user: SignedInUser
     ) -> None:
-        other = await somebody(await a_desk(api, database))
+        other = await create_user(await create_desk(api, database))
         await ask(user, other.email)
         assert (await click(api, desk, user)).status_code == 200
         assert (await other.get("/me")).json()["email"] == other.email
 
     async def test_between_the_question_and_the_click(self, api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
         await ask(user, new)
-        await somebody(desk, new)
+        await create_user(desk, new)
         refused(await click(api, desk, user), 422, "link_expired")
         assert (await row_of(desk, user.id)).email == user.email
         assert (await sign_in(api.http, user.email)).status_code == 200
@@ -208,7 +208,7 @@ class TestTaken:
     async def test_of_two_who_want_it_at_the_same_moment_one_gets_it(
         self, api: Api, desk: Desk, user: SignedInUser, new: str
     ) -> None:
-        other = await somebody(desk)
+        other = await create_user(desk)
         await asyncio.gather(ask(user, new), ask(other, new))
         answers = await asyncio.gather(click(api, desk, user), click(api, desk, other))
         assert sorted(answer.status_code for answer in answers) == [200, 422]
@@ -238,10 +238,10 @@ async def test_nor_does_one_of_somebody_suspended_meanwhile(api: Api, desk: Desk
 
 async def test_nobody_gets_more_than_a_few_mails_that_they_did_not_ask_for(start: Start, desk: Desk, new: str) -> None:
     service, mails = await start(), int(MAIL_LIMIT.partition("/")[0])
-    user = await somebody(desk)
+    user = await create_user(desk)
     there = SignedInUser(user.id, user.email, service.at("203.0.113.66"), user.headers, user.session_id)
     assert [(await ask(there, new)).status_code for _ in range(mails + 1)] == [202] * mails + [429]
-    assert (await ask(there, an_email())).status_code == 202
+    assert (await ask(there, unique_email())).status_code == 202
 
 
 async def test_what_else_a_body_says_is_refused(user: SignedInUser, new: str) -> None:

@@ -23,9 +23,9 @@ from tests.authentication.passwords.recovering import (
     token_for,
 )
 from tests.conftest import SECRET_KEY
-from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import somebody
+from tests.services import create_user
 
 
 async def verify(http: httpx.AsyncClient, token: str) -> httpx.Response:
@@ -38,7 +38,7 @@ async def resend(http: httpx.AsyncClient, email: str, **more: object) -> httpx.R
 
 @pytest.fixture
 async def user(desk: Desk) -> SignedInUser:
-    return await somebody(desk)
+    return await create_user(desk)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ class TestLinksThatLeadNowhere:
     async def test_one_of_another_organisation(
         self, api: Api, database: Database, desk: Desk, user: SignedInUser, token: str
     ) -> None:
-        other = await a_desk(api, database)
+        other = await create_desk(api, database)
         [link] = await links_of(desk, user.id)
         refused(await verify(api.http, link_token(SECRET_KEY, other.id, link.id)), 422, "link_expired")
         assert (await verify(api.http, token)).status_code == 200
@@ -146,8 +146,8 @@ class TestAnotherLink:
         assert (await verify(api.http, await token_for(desk, user.id, LinkPurpose.VERIFY_EMAIL))).status_code == 200
 
     async def test_and_to_nobody_else(self, api: Api, database: Database, desk: Desk, user: SignedInUser) -> None:
-        other = await a_desk(api, database)
-        same = await somebody(other, user.email)
+        other = await create_desk(api, database)
+        same = await create_user(other, user.email)
         await change_row(desk, user.id, email_verified_at=(await row_of(desk, user.id)).created_at)
         await resend(api.http, user.email)
         assert [len(await links_of(desk, user.id)), len(await links_of(other, same.id))] == [0, 1]

@@ -18,7 +18,7 @@ from app.core.clock import real_now
 from app.core.outbox.models import EventRow
 from app.core.security.opaque_tokens import link_token
 from tests.conftest import SECRET_KEY
-from tests.desks import PASSWORD, Desk
+from tests.organisation_client import PASSWORD, Desk
 
 NEW_PASSWORD = "amber-otter-58-desk"
 

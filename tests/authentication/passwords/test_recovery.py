@@ -39,9 +39,9 @@ from tests.authentication.passwords.recovering import (
     token_of,
 )
 from tests.conftest import SECRET_KEY
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import Start, an_email, somebody
+from tests.services import Start, create_user, unique_email
 
 MAILS = int(MAIL_LIMIT.partition("/")[0])
 
@@ -60,7 +60,7 @@ async def is_expired(api: Api, token: str) -> bool:
 
 @pytest.fixture
 async def user(desk: Desk) -> SignedInUser:
-    return await somebody(desk)
+    return await create_user(desk)
 
 
 @pytest.fixture
@@ -108,17 +108,17 @@ class TestForgotten:
     async def test_every_account_of_the_email_gets_one_or_that_of_the_organisation_named(
         self, api: Api, database: Database, desk: Desk, user: SignedInUser
     ) -> None:
-        other = await a_desk(api, database)
-        same = await somebody(other, user.email)
+        other = await create_desk(api, database)
+        same = await create_user(other, user.email)
         await forgot(api.http, user.email)
         assert [len(await links_of(desk, user.id)), len(await links_of(other, same.id))] == [1, 1]
         await forgot(api.http, user.email, org=other.domain.upper())
         assert [len(await links_of(desk, user.id)), len(await links_of(other, same.id))] == [1, 2]
 
     async def test_of_very_many_the_oldest_do(self, api: Api, database: Database) -> None:
-        email, counts = an_email(), list[int]()
-        desks = [await a_desk(api, database) for _ in range(MAX_ACCOUNTS + 1)]
-        users = [(desk, await somebody(desk, email)) for desk in sorted(desks, key=lambda desk: desk.id)]
+        email, counts = unique_email(), list[int]()
+        desks = [await create_desk(api, database) for _ in range(MAX_ACCOUNTS + 1)]
+        users = [(desk, await create_user(desk, email)) for desk in sorted(desks, key=lambda desk: desk.id)]
         began = time.monotonic()
         await forgot(api.http, email)
         assert time.monotonic() - began >= ANSWER_EVERY
@@ -137,7 +137,7 @@ class TestForgotten:
         ],
     )
     async def test_a_wrong_field_is_named(self, api: Api, fields: JSON, wrong: str) -> None:
-        body = {"email": an_email()} | fields
+        body = {"email": unique_email()} | fields
         for path in ("/auth/password/forgot", "/auth/email/resend"):
             assert wrong_fields(await api.http.post(path, json=body)) == {wrong}
 
@@ -147,12 +147,12 @@ class TestNothingIsRevealed:
     async def test_every_email_has_the_same_answer_after_the_same_time(
         self, api: Api, desk: Desk, user: SignedInUser, path: str
     ) -> None:
-        suspended, proved = await somebody(desk), await somebody(desk)
+        suspended, proved = await create_user(desk), await create_user(desk)
         await change_row(desk, suspended.id, status="SUSPENDED")
         await change_row(desk, proved.id, email_verified_at=(await row_of(desk, proved.id)).created_at)
         answers, quickest = [], dict[str, float]()
         bodies: list[JSON] = [{"email": one.email} for one in (user, suspended, proved)]
-        bodies += [{"email": an_email()}, {"email": user.email, "org": f"d{uuid4().hex}.test"}]
+        bodies += [{"email": unique_email()}, {"email": user.email, "org": f"d{uuid4().hex}.test"}]
         for body in bodies * 2:
             began = time.monotonic()
             answers.append(await api.http.post(path, json=body))
@@ -170,8 +170,8 @@ class TestNothingIsRevealed:
         assert max(quickest.values()) - min(quickest.values()) < ANSWER_EVERY / 2
 
     async def test_an_email_is_written_to_so_often_and_no_answer_tells(self, start: Start, desk: Desk) -> None:
-        service, known = await start(), await somebody(desk)
-        for email in (known.email, an_email()):
+        service, known = await start(), await create_user(desk)
+        for email in (known.email, unique_email()):
             calls = [forgot(service.at(f"198.51.100.{n}"), email) for n in range(MAILS + 3)]
             answers = await asyncio.gather(*calls)
             assert {(answer.status_code, answer.content) for answer in answers} == {(202, answers[0].content)}
@@ -180,7 +180,7 @@ class TestNothingIsRevealed:
     async def test_to_ask_for_it_elsewhere_uses_nobodys_mails_up(
         self, start: Start, desk: Desk, api: Api, database: Database
     ) -> None:
-        service, user, elsewhere = await start(), await somebody(desk), await a_desk(api, database)
+        service, user, elsewhere = await start(), await create_user(desk), await create_desk(api, database)
         for place in range(MAILS + 1):
             for domain in ("nosuch.test", elsewhere.domain):
                 http = service.at(f"198.51.100.{place}")
@@ -260,8 +260,8 @@ class TestReset:
         assert (await events_about(desk, user.id))[2:] == ["user.password_changed"]
 
     async def test_every_session_ends_at_once(self, api: Api, database: Database) -> None:
-        desk = await a_desk(api, database, sandbox=False)  # whose users are remembered
-        user = await somebody(desk)
+        desk = await create_desk(api, database, sandbox=False)  # whose users are remembered
+        user = await create_user(desk)
         signed_in = (await sign_in(api.http, user.email)).json()
         bearer = {"Authorization": f"Bearer {signed_in['jwt']}"}
         assert (await api.http.get("/me", headers=bearer)).status_code == 200
@@ -286,8 +286,8 @@ class TestReset:
     async def test_only_the_account_of_the_link_is_changed(
         self, api: Api, database: Database, user: SignedInUser, token: str
     ) -> None:
-        other = await a_desk(api, database)
-        same = await somebody(other, user.email)
+        other = await create_desk(api, database)
+        same = await create_user(other, user.email)
         before = (await credential_of(other, same.id)).password_hash
         assert (await reset(api.http, token)).status_code == 204
         assert (await credential_of(other, same.id)).password_hash == before
@@ -344,7 +344,7 @@ class TestLinksThatLeadNowhere:
     async def test_one_of_another_organisation(
         self, api: Api, database: Database, desk: Desk, user: SignedInUser
     ) -> None:
-        other = await a_desk(api, database)
+        other = await create_desk(api, database)
         await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         [link] = await links_of(desk, user.id)
         assert await is_expired(api, link_token(SECRET_KEY, other.id, link.id))
@@ -377,7 +377,7 @@ class TestLinksThatLeadNowhere:
     async def test_one_that_was_sent_to_an_address_that_is_not_theirs_any_more(
         self, api: Api, desk: Desk, user: SignedInUser, token: str
     ) -> None:
-        await change_row(desk, user.id, email=an_email())
+        await change_row(desk, user.id, email=unique_email())
         assert await is_expired(api, token)
 
     async def test_one_of_a_suspended_organisation(self, api: Api, desk: Desk, token: str) -> None:

@@ -20,9 +20,9 @@ from tests.authentication.passwords.recovering import (
     take_password,
     token_for,
 )
-from tests.desks import PASSWORD, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import Start, an_email, somebody
+from tests.services import Start, create_user, unique_email
 
 WRONG = "cobalt-heron-47-lamq"
 
@@ -35,7 +35,7 @@ async def change(
 
 @pytest.fixture
 async def user(desk: Desk) -> SignedInUser:
-    return await somebody(desk)
+    return await create_user(desk)
 
 
 async def test_the_new_one_is_the_only_one(api: Api, desk: Desk, user: SignedInUser) -> None:
@@ -47,8 +47,8 @@ async def test_the_new_one_is_the_only_one(api: Api, desk: Desk, user: SignedInU
 
 
 async def test_other_sessions_end_at_once_and_this_one_goes_on(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # whose users are remembered
-    user = await somebody(desk)
+    desk = await create_desk(api, database, sandbox=False)  # whose users are remembered
+    user = await create_user(desk)
     other = (await sign_in(api.http, user.email)).json()
     bearer = {"Authorization": f"Bearer {other['jwt']}"}
     assert (await api.http.get("/me", headers=bearer)).status_code == 200
@@ -86,7 +86,7 @@ async def test_links_that_were_sent_before_lead_nowhere(api: Api, desk: Desk, us
 
 
 async def test_the_same_again_is_refused_however_it_is_typed(desk: Desk) -> None:
-    user = await somebody(desk, password="Zoë-heron-47-lamp")
+    user = await create_user(desk, password="Zoë-heron-47-lamp")
     for same in ("Zoë-heron-47-lamp", "Zoe\u0308-heron-47-lamp"):
         assert wrong_fields(await change(user, "Zoë-heron-47-lamp", same), "same_password") == {"newPassword"}
 
@@ -126,8 +126,8 @@ async def test_it_takes_a_user(api: Api, desk: Desk) -> None:
 
 
 async def test_it_changes_nobody_elses(api: Api, database: Database, desk: Desk) -> None:
-    email, other = an_email(), await a_desk(api, database)
-    mine, same = await somebody(desk, email), await somebody(other, email)
+    email, other = unique_email(), await create_desk(api, database)
+    mine, same = await create_user(desk, email), await create_user(other, email)
     before = (await credential_of(other, same.id)).password_hash
     assert (await change(mine)).status_code == 204
     assert (await credential_of(other, same.id)).password_hash == before
@@ -143,7 +143,7 @@ class TestGuesses:
         there = await self.at(start, user, sign_in_failure_limit="2/5 minutes")
         assert [(await change(there, WRONG)).status_code for _ in range(2)] == [403, 403]
         refused(await change(there), 429, "rate_limited")
-        body = {"email": an_email(), "password": WRONG}
+        body = {"email": unique_email(), "password": WRONG}
         refused(await there.post("/auth/email/change", body), 429, "rate_limited")
         assert (await there.get("/me")).status_code == 200
 
@@ -171,8 +171,8 @@ class TestGuesses:
 
 
 async def test_somebody_suspended_meanwhile_changes_nothing(api: Api, database: Database) -> None:
-    desk = await a_desk(api, database, sandbox=False)
-    user = await somebody(desk)
+    desk = await create_desk(api, database, sandbox=False)
+    user = await create_user(desk)
     before = (await credential_of(desk, user.id)).password_hash
     assert (await user.get("/me")).status_code == 200  # and is remembered for a moment
     await change_row(desk, user.id, status="SUSPENDED")

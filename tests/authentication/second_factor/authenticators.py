@@ -11,7 +11,7 @@ import pyotp
 
 from app.access.permissions import RoleKind
 from tests.accounts.crew import ADMIN, hire, ok
-from tests.desks import PASSWORD, Desk, SignedInUser, signed_in
+from tests.organisation_client import PASSWORD, Desk, SignedInUser, open_session
 from tests.services import change_password
 
 STEP = 30
@@ -62,7 +62,7 @@ async def unprotected(desk: Desk, role: RoleKind = ADMIN) -> SignedInUser:
     """Somebody without one, who is signed in."""
     row = await hire(desk, role)
     await change_password(desk, row.id, PASSWORD)
-    return await signed_in(desk, row)
+    return await open_session(desk, row)
 
 
 async def set_up(user: SignedInUser) -> Authenticator:

@@ -21,7 +21,7 @@ from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok
 from tests.authentication.second_factor.authenticators import Authenticator, Protected, protected, set_up, unprotected
-from tests.desks import PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 from tests.services import Start, account_of
 
@@ -75,7 +75,7 @@ class TestSettingUp:
         refused(await somebody.user.post("/auth/2fa/confirm", code), 409, "second_factor_active")
 
     async def test_nobody_else_has_it(self, api: Api, desk: Desk, database: Database, somebody: Protected) -> None:
-        stranger = (await a_desk(api, database)).admin
+        stranger = (await create_desk(api, database)).admin
         for other in (desk.admin, stranger):
             code = {"code": somebody.authenticator.code(1)}
             for path in ("/auth/2fa/confirm", "/auth/2fa/disable", "/auth/2fa/recovery-codes"):
@@ -324,7 +324,7 @@ class TestRequired:
         ok(await customer.user.get("/org"))
 
     async def test_nor_products_nor_other_organisations(self, api: Api, desk: Desk, database: Database) -> None:
-        stranger = (await a_desk(api, database)).admin
+        stranger = (await create_desk(api, database)).admin
         ok(await desk.admin.patch("/org", {"require2fa": True}))
         ok(await api.http.get("/org", headers={"X-Org-Secret": desk.secret}))
         ok(await stranger.get("/org"))

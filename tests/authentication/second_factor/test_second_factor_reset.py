@@ -12,8 +12,8 @@ from app.core.database.pool import Database
 from app.core.security.sealing import seal
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok, row_of, with_only
 from tests.authentication.second_factor.authenticators import Protected, protected, set_up, unprotected
-from tests.desks import Api, Desk, SignedInUser, a_desk
 from tests.notifications.users import deliveries_to, relay_events
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 
 
@@ -117,6 +117,6 @@ async def test_nobody_resets_that_of_somebody_above_them(desk: Desk) -> None:
 
 
 async def test_strangers_find_nobody(desk: Desk, api: Api, database: Database, somebody: Protected) -> None:
-    stranger = (await a_desk(api, database)).admin
+    stranger = (await create_desk(api, database)).admin
     refused(await stranger.delete(path_of(somebody)), 404, "user_not_found")
     assert (await row_of(desk, somebody.user.id)).second_factor

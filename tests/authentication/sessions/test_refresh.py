@@ -20,16 +20,16 @@ from app.core.outbox.models import EventRow
 from app.core.security import opaque_tokens as tokens
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
-from tests.desks import PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import an_email, somebody
+from tests.services import create_user, unique_email
 
 JSON = dict[str, Any]
 
 
 async def signed_in(desk: Desk, **fields: object) -> JSON:
-    email = an_email()
-    await somebody(desk, email)
+    email = unique_email()
+    await create_user(desk, email)
     answer = await desk.api.http.post("/auth/signin", json={"email": email, "password": PASSWORD, **fields})
     assert answer.status_code == 200, answer.text
     body: JSON = answer.json()
@@ -149,7 +149,7 @@ async def test_nobody_who_may_not_act_refreshes(api: Api, desk: Desk, status: st
 
 
 async def test_nobody_of_a_suspended_organisation_refreshes(api: Api, desk: Desk) -> None:
-    other = await a_desk(api, desk.database)
+    other = await create_desk(api, desk.database)
     first = await signed_in(other)
     async with other.database.session(other.id) as db:
         await db.execute(update(Organisation).where(Organisation.id == other.id).values(status="SUSPENDED"))

@@ -13,9 +13,9 @@ from app.access.credential_cache import LIFETIME
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from tests.core.security.test_security import hostile_tokens
-from tests.desks import JSON, PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
 from tests.problems import refused
-from tests.services import Start, an_email, somebody
+from tests.services import Start, create_user, unique_email
 
 
 async def sign_in(http: httpx.AsyncClient, email: str, **headers: str) -> JSON:
@@ -39,8 +39,8 @@ async def is_over(api: Api, signed_in: JSON) -> bool:
 
 @pytest.fixture
 async def email(desk: Desk) -> str:
-    email = an_email()
-    await somebody(desk, email)
+    email = unique_email()
+    await create_user(desk, email)
     return email
 
 
@@ -125,7 +125,7 @@ async def test_nobody_elses_session_can_be_seen_or_ended(api: Api, database: Dat
     (my_id,) = [
         i["id"] for i in (await api.http.get("/me/sessions", headers=bearer(mine))).json()["items"] if i["current"]
     ]
-    stranger = await a_desk(api, database)
+    stranger = await create_desk(api, database)
     for other in (desk.admin, stranger.admin):
         refused(await other.delete(f"/me/sessions/{my_id}"), 404, "session_not_found")
         assert my_id not in (await other.get("/me/sessions")).text
@@ -136,9 +136,9 @@ async def test_nobody_elses_session_can_be_seen_or_ended(api: Api, database: Dat
 async def test_what_one_process_ends_stops_in_others_within_five_seconds(
     api: Api, start: Start, database: Database
 ) -> None:
-    desk = await a_desk(api, database, sandbox=False)  # of a sandbox nothing is remembered
-    email = an_email()
-    await somebody(desk, email)
+    desk = await create_desk(api, database, sandbox=False)  # of a sandbox nothing is remembered
+    email = unique_email()
+    await create_user(desk, email)
     other = (await start()).at("192.0.2.1")
     signed_in = await sign_in(api.http, email)
     assert (await other.get("/me", headers=bearer(signed_in))).status_code == 200

@@ -17,7 +17,7 @@ from app.core.security.access_tokens import issue_access_token
 from app.organisations.models import Organisation, SecretKey
 from tests.conftest import SECRET_KEY
 from tests.core.security.test_security import hostile_tokens, token
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused
 
 
@@ -60,7 +60,7 @@ def issued(user_id: UUID, org_id: UUID, session_id: UUID) -> str:
 
 
 async def test_a_user_is_of_their_own_organisation_only(api: Api, database: Database, desk: Desk) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     for org in (other.id, uuid4()):
         foreign = issue_access_token(
             SECRET_KEY,
@@ -111,7 +111,7 @@ async def revoke_secret(database: Database, org_id: UUID) -> None:
 async def test_what_is_taken_from_somebody_stops_within_five_seconds(api: Api, database: Database) -> None:
     assert LIFETIME <= 5
     # Of organisations that are no sandbox everything is remembered, so that this would fail if it were for longer.
-    one, two, three = [await a_desk(api, database, sandbox=False) for _ in range(3)]
+    one, two, three = [await create_desk(api, database, sandbox=False) for _ in range(3)]
     suspended, erased = await one.another_admin("sue@growfin.test"), await one.another_admin("eve@growfin.test")
     untouched = one.admin
     secret_of = {desk.id: {"X-Org-Secret": desk.secret} for desk in (one, two, three)}

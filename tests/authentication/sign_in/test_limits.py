@@ -12,9 +12,9 @@ from sqlalchemy import update
 from app.accounts.users.models import User as UserRow
 from app.authentication.sessions.service import MAX_TO_CHOOSE_FROM
 from app.core.database.pool import Database
-from tests.desks import PASSWORD, Api, Desk, a_desk
+from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused
-from tests.services import Service, Start, an_email, change_password, somebody
+from tests.services import Service, Start, change_password, create_user, unique_email
 
 WRONG = "cobalt-heron-47-lamq"
 VICTIM, ATTACKER = "198.51.100.7", "203.0.113.66"
@@ -57,9 +57,9 @@ class TestPerAddress:
 
     async def test_signing_in_whatever_the_account(self, start: Start, desk: Desk) -> None:
         http = (await start(sign_in_limit="2/minute")).at(ATTACKER)
-        emails = [(await somebody(desk)).email for _ in range(2)]
+        emails = [(await create_user(desk)).email for _ in range(2)]
         assert [(await sign_in(http, email)).status_code for email in emails] == [401, 401]
-        of_policy(await sign_in(http, an_email()), '"default";q=2;w=60')
+        of_policy(await sign_in(http, unique_email()), '"default";q=2;w=60')
 
     async def test_another_address_is_another_client(self, start: Start) -> None:
         service = await start(sign_up_limit="1/minute")
@@ -116,29 +116,29 @@ class TestForwardedAddresses:
 class TestFailures:
     async def test_an_address_may_guess_so_often_at_an_account(self, start: Start, desk: Desk) -> None:
         http = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER)
-        email, another = [(await somebody(desk)).email for _ in range(2)]
+        email, another = [(await create_user(desk)).email for _ in range(2)]
         assert [(await sign_in(http, email)).status_code for _ in range(2)] == [401, 401]
         of_policy(await sign_in(http, email.upper()), '"default";q=2;w=300')
         assert (await sign_in(http, another)).status_code == 401
 
     async def test_guesses_at_an_account_that_nobody_has_count_too(self, start: Start) -> None:
-        http, email = (await start(sign_in_failure_limit="1/5 minutes")).at(ATTACKER), an_email()
+        http, email = (await start(sign_in_failure_limit="1/5 minutes")).at(ATTACKER), unique_email()
         assert [(await sign_in(http, email)).status_code for _ in range(2)] == [401, 429]
 
     async def test_guesses_at_the_same_moment_count_too(self, start: Start, desk: Desk) -> None:
-        http, email = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER), (await somebody(desk)).email
+        http, email = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER), (await create_user(desk)).email
         answers = await asyncio.gather(*(sign_in(http, email) for _ in range(8)))
         assert sorted(answer.status_code for answer in answers) == [401] * 2 + [429] * 6
 
     async def test_who_knows_the_password_is_not_counted(self, start: Start, desk: Desk) -> None:
-        http, email = (await start(sign_in_failure_limit="1/5 minutes")).at(VICTIM), an_email()
-        await somebody(desk, email)
+        http, email = (await start(sign_in_failure_limit="1/5 minutes")).at(VICTIM), unique_email()
+        await create_user(desk, email)
         assert [(await sign_in(http, email, PASSWORD)).status_code for _ in range(3)] == [200] * 3
 
     async def test_a_right_password_does_not_win_further_guesses(self, start: Start, database: Database) -> None:
         service = await start(sign_in_failure_limit="2/5 minutes")
-        http, email, own = service.at(ATTACKER), an_email(), await a_desk(service.api, database)
-        await somebody(own, email)  # the attacker's own organisation has somebody with the victim's e-mail
+        http, email, own = service.at(ATTACKER), unique_email(), await create_desk(service.api, database)
+        await create_user(own, email)  # the attacker's own organisation has somebody with the victim's e-mail
         assert (await sign_in(http, email)).status_code == 401
         assert (await sign_in(http, email, PASSWORD)).status_code == 200
         assert (await sign_in(http, email)).status_code == 401
@@ -148,9 +148,9 @@ class TestFailures:
         self, start: Start, database: Database, desk: Desk
     ) -> None:
         service = await start(sign_in_failure_limit="1/5 minutes")
-        http, email, other = service.at(VICTIM), an_email(), await a_desk(service.api, database)
-        await somebody(desk, email)
-        await somebody(other, email)
+        http, email, other = service.at(VICTIM), unique_email(), await create_desk(service.api, database)
+        await create_user(desk, email)
+        await create_user(other, email)
         for _ in range(2):
             refused(await sign_in(http, email, PASSWORD), 409, "org_required")
         assert (await sign_in(http, email, PASSWORD, org=desk.domain)).status_code == 200
@@ -161,16 +161,16 @@ class TestOnesOwnAccount:
 
     @pytest.fixture
     async def own(self, api: Api, database: Database) -> Desk:
-        return await a_desk(api, database)
+        return await create_desk(api, database)
 
     @pytest.mark.parametrize("door", ["/auth/signin", "/auth/admin/signin", "/auth/engineer/signin"])
     @pytest.mark.parametrize("status", ["ACTIVE", "PENDING", "SUSPENDED"])
     async def test_that_it_fits_does_not_make_guesses_at_the_other_free(
         self, start: Start, desk: Desk, own: Desk, door: str, status: str
     ) -> None:
-        http, email = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER), an_email()
-        await somebody(desk, email)
-        mine = await somebody(own, email)
+        http, email = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER), unique_email()
+        await create_user(desk, email)
+        mine = await create_user(own, email)
         async with own.database.session(own.id) as db:
             which = (UserRow.org_id == own.id, UserRow.id == mine.id)
             await db.execute(update(UserRow).where(*which).values(status=status))
@@ -183,11 +183,11 @@ class TestOnesOwnAccount:
         assert 429 not in statuses[:2]
 
     async def test_any_number_of_them_cost_no_more_than_a_few(self, start: Start, desk: Desk, own: Desk) -> None:
-        http, email = (await start()).at(VICTIM), an_email()
+        http, email = (await start()).at(VICTIM), unique_email()
         for _ in range(MAX_TO_CHOOSE_FROM + 1):
-            await somebody(await a_desk(desk.api, desk.database), email)
+            await create_user(await create_desk(desk.api, desk.database), email)
         refused(await sign_in(http, email, PASSWORD), 409, "org_required")
-        await somebody(own, email)
+        await create_user(own, email)
         assert (await sign_in(http, email, PASSWORD, org=own.domain)).status_code == 200
 
 
@@ -196,8 +196,8 @@ class TestVictims:
 
     @pytest.fixture
     async def email(self, desk: Desk) -> str:
-        email = an_email()
-        await somebody(desk, email)
+        email = unique_email()
+        await create_user(desk, email)
         return email
 
     @pytest.fixture
@@ -226,8 +226,8 @@ class TestVictims:
     async def test_an_account_of_ones_own_with_that_email_does_not_make_an_address_known(
         self, service: Service, database: Database, email: str
     ) -> None:
-        own = await a_desk(service.api, database)
-        await somebody(own, email, "another-heron-48-lamp")
+        own = await create_desk(service.api, database)
+        await create_user(own, email, "another-heron-48-lamp")
         assert (await sign_in(service.at(ATTACKER), email, "another-heron-48-lamp")).status_code == 200
         assert (await sign_in(service.at(ATTACKER), email, "another-heron-48-lamp", org=own.domain)).status_code == 200
         guesses = [(await sign_in(service.at(ATTACKER), email)).status_code for _ in range(3)]
@@ -239,5 +239,5 @@ async def test_while_the_counts_cannot_be_reached_nobody_signs_up_or_in(start: S
         port = closed.getsockname()[1]
     http = (await start(redis_url=f"redis://127.0.0.1:{port}/0")).at(VICTIM)
     refused(await cheap_attempt(http), 503, "unavailable")
-    refused(await sign_in(http, an_email()), 503, "unavailable")
+    refused(await sign_in(http, unique_email()), 503, "unavailable")
     assert (await http.get("/me", headers=desk.admin.headers)).status_code == 200, "all others go on"

@@ -20,9 +20,9 @@ from app.core.security.passwords import MAX_HASHING, MAX_WAITING
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
 from tests.core.security.test_security import Gate
-from tests.desks import PASSWORD, Api, Desk, a_desk, an_admin
+from tests.organisation_client import PASSWORD, Api, Desk, create_admin, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import account_of, an_email, change_password, somebody
+from tests.services import account_of, change_password, create_user, unique_email
 
 
 async def sign_in(api: Api, email: str, password: object = PASSWORD, **fields: object) -> httpx.Response:
@@ -30,8 +30,8 @@ async def sign_in(api: Api, email: str, password: object = PASSWORD, **fields: o
 
 
 async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
-    email = an_email()
-    user = await an_admin(desk, email)
+    email = unique_email()
+    user = await create_admin(desk, email)
     answer = await sign_in(api, email.upper())
 
     assert answer.status_code == 200
@@ -49,7 +49,7 @@ async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
 
 
 async def test_any_number_of_organisations_may_have_somebody_with_one_email(api: Api, desk: Desk) -> None:
-    email, secrets = an_email(), [desk.secret, *[(await a_desk(api, desk.database)).secret for _ in range(5)]]
+    email, secrets = unique_email(), [desk.secret, *[(await create_desk(api, desk.database)).secret for _ in range(5)]]
     for place, secret in enumerate(secrets):
         body = {"firstName": "Ada", "lastName": "L", "email": email, "password": f"{PASSWORD}-{place}"}
         answer = await api.http.post("/auth/admin/signup", json=body, headers={"X-Org-Secret": secret})
@@ -64,11 +64,11 @@ async def test_any_number_of_organisations_may_have_somebody_with_one_email(api:
 
 
 async def test_a_wrong_email_and_a_wrong_password_are_answered_in_the_same_words(api: Api, desk: Desk) -> None:
-    email = an_email()
-    await an_admin(desk, email)
+    email = unique_email()
+    await create_admin(desk, email)
     answers = [
         await sign_in(api, email, "cobalt-heron-47-lamq"),
-        await sign_in(api, an_email()),
+        await sign_in(api, unique_email()),
         await sign_in(api, email, org=f"d{uuid4().hex}.test"),
     ]
     documents = [refused(answer, 401, "wrong_email_or_password") for answer in answers]
@@ -79,8 +79,8 @@ async def test_a_wrong_email_and_a_wrong_password_are_answered_in_the_same_words
 
 
 async def test_and_after_the_same_time(api: Api, desk: Desk) -> None:
-    email = an_email()
-    await an_admin(desk, email)
+    email = unique_email()
+    await create_admin(desk, email)
 
     async def seconds(email: str, password: str) -> float:
         began = time.perf_counter()
@@ -91,22 +91,22 @@ async def test_and_after_the_same_time(api: Api, desk: Desk) -> None:
     known, unknown = [], []
     for _ in range(3):
         known.append(await seconds(email, "cobalt-heron-47-lamq"))
-        unknown.append(await seconds(an_email(), "cobalt-heron-47-lamq"))
+        unknown.append(await seconds(unique_email(), "cobalt-heron-47-lamq"))
     assert 0.5 < min(known) / min(unknown) < 2
 
 
 class TestTwoOrganisations:
     async def test_the_one_whose_password_fits_is_meant(self, api: Api, database: Database, desk: Desk) -> None:
-        email, other = an_email(), await a_desk(api, database)
-        await somebody(desk, email)
-        await somebody(other, email, "another-heron-48-lamp")
+        email, other = unique_email(), await create_desk(api, database)
+        await create_user(desk, email)
+        await create_user(other, email, "another-heron-48-lamp")
         assert (await sign_in(api, email)).json()["user"]["orgId"] == str(desk.id)
         assert (await sign_in(api, email, "another-heron-48-lamp")).json()["user"]["orgId"] == str(other.id)
 
     async def test_where_both_fit_it_asks_which(self, api: Api, database: Database, desk: Desk) -> None:
-        email, other = an_email(), await a_desk(api, database)
-        await somebody(desk, email)
-        await somebody(other, email)
+        email, other = unique_email(), await create_desk(api, database)
+        await create_user(desk, email)
+        await create_user(other, email)
         refused(await sign_in(api, email), 409, "org_required")
         refused(await sign_in(api, email, "cobalt-heron-47-lamq"), 401, "wrong_email_or_password")
         for one in (desk, other):
@@ -114,9 +114,9 @@ class TestTwoOrganisations:
             assert (answer.status_code, answer.json()["user"]["orgId"]) == (200, str(one.id))
 
     async def test_a_suspended_one_is_not_asked_for(self, api: Api, database: Database, desk: Desk) -> None:
-        email, other = an_email(), await a_desk(api, database)
-        await somebody(desk, email)
-        await somebody(other, email)
+        email, other = unique_email(), await create_desk(api, database)
+        await create_user(desk, email)
+        await create_user(other, email)
         async with database.session(other.id) as db:
             await db.execute(update(Organisation).where(Organisation.id == other.id).values(status="SUSPENDED"))
         assert (await sign_in(api, email)).json()["user"]["orgId"] == str(desk.id)
@@ -124,8 +124,8 @@ class TestTwoOrganisations:
 
 
 async def test_somebody_suspended_does_not_get_in(api: Api, desk: Desk) -> None:
-    email = an_email()
-    user = await somebody(desk, email)
+    email = unique_email()
+    user = await create_user(desk, email)
     async with desk.database.session(desk.id) as db:
         which = (User.org_id == desk.id, User.id == user.id)
         await db.execute(update(User).where(*which).values(status="SUSPENDED"))
@@ -137,8 +137,8 @@ async def test_somebody_suspended_does_not_get_in(api: Api, desk: Desk) -> None:
 async def test_who_may_not_act_yet_or_any_more_is_told_so_with_the_right_password_only(
     api: Api, desk: Desk, status: str
 ) -> None:
-    email = an_email()
-    user = await somebody(desk, email)
+    email = unique_email()
+    user = await create_user(desk, email)
     async with desk.database.session(desk.id) as db:
         which = (User.org_id == desk.id, User.id == user.id)
         await db.execute(update(User).where(*which).values(status=status))
@@ -149,8 +149,8 @@ async def test_who_may_not_act_yet_or_any_more_is_told_so_with_the_right_passwor
 
 @pytest.mark.parametrize("role", ["ADMIN", "ENGINEER", "CUSTOMER"])
 async def test_each_door_is_for_its_role_and_one_is_for_all(api: Api, desk: Desk, role: str) -> None:
-    email = an_email()
-    user = await somebody(desk, email)
+    email = unique_email()
+    user = await create_user(desk, email)
     async with desk.database.session(desk.id) as db:
         which = (User.org_id == desk.id, User.id == user.id)
         await db.execute(update(User).where(*which).values(role_kind=role))
@@ -167,9 +167,9 @@ async def test_each_door_is_for_its_role_and_one_is_for_all(api: Api, desk: Desk
 
 
 async def test_a_door_leads_to_the_account_of_its_role(api: Api, desk: Desk) -> None:
-    email, other = an_email(), await a_desk(api, desk.database)
-    await somebody(desk, email)
-    engineer = await somebody(other, email)
+    email, other = unique_email(), await create_desk(api, desk.database)
+    await create_user(desk, email)
+    engineer = await create_user(other, email)
     async with desk.database.session(other.id) as db:
         which = (User.org_id == other.id, User.id == engineer.id)
         await db.execute(update(User).where(*which).values(role_kind="ENGINEER"))
@@ -180,19 +180,19 @@ async def test_a_door_leads_to_the_account_of_its_role(api: Api, desk: Desk) -> 
 
 
 async def test_the_same_characters_fit_however_they_are_typed(api: Api, desk: Desk) -> None:
-    email = an_email()
-    await somebody(desk, email, "Zoë-heron-47-lamp")
+    email = unique_email()
+    await create_user(desk, email, "Zoë-heron-47-lamp")
     assert (await sign_in(api, email, "Zoe\u0308-heron-47-lamp")).status_code == 200
 
 
 @pytest.mark.parametrize("password", ["", "x" * 1025, "x" * 4097, None, 5, [PASSWORD], {}])
 async def test_what_cannot_be_a_password_is_refused_unread(api: Api, password: object) -> None:
-    assert wrong_fields(await sign_in(api, an_email(), password)) == {"password"}
+    assert wrong_fields(await sign_in(api, unique_email(), password)) == {"password"}
 
 
 @pytest.mark.parametrize("password", ["nul\0inside", "x" * 1024])
 async def test_an_odd_one_is_only_wrong(api: Api, password: str) -> None:
-    refused(await sign_in(api, an_email(), password), 401, "wrong_email_or_password")
+    refused(await sign_in(api, unique_email(), password), 401, "wrong_email_or_password")
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ async def test_an_odd_one_is_only_wrong(api: Api, password: str) -> None:
     ],
 )
 async def test_a_wrong_field_is_named(api: Api, fields: dict[str, object], wrong: str) -> None:
-    body = {"email": an_email(), "password": PASSWORD} | fields
+    body = {"email": unique_email(), "password": PASSWORD} | fields
     assert wrong_fields(await api.http.post("/auth/admin/signin", json=body)) == {wrong}
 
 
 async def test_nothing_is_written_by_signing_in(api: Api, desk: Desk) -> None:
-    email = an_email()
-    user = await somebody(desk, email)
+    email = unique_email()
+    user = await create_user(desk, email)
 
     async def row() -> tuple[object, ...]:
         async with desk.database.session(desk.id) as db:
@@ -232,17 +232,17 @@ async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Ap
     try:
         assert await asyncio.to_thread(gate.is_full.wait, 5)
         async with asyncio.timeout(5):
-            refused(await sign_in(api, an_email()), 503, "busy")
+            refused(await sign_in(api, unique_email()), 503, "busy")
             assert (await desk.admin.get("/me")).status_code == 200, "nobody else waits"
     finally:
         gate.opened.set()
         await asyncio.gather(*tasks)
-    refused(await sign_in(api, an_email()), 401, "wrong_email_or_password")
+    refused(await sign_in(api, unique_email()), 401, "wrong_email_or_password")
 
 
 async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(api: Api, desk: Desk) -> None:
-    email = an_email()
-    user = await somebody(desk, email)
+    email = unique_email()
+    user = await create_user(desk, email)
     account = await account_of(desk, email)
     await change_password(desk, user.id, "walnut-otter-83-kite")
     with pytest.raises(sessions.WrongEmailOrPassword):
@@ -252,8 +252,8 @@ async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(
 
 async def test_who_is_suspended_or_erased_while_the_password_is_compared_gets_no_session(api: Api, desk: Desk) -> None:
     for act, refusal in (("suspend", sessions.AccountSuspended), ("erase", sessions.WrongEmailOrPassword)):
-        email = an_email()
-        path = f"/users/{(await somebody(desk, email)).id}"
+        email = unique_email()
+        path = f"/users/{(await create_user(desk, email)).id}"
         account = await account_of(desk, email)
         done = await (desk.admin.patch(path, {"status": "SUSPENDED"}) if act == "suspend" else desk.admin.delete(path))
         assert done.is_success, done.text

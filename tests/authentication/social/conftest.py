@@ -8,7 +8,7 @@ import pytest
 from oidc_provider_mock import run_server_in_thread
 
 from tests.authentication.social.openid import Browser, create_provider_account, running_service
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 from tests.services import Service
 

@@ -29,7 +29,7 @@ from starlette.routing import Route
 from app.accounts.users.models import User as UserRow
 from app.main import create_app
 from tests.conftest import settings_for
-from tests.desks import JSON, Desk
+from tests.organisation_client import JSON, Desk
 from tests.postgres import TestServer
 from tests.services import ADDRESS, Service
 

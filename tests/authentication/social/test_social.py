@@ -25,9 +25,9 @@ from tests.authentication.social.openid import (
     fragment_parameters,
     sign_in_cookies,
 )
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.problems import KEYS, refused, wrong_fields
-from tests.services import Service, an_email
+from tests.services import Service, unique_email
 
 APP_URL = "https://desk.growfin.test/support"
 
@@ -97,7 +97,7 @@ class TestFirstSignIn:
         assert user["lastName"].startswith("stone ")
 
     async def test_each_organisation_gets_a_separate_user(self, browser: Browser, api: Api, sub: str) -> None:
-        other = await a_desk(api, browser.desk.database)
+        other = await create_desk(api, browser.desk.database)
         here = ok(await browser.sign_in(sub))["user"]
         there = ok(await Browser(browser.service, other).sign_in(sub))["user"]
 
@@ -111,7 +111,7 @@ class TestRepeatedSignIn:
     ) -> None:
         first = ok(await browser.sign_in(sub))["user"]
         async with httpx.AsyncClient() as web:
-            await web.put(f"{issuer}/users/{sub}", json={"email": an_email(), "email_verified": False})
+            await web.put(f"{issuer}/users/{sub}", json={"email": unique_email(), "email_verified": False})
         again = ok(await browser.sign_in(sub, role="ADMIN"))["user"]
 
         assert again == first
@@ -151,7 +151,7 @@ class TestKnownEmail:
         assert await events_about(browser.desk, known.id) == [("user.identity_linked", {"provider": "mock"})]
 
     async def test_the_case_of_the_email_is_ignored(self, browser: Browser, issuer: str) -> None:
-        email = an_email()
+        email = unique_email()
         sub = await create_provider_account(issuer, email=email.upper())
         known = await hire(browser.desk, email=email, email_verified_at=real_now())
 

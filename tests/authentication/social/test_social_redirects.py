@@ -20,7 +20,7 @@ from tests.authentication.social.openid import (
     sign_in_cookies,
 )
 from tests.conftest import SECRET_KEY
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.problems import refused, wrong_fields
 from tests.services import Start
 

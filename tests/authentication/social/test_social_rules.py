@@ -15,7 +15,7 @@ from app.authentication.social.rules import (
     parse_names,
 )
 from app.authentication.social.state import PendingSignIn, StateMismatch, cookie_name
-from tests.desks import JSON
+from tests.organisation_client import JSON
 
 KEY = "a-key-that-only-this-test-has-0123456789"
 NOW = datetime(2026, 3, 2, tzinfo=UTC)

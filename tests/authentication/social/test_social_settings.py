@@ -10,7 +10,7 @@ from app.core.config import InvalidSettings, Settings, is_safe_url, load_setting
 from app.operations.doctor import run_checks
 from tests.authentication.social.openid import CLIENT_SECRET, provider_settings, running_provider
 from tests.conftest import settings_for
-from tests.desks import JSON
+from tests.organisation_client import JSON
 from tests.postgres import TestServer
 
 SECRET = "s3cret-of-the-client"

@@ -18,14 +18,22 @@ from app.core.database.pool import CommitFailed, Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from tests.conftest import settings_for
-from tests.desks import Desk, a_desk
-from tests.workshop import a_copy, a_pool, a_service, a_superuser, an_organisation, eventually, open_transactions
+from tests.databases import (
+    count_open_transactions,
+    create_organisation,
+    create_test_database,
+    eventually,
+    open_pool,
+    running_service,
+    superuser_connection,
+)
+from tests.organisation_client import Desk, create_desk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tests.databases import Superuser
     from tests.postgres import TestServer
-    from tests.workshop import Superuser
 
 # At the commit, and not before: what a deferred constraint, a serialisation failure or a full disk do.
 FAILS_AT_COMMIT = """
@@ -38,12 +46,12 @@ FAILS_AT_COMMIT = """
 
 @pytest.fixture(scope="module")
 async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "db")
+    return await create_test_database(server, "db")
 
 
 @pytest.fixture(scope="module")
 async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
-    async with a_superuser(own) as connection:
+    async with superuser_connection(own) as connection:
         await connection.execute(FAILS_AT_COMMIT)
         yield connection
 
@@ -51,7 +59,7 @@ async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
     """One connection, so that each transaction has the one that the last one had."""
-    async with a_pool(own, pool_size=1, pool_timeout=2.0) as database:
+    async with open_pool(own, pool_size=1, pool_timeout=2.0) as database:
         yield database
 
 
@@ -83,8 +91,8 @@ async def events_seen(database: Database, org_id: UUID | None) -> set[UUID]:
 async def test_a_commit_that_fails_is_not_answered_with_success_and_leaves_nothing(
     own: TestServer, superuser: Superuser, sqlstate: str, status: int
 ) -> None:
-    async with a_service(settings_for(own)) as (api, pool):
-        desk = await a_desk(api, pool)
+    async with running_service(settings_for(own)) as (api, pool):
+        desk = await create_desk(api, pool)
         ticket = await desk.open()
         body = {"title": f"fails {sqlstate}", "description": "At the commit.", "addedBy": "mia@customer.example"}
         with capture_logs():
@@ -120,7 +128,7 @@ async def test_a_commit_that_the_server_turns_into_a_rollback_is_an_error(pool: 
 
 
 async def test_an_exception_rolls_everything_back(pool: Database) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
 
     async def write_and_fail() -> None:
         async with pool.driver(org_id) as driver:
@@ -137,7 +145,7 @@ async def test_an_exception_rolls_everything_back(pool: Database) -> None:
 
 
 async def test_a_transaction_sees_its_own_organisation_s_rows_only(pool: Database) -> None:
-    here, there = await an_organisation(pool), await an_organisation(pool)
+    here, there = await create_organisation(pool), await create_organisation(pool)
 
     assert await events_seen(pool, here) == {here}
     assert await events_seen(pool, there) == {there}
@@ -147,7 +155,7 @@ async def test_a_transaction_sees_its_own_organisation_s_rows_only(pool: Databas
 
 
 async def test_a_row_of_another_organisation_can_be_neither_written_nor_changed(pool: Database) -> None:
-    here, there = await an_organisation(pool), await an_organisation(pool)
+    here, there = await create_organisation(pool), await create_organisation(pool)
 
     async with pool.driver(here) as driver:
         assert await driver.execute("DELETE FROM events WHERE org_id = $1", there) == "DELETE 0"
@@ -163,7 +171,7 @@ async def test_a_row_of_another_organisation_can_be_neither_written_nor_changed(
 
 @pytest.mark.parametrize("ending", ["commit", "rollback", "statement error", "cancelled"])
 async def test_the_next_user_of_a_connection_finds_no_organisation_on_it(pool: Database, ending: str) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
 
     async def use_it() -> None:
         async with pool.driver(org_id) as driver:
@@ -221,7 +229,7 @@ async def test_a_task_that_is_cancelled_anywhere_leaves_neither_transaction_nor_
     own: TestServer, superuser: Superuser, use: Callable[[Database, UUID], Awaitable[None]]
 ) -> None:
     org_id = uuid4()
-    async with a_pool(own, pool_size=1) as pool:
+    async with open_pool(own, pool_size=1) as pool:
         for turns in range(60):
             await use(pool, org_id)
             task = asyncio.ensure_future(use(pool, org_id))
@@ -232,14 +240,14 @@ async def test_a_task_that_is_cancelled_anywhere_leaves_neither_transaction_nor_
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled() or task.exception() is None
-            assert await open_transactions(superuser) == 0 or await eventually(
+            assert await count_open_transactions(superuser) == 0 or await eventually(
                 lambda: no_transactions(superuser), within=0.3
             ), turns
             assert pool.connections_in_use() == 0
 
 
 async def no_transactions(superuser: Superuser) -> bool:
-    return await open_transactions(superuser) == 0
+    return await count_open_transactions(superuser) == 0
 
 
 async def test_a_failure_to_begin_closes_the_connection(pool: Database, superuser: Superuser) -> None:
@@ -264,7 +272,7 @@ async def is_gone(superuser: Superuser, pid: int) -> bool:
 
 
 async def test_statements_locks_and_idle_transactions_have_timeouts(own: TestServer) -> None:
-    async with a_pool(own, statement_timeout=7.5) as pool, pool.session(None) as db:
+    async with open_pool(own, statement_timeout=7.5) as pool, pool.session(None) as db:
         shown = {
             name: await db.scalar(text(f"SHOW {name}"))
             for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone")
@@ -280,13 +288,13 @@ async def test_statements_locks_and_idle_transactions_have_timeouts(own: TestSer
 async def test_a_statement_that_takes_too_long_is_a_503_and_the_connection_serves_on(
     own: TestServer, superuser: Superuser
 ) -> None:
-    async with a_service(settings_for(own, statement_timeout=0.3, database_pool_size=1)) as (api, pool):
-        desk = await a_desk(api, pool)
+    async with running_service(settings_for(own, statement_timeout=0.3, database_pool_size=1)) as (api, pool):
+        desk = await create_desk(api, pool)
         ticket = await desk.open()
         async with superuser.transaction():
             await superuser.execute("SELECT 1 FROM tickets WHERE org_id = $1 FOR UPDATE", desk.id)
             began = time.monotonic()
-            answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."})
+            answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})
             took = time.monotonic() - began
         assert_unavailable(answer)
         assert took < 2
@@ -295,8 +303,8 @@ async def test_a_statement_that_takes_too_long_is_a_503_and_the_connection_serve
 
 
 async def test_a_request_that_finds_the_pool_exhausted_is_a_503_in_time(own: TestServer) -> None:
-    async with a_service(settings_for(own, database_pool_size=2, database_pool_timeout=0.4)) as (api, pool):
-        desk = await a_desk(api, pool)
+    async with running_service(settings_for(own, database_pool_size=2, database_pool_timeout=0.4)) as (api, pool):
+        desk = await create_desk(api, pool)
         ticket = await desk.open()
         async with pool.session(None), pool.session(None):
             assert pool.connections_in_use() == 2
@@ -304,7 +312,7 @@ async def test_a_request_that_finds_the_pool_exhausted_is_a_503_in_time(own: Tes
             answers = await asyncio.gather(
                 desk.admin.get("/tickets"),
                 desk.admin.get("/notifications"),
-                desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Mended."}),
+                desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."}),
             )
             took = time.monotonic() - began
         for answer in answers:
@@ -334,8 +342,8 @@ async def hang_up(superuser: Superuser) -> None:
 
 
 async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(own: TestServer, superuser: Superuser) -> None:
-    async with a_service(settings_for(own, database_pool_size=3)) as (api, pool):
-        desk = await a_desk(api, pool)
+    async with running_service(settings_for(own, database_pool_size=3)) as (api, pool):
+        desk = await create_desk(api, pool)
         await asyncio.gather(*(desk.admin.get("/tickets") for _ in range(6)))
         await hang_up(superuser)
         await asyncio.sleep(0.05)
@@ -347,14 +355,14 @@ async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(own: Te
 async def test_a_connection_that_the_server_closes_in_the_middle_is_a_503(
     own: TestServer, superuser: Superuser, path: str
 ) -> None:
-    async with a_service(settings_for(own, database_pool_size=1)) as (api, pool):
-        desk = await a_desk(api, pool)
+    async with running_service(settings_for(own, database_pool_size=1)) as (api, pool):
+        desk = await create_desk(api, pool)
         ticket = await desk.open()
-        async with a_superuser(own) as holder, holder.transaction():
+        async with superuser_connection(own) as holder, holder.transaction():
             await holder.execute("SELECT 1 FROM tickets WHERE org_id = $1 FOR UPDATE", desk.id)
             await holder.execute("SELECT 1 FROM counters WHERE org_id = $1 FOR UPDATE", desk.id)
             request = asyncio.create_task(respond_or_open(desk, ticket["id"], path))
-            assert await eventually(lambda: open_transactions(superuser))
+            assert await eventually(lambda: count_open_transactions(superuser))
             await hang_up(superuser)
             answer = await request
         assert_unavailable(answer)
@@ -365,6 +373,6 @@ async def test_a_connection_that_the_server_closes_in_the_middle_is_a_503(
 
 async def respond_or_open(desk: Desk, ticket_id: str, path: str) -> Any:
     if path == "respond":
-        return await desk.admin.post(f"/tickets/{ticket_id}/respond", {"message": "Mended."})
+        return await desk.admin.post(f"/tickets/{ticket_id}/respond", {"message": "Fixed."})
     body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
     return await desk.api.http.post("/tickets", json=body, headers={"X-Org-Secret": desk.secret})

@@ -11,7 +11,7 @@ from app import wiring
 from app.core.database.pool import Database
 from app.main import create_app
 from tests.conftest import SECRET_KEY, connect, copy_database, settings_for
-from tests.desks import Api, a_desk
+from tests.organisation_client import Api, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused
 
@@ -25,7 +25,7 @@ async def test_a_request_gets_503_and_the_next_succeeds_once_there_is_room(serve
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as http:
             # Not a sandbox: its secret is remembered, so that the ticket's own statement is the first to connect.
-            desk = await a_desk(Api(http, SECRET_KEY), database, sandbox=False)
+            desk = await create_desk(Api(http, SECRET_KEY), database, sandbox=False)
             ticket = await desk.open()
             await database.dispose()
             path, headers = f"/tickets/{ticket['id']}", {"X-Org-Secret": desk.secret}

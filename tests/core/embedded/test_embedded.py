@@ -119,8 +119,8 @@ def test_under_root_the_server_runs_as_an_unprivileged_user(folder: Path, server
 @only_root
 def test_attach_as_another_user_fails_with_one_line(folder: Path, server: Server) -> None:
     assert attach(folder) == server.address
-    nobody = pwd.getpwnam("nobody")
-    become = f"import os; os.setgroups([]); os.setgid({nobody.pw_gid}); os.setuid({nobody.pw_uid})"
+    other_user = pwd.getpwnam("nobody")
+    become = f"import os; os.setgroups([]); os.setgid({other_user.pw_gid}); os.setuid({other_user.pw_uid})"
     code = f"{START}\n{become}\ntry: attach(folder)\nexcept EmbeddedUnavailable as error: print(error)"
     output = start_python(code, folder).communicate()[0]
     assert output.count("\n") == 1

@@ -31,28 +31,28 @@ from app.notifications import mails
 from app.notifications.channel import email_channel
 from app.notifications.mails import EMAIL, MailDraft, OutgoingMail
 from app.notifications.models import Mail
-from tests.mailroom import Mailroom, a_mailroom
-from tests.workshop import a_pool, a_superuser, eventually
+from tests.databases import eventually, open_pool, superuser_connection
+from tests.smtp_server import SmtpServer, running_smtp_server
 
 if TYPE_CHECKING:
+    from tests.databases import Superuser
     from tests.postgres import TestServer
-    from tests.workshop import Superuser
 
 SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-async def room() -> AsyncIterator[Mailroom]:
-    async with a_mailroom() as room:
+async def room() -> AsyncIterator[SmtpServer]:
+    async with running_smtp_server() as room:
         yield room
 
 
 @pytest.fixture
-def channels(room: Mailroom) -> Channels:
+def channels(room: SmtpServer) -> Channels:
     return mail_by(room)
 
 
-def mail_by(room: Mailroom, sender: str = "desk@growfin.test") -> Channels:
+def mail_by(room: SmtpServer, sender: str = "desk@growfin.test") -> Channels:
     return {"EMAIL": email_channel(smtp_url=room.url, mail_from=sender, mail_dir=Path("/nowhere"))}
 
 
@@ -110,7 +110,7 @@ async def make_due(database: Database, org_id: UUID) -> None:
 # --- once ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_queued_mail_is_sent_once(pool: Database, room: Mailroom, channels: Channels) -> None:
+async def test_a_queued_mail_is_sent_once(pool: Database, room: SmtpServer, channels: Channels) -> None:
     org_id = await queue(pool, "mia@customer.example")
     assert (await the_row(pool, org_id)).status == DeliveryStatus.QUEUED
 
@@ -119,16 +119,16 @@ async def test_a_queued_mail_is_sent_once(pool: Database, room: Mailroom, channe
     row = await the_row(pool, org_id)
     assert (row.status, row.attempts, row.last_error) == (DeliveryStatus.SENT, 1, None)
     assert row.sent_at is not None
-    assert room.copies() == {f"<{row.id}@growfin.test>": 1}
+    assert room.count_copies() == {f"<{row.id}@growfin.test>": 1}
     assert await due_times(pool, org_id) == []
 
 
-async def test_two_workers_at_once_send_each_mail_once(pool: Database, room: Mailroom, channels: Channels) -> None:
+async def test_two_workers_at_once_send_each_mail_once(pool: Database, room: SmtpServer, channels: Channels) -> None:
     organisations = [await queue(pool, *addresses(BATCH + 20)) for _ in range(3)]
 
     await asyncio.gather(*(deliveries.deliver_due(pool, channels) for _ in range(2)))
 
-    assert set(room.copies().values()) == {1}
+    assert set(room.count_copies().values()) == {1}
     assert len(room.received) == 3 * (BATCH + 20)
     for org_id in organisations:
         assert {row.status for row in (await rows(pool, org_id)).values()} == {DeliveryStatus.SENT}
@@ -143,7 +143,7 @@ async def test_what_one_worker_has_claimed_no_other_claims(pool: Database, chann
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     await queue(pool, *addresses(3 * BATCH))
     await queue(pool, "bo@customer.example")
@@ -163,7 +163,7 @@ async def test_the_lane_of_a_mail_is_the_domain_of_its_recipient(pool: Database)
 
 
 async def test_a_draft_that_could_not_be_written_is_logged_as_failed_and_never_sent(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     org_id = uuid4()
     async with pool.session(org_id) as db:
@@ -179,7 +179,7 @@ async def test_a_draft_that_could_not_be_written_is_logged_as_failed_and_never_s
 
 
 async def test_a_temporary_refusal_is_tried_again_with_the_same_message_id(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     room.replies["mia@customer.example"] = ["451 Try again later", "250 OK"]
     org_id = await queue(pool, "mia@customer.example", "bo@customer.example")
@@ -198,7 +198,7 @@ async def test_a_temporary_refusal_is_tried_again_with_the_same_message_id(
 
 
 async def test_the_waits_between_attempts_are_those_documented_and_after_the_last_it_has_failed(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     room.replies["mia@customer.example"] = ["451 Not now"] * 7
     org_id = await queue(pool, "mia@customer.example")
@@ -221,7 +221,7 @@ async def test_the_waits_between_attempts_are_those_documented_and_after_the_las
     assert [line["delivery_id"] for line in logs if line["event"] == "delivery_failed"] == [str(row.id)]
 
 
-async def test_retries_of_many_spread_out(pool: Database, room: Mailroom, channels: Channels) -> None:
+async def test_retries_of_many_spread_out(pool: Database, room: SmtpServer, channels: Channels) -> None:
     for address in addresses(BATCH):
         room.replies[address] = ["451 Not now"]
     org_id = await queue(pool, *addresses(BATCH))
@@ -233,7 +233,7 @@ async def test_retries_of_many_spread_out(pool: Database, room: Mailroom, channe
     assert waits[-1] - waits[0] > 2 * SECOND
 
 
-async def test_a_lasting_refusal_fails_at_once_and_alone(pool: Database, room: Mailroom, channels: Channels) -> None:
+async def test_a_lasting_refusal_fails_at_once_and_alone(pool: Database, room: SmtpServer, channels: Channels) -> None:
     room.replies["gone@customer.example"] = ["550 No such mailbox"]
     org_id = await queue(pool, "mia@customer.example", "gone@customer.example", "no address", "bo@customer.example")
     with capture_logs():
@@ -252,7 +252,7 @@ async def test_a_lasting_refusal_fails_at_once_and_alone(pool: Database, room: M
 
 
 async def test_a_mail_server_that_is_away_is_tried_again_later(pool: Database) -> None:
-    async with a_mailroom() as room:
+    async with running_smtp_server() as room:
         channels = mail_by(room)
     org_id = await queue(pool, *addresses(3))
     await deliveries.deliver_due(pool, channels)
@@ -262,7 +262,7 @@ async def test_a_mail_server_that_is_away_is_tried_again_later(pool: Database) -
 
 
 async def test_a_message_for_a_channel_of_another_version_waits_and_holds_up_no_other(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     org_id = await queue(pool, "mia@customer.example")
     unknown = await queue_bare(pool, org_id, "OF_A_LATER_VERSION")
@@ -294,7 +294,7 @@ class Impatient:
 
 
 async def test_the_waits_are_those_that_the_channel_declares(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     impatient = {"EMAIL": Impatient(channels["EMAIL"], replace(EMAIL, backoff=Backoff((timedelta(minutes=5),))))}
     room.replies["mia@customer.example"] = ["451 Not now"] * 2
@@ -309,7 +309,7 @@ async def test_the_waits_are_those_that_the_channel_declares(
     assert ((await the_row(pool, org_id)).status, await due_times(pool, org_id)) == (DeliveryStatus.FAILED, [])
 
 
-async def test_a_delivery_without_content_fails_alone(pool: Database, room: Mailroom, channels: Channels) -> None:
+async def test_a_delivery_without_content_fails_alone(pool: Database, room: SmtpServer, channels: Channels) -> None:
     org_id = await queue(pool, "mia@customer.example")
     bare = await queue_bare(pool, org_id, "EMAIL")
     with capture_logs():
@@ -324,7 +324,7 @@ async def test_a_delivery_without_content_fails_alone(pool: Database, room: Mail
 
 
 async def test_a_claim_whose_worker_was_killed_comes_back_with_the_same_message_id(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     """It dies after the mail server has accepted and before the outcome is recorded: the only case of a second copy."""
     org_id = await queue(pool, "mia@customer.example")
@@ -340,11 +340,11 @@ async def test_a_claim_whose_worker_was_killed_comes_back_with_the_same_message_
     assert await deliveries.deliver_due(pool, channels) == 1
     row = await the_row(pool, org_id)
     assert (row.status, row.attempts) == (DeliveryStatus.SENT, 2)
-    assert room.copies() == {f"<{row.id}@growfin.test>": 2}
+    assert room.count_copies() == {f"<{row.id}@growfin.test>": 2}
 
 
 async def test_a_slow_worker_does_not_undo_what_the_next_one_has_done(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     org_id = await queue(pool, "mia@customer.example")
     (claim,) = await claims.claim(pool, org_id, channels)
@@ -359,22 +359,22 @@ async def test_a_slow_worker_does_not_undo_what_the_next_one_has_done(
 
 
 async def test_the_outcome_is_recorded_although_the_database_goes_away_right_after_the_mail_was_sent(
-    own: TestServer, superuser: Superuser, room: Mailroom
+    own: TestServer, superuser: Superuser, room: SmtpServer
 ) -> None:
     channels = mail_by(room)
     name = await superuser.fetchval("SELECT current_database()")
     hang_up = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = 'tessera_service'"
     )
-    async with a_pool(own) as pool, a_superuser(own.at("postgres")) as elsewhere:
+    async with open_pool(own) as pool, superuser_connection(own.at("postgres")) as elsewhere:
         org_id = await queue(pool, "mia@customer.example")
-        room.holding = asyncio.Event()
+        room.release = asyncio.Event()
         with capture_logs() as logs:
             delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
             await asyncio.sleep(0.3)
             await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
             await elsewhere.fetch(hang_up, name)
-            room.holding.set()
+            room.release.set()
             assert await eventually(partial(was_said, logs, "outcomes_not_recorded"))
             await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
             assert await delivering == 1
@@ -391,7 +391,7 @@ async def was_said(logs: Sequence[Mapping[str, object]], event: str) -> bool:
 
 
 async def test_a_stopping_worker_gives_back_what_it_has_not_sent(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     org_id = await queue(pool, *addresses(10))
 
@@ -405,24 +405,24 @@ async def test_a_stopping_worker_gives_back_what_it_has_not_sent(
     assert all(wait <= timedelta(0) for wait in await due_times(pool, org_id))
 
     await deliveries.deliver_due(pool, channels)
-    assert set(room.copies().values()) == {1}
+    assert set(room.count_copies().values()) == {1}
     assert len(room.received) == 10
 
 
 async def test_a_worker_that_is_stopped_during_a_mail_records_the_mails_before_it(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     """The mails before it are not sent again, and those after it do not wait for the lease."""
     org_id = await queue(pool, *addresses(10))
     delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
     while len(room.received) < 4:  # noqa: ASYNC110 - the very next moment
         await asyncio.sleep(0)
-    room.holding = asyncio.Event()
+    room.release = asyncio.Event()
     await asyncio.sleep(0.1)
     sent = len(room.received)
     delivering.cancel()
     await asyncio.wait([delivering])
-    room.holding.set()
+    room.release.set()
 
     after = await rows(pool, org_id)
     assert Counter(row.status for row in after.values()) == {
@@ -438,7 +438,7 @@ async def test_a_worker_that_is_stopped_during_a_mail_records_the_mails_before_i
 
 
 async def test_housekeeping_deletes_old_finished_deliveries_only_a_batch_at_a_time(
-    pool: Database, room: Mailroom, channels: Channels
+    pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
     room.replies["gone@customer.example"] = ["550 No such mailbox"]
     room.replies["later@customer.example"] = ["451 Not now"]

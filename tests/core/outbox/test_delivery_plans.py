@@ -16,13 +16,13 @@ from app.core.outbox.claims import BATCH
 from app.core.outbox.deliveries import judge
 from app.notifications.channel import email_channel
 from app.notifications.mails import EMAIL
+from tests.databases import open_pool
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back
 from tests.schema.plans import explain, nodes, noted, scanned
-from tests.workshop import a_pool
 
 if TYPE_CHECKING:
-    from tests.workshop import Superuser
+    from tests.databases import Superuser
 
 MANY = 20_000
 # How many other organisations there are, and how many mails each of them sends: their number decides what the planner
@@ -114,7 +114,7 @@ async def test_a_batch_reads_its_own_rows_only_however_old_the_statistics_are(
     own: TestServer, superuser: Superuser, statistics: str, others: tuple[int, int]
 ) -> None:
     org_id = await fill(superuser, statistics, others)
-    async with a_pool(own) as pool:
+    async with open_pool(own) as pool:
         setting, due, *rest = await what_a_batch_sends(pool, org_id)
     assert len(rest) == 8
 
@@ -136,7 +136,7 @@ async def test_a_batch_reads_its_own_rows_only_however_old_the_statistics_are(
 async def test_an_index_that_could_serve_a_lookup_by_id_is_noticed(own: TestServer, superuser: Superuser) -> None:
     """Why all other indexes are partial: with one that is not, the planner reads all of an organisation's rows."""
     org_id = await fill(superuser, "before the mails", FEW_LARGE)
-    async with a_pool(own) as pool:
+    async with open_pool(own) as pool:
         sent = await what_a_batch_sends(pool, org_id)
     sql, parameters = next(one for one in sent if "FROM mails" in one[0])
 

@@ -20,7 +20,7 @@ from app.core.outbox.events import SYSTEM, Actor, ActorType, Event, Subject, rec
 from app.core.outbox.models import Counter, EventRow
 from app.core.outbox.numbering import Numbering
 from app.core.outbox.subscriptions import Reactions
-from tests.workshop import a_copy, a_pool, an_organisation
+from tests.databases import create_organisation, create_test_database, open_pool
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
@@ -65,12 +65,12 @@ async def refuse(_db: AsyncSession, _org_id: UUID, _event: Event) -> None:
 
 @pytest.fixture(scope="module")
 async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "events")
+    return await create_test_database(server, "events")
 
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own) as database:
+    async with open_pool(own) as database:
         yield database
 
 
@@ -88,7 +88,7 @@ async def stored(database: Database, org_id: UUID, after: int = 1) -> list[Event
 
 
 async def test_an_event_is_stored_as_it_happened(pool: Database) -> None:
-    org_id, door_id, user_id, at = await an_organisation(pool), uuid4(), uuid4(), real_now()
+    org_id, door_id, user_id, at = await create_organisation(pool), uuid4(), uuid4(), real_now()
     async with pool.session(org_id) as db:
         actor = Actor(ActorType.USER, user_id)
         record(db, Knocked(at=at, actor=actor, door_id=door_id, times_knocked=3))
@@ -100,7 +100,7 @@ async def test_an_event_is_stored_as_it_happened(pool: Database) -> None:
 
 
 async def test_events_keep_the_order_they_were_recorded_in(pool: Database) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
     async with pool.session(org_id) as db:
         record(db, *(knocked(n) for n in range(300)))
         record(db, knocked(300))
@@ -111,7 +111,7 @@ async def test_events_keep_the_order_they_were_recorded_in(pool: Database) -> No
 
 
 async def test_nothing_is_recorded_when_the_transaction_is_rolled_back(pool: Database) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
     with pytest.raises(LookupError):
         await knock_in_vain(pool, org_id)
     async with pool.session(org_id) as db:
@@ -121,7 +121,7 @@ async def test_nothing_is_recorded_when_the_transaction_is_rolled_back(pool: Dat
 
 
 async def test_each_organisation_counts_for_itself(pool: Database) -> None:
-    here, there = await an_organisation(pool), await an_organisation(pool)
+    here, there = await create_organisation(pool), await create_organisation(pool)
     for org_id in (here, there, here):
         async with pool.session(org_id) as db:
             record(db, knocked())
@@ -132,8 +132,8 @@ async def test_each_organisation_counts_for_itself(pool: Database) -> None:
 
 async def test_a_reader_that_asks_for_what_is_new_never_misses_an_event(own: TestServer) -> None:
     """Writers commit at random moments, some roll back, and one reader follows: what it sees has no gap, ever."""
-    async with a_pool(own, pool_size=9) as pool:
-        org_id = await an_organisation(pool)
+    async with open_pool(own, pool_size=9) as pool:
+        org_id = await create_organisation(pool)
         seen, writing = [1], True
 
         async def write(place: int) -> None:
@@ -167,7 +167,7 @@ async def test_a_reader_that_asks_for_what_is_new_never_misses_an_event(own: Tes
 async def test_an_event_waits_for_the_one_before_it_and_takes_its_number_when_that_is_rolled_back(
     pool: Database,
 ) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
 
     async def knock_later() -> None:
         async with pool.session(org_id) as db:
@@ -186,8 +186,8 @@ async def test_an_event_waits_for_the_one_before_it_and_takes_its_number_when_th
 
 async def test_what_follows_from_an_event_happens_in_the_same_transaction(own: TestServer) -> None:
     reactions = Reactions().on(Knocked, open_up).on(Opened, creak)
-    async with a_pool(own, before_commit=Numbering(reactions)) as pool:
-        org_id = await an_organisation(pool)
+    async with open_pool(own, before_commit=Numbering(reactions)) as pool:
+        org_id = await create_organisation(pool)
         async with pool.session(org_id) as db:
             record(db, knocked())
 
@@ -197,8 +197,8 @@ async def test_what_follows_from_an_event_happens_in_the_same_transaction(own: T
 
 
 async def test_where_a_reaction_fails_nothing_has_happened(own: TestServer) -> None:
-    async with a_pool(own, before_commit=Numbering(Reactions().on(Knocked, open_up, refuse))) as pool:
-        org_id = await an_organisation(pool)
+    async with open_pool(own, before_commit=Numbering(Reactions().on(Knocked, open_up, refuse))) as pool:
+        org_id = await create_organisation(pool)
         with pytest.raises(PermissionError):
             async with pool.session(org_id) as db:
                 record(db, knocked())
@@ -209,7 +209,7 @@ async def test_where_a_reaction_fails_nothing_has_happened(own: TestServer) -> N
 
 
 async def test_whoever_waits_for_events_is_told_after_the_commit_and_only_then(pool: Database) -> None:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
     told: list[str] = []
     pool.after_commit.append(lambda: told.append("told"))
     async with pool.session(org_id) as db:

@@ -25,7 +25,7 @@ from app.core.outbox.models import Counter as CounterRow
 from app.core.outbox.models import EventRow, Relay, RelayFailure, Timer
 from app.core.outbox.relay import BACKOFF, BATCH, RELAY_RETRY
 from app.core.outbox.subscriptions import Subscribers, name_of
-from tests.workshop import a_copy, a_pool, an_organisation
+from tests.databases import create_organisation, create_test_database, open_pool
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
@@ -85,12 +85,12 @@ async def written(database: Database, org_id: UUID, name: str = "listen") -> Cou
 
 @pytest.fixture(scope="module")
 async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "relay")
+    return await create_test_database(server, "relay")
 
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own) as database:
+    async with open_pool(own) as database:
         await relay.relay_new(database, Subscribers())  # what other tests have left
         async with database.session(None) as db:
             await db.execute(delete(Timer))
@@ -99,7 +99,7 @@ async def pool(own: TestServer) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def org_id(pool: Database) -> UUID:
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
     await relay.relay_new(pool, Subscribers())
     return org_id
 
@@ -155,7 +155,7 @@ async def test_subscribers_see_the_types_they_subscribed_to(pool: Database, org_
 
 
 async def test_two_workers_at_once_relay_each_event_once(pool: Database) -> None:
-    organisations = [await an_organisation(pool) for _ in range(4)]
+    organisations = [await create_organisation(pool) for _ in range(4)]
     for org_id in organisations:
         await knock(pool, org_id, *range(BATCH + 50))
     listener = Listener(pause=0.01)
@@ -179,7 +179,7 @@ async def test_events_of_a_transaction_that_is_still_open_are_relayed_later(pool
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Database, org_id: UUID) -> None:
-    other, listener = await an_organisation(pool), Listener()
+    other, listener = await create_organisation(pool), Listener()
     await knock(pool, org_id, *range(3 * BATCH))
     await knock(pool, other, 1)
 
@@ -210,7 +210,7 @@ async def test_a_poison_event_among_a_hundred_fails_alone(pool: Database, org_id
 async def test_a_subscriber_that_fails_holds_up_neither_other_events_nor_other_organisations(
     pool: Database, org_id: UUID
 ) -> None:
-    other, listener = await an_organisation(pool), Listener(poison={1})
+    other, listener = await create_organisation(pool), Listener(poison={1})
     subscribers = Subscribers().on(Knocked, listener)
     await knock(pool, org_id, 1)
     with capture_logs():
@@ -312,7 +312,7 @@ async def test_a_failure_of_a_subscriber_that_is_gone_is_forgotten(pool: Databas
 
 async def test_an_organisation_that_cannot_be_served_holds_up_no_other(pool: Database, org_id: UUID) -> None:
     """Its subscriber loses the connection, so that not even the failure can be written."""
-    other, listener = await an_organisation(pool), Listener()
+    other, listener = await create_organisation(pool), Listener()
 
     async def hang_up(db: AsyncSession, at: UUID, events: Sequence[Recorded[Visit]]) -> None:
         if at == org_id:

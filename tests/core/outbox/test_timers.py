@@ -21,11 +21,11 @@ from app.core.database.pool import Database
 from app.core.outbox import timers
 from app.core.outbox.models import DELIVER, Timer
 from app.core.outbox.timers import BACKOFF, BATCH, Due
-from tests.workshop import a_pool
+from tests.databases import open_pool
 
 if TYPE_CHECKING:
+    from tests.databases import Superuser
     from tests.postgres import TestServer
-    from tests.workshop import Superuser
 
 RING, CHIME = "RING", "CHIME"
 SECOND = timedelta(seconds=1)
@@ -300,7 +300,7 @@ async def test_an_organisation_that_cannot_be_served_holds_up_no_other(own: Test
     """Its timers are locked by somebody who does not let go: they can be neither claimed nor put off."""
     stuck, fine = sorted((uuid4(), uuid4()))
     bell = Bell()
-    async with a_pool(own, statement_timeout=0.2) as pool:
+    async with open_pool(own, statement_timeout=0.2) as pool:
         await a_timer(pool, stuck)
         elsewhere = await a_timer(pool, fine)
         with capture_logs() as logs:

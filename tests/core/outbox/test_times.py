@@ -17,7 +17,7 @@ from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, Event, Subject, record
 from app.core.outbox.models import Counter, EventRow
 from app.core.outbox.numbering import TICK, moments
-from tests.workshop import a_copy, a_pool, an_organisation
+from tests.databases import create_organisation, create_test_database, open_pool
 
 if TYPE_CHECKING:
     from tests.postgres import TestServer
@@ -39,12 +39,12 @@ def rang(at: datetime, bell_id: UUID = A) -> Rang:
 
 @pytest.fixture(scope="module")
 async def own(server: TestServer) -> TestServer:
-    return await a_copy(server, "times")
+    return await create_test_database(server, "times")
 
 
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with a_pool(own, pool_size=9) as database:
+    async with open_pool(own, pool_size=9) as database:
         yield database
 
 
@@ -76,7 +76,7 @@ def test_events_about_one_subject_share_a_time_and_different_subjects_never_do()
 
 
 async def test_the_counter_has_the_time_of_the_last_event(pool: Database) -> None:
-    org_id, later = await an_organisation(pool), real_now() + HOUR
+    org_id, later = await create_organisation(pool), real_now() + HOUR
     for at in (later, later - 2 * HOUR, later + HOUR):
         await ring(pool, org_id, rang(at), rang(at, B))
 
@@ -87,7 +87,7 @@ async def test_the_counter_has_the_time_of_the_last_event(pool: Database) -> Non
 
 
 async def test_events_with_times_of_their_own_keep_them_in_a_transaction_where_they_can(pool: Database) -> None:
-    org_id, later = await an_organisation(pool), real_now() + HOUR
+    org_id, later = await create_organisation(pool), real_now() + HOUR
     await ring(pool, org_id, rang(later))
     await ring(pool, org_id, rang(later - HOUR), rang(later + HOUR, B), rang(later, A), rang(later + 2 * HOUR, B))
 
@@ -97,7 +97,7 @@ async def test_events_with_times_of_their_own_keep_them_in_a_transaction_where_t
 
 async def test_times_follow_numbers_whoever_commits_when(pool: Database) -> None:
     """Writers take their time between the moment that they take for now and the commit."""
-    org_id = await an_organisation(pool)
+    org_id = await create_organisation(pool)
 
     async def write(delay: float) -> None:
         for n in range(12):

@@ -20,7 +20,7 @@ from app.core.web.fast_routes import FastRoute, FastRoutes
 from app.main import create_api
 from tests.conftest import settings_for
 from tests.core.web.bodies import HOSTILE_BODIES
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 
 SECRET_OF_NONE = "tsk_" + "0" * 48

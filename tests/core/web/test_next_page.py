@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from app import wiring
 from app.core.outbox import relay
-from tests.desks import PASSWORD, Api, Desk
 from tests.docs.openapi import DOCUMENT
+from tests.organisation_client import PASSWORD, Api, Desk
 
 LISTS = [
     path

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.errors import BadInput, VersionConflict
 from app.core.web.preconditions import check_if_match, etag, is_unmodified
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.problems import refused
 
 MALFORMED = ["", "3", '"3', '3"', '"3" "4"', 'w/"3"', "*, *", '"3"; "4"', '"3",x', "'3'", '"' * 999]

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from app.core.outbox.models import EventRow
 from tests.core.web.bodies import HOSTILE_BODIES
-from tests.desks import Api, Desk, a_desk
+from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 JSON = {"Content-Type": "application/json"}
@@ -158,7 +158,7 @@ class TestCursors:
 
     @pytest.fixture
     async def stranger(self, api: Api, desk: Desk) -> Desk:
-        return await a_desk(api, desk.database)
+        return await create_desk(api, desk.database)
 
 
 class TestAddresses:

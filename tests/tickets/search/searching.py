@@ -14,7 +14,7 @@ from app.core.outbox import relay
 from app.core.outbox.models import RelayFailure
 from app.tickets.search import queries, service
 from app.tickets.search.models import TicketSearch
-from tests.desks import JSON, Desk, SignedInUser
+from tests.organisation_client import JSON, Desk, SignedInUser
 
 # Tickets scanned one by one for the shortest pages.
 SCANNED_TICKETS = queries.SCAN_FACTOR * 21

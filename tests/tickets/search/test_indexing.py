@@ -17,7 +17,7 @@ from app.tickets.events import TicketCreated, TicketResponded, TicketUpdated
 from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.rules import MAX_WORDS, lexemes
-from tests.desks import JSON, Desk
+from tests.organisation_client import JSON, Desk
 from tests.tickets.search.searching import index_rows, list_tickets, open_indexed, relay_events, relay_failures, search
 from tests.tickets.test_customers import open_own
 from tests.tickets.users import a_customer

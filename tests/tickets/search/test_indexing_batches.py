@@ -23,7 +23,7 @@ from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.jobs import TICKETS_PER_BATCH
 from app.tickets.search.rules import INDEX_TICKETS
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import forget_what_is_left, insert_many
 from tests.tickets.search.searching import index_rows, list_tickets, relay_events, relay_failures, search, set_titles
 
@@ -103,7 +103,7 @@ async def test_there_are_no_superfluous_batches(desk: Desk, tickets: int, batche
 
 
 async def test_the_worker_indexes_all_tickets(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     for one in (desk, other):
         await insert_many(one, TICKETS_PER_BATCH + 20)
     await start_indexing(desk)

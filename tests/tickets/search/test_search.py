@@ -8,7 +8,7 @@ import pytest
 
 from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
-from tests.desks import JSON, Api, Desk, a_desk
+from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 from tests.tickets.search.searching import list_tickets, open_indexed, relay_events, search
 from tests.tickets.test_list import ADA, BO
@@ -19,7 +19,7 @@ EMPTY_PAGE: JSON = {"items": [], "nextCursor": None, "total": 0}
 @pytest.fixture(scope="module")
 async def indexed_tickets(api: Api, database: Database) -> Desk:
     """An organisation with five tickets, which its tests only read."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     bo = await desk.another_admin(BO, available=False)
     first = await desk.open(
         title="Cannot export Märch's report",

@@ -20,7 +20,7 @@ from app.tickets import queries
 from app.tickets.queries import Listing
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
-from tests.desks import Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import insert_many
 from tests.tickets.search.searching import SCANNED_TICKETS, flatten, list_pages, list_tickets, search, set_titles
 from tests.tickets.users import joins
@@ -70,7 +70,7 @@ class Row:
 @pytest.fixture(scope="module")
 async def indexed_tickets(api: Api, database: Database) -> tuple[Desk, list[Row]]:
     """An organisation with many tickets, several with the same times, changed in another order than created."""
-    desk = await a_desk(api, database)
+    desk = await create_desk(api, database)
     await insert_many(desk, TICKETS)
     async with database.session(desk.id) as db:
         await db.execute(

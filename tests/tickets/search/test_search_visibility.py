@@ -15,7 +15,7 @@ from app.tickets.search import service
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from tests.accounts.crew import with_only
-from tests.desks import JSON, Api, Desk, SignedInUser, a_desk
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 from tests.tickets.rows import insert_many
 from tests.tickets.search.searching import (
@@ -43,7 +43,7 @@ async def assert_finds_nothing(caller: Desk | SignedInUser, q: str) -> None:
 
 
 async def test_tickets_of_another_organisation_are_not_found(desk: Desk, api: Api, database: Database) -> None:
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     foreign = await open_indexed(other, title="Confidential merger")
     await other.respond(foreign, "Hush.")
     await relay_events(other)
@@ -59,7 +59,7 @@ async def colliding(api: Api, database: Database) -> tuple[Desk, Desk]:
     ticket_id, desks = uuid4(), []
     for title in ("Apple and pear", "Banana and pear"):
         org_id = UUID(f"{uuid4().hex[:-8]}5ca1ab1e")
-        desk = await a_desk(api, database, org_id=org_id)
+        desk = await create_desk(api, database, org_id=org_id)
         ids = await insert_many(desk, SCANNED_TICKETS + 20)
         async with database.session(org_id) as db:
             await db.execute(
@@ -107,7 +107,7 @@ async def test_a_customer_of_a_colliding_organisation_finds_only_their_tickets(
 
 async def test_a_query_of_another_organisation_finds_nothing(desk: Desk, api: Api, database: Database) -> None:
     """A query built for another organisation finds nothing, even if it is executed here."""
-    other = await a_desk(api, database)
+    other = await create_desk(api, database)
     await open_indexed(other, title="Confidential")
     search = Search(query=query(other.id, "confidential", "T"))
 

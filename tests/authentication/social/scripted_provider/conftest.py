@@ -13,7 +13,7 @@ from tests.authentication.social.openid import (
     running_provider,
     running_service,
 )
-from tests.desks import Desk
+from tests.organisation_client import Desk
 from tests.postgres import TestServer
 from tests.services import Service, Start
 

@@ -16,7 +16,7 @@ from app.core.clock import real_now
 from tests.accounts.crew import hire, ok
 from tests.authentication.social.openid import CLIENT_SECRET, Browser, ScriptedProvider, query_parameters
 from tests.conftest import SECRET_KEY
-from tests.desks import JSON
+from tests.organisation_client import JSON
 from tests.problems import refused
 
 REFUSED = (403, "social_sign_in_refused")

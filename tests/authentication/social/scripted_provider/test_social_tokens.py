@@ -23,7 +23,7 @@ from tests.authentication.social.openid import (
     create_key,
     sign_token,
 )
-from tests.desks import JSON
+from tests.organisation_client import JSON
 from tests.problems import refused
 
 REFUSED = (403, "social_sign_in_refused")

@@ -1,4 +1,4 @@
-"""Organisations and users for tests over HTTP."""
+"""Organisations with signed-in users, as clients of the HTTP API."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ JSON = dict[str, Any]
 
 
 @cache
-def _hashed() -> str:
+def _password_hash() -> str:
     return str(argon2.hash(PASSWORD))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
 class Api:
-    """The service, as strangers see it."""
+    """The service, for requests without a credential."""
 
     http: httpx.AsyncClient
     secret_key: str
@@ -43,7 +43,7 @@ class Api:
 
 @dataclass(frozen=True)
 class SignedInUser:
-    """UserRow who is signed in."""
+    """A user with a session."""
 
     id: UUID
     email: str
@@ -69,7 +69,7 @@ class SignedInUser:
 
 @dataclass(frozen=True)
 class Desk:
-    """An organisation with its secret and an admin."""
+    """An organisation's service desk: its secret key and a signed-in admin."""
 
     id: UUID
     domain: str
@@ -79,14 +79,14 @@ class Desk:
     database: Database
 
     async def open(self, **fields: object) -> JSON:
-        """Post a ticket as the organisation's product."""
+        """Open a ticket with the secret key, as the organisation's product."""
         body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example", **fields}
         answer = await self.api.http.post("/tickets", json=body, headers={"X-Org-Secret": self.secret})
         assert answer.status_code == 201, answer.text
         ticket: JSON = answer.json()
         return ticket
 
-    async def respond(self, ticket: JSON, message: str = "Mended.") -> JSON:
+    async def respond(self, ticket: JSON, message: str = "Fixed.") -> JSON:
         answer = await self.admin.post(f"/tickets/{ticket['id']}/respond", {"message": message})
         assert answer.status_code == 201, answer.text
         response: JSON = answer.json()
@@ -104,39 +104,39 @@ class Desk:
         return items
 
     async def another_admin(self, email: str = "bo@growfin.test", *, available: bool = True) -> SignedInUser:
-        return await an_admin(self, email, available=available)
+        return await create_admin(self, email, available=available)
 
     async def work(self, settings: Settings) -> None:
-        """Do once what a worker does all the time, for all organisations."""
+        """Run one pass of the worker's loops, for all organisations."""
         await timers.run_due(self.database, wiring.TIMERS)
         await relay.relay_new(self.database, wiring.SUBSCRIBERS)
         await deliveries.deliver_due(self.database, wiring.channels(settings))
 
 
-async def a_desk(
+async def create_desk(
     api: Api, database: Database, *, sandbox: bool = True, name: str = "Growfin", org_id: UUID | None = None
 ) -> Desk:
-    """Sign an organisation and its first admin up, through the services; the password's hash is made only once."""
+    """Sign up an organisation and its first admin through the services. The password is hashed only once."""
     org_id, domain = org_id or uuid4(), f"d{uuid4().hex}.test"
     async with database.session(org_id) as db:
         _, secret = await organisations.sign_up(db, org_id, name, domain, sandbox=sandbox)
-    nobody = SignedInUser(org_id, "", api.http, {}, org_id)
-    desk = Desk(org_id, domain, secret, nobody, api, database)
-    return Desk(org_id, domain, secret, await an_admin(desk, "ada@growfin.test"), api, database)
+    placeholder = SignedInUser(org_id, "", api.http, {}, org_id)
+    desk = Desk(org_id, domain, secret, placeholder, api, database)
+    return Desk(org_id, domain, secret, await create_admin(desk, "ada@growfin.test"), api, database)
 
 
-async def an_admin(desk: Desk, email: str, *, available: bool = True) -> SignedInUser:
-    """Sign an admin up and in."""
+async def create_admin(desk: Desk, email: str, *, available: bool = True) -> SignedInUser:
+    """Sign up an admin and open a session."""
     async with desk.database.session(desk.id) as db:
         tenant = as_tenant(await organisations.get_organisation(db, desk.id))
         caller = ProductCaller(tenant=tenant, now=tenant.now())
-        user = await sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _hashed())
+        user = await sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _password_hash())
         user.available = available
-    return await signed_in(desk, user)
+    return await open_session(desk, user)
 
 
-async def signed_in(desk: Desk, user: UserRow) -> SignedInUser:
-    """Sign somebody in, without a password."""
+async def open_session(desk: Desk, user: UserRow) -> SignedInUser:
+    """Open a session for a user, without a password."""
     where = Where(device="a test", address="192.0.2.7")
     async with desk.database.session(desk.id) as db:
         session, _ = sessions.open_session(desk.api.secret_key, user, where, real_now())

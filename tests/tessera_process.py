@@ -1,4 +1,4 @@
-"""Tessera as the programs that users start: real processes, real signals."""
+"""`tessera …` as real processes, with real signals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 
 from app.core.database.migrations import migrate
 from app.core.embedded import start
-from tests.postgres import a_folder
+from tests.postgres import create_folder
 
 TESSERA = Path(sys.executable).with_name("tessera")
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
@@ -32,8 +32,8 @@ READY = "Tessera is ready"
 WORKING = "The worker is running"
 
 
-def a_port() -> int:
-    """A port that nobody listens at."""
+def free_port() -> int:
+    """Return an unused port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -41,9 +41,9 @@ def a_port() -> int:
 
 
 @contextmanager
-def a_place() -> Iterator[Path]:
-    """A folder for `DATA_DIR` and for whatever else a test puts there."""
-    folder = a_folder()
+def working_folder() -> Iterator[Path]:
+    """Yield a folder for `DATA_DIR` and other files; kill the embedded server and delete it at the end."""
+    folder = create_folder()
     try:
         yield folder
     finally:
@@ -53,23 +53,23 @@ def a_place() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_used(data_dir: Path) -> None:
-    """Make the embedded database, migrated, without starting Tessera."""
+def create_embedded_database(data_dir: Path) -> None:
+    """Create and migrate the embedded database without starting Tessera."""
     with start(data_dir, durable=False) as server:
         migrate(server.address.owner_url, make_url(server.address.service_url).username)
 
 
-def copy_used(used: Path, data_dir: Path) -> None:
-    subprocess.run(["cp", "-a", used, data_dir], check=True)
+def copy_data_dir(source: Path, data_dir: Path) -> None:
+    subprocess.run(["cp", "-a", source, data_dir], check=True)
 
 
-async def mails(place: Path, count: int) -> bool:
-    """Whether this many mails were written."""
+async def has_mails(place: Path, count: int) -> bool:
+    """Return whether exactly this many mails have been written."""
     return len(list(place.glob("data/mail/*.eml"))) == count  # noqa: ASYNC240 - a folder in memory
 
 
 def server_processes(data_dir: Path) -> list[int]:
-    """The embedded server's processes, its main one first."""
+    """Return the pids of the embedded server's processes, the main one first."""
     try:
         pid = int((data_dir / "postgres/postmaster.pid").read_text().split("\n")[0])
         server = psutil.Process(pid)
@@ -89,7 +89,7 @@ def is_running(pid: int) -> bool:
 
 @dataclass
 class Program:
-    """One running `tessera …`."""
+    """A running `tessera …` command."""
 
     process: asyncio.subprocess.Process
     port: str
@@ -114,31 +114,31 @@ class Program:
         while line := await stream.readline():
             lines.append(line.decode(errors="replace").rstrip("\n"))
 
-    async def said(self, text: str, within: float = 60.0) -> float:
-        """Wait until it says this; returns the seconds since it was started."""
+    async def wait_for_output(self, text: str, within: float = 60.0) -> float:
+        """Wait until a line of output contains the text; return the seconds since the start."""
         deadline = time.monotonic() + within
         while not any(text in line for line in self.out):
             if self.process.returncode is not None or time.monotonic() > deadline:
-                raise AssertionError(f"never said {text!r}: {self.process.returncode} {self.out} {self.errors}")
+                raise AssertionError(f"never printed {text!r}: {self.process.returncode} {self.out} {self.errors}")
             await asyncio.sleep(0.01)
         return time.monotonic() - self.started
 
-    async def ended(self, within: float = 60.0) -> int:
-        """Wait for its end; returns its exit code."""
+    async def wait_for_exit(self, within: float = 60.0) -> int:
+        """Wait until the process ends; return its exit code."""
         async with asyncio.timeout(within):
             code = await self.process.wait()
             await asyncio.gather(*self._readers)
         return code
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> float:
-        """Ask it to stop; returns how many seconds that took."""
-        began = time.monotonic()
+        """Send a signal and wait until the process ends; return the seconds that this took."""
+        started = time.monotonic()
         self.process.send_signal(how)
-        await self.ended()
-        return time.monotonic() - began
+        await self.wait_for_exit()
+        return time.monotonic() - started
 
     def processes(self) -> set[int]:
-        """Itself, what it has started, and the embedded server's."""
+        """Return the pids of the process, its descendants and the embedded server."""
         pids = set(server_processes(self.data_dir))
         with suppress(psutil.NoSuchProcess):
             itself = psutil.Process(self.process.pid)
@@ -146,35 +146,35 @@ class Program:
         return pids
 
     def connections(self) -> dict[int, int]:
-        """How many clients each of its own web processes serves."""
+        """Return the number of client connections of each web process."""
         children = psutil.Process(self.process.pid).children()
-        serving = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        web_processes = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
         return {
             child.pid: sum(bool(held.raddr) and held.laddr.port == int(self.port) for held in child.net_connections())
-            for child in serving
+            for child in web_processes
         }
 
     async def kill(self) -> None:
-        """`kill -9` of everything."""
+        """Kill the process, its descendants and the embedded server with SIGKILL."""
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        await self.ended()
+        await self.wait_for_exit()
 
 
 @asynccontextmanager
-async def a_program(command: str, place: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
-    """Run `tessera <command>` with these settings and no others; killed at the end, should it still run."""
-    values = {"data_dir": place / "data", "port": a_port(), "sign_up_limit": "1000/minute", **settings}
+async def run_tessera(command: str, place: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
+    """Run `tessera <command>` with exactly these settings; kill it at the end if it is still running."""
+    values = {"data_dir": place / "data", "port": free_port(), "sign_up_limit": "1000/minute", **settings}
     environment = {name.upper(): str(value) for name, value in values.items()}
     os.makedirs(place, exist_ok=True)  # noqa: PTH103 - without a thread
-    began = time.monotonic()
+    started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         TESSERA, command, *arguments,
         cwd=place, env={"PATH": os.environ["PATH"], **environment}, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    program = Program(process, str(values["port"]), Path(str(values["data_dir"])), began)
+    program = Program(process, str(values["port"]), Path(str(values["data_dir"])), started)
     program.read()
     try:
         yield program
@@ -185,7 +185,7 @@ async def a_program(command: str, place: Path, *arguments: str, **settings: obje
 
 @dataclass
 class Client:
-    """An organisation on a running service, with its secret and a signed-in admin."""
+    """An organisation on a running service, with its secret key and a signed-in admin."""
 
     http: httpx.AsyncClient
     org_id: str
@@ -202,13 +202,13 @@ class Client:
         return str(answer.json()["id"])
 
     async def respond(self, ticket_id: str) -> httpx.Response:
-        return await self.http.post(f"/tickets/{ticket_id}/respond", json={"message": "Mended."}, headers=self.admin)
+        return await self.http.post(f"/tickets/{ticket_id}/respond", json={"message": "Fixed."}, headers=self.admin)
 
     async def get(self, path: str, **parameters: Any) -> httpx.Response:
         return await self.http.get(path, params=parameters, headers=self.admin)
 
     async def numbers(self) -> list[int]:
-        """The numbers of all its tickets."""
+        """Return the sorted numbers of all tickets."""
         numbers: list[int] = []
         cursor: str | None = None
         while True:
@@ -220,8 +220,8 @@ class Client:
 
 
 @asynccontextmanager
-async def a_client(url: str) -> AsyncIterator[Client]:
-    """Sign up over HTTP."""
+async def signed_up_client(url: str) -> AsyncIterator[Client]:
+    """Sign up an organisation and an admin over HTTP; yield a client."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         domain = f"d{uuid4().hex}.test"
         signed_up = await http.post("/auth/org/signup", json={"name": "Growfin", "domain": domain, "sandbox": True})

@@ -1,4 +1,4 @@
-"""The service behind a real socket, in a thread, for clients that have to come from outside."""
+"""The service on a real socket, in a thread, for clients that need a network connection."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from app.core.config import Settings
 from app.core.web.protocol import bounded_protocol
 from app.main import create_app
 
-PATIENCE = 20.0  # seconds
+START_TIMEOUT = 20.0  # seconds
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[str]:
-    """Serve on a free port of this machine; gives the address."""
+def running_server(settings: Settings) -> Iterator[str]:
+    """Serve on a free port of this machine; yield the URL."""
     config = uvicorn.Config(
         create_app(settings), http=bounded_protocol(settings.header_timeout), ws="none", log_config=None,
         access_log=False, timeout_graceful_shutdown=1,
@@ -29,13 +29,13 @@ def served(settings: Settings) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        give_up_at = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_TIMEOUT
         while not server.started:
             assert thread.is_alive(), "the service did not start"
-            assert time.monotonic() < give_up_at, "the service does not start"
+            assert time.monotonic() < deadline, "the service did not start in time"
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(PATIENCE)
+        thread.join(START_TIMEOUT)
         listener.close()

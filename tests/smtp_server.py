@@ -1,4 +1,4 @@
-"""A mail server on loopback that remembers what it was given, and answers as it is told."""
+"""An SMTP server on loopback that records mails and replies as a test configures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 @dataclass(frozen=True)
 class Received:
-    """A mail that was accepted. `at` is of the monotonic clock, in seconds."""
+    """A received mail. `at` is the time of the monotonic clock, in seconds."""
 
     message_id: str
     sender: str
@@ -24,13 +24,13 @@ class Received:
 
 
 @dataclass
-class Mailroom:
+class SmtpServer:
     port: int = 0
     received: list[Received] = field(default_factory=list)
     refused: list[Received] = field(default_factory=list)
-    replies: dict[str, list[str]] = field(default_factory=dict)  # by recipient, one for each attempt
-    delay: float = 0.0  # seconds, before each mail is accepted
-    holding: asyncio.Event | None = None  # set: mails wait for it
+    replies: dict[str, list[str]] = field(default_factory=dict)  # by recipient, one per attempt
+    delay: float = 0.0  # seconds before each mail is accepted
+    release: asyncio.Event | None = None  # if given, mails wait until it is set
 
     @property
     def url(self) -> str:
@@ -39,7 +39,7 @@ class Mailroom:
     def recipients(self) -> list[str]:
         return [mail.recipient for mail in self.received]
 
-    def copies(self) -> Counter[str]:
+    def count_copies(self) -> Counter[str]:
         return Counter(mail.message_id for mail in self.received)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - the name aiosmtpd calls
@@ -48,8 +48,8 @@ class Mailroom:
         assert envelope.mail_from is not None
         (recipient,) = envelope.rcpt_tos
         await asyncio.sleep(self.delay)
-        if self.holding is not None:
-            await self.holding.wait()
+        if self.release is not None:
+            await self.release.wait()
         message_id = str(message_from_bytes(content)["Message-ID"])
         mail = Received(message_id, envelope.mail_from, recipient, time.monotonic())
         if replies := self.replies.get(recipient):
@@ -62,13 +62,13 @@ class Mailroom:
 
 
 @asynccontextmanager
-async def a_mailroom() -> AsyncIterator[Mailroom]:
-    room = Mailroom()
+async def running_smtp_server() -> AsyncIterator[SmtpServer]:
+    smtp_server = SmtpServer()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(room, hostname="mail.test", loop=loop), "127.0.0.1", 0)
-    room.port = server.sockets[0].getsockname()[1]
+    server = await loop.create_server(lambda: SMTP(smtp_server, hostname="mail.test", loop=loop), "127.0.0.1", 0)
+    smtp_server.port = server.sockets[0].getsockname()[1]
     try:
-        yield room
+        yield smtp_server
     finally:
         server.close()
         await server.wait_closed()

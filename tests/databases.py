@@ -1,4 +1,4 @@
-"""Databases, organisations and observations for tests of what lies below the services."""
+"""Databases, organisations and checks for tests below the HTTP API."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from app.core.outbox.numbering import Numbering
 from app.main import create_app
 from app.organisations import service as organisations
 from tests.conftest import connect, copy_database
-from tests.desks import Api
+from tests.organisation_client import Api
 from tests.postgres import TestServer
 
 if TYPE_CHECKING:
     Superuser = asyncpg.Connection[asyncpg.Record]
 
 
-async def a_copy(server: TestServer, name: str) -> TestServer:
-    """An empty, migrated database that no other test file looks into."""
+async def create_test_database(server: TestServer, name: str) -> TestServer:
+    """Create an empty, migrated database for one test file."""
     name = f"{make_url(server.service_url).database}_{name}"
     await copy_database(server, name)
     return server.at(name)
 
 
 @asynccontextmanager
-async def a_superuser(server: TestServer) -> AsyncIterator[Superuser]:
-    """A connection that sees all rows, whatever their organisation."""
+async def superuser_connection(server: TestServer) -> AsyncIterator[Superuser]:
+    """Open a connection that sees the rows of all organisations."""
     connection = await connect(server.superuser_url)
     try:
         yield connection
@@ -47,8 +47,8 @@ async def a_superuser(server: TestServer) -> AsyncIterator[Superuser]:
 
 
 @asynccontextmanager
-async def a_pool(server: TestServer, **options: object) -> AsyncIterator[Database]:
-    """A pool without reactions, unless told otherwise."""
+async def open_pool(server: TestServer, **options: object) -> AsyncIterator[Database]:
+    """Open a pool, by default without reactions."""
     database = Database(server.service_url, **{"before_commit": Numbering(), **options})  # type: ignore[arg-type]
     try:
         yield database
@@ -57,8 +57,8 @@ async def a_pool(server: TestServer, **options: object) -> AsyncIterator[Databas
 
 
 @asynccontextmanager
-async def a_service(settings: Settings) -> AsyncIterator[tuple[Api, Database]]:
-    """The whole service in this process, and the pool that its requests use."""
+async def running_service(settings: Settings) -> AsyncIterator[tuple[Api, Database]]:
+    """Run the whole service in this process; yield a client and the pool of its requests."""
     app = create_app(settings)
     async with LifespanManager(app):
         transport = httpx.ASGITransport(app=app)
@@ -74,8 +74,8 @@ def pool_of(app: ASGIApp) -> Database:
     return services.database
 
 
-async def an_organisation(database: Database, org_id: UUID | None = None) -> UUID:
-    """A new organisation without users; its first event is that it signed up."""
+async def create_organisation(database: Database, org_id: UUID | None = None) -> UUID:
+    """Create an organisation without users. Its first event is its sign-up."""
     org_id = org_id or uuid4()
     async with database.session(org_id) as db:
         await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=True)
@@ -83,7 +83,7 @@ async def an_organisation(database: Database, org_id: UUID | None = None) -> UUI
 
 
 async def eventually(condition: Callable[[], Awaitable[object]], within: float = 5.0, every: float = 0.02) -> bool:
-    """Whether it comes to be so within this many seconds."""
+    """Return whether the condition becomes true within this many seconds."""
     deadline = time.monotonic() + within
     while not await condition():
         if time.monotonic() > deadline:
@@ -92,8 +92,8 @@ async def eventually(condition: Callable[[], Awaitable[object]], within: float =
     return True
 
 
-async def open_transactions(superuser: Superuser) -> int:
-    """How many of the service's connections to this database are in a transaction."""
+async def count_open_transactions(superuser: Superuser) -> int:
+    """Count the service's connections to this database that are in a transaction."""
     sql = """
         SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
