@@ -1,4 +1,4 @@
-"""The web application: routers, error handlers, and what lives as long as the process."""
+"""The web application: routers, error handlers, and everything that lives as long as the process."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ from app.accounts.roles.routes import router as roles
 from app.accounts.sign_up.routes import router as sign_up
 from app.accounts.single_use_links.pages import router as pages
 from app.accounts.users.routes import router as users
-from app.authentication.passwords.routes import router as recovery
+from app.authentication.email_addresses.routes import router as email_addresses
+from app.authentication.passwords.routes import router as passwords
 from app.authentication.second_factor.reset_routes import router as second_factor_reset
 from app.authentication.second_factor.routes import router as second_factor
 from app.authentication.sessions.queries import find_principal
 from app.authentication.sessions.routes import router as sessions
-from app.authentication.sign_in.routes import router as signing_in
+from app.authentication.sign_in.routes import router as sign_in
 from app.authentication.social.provider import Providers
 from app.authentication.social.routes import router as social
 from app.authentication.social.services import SocialServices
@@ -60,14 +61,14 @@ from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
 from app.worker import Worker
 
-# In the order in which a path is looked for: a ticket's first.
+# Paths are matched in this order: tickets first.
 ROUTERS = (
-    fast_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, erasure,
-    second_factor_reset, profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index,
+    fast_tickets, tickets, organisations, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
+    erasure, second_factor_reset, profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index,
     operations, pages,
 )  # fmt: skip
 
-# What may send more than other requests.
+# Larger limits than `max_body_bytes`, by method and path.
 BODY_LIMITS = {("PUT", "/me/picture"): MAX_UPLOAD_BYTES}
 
 log = structlog.get_logger("tessera")
@@ -79,10 +80,10 @@ class ProcessServices(SocialServices, OperationsServices):
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """The whole web service.
+    """Make the whole web service, with all layers around the application.
 
     Args:
-        settings: with a `database_url` and a `secret_key`.
+        settings: must have a `database_url` and a `secret_key`.
     """
     served: ASGIApp = FastRoutes(create_api(settings))
     if settings.cors_origins:
@@ -112,20 +113,20 @@ def create_app(settings: Settings) -> ASGIApp:
         )
     outermost: ASGIApp = Edge(served, settings, body_limits=BODY_LIMITS)
     if settings.trusted_proxies:
-        # Only these may say whose request it is; without any, nobody may.
+        # Only these proxies may report the address of the client.
         outermost = ProxyHeadersMiddleware(outermost, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]
     return outermost
 
 
 def app_from_environment() -> ASGIApp:
-    """The same, in a process that uvicorn starts: the environment has all settings."""
+    """Make the web service in a process that uvicorn starts, with settings from the environment."""
     settings = load_settings()
     telemetry.configure_logging(as_json=settings.log_format == "json", level=settings.log_level)
     return create_app(settings)
 
 
 def create_api(settings: Settings) -> FastAPI:
-    """The part of it that knows routes."""
+    """Make the FastAPI application: routes, error handlers, documentation."""
     app: FastAPI = FastAPIOffline(
         title=api_document.TITLE,
         version=__version__,
@@ -133,8 +134,8 @@ def create_api(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,
     )
-    # `include_router` would wrap each router in one more, which costs a small request a tenth of its time, to inherit
-    # what these do not.
+    # `include_router` would wrap each router in another one, which costs a tenth of the time of a small request. It
+    # serves to inherit options that these routers do not use.
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
     check_callers(app.routes)
@@ -151,7 +152,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()
-    # What lives for ever need not be looked at by every collection.
+    # Exempt the objects that live as long as the process from garbage collection.
     gc.collect()
     gc.freeze()
     try:

@@ -16,7 +16,7 @@ from app.accounts.sign_up.service import sign_up_admin
 from app.accounts.users.creation import NewUser
 from app.accounts.users.models import User as UserRow
 from app.authentication.sessions import service as sessions
-from app.authentication.sessions.service import Where
+from app.authentication.sessions.service import ClientInfo
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.database.pool import Database
@@ -137,9 +137,8 @@ async def create_admin(desk: Desk, email: str, *, available: bool = True) -> Sig
 
 async def open_session(desk: Desk, user: UserRow) -> SignedInUser:
     """Open a session for a user, without a password."""
-    where = Where(device="a test", address="192.0.2.7")
+    client = ClientInfo(device="a test", address="192.0.2.7")
     async with desk.database.session(desk.id) as db:
-        session, _ = sessions.open_session(desk.api.secret_key, user, where, real_now())
-        db.add(session)
-    token = sessions.access_token_of(desk.api.secret_key, session, user.role_kind, real_now())
-    return SignedInUser(user.id, user.email, desk.api.http, {"Authorization": f"Bearer {token}"}, session.id)
+        tokens = sessions.open_session(db, desk.api.secret_key, user, client, real_now())
+    headers = {"Authorization": f"Bearer {tokens.access_token}"}
+    return SignedInUser(user.id, user.email, desk.api.http, headers, tokens.session.id)

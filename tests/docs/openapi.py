@@ -1,4 +1,4 @@
-"""The contract, the OpenAPI document that is to keep it, and how to read it."""
+"""The contract with clients, the OpenAPI document, and tools to read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.organisation_client import JSON
 SECRET, JWT = "organisationSecret", "jwt"
 JSON_MEDIA, FORM, PROBLEM = "application/json", "multipart/form-data", "application/problem+json"
 
-# Who may call: any one of the credentials will do, and `set()` is none in a header.
+# The accepted credentials: any one of them; `set()` is none in a header.
 Credentials = list[set[str]]
 PUBLIC: Credentials = []
 PERSON: Credentials = [{JWT}]
@@ -22,7 +22,7 @@ EITHER: Credentials = [{SECRET}, {JWT}]
 PRODUCT: Credentials = [{SECRET}, set()]  # or the secret in the body
 ANY: Credentials = [{SECRET}, {JWT}, set()]  # the same, or a user
 
-# The contract: every operation, its credentials, the status of its success, and others that are no refusals.
+# The contract: every operation, its credentials, the status of success, and other statuses that are not errors.
 CONTRACT: dict[tuple[str, str], tuple[Credentials, *tuple[int, ...]]] = {
     ("POST", "/auth/org/signup"): (PUBLIC, 201),
     ("GET", "/org"): (EITHER, 200),
@@ -104,7 +104,7 @@ CONTRACT: dict[tuple[str, str], tuple[Credentials, *tuple[int, ...]]] = {
 
 
 class Operation(NamedTuple):
-    """One of the document's operations."""
+    """An operation of the document."""
 
     method: str
     path: str
@@ -125,17 +125,17 @@ class Operation(NamedTuple):
 
     @property
     def credentials(self) -> Credentials:
-        """Those of the contract."""
+        """Return the credentials of the contract."""
         return CONTRACT[self.key][0]
 
     @property
     def good(self) -> tuple[int, ...]:
-        """The statuses of the contract, that of its success first."""
+        """Return the statuses of the contract, success first."""
         _, *statuses = CONTRACT[self.key]
         return tuple(statuses)
 
     def documents(self, status: int, code: str) -> bool:
-        """Whether it says that it can be refused so."""
+        """Tell whether it documents this error."""
         response = self.said["responses"].get(str(status), {})
         return code in response.get("content", {}).get(PROBLEM, {}).get("examples", {})
 
@@ -145,7 +145,7 @@ SCHEMAS: JSON = DOCUMENT["components"]["schemas"]
 
 
 def resolve(value: Any) -> Any:
-    """Put what references refer to in their place, but for those to schemas."""
+    """Replace references, except those to schemas, by what they refer to."""
     if isinstance(value, list):
         return [resolve(one) for one in value]
     if not isinstance(value, dict):
@@ -167,7 +167,7 @@ EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=[f"{o.method} {o.pat
 
 
 def mistakes(value: object, schema: JSON, *, closed: bool = False) -> list[str]:
-    """What a JSON schema of the document finds wrong with a value; if `closed`, any field that it does not name."""
+    """List what a schema of the document finds wrong with a value. If `closed`, unknown fields are wrong as well."""
     schemas = {name: {**one, "additionalProperties": False} for name, one in SCHEMAS.items()} if closed else SCHEMAS
     validator = jsonschema_rs.Draft202012Validator(
         {**schema, "components": {"schemas": schemas}}, validate_formats=True

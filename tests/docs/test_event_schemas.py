@@ -29,14 +29,14 @@ async def test_a_history_with_every_event_is_as_documented(desk: Desk) -> None:
 
 
 def test_each_type_of_event_has_a_schema_of_its_own() -> None:
-    items = SCHEMAS["History"]["properties"]["items"]["items"]
+    items = SCHEMAS["TicketEventPage"]["properties"]["items"]["items"]
 
     assert items["discriminator"]["propertyName"] == "type"
     assert items["discriminator"]["mapping"].keys() == TYPES
     for event_type, reference in items["discriminator"]["mapping"].items():
         schema = SCHEMAS[reference.rpartition("/")[2]]
         assert schema["properties"]["type"]["const"] == event_type
-        assert schema["properties"]["data"].keys() == {"$ref"}
+        assert schema["properties"]["data"].keys() == {"$ref", "description"}
         assert schema["description"]
     assert [one["$ref"] for one in items["oneOf"]] == [
         f"#/components/schemas/{event.__name__}Event" for event in subclasses_of(TicketEvent)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: whole, and with examples that its schemas accept."""
+"""The OpenAPI document is complete, and its schemas accept its examples."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.docs.openapi import (
 from tests.organisation_client import JSON
 
 ROOT = Path(__file__).parents[2]
-# Of those that change something, the ones that need no more than their path says.
+# Operations that change something and need nothing but their path.
 WITHOUT_BODY = {
     "signOut", "signOutEverywhere", "setUpSecondFactor", "approveUser", "resendInvitation", "acceptTicket",
 }  # fmt: skip
@@ -46,22 +46,22 @@ TAKES = {"setPicture": FORM}  # JSON, all others
 GIVES = {"getPicture": "image/webp", "getMetrics": "text/plain"}
 ABOUT_LIMITS = {"Retry-After", "RateLimit", "RateLimit-Policy"}
 WITHOUT_CONTENT = {"204", "302", "304", "307"}
-# Those that can answer 401 though they take no credential: what they are sent stands for one.
+# Operations without a credential that can answer 401: their body stands for one.
 IN_PLACE_OF_A_CREDENTIAL = {
     "signIn", "signInAdmin", "signInEngineer", "signInCustomer", "refreshSession", "exchangeSocialSignIn",
     "finishSocialSignIn",
 }  # fmt: skip
-# No provider is named in its settings.
+# The settings name no provider.
 WITHOUT_PROVIDER = {"startSocialSignIn", "finishSocialSignIn"}
 
-# --- whole -----------------------------------------------------------------------------------------------------------
+# --- complete --------------------------------------------------------------------------------------------------------
 
 
 def test_the_operations_are_those_of_the_contract() -> None:
     assert {operation.key for operation in OPERATIONS} == set(CONTRACT)
 
 
-def test_operations_and_tags_are_told_apart() -> None:
+def test_operations_and_tags_have_unique_names() -> None:
     ids = [operation.said["operationId"] for operation in OPERATIONS]
     used = {tag for operation in OPERATIONS for tag in operation.said["tags"]}
 
@@ -70,7 +70,7 @@ def test_operations_and_tags_are_told_apart() -> None:
     assert all(tag["description"] for tag in DOCUMENT["tags"])
 
 
-def test_the_document_reads_in_the_order_of_its_tags() -> None:
+def test_operations_are_in_the_order_of_the_tags() -> None:
     places = [tag["name"] for tag in DOCUMENT["tags"]]
     order = [places.index(operation.said["tags"][0]) for operation in OPERATIONS]
 
@@ -79,7 +79,7 @@ def test_the_document_reads_in_the_order_of_its_tags() -> None:
 
 
 @EACH
-def test_an_operation_says_what_it_is(operation: Operation) -> None:
+def test_an_operation_has_a_summary_a_description_and_a_tag(operation: Operation) -> None:
     said = operation.said
 
     assert said["summary"]
@@ -90,7 +90,7 @@ def test_an_operation_says_what_it_is(operation: Operation) -> None:
 
 
 @EACH
-def test_an_operation_has_the_example_of_a_request_that_its_schema_accepts(operation: Operation) -> None:
+def test_the_example_of_a_request_is_valid(operation: Operation) -> None:
     if operation.method in {"GET", "DELETE"} or operation.id in WITHOUT_BODY:
         assert "requestBody" not in operation.said
         return
@@ -103,7 +103,7 @@ def test_an_operation_has_the_example_of_a_request_that_its_schema_accepts(opera
 
 
 @EACH
-def test_an_operation_has_the_example_of_a_good_answer_that_its_schema_accepts(operation: Operation) -> None:
+def test_the_example_of_a_good_response_is_valid(operation: Operation) -> None:
     good = {status: answer for status, answer in operation.said["responses"].items() if status < "4"}
 
     assert set(good) == {str(status) for status in operation.good}
@@ -117,7 +117,7 @@ def test_an_operation_has_the_example_of_a_good_answer_that_its_schema_accepts(o
 
 
 @EACH
-def test_the_example_of_an_answer_repeats_what_the_request_sent(operation: Operation) -> None:
+def test_the_example_of_a_response_repeats_the_request(operation: Operation) -> None:
     answers = [answer for status, answer in operation.said["responses"].items() if status.startswith("2")]
     sent = [one for media in (operation.body or {}).values() for one in examples(media) if isinstance(one, dict)]
     got = [one for answer in answers for media in answer.get("content", {}).values() for one in examples(media)]
@@ -127,7 +127,7 @@ def test_the_example_of_an_answer_repeats_what_the_request_sent(operation: Opera
             assert {name: answer[name] for name in plain} == {name: request[name] for name in plain}
 
 
-def test_examples_show_what_an_operation_does() -> None:
+def test_examples_show_the_effect_of_an_operation() -> None:
     def shown(operation_id: str) -> JSON:
         answer = next(one for status, one in BY_ID[operation_id].said["responses"].items() if status.startswith("2"))
         (example,) = examples(answer["content"][JSON_MEDIA])
@@ -144,7 +144,7 @@ def test_examples_show_what_an_operation_does() -> None:
 
 
 @EACH
-def test_parameters_of_an_address_have_an_example_and_no_example_is_wrong(operation: Operation) -> None:
+def test_path_parameters_have_an_example_and_all_examples_are_valid(operation: Operation) -> None:
     parameters = operation.said.get("parameters", [])
     in_path = [parameter for parameter in parameters if parameter["in"] == "path"]
 
@@ -179,7 +179,7 @@ def test_an_error_is_a_problem_document_with_an_example_of_each_code(operation: 
 
 
 @EACH
-def test_an_operation_says_which_credentials_it_takes(operation: Operation) -> None:
+def test_an_operation_declares_its_credentials(operation: Operation) -> None:
     is_public = operation.credentials == PUBLIC
 
     assert [set(one) for one in operation.said["security"]] == operation.credentials
@@ -190,7 +190,7 @@ def test_an_operation_says_which_credentials_it_takes(operation: Operation) -> N
 
 
 @EACH
-def test_the_contract_is_that_of_the_table_of_callers(operation: Operation) -> None:
+def test_the_contract_agrees_with_the_table_of_callers(operation: Operation) -> None:
     statuses, is_public = STATUSES[operation.id], operation.credentials == PUBLIC
     good = 404 if operation.id in WITHOUT_PROVIDER else operation.good[0]
 
@@ -201,7 +201,7 @@ def test_the_contract_is_that_of_the_table_of_callers(operation: Operation) -> N
 
 
 @EACH
-def test_headers_of_answers_are_described(operation: Operation) -> None:
+def test_headers_of_responses_are_described(operation: Operation) -> None:
     said = {status: set(answer.get("headers", {})) for status, answer in operation.said["responses"].items()}
 
     assert said["503"] == {"Retry-After"}
@@ -241,7 +241,7 @@ def test_both_credentials_are_declared() -> None:
     assert (schemes[JWT]["type"], schemes[JWT]["scheme"]) == ("http", "bearer")
 
 
-def test_every_reference_leads_somewhere_and_every_component_is_referred_to() -> None:
+def test_every_reference_resolves_and_every_component_is_used() -> None:
     components = {kind: names for kind, names in DOCUMENT["components"].items() if kind != "securitySchemes"}
 
     assert set(references(DOCUMENT)) == {
@@ -342,11 +342,11 @@ def references(value: object) -> Iterator[str]:
         ({}, {}),
     ],
 )
-def test_an_example_is_made_of_what_a_schema_says(schema: JSON, example: object) -> None:
+def test_an_example_is_made_from_a_schema(schema: JSON, example: object) -> None:
     assert example_of(schema, SCHEMAS, whole=True) == example
 
 
-def test_the_example_of_a_request_leaves_out_what_is_optional_and_has_none() -> None:
+def test_the_example_of_a_request_omits_optional_fields_without_an_example() -> None:
     schema = {
         "properties": {
             "a": {"type": "integer"},

@@ -14,7 +14,7 @@ from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.accounts.users.errors import UserNotFound
 from app.authentication.second_factor import service
-from app.authentication.second_factor.service import SecondFactorNotSetUp
+from app.authentication.second_factor.errors import SecondFactorNotSetUp
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 

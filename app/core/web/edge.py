@@ -1,4 +1,4 @@
-"""What every HTTP exchange passes through: its request id, its limits, its log line and its metrics."""
+"""The outermost layer of the web application: request ids, limits, log lines and metrics of all requests."""
 
 from __future__ import annotations
 
@@ -27,22 +27,21 @@ if TYPE_CHECKING:
 MAX_URL_BYTES = 8 * 1024  # path and query; RFC 9110 (4.1) asks for 8,000 at least
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024  # names and values together
-LINGER = 1.0  # seconds that a client may go on sending a body which was refused
-NO_ANSWER = 499  # nginx's number for a client that went away before its answer
+LINGER_TIMEOUT = 1.0  # seconds that a client may continue to send a refused body
+CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response
 
 CLOSE = {"Connection": "close"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
 
-_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CACHEABLE = frozenset({"/docs", "/redoc", "/openapi.json"})
 _ASSETS = "/static-offline-docs/"
-_CACHEABLE_BELOW = ("/docs/", _ASSETS)
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
-_PAGES = frozenset({"/docs", "/redoc"})
-# They fetch nothing from elsewhere (Redoc would like to, for its maker's logo), and nobody frames them.
-_KEEP_TO_OURSELVES = (
+_DOCUMENTATION_PAGES = frozenset({"/docs", "/redoc"})
+# The pages load nothing from other hosts (Redoc would load a logo), and no other page can frame them.
+_CONTENT_SECURITY_POLICY = (
     b"content-security-policy",
     (
         b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -52,7 +51,7 @@ _KEEP_TO_OURSELVES = (
 
 
 class Refusal(NamedTuple):
-    """An answer that the edge makes itself, as a problem document (RFC 9457)."""
+    """A problem document (RFC 9457) that the edge sends itself."""
 
     status: int
     code: str
@@ -62,46 +61,46 @@ class Refusal(NamedTuple):
 
 
 class BodyRefused(HTTPException):
-    """Raised to whoever reads a body that is too large (413) or too slow (408).
+    """The body is too large (413) or too slow (408). Raised while the application reads it.
 
-    It is an `HTTPException` because FastAPI turns every other exception in reading a body into a 400.
+    It is an `HTTPException` because FastAPI turns all other exceptions while reading a body into a 400.
     """
 
 
 INTERNAL_ERROR = Refusal(
-    500, "internal_error", "Something went wrong on our side.", "It has been logged under this request id."
+    500, "internal_error", "The service failed unexpectedly.", "The error has been logged under this request id."
 )
-OVERLOADED = Refusal(
-    503, "overloaded", "The service has too much to do right now.", "Try again in a second.", {"Retry-After": "1"}
-)
+OVERLOADED = Refusal(503, "overloaded", "The service is overloaded.", "Try again in a second.", {"Retry-After": "1"})
 STOPPING = Refusal(
     503,
     "unavailable",
     "The service is temporarily unavailable: try again shortly.",
-    "It is being stopped.",
+    "The service is stopping.",
     {"Retry-After": "1", "Connection": "close"},
 )
 URI_TOO_LONG = Refusal(
-    414, "uri_too_long", "The address is too long.", f"Path and query may have {MAX_URL_BYTES} bytes."
+    414, "uri_too_long", "The address is too long.", f"Path and query may have at most {MAX_URL_BYTES} bytes."
 )
 HEADERS_TOO_LARGE = Refusal(
     431,
     "headers_too_large",
     "The request's headers are too large.",
-    f"A request may have {MAX_HEADERS} headers, and {MAX_HEADER_BYTES} bytes of them.",
+    f"A request may have at most {MAX_HEADERS} headers with {MAX_HEADER_BYTES} bytes in all.",
 )
 
 
 class Edge:
-    """The outermost ASGI application; `app` is the whole of FastAPI.
+    """Pass requests to the application within limits, and log and count all of them.
 
-    An exchange is refused, before the app sees it, with 414 (RFC 9110, 15.5.15), 431 (RFC 6585, 5), 413 or, beyond
-    `max_concurrent_requests` at once, 503 with `Retry-After`; while its body is read, with 413 or 408 (RFC 9110,
-    15.5.14 and 15.5.9). An exception of the app's is logged, and answered as a 500 that leaves the connection open.
-    Every 500 is the edge's own document: what the framework would say in its place is not one.
+    A request is refused before the application sees it with 414 (RFC 9110, 15.5.15), 431 (RFC 6585, 5), 413, or, if
+    more than `max_concurrent_requests` are being served, 503 with `Retry-After`. While the application reads the body,
+    it is refused with 413 or 408 (RFC 9110, 15.5.14 and 15.5.9). An exception in the application is logged and answered
+    with a 500 that leaves the connection open. All 500s are problem documents of the edge, since those of the framework
+    are plain text.
 
     Args:
-        body_limits: by method and path, how many bytes a body may have where that is not `max_body_bytes`.
+        app: the application.
+        body_limits: how many bytes a body may have, by method and path, if not `max_body_bytes`.
     """
 
     def __init__(
@@ -112,31 +111,31 @@ class Edge:
         self.body_limits = body_limits or {}
         self.body_timeout = settings.body_timeout
         self.max_concurrent = settings.max_concurrent_requests
-        self.body_too_slow = Refusal(408, *CODE_OF[408], f"A body must arrive within {self.body_timeout:g} s.", CLOSE)
+        self.body_too_slow = Refusal(408, *CODE_OF[408], f"The body must arrive within {self.body_timeout:g} s.", CLOSE)
         self._log = structlog.get_logger("tessera.http")
         self._serving = 0
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._histograms: dict[tuple[str, str], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one exchange; what is not HTTP passes through."""
+        """Serve one request. Other protocols than HTTP are passed to the application unchanged."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         exchange = _Exchange(self, scope, receive, send)
         telemetry.IN_FLIGHT.inc()
         try:
-            refusal = exchange.refusal_of_the_head() or await self._serve(exchange)
+            refusal = exchange.check_head() or await self._serve(exchange)
             if refusal is not None:
-                await exchange.answer(refusal)
+                await exchange.send_refusal(refusal)
         finally:
             telemetry.IN_FLIGHT.dec()
             self._report(exchange)
-        if exchange.lingers:
+        if exchange.must_linger:
             await exchange.linger()
 
     async def _serve(self, exchange: _Exchange) -> Refusal | None:
-        """Let the app answer, and say what must be answered in its place, if anything."""
+        """Let the application respond; return the refusal to send in its place, if any."""
         if exchange.is_operational:
             return await self._run(exchange)
         if self._serving >= self.max_concurrent:
@@ -149,28 +148,28 @@ class Edge:
 
     async def _run(self, exchange: _Exchange) -> Refusal | None:
         try:
-            # A request without a body has nothing to limit: the server's own `receive` costs nothing.
+            # A request without a body has nothing to limit, and the server's own `receive` costs nothing.
             receive = exchange.receive if exchange.has_body else exchange.server_receive
             await self.app(exchange.scope, receive, exchange.send)
         except ClientDisconnect:
-            exchange.is_gone = True
-        except asyncio.CancelledError:  # the server stops, and does not wait any longer
-            return None if exchange.started or exchange.is_gone else STOPPING
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
-            # The framework answers 500 itself before it raises; a refused body is no news.
+            exchange.client_is_gone = True
+        except asyncio.CancelledError:  # the server stops and does not wait any longer
+            return None if exchange.started or exchange.client_is_gone else STOPPING
+        except Exception as error:  # noqa: BLE001 - every exception is answered
+            # The framework sends its own 500 before it raises. A refused body is expected.
             if exchange.refusal is None or exchange.refusal is INTERNAL_ERROR:
                 self._log.error("unhandled_error", request_id=exchange.request_id, exc_info=error)
-        # Half an answer is left so: the server then closes the connection, which is the only way to tell the client.
-        return None if exchange.started or exchange.is_gone else exchange.refusal or INTERNAL_ERROR
+        # A response that has started cannot be replaced. The server closes the connection, which tells the client.
+        return None if exchange.started or exchange.client_is_gone else exchange.refusal or INTERNAL_ERROR
 
     def _report(self, exchange: _Exchange) -> None:
-        seconds = perf_counter() - exchange.began
+        seconds = perf_counter() - exchange.started_at
         method = exchange.method if exchange.method in METHODS else "OTHER"
-        route, status = _template(exchange.scope), exchange.status
+        route, status = _route_label(exchange.scope), exchange.status
         try:
             counter, histogram = self._counters[method, route, status], self._histograms[method, route]
         except KeyError:
-            # Only templates, known methods and statuses are labels, so neither dictionary grows without end.
+            # Labels are path templates, known methods and statuses only, so that the dictionaries stay small.
             counter = self._counters[method, route, status] = telemetry.REQUESTS.labels(method, route, status)
             histogram = self._histograms[method, route] = telemetry.LATENCY.labels(method, route)
         counter.inc()
@@ -188,35 +187,35 @@ class Edge:
 
 
 class _Exchange:
-    """One request and its answer, as the app sees them."""
+    """One request and its response, as the application sees them."""
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
-        self.began = perf_counter()
+        self.started_at = perf_counter()
         self.method: str = scope["method"]
-        # What answers GET answers HEAD (RFC 9110, 9.3.2), less the body.
+        # HEAD is answered like GET (RFC 9110, 9.3.2), without the body.
         self.scope = {**scope, "method": "GET"} if self.method == "HEAD" else scope
         self._edge, self.server_receive, self._send = edge, receive, send
-        self.refusal: Refusal | None = None  # what is answered in the app's place
-        self.status = NO_ANSWER
-        self.started = self.lingers = self.is_gone = False
-        self._is_read = False  # the whole body
-        self._received = 0  # bytes of it
-        self._patience = edge.body_timeout  # seconds left to wait for it
+        self.refusal: Refusal | None = None  # sent in place of the application's response
+        self.status = CLIENT_GONE_STATUS
+        self.started = self.must_linger = self.client_is_gone = False
+        self._is_read = False  # whether the whole body has arrived
+        self._received_bytes = 0  # of the body
+        self._seconds_left = edge.body_timeout  # to wait for the body
         path: str = scope["path"]
         self._max_body_bytes = edge.body_limits.get((self.method, path), edge.max_body_bytes)
         self.is_operational = path.startswith("/health/") or path == "/metrics"
         self.request_id = self._read_headers() or new_id().hex
-        # A copy of its own, whatever the server does: one request's organisation is no other's.
+        # A copy, whatever the server does: the organisation of one request must not leak into another.
         self.state: dict[str, Any] = {**scope.get("state", {})}
         self.scope["state"] = self.state
         self.state["request_id"] = self.request_id
-        # So that whatever else is logged in this task says which request it belongs to. Cleared first: a task can
-        # inherit what an earlier request of the same connection has bound.
+        # All log lines of this task get the request id. Cleared first: a task can inherit the id of an earlier request
+        # of the same connection.
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
 
     def _read_headers(self) -> str | None:
-        """Take what matters from the headers in one pass; returns the caller's request id if it is a sane one."""
+        """Read what the edge needs from the headers in one pass; return the caller's request id if it is valid."""
         size, self.content_length, self.has_body, request_id = 0, 0, False, None
         for name, value in self.scope["headers"]:
             size += len(name) + len(value)
@@ -225,13 +224,13 @@ class _Exchange:
                 self.has_body = self.has_body or self.content_length > 0
             elif name == b"transfer-encoding":
                 self.has_body = True
-            elif name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            elif name == b"x-request-id" and _VALID_REQUEST_ID.fullmatch(value):
                 request_id = value.decode()
         self.head_bytes = size
         return request_id
 
-    def refusal_of_the_head(self) -> Refusal | None:
-        """What there is to refuse before the first byte of the body."""
+    def check_head(self) -> Refusal | None:
+        """Return the reason to refuse the request before its body is read, if there is one."""
         scope = self.scope
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL_BYTES:
             return URI_TOO_LONG
@@ -240,9 +239,9 @@ class _Exchange:
         return self._too_large if self.content_length > self._max_body_bytes else None
 
     async def receive(self) -> Message:
-        """The next part of the body, within its limits; once it is whole, what the server has to say (a disconnect).
+        """Receive the next part of the body within its limits, or, after the last one, a disconnect.
 
-        Only the time spent waiting for the client counts, not what the app does between two parts.
+        Only the time spent waiting for the client counts, not the work of the application between two parts.
 
         Raises:
             BodyRefused: the body is too large or too slow.
@@ -251,34 +250,34 @@ class _Exchange:
             return await self.server_receive()
         began = perf_counter()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._seconds_left):
                 message = await self.server_receive()
         except TimeoutError:
             raise self._refused(self._edge.body_too_slow) from None
-        self._patience -= perf_counter() - began
+        self._seconds_left -= perf_counter() - began
         if message["type"] == "http.disconnect":
-            self.is_gone = True
-        self._received += len(message.get("body", b""))
-        if self._received > self._max_body_bytes:
+            self.client_is_gone = True
+        self._received_bytes += len(message.get("body", b""))
+        if self._received_bytes > self._max_body_bytes:
             raise self._refused(self._too_large)
         self._is_read = not message.get("more_body", False)
         return message
 
     @property
     def _too_large(self) -> Refusal:
-        return Refusal(413, *CODE_OF[413], f"A body may have {self._max_body_bytes} bytes.", CLOSE)
+        return Refusal(413, *CODE_OF[413], f"The body may have at most {self._max_body_bytes} bytes.", CLOSE)
 
     def _refused(self, refusal: Refusal) -> BodyRefused:
         self.refusal = refusal
         return BodyRefused(refusal.status, refusal.title)
 
     async def send(self, message: Message) -> None:
-        """Pass the app's answer on, with our headers; drop it where the edge has another one to give."""
+        """Pass the application's response on with our headers, or drop it if the edge sends a refusal."""
         if message["type"] == "http.response.start":
             if message["status"] == INTERNAL_ERROR.status and self.refusal is None:
                 self.refusal = INTERNAL_ERROR
-            # An answer to a client that left in the middle of its body would be logged as a 400 that nobody got.
-            if self.refusal is None and not self.is_gone:
+            # A client that disconnected while sending its body gets no response: it would be logged as a 400.
+            if self.refusal is None and not self.client_is_gone:
                 await self._start(message)
         elif self.started:
             await self._send({**message, "body": b""} if self.method == "HEAD" else message)
@@ -288,37 +287,37 @@ class _Exchange:
         self.status = message["status"]
         headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF]
         path = self.scope["path"]
-        may_be_stored = path in _CACHEABLE or path.startswith(_CACHEABLE_BELOW)
+        may_be_stored = path in _CACHEABLE or path.startswith(_ASSETS)
         if not may_be_stored and not any(name == b"cache-control" for name, _ in headers):
             headers.append(_NO_STORE)
-        if path in _PAGES:
-            headers.append(_KEEP_TO_OURSELVES)
+        if path in _DOCUMENTATION_PAGES:
+            headers.append(_CONTENT_SECURITY_POLICY)
         await self._send({**message, "headers": headers})
 
-    async def answer(self, refusal: Refusal) -> None:
-        """Answer with a refusal, whole; where that closes the connection, its end is left to `linger`."""
+    async def send_refusal(self, refusal: Refusal) -> None:
+        """Send a refusal. If it closes the connection, `linger` sends the end of the response."""
         status, code, title, detail, headers = refusal
         response = problem(status, code, title, detail, self.request_id, headers=headers)
-        self.lingers = status in {408, 413}
+        self.must_linger = status in {408, 413}
         await self._start({"type": "http.response.start", "status": status, "headers": response.raw_headers})
-        await self._send({"type": "http.response.body", "body": response.body, "more_body": self.lingers})
+        await self._send({"type": "http.response.body", "body": response.body, "more_body": self.must_linger})
 
     async def linger(self) -> None:
-        """Let the client finish its refused body, for a while.
+        """Read the rest of a refused body for a while, then end the response.
 
-        To close on data that nobody has read loses many a client its answer (RFC 9112, 9.6).
+        If the connection were closed with unread data, many clients would lose the response (RFC 9112, 9.6).
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
+            async with asyncio.timeout(LINGER_TIMEOUT):
                 while (await self.server_receive()).get("more_body", False):
                     pass
         await self._send({"type": "http.response.body", "body": b""})
 
 
-def _template(scope: Scope) -> str:
-    """The path template of the route that served this scope, its routers' prefixes included."""
+def _route_label(scope: Scope) -> str:
+    """Return the path template of the route that served the request, with the prefixes of its routers."""
     route = scope.get("route")
-    # FastAPI keeps an included route as it was declared, and its full path beside it.
+    # FastAPI keeps an included route as it was declared, and its full path in a context.
     context = scope.get("fastapi", {}).get("effective_route_context")
     if context is not None and context.original_route is route:
         route = context
@@ -327,4 +326,4 @@ def _template(scope: Scope) -> str:
     path = scope["path"]
     if path in _CACHEABLE:
         return str(path)
-    return _ASSETS if path.startswith(_CACHEABLE_BELOW) else UNMATCHED
+    return _ASSETS if path.startswith(_ASSETS) else UNMATCHED

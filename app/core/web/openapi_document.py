@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from app.core.web.error_catalogue import error_members
 from app.core.web.openapi import SECURITY_SCHEMES, Declaration, document_declaration
 from app.core.web.openapi_examples import add_examples
-from app.core.web.openapi_sharing import operations_of, share_responses
+from app.core.web.openapi_sharing import operations_of, share_parameters, share_responses
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap_descriptions
 from app.core.web.paging import document_link
 from app.core.web.signatures import Source, read_parameters
@@ -43,7 +43,7 @@ _PROBLEM_MEMBERS = {
 def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
     """Add to FastAPI's document what all operations share: credentials, problems, examples, names and an order.
 
-    Operations follow the order of the document's tags. Equal error responses are moved to `components`.
+    Operations follow the order of the document's tags. Equal responses and parameters are moved to `components`.
     """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -70,6 +70,7 @@ def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> d
     for operation in operations_of(document):
         add_examples(operation, schemas)
     share_responses(document)
+    share_parameters(document)
     return document
 
 

@@ -1,8 +1,9 @@
-"""Move what many operations of an OpenAPI document repeat to its `components`: error responses, examples, headers."""
+"""Move what operations of an OpenAPI document repeat to its `components`: errors, examples, headers, parameters."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,6 +28,27 @@ def share_responses(document: dict[str, Any]) -> None:
     components["headers"] = _share_headers([*good, *shared.values()])
 
 
+def share_parameters(document: dict[str, Any]) -> None:
+    """Replace parameters that several operations have by references to the document's components."""
+    lists = [operation.get("parameters", []) for operation in operations_of(document)]
+    uses = Counter(_content(parameter) for parameters in lists for parameter in parameters)
+    names: dict[str, str] = {}  # by content
+    shared: dict[str, Any] = {}
+    for parameters in lists:
+        for place, parameter in enumerate(parameters):
+            content = _content(parameter)
+            if uses[content] > 1:
+                if content not in names:
+                    names[content] = _free_name(parameter["name"], shared)
+                    shared[names[content]] = parameter
+                parameters[place] = {"$ref": f"#/components/parameters/{names[content]}"}
+    document["components"]["parameters"] = dict(sorted(shared.items()))
+
+
+def _content(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
 def _share_error_responses(operations: Iterable[dict[str, Any]]) -> dict[str, Any]:
     names: dict[str, str] = {}  # by content: the same codes in another order are the same response
     shared: dict[str, Any] = {}
@@ -34,7 +56,7 @@ def _share_error_responses(operations: Iterable[dict[str, Any]]) -> dict[str, An
         for status, response in operation["responses"].items():
             if PROBLEM_MEDIA_TYPE not in response.get("content", {}):
                 continue
-            content = json.dumps(response | {"description": ""}, sort_keys=True)
+            content = _content(response | {"description": ""})
             if content not in names:
                 name = names[content] = _free_name(_response_name(int(status), response), shared)
                 shared[name] = response

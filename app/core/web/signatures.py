@@ -135,7 +135,8 @@ def _read(parameter: inspect.Parameter, path_names: set[str]) -> Parameter:
     markers = [extra for extra in extras if isinstance(extra, params.Param | params.Body | params.Depends)]
     marker, default = markers[-1] if markers else None, parameter.default
     if marker is None and isinstance(default, params.Param | params.Body | params.Depends):
-        marker, default = default, inspect.Parameter.empty
+        marker = default
+        default = inspect.Parameter.empty if _is_required(marker) else marker
     return Parameter(
         name=parameter.name,
         type=annotation,
@@ -144,6 +145,10 @@ def _read(parameter: inspect.Parameter, path_names: set[str]) -> Parameter:
         has_default=default is not inspect.Parameter.empty,
         source=_source(annotation, marker, is_in_path=parameter.name in path_names),
     )
+
+
+def _is_required(marker: params.Param | params.Body | params.Depends) -> bool:
+    return isinstance(marker, params.Depends) or marker.is_required()
 
 
 def _source(annotation: Any, marker: object, *, is_in_path: bool) -> Source:

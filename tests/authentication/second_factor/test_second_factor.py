@@ -13,17 +13,15 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from app.access.permissions import RoleKind
+from app.authentication.second_factor.errors import TotpRequired
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
-from app.authentication.second_factor.service import Proof, TotpRequired
-from app.authentication.sessions import service as sessions
-from app.authentication.sessions.service import Where
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok
 from tests.authentication.second_factor.authenticators import Authenticator, Protected, protected, set_up, unprotected
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import Start, account_of
+from tests.services import Start, account_of, finish_sign_in
 
 
 @pytest.fixture
@@ -201,8 +199,7 @@ class TestSigningIn:
         authenticator = await set_up(user)
         ok(await user.post("/auth/2fa/confirm", {"code": authenticator.code()}))
         with pytest.raises(TotpRequired):
-            async with desk.database.session(desk.id) as db:
-                await sessions.sign_in_to(db, desk.api.secret_key, account, Where(device="", address=""), Proof())
+            await finish_sign_in(desk, account)
 
     async def test_who_has_none_need_not_have_one(self, desk: Desk) -> None:
         user = await unprotected(desk)

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from structlog.testing import capture_logs
 
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
-from app.authentication.second_factor.service import purpose_of
+from app.authentication.second_factor.service import sealing_purpose
 from app.core.database.pool import Database
 from app.core.security.sealing import seal
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok, row_of, with_only
@@ -69,7 +69,7 @@ async def test_they_are_signed_out_at_once_and_told(desk: Desk, somebody: Protec
 
 
 async def test_one_that_was_sealed_with_another_key_is_a_matter_of_this_too(desk: Desk, somebody: Protected) -> None:
-    sealed = seal("another key", purpose_of(somebody.user.id), somebody.authenticator.secret.encode())
+    sealed = seal("another key", sealing_purpose(somebody.user.id), somebody.authenticator.secret.encode())
     async with desk.database.session(desk.id) as db:
         which = (SecondFactor.org_id == desk.id, SecondFactor.user_id == somebody.user.id)
         await db.execute(update(SecondFactor).where(*which).values(secret=sealed))

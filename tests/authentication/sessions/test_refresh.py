@@ -14,7 +14,8 @@ from sqlalchemy import select, update
 
 from app.accounts.users.models import User
 from app.authentication.sessions.models import Session
-from app.authentication.sessions.service import RETRY_WITHIN, delete_expired
+from app.authentication.sessions.rules import REFRESH_RETRY_WINDOW
+from app.authentication.sessions.service import delete_expired
 from app.core.clock import real_now
 from app.core.outbox.models import EventRow
 from app.core.security import opaque_tokens as tokens
@@ -57,7 +58,7 @@ async def change(desk: Desk, token: str, **values: object) -> None:
 
 async def long_after(desk: Desk, token: str) -> None:
     """Let the last refresh of the token's session be so long ago that no answer can still be on its way."""
-    await change(desk, token, rotated_at=real_now() - RETRY_WITHIN - timedelta(seconds=1))
+    await change(desk, token, rotated_at=real_now() - REFRESH_RETRY_WINDOW - timedelta(seconds=1))
 
 
 async def test_one_gets_the_next_and_an_access_token_that_works(api: Api, desk: Desk) -> None:
@@ -121,7 +122,7 @@ async def test_twenty_at_once_get_the_same_successor(api: Api, desk: Desk) -> No
 
 
 async def test_a_retry_gets_the_same_successor_for_ten_seconds(api: Api, desk: Desk) -> None:
-    assert timedelta(seconds=10) == RETRY_WITHIN
+    assert timedelta(seconds=10) == REFRESH_RETRY_WINDOW
     first = await signed_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
     await change(desk, first["refreshToken"], rotated_at=real_now() - timedelta(seconds=8))

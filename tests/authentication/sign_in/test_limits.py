@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from app.accounts.users.models import User as UserRow
-from app.authentication.sessions.service import MAX_TO_CHOOSE_FROM
+from app.authentication.sign_in.service import MAX_MATCHING_ACCOUNTS
 from app.core.database.pool import Database
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused
@@ -184,7 +184,7 @@ class TestOnesOwnAccount:
 
     async def test_any_number_of_them_cost_no_more_than_a_few(self, start: Start, desk: Desk, own: Desk) -> None:
         http, email = (await start()).at(VICTIM), unique_email()
-        for _ in range(MAX_TO_CHOOSE_FROM + 1):
+        for _ in range(MAX_MATCHING_ACCOUNTS + 1):
             await create_user(await create_desk(desk.api, desk.database), email)
         refused(await sign_in(http, email, PASSWORD), 409, "org_required")
         await create_user(own, email)

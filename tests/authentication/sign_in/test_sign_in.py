@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from app.accounts.users.models import Credential, User
-from app.authentication.second_factor.service import Proof
-from app.authentication.sessions import service as sessions
+from app.authentication.sign_in.errors import AccountSuspended, WrongEmailOrPassword
 from app.core.database.pool import Database
 from app.core.security import passwords as security
 from app.core.security.access_tokens import read_access_token
@@ -22,7 +21,7 @@ from tests.conftest import SECRET_KEY
 from tests.core.security.test_security import Gate
 from tests.organisation_client import PASSWORD, Api, Desk, create_admin, create_desk
 from tests.problems import refused, wrong_fields
-from tests.services import account_of, change_password, create_user, unique_email
+from tests.services import account_of, change_password, create_user, finish_sign_in, unique_email
 
 
 async def sign_in(api: Api, email: str, password: object = PASSWORD, **fields: object) -> httpx.Response:
@@ -240,23 +239,21 @@ async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Ap
     refused(await sign_in(api, unique_email()), 401, "wrong_email_or_password")
 
 
-async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(api: Api, desk: Desk) -> None:
+async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(desk: Desk) -> None:
     email = unique_email()
     user = await create_user(desk, email)
     account = await account_of(desk, email)
     await change_password(desk, user.id, "walnut-otter-83-kite")
-    with pytest.raises(sessions.WrongEmailOrPassword):
-        async with desk.database.session(desk.id) as db:
-            await sessions.sign_in_to(db, api.secret_key, account, sessions.Where(device="", address=""), Proof())
+    with pytest.raises(WrongEmailOrPassword):
+        await finish_sign_in(desk, account)
 
 
-async def test_who_is_suspended_or_erased_while_the_password_is_compared_gets_no_session(api: Api, desk: Desk) -> None:
-    for act, refusal in (("suspend", sessions.AccountSuspended), ("erase", sessions.WrongEmailOrPassword)):
+async def test_who_is_suspended_or_erased_while_the_password_is_compared_gets_no_session(desk: Desk) -> None:
+    for act, refusal in (("suspend", AccountSuspended), ("erase", WrongEmailOrPassword)):
         email = unique_email()
         path = f"/users/{(await create_user(desk, email)).id}"
         account = await account_of(desk, email)
         done = await (desk.admin.patch(path, {"status": "SUSPENDED"}) if act == "suspend" else desk.admin.delete(path))
         assert done.is_success, done.text
         with pytest.raises(refusal):
-            async with desk.database.session(desk.id) as db:
-                await sessions.sign_in_to(db, api.secret_key, account, sessions.Where(device="", address=""), Proof())
+            await finish_sign_in(desk, account)

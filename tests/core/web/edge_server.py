@@ -1,4 +1,4 @@
-"""A real server behind the edge, with an app that does whatever an edge has to cope with, and its clients."""
+"""A real server behind the edge, an app that behaves well and badly, and clients."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading the usual certificat
 
 
 class Note(BaseModel):
-    """A body to be parsed."""
+    """A JSON body."""
 
     text: str
 
 
 class Gate:
-    """Lets a test know that a request is being served, and hold it there."""
+    """Let a test know that a request is being served, and hold it there."""
 
     def __init__(self) -> None:
         self.entered, self.opened = threading.Event(), threading.Event()
@@ -51,7 +51,7 @@ class Gate:
 
 
 def an_app(gate: Gate | None = None) -> FastAPI:  # noqa: C901 - a list of operations
-    """An app that does whatever an edge has to cope with."""
+    """Make an app with all kinds of behaviour that the edge must handle."""
     gate = gate or Gate()
     app = FastAPI()
     install_error_handlers(app)
@@ -145,7 +145,7 @@ class Server(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer as it came over the wire."""
+    """A response as it came over the wire."""
 
     status: int
     headers: dict[str, str]
@@ -181,14 +181,14 @@ class Wire(NamedTuple):
             return Answer(int(first.split()[1]), headers, await self.reader.readexactly(size))
 
     async def rest(self) -> bytes:
-        """Whatever comes until the server closes the connection."""
+        """Read until the server closes the connection."""
         async with asyncio.timeout(PATIENCE):
             return await self.reader.read()
 
 
 @contextmanager
 def serving(app: ASGIApp, *, http: Any = "httptools", keep_alive: Any = 5, **settings: Any) -> Iterator[Server]:
-    """A server as in production, in a thread of its own."""
+    """Run a server as in production, in a thread of its own."""
     edge = Edge(app, Settings(_env_file=None, **settings))
     config = uvicorn.Config(
         edge, loop="uvloop", http=http, ws="none", timeout_keep_alive=keep_alive, log_config=None, access_log=False
@@ -218,12 +218,12 @@ async def becomes_true(condition: Callable[[], object]) -> None:
 
 
 def get(path: str, *headers: str) -> bytes:
-    """A request on the wire."""
+    """Write a request for the wire."""
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
 
 
 def post(path: str, *headers: str) -> bytes:
-    """The head of a request on the wire."""
+    """Write the head of a request for the wire."""
     return get(path, *headers).replace(b"GET", b"POST", 1)
 
 

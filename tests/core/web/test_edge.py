@@ -1,4 +1,4 @@
-"""What every exchange passes through, on a real server: over sockets, and with httpx."""
+"""Request ids, headers and unexpected exceptions at the edge, on a real server: over sockets, and with httpx."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-# What test_protocol.py takes from here.
+# Logs are captured: writing tracebacks takes a second.
 pytestmark = pytest.mark.usefixtures("lines")
 
 
 class TestRequestId:
-    async def test_the_callers_own_is_kept(self, web: Server) -> None:
+    async def test_a_valid_id_of_the_caller_is_kept(self, web: Server) -> None:
         async with web.http() as http:
             answer = await http.get("/v1/tickets/1", headers={"X-Request-Id": "My-own_id.1"})
         assert answer.headers.get_list("x-request-id") == ["My-own_id.1"]
         assert answer.json()["requestId"] == "My-own_id.1"
 
     @pytest.mark.parametrize("hostile", [b"", b"a" * 129, b"a b", b'x","admin":"1', b"\xc3\xa4", b"<script>", b"a\tb"])
-    async def test_a_hostile_one_is_replaced(self, web: Server, hostile: bytes) -> None:
+    async def test_a_hostile_id_is_replaced(self, web: Server, hostile: bytes) -> None:
         async with web.connected() as wire:
             await wire.say(b"GET /v1/tickets/1 HTTP/1.1\r\nHost: x\r\nX-Request-Id: " + hostile + b"\r\n\r\n")
             answer = await wire.hear()
@@ -37,14 +37,14 @@ class TestRequestId:
         assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
         assert json.loads(answer.body)["requestId"] == answer.headers["x-request-id"]
 
-    async def test_every_answer_has_one_of_its_own(self, web: Server) -> None:
+    async def test_every_response_has_its_own_id(self, web: Server) -> None:
         async with web.http() as http:
             answers = [await http.get(path) for path in ("/v1/tickets/1", "/v1/tickets/1", "/none", "/boom", "/docs")]
         assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
 
 
 class TestHeaders:
-    async def test_nothing_is_sniffed_and_nothing_is_stored(self, web: Server) -> None:
+    async def test_responses_are_not_sniffed_and_not_stored(self, web: Server) -> None:
         async with web.http() as http:
             for path in ("/v1/tickets/1", "/none", "/boom", "/v1/tickets/x", "/health/ready"):
                 answer = await http.get(path)
@@ -58,16 +58,16 @@ class TestHeaders:
                 assert answer.headers["x-content-type-options"] == "nosniff"
                 assert "cache-control" not in answer.headers
 
-    async def test_an_app_has_its_own_way(self, web: Server) -> None:
+    async def test_the_cache_control_of_the_app_is_kept(self, web: Server) -> None:
         async with web.http() as http:
             answer = await http.get("/cached")
         assert answer.headers.get_list("cache-control") == ["max-age=60"]
 
 
 class TestUnexpectedExceptions:
-    async def test_they_are_a_problem_and_the_connection_stays(self, web: Server) -> None:
+    async def test_an_exception_is_a_problem_and_the_connection_stays_open(self, web: Server) -> None:
         async with web.connected() as wire:
-            # All at once, and a body that nobody reads among them.
+            # Pipelined, and one of them with a body that is not read.
             await wire.say(get("/boom"), post("/boom", "Content-Length: 3") + b"abc" + get("/v1/tickets/1"))
             for _ in range(2):
                 failed = await wire.hear()
@@ -76,15 +76,15 @@ class TestUnexpectedExceptions:
                 assert b"kaputt" not in failed.body
             assert (await wire.hear()).status == 200
 
-    async def test_an_answer_to_head_has_no_body(self, web: Server) -> None:
+    async def test_a_problem_in_response_to_head_has_no_body(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.say(get("/boom").replace(b"GET", b"HEAD") + get("/v1/tickets/1"))
             assert (await wire.hear(head_only=True)).status == 500
             assert (await wire.hear()).status == 200
 
-    async def test_an_app_that_says_nothing_is_answered_for(self) -> None:
+    async def test_an_app_that_sends_nothing_is_a_500(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            """Say nothing."""
+            """Send nothing."""
 
         with serving(app) as web:
             async with web.http() as http:
@@ -92,7 +92,7 @@ class TestUnexpectedExceptions:
         assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
 
 
-async def test_what_is_not_http_passes_through() -> None:
+async def test_other_protocols_than_http_pass_through() -> None:
     seen: list[str] = []
 
     @asynccontextmanager

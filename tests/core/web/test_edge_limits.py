@@ -1,4 +1,4 @@
-"""How much, how long and how many at once: what the edge puts up with, on a real server."""
+"""The limits of the edge on size, time and concurrency, on a real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("lines")
 
 
 class TestTheHead:
-    async def test_an_address_of_eight_kibibytes_is_enough(self, web: Server) -> None:
+    async def test_an_address_may_have_eight_kibibytes(self, web: Server) -> None:
         async with web.http() as http:
             fits = await http.get("/v1/tickets/1?" + "a" * (8192 - len("/v1/tickets/1")))
             long_query = await http.get("/v1/tickets/1?" + "a" * 8192)
@@ -46,14 +46,14 @@ class TestTheHead:
 
 
 class TestTheBody:
-    async def test_one_that_fits_is_read(self, web: Server) -> None:
+    async def test_a_body_within_the_limit_is_read(self, web: Server) -> None:
         async with web.http() as http:
             answer = await http.post("/digest", content=b"x" * 4096)
             assert (answer.status_code, answer.json()) == (200, 4096)
             chunked = await http.post("/digest", content=_parts(4, 1024))
             assert (chunked.status_code, chunked.json()) == (200, 4096)
 
-    async def test_one_that_says_it_is_too_large_is_not_waited_for(self, web: Server) -> None:
+    async def test_a_body_with_too_large_a_content_length_is_refused_unread(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.say(post("/notes", "Content-Length: 4097"))
             refused = await wire.hear()
@@ -61,28 +61,28 @@ class TestTheBody:
             assert refused.headers["connection"] == "close"
             assert await wire.rest() == b""
 
-    async def test_a_client_that_asks_first_need_not_send_it(self, web: Server) -> None:
+    async def test_a_client_that_expects_100_is_refused_before_it_sends_the_body(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.say(post("/notes", "Content-Length: 4097", "Expect: 100-continue"))
             assert (await wire.hear()).status == 413
 
     @pytest.mark.parametrize("path", ["/notes", "/digest"])
-    async def test_one_in_chunks_is_stopped_at_the_limit(self, web: Server, path: str) -> None:
+    async def test_a_body_in_chunks_is_refused_at_the_limit(self, web: Server, path: str) -> None:
         async with web.connected() as wire:
             chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
             await wire.say(post(path, "Transfer-Encoding: chunked"), *[chunk] * 5)
             refused = await wire.hear()
         assert (refused.status, refused.problem["code"]) == (413, "body_too_large")
 
-    async def test_a_client_that_sends_it_all_the_same_gets_its_answer(self, web: Server) -> None:
+    async def test_a_client_that_sends_a_refused_body_still_gets_the_response(self, web: Server) -> None:
         async with web.connected() as wire:
-            body = b"x" * 16_000_000  # more than the buffers between us hold
+            body = b"x" * 16_000_000  # more than the buffers in between hold
             await wire.say(post("/notes", f"Content-Length: {len(body)}"), body, pause=0.1)
             assert (await wire.hear()).status == 413
             assert await wire.rest() == b""
 
     @pytest.mark.parametrize("path", ["/notes", "/digest"])
-    async def test_one_that_does_not_come_is_a_408(self, path: str, lines: list[Any]) -> None:
+    async def test_a_body_that_does_not_arrive_is_a_408(self, path: str, lines: list[Any]) -> None:
         with serving(an_app(), body_timeout=0.2) as web:
             async with web.connected() as wire:
                 began = time.monotonic()
@@ -91,9 +91,9 @@ class TestTheBody:
                 assert 0.2 <= time.monotonic() - began < 1
                 assert (refused.status, refused.problem["code"]) == (408, "request_timeout")
                 assert refused.headers["connection"] == "close"
-        assert {line["event"] for line in lines} == {"request"}  # no defect of ours
+        assert {line["event"] for line in lines} == {"request"}  # no unhandled error
 
-    async def test_one_that_trickles_is_a_408(self) -> None:
+    async def test_a_body_that_arrives_too_slowly_is_a_408(self) -> None:
         with serving(an_app(), body_timeout=0.3) as web:
             async with web.connected() as wire:
                 began = time.monotonic()
@@ -104,21 +104,21 @@ class TestTheBody:
                 assert (await answer).status == 408
                 assert time.monotonic() - began < 1.5
 
-    async def test_an_app_that_takes_its_time_is_not_the_clients_fault(self) -> None:
+    async def test_the_time_of_the_app_does_not_count(self) -> None:
         with serving(an_app(), body_timeout=0.3) as web:
             async with web.connected() as wire:
                 await wire.say(post("/digest", "Content-Length: 2"), b"x", b"x", pause=0.05)
                 answer = await wire.hear()
         assert (answer.status, answer.body) == (200, b"2")
 
-    async def test_one_that_nobody_reads_leaves_the_connection_open(self, web: Server) -> None:
+    async def test_a_body_that_is_not_read_leaves_the_connection_open(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.say(post("/unread", "Content-Length: 4096"), pause=0.05)
             assert (await wire.hear()).status == 401
             await wire.say(b"x" * 4096 + get("/v1/tickets/1"))
             assert (await wire.hear()).status == 200
 
-    async def test_a_refusal_after_the_answer_began_ends_the_connection(self, lines: list[Any]) -> None:
+    async def test_a_refusal_after_the_response_started_ends_the_connection(self, lines: list[Any]) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
                 await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -130,7 +130,7 @@ class TestTheBody:
             async with web.connected() as wire:
                 await wire.say(post("/", "Content-Length: 10"))
                 assert (await wire.rest()).endswith(b"half\r\n")  # and no last chunk
-        assert {line["event"] for line in lines} == {"request"}  # no defect of ours
+        assert {line["event"] for line in lines} == {"request"}  # no unhandled error
 
 
 async def _parts(number: int, size: int) -> AsyncIterator[bytes]:
@@ -139,7 +139,7 @@ async def _parts(number: int, size: int) -> AsyncIterator[bytes]:
 
 
 class TestOverload:
-    async def test_one_too_many_is_turned_away_at_once(self) -> None:
+    async def test_a_request_over_the_limit_is_refused_at_once(self) -> None:
         before = counted("GET", "unmatched", 503)
         with serving(an_app(gate := Gate()), max_concurrent_requests=1) as web:
             async with web.http() as http:
@@ -156,7 +156,7 @@ class TestOverload:
                 assert (await http.get("/v1/tickets/1")).status_code == 200
         assert counted("GET", "unmatched", 503) == before + 2
 
-    async def test_a_place_is_free_again_whatever_happened_to_the_request(self) -> None:
+    async def test_every_finished_request_frees_its_place(self) -> None:
         with serving(an_app(), max_concurrent_requests=1, body_timeout=0.1) as web:
             async with web.connected() as gone, web.connected() as slow:
                 await gone.say(post("/notes", "Content-Length: 100"), pause=0.05)
@@ -170,17 +170,17 @@ class TestOverload:
 
 
 class TestStreams:
-    async def test_they_flow(self) -> None:
+    async def test_a_stream_is_passed_on_while_it_lasts(self) -> None:
         with serving(an_app(gate := Gate()), max_concurrent_requests=1) as web:
             async with web.http() as http, http.stream("GET", "/stream") as answer:
                 assert answer.headers["cache-control"] == "no-store"
                 parts = answer.aiter_text()
                 assert await anext(parts) == "data: 1\n\n"
-                assert (await http.get("/v1/tickets/1")).status_code == 503  # a stream has its place
+                assert (await http.get("/v1/tickets/1")).status_code == 503  # a stream occupies a place
                 gate.opened.set()
                 assert await anext(parts) == "data: 2\n\n"
 
-    async def test_one_that_a_body_asked_for_may_take_its_time(self) -> None:
+    async def test_a_stream_may_last_longer_than_a_body(self) -> None:
         with serving(an_app(gate := Gate()), body_timeout=0.1) as web:
             async with web.http() as http, http.stream("POST", "/stream", json={"text": "0"}) as answer:
                 parts = answer.aiter_text()
@@ -189,11 +189,11 @@ class TestStreams:
                 gate.opened.set()
                 assert await anext(parts) == "data: 2\n\n"
 
-    async def test_one_that_nobody_listens_to_any_more_gives_its_place_back(self) -> None:
+    async def test_a_stream_without_a_client_frees_its_place(self) -> None:
         with serving(an_app(gate := Gate()), max_concurrent_requests=1) as web:
             async with web.http() as http:
                 async with http.stream("GET", "/stream"):
                     await becomes_true(gate.entered.is_set)
                 async with asyncio.timeout(PATIENCE):
-                    while (await http.get("/v1/tickets/1")).status_code != 200:  # noqa: ASYNC110 - nobody tells
+                    while (await http.get("/v1/tickets/1")).status_code != 200:  # noqa: ASYNC110 - there is no event to wait for
                         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What the edge logs and counts of every exchange, on a real server."""
+"""What the edge logs and counts of every request, on a real server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("lines")
 class TestLogAndMetrics:
     @pytest.fixture
     def web(self) -> Iterator[Server]:
-        """One of its own: a line is written just after its answer, which may be in another test already."""
+        """Its own server: a line is written just after the response, which may be during the next test."""
         with serving(an_app(), max_body_bytes=4096) as running:
             yield running
 
@@ -82,7 +82,7 @@ class TestLogAndMetrics:
         assert counted("GET", route, 200) == before[0] + 2
         assert counted("GET", route, 422) == before[1] + 1
 
-    async def test_no_label_holds_what_a_caller_made_up(self, web: Server) -> None:
+    async def test_no_label_holds_input_of_a_caller(self, web: Server) -> None:
         before = counted("OTHER", "unmatched", 404)
         async with web.http() as http:
             await http.request("PROPFIND", "/hunter3")
@@ -90,7 +90,7 @@ class TestLogAndMetrics:
         labels = {v for metric in REGISTRY.collect() for sample in metric.samples for v in sample.labels.values()}
         assert not labels & {"PROPFIND", "/hunter3"}
 
-    async def test_what_is_in_flight_is_a_gauge(self) -> None:
+    async def test_a_gauge_counts_the_requests_in_flight(self) -> None:
         def in_flight() -> float | None:
             return REGISTRY.get_sample_value("tessera_http_requests_in_flight")
 
@@ -110,7 +110,7 @@ class TestLogAndMetrics:
         await becomes_true(lambda: lines)
         assert [line["status"] for line in lines] == [499]
 
-    async def test_nor_is_one_that_leaves_while_it_is_served_a_defect(self, lines: list[Any]) -> None:
+    async def test_a_client_that_leaves_while_it_is_served_is_not_an_error(self, lines: list[Any]) -> None:
         with serving(an_app(gate := Gate())) as web:
             async with web.connected() as wire:
                 await wire.say(get("/hold"))
@@ -119,26 +119,26 @@ class TestLogAndMetrics:
             gate.opened.set()
         assert [(line["event"], line["status"]) for line in lines] == [("request", 499)]
 
-    async def test_a_line_never_names_the_request_before(self) -> None:
+    async def test_a_line_never_has_the_id_of_the_previous_request(self) -> None:
         seen: list[dict[str, Any]] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                await receive()  # the server goes on reading in this task's context
+                await receive()  # the server continues to read in the context of this task
                 seen.append(structlog.contextvars.get_contextvars())
                 structlog.contextvars.bind_contextvars(ticket=scope["path"])
                 await Response("x")(scope, receive, send)
 
         with serving(app) as web:
             async with web.connected() as wire:
-                # One after the other, then two at once.
+                # First one after the other, then two at once.
                 for batch in (["/1"], ["/2"], ["/3", "/4"]):
                     await wire.say(b"".join(get(path, f"X-Request-Id: {path[1:]}") for path in batch))
                     for _ in batch:
                         await wire.hear()
         assert seen == [{"request_id": n} for n in "1234"]
 
-    async def test_a_refusal_is_counted_like_any_answer(self, web: Server) -> None:
+    async def test_a_refusal_is_counted_like_any_response(self, web: Server) -> None:
         before = counted("GET", "unmatched", 414)
         async with web.http() as http:
             await http.get("/" + "a" * 8192)
@@ -152,7 +152,7 @@ class TestLogAndMetrics:
             await becomes_true(lambda: requests_in(lines))
         assert requests_in(lines)[0]["ms"] < 500
 
-    async def test_they_are_logged_once_with_the_request_id(self, web: Server, lines: list[Any]) -> None:
+    async def test_exceptions_are_logged_once_with_the_request_id(self, web: Server, lines: list[Any]) -> None:
         async with web.http() as http:
             await http.get("/boom", headers={"X-Request-Id": "bad-day"})
         await becomes_true(lambda: requests_in(lines))
@@ -161,7 +161,7 @@ class TestLogAndMetrics:
         assert str(error["exc_info"]) == "kaputt"
         assert (request["status"], request["request_id"]) == (500, "bad-day")
 
-    async def test_half_an_answer_is_not_passed_off_as_whole(self, web: Server, lines: list[Any]) -> None:
+    async def test_half_a_response_is_not_completed(self, web: Server, lines: list[Any]) -> None:
         async with web.connected() as wire:
             await wire.say(get("/half"))
             assert (await wire.rest()).endswith(b"half\r\n")  # and no last chunk

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from app import wiring
 from app.core.outbox import relay
-from tests.docs.openapi import DOCUMENT
+from tests.docs.openapi import DOCUMENT, OPERATIONS
 from tests.organisation_client import PASSWORD, Api, Desk
 
 LISTS = [
-    path
-    for path, operations in DOCUMENT["paths"].items()
-    if any(parameter["name"] == "cursor" for parameter in operations.get("get", {}).get("parameters", ()))
+    operation.path
+    for operation in OPERATIONS
+    if any(parameter["name"] == "cursor" for parameter in operation.said.get("parameters", ()))
 ]
 
 

@@ -1,4 +1,4 @@
-"""The bounds on a request's head, on a real server and over sockets."""
+"""The limits on the head of a request, on a real server and over sockets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def web() -> Iterator[Server]:
 
 
 async def seconds_until_closed(wire: Wire, trickle: bytes = b"") -> float:
-    """How long the server puts up with a client that sends a byte now and then."""
+    """Return how long the server waits for a client that sends a byte now and then."""
     began = time.monotonic()
     closed = asyncio.create_task(wire.reader.read())
     async with asyncio.timeout(PATIENCE):
@@ -38,28 +38,28 @@ async def seconds_until_closed(wire: Wire, trickle: bytes = b"") -> float:
     try:
         assert closed.result() == b""
     except ConnectionResetError:
-        assert trickle  # it was sent after the server had closed
+        assert trickle  # the server closed before all of it was sent
     return time.monotonic() - began
 
 
 class TestSlowHeads:
-    async def test_a_client_that_says_nothing_is_hung_up_on(self, web: Server) -> None:
+    async def test_a_client_that_sends_nothing_is_disconnected(self, web: Server) -> None:
         async with web.connected() as wire:
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire) < 3 * HEADER_TIMEOUT
 
-    async def test_a_head_that_trickles_is_not_waited_for(self, web: Server) -> None:
+    async def test_a_slow_head_is_disconnected(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.say(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
-    async def test_nor_is_a_later_one(self, web: Server) -> None:
+    async def test_a_slow_head_of_a_later_request_is_disconnected(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.say(get("/v1/tickets/1"))
             assert (await wire.hear()).status == 200
             await wire.say(b"GET / HTTP/1.1\r\nX-Slow: ")
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
-    async def test_nor_is_the_rest_of_a_body_that_nobody_reads(self, web: Server) -> None:
+    async def test_the_rest_of_an_unread_body_is_not_waited_for(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.say(post("/unread", "Content-Length: 100000"))
             assert (await wire.hear()).status == 401
@@ -83,7 +83,7 @@ class TestLargeHeads:
         ],
         ids=["address", "header", "chunk extension", "trailer"],
     )
-    async def test_one_that_grows_without_end_is_cut_off(self, web: Server, opening: bytes) -> None:
+    async def test_an_endless_head_is_disconnected(self, web: Server, opening: bytes) -> None:
         async with web.connected() as wire:
             closed = asyncio.create_task(wire.reader.read())
             sent = 0
@@ -94,7 +94,7 @@ class TestLargeHeads:
             assert MAX_HEADER_BYTES - 512 <= sent < 2 * MAX_HEADER_BYTES
             await asyncio.wait([closed])
 
-    async def test_the_sum_of_many_is_no_large_one(self, web: Server) -> None:
+    async def test_the_heads_of_many_requests_do_not_add_up(self, web: Server) -> None:
         async with web.connected() as wire:
             for _ in range(4):
                 await wire.say(get("/v1/tickets/1", "X-Some: " + "a" * (MAX_HEADER_BYTES // 2)))
@@ -102,14 +102,14 @@ class TestLargeHeads:
 
 
 class TestEverythingElse:
-    async def test_a_connection_may_rest_between_requests(self, web: Server) -> None:
+    async def test_a_connection_may_be_idle_between_requests(self, web: Server) -> None:
         async with web.connected() as wire:
             for _ in range(2):
                 await wire.say(get("/v1/tickets/1"))
                 assert (await wire.hear()).status == 200
                 await asyncio.sleep(HEADER_TIMEOUT * 1.5)
 
-    async def test_but_no_longer_than_the_servers_own_keep_alive(self) -> None:
+    async def test_an_idle_connection_is_closed_after_keep_alive(self) -> None:
         with serving(an_app(), http=bounded_protocol(60), keep_alive=0.2) as web:
             async with web.connected() as wire:
                 await wire.say(get("/v1/tickets/1"))
@@ -137,7 +137,7 @@ class TestEverythingElse:
             await wire.say(post("/digest", "Transfer-Encoding: chunked"), *[chunk] * 20, b"0\r\n\r\n")
             assert (await wire.hear()).body == b"%d" % size
 
-    async def test_a_slow_answer_is_waited_for(self) -> None:
+    async def test_a_slow_response_is_not_cut_off(self) -> None:
         with serving(an_app(gate := Gate()), http=BOUNDED) as web:
             async with web.connected() as wire:
                 await wire.say(get("/hold"), pause=HEADER_TIMEOUT * 1.5)
@@ -155,7 +155,7 @@ class TestEverythingElse:
         ],
         ids=["TLS", "address", "header"],
     )
-    async def test_what_is_not_http_is_a_problem(self, web: Server, garbage: bytes) -> None:
+    async def test_malformed_http_is_a_problem(self, web: Server, garbage: bytes) -> None:
         async with web.connected() as wire:
             await wire.say(garbage)
             refused = await wire.hear()
@@ -164,7 +164,7 @@ class TestEverythingElse:
             assert refused.headers["x-content-type-options"] == "nosniff"
             assert await wire.rest() == b""
 
-    async def test_no_problem_is_written_into_another_answer(self) -> None:
+    async def test_no_problem_is_written_into_another_response(self) -> None:
         with serving(an_app(gate := Gate()), http=BOUNDED) as web:
             async with web.connected() as wire:
                 await wire.say(get("/stream"))
@@ -173,7 +173,7 @@ class TestEverythingElse:
                 assert (await wire.rest()).endswith(b"data: 1\n\n\r\n")
                 gate.opened.set()
 
-    async def test_it_can_be_handed_to_other_processes(self) -> None:
+    async def test_the_protocol_can_be_pickled_for_other_processes(self) -> None:
         assert pickle.loads(pickle.dumps(BOUNDED)).keywords == {
             "header_timeout": HEADER_TIMEOUT,
             "max_header_bytes": MAX_HEADER_BYTES,
