@@ -117,7 +117,7 @@ async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request
     """Move the clock by the sum of days, hours and seconds.
 
     Everything that comes due on the way has happened, in order, before the response. Sessions, links in mails,
-    invitations and limits go by real time all the same.
+    invitations and limits still follow real time.
     """
     services = services_of(request)
     async with transaction_refreshing_credentials(request, caller.org_id) as db:

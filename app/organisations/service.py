@@ -26,7 +26,7 @@ from app.organisations.models import Organisation, SecretKey
 
 DEFAULT_AUTO_CLOSE_DAYS = 30
 MAX_TOTAL_OFFSET = timedelta(days=36_500)
-# Fields of the API whose names `to_camel` does not make from those of their columns.
+# The names in the API that `to_camel` does not derive from the names of columns.
 _API_NAMES = {"require_2fa": "require2fa"}
 
 

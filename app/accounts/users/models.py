@@ -62,9 +62,9 @@ class User(Base):
         ForeignKeyConstraint(["org_id", "role_id"], ["roles.org_id", "roles.id"]),
         one_of("role_kind", tuple(RoleKind)),
         one_of("status", tuple(AccountStatus)),
-        # The condition is always true. Without one, the columns could be the target of a foreign key, and PostgreSQL
-        # would lock a row whose e-mail changes against rows that refer to it. A ticket that is being assigned to the
-        # user would then wait for the change while it holds the counter, for which the change waits: a deadlock.
+        # The condition is always true. Without it, the index could be the target of a foreign key, and a transaction
+        # that changes an e-mail would keep out new references to the row. A new ticket, which holds the counter while
+        # its reference to the assignee is checked, would wait for the erasure that waits for the counter: a deadlock.
         Index("ix_users_org_id_email", "org_id", "email", unique=True, postgresql_where=text("email IS NOT NULL")),
         Index("ix_users_org_id_role_kind_id", "org_id", "role_kind", "id"),
         Index("ix_users_org_id_status_id", "org_id", "status", "id"),

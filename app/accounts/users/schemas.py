@@ -248,7 +248,7 @@ class UserPermissionsUpdate(RequestModel):
 
 
 class UserPermissions(ResponseModel):
-    """What a user may do, and why."""
+    """A user's permissions, and where they come from."""
 
     role: Annotated[RoleKind, Field(description="The kind of the user's role.", examples=["ENGINEER"])]
     role_id: RoleId
@@ -266,7 +266,7 @@ class UserPermissions(ResponseModel):
     ]
     effective: Annotated[
         list[ResourcePermissions],
-        Field(description="What the user may do in the end. Every resource is listed. Customers reach only their own."),
+        Field(description="The resulting permissions. Every resource is listed. Customers reach only their own data."),
     ]
 
     @classmethod

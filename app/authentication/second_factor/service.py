@@ -145,7 +145,7 @@ async def reset(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
 
     Raises:
         SecondFactorNotSetUp
-        UserNotFound, PrivilegeEscalation, InvalidToken: see `changing_user`. Admins cannot reset their own.
+        UserNotFound, PrivilegeEscalation, InvalidToken: See `changing_user`. Admins cannot reset their own.
     """
     async with changing_user(db, caller, user_id) as user:
         if user_id == caller.user.id:
