@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.core.words import fold, words
+from app.core.words import fold, split_words
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -67,10 +67,10 @@ def test_plain_letters_are_folded_as_all_others_are(text: str) -> None:
     ],
 )
 def test_words_are_runs_of_letters_and_digits(text: str, expected: list[str]) -> None:
-    assert words(text) == expected
+    assert split_words(text) == expected
 
 
 @given(TEXT)
 def test_nothing_in_a_word_means_anything_to_a_query(text: str) -> None:
-    assert all(word and word.isalnum() for word in words(text))
-    assert words(" ".join(words(text))) == words(text)
+    assert all(word and word.isalnum() for word in split_words(text))
+    assert split_words(" ".join(split_words(text))) == split_words(text)

@@ -25,8 +25,8 @@ from app.core.outbox.events import (
     Subject,
     UnreadableEvent,
     ValueNotStored,
-    data_model,
-    subclasses_of,
+    get_data_model,
+    list_event_classes,
 )
 from app.core.outbox.models import EventRow
 
@@ -87,7 +87,7 @@ def stored(event: Event, **other: Any) -> EventRow:
         "subject_id": event.subject_id,
         "actor_type": event.actor.type.value,
         "actor_id": event.actor.id,
-        "data": event.data(),
+        "data": event.dump_data(),
         "created_at": event.at,
     }
     return EventRow(**(columns | other))
@@ -106,7 +106,7 @@ def test_an_event_is_read_back_as_it_was_but_for_what_is_not_stored() -> None:
 def test_the_data_is_json_in_camel_case_without_the_subject_and_what_is_for_reactions_only() -> None:
     event = painted()
 
-    assert event.data() == {
+    assert event.dump_data() == {
         "colour": "RED",
         "dryAt": "2026-03-01T12:00:00.123456Z",
         "painterId": str(event.painter_id),
@@ -132,8 +132,8 @@ def test_a_value_for_reactions_only_is_gone_once_the_event_is_read_back() -> Non
     [
         ({"type": "test_catalogue.oiled"}, "not in the catalogue"),
         ({"version": 2}, "not in the catalogue"),
-        ({"data": {"colour": "GREEN"}}, "does not hold what it should"),
-        ({"data": {}}, "does not hold what it should"),
+        ({"data": {"colour": "GREEN"}}, "is not valid"),
+        ({"data": {}}, "is not valid"),
     ],
 )
 def test_what_a_newer_version_of_the_code_has_written_cannot_be_read(other: dict[str, Any], why: str) -> None:
@@ -145,13 +145,13 @@ def test_an_event_is_read_as_its_own_class_or_a_base_of_it() -> None:
     row = stored(painted())
 
     assert isinstance(DoorEvent.from_row(row).event, Painted)
-    with pytest.raises(UnreadableEvent, match="is no Slammed"):
+    with pytest.raises(UnreadableEvent, match="is not a Slammed"):
         Slammed.from_row(row)
 
 
 def test_older_data_may_lack_a_field_with_a_default_and_hold_one_that_is_gone() -> None:
     event = painted()
-    data = event.data() | {"brush": "broad"}
+    data = event.dump_data() | {"brush": "broad"}
     del data["from"]
 
     assert Painted.from_row(stored(event, data=data)).event.from_colour is None
@@ -169,24 +169,24 @@ def test_two_events_cannot_have_one_type() -> None:
 def test_a_statement_gets_the_data_but_for_what_only_the_database_knows() -> None:
     known = {"colour": Colour.RED, "dry_at": AT, "coats": [], "notes": {}, "from_colour": None}
 
-    assert '"painterId"' not in Painted.json_without("painter_id", **known)
-    assert '"from":null' in Painted.json_without("painter_id", **known)
-    assert (Painted.key("painter_id"), Painted.key("from_colour")) == ("painterId", "from")
+    assert '"painterId"' not in Painted.dump_json_without("painter_id", **known)
+    assert '"from":null' in Painted.dump_json_without("painter_id", **known)
+    assert (Painted.get_stored_name("painter_id"), Painted.get_stored_name("from_colour")) == ("painterId", "from")
     with pytest.raises(TypeError, match="Painted: painter_id"):
-        Painted.json_without(**known)
+        Painted.dump_json_without(**known)
     with pytest.raises(TypeError, match="Painted: hue"):
-        Painted.json_without("painter_id", **known, hue=1)
+        Painted.dump_json_without("painter_id", **known, hue=1)
 
 
 def test_the_data_documents_itself() -> None:
-    schema = data_model(Painted).model_json_schema(mode="serialization")
+    schema = get_data_model(Painted).model_json_schema(mode="serialization")
 
     assert schema["description"] == "A door was painted."
     assert list(schema["properties"]) == ["colour", "dryAt", "painterId", "coats", "notes", "from"]
 
 
 def test_a_class_knows_the_events_that_are_of_it() -> None:
-    assert subclasses_of(DoorEvent) == [Painted]
+    assert list_event_classes(DoorEvent) == [Painted]
     assert Event(at=AT, actor=SYSTEM).subject_id is None
 
 
@@ -195,9 +195,11 @@ def test_a_process_that_starts_with_the_wiring_knows_every_event() -> None:
     folder = Path(app.__file__).parent
     for path in folder.rglob("events.py"):
         import_module(".".join(path.relative_to(folder.parent).with_suffix("").parts))
-    everything = {event.type for event in subclasses_of(Event) if event.__module__.startswith("app.")}
+    everything = {event.type for event in list_event_classes(Event) if event.__module__.startswith("app.")}
 
-    program = "import app.wiring, app.core.outbox.events as e; print(*(one.type for one in e.subclasses_of(e.Event)))"
+    program = (
+        "import app.wiring, app.core.outbox.events as e; print(*(one.type for one in e.list_event_classes(e.Event)))"
+    )
     known = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
     assert set(known) == everything

@@ -24,11 +24,11 @@ from app.core.ids import new_id
 from app.core.outbox import claims, deliveries
 from app.core.outbox.backoff import Backoff
 from app.core.outbox.channels import Channel, ChannelPolicy, Channels, Outcome, Result, Sender
-from app.core.outbox.claims import BATCH, LEASE
-from app.core.outbox.deliveries import NewDelivery, judge
+from app.core.outbox.claims import DELIVERIES_PER_BATCH, LEASE_DURATION
+from app.core.outbox.deliveries import NewDelivery, finish_attempt
 from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
 from app.notifications import mails
-from app.notifications.channel import email_channel
+from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL, MailDraft, OutgoingMail
 from app.notifications.models import Mail
 from tests.databases import eventually, open_pool, superuser_connection
@@ -53,7 +53,7 @@ def channels(room: SmtpServer) -> Channels:
 
 
 def mail_by(room: SmtpServer, sender: str = "desk@growfin.test") -> Channels:
-    return {"EMAIL": email_channel(smtp_url=room.url, mail_from=sender, mail_dir=Path("/nowhere"))}
+    return {"EMAIL": make_email_channel(smtp_url=room.url, mail_from=sender, mail_dir=Path("/nowhere"))}
 
 
 async def queue(database: Database, *recipients: str, org_id: UUID | None = None) -> UUID:
@@ -124,32 +124,32 @@ async def test_a_queued_mail_is_sent_once(pool: Database, room: SmtpServer, chan
 
 
 async def test_two_workers_at_once_send_each_mail_once(pool: Database, room: SmtpServer, channels: Channels) -> None:
-    organisations = [await queue(pool, *addresses(BATCH + 20)) for _ in range(3)]
+    organisations = [await queue(pool, *addresses(DELIVERIES_PER_BATCH + 20)) for _ in range(3)]
 
     await asyncio.gather(*(deliveries.deliver_due(pool, channels) for _ in range(2)))
 
     assert set(room.count_copies().values()) == {1}
-    assert len(room.received) == 3 * (BATCH + 20)
+    assert len(room.received) == 3 * (DELIVERIES_PER_BATCH + 20)
     for org_id in organisations:
         assert {row.status for row in (await rows(pool, org_id)).values()} == {DeliveryStatus.SENT}
 
 
 async def test_what_one_worker_has_claimed_no_other_claims(pool: Database, channels: Channels) -> None:
     for _ in range(5):
-        org_id = await queue(pool, *addresses(3 * BATCH))
+        org_id = await queue(pool, *addresses(3 * DELIVERIES_PER_BATCH))
         batches = await asyncio.gather(*(claims.claim(pool, org_id, channels) for _ in range(8)))
         claimed = [one.id for batch in batches for one in batch]
-        assert len(set(claimed)) == len(claimed) <= 3 * BATCH
+        assert len(set(claimed)) == len(claimed) <= 3 * DELIVERIES_PER_BATCH
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(
     pool: Database, room: SmtpServer, channels: Channels
 ) -> None:
-    await queue(pool, *addresses(3 * BATCH))
+    await queue(pool, *addresses(3 * DELIVERIES_PER_BATCH))
     await queue(pool, "bo@customer.example")
 
     await deliveries.deliver_due(pool, channels)
-    assert "bo@customer.example" in room.recipients()[: BATCH + 1]
+    assert "bo@customer.example" in room.recipients()[: DELIVERIES_PER_BATCH + 1]
 
 
 async def test_the_lane_of_a_mail_is_the_domain_of_its_recipient(pool: Database) -> None:
@@ -222,9 +222,9 @@ async def test_the_waits_between_attempts_are_those_documented_and_after_the_las
 
 
 async def test_retries_of_many_spread_out(pool: Database, room: SmtpServer, channels: Channels) -> None:
-    for address in addresses(BATCH):
+    for address in addresses(DELIVERIES_PER_BATCH):
         room.replies[address] = ["451 Not now"]
-    org_id = await queue(pool, *addresses(BATCH))
+    org_id = await queue(pool, *addresses(DELIVERIES_PER_BATCH))
     await deliveries.deliver_due(pool, channels)
 
     waits = await due_times(pool, org_id)
@@ -334,7 +334,7 @@ async def test_a_claim_whose_worker_was_killed_comes_back_with_the_same_message_
 
     assert await deliveries.deliver_due(pool, channels) == 0
     (lease,) = await due_times(pool, org_id)
-    assert timedelta(0) <= LEASE - lease < 5 * SECOND
+    assert timedelta(0) <= LEASE_DURATION - lease < 5 * SECOND
 
     await make_due(pool, org_id)
     assert await deliveries.deliver_due(pool, channels) == 1
@@ -350,7 +350,7 @@ async def test_a_slow_worker_does_not_undo_what_the_next_one_has_done(
     (claim,) = await claims.claim(pool, org_id, channels)
     await make_due(pool, org_id)
     await deliveries.deliver_due(pool, channels)
-    await claims.record(pool, org_id, [judge(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)])
+    await claims.record(pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)])
 
     row = await the_row(pool, org_id)
     assert (row.status, row.last_error) == (DeliveryStatus.SENT, None)

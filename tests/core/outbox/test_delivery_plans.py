@@ -12,9 +12,9 @@ import pytest
 from app.core.database.pool import Database
 from app.core.outbox import claims
 from app.core.outbox.channels import Outcome, Result
-from app.core.outbox.claims import BATCH
-from app.core.outbox.deliveries import judge
-from app.notifications.channel import email_channel
+from app.core.outbox.claims import DELIVERIES_PER_BATCH
+from app.core.outbox.deliveries import finish_attempt
+from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL
 from tests.databases import open_pool
 from tests.postgres import TestServer
@@ -28,7 +28,7 @@ MANY = 20_000
 # How many other organisations there are, and how many mails each of them sends: their number decides what the planner
 # expects of one that it does not know.
 FEW_LARGE, MANY_SMALL = (20, 100), (400, 5)
-CHANNELS = {EMAIL.name: email_channel(smtp_url=None, mail_from="desk@growfin.test", mail_dir=Path("/nowhere"))}
+CHANNELS = {EMAIL.name: make_email_channel(smtp_url=None, mail_from="desk@growfin.test", mail_dir=Path("/nowhere"))}
 TABLES = ("timers", "deliveries", "mails")
 PRIMARY_KEYS = {"pk_timers", "pk_deliveries", "pk_mails"}
 
@@ -85,12 +85,14 @@ async def what_a_batch_sends(database: Database, org_id: UUID) -> list[tuple[str
     """Claim, record and give back; return the statements."""
     with noted(database) as sent:
         claimed = await claims.claim(database, org_id, CHANNELS)
-        assert len(claimed) == BATCH
+        assert len(claimed) == DELIVERIES_PER_BATCH
         assert all(claim.message.recipient.startswith(str(claim.id)) for claim in claimed)
-        outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (BATCH // 4)
-        endings = [judge(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)]
-        await claims.record(database, org_id, endings)
-        await claims.give_back(database, org_id, claimed[len(endings) :])
+        outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (DELIVERIES_PER_BATCH // 4)
+        attempts = [
+            finish_attempt(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)
+        ]
+        await claims.record(database, org_id, attempts)
+        await claims.release(database, org_id, claimed[len(attempts) :])
     return list(sent)
 
 
@@ -125,12 +127,12 @@ async def test_a_batch_reads_its_own_rows_only_however_old_the_statistics_are(
             plan = await explain(connection, *due, generic=generic, run=True)
             assert scanned(plan) == {"ix_timers_deliver"}
             assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
-            assert rows_read(plan) <= BATCH
+            assert rows_read(plan) <= DELIVERIES_PER_BATCH
             for sql, parameters in rest:
                 plan = await explain(connection, sql, parameters, generic=generic, run=True)
                 assert scanned(plan) <= PRIMARY_KEYS, sql
                 assert scanned(plan), sql
-                assert rows_read(plan) <= 2 * BATCH, sql
+                assert rows_read(plan) <= 2 * DELIVERIES_PER_BATCH, sql
 
 
 async def test_an_index_that_could_serve_a_lookup_by_id_is_noticed(own: TestServer, superuser: Superuser) -> None:

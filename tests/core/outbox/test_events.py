@@ -131,7 +131,7 @@ async def test_each_organisation_counts_for_itself(pool: Database) -> None:
 
 
 async def test_a_reader_that_asks_for_what_is_new_never_misses_an_event(own: TestServer) -> None:
-    """Writers commit at random moments, some roll back, and one reader follows: what it sees has no gap, ever."""
+    """Writers commit at random assign_times, some roll back, and one reader follows: what it sees has no gap, ever."""
     async with open_pool(own, pool_size=9) as pool:
         org_id = await create_organisation(pool)
         seen, writing = [1], True

@@ -23,8 +23,8 @@ from app.core.outbox import relay, timers
 from app.core.outbox.events import ANY, SYSTEM, Event, Recorded, record
 from app.core.outbox.models import Counter as CounterRow
 from app.core.outbox.models import EventRow, Relay, RelayFailure, Timer
-from app.core.outbox.relay import BACKOFF, BATCH, RELAY_RETRY
-from app.core.outbox.subscriptions import Subscribers, name_of
+from app.core.outbox.relay import BACKOFF, EVENTS_PER_BATCH, RELAY_RETRY
+from app.core.outbox.subscriptions import Subscribers, get_handler_name
 from tests.databases import create_organisation, create_test_database, open_pool
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ async def own(server: TestServer) -> TestServer:
 @pytest.fixture
 async def pool(own: TestServer) -> AsyncIterator[Database]:
     async with open_pool(own) as database:
-        await relay.relay_new(database, Subscribers())  # what other tests have left
+        await relay.relay_new_events(database, Subscribers())  # what other tests have left
         async with database.session(None) as db:
             await db.execute(delete(Timer))
         yield database
@@ -100,7 +100,7 @@ async def pool(own: TestServer) -> AsyncIterator[Database]:
 @pytest.fixture
 async def org_id(pool: Database) -> UUID:
     org_id = await create_organisation(pool)
-    await relay.relay_new(pool, Subscribers())
+    await relay.relay_new_events(pool, Subscribers())
     return org_id
 
 
@@ -126,7 +126,7 @@ async def retry_now(database: Database, org_id: UUID, subscribers: Subscribers) 
         which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
         await db.execute(update(Timer).where(*which).values(due_at=real_now() - SECOND))
     with capture_logs():
-        await timers.run_due(database, {RELAY_RETRY: relay.retry(subscribers)})
+        await timers.run_due(database, {RELAY_RETRY: relay.make_retry_handler(subscribers)})
 
 
 # --- once ------------------------------------------------------------------------------------------------------------
@@ -135,12 +135,12 @@ async def retry_now(database: Database, org_id: UUID, subscribers: Subscribers) 
 async def test_each_event_is_shown_once_and_in_order(pool: Database, org_id: UUID) -> None:
     listener = Listener()
     subscribers = Subscribers().on(Knocked, listener)
-    await knock(pool, org_id, *range(BATCH + 100))
+    await knock(pool, org_id, *range(EVENTS_PER_BATCH + 100))
 
-    assert await relay.relay_new(pool, subscribers) == BATCH + 100
-    assert await relay.relay_new(pool, subscribers) == 0
-    assert listener.shown == list(range(BATCH + 100))
-    assert listener.batches == [(org_id, BATCH), (org_id, 100)]
+    assert await relay.relay_new_events(pool, subscribers) == EVENTS_PER_BATCH + 100
+    assert await relay.relay_new_events(pool, subscribers) == 0
+    assert listener.shown == list(range(EVENTS_PER_BATCH + 100))
+    assert listener.batches == [(org_id, EVENTS_PER_BATCH), (org_id, 100)]
 
 
 async def test_subscribers_see_the_types_they_subscribed_to(pool: Database, org_id: UUID) -> None:
@@ -150,21 +150,21 @@ async def test_subscribers_see_the_types_they_subscribed_to(pool: Database, org_
     await knock(pool, org_id, 2, kind=Rang)
     await knock(pool, org_id, 3)
 
-    await relay.relay_new(pool, subscribers)
+    await relay.relay_new_events(pool, subscribers)
     assert (knocks.shown, both.shown) == ([1, 3], [1, 2, 3])
 
 
 async def test_two_workers_at_once_relay_each_event_once(pool: Database) -> None:
     organisations = [await create_organisation(pool) for _ in range(4)]
     for org_id in organisations:
-        await knock(pool, org_id, *range(BATCH + 50))
+        await knock(pool, org_id, *range(EVENTS_PER_BATCH + 50))
     listener = Listener(pause=0.01)
 
-    await asyncio.gather(*(relay.relay_new(pool, Subscribers().on(Knocked, listener)) for _ in range(3)))
+    await asyncio.gather(*(relay.relay_new_events(pool, Subscribers().on(Knocked, listener)) for _ in range(3)))
 
     for org_id in organisations:
-        assert await written(pool, org_id) == Counter(range(BATCH + 50))
-    assert Counter(listener.shown) == Counter(dict.fromkeys(range(BATCH + 50), 4))
+        assert await written(pool, org_id) == Counter(range(EVENTS_PER_BATCH + 50))
+    assert Counter(listener.shown) == Counter(dict.fromkeys(range(EVENTS_PER_BATCH + 50), 4))
 
 
 async def test_events_of_a_transaction_that_is_still_open_are_relayed_later(pool: Database, org_id: UUID) -> None:
@@ -173,17 +173,17 @@ async def test_events_of_a_transaction_that_is_still_open_are_relayed_later(pool
     async with pool.session(org_id) as db:
         record(db, Knocked(at=real_now(), actor=SYSTEM, n=1))
         await db.execute(select(CounterRow).where(CounterRow.org_id == org_id).with_for_update())
-        assert await relay.relay_new(pool, subscribers) == 0
-    assert await relay.relay_new(pool, subscribers) == 1
+        assert await relay.relay_new_events(pool, subscribers) == 0
+    assert await relay.relay_new_events(pool, subscribers) == 1
     assert listener.shown == [1]
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Database, org_id: UUID) -> None:
     other, listener = await create_organisation(pool), Listener()
-    await knock(pool, org_id, *range(3 * BATCH))
+    await knock(pool, org_id, *range(3 * EVENTS_PER_BATCH))
     await knock(pool, other, 1)
 
-    await relay.relay_new(pool, Subscribers().on(Knocked, listener))
+    await relay.relay_new_events(pool, Subscribers().on(Knocked, listener))
     assert (other, 1) in listener.batches[:2]
 
 
@@ -194,7 +194,7 @@ async def test_a_poison_event_among_a_hundred_fails_alone(pool: Database, org_id
     listener, other = Listener(poison={42}), Listener(name="other")
     await knock(pool, org_id, *range(100))
     with capture_logs() as logs:
-        assert await relay.relay_new(pool, Subscribers().on(Knocked, listener, other)) == 100
+        assert await relay.relay_new_events(pool, Subscribers().on(Knocked, listener, other)) == 100
 
     assert await written(pool, org_id) == Counter(n for n in range(100) if n != 42)
     assert await written(pool, org_id, "other") == Counter(range(100))
@@ -214,10 +214,10 @@ async def test_a_subscriber_that_fails_holds_up_neither_other_events_nor_other_o
     subscribers = Subscribers().on(Knocked, listener)
     await knock(pool, org_id, 1)
     with capture_logs():
-        await relay.relay_new(pool, subscribers)
+        await relay.relay_new_events(pool, subscribers)
     await knock(pool, org_id, 2)
     await knock(pool, other, 3)
-    await relay.relay_new(pool, subscribers)
+    await relay.relay_new_events(pool, subscribers)
 
     assert await written(pool, org_id) == Counter([2])
     assert await written(pool, other) == Counter([3])
@@ -234,7 +234,7 @@ async def test_a_subscriber_s_database_error_is_its_own(pool: Database, org_id: 
     listener = Listener()
     await knock(pool, org_id, 1)
     with capture_logs():
-        await relay.relay_new(pool, Subscribers().on(Knocked, divide, divide_and_go_on, listener))
+        await relay.relay_new_events(pool, Subscribers().on(Knocked, divide, divide_and_go_on, listener))
 
     assert await written(pool, org_id) == Counter([1])
     assert {failure.subscriber for failure in await failures(pool, org_id)} == {"divide", "divide_and_go_on"}
@@ -245,7 +245,7 @@ async def test_a_failed_event_is_shown_again_to_its_subscriber_alone(pool: Datab
     subscribers = Subscribers().on(Knocked, listener, other)
     await knock(pool, org_id, 1, 2)
     with capture_logs():
-        await relay.relay_new(pool, subscribers)
+        await relay.relay_new_events(pool, subscribers)
     listener.poison.clear()
     await retry_now(pool, org_id, subscribers)
 
@@ -263,7 +263,7 @@ async def test_an_event_that_fails_for_good_is_parked_where_it_can_be_seen(pool:
     before = parked._value.get()
     await knock(pool, org_id, 1)
     with capture_logs() as logs:
-        await relay.relay_new(pool, subscribers)
+        await relay.relay_new_events(pool, subscribers)
         waits = []
         while timers_left := await retries(pool, org_id):
             began = real_now()
@@ -271,7 +271,7 @@ async def test_an_event_that_fails_for_good_is_parked_where_it_can_be_seen(pool:
             async with pool.session(org_id) as db:
                 which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
                 await db.execute(update(Timer).where(*which).values(due_at=began))
-            await timers.run_due(pool, {RELAY_RETRY: relay.retry(subscribers)})
+            await timers.run_due(pool, {RELAY_RETRY: relay.make_retry_handler(subscribers)})
 
     assert [round(wait / SECOND) for wait in waits] == [5, 30, 120, 600, 3600]
     (failure,) = await failures(pool, org_id)
@@ -288,12 +288,12 @@ async def test_two_workers_retry_a_failed_event_once(pool: Database, org_id: UUI
     subscribers = Subscribers().on(Knocked, listener)
     await knock(pool, org_id, *range(20))
     with capture_logs():
-        await relay.relay_new(pool, subscribers)
+        await relay.relay_new_events(pool, subscribers)
     listener.poison, listener.shown = set(), []
     async with pool.session(org_id) as db:
         which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
         await db.execute(update(Timer).where(*which).values(due_at=real_now() - SECOND))
-    handlers = {RELAY_RETRY: relay.retry(subscribers)}
+    handlers = {RELAY_RETRY: relay.make_retry_handler(subscribers)}
 
     await asyncio.gather(*(timers.run_due(pool, handlers) for _ in range(3)))
     assert await written(pool, org_id) == Counter(range(20))
@@ -303,7 +303,7 @@ async def test_two_workers_retry_a_failed_event_once(pool: Database, org_id: UUI
 async def test_a_failure_of_a_subscriber_that_is_gone_is_forgotten(pool: Database, org_id: UUID) -> None:
     await knock(pool, org_id, 1)
     with capture_logs():
-        await relay.relay_new(pool, Subscribers().on(Knocked, Listener(poison={1})))
+        await relay.relay_new_events(pool, Subscribers().on(Knocked, Listener(poison={1})))
     await retry_now(pool, org_id, Subscribers().on(Knocked, Listener(name="another")))
 
     assert await failures(pool, org_id) == []
@@ -316,16 +316,16 @@ async def test_an_organisation_that_cannot_be_served_holds_up_no_other(pool: Dat
 
     async def hang_up(db: AsyncSession, at: UUID, events: Sequence[Recorded[Visit]]) -> None:
         if at == org_id:
-            (await Database.driver_of(db)).terminate()
+            (await Database.get_driver(db)).terminate()
         await listener(db, at, events)
 
     await knock(pool, org_id, 1)
     await knock(pool, other, 2)
     with capture_logs(), pytest.raises(PendingRollbackError):
-        await relay.relay_new(pool, Subscribers().on(Knocked, hang_up))
+        await relay.relay_new_events(pool, Subscribers().on(Knocked, hang_up))
     assert await written(pool, other) == Counter([2])
 
-    await relay.relay_new(pool, Subscribers().on(Knocked, listener))
+    await relay.relay_new_events(pool, Subscribers().on(Knocked, listener))
     assert await written(pool, org_id) == Counter([1])
 
 
@@ -349,20 +349,20 @@ async def test_what_was_relayed_is_forgotten_with_the_transaction_that_failed(po
 
 async def test_a_worker_that_is_to_stop_leaves_the_rest_to_the_next(pool: Database, org_id: UUID) -> None:
     listener = Listener()
-    await knock(pool, org_id, *range(2 * BATCH))
+    await knock(pool, org_id, *range(2 * EVENTS_PER_BATCH))
 
     def is_stopping() -> bool:
         return bool(listener.batches)
 
-    assert await relay.relay_new(pool, Subscribers().on(Knocked, listener), is_stopping) == BATCH
+    assert await relay.relay_new_events(pool, Subscribers().on(Knocked, listener), is_stopping) == EVENTS_PER_BATCH
     async with pool.session(org_id) as db:
-        assert await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id)) == BATCH + 1
+        assert await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id)) == EVENTS_PER_BATCH + 1
 
 
 async def test_a_failure_names_its_subscriber_as_it_will_be_called_after_a_restart() -> None:
     async def tell(_db: AsyncSession, _org_id: UUID, _events: Sequence[Recorded[Visit]]) -> None: ...
 
-    assert name_of(tell) == "tell"
+    assert get_handler_name(tell) == "tell"
 
 
 # --- events of a newer version ---------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ async def test_an_unheard_of_event_is_passed_over_by_who_has_not_asked_for_it(po
     await write_unreadable(pool, org_id, type="test_relay.unheard_of")
     await knock(pool, org_id, 1)
 
-    assert await relay.relay_new(pool, Subscribers().on(Knocked, listener)) == 2
+    assert await relay.relay_new_events(pool, Subscribers().on(Knocked, listener)) == 2
     assert listener.shown == [1]
     assert await failures(pool, org_id) == []
 
@@ -398,7 +398,7 @@ async def test_an_unheard_of_event_stops_nothing_and_is_shown_once_its_class_is_
     await write_unreadable(pool, org_id, type="test_relay.sang")
     await knock(pool, org_id, 1)
     with capture_logs() as logs:
-        assert await relay.relay_new(pool, subscribers) == 2
+        assert await relay.relay_new_events(pool, subscribers) == 2
     assert [event.type for event in shown] == [Knocked.type]
     assert [line["type"] for line in logs if line["event"] == "event_unreadable"] == ["test_relay.sang"]
     await retry_now(pool, org_id, subscribers)
@@ -421,7 +421,7 @@ async def test_an_event_of_a_newer_version_fails_for_its_subscribers_alone(pool:
     await knock(pool, org_id, 1)
     await knock(pool, org_id, 2, kind=Rang)
     with capture_logs():
-        await relay.relay_new(pool, Subscribers().on(Knocked, listener).on(Rang, other))
+        await relay.relay_new_events(pool, Subscribers().on(Knocked, listener).on(Rang, other))
 
     assert (listener.shown, other.shown) == ([1], [2])
     assert [failure.subscriber for failure in await failures(pool, org_id)] == ["listen"]

@@ -68,24 +68,24 @@ async def show_any(_db: AsyncSession, _org_id: UUID, _recorded: Sequence[Recorde
 def test_reactions_come_in_the_order_in_which_they_were_declared() -> None:
     reactions = Reactions().on(Lit, on_either, on_lit).on(Light, on_light).on(PutOut, on_either)
 
-    assert reactions.to(Lit(at=real_now(), actor=SYSTEM)) == [on_either, on_lit, on_light]
-    assert reactions.to(PutOut(at=real_now(), actor=SYSTEM)) == [on_light, on_either]
+    assert reactions.find(Lit(at=real_now(), actor=SYSTEM)) == [on_either, on_lit, on_light]
+    assert reactions.find(PutOut(at=real_now(), actor=SYSTEM)) == [on_light, on_either]
 
 
 def test_what_is_declared_for_a_base_holds_for_its_events_once() -> None:
     subscribers = Subscribers().on(Lit, show_lit, show_either).on(PutOut, show_either).on(Light, show_any)
 
-    assert subscribers.to(Lit.type) == [show_lit, show_either, show_any]
-    assert subscribers.to(PutOut.type) == [show_either, show_any]
-    assert subscribers.to(Counted.type) == subscribers.to("test_subscriptions.unheard_of") == []
+    assert subscribers.find(Lit.type) == [show_lit, show_either, show_any]
+    assert subscribers.find(PutOut.type) == [show_either, show_any]
+    assert subscribers.find(Counted.type) == subscribers.find("test_subscriptions.unheard_of") == []
     assert subscribers.types == [Lit.type, PutOut.type]
 
 
 def test_a_subscriber_to_any_takes_types_that_have_no_class_too() -> None:
     subscribers = Subscribers().on(Lit, show_lit).on(ANY, show_any)
 
-    assert subscribers.to("test_subscriptions.unheard_of") == [show_any]
-    assert subscribers.to(Lit.type) == [show_lit, show_any]
+    assert subscribers.find("test_subscriptions.unheard_of") == [show_any]
+    assert subscribers.find(Lit.type) == [show_lit, show_any]
     assert subscribers.types is None
 
 

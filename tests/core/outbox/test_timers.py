@@ -20,7 +20,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import timers
 from app.core.outbox.models import DELIVER, Timer
-from app.core.outbox.timers import BACKOFF, BATCH, Due
+from app.core.outbox.timers import BACKOFF, TIMERS_PER_BATCH, Due
 from tests.databases import open_pool
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ async def test_a_timer_fires_once_it_is_due_and_not_before(pool: Database) -> No
 async def test_two_workers_at_once_fire_each_timer_once(pool: Database) -> None:
     organisations = [uuid4() for _ in range(4)]
     expected = {
-        (org_id, subject) for org_id in organisations for subject in await many_timers(pool, org_id, BATCH + 200)
+        (org_id, subject)
+        for org_id in organisations
+        for subject in await many_timers(pool, org_id, TIMERS_PER_BATCH + 200)
     }
     bell = Bell(pause=0.01)
 
@@ -110,7 +112,7 @@ async def test_a_timer_that_was_set_anew_meanwhile_does_not_fire(pool: Database)
     org_id, bell = uuid4(), Bell()
     subject = await a_timer(pool, org_id)
     async with pool.session(org_id) as db:
-        due = await timers.next_due(db, org_id, real_now(), kinds=[RING])
+        due = await timers.find_next_due(db, org_id, real_now(), kinds=[RING])
     await a_timer(pool, org_id, ago=-timedelta(days=30), subject=subject)
     async with pool.session(org_id) as db:
         assert await bell(db, org_id, due) == []
@@ -188,14 +190,14 @@ async def test_one_busy_subject_holds_up_no_other_of_its_kind_when_a_clock_is_mo
     subjects = [await a_timer(pool, org_id, ago=ago * SECOND) for ago in (3, 2, 1)]
     bell.busy = {subjects[0]}
     async with pool.session(org_id) as db:
-        fired = await timers.run_in_order(db, org_id, {RING: bell}, real_now())
+        fired = await timers.run_due_in_order(db, org_id, {RING: bell}, real_now())
     assert [one.subject_id for one in fired] == subjects[1:]
 
     async def free() -> None:
         await asyncio.sleep(0.2)
         bell.busy.clear()
 
-    rest, _ = await asyncio.gather(timers.run_rest(pool, org_id, {RING: bell}, seconds=5), free())
+    rest, _ = await asyncio.gather(timers.run_remaining(pool, org_id, {RING: bell}, seconds=5), free())
     assert [one.subject_id for one in rest] == subjects[:1]
 
 
@@ -203,12 +205,12 @@ async def test_what_stays_busy_is_not_waited_for_without_end(pool: Database) -> 
     org_id, bell = uuid4(), Bell()
     bell.busy = {await a_timer(pool, org_id)}
 
-    assert await timers.run_rest(pool, org_id, {RING: bell}, seconds=0.1) == []
+    assert await timers.run_remaining(pool, org_id, {RING: bell}, seconds=0.1) == []
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Database) -> None:
     busy, others = uuid4(), [uuid4() for _ in range(3)]
-    await many_timers(pool, busy, 3 * BATCH)
+    await many_timers(pool, busy, 3 * TIMERS_PER_BATCH)
     for org_id in others:
         await a_timer(pool, org_id)
     bell = Bell()
@@ -217,7 +219,7 @@ async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Datab
 
     first_round = bell.batches[:4]
     assert {org_id for org_id, _ in first_round} == {busy, *others}
-    assert bell.batches[4:] == [(busy, BATCH), (busy, BATCH)]
+    assert bell.batches[4:] == [(busy, TIMERS_PER_BATCH), (busy, TIMERS_PER_BATCH)]
 
 
 async def test_deliveries_and_kinds_without_a_handler_are_left_alone(pool: Database) -> None:
@@ -319,8 +321,8 @@ async def test_the_clock_of_a_timer_s_organisation_can_be_moved(pool: Database) 
     subjects = [await a_timer(pool, org_id, ago=-timedelta(days=days)) for days in (3, 1, 40)]
     chime = await a_timer(pool, org_id, ago=-timedelta(days=2), kind=CHIME)
     async with pool.session(org_id) as db:
-        await timers.shift(db, org_id, [RING], by=timedelta(days=30))
-        fired = await timers.run_in_order(db, org_id, {RING: bell}, real_now())
+        await timers.bring_forward(db, org_id, [RING], by=timedelta(days=30))
+        fired = await timers.run_due_in_order(db, org_id, {RING: bell}, real_now())
 
     assert [one.subject_id for one in fired] == [subjects[1], subjects[0]]
     assert all(one.at == one.due_at for one in fired)
@@ -329,13 +331,13 @@ async def test_the_clock_of_a_timer_s_organisation_can_be_moved(pool: Database) 
 
 async def test_a_worker_that_is_to_stop_leaves_the_rest_to_the_next(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    await many_timers(pool, org_id, 2 * BATCH)
+    await many_timers(pool, org_id, 2 * TIMERS_PER_BATCH)
 
     def is_stopping() -> bool:
         return bool(bell.batches)
 
-    assert await timers.run_due(pool, {RING: bell}, is_stopping) == BATCH
-    assert len(await left(pool, org_id)) == BATCH
+    assert await timers.run_due(pool, {RING: bell}, is_stopping) == TIMERS_PER_BATCH
+    assert len(await left(pool, org_id)) == TIMERS_PER_BATCH
 
 
 async def test_pending_counts_timers_and_deliveries_apart(pool: Database) -> None:
@@ -344,7 +346,7 @@ async def test_pending_counts_timers_and_deliveries_apart(pool: Database) -> Non
     await a_timer(pool, org_id, ago=-timedelta(days=1))
     await a_timer(pool, org_id, kind=DELIVER, ago=timedelta(hours=1))
     async with pool.session(org_id) as db:
-        waiting, deliveries, oldest = await timers.pending(db, org_id)
+        waiting, deliveries, oldest = await timers.measure_pending(db, org_id)
     assert (waiting, deliveries) == (1, 1)
     assert oldest is not None
     assert abs(oldest - due_at) < SECOND

@@ -16,7 +16,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, Event, Subject, record
 from app.core.outbox.models import Counter, EventRow
-from app.core.outbox.numbering import TICK, moments
+from app.core.outbox.numbering import TICK, assign_times
 from tests.databases import create_organisation, create_test_database, open_pool
 
 if TYPE_CHECKING:
@@ -61,18 +61,18 @@ async def times(database: Database, org_id: UUID) -> list[datetime]:
 
 
 def test_an_event_has_its_own_time_where_that_is_later_than_the_one_before() -> None:
-    assert moments([rang(NOON), rang(NOON + HOUR, B)], NOON - HOUR) == [NOON, NOON + HOUR]
+    assert assign_times([rang(NOON), rang(NOON + HOUR, B)], NOON - HOUR) == [NOON, NOON + HOUR]
 
 
 def test_an_event_that_is_late_gets_the_next_time() -> None:
-    assert moments([rang(NOON - HOUR)], NOON) == [NOON + TICK]
-    assert moments([rang(NOON), rang(NOON - HOUR, B)], NOON - HOUR) == [NOON, NOON + TICK]
+    assert assign_times([rang(NOON - HOUR)], NOON) == [NOON + TICK]
+    assert assign_times([rang(NOON), rang(NOON - HOUR, B)], NOON - HOUR) == [NOON, NOON + TICK]
 
 
 def test_events_about_one_subject_share_a_time_and_different_subjects_never_do() -> None:
     events = [rang(NOON), rang(NOON), rang(NOON, B), rang(NOON, B), rang(NOON)]
 
-    assert moments(events, NOON) == [NOON + TICK * n for n in (1, 1, 2, 2, 3)]
+    assert assign_times(events, NOON) == [NOON + TICK * n for n in (1, 1, 2, 2, 3)]
 
 
 async def test_the_counter_has_the_time_of_the_last_event(pool: Database) -> None:

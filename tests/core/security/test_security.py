@@ -24,14 +24,14 @@ from app.core.expiring_cache import ExpiringCache
 from app.core.security import passwords as security
 from app.core.security.access_tokens import InvalidToken, issue_access_token, read_access_token
 from app.core.security.passwords import (
-    MAX_HASHING,
-    MAX_WAITING,
+    MAX_RUNNING_HASHES,
+    MAX_WAITING_HASHES,
     derive_salt,
+    find_password_weakness,
     hash_password,
     match_hashes,
-    password_weakness,
 )
-from app.core.security.secret_keys import is_secret, new_secret, secret_hash
+from app.core.security.secret_keys import generate_secret_key, hash_secret_key, is_secret_key
 from app.core.threads import Busy
 
 SALT = os.urandom(16)
@@ -43,32 +43,32 @@ CLAIMS = ("iss", "aud", "sub", "org", "typ", "iat", "exp", "jti")
 
 class TestSecrets:
     def test_one_is_a_prefix_and_48_base62_characters(self) -> None:
-        secrets = {new_secret() for _ in range(100)}
+        secrets = {generate_secret_key() for _ in range(100)}
         assert len(secrets) == 100
         for secret in secrets:
             assert secret.startswith("tsk_")
             assert len(secret) == 52
             assert secret[4:].isalnum()
             assert secret.isascii()
-            assert is_secret(secret)
+            assert is_secret_key(secret)
 
     def test_any_single_mistake_in_one_is_noticed(self) -> None:
-        secret = new_secret()
+        secret = generate_secret_key()
         for place in range(len(secret)):
             for other in "0Az-é":
                 if secret[place] != other:
-                    assert not is_secret(secret[:place] + other + secret[place + 1 :])
+                    assert not is_secret_key(secret[:place] + other + secret[place + 1 :])
         for pair in range(4, 51):
             swapped = secret[:pair] + secret[pair + 1] + secret[pair] + secret[pair + 2 :]
-            assert swapped == secret or not is_secret(swapped)
+            assert swapped == secret or not is_secret_key(swapped)
 
     @settings(max_examples=50, deadline=None)
     @given(st.one_of(st.text(max_size=60), st.text(min_size=48, max_size=48).map("tsk_".__add__)))
     def test_no_other_text_is_one(self, text: str) -> None:
-        assert not is_secret(text)
+        assert not is_secret_key(text)
 
     def test_what_is_stored_of_one_is_its_sha_256(self) -> None:
-        assert secret_hash("tsk_x") == hashlib.sha256(b"tsk_x").digest()
+        assert hash_secret_key("tsk_x") == hashlib.sha256(b"tsk_x").digest()
 
 
 def part(content: object) -> str:
@@ -189,7 +189,7 @@ class TestPasswords:
         ["password", "PASSWORD1", "12345678", "qwertyuiop", "iloveyou", "aaaaaaaaaaaa", "abababababab", "letmein1"],
     )
     def test_common_ones_are_weak(self, password: str) -> None:
-        assert password_weakness(password)
+        assert find_password_weakness(password)
 
     @pytest.mark.parametrize(
         "password",
@@ -206,13 +206,13 @@ class TestPasswords:
         ],
     )
     def test_what_everybody_knows_is_weak(self, password: str) -> None:
-        assert password_weakness(password, "ada.byron@growfin.com", "Growfin", "growfin.com", "Ada", "Lovelace")
+        assert find_password_weakness(password, "ada.byron@growfin.com", "Growfin", "growfin.com", "Ada", "Lovelace")
 
     @pytest.mark.parametrize(
         "password", ["cobalt-heron-47-lamp", "growfin has 3 lamps", "наш пароль 7", "🦩🪔🐢🌵 ok?"]
     )
     def test_others_are_not(self, password: str) -> None:
-        assert password_weakness(password, "ada@growfin.com", "Growfin", "growfin.com", "Ada", "Lovelace") is None
+        assert find_password_weakness(password, "ada@growfin.com", "Growfin", "growfin.com", "Ada", "Lovelace") is None
 
     async def test_what_is_stored_is_argon2id_with_64_mib_and_a_salt(self) -> None:
         first, second = await asyncio.gather(
@@ -254,7 +254,7 @@ class Gate:
         with self._lock:
             self.running += 1
             self.most = max(self.most, self.running)
-            if self.running == MAX_HASHING:
+            if self.running == MAX_RUNNING_HASHES:
                 self.is_full.set()
         self.opened.wait(10)
         with self._lock:
@@ -265,7 +265,10 @@ class Gate:
 class TestHashing:
     async def test_two_at_once_off_the_loop_some_waiting_and_the_next_is_refused(self) -> None:
         gate = Gate()
-        tasks = [asyncio.create_task(security._threads.run(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
+        tasks = [
+            asyncio.create_task(security._threads.run(gate.work))
+            for _ in range(MAX_RUNNING_HASHES + MAX_WAITING_HASHES)
+        ]
         try:
             assert await asyncio.to_thread(gate.is_full.wait, 5), "the loop still turns, and two are at work"
             async with asyncio.timeout(5):
@@ -276,19 +279,22 @@ class TestHashing:
         finally:
             gate.opened.set()
             assert all(await asyncio.gather(*tasks))
-        assert gate.most == MAX_HASHING == 2
+        assert gate.most == MAX_RUNNING_HASHES == 2
         assert not await match_hashes("cobalt-heron-47-lamp", []), "there is room again"
 
     async def test_who_gives_up_waiting_leaves_room(self) -> None:
         gate = Gate()
-        tasks = [asyncio.create_task(security._threads.run(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
+        tasks = [
+            asyncio.create_task(security._threads.run(gate.work))
+            for _ in range(MAX_RUNNING_HASHES + MAX_WAITING_HASHES)
+        ]
         assert await asyncio.to_thread(gate.is_full.wait, 5)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         gate.opened.set()
         assert not await match_hashes("cobalt-heron-47-lamp", [])
-        assert gate.most == MAX_HASHING
+        assert gate.most == MAX_RUNNING_HASHES
 
 
 class TestRemembered:

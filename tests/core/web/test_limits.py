@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from app.core.errors import TooMany, Unavailable
-from app.core.web.limits import Limiter, network_of
+from app.core.web.limits import Limiter, get_network
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def limiter() -> Limiter:
     ],
 )
 def test_a_client_is_an_address_or_the_network_that_a_client_owns(address: str | None, network: str) -> None:
-    assert network_of(address) == network
+    assert get_network(address) == network
 
 
 async def test_attempts_beyond_the_limit_are_refused_with_the_time_to_wait(limiter: Limiter) -> None:

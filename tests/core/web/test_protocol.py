@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.core.web.protocol import bounded_protocol
+from app.core.web.protocol import make_bounded_protocol
 from tests.core.web.edge_server import PATIENCE, Gate, Server, Wire, an_app, becomes_true, get, post, serving
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HEADER_TIMEOUT = 0.3
 MAX_HEADER_BYTES = 4096
-BOUNDED = bounded_protocol(HEADER_TIMEOUT, MAX_HEADER_BYTES)
+BOUNDED = make_bounded_protocol(HEADER_TIMEOUT, MAX_HEADER_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ class TestEverythingElse:
                 await asyncio.sleep(HEADER_TIMEOUT * 1.5)
 
     async def test_an_idle_connection_is_closed_after_keep_alive(self) -> None:
-        with serving(an_app(), http=bounded_protocol(60), keep_alive=0.2) as web:
+        with serving(an_app(), http=make_bounded_protocol(60), keep_alive=0.2) as web:
             async with web.connected() as wire:
                 await wire.say(get("/v1/tickets/1"))
                 assert (await wire.hear()).status == 200

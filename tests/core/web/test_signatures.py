@@ -144,9 +144,9 @@ def test_an_adapter_checks_the_constraints_of_the_marker() -> None:
 
     (parameter,) = read_parameters(constrained)
 
-    assert parameter.adapter().validate_python("3") == 3
+    assert parameter.make_adapter().validate_python("3") == 3
     with pytest.raises(ValidationError):
-        parameter.adapter().validate_python("2")
+        parameter.make_adapter().validate_python("2")
 
 
 def test_only_a_dependency_names_what_is_called() -> None:

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 from uvicorn.supervisors import Multiprocess
 
-from app.core.web.protocol import BoundedProtocol, bounded_protocol
+from app.core.web.protocol import BoundedProtocol, make_bounded_protocol
 
 REQUEST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 
@@ -81,8 +81,8 @@ def transport(protocol: Recorded) -> Iterator[Transport]:
 
 
 async def test_uvicorn_calls_what_config_http_names_with_keywords() -> None:
-    """Otherwise no connection is served: `bounded_protocol` is a function that adds two keywords to uvicorn's."""
-    config = uvicorn.Config(never_answer, lifespan="off", log_config=None, http=bounded_protocol(1.0), ws="none")
+    """Otherwise no connection is served: `make_bounded_protocol` is a function that adds two keywords to uvicorn's."""
+    config = uvicorn.Config(never_answer, lifespan="off", log_config=None, http=make_bounded_protocol(1.0), ws="none")
     config.load()
     made = config.http_protocol_class(config=config, server_state=ServerState(), app_state={}, _loop=None)  # type: ignore[call-arg]
     assert isinstance(made, BoundedProtocol)
