@@ -78,7 +78,8 @@ def _open_sql(*, account: str, join: str, requester_email: str) -> str:
         FROM counted
         UNION ALL
         SELECT $1, last_event, $10::uuid, '{TicketAssigned.type}', {TicketAssigned.version}, $2, '{SYSTEM.type}', NULL,
-               '{_ASSIGNED_DATA}'::jsonb || jsonb_build_object('{TicketAssigned.get_stored_name("assignee_id")}', assignee_id), at
+               '{_ASSIGNED_DATA}'::jsonb
+                   || jsonb_build_object('{TicketAssigned.get_stored_name("assignee_id")}', assignee_id), at
         FROM counted WHERE assignee_id IS NOT NULL
     )
     SELECT {COLUMNS} FROM opened AS t {ASSIGNEE}
