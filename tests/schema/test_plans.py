@@ -125,7 +125,7 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
     with pytest.raises(TicketNotFound):
         await tickets.lock_ticket(db, ORG, TICKET, own=SOMEBODY)
     db.expunge_all()
-    await tickets.lock_ticket(db, ORG, TICKET, author_id=SOMEBODY)
+    await tickets.lock_ticket(db, ORG, TICKET)
     db.expunge_all()
     changed = TicketAssigned(at=START, actor=SYSTEM, ticket_id=TICKET, assignee_id=None)
     await date_tickets(db, ORG, [Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=changed)])

@@ -299,7 +299,7 @@ async def test_who_gets_new_tickets_is_the_same_in_python_and_in_sql(db: AsyncSe
         rows.append(
             User(
                 org_id=caller.org_id, id=user_id, first_name="Mia", last_name="", email=f"{user_id}@growfin.test",
-                email_verified_at=None, role=kind, role_id=None, status=status, available=available,
+                email_verified_at=None, role_kind=kind, role_id=None, status=status, available=available,
                 works_on_tickets=works, granted=[], denied=[], created_at=NOW,
             )
         )  # fmt: skip
