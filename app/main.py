@@ -20,6 +20,7 @@ from app import models as _models  # noqa: F401 - all mappers, before the first 
 from app.access.attempts import Attempts
 from app.access.credential_cache import CredentialCache
 from app.access.dependencies import check_callers
+from app.accounts.erasure.routes import router as erasure
 from app.accounts.invitations.routes import router as invitations
 from app.accounts.pictures.routes import router as pictures
 from app.accounts.pictures.upload import MAX_UPLOAD_BYTES
@@ -28,18 +29,20 @@ from app.accounts.roles.routes import router as roles
 from app.accounts.sign_up.routes import router as sign_up
 from app.accounts.single_use_links.pages import router as pages
 from app.accounts.users.routes import router as users
-from app.authentication.passwords.routes import router as recovery
+from app.authentication.email_addresses.routes import router as email_addresses
+from app.authentication.passwords.routes import router as passwords
+from app.authentication.second_factor.reset_routes import router as second_factor_reset
 from app.authentication.second_factor.routes import router as second_factor
 from app.authentication.sessions.queries import find_principal
 from app.authentication.sessions.routes import router as sessions
-from app.authentication.sign_in.routes import router as signing_in
+from app.authentication.sign_in.routes import router as sign_in
 from app.authentication.social.provider import Providers
 from app.authentication.social.routes import router as social
 from app.authentication.social.services import SocialServices
 from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import find_head_revision
-from app.core.security import passwords
+from app.core.security import passwords as password_hashing
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
@@ -54,14 +57,21 @@ from app.operations.routes import router as operations
 from app.operations.services import OperationsServices
 from app.organisations.queries import find_by_secret_hash
 from app.organisations.routes import router as organisations
+from app.tickets.assignment.routes import router as ticket_assignment
+from app.tickets.comments.routes import router as ticket_comments
+from app.tickets.history.routes import router as ticket_history
+from app.tickets.lists.routes import router as ticket_list
 from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
+from app.tickets.schedule.routes import router as ticket_schedule
 from app.worker import Worker
 
 # Paths are matched in this order: tickets first, since they get the most requests.
 ROUTERS = (
-    fast_tickets, tickets, organisations, signing_in, sessions, recovery, second_factor, social, users, profile,
-    pictures, sign_up, invitations, roles, menus, my_menu, notifications, index, operations, pages,
+    fast_tickets, ticket_list, ticket_assignment, ticket_comments, tickets, ticket_history, ticket_schedule,
+    organisations, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
+    erasure, second_factor_reset, profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index,
+    operations, pages,
 )  # fmt: skip
 
 # Larger limits than `max_body_bytes`, by method and path.
@@ -144,7 +154,7 @@ def create_api(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     app.state.services = services = _build_services(settings)
-    passwords.warm_up()
+    password_hashing.warm_up()
     worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from app.authentication.sessions.service import LIFETIME
+from app.authentication.sessions.rules import SESSION_LIFETIME
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.security.access_tokens import issue_access_token
@@ -77,7 +77,7 @@ def _create(organisation: Organisation, customer: int) -> Request:
     body = {
         "title": "Cannot export March",
         "description": DESCRIPTION,
-        "addedBy": organisation.customer(customer),
+        "requester": {"email": organisation.customer(customer)},
         "priority": "HIGH",
         "secret": organisation.secret,
     }
@@ -85,7 +85,7 @@ def _create(organisation: Organisation, customer: int) -> Request:
 
 
 def _list(organisation: Organisation, headers: dict[str, str], customer: int) -> Request:
-    path = f"/tickets?status=OPEN&customerEmail={organisation.customer(customer)}"
+    path = f"/tickets?status=OPEN&requester={organisation.customer(customer)}"
     return Request(organisation.id, "GET", path, headers)
 
 
@@ -106,7 +106,7 @@ async def _sign_in_admins(data: Dataset, secret_key: str) -> dict[str, dict[str,
     async with connected(data.address) as connection:
         for one in data.organisations:
             org_id, user_id, session_id, now = UUID(one.id), UUID(one.admins[0]), new_id(), real_now()
-            session = (org_id, session_id, user_id, now, now + LIFETIME)
+            session = (org_id, session_id, user_id, now, now + SESSION_LIFETIME)
             await execute(connection, one.id, (_SESSION, session))
             token = issue_access_token(
                 secret_key, user_id=user_id, org_id=org_id, session_id=session_id, role="ADMIN", now=now

@@ -12,11 +12,11 @@ from passlib.hash import argon2
 
 from app import wiring
 from app.access.callers import ProductCaller
-from app.accounts.users import creation
+from app.accounts.sign_up.service import sign_up_admin
 from app.accounts.users.creation import NewUser
 from app.accounts.users.models import User as UserRow
 from app.authentication.sessions import service as sessions
-from app.authentication.sessions.service import Where
+from app.authentication.sessions.service import ClientInfo
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.database.pool import Database
@@ -80,7 +80,8 @@ class Desk:
 
     async def open(self, **fields: object) -> JSON:
         """Open a ticket with the secret key, as the organisation's product."""
-        body = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example", **fields}
+        requester = {} if "addedBy" in fields else {"requester": {"email": "mia@customer.example"}}
+        body = {"title": "It broke", "description": "All of it.", **requester, **fields}
         answer = await self.api.http.post("/tickets", json=body, headers={"X-Org-Secret": self.secret})
         assert answer.status_code == 201, answer.text
         ticket: JSON = answer.json()
@@ -128,18 +129,17 @@ async def create_desk(
 async def create_admin(desk: Desk, email: str, *, available: bool = True) -> SignedInUser:
     """Sign up an admin and open a session."""
     async with desk.database.session(desk.id) as db:
-        tenant = as_tenant(await organisations.read(db, desk.id))
+        tenant = as_tenant(await organisations.get_organisation(db, desk.id))
         caller = ProductCaller(tenant=tenant, now=tenant.now())
-        user = await creation.sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _password_hash())
+        user = await sign_up_admin(db, caller, NewUser("Ada", "Lovelace", email), _password_hash())
         user.available = available
     return await open_session(desk, user)
 
 
 async def open_session(desk: Desk, user: UserRow) -> SignedInUser:
     """Open a session for a user, without a password."""
-    where = Where(device="a test", address="192.0.2.7")
+    client = ClientInfo(device="a test", address="192.0.2.7")
     async with desk.database.session(desk.id) as db:
-        session, _ = sessions.open_session(desk.api.secret_key, user, where, real_now())
-        db.add(session)
-    token = sessions.access_token_of(desk.api.secret_key, session, user.role, real_now())
-    return SignedInUser(user.id, user.email, desk.api.http, {"Authorization": f"Bearer {token}"}, session.id)
+        tokens = sessions.open_session(db, desk.api.secret_key, user, client, real_now())
+    headers = {"Authorization": f"Bearer {tokens.access_token}"}
+    return SignedInUser(user.id, user.email, desk.api.http, headers, tokens.session.id)

@@ -15,8 +15,10 @@ from sqlalchemy import update
 from starlette.types import ASGIApp
 
 from app.accounts.users.models import Credential
-from app.authentication.sessions import service as sessions
-from app.authentication.sessions.service import Account
+from app.authentication.second_factor.service import SubmittedCode
+from app.authentication.sessions.service import ClientInfo
+from app.authentication.sign_in import service as sign_in
+from app.authentication.sign_in.service import Account
 from app.main import create_app
 from tests.conftest import SECRET_KEY, settings_for
 from tests.organisation_client import PASSWORD, Api, Desk, SignedInUser, create_admin
@@ -46,8 +48,16 @@ async def change_password(desk: Desk, user_id: UUID, password: str) -> None:
 
 async def account_of(desk: Desk, email: str) -> Account:
     """Return the account with this e-mail and the tests' password, as a sign-in finds it."""
-    fitting = await sessions.fitting_accounts(desk.database, email, PASSWORD, None)
-    return await sessions.choose_account(desk.database, fitting, None)
+    matches = await sign_in.match_accounts(desk.database, email, PASSWORD, None)
+    return await sign_in.choose_account(desk.database, matches, None)
+
+
+async def finish_sign_in(desk: Desk, account: Account) -> None:
+    """Do what a sign-in without a second-factor code does after it has compared the password."""
+    async with desk.database.session(desk.id) as db:
+        locked = await sign_in.lock_account(db, account)
+        client = ClientInfo(device="", address="")
+        await sign_in.sign_in(db, desk.api.secret_key, locked, client, SubmittedCode())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.access.errors import PrivilegeEscalation
@@ -16,7 +16,7 @@ from app.core.outbox.events import Actor, ActorType
 class Principal:
     """The signed-in user of a request, with the permissions that they have at this moment.
 
-    `session_id` is the session that the access token belongs to; `remembered` tells that it is one of the longer ones.
+    `session_id` is the session that the access token belongs to. It lasts for `session_lifetime` after its last use.
     """
 
     id: UUID
@@ -29,7 +29,7 @@ class Principal:
     permissions: Permissions
     second_factor: bool
     session_id: UUID
-    remembered: bool
+    session_lifetime: timedelta
 
     @property
     def sees_own_only(self) -> bool:

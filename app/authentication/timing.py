@@ -1,4 +1,4 @@
-"""Answers whose time tells nothing."""
+"""Hide how long an operation takes, where its duration would reveal something."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def in_whole_steps(seconds: float) -> AsyncIterator[None]:
-    """Let a block take a whole multiple of so many seconds, at least one, so that its work cannot be told by its time.
-
-    What it raises comes at once.
-    """
-    began = time.monotonic()
+async def round_up_duration(step: float) -> AsyncIterator[None]:
+    """Prolong a block to a multiple of `step` seconds, at least one. An exception is not delayed."""
+    started_at = time.monotonic()
     yield
-    took = time.monotonic() - began
-    await asyncio.sleep(math.ceil(took / seconds) * seconds - took)
+    elapsed = time.monotonic() - started_at
+    await asyncio.sleep(math.ceil(elapsed / step) * step - elapsed)

@@ -1,4 +1,4 @@
-"""What happens to menus."""
+"""Events of menus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.core.outbox.events import Event, Subject
 
 @dataclass(frozen=True, kw_only=True)
 class MenuEvent(Event):
-    """The base of what happens to a menu entry."""
+    """An event of a menu entry."""
 
     menu_id: Subject
 
@@ -24,7 +24,7 @@ class MenuCreated(MenuEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class MenuUpdated(MenuEvent):
-    """A menu entry changed. `fields` has the names of the fields."""
+    """A menu entry changed. `fields` are the names of the changed fields."""
 
     type: ClassVar[str] = "menu.updated"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import insert
@@ -16,7 +15,7 @@ from app.organisations.events import OrganisationSignedUp
 
 async def seed_menus(db: AsyncSession, org_id: UUID, event: OrganisationSignedUp) -> None:
     """Create the default menu of a new organisation, in the same transaction: the first sign-in shows it."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
 
     def add(entries: tuple[DefaultEntry, ...], parent_id: UUID | None) -> None:
         for position, entry in enumerate(entries, start=1):

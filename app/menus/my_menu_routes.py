@@ -1,4 +1,4 @@
-"""The signed-in user's menu over HTTP. It says how long their session lasts, and sessions stand above menus."""
+"""The signed-in user's menu over HTTP."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from fastapi import APIRouter
 
 from app.access.dependencies import Db
 from app.access.requirements import CurrentUser
-from app.authentication.sessions.schemas import MyMenu
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
-from app.menus import queries as menus
+from app.menus import queries
 from app.menus.rules import Viewer
+from app.menus.schemas import MyMenu
 
 router = APIRouter(tags=["Profile"], route_class=Route)
 
@@ -18,14 +18,14 @@ router = APIRouter(tags=["Profile"], route_class=Route)
 @router.get(
     "/me/menu",
     operation_id="getMyMenu",
-    summary="Read the menu that you see",
+    summary="Get your menu",
     responses=responses(),
 )
 async def get_my_menu(caller: CurrentUser, db: Db) -> MyMenu:
-    """The organisation's menu as far as your permissions go, less what is hidden for you or your role.
+    """The part of the organisation's menu that you may view, without the entries hidden for you or your role.
 
-    It says with each entry what you may do with its resource.
+    Each entry says what you may do with its resource.
     """
     user = caller.user
-    menu = await menus.visible_menu(db, caller.org_id, Viewer(user.id, user.role_id, user.permissions))
+    menu = await queries.visible_menu(db, caller.org_id, Viewer(user.id, user.role_id, user.permissions))
     return MyMenu.of(user, menu)

@@ -10,16 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus
-from app.core.errors import NotFound
+from app.menus.errors import MenuNotFound
 from app.menus.models import Menu
 from app.menus.rules import Entry, MenuNode, Viewer, build_menu
-
-
-class MenuNotFound(NotFound):
-    """The caller's organisation has no menu entry with this id."""
-
-    code = "menu_not_found"
-    title = "There is no such menu."
 
 
 async def get_menu(db: AsyncSession, org_id: UUID, menu_id: UUID) -> Menu:
@@ -79,3 +72,8 @@ async def visible_menu(db: AsyncSession, org_id: UUID, viewer: Viewer) -> tuple[
         ).where(Menu.org_id == org_id)
     )
     return build_menu(viewer, [Entry(**row) for row in rows.mappings()])
+
+
+async def menu_of_user(db: AsyncSession, user: User) -> tuple[MenuNode, ...]:
+    """Return the part of the organisation's menu that a user can see; the row was read with its role."""
+    return await visible_menu(db, user.org_id, Viewer(user.id, user.effective_role_id, user.permissions))

@@ -1,4 +1,4 @@
-"""Menus over HTTP. What the signed-in user sees of them is in `my_menu_routes.py`."""
+"""Menu entries over HTTP. The signed-in user's own menu is in `my_menu_routes.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.menus import queries, service
-from app.menus.queries import MenuNotFound
+from app.menus.errors import MenuCycle, MenuHasChildren, MenuNotFound, MenuTooDeep, TooManyMenus
 from app.menus.schemas import Menu, MenuCreate, MenuPage, MenuUpdate
 
 router = APIRouter(prefix="/menus", tags=["Menus"], route_class=Route)
@@ -37,15 +37,15 @@ MenuId = Annotated[UUID, Path(alias="id")]
     responses=responses(InvalidCursor),
 )
 async def list_menus(
-    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
+    page_query: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> MenuPage:
-    """Every entry, whoever sees it, newest first; `parentId` and `position` say where in the tree it stands.
+    """Every entry, newest first, whether or not you see it. `parentId` and `position` give its place in the tree.
 
-    The tree that the signed-in user sees is `GET /me/menu`.
+    The tree that you see is `GET /me/menu`.
     """
-    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "menus")
+    paging = Paging.of(request, page_query, services_of(request).secret_key, caller.org_id, "menus")
     rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
-    total = await queries.count(db, caller.org_id) if wanted.include else None
+    total = await queries.count(db, caller.org_id) if page_query.include else None
     return paging.page(response, MenuPage, rows, Menu.of, position=lambda row: (row.id,), total=total)
 
 
@@ -55,17 +55,17 @@ async def list_menus(
     summary="Add a menu entry",
     status_code=201,
     responses=responses(
-        service.MenuTooDeep, service.TooManyMenus,
+        MenuTooDeep, TooManyMenus,
         body=True, ok={201: ("Location",)}, location=f"/menus/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
 async def create_menu(body: MenuCreate, caller: Creator, db: Db, response: Response) -> Menu:
-    """Add an entry, at the top or below another, for everybody who may view its `resource`.
+    """Add an entry, at the top or below another, for all users who may view its `resource`.
 
-    Without a resource it is for everybody. One with neither a resource nor a `url` is a heading: it is shown with what
-    is below it, and not without. There are four levels at most.
+    An entry without a resource is for all users. An entry with neither a resource nor a `url` is a heading: it is shown
+    only if an entry below it is. There are four levels at most.
     """
-    menu = await service.create(db, caller, body.model_dump())
+    menu = await service.create(db, caller, body.fields())
     response.headers["Location"] = f"/menus/{menu.id}"
     return Menu.of(menu)
 
@@ -73,11 +73,11 @@ async def create_menu(body: MenuCreate, caller: Creator, db: Db, response: Respo
 @router.get(
     "/{id}",
     operation_id="getMenu",
-    summary="Read a menu entry",
+    summary="Get a menu entry",
     responses=responses(MenuNotFound),
 )
 async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
-    """One entry, and whom it is hidden from."""
+    """One entry, with the roles and users that it is hidden for."""
     return Menu.of(await queries.get_menu(db, caller.org_id, menu_id))
 
 
@@ -85,11 +85,11 @@ async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
     "/{id}",
     operation_id="changeMenu",
     summary="Change or move a menu entry",
-    responses=responses(MenuNotFound, service.MenuTooDeep, service.MenuCycle, body=True),
+    responses=responses(MenuNotFound, MenuTooDeep, MenuCycle, body=True),
 )
 async def change_menu(menu_id: MenuId, body: MenuUpdate, caller: Editor, db: Db) -> Menu:
-    """Change any of its fields. With another `parentId` it moves there, and all that is below it moves along."""
-    return Menu.of(await service.change(db, caller, menu_id, body.model_dump()))
+    """Change any of its fields. With a new `parentId` it moves there, together with all entries below it."""
+    return Menu.of(await service.change(db, caller, menu_id, body.fields()))
 
 
 @router.delete(
@@ -97,8 +97,8 @@ async def change_menu(menu_id: MenuId, body: MenuUpdate, caller: Editor, db: Db)
     operation_id="deleteMenu",
     summary="Delete a menu entry",
     status_code=204,
-    responses=responses(MenuNotFound, service.MenuHasChildren),
+    responses=responses(MenuNotFound, MenuHasChildren),
 )
 async def delete_menu(menu_id: MenuId, caller: Deleter, db: Db) -> None:
-    """Delete an entry that has none below it."""
+    """Delete an entry that has no entries below it."""
     await service.delete(db, caller, menu_id)

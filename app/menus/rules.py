@@ -10,7 +10,8 @@ from uuid import UUID
 
 from app.access.permissions import Action, Permissions
 
-MAX_DEPTH = 4
+MAX_DEPTH = 4  # levels
+MAX_MENUS = 500  # entries per organisation
 MAX_POSITION = 10_000
 FORBIDDEN_URL_CHARACTERS = frozenset(' \\"<>`')
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Self, cast
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, StrictInt, StringConstraints
 
+from app.access.callers import Principal
 from app.access.permissions import Action, Resource
+from app.accounts.users.fields import Designation
 from app.core.fields import EXAMPLE_ID, CreatedAt, Name, RequestModel, ResponseModel, UpdatedAt
 from app.core.web.paging import CountedPage
 from app.menus import models
 from app.menus.rules import MAX_POSITION, MenuNode, validate_url
+from app.menus.service import MenuFields
 
 MAX_HIDDEN = 100
 
@@ -45,6 +50,10 @@ _LIST_URL = Field(description="Where the resource is listed.", examples=["/ticke
 _HIDDEN_FOR_ROLES = Field(description="The ids of all roles that do not see the entry, built-in ones included.")
 _HIDDEN_FOR_USERS = Field(description="The ids of all users who do not see the entry.")
 
+SessionMinutes = Annotated[
+    int, Field(description="How many minutes the session lasts after its last use.", examples=[1440])
+]
+
 
 class MenuCreate(RequestModel):
     """A new menu entry."""
@@ -66,6 +75,10 @@ class MenuCreate(RequestModel):
     hidden_for_roles: Annotated[Ids | MISSING, _HIDDEN_FOR_ROLES] = MISSING
     hidden_for_users: Annotated[Ids | MISSING, _HIDDEN_FOR_USERS] = MISSING
 
+    def fields(self) -> MenuFields:
+        """Return the fields that were sent."""
+        return cast("MenuFields", self.model_dump())
+
 
 class MenuUpdate(RequestModel):
     """Changes to a menu entry. Fields that are not sent stay as they are."""
@@ -80,6 +93,10 @@ class MenuUpdate(RequestModel):
     list_url: Annotated[Address | MISSING | None, _LIST_URL] = MISSING
     hidden_for_roles: Annotated[Ids | MISSING, _HIDDEN_FOR_ROLES] = MISSING
     hidden_for_users: Annotated[Ids | MISSING, _HIDDEN_FOR_USERS] = MISSING
+
+    def fields(self) -> MenuFields:
+        """Return the fields that were sent."""
+        return cast("MenuFields", self.model_dump())
 
 
 class Menu(ResponseModel):
@@ -139,9 +156,9 @@ class VisibleMenu(ResponseModel):
     sub_menus: Annotated[list[VisibleMenu], Field(description="The entries below it, in order.", examples=[[]])]
 
     @classmethod
-    def of(cls, branch: MenuNode) -> Self:
+    def of(cls, node: MenuNode) -> Self:
         """Make the response from an entry with all entries below it."""
-        entry = branch.entry
+        entry = node.entry
         return cls(
             id=entry.id,
             name=entry.name,
@@ -149,9 +166,31 @@ class VisibleMenu(ResponseModel):
             icon=entry.icon,
             create_url=entry.create_url,
             list_url=entry.list_url,
-            is_view=Action.VIEW in branch.actions,
-            is_create=Action.CREATE in branch.actions,
-            is_update=Action.UPDATE in branch.actions,
-            is_delete=Action.DELETE in branch.actions,
-            sub_menus=[VisibleMenu.of(below) for below in branch.children],
+            is_view=Action.VIEW in node.actions,
+            is_create=Action.CREATE in node.actions,
+            is_update=Action.UPDATE in node.actions,
+            is_delete=Action.DELETE in node.actions,
+            sub_menus=[VisibleMenu.of(child) for child in node.children],
         )
+
+
+class MyMenu(ResponseModel):
+    """The menu that an organisation's own front end shows the signed-in user."""
+
+    menu: Annotated[list[VisibleMenu], Field(description="The menu entries that you see, in order.")]
+    designation: Designation
+    session_time_in_minutes: SessionMinutes
+
+    @classmethod
+    def of(cls, user: Principal, menu: Iterable[MenuNode]) -> Self:
+        """Make the response to this user."""
+        return cls(
+            menu=[VisibleMenu.of(node) for node in menu],
+            designation=user.role_name,
+            session_time_in_minutes=in_minutes(user.session_lifetime),
+        )
+
+
+def in_minutes(duration: timedelta) -> int:
+    """Return a duration in minutes, rounded down."""
+    return duration // timedelta(minutes=1)

@@ -2,64 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TypedDict, cast
 from uuid import UUID
 
 from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
+from app.access.permissions import Resource
 from app.accounts.roles import queries as roles
 from app.core.clock import real_now
-from app.core.errors import BadInput, Conflict, FieldError
+from app.core.errors import BadInput, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import record
 from app.menus import queries, rules
+from app.menus.errors import MenuCycle, MenuHasChildren, MenuTooDeep, TooManyMenus
 from app.menus.events import MenuCreated, MenuDeleted, MenuUpdated
 from app.menus.models import Menu
-from app.menus.rules import MAX_DEPTH, Parents
-from app.organisations.queries import lock as lock_organisation
-
-MAX_MENUS = 500
+from app.menus.rules import MAX_DEPTH, MAX_MENUS, Parents
+from app.organisations.queries import lock_organisation
 
 
-class MenuTooDeep(BadInput):
-    """The menu would have too many levels."""
+class MenuFields(TypedDict, total=False):
+    """The columns of an entry that a client sets."""
 
-    code = "menu_too_deep"
-    title = f"A menu can have at most {MAX_DEPTH} levels."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("parentId", self.title)])
-
-
-class MenuCycle(BadInput):
-    """An entry would be its own descendant."""
-
-    code = "menu_cycle"
-    title = "A menu entry cannot be moved below itself."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("parentId", self.title)])
+    name: str
+    url: str | None
+    icon: str | None
+    parent_id: UUID | None
+    position: int
+    resource: Resource | None
+    create_url: str | None
+    list_url: str | None
+    hidden_for_roles: list[UUID]
+    hidden_for_users: list[UUID]
 
 
-class MenuHasChildren(Conflict):
-    """The entry has children."""
-
-    code = "menu_has_children"
-    title = "The menu entry has children: move or delete them first."
-
-
-class TooManyMenus(Conflict):
-    """The organisation has `MAX_MENUS` entries already."""
-
-    code = "too_many_menus"
-    title = f"An organisation can have at most {MAX_MENUS} menu entries."
-
-
-async def create(db: AsyncSession, caller: UserCaller, fields: Mapping[str, Any]) -> Menu:
-    """Create an entry with these columns. Without a `position`, it is the last of its siblings.
+async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> Menu:
+    """Create an entry. Without a `position`, it is the last of its siblings.
 
     Raises:
         MenuTooDeep, TooManyMenus
@@ -73,25 +54,19 @@ async def create(db: AsyncSession, caller: UserCaller, fields: Mapping[str, Any]
     _check_parent(_parents(positions), None, parent_id)
     await _check_hidden(db, caller.org_id, fields)
     now, siblings = real_now(), [position for parent, position in positions.values() if parent == parent_id]
-    menu = Menu(
-        **{
-            "position": rules.next_position(siblings),
-            "hidden_for_roles": [],
-            "hidden_for_users": [],
-            **fields,
-            "org_id": caller.org_id,
-            "id": new_id(),
-            "created_at": now,
-            "updated_at": now,
-        }
-    )
+    defaults: MenuFields = {
+        "position": rules.next_position(siblings),
+        "hidden_for_roles": [],
+        "hidden_for_users": [],
+    }
+    menu = Menu(org_id=caller.org_id, id=new_id(), created_at=now, updated_at=now, **(defaults | fields))
     db.add(menu)
     record(db, MenuCreated(at=caller.now, actor=caller.actor, menu_id=menu.id))
     return menu
 
 
-async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: Mapping[str, Any]) -> Menu:
-    """Change columns of an entry. Its descendants move with it. Unchanged values are ignored.
+async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: MenuFields) -> Menu:
+    """Change an entry. Its descendants move with it. Unchanged values are ignored.
 
     Raises:
         MenuNotFound, MenuTooDeep, MenuCycle
@@ -99,7 +74,7 @@ async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: M
     """
     await lock_organisation(db, caller.org_id)
     menu = await queries.get_menu(db, caller.org_id, menu_id)
-    different = {name: value for name, value in changes.items() if getattr(menu, name) != value}
+    different = cast("MenuFields", {name: value for name, value in changes.items() if getattr(menu, name) != value})
     if not different:
         return menu
     if "parent_id" in different:
@@ -146,14 +121,11 @@ def _check_parent(parents: Parents, menu_id: UUID | None, parent_id: UUID | None
         raise MenuTooDeep
 
 
-async def _check_hidden(db: AsyncSession, org_id: UUID, fields: Mapping[str, Any], menu: Menu | None = None) -> None:
+async def _check_hidden(db: AsyncSession, org_id: UUID, fields: MenuFields, menu: Menu | None = None) -> None:
     """Check that added roles and users exist. Ids already in the list may be stale, so a client can send it back."""
-    checks = (
-        ("hidden_for_roles", roles.filter_existing, "role"),
-        ("hidden_for_users", queries.filter_existing_users, "user"),
-    )
-    for name, filter_existing, noun in checks:
-        listed: Collection[UUID] = fields.get(name, ())
-        added = set(listed) - set(getattr(menu, name) if menu else ())
-        if added - await filter_existing(db, org_id, added):
-            raise BadInput(errors=[FieldError(to_camel(name), f"One of these ids is not the id of a {noun}.")])
+    added_roles = set(fields.get("hidden_for_roles", ())) - set(menu.hidden_for_roles if menu else ())
+    if added_roles - await roles.filter_existing(db, org_id, added_roles):
+        raise BadInput(errors=[FieldError("hiddenForRoles", "One of these ids is not the id of a role.")])
+    added_users = set(fields.get("hidden_for_users", ())) - set(menu.hidden_for_users if menu else ())
+    if added_users - await queries.filter_existing_users(db, org_id, added_users):
+        raise BadInput(errors=[FieldError("hiddenForUsers", "One of these ids is not the id of a user.")])

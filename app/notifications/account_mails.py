@@ -29,7 +29,7 @@ from app.accounts.users.events import (
     UserSignedUp,
 )
 from app.accounts.users.models import User
-from app.accounts.users.rules import AccountStatus, is_somebodys
+from app.accounts.users.rules import AccountStatus, is_deliverable
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
@@ -42,7 +42,7 @@ from app.notifications.links import PLACEHOLDER
 from app.notifications.mails import MailDraft
 from app.notifications.models import Mail
 from app.notifications.rendering import ContextValue
-from app.organisations.queries import tenant
+from app.organisations.queries import get_tenant
 
 MAX_ADMINS = 100  # who are told of a sign-up
 # Mails to each of these admins. The limit is needed because a visitor can sign up any number of accounts.
@@ -63,7 +63,7 @@ ACCOUNT_NOTICES: Mapping[type[UserEvent], str] = {
 
 async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[LinkRequested]]) -> None:
     """Mail a link on `user.link_requested`, unless it has been used, replaced or cancelled, or has expired."""
-    organisation = await tenant(db, org_id)
+    organisation = await get_tenant(db, org_id)
     links = await db.scalars(
         select(Link)
         .join(User, and_(User.org_id == org_id, User.id == Link.user_id))
@@ -76,7 +76,7 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
         )
         .order_by(Link.id)
     )
-    drafts = [_link_mail(organisation, link) for link in links if is_somebodys(link.email)]
+    drafts = [_link_mail(organisation, link) for link in links if is_deliverable(link.email)]
     await mails.queue(db, org_id, drafts)
 
 
@@ -105,9 +105,9 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
         .where(User.org_id == org_id, User.id.in_(ids), User.status == AccountStatus.PENDING)
         .order_by(User.id)
     )
-    organisation = await tenant(db, org_id)
+    organisation = await get_tenant(db, org_id)
     admins = await _admins_to_tell(db, org_id, MailKind.SIGN_UP_REQUESTS)
-    requests = [_draft(organisation, "sign_up_requested", "", None, {"role": user.role}) for user in waiting]
+    requests = [_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
     told = await _count_recent_mails(db, org_id, list(admins.values()), {request.subject for request in requests})
     drafts = [
         replace(request, recipient=email, user_id=admin_id, id=new_id())
@@ -140,25 +140,25 @@ async def _admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Map
         select(User.id, User.email)
         .where(
             User.org_id == org_id,
-            User.role == RoleKind.ADMIN,
+            User.role_kind == RoleKind.ADMIN,
             User.status == AccountStatus.ACTIVE,
             literal(kind.value) != all_(User.muted),
         )
         .order_by(User.id)
         .limit(MAX_ADMINS)
     )
-    return {admin_id: email for admin_id, email in found if is_somebodys(email)}
+    return {admin_id: email for admin_id, email in found if is_deliverable(email)}
 
 
 async def mail_account_notices(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserEvent]]) -> None:
     """Mail the users the notices of `ACCOUNT_NOTICES`. Equal notices of one batch are mailed once."""
-    organisation = await tenant(db, org_id)
+    organisation = await get_tenant(db, org_id)
     events = [one.event for one in recorded]
     ids = {event.user_id for event in events}
     found = await db.scalars(
         select(User).where(User.org_id == org_id, User.id.in_(ids), User.status != AccountStatus.ERASED)
     )
-    users = {user.id: user for user in found if is_somebodys(user.email)}
+    users = {user.id: user for user in found if is_deliverable(user.email)}
     notices = {
         (event.type, user.id): _draft(
             organisation, ACCOUNT_NOTICES[type(event)], user.email, user.id, _notice_context(user, event)
@@ -180,9 +180,9 @@ def _notice_context(user: User, event: UserEvent) -> dict[str, ContextValue]:
 async def mail_previous_address(db: AsyncSession, org_id: UUID, event: EmailChanged) -> None:
     """Notify the old address on `user.email_changed`, in its transaction, since the address is not stored."""
     old_email = event.old_email.value
-    if not is_somebodys(old_email):
+    if not is_deliverable(old_email):
         return
-    organisation = await tenant(db, org_id)
+    organisation = await get_tenant(db, org_id)
     # Read from the database, because a statement may have made the change past the objects of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
     notice = _draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})

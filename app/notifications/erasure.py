@@ -31,7 +31,7 @@ async def erase_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserIn
     are deleted when the retention of the log ends.
     """
     await db.flush()  # writes the tickets that other reactions to this event have changed
-    own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.user_id)
+    own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_user_id == event.user_id)
     about_them = select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own))
     to_their_account = select(Mail.id).where(Mail.org_id == org_id, Mail.user_id == event.user_id)
     to_them = select(Mail.id).where(Mail.org_id == org_id, Mail.recipient == event.email.value)

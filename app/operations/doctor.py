@@ -15,8 +15,8 @@ from sqlalchemy import DateTime, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.authentication.social.provider import fetch_metadata
-from app.authentication.social.rules import IdentityRejected
+from app.authentication.social.discovery import fetch_metadata
+from app.authentication.social.errors import IdentityRejected
 from app.core.clock import real_now
 from app.core.config import OidcProvider, Settings, find_secret_key_weakness
 from app.core.database import migrations

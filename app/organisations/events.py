@@ -1,4 +1,4 @@
-"""What happens to an organisation."""
+"""The events of organisations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.core.outbox.events import Event
 
 @dataclass(frozen=True, kw_only=True)
 class OrganisationSignedUp(Event):
-    """The organisation signed up: it is always the first event."""
+    """The organisation signed up. This is always its first event."""
 
     type: ClassVar[str] = "organisation.signed_up"
 

@@ -1,4 +1,4 @@
-"""An organisation and its secrets: directory tables, read before it is known whose request it is."""
+"""Organisations and their secret keys: directory tables, which are read before a request's organisation is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.core.database.base import Base, TextEnum, one_of
 
 
 class OrganisationStatus(StrEnum):
-    """Where an organisation stands. Nobody of a suspended one can do anything."""
+    """The status of an organisation. Users and products of a suspended one cannot do anything."""
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
@@ -44,10 +44,10 @@ class Organisation(Base):
     )
 
 
-class OrganisationSecret(Base):
-    """A secret of an organisation, as its SHA-256. A revoked one stays, so that its use can be told from a guess."""
+class SecretKey(Base):
+    """A secret key of an organisation, as its SHA-256. The row of a revoked key stays, to tell its use from a guess."""
 
-    __tablename__ = "organisation_secrets"
+    __tablename__ = "secret_keys"
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -55,4 +55,4 @@ class OrganisationSecret(Base):
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 
-    __table_args__ = (Index("ix_organisation_secrets_hash", "hash", unique=True),)
+    __table_args__ = (Index("ix_secret_keys_hash", "hash", unique=True),)

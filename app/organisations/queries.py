@@ -1,4 +1,4 @@
-"""Reads of organisations."""
+"""Queries of organisations."""
 
 from __future__ import annotations
 
@@ -9,21 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
 from app.core.errors import NotFound
-from app.organisations.models import Organisation, OrganisationSecret, OrganisationStatus
+from app.organisations.errors import OrganisationNotFound
+from app.organisations.models import Organisation, OrganisationStatus, SecretKey
 
 
-class OrganisationNotFound(NotFound):
-    """No organisation has signed up with this domain."""
-
-    code = "organisation_not_found"
-    title = "There is no organisation with this domain."
-
-
-async def tenant(db: AsyncSession, org_id: UUID) -> Tenant:
-    """The organisation as jobs need it.
+async def get_tenant(db: AsyncSession, org_id: UUID) -> Tenant:
+    """Return an organisation, even if it is suspended.
 
     Raises:
-        NotFound: it is gone.
+        NotFound
     """
     organisation = await db.get(Organisation, org_id)
     if organisation is None:
@@ -31,16 +25,16 @@ async def tenant(db: AsyncSession, org_id: UUID) -> Tenant:
     return as_tenant(organisation)
 
 
-async def active(db: AsyncSession, org_id: UUID) -> Tenant | None:
-    """The organisation, unless it is suspended."""
+async def find_active(db: AsyncSession, org_id: UUID) -> Tenant | None:
+    """Return an organisation; `None` if it is suspended."""
     organisation = await db.scalar(
         select(Organisation).where(Organisation.id == org_id, Organisation.status == OrganisationStatus.ACTIVE)
     )
     return as_tenant(organisation) if organisation else None
 
 
-async def by_domain(db: AsyncSession, domain: str) -> Tenant:
-    """The active organisation with this domain.
+async def get_by_domain(db: AsyncSession, domain: str) -> Tenant:
+    """Return the active organisation with this domain.
 
     Raises:
         OrganisationNotFound
@@ -53,26 +47,26 @@ async def by_domain(db: AsyncSession, domain: str) -> Tenant:
     return as_tenant(organisation)
 
 
-async def lock(db: AsyncSession, org_id: UUID, *, shared: bool = False) -> None:
-    """Have the changes of something that the organisation has few of happen one after the other.
+async def lock_organisation(db: AsyncSession, org_id: UUID, *, shared: bool = False) -> None:
+    """Lock the organisation until the transaction ends, to serialise changes of what it has few of.
 
-    It is the transaction's first lock. Rows that refer to the organisation can still be written meanwhile.
+    It must be the transaction's first lock. Rows that refer to the organisation can still be written.
 
     Args:
-        shared: only keep such changes off until this transaction ends; others that do so are not held up.
+        shared: only keep out transactions that lock it exclusively.
     """
     which = select(Organisation.id).where(Organisation.id == org_id)
     await db.execute(which.with_for_update(read=shared, key_share=not shared))
 
 
 async def find_by_secret_hash(db: AsyncSession, secret_hash: bytes) -> Tenant | None:
-    """Find the active organisation whose secret key has this hash and is not revoked."""
+    """Return the active organisation whose secret key has this hash and is not revoked."""
     organisation = await db.scalar(
         select(Organisation)
-        .join(OrganisationSecret, OrganisationSecret.org_id == Organisation.id)
+        .join(SecretKey, SecretKey.org_id == Organisation.id)
         .where(
-            OrganisationSecret.hash == secret_hash,
-            OrganisationSecret.revoked_at.is_(None),
+            SecretKey.hash == secret_hash,
+            SecretKey.revoked_at.is_(None),
             Organisation.status == OrganisationStatus.ACTIVE,
         )
     )
@@ -80,7 +74,7 @@ async def find_by_secret_hash(db: AsyncSession, secret_hash: bytes) -> Tenant | 
 
 
 def as_tenant(organisation: Organisation) -> Tenant:
-    """The part of the row that rules read."""
+    """Return the part of the row that rules read."""
     return Tenant(
         id=organisation.id,
         name=organisation.name,

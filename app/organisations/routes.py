@@ -19,6 +19,7 @@ from app.core.web.limits import get_network
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations import service
+from app.organisations.errors import DomainTaken, NotASandbox
 from app.organisations.schemas import (
     ClockAdvance,
     ClockAdvanceResult,
@@ -29,7 +30,7 @@ from app.organisations.schemas import (
     fired_timer,
 )
 
-WAIT_FOR_BUSY = 3.0  # seconds, for tickets that somebody is changing at the moment
+WAIT_FOR_BUSY = 3.0  # seconds, for tickets that are locked by other requests
 
 Reader = Annotated[Caller, requires(Resource.ORG, Action.VIEW, secret=True, customers=True)]
 Editor = Annotated[UserCaller, requires(Resource.ORG, Action.UPDATE)]
@@ -48,21 +49,21 @@ async def _count_sign_up(request: Request) -> None:
 @router.post(
     "/auth/org/signup",
     operation_id="signUpOrganisation",
-    summary="Sign an organisation up",
+    summary="Sign up an organisation",
     status_code=201,
-    responses=responses(service.DomainTaken, TooMany, body=True, ok={201: ("Location",)}),
+    responses=responses(DomainTaken, TooMany, body=True, ok={201: ("Location",)}),
     dependencies=[Depends(_count_sign_up)],
 )
 async def sign_up(body: OrganisationCreate, request: Request, response: Response) -> OrganisationCreated:
-    """Make an organisation and its secret, which your product posts tickets with.
+    """Create an organisation and its secret key, which your product posts tickets with.
 
-    The secret is shown this once: only a hash of it is kept. A sandbox is an organisation whose clock can be moved
-    forward, to see within seconds what takes days.
+    The secret key is shown only once: only a hash of it is stored. A sandbox is an organisation whose clock can be
+    moved forward, to see within seconds what takes days.
 
-    A default menu comes with it, which `GET /me/menu` shows to each user as far as their permissions reach, and
-    `/menus` changes.
+    The organisation gets a default menu. `GET /me/menu` shows each user the entries that their permissions allow, and
+    `/menus` changes it.
     """
-    org_id = new_id()  # row level security asks for it before the organisation exists
+    org_id = new_id()  # row level security needs it before the organisation exists
     request.state.org_id = org_id  # for the log
     async with services_of(request).database.session(org_id) as db:
         organisation, secret = await service.sign_up(db, org_id, body.name, body.domain, sandbox=body.sandbox)
@@ -80,12 +81,12 @@ async def sign_up(body: OrganisationCreate, request: Request, response: Response
 @router.get(
     "/org",
     operation_id="getOrganisation",
-    summary="Read the organisation's settings and clock",
+    summary="Get the organisation's settings and clock",
     responses=responses(),
 )
 async def get_organisation(caller: Reader, db: Db) -> Organisation:
-    """The caller's own organisation. `now` is its clock: real time, unless a sandbox's was moved."""
-    row = await service.read(db, caller.org_id)
+    """Get the caller's organisation. `now` is the time on its clock: real time, unless a sandbox's was moved."""
+    row = await service.get_organisation(db, caller.org_id)
     return Organisation.of(row, caller.now)
 
 
@@ -96,10 +97,10 @@ async def get_organisation(caller: Reader, db: Db) -> Organisation:
     responses=responses(body=True),
 )
 async def change_organisation(body: OrganisationUpdate, caller: Editor, request: Request) -> Organisation:
-    """Change any of the settings. `autoCloseDays` counts for tickets answered from now on.
+    """Change any of the settings. `autoCloseDays` applies to replies from now on.
 
-    With `require2fa`, admins and engineers without a second factor are refused with 403 `second_factor_required` until
-    they have one: see `POST /auth/2fa/setup`.
+    With `require2fa`, requests of admins and engineers without a second factor are refused with 403
+    `second_factor_required` until they set one up: see `POST /auth/2fa/setup`.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         row = await service.change(db, caller.tenant, caller.actor, body.changes())
@@ -110,13 +111,13 @@ async def change_organisation(body: OrganisationUpdate, caller: Editor, request:
     "/org/clock/advance",
     operation_id="advanceClock",
     summary="Move a sandbox's clock forward",
-    responses=responses(service.NotASandbox, body=True),
+    responses=responses(NotASandbox, body=True),
 )
 async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request) -> ClockAdvanceResult:
     """Move the clock by the sum of days, hours and seconds.
 
-    Everything that comes due on the way has happened, in order, when this answers. What keeps accounts safe goes by
-    real time all the same: sessions, links in mails, invitations, limits.
+    Everything that comes due on the way has happened, in order, before the response. Sessions, links in mails,
+    invitations and limits still follow real time.
     """
     services = services_of(request)
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
@@ -129,7 +130,7 @@ async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request
         )
         await relay.catch_up(services.database, caller.org_id, services.subscribers)
     except Exception:
-        # The clock has moved: an error now would have the client move it again. The worker does what is left.
+        # The clock has moved. An error would make the client move it again, so the worker does the rest.
         log.warning("advance_left_to_the_worker", org_id=str(caller.org_id), exc_info=True)
     return ClockAdvanceResult(
         now=advanced.now(),

@@ -1,4 +1,4 @@
-"""Organisations: signing up, settings, the sandbox's clock."""
+"""Sign organisations up, change their settings, and move the clock of sandboxes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.tenant import Tenant
 from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
-from app.core.errors import BadInput, Conflict, FieldError, Forbidden, NotFound
+from app.core.errors import BadInput, FieldError, NotFound
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, Actor, record
 from app.core.outbox.models import Counter, Relay
 from app.core.security.secret_keys import generate_secret_key, hash_secret_key
 from app.organisations import queries
+from app.organisations.errors import DomainTaken, NotASandbox
 from app.organisations.events import ClockAdvanced, OrganisationSignedUp, OrganisationUpdated
-from app.organisations.models import Organisation, OrganisationSecret
+from app.organisations.models import Organisation, SecretKey
 
 DEFAULT_AUTO_CLOSE_DAYS = 30
 MAX_TOTAL_OFFSET = timedelta(days=36_500)
-# Of settings whose names are not what `to_camel` makes of their columns.
-NAMES = {"require_2fa": "require2fa"}
+# The names in the API that `to_camel` does not derive from the names of columns.
+_API_NAMES = {"require_2fa": "require2fa"}
 
 
 class OrganisationChanges(TypedDict, total=False):
@@ -40,25 +41,11 @@ class OrganisationChanges(TypedDict, total=False):
     require_2fa: bool
 
 
-class DomainTaken(Conflict):
-    """Another organisation has this domain."""
-
-    code = "domain_taken"
-    title = "Another organisation has signed up with this domain."
-
-
-class NotASandbox(Forbidden):
-    """Only a sandbox's clock can be moved."""
-
-    code = "not_a_sandbox"
-    title = "Only a sandbox organisation's clock can be moved."
-
-
 async def sign_up(db: AsyncSession, org_id: UUID, name: str, domain: str, *, sandbox: bool) -> tuple[Organisation, str]:
-    """Make the organisation `org_id`; returns it and its secret, which nobody can read again.
+    """Create the organisation `org_id`; return it and its secret key, of which only a hash is stored.
 
     Raises:
-        DomainTaken: whatever case the domain was written in.
+        DomainTaken
     """
     now = real_now()
     organisation = Organisation(
@@ -75,14 +62,18 @@ async def sign_up(db: AsyncSession, org_id: UUID, name: str, domain: str, *, san
     db.add(organisation)
     with raise_on_violation(DomainTaken):
         await db.flush()
-    db.add(OrganisationSecret(org_id=org_id, id=new_id(), hash=hash_secret_key(secret), created_at=now))
+    db.add(SecretKey(org_id=org_id, id=new_id(), hash=hash_secret_key(secret), created_at=now))
     db.add_all([Counter(org_id=org_id), Relay(org_id=org_id)])
     record(db, OrganisationSignedUp(at=now, actor=SYSTEM))
     return organisation, secret
 
 
-async def read(db: AsyncSession, org_id: UUID) -> Organisation:
-    """The organisation's row."""
+async def get_organisation(db: AsyncSession, org_id: UUID) -> Organisation:
+    """Return the organisation's row.
+
+    Raises:
+        NotFound
+    """
     organisation = await db.get(Organisation, org_id)
     if organisation is None:
         raise NotFound
@@ -90,31 +81,35 @@ async def read(db: AsyncSession, org_id: UUID) -> Organisation:
 
 
 async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: OrganisationChanges) -> Organisation:
-    """Change some settings. Values that are already set change nothing."""
+    """Change settings. Values that are already set change nothing.
+
+    Raises:
+        NotFound
+    """
     organisation = await db.get(Organisation, tenant.id, with_for_update={"key_share": True})
     if organisation is None:
         raise NotFound
-    different = {}
+    changed = {}
     for name, value in changes.items():
         if (present := getattr(organisation, name)) != value:
-            different[NAMES.get(name) or to_camel(name)] = {"from": present, "to": value}
+            changed[_API_NAMES.get(name) or to_camel(name)] = {"from": present, "to": value}
             setattr(organisation, name, value)
-    if different:
-        record(db, OrganisationUpdated(at=tenant.now(), actor=actor, changes=different))
+    if changed:
+        record(db, OrganisationUpdated(at=tenant.now(), actor=actor, changes=changed))
     return organisation
 
 
 async def advance_clock(
     db: AsyncSession, tenant: Tenant, actor: Actor, by: timedelta, handlers: timers.Handlers
 ) -> tuple[Tenant, list[timers.Due]]:
-    """Move a sandbox's clock forward, and let everything that comes due on the way happen, in order.
+    """Move a sandbox's clock forward, and run everything that comes due on the way, in order.
 
     Args:
         handlers: the timers that run on the organisation's clock.
 
     Raises:
-        NotASandbox: its clock is everybody's.
-        BadInput: the clock would leave the calendar.
+        NotASandbox
+        BadInput: the clock would be too far ahead.
     """
     if not tenant.sandbox:
         raise NotASandbox
@@ -126,7 +121,7 @@ async def advance_clock(
         .values(clock_offset=Organisation.clock_offset + by)
         .execution_options(synchronize_session=False)
     )
-    advanced = await queries.tenant(db, tenant.id)
+    advanced = await queries.get_tenant(db, tenant.id)
     await timers.bring_forward(db, tenant.id, list(handlers), by)
     fired = await timers.run_due_in_order(db, tenant.id, handlers, real_now())
     record(db, ClockAdvanced(at=advanced.now(), actor=actor, seconds=int(by.total_seconds())))

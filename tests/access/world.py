@@ -11,7 +11,7 @@ from PIL import Image
 from sqlalchemy import select, update
 
 from app.access.permissions import Action, Resource, RoleKind, permission
-from app.accounts.roles.models import CustomRole
+from app.accounts.roles.models import Role
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import creation as users
@@ -22,7 +22,7 @@ from app.core.ids import new_id
 from app.core.security import opaque_tokens as tokens
 from app.notifications import mails
 from app.notifications.mails import MailDraft
-from app.organisations.models import OrganisationSecret
+from app.organisations.models import SecretKey
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import JSON, Desk, SignedInUser, create_desk, open_session
 from tests.passwords import cheap_hash
@@ -72,12 +72,12 @@ class World:
         at = desk or self.desk
         email = f"p{uuid4().hex}@growfin.test"
         row = UserRow(
-            org_id=at.id, id=new_id(), first_name="Mia", last_name="Wong", email=email, role=role, role_id=role_id,
+            org_id=at.id, id=new_id(), first_name="Mia", last_name="Wong", email=email, role_kind=role, role_id=role_id,
             second_factor=second_factor,
             status=status, available=False, created_at=real_now(),
         )  # fmt: skip
         async with at.database.session(at.id) as db:
-            await users.add(db, row, cheap_hash(PASSWORD))
+            await users.add_user(db, row, cheap_hash(PASSWORD))
         return (
             await open_session(at, row)
             if status is AccountStatus.ACTIVE
@@ -90,7 +90,7 @@ class World:
             link = links.issue(db, self.desk.id, user.id, user.email, purpose)
         return tokens.make_link_token(SECRET_KEY, self.desk.id, link.id)
 
-    async def a_notification(self) -> str:
+    async def queue_notification(self) -> str:
         """Queue a mail of the organisation; return its id in the notification log."""
         draft = MailDraft(recipient="mia@customer.example", subject="Re: It broke")
         async with self.desk.database.session(self.desk.id) as db:
@@ -103,27 +103,27 @@ class World:
         answer = await self.desk.api.http.post("/auth/signin", json={"email": user.email, "password": PASSWORD})
         return str(answer.json()["refreshToken"])
 
-    async def made(self, path: str, body: JSON) -> str:
+    async def create(self, path: str, body: JSON) -> str:
         """Create something as the organisation's admin; return its path."""
         answer = await self.desk.admin.post(path, body)
         assert answer.status_code == 201, answer.text
         return f"{path}/{answer.json()['id']}"
 
 
-async def a_world(desk: Desk) -> World:
+async def create_world(desk: Desk) -> World:
     """Give the organisation of `desk` a revoked secret key and a role of its own, and make another organisation."""
     other = await create_desk(desk.api, desk.database)
     spare = await create_desk(desk.api, desk.database)
     now = real_now()
-    role = CustomRole(
-        org_id=desk.id, id=new_id(), name="Auditor", role=RoleKind.ENGINEER, permissions=VIEW_ALL, created_at=now,
+    role = Role(
+        org_id=desk.id, id=new_id(), name="Auditor", kind=RoleKind.ENGINEER, permissions=VIEW_ALL, created_at=now,
         updated_at=now,
     )  # fmt: skip
     async with desk.database.session(desk.id) as db:
         db.add(role)
     async with desk.database.session(spare.id) as db:
-        hashed = await db.scalar(select(OrganisationSecret.hash).where(OrganisationSecret.org_id == spare.id))
-        await db.execute(update(OrganisationSecret).where(OrganisationSecret.org_id == spare.id).values(revoked_at=now))
+        hashed = await db.scalar(select(SecretKey.hash).where(SecretKey.org_id == spare.id))
+        await db.execute(update(SecretKey).where(SecretKey.org_id == spare.id).values(revoked_at=now))
         assert hashed is not None
     return World(desk, other, spare.secret, role.id)
 
@@ -133,7 +133,7 @@ def totp_now(secret: str, *, later: int = 0) -> str:
     return pyotp.TOTP(secret).at(int(real_now().timestamp()) + 30 * later)
 
 
-def a_picture() -> bytes:
+def make_picture() -> bytes:
     """Return a small PNG."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8), "teal").save(file, "PNG")

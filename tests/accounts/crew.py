@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app.access.permissions import RoleKind
-from app.accounts.roles.models import CustomRole
+from app.accounts.roles.models import Role
 from app.accounts.users import creation as service
 from app.accounts.users import queries
 from app.accounts.users.models import User as UserRow
@@ -29,8 +29,8 @@ async def a_role(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> UU
     role_id = new_id()
     async with desk.database.session(desk.id) as db:
         db.add(
-            CustomRole(
-                org_id=desk.id, id=role_id, name=f"Role {uuid4().hex}", role=role, permissions=sorted(permissions),
+            Role(
+                org_id=desk.id, id=role_id, name=f"Role {uuid4().hex}", kind=role, permissions=sorted(permissions),
                 created_at=real_now(), updated_at=real_now(),
             )
         )  # fmt: skip
@@ -49,12 +49,12 @@ async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
         "denied": [],
         "created_at": real_now(),
     }
-    row = UserRow(org_id=desk.id, id=new_id(), role=role, **told | fields)
+    row = UserRow(org_id=desk.id, id=new_id(), role_kind=role, **told | fields)
     async with desk.database.session(desk.id) as db:
         if row.role_id:
-            set_committed_value(row, "custom_role", await db.get(CustomRole, (desk.id, row.role_id)))
+            set_committed_value(row, "role", await db.get(Role, (desk.id, row.role_id)))
         row.refresh_derived_permissions()
-        await service.add(db, row, None)
+        await service.add_user(db, row, None)
     return row
 
 
@@ -71,7 +71,7 @@ async def with_only(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) ->
 async def row_of(desk: Desk, user_id: UUID) -> UserRow:
     """Somebody as they are stored."""
     async with desk.database.session(desk.id) as db:
-        return await queries.user(db, desk.id, user_id)
+        return await queries.get_user(db, desk.id, user_id)
 
 
 async def events_about(desk: Desk, user_id: UUID) -> list[tuple[str, JSON]]:

@@ -213,7 +213,7 @@ async def test_a_new_address_is_confirmed(desk: Desk, reader: Reader, link_to: L
 async def test_an_address_without_its_token_says_so_and_asks_for_nothing(reader: Reader, path: str) -> None:
     await reader.page.goto(f"{reader.address}{path}?utm_source=mail")
 
-    await reader.is_refused("This address is not whole.")
+    await reader.is_refused("This link is incomplete.")
     await expect(reader.page.get_by_role("button")).to_be_hidden()
     await expect(reader.page).to_have_url(f"{reader.address}{path}")
 
@@ -228,7 +228,7 @@ async def test_a_made_up_token_is_refused_and_shows_nothing_of_itself(reader: Re
 
 async def test_another_link_can_be_opened_on_the_same_page(reader: Reader) -> None:
     await reader.page.goto(f"{reader.address}/verify-email")
-    await reader.is_refused("This address is not whole.")
+    await reader.is_refused("This link is incomplete.")
     await reader.page.evaluate("location.hash = 'token=another'")
 
     await expect(reader.page.get_by_role("button", name="Confirm")).to_be_visible()

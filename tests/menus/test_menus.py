@@ -19,7 +19,7 @@ from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import Menu
-from app.menus.service import MAX_MENUS
+from app.menus.rules import MAX_MENUS
 from tests.accounts.crew import a_role, hire, sign_in, with_only
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields

@@ -28,12 +28,12 @@ EVERYTHING = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN
 
 
 def signed_up(user: User) -> Any:
-    return news(UserSignedUp, user, role=user.role, status=user.status)
+    return news(UserSignedUp, user, role=user.role_kind, status=user.status)
 
 
 async def a_request(desk: Desk, **columns: Any) -> User:
     """Add a user who has signed up and waits for approval."""
-    return await add_user(desk, **{"role": "ENGINEER", "status": "PENDING", **columns})
+    return await add_user(desk, **{"role_kind": "ENGINEER", "status": "PENDING", **columns})
 
 
 @pytest.mark.parametrize(
@@ -184,11 +184,11 @@ def test_a_masked_address_has_its_first_character_and_its_domain(address: str, s
 async def test_admins_are_mailed_a_sign_up_request_without_the_name(desk: Desk) -> None:
     bo = await desk.another_admin()
     others = [
-        await add_user(desk, role="ENGINEER"),
+        await add_user(desk, role_kind="ENGINEER"),
         await add_user(desk),
-        await add_user(desk, role="ADMIN", status="SUSPENDED"),
-        await add_user(desk, role="ADMIN", status="PENDING"),
-        await add_user(desk, role="ADMIN", muted=["SIGN_UP_REQUESTS"]),
+        await add_user(desk, role_kind="ADMIN", status="SUSPENDED"),
+        await add_user(desk, role_kind="ADMIN", status="PENDING"),
+        await add_user(desk, role_kind="ADMIN", muted=["SIGN_UP_REQUESTS"]),
     ]
     asking = await a_request(desk, first_name="Evelyn", last_name="Ekdahl")
     await happen(desk, signed_up(asking))
@@ -218,7 +218,7 @@ async def test_sign_ups_that_need_no_approval_are_not_mailed_to_admins(desk: Des
 
 async def test_at_most_max_admins_are_mailed(desk: Desk) -> None:
     statement = """
-        INSERT INTO users (org_id, id, first_name, last_name, email, role, status, available, created_at)
+        INSERT INTO users (org_id, id, first_name, last_name, email, role_kind, status, available, created_at)
         SELECT :org, gen_random_uuid(), 'A', 'B', 'many' || n || '@growfin.test', 'ADMIN', 'ACTIVE', false, p.created_at
         FROM generate_series(1, :many) AS n, users AS p WHERE p.org_id = :org
     """
@@ -246,7 +246,7 @@ async def test_each_admin_is_mailed_a_limited_number_of_requests_per_hour(desk: 
 
 
 async def test_other_mails_to_an_admin_do_not_count_against_the_limit(desk: Desk) -> None:
-    admin = await add_user(desk, role="ADMIN")
+    admin = await add_user(desk, role_kind="ADMIN")
     for _ in range(MAX_REQUESTS_PER_HOUR):
         await happen(desk, news(PasswordChanged, admin))
     await happen(desk, signed_up(await a_request(desk)))

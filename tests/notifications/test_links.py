@@ -87,7 +87,7 @@ async def test_a_sent_mail_has_the_link_with_its_token_in_both_parts(
         assert PLACEHOLDER not in part
         assert "Mia" not in part
     async with desk.database.session(desk.id) as db:
-        used = await links.use(db, links.read(desk.api.secret_key, token), purpose)
+        used = await links.use(db, links.parse_token(desk.api.secret_key, token), purpose)
         assert (used.user_id, used.email) == (user.id, user.email)
 
 

@@ -42,7 +42,7 @@ async def add_user(desk: Desk, **columns: Any) -> User:
             "first_name": "Mia",
             "last_name": "Holm",
             "email": an_address(),
-            "role": "CUSTOMER",
+            "role_kind": "CUSTOMER",
             "status": "ACTIVE",
             "available": False,
             "created_at": real_now(),
@@ -50,7 +50,7 @@ async def add_user(desk: Desk, **columns: Any) -> User:
         }
     )
     async with desk.database.session(desk.id) as db:
-        await service.add(db, user, None)
+        await service.add_user(db, user, None)
     return user
 
 

@@ -16,7 +16,7 @@ from app.core.database.pool import Database
 from app.core.outbox.models import Counter, EventRow, Relay
 from app.core.security.secret_keys import hash_secret_key, is_secret_key
 from app.main import create_app
-from app.organisations.models import Organisation, OrganisationSecret
+from app.organisations.models import Organisation, SecretKey
 from tests.conftest import SECRET_KEY, settings_for
 from tests.organisation_client import Api
 from tests.postgres import TestServer
@@ -69,7 +69,7 @@ async def test_only_the_hash_of_the_secret_is_stored(api: Api, database: Databas
     made = (await sign_up(api, a_domain())).json()
     secret, org_id = made["secret"], UUID(made["id"])
     async with database.session(org_id) as db:
-        stored = (await db.scalars(select(OrganisationSecret).where(OrganisationSecret.org_id == org_id))).all()
+        stored = (await db.scalars(select(SecretKey).where(SecretKey.org_id == org_id))).all()
         rows: list[Any] = [*stored, await db.get(Organisation, org_id)]
         rows += (await db.scalars(select(EventRow).where(EventRow.org_id == org_id))).all()
     assert [row.hash for row in stored] == [hash_secret_key(secret)]

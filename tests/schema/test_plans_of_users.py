@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
+from app.access.permissions import RoleKind
 from app.accounts.roles import queries as roles
-from app.accounts.users import lists as queries
-from app.accounts.users.lists import Listing
+from app.accounts.users import queries
+from app.accounts.users.queries import UserSelection
 from app.accounts.users.schemas import UserFilter
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
@@ -21,21 +22,23 @@ WORDS = """
     SELECT org_id, word, id FROM users, unnest(ARRAY['ada', 'lovelace', email]) AS word ON CONFLICT DO NOTHING
 """
 CUSTOMERS = f"""
-    INSERT INTO users (org_id, id, first_name, last_name, email, role, status, available, created_at)
+    INSERT INTO users (org_id, id, first_name, last_name, email, role_kind, status, available, created_at)
     SELECT '{ORG}', gen_random_uuid(), 'Mia', 'Holm', 'mia' || n || '@growfin.test', 'CUSTOMER', 'ACTIVE', false,
            '{START}'
     FROM generate_series(1, 20000) AS n;
 """
-WHICH: dict[str, Listing] = {
-    "everybody": Listing(),
-    "role": Listing(roles=["ADMIN"]),
-    "role twice": Listing(roles=["ADMIN", "ENGINEER"]),
-    "status": Listing(statuses=["PENDING"]),
-    "status twice": Listing(statuses=["PENDING", "SUSPENDED"]),
-    "available": Listing(available=True),
-    "q": Listing(words=["admin12"]),
-    "q of two words": Listing(words=["admin12", "love"]),
-    "all of them": Listing(roles=["ADMIN"], statuses=["ACTIVE"], available=True, words=["admin12", "love"]),
+WHICH: dict[str, UserSelection] = {
+    "everybody": UserSelection(),
+    "role": UserSelection(role_kinds=[RoleKind.ADMIN]),
+    "role twice": UserSelection(role_kinds=[RoleKind.ADMIN, RoleKind.ENGINEER]),
+    "status": UserSelection(statuses=["PENDING"]),
+    "status twice": UserSelection(statuses=["PENDING", "SUSPENDED"]),
+    "available": UserSelection(available=True),
+    "q": UserSelection(terms=["admin12"]),
+    "q of two words": UserSelection(terms=["admin12", "love"]),
+    "all of them": UserSelection(
+        role_kinds=[RoleKind.ADMIN], statuses=["ACTIVE"], available=True, terms=["admin12", "love"]
+    ),
 }
 
 
@@ -54,9 +57,9 @@ def test_every_filter_of_the_operation_is_here() -> None:
 @pytest.mark.parametrize("name", WHICH)
 async def test_a_list_of_users_is_read_from_indexes(service: Connection, session: Any, name: str) -> None:
     db, sent = session
-    await queries.page(db, ORG, WHICH[name], None, 21)
-    await queries.page(db, ORG, WHICH[name], SOMEBODY, 21)
-    await queries.total(db, ORG, WHICH[name])
+    await queries.list_page(db, ORG, WHICH[name], after=None, limit=21)
+    await queries.list_page(db, ORG, WHICH[name], after=SOMEBODY, limit=21)
+    await queries.count(db, ORG, WHICH[name])
 
     assert len(sent) == 3
     for sql, parameters in sent:
@@ -65,7 +68,7 @@ async def test_a_list_of_users_is_read_from_indexes(service: Connection, session
 
 async def test_the_beginning_of_a_word_is_a_range_of_the_index(service: Connection, session: Any) -> None:
     db, sent = session
-    found = await queries.page(db, ORG, WHICH["q"], None, 21)
+    found = await queries.list_page(db, ORG, WHICH["q"], after=None, limit=21)
     plan = await explain(service, *sent[0])
 
     assert [user.email for user in found] == [f"admin{n}@growfin.test" for n in range(129, 119, -1)] + [
@@ -97,4 +100,4 @@ async def test_admins_are_found_among_many_customers(filled: TestServer, session
         plan = await explain(connection, *sent[0])
 
         assert complaints(plan) == []
-        assert scanned(plan) == {"pk_users", "ix_users_org_id_role_id"}
+        assert scanned(plan) == {"pk_users", "ix_users_org_id_role_kind_id"}

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.access.callers import ProductCaller, UserCaller
-from app.accounts.users import creation as identity
+from app.accounts.sign_up.service import sign_up_admin
 from app.accounts.users.creation import NewUser
 from app.authentication.sessions.queries import principal_of
 from app.core.database.pool import ORG_ID, run_before_commit
@@ -27,7 +27,7 @@ async def caller(connection: AsyncConnection, db: AsyncSession) -> UserCaller:
     await connection.execute(text(f"SET LOCAL app.org_id = '{org_id}'"))
     organisation, _ = await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=False)
     product = ProductCaller(tenant=as_tenant(organisation), now=NOW)
-    ada = await identity.sign_up_admin(db, product, NewUser("Ada", "Lovelace", "ada@growfin.test"), "no hash")
+    ada = await sign_up_admin(db, product, NewUser("Ada", "Lovelace", "ada@growfin.test"), "no hash")
     db.info[ORG_ID] = org_id
     await run_before_commit(db)
     return UserCaller(tenant=product.tenant, user=principal_of(ada, session_id=new_id()), now=NOW)

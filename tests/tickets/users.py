@@ -30,7 +30,7 @@ async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool =
             "last_name": "Moreau",
             "email": email or f"p{uuid4().hex}@customer.example",
             "email_verified_at": now if verified else None,
-            "role": role,
+            "role_kind": role,
             "status": "ACTIVE",
             "available": False,
             "granted": [],
@@ -41,7 +41,7 @@ async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool =
     )
     row.refresh_derived_permissions()
     async with desk.database.session(desk.id) as db:
-        await service.add(db, row, None)
+        await service.add_user(db, row, None)
     return await open_session(desk, row)
 
 
@@ -75,4 +75,4 @@ async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
 async def give_all_to(desk: Desk, user_id: UUID) -> None:
     """Let all of the organisation's tickets be somebody's, past the service."""
     async with desk.database.session(desk.id) as db:
-        await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(admin_id=user_id))
+        await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(assignee_id=user_id))

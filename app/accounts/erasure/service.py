@@ -1,32 +1,56 @@
-"""Erasing somebody: what is personal about them is deleted, and their row says only that there was somebody."""
+"""Erase users: delete their personal data, and keep a row that is anonymous."""
 
 from __future__ import annotations
+
+from uuid import UUID
 
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.access.callers import UserCaller
 from app.accounts.pictures.models import Picture
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links.models import Link
+from app.accounts.users.events import UserErased
 from app.accounts.users.models import Credential, User, UserWord
-from app.accounts.users.rules import AccountStatus, erased_email
-from app.authentication.second_factor.models import RecoveryCode, SecondFactor
-from app.authentication.sessions.models import Session
-from app.authentication.social.models import ExternalIdentity
+from app.accounts.users.rules import ANONYMOUS_FIRST_NAME, ANONYMOUS_LAST_NAME, AccountStatus, erased_email
+from app.accounts.users.service import changing_user
+from app.core.outbox.events import ReactionOnly, record
 
-# What goes with a user.
-BELONGINGS = (Credential, UserWord, Link, Session, SecondFactor, RecoveryCode, ExternalIdentity, Picture)
+# The tables of accounts that hold data of one user. Other domains delete their own when they react to `UserErased`.
+PERSONAL_TABLES = (Credential, UserWord, Link, Picture)
 
 
-async def erase(db: AsyncSession, user: User) -> None:
-    """Delete what is theirs, and clear their row, which is locked."""
-    for what in BELONGINGS:
-        await db.execute(delete(what).where(what.org_id == user.org_id, what.user_id == user.id))
+async def erase(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
+    """Delete a user's personal data. The row stays, because tickets and events refer to it.
+
+    Raises:
+        UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `changing_user`.
+    """
+    async with changing_user(db, caller, user_id) as user:
+        record(
+            db,
+            UserErased(
+                at=caller.now,
+                actor=caller.actor,
+                user_id=user.id,
+                name=ReactionOnly(f"{user.first_name} {user.last_name}"),
+                email=ReactionOnly(user.email),
+                email_was_verified=ReactionOnly(user.email_verified_at is not None),
+            ),
+        )
+        for table in PERSONAL_TABLES:
+            await db.execute(delete(table).where(table.org_id == user.org_id, table.user_id == user.id))
+        _make_anonymous(user)
+
+
+def _make_anonymous(user: User) -> None:
     user.status = AccountStatus.ERASED
-    user.first_name, user.last_name, user.email = "Erased", "user", erased_email(user.id)
+    user.first_name, user.last_name = ANONYMOUS_FIRST_NAME, ANONYMOUS_LAST_NAME
+    user.email = erased_email(user.id)
     user.email_verified_at = user.picture_at = None
     user.bio = user.timezone = user.locale = user.status_reason = None
     user.muted = []
     user.available = user.second_factor = False
-    user.assign_role(BUILT_IN[user.role])
+    user.assign_role(BUILT_IN[user.role_kind])
     user.set_permission_overrides(frozenset(), frozenset())

@@ -15,12 +15,13 @@ from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.access.services import services_of
 from app.accounts.invitations import service
+from app.accounts.invitations.errors import NotInvited
 from app.accounts.invitations.schemas import InvitationAcceptance, InvitationCreate, InvitedUser
-from app.accounts.invitations.service import NewInvitation, NotInvited
-from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users.creation import EmailTaken, NewUser, WeakPassword
-from app.accounts.users.fields import BO
-from app.accounts.users.queries import UserNotFound
+from app.accounts.invitations.service import NewInvitation
+from app.accounts.single_use_links.errors import LinkExpired
+from app.accounts.users.creation import NewUser
+from app.accounts.users.errors import EmailTaken, UserNotFound, WeakPassword
+from app.accounts.users.examples import ENGINEER_USER
 from app.accounts.users.schemas import User
 from app.core.errors import TooMany
 from app.core.fields import EXAMPLE_ID
@@ -34,7 +35,7 @@ Inviter = Annotated[UserCaller, requires(Resource.USERS, Action.CREATE)]
 UserId = Annotated[UUID, Path(alias="id")]
 
 _INVITED = {
-    **BO,
+    **ENGINEER_USER,
     "status": "INVITED",
     "available": False,
     "emailVerified": False,
@@ -46,7 +47,7 @@ _INVITED = {
 @router.post(
     "/users",
     operation_id="inviteUser",
-    summary="Invite somebody",
+    summary="Invite a user",
     status_code=201,
     responses=responses(
         EmailTaken, PrivilegeEscalation, TooMany,
@@ -54,17 +55,17 @@ _INVITED = {
     ),
 )  # fmt: skip
 async def invite_user(body: InvitationCreate, caller: Inviter, request: Request, response: Response) -> InvitedUser:
-    """Make an account that is `INVITED` until its user has followed the mailed link and set a password.
+    """Create an account that is `INVITED` until its user follows the mailed link and sets a password.
 
-    The link's token is for `POST /auth/invitation/accept`, once, within 7 days. The role, which `role` or `roleId`
-    names, can have no permissions but those that you have yourself, and is not of a kind above yours.
+    The link's token can be used once, with `POST /auth/invitation/accept`, within 7 days. The role, given by `role` or
+    `roleId`, must not have permissions that you lack, or a kind above yours.
     """
     services = services_of(request)
     await services.attempts.count_invitation(caller.org_id, body.email)
     user = NewUser(body.first_name, body.last_name, body.email)
     new = NewInvitation(
         user=user,
-        role=None if body.role is MISSING else body.role,
+        role_kind=None if body.role is MISSING else body.role,
         role_id=None if body.role_id is MISSING else body.role_id,
     )
     async with services.database.session(caller.org_id) as db:
@@ -76,14 +77,14 @@ async def invite_user(body: InvitationCreate, caller: Inviter, request: Request,
 @router.post(
     "/users/{id}/invitation",
     operation_id="resendInvitation",
-    summary="Invite somebody again",
+    summary="Resend an invitation",
     responses=responses(UserNotFound, NotInvited, PrivilegeEscalation, TooMany, example_overrides={200: _INVITED}),
 )
 async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedUser:
-    """Mail another link to somebody who is `INVITED`, for 7 days from now. Earlier ones stop working."""
+    """Mail another link to an `INVITED` user, which expires in 7 days. Earlier links stop working."""
     services = services_of(request)
     async with services.database.session(caller.org_id) as db:
-        email = (await service.invited(db, caller, user_id)).email
+        email = (await service.get_invited(db, caller, user_id)).email
     await services.attempts.count_invitation(caller.org_id, email)
     async with services.database.session(caller.org_id) as db:
         user, link = await service.resend(db, caller, user_id)
@@ -93,12 +94,12 @@ async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) 
 @router.delete(
     "/users/{id}/invitation",
     operation_id="cancelInvitation",
-    summary="Take an invitation back",
+    summary="Cancel an invitation",
     status_code=204,
     responses=responses(UserNotFound, NotInvited, PrivilegeEscalation),
 )
 async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) -> None:
-    """Delete the account of somebody who is `INVITED`: the links stop working, and the e-mail is free again."""
+    """Delete the account of an `INVITED` user: the links stop working, and the e-mail is free again."""
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         await service.cancel(db, caller, user_id)
 
@@ -106,14 +107,14 @@ async def cancel_invitation(user_id: UserId, caller: Inviter, request: Request) 
 @router.post(
     "/auth/invitation/accept",
     operation_id="acceptInvitation",
-    summary="Accept an invitation with a link's token",
+    summary="Accept an invitation",
     responses=responses(LinkExpired, WeakPassword, TooMany, Busy, body=True),
 )
 async def accept_invitation(body: InvitationAcceptance, request: Request) -> User:
-    """Set the password of the account that the token was mailed for: from now on it is `ACTIVE`.
+    """Set the password of the account that the token was mailed to, and make it `ACTIVE`.
 
-    The e-mail is verified with it. A token works once; a password that is refused leaves it as it was. Nobody is
-    signed in by this. Tickets that were waiting for somebody to become available are shared at once.
+    This verifies the e-mail address, and does not sign the user in. The token works once; a refused password does not
+    use it up. Waiting tickets are assigned at once.
     """
     services = services_of(request)
     await services.attempts.count_recovery(address_of(request))

@@ -1,4 +1,4 @@
-"""Invitations: an account that an admin makes, and that is its user's once they have set a password."""
+"""Invite users: an admin creates the account, and its user accepts it by setting a password."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import UserCaller, ensure_can_grant
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
+from app.accounts.invitations.errors import NotInvited
 from app.accounts.roles import queries as roles
-from app.accounts.roles.queries import AnyRole
+from app.accounts.roles.models import AnyRole
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
-from app.accounts.single_use_links.service import LinkExpired
-from app.accounts.users import creation as users_service
 from app.accounts.users import queries as users
-from app.accounts.users.creation import NewUser
+from app.accounts.users.creation import NewUser, add_user, hash_new_password, new_user
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.events import (
     EmailVerified,
     UserBecameAvailable,
@@ -28,29 +29,20 @@ from app.accounts.users.events import (
     UserJoined,
 )
 from app.accounts.users.models import Credential, User, UserWord
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.errors import Conflict
 from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
-from app.organisations.queries import lock as lock_organisation
-
-
-class NotInvited(Conflict):
-    """There is no invitation that waits for its user."""
-
-    code = "not_invited"
-    title = "This user has no open invitation: they have an account already."
+from app.organisations.queries import lock_organisation
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewInvitation:
-    """Whom to invite, as what: `role` names a built-in role, `role_id` any."""
+    """A user to invite, with a built-in role (`role_kind`) or any role (`role_id`)."""
 
     user: NewUser
-    role: RoleKind | None
+    role_kind: RoleKind | None
     role_id: UUID | None
 
 
@@ -58,70 +50,70 @@ class NewInvitation:
 
 
 async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tuple[User, Link]:
-    """Make an account that cannot act yet, and have a link mailed with which its user sets a password.
+    """Create an account that cannot act yet, and mail a link with which its user sets a password.
 
     Raises:
         UnknownRole
-        PrivilegeEscalation: it would have permissions that the caller lacks, or be above them.
-        EmailTaken: somebody of the organisation has it, whatever their status.
+        PrivilegeEscalation: the role has permissions that the caller lacks, or a kind above the caller's.
+        EmailTaken
     """
-    role = await _role(db, caller.org_id, new)
-    ensure_can_grant(caller, role.role, frozenset(role.permissions))
-    user = users_service.newcomer(caller.org_id, new.user, role.role, AccountStatus.INVITED)
+    role = await _lock_role(db, caller.org_id, new)
+    ensure_can_grant(caller, role.kind, frozenset(role.permissions))
+    user = new_user(caller.org_id, new.user, role.kind, AccountStatus.INVITED)
     user.assign_role(role)
-    await users_service.add(db, user, None)
-    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role))
+    await add_user(db, user, None)
+    record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role_kind))
     return user, _send_link(db, caller, user)
 
 
-async def invited(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
-    """Somebody whose invitation waits for them.
+async def get_invited(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
+    """Return a user with an open invitation.
 
     Raises:
         UserNotFound
         NotInvited
-        PrivilegeEscalation: they are to have permissions that the caller lacks, or to be above them.
+        PrivilegeEscalation: the user's role has permissions that the caller lacks, or a kind above the caller's.
     """
-    return _check_invited(caller, await users.user(db, caller.org_id, user_id))
+    return _ensure_invited(caller, await users.get_user(db, caller.org_id, user_id))
 
 
 async def resend(db: AsyncSession, caller: UserCaller, user_id: UUID) -> tuple[User, Link]:
-    """Have another link mailed, for as long again; earlier ones lead nowhere.
+    """Mail another link, which expires as late as a new one; earlier links stop working.
 
     Raises:
-        UserNotFound, NotInvited, PrivilegeEscalation: as `invited`.
+        UserNotFound, NotInvited, PrivilegeEscalation: see `get_invited`.
     """
-    user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
+    user = _ensure_invited(caller, await users.lock_user(db, caller.org_id, user_id))
     await links.cancel(db, caller.org_id, user.id, LinkPurpose.INVITATION)
     return user, _send_link(db, caller, user)
 
 
 async def cancel(db: AsyncSession, caller: UserCaller, user_id: UUID) -> None:
-    """Take an invitation back: of its account nothing is left, and the e-mail is free again.
+    """Cancel an invitation: delete its account, so that the e-mail is free again.
 
     Raises:
-        UserNotFound, NotInvited, PrivilegeEscalation: as `invited`.
+        UserNotFound, NotInvited, PrivilegeEscalation: see `get_invited`.
     """
-    user = _check_invited(caller, await users.lock(db, caller.org_id, user_id))
-    for what in (Link, UserWord, Credential):
-        await db.execute(delete(what).where(what.org_id == caller.org_id, what.user_id == user.id))
+    user = _ensure_invited(caller, await users.lock_user(db, caller.org_id, user_id))
+    for table in (Link, UserWord, Credential):
+        await db.execute(delete(table).where(table.org_id == caller.org_id, table.user_id == user.id))
     await db.delete(user)
     email = ReactionOnly(user.email)
     record(db, UserInvitationCancelled(at=caller.now, actor=caller.actor, user_id=user.id, email=email))
 
 
-async def _role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
-    if new.role is not None:
-        return BUILT_IN[new.role]
+async def _lock_role(db: AsyncSession, org_id: UUID, new: NewInvitation) -> AnyRole:
+    if new.role_kind is not None:
+        return BUILT_IN[new.role_kind]
     assert new.role_id is not None
-    await lock_organisation(db, org_id, shared=True)  # so that what follows from the role is still true at the end
+    await lock_organisation(db, org_id, shared=True)  # the role's permissions do not change until this commits
     return await roles.lock_assignable(db, org_id, new.role_id)
 
 
-def _check_invited(caller: UserCaller, user: User) -> User:
+def _ensure_invited(caller: UserCaller, user: User) -> User:
     if user.status != AccountStatus.INVITED:
         raise NotInvited
-    ensure_can_grant(caller, user.role, user.permissions)
+    ensure_can_grant(caller, user.role_kind, user.permissions)
     return user
 
 
@@ -129,42 +121,42 @@ def _send_link(db: AsyncSession, caller: UserCaller, user: User) -> Link:
     return links.send(db, caller.org_id, user.id, user.email, LinkPurpose.INVITATION, at=caller.now, actor=caller.actor)
 
 
-# --- by whoever was invited ------------------------------------------------------------------------------------------
+# --- by the invited user ---------------------------------------------------------------------------------------------
 
 
 async def accept(database: Database, secret_key: str, token: str, password: str) -> User:
-    """Set the password of an invited user's account, with which it is active; nobody is signed in by this.
+    """Set the password of an invited user's account and make it active. It does not sign the user in.
 
-    Whoever has the link reads the mails of its address, so that is verified with it. The link is used up only by a
-    password that will do.
+    The holder of the link receives the mails of its address, so this verifies the address. A refused password does not
+    use up the link.
 
     Raises:
-        LinkExpired: or the invitation was accepted, replaced or taken back.
+        LinkExpired: also if the invitation was accepted, replaced or cancelled.
         WeakPassword
         Busy
     """
-    named = links.read(secret_key, token)
-    async with database.session(named.org_id) as db:
-        link = await links.find(db, named, LinkPurpose.INVITATION)
-        tenant = await links.tenant_of(db, link)
+    subject = links.parse_token(secret_key, token)
+    async with database.session(subject.org_id) as db:
+        link = await links.find(db, subject, LinkPurpose.INVITATION)
+        tenant = await links.get_tenant(db, link)
         try:
-            user = await users.user(db, named.org_id, link.user_id)
+            user = await users.get_user(db, subject.org_id, link.user_id)
         except UserNotFound:
             raise LinkExpired from None
-        _check_may_join(user, link)
-    password_hash = await users_service.hash_new_password(
+        _ensure_can_accept(user, link)
+    password_hash = await hash_new_password(
         secret_key, tenant, password, user.first_name, user.last_name, email=user.email
     )
-    async with database.session(named.org_id) as db:
-        return await _join(db, tenant, link, password_hash)
+    async with database.session(subject.org_id) as db:
+        return await _activate(db, tenant, link, password_hash)
 
 
-async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str) -> User:
+async def _activate(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str) -> User:
     try:
-        user = await users.lock(db, tenant.id, link.user_id)
+        user = await users.lock_user(db, tenant.id, link.user_id)
     except UserNotFound:
         raise LinkExpired from None
-    _check_may_join(user, link)
+    _ensure_can_accept(user, link)
     await links.use(db, TokenSubject(tenant.id, link.id), LinkPurpose.INVITATION)
     await db.execute(
         update(Credential)
@@ -173,7 +165,7 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
     )
     user.status = AccountStatus.ACTIVE
     user.email_verified_at = real_now()
-    user.available = user.role != RoleKind.CUSTOMER
+    user.available = user.role_kind != RoleKind.CUSTOMER
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,
@@ -185,7 +177,7 @@ async def _join(db: AsyncSession, tenant: Tenant, link: Link, password_hash: str
     return user
 
 
-def _check_may_join(user: User, link: Link) -> None:
-    # The hash's salt is made of the e-mail, which must be the one that the link was sent to.
+def _ensure_can_accept(user: User, link: Link) -> None:
+    # The salt of the password's hash is made from the e-mail, so it must be the one that the link was sent to.
     if user.status != AccountStatus.INVITED or user.email != link.email:
         raise LinkExpired

@@ -11,11 +11,11 @@ from typing import IO
 from PIL import Image
 from PIL.Image import Resampling, Transpose
 
-from app.core.errors import BadInput, FieldError
-from app.core.threads import BoundedThreads, Busy
+from app.accounts.pictures.errors import MAX_PIXELS, ImageTooLarge, NotAnImage, TooManyPictures
+from app.core.errors import FieldError
+from app.core.threads import BoundedThreads
 
 MAX_SIDE = 512  # pixels
-MAX_PIXELS = 40_000_000
 MAX_DECODING = 1  # images at a time; decoding the largest takes about 300 MB
 MAX_WAITING = 16
 # A progressive JPEG consists of scans. Each costs a pass over the whole image, even if it is empty. Programs write ten.
@@ -44,27 +44,6 @@ _TRANSPOSE_BY_ORIENTATION = {
 
 # Some decoders allocate memory as soon as they have read the size, so Pillow must check it before.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-
-
-class NotAnImage(BadInput):
-    """The file is in none of the supported formats, or broken."""
-
-    code = "not_an_image"
-    title = "The file is not a JPEG, PNG, WebP or GIF image, or it is broken."
-
-
-class ImageTooLarge(BadInput):
-    """The image has more than `MAX_PIXELS` pixels."""
-
-    code = "image_too_large"
-    title = f"The image is too large: at most {MAX_PIXELS // 1_000_000} million pixels are allowed."
-
-
-class TooManyPictures(Busy):
-    """Too many pictures are waiting to be decoded."""
-
-    code = "too_many_pictures"
-    title = "Too many pictures are being processed right now: try again in a moment."
 
 
 _threads = BoundedThreads(MAX_DECODING, MAX_WAITING, TooManyPictures)

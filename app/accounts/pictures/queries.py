@@ -10,18 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
 from app.access.permissions import RoleKind
+from app.accounts.pictures.errors import PictureNotFound
 from app.accounts.pictures.models import Picture
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus
-from app.core.errors import NotFound
-
-
-class PictureNotFound(NotFound):
-    """The user has no picture."""
-
-    code = "picture_not_found"
-    title = "This user has no picture."
 
 
 async def get_picture_time(db: AsyncSession, caller: UserCaller, user_id: UUID) -> datetime:
@@ -33,7 +26,7 @@ async def get_picture_time(db: AsyncSession, caller: UserCaller, user_id: UUID) 
     """
     conditions = [User.org_id == caller.org_id, User.id == user_id, User.status != AccountStatus.ERASED]
     if caller.user.sees_own_only:
-        conditions.append(or_(User.id == caller.user.id, User.role != RoleKind.CUSTOMER))
+        conditions.append(or_(User.id == caller.user.id, User.role_kind != RoleKind.CUSTOMER))
     row = (await db.execute(select(User.picture_at).where(*conditions))).first()
     if row is None:
         raise UserNotFound

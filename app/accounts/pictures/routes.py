@@ -11,11 +11,11 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from app.access.requirements import CurrentUser
 from app.access.services import services_of
 from app.accounts.pictures import queries, service
-from app.accounts.pictures.image import ImageTooLarge, NotAnImage, TooManyPictures, normalise_image
-from app.accounts.pictures.queries import PictureNotFound
+from app.accounts.pictures.errors import ImageTooLarge, NotAnImage, PictureNotFound, TooManyPictures
+from app.accounts.pictures.image import normalise_image
 from app.accounts.pictures.schemas import ProfilePicture
 from app.accounts.pictures.upload import REQUEST_BODY, parse_upload
-from app.accounts.users.queries import UserNotFound
+from app.accounts.users.errors import UserNotFound
 from app.core.errors import TooMany
 from app.core.fields import OptionalParameter
 from app.core.web.openapi import HEADERS, responses
@@ -23,9 +23,9 @@ from app.core.web.preconditions import is_unmodified
 from app.core.web.routing import Route
 
 WEBP = "image/webp"
-# Who sees it may change with who asks. A minute spares most of the questions that a page with many pictures asks.
+# Private, because not every user may see every picture. A minute saves most requests of a page with many pictures.
 CACHING = {"Cache-Control": "private, max-age=60", "Vary": "Authorization"}
-UPLOAD_LIMIT = "20/hour"  # of each user: the largest take a second of a processor that all share
+UPLOAD_LIMIT = "20/hour"  # per user: decoding the largest takes a second of CPU
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -39,7 +39,7 @@ _PICTURE: dict[int | str, Any] = {
         "content": {WEBP: {"schema": {"type": "string", "format": "binary"}, "example": "(the bytes of an image)"}},
         "headers": _TAG,
     },
-    304: {"description": "It is still the one that you have.", "headers": _TAG},
+    304: {"description": "The picture has not changed.", "headers": _TAG},
 }
 
 router = APIRouter(tags=["Profile"], route_class=Route)
@@ -55,8 +55,8 @@ router = APIRouter(tags=["Profile"], route_class=Route)
 async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     """Send a JPEG, PNG, WebP or GIF of at most 5 MB as the field `file` of a form.
 
-    Kept are its pixels alone, at most 512 of them on the longer side: not where and with what it was taken. Of an
-    animation, it is the first frame. There are 20 tries in an hour.
+    Only the pixels are kept, scaled to at most 512 on the longer side, without metadata such as the place and the
+    camera. Of an animation, the first frame is kept. You can upload 20 pictures an hour.
     """
     services = services_of(request)
     await services.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.user.id))
@@ -75,7 +75,7 @@ async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     responses=responses(),
 )
 async def remove_picture(caller: CurrentUser, request: Request) -> None:
-    """Have no picture any more; so it is afterwards, whether there was one or not."""
+    """Remove your picture. Succeeds if you have none."""
     async with services_of(request).database.session(caller.org_id) as db:
         await service.remove_picture(db, caller)
 
@@ -83,7 +83,7 @@ async def remove_picture(caller: CurrentUser, request: Request) -> None:
 @router.get(
     "/users/{id}/picture",
     operation_id="getPicture",
-    summary="Get somebody's picture",
+    summary="Get a user's picture",
     response_class=Response,
     responses=responses(UserNotFound, PictureNotFound) | _PICTURE,
 )
@@ -95,9 +95,9 @@ async def get_picture(
         OptionalParameter[str], Header(description="The ETag of the picture that you have.")
     ] = None,
 ) -> Response:
-    """The picture of somebody of your organisation, as WebP; customers get their own, and admins' and engineers'.
+    """Get the picture of a user of your organisation, as WebP. Customers see their own, and those of staff.
 
-    It takes the access token as everything does: a page fetches it, and then shows what it got.
+    Send the access token in the header, as always: fetch the picture in a script, since an `img` element sends none.
     """
     async with services_of(request).database.session(caller.org_id) as db:
         set_at = await queries.get_picture_time(db, caller, user_id)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
 from app.accounts.pictures.models import Picture
-from app.accounts.profiles import service as profile
+from app.accounts.users import queries
 from app.accounts.users.events import UserUpdated
 from app.accounts.users.models import User
 from app.core.clock import real_now
@@ -18,7 +18,7 @@ from app.core.outbox.events import record
 
 async def set_picture(db: AsyncSession, caller: UserCaller, image: bytes) -> datetime:
     """Store a WebP image as the caller's picture; return the time from which it is valid."""
-    user = await profile.lock(db, caller)
+    user = await queries.lock_caller(db, caller)
     await _remove(db, user)
     db.add(Picture(org_id=user.org_id, user_id=user.id, image=image))
     user.picture_at = now = real_now()
@@ -28,7 +28,7 @@ async def set_picture(db: AsyncSession, caller: UserCaller, image: bytes) -> dat
 
 async def remove_picture(db: AsyncSession, caller: UserCaller) -> None:
     """Remove the caller's picture; does nothing if there is none."""
-    user = await profile.lock(db, caller)
+    user = await queries.lock_caller(db, caller)
     if user.picture_at is not None:
         await _remove(db, user)
         user.picture_at = None

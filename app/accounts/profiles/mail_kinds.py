@@ -1,4 +1,4 @@
-"""The mails that users may do without."""
+"""The kinds of mail that users can turn off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class MailKind(StrEnum):
-    """What a user can mute. What concerns the safety of their account, or has a link they asked for, always comes."""
+    """A kind of mail that users can mute. Mails about their account's safety and requested links are always sent."""
 
     TICKET_ASSIGNED = "TICKET_ASSIGNED"  # to the assignee
     TICKET_ANSWERED = "TICKET_ANSWERED"  # to the requester

@@ -1,4 +1,4 @@
-"""Somebody's own profile over HTTP."""
+"""The caller's own profile over HTTP."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pydantic import MISSING
 from app.access.dependencies import transaction_refreshing_credentials
 from app.access.requirements import CurrentUser, CurrentUserBefore2FA
 from app.access.services import services_of
-from app.accounts.profiles import service as profile
+from app.accounts.profiles import service
 from app.accounts.profiles.schemas import Profile, ProfileUpdate
+from app.accounts.users import queries
+from app.accounts.users.errors import CustomerNotAvailable
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
@@ -19,28 +21,28 @@ router = APIRouter(tags=["Profile"], route_class=Route)
 @router.get(
     "/me",
     operation_id="getMe",
-    summary="Read your own profile",
+    summary="Get your profile",
     responses=responses(),
 )
 async def get_me(caller: CurrentUserBefore2FA, request: Request) -> Profile:
-    """The signed-in user, with their preferences and what they may do."""
+    """Get the signed-in user, with preferences and permissions."""
     async with services_of(request).database.session(caller.org_id) as db:
-        return Profile.of(await profile.read(db, caller))
+        return Profile.of(await queries.get_caller(db, caller))
 
 
 @router.patch(
     "/me",
     operation_id="changeMe",
-    summary="Change your own profile",
-    responses=responses(profile.CustomerNotAvailable, body=True),
+    summary="Change your profile",
+    responses=responses(CustomerNotAvailable, body=True),
 )
 async def change_me(body: ProfileUpdate, caller: CurrentUser, request: Request) -> Profile:
-    """Change what you say of yourself, which mails you want, or whether new tickets may be assigned to you.
+    """Change your name and details, the mails you want, or whether new tickets may be assigned to you.
 
-    Whoever becomes available gets the tickets that were waiting, oldest first, shared with the others who are. No
-    tickets are assigned to customers, who are therefore refused `available`.
+    When you become available, waiting tickets are assigned, oldest first, shared with the others who are available.
+    Tickets are not assigned to customers, so customers cannot be available.
     """
     wanted_mails = {} if body.notifications is MISSING else body.notifications.by_kind()
     async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
-        user = await profile.change(db, caller, body.changes(), wanted_mails)
+        user = await service.change(db, caller, body.changes(), wanted_mails)
     return Profile.of(user)

@@ -90,9 +90,7 @@ class Profile(User):
     timezone: TimeZoneOfUser
     locale: LocaleOfUser
     notifications: Annotated[NotificationPreferences, Field(description="Which mails you receive.")]
-    permissions: Annotated[
-        list[ResourcePermissions], Field(description="What you may do in the end. Every resource is listed.")
-    ]
+    permissions: Annotated[list[ResourcePermissions], Field(description="Your permissions. Every resource is listed.")]
 
     @classmethod
     def of(cls, row: models.User) -> Self:

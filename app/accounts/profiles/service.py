@@ -1,4 +1,4 @@
-"""What somebody says of themselves: reading and changing it."""
+"""Change the caller's own profile."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import UserCaller
 from app.access.permissions import RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
-from app.accounts.users import creation as service
 from app.accounts.users import queries
+from app.accounts.users.creation import index_words
+from app.accounts.users.errors import CustomerNotAvailable
 from app.accounts.users.events import UserBecameAvailable, UserBecameUnavailable, UserUpdated
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
-from app.accounts.users.rules import AccountStatus
-from app.core.errors import BadInput, FieldError
 from app.core.outbox.events import record
-from app.core.security.access_tokens import InvalidToken
 
 
 class ProfileChanges(TypedDict, total=False):
@@ -33,76 +30,39 @@ class ProfileChanges(TypedDict, total=False):
     available: bool
 
 
-class CustomerNotAvailable(BadInput):
-    """Tickets are not assigned to customers."""
-
-    code = "customer_not_available"
-    title = "A customer cannot be available: tickets are assigned to admins and engineers."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("available", self.title)])
-
-
-async def read(db: AsyncSession, caller: UserCaller) -> User:
-    """The signed-in user.
-
-    Raises:
-        InvalidToken: gone within the seconds for which a token's user is remembered.
-    """
-    try:
-        return await queries.user(db, caller.org_id, caller.user.id)
-    except UserNotFound:
-        raise InvalidToken from None
-
-
-async def lock(db: AsyncSession, caller: UserCaller) -> User:
-    """The same, locked until the transaction ends.
-
-    Raises:
-        InvalidToken: gone, or not active any more.
-    """
-    try:
-        user = await queries.lock(db, caller.org_id, caller.user.id)
-    except UserNotFound:
-        raise InvalidToken from None
-    if user.status != AccountStatus.ACTIVE:
-        raise InvalidToken
-    return user
-
-
 async def change(
     db: AsyncSession, caller: UserCaller, changes: ProfileChanges, wanted_mails: Mapping[MailKind, bool]
 ) -> User:
-    """Change some of one's own fields; who becomes available gets the tickets that were waiting.
+    """Change the caller's profile. Waiting tickets are assigned to a user who becomes available.
 
     Args:
-        wanted_mails: of some kinds, whether they are to be sent.
+        wanted_mails: whether to send mails of some kinds.
 
     Raises:
-        InvalidToken: as `lock`.
-        CustomerNotAvailable: a customer says whether they are.
+        InvalidToken: see `lock_caller`.
+        CustomerNotAvailable
     """
-    user = await lock(db, caller)
-    if changes.get("available") and user.role == RoleKind.CUSTOMER:
+    user = await queries.lock_caller(db, caller)
+    if changes.get("available") and user.role_kind == RoleKind.CUSTOMER:
         raise CustomerNotAvailable
     different = sorted(name for name, value in changes.items() if getattr(user, name) != value)
     for name, value in changes.items():
         setattr(user, name, value)
     if {"first_name", "last_name"} & set(different):
-        await service.index_words(db, user)
+        await index_words(db, user)
     if "available" in different and user.may_be_assigned:
         kind = UserBecameAvailable if user.available else UserBecameUnavailable
         record(db, kind(at=caller.now, actor=caller.actor, user_id=user.id))
     fields = [to_camel(name) for name in different if name != "available"]
-    if _mute(user, wanted_mails):
+    if _update_muted(user, wanted_mails):
         fields.append("notifications")
     if fields:
         record(db, UserUpdated(at=caller.now, actor=caller.actor, user_id=user.id, fields=fields))
     return user
 
 
-def _mute(user: User, wanted_mails: Mapping[MailKind, bool]) -> bool:
-    """Note which mails somebody wants; returns whether that is new."""
+def _update_muted(user: User, wanted_mails: Mapping[MailKind, bool]) -> bool:
+    """Store which mails the user wants; return whether anything changed."""
     unwanted = {kind for kind, is_wanted in wanted_mails.items() if not is_wanted}
     muted = sorted((set(user.muted) - wanted_mails.keys()) | unwanted)
     if muted == sorted(user.muted):

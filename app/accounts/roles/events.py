@@ -1,4 +1,4 @@
-"""What happens to roles. Their names are the organisation's own and no personal data."""
+"""The events of roles. Names of roles are no personal data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.core.outbox.events import Event, Subject
 
 @dataclass(frozen=True, kw_only=True)
 class RoleEvent(Event):
-    """The base of what happens to a role."""
+    """The base of events about a role."""
 
     role_id: Subject
     name: str

@@ -8,25 +8,9 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.roles.models import CustomRole
-from app.accounts.roles.rules import BY_ID, BuiltInRole
-from app.core.errors import BadInput, FieldError, NotFound
-
-AnyRole = BuiltInRole | CustomRole
-
-
-class RoleNotFound(NotFound):
-    """Neither a built-in role nor a custom role of the caller's organisation has this id."""
-
-    code = "role_not_found"
-    title = "There is no such role."
-
-
-class UnknownRole(BadInput):
-    """The role to assign does not exist in the organisation."""
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("roleId", "There is no such role.")])
+from app.accounts.roles.errors import RoleNotFound, UnknownRole
+from app.accounts.roles.models import AnyRole, Role
+from app.accounts.roles.rules import BY_ID
 
 
 async def get_role(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
@@ -35,9 +19,7 @@ async def get_role(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
     Raises:
         RoleNotFound
     """
-    found = BY_ID.get(role_id) or await db.scalar(
-        select(CustomRole).where(CustomRole.org_id == org_id, CustomRole.id == role_id)
-    )
+    found = BY_ID.get(role_id) or await db.scalar(select(Role).where(Role.org_id == org_id, Role.id == role_id))
     if found is None:
         raise RoleNotFound
     return found
@@ -50,24 +32,22 @@ async def lock_assignable(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyR
         UnknownRole
     """
     found = BY_ID.get(role_id) or await db.scalar(
-        select(CustomRole)
-        .where(CustomRole.org_id == org_id, CustomRole.id == role_id)
-        .with_for_update(read=True, key_share=True)
+        select(Role).where(Role.org_id == org_id, Role.id == role_id).with_for_update(read=True, key_share=True)
     )
     if found is None:
         raise UnknownRole
     return found
 
 
-async def lock(db: AsyncSession, org_id: UUID, role_id: UUID) -> CustomRole:
+async def lock(db: AsyncSession, org_id: UUID, role_id: UUID) -> Role:
     """Return a custom role, locked until the transaction ends.
 
     Raises:
         RoleNotFound
     """
     found = await db.scalar(
-        select(CustomRole)
-        .where(CustomRole.org_id == org_id, CustomRole.id == role_id)
+        select(Role)
+        .where(Role.org_id == org_id, Role.id == role_id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
@@ -81,8 +61,8 @@ async def list_page(db: AsyncSession, org_id: UUID, *, after: UUID | None, limit
 
     Descending ids give this order, because ids of built-in roles are smaller than all generated ones.
     """
-    statement = select(CustomRole).where(CustomRole.org_id == org_id).order_by(CustomRole.id.desc()).limit(limit)
-    custom = (await db.scalars(statement if after is None else statement.where(CustomRole.id < after))).all()
+    statement = select(Role).where(Role.org_id == org_id).order_by(Role.id.desc()).limit(limit)
+    custom = (await db.scalars(statement if after is None else statement.where(Role.id < after))).all()
     roles: list[AnyRole] = list(custom)
     roles += [BY_ID[role_id] for role_id in sorted(BY_ID, reverse=True) if after is None or role_id < after]
     return roles[:limit]
@@ -90,13 +70,13 @@ async def list_page(db: AsyncSession, org_id: UUID, *, after: UUID | None, limit
 
 async def count_custom(db: AsyncSession, org_id: UUID) -> int:
     """Count the custom roles of the organisation."""
-    return await db.scalar(select(func.count()).select_from(CustomRole).where(CustomRole.org_id == org_id)) or 0
+    return await db.scalar(select(func.count()).select_from(Role).where(Role.org_id == org_id)) or 0
 
 
 async def list_names(db: AsyncSession, org_id: UUID, *, except_id: UUID | None = None) -> Sequence[str]:
     """List the names of the organisation's custom roles, except that of the role `except_id`."""
-    statement = select(CustomRole.name).where(CustomRole.org_id == org_id)
-    return (await db.scalars(statement if except_id is None else statement.where(CustomRole.id != except_id))).all()
+    statement = select(Role.name).where(Role.org_id == org_id)
+    return (await db.scalars(statement if except_id is None else statement.where(Role.id != except_id))).all()
 
 
 async def filter_existing(db: AsyncSession, org_id: UUID, role_ids: Collection[UUID]) -> set[UUID]:
@@ -104,5 +84,5 @@ async def filter_existing(db: AsyncSession, org_id: UUID, role_ids: Collection[U
     built_in = {role_id for role_id in role_ids if role_id in BY_ID}
     if not (others := set(role_ids) - built_in):
         return built_in
-    custom = await db.scalars(select(CustomRole.id).where(CustomRole.org_id == org_id, CustomRole.id.in_(others)))
+    custom = await db.scalars(select(Role.id).where(Role.org_id == org_id, Role.id.in_(others)))
     return built_in | set(custom)

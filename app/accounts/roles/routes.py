@@ -15,7 +15,7 @@ from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.access.services import services_of
 from app.accounts.roles import queries, service
-from app.accounts.roles.queries import RoleNotFound
+from app.accounts.roles.errors import BuiltInRoleChanged, RoleInUse, RoleNameTaken, RoleNotFound, TooManyRoles
 from app.accounts.roles.rules import BY_ID
 from app.accounts.roles.schemas import Role, RoleCreate, RolePage, RoleUpdate, from_table
 from app.accounts.roles.service import NewRole
@@ -36,14 +36,14 @@ RoleId = Annotated[UUID, Path(alias="id")]
 @router.get(
     "",
     operation_id="listRoles",
-    summary="List the roles that users can have",
+    summary="List roles",
     response_model_exclude_unset=True,
     responses=responses(InvalidCursor),
 )
 async def list_roles(
     wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> RolePage:
-    """The organisation's own roles, newest first, and last the three that every organisation has."""
+    """List the organisation's own roles, newest first, and then the three built-in ones."""
     paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "roles")
     rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count_custom(db, caller.org_id) + len(BY_ID) if wanted.include else None
@@ -53,23 +53,23 @@ async def list_roles(
 @router.post(
     "",
     operation_id="createRole",
-    summary="Make a role",
+    summary="Create a role",
     status_code=201,
     responses=responses(
-        service.RoleNameTaken, service.TooManyRoles, PrivilegeEscalation,
+        RoleNameTaken, TooManyRoles, PrivilegeEscalation,
         body=True, ok={201: ("Location",)}, location=f"/roles/{EXAMPLE_ID}",
     ),
 )  # fmt: skip
 async def create_role(body: RoleCreate, caller: Creator, db: Db, response: Response) -> Role:
-    """Make a role of the organisation's own, with permissions that you have yourself and of a kind not above yours.
+    """Create a role, with permissions that you have yourself and of a kind not above yours.
 
-    `copyOf` starts from the permissions of another role, a built-in one included. With neither it nor `permissions`,
-    the role allows nothing. Whoever has a role of the kind `CUSTOMER` reaches only their own tickets, whatever it
-    allows and whatever else they are granted.
+    `copyOf` starts from the permissions of another role, which may be built-in. With neither `copyOf` nor
+    `permissions`, the role allows nothing. Users with a role of the kind `CUSTOMER` reach only their own tickets,
+    whatever permissions they have.
     """
     new = NewRole(
         name=body.name,
-        role=None if body.role is MISSING else body.role,
+        kind=None if body.role is MISSING else body.role,
         copy_of=body.copy_of,
         permissions=None if body.permissions is MISSING else from_table(body.permissions),
     )
@@ -81,11 +81,11 @@ async def create_role(body: RoleCreate, caller: Creator, db: Db, response: Respo
 @router.get(
     "/{id}",
     operation_id="getRole",
-    summary="Read a role",
+    summary="Get a role",
     responses=responses(RoleNotFound),
 )
 async def get_role(role_id: RoleId, caller: Reader, db: Db) -> Role:
-    """A role, built in or the organisation's own, with all its permissions."""
+    """Get a role, built-in or the organisation's own, with all its permissions."""
     return Role.of(await queries.get_role(db, caller.org_id, role_id))
 
 
@@ -93,15 +93,13 @@ async def get_role(role_id: RoleId, caller: Reader, db: Db) -> Role:
     "/{id}",
     operation_id="changeRole",
     summary="Change a role",
-    responses=responses(
-        RoleNotFound, service.BuiltInRoleChanged, service.RoleNameTaken, PrivilegeEscalation, body=True
-    ),
+    responses=responses(RoleNotFound, BuiltInRoleChanged, RoleNameTaken, PrivilegeEscalation, body=True),
 )
 async def change_role(role_id: RoleId, body: RoleUpdate, caller: Editor, request: Request) -> Role:
-    """Change its name or its permissions, for everybody who has it, within five seconds.
+    """Change a role's name or permissions for all its users, within five seconds.
 
-    You need every permission that it has, or is to have, and its kind is not to be above yours. To your own role you
-    cannot add anything. Whoever may then no longer see and change tickets hands theirs over to others.
+    You need all permissions that the role has before and after, and its kind must not be above yours. You cannot add
+    permissions to your own role. Tickets of users who may then no longer see and change tickets are assigned to others.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         role = await service.change(
@@ -119,8 +117,8 @@ async def change_role(role_id: RoleId, body: RoleUpdate, caller: Editor, request
     operation_id="deleteRole",
     summary="Delete a role",
     status_code=204,
-    responses=responses(RoleNotFound, service.BuiltInRoleChanged, service.RoleInUse, PrivilegeEscalation),
+    responses=responses(RoleNotFound, BuiltInRoleChanged, RoleInUse, PrivilegeEscalation),
 )
 async def delete_role(role_id: RoleId, caller: Deleter, db: Db) -> None:
-    """Delete a role that nobody has."""
+    """Delete a role that is not assigned to any user."""
     await service.delete(db, caller, role_id)

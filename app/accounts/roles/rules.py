@@ -7,6 +7,8 @@ from uuid import UUID
 
 from app.access.permissions import ALL, Action, Permissions, Resource, RoleKind, permission
 
+MAX_ROLES = 200  # custom roles of an organisation
+
 _VIEW, _CREATE, _UPDATE, _DELETE = Action
 
 
@@ -16,7 +18,7 @@ class BuiltInRole:
 
     id: UUID
     name: str
-    role: RoleKind
+    kind: RoleKind
     permissions: Permissions
 
 
@@ -53,7 +55,7 @@ CUSTOMER = BuiltInRole(
     ),
 )
 
-BUILT_IN = {built_in.role: built_in for built_in in (ADMIN, ENGINEER, CUSTOMER)}
+BUILT_IN = {built_in.kind: built_in for built_in in (ADMIN, ENGINEER, CUSTOMER)}
 BY_ID = {built_in.id: built_in for built_in in BUILT_IN.values()}
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from pydantic import MISSING, AfterValidator, Field, StrictBool
 
 from app.access.permissions import Action, Permissions, Resource, RoleKind, permission
-from app.accounts.roles.models import CustomRole
-from app.accounts.roles.rules import BuiltInRole
+from app.accounts.roles import models
+from app.accounts.roles.models import AnyRole
 from app.core.fields import EXAMPLE_ID, Name, RequestModel, ResponseModel, UtcTimestamp
 from app.core.web.paging import CountedPage
 
@@ -136,13 +136,13 @@ class Role(ResponseModel):
     ]
 
     @classmethod
-    def of(cls, role: BuiltInRole | CustomRole) -> Self:
+    def of(cls, role: AnyRole) -> Self:
         """Make the response from a role."""
-        custom = role if isinstance(role, CustomRole) else None
+        custom = role if isinstance(role, models.Role) else None
         return cls(
             id=role.id,
             name=role.name,
-            role=RoleKind(role.role),
+            role=role.kind,
             built_in=custom is None,
             permissions=as_table(frozenset(role.permissions)),
             created_at=custom.created_at if custom else None,

@@ -11,45 +11,15 @@ from app.access.callers import UserCaller, ensure_can_grant
 from app.access.errors import PrivilegeEscalation
 from app.access.permissions import Permissions, RoleKind, exceeds
 from app.accounts.roles import queries, rules
+from app.accounts.roles.errors import BuiltInRoleChanged, RoleInUse, RoleNameTaken, RoleNotFound, TooManyRoles
 from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
-from app.accounts.roles.models import CustomRole
-from app.accounts.roles.queries import RoleNotFound
+from app.accounts.roles.models import Role
 from app.core.clock import real_now
 from app.core.database.violations import FOREIGN_KEY_VIOLATION, raise_on_violation
-from app.core.errors import BadInput, Conflict, FieldError
+from app.core.errors import BadInput, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import record
-from app.organisations.queries import lock as lock_organisation
-
-MAX_ROLES = 200
-
-
-class BuiltInRoleChanged(Conflict):
-    """Built-in roles cannot be changed."""
-
-    code = "built_in_role"
-    title = "A built-in role cannot be changed or deleted: copy it, and change the copy."
-
-
-class RoleNameTaken(Conflict):
-    """Another role has this name."""
-
-    code = "role_name_taken"
-    title = "Another role of the organisation, or a built-in role, has this name."
-
-
-class RoleInUse(Conflict):
-    """The role is assigned to users."""
-
-    code = "role_in_use"
-    title = "The role is assigned to users: assign another role to them first."
-
-
-class TooManyRoles(Conflict):
-    """The organisation has `MAX_ROLES` custom roles already."""
-
-    code = "too_many_roles"
-    title = f"An organisation can have at most {MAX_ROLES} custom roles."
+from app.organisations.queries import lock_organisation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +27,12 @@ class NewRole:
     """A role to create. Fields that are `None` are copied from the role `copy_of`, if it is given."""
 
     name: str
-    role: RoleKind | None = None
+    kind: RoleKind | None = None
     copy_of: UUID | None = None
     permissions: Permissions | None = None
 
 
-async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> CustomRole:
+async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> Role:
     """Create a custom role.
 
     Raises:
@@ -74,14 +44,14 @@ async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> CustomRo
     ensure_can_grant(caller, kind, permissions)
     await lock_organisation(db, caller.org_id)  # serialises the checks of name and number
     await _check_name(db, caller.org_id, new.name)
-    if await queries.count_custom(db, caller.org_id) >= MAX_ROLES:
+    if await queries.count_custom(db, caller.org_id) >= rules.MAX_ROLES:
         raise TooManyRoles
     now = real_now()
-    role = CustomRole(
+    role = Role(
         org_id=caller.org_id,
         id=new_id(),
         name=new.name,
-        role=kind,
+        kind=kind,
         permissions=sorted(permissions),
         created_at=now,
         updated_at=now,
@@ -95,7 +65,7 @@ async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> CustomRo
             actor=caller.actor,
             role_id=role.id,
             name=role.name,
-            role=role.role,
+            role=role.kind,
             permissions=role.permissions,
         ),
     )
@@ -104,7 +74,7 @@ async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> CustomRo
 
 async def change(
     db: AsyncSession, caller: UserCaller, role_id: UUID, *, name: str | None, permissions: Permissions | None
-) -> CustomRole:
+) -> Role:
     """Change a role's name or permissions, for all its users. Unchanged values are ignored.
 
     The organisation is locked, so that roles and permission overrides are not assigned concurrently.
@@ -119,7 +89,7 @@ async def change(
     role = await _lock(db, caller, role_id)
     before = frozenset(role.permissions)
     after = before if permissions is None else permissions
-    ensure_can_grant(caller, role.role, before | after)
+    ensure_can_grant(caller, role.kind, before | after)
     if role_id == caller.user.role_id and exceeds(after, before):
         # Permission overrides of the caller can be revoked; they must not become permanent through the role.
         raise PrivilegeEscalation
@@ -153,7 +123,7 @@ async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
         PrivilegeEscalation: The role has permissions that the caller lacks, or a kind above the caller's.
     """
     role = await _lock(db, caller, role_id)
-    ensure_can_grant(caller, role.role, frozenset(role.permissions))
+    ensure_can_grant(caller, role.kind, frozenset(role.permissions))
     await db.delete(role)
     # Users stand above roles: only the database knows here whether a user has this one.
     with raise_on_violation(RoleInUse, FOREIGN_KEY_VIOLATION):
@@ -162,18 +132,18 @@ async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
 
 
 async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[RoleKind, Permissions]:
-    kind, permissions = new.role, new.permissions
+    kind, permissions = new.kind, new.permissions
     if new.copy_of is not None:
         try:
             original = await queries.get_role(db, org_id, new.copy_of)
         except RoleNotFound:
             raise BadInput(errors=[FieldError("copyOf", "There is no such role.")]) from None
-        kind = kind or original.role
+        kind = kind or original.kind
         permissions = frozenset(original.permissions) if permissions is None else permissions
     return kind or RoleKind.ENGINEER, permissions or frozenset()
 
 
-async def _lock(db: AsyncSession, caller: UserCaller, role_id: UUID) -> CustomRole:
+async def _lock(db: AsyncSession, caller: UserCaller, role_id: UUID) -> Role:
     if role_id in rules.BY_ID:
         raise BuiltInRoleChanged
     return await queries.lock(db, caller.org_id, role_id)

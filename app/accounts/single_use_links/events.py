@@ -1,4 +1,4 @@
-"""What happens to single-use links."""
+"""The events of single-use links."""
 
 from __future__ import annotations
 

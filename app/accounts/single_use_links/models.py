@@ -1,4 +1,4 @@
-"""What a link in a mail stands for."""
+"""Links that can be used once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from app.core.database.base import Base, TextEnum, one_of
 
 
 class LinkPurpose(StrEnum):
-    """What whoever holds a link's token may do, once."""
+    """What the holder of a link's token may do, once."""
 
     VERIFY_EMAIL = "VERIFY_EMAIL"
     CHANGE_EMAIL = "CHANGE_EMAIL"
     RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105 - a name
     INVITATION = "INVITATION"
-    SIGN_IN = "SIGN_IN"  # at the end of a social sign-in; never mailed
+    SIGN_IN = "SIGN_IN"  # ends a social sign-in; never mailed
 
 
-# The page that each that is mailed leads to, in an organisation's front end or among our own.
+# The paths that mailed links lead to, in the organisation's front end or on our own pages.
 PAGES: Mapping[str, str] = {
     LinkPurpose.VERIFY_EMAIL: "/verify-email",
     LinkPurpose.CHANGE_EMAIL: "/confirm-email",
@@ -33,11 +33,11 @@ PAGES: Mapping[str, str] = {
 
 
 class Link(Base):
-    """A link that was sent and not used yet. Its token is not kept: it is made of the row's id and the secret key.
+    """A link that was issued and not used yet. Its token is derived from the row's id and the secret key.
 
-    `email` is the address that it was sent to, and that to use it proves. `password_hash` comes into force with a
-    change of e-mail, since a password's salt belongs to its e-mail. `remembered` says of a sign-in that its session is
-    to be one of the longer ones.
+    `email` is the address that the link was sent to; using the link verifies it. `password_hash` is the new hash of a
+    user who changes their e-mail, because the salt depends on the e-mail. `remembered` tells that a sign-in starts a
+    long session.
     """
 
     __tablename__ = "links"

@@ -1,7 +1,7 @@
-"""The page that links in mails lead to where an organisation has no front end of its own.
+"""The page that links in mails lead to if the organisation has no front end of its own.
 
-One document for all of them, which loads nothing. Its script takes the token out of the address and sends it once its
-reader presses the button: it is in no request for a page, and so in no log of a server or a proxy.
+All links share one document, which loads nothing. Its script takes the token from the fragment of the address and sends
+it when the reader presses the button. So the token is in no page request, and in no log of a server or a proxy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 
 
 def _digest(element: str) -> str:
-    """The one inline element of this name, as a Content-Security-Policy allows it (CSP level 3, 2.3.1)."""
+    """Return the source expression that allows the only inline element of this name (CSP level 3, 2.3.1)."""
     (content,) = re.findall(rf"<{element}>(.*?)</{element}>", PAGE, re.DOTALL)
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
@@ -40,7 +40,7 @@ router = APIRouter()
 
 
 async def page() -> HTMLResponse:
-    """The page, for whichever link: it looks at its own address."""
+    """Return the page, which is the same for all links."""
     return HTMLResponse(PAGE, headers=HEADERS)
 
 

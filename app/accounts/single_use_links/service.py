@@ -1,4 +1,4 @@
-"""Links in mails: issued, and used once."""
+"""Issue links for mails, and use each once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.events import LinkRequested
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.core.clock import real_now
-from app.core.errors import BadInput, FieldError
 from app.core.ids import new_id
 from app.core.outbox.events import Actor, record
 from app.core.security.opaque_tokens import TokenSubject, read_link_token
-from app.organisations.queries import active
+from app.organisations.queries import find_active
 
 LIFETIMES = {
     LinkPurpose.VERIFY_EMAIL: timedelta(days=3),
@@ -27,20 +27,10 @@ LIFETIMES = {
 }
 
 
-class LinkExpired(BadInput):
-    """No link has this token, or not any more; or it is for something else."""
-
-    code = "link_expired"
-    title = "This link is not valid: it was used, has expired, or was replaced. Ask for another one."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("token", self.title)])
-
-
 def issue(
     db: AsyncSession, org_id: UUID, user_id: UUID, email: str, purpose: LinkPurpose, *, password_hash: str | None = None
 ) -> Link:
-    """A new link, of which nobody is told; earlier ones stay valid until one of them is used."""
+    """Issue a link without mailing it. Earlier links stay valid until one of them is used."""
     now = real_now()
     link = Link(
         org_id=org_id,
@@ -67,21 +57,21 @@ def send(
     actor: Actor,
     password_hash: str | None = None,
 ) -> Link:
-    """Issue a link and have it mailed to `email`.
+    """Issue a link and mail it to `email`.
 
     Args:
-        at: the organisation's time, of the event.
+        at: the organisation's time.
     """
     link = issue(db, org_id, user_id, email, purpose, password_hash=password_hash)
     record(db, LinkRequested(at=at, actor=actor, user_id=user_id, link_id=link.id, purpose=purpose))
     return link
 
 
-def read(secret_key: str, token: str) -> TokenSubject:
-    """The link that a token is of, and its organisation; whether there is one is not looked up.
+def parse_token(secret_key: str, token: str) -> TokenSubject:
+    """Return the ids of a token's link and organisation. Does not check that the link exists.
 
     Raises:
-        LinkExpired: nobody has been sent this.
+        LinkExpired: the token was not made by this service.
     """
     try:
         return read_link_token(secret_key, token)
@@ -89,15 +79,18 @@ def read(secret_key: str, token: str) -> TokenSubject:
         raise LinkExpired from None
 
 
-async def find(db: AsyncSession, named: TokenSubject, *purposes: LinkPurpose) -> Link:
-    """A link that can still be used, for one of these purposes; it is not used up by this.
+async def find(db: AsyncSession, subject: TokenSubject, *purposes: LinkPurpose) -> Link:
+    """Return a link that can still be used for one of these purposes, without using it.
 
     Raises:
         LinkExpired
     """
     link = await db.scalar(
         select(Link).where(
-            Link.org_id == named.org_id, Link.id == named.id, Link.purpose.in_(purposes), Link.expires_at > real_now()
+            Link.org_id == subject.org_id,
+            Link.id == subject.id,
+            Link.purpose.in_(purposes),
+            Link.expires_at > real_now(),
         )
     )
     if link is None:
@@ -105,42 +98,44 @@ async def find(db: AsyncSession, named: TokenSubject, *purposes: LinkPurpose) ->
     return link
 
 
-async def tenant_of(db: AsyncSession, link: Link) -> Tenant:
-    """The organisation that a link is of.
+async def get_tenant(db: AsyncSession, link: Link) -> Tenant:
+    """Return the organisation of a link.
 
     Raises:
-        LinkExpired: it is suspended.
+        LinkExpired: the organisation is suspended.
     """
-    tenant = await active(db, link.org_id)
+    tenant = await find_active(db, link.org_id)
     if tenant is None:
         raise LinkExpired
     return tenant
 
 
-async def use(db: AsyncSession, named: TokenSubject, purpose: LinkPurpose) -> Link:
-    """Use a link up, and with it all others that its user has for the same purpose. Of two at once, one is refused.
+async def use(db: AsyncSession, subject: TokenSubject, purpose: LinkPurpose) -> Link:
+    """Use a link, and cancel the user's other links of the same purpose. Of two concurrent uses, one is refused.
 
     Raises:
         LinkExpired
     """
     link: Link | None = await db.scalar(
         delete(Link)
-        .where(Link.org_id == named.org_id, Link.id == named.id, Link.purpose == purpose, Link.expires_at > real_now())
+        .where(
+            Link.org_id == subject.org_id, Link.id == subject.id, Link.purpose == purpose, Link.expires_at > real_now()
+        )
         .returning(Link)
     )
     if link is None:
         raise LinkExpired
-    await cancel(db, named.org_id, link.user_id, purpose)
+    await cancel(db, subject.org_id, link.user_id, purpose)
     return link
 
 
 async def cancel(db: AsyncSession, org_id: UUID, user_id: UUID, *purposes: LinkPurpose) -> None:
-    """Let somebody's links of these purposes lead nowhere."""
+    """Delete a user's links of these purposes."""
     await db.execute(delete(Link).where(Link.org_id == org_id, Link.user_id == user_id, Link.purpose.in_(purposes)))
 
 
 async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch: int = 1000) -> int:
-    """Delete links that nobody can use any more; returns how many, at most a batch."""
+    """Delete a batch of expired links; return their number."""
     expired = (
         select(Link.id).where(Link.org_id == org_id, Link.expires_at <= now).order_by(Link.expires_at).limit(batch)
     )

@@ -1,4 +1,4 @@
-"""What happens to users."""
+"""The events of users."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.core.outbox.events import Event, ReactionOnly, Subject
 
 @dataclass(frozen=True, kw_only=True)
 class UserEvent(Event):
-    """The base of what happens to a user."""
+    """The base of events about a user."""
 
     user_id: Subject
 
@@ -51,7 +51,7 @@ class UserBecameUnavailable(UserEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class EmailClaimed(UserEvent):
-    """A stranger signed up with the e-mail of this user, or tried to change to it. The user gets a mail about it."""
+    """Another person signed up with the e-mail of this user, or tried to change to it. The user gets a mail."""
 
     type: ClassVar[str] = "user.email_claimed"
 

@@ -1,9 +1,8 @@
-"""Define the fields and examples of users that several schemas share."""
+"""Define the fields of users that several schemas share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -45,24 +44,3 @@ TimeZoneOfUser = Annotated[
 LocaleOfUser = Annotated[
     str | None, Field(description="The user's language (BCP 47); null if not set.", examples=["en-GB"])
 ]
-
-# What the examples of an engineer and a customer show instead of Ada, the admin.
-BO: Mapping[str, Any] = {
-    "firstName": "Bo",
-    "lastName": "Ek",
-    "email": "bo@growfin.com",
-    "role": "ENGINEER",
-    "roleId": "00000000-0000-7000-8000-000000000002",
-    "designation": "Engineer",
-    "secondFactor": False,
-}
-MIA: Mapping[str, Any] = {
-    "firstName": "Mia",
-    "lastName": "Holm",
-    "email": "mia@customer.example",
-    "role": "CUSTOMER",
-    "roleId": "00000000-0000-7000-8000-000000000003",
-    "designation": "Customer",
-    "available": False,
-    "secondFactor": False,
-}

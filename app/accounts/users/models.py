@@ -1,4 +1,4 @@
-"""Users, and what they sign in with."""
+"""Users, their credentials, and the words that find them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app.access.permissions import TICKET_WORK, Permissions, RoleKind, effective
-from app.accounts.roles.models import CustomRole
-from app.accounts.roles.rules import BUILT_IN, BuiltInRole
+from app.accounts.roles.models import AnyRole, Role
+from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.rules import AccountStatus
 from app.core.database.base import Base, TextEnum, one_of
 
-# Whose turn it can be: `takes_tickets`, as the rotation's index says it.
-AVAILABLE = "available AND works_on_tickets AND status = 'ACTIVE' AND role <> 'CUSTOMER'"
+# `User.takes_tickets` as SQL, for the index that the rotation of tickets reads.
+AVAILABLE = (
+    f"available AND works_on_tickets AND status = '{AccountStatus.ACTIVE}' AND role_kind <> '{RoleKind.CUSTOMER}'"
+)
 
 
 class User(Base):
-    """Somebody of an organisation.
+    """A user of an organisation.
 
-    `role` is what they are to it. `role_id` names a role of the organisation's own, and nothing for the built-in one;
-    `granted` and `denied` are permissions on top of it; `works_on_tickets` says whether all in all they may see and
-    change tickets. `available` is their own switch: whether they want new tickets. `muted` names the mails they do not
-    want.
+    `role_id` is the id of a custom role, and `None` for the built-in role of the kind `role_kind`. `granted` and
+    `denied` are permissions on top of the role; `works_on_tickets` is derived from all of them: whether the user may
+    see and change tickets. `available` is the user's own switch: whether they want new tickets. `muted` has the kinds
+    of mail that they do not want.
     """
 
     __tablename__ = "users"
@@ -38,7 +40,7 @@ class User(Base):
     last_name: Mapped[str]
     email: Mapped[str]
     email_verified_at: Mapped[datetime | None]
-    role: Mapped[RoleKind] = mapped_column(TextEnum(RoleKind))
+    role_kind: Mapped[RoleKind] = mapped_column(TextEnum(RoleKind))
     role_id: Mapped[UUID | None]
     granted: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
     denied: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
@@ -54,78 +56,83 @@ class User(Base):
     picture_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
-    custom_role: Mapped[CustomRole | None] = relationship(lazy="raise", viewonly=True)
+    role: Mapped[Role | None] = relationship(lazy="raise", viewonly=True)
 
     __table_args__ = (
-        UniqueConstraint("org_id", "email"),
         ForeignKeyConstraint(["org_id", "role_id"], ["roles.org_id", "roles.id"]),
-        one_of("role", tuple(RoleKind)),
+        one_of("role_kind", tuple(RoleKind)),
         one_of("status", tuple(AccountStatus)),
-        Index("ix_users_org_id_role_id", "org_id", "role", "id"),
+        # The condition is always true. Without it, the index could be the target of a foreign key, and a transaction
+        # that changes an e-mail would keep out new references to the row. A new ticket, which holds the counter while
+        # its reference to the assignee is checked, would wait for the erasure that waits for the counter: a deadlock.
+        Index("ix_users_org_id_email", "org_id", "email", unique=True, postgresql_where=text("email IS NOT NULL")),
+        Index("ix_users_org_id_role_kind_id", "org_id", "role_kind", "id"),
         Index("ix_users_org_id_status_id", "org_id", "status", "id"),
-        Index("ix_users_of_role", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
-        # The rotation walks this one, in its fixed order.
-        Index("ix_users_available", "org_id", "role", "id", postgresql_where=text(AVAILABLE)),
+        Index("ix_users_org_id_role_id", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
+        # The rotation of tickets follows the order of this index.
+        Index("ix_users_available", "org_id", "role_kind", "id", postgresql_where=text(AVAILABLE)),
     )
 
     @property
     def effective_role_id(self) -> UUID:
-        """The id of the user's role: of their custom role, or else of the built-in role of their kind."""
-        return self.role_id or BUILT_IN[self.role].id
+        """The id of the user's role, custom or built-in."""
+        return self.role_id or BUILT_IN[self.role_kind].id
 
     @property
     def designation(self) -> str:
-        """The name of their role; the row was read with `custom_role`."""
-        return self.custom_role.name if self.role_id and self.custom_role else BUILT_IN[self.role].name
+        """The name of the user's role; `role` must be loaded."""
+        return self._effective_role.name
 
     @property
     def role_permissions(self) -> Permissions:
-        """What their role gives them; the row was read with `custom_role`."""
-        if self.role_id and self.custom_role:
-            return frozenset(self.custom_role.permissions)
-        return BUILT_IN[self.role].permissions
+        """The permissions that the user's role allows; `role` must be loaded."""
+        return frozenset(self._effective_role.permissions)
+
+    @property
+    def _effective_role(self) -> AnyRole:
+        return self.role if self.role_id and self.role else BUILT_IN[self.role_kind]
 
     @property
     def permissions(self) -> Permissions:
-        """What they may do, all in all; the row was read with `custom_role`."""
+        """The permissions that the user has in the end; `role` must be loaded."""
         return effective(self.role_permissions, frozenset(self.granted), frozenset(self.denied))
 
     @property
     def picture_url(self) -> str | None:
-        """Where their picture is, if they have one."""
+        """The path of the user's picture; `None` if there is none."""
         return f"/users/{self.id}/picture" if self.picture_at else None
 
     @hybrid_property
     def may_be_assigned(self) -> bool:
-        """Whether tickets may be theirs; of the class, the condition in SQL."""
-        return (self.status == AccountStatus.ACTIVE) & (self.role != RoleKind.CUSTOMER) & self.works_on_tickets
+        """Whether tickets may be assigned to the user; of the class, the condition in SQL."""
+        return (self.status == AccountStatus.ACTIVE) & (self.role_kind != RoleKind.CUSTOMER) & self.works_on_tickets
 
     @hybrid_property
     def takes_tickets(self) -> bool:
-        """Whether new tickets go to them now; of the class, the condition in SQL."""
+        """Whether new tickets are assigned to the user now; of the class, the condition in SQL."""
         return self.available & self.may_be_assigned
 
-    def assign_role(self, role: BuiltInRole | CustomRole) -> None:
+    def assign_role(self, role: AnyRole) -> None:
         """Assign a role; permission overrides stay."""
-        own = role if isinstance(role, CustomRole) else None
-        self.role, self.role_id = role.role, own.id if own else None
-        set_committed_value(self, "custom_role", own)
+        custom = role if isinstance(role, Role) else None
+        self.role_kind, self.role_id = role.kind, custom.id if custom else None
+        set_committed_value(self, "role", custom)
         self.refresh_derived_permissions()
 
     def set_permission_overrides(self, granted: Permissions, denied: Permissions) -> None:
-        """Replace the permissions granted and denied on top of the role; `custom_role` must be loaded."""
+        """Replace the permissions granted and denied on top of the role; `role` must be loaded."""
         self.granted, self.denied = sorted(granted), sorted(denied)
         self.refresh_derived_permissions()
 
     def refresh_derived_permissions(self) -> None:
-        """Update the columns derived from the user's permissions; `custom_role` must be loaded."""
+        """Update the columns derived from the user's permissions; `role` must be loaded."""
         self.works_on_tickets = self.permissions >= TICKET_WORK
 
 
 class Credential(Base):
-    """What is needed to sign in, found by e-mail before the organisation is known: a directory table.
+    """What a user signs in with. It is read before the organisation is known, so this is a directory table.
 
-    Who was invited, or signs in elsewhere, may have no password.
+    Invited users and users of a social sign-in may have no password.
     """
 
     __tablename__ = "credentials"
@@ -142,7 +149,7 @@ class Credential(Base):
 
 
 class UserWord(Base):
-    """A word of somebody's name or e-mail, folded, so that users are found by the beginnings of words."""
+    """A folded word of a user's name or e-mail, by whose beginning the user is found."""
 
     __tablename__ = "user_words"
 

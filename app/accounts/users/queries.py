@@ -1,35 +1,208 @@
-"""Reads of users."""
+"""Queries of users."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from app.accounts.users.models import AVAILABLE, Credential, User
-from app.accounts.users.rules import AccountStatus
-from app.core.errors import NotFound
+from app.access.callers import UserCaller
+from app.access.permissions import RoleKind
+from app.accounts.single_use_links.models import Link, LinkPurpose
+from app.accounts.users.errors import UserNotFound
+from app.accounts.users.models import Credential, User, UserWord
+from app.accounts.users.rules import AccountStatus, prefix_upper_bound
+from app.core.clock import real_now
+from app.core.security.access_tokens import InvalidToken
 from app.organisations.models import Organisation, OrganisationStatus
 
 MAX_ACCOUNTS_PER_EMAIL = 1000
 
 
-class UserNotFound(NotFound):
-    """Nobody of the caller's organisation has this id."""
-
-    code = "user_not_found"
-    title = "There is no such user."
+# --- one user --------------------------------------------------------------------------------------------------------
 
 
-async def accounts(
+async def get_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
+    """Return a user of the organisation with their role.
+
+    Raises:
+        UserNotFound
+    """
+    found = await db.scalar(_select_user(org_id, user_id))
+    if found is None:
+        raise UserNotFound
+    return found
+
+
+async def lock_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
+    """Return a user with their role, locked until the transaction ends.
+
+    Raises:
+        UserNotFound
+    """
+    found = await db.scalar(
+        _select_user(org_id, user_id).with_for_update(key_share=True).execution_options(populate_existing=True)
+    )
+    if found is None:
+        raise UserNotFound
+    return found
+
+
+def _select_user(org_id: UUID, user_id: UUID) -> Select[User]:
+    return (
+        select(User)
+        .options(selectinload(User.role))
+        .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
+    )
+
+
+async def get_caller(db: AsyncSession, caller: UserCaller) -> User:
+    """Return the caller's own row.
+
+    Raises:
+        InvalidToken: the user was erased within the seconds for which an access token's user is cached.
+    """
+    try:
+        return await get_user(db, caller.org_id, caller.user.id)
+    except UserNotFound:
+        raise InvalidToken from None
+
+
+async def lock_caller(db: AsyncSession, caller: UserCaller) -> User:
+    """Return the caller's own row, locked until the transaction ends.
+
+    Raises:
+        InvalidToken: the user was erased, or is no longer active.
+    """
+    try:
+        user = await lock_user(db, caller.org_id, caller.user.id)
+    except UserNotFound:
+        raise InvalidToken from None
+    if user.status != AccountStatus.ACTIVE:
+        raise InvalidToken
+    return user
+
+
+async def find_id_by_email(db: AsyncSession, org_id: UUID, email: str) -> UUID | None:
+    """Return the id of the organisation's user with this e-mail, if there is one."""
+    found: UUID | None = await db.scalar(
+        select(User.id).where(User.org_id == org_id, User.email == email, User.status != AccountStatus.ERASED)
+    )
+    return found
+
+
+async def get_invitation_expiry(db: AsyncSession, user: User) -> datetime | None:
+    """Return when the last link of a user's invitation expires; `None` if none can be used any more."""
+    found: datetime | None = await db.scalar(
+        select(func.max(Link.expires_at)).where(
+            Link.org_id == user.org_id,
+            Link.user_id == user.id,
+            Link.purpose == LinkPurpose.INVITATION,
+            Link.expires_at > real_now(),
+        )
+    )
+    return found
+
+
+# --- several users ---------------------------------------------------------------------------------------------------
+
+
+async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mapping[UUID, User]:
+    """Return those of these users that exist, and all who may be full admins, locked in the order of their ids.
+
+    Every transaction that may remove a full admin locks all of them: of two at the same time, the second sees the
+    result of the first.
+    """
+    found = await db.scalars(
+        select(User)
+        .options(selectinload(User.role))
+        .where(
+            User.org_id == org_id,
+            User.status != AccountStatus.ERASED,
+            or_(
+                User.id.in_(ids),
+                and_(User.role_kind == RoleKind.ADMIN, User.status == AccountStatus.ACTIVE, User.role_id.is_(None)),
+            ),
+        )
+        .order_by(User.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return {user.id: user for user in found}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserSelection:
+    """Which users to list. An empty filter matches all.
+
+    Attributes:
+        available: whether new tickets may be assigned to the user now.
+        terms: word prefixes to search for; `None` if the list is not searched.
+    """
+
+    role_kinds: Sequence[RoleKind] = ()
+    statuses: Sequence[str] = ()
+    available: bool | None = None
+    terms: Sequence[str] | None = None
+
+    def conditions(self, org_id: UUID) -> list[ColumnElement[bool]]:
+        """Return the conditions that a row must meet."""
+        conditions = [User.org_id == org_id]
+        conditions.append(User.status.in_(self.statuses) if self.statuses else User.status != AccountStatus.ERASED)
+        if self.role_kinds:
+            conditions.append(User.role_kind.in_(self.role_kinds))
+        if self.available is not None:
+            conditions.append(User.takes_tickets == self.available)
+        for term in self.terms or ():
+            # Under row level security a range reaches the index. LIKE would read every user's words.
+            matching = (UserWord.org_id == org_id, UserWord.word >= term, UserWord.word < prefix_upper_bound(term))
+            conditions.append(User.id.in_(select(UserWord.user_id).where(*matching)))
+        return conditions
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no user can match: the search text contains no word."""
+        return self.terms is not None and not self.terms
+
+
+async def list_page(
+    db: AsyncSession, org_id: UUID, selection: UserSelection, *, after: UUID | None, limit: int
+) -> Sequence[User]:
+    """List the users after the user `after`, newest first, with their roles."""
+    if selection.is_empty:
+        return []
+    statement = (
+        select(User)
+        .options(selectinload(User.role))
+        .where(*selection.conditions(org_id))
+        .order_by(User.id.desc())
+        .limit(limit)
+    )
+    return (await db.scalars(statement if after is None else statement.where(User.id < after))).all()
+
+
+async def count(db: AsyncSession, org_id: UUID, selection: UserSelection) -> int:
+    """Count the selected users."""
+    if selection.is_empty:
+        return 0
+    return await db.scalar(select(func.count()).select_from(User).where(*selection.conditions(org_id))) or 0
+
+
+# --- signing in ------------------------------------------------------------------------------------------------------
+
+
+async def list_credentials(
     db: AsyncSession, email: str, domain: str | None, *, limit: int = MAX_ACCOUNTS_PER_EMAIL
 ) -> Sequence[Row[UUID, UUID, str | None]]:
-    """The accounts that an e-mail may sign in to, in the oldest organisations: (org_id, user_id, password_hash).
+    """List the accounts with an e-mail as (org_id, user_id, password_hash), those of the oldest organisations first.
 
-    Whoever has more than `limit` names the domain.
+    Args:
+        domain: of the only organisation to look in. A user with more than `limit` accounts has to name it.
     """
     statement = (
         select(Credential.org_id, Credential.user_id, Credential.password_hash)
@@ -41,65 +214,3 @@ async def accounts(
     if domain is not None:
         statement = statement.where(Organisation.domain == domain)
     return (await db.execute(statement)).all()
-
-
-async def user(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
-    """Somebody of the organisation, with their role.
-
-    Raises:
-        UserNotFound: there is nobody, or nobody any more.
-    """
-    found = await db.scalar(
-        select(User)
-        .options(selectinload(User.custom_role))
-        .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
-    )
-    if found is None:
-        raise UserNotFound
-    return found
-
-
-async def lock(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
-    """The same, locked until the transaction ends.
-
-    Raises:
-        UserNotFound
-    """
-    found = await db.scalar(
-        select(User)
-        .options(selectinload(User.custom_role))
-        .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    if found is None:
-        raise UserNotFound
-    return found
-
-
-async def owner_of(db: AsyncSession, org_id: UUID, email: str) -> UUID | None:
-    """Who of the organisation has this e-mail, if anybody."""
-    found: UUID | None = await db.scalar(
-        select(User.id).where(User.org_id == org_id, User.email == email, User.status != AccountStatus.ERASED)
-    )
-    return found
-
-
-def in_turn(org_id: str) -> str:
-    """A statement for `ids`, whom new tickets go to: available engineers, or else available admins; null for nobody.
-
-    They are in the order of their ids, which is the order they signed up in, and that of the rotation.
-
-    Args:
-        org_id: the parameter, as the driver in use writes it.
-    """
-    return f"""
-        SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role = 'ENGINEER'),
-                        array_agg(id ORDER BY id) FILTER (WHERE role = 'ADMIN')) AS ids
-        FROM users WHERE org_id = {org_id} AND {AVAILABLE}
-    """  # noqa: S608 - constants
-
-
-async def next_in_turn(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
-    """Whom new tickets go to, in the fixed order of the rotation."""
-    return await db.scalar(text(in_turn(":org_id")).bindparams(org_id=org_id)) or []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from uuid import UUID
 
@@ -10,21 +11,24 @@ from app.core.fields import ERASED_DOMAIN
 from app.core.words import fold, split_words
 
 MAX_WORD_LENGTH = 64
+# What an erased user is called.
+ANONYMOUS_FIRST_NAME = "Erased"
+ANONYMOUS_LAST_NAME = "user"
 
 
 class AccountStatus(StrEnum):
-    """Where somebody stands. Only who is `ACTIVE` can act."""
+    """The status of an account. Only users who are `ACTIVE` can act."""
 
     ACTIVE = "ACTIVE"
     PENDING = "PENDING"  # signed up, and waits for an admin's approval
     REJECTED = "REJECTED"
-    INVITED = "INVITED"  # until they have set a password
+    INVITED = "INVITED"  # has no password yet
     SUSPENDED = "SUSPENDED"
-    ERASED = "ERASED"  # what is left of a row that tickets refer to
+    ERASED = "ERASED"  # the row stays, because tickets refer to it
 
 
 class UserStatus(StrEnum):
-    """The same, as it is shown and asked for: nobody finds who was erased."""
+    """The status of an account in requests and responses. Erased users are in neither."""
 
     ACTIVE = AccountStatus.ACTIVE
     PENDING = AccountStatus.PENDING
@@ -33,27 +37,75 @@ class UserStatus(StrEnum):
     SUSPENDED = AccountStatus.SUSPENDED
 
 
+APPROVABLE = frozenset({AccountStatus.PENDING, AccountStatus.REJECTED})
+# The statuses that `PATCH /users/{id}` switches between.
+SETTLED = frozenset({AccountStatus.ACTIVE, AccountStatus.SUSPENDED})
+
+
+def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
+    """Return the status of a user who signs up without an admin: all but customers wait for approval."""
+    return AccountStatus.ACTIVE if role_kind == RoleKind.CUSTOMER else AccountStatus.PENDING
+
+
+# --- permissions -----------------------------------------------------------------------------------------------------
+
+
+def is_full_admin(*, role_kind: RoleKind, role_id: UUID | None, status: str, denied: Collection[str]) -> bool:
+    """Tell whether a user has every permission, and so can grant any. Every organisation keeps one such user."""
+    return role_kind == RoleKind.ADMIN and role_id is None and status == AccountStatus.ACTIVE and not denied
+
+
+def can_raise_permissions(
+    before: tuple[Collection[str], Collection[str]], after: tuple[Collection[str], Collection[str]]
+) -> bool:
+    """Tell whether replacing a user's overrides, granted and denied permissions, could ever allow the user more.
+
+    A new grant counts even if the role allows the same: it would outlast the role.
+    """
+    (granted, denied), (granted_after, denied_after) = before, after
+    return not set(granted_after) <= set(granted) or not set(denied) <= set(denied_after)
+
+
+# --- e-mail addresses ------------------------------------------------------------------------------------------------
+
+
 def erased_email(user_id: UUID) -> str:
-    """What stands in place of an erased user's e-mail."""
+    """Return the address that replaces an erased user's."""
     return f"erased-{user_id}@{ERASED_DOMAIN}"
 
 
-def is_somebodys(email: str) -> bool:
-    """Whether there is anybody to write to at this address."""
+def is_deliverable(email: str) -> bool:
+    """Tell whether mail can be sent to an address: not to that of an erased user."""
     return not email.endswith(f"@{ERASED_DOMAIN}")
 
 
-def status_of_sign_up(role: RoleKind) -> AccountStatus:
-    """Where whoever signs up by themselves stands at first: all but customers wait for an admin's approval."""
-    return AccountStatus.ACTIVE if role == RoleKind.CUSTOMER else AccountStatus.PENDING
+# --- search ----------------------------------------------------------------------------------------------------------
 
 
-def words_of(*texts: str) -> set[str]:
-    """The words that somebody is found by: of names and of an e-mail, folded; and each text that is one, as a whole."""
+def search_words(*texts: str) -> set[str]:
+    """Return the words that find a user, folded: those of the texts, and each text without spaces as a whole."""
     found: set[str] = set()
     for text in texts:
-        bare = fold(text)
-        found |= {word[:MAX_WORD_LENGTH] for word in split_words(bare)}
-        if " " not in bare:
-            found.add(bare[:MAX_WORD_LENGTH])
+        folded = fold(text)
+        found |= {word[:MAX_WORD_LENGTH] for word in split_words(folded)}
+        if " " not in folded:
+            found.add(folded[:MAX_WORD_LENGTH])
     return found - {""}
+
+
+def query_terms(text: str) -> list[str]:
+    """Return the normalised word prefixes that a search text asks for.
+
+    A part that looks like an e-mail is one term. Prefixes of other terms are left out.
+    """
+    found: set[str] = set()
+    for part in fold(text).split():
+        local, at, domain = part.partition("@")
+        found |= {part} if local and at and domain else set(split_words(part))
+    cut = {word[:MAX_WORD_LENGTH] for word in found}
+    return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
+
+
+def prefix_upper_bound(prefix: str) -> str:
+    """Return a string greater than every word with this prefix, in code point order."""
+    return prefix + chr(0x10FFFF)

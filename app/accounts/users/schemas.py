@@ -13,8 +13,9 @@ from app.accounts.roles.rules import ENGINEER
 from app.accounts.roles.schemas import PermissionTable, ResourceActions, ResourcePermissions, as_table, from_table
 from app.accounts.users import models
 from app.accounts.users.fields import Bio, Designation, LocaleOfUser, RoleId, TimeZoneOfUser
-from app.accounts.users.rights import query_terms
-from app.accounts.users.rules import AccountStatus, UserStatus
+from app.accounts.users.queries import UserSelection
+from app.accounts.users.rules import AccountStatus, UserStatus, query_terms
+from app.accounts.users.service import UserChanges
 from app.core.fields import (
     EXAMPLE_ID,
     CreatedAt,
@@ -85,7 +86,7 @@ def user_fields(row: models.User) -> dict[str, Any]:
         "first_name": row.first_name,
         "last_name": row.last_name,
         "email": row.email,
-        "role": row.role,
+        "role": row.role_kind,
         "role_id": row.effective_role_id,
         "designation": row.designation,
         "status": row.status,
@@ -159,6 +160,15 @@ class UserFilter(CountedPageQuery):
         ),
     ] = None
 
+    def selection(self) -> UserSelection:
+        """Return the filters in the form that queries take."""
+        return UserSelection(
+            role_kinds=self.role,
+            statuses=self.status,
+            available=self.available,
+            terms=None if self.q is None else query_terms(self.q),
+        )
+
 
 class UserPage(CountedPage[User]):
     """A page of users."""
@@ -177,7 +187,6 @@ class UserUpdate(RequestModel):
     ] = MISSING
     status: Annotated[
         Literal["ACTIVE", "SUSPENDED"] | MISSING,
-        AfterValidator(AccountStatus),
         Field(description="`SUSPENDED` signs the user out everywhere and blocks signing in.", examples=["ACTIVE"]),
     ] = MISSING
     available: Annotated[
@@ -188,6 +197,14 @@ class UserUpdate(RequestModel):
             examples=[True],
         ),
     ] = MISSING
+
+    def changes(self) -> UserChanges:
+        """Return the fields that were sent."""
+        return UserChanges(
+            role_kind=None if self.role is MISSING else self.role,
+            status=None if self.status is MISSING else AccountStatus(self.status),
+            available=None if self.available is MISSING else self.available,
+        )
 
 
 class UserRejection(RequestModel):
@@ -231,7 +248,7 @@ class UserPermissionsUpdate(RequestModel):
 
 
 class UserPermissions(ResponseModel):
-    """What a user may do, and why."""
+    """A user's permissions, and where they come from."""
 
     role: Annotated[RoleKind, Field(description="The kind of the user's role.", examples=["ENGINEER"])]
     role_id: RoleId
@@ -249,14 +266,14 @@ class UserPermissions(ResponseModel):
     ]
     effective: Annotated[
         list[ResourcePermissions],
-        Field(description="What the user may do in the end. Every resource is listed. Customers reach only their own."),
+        Field(description="The resulting permissions. Every resource is listed. Customers reach only their own data."),
     ]
 
     @classmethod
     def of(cls, row: models.User) -> Self:
         """Make the response from a row that was read with its role."""
         return cls(
-            role=RoleKind(row.role),
+            role=row.role_kind,
             role_id=row.effective_role_id,
             designation=row.designation,
             from_role=as_table(row.role_permissions),

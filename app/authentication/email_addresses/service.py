@@ -1,4 +1,4 @@
-"""E-mail addresses: proved, and changed, by a click on a link that was sent to them."""
+"""Verify and change e-mail addresses, with links that are mailed to them."""
 
 from __future__ import annotations
 
@@ -9,78 +9,69 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.attempts import Attempts
 from app.access.callers import UserCaller
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
-from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
 from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
 from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
-from app.authentication.passwords.service import AccountsOf, WrongPassword, lock_own, lock_owner, read_own, send_links
+from app.authentication.credentials import lock_link_owner, lock_own, read_own
+from app.authentication.email_addresses.errors import SameEmail
+from app.authentication.errors import WrongPassword
+from app.authentication.link_mails import AccountFilter, send_links
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
-from app.core.errors import BadInput, FieldError
 from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
 from app.core.security.passwords import derive_salt, hash_password, match_hashes
 
-_WITH_AN_EMAIL_TO_PROVE = {AccountStatus.ACTIVE, AccountStatus.PENDING}
+_STATUSES_THAT_MAY_VERIFY = {AccountStatus.ACTIVE, AccountStatus.PENDING}
+
+# --- verification ----------------------------------------------------------------------------------------------------
 
 
-class SameEmail(BadInput):
-    """The new address is the present one."""
-
-    code = "same_email"
-    title = "This is the present e-mail: nothing would change."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("email", self.title)])
-
-
-# --- proved ----------------------------------------------------------------------------------------------------------
-
-
-async def resend_verification(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
-    """Mail another link to the accounts of an e-mail whose users have not proved yet that it is theirs.
+async def mail_verification_links(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
+    """Mail a link to the accounts of an e-mail address that have not verified it yet.
 
     Args:
-        domain: of the organisation, where only its account is meant.
+        domain: The domain of the organisation; `None` for all organisations.
     """
 
-    def has_yet_to_prove_it(user: User) -> bool:
-        return user.email_verified_at is None and user.status in _WITH_AN_EMAIL_TO_PROVE
+    def is_unverified(user: User) -> bool:
+        return user.email_verified_at is None and user.status in _STATUSES_THAT_MAY_VERIFY
 
-    await send_links(database, attempts, AccountsOf(email, domain, has_yet_to_prove_it), LinkPurpose.VERIFY_EMAIL)
+    await send_links(database, attempts, AccountFilter(email, domain, is_unverified), LinkPurpose.VERIFY_EMAIL)
 
 
-async def verify_email(db: AsyncSession, named: TokenSubject) -> User:
-    """Take a click on a link as the proof that its address is its user's; where they asked for it, it becomes so.
+async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
+    """Verify the address that a link was mailed to. If the link is for a change, it becomes the user's address first.
 
     Raises:
-        LinkExpired: also where somebody else of the organisation has got the address meanwhile.
+        LinkExpired: Also if another user of the organisation has taken the address meanwhile.
     """
-    link = await links.find(db, named, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
-    tenant = await links.tenant_of(db, link)
-    user, credential = await lock_owner(db, link)
-    await links.use(db, named, link.purpose)
-    if user.status not in _WITH_AN_EMAIL_TO_PROVE:
+    link = await links.find(db, subject, LinkPurpose.VERIFY_EMAIL, LinkPurpose.CHANGE_EMAIL)
+    tenant = await links.get_tenant(db, link)
+    user, credential = await lock_link_owner(db, link)
+    await links.use(db, subject, link.purpose)
+    if user.status not in _STATUSES_THAT_MAY_VERIFY:
         raise LinkExpired
-    was_proved, at, actor = user.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, user.id)
+    was_verified, at, actor = user.email_verified_at is not None, tenant.now(), Actor(ActorType.USER, user.id)
     if link.purpose == LinkPurpose.CHANGE_EMAIL:
-        old_email, was_proved = user.email, False
-        await _move(db, user, credential, link)
+        old_email, was_verified = user.email, False
+        await _set_email(db, user, credential, link)
         record(db, EmailChanged(at=at, actor=actor, user_id=user.id, old_email=ReactionOnly(old_email)))
     if user.email != link.email:
         raise LinkExpired
-    if not was_proved:
+    if not was_verified:
         user.email_verified_at = real_now()
         record(db, EmailVerified(at=at, actor=actor, user_id=user.id))
     return user
 
 
-async def _move(db: AsyncSession, user: User, credential: Credential, link: Link) -> None:
-    """Give somebody the address of a link, and the hash of the same password with that address's salt."""
+async def _set_email(db: AsyncSession, user: User, credential: Credential, link: Link) -> None:
+    """Set the address of a link, and the hash of the same password with the salt of that address."""
     if (credential.password_hash is None) != (link.password_hash is None):
         raise LinkExpired
     user.email = credential.email = link.email
@@ -88,43 +79,42 @@ async def _move(db: AsyncSession, user: User, credential: Credential, link: Link
     with raise_on_violation(LinkExpired):
         await db.flush()
     await index_words(db, user)
-    # What was sent to the old address is not to be used by whoever has it now.
+    # Links mailed to the old address must not work for its next owner.
     await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.VERIFY_EMAIL)
 
 
-# --- changed ---------------------------------------------------------------------------------------------------------
+# --- change ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class NewEmail:
-    """The address that somebody wants, and their password; who has none need not know one."""
+    """The new address and the current password; `None` if the account has no password."""
 
     email: str
     password: str | None
 
 
-async def change_email(database: Database, secret_key: str, caller: UserCaller, new: NewEmail) -> None:
-    """Mail a link to the new address: only a click on it changes anything.
+async def request_email_change(database: Database, secret_key: str, caller: UserCaller, new: NewEmail) -> None:
+    """Mail a link to the new address, and cancel earlier ones. Nothing changes until the link is followed.
 
-    If somebody of the organisation has that address, they are told of it instead, and who asked cannot tell. Links to
-    other new addresses stop working.
+    If another user of the organisation has the address, that user is notified instead, and the caller cannot tell.
 
     Raises:
         SameEmail
         WrongPassword
         Busy
-        InvalidToken: as `lock_own`.
+        InvalidToken: The user was erased or is no longer active.
     """
-    user, credential = await read_own(database, caller)
+    user, compared = await read_own(database, caller)
     if new.email == user.email:
         raise SameEmail
-    password_hash = await _hash_for(secret_key, credential, new)
+    password_hash = await _hash_with_new_salt(secret_key, compared, new)
     async with database.session(caller.org_id) as db:
-        user, _ = await lock_own(db, caller, credential)
+        user, _ = await lock_own(db, caller, compared)
         at, actor = caller.tenant.now(), caller.actor
-        # What was asked for before was a slip, perhaps, and whoever has that address is not to have this account.
+        # The address requested before may have been a typing error: its owner must not get this account.
         await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)
-        owner_id = await users.owner_of(db, caller.org_id, new.email)
+        owner_id = await users.find_id_by_email(db, caller.org_id, new.email)
         if owner_id is not None:
             record(db, EmailClaimed(at=at, actor=actor, user_id=owner_id))
         else:
@@ -134,10 +124,10 @@ async def change_email(database: Database, secret_key: str, caller: UserCaller, 
             )  # fmt: skip
 
 
-async def _hash_for(secret_key: str, credential: Credential, new: NewEmail) -> str | None:
-    """The hash of the present password that is to come into force with the new address; none where there is none."""
-    if credential.password_hash is None:
+async def _hash_with_new_salt(secret_key: str, compared: Credential, new: NewEmail) -> str | None:
+    """Check the current password, and hash it with the salt of the new address; `None` if the account has none."""
+    if compared.password_hash is None:
         return None
-    if new.password is None or not await match_hashes(new.password, [credential.password_hash]):
+    if new.password is None or not await match_hashes(new.password, [compared.password_hash]):
         raise WrongPassword
     return await hash_password(new.password, derive_salt(secret_key, new.email))

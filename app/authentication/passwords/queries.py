@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import Credential, User
-from app.accounts.users.queries import UserNotFound
 
 
 async def credential(db: AsyncSession, user: User) -> Credential:

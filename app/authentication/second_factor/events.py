@@ -1,4 +1,4 @@
-"""What happens to second factors."""
+"""Events of second factors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ class SecondFactorEnabled(UserEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class SecondFactorDisabled(UserEvent):
-    """Signing in requires no code any more."""
+    """Signing in no longer requires a code."""
 
     type: ClassVar[str] = "user.second_factor_disabled"

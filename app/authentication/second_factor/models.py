@@ -1,4 +1,4 @@
-"""What proves a user besides the password."""
+"""Second factors and recovery codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from app.core.database.base import Base
 
 
 class SecondFactor(Base):
-    """The secret that an authenticator app shares with us, encrypted. `last_step` is of the last code that was used."""
+    """The encrypted secret of a user's authenticator app.
+
+    Attributes:
+        last_step: The time step of the last code that was used.
+        confirmed_at: When the user confirmed it with a code. Until then, sign-ins do not require it.
+    """
 
     __tablename__ = "second_factors"
 
@@ -27,7 +32,7 @@ class SecondFactor(Base):
 
 
 class RecoveryCode(Base):
-    """A code that does for a lost authenticator, once; as its hash."""
+    """The hash of a code that replaces a code of the authenticator once."""
 
     __tablename__ = "recovery_codes"
 

@@ -12,59 +12,59 @@ from app.access.requirements import CurrentUserBefore2FA
 from app.access.services import services_of
 from app.authentication.second_factor import service
 from app.authentication.second_factor.code_limits import counting_attempts
+from app.authentication.second_factor.errors import (
+    CodeRefused,
+    SecondFactorActive,
+    SecondFactorMandatory,
+    SecondFactorNotSetUp,
+)
 from app.authentication.second_factor.schemas import (
     RecoveryCodes,
     SecondFactorCode,
     SecondFactorProof,
     SecondFactorSetup,
 )
-from app.authentication.second_factor.service import (
-    CodeRefused,
-    Proof,
-    SecondFactorActive,
-    SecondFactorMandatory,
-    SecondFactorNotSetUp,
-)
-from app.core.errors import TooMany
+from app.authentication.second_factor.service import SubmittedCode
+from app.core.errors import TesseraError, TooMany
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
 router = APIRouter(prefix="/auth/2fa", tags=["Signing in"], route_class=Route)
 
 
-def _with_code(*refusals: Any) -> dict[int | str, Any]:
-    return responses(CodeRefused, SecondFactorNotSetUp, *refusals, TooMany, body=True)
+def _responses_with_code(*errors: type[TesseraError]) -> dict[int | str, Any]:
+    return responses(CodeRefused, SecondFactorNotSetUp, *errors, TooMany, body=True)
 
 
 @router.post(
     "/setup",
     operation_id="setUpSecondFactor",
-    summary="Set a second factor up",
+    summary="Set up a second factor",
     responses=responses(SecondFactorActive),
 )
 async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactorSetup:
-    """Get a secret for your authenticator app. Nothing depends on it until you confirm it with a code.
+    """Get a secret for your authenticator app. It has no effect until you confirm it.
 
-    `POST /auth/2fa/confirm` does that. To ask again before makes another secret, and the first is worth nothing.
+    Confirm it with `POST /auth/2fa/confirm`. Another request before that replaces the secret.
     """
     async with services_of(request).database.session(caller.org_id) as db:
-        setup = await service.set_up(db, services_of(request).secret_key, caller)
-    return await asyncio.to_thread(SecondFactorSetup.of, setup)  # drawing the code takes a while
+        secret = await service.set_up(db, services_of(request).secret_key, caller)
+    return await asyncio.to_thread(SecondFactorSetup.of, secret)  # drawing the QR code would block other requests
 
 
 @router.post(
     "/confirm",
     operation_id="confirmSecondFactor",
     summary="Confirm the second factor",
-    responses=_with_code(SecondFactorActive),
+    responses=_responses_with_code(SecondFactorActive),
 )
 async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
-    """Show with a code that your authenticator has the secret: from now on, signing in needs a code as well (`totp`).
+    """Show with a code that your authenticator has the secret. From now on, signing in requires a code too (`totp`).
 
-    The answer has ten recovery codes, for when the authenticator is lost. They are shown this once.
+    The response contains ten recovery codes, for when you lose the authenticator. They are shown only once.
     """
     async with (
-        counting_attempts(services_of(request).attempts, caller.user, Proof(totp=body.code)),
+        counting_attempts(services_of(request).attempts, caller.user, SubmittedCode(totp=body.code)),
         transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db,
     ):
         codes = await service.confirm(db, services_of(request).secret_key, caller, body.code)
@@ -75,12 +75,12 @@ async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request:
     "/recovery-codes",
     operation_id="renewRecoveryCodes",
     summary="Get new recovery codes",
-    responses=_with_code(),
+    responses=_responses_with_code(),
 )
 async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
-    """Get ten new recovery codes, shown this once; those before are worth nothing from now on."""
+    """Get ten new recovery codes, which are shown only once. The previous ones stop working."""
     async with (
-        counting_attempts(services_of(request).attempts, caller.user, Proof(totp=body.code)),
+        counting_attempts(services_of(request).attempts, caller.user, SubmittedCode(totp=body.code)),
         services_of(request).database.session(caller.org_id) as db,
     ):
         codes = await service.renew_recovery_codes(db, services_of(request).secret_key, caller, body.code)
@@ -92,16 +92,16 @@ async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore
     operation_id="disableSecondFactor",
     summary="Disable the second factor",
     status_code=204,
-    responses=_with_code(SecondFactorMandatory),
+    responses=_responses_with_code(SecondFactorMandatory),
 )
 async def disable(body: SecondFactorProof, caller: CurrentUserBefore2FA, request: Request) -> None:
-    """Let the password be enough again, given a code of the authenticator or a recovery code.
+    """Sign in with only the password from now on. Requires a code of the authenticator or a recovery code.
 
-    Where the organisation requires a second factor of you, it stays.
+    If the organisation requires a second factor of you, you cannot disable it.
     """
-    proof = body.proof()
+    code = body.submitted_code()
     async with (
-        counting_attempts(services_of(request).attempts, caller.user, proof),
+        counting_attempts(services_of(request).attempts, caller.user, code),
         transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db,
     ):
-        await service.disable(db, services_of(request).secret_key, caller, proof)
+        await service.disable(db, services_of(request).secret_key, caller, code)

@@ -1,4 +1,4 @@
-"""What happens to sessions."""
+"""Events of sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where somebody is signed in."""
+"""The sessions of signed-in users."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from app.core.database.base import Base
 
 
 class Session(Base):
-    """A sign-in and everything that follows from it: the family of its refresh tokens, of which only hashes are kept.
+    """A session, from the sign-in on. Only hashes of its refresh tokens are stored.
 
-    `refresh_hash` is of the token to be used next, `previous_hash` of the one that was used at `rotated_at`.
+    Attributes:
+        refresh_hash: The hash of the token to be used next.
+        previous_hash: The hash of the token that was used at `rotated_at`.
+        remembered: Whether it lasts for 30 days after its last use instead of one.
     """
 
     __tablename__ = "sessions"

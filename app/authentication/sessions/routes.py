@@ -1,4 +1,4 @@
-"""Sessions over HTTP: refreshing, checking and ending them."""
+"""Sessions over HTTP: refreshing, verifying, listing and ending them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import lacks_second_factor
-from app.access.dependencies import Db, transaction_refreshing_credentials
+from app.access.dependencies import Db, address_of, transaction_refreshing_credentials
 from app.access.requirements import CurrentUserBefore2FA
 from app.access.services import services_of
 from app.authentication.sessions import queries, service
-from app.authentication.sessions.queries import SessionNotFound
+from app.authentication.sessions.errors import InvalidRefreshToken, SessionNotFound
 from app.authentication.sessions.schemas import (
     Session,
     SessionPage,
@@ -24,7 +24,7 @@ from app.authentication.sessions.schemas import (
     TokenVerificationRequest,
     token_fields,
 )
-from app.authentication.sign_in.routes import where_of
+from app.authentication.sessions.service import ClientInfo
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
 from app.core.web.openapi import responses
@@ -34,21 +34,26 @@ from app.core.web.routing import Route
 router = APIRouter(tags=["Signing in"], route_class=Route)
 
 
+def client_of(request: Request) -> ClientInfo:
+    """Return the client of a request, as its session shows it."""
+    return ClientInfo(device=request.headers.get("user-agent", ""), address=address_of(request) or "")
+
+
 @router.post(
     "/auth/refresh",
     operation_id="refreshSession",
-    summary="Get the next access token",
-    responses=responses(service.InvalidRefreshToken, body=True),
+    summary="Refresh the tokens",
+    responses=responses(InvalidRefreshToken, body=True),
 )
 async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     """Exchange a refresh token, which can be used once, for an access token and the next refresh token.
 
-    Within ten seconds the same token gets the same successor again, in case the first answer was lost. Later, or once
-    that successor was used itself, to use it again ends the session: one of the two who have it should not.
+    For ten seconds, the same token gets the same successor again, in case the first response was lost. Using a token
+    again later, or after its successor was used, ends the session: the token may have been stolen.
     """
     services = services_of(request)
-    refreshed = await service.refresh(services.database, services.secret_key, body.refresh_token, where_of(request))
-    return TokenPair(**token_fields(refreshed))
+    tokens = await service.refresh(services.database, services.secret_key, body.refresh_token, client_of(request))
+    return TokenPair(**token_fields(tokens))
 
 
 @router.post(
@@ -59,10 +64,10 @@ async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     responses=responses(),
 )
 async def sign_out(caller: CurrentUserBefore2FA, request: Request) -> None:
-    """End this session: neither its access tokens nor its refresh token are good any more."""
+    """End this session. Its access tokens and its refresh token stop working."""
     user = caller.user
     async with transaction_refreshing_credentials(request, caller.org_id, user.id) as db:
-        with suppress(SessionNotFound):  # it has ended a moment ago
+        with suppress(SessionNotFound):  # a concurrent request has ended it
             await service.end_session(db, caller.org_id, user.id, user.session_id)
 
 
@@ -74,7 +79,7 @@ async def sign_out(caller: CurrentUserBefore2FA, request: Request) -> None:
     responses=responses(),
 )
 async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) -> None:
-    """End all your sessions, this one included."""
+    """End all your sessions, including this one."""
     async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
         await service.end_sessions(db, caller.org_id, caller.user.id)
 
@@ -82,45 +87,44 @@ async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) ->
 @router.post(
     "/auth/verify",
     operation_id="verifyToken",
-    summary="Ask whether an access token is good",
+    summary="Verify an access token",
     responses=responses(body=True),
 )
 async def verify(body: TokenVerificationRequest, request: Request) -> TokenVerification:
-    """For your own services, when they are shown an access token: what it says, if it is good at this moment.
+    """For your own services that receive an access token: its claims, if it is valid now.
 
-    One that has expired, is somebody else's make, or whose session has ended is answered with `active: false` alone.
-    Who has yet to set up the second factor that their organisation requires has no permissions until then.
+    The response to an expired or foreign token, or one whose session has ended, is `active: false` alone. A user who
+    has yet to set up the second factor that their organisation requires has no permissions until then.
     """
     credential_cache = services_of(request).credential_cache
     try:
         tenant, user = await credential_cache.resolve_access_token(body.token)
-        return TokenVerification.of(
-            credential_cache.read_claims(body.token), user, held=lacks_second_factor(tenant, user)
-        )
+        claims = credential_cache.read_claims(body.token)
     except InvalidToken:
         return TokenVerification(active=False)
+    return TokenVerification.of(claims, user, second_factor_required=lacks_second_factor(tenant, user))
 
 
 @router.get(
     "/me/sessions",
     operation_id="listMySessions",
-    summary="List where you are signed in",
+    summary="List your sessions",
     response_model_exclude_unset=True,
     responses=responses(InvalidCursor),
 )
 async def list_sessions(
-    wanted: Annotated[CountedPageQuery, Query()],
+    page_query: Annotated[CountedPageQuery, Query()],
     caller: CurrentUserBefore2FA,
     db: Db,
     request: Request,
     response: Response,
 ) -> SessionPage:
-    """Your sessions that have not ended, the latest first. Each began with a sign-in; to refresh it keeps it going."""
+    """Your sessions that have not ended, newest first. A session begins with a sign-in, and refreshing prolongs it."""
     user, now = caller.user, real_now()
-    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "sessions", filters=user.id)
+    paging = Paging.of(request, page_query, services_of(request).secret_key, caller.org_id, "sessions", filters=user.id)
     after, limit = paging.after(UUID), paging.fetch_limit
-    rows = await queries.of_user(db, caller.org_id, user.id, now, after=after, limit=limit)
-    total = await queries.count(db, caller.org_id, user.id, now) if wanted.include else None
+    rows = await queries.list_page(db, caller.org_id, user.id, now, after=after, limit=limit)
+    total = await queries.count(db, caller.org_id, user.id, now) if page_query.include else None
     to_item = partial(Session.of, current=user.session_id)
     return paging.page(response, SessionPage, rows, to_item, position=lambda row: (row.id,), total=total)
 
@@ -128,13 +132,13 @@ async def list_sessions(
 @router.delete(
     "/me/sessions/{id}",
     operation_id="endMySession",
-    summary="Sign out of one session",
+    summary="End one of your sessions",
     status_code=204,
     responses=responses(SessionNotFound),
 )
 async def end_session(
     session_id: Annotated[UUID, Path(alias="id")], caller: CurrentUserBefore2FA, request: Request
 ) -> None:
-    """End one of your sessions, wherever it is: its tokens are not good any more, at the latest after five seconds."""
+    """End one of your sessions. Its tokens stop working within five seconds."""
     async with transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db:
         await service.end_session(db, caller.org_id, caller.user.id, session_id)

@@ -1,49 +1,23 @@
-"""Define the requests and responses about signing in and sessions."""
+"""Define the requests and responses about sessions and their tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import MISSING, Field, StrictBool
+from pydantic import MISSING, Field
 
 from app.access.callers import Principal
 from app.access.permissions import RoleKind
-from app.accounts.users.fields import CurrentPassword, Designation, EmailField
-from app.accounts.users.schemas import User
-from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
-from app.authentication.sessions import models, service
-from app.core.fields import DEPRECATED, EXAMPLE_ID, Domain, RequestModel, ResponseModel, UtcTimestamp
+from app.authentication.sessions import models
+from app.authentication.sessions.rules import session_lifetime
+from app.authentication.sessions.service import SessionTokens
+from app.core.fields import DEPRECATED, EXAMPLE_ID, RequestModel, ResponseModel, UtcTimestamp
 from app.core.security.access_tokens import ACCESS_TOKEN_LIFETIME, AccessClaims
 from app.core.web.paging import CountedPage
-from app.menus.rules import MenuNode
-from app.menus.schemas import VisibleMenu
 
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
 _REFRESH_TOKEN = "trt_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE"  # noqa: S105 - of the documentation
-
-RememberMe = Annotated[StrictBool, Field(description="Stay signed in for 30 days instead of one.")]
-SessionMinutes = Annotated[
-    int, Field(description="How many minutes the session lasts after its last use.", examples=[1440])
-]
-
-
-class SignInRequest(RequestModel):
-    """An e-mail address and its password, with a code for users who have a second factor."""
-
-    email: EmailField
-    password: CurrentPassword
-    org: Annotated[
-        Domain | None,
-        Field(
-            description="The organisation's domain. Required only if e-mail address and password match accounts in two "
-            "organisations."
-        ),
-    ] = None
-    remember_me: RememberMe = False
-    totp: Totp = None
-    recovery_code: OrRecoveryCode = None
 
 
 class TokenPair(ResponseModel):
@@ -59,56 +33,14 @@ class TokenPair(ResponseModel):
     refresh_expires_in: Annotated[int, Field(description="Seconds until the refresh token expires.", examples=[86_400])]
 
 
-class SignInResult(TokenPair):
-    """The tokens, their user, and what an organisation's own front end shows them."""
-
-    user: Annotated[User, Field(description="The user who signed in.")]
-    designation: Designation
-    session_time_in_minutes: SessionMinutes
-    menu: Annotated[list[VisibleMenu], Field(description="The menu entries that the user sees, in order.")]
-
-    @classmethod
-    def of(cls, signed_in: service.SignedIn) -> Self:
-        """Make the response to a user who has signed in."""
-        return cls(
-            **token_fields(signed_in),
-            user=User.of(signed_in.user),
-            designation=signed_in.user.designation,
-            session_time_in_minutes=session_minutes(remembered=signed_in.session.remembered),
-            menu=[VisibleMenu.of(branch) for branch in signed_in.menu],
-        )
-
-
-class MyMenu(ResponseModel):
-    """The menu that an organisation's own front end shows the signed-in user."""
-
-    menu: Annotated[list[VisibleMenu], Field(description="The menu entries that you see, in order.")]
-    designation: Designation
-    session_time_in_minutes: SessionMinutes
-
-    @classmethod
-    def of(cls, user: Principal, menu: Iterable[MenuNode]) -> Self:
-        """Make the response to this user."""
-        return cls(
-            menu=[VisibleMenu.of(branch) for branch in menu],
-            designation=user.role_name,
-            session_time_in_minutes=session_minutes(remembered=user.remembered),
-        )
-
-
-def session_minutes(*, remembered: bool) -> int:
-    """Return how many minutes a session lasts after its last use."""
-    return int(service.lifetime(remembered=remembered).total_seconds()) // 60
-
-
-def token_fields(signed_in: service.Refreshed) -> dict[str, object]:
+def token_fields(tokens: SessionTokens) -> dict[str, object]:
     """Return the fields of a `TokenPair`."""
     return {
-        "jwt": signed_in.access_token,
-        "access_token": signed_in.access_token,
+        "jwt": tokens.access_token,
+        "access_token": tokens.access_token,
         "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
-        "refresh_token": signed_in.refresh_token,
-        "refresh_expires_in": int(service.lifetime(remembered=signed_in.session.remembered).total_seconds()),
+        "refresh_token": tokens.refresh_token,
+        "refresh_expires_in": int(session_lifetime(remembered=tokens.session.remembered).total_seconds()),
     }
 
 
@@ -161,21 +93,21 @@ class TokenVerification(ResponseModel):
     jti: Annotated[str | MISSING, Field(description="The token's id.", examples=[EXAMPLE_ID])] = MISSING
 
     @classmethod
-    def of(cls, claims: AccessClaims, user: Principal, *, held: bool) -> Self:
+    def of(cls, claims: AccessClaims, user: Principal, *, second_factor_required: bool) -> Self:
         """Make the response about a valid token.
 
         Args:
-            held: whether the user must set up a second factor before anything else.
+            second_factor_required: Whether the user must set up a second factor before anything else.
         """
-        said = {name: claims.all[name] for name in ("sub", "org", "sid", "iss", "aud", "iat", "exp", "jti")}
+        registered = {name: claims.all[name] for name in ("sub", "org", "sid", "iss", "aud", "iat", "exp", "jti")}
         return cls(
             active=True,
             token_type="Bearer",  # noqa: S106 - a name
             role=user.role_kind,
             email=user.email,
-            permissions=[] if held else sorted(user.permissions),
-            second_factor_required=held,
-            **said,
+            permissions=[] if second_factor_required else sorted(user.permissions),
+            second_factor_required=second_factor_required,
+            **registered,
         )
 
 
@@ -196,7 +128,7 @@ class Session(ResponseModel):
         """Make the response from a row.
 
         Args:
-            current: the id of the session that the request belongs to.
+            current: The id of the session that the request belongs to.
         """
         return cls(
             id=row.id,

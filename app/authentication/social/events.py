@@ -1,4 +1,4 @@
-"""What happens to links between users and their accounts at providers."""
+"""Events of links between users and their accounts at providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client for OpenID Connect providers (OpenID Connect Core and Discovery 1.0, RFC 7636).
+"""Identify users at OpenID Connect providers (OpenID Connect Core 1.0, RFC 7636).
 
 The identity comes from the ID token alone, whose signature is verified. Only e-mail and names may also come from the
 userinfo endpoint of the same provider. Codes and tokens are never logged.
@@ -6,33 +6,33 @@ userinfo endpoint of the same provider. Codes and tokens are never logged.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import ssl
 import time
 from collections.abc import Mapping
-from functools import cache
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
-import httpx
-import orjson
 import structlog
 from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
-from authlib.oidc.discovery import get_well_known_url
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
-from pydantic import AfterValidator, BaseModel, ValidationError
 
-from app.authentication.social.rules import (
-    DEFAULT_ALGORITHM,
-    Identity,
+from app.authentication.social.discovery import Metadata, fetch_metadata
+from app.authentication.social.errors import (
     IdentityRejected,
+    ProviderNotFound,
+    ProviderUnavailable,
+    ProviderUnreachable,
+    SocialSignInRefused,
+)
+from app.authentication.social.http_client import fetch_json
+from app.authentication.social.rules import (
+    Identity,
     accepted_algorithms,
     lacks_email,
     merge_userinfo,
@@ -40,71 +40,14 @@ from app.authentication.social.rules import (
 )
 from app.authentication.social.schemas import ProviderCallback
 from app.authentication.social.state import PendingSignIn
-from app.core.config import OidcProvider, is_safe_url
-from app.core.errors import Forbidden, NotFound, Unavailable
+from app.core.config import OidcProvider
 
 CACHE_LIFETIME = 3600.0  # seconds
-PROVIDER_TIMEOUT = 10.0  # seconds, for a complete response
-MAX_RESPONSE_BYTES = 512 * 1024
 CLOCK_LEEWAY = 60  # seconds that a provider's clock may be off
-MIN_SERVER_ERROR = 500
-OK = 200
 
 _VISIBLE = re.compile("[!-~]+")  # RFC 6749, A.12
 
 log = structlog.get_logger("tessera.social")
-
-
-class ProviderNotFound(NotFound):
-    """The settings do not contain this provider."""
-
-    code = "provider_not_found"
-    title = "There is no such social sign-in provider."
-
-
-class ProviderUnavailable(Unavailable):
-    """The provider cannot be reached, or its responses are invalid."""
-
-    code = "provider_unavailable"
-    title = "The provider is currently unavailable: try again shortly, or sign in another way."
-
-
-class SocialSignInRefused(Forbidden):
-    """The provider refused the sign-in or did not prove the identity. Only the log contains the reason."""
-
-    code = "social_sign_in_refused"
-    title = "The provider did not confirm your identity: start again, or sign in another way."
-
-
-class Unreachable(IdentityRejected):
-    """The provider does not respond."""
-
-
-def _check_safe_url(url: str) -> str:
-    if not is_safe_url(url):
-        raise ValueError("neither https nor on this machine")
-    return url
-
-
-SafeUrl = Annotated[str, AfterValidator(_check_safe_url)]
-
-
-class Metadata(BaseModel):
-    """The fields of a provider's metadata that are needed here (Discovery, section 3)."""
-
-    issuer: str
-    authorization_endpoint: SafeUrl
-    token_endpoint: SafeUrl
-    jwks_uri: SafeUrl
-    userinfo_endpoint: SafeUrl | None = None
-    id_token_signing_alg_values_supported: list[str] = [DEFAULT_ALGORITHM]
-    token_endpoint_auth_methods_supported: list[str] = ["client_secret_basic"]
-
-    @property
-    def endpoints(self) -> list[str]:
-        """The URLs that browsers are sent to, or that requests are sent to."""
-        urls = (self.authorization_endpoint, self.token_endpoint, self.jwks_uri, self.userinfo_endpoint)
-        return [url for url in urls if url is not None]
 
 
 class Provider:
@@ -148,7 +91,7 @@ class Provider:
         """
         try:
             return await self._identify(pending, callback, redirect_uri)
-        except Unreachable as error:
+        except ProviderUnreachable as error:
             raise self._unavailable(error) from None
         except IdentityRejected as error:
             log.warning("social_sign_in_refused", provider=self.name, reason=str(error))
@@ -256,74 +199,8 @@ class Providers:
             raise ProviderNotFound from None
 
 
-async def fetch_metadata(issuer: str) -> Metadata:
-    """Fetch a provider's metadata.
-
-    Raises:
-        IdentityRejected: The provider does not respond, or its metadata is invalid, unsafe, or of another issuer.
-    """
-    document = await fetch_json("GET", get_well_known_url(issuer, external=True))
-    try:
-        metadata = Metadata.model_validate(document)
-    except ValidationError as error:
-        fields = ", ".join(sorted({str(one["loc"][0]) for one in error.errors(include_input=False)}))
-        raise IdentityRejected(f"publishes invalid metadata: {fields}") from None
-    if metadata.issuer != issuer:
-        raise IdentityRejected("publishes the metadata of another issuer")
-    if issuer.startswith("https:") and any(not endpoint.startswith("https:") for endpoint in metadata.endpoints):
-        raise IdentityRejected("publishes metadata with an unencrypted endpoint")
-    return metadata
-
-
-async def fetch_json(
-    method: str, url: str, *, headers: Mapping[str, str] | None = None, content: str = ""
-) -> dict[str, Any]:
-    """Request a JSON object from a provider. Redirects are not followed, since they would forward secrets.
-
-    Raises:
-        Unreachable: There is no response in time, or it is a server error.
-        IdentityRejected: The response is another error, too large, or not a JSON object.
-    """
-    all_headers = {"Accept": "application/json", **(headers or {})}
-    try:
-        async with (
-            asyncio.timeout(PROVIDER_TIMEOUT),
-            httpx.AsyncClient(verify=_ssl_context(), timeout=PROVIDER_TIMEOUT) as http,
-            http.stream(method, url, headers=all_headers, content=content) as response,
-        ):
-            body = await _read_body(response)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # OSError includes TimeoutError
-        raise Unreachable(f"does not respond: {type(error).__name__}") from None
-    if response.status_code >= MIN_SERVER_ERROR:
-        raise Unreachable(f"responds with status {response.status_code}")
-    if response.status_code != OK:
-        raise IdentityRejected(f"responds with status {response.status_code}")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        raise IdentityRejected("responds with something other than a JSON object")
-    return document
-
-
-async def _read_body(response: httpx.Response) -> bytes:
-    body = b""
-    async for part in response.aiter_bytes():
-        body += part
-        if len(body) > MAX_RESPONSE_BYTES:
-            raise IdentityRejected("responds with too many bytes")
-    return body
-
-
 def _parse_keys(document: Mapping[str, Any]) -> KeySet:
     try:
         return KeySet.import_key_set({"keys": document["keys"]})
     except Exception as error:  # noqa: BLE001 - parsers raise all kinds of errors for hostile keys
         raise IdentityRejected(f"publishes invalid keys: {type(error).__name__}") from None
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    # Loading the root certificates takes as long as a hundred small requests.
-    return httpx.create_ssl_context()

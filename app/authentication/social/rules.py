@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.authentication.social.errors import IdentityRejected
 from app.core.fields import normalise_email
 
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core, section 2
@@ -18,10 +19,6 @@ DEFAULT_ALGORITHM = "RS256"
 
 _VERIFICATION_CLAIMS = frozenset({"email_verified", "xms_edov"})
 _SEPARATORS = re.compile(r"[._+\-]+")
-
-
-class IdentityRejected(Exception):
-    """The provider's responses do not prove an identity. The message is for logs and contains no code or token."""
 
 
 @dataclass(frozen=True)

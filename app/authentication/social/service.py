@@ -11,42 +11,31 @@ from app.access.attempts import Attempts
 from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import LinkPurpose
-from app.accounts.single_use_links.service import LinkExpired
 from app.accounts.users import queries as users
-from app.accounts.users.creation import EmailTaken, NewUser, add, newcomer
+from app.accounts.users.creation import NewUser, add_user, new_user
+from app.accounts.users.errors import EmailTaken, UserNotFound
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
-from app.accounts.users.queries import UserNotFound
 from app.accounts.users.rules import AccountStatus, status_of_sign_up
-from app.authentication.second_factor.service import Proof
-from app.authentication.sessions import service as sessions
-from app.authentication.sessions.service import SignedIn, Where, check_active
+from app.authentication.second_factor.service import SubmittedCode
+from app.authentication.sessions.service import ClientInfo
+from app.authentication.sign_in import service as sign_in
+from app.authentication.sign_in.queries import lock_for_sign_in
+from app.authentication.sign_in.service import SignedIn, ensure_active
+from app.authentication.social.errors import ConcurrentLink, EmailNotVerified, LinkedElsewhere
 from app.authentication.social.events import IdentityLinked
 from app.authentication.social.models import ExternalIdentity
 from app.authentication.social.rules import Identity
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
-from app.core.errors import Forbidden, Unavailable
+from app.core.errors import Unavailable
 from app.core.outbox.events import Actor, ActorType, record
 from app.core.security.opaque_tokens import TokenSubject, make_link_token
 
 MAX_ATTEMPTS = 3  # when concurrent sign-ins of the same user conflict
-
-
-class EmailNotVerified(Forbidden):
-    """The e-mail is not verified at the provider, or not in Tessera."""
-
-    code = "email_not_verified"
-    title = "The e-mail is not verified."
-
-
-class LinkedElsewhere(Forbidden):
-    """The user with this e-mail is linked to another account at the same provider."""
-
-    code = "linked_elsewhere"
-    title = "The user with this e-mail is linked to another account at the provider: sign in with that account."
 
 
 _NOT_VERIFIED_AT_PROVIDER = (
@@ -73,10 +62,6 @@ class ProviderLogin:
     identity: Identity
     role: RoleKind
     address: str | None
-
-
-class ConcurrentLink(Exception):
-    """A concurrent sign-in has linked the same account."""
 
 
 async def find_or_create_user(database: Database, attempts: Attempts, tenant: Tenant, login: ProviderLogin) -> User:
@@ -111,13 +96,13 @@ async def _find_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> 
         )
     )
     if linked_id is not None:
-        return await users.user(db, tenant.id, linked_id)
+        return await users.get_user(db, tenant.id, linked_id)
     if identity.email is None:
         raise EmailNotVerified(_NOT_VERIFIED_AT_PROVIDER)
-    owner_id = await users.owner_of(db, tenant.id, identity.email)
+    owner_id = await users.find_id_by_email(db, tenant.id, identity.email)
     if owner_id is None:
         return None
-    user = await users.lock(db, tenant.id, owner_id)
+    user = await users.lock_user(db, tenant.id, owner_id)
     if user.status == AccountStatus.INVITED:
         raise EmailNotVerified(_INVITED)
     if user.email != identity.email or user.email_verified_at is None:
@@ -143,9 +128,9 @@ async def _create_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -
     identity, role = login.identity, login.role
     assert identity.email is not None
     new = NewUser(identity.first_name, identity.last_name, identity.email)
-    user = newcomer(tenant.id, new, role, status_of_sign_up(role))
+    user = new_user(tenant.id, new, role, status_of_sign_up(role))
     user.email_verified_at = user.created_at
-    await add(db, user, None)
+    await add_user(db, user, None)
     await _link(db, user, login)
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
@@ -170,7 +155,7 @@ async def _link(db: AsyncSession, user: User, login: ProviderLogin) -> None:
         await db.flush()
 
 
-def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool) -> str:
+def issue_exchange_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool) -> str:
     """Issue a token, valid for a minute, that `exchange` turns into a session.
 
     Args:
@@ -181,23 +166,25 @@ def issue_token(db: AsyncSession, secret_key: str, user: User, *, remember: bool
     return make_link_token(secret_key, link.org_id, link.id)
 
 
-async def get_token_user(db: AsyncSession, named: TokenSubject) -> tuple[User, bool]:
+async def get_token_user(db: AsyncSession, subject: TokenSubject) -> tuple[User, bool]:
     """Return the user who may exchange a token, and whether they asked to be remembered at the start.
 
     Raises:
         LinkExpired: The token has expired or was used, or the user no longer exists.
         AccountPending, AccountRejected, AccountSuspended
     """
-    link = await links.find(db, named, LinkPurpose.SIGN_IN)
+    link = await links.find(db, subject, LinkPurpose.SIGN_IN)
     try:
-        user = await users.user(db, named.org_id, link.user_id)
+        user = await users.get_user(db, subject.org_id, link.user_id)
     except UserNotFound:
         raise LinkExpired from None
-    check_active(user)
+    ensure_active(user)
     return user, link.remembered
 
 
-async def exchange(db: AsyncSession, secret_key: str, named: TokenSubject, where: Where, proof: Proof) -> SignedIn:
+async def exchange(
+    db: AsyncSession, secret_key: str, subject: TokenSubject, client: ClientInfo, code: SubmittedCode, *, remember: bool
+) -> SignedIn:
     """Open a session for a token's user and use up the token. A wrong second-factor code does not use it up.
 
     Raises:
@@ -205,10 +192,11 @@ async def exchange(db: AsyncSession, secret_key: str, named: TokenSubject, where
         AccountPending, AccountRejected, AccountSuspended
         TotpRequired, WrongCode
     """
-    user, _ = await get_token_user(db, named)
+    link = await links.find(db, subject, LinkPurpose.SIGN_IN)
     try:
-        signed_in = await sessions.sign_in(db, secret_key, user, where, proof)
+        account = await lock_for_sign_in(db, link.org_id, link.user_id)
     except UserNotFound:
         raise LinkExpired from None
-    await links.use(db, named, LinkPurpose.SIGN_IN)  # after `sign_in`, because users are locked first
+    signed_in = await sign_in.sign_in(db, secret_key, account, client, code, remember=remember)
+    await links.use(db, subject, LinkPurpose.SIGN_IN)  # after the user is locked: users are locked before links
     return signed_in

@@ -1,4 +1,4 @@
-"""What social sign-in needs of the process."""
+"""The services of the process that social sign-in needs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from app.authentication.social.provider import Providers
 
 @dataclass(frozen=True, kw_only=True)
 class SocialServices(Services):
-    """`providers` are those of the settings, with what is known of each."""
+    """`providers` are the providers of the settings, with the cached metadata and keys of each."""
 
     providers: Providers

@@ -18,20 +18,13 @@ from typing import Any
 import orjson
 
 from app.access.permissions import RoleKind
-from app.core.errors import Forbidden
+from app.authentication.social.errors import StateMismatch
 from app.core.security.sealing import CannotUnseal, seal, unseal
 
 LIFETIME = timedelta(minutes=10)
 _STATE_PATTERN = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
 _RANDOM_BYTES = 24
 _VERIFIER_BYTES = 48  # 64 characters; RFC 7636, 4.1, requires 43 to 128
-
-
-class StateMismatch(Forbidden):
-    """The callback does not belong to a sign-in that this browser started."""
-
-    code = "state_mismatch"
-    title = "This sign-in was not started in this browser, is complete, or took longer than ten minutes: start again."
 
 
 @dataclass(frozen=True, kw_only=True)

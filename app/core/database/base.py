@@ -32,7 +32,7 @@ NAMING_CONVENTION = {
 }
 
 TENANT_TABLES_WITHOUT_RLS = frozenset({"counters", "relays", "timers", "ticket_search"})
-DIRECTORY_TABLES = frozenset({"organisations", "organisation_secrets", "credentials", "job_runs"})
+DIRECTORY_TABLES = frozenset({"organisations", "secret_keys", "credentials", "job_runs"})
 
 
 class Base(DeclarativeBase):

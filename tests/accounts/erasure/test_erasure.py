@@ -112,7 +112,7 @@ async def test_the_row_says_only_that_there_was_somebody(desk: Desk) -> None:
     columns = {name: value for name, value in vars(left).items() if not name.startswith("_")}
     assert columns == {
         "org_id": desk.id, "id": row.id, "first_name": "Erased", "last_name": "user",
-        "email": f"erased-{row.id}@erased.invalid", "email_verified_at": None, "role": "ENGINEER", "role_id": None,
+        "email": f"erased-{row.id}@erased.invalid", "email_verified_at": None, "role_kind": "ENGINEER", "role_id": None,
         "granted": [], "denied": [], "status": AccountStatus.ERASED, "status_reason": None, "available": False,
         "second_factor": False, "bio": None, "timezone": None, "locale": None, "muted": [], "picture_at": None,
         "works_on_tickets": True, "created_at": row.created_at,

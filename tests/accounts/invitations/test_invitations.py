@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from app.access.permissions import RoleKind
-from app.accounts.roles.models import CustomRole
+from app.accounts.roles.models import Role
 from app.accounts.roles.rules import ADMIN, BUILT_IN, ENGINEER
 from app.accounts.single_use_links.models import Link
 from app.accounts.users import creation as users
@@ -54,8 +54,8 @@ async def accept(desk: Desk, token: object, password: object = PASSWORD) -> http
 async def a_role(desk: Desk, *permissions: str, role: RoleKind = RoleKind.ENGINEER) -> UUID:
     now = real_now()
     async with desk.database.session(desk.id) as db:
-        made = CustomRole(
-            org_id=desk.id, id=new_id(), name=uuid4().hex, role=role, permissions=list(permissions),
+        made = Role(
+            org_id=desk.id, id=new_id(), name=uuid4().hex, kind=role, permissions=list(permissions),
             created_at=now, updated_at=now,
         )  # fmt: skip
         db.add(made)
@@ -68,10 +68,10 @@ async def a_user(
     """UserRow who is signed in, with this role."""
     async with desk.database.session(desk.id) as db:
         user = UserRow(
-            org_id=desk.id, id=new_id(), first_name="Bo", last_name="Ek", email=unique_email(), role=role,
+            org_id=desk.id, id=new_id(), first_name="Bo", last_name="Ek", email=unique_email(), role_kind=role,
             role_id=role_id, status=AccountStatus.ACTIVE, available=False, created_at=real_now(), **columns,
         )  # fmt: skip
-        await users.add(db, user, None)
+        await users.add_user(db, user, None)
     return await open_session(desk, user)
 
 
@@ -122,17 +122,17 @@ class TestInviting:
 
     @pytest.mark.parametrize("built_in", BUILT_IN.values())
     async def test_a_built_in_role_is_named_either_way(self, desk: Desk, built_in: Any) -> None:
-        for named in ({"role": built_in.role.value}, {"roleId": str(built_in.id)}):
+        for named in ({"role": built_in.kind.value}, {"roleId": str(built_in.id)}):
             made = await invite(desk, **named)
             assert (made["role"], made["roleId"], made["designation"]) == (
-                built_in.role.value, str(built_in.id), built_in.name,
+                built_in.kind.value, str(built_in.id), built_in.name,
             )  # fmt: skip
 
     async def test_a_role_of_the_organisations_own_is_named_by_its_id(self, desk: Desk) -> None:
         role_id = await a_role(desk, "users:view", role=RoleKind.ADMIN)
         made = await invite(desk, roleId=str(role_id))
         async with desk.database.session(desk.id) as db:
-            role = await db.get(CustomRole, (desk.id, role_id))
+            role = await db.get(Role, (desk.id, role_id))
         assert role is not None
         assert (made["role"], made["roleId"], made["designation"]) == ("ADMIN", str(role_id), role.name)
         assert (await accept(desk, await token_for(desk))).json()["designation"] == role.name

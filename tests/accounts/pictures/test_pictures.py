@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
-from io import BytesIO
 from typing import Any
 
 import httpx
@@ -14,7 +12,6 @@ from PIL import Image
 from sqlalchemy import select
 
 from app.access.permissions import RoleKind
-from app.accounts.pictures import image as images
 from app.accounts.pictures.models import Picture
 from app.accounts.pictures.upload import MAX_FILE_BYTES
 from app.core.database.pool import Database
@@ -295,21 +292,6 @@ class TestRejection:
             refused(await api.http.put("/me/picture", files=files, headers=headers), status, code)
             refused(await api.http.delete("/me/picture", headers=headers), status, code)
             refused(await api.http.get(f"/users/{desk.admin.id}/picture", headers=headers), status, code)
-
-
-async def test_the_number_of_waiting_pictures_is_limited() -> None:
-    opened = threading.Event()
-    blocked = asyncio.create_task(images._threads.run(opened.wait))
-    waiting = [asyncio.create_task(images.normalise_image(BytesIO(SMALL))) for _ in range(16)]
-    await asyncio.sleep(0)
-    try:
-        with pytest.raises(images.TooManyPictures):
-            await images.normalise_image(BytesIO(SMALL))
-    finally:
-        opened.set()
-    assert await blocked
-    assert len(set(await asyncio.gather(*waiting))) == 1
-    assert await images.normalise_image(BytesIO(SMALL))
 
 
 class TestViewing:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
+from io import BytesIO
 
 import pytest
 from PIL import Image
 
+from app.accounts.pictures import image as images
+from app.accounts.pictures.errors import TooManyPictures
 from app.accounts.pictures.image import MAX_SCANS
 from tests.accounts.crew import ok, sign_in
 from tests.accounts.images import encode, jpeg_with_scans, noise
@@ -48,3 +53,18 @@ async def test_uploads_are_limited_to_twenty_an_hour(desk: Desk) -> None:
     refused(await upload_picture(desk.admin, SMALL), 429, "rate_limited")
     ok(await upload_picture(other, SMALL))
     assert (await desk.admin.delete("/me/picture")).status_code == 204
+
+
+async def test_the_number_of_waiting_pictures_is_limited() -> None:
+    opened = threading.Event()
+    blocked = asyncio.create_task(images._threads.run(opened.wait))
+    waiting = [asyncio.create_task(images.normalise_image(BytesIO(SMALL))) for _ in range(16)]
+    await asyncio.sleep(0)
+    try:
+        with pytest.raises(TooManyPictures):
+            await images.normalise_image(BytesIO(SMALL))
+    finally:
+        opened.set()
+    assert await blocked
+    assert len(set(await asyncio.gather(*waiting))) == 1
+    assert await images.normalise_image(BytesIO(SMALL))

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
 from app.access.permissions import ALL, Resource, RoleKind
-from app.accounts.roles.models import CustomRole
-from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, is_built_in_name
+from app.accounts.roles.models import Role
+from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, MAX_ROLES, is_built_in_name
 from app.accounts.roles.schemas import ResourceActions, as_table, from_table
-from app.accounts.roles.service import MAX_ROLES
 from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
 from app.core.database.pool import Database
@@ -129,7 +128,7 @@ async def test_a_cursor_of_another_organisation_is_rejected(api: Api, database: 
 @pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
 async def test_a_built_in_role_can_be_read(desk: Desk, built_in: Any) -> None:
     role = await read_role(desk.admin, built_in.id)
-    assert (role["name"], role["role"], role["builtIn"]) == (built_in.name, built_in.role, True)
+    assert (role["name"], role["role"], role["builtIn"]) == (built_in.name, built_in.kind, True)
     assert permissions_of(role) == built_in.permissions
 
 
@@ -158,7 +157,7 @@ async def test_a_role_is_created_without_permissions_by_default(desk: Desk) -> N
 @pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
 async def test_a_built_in_role_can_be_copied(desk: Desk, built_in: Any) -> None:
     role = await create_role(desk.admin, copyOf=str(built_in.id))
-    assert (role["role"], role["builtIn"], permissions_of(role)) == (built_in.role, False, built_in.permissions)
+    assert (role["role"], role["builtIn"], permissions_of(role)) == (built_in.kind, False, built_in.permissions)
 
 
 async def test_fields_of_a_copy_can_be_overridden(desk: Desk) -> None:
@@ -239,10 +238,10 @@ async def test_one_of_several_concurrent_changes_gets_the_name_in_any_case(desk:
 
 async def test_the_limit_of_roles_holds_for_concurrent_requests(desk: Desk) -> None:
     now = real_now()
-    same = {"org_id": desk.id, "role": RoleKind.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
+    same = {"org_id": desk.id, "kind": RoleKind.ENGINEER, "permissions": [], "created_at": now, "updated_at": now}
     async with desk.database.session(desk.id) as db:
         rows = [{"id": new_id(), "name": f"Role {n}", **same} for n in range(MAX_ROLES - 1)]
-        await db.execute(insert(CustomRole), rows)
+        await db.execute(insert(Role), rows)
     answers = await asyncio.gather(*(desk.admin.post("/roles", {"name": f"New {n}"}) for n in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
     refused(await desk.admin.post("/roles", {"name": "One more"}), 409, "too_many_roles")

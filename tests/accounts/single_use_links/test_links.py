@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select, update
 
 from app.accounts.single_use_links import service
+from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
-from app.accounts.single_use_links.service import LIFETIMES, LinkExpired
+from app.accounts.single_use_links.service import LIFETIMES
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.security.opaque_tokens import TokenSubject

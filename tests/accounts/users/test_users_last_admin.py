@@ -42,7 +42,8 @@ async def full_admins(desk: Desk) -> int:
     async with desk.database.session(desk.id) as db:
         rows = await db.scalars(select(UserRow).where(UserRow.org_id == desk.id))
         return sum(
-            row.status == "ACTIVE" and row.role == "ADMIN" and row.role_id is None and row.denied == [] for row in rows
+            row.status == "ACTIVE" and row.role_kind == "ADMIN" and row.role_id is None and row.denied == []
+            for row in rows
         )
 
 
@@ -87,7 +88,7 @@ async def held_up(
     async with desk.database.session(desk.id) as db:
         first = await db.scalar(select(UserRow.id).where(UserRow.org_id == desk.id).order_by(UserRow.id).limit(1))
         assert first is not None
-        await users.lock(db, desk.id, first)
+        await users.lock_user(db, desk.id, first)
         running = [asyncio.create_task(request) for request in requests]
         while await _waiting(desk.database) < len(running):
             assert not any(task.done() for task in running), running
@@ -138,15 +139,15 @@ async def test_who_has_just_lost_their_place_takes_nobodys(desk: Desk) -> None:
     assert erased.status_code == 204
     if demoted.status_code != 200:
         refused(demoted, 401, "invalid_token")
-    assert (await row_of(desk, third.id)).role == ("CUSTOMER" if demoted.status_code == 200 else "ADMIN")
+    assert (await row_of(desk, third.id)).role_kind == ("CUSTOMER" if demoted.status_code == 200 else "ADMIN")
 
 
 async def test_a_demotion_that_is_overtaken_by_ones_own_is_refused(desk: Desk) -> None:
     other, third = await desk.another_admin(), await desk.another_admin("cy@growfin.test")
     async with held_up(desk, do(other, "PATCH", third, "", {"role": "CUSTOMER"})) as (db, running):
-        (await users.lock(db, desk.id, other.id)).role = RoleKind.ENGINEER
+        (await users.lock_user(db, desk.id, other.id)).role_kind = RoleKind.ENGINEER
     refused(running[0].result(), 401, "invalid_token")
-    assert (await row_of(desk, third.id)).role == "ADMIN"
+    assert (await row_of(desk, third.id)).role_kind == "ADMIN"
 
 
 async def test_many_at_once_leave_one(desk: Desk) -> None:

@@ -7,11 +7,20 @@ from uuid import UUID
 
 import pytest
 
-from app.accounts.users.rights import SETTLED, is_full_admin, prefix_upper_bound, query_terms, raises
-from app.accounts.users.rules import AccountStatus, erased_email, is_somebodys, words_of
-from app.accounts.users.service import NotActiveYet
+from app.accounts.users.errors import NotActiveYet
+from app.accounts.users.rules import (
+    SETTLED,
+    AccountStatus,
+    can_raise_permissions,
+    erased_email,
+    is_deliverable,
+    is_full_admin,
+    prefix_upper_bound,
+    query_terms,
+    search_words,
+)
 
-FULL: dict[str, Any] = {"role": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
+FULL: dict[str, Any] = {"role_kind": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
 
 
 def test_an_active_admin_who_is_denied_nothing_is_a_full_one() -> None:
@@ -21,8 +30,8 @@ def test_an_active_admin_who_is_denied_nothing_is_a_full_one() -> None:
 @pytest.mark.parametrize(
     "but",
     [
-        {"role": "ENGINEER"},
-        {"role": "CUSTOMER"},
+        {"role_kind": "ENGINEER"},
+        {"role_kind": "CUSTOMER"},
         {"role_id": UUID(int=1)},
         {"denied": ["keys:delete"]},
         *({"status": status} for status in ("PENDING", "REJECTED", "INVITED", "SUSPENDED", "ERASED")),
@@ -48,7 +57,7 @@ def test_anybody_else_is_not(but: dict[str, Any]) -> None:
 def test_more_grants_or_fewer_denials_are_more_rights(
     before: tuple[list[str], list[str]], after: tuple[list[str], list[str]], is_more: bool
 ) -> None:
-    assert raises(before, after) is is_more
+    assert can_raise_permissions(before, after) is is_more
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,7 @@ def test_what_is_typed_is_taken_apart_into_beginnings_of_words(text: str, words:
 
 @pytest.mark.parametrize("text", ["Ada Lovelace", "Ångström O'Neill", "first.last+tag@sub.growfin.com", "李小龍", "x²"])
 def test_a_name_and_an_email_are_found_by_themselves(text: str) -> None:
-    stored = words_of(text)
+    stored = search_words(text)
     for wanted in query_terms(text):
         assert any(wanted <= word < prefix_upper_bound(wanted) for word in stored)
 
@@ -87,5 +96,5 @@ def test_every_status_that_is_not_settled_says_what_to_do(status: AccountStatus)
 
 def test_an_erased_address_is_one_of_nobody() -> None:
     assert erased_email(UUID(int=7)) == "erased-00000000-0000-0000-0000-000000000007@erased.invalid"
-    assert not is_somebodys(erased_email(UUID(int=7)))
-    assert is_somebodys("ada@not-erased.invalid")
+    assert not is_deliverable(erased_email(UUID(int=7)))
+    assert is_deliverable("ada@not-erased.invalid")

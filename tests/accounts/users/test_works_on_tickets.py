@@ -13,8 +13,8 @@ from sqlalchemy.orm import selectinload
 from app.access.permissions import TICKET_WORK
 from app.accounts.roles import rules as roles
 from app.accounts.roles.schemas import as_table
+from app.accounts.users.errors import LastAdmin
 from app.accounts.users.models import User as UserRow
-from app.accounts.users.service import LastAdmin
 from app.core.database.pool import Database
 from app.core.outbox.models import Counter
 from tests.accounts.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of
@@ -43,9 +43,7 @@ async def works(desk: Desk, user_id: UUID) -> bool:
 async def wrongly_noted(desk: Desk) -> list[UserRow]:
     """Of whom it does not say what their permissions do."""
     async with desk.database.session(desk.id) as db:
-        rows = await db.scalars(
-            select(UserRow).options(selectinload(UserRow.custom_role)).where(UserRow.org_id == desk.id)
-        )
+        rows = await db.scalars(select(UserRow).options(selectinload(UserRow.role)).where(UserRow.org_id == desk.id))
         return [row for row in rows if row.works_on_tickets != (row.permissions >= TICKET_WORK)]
 
 

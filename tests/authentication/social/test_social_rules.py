@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.access.permissions import RoleKind
+from app.authentication.social.errors import IdentityRejected, StateMismatch
 from app.authentication.social.rules import (
-    IdentityRejected,
     accepted_algorithms,
     merge_userinfo,
     parse_identity,
     parse_names,
 )
-from app.authentication.social.state import PendingSignIn, StateMismatch, cookie_name
+from app.authentication.social.state import PendingSignIn, cookie_name
 from tests.organisation_client import JSON
 
 KEY = "a-key-that-only-this-test-has-0123456789"

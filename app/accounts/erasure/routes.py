@@ -1,0 +1,39 @@
+"""The erasure of users over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request
+
+from app.access.callers import UserCaller
+from app.access.dependencies import transaction_refreshing_credentials
+from app.access.errors import PrivilegeEscalation
+from app.access.permissions import Action, Resource
+from app.access.requirements import requires
+from app.accounts.erasure import service
+from app.accounts.users.errors import LastAdmin, UserNotFound
+from app.core.web.openapi import responses
+from app.core.web.routing import Route
+
+router = APIRouter(tags=["Users"], route_class=Route)
+
+Eraser = Annotated[UserCaller, requires(Resource.USERS, Action.DELETE)]
+
+
+@router.delete(
+    "/users/{id}",
+    operation_id="eraseUser",
+    summary="Erase a user",
+    status_code=204,
+    responses=responses(UserNotFound, PrivilegeEscalation, LastAdmin),
+)
+async def erase_user(user_id: Annotated[UUID, Path(alias="id")], caller: Eraser, request: Request) -> None:
+    """Delete all personal data of a user, for good, and sign them out.
+
+    What they wrote stays, by an anonymous author. Their e-mail address can sign up again, as a new user. Tickets of an
+    address that they never verified stay as they are, since the address may belong to another person.
+    """
+    async with transaction_refreshing_credentials(request, caller.org_id) as db:
+        await service.erase(db, caller, user_id)

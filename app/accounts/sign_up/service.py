@@ -1,0 +1,80 @@
+"""Sign users up: admins with the organisation's secret key, and anyone who asks for an account."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.callers import ProductCaller
+from app.access.permissions import RoleKind
+from app.access.tenant import Tenant
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.models import LinkPurpose
+from app.accounts.users import queries, rules
+from app.accounts.users.creation import NewUser, add_user, new_user
+from app.accounts.users.errors import EmailTaken
+from app.accounts.users.events import EmailClaimed, UserSignedUp
+from app.accounts.users.models import User
+from app.accounts.users.rules import AccountStatus
+from app.core.ids import new_id
+from app.core.outbox.events import SYSTEM, Actor, ActorType, record
+
+
+async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, password_hash: str) -> User:
+    """Create an active, available admin. Waiting tickets are assigned to them when this commits.
+
+    Raises:
+        EmailTaken
+    """
+    user = new_user(caller.org_id, new, RoleKind.ADMIN, AccountStatus.ACTIVE)
+    await add_user(db, user, password_hash)
+    record(
+        db,
+        UserSignedUp(
+            at=caller.now, actor=caller.actor, user_id=user.id, role=RoleKind.ADMIN, status=AccountStatus.ACTIVE
+        ),
+    )
+    return user
+
+
+async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str) -> User:
+    """Create an account for a person who asks for one. All but customers wait for an admin's approval.
+
+    If the e-mail is taken, nothing is created and its owner is notified. The person who asked cannot tell: the result
+    is then a user who was not written, after the same amount of work.
+    """
+    user = new_user(tenant.id, new, role_kind, rules.status_of_sign_up(role_kind))
+    owner_id = await queries.find_id_by_email(db, tenant.id, new.email)
+    if owner_id is not None:
+        await _write_and_undo(db, tenant, new, role_kind, password_hash)
+    else:
+        try:
+            async with db.begin_nested():
+                await add_user(db, user, password_hash)
+        except EmailTaken:  # by a concurrent sign-up
+            owner_id = await queries.find_id_by_email(db, tenant.id, new.email)
+        else:
+            _announce(db, tenant, user)
+    if owner_id is not None:
+        record(db, EmailClaimed(at=tenant.now(), actor=SYSTEM, user_id=owner_id))
+    return user
+
+
+def _announce(db: AsyncSession, tenant: Tenant, user: User) -> None:
+    at, actor = tenant.now(), Actor(ActorType.USER, user.id)
+    record(db, UserSignedUp(at=at, actor=actor, user_id=user.id, role=user.role_kind, status=user.status))
+    links.send(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL, at=at, actor=actor)
+
+
+async def _write_and_undo(
+    db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str
+) -> None:
+    """Write what a sign-up writes and roll it back, so that the time does not tell that the e-mail is taken."""
+    other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
+    user = new_user(tenant.id, other, role_kind, rules.status_of_sign_up(role_kind))
+    async with db.begin_nested() as savepoint:
+        await add_user(db, user, password_hash)
+        links.issue(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL)
+        await db.flush()
+        await savepoint.rollback()

@@ -1,0 +1,42 @@
+"""Reactions that keep columns of users up to date."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import Uuid, any_, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.permissions import TICKET_WORK, effective
+from app.accounts.roles import queries as roles
+from app.accounts.roles.events import RoleUpdated
+from app.accounts.users.models import User
+
+
+async def refresh_works_on_tickets(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
+    """Update `works_on_tickets` of all users of a role whose permissions changed, in a constant number of statements.
+
+    The transaction that changes a role has locked the organisation, so no role or permission override is assigned
+    meanwhile.
+    """
+    if TICKET_WORK.isdisjoint([*event.added, *event.removed]):
+        return
+    await db.flush()
+    of_role = frozenset((await roles.get_role(db, org_id, event.role_id)).permissions)
+    statement = (
+        select(User.id, User.works_on_tickets, User.granted, User.denied)
+        .where(User.org_id == org_id, User.role_id == event.role_id)
+        .order_by(User.id)
+        .with_for_update(key_share=True)
+    )
+    users = (await db.execute(statement)).all()
+    allowed = {
+        user.id for user in users if effective(of_role, frozenset(user.granted), frozenset(user.denied)) >= TICKET_WORK
+    }
+    for works in (True, False):
+        ids = [user.id for user in users if (user.id in allowed) is works and user.works_on_tickets is not works]
+        if ids:
+            conditions = (User.org_id == org_id, User.id == any_(literal(ids, ARRAY(Uuid))))
+            change = update(User).where(*conditions).values(works_on_tickets=works)
+            await db.execute(change.execution_options(synchronize_session=False))

@@ -1,0 +1,15 @@
+"""Refusals to change an e-mail address."""
+
+from __future__ import annotations
+
+from app.core.errors import BadInput, FieldError
+
+
+class SameEmail(BadInput):
+    """The new address is the current one."""
+
+    code = "same_email"
+    title = "This is the current e-mail: nothing would change."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError("email", self.title)])

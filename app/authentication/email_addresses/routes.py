@@ -1,0 +1,94 @@
+"""E-mail addresses over HTTP."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from app.access.dependencies import address_of, transaction_refreshing_credentials
+from app.access.requirements import CurrentUser
+from app.access.services import services_of
+from app.accounts.single_use_links import service as links
+from app.accounts.single_use_links.errors import LinkExpired
+from app.authentication.email_addresses import service
+from app.authentication.email_addresses.errors import SameEmail
+from app.authentication.email_addresses.schemas import (
+    EmailChangeAccepted,
+    EmailChangeRequest,
+    EmailVerification,
+    VerificationMailRequest,
+    VerifiedEmail,
+)
+from app.authentication.email_addresses.service import NewEmail
+from app.authentication.errors import WrongPassword
+from app.authentication.link_mails import RESPONSE_TIME_STEP
+from app.authentication.schemas import MailRequestAccepted
+from app.authentication.timing import round_up_duration
+from app.core.errors import TooMany
+from app.core.threads import Busy
+from app.core.web.openapi import responses
+from app.core.web.routing import Route
+
+router = APIRouter(prefix="/auth/email", tags=["Signing in"], route_class=Route)
+
+
+@router.post(
+    "/verify",
+    operation_id="verifyEmail",
+    summary="Verify an e-mail with a link's token",
+    responses=responses(LinkExpired, TooMany, body=True),
+)
+async def verify_email(body: EmailVerification, request: Request) -> VerifiedEmail:
+    """Verify that the address to which the token was mailed is yours. A token works once.
+
+    With a token of `POST /auth/email/change`, the address becomes that of the account.
+    """
+    services = services_of(request)
+    await services.attempts.count_recovery(address_of(request))
+    subject = links.parse_token(services.secret_key, body.token)
+    async with transaction_refreshing_credentials(request, subject.org_id) as db:
+        user = await service.verify_email(db, subject)
+    return VerifiedEmail(email=user.email)
+
+
+@router.post(
+    "/resend",
+    operation_id="resendVerification",
+    summary="Request another link that verifies an e-mail",
+    status_code=202,
+    responses=responses(TooMany, body=True),
+)
+async def resend_verification(body: VerificationMailRequest, request: Request) -> MailRequestAccepted:
+    """Mail a link to every account of the e-mail that has not verified it yet.
+
+    Its token is for `POST /auth/email/verify`, for three days.
+    The response is the same, after the same time, whether or not there is such an account.
+    """
+    services = services_of(request)
+    await services.attempts.count_recovery(address_of(request))
+    async with round_up_duration(RESPONSE_TIME_STEP):
+        await service.mail_verification_links(services.database, services.attempts, body.email, body.org)
+    return MailRequestAccepted()
+
+
+@router.post(
+    "/change",
+    operation_id="changeEmail",
+    summary="Change your e-mail",
+    status_code=202,
+    responses=responses(WrongPassword, SameEmail, TooMany, Busy, body=True),
+)
+async def change_email(body: EmailChangeRequest, caller: CurrentUser, request: Request) -> EmailChangeAccepted:
+    """Mail a link to the new address; `POST /auth/email/verify` with its token makes the change, within a day.
+
+    The old address is notified when the change is made. Another request replaces this one. The response is the same if
+    another user has the new address.
+    """
+    services = services_of(request)
+    await services.attempts.count_mail("change", body.email)
+    async with (
+        services.attempts.counting_confirmation(caller.user.id, address_of(request), failure=WrongPassword),
+        round_up_duration(RESPONSE_TIME_STEP),
+    ):
+        new = NewEmail(body.email, body.password)
+        await service.request_email_change(services.database, services.secret_key, caller, new)
+    return EmailChangeAccepted()

@@ -1,0 +1,48 @@
+"""Refusals about second factors."""
+
+from __future__ import annotations
+
+from app.core.errors import Conflict, Forbidden, Unauthenticated
+
+
+class TotpRequired(Unauthenticated):
+    """The password is right, but the user has a second factor."""
+
+    code = "totp_required"
+    title = "Send the code of your authenticator as `totp` as well, or a recovery code as `recoveryCode`."
+    member_descriptions = {"exchangeToken": "Token for `POST /auth/oidc/exchange`. Only after a social sign-in."}
+
+
+class WrongCode(Unauthenticated):
+    """The code does not match, or was used before."""
+
+    code = "totp_invalid"
+    title = "The code is wrong, or was used before."
+
+
+class CodeRefused(Forbidden):
+    """The code of a signed-in user does not match. Not a 401, because clients sign their user out at a 401."""
+
+    code = "wrong_code"
+    title = "The code is wrong, or was used before."
+
+
+class SecondFactorActive(Conflict):
+    """The user has a second factor already."""
+
+    code = "second_factor_active"
+    title = "You have a second factor: disable it before you set up another."
+
+
+class SecondFactorNotSetUp(Conflict):
+    """The user has no second factor."""
+
+    code = "second_factor_not_set_up"
+    title = "You have no second factor: set it up with POST /auth/2fa/setup first."
+
+
+class SecondFactorMandatory(Conflict):
+    """The organisation requires a second factor of its admins and engineers."""
+
+    code = "second_factor_mandatory"
+    title = "Your organisation requires a second factor: you cannot disable it."

@@ -1,0 +1,59 @@
+"""Refusals and failures of social sign-in."""
+
+from __future__ import annotations
+
+from app.core.errors import Forbidden, NotFound, Unavailable
+
+
+class ProviderNotFound(NotFound):
+    """The settings do not contain this provider."""
+
+    code = "provider_not_found"
+    title = "There is no such social sign-in provider."
+
+
+class ProviderUnavailable(Unavailable):
+    """The provider cannot be reached, or its responses are invalid."""
+
+    code = "provider_unavailable"
+    title = "The provider is currently unavailable: try again shortly, or sign in another way."
+
+
+class SocialSignInRefused(Forbidden):
+    """The provider refused the sign-in or did not prove the identity. Only the log contains the reason."""
+
+    code = "social_sign_in_refused"
+    title = "The provider did not confirm your identity: start again, or sign in another way."
+
+
+class StateMismatch(Forbidden):
+    """The callback does not belong to a sign-in that this browser started."""
+
+    code = "state_mismatch"
+    title = "This sign-in was not started in this browser, is complete, or took longer than ten minutes: start again."
+
+
+class EmailNotVerified(Forbidden):
+    """The e-mail is not verified at the provider, or not in Tessera."""
+
+    code = "email_not_verified"
+    title = "The e-mail is not verified."
+
+
+class LinkedElsewhere(Forbidden):
+    """The user with this e-mail is linked to another account at the same provider."""
+
+    code = "linked_elsewhere"
+    title = "The user with this e-mail is linked to another account at the provider: sign in with that account."
+
+
+class IdentityRejected(Exception):
+    """The provider's responses do not prove an identity. The message is for logs and contains no code or token."""
+
+
+class ProviderUnreachable(IdentityRejected):
+    """The provider does not respond."""
+
+
+class ConcurrentLink(Exception):
+    """A concurrent sign-in has linked the same account."""
