@@ -22,7 +22,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.expiring_cache import ExpiringCache
 from app.core.security.access_tokens import AccessClaims, InvalidToken, read_access_token
-from app.core.security.secret_keys import is_secret, secret_hash
+from app.core.security.secret_keys import hash_secret_key, is_secret_key
 
 LIFETIME = 5.0  # seconds
 CLAIMS_LIFETIME = 60.0  # seconds
@@ -58,9 +58,9 @@ class CredentialCache:
         Raises:
             InvalidSecretKey: no organisation has it, or it was revoked.
         """
-        if not is_secret(secret):
+        if not is_secret_key(secret):
             raise InvalidSecretKey
-        hashed = secret_hash(secret)
+        hashed = hash_secret_key(secret)
         tenant = self._tenants.get(hashed)
         if tenant is None:
             async with self._database.session(None) as db:

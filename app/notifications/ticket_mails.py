@@ -1,4 +1,4 @@
-"""Mails about tickets. Each subscriber takes a batch of events and queues the mails that follow from them."""
+"""Mails about tickets. Each subscriber receives a batch of events and queues their mails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.accounts.users.models import User
 from app.accounts.users.rules import is_deliverable
 from app.core.outbox.events import Recorded
 from app.notifications import mails
-from app.notifications.drafts import draft
+from app.notifications.drafts import write_draft
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue
 from app.organisations.queries import get_tenant
@@ -23,14 +23,14 @@ from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponde
 from app.tickets.models import Ticket
 
 
-async def mail_answer_to_requester(
+async def mail_reply_to_requester(
     db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]
 ) -> None:
     """Mail a reply to the requester, on `ticket.responded`."""
     organisation = await get_tenant(db, org_id)
     comment_ids = [one.event.comment_id for one in recorded]
     authors = select(Comment.author_id).where(Comment.org_id == org_id, Comment.id.in_(comment_ids))
-    # No mail may name a user after their erasure: this lock waits for the erasure, or the erasure sees the mail.
+    # No mail may name an erased user. This lock waits for a running erasure, and a later erasure finds the mail.
     named = select(User.id).where(User.org_id == org_id, User.id.in_(authors)).order_by(User.id)
     await db.execute(named.with_for_update(read=True))
     rows = (
@@ -117,7 +117,7 @@ async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket])
 
 
 def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailKind) -> str | None:
-    """Return where to write to the requester: their account's current e-mail; `None` if they muted this kind."""
+    """Return the requester's address: their account's current one, if any; `None` if they muted this kind of mail."""
     account = requesters.get(ticket.requester_user_id)
     if account is not None and kind in account.muted:
         return None
@@ -149,7 +149,7 @@ def _draft(
 ) -> MailDraft:
     """Write a mail about a ticket."""
     reference = organisation.reference(ticket.number)
-    return draft(
+    return write_draft(
         organisation,
         template,
         recipient,

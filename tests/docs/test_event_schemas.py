@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from app.core.outbox.events import subclasses_of
+from app.core.outbox.events import list_event_classes
 from app.tickets.events import TicketEvent
 from tests.docs.openapi import BY_ID, JSON_MEDIA, SCHEMAS, mistakes
 from tests.organisation_client import Desk
 from tests.tickets.rows import work_off_timers
 
-TYPES = {event.type for event in subclasses_of(TicketEvent)}
+TYPES = {event.type for event in list_event_classes(TicketEvent)}
 HISTORY = BY_ID["getTicketHistory"].said["comments"]["200"]["content"][JSON_MEDIA]["schema"]
 
 
@@ -39,7 +39,7 @@ def test_each_type_of_event_has_a_schema_of_its_own() -> None:
         assert schema["properties"]["data"].keys() == {"$ref", "description"}
         assert schema["description"]
     assert [one["$ref"] for one in items["oneOf"]] == [
-        f"#/components/schemas/{event.__name__}Event" for event in subclasses_of(TicketEvent)
+        f"#/components/schemas/{event.__name__}Event" for event in list_event_classes(TicketEvent)
     ]
 
 

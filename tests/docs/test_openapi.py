@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.core.web.openapi_examples import example_of
+from app.core.web.openapi_examples import make_example
 from tests.access.table import COLUMNS, STATUSES
 from tests.docs.openapi import (
     BY_ID,
@@ -343,7 +343,7 @@ def references(value: object) -> Iterator[str]:
     ],
 )
 def test_an_example_is_made_from_a_schema(schema: JSON, example: object) -> None:
-    assert example_of(schema, SCHEMAS, whole=True) == example
+    assert make_example(schema, SCHEMAS, whole=True) == example
 
 
 def test_the_example_of_a_request_omits_optional_fields_without_an_example() -> None:
@@ -356,5 +356,5 @@ def test_the_example_of_a_request_omits_optional_fields_without_an_example() -> 
         "required": ["a"],
     }
 
-    assert example_of(schema, {}, whole=False) == {"a": 1, "c": 30}
-    assert example_of(schema, {}, whole=True) == {"a": 1, "b": 0, "c": 30}
+    assert make_example(schema, {}, whole=False) == {"a": 1, "c": 30}
+    assert make_example(schema, {}, whole=True) == {"a": 1, "b": 0, "c": 30}

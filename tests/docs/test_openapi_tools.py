@@ -18,7 +18,7 @@ from app.core.config import Settings
 from app.core.errors import TesseraError
 from app.core.web.error_catalogue import list_error_codes
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap
-from app.core.web.problems import CODE_OF
+from app.core.web.problems import CODES_BY_STATUS
 from app.main import create_api
 from tests.docs.openapi import DOCUMENT, EACH, OPERATIONS, PROBLEM, SCHEMAS, Operation
 from tests.organisation_client import JSON, Api
@@ -196,7 +196,7 @@ def test_the_catalogue_has_every_code_of_every_operation() -> None:
     }
 
     assert documented <= {(one.code, one.status) for one in codes.values()}
-    assert {code for code, _ in CODE_OF.values()} <= codes.keys()
+    assert {code for code, _ in CODES_BY_STATUS.values()} <= codes.keys()
     for one in codes.values():
         assert f"| `{one.code}` | {one.status} | {one.title} | {one.meaning} |" in table
         assert one.meaning

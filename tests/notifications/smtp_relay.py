@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from app.core.ids import new_id
 from app.core.outbox.channels import Channel, Outcome, Result
-from app.notifications.channel import email_channel
+from app.notifications.channel import make_email_channel
 from app.notifications.mails import OutgoingMail
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ async def a_relay(tls: ssl.SSLContext | None = None, *, implicit: bool = False, 
 def a_channel(
     url: str | None, mail_dir: Path = NOWHERE, mail_from: str = MAIL_FROM, **options: Any
 ) -> Channel[OutgoingMail]:
-    return email_channel(smtp_url=url, mail_from=mail_from, mail_dir=mail_dir, **options)
+    return make_email_channel(smtp_url=url, mail_from=mail_from, mail_dir=mail_dir, **options)
 
 
 def a_sender(relay: Relay, **options: Any) -> AbstractAsyncContextManager[Sender[OutgoingMail]]:

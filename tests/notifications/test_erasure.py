@@ -159,7 +159,7 @@ async def test_another_organisations_mails_to_the_same_address_are_kept(
 @pytest.mark.parametrize("more", [0, 1])
 async def test_many_mails_are_deleted_in_batches(desk: Desk, more: int) -> None:
     user = await add_user(desk)
-    await queue(desk, user.email, *[None] * (2 * erasure.BATCH + more))
+    await queue(desk, user.email, *[None] * (2 * erasure.MAILS_PER_BATCH + more))
 
     await erase(desk, user, verified=True)
 
@@ -183,7 +183,7 @@ async def test_an_erasure_that_is_rolled_back_deletes_nothing(desk: Desk) -> Non
     await queue(desk, user.email, None)
     async with desk.database.session(desk.id) as db:
         event = news(UserErased, user, **identity_of(user), email_was_verified=ReactionOnly(True))
-        await erasure.forget_mails(db, desk.id, event)
+        await erasure.erase_mails(db, desk.id, event)
         await db.rollback()
 
     assert len(await deliveries_to(desk, user.email)) == 1

@@ -18,7 +18,7 @@ from app.accounts.single_use_links.models import PAGES, LinkPurpose
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import LINK_PREFIX, link_token
+from app.core.security.opaque_tokens import LINK_PREFIX, make_link_token
 from app.notifications.links import PLACEHOLDER
 from app.notifications.models import Mail
 from tests.conftest import settings_for
@@ -74,7 +74,7 @@ async def test_a_sent_mail_has_the_link_with_its_token_in_both_parts(
 
     (mail,) = files_to(settings, user.email)
     plain, html = parts(mail)
-    token = link_token(desk.api.secret_key, desk.id, link.id)
+    token = make_link_token(desk.api.secret_key, desk.id, link.id)
 
     subject, said = texts
     assert mail["Subject"] == f"[Growfin] {subject}"
@@ -98,7 +98,7 @@ async def test_an_smtp_server_is_given_the_link_whole(desk: Desk, server: TestSe
 
     (envelope,) = [one for one in relay.mails if one.rcpt_tos == [user.email]]
     assert isinstance(envelope.content, bytes)
-    address = f"{PUBLIC_URL}/reset-password#token={link_token(desk.api.secret_key, desk.id, link.id)}"
+    address = f"{PUBLIC_URL}/reset-password#token={make_link_token(desk.api.secret_key, desk.id, link.id)}"
 
     for part in parts(message_from_bytes(envelope.content, policy=email.policy.default)):
         assert address in part
@@ -113,7 +113,7 @@ async def test_a_link_leads_into_the_organisations_own_front_end_where_it_has_on
     await desk.work(settings)
 
     (mail,) = files_to(settings, user.email)
-    token = link_token(desk.api.secret_key, desk.id, link.id)
+    token = make_link_token(desk.api.secret_key, desk.id, link.id)
 
     for part in parts(mail):
         assert f"https://app.growfin.test/users/accept-invitation#token={token}" in part

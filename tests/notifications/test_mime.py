@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.notifications.mails import OutgoingMail
-from app.notifications.mime import Mailbox, encode, mailbox, one_line
+from app.notifications.mime import Mailbox, encode, parse_mailbox, to_one_line
 
 SENDER = Mailbox("Growfin Desk", "desk@growfin.com")
 A_MAIL = OutgoingMail(
@@ -89,7 +89,7 @@ def test_any_subject_arrives_as_one_line_and_adds_no_header(subject: str) -> Non
     mail = parsed(replace(A_MAIL, subject=subject))
 
     assert sorted(mail.keys()) == sorted(HEADERS)
-    assert mail["Subject"] == one_line(subject)
+    assert mail["Subject"] == to_one_line(subject)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_subject_cannot_add_a_header(subject: str) -> None:
     mail = parsed(replace(A_MAIL, subject=subject))
 
     assert sorted(mail.keys()) == sorted(HEADERS)
-    assert mail["Subject"] == one_line(subject)
+    assert mail["Subject"] == to_one_line(subject)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_recipient_that_is_not_one_address_is_refused(address: str) -> None:
 @pytest.mark.parametrize("text", ["", "desk", "Desk <desk>", "a@growfin.com, b@growfin.com", "<a@x.com> <b@x.com>"])
 def test_a_text_that_is_not_one_mailbox_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
-        mailbox(text)
+        parse_mailbox(text)
 
 
 @pytest.mark.parametrize("reply_to", ["desk", "a@growfin.com\r\nBcc: eve@evil.example"])
@@ -162,7 +162,7 @@ def test_a_reply_to_that_is_no_mailbox_is_refused(reply_to: str) -> None:
     ],
 )
 def test_names_and_addresses_arrive_unchanged(text: str, name: str, address: str) -> None:
-    sender = mailbox(text)
+    sender = parse_mailbox(text)
     mail = parsed(A_MAIL, sender)
 
     assert sender == Mailbox(name, address)

@@ -26,7 +26,7 @@ from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.outbox.models import Counter as CounterRow
 from app.core.outbox.models import EventRow, Relay, Timer
-from app.core.security.secret_keys import secret_hash
+from app.core.security.secret_keys import hash_secret_key
 from app.main import create_app
 from app.notifications.models import Mail
 from app.operations.demo import create_demo
@@ -55,7 +55,7 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.fixture(scope="module")
 async def database(deployment: Deployment) -> AsyncIterator[Database]:
-    database = wiring.connect(deployment.settings)
+    database = wiring.make_database(deployment.settings)
     yield database
     await database.dispose()
 
@@ -78,7 +78,7 @@ async def running_relay(database: Database) -> AsyncIterator[None]:
 
     async def run() -> None:
         while True:
-            await relay.relay_new(database, wiring.SUBSCRIBERS)
+            await relay.relay_new_events(database, wiring.SUBSCRIBERS)
             await asyncio.sleep(0.01)
 
     running = asyncio.create_task(run())
@@ -109,7 +109,7 @@ def read_value(label: str, summary: str) -> str:
 
 async def test_a_sandbox_has_four_admins_and_the_tickets(summary: str, database: Database, org_id: UUID) -> None:
     async with database.session(None) as db:
-        organisation = await find_by_secret_hash(db, secret_hash(read_value("secret", summary)))
+        organisation = await find_by_secret_hash(db, hash_secret_key(read_value("secret", summary)))
     assert organisation is not None
     assert organisation.id == org_id
     assert organisation.sandbox
@@ -213,14 +213,14 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
 
 
 async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Database, org_id: UUID) -> None:
-    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
+    assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
     assert await rows_of(database, org_id, Mail) == []
     ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
         admin = principal_of(await db.get_one(User, (org_id, ticket.assignee_id)), session_id=new_id())
         caller = UserCaller(tenant=await get_tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
-    assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
+    assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) > 0
     assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.requester_email]
 
 
@@ -233,7 +233,7 @@ async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment
     finally:
         await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
     org_id = await newest_organisation(database)
-    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
+    assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
     assert await rows_of(database, org_id, Mail) == []
     assert 0 < len(await rows_of(database, org_id, Ticket)) < TICKETS
     async with database.session(org_id) as db:
@@ -255,5 +255,5 @@ async def test_no_mail_is_sent_when_the_demo_is_cancelled_midway(deployment: Dep
     let_go = (await rows_of(database, org_id, Relay))[0].last_seq
     assert held == 2**40
     assert let_go == (await rows_of(database, org_id, CounterRow))[0].last_event
-    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
+    assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
     assert await rows_of(database, org_id, Mail) == []

@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from alembic import command
 
-from app.core.database.migrations import configuration, head_revision, migrate
+from app.core.database.migrations import find_head_revision, make_alembic_config, migrate
 from app.operations.doctor import Finding, run_checks
 from tests.operations import Deployment, running_deployment
 
@@ -53,7 +53,7 @@ async def test_a_correct_deployment_passes_every_check(deployment: Deployment) -
     assert all(finding.is_ok for finding in found.values()), found
     assert found["database"].detail.startswith("PostgreSQL 1")
     assert found["role"].detail == "tessera_service is neither superuser nor BYPASSRLS"
-    assert found["migrations"].detail == f"at {head_revision()}, as this version requires"
+    assert found["migrations"].detail == f"at {find_head_revision()}, as this version requires"
     assert found["mail"].detail == f"without SMTP_URL, mails are written to {deployment.settings.mail_dir}"
     assert not deployment.settings.mail_dir.exists()  # the check creates no folder
 
@@ -99,13 +99,13 @@ async def test_every_table_with_an_organisation_column_is_checked(deployment: De
 
 
 async def test_a_downgraded_database_must_be_migrated(deployment: Deployment) -> None:
-    owner = configuration(deployment.owner_url, "tessera_service")
+    owner = make_alembic_config(deployment.owner_url, "tessera_service")
     await asyncio.to_thread(command.downgrade, owner, "-1")
     try:
         found = (await run_doctor(deployment))["migrations"]
     finally:
         await asyncio.to_thread(migrate, deployment.owner_url, "tessera_service")
-    assert f"but this version requires {head_revision()}: run " in found.detail
+    assert f"but this version requires {find_head_revision()}: run " in found.detail
     assert (await run_doctor(deployment))["migrations"].is_ok
 
 
@@ -116,7 +116,7 @@ async def test_an_empty_database_must_be_migrated(deployment: Deployment) -> Non
     assert [check for check, finding in found.items() if not finding.is_ok] == ["migrations", "row security"]
     assert found["row security"].detail == "there are no tenant tables: run `tessera migrate`"
     assert found["migrations"].detail.startswith(
-        f"the database is at no revision, but this version requires {head_revision()}"
+        f"the database is at no revision, but this version requires {find_head_revision()}"
     )
 
 

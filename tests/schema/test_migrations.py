@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.core.database.migrations import configuration, head_revision, migrate
+from app.core.database.migrations import find_head_revision, make_alembic_config, migrate
 from app.models import Base
 from tests.conftest import SECRET_KEY
 from tests.postgres import TestServer
@@ -31,15 +31,15 @@ SERVICE = "tessera_service"
 
 async def up(server: TestServer, revision: str = "head") -> None:
     # Alembic's environment runs a loop of its own, which needs a thread without one.
-    await asyncio.to_thread(command.upgrade, configuration(server.owner_url, SERVICE), revision)
+    await asyncio.to_thread(command.upgrade, make_alembic_config(server.owner_url, SERVICE), revision)
 
 
 async def down(server: TestServer, revision: str) -> None:
-    await asyncio.to_thread(command.downgrade, configuration(server.owner_url, SERVICE), revision)
+    await asyncio.to_thread(command.downgrade, make_alembic_config(server.owner_url, SERVICE), revision)
 
 
 async def check(server: TestServer) -> None:
-    await asyncio.to_thread(command.check, configuration(server.owner_url))
+    await asyncio.to_thread(command.check, make_alembic_config(server.owner_url))
 
 
 async def described(server: TestServer, *queries: str) -> list[tuple[object, ...]]:
@@ -95,7 +95,7 @@ async def test_they_go_up_down_and_up_again_with_data_in_the_tables(empty: TestS
 
 
 def revisions() -> list[str]:
-    script = ScriptDirectory.from_config(configuration(""))
+    script = ScriptDirectory.from_config(make_alembic_config(""))
     return [one.revision for one in script.walk_revisions()]
 
 
@@ -105,10 +105,10 @@ async def put_a_row_everywhere(server: TestServer) -> None:
 
 
 async def test_there_is_one_line_of_revisions() -> None:
-    script = ScriptDirectory.from_config(configuration(""))
+    script = ScriptDirectory.from_config(make_alembic_config(""))
 
     assert script.get_bases() == [revisions()[-1]]
-    assert script.get_heads() == [revisions()[0]] == [head_revision()]
+    assert script.get_heads() == [revisions()[0]] == [find_head_revision()]
 
 
 async def test_migrating_again_changes_nothing(empty: TestServer) -> None:

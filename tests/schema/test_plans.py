@@ -125,7 +125,7 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
     with pytest.raises(TicketNotFound):
         await tickets.lock_ticket(db, ORG, TICKET, own=SOMEBODY)
     db.expunge_all()
-    await tickets.lock_ticket(db, ORG, TICKET, author_id=SOMEBODY)
+    await tickets.lock_ticket(db, ORG, TICKET)
     db.expunge_all()
     changed = TicketAssigned(at=START, actor=SYSTEM, ticket_id=TICKET, assignee_id=None)
     await date_tickets(db, ORG, [Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=changed)])
@@ -186,9 +186,9 @@ def test_every_filter_of_notifications_is_here() -> None:
 @pytest.mark.parametrize("name", WHICH)
 async def test_the_notification_log_is_read_from_an_index(service: Connection, session: Any, name: str) -> None:
     db, sent = session
-    await notifications.page(db, ORG, WHICH[name], None, 21)
-    await notifications.page(db, ORG, WHICH[name], (AFTER[0], UUID(int=7)), 21)
-    await notifications.total(db, ORG, WHICH[name])
+    await notifications.list_entries(db, ORG, WHICH[name], None, 21)
+    await notifications.list_entries(db, ORG, WHICH[name], (AFTER[0], UUID(int=7)), 21)
+    await notifications.count_entries(db, ORG, WHICH[name])
 
     assert len(sent) == 3
     for sql, parameters in sent:
@@ -197,9 +197,9 @@ async def test_the_notification_log_is_read_from_an_index(service: Connection, s
 
 async def test_one_notification_and_what_waits_are_read_from_indexes(service: Connection, session: Any) -> None:
     db, sent = session
-    await notifications.one(db, ORG, TICKET)
-    await timers.pending(db, ORG)
-    await timers.next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
+    await notifications.get_entry(db, ORG, TICKET)
+    await timers.measure_pending(db, ORG)
+    await timers.find_next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
     await operations.count_parked_events(db, ORG)
     await sessions.find_principal(db, ORG, SOMEBODY, SOMEBODY, START)
     await assignment.available_users(db, ORG)
@@ -212,7 +212,7 @@ async def test_one_notification_and_what_waits_are_read_from_indexes(service: Co
 
 async def test_the_worker_finds_due_organisations_by_probing_an_index(service: Connection) -> None:
     for condition, index in ((f"kind <> '{DELIVER}'", "ix_timers_due"), (f"kind = '{DELIVER}'", "ix_timers_deliver")):
-        sql = timers.due_organisations_sql(condition).replace(":now", "$1")
+        sql = timers.write_due_organisations_query(condition).replace(":now", "$1")
         for generic in (False, True):
             plan = await explain(service, sql, [START], generic=generic)
 

@@ -100,7 +100,6 @@ async def test_filters_together_are_read_from_an_index(service: Connection, sort
         ("assignee", TicketSort("-createdAt"), "ix_tickets_org_id_assignee_id_created_at_number"),
         ("assignee", TicketSort("createdAt"), "ix_tickets_org_id_assignee_id_created_at_number"),
         ("assignee by e-mail", TicketSort("-createdAt"), "ix_tickets_org_id_assignee_id_created_at_number"),
-        ("no assignee", TicketSort("-createdAt"), "ix_tickets_org_id_assignee_id_created_at_number"),
         ("requester by id", TicketSort("-createdAt"), "ix_tickets_org_id_requester_user_id_created_at_number"),
     ],
 )

@@ -61,7 +61,7 @@ def create(site: Site) -> None:
     build_folder = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=site.data_dir))
     password_file = build_folder / "password"  # deleted with the folder; replaced before the first connection
     password_file.write_text(secrets.token_urlsafe(32))
-    for path in (password_file, build_folder):  # in this order, so that no one can replace the file with a link
+    for path in (password_file, build_folder):  # in this order, so that nothing can replace the file with a link
         os.chown(path, site.account.uid, site.account.gid)
     # The C locale only knows ASCII letters: neither lower() nor full-text search would find "Ärger" by "ärger".
     has_builtin_locales = _major_version(site) >= MIN_VERSION_WITH_BUILTIN_LOCALES

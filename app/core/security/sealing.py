@@ -1,4 +1,4 @@
-"""Encryption of what the service must read again, such as the secret that it shares with an authenticator."""
+"""Encrypt what the service must read again, such as the secret that it shares with an authenticator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def seal(secret_key: str, purpose: str, content: bytes) -> bytes:
     """Encrypt and authenticate the content (AES-256-GCM). The result starts with the nonce.
 
     Args:
-        purpose: what the content is, and whose. Content sealed for one purpose cannot be unsealed for another.
+        purpose: what the content is, and its owner. Content sealed for one purpose cannot be unsealed for another.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
     return nonce + _cipher(secret_key, purpose).encrypt(nonce, content, None)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from app.core.errors import TesseraError
 from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
-from app.core.web.problems import CODE_OF, status_of
+from app.core.web.problems import CODES_BY_STATUS, get_status
 
 
 class ErrorCode(NamedTuple):
@@ -26,19 +26,19 @@ def list_error_codes() -> list[ErrorCode]:
     return sorted(found.values())
 
 
-def error_members() -> dict[str, str]:
-    """Describe the extension members that problem documents can have, by name."""
+def list_error_members() -> dict[str, str]:
+    """List the extension members that problem documents can have: descriptions by name."""
     return {name: text for kind in _error_classes() for name, text in kind.member_descriptions.items()}
 
 
-def error_table() -> str:
+def make_error_table() -> str:
     """Write the catalogue as a Markdown table."""
     rows = [f"| `{one.code}` | {one.status} | {one.title} | {one.meaning} |" for one in list_error_codes()]
     return "\n".join(["| Code | Status | Title | Meaning |", "|---|---|---|---|", *rows])
 
 
 def _framework_codes() -> Iterator[ErrorCode]:
-    for status, (code, title) in CODE_OF.items():
+    for status, (code, title) in CODES_BY_STATUS.items():
         yield ErrorCode(status, code, title, "The request does not fit any operation.")
 
 
@@ -51,7 +51,7 @@ def _domain_codes() -> Iterator[ErrorCode]:
     for kind in _error_classes():
         if kind is not TesseraError:
             meaning = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
-            yield ErrorCode(status_of(kind), kind.code, kind.title, meaning)
+            yield ErrorCode(get_status(kind), kind.code, kind.title, meaning)
 
 
 def _error_classes() -> Iterator[type[TesseraError]]:

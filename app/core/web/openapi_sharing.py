@@ -1,4 +1,4 @@
-"""Move what operations of an OpenAPI document repeat to its `components`: errors, examples, headers, parameters."""
+"""Move repeated parts of an OpenAPI document to its `components`: errors, examples, headers, parameters."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.core.web.openapi import HEADERS
-from app.core.web.problems import PROBLEM_MEDIA_TYPE, STATUS_OF
+from app.core.web.problems import PROBLEM_MEDIA_TYPE, STATUSES_BY_KIND
 
-_NAME_OF_STATUS = {status: kind.__name__ for kind, status in STATUS_OF.items()}
+_NAMES_BY_STATUS = {status: kind.__name__ for kind, status in STATUSES_BY_KIND.items()}
 
 
-def operations_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def iterate_operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield all operations, in the document's order."""
     for path in document["paths"].values():
         yield from path.values()
 
 
 def share_responses(document: dict[str, Any]) -> None:
-    """Replace error responses, their examples, and usual headers by references to the document's components."""
+    """Replace error responses, their examples, and common headers by references to the document's components."""
     components = document["components"]
-    shared = components["responses"] = _share_error_responses(operations_of(document))
+    shared = components["responses"] = _share_error_responses(iterate_operations(document))
     components["examples"] = _share_examples(shared.values())
-    good = (response for operation in operations_of(document) for response in operation["responses"].values())
+    good = (response for operation in iterate_operations(document) for response in operation["responses"].values())
     components["headers"] = _share_headers([*good, *shared.values()])
 
 
 def share_parameters(document: dict[str, Any]) -> None:
     """Replace parameters that several operations have by references to the document's components."""
-    lists = [operation.get("parameters", []) for operation in operations_of(document)]
+    lists = [operation.get("parameters", []) for operation in iterate_operations(document)]
     uses = Counter(_content(parameter) for parameters in lists for parameter in parameters)
     names: dict[str, str] = {}  # by content
     shared: dict[str, Any] = {}
@@ -92,7 +92,7 @@ def _response_name(status: int, response: dict[str, Any]) -> str:
     """Name a response after its code, or after its kind of error if it has several codes."""
     codes = list(response["content"][PROBLEM_MEDIA_TYPE]["examples"])
     if len(codes) > 1:
-        return _NAME_OF_STATUS[status]
+        return _NAMES_BY_STATUS[status]
     return "".join(word.capitalize() for word in codes[0].split("_"))
 
 

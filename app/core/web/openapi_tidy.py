@@ -32,13 +32,13 @@ def drop_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove_titles(schema: dict[str, Any]) -> None:
-    """Remove the titles that pydantic makes of the names of fields and models; names of generated types follow them."""
+    """Remove the titles that pydantic makes. Generators of clients would name types after them."""
     for part in _parts(schema):
         part.pop("title", None)
 
 
 def name_enum_values(value: Any) -> None:
-    """Add `x-enum-varnames` to all enums whose values cannot be names of constants, as generators of clients want."""
+    """Add `x-enum-varnames` to all enums whose values are not valid names of constants, for generators of clients."""
     if isinstance(value, list):
         for item in value:
             name_enum_values(item)
@@ -77,7 +77,7 @@ def unwrap(markdown: str) -> str:
 
 
 def _parts(schema: Any) -> Iterator[dict[str, Any]]:
-    """Yield a schema and all schemas inside it; a property may be called like a keyword."""
+    """Yield a schema and all schemas inside it. A property may have the name of a keyword."""
     if not isinstance(schema, dict):
         return
     yield schema

@@ -1,4 +1,4 @@
-"""The faults that the framework finds in a request, as clients read them."""
+"""Convert the faults that the framework finds in a request into messages for clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 
 from app.core.errors import FieldError
 
-MAX_FAULTS = 50  # in one answer
+MAX_FAULTS = 50  # in one response
 MAX_SUMMARISED_FAULTS = 3
 MAX_NAME_LENGTH = 100
 MAX_MESSAGE_LENGTH = 500

@@ -13,11 +13,11 @@ from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.authentication.sessions.models import Session
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import link_token
+from app.core.security.opaque_tokens import make_link_token
 from app.organisations.models import Organisation
 from tests.accounts.invitations.test_invitations import accept, invite, token_for
 from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in, tables_with
-from tests.core.security.test_security import hostile_tokens
+from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
@@ -116,9 +116,9 @@ async def test_nor_does_one_of_another_organisation_or_a_made_up_one(api: Api, d
     (link,) = await links_of(desk)
     other = await create_desk(api, database)
     for token in (
-        link_token(desk.api.secret_key, other.id, link.id),
-        link_token("another-key-than-this-service-has-0123456789", desk.id, link.id),
-        link_token(desk.api.secret_key, desk.id, uuid4()),
+        make_link_token(desk.api.secret_key, other.id, link.id),
+        make_link_token("another-key-than-this-service-has-0123456789", desk.id, link.id),
+        make_link_token(desk.api.secret_key, desk.id, uuid4()),
         str(link.id),
     ):
         refused(await accept(desk, token), 422, "link_expired")

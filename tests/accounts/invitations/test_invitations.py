@@ -23,7 +23,7 @@ from app.core.clock import real_now
 from app.core.database.base import Base
 from app.core.database.pool import Database
 from app.core.ids import new_id
-from app.core.security.opaque_tokens import link_token
+from app.core.security.opaque_tokens import make_link_token
 from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk, open_session
 from tests.problems import refused, wrong_fields
@@ -44,7 +44,7 @@ async def invite(desk: Desk, email: str | None = None, **fields: object) -> JSON
 
 async def token_for(desk: Desk) -> str:
     """The token of the link that was sent last."""
-    return link_token(desk.api.secret_key, desk.id, (await links_of(desk))[-1].id)
+    return make_link_token(desk.api.secret_key, desk.id, (await links_of(desk))[-1].id)
 
 
 async def accept(desk: Desk, token: object, password: object = PASSWORD) -> httpx.Response:

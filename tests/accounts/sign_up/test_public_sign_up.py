@@ -16,7 +16,7 @@ from app.accounts.single_use_links.models import Link
 from app.accounts.users.models import Credential, User
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from app.core.security.opaque_tokens import link_token
+from app.core.security.opaque_tokens import make_link_token
 from app.organisations.models import Organisation
 from tests.conftest import connect
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
@@ -137,7 +137,7 @@ class TestSomebodyNew:
         await sign_up(desk, email)
         (link,) = await links_of(desk)
         assert (link.email, link.purpose) == (email, "VERIFY_EMAIL")
-        token = link_token(desk.api.secret_key, desk.id, link.id)
+        token = make_link_token(desk.api.secret_key, desk.id, link.id)
 
         assert (await desk.api.http.post("/auth/email/verify", json={"token": token})).status_code == 200
 
@@ -158,7 +158,7 @@ class TestSomebodyNew:
         await sign_up(desk, email, password=password + "!")
         (link,) = await links_of(desk)
         assert await tables_with(server, password) == set()
-        assert await tables_with(server, link_token(desk.api.secret_key, desk.id, link.id)[4:60]) == set()
+        assert await tables_with(server, make_link_token(desk.api.secret_key, desk.id, link.id)[4:60]) == set()
         assert "users" in await tables_with(server, email)  # it does find what is there
 
 

@@ -14,7 +14,7 @@ from app.accounts.roles.rules import ADMIN
 from app.accounts.users.models import Credential, User
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from app.core.security.secret_keys import new_secret
+from app.core.security.secret_keys import generate_secret_key
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
@@ -96,7 +96,7 @@ class TestSecret:
         assert await users_of(desk) == 1
 
     async def test_nor_with_a_wrong_one(self, desk: Desk) -> None:
-        refused(await sign_up(desk, secret=new_secret()), 401, "invalid_secret_key")
+        refused(await sign_up(desk, secret=generate_secret_key()), 401, "invalid_secret_key")
         refused(await sign_up(desk, header=desk.secret[:-1] + "!"), 401, "invalid_secret_key")
 
     async def test_nor_with_two_that_differ(self, api: Api, database: Database, desk: Desk) -> None:

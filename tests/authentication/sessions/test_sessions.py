@@ -12,7 +12,7 @@ from sqlalchemy import update
 from app.access.credential_cache import LIFETIME
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
-from tests.core.security.test_security import hostile_tokens
+from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
 from tests.problems import refused
 from tests.services import Start, create_user, unique_email
