@@ -57,13 +57,19 @@ from app.operations.routes import router as operations
 from app.operations.services import OperationsServices
 from app.organisations.queries import find_by_secret_hash
 from app.organisations.routes import router as organisations
+from app.tickets.assignment.routes import router as ticket_assignment
+from app.tickets.comments.routes import router as ticket_comments
+from app.tickets.history.routes import router as ticket_history
+from app.tickets.lists.routes import router as ticket_list
 from app.tickets.routes import fast as fast_tickets
 from app.tickets.routes import router as tickets
+from app.tickets.schedule.routes import router as ticket_schedule
 from app.worker import Worker
 
 # Paths are matched in this order: tickets first.
 ROUTERS = (
-    fast_tickets, tickets, organisations, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
+    fast_tickets, ticket_list, ticket_assignment, ticket_comments, tickets, ticket_history, ticket_schedule,
+    organisations, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
     erasure, second_factor_reset, profile, pictures, sign_up, invitations, roles, menus, my_menu, notifications, index,
     operations, pages,
 )  # fmt: skip

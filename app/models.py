@@ -16,10 +16,12 @@ from app.notifications import models as notifications
 from app.operations import models as operations
 from app.organisations import models as organisations
 from app.tickets import models as tickets
+from app.tickets.comments import models as comments
 from app.tickets.search import models as ticket_search
 
 __all__ = [
     "Base",
+    "comments",
     "links",
     "menus",
     "notifications",

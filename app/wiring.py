@@ -43,7 +43,16 @@ from app.notifications.links import with_link
 from app.notifications.mails import EMAIL
 from app.notifications.ticket_mails import mail_answer_to_requester, mail_new_assignee, remind_requester
 from app.organisations.events import OrganisationSignedUp
-from app.tickets.dates import date_responses, date_tickets
+from app.tickets.assignment.backlog import (
+    assign_backlog_to_new_user,
+    assign_backlog_to_role,
+    assign_backlog_to_user,
+    resume_assigning,
+)
+from app.tickets.assignment.rules import ASSIGN
+from app.tickets.auto_close.jobs import close_answered, remind_requesters
+from app.tickets.auto_close.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
+from app.tickets.dates import date_comments, date_tickets
 from app.tickets.events import (
     TicketAssigned,
     TicketChangeEvent,
@@ -52,58 +61,41 @@ from app.tickets.events import (
     TicketResponded,
     TicketUpdated,
 )
-from app.tickets.jobs import (
-    assign_backlog_to_new_user,
-    assign_backlog_to_role,
-    assign_backlog_to_user,
-    assign_later,
-    close_answered,
-    remind_requesters,
-)
-from app.tickets.reactions import (
-    forget_requester,
-    forget_the_rest,
-    hand_over,
-    hand_over_of_role,
-    hand_over_the_rest,
-    hand_over_the_rest_of_role,
-    link_the_rest,
-    link_to_account,
-)
-from app.tickets.rules import (
-    ASSIGN,
-    AUTO_CLOSE,
-    AUTO_CLOSE_REMINDER,
-    FORGET_REQUESTER,
-    HAND_OVER,
-    HAND_OVER_OF_ROLE,
-    LINK_TICKETS,
-)
 from app.tickets.search.jobs import index_replies, index_tickets, resume_indexing
 from app.tickets.search.rules import INDEX_TICKETS
+from app.tickets.user_changes.erasing import ERASE_REQUESTER, erase_requester, resume_erasing
+from app.tickets.user_changes.linking import LINK_TICKETS, link_tickets, resume_linking
+from app.tickets.user_changes.unassigning import (
+    UNASSIGN_TICKETS,
+    UNASSIGN_TICKETS_OF_ROLE,
+    resume_unassigning,
+    resume_unassigning_of_role,
+    unassign_tickets,
+    unassign_tickets_of_role,
+)
 
 # What must be true when the request is answered: in the same transaction as the event.
 REACTIONS = (
     Reactions()
     .on(UserSignedUp, assign_backlog_to_new_user)
     .on(UserBecameAvailable, assign_backlog_to_user)
-    .on(UserApproved, link_to_account)
-    .on(UserReactivated, link_to_account)
-    .on(UserSuspended, end_sessions, hand_over)
-    .on(UserRoleChanged, hand_over)
-    .on(UserPermissionsChanged, hand_over)
+    .on(UserApproved, link_tickets)
+    .on(UserReactivated, link_tickets)
+    .on(UserSuspended, end_sessions, unassign_tickets)
+    .on(UserRoleChanged, unassign_tickets)
+    .on(UserPermissionsChanged, unassign_tickets)
     # In this order: users are updated, and locked, before tickets are taken from them or assigned to them.
-    .on(RoleUpdated, refresh_works_on_tickets, hand_over_of_role, assign_backlog_to_role)
-    .on(EmailVerified, link_to_account)
+    .on(RoleUpdated, refresh_works_on_tickets, unassign_tickets_of_role, assign_backlog_to_role)
+    .on(EmailVerified, link_tickets)
     .on(EmailChanged, mail_the_old_address)
     .on(UserInvitationCancelled, forget_mails)
-    .on(UserErased, delete_sign_in_data, forget_requester, hand_over, forget_mails)
+    .on(UserErased, delete_sign_in_data, erase_requester, unassign_tickets, forget_mails)
     .on(SecondFactorDisabled, end_sessions_after_reset)
     .on(OrganisationSignedUp, seed_menus)
 )
 
 # Which rows take the time of the event, once it is known: under the lock of the organisation's counter.
-DATED = Subscribers().on(TicketChangeEvent, date_tickets).on(TicketResponded, date_responses)
+DATED = Subscribers().on(TicketChangeEvent, date_tickets).on(TicketResponded, date_comments)
 
 # What follows from an event, within a second: in the worker.
 SUBSCRIBERS = (
@@ -139,11 +131,11 @@ TICKET_TIMERS: Handlers = {
 # …and these on real time.
 TIMERS: Handlers = {
     **TICKET_TIMERS,
-    ASSIGN: assign_later,
-    LINK_TICKETS: link_the_rest,
-    HAND_OVER: hand_over_the_rest,
-    HAND_OVER_OF_ROLE: hand_over_the_rest_of_role,
-    FORGET_REQUESTER: forget_the_rest,
+    ASSIGN: resume_assigning,
+    LINK_TICKETS: resume_linking,
+    UNASSIGN_TICKETS: resume_unassigning,
+    UNASSIGN_TICKETS_OF_ROLE: resume_unassigning_of_role,
+    ERASE_REQUESTER: resume_erasing,
     INDEX_TICKETS: resume_indexing,
     RELAY_RETRY: retry(SUBSCRIBERS),
 }

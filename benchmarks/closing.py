@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.tickets import rules
+from app.tickets.auto_close import rules
 from benchmarks import processes
 from benchmarks.data import Dataset, connected, execute
 from benchmarks.measure import cpu_seconds

@@ -51,8 +51,8 @@ MAINTENANCE_MEMORY = "512MB"  # enough to build the search index of a million ti
 # Created over the last two years; the oldest tenth is closed. Auto-close of answered tickets is due in two years, so
 # that no timer becomes due between two runs.
 _INSERT_TICKETS = f"""
-    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, admin_id, created_at,
-                         updated_at, responded_at, closed_at, auto_close_at, version)
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email, assignee_id,
+                         created_at, updated_at, responded_at, closed_at, auto_close_at, version)
     SELECT $1::uuid, uuidv7(made_at - now()), n, 'Cannot export the report of week ' || n % {WEEKS},
            'Ticket ' || n || ': ' || repeat('The export stops at 40 % with an error. ', 1 + n % 10),
            status, (ARRAY['LOW', 'MEDIUM', 'MEDIUM', 'MEDIUM', 'HIGH', 'CRITICAL'])[1 + floor(random() * 6)::int],
@@ -74,8 +74,8 @@ _INSERT_TICKETS = f"""
 """
 
 _INSERT_REPLIES = """
-    INSERT INTO ticket_responses (org_id, id, ticket_id, author_id, message, created_at)
-    SELECT org_id, uuidv7(responded_at - now()), id, admin_id, 'We fixed the export: please try again.', responded_at
+    INSERT INTO comments (org_id, id, ticket_id, author_id, message, created_at)
+    SELECT org_id, uuidv7(responded_at - now()), id, assignee_id, 'We fixed the export: please try again.', responded_at
     FROM tickets WHERE org_id = $1 AND responded_at IS NOT NULL
 """
 
@@ -86,7 +86,7 @@ _INSERT_TIMERS = """
 
 # Equivalent to `tickets/search/rules.py` for short ASCII texts.
 _INSERT_SEARCH_ROWS = """
-    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, answers)
+    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, replies)
     SELECT t.org_id, t.id, t.version,
            array_to_tsvector(prefix || '#' || t.number || ARRAY(
                SELECT prefix || word FROM regexp_split_to_table(own, '[^a-z0-9]+') AS word WHERE word <> ''
@@ -94,8 +94,8 @@ _INSERT_SEARCH_ROWS = """
            array_to_tsvector(ARRAY(
                SELECT prefix || word FROM regexp_split_to_table(lower(r.message), '[^a-z0-9]+') AS word WHERE word <> ''
            ))
-    FROM tickets AS t LEFT JOIN ticket_responses AS r ON r.org_id = $1 AND r.ticket_id = t.id,
-         lower(t.title || ' ' || t.added_by || ' ' || t.description) AS own, right($1::uuid::text, 8) AS prefix
+    FROM tickets AS t LEFT JOIN comments AS r ON r.org_id = $1 AND r.ticket_id = t.id,
+         lower(t.title || ' ' || t.requester_email || ' ' || t.description) AS own, right($1::uuid::text, 8) AS prefix
     WHERE t.org_id = $1
 """
 
@@ -122,7 +122,7 @@ _RESET = (
     "UPDATE relays SET last_seq = 0 WHERE org_id = $1 AND $2::int >= 0",
 )
 _VACUUM = """
-    VACUUM (ANALYZE) tickets, ticket_responses, ticket_search, events, deliveries, mails, timers, counters, relays,
+    VACUUM (ANALYZE) tickets, comments, ticket_search, events, deliveries, mails, timers, counters, relays,
                      users
 """
 
@@ -237,7 +237,7 @@ async def _generate(address: Address, tickets: int) -> list[Organisation]:
                 (_INSERT_TIMERS, (one.id,)),
             )
         # Without statistics the planner would assume few rows and choose a nested loop.
-        await connection.execute("ANALYZE tickets, ticket_responses")
+        await connection.execute("ANALYZE tickets, comments")
         async with _without_gin_indexes(connection, TicketSearch.__tablename__):
             for one in made:
                 await execute(connection, one.id, (_INSERT_SEARCH_ROWS, (one.id,)))

@@ -15,10 +15,12 @@ from uuid import UUID
 from sqlalchemy import make_url
 
 from app.access.tenant import reference_prefix
+from app.tickets.comments.queries import COMMENTS
+from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.models import TicketPriority
-from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, created_data, page_statement
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
+from app.tickets.statements import OPEN, READ, created_data
 from benchmarks.data import WEEKS, Dataset, Organisation
 from benchmarks.load import Load
 from benchmarks.processes import POOL_SIZE
@@ -97,14 +99,14 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
         )
         return [_substitute(sql, org_id, ticket_id, *texts, customer, *rest)]
     if operation == LIST:
-        listing = Listing(customer_emails=("",), statuses=("OPEN",))
+        listing = Listing(filters={"requester": [""], "status": ["OPEN"]})
         sql, _ = page_statement(UUID(organisation.id), listing, None, PAGE + 1)
         return [_substitute(sql, org_id, f"'customer' || :customer::text || '@{organisation.domain}'", "'OPEN'")]
     if operation == SEARCH:
         sql, _ = page_statement(UUID(organisation.id), Listing(search=Search(query="")), None, PAGE + 1)
         return [_substitute(sql, org_id, _search_query(organisation))]
     ticket_id = f"(SELECT id FROM tickets WHERE org_id = {org_id} AND number = :number)"
-    return [_substitute(sql, org_id, ticket_id) for sql in (ONE, RESPONSES)]
+    return [_substitute(sql, org_id, ticket_id) for sql in (READ, COMMENTS)]
 
 
 def _search_query(organisation: Organisation) -> str:

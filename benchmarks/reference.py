@@ -25,16 +25,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
-from app.tickets.queries import ONE, OPEN, RESPONSES, Listing, created_data, page_statement
+from app.tickets.comments.queries import COMMENTS
+from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
+from app.tickets.statements import OPEN, READ, created_data
 from benchmarks.data import driver_url
 
 if TYPE_CHECKING:
     Record = asyncpg.Record
 
 _PAGE = 20
-_LIST, _ = page_statement(uuid4(), Listing(customer_emails=("x",), statuses=("OPEN",)), None, _PAGE + 1)
+_LIST, _ = page_statement(uuid4(), Listing(filters={"requester": ["x"], "status": ["OPEN"]}), None, _PAGE + 1)
 _SEARCH, _ = page_statement(uuid4(), Listing(search=Search(query="x")), None, _PAGE + 1)
 
 _organisations: dict[str, tuple[UUID, str]] = {}  # secret or token -> id, first part of a ticket's reference
@@ -46,8 +48,8 @@ async def create(request: Request) -> Response:
     org_id, prefix = _organisations.get(body["secret"]) or await _by_secret(request, body["secret"])
     now = datetime.now(UTC)
     row = await _one_row(
-        request, org_id, OPEN, uuid7(), body["title"], body["description"], body["priority"], body["addedBy"], now,
-        now, uuid7(), uuid7(), "ORGANISATION", org_id, created_data(body["priority"]),
+        request, org_id, OPEN, uuid7(), body["title"], body["description"], body["priority"],
+        body["requester"]["email"], now, now, uuid7(), uuid7(), "ORGANISATION", org_id, created_data(body["priority"]),
     )  # fmt: skip
     return _json(_ticket(row, prefix), 201)
 
@@ -58,10 +60,10 @@ async def read(request: Request) -> Response:
     ticket_id = request.path_params["id"]
     async with request.app.state.pool.acquire() as connection:
         await connection.execute(_begin(org_id))
-        row = await connection.fetchrow(ONE, org_id, ticket_id)
-        replies = await connection.fetch(RESPONSES, org_id, ticket_id) if row["responded_at"] else ()
+        row = await connection.fetchrow(READ, org_id, ticket_id)
+        replies = await connection.fetch(COMMENTS, org_id, ticket_id) if row["responded_at"] else ()
         await connection.execute("COMMIT")
-    responses = [
+    comments = [
         {
             "id": reply["id"],
             "message": reply["message"],
@@ -70,11 +72,11 @@ async def read(request: Request) -> Response:
         }
         for reply in replies
     ]
-    return _json(_ticket(row, prefix) | {"responses": responses})
+    return _json(_ticket(row, prefix) | {"comments": comments})
 
 
 async def page(request: Request) -> Response:
-    """`GET /tickets?status=…&customerEmail=…` or `GET /tickets?q=…`, the first page."""
+    """`GET /tickets?status=…&requester=…` or `GET /tickets?q=…`, the first page."""
     org_id, prefix = await _by_token(request)
     parameters = request.query_params
     async with request.app.state.pool.acquire() as connection:
@@ -82,7 +84,7 @@ async def page(request: Request) -> Response:
         if "q" in parameters:
             rows = await connection.fetch(_SEARCH, org_id, query(org_id, parameters["q"], prefix))
         else:
-            rows = await connection.fetch(_LIST, org_id, parameters["customerEmail"], parameters["status"])
+            rows = await connection.fetch(_LIST, org_id, parameters["requester"], parameters["status"])
         await connection.execute("COMMIT")
     cursor = rows[_PAGE - 1]["created_at"].isoformat() if len(rows) > _PAGE else None
     return _json({"items": [_ticket(row, prefix) for row in rows[:_PAGE]], "nextCursor": cursor})
@@ -125,7 +127,7 @@ async def _remember(request: Request, key: str, sql: str, *parameters: object) -
 
 
 def _ticket(row: Record, prefix: str) -> dict[str, Any]:
-    number, admin_id = row["number"], row["admin_id"]
+    number, assignee_id = row["number"], row["assignee_id"]
     return {
         "id": row["id"],
         "number": number,
@@ -135,10 +137,10 @@ def _ticket(row: Record, prefix: str) -> dict[str, Any]:
         "description": row["description"],
         "status": row["status"],
         "priority": row["priority"],
-        "addedBy": row["added_by"],
-        "requesterId": row["requester_id"],
-        "adminId": admin_id,
-        "admin": admin_id and _user(admin_id, row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
+        "requester": {"email": row["requester_email"], "userId": row["requester_user_id"]},
+        "assigneeId": assignee_id,
+        "assignee": assignee_id
+        and _user(assignee_id, row["assignee_email"], row["assignee_first_name"], row["assignee_last_name"]),
         "createdAt": row["created_at"],
         "updatedAt": row["updated_at"],
         "respondedAt": row["responded_at"],
@@ -146,6 +148,8 @@ def _ticket(row: Record, prefix: str) -> dict[str, Any]:
         "autoCloseAt": row["auto_close_at"],
         "acceptedAt": row["accepted_at"],
         "version": row["version"],
+        "addedBy": row["requester_email"],
+        "adminId": assignee_id,
     }
 
 

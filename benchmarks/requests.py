@@ -77,7 +77,7 @@ def _create(organisation: Organisation, customer: int) -> Request:
     body = {
         "title": "Cannot export March",
         "description": DESCRIPTION,
-        "addedBy": organisation.customer(customer),
+        "requester": {"email": organisation.customer(customer)},
         "priority": "HIGH",
         "secret": organisation.secret,
     }
@@ -85,7 +85,7 @@ def _create(organisation: Organisation, customer: int) -> Request:
 
 
 def _list(organisation: Organisation, headers: dict[str, str], customer: int) -> Request:
-    path = f"/tickets?status=OPEN&customerEmail={organisation.customer(customer)}"
+    path = f"/tickets?status=OPEN&requester={organisation.customer(customer)}"
     return Request(organisation.id, "GET", path, headers)
 
 

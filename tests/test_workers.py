@@ -40,7 +40,7 @@ REMINDED = 90  # of which also have a reminder: another timer, an event and a ma
 
 # Answered 30 days ago, due now: first the reminders, then auto-close.
 ANSWERED = """
-    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by,
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email,
                          created_at, updated_at, responded_at, auto_close_at)
     SELECT $1::uuid, gen_random_uuid(), n, 'It broke', 'All of it.', 'RESPONDED', 'LOW',
            'mia' || n || '@customer.example', now(), now(), now() - interval '30 days', now()

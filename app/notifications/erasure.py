@@ -31,7 +31,7 @@ async def forget_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserI
     `BATCH * MAX_BATCHES` of each kind are deleted here and the rest when the log's retention ends.
     """
     await db.flush()  # of the user's tickets, including those that this event has just given to them
-    own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_id == event.user_id)
+    own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_user_id == event.user_id)
     about_them = select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own))
     to_their_account = select(Mail.id).where(Mail.org_id == org_id, Mail.user_id == event.user_id)
     to_them = select(Mail.id).where(Mail.org_id == org_id, Mail.recipient == event.email.value)

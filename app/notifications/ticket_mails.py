@@ -18,8 +18,9 @@ from app.notifications.drafts import draft
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue
 from app.organisations.queries import get_tenant
+from app.tickets.comments.models import Comment
 from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
-from app.tickets.models import Ticket, TicketResponse
+from app.tickets.models import Ticket
 
 
 async def mail_answer_to_requester(
@@ -27,20 +28,18 @@ async def mail_answer_to_requester(
 ) -> None:
     """Mail a reply to the requester, on `ticket.responded`."""
     organisation = await get_tenant(db, org_id)
-    response_ids = [one.event.response_id for one in recorded]
-    authors = select(TicketResponse.author_id).where(
-        TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids)
-    )
+    comment_ids = [one.event.comment_id for one in recorded]
+    authors = select(Comment.author_id).where(Comment.org_id == org_id, Comment.id.in_(comment_ids))
     # No mail may name a user after their erasure: this lock waits for the erasure, or the erasure sees the mail.
     named = select(User.id).where(User.org_id == org_id, User.id.in_(authors)).order_by(User.id)
     await db.execute(named.with_for_update(read=True))
     rows = (
         await db.execute(
-            select(TicketResponse, Ticket, User)
-            .join(Ticket, and_(Ticket.org_id == org_id, Ticket.id == TicketResponse.ticket_id))
-            .join(User, and_(User.org_id == org_id, User.id == TicketResponse.author_id))
-            .where(TicketResponse.org_id == org_id, TicketResponse.id.in_(response_ids))
-            .order_by(TicketResponse.id)
+            select(Comment, Ticket, User)
+            .join(Ticket, and_(Ticket.org_id == org_id, Ticket.id == Comment.ticket_id))
+            .join(User, and_(User.org_id == org_id, User.id == Comment.author_id))
+            .where(Comment.org_id == org_id, Comment.id.in_(comment_ids))
+            .order_by(Comment.id)
         )
     ).all()
     requesters = await _requesters(db, org_id, (ticket for _, ticket, _ in rows))
@@ -50,7 +49,7 @@ async def mail_answer_to_requester(
             "ticket_answered",
             ticket,
             recipient,
-            ticket.requester_id,
+            ticket.requester_user_id,
             message=response.message,
             author_id=author.id,
             author=f"{author.first_name} {author.last_name}",
@@ -65,7 +64,7 @@ async def mail_answer_to_requester(
 async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
     """Mail the assignee on `ticket.assigned`, unless they may no longer work on tickets."""
     organisation = await get_tenant(db, org_id)
-    given = [(one.event.ticket_id, one.event.admin_id) for one in recorded if one.event.admin_id]
+    given = [(one.event.ticket_id, one.event.assignee_id) for one in recorded if one.event.assignee_id]
     tickets = await _tickets(db, org_id, (ticket_id for ticket_id, _ in given))
     users = await _users(db, org_id, (user_id for _, user_id in given))
     drafts = [
@@ -77,7 +76,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
             user_id,
             description=tickets[ticket_id].description,
             priority=tickets[ticket_id].priority,
-            requester=tickets[ticket_id].added_by,
+            requester=tickets[ticket_id].requester_email,
             first_name=users[user_id].first_name,
         )
         for ticket_id, user_id in given
@@ -102,7 +101,7 @@ async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Re
             "ticket_closing_soon",
             ticket,
             recipient,
-            ticket.requester_id,
+            ticket.requester_user_id,
             auto_close_at=event.auto_close_at,
         )
         for event in events
@@ -114,15 +113,15 @@ async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Re
 
 async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, User]:
     """Read the accounts of these tickets' requesters, by id."""
-    return await _users(db, org_id, (ticket.requester_id for ticket in tickets))
+    return await _users(db, org_id, (ticket.requester_user_id for ticket in tickets))
 
 
 def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailKind) -> str | None:
     """Return where to write to the requester: their account's current e-mail; `None` if they muted this kind."""
-    account = requesters.get(ticket.requester_id)
+    account = requesters.get(ticket.requester_user_id)
     if account is not None and kind in account.muted:
         return None
-    address = account.email if account else ticket.added_by
+    address = account.email if account else ticket.requester_email
     return address if is_deliverable(address) else None
 
 

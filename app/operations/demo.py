@@ -13,6 +13,7 @@ from itertools import islice, product
 from typing import Any
 from uuid import UUID
 
+from pydantic import MISSING
 from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import select, update
@@ -31,6 +32,8 @@ from app.core.outbox.models import Counter, Relay
 from app.organisations.queries import as_tenant
 from app.organisations.service import sign_up
 from app.tickets import service
+from app.tickets.changes import TicketChanges
+from app.tickets.comments.service import respond
 from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import INDEX_TICKETS
 
@@ -114,7 +117,7 @@ class _TicketScript:
 
     opening: Mapping[str, Any]
     opened_at: datetime
-    steps: list[tuple[datetime, service.TicketChanges]]
+    steps: list[tuple[datetime, TicketChanges]]
     reply: str
 
 
@@ -207,11 +210,11 @@ async def _play_scripts(
     steps.sort(key=lambda step: step[0])
     async with database.session(tenant.id) as db:
         for at, ticket, script, changes in steps:
-            caller = UserCaller(tenant=tenant, user=admins[ticket["admin_id"]], now=at)
-            if changes["status"] is TicketStatus.RESPONDED:
-                await service.respond(db, caller, ticket["id"], script.reply, _accept_any_version)
+            caller = UserCaller(tenant=tenant, user=admins[ticket["assignee_id"]], now=at)
+            if changes.status is TicketStatus.RESPONDED:
+                await respond(db, caller, ticket["id"], script.reply, _accept_any_version)
             else:
-                await service.change(db, caller, ticket["id"], changes, _accept_any_version)
+                await service.change_ticket(db, caller, ticket["id"], changes, _accept_any_version)
         await (await db.connection()).exec_driver_sql(_RESET_LAST_AT, (tenant.id,))
 
 
@@ -229,7 +232,7 @@ def _ticket_scripts(count: int, now: datetime) -> Iterator[_TicketScript]:
         title, description = _texts(rng)
         priority, customer = _choose(rng, PRIORITY_WEIGHTS), rng.choices(customers, weights)[0]
         yield _TicketScript(
-            opening={"title": title, "description": description, "priority": priority, "added_by": customer},
+            opening={"title": title, "description": description, "priority": priority, "requester_email": customer},
             opened_at=opened_at,
             steps=list(_steps(rng, opened_at, now)),
             reply=rng.choice(REPLIES),
@@ -249,7 +252,7 @@ def _texts(rng: random.Random) -> tuple[str, str]:
     return title[0].upper() + title[1:], f"{description[0].upper()}{description[1:]} {rng.choice(CLOSING_SENTENCES)}"
 
 
-def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, service.TicketChanges]]:
+def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, TicketChanges]]:
     last = _choose(rng, RECENT_STATUS_WEIGHTS if now - opened_at < MAX_AGE_OF_RECENT else OLD_STATUS_WEIGHTS)
     if last is TicketStatus.OPEN:
         return
@@ -265,7 +268,7 @@ def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[t
     times = sorted(opened_at + duration * rng.random() for _ in path)
     for at, status in zip(times, path, strict=True):
         is_escalated = status is TicketStatus.IN_PROGRESS and rng.random() < ESCALATION_PROBABILITY
-        yield at, {"status": status, **({"priority": TicketPriority.HIGH} if is_escalated else {})}
+        yield at, TicketChanges(status=status, priority=TicketPriority.HIGH if is_escalated else MISSING)
 
 
 def _choose(rng: random.Random, weighted: Mapping[Any, int]) -> Any:

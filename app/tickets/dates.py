@@ -1,6 +1,6 @@
 """Which rows of tickets take the time of an event: see `app/core/outbox/numbering.py`.
 
-A ticket's `updated_at` is the time of its last change, so a client that polls by it misses none.
+A ticket's `updated_at` is the time of its last change, so a client that polls by it misses no change.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.outbox.events import Recorded
+from app.tickets.comments.models import Comment
 from app.tickets.events import TicketChangeEvent, TicketResponded
-from app.tickets.models import Ticket, TicketResponse
+from app.tickets.models import Ticket
 
-_DATE = text(
+_DATE_TICKETS = text(
     """
     UPDATE tickets SET updated_at = (:times)[array_position(:ids, id)] WHERE org_id = :org_id AND id = ANY(:ids)
     """
@@ -36,12 +37,12 @@ async def date_tickets(db: AsyncSession, org_id: UUID, recorded: Sequence[Record
         if ticket is not None:
             ticket.updated_at = times.pop(ticket_id)
     if times:
-        await db.execute(_DATE, {"org_id": org_id, "ids": list(times), "times": list(times.values())})
+        await db.execute(_DATE_TICKETS, {"org_id": org_id, "ids": list(times), "times": list(times.values())})
 
 
-async def date_responses(db: AsyncSession, _org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
-    """Give the responses that this transaction adds their time."""
-    times: dict[UUID, datetime] = {one.event.response_id: one.event.at for one in recorded}
+async def date_comments(db: AsyncSession, _org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
+    """Give the comments that this transaction adds their time."""
+    times: dict[UUID, datetime] = {one.event.comment_id: one.event.at for one in recorded}
     for row in db:
-        if isinstance(row, TicketResponse) and row.id in times:
+        if isinstance(row, Comment) and row.id in times:
             row.created_at = times[row.id]

@@ -1,4 +1,4 @@
-"""What happens to tickets."""
+"""The events of tickets."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def _is_none(value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class TicketEvent(Event):
-    """The base of what happens to a ticket: its history."""
+    """The base of the events that make up a ticket's history."""
 
     ticket_id: Subject
 
 
 @dataclass(frozen=True, kw_only=True)
 class TicketChangeEvent(TicketEvent):
-    """The base of all that changes a ticket's row: `updatedAt` is the time of the last of these."""
+    """The base of the events that change a ticket's row: `updatedAt` is the time of the last of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class TicketAssigned(TicketChangeEvent):
 
     type: ClassVar[str] = "ticket.assigned"
 
-    admin_id: AssigneeId
-    previous_admin_id: Annotated[AssigneeId, Field(description="The assignee before; null for none.")] = None
+    assignee_id: AssigneeId
+    previous_assignee_id: Annotated[AssigneeId, Field(description="The assignee before; null for none.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class TicketAccepted(TicketChangeEvent):
 
     type: ClassVar[str] = "ticket.accepted"
 
-    admin_id: Annotated[UUID, Field(description="The assignee.", examples=[EXAMPLE_ID])]
+    assignee_id: Annotated[UUID, Field(description="The assignee.", examples=[EXAMPLE_ID])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class TicketStatusChanged(TicketChangeEvent):
     to_status: Annotated[TicketStatus, Field(alias="to", description="The status after.")]
     reason: Annotated[
         Literal["AUTO_CLOSE"] | None,
-        Field(description="`AUTO_CLOSE` where the ticket closed by itself; absent otherwise.", exclude_if=_is_none),
+        Field(description="`AUTO_CLOSE` if the ticket closed automatically; absent otherwise.", exclude_if=_is_none),
     ] = None
 
 
@@ -97,7 +97,7 @@ class TicketResponded(TicketChangeEvent):
 
     type: ClassVar[str] = "ticket.responded"
 
-    response_id: Annotated[UUID, Field(description="The reply.", examples=[EXAMPLE_ID])]
+    comment_id: Annotated[UUID, Field(description="The comment with the reply.", examples=[EXAMPLE_ID])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,4 +106,4 @@ class TicketClosingSoon(TicketEvent):
 
     type: ClassVar[str] = "ticket.closing_soon"
 
-    auto_close_at: Annotated[UtcTimestamp, Field(description="When the ticket will close by itself.")]
+    auto_close_at: Annotated[UtcTimestamp, Field(description="When the ticket will close automatically.")]

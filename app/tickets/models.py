@@ -1,4 +1,4 @@
-"""A ticket and the answers to it. The ticket guards its own state: every change of status goes through `move_to`."""
+"""A ticket. The row guards its own state: `move_to` changes its status, and `assign` its assignee."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.core.outbox.models import DatedRow
 
 
 class TicketStatus(StrEnum):
-    """Where a ticket stands."""
+    """The state of the work on a ticket."""
 
     OPEN = "OPEN"
     IN_PROGRESS = "IN_PROGRESS"
@@ -24,7 +24,7 @@ class TicketStatus(StrEnum):
 
 
 class TicketPriority(StrEnum):
-    """How much it matters."""
+    """How urgent a ticket is."""
 
     LOW = "LOW"
     MEDIUM = "MEDIUM"
@@ -32,17 +32,17 @@ class TicketPriority(StrEnum):
     CRITICAL = "CRITICAL"
 
 
-# Somebody has to act on it.
+# Work remains to be done. Such a ticket waits if it has no assignee, and changes its assignee if that user leaves.
 UNFINISHED = (TicketStatus.OPEN, TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED)
-# Without an assignee it waits for one meanwhile.
-WAITING = "admin_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"
+# `Ticket.is_waiting` as a condition. The index uses it, so queries must use the same text.
+WAITING = "assignee_id IS NULL AND status IN ({})".format(", ".join(f"'{status}'" for status in UNFINISHED))
 
 
 class Ticket(DatedRow, Base):
     """What a requester asks for. Times are the organisation's. `version` counts the changes.
 
-    `requester_id` is the requester's account, if they have one and it is sure to be theirs. `accepted_at` is when the
-    assignee took it on.
+    `requester_user_id` is the requester's account, if they have one and have proved that the e-mail address is theirs.
+    `accepted_at` is when the assignee accepted the ticket.
     """
 
     __tablename__ = "tickets"
@@ -54,9 +54,9 @@ class Ticket(DatedRow, Base):
     description: Mapped[str]
     status: Mapped[TicketStatus] = mapped_column(TextEnum(TicketStatus))
     priority: Mapped[TicketPriority] = mapped_column(TextEnum(TicketPriority))
-    added_by: Mapped[str]
-    requester_id: Mapped[UUID | None]
-    admin_id: Mapped[UUID | None]
+    requester_email: Mapped[str]
+    requester_user_id: Mapped[UUID | None]
+    assignee_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     responded_at: Mapped[datetime | None]
@@ -67,44 +67,53 @@ class Ticket(DatedRow, Base):
 
     __table_args__ = (
         UniqueConstraint("org_id", "number"),
-        ForeignKeyConstraint(["org_id", "admin_id"], ["users.org_id", "users.id"]),
-        ForeignKeyConstraint(["org_id", "requester_id"], ["users.org_id", "users.id"]),
+        ForeignKeyConstraint(["org_id", "assignee_id"], ["users.org_id", "users.id"]),
+        ForeignKeyConstraint(["org_id", "requester_user_id"], ["users.org_id", "users.id"]),
         one_of("status", tuple(TicketStatus)),
         one_of("priority", tuple(TicketPriority)),
-        # One per filter, each ending in the order of the list.
+        # One for each column that a list is filtered by (`lists/filters.py`), ending in the order of the list.
         Index("ix_tickets_org_id_created_at_number", "org_id", "created_at", "number"),
         Index("ix_tickets_org_id_updated_at_number", "org_id", "updated_at", "number"),
         Index("ix_tickets_org_id_status_created_at_number", "org_id", "status", "created_at", "number"),
         Index("ix_tickets_org_id_priority_created_at_number", "org_id", "priority", "created_at", "number"),
-        Index("ix_tickets_org_id_added_by_created_at_number", "org_id", "added_by", "created_at", "number"),
-        Index("ix_tickets_org_id_admin_id_created_at_number", "org_id", "admin_id", "created_at", "number"),
-        # Most requesters have no account: what is not there costs nothing to write.
         Index(
-            "ix_tickets_org_id_requester_id_created_at_number",
+            "ix_tickets_org_id_requester_email_created_at_number", "org_id", "requester_email", "created_at", "number"
+        ),
+        Index("ix_tickets_org_id_assignee_id_created_at_number", "org_id", "assignee_id", "created_at", "number"),
+        # Partial: most requesters have no account, and most tickets are not closed when they are written.
+        Index(
+            "ix_tickets_org_id_requester_user_id_created_at_number",
             "org_id",
-            "requester_id",
+            "requester_user_id",
             "created_at",
             "number",
-            postgresql_where=text("requester_id IS NOT NULL"),
+            postgresql_where=text("requester_user_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_tickets_org_id_closed_at_number",
+            "org_id",
+            "closed_at",
+            "number",
+            postgresql_where=text("closed_at IS NOT NULL"),
         ),
         Index("ix_tickets_waiting", "org_id", "number", postgresql_where=text(WAITING)),
     )
 
     @property
     def is_waiting(self) -> bool:
-        """Whether somebody has to act on it and nobody is to: `WAITING` of this row."""
-        return self.admin_id is None and self.status in UNFINISHED
+        """Whether the ticket waits for an assignee: `WAITING` for this row."""
+        return self.assignee_id is None and self.status in UNFINISHED
 
-    def give_to(self, admin_id: UUID | None) -> None:
-        """Let somebody (or nobody) be the assignee; whether they take it on is theirs to say."""
-        self.admin_id = admin_id
+    def assign(self, assignee_id: UUID | None) -> None:
+        """Replace or remove the assignee. A new assignee has not accepted the ticket yet."""
+        self.assignee_id = assignee_id
         self.accepted_at = None
 
     def move_to(self, status: TicketStatus, now: datetime, auto_close_at: datetime) -> None:
-        """Change the status with all that belongs to it; answering again starts the countdown anew.
+        """Set the status with the times that belong to it. `RESPONDED` again restarts the countdown to auto-close.
 
         Args:
-            auto_close_at: when it closes by itself, should the status be `RESPONDED`.
+            auto_close_at: when the ticket will close automatically if the status is `RESPONDED`.
         """
         self.status = status
         self.auto_close_at = auto_close_at if status is TicketStatus.RESPONDED else None
@@ -112,25 +121,6 @@ class Ticket(DatedRow, Base):
             self.responded_at = now
         self.closed_at = now if status is TicketStatus.CLOSED else None
 
-    def touch(self) -> None:
-        """Note that this row is about to change. Its `updated_at` will be the time of the event: see `dates.py`."""
+    def count_change(self) -> None:
+        """Count a change of this row. Its `updated_at` becomes the time of the event: see `dates.py`."""
         self.version += 1
-
-
-class TicketResponse(DatedRow, Base):
-    """An answer to the requester, by a user of the organisation."""
-
-    __tablename__ = "ticket_responses"
-
-    org_id: Mapped[UUID] = mapped_column(primary_key=True)
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    ticket_id: Mapped[UUID]
-    author_id: Mapped[UUID]
-    message: Mapped[str]
-    created_at: Mapped[datetime]
-
-    __table_args__ = (
-        ForeignKeyConstraint(["org_id", "ticket_id"], ["tickets.org_id", "tickets.id"]),
-        ForeignKeyConstraint(["org_id", "author_id"], ["users.org_id", "users.id"]),
-        Index("ix_ticket_responses_org_id_ticket_id_id", "org_id", "ticket_id", "id"),
-    )

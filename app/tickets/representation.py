@@ -1,6 +1,6 @@
-"""Rows as they are answered: plain dictionaries, turned into JSON once, since model layers doubled a list's cost.
+"""Tickets as JSON: plain dictionaries of rows, since model layers doubled the cost of a list.
 
-They have the shapes of `Ticket` and its neighbours in `schemas.py`, which describe them in the documentation.
+They have the shapes of the classes in `schemas.py`, which describe them in the documentation.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import Any
 from uuid import UUID
 
 from app.access.tenant import Tenant, reference_prefix
-from app.tickets.rows import HistoryRow, ResponseRow, TicketRow
+from app.tickets.rows import TicketRow
 
 
-def ticket(row: TicketRow, tenant: Tenant) -> dict[str, Any]:
-    """A ticket with its assignee (`Ticket`)."""
-    return tickets([row], tenant)[0]
+def represent_ticket(row: TicketRow, tenant: Tenant) -> dict[str, Any]:
+    """Represent a ticket with its assignee (`Ticket`)."""
+    return represent_tickets([row], tenant)[0]
 
 
-def tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[str, Any]]:
-    """Tickets with their assignees (`Ticket`)."""
+def represent_tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[str, Any]]:
+    """Represent tickets with their assignees (`Ticket`)."""
     prefix = reference_prefix(tenant.domain)
     return [
         {
@@ -31,50 +31,26 @@ def tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[str, Any]]:
             "description": row["description"],
             "status": row["status"],
             "priority": row["priority"],
-            "addedBy": row["added_by"],
-            "requesterId": row["requester_id"],
-            "adminId": row["admin_id"],
-            "admin": row["admin_id"]
-            and user(row["admin_id"], row["admin_email"], row["admin_first_name"], row["admin_last_name"]),
+            "requester": {"email": row["requester_email"], "userId": row["requester_user_id"]},
+            "assigneeId": (assignee_id := row["assignee_id"]),
+            "assignee": assignee_id
+            and represent_user(
+                assignee_id, row["assignee_email"], row["assignee_first_name"], row["assignee_last_name"]
+            ),
             "createdAt": row["created_at"],
             "updatedAt": row["updated_at"],
             "respondedAt": row["responded_at"],
+            "acceptedAt": row["accepted_at"],
             "closedAt": row["closed_at"],
             "autoCloseAt": row["auto_close_at"],
-            "acceptedAt": row["accepted_at"],
             "version": row["version"],
+            "addedBy": row["requester_email"],
+            "adminId": assignee_id,
         }
         for row in rows
     ]
 
 
-def response(row: ResponseRow) -> dict[str, Any]:
-    """An answer to the requester (`TicketReply`)."""
-    return {
-        "id": row["id"],
-        "message": row["message"],
-        "author": user(row["author_id"], row["email"], row["first_name"], row["last_name"]),
-        "createdAt": row["created_at"],
-    }
-
-
-def event(row: HistoryRow) -> dict[str, Any]:
-    """Represent an event of a ticket's history (`event_schemas.py`); only a user has a name."""
-    actor: dict[str, Any] = {"type": row["actor_type"]}
-    actor_id = row["actor_id"]
-    if actor_id is not None and row["actor_type"] == "USER":
-        actor |= user(actor_id, row["email"], row["first_name"], row["last_name"])
-    elif actor_id is not None:
-        actor["id"] = actor_id
-    return {
-        "id": row["id"],
-        "type": row["type"],
-        "actor": actor,
-        "data": row["data"],
-        "createdAt": row["created_at"],
-    }
-
-
-def user(user_id: UUID, email: str, first_name: str, last_name: str) -> dict[str, Any]:
-    """Somebody, as others see them (`UserReference`)."""
+def represent_user(user_id: UUID, email: str, first_name: str, last_name: str) -> dict[str, Any]:
+    """Represent a user as others see them (`UserReference`)."""
     return {"id": user_id, "email": email, "firstName": first_name, "lastName": last_name}

@@ -1,18 +1,18 @@
-"""The rows that hot statements return.
+"""The row of a ticket as the hot statements return it.
 
-The driver returns its own records, which are used as they are: these types cost nothing at run time. A status and its
-like are plain strings in them.
+The driver returns its own records, which are used as they are: a `TypedDict` costs nothing at run time. Statuses and
+priorities are plain strings in them.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 from uuid import UUID
 
 
 class TicketRow(TypedDict):
-    """A ticket with its assignee. Without one, `admin_id` and the names are null."""
+    """A ticket with its assignee. Without an assignee, `assignee_id` and the names are null."""
 
     id: UUID
     number: int
@@ -21,9 +21,9 @@ class TicketRow(TypedDict):
     description: str
     status: str
     priority: str
-    added_by: str
-    requester_id: UUID | None
-    admin_id: UUID | None
+    requester_email: str
+    requester_user_id: UUID | None
+    assignee_id: UUID | None
     created_at: datetime
     updated_at: datetime
     responded_at: datetime | None
@@ -31,41 +31,6 @@ class TicketRow(TypedDict):
     auto_close_at: datetime | None
     accepted_at: datetime | None
     version: int
-    admin_email: str
-    admin_first_name: str
-    admin_last_name: str
-
-
-class ResponseRow(TypedDict):
-    """A reply to a ticket with its author."""
-
-    id: UUID
-    message: str
-    created_at: datetime
-    author_id: UUID
-    email: str
-    first_name: str
-    last_name: str
-
-
-class HistoryRow(TypedDict):
-    """An event of a ticket. `email` and the names are null unless a user caused it."""
-
-    seq: int
-    id: UUID
-    type: str
-    data: dict[str, Any]
-    created_at: datetime
-    actor_type: str
-    actor_id: UUID | None
-    email: str
-    first_name: str
-    last_name: str
-
-
-class ScheduleRow(TypedDict):
-    """A timer of a ticket. `due_at` is real time."""
-
-    responded_at: datetime  # of the ticket
-    kind: str
-    due_at: datetime
+    assignee_email: str
+    assignee_first_name: str
+    assignee_last_name: str

@@ -1,21 +1,12 @@
-"""Define the requests and responses about tickets."""
+"""Define the requests and responses about tickets, with the deprecated names of the first clients."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Literal, cast
+from collections.abc import Callable
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import (
-    MISSING,
-    AfterValidator,
-    Field,
-    GetJsonSchemaHandler,
-    PlainValidator,
-    WithJsonSchema,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import MISSING, AfterValidator, Field, ValidationInfo
 
 from app.core.fields import (
     DEPRECATED,
@@ -24,29 +15,47 @@ from app.core.fields import (
     CreatedAt,
     Email,
     LongText,
-    Name,
-    OptionalParameter,
     RequestModel,
     ResponseModel,
-    Timestamp,
     Title,
     UpdatedAt,
     UtcTimestamp,
 )
-from app.core.web.paging import CountedPage, CountedPageQuery
+from app.tickets.changes import TicketChanges
 from app.tickets.models import TicketPriority, TicketStatus
-from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
-from app.tickets.service import TicketChanges
-
-MAX_FILTER_VALUES = 20
-ME: Literal["me"] = "me"  # the caller, in a filter
 
 _TITLE = Field(description="What the ticket is about, in one line.", examples=["Cannot export March"])
 _DESCRIPTION = Field(
     description="What the requester needs, in full.", examples=["The export of March stops at 40 % with an error."]
 )
 _PRIORITY = Field(description="How urgent the ticket is.", examples=["HIGH"])
-_MESSAGE = Field(description="The text of the reply.", examples=["We fixed the export. Please try again."])
+_REQUESTER_EMAIL = Field(description="The requester's e-mail address.", examples=["mia@customer.example"])
+
+
+def alias_of(field: str, value_of: Callable[[Any], object] = lambda value: value) -> AfterValidator:
+    """Refuse a value of a deprecated field that differs from that of the field which replaces it.
+
+    Args:
+        field: the field that replaces it; it must be declared before.
+        value_of: returns the value to compare from that of `field`.
+    """
+
+    def check(value: object, info: ValidationInfo) -> object:
+        replaced_by = info.data.get(field, MISSING)
+        if replaced_by is not MISSING and value_of(replaced_by) != value:
+            raise ValueError("This is a deprecated name of another field, and differs from it. Send one of them.")
+        return value
+
+    return AfterValidator(check)
+
+
+class RequesterCreate(RequestModel):
+    """The person that a ticket is opened for."""
+
+    email: Annotated[
+        Email,
+        Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
+    ]
 
 
 class TicketCreate(RequestModel):
@@ -54,17 +63,28 @@ class TicketCreate(RequestModel):
 
     title: Annotated[Title, _TITLE]
     description: Annotated[LongText, _DESCRIPTION]
+    requester: Annotated[
+        RequesterCreate | MISSING,
+        Field(
+            description="The person that the ticket is for. Required with a secret key. A signed-in user who leaves it "
+            "out is the requester. A customer cannot name another requester."
+        ),
+    ] = MISSING
     added_by: Annotated[
         Email | MISSING,
-        Field(
-            description="The requester's e-mail address, which replies are mailed to. Required with a secret key. A "
-            "signed-in user who leaves it out is the requester. A customer cannot name another requester.",
-            examples=["mia@customer.example"],
-        ),
+        alias_of("requester", lambda requester: requester.email),
+        Field(description="Use `requester.email` instead.", examples=["mia@customer.example"]),
         DEPRECATED,
     ] = MISSING
     priority: Annotated[TicketPriority, _PRIORITY] = TicketPriority.MEDIUM
     secret: BodySecret = None
+
+    @property
+    def requester_email(self) -> str | None:
+        """The requester's e-mail address; `None` if none was sent."""
+        if self.requester is not MISSING:
+            return self.requester.email
+        return None if self.added_by is MISSING else self.added_by
 
 
 class TicketUpdate(RequestModel):
@@ -75,14 +95,16 @@ class TicketUpdate(RequestModel):
 
     title: Annotated[Title | MISSING, _TITLE] = MISSING
     description: Annotated[LongText | MISSING, _DESCRIPTION] = MISSING
-    admin_id: Annotated[
+    assignee_id: Annotated[
         UUID | MISSING | None,
         Field(
             description="The id of the assignee: an active admin or engineer of the organisation who may see and "
             "change tickets. Null removes the assignee: the ticket then waits for the next available user. Not for "
             "customers."
         ),
-        DEPRECATED,
+    ] = MISSING
+    admin_id: Annotated[
+        UUID | MISSING | None, alias_of("assignee_id"), Field(description="Use `assigneeId` instead."), DEPRECATED
     ] = MISSING
     status: Annotated[
         TicketStatus | MISSING, Field(description="The new status. Not for customers.", examples=["IN_PROGRESS"])
@@ -93,99 +115,21 @@ class TicketUpdate(RequestModel):
     ] = MISSING
 
     def changes(self) -> TicketChanges:
-        """Return the fields that were sent."""
-        return cast("TicketChanges", self.model_dump())
+        """Return the changes, under their current names."""
+        return TicketChanges(
+            title=self.title,
+            description=self.description,
+            priority=self.priority,
+            assignee_id=self.admin_id if self.assignee_id is MISSING else self.assignee_id,
+            status=self.status,
+            org_id=self.org_id,
+        )
 
 
 class TicketStatusUpdate(RequestModel):
     """The new status of a ticket."""
 
     status: Annotated[TicketStatus, Field(description="The new status.", examples=["IN_PROGRESS"])]
-
-
-class TicketReplyCreate(RequestModel):
-    """A reply to the requester."""
-
-    message: Annotated[LongText, _MESSAGE]
-
-
-def _parse_assignee(value: object) -> object:
-    if value == ME:
-        return value
-    try:
-        return UUID(str(value))
-    except ValueError:
-        raise ValueError("This is neither `me` nor the id of a user.") from None
-
-
-Assignee = Annotated[
-    UUID | Literal["me"],
-    PlainValidator(_parse_assignee),
-    WithJsonSchema({"anyOf": [{"type": "string", "enum": [ME]}, {"type": "string", "format": "uuid"}]}),
-]
-
-
-def _limit_words(text: str) -> str:
-    if len(query_terms(text)) > MAX_QUERY_TERMS:
-        raise ValueError(f"At most {MAX_QUERY_TERMS} words.")
-    return text
-
-
-class TicketSort(StrEnum):
-    """The order of a list of tickets: a time, latest first where it starts with `-`."""
-
-    CREATED_AT_DESC = "-createdAt"
-    CREATED_AT_ASC = "createdAt"
-    UPDATED_AT_DESC = "-updatedAt"
-    UPDATED_AT_ASC = "updatedAt"
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Add the members' names for generators of clients, which cannot make names of `-createdAt`."""
-        described = handler.resolve_ref_schema(handler(schema))
-        described["x-enum-varnames"] = [member.name for member in cls]
-        return described
-
-
-class TicketFilter(CountedPageQuery):
-    """Select tickets. A repeated filter accepts any of its values."""
-
-    q: Annotated[
-        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
-        Field(
-            description="Words of the title, the description, the requester's e-mail address or the replies. All must "
-            f"match, in any order, ignoring case and accents. One with {MIN_PREFIX_LENGTH} or more letters also "
-            f"matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters count. At most "
-            f"{MAX_QUERY_TERMS} words. A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
-            f"Text of the last second may not be found yet. Searchable are at most {MAX_WORDS:,} words of a ticket, "
-            "and as many of all its replies.",
-            examples=["export march"],
-        ),
-    ] = None
-    admin_email: Annotated[
-        list[Email],
-        Field(
-            max_length=MAX_FILTER_VALUES,
-            description="E-mail addresses of assignees. Use `assignee` with their ids instead.",
-        ),
-        DEPRECATED,
-    ] = []
-    customer_email: Annotated[
-        list[Email], Field(max_length=MAX_FILTER_VALUES, description="E-mail addresses of requesters."), DEPRECATED
-    ] = []
-    status: Annotated[list[TicketStatus], Field(max_length=MAX_FILTER_VALUES, description="Statuses.")] = []
-    priority: Annotated[list[TicketPriority], Field(max_length=MAX_FILTER_VALUES, description="Priorities.")] = []
-    created_after: Annotated[OptionalParameter[Timestamp], Field(description="Created later than this time.")] = None
-    created_before: Annotated[OptionalParameter[Timestamp], Field(description="Created earlier than this time.")] = None
-    updated_after: Annotated[OptionalParameter[Timestamp], Field(description="Changed later than this time.")] = None
-    assignee: Annotated[
-        list[Assignee],
-        Field(max_length=MAX_FILTER_VALUES, description="Assignees: ids of users, or `me` for the caller."),
-    ] = []
-    unassigned: Annotated[
-        OptionalParameter[bool], Field(description="`true` finds tickets without an assignee, `false` those with one.")
-    ] = None
-    sort: Annotated[TicketSort, Field(description="The order; `-` means latest first.")] = TicketSort.CREATED_AT_DESC
 
 
 class UserReference(ResponseModel):
@@ -195,6 +139,15 @@ class UserReference(ResponseModel):
     email: Annotated[str, Field(description="The user's e-mail address.", examples=["ada@growfin.com"])]
     first_name: Annotated[str, Field(description="The user's first name.", examples=["Ada"])]
     last_name: Annotated[str, Field(description="The user's last name.", examples=["Lovelace"])]
+
+
+class TicketRequester(ResponseModel):
+    """The person that a ticket was opened for."""
+
+    email: Annotated[str, _REQUESTER_EMAIL]
+    user_id: Annotated[
+        UUID | None, Field(description="The id of the requester's account; null without one.", examples=[EXAMPLE_ID])
+    ]
 
 
 class Ticket(ResponseModel):
@@ -210,86 +163,21 @@ class Ticket(ResponseModel):
     description: Annotated[str, _DESCRIPTION]
     status: Annotated[TicketStatus, Field(description="The state of the work on the ticket.")]
     priority: Annotated[TicketPriority, _PRIORITY]
-    added_by: Annotated[
-        str, Field(description="The requester's e-mail address.", examples=["mia@customer.example"]), DEPRECATED
+    requester: Annotated[TicketRequester, Field(description="The person that the ticket was opened for.")]
+    assignee_id: Annotated[
+        UUID | None, Field(description="The id of the assignee; null without one.", examples=[EXAMPLE_ID])
     ]
-    requester_id: Annotated[
-        UUID | None, Field(description="The id of the requester's account; null without one.", examples=[EXAMPLE_ID])
-    ]
-    admin_id: Annotated[
-        UUID | None, Field(description="The id of the assignee; null without one.", examples=[EXAMPLE_ID]), DEPRECATED
-    ]
-    admin: Annotated[UserReference | None, Field(description="The assignee; null without one.")]
+    assignee: Annotated[UserReference | None, Field(description="The assignee; null without one.")]
     created_at: CreatedAt
     updated_at: UpdatedAt
     responded_at: Annotated[
         UtcTimestamp | None, Field(description="When the ticket last became `RESPONDED`; null if it never was.")
     ]
+    accepted_at: Annotated[UtcTimestamp | None, Field(description="When the assignee accepted it; null before.")]
     closed_at: Annotated[UtcTimestamp | None, Field(description="When it was closed; null unless it is `CLOSED`.")]
     auto_close_at: Annotated[
         UtcTimestamp | None, Field(description="When it will close automatically; null unless it is `RESPONDED`.")
     ]
-    accepted_at: Annotated[UtcTimestamp | None, Field(description="When the assignee accepted it; null before.")]
     version: Annotated[int, Field(description="Counts the changes; also sent as `ETag`.", examples=[1])]
-
-
-class TicketReply(ResponseModel):
-    """A reply to the requester."""
-
-    id: Annotated[UUID, Field(description="The reply's id.", examples=[EXAMPLE_ID])]
-    message: Annotated[str, _MESSAGE]
-    author: Annotated[UserReference, Field(description="The user who wrote it.")]
-    created_at: CreatedAt
-
-
-class TicketWithReplies(Ticket):
-    """A ticket with all replies to it."""
-
-    responses: Annotated[list[TicketReply], Field(description="The replies, oldest first.")]
-
-
-class TicketReplyCreated(TicketReply):
-    """The new reply with its ticket."""
-
-    ticket_id: Annotated[UUID, Field(description="The ticket's id.", examples=[EXAMPLE_ID])]
-    ticket: Annotated[Ticket, Field(description="The ticket after the reply.")]
-
-
-class TicketPage(CountedPage[Ticket]):
-    """A page of tickets."""
-
-
-class EventActor(ResponseModel):
-    """Who caused an event: a user, the organisation's product, or Tessera itself."""
-
-    type: Annotated[Literal["USER", "ORGANISATION", "SYSTEM"], Field(description="Which of the three.")]
-    id: Annotated[UUID | MISSING, Field(description="The id of the user or organisation.", examples=[EXAMPLE_ID])] = (
-        MISSING
-    )
-    email: Annotated[
-        str | MISSING | None, Field(description="The user's e-mail address.", examples=["ada@growfin.com"])
-    ] = MISSING
-    first_name: Annotated[str | MISSING | None, Field(description="The user's first name.", examples=["Ada"])] = MISSING
-    last_name: Annotated[str | MISSING | None, Field(description="The user's last name.", examples=["Lovelace"])] = (
-        MISSING
-    )
-
-
-class ScheduledAction(ResponseModel):
-    """Something that will happen to a ticket automatically."""
-
-    kind: Annotated[str, Field(description="What will happen.", examples=["AUTO_CLOSE"])]
-    due_at: Annotated[UtcTimestamp, Field(description="When, on the organisation's clock.")]
-    reason: Annotated[
-        str,
-        Field(
-            description="Why, in a sentence.",
-            examples=["Answered on 2026-03-02: closes after 30 days without a new answer."],
-        ),
-    ]
-
-
-class TicketSchedule(ResponseModel):
-    """What will happen to a ticket automatically."""
-
-    items: Annotated[list[ScheduledAction], Field(description="The scheduled actions, next first.")]
+    added_by: Annotated[str, _REQUESTER_EMAIL, Field(description="Use `requester.email` instead."), DEPRECATED]
+    admin_id: Annotated[UUID | None, Field(description="Use `assigneeId` instead.", examples=[EXAMPLE_ID]), DEPRECATED]

@@ -27,12 +27,12 @@ PROTECTED = (
     "sessions",
     "tickets",
     "user_words",
-    "ticket_responses",
+    "comments",
 )
 # In the order in which they can be dropped.
 TABLES = (
     "ticket_search",
-    "ticket_responses",
+    "comments",
     "user_words",
     "tickets",
     "sessions",
@@ -439,9 +439,9 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("priority", sa.Text(), nullable=False),
-        sa.Column("added_by", sa.Text(), nullable=False),
-        sa.Column("requester_id", sa.Uuid(), nullable=True),
-        sa.Column("admin_id", sa.Uuid(), nullable=True),
+        sa.Column("requester_email", sa.Text(), nullable=False),
+        sa.Column("requester_user_id", sa.Uuid(), nullable=True),
+        sa.Column("assignee_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("responded_at", sa.DateTime(timezone=True), nullable=True),
@@ -454,25 +454,28 @@ def upgrade() -> None:
             "status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED')", name=op.f("ck_tickets_status")
         ),
         sa.ForeignKeyConstraint(
-            ["org_id", "admin_id"], ["users.org_id", "users.id"], name=op.f("fk_tickets_org_id_admin_id_users")
+            ["org_id", "assignee_id"], ["users.org_id", "users.id"], name=op.f("fk_tickets_org_id_assignee_id_users")
         ),
         sa.ForeignKeyConstraint(
-            ["org_id", "requester_id"], ["users.org_id", "users.id"], name=op.f("fk_tickets_org_id_requester_id_users")
+            ["org_id", "requester_user_id"],
+            ["users.org_id", "users.id"],
+            name=op.f("fk_tickets_org_id_requester_user_id_users"),
         ),
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_tickets")),
         sa.UniqueConstraint("org_id", "number", name=op.f("uq_tickets_org_id_number")),
     )
     op.create_index(
-        "ix_tickets_org_id_added_by_created_at_number",
+        "ix_tickets_org_id_assignee_id_created_at_number",
         "tickets",
-        ["org_id", "added_by", "created_at", "number"],
+        ["org_id", "assignee_id", "created_at", "number"],
         unique=False,
     )
     op.create_index(
-        "ix_tickets_org_id_admin_id_created_at_number",
+        "ix_tickets_org_id_closed_at_number",
         "tickets",
-        ["org_id", "admin_id", "created_at", "number"],
+        ["org_id", "closed_at", "number"],
         unique=False,
+        postgresql_where=sa.text("closed_at IS NOT NULL"),
     )
     op.create_index("ix_tickets_org_id_created_at_number", "tickets", ["org_id", "created_at", "number"], unique=False)
     op.create_index(
@@ -482,11 +485,17 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "ix_tickets_org_id_requester_id_created_at_number",
+        "ix_tickets_org_id_requester_email_created_at_number",
         "tickets",
-        ["org_id", "requester_id", "created_at", "number"],
+        ["org_id", "requester_email", "created_at", "number"],
         unique=False,
-        postgresql_where=sa.text("requester_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_tickets_org_id_requester_user_id_created_at_number",
+        "tickets",
+        ["org_id", "requester_user_id", "created_at", "number"],
+        unique=False,
+        postgresql_where=sa.text("requester_user_id IS NOT NULL"),
     )
     op.create_index(
         "ix_tickets_org_id_status_created_at_number",
@@ -500,7 +509,7 @@ def upgrade() -> None:
         "tickets",
         ["org_id", "number"],
         unique=False,
-        postgresql_where=sa.text("admin_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"),
+        postgresql_where=sa.text("assignee_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"),
     )
     op.create_table(
         "user_words",
@@ -514,7 +523,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_user_words_org_id_user_id", "user_words", ["org_id", "user_id"], unique=False)
     op.create_table(
-        "ticket_responses",
+        "comments",
         sa.Column("org_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("ticket_id", sa.Uuid(), nullable=False),
@@ -522,27 +531,21 @@ def upgrade() -> None:
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
-            ["org_id", "author_id"],
-            ["users.org_id", "users.id"],
-            name=op.f("fk_ticket_responses_org_id_author_id_users"),
+            ["org_id", "author_id"], ["users.org_id", "users.id"], name=op.f("fk_comments_org_id_author_id_users")
         ),
         sa.ForeignKeyConstraint(
-            ["org_id", "ticket_id"],
-            ["tickets.org_id", "tickets.id"],
-            name=op.f("fk_ticket_responses_org_id_ticket_id_tickets"),
+            ["org_id", "ticket_id"], ["tickets.org_id", "tickets.id"], name=op.f("fk_comments_org_id_ticket_id_tickets")
         ),
-        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_ticket_responses")),
+        sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_comments")),
     )
-    op.create_index(
-        "ix_ticket_responses_org_id_ticket_id_id", "ticket_responses", ["org_id", "ticket_id", "id"], unique=False
-    )
+    op.create_index("ix_comments_org_id_ticket_id_id", "comments", ["org_id", "ticket_id", "id"], unique=False)
     op.create_table(
         "ticket_search",
         sa.Column("org_id", sa.Uuid(), nullable=False),
         sa.Column("ticket_id", sa.Uuid(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("lexemes", postgresql.TSVECTOR(), nullable=False),
-        sa.Column("answers", postgresql.TSVECTOR(), nullable=False),
+        sa.Column("replies", postgresql.TSVECTOR(), nullable=False),
         sa.ForeignKeyConstraint(
             ["org_id", "ticket_id"],
             ["tickets.org_id", "tickets.id"],
@@ -551,9 +554,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "ticket_id", name=op.f("pk_ticket_search")),
     )
     op.create_index(
-        "ix_ticket_search_lexemes_answers",
+        "ix_ticket_search_lexemes_replies",
         "ticket_search",
-        [sa.literal_column("(lexemes || answers)")],
+        [sa.literal_column("(lexemes || replies)")],
         unique=False,
         postgresql_using="gin",
     )

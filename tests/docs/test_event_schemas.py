@@ -9,14 +9,14 @@ from tests.organisation_client import Desk
 from tests.tickets.rows import work_off_timers
 
 TYPES = {event.type for event in subclasses_of(TicketEvent)}
-HISTORY = BY_ID["getTicketHistory"].said["responses"]["200"]["content"][JSON_MEDIA]["schema"]
+HISTORY = BY_ID["getTicketHistory"].said["comments"]["200"]["content"][JSON_MEDIA]["schema"]
 
 
 async def test_a_history_with_every_event_is_as_documented(desk: Desk) -> None:
     bo = await desk.another_admin(available=False)
     ticket = await desk.open()
     path = f"/tickets/{ticket['id']}"
-    await bo.patch(path, {"priority": "HIGH", "description": "Some of it.", "adminId": None})
+    await bo.patch(path, {"priority": "HIGH", "description": "Some of it.", "assigneeId": None})
     await work_off_timers(desk.database)
     await bo.post(f"{path}/accept")
     await desk.respond(ticket)

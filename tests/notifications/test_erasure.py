@@ -102,7 +102,8 @@ async def test_mails_to_others_about_the_users_tickets_are_deleted(desk: Desk, v
     user, other = await add_user(desk), await add_user(desk)
     theirs, others, unowned = [UUID((await desk.open(addedBy=an_address()))["id"]) for _ in range(3)]
     for ticket_id, owner in ((theirs, user), (others, other)):
-        owned = "UPDATE tickets SET requester_id = :owner, added_by = :email WHERE org_id = :org AND id = :ticket"
+        values = "requester_user_id = :owner, requester_email = :email"
+        owned = f"UPDATE tickets SET {values} WHERE org_id = :org AND id = :ticket"
         await rewrite(desk, owned, owner=owner.id, email=owner.email, ticket=ticket_id)
     await relay_events(desk)  # the assignee is mailed about each
     await queue(desk, user.email, None, theirs, unowned)
@@ -120,7 +121,7 @@ async def test_mails_to_others_about_the_users_tickets_are_deleted(desk: Desk, v
 async def test_tickets_that_the_erasure_links_to_the_user_count_as_theirs(desk: Desk) -> None:
     user = await add_user(desk)
     await desk.open(addedBy=user.email)
-    await rewrite(desk, "UPDATE tickets SET requester_id = NULL WHERE org_id = :org")
+    await rewrite(desk, "UPDATE tickets SET requester_user_id = NULL WHERE org_id = :org")
     await relay_events(desk)
     assert len(await deliveries_to(desk, desk.admin.email)) == 1
 
@@ -205,7 +206,7 @@ async def test_mails_to_the_users_former_addresses_are_deleted(desk: Desk) -> No
     await happen(
         desk,
         news(PasswordChanged, user),
-        TicketAssigned(at=real_now(), actor=SYSTEM, ticket_id=UUID(given["id"]), admin_id=user.id),
+        TicketAssigned(at=real_now(), actor=SYSTEM, ticket_id=UUID(given["id"]), assignee_id=user.id),
     )
     await rewrite(
         desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=user.email, id=user.id

@@ -15,11 +15,11 @@ BY_SUBJECT = {"Answered": MailKind.TICKET_ANSWERED, "Closing soon": MailKind.TIC
 ERASED = "0190b8e5@erased.invalid"
 
 
-async def a_ticket_of(desk: Desk, requester: User | None, added_by: str) -> JSON:
+async def a_ticket_of(desk: Desk, requester: User | None, requester_email: str) -> JSON:
     """Open a ticket, and link it to the requester's account if there is one."""
-    ticket = await desk.open(addedBy=added_by)
+    ticket = await desk.open(addedBy=requester_email)
     if requester:
-        statement = "UPDATE tickets SET requester_id = :user WHERE org_id = :org AND id = :id"
+        statement = "UPDATE tickets SET requester_user_id = :user WHERE org_id = :org AND id = :id"
         await rewrite(desk, statement, user=requester.id, id=UUID(ticket["id"]))
     return ticket
 
@@ -86,7 +86,7 @@ async def test_one_assignee_who_muted_mails_does_not_affect_another(desk: Desk) 
 
 async def test_an_erased_requester_is_not_mailed(desk: Desk) -> None:
     ticket = await desk.open()
-    statement = "UPDATE tickets SET added_by = :erased WHERE org_id = :org AND id = :id"
+    statement = "UPDATE tickets SET requester_email = :erased WHERE org_id = :org AND id = :id"
     await rewrite(desk, statement, erased=ERASED, id=UUID(ticket["id"]))
     await answer_and_remind(desk, ticket)
 

@@ -118,8 +118,8 @@ async def test_the_assignee_is_mailed_when_a_ticket_is_opened(desk: Desk) -> Non
 async def test_a_new_assignee_is_mailed_and_the_former_one_is_not(desk: Desk) -> None:
     bo = await desk.another_admin(available=False)
     ticket = await desk.open()
-    for admin_id in (str(bo.id), None, str(desk.admin.id)):
-        await desk.admin.patch(f"/tickets/{ticket['id']}", {"adminId": admin_id})
+    for assignee_id in (str(bo.id), None, str(desk.admin.id)):
+        await desk.admin.patch(f"/tickets/{ticket['id']}", {"adminId": assignee_id})
     await relay_events(desk)
 
     recipients = [mail["to"] for mail in await mails(desk, ticket)]
@@ -229,7 +229,7 @@ async def test_nothing_is_mailed_twice_however_often_and_by_however_many_the_wor
 
 async def test_an_address_that_cannot_work_fails_alone(desk: Desk, settings: Settings) -> None:
     bad, good = await desk.open(addedBy=a_requester()), await desk.open(addedBy=a_requester())
-    await rewrite(desk, "UPDATE tickets SET added_by = 'no address' WHERE org_id = :org AND number = 1")
+    await rewrite(desk, "UPDATE tickets SET requester_email = 'no address' WHERE org_id = :org AND number = 1")
     for ticket in (bad, good):
         await desk.respond(ticket)
     await desk.work(settings)

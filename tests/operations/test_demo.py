@@ -32,11 +32,12 @@ from app.notifications.models import Mail
 from app.operations.demo import create_demo
 from app.organisations.models import Organisation
 from app.organisations.queries import find_by_secret_hash, get_tenant
-from app.tickets.models import Ticket, TicketResponse, TicketStatus
-from app.tickets.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
+from app.tickets.auto_close.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
+from app.tickets.comments.models import Comment
+from app.tickets.comments.service import respond
+from app.tickets.models import Ticket, TicketStatus
 from app.tickets.search.models import TicketSearch
 from app.tickets.search.rules import INDEX_TICKETS
-from app.tickets.service import respond
 from tests.operations import Deployment, running_deployment
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ async def test_a_sandbox_has_four_admins_and_the_tickets(summary: str, database:
     assert summary.startswith(f"The sandbox organisation {organisation.domain} has 60 new tickets. No mail is sent")
     tickets = await rows_of(database, org_id, Ticket)
     assert [ticket.number for ticket in sorted(tickets, key=lambda t: t.number)] == list(range(1, TICKETS + 1))
-    assert len({ticket.admin_id for ticket in tickets}) == 4
+    assert len({ticket.assignee_id for ticket in tickets}) == 4
 
 
 async def test_every_admin_signs_in_with_the_printed_password(summary: str, deployment: Deployment) -> None:
@@ -143,8 +144,8 @@ async def test_the_tickets_are_varied_and_spread_over_two_months(database: Datab
     tickets = await rows_of(database, org_id, Ticket)
     assert {ticket.status for ticket in tickets} == set(TicketStatus)
     assert len({ticket.title for ticket in tickets}) > 30
-    assert len({ticket.added_by for ticket in tickets}) > 30
-    assert all(ticket.added_by.endswith(".example") for ticket in tickets)
+    assert len({ticket.requester_email for ticket in tickets}) > 30
+    assert all(ticket.requester_email.endswith(".example") for ticket in tickets)
     assert len(Counter(ticket.priority for ticket in tickets)) == 4
     ages = sorted((real_now() - ticket.created_at) / timedelta(days=1) for ticket in tickets)
     assert 0 < ages[0] < 2
@@ -161,7 +162,7 @@ async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Databas
         assert moments == sorted(moments)
         assert (moments[0], moments[-1]) == (ticket.created_at, ticket.updated_at)
         assert ticket.updated_at <= min(real_now(), ticket.created_at + timedelta(days=5))
-    answered = {response.ticket_id for response in await rows_of(database, org_id, TicketResponse)}
+    answered = {response.ticket_id for response in await rows_of(database, org_id, Comment)}
     assert answered == {ticket.id for ticket in await rows_of(database, org_id, Ticket) if ticket.responded_at}
 
 
@@ -188,7 +189,7 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
     ]
     assert await timers.run_due(database, wiring.TIMERS) == 1
     tickets = {ticket.number: ticket for ticket in await rows_of(database, org_id, Ticket)}
-    answers = await rows_of(database, org_id, TicketResponse)
+    answers = await rows_of(database, org_id, Comment)
     assert len(await rows_of(database, org_id, TicketSearch)) == len(tickets)
     async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
@@ -204,7 +205,7 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
             for number, ticket in tickets.items():
                 same = {other.number for other in tickets.values() if other.title == ticket.title}
                 assert same <= await found(" ".join(ticket.title.split()[:8]))
-                assert number in await found(ticket.added_by)
+                assert number in await found(ticket.requester_email)
             assert answers
             for response in answers[:10]:
                 (number,) = [number for number, ticket in tickets.items() if ticket.id == response.ticket_id]
@@ -216,11 +217,11 @@ async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Data
     assert await rows_of(database, org_id, Mail) == []
     ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
-        admin = principal_of(await db.get_one(User, (org_id, ticket.admin_id)), session_id=new_id())
+        admin = principal_of(await db.get_one(User, (org_id, ticket.assignee_id)), session_id=new_id())
         caller = UserCaller(tenant=await get_tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
     assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
-    assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.added_by]
+    assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.requester_email]
 
 
 async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment, database: Database) -> None:

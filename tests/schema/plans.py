@@ -26,7 +26,7 @@ AFTER = (START + timedelta(minutes=2_500), 2_500)
 ONE = "customer7@growfin.test"
 SOMEBODY = UUID("00000001-0000-0000-0000-000000000003")  # a requester of some tickets, and the assignee of others
 PREFIX = ORG.hex[-8:]  # of the words of its tickets
-WORDS = "ix_ticket_search_lexemes_answers"  # the one index that is entered by that prefix, and not by `org_id`
+WORDS = "ix_ticket_search_lexemes_replies"  # the one index that is entered by that prefix, and not by `org_id`
 
 # Ids are made of numbers: the first part is the organisation's, the last the row's.
 FILL = """
@@ -54,22 +54,23 @@ FILL = """
            '{start}'::timestamptz + interval '1 day'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {users}) AS n;
 
-    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, requester_id, admin_id,
-                         created_at, updated_at)
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email, requester_user_id,
+                         assignee_id, created_at, updated_at, closed_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), n, 'Cannot export ' || n, repeat('It stops. ', 40),
            (ARRAY['OPEN', 'IN_PROGRESS', 'RESPONDED', 'RESOLVED', 'CLOSED', 'CLOSED', 'CLOSED'])[1 + n % 7],
            (ARRAY['LOW', 'MEDIUM', 'MEDIUM', 'HIGH', 'CRITICAL'])[1 + n % 5],
            'customer' || n % 500 || '@growfin.test', CASE WHEN n % 3 = 0 THEN pg_temp.id(o, 1 + n % {users}) END,
            CASE WHEN n % 50 > 0 THEN pg_temp.id(o, 1 + n % {users}) END,
-           '{start}'::timestamptz + n * interval '1 minute', '{start}'::timestamptz + n * interval '2 minutes'
+           '{start}'::timestamptz + n * interval '1 minute', '{start}'::timestamptz + n * interval '2 minutes',
+           CASE WHEN n % 7 > 3 THEN '{start}'::timestamptz + n * interval '1 minute' END
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
     -- One in 1,000 tells of an invoice, and one in 100 of a refund.
-    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, answers)
+    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, replies)
     SELECT org_id, id, 1,
            array_to_tsvector(ARRAY(
                SELECT right(org_id::text, 8) || word
-               FROM unnest(ARRAY['#' || number, 'cannot', 'export', number::text, split_part(added_by, '@', 1),
+               FROM unnest(ARRAY['#' || number, 'cannot', 'export', number::text, split_part(requester_email, '@', 1),
                                  'growfin', 'test', 'it', 'stops', CASE WHEN number % 1000 = 7 THEN 'invoice' END,
                                  CASE WHEN number % 100 = 7 THEN 'refund' END]) AS word
                WHERE word IS NOT NULL
@@ -79,7 +80,7 @@ FILL = """
            ))
     FROM tickets;
 
-    INSERT INTO ticket_responses (org_id, id, ticket_id, author_id, message, created_at)
+    INSERT INTO comments (org_id, id, ticket_id, author_id, message, created_at)
     SELECT pg_temp.org(o), pg_temp.id(o, n), pg_temp.id(o, 1 + n % 1000), pg_temp.id(o, 1 + n % {users}),
            repeat('Try again. ', 20), '{start}'
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;

@@ -20,13 +20,18 @@ from app.core.outbox.models import DELIVER
 from app.notifications import queries as notifications
 from app.notifications.schemas import NotificationFilter
 from app.operations import queries as operations
-from app.tickets import jobs
 from app.tickets import queries as tickets
-from app.tickets import reactions as of_users
+from app.tickets.assignment import backlog
+from app.tickets.assignment import queries as assignment
+from app.tickets.comments.queries import read_comments
 from app.tickets.dates import date_tickets
+from app.tickets.errors import TicketNotFound
 from app.tickets.events import TicketAssigned
+from app.tickets.history.queries import read_history
+from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.models import TicketPriority
-from app.tickets.queries import Listing, TicketNotFound, page_statement
+from app.tickets.schedule.queries import read_schedule
+from app.tickets.user_changes import erasing, linking, unassigning
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back
 from tests.schema.plans import (
@@ -48,7 +53,7 @@ from tests.schema.plans import (
 
 
 async def test_a_filter_without_an_index_is_noticed(filled: TestServer) -> None:
-    sql, parameters = page_statement(ORG, Listing(statuses=["OPEN"]), None, 21)
+    sql, parameters = page_statement(ORG, Listing(filters={"status": ["OPEN"]}), None, 21)
     async with rolled_back(filled.superuser_url) as connection:
         for index in await connection.fetch(
             "SELECT indexname FROM pg_indexes WHERE tablename = 'tickets' AND indexname LIKE 'ix%'"
@@ -63,12 +68,12 @@ async def test_a_filter_without_an_index_is_noticed(filled: TestServer) -> None:
 
 async def test_an_index_that_is_entered_without_the_organisation_is_noticed(filled: TestServer) -> None:
     async with rolled_back(filled.superuser_url) as connection:  # whom no policy adds an organisation for
-        await connection.execute("DROP INDEX ix_tickets_org_id_added_by_created_at_number")
-        await connection.execute("CREATE INDEX ix_tickets_added_by ON tickets (added_by)")
+        await connection.execute("DROP INDEX ix_tickets_org_id_requester_email_created_at_number")
+        await connection.execute("CREATE INDEX ix_tickets_requester_email ON tickets (requester_email)")
 
-        plan = await explain(connection, "SELECT * FROM tickets WHERE added_by = $1", [ONE])
+        plan = await explain(connection, "SELECT * FROM tickets WHERE requester_email = $1", [ONE])
 
-        assert complaints(plan) == ["ix_tickets_added_by is not entered by org_id"]
+        assert complaints(plan) == ["ix_tickets_requester_email is not entered by org_id"]
 
 
 # --- one ticket, and a new one ---------------------------------------------------------------------------------------
@@ -76,12 +81,12 @@ async def test_an_index_that_is_entered_without_the_organisation_is_noticed(fill
 
 async def test_a_ticket_and_what_belongs_to_it_are_read_from_indexes(service: Connection) -> None:
     recorder = Recorder(service)
-    await tickets.one(recorder.driver, ORG, TICKET)
-    await tickets.responses(recorder.driver, ORG, TICKET)
-    await tickets.history(recorder.driver, ORG, TICKET, 0, 21)
-    await tickets.history(recorder.driver, ORG, TICKET, 2_500, 21)
-    await tickets.schedule(recorder.driver, ORG, TICKET)
-    for read in (tickets.one, tickets.schedule):
+    await tickets.read_ticket(recorder.driver, ORG, TICKET)
+    await read_comments(recorder.driver, ORG, TICKET)
+    await read_history(recorder.driver, ORG, TICKET, 0, 21)
+    await read_history(recorder.driver, ORG, TICKET, 2_500, 21)
+    await read_schedule(recorder.driver, ORG, TICKET)
+    for read in (tickets.read_ticket, read_schedule):
         with pytest.raises(TicketNotFound):  # another requester's
             await read(recorder.driver, ORG, TICKET, SOMEBODY)
 
@@ -90,7 +95,9 @@ async def test_a_ticket_and_what_belongs_to_it_are_read_from_indexes(service: Co
         assert await refused(service, sql, parameters) == [], sql
 
 
-@pytest.mark.parametrize("requester", [{"added_by": ONE}, {"added_by": None, "requester_id": SOMEBODY}])
+@pytest.mark.parametrize(
+    "requester", [{"requester_email": ONE}, {"requester_email": None, "requester_user_id": SOMEBODY}]
+)
 async def test_opening_a_ticket_reads_indexes(service: Connection, requester: dict[str, Any]) -> None:
     recorder = Recorder(service)
     new = tickets.Opening(
@@ -98,15 +105,15 @@ async def test_opening_a_ticket_reads_indexes(service: Connection, requester: di
         now=START, real_now=START, created_event=new_id(), assigned_event=new_id(),
         actor_type="ORGANISATION", actor_id=ORG, **requester,
     )  # fmt: skip
-    row = await tickets.open_ticket(recorder.driver, new)
+    row = await tickets.insert_ticket(recorder.driver, new)
     (statement,) = recorder.sent
 
     assert row is not None
-    assert row["requester_id"] == requester.get("requester_id")
+    assert row["requester_user_id"] == requester.get("requester_user_id")
     assert await refused(service, *statement) == []
     for generic in (False, True):
         plan = await explain(service, *statement, generic=generic)
-        of_requester = "pk_users" if row["requester_id"] else "uq_users_org_id_email"
+        of_requester = "pk_users" if row["requester_user_id"] else "uq_users_org_id_email"
         assert {"ix_users_available", "pk_counters", of_requester} <= scanned(plan)
         (rotation,) = (node for node in nodes(plan) if node.get("Index Name") == "ix_users_available")
         assert rotation["Node Type"] == "Index Only Scan"
@@ -114,18 +121,18 @@ async def test_opening_a_ticket_reads_indexes(service: Connection, requester: di
 
 async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any) -> None:
     db, sent = session
-    await tickets.lock(db, ORG, TICKET)
+    await tickets.lock_ticket(db, ORG, TICKET)
     with pytest.raises(TicketNotFound):
-        await tickets.lock(db, ORG, TICKET, own=SOMEBODY)
+        await tickets.lock_ticket(db, ORG, TICKET, own=SOMEBODY)
     db.expunge_all()
-    await tickets.lock(db, ORG, TICKET, author_id=SOMEBODY)
+    await tickets.lock_ticket(db, ORG, TICKET, author_id=SOMEBODY)
     db.expunge_all()
-    changed = TicketAssigned(at=START, actor=SYSTEM, ticket_id=TICKET, admin_id=None)
+    changed = TicketAssigned(at=START, actor=SYSTEM, ticket_id=TICKET, assignee_id=None)
     await date_tickets(db, ORG, [Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=changed)])
-    await tickets.lock_assignee(db, ORG, SOMEBODY)
+    await assignment.lock_assignee(db, ORG, SOMEBODY)
     await timers.set_timers(db, ORG, TICKET, {"AUTO_CLOSE": START})
     await timers.cancel(db, ORG, TICKET, ("AUTO_CLOSE", "AUTO_CLOSE_REMINDER"))
-    await jobs.assign_waiting(db, ORG, START)
+    await backlog.assign_waiting(db, ORG, START)
     await users.get_user(db, ORG, SOMEBODY)
 
     selects = [one for one in sent if not one[0].lstrip().startswith("INSERT")]
@@ -140,10 +147,10 @@ async def test_what_happens_to_a_user_finds_their_tickets_by_indexes(service: Co
     values = {"email": ONE, "email_verified_at": START, "status": "SUSPENDED"}
     await db.execute(update(User).where(User.org_id == ORG, User.id == SOMEBODY).values(**values))
     sent.clear()
-    await of_users.link_to_account(db, ORG, EmailVerified(**who))
-    await of_users.hand_over(db, ORG, UserSuspended(**who))
+    await linking.link_tickets(db, ORG, EmailVerified(**who))
+    await unassigning.unassign_tickets(db, ORG, UserSuspended(**who))
     erased: dict[str, Any] = {"name": ReactionOnly("Mia Holm"), "email": ReactionOnly("customer8@growfin.test")}
-    await of_users.forget_requester(db, ORG, UserErased(**who, **erased, email_was_verified=ReactionOnly(True)))
+    await erasing.erase_requester(db, ORG, UserErased(**who, **erased, email_was_verified=ReactionOnly(True)))
 
     found = [one for one in sent if one[0].lstrip().startswith(("SELECT tickets", "UPDATE tickets"))]
     assert len(found) == 3 * 2 + 1 + 4
@@ -153,9 +160,9 @@ async def test_what_happens_to_a_user_finds_their_tickets_by_indexes(service: Co
         used |= scanned(await explain(service, sql, parameters))
     assert used == {
         "pk_tickets",
-        "ix_tickets_org_id_added_by_created_at_number",
-        "ix_tickets_org_id_admin_id_created_at_number",
-        "ix_tickets_org_id_requester_id_created_at_number",
+        "ix_tickets_org_id_requester_email_created_at_number",
+        "ix_tickets_org_id_assignee_id_created_at_number",
+        "ix_tickets_org_id_requester_user_id_created_at_number",
     }
 
 
@@ -195,7 +202,7 @@ async def test_one_notification_and_what_waits_are_read_from_indexes(service: Co
     await timers.next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
     await operations.count_parked_events(db, ORG)
     await sessions.find_principal(db, ORG, SOMEBODY, SOMEBODY, START)
-    await users.next_in_turn(db, ORG)
+    await assignment.available_users(db, ORG)
 
     assert len(sent) == 6
     for sql, parameters in sent:

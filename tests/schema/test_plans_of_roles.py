@@ -12,7 +12,7 @@ from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.models import User
 from app.accounts.users.reactions import refresh_works_on_tickets
 from app.core.outbox.events import SYSTEM
-from app.tickets.reactions import hand_over_of_role
+from app.tickets.user_changes.unassigning import unassign_tickets_of_role
 from tests.schema.catalog import Connection
 from tests.schema.plans import ORG, SOMEBODY, START, explain, refused, scanned
 
@@ -31,7 +31,7 @@ async def test_all_who_have_a_role_are_found_by_indexes_and_so_are_their_tickets
     event = RoleUpdated(at=START, actor=SYSTEM, role_id=ROLE, name="Lead", added=[], removed=["tickets:update"])
     sent.clear()
     await refresh_works_on_tickets(db, ORG, event)
-    await hand_over_of_role(db, ORG, event)
+    await unassign_tickets_of_role(db, ORG, event)
 
     assert sum(one[0].startswith("UPDATE users") for one in sent) == 1
     assert sum(one[0].startswith("UPDATE tickets") for one in sent) == 1

@@ -22,7 +22,7 @@ PLAIN_TYPES = {"uuid", "bigint", "smallint", "integer", "timestamp with time zon
 PLAIN_TEXTS = {"kind"}
 # But for the words that tickets are found by: under row level security PostgreSQL uses no full-text index. Each starts
 # with its organisation's prefix, and they are read together with the tickets only, which are protected.
-WORDS = {("ticket_search", "lexemes", "tsvector"), ("ticket_search", "answers", "tsvector")}
+WORDS = {("ticket_search", "lexemes", "tsvector"), ("ticket_search", "replies", "tsvector")}
 NAMES_OF = {"p": "pk", "u": "uq", "f": "fk", "c": "ck", "x": "ex"}
 
 
@@ -247,7 +247,7 @@ async def test_a_new_table_that_keeps_the_rules_is_fine(superuser: Connection) -
         ),
         (
             (
-                "DROP INDEX ix_ticket_search_lexemes_answers;"
+                "DROP INDEX ix_ticket_search_lexemes_replies;"
                 "ALTER TABLE ticket_search ALTER lexemes TYPE text USING lexemes::text"
             ),
             "ticket_search.lexemes can hold content, without row level security",

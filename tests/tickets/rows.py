@@ -41,7 +41,7 @@ async def a_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Tick
             "description": "All of it.",
             "status": TicketStatus.OPEN,
             "priority": "MEDIUM",
-            "added_by": "mia@customer.example",
+            "requester_email": "mia@customer.example",
             "created_at": caller.now,
             "updated_at": caller.now,
             "version": 1,
@@ -95,7 +95,7 @@ async def waiting(desk: Desk) -> list[int]:
 async def shares(desk: Desk) -> dict[UUID | None, int]:
     """How many tickets each has."""
     async with desk.database.session(desk.id) as db:
-        counted = select(Ticket.admin_id, func.count()).where(Ticket.org_id == desk.id).group_by(Ticket.admin_id)
+        counted = select(Ticket.assignee_id, func.count()).where(Ticket.org_id == desk.id).group_by(Ticket.assignee_id)
         return dict((await db.execute(counted)).all())
 
 
@@ -122,8 +122,8 @@ _INSERT = text(
     WITH counted AS (
         UPDATE counters SET last_number = last_number + :n WHERE org_id = :org RETURNING last_number - :n AS before
     )
-    INSERT INTO tickets (org_id, id, number, title, description, status, priority, added_by, created_at, updated_at,
-                         responded_at, auto_close_at)
+    INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email, created_at,
+                         updated_at, responded_at, auto_close_at)
     SELECT :org, gen_random_uuid(), before + place, 'One of many', 'They are many.', :status, 'LOW',
            'many@customer.example', CAST(:now AS timestamptz), CAST(:now AS timestamptz),
            CAST(:responded_at AS timestamptz), CAST(:responded_at AS timestamptz) + interval '30 days'

@@ -41,7 +41,7 @@ async def done(answer: httpx.Response) -> JSON:
 async def plain(desk: Desk, ticket: JSON) -> JSON:
     """The ticket without its responses."""
     read = await desk.read(ticket)
-    return {name: value for name, value in read.items() if name != "responses"}
+    return {name: value for name, value in read.items() if name != "comments"}
 
 
 @any_operation
@@ -144,21 +144,21 @@ async def test_a_change_of_status_needs_one(desk: Desk) -> None:
 async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> None:
     bo = await desk.another_admin()
     ticket = await desk.open()
-    assert ticket["adminId"] != str(bo.id) or await done(await change(desk, ticket, {"adminId": None}))
+    assert ticket["assigneeId"] != str(bo.id) or await done(await change(desk, ticket, {"assigneeId": None}))
     before = await plain(desk, ticket)
     wanted = {
         "title": "Another",
         "description": "A part of it.",
         "priority": "CRITICAL",
         "status": "RESPONDED",
-        "adminId": str(bo.id),
+        "assigneeId": str(bo.id),
         "orgId": str(desk.id),
     }
 
     changed = await done(await change(desk, ticket, wanted))
 
     assert wanted.items() <= changed.items()
-    assert changed["admin"] == {"id": str(bo.id), "email": bo.email, "firstName": "Ada", "lastName": "Lovelace"}
+    assert changed["assignee"] == {"id": str(bo.id), "email": bo.email, "firstName": "Ada", "lastName": "Lovelace"}
     assert changed["version"] == before["version"] + 1
     assert set(await timers_of(desk, ticket)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
     updated, assigned, moved = (await desk.history(ticket))[-3:]
@@ -170,7 +170,7 @@ async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> No
             "priority": {"from": "MEDIUM", "to": "CRITICAL"},
         }
     }
-    assert assigned["data"] == {"adminId": str(bo.id), "previousAdminId": before["adminId"]}
+    assert assigned["data"] == {"assigneeId": str(bo.id), "previousAssigneeId": before["assigneeId"]}
     assert moved["data"] == {"from": "OPEN", "to": "RESPONDED"}
     assert {event["actor"]["id"] for event in (updated, assigned, moved)} == {str(desk.admin.id)}
     await assert_events_are_numbered_densely(desk)
@@ -193,7 +193,7 @@ async def test_one_field_is_changed_alone(desk: Desk, change: Any, field: str, v
 async def test_the_same_values_again_change_nothing(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
     events = await sequence(desk)
-    same = {name: ticket[name] for name in ("title", "description", "priority", "status", "adminId", "orgId")}
+    same = {name: ticket[name] for name in ("title", "description", "priority", "status", "assigneeId", "orgId")}
 
     for body in (same, {}, {"orgId": ticket["orgId"]}, {"title": f" {ticket['title']} "}):
         assert await done(await change(desk, ticket, body)) == ticket
@@ -205,7 +205,8 @@ async def test_the_same_values_again_change_nothing(desk: Desk, change: Any) -> 
     ("field", "value"),
     [
         ("title", ""), ("title", None), ("title", "x" * 256), ("description", None), ("description", "\x00"),
-        ("priority", None), ("priority", "high"), ("adminId", "ada"), ("adminId", 5), ("orgId", None), ("orgId", "x"),
+        ("priority", None), ("priority", "high"), ("assigneeId", "ada"), ("assigneeId", 5),
+        ("orgId", None), ("orgId", "x"),
     ],
 )  # fmt: skip
 async def test_a_bad_value_is_named_and_nothing_changes(desk: Desk, change: Any, field: str, value: Any) -> None:
@@ -241,9 +242,9 @@ async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_given
     events = await sequence(desk)
 
     for user in (stranger.id, gone.id, pending.id, customer.id, uuid4()):
-        answer = await change(desk, ticket, {"title": "Another", "status": "RESPONDED", "adminId": str(user)})
+        answer = await change(desk, ticket, {"title": "Another", "status": "RESPONDED", "assigneeId": str(user)})
         assert (answer.status_code, answer.json()["code"]) == (422, "assignee_not_active")
-        assert [error["field"] for error in answer.json()["errors"]] == ["adminId"]
+        assert [error["field"] for error in answer.json()["errors"]] == ["assigneeId"]
     assert await plain(desk, ticket) == ticket
     assert await sequence(desk) == events
     assert await timers_of(desk, ticket) == {}
@@ -254,13 +255,13 @@ async def test_who_is_not_available_can_be_given_a_ticket_by_hand(desk: Desk, ch
     ticket = await desk.open()
 
     for bo in (await desk.another_admin(available=False), await an_engineer(desk, available=False)):
-        assert (await done(await change(desk, ticket, {"adminId": str(bo.id)})))["adminId"] == str(bo.id)
+        assert (await done(await change(desk, ticket, {"assigneeId": str(bo.id)})))["assigneeId"] == str(bo.id)
 
 
 @either_edit
 async def test_a_ticket_that_does_not_exist_is_unknown_whoever_is_to_have_it(desk: Desk, change: Any) -> None:
-    for admin_id in (str(desk.admin.id), str(uuid4())):
-        answer = await change(desk, {"id": str(uuid4())}, {"adminId": admin_id})
+    for assignee_id in (str(desk.admin.id), str(uuid4())):
+        answer = await change(desk, {"id": str(uuid4())}, {"assigneeId": assignee_id})
         assert (answer.status_code, answer.json()["code"]) == (404, "ticket_not_found")
 
 
@@ -268,13 +269,13 @@ async def test_a_ticket_that_does_not_exist_is_unknown_whoever_is_to_have_it(des
 async def test_a_ticket_can_be_taken_from_its_assignee(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
-    taken = await done(await change(desk, ticket, {"adminId": None}))
+    taken = await done(await change(desk, ticket, {"assigneeId": None}))
 
-    assert taken == ticket | {"adminId": None, "admin": None, "version": 2, "updatedAt": taken["updatedAt"]}
+    assert taken == ticket | {"assigneeId": None, "assignee": None, "version": 2, "updatedAt": taken["updatedAt"]}
     last = (await desk.history(ticket))[-1]
     assert (last["type"], last["data"]) == (
         "ticket.assigned",
-        {"adminId": None, "previousAdminId": str(desk.admin.id)},
+        {"assigneeId": None, "previousAssigneeId": str(desk.admin.id)},
     )
 
 

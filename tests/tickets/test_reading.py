@@ -24,7 +24,7 @@ async def test_a_ticket_is_read_with_its_responses_oldest_first(desk: Desk) -> N
     read = answer.json()
     assert answer.status_code == 200
     assert answer.headers["etag"] == '"3"'
-    assert read.pop("responses") == [
+    assert read.pop("comments") == [
         {
             "id": first["id"],
             "message": "We are looking at it.",
@@ -44,7 +44,7 @@ async def test_a_ticket_is_read_with_its_responses_oldest_first(desk: Desk) -> N
 async def test_a_new_ticket_has_no_responses(desk: Desk) -> None:
     ticket = await desk.open()
 
-    assert await desk.read(ticket) == {**ticket, "responses": []}
+    assert await desk.read(ticket) == {**ticket, "comments": []}
 
 
 async def test_responses_are_for_whom_comments_are(desk: Desk) -> None:
@@ -57,9 +57,9 @@ async def test_responses_are_for_whom_comments_are(desk: Desk) -> None:
             answer = await reader.get(path)
             assert answer.status_code == 200
             read = answer.json()
-            assert (read["status"], len(read["responses"])) == ("RESPONDED", seen)
+            assert (read["status"], len(read["comments"])) == ("RESPONDED", seen)
     product = await desk.api.http.get(path, headers={"X-Org-Secret": desk.secret})
-    assert len(product.json()["responses"]) == 1
+    assert len(product.json()["comments"]) == 1
 
 
 async def test_the_product_reads_a_ticket_its_history_and_its_schedule_with_the_secret(desk: Desk) -> None:

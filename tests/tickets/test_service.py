@@ -17,10 +17,12 @@ from app.core.database.pool import run_before_commit
 from app.core.errors import VersionConflict
 from app.core.outbox.models import EventRow
 from app.tickets import service
-from app.tickets.jobs import assign_waiting
-from app.tickets.models import Ticket, TicketResponse, TicketStatus
-from app.tickets.queries import TicketNotFound
-from app.tickets.service import AssigneeNotActive, OrgMismatch, TicketClosed
+from app.tickets.assignment.backlog import assign_waiting
+from app.tickets.changes import TicketChanges
+from app.tickets.comments import service as comments
+from app.tickets.comments.models import Comment
+from app.tickets.errors import AssigneeNotActive, OrgMismatch, TicketClosed, TicketNotFound
+from app.tickets.models import Ticket, TicketStatus
 from tests.tickets.conftest import NOW
 from tests.tickets.rows import a_ticket, timers_in
 
@@ -44,7 +46,7 @@ async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(
 ) -> None:
     ticket = await a_ticket(db, caller)
 
-    response = await service.respond(db, caller, ticket.id, "Fixed.", any_version)
+    response = await comments.respond(db, caller, ticket.id, "Fixed.", any_version)
 
     assert (response.message, response.author_id) == ("Fixed.", caller.user.id)
     assert ticket.status == TicketStatus.RESPONDED
@@ -60,10 +62,10 @@ async def test_answering_again_starts_the_countdown_anew_and_is_no_change_of_sta
     db: AsyncSession, caller: UserCaller
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.respond(db, caller, ticket.id, "Fixed.", any_version)
+    await comments.respond(db, caller, ticket.id, "Fixed.", any_version)
     later = replace(caller, now=NOW + timedelta(days=5))
 
-    await service.respond(db, later, ticket.id, "Now it really is.", any_version)
+    await comments.respond(db, later, ticket.id, "Now it really is.", any_version)
 
     assert ticket.responded_at == later.now
     assert await timers_in(db, caller.org_id, ticket.id) == {
@@ -78,10 +80,10 @@ async def test_a_short_countdown_has_no_reminder_even_where_the_one_before_had(
     db: AsyncSession, caller: UserCaller, days: int
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.respond(db, caller, ticket.id, "Fixed.", any_version)
+    await comments.respond(db, caller, ticket.id, "Fixed.", any_version)
     hasty = replace(caller, tenant=replace(caller.tenant, auto_close_days=days))
 
-    await service.respond(db, hasty, ticket.id, "Now it really is.", any_version)
+    await comments.respond(db, hasty, ticket.id, "Now it really is.", any_version)
 
     assert await timers_in(db, caller.org_id, ticket.id) == {"AUTO_CLOSE": NOW + timedelta(days=days)}
 
@@ -90,9 +92,9 @@ async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: User
     ticket = await a_ticket(db, caller, status=TicketStatus.CLOSED, closed_at=NOW)
 
     with pytest.raises(TicketClosed):
-        await service.respond(db, caller, ticket.id, "Hello", any_version)
+        await comments.respond(db, caller, ticket.id, "Hello", any_version)
 
-    assert await db.scalar(select(func.count()).where(TicketResponse.ticket_id == ticket.id)) == 0
+    assert await db.scalar(select(func.count()).where(Comment.ticket_id == ticket.id)) == 0
     assert await types_of(db, ticket) == []
 
 
@@ -101,10 +103,10 @@ async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answer
     db: AsyncSession, caller: UserCaller, left_for: TicketStatus
 ) -> None:
     ticket = await a_ticket(db, caller)
-    await service.change_status(db, caller, ticket.id, TicketStatus.RESPONDED, any_version)
+    await service.change_ticket(db, caller, ticket.id, TicketChanges(status=TicketStatus.RESPONDED), any_version)
     assert await timers_in(db, caller.org_id, ticket.id)
 
-    await service.change_status(db, caller, ticket.id, left_for, any_version)
+    await service.change_ticket(db, caller, ticket.id, TicketChanges(status=left_for), any_version)
 
     assert await timers_in(db, caller.org_id, ticket.id) == {}
     assert (ticket.auto_close_at, ticket.responded_at) == (None, NOW)
@@ -115,11 +117,13 @@ async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answer
 async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_one_a_countdown(
     db: AsyncSession, caller: UserCaller, before: TicketStatus, after: TicketStatus
 ) -> None:
-    ticket = await a_ticket(db, caller, admin_id=caller.user.id)
-    await service.change_status(db, caller, ticket.id, before, any_version)
+    ticket = await a_ticket(db, caller, assignee_id=caller.user.id)
+    await service.change_ticket(db, caller, ticket.id, TicketChanges(status=before), any_version)
     version = ticket.version
 
-    await service.change_status(db, replace(caller, now=NOW + timedelta(hours=1)), ticket.id, after, any_version)
+    await service.change_ticket(
+        db, replace(caller, now=NOW + timedelta(hours=1)), ticket.id, TicketChanges(status=after), any_version
+    )
 
     assert ticket.status == after
     assert (ticket.closed_at is not None) == (after is TicketStatus.CLOSED)
@@ -134,7 +138,7 @@ async def test_a_stale_expectation_changes_nothing(db: AsyncSession, caller: Use
     ticket = await a_ticket(db, caller)
 
     with pytest.raises(VersionConflict):
-        await service.change(db, caller, ticket.id, {"title": "Another"}, stale)
+        await service.change_ticket(db, caller, ticket.id, TicketChanges(title="Another"), stale)
 
     assert (ticket.title, ticket.version) == ("It broke", 1)
 
@@ -142,9 +146,11 @@ async def test_a_stale_expectation_changes_nothing(db: AsyncSession, caller: Use
 async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
 
-    await service.change(db, caller, ticket.id, {"org_id": caller.org_id}, any_version)
+    await service.change_ticket(db, caller, ticket.id, TicketChanges(org_id=caller.org_id), any_version)
     with pytest.raises(OrgMismatch):
-        await service.change(db, caller, ticket.id, {"org_id": UUID(int=1), "title": "Another"}, any_version)
+        await service.change_ticket(
+            db, caller, ticket.id, TicketChanges(org_id=UUID(int=1), title="Another"), any_version
+        )
 
     assert (ticket.title, ticket.version) == ("It broke", 1)
 
@@ -155,12 +161,12 @@ async def test_a_suspended_admin_cannot_be_given_tickets(db: AsyncSession, calle
     user.status = UserStatus.SUSPENDED
 
     with pytest.raises(AssigneeNotActive):
-        await service.change(db, caller, ticket.id, {"admin_id": user.id}, any_version)
+        await service.change_ticket(db, caller, ticket.id, TicketChanges(assignee_id=user.id), any_version)
 
 
 async def test_an_unknown_ticket_is_not_found(db: AsyncSession, caller: UserCaller) -> None:
     with pytest.raises(TicketNotFound):
-        await service.respond(db, caller, UUID(int=1), "Hello", any_version)
+        await comments.respond(db, caller, UUID(int=1), "Hello", any_version)
 
 
 async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_it(
@@ -172,7 +178,7 @@ async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_i
 
     for ticket in tickets.values():
         await db.refresh(ticket)
-    given = {status for status, ticket in tickets.items() if ticket.admin_id == caller.user.id}
+    given = {status for status, ticket in tickets.items() if ticket.assignee_id == caller.user.id}
     assert given == {TicketStatus.OPEN, TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED}
     assert await types_of(db, tickets[TicketStatus.OPEN]) == ["ticket.assigned"]
 
@@ -186,4 +192,4 @@ async def test_what_waits_keeps_waiting_while_nobody_is_available(db: AsyncSessi
     assert await assign_waiting(db, caller.org_id, NOW) == 0
 
     await db.refresh(ticket)
-    assert ticket.admin_id is None
+    assert ticket.assignee_id is None

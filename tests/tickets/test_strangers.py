@@ -27,7 +27,7 @@ CHANGES = [
     Operation("POST", "/accept"),
     Operation("POST", "", {"title": "Another"}),
     Operation("PATCH", "", {"title": "Another"}),
-    Operation("PATCH", "", {"adminId": None}),
+    Operation("PATCH", "", {"assigneeId": None}),
     Operation("PATCH", "", {}),
 ]
 READS = [Operation("GET", ""), Operation("GET", "/history"), Operation("GET", "/schedule")]

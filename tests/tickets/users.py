@@ -75,4 +75,4 @@ async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
 async def give_all_to(desk: Desk, user_id: UUID) -> None:
     """Let all of the organisation's tickets be somebody's, past the service."""
     async with desk.database.session(desk.id) as db:
-        await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(admin_id=user_id))
+        await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(assignee_id=user_id))

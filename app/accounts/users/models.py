@@ -18,7 +18,9 @@ from app.accounts.users.rules import AccountStatus
 from app.core.database.base import Base, TextEnum, one_of
 
 # `User.takes_tickets` as SQL, for the index that the rotation of tickets reads.
-AVAILABLE = "available AND works_on_tickets AND status = 'ACTIVE' AND role_kind <> 'CUSTOMER'"
+AVAILABLE = (
+    f"available AND works_on_tickets AND status = '{AccountStatus.ACTIVE}' AND role_kind <> '{RoleKind.CUSTOMER}'"
+)
 
 
 class User(Base):

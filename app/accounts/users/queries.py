@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
@@ -15,7 +15,7 @@ from app.access.callers import UserCaller
 from app.access.permissions import RoleKind
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.errors import UserNotFound
-from app.accounts.users.models import AVAILABLE, Credential, User, UserWord
+from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.rules import AccountStatus, prefix_upper_bound
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
@@ -214,26 +214,3 @@ async def list_credentials(
     if domain is not None:
         statement = statement.where(Organisation.domain == domain)
     return (await db.execute(statement)).all()
-
-
-# --- the rotation of tickets -----------------------------------------------------------------------------------------
-
-
-def in_turn(org_id: str) -> str:
-    """A statement for `ids`, whom new tickets go to: available engineers, or else available admins; null for nobody.
-
-    They are in the order of their ids, which is the order they signed up in, and that of the rotation.
-
-    Args:
-        org_id: the parameter, as the driver in use writes it.
-    """
-    return f"""
-        SELECT coalesce(array_agg(id ORDER BY id) FILTER (WHERE role_kind = 'ENGINEER'),
-                        array_agg(id ORDER BY id) FILTER (WHERE role_kind = 'ADMIN')) AS ids
-        FROM users WHERE org_id = {org_id} AND {AVAILABLE}
-    """  # noqa: S608 - constants
-
-
-async def next_in_turn(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
-    """Whom new tickets go to, in the fixed order of the rotation."""
-    return await db.scalar(text(in_turn(":org_id")).bindparams(org_id=org_id)) or []

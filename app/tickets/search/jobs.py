@@ -14,14 +14,15 @@ from app.core.outbox import timers
 from app.core.outbox.events import Recorded
 from app.core.outbox.models import Relay
 from app.core.outbox.timers import Due
+from app.tickets.comments.models import Comment
 from app.tickets.events import TicketCreated, TicketResponded, TicketUpdated
-from app.tickets.models import Ticket, TicketResponse
+from app.tickets.models import Ticket
 from app.tickets.search import service
 from app.tickets.search.rules import INDEX_TICKETS
 
 TICKETS_PER_BATCH = 100
 _MAX_NUMBER = 2**62
-_INDEXED_FIELDS = frozenset({"title", "description", "addedBy"})
+_INDEXED_FIELDS = frozenset({"title", "description", "requester"})
 
 
 async def index_tickets(
@@ -37,8 +38,8 @@ def _has_new_terms(event: TicketCreated | TicketUpdated) -> bool:
 
 async def index_replies(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
     """Index replies."""
-    ids = [one.event.response_id for one in recorded]
-    await _index_replies_where(db, org_id, TicketResponse.id.in_(ids))
+    ids = [one.event.comment_id for one in recorded]
+    await _index_replies_where(db, org_id, Comment.id.in_(ids))
 
 
 async def resume_indexing(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
@@ -59,7 +60,7 @@ async def resume_indexing(db: AsyncSession, org_id: UUID, due: Sequence[Due]) ->
         )
     ).all()
     await service.index(db, org_id, ids[:TICKETS_PER_BATCH])
-    await _index_replies_where(db, org_id, TicketResponse.ticket_id.in_(ids[:TICKETS_PER_BATCH]))
+    await _index_replies_where(db, org_id, Comment.ticket_id.in_(ids[:TICKETS_PER_BATCH]))
     claimed = await timers.claim(db, org_id, [timer])
     for next_id in ids[TICKETS_PER_BATCH:] if claimed else ():
         await timers.set_timers(db, org_id, next_id, {INDEX_TICKETS: real_now()})
@@ -69,9 +70,7 @@ async def resume_indexing(db: AsyncSession, org_id: UUID, due: Sequence[Due]) ->
 async def _index_replies_where(db: AsyncSession, org_id: UUID, condition: ColumnElement[bool]) -> None:
     messages: dict[UUID, list[str]] = defaultdict(list)
     rows = await db.execute(
-        select(TicketResponse.ticket_id, TicketResponse.message)
-        .where(TicketResponse.org_id == org_id, condition)
-        .order_by(TicketResponse.id)
+        select(Comment.ticket_id, Comment.message).where(Comment.org_id == org_id, condition).order_by(Comment.id)
     )
     for ticket_id, message in rows:
         messages[ticket_id].append(message)

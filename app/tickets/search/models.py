@@ -24,9 +24,9 @@ class TicketSearch(Base):
     ticket_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int]
     lexemes: Mapped[str] = mapped_column(TSVECTOR)
-    answers: Mapped[str] = mapped_column(TSVECTOR)
+    replies: Mapped[str] = mapped_column(TSVECTOR)
 
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "ticket_id"], ["tickets.org_id", "tickets.id"]),
-        Index("ix_ticket_search_lexemes_answers", text("(lexemes || answers)"), postgresql_using="gin"),
+        Index("ix_ticket_search_lexemes_replies", text("(lexemes || replies)"), postgresql_using="gin"),
     )

@@ -1,4 +1,4 @@
-"""SQL fragments that read `ticket_search`, for the statements of `tickets/queries.py`. Nothing else reads the table.
+"""SQL fragments that read `ticket_search`, for the statements of `lists/queries.py`. Nothing else reads the table.
 
 They expect the tickets as `t` and the organisation as `$1`. They return ids of tickets, never the indexed words.
 """
@@ -34,7 +34,7 @@ def match_condition(search: Search, query: str) -> str:
     Args:
         query: The statement's parameter for `search.query`.
     """
-    lexemes_sql = "s.lexemes || s.answers" if search.include_replies else "s.lexemes"
+    lexemes_sql = "s.lexemes || s.replies" if search.include_replies else "s.lexemes"
     return f"""(
         SELECT ({lexemes_sql}) @@ {_parse(query)} FROM ticket_search AS s WHERE s.org_id = $1 AND s.ticket_id = t.id
     )"""  # noqa: S608 - constants and the name of a parameter
@@ -46,7 +46,7 @@ def matching_ids(search: Search, query: str) -> str:
     own_words_only = "" if search.include_replies else f" AND lexemes @@ {_parse(query)}"
     return f"""
         SELECT ticket_id AS id FROM ticket_search
-        WHERE (org_id = $1) IS TRUE AND (lexemes || answers) @@ {_parse(query)}{own_words_only}
+        WHERE (org_id = $1) IS TRUE AND (lexemes || replies) @@ {_parse(query)}{own_words_only}
     """  # noqa: S608 - as above
 
 

@@ -21,7 +21,7 @@ _IDS = ARRAY(Uuid)
 # A writer that read an older version of the ticket must not overwrite the lexemes of a newer one.
 _UPSERT_TICKET_LEXEMES = text(
     """
-    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, answers)
+    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, replies)
     SELECT :org_id, read.id, read.version, array_to_tsvector(string_to_array(read.words, ' ')), ''
     FROM unnest(:ids, :versions, :words) AS read (id, version, words) ORDER BY read.id
     ON CONFLICT (org_id, ticket_id) DO UPDATE SET version = excluded.version, lexemes = excluded.lexemes
@@ -30,11 +30,11 @@ _UPSERT_TICKET_LEXEMES = text(
 )
 _ADD_REPLY_LEXEMES = text(
     """
-    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, answers)
+    INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, replies)
     SELECT :org_id, read.id, 0, '', array_to_tsvector(string_to_array(read.words, ' '))
     FROM unnest(:ids, :words) AS read (id, words) ORDER BY read.id
-    ON CONFLICT (org_id, ticket_id) DO UPDATE SET answers = ticket_search.answers || array_to_tsvector(
-        (tsvector_to_array(excluded.answers))[1:greatest(0, :most - length(ticket_search.answers))]
+    ON CONFLICT (org_id, ticket_id) DO UPDATE SET replies = ticket_search.replies || array_to_tsvector(
+        (tsvector_to_array(excluded.replies))[1:greatest(0, :most - length(ticket_search.replies))]
     )
     """
 )
@@ -49,7 +49,7 @@ _ADD_REPLY_LEXEMES = _ADD_REPLY_LEXEMES.bindparams(*_PARAMETERS, bindparam("most
 
 async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
     """Index the current number, title, description and requester of tickets."""
-    columns = (Ticket.id, Ticket.version, Ticket.number, Ticket.title, Ticket.description, Ticket.added_by)
+    columns = (Ticket.id, Ticket.version, Ticket.number, Ticket.title, Ticket.description, Ticket.requester_email)
     for chunk in _chunks(sorted(ids)):
         conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(chunk, _IDS)))
         rows = (await db.execute(select(*columns).where(*conditions))).all()
@@ -73,7 +73,7 @@ async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Se
 
 
 def _email(row: Any) -> str:
-    return row.added_by if is_deliverable(row.added_by) else ""
+    return row.requester_email if is_deliverable(row.requester_email) else ""
 
 
 def _chunks(ids: list[UUID]) -> Iterator[list[UUID]]:

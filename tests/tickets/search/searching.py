@@ -89,7 +89,7 @@ async def index_rows(desk: Desk) -> dict[UUID, tuple[int, int, int]]:
             TicketSearch.ticket_id,
             TicketSearch.version,
             func.length(TicketSearch.lexemes),
-            func.length(TicketSearch.answers),
+            func.length(TicketSearch.replies),
         ).where(TicketSearch.org_id == desk.id)
         return {row[0]: (row[1], row[2], row[3]) for row in await db.execute(kept)}
 

@@ -73,7 +73,7 @@ async def test_the_worker_indexes_all_new_events_at_once(desk: Desk) -> None:
     assert await relay_failures(desk) == []
 
 
-@pytest.mark.parametrize("fields", [{"priority": "LOW"}, {"status": "CLOSED"}, {"adminId": None}])
+@pytest.mark.parametrize("fields", [{"priority": "LOW"}, {"status": "CLOSED"}, {"assigneeId": None}])
 async def test_changes_of_other_fields_do_not_write_the_index(desk: Desk, fields: JSON) -> None:
     ticket = await open_indexed(desk)
     before = await index_rows(desk)
@@ -167,7 +167,7 @@ async def test_only_the_same_or_a_newer_version_is_written(desk: Desk, version: 
     assert (await index_rows(desk))[id_of(ticket)][0] == max(version, 3)
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- replies ---------------------------------------------------------------------------------------------------------
 
 
 async def test_replies_can_be_indexed_before_the_ticket(desk: Desk) -> None:
@@ -267,7 +267,7 @@ async def test_many_replies_are_indexed_up_to_the_limit(desk: Desk) -> None:
 async def test_an_erased_user_is_no_longer_found(desk: Desk) -> None:
     mia = await a_customer(desk, "mia.moreau@shop.example")
     await open_own(mia)
-    await desk.open(addedBy=mia.email)
+    await desk.open(requester={"email": mia.email})
     await relay_events(desk)
     for q in (mia.email, "moreau", "shop"):
         assert await search(desk, q) == [2, 1]
@@ -282,7 +282,7 @@ async def test_an_erased_user_is_no_longer_found(desk: Desk) -> None:
         assert await search(desk, q) == []
     async with desk.database.session(desk.id) as db:
         kept = await db.scalars(
-            text("SELECT lexemes::text || answers::text FROM ticket_search WHERE org_id = :org"), {"org": desk.id}
+            text("SELECT lexemes::text || replies::text FROM ticket_search WHERE org_id = :org"), {"org": desk.id}
         )
         assert not [words for words in kept if "moreau" in words]
 
@@ -292,4 +292,4 @@ async def test_tickets_are_still_found_by_a_customers_previous_email(desk: Desk)
     await open_own(mia)
     await relay_events(desk)
 
-    assert (await list_tickets(desk, q="moreau")).json()["items"][0]["addedBy"] == mia.email
+    assert (await list_tickets(desk, q="moreau")).json()["items"][0]["requester"]["email"] == mia.email

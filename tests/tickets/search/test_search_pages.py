@@ -16,8 +16,8 @@ from sqlalchemy import text
 from app.access.permissions import RoleKind
 from app.core.database.pool import Database
 from app.core.fields import to_rfc3339
-from app.tickets import queries
-from app.tickets.queries import Listing
+from app.tickets.lists.filters import TicketSort
+from app.tickets.lists.queries import Listing, read_page
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
@@ -159,7 +159,7 @@ async def test_a_page_of_any_length_has_the_first_matches(indexed_tickets: tuple
 
     async with desk.database.driver(desk.id) as driver:
         for length in range(1, len(whole) + 3):
-            page = await queries.page(driver, desk.id, Listing(search=search, sort=sort), None, length)
+            page = await read_page(driver, desk.id, Listing(search=search, sort=TicketSort(sort)), None, length)
             assert [row["number"] for row in page] == whole[:length]
 
 
@@ -217,7 +217,7 @@ async def test_pages_of_a_customer_contain_only_their_tickets(
     mia: SignedInUser = await joins(desk, RoleKind.CUSTOMER)
     async with desk.database.session(desk.id) as db:
         await db.execute(
-            text("UPDATE tickets SET requester_id = :mia WHERE org_id = :org AND number % 5 <> 0"),
+            text("UPDATE tickets SET requester_user_id = :mia WHERE org_id = :org AND number % 5 <> 0"),
             {"mia": mia.id, "org": desk.id},
         )
 

@@ -13,7 +13,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.words import fold
-from app.tickets.schemas import TicketFilter
+from app.tickets.lists.schemas import TicketFilter
 from app.tickets.search.rules import (
     MAX_QUERY_TERMS,
     MAX_WORD_LENGTH,

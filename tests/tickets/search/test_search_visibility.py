@@ -9,8 +9,7 @@ from sqlalchemy import text
 
 from app.access.permissions import RoleKind
 from app.core.database.pool import Database
-from app.tickets import queries
-from app.tickets.queries import Listing
+from app.tickets.lists.queries import Listing, count_tickets, read_page
 from app.tickets.search import service
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
@@ -96,7 +95,7 @@ async def test_a_customer_of_a_colliding_organisation_finds_only_their_tickets(
         customer = await a_customer(desk)
         async with database.session(desk.id) as db:
             await db.execute(
-                text("UPDATE tickets SET requester_id = :id WHERE org_id = :org AND number <= 2"),
+                text("UPDATE tickets SET requester_user_id = :id WHERE org_id = :org AND number <= 2"),
                 {"id": customer.id, "org": desk.id},
             )
 
@@ -112,11 +111,11 @@ async def test_a_query_of_another_organisation_finds_nothing(desk: Desk, api: Ap
     search = Search(query=query(other.id, "confidential", "T"))
 
     async with database.driver(other.id) as driver:
-        assert len(await queries.page(driver, other.id, Listing(search=search), None, 21)) == 1
+        assert len(await read_page(driver, other.id, Listing(search=search), None, 21)) == 1
     for org_id in (desk.id, other.id):
         async with database.driver(desk.id) as driver:
-            assert await queries.page(driver, org_id, Listing(search=search), None, 21) == []
-            assert await queries.total(driver, org_id, Listing(search=search)) == 0
+            assert await read_page(driver, org_id, Listing(search=search), None, 21) == []
+            assert await count_tickets(driver, org_id, Listing(search=search)) == 0
 
 
 # --- customers -------------------------------------------------------------------------------------------------------
@@ -162,14 +161,14 @@ async def test_a_ticket_is_found_by_its_new_requester(desk: Desk) -> None:
 
     async with desk.database.session(desk.id) as db:
         await db.execute(
-            text("UPDATE tickets SET requester_id = :leo WHERE org_id = :org"), {"leo": leo.id, "org": desk.id}
+            text("UPDATE tickets SET requester_user_id = :leo WHERE org_id = :org"), {"leo": leo.id, "org": desk.id}
         )
 
     assert await search(leo, "red") == [ticket["number"]]
     await assert_finds_nothing(mia, "red")
 
 
-# --- the words of answers --------------------------------------------------------------------------------------------
+# --- the words of replies --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -185,7 +184,7 @@ async def ticket_with_reply(desk: Desk) -> JSON:
 async def test_a_user_who_cannot_see_replies_cannot_search_them(desk: Desk, ticket_with_reply: JSON) -> None:
     without_replies = await with_only(desk, "tickets:view")
     with_replies = await with_only(desk, "tickets:view", "comments:view")
-    assert (await without_replies.get(f"/tickets/{ticket_with_reply['id']}")).json()["responses"] == []
+    assert (await without_replies.get(f"/tickets/{ticket_with_reply['id']}")).json()["comments"] == []
 
     for sort in ("-createdAt", "createdAt"):
         for q in ("capacitor", "reb", "the", "reboot cannot", "cannot capacitor"):

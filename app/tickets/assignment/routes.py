@@ -1,0 +1,44 @@
+"""Accept tickets over HTTP."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastapi import APIRouter, Response
+
+from app.access.dependencies import Db
+from app.core.web.openapi import responses
+from app.core.web.preconditions import check_if_match
+from app.core.web.routing import Route
+from app.tickets.assignment import service
+from app.tickets.errors import AlreadyAccepted, AssigneeNotActive, TicketClosed
+from app.tickets.http import CHANGE_ERRORS, ETAG, Agent, IfMatch, TicketId, read_changed, ticket_response
+from app.tickets.schemas import Ticket
+
+router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
+
+_EXAMPLE = {"status": "IN_PROGRESS", "acceptedAt": "2026-03-02T09:35:00.125Z", "version": 2}
+
+
+@router.post(
+    "/{id}/accept",
+    operation_id="acceptTicket",
+    summary="Accept a ticket",
+    response_model=Ticket,
+    responses=responses(
+        *CHANGE_ERRORS,
+        TicketClosed,
+        AlreadyAccepted,
+        AssigneeNotActive,
+        ok=ETAG,
+        example_overrides={200: _EXAMPLE},
+    ),
+)
+async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch = None) -> Response:
+    """Become the ticket's assignee and confirm that you work on it (`acceptedAt`).
+
+    An `OPEN` ticket becomes `IN_PROGRESS`. Of two users who accept a ticket at the same time, one succeeds. Accepting
+    it again changes nothing. Assigning it to another user takes the acceptance back.
+    """
+    await service.accept(db, caller, ticket_id, partial(check_if_match, if_match))
+    return ticket_response(await read_changed(db, caller, ticket_id), caller)

@@ -1,0 +1,80 @@
+"""Close answered tickets, and remind their requesters before: a batch of timers at a time.
+
+Each handler locks tickets first and then claims their timers, in the order in which requests lock them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Uuid, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.database.pool import has_work
+from app.core.ids import new_id
+from app.core.outbox import timers
+from app.core.outbox.events import SYSTEM, record
+from app.core.outbox.subscriptions import writes
+from app.core.outbox.timers import Due
+from app.organisations.queries import get_tenant
+from app.tickets.auto_close.statements import CLOSE
+from app.tickets.events import TicketClosingSoon, TicketStatusChanged
+from app.tickets.models import Ticket, TicketStatus
+
+
+@writes(TicketStatusChanged)
+async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Close the tickets whose requesters have not come back since they were answered."""
+    clock = await get_tenant(db, org_id)
+    locked = await _lock_tickets(db, org_id, due)
+    if not locked:
+        return []
+    latest = max(one.at for one in locked)
+    is_on_time = all(one.at == one.due_at for one in locked)
+    claimed = await db.scalars(
+        CLOSE,
+        {
+            "org_id": org_id,
+            "ids": [one.subject_id for one in locked],
+            "latest": latest,
+            "now": None if is_on_time else clock.organisation_time(latest),
+            "event_ids": [new_id() for _ in locked],
+        },
+    )
+    handled = set(claimed)
+    has_work(db)
+    return [one for one in locked if one.subject_id in handled]
+
+
+async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Record that answered tickets will close soon, of which the requesters are told by mail."""
+    clock = await get_tenant(db, org_id)
+    claimed = await timers.claim(db, org_id, await _lock_tickets(db, org_id, due))
+    rows = await db.execute(
+        select(Ticket.id, Ticket.auto_close_at).where(
+            Ticket.org_id == org_id,
+            Ticket.id.in_([one.subject_id for one in claimed]),
+            Ticket.status == TicketStatus.RESPONDED,
+        )
+    )
+    closing = {row.id: row.auto_close_at for row in rows}
+    for one in claimed:
+        if closes_at := closing.get(one.subject_id):
+            at = clock.organisation_time(one.at)
+            record(db, TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=closes_at))
+    return claimed
+
+
+async def _lock_tickets(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+    """Lock the tickets of due timers, but for those that other transactions have locked; return the timers of these."""
+    unlocked = set(
+        await db.scalars(
+            select(Ticket.id)
+            .where(Ticket.org_id == org_id, Ticket.id == any_(literal([one.subject_id for one in due], ARRAY(Uuid))))
+            .order_by(Ticket.id)
+            .with_for_update(key_share=True, skip_locked=True)
+        )
+    )
+    return [one for one in due if one.subject_id in unlocked]

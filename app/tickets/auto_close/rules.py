@@ -1,0 +1,30 @@
+"""The rules of auto-close, as pure functions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+# Kinds of timers.
+AUTO_CLOSE: Final = "AUTO_CLOSE"
+AUTO_CLOSE_REMINDER: Final = "AUTO_CLOSE_REMINDER"
+
+REMIND_BEFORE = timedelta(days=3)
+
+
+def auto_close_at(now: datetime, days: int) -> datetime:
+    """Return when a ticket that is answered now closes automatically."""
+    return now + timedelta(days=days)
+
+
+def reminder_at(now: datetime, closes_at: datetime) -> datetime | None:
+    """Return when to remind the requester; `None` if that would not be after the reply."""
+    remind_at = closes_at - REMIND_BEFORE
+    return remind_at if remind_at > now else None
+
+
+def auto_close_reason(responded_at: datetime, closes_at: datetime, reminder: datetime | None) -> str:
+    """Explain to users why a ticket will close."""
+    days = (closes_at - responded_at).days
+    reminded = f" The requester is reminded on {reminder:%Y-%m-%d}." if reminder else ""
+    return f"Answered on {responded_at:%Y-%m-%d}: closes after {days} days without a new answer.{reminded}"

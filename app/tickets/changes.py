@@ -1,0 +1,53 @@
+"""A set of changes to a ticket, and what customers may change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from uuid import UUID
+
+from pydantic import MISSING
+
+from app.tickets.models import Ticket, TicketPriority, TicketStatus
+
+# Of their own tickets. `org_id` changes nothing.
+CUSTOMER_FIELDS = frozenset({"title", "description", "priority", "org_id"})
+_TEXT_FIELDS = ("title", "description", "priority")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketChanges:
+    """New values of a ticket's fields; fields that are `MISSING` stay as they are.
+
+    `org_id` may only repeat the ticket's own. An `assignee_id` of `None` removes the assignee.
+    """
+
+    title: str | MISSING = MISSING
+    description: str | MISSING = MISSING
+    priority: TicketPriority | MISSING = MISSING
+    assignee_id: UUID | MISSING | None = MISSING
+    status: TicketStatus | MISSING = MISSING
+    org_id: UUID | MISSING = MISSING
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the fields that have a new value."""
+        return frozenset(one.name for one in fields(self) if getattr(self, one.name) is not MISSING)
+
+    def differing_from(self, ticket: Ticket) -> TicketChanges:
+        """Leave out the values that the ticket has already."""
+        same: dict[str, Any] = {name: MISSING for name in self.names if getattr(self, name) == getattr(ticket, name)}
+        return replace(self, **same)
+
+    def edit(self, ticket: Ticket) -> dict[str, dict[str, Any]]:
+        """Change the title, the description and the priority; return what `TicketUpdated` tells of it.
+
+        Descriptions are long: the event only tells that one changed.
+        """
+        told: dict[str, dict[str, Any]] = {}
+        for name in _TEXT_FIELDS:
+            if name in self.names:
+                value = getattr(self, name)
+                told[name] = {} if name == "description" else {"from": getattr(ticket, name), "to": value}
+                setattr(ticket, name, value)
+        return told

@@ -1,0 +1,41 @@
+"""The history of a ticket over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.access.services import services_of
+from app.core.web.openapi import responses
+from app.core.web.paging import InvalidCursor, PageQuery, Paging
+from app.core.web.routing import Route
+from app.tickets.errors import TicketNotFound
+from app.tickets.history.queries import read_history
+from app.tickets.history.representation import represent_event
+from app.tickets.history.schemas import TicketEventPage
+from app.tickets.http import Reader, TicketId, json_response
+from app.tickets.queries import read_ticket, requester_scope
+
+router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
+
+
+@router.get(
+    "/{id}/history",
+    operation_id="getTicketHistory",
+    summary="List what happened to a ticket",
+    response_model=TicketEventPage,
+    responses=responses(TicketNotFound, InvalidCursor),
+)
+async def get_history(
+    ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
+) -> Response:
+    """List the ticket's events, oldest first. What Tessera did automatically has the actor `SYSTEM`."""
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "history", filters=ticket_id)
+    after = paging.after(int) or 0
+    async with services_of(request).database.driver(caller.org_id) as driver:
+        await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
+        found = await read_history(driver, caller.org_id, ticket_id, after, paging.fetch_limit)
+    rows, next_cursor = paging.split_page(found, lambda row: (row["seq"],))
+    content = {"items": [represent_event(row) for row in rows], "nextCursor": next_cursor}
+    return json_response(content, 200, **paging.link_headers(next_cursor))

@@ -1,0 +1,52 @@
+"""What the routes of tickets share: their parameters, their callers and their answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import orjson
+from fastapi import Header, Path, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.callers import Caller, UserCaller
+from app.access.permissions import Action, Resource
+from app.access.requirements import requires
+from app.core.database.pool import Database
+from app.core.errors import VersionConflict
+from app.core.fields import EXAMPLE_ID, OptionalParameter
+from app.core.web.preconditions import etag
+from app.tickets.errors import TicketNotFound
+from app.tickets.queries import read_ticket
+from app.tickets.representation import represent_ticket
+from app.tickets.rows import TicketRow
+
+TicketId = Annotated[UUID, Path(alias="id")]
+IfMatch = Annotated[
+    OptionalParameter[str],
+    Header(description="The ETag that your change is based on: a stale one is refused with 412."),
+]
+
+Reader = Annotated[Caller, requires(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
+Agent = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE)]
+
+CHANGE_ERRORS = (TicketNotFound, VersionConflict)
+ETAG = {200: ("ETag",)}
+EXAMPLE_PATH = f"/tickets/{EXAMPLE_ID}"
+
+
+def json_response(content: object, status: int = 200, **headers: str) -> Response:
+    """Answer with JSON."""
+    # The driver's UUIDs are of a class of its own, which `str` writes like any other.
+    body = orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z)
+    return Response(body, status, headers, "application/json")
+
+
+def ticket_response(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -> Response:
+    """Answer with a ticket and its `ETag`."""
+    return json_response(represent_ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
+
+
+async def read_changed(db: AsyncSession, caller: Caller, ticket_id: UUID) -> TicketRow:
+    """Read a ticket as this transaction has left it, with its assignee."""
+    return await read_ticket(await Database.driver_of(db), caller.org_id, ticket_id)

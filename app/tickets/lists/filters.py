@@ -1,0 +1,263 @@
+"""The filters of the list of tickets: each is declared once, as a field of `TicketFilters`.
+
+The field has the name, the type, the documentation and an operator. From these follow the query parameter, its
+validation and its documentation, and the SQL condition. A test checks that each column has its index.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from app.core.fields import DEPRECATED, Email, Name, OptionalParameter, RequestModel, Timestamp, normalise_email
+from app.tickets.models import TicketPriority, TicketStatus
+from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
+
+MAX_FILTER_VALUES = 20
+ME: Literal["me"] = "me"  # the caller
+NONE: Literal["none"] = "none"  # no assignee
+
+
+class Parameters(list[Any]):
+    """The parameters of a statement."""
+
+    def add(self, value: object) -> str:
+        """Add a parameter; return its place in the statement."""
+        self.append(value)
+        return f"${len(self)}"
+
+
+# --- operators -------------------------------------------------------------------------------------------------------
+
+
+class Operator(ABC):
+    """Makes a condition on tickets `t` of the organisation `$1` from the values of a filter.
+
+    Attributes:
+        columns: the columns that the condition compares. Each needs an index.
+    """
+
+    columns: tuple[str, ...]
+
+    @abstractmethod
+    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
+        """Return the condition that any of the values is met. There is at least one."""
+
+
+def _is_any_of(column: str, values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:
+    # Only an equality, and not `= ANY` of one value, reads the index in the order of the list.
+    if len(values) == 1:
+        return f"t.{column} = {parameters.add(values[0])}"
+    return f"t.{column} = ANY({parameters.add(list(values))}::{sql_type}[])"
+
+
+def _any(conditions: Sequence[str]) -> str:
+    return conditions[0] if len(conditions) == 1 else f"({' OR '.join(conditions)})"
+
+
+class IsAnyOf(Operator):
+    """The column, of text, has any of the values."""
+
+    def __init__(self, column: str) -> None:
+        self.columns = (column,)
+
+    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
+        """Compare the column."""
+        return _is_any_of(self.columns[0], values, parameters, "text")
+
+
+class Compares(Operator):
+    """The column is before (`<`) or after (`>`) the value."""
+
+    def __init__(self, column: str, operator: Literal["<", ">"]) -> None:
+        self.columns, self.operator = (column,), operator
+
+    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
+        """Compare the column."""
+        return _any([f"t.{self.columns[0]} {self.operator} {parameters.add(value)}" for value in values])
+
+
+class HasAssignee(Operator):
+    """The assignee has any of these ids or e-mail addresses, or there is `none`."""
+
+    columns = ("assignee_id",)
+
+    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
+        """Compare the assignee."""
+        ids = [value for value in values if isinstance(value, UUID)]
+        emails = [value for value in values if isinstance(value, str) and value != NONE]
+        conditions = []
+        if ids:
+            conditions.append(_is_any_of("assignee_id", ids, parameters, "uuid"))
+        if len(emails) == 1:
+            email = parameters.add(emails[0])
+            conditions.append(f"t.assignee_id = (SELECT id FROM users WHERE org_id = $1 AND email = {email})")  # noqa: S608
+        elif emails:
+            found = f"SELECT id FROM users WHERE org_id = $1 AND email = ANY({parameters.add(emails)}::text[])"  # noqa: S608
+            conditions.append(f"t.assignee_id = ANY(ARRAY({found}))")
+        if NONE in values:
+            conditions.append("t.assignee_id IS NULL")
+        return _any(conditions)
+
+
+class HasRequester(Operator):
+    """The requester has any of these e-mail addresses, or an account with any of these ids."""
+
+    columns = ("requester_email", "requester_user_id")
+
+    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
+        """Compare the requester."""
+        ids = [value for value in values if isinstance(value, UUID)]
+        emails = [value for value in values if isinstance(value, str)]
+        conditions = []
+        if emails:
+            conditions.append(_is_any_of("requester_email", emails, parameters, "text"))
+        if ids:
+            conditions.append(_is_any_of("requester_user_id", ids, parameters, "uuid"))
+        return _any(conditions)
+
+
+# --- types of values -------------------------------------------------------------------------------------------------
+
+
+def _parse_user(value: object, *words: str) -> object:
+    if value in words:
+        return value
+    text = str(value)
+    try:
+        return UUID(text)
+    except ValueError:
+        return normalise_email(text.strip())
+
+
+def _parse_assignee(value: object) -> object:
+    try:
+        return _parse_user(value, ME, NONE)
+    except ValueError:
+        raise ValueError("This is neither `me`, `none`, the id of a user nor an e-mail address.") from None
+
+
+def _parse_requester(value: object) -> object:
+    try:
+        return _parse_user(value)
+    except ValueError:
+        raise ValueError("This is neither an e-mail address nor the id of a user.") from None
+
+
+_ID_OR_EMAIL: list[JsonSchemaValue] = [{"type": "string", "format": "uuid"}, {"type": "string", "format": "email"}]
+Assignee = Annotated[
+    UUID | str,
+    PlainValidator(_parse_assignee),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": [ME, NONE]}, *_ID_OR_EMAIL]}),
+]
+Requester = Annotated[UUID | str, PlainValidator(_parse_requester), WithJsonSchema({"anyOf": _ID_OR_EMAIL})]
+
+
+def _limit_words(text: str) -> str:
+    if len(query_terms(text)) > MAX_QUERY_TERMS:
+        raise ValueError(f"At most {MAX_QUERY_TERMS} words.")
+    return text
+
+
+class TicketSort(StrEnum):
+    """The order of a list of tickets: by a time, latest first if it starts with `-`."""
+
+    CREATED_AT_DESC = "-createdAt"
+    CREATED_AT_ASC = "createdAt"
+    UPDATED_AT_DESC = "-updatedAt"
+    UPDATED_AT_ASC = "updatedAt"
+
+    @property
+    def column(self) -> str:
+        """The column to sort by."""
+        return "updated_at" if self.value.endswith("updatedAt") else "created_at"
+
+    @property
+    def is_descending(self) -> bool:
+        """Whether the latest come first."""
+        return self.value.startswith("-")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the members' names for generators of clients, which cannot make names of `-createdAt`."""
+        described = handler.resolve_ref_schema(handler(schema))
+        described["x-enum-varnames"] = [member.name for member in cls]
+        return described
+
+
+# --- the filters -----------------------------------------------------------------------------------------------------
+
+
+def _several(description: str) -> Any:
+    return Field(max_length=MAX_FILTER_VALUES, description=description)
+
+
+class TicketFilters(RequestModel):
+    """Select tickets, and sort them. A repeated filter accepts any of its values."""
+
+    q: Annotated[
+        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
+        Field(
+            description="Words of the title, the description, the requester's e-mail address or the replies. All must "
+            f"match, in any order, ignoring case and accents. One with {MIN_PREFIX_LENGTH} or more letters also "
+            f"matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters count. At most "
+            f"{MAX_QUERY_TERMS} words. A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
+            f"Text of the last second may not be found yet. Searchable are at most {MAX_WORDS:,} words of a ticket, "
+            "and as many of all its replies.",
+            examples=["export march"],
+        ),
+    ] = None
+    assignee: Annotated[
+        list[Assignee],
+        HasAssignee(),
+        _several("Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."),
+    ] = []
+    admin_email: Annotated[list[Email], HasAssignee(), _several("Use `assignee` instead."), DEPRECATED] = []
+    requester: Annotated[
+        list[Requester], HasRequester(), _several("Requesters: e-mail addresses, or ids of their accounts.")
+    ] = []
+    customer_email: Annotated[list[Email], HasRequester(), _several("Use `requester` instead."), DEPRECATED] = []
+    status: Annotated[list[TicketStatus], IsAnyOf("status"), _several("Statuses.")] = []
+    priority: Annotated[list[TicketPriority], IsAnyOf("priority"), _several("Priorities.")] = []
+    created_after: Annotated[
+        OptionalParameter[Timestamp], Compares("created_at", ">"), Field(description="Created later than this time.")
+    ] = None
+    created_before: Annotated[
+        OptionalParameter[Timestamp], Compares("created_at", "<"), Field(description="Created earlier than this time.")
+    ] = None
+    updated_after: Annotated[
+        OptionalParameter[Timestamp], Compares("updated_at", ">"), Field(description="Changed later than this time.")
+    ] = None
+    updated_before: Annotated[
+        OptionalParameter[Timestamp],
+        Compares("updated_at", "<"),
+        Field(description="Last changed earlier than this time."),
+    ] = None
+    closed_after: Annotated[
+        OptionalParameter[Timestamp], Compares("closed_at", ">"), Field(description="Closed later than this time.")
+    ] = None
+    closed_before: Annotated[
+        OptionalParameter[Timestamp], Compares("closed_at", "<"), Field(description="Closed earlier than this time.")
+    ] = None
+    sort: Annotated[TicketSort, Field(description="The order; `-` means latest first.")] = TicketSort.CREATED_AT_DESC
+
+    def values(self) -> dict[str, list[Any]]:
+        """Return the values of each filter that was sent, by the name of its field."""
+        sent = ((name, getattr(self, name)) for name in OPERATORS)
+        return {name: value if isinstance(value, list) else [value] for name, value in sent if value not in (None, [])}
+
+
+# The operator of each filter, by the name of its field.
+OPERATORS = {
+    name: mark
+    for name, field in TicketFilters.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, Operator)
+}

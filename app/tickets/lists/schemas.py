@@ -1,0 +1,15 @@
+"""Define the request and the response of the list of tickets."""
+
+from __future__ import annotations
+
+from app.core.web.paging import CountedPage, CountedPageQuery
+from app.tickets.lists.filters import TicketFilters
+from app.tickets.schemas import Ticket
+
+
+class TicketFilter(TicketFilters, CountedPageQuery):
+    """Select tickets. A repeated filter accepts any of its values."""
+
+
+class TicketPage(CountedPage[Ticket]):
+    """A page of tickets."""

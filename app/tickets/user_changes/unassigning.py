@@ -1,0 +1,124 @@
+"""Unassign the unfinished tickets of users who may no longer work on tickets, so that others get them.
+
+A change of a role can concern very many users. A batch then consists of tickets of all of them, and the timer is on the
+role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, any_, literal, not_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.permissions import TICKET_WORK
+from app.accounts.roles.events import RoleUpdated
+from app.accounts.users.events import UserErased, UserPermissionsChanged, UserRoleChanged, UserSuspended
+from app.accounts.users.models import User
+from app.core.clock import real_now
+from app.core.outbox import timers
+from app.core.outbox.timers import Due
+from app.organisations.queries import get_tenant
+from app.tickets.assignment.rules import ASSIGN
+from app.tickets.assignment.service import Reassignment, reassign
+from app.tickets.models import UNFINISHED, Ticket
+from app.tickets.user_changes.batches import (
+    IDS,
+    RECHECK_DELAY,
+    RETRY_DELAY,
+    TICKETS_PER_BATCH,
+    UserRow,
+    Work,
+    resume_batches,
+    run_first_batch,
+)
+
+# Kinds of timers: on a user, and on a role.
+UNASSIGN_TICKETS: Final = "UNASSIGN_TICKETS"
+UNASSIGN_TICKETS_OF_ROLE: Final = "UNASSIGN_TICKETS_OF_ROLE"
+
+
+def _unfinished(user: UserRow) -> ColumnElement[bool] | None:
+    return None if user.may_be_assigned else and_(Ticket.assignee_id == user.id, Ticket.status.in_(UNFINISHED))
+
+
+async def _unassign(db: AsyncSession, org_id: UUID, user: UserRow, ids: Sequence[UUID], at: datetime) -> None:
+    await _unassign_all(db, org_id, user.id, dict.fromkeys(ids, user.id), at)
+
+
+async def _unassign_all(
+    db: AsyncSession, org_id: UUID, subject_id: UUID, assignees: Mapping[UUID, UUID | None], at: datetime
+) -> None:
+    """Remove the assignees of tickets, and set a timer on the subject that assigns them to available users."""
+    reassignments = [Reassignment(ticket_id, None, assignee_id) for ticket_id, assignee_id in assignees.items()]
+    await reassign(db, org_id, reassignments, at)
+    await timers.set_timers(db, org_id, subject_id, {ASSIGN: real_now()})
+
+
+_UNASSIGNING = Work(UNASSIGN_TICKETS, _unfinished, _unassign)
+
+
+async def unassign_tickets(
+    db: AsyncSession, org_id: UUID, event: UserSuspended | UserErased | UserRoleChanged | UserPermissionsChanged
+) -> None:
+    """Unassign the unfinished tickets of a user who may no longer be assigned any."""
+    await run_first_batch(db, org_id, event.user_id, event.at, _UNASSIGNING)
+
+
+async def resume_unassigning(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Unassign a batch on the timer `UNASSIGN_TICKETS`, unless the user may be assigned tickets again."""
+    return await resume_batches(db, org_id, due, _UNASSIGNING)
+
+
+async def unassign_tickets_of_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
+    """Unassign the unfinished tickets of a role's users, if they may no longer be assigned any.
+
+    The rows of these users are locked already.
+    """
+    if TICKET_WORK.isdisjoint(event.removed):
+        return
+    await db.flush()
+    _, delay = await _unassign_batch_of_role(db, org_id, event.role_id, event.at)
+    await timers.set_timers(db, org_id, event.role_id, {UNASSIGN_TICKETS_OF_ROLE: real_now() + delay})
+
+
+async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Unassign a batch on the timer `UNASSIGN_TICKETS_OF_ROLE`, for one role.
+
+    Users who have left the role in the meantime had their tickets unassigned then.
+    """
+    clock = await get_tenant(db, org_id)
+    role_id = due[0].subject_id
+    count, delay = await _unassign_batch_of_role(db, org_id, role_id, clock.now())
+    claimed = await timers.claim(db, org_id, await timers.not_being_set(db, org_id, due[:1]))
+    if claimed and (count or delay == RETRY_DELAY):
+        await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: real_now() + delay})
+    return claimed
+
+
+async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, timedelta]:
+    """Unassign at most a batch of unlocked tickets of unlocked users; return how many, and the delay until the next."""
+    unassignable = and_(User.org_id == org_id, User.role_id == role_id, not_(User.may_be_assigned))
+    user_ids = (await db.scalars(select(User.id).where(unassignable))).all()
+    of_users = _unfinished_of(org_id, user_ids)
+    assignees = set(await db.scalars(select(Ticket.assignee_id).where(of_users).limit(TICKETS_PER_BATCH)))
+    if not assignees:
+        return 0, RECHECK_DELAY
+    with_tickets = select(User.id).where(unassignable, User.id == any_(literal(list(assignees), IDS))).order_by(User.id)
+    locked = (await db.scalars(with_tickets.with_for_update(read=True, skip_locked=True))).all()
+    batch = select(Ticket.id, Ticket.assignee_id).where(_unfinished_of(org_id, locked))
+    in_order = batch.order_by(Ticket.created_at, Ticket.number).limit(TICKETS_PER_BATCH)
+    rows = (await db.execute(in_order.with_for_update(key_share=True, skip_locked=True))).all()
+    if rows:
+        await _unassign_all(db, org_id, role_id, {row.id: row.assignee_id for row in rows}, at)
+    has_more = await db.scalar(select(Ticket.id).where(of_users).limit(1)) is not None
+    return len(rows), RETRY_DELAY if has_more else RECHECK_DELAY
+
+
+def _unfinished_of(org_id: UUID, user_ids: Sequence[UUID]) -> ColumnElement[bool]:
+    # Rows are found by an array of ids: see `assignment/statements.py`.
+    of_users = Ticket.assignee_id == any_(literal(user_ids, IDS))
+    return and_(Ticket.org_id == org_id, of_users, Ticket.status.in_(UNFINISHED))

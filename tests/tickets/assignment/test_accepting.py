@@ -1,0 +1,177 @@
+"""POST /tickets/{id}/accept: of those who want a ticket, one takes it on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.core.database.pool import Database
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
+from tests.problems import refused
+from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, timers_of
+from tests.tickets.users import an_engineer, change_row
+
+
+@pytest.fixture
+async def bo(desk: Desk) -> SignedInUser:
+    """An engineer who is given nothing by turns."""
+    return await an_engineer(desk, available=False)
+
+
+async def accept(user: SignedInUser, ticket: JSON, **headers: str) -> JSON:
+    answer = await user.post(f"/tickets/{ticket['id']}/accept", **headers)
+    assert answer.status_code == 200, answer.text
+    accepted: JSON = answer.json()
+    assert answer.headers["etag"] == f'"{accepted["version"]}"'
+    return accepted
+
+
+async def test_who_accepts_an_open_ticket_is_its_assignee_and_works_on_it(desk: Desk, bo: SignedInUser) -> None:
+    ticket = await desk.open()
+    assert (ticket["assigneeId"], ticket["acceptedAt"]) == (str(desk.admin.id), None)
+
+    accepted = await accept(bo, ticket)
+
+    assert accepted == ticket | {
+        "assigneeId": str(bo.id),
+        "assignee": {"id": str(bo.id), "email": bo.email, "firstName": "Mia", "lastName": "Moreau"},
+        "status": "IN_PROGRESS",
+        "acceptedAt": accepted["updatedAt"],
+        "updatedAt": accepted["updatedAt"],
+        "version": 2,
+    }
+    assert at(accepted["acceptedAt"]) > at(ticket["createdAt"])
+    assigned, taken, moved = (await desk.history(ticket))[2:]
+    assert (assigned["type"], assigned["data"]) == (
+        "ticket.assigned",
+        {"assigneeId": str(bo.id), "previousAssigneeId": str(desk.admin.id)},
+    )
+    assert (taken["type"], taken["data"]) == ("ticket.accepted", {"assigneeId": str(bo.id)})
+    assert (moved["type"], moved["data"]) == ("ticket.status_changed", {"from": "OPEN", "to": "IN_PROGRESS"})
+    assert {event["actor"]["id"] for event in (assigned, taken, moved)} == {str(bo.id)}
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_who_accepts_what_is_theirs_already_is_not_assigned_anew(desk: Desk) -> None:
+    ticket = await desk.open()
+
+    accepted = await accept(desk.admin, ticket)
+
+    assert (accepted["assigneeId"], accepted["status"]) == (str(desk.admin.id), "IN_PROGRESS")
+    assert (await event_types(desk, ticket))[2:] == ["ticket.accepted", "ticket.status_changed"]
+
+
+@pytest.mark.parametrize("status", ["IN_PROGRESS", "RESPONDED"])
+async def test_another_status_stays_with_its_countdown(desk: Desk, bo: SignedInUser, status: str) -> None:
+    ticket = await desk.open()
+    before = (await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})).json()
+    timers = await timers_of(desk, ticket)
+
+    accepted = await accept(bo, ticket)
+
+    assert (accepted["status"], accepted["autoCloseAt"]) == (status, before["autoCloseAt"])
+    assert await timers_of(desk, ticket) == timers
+    assert (await event_types(desk, ticket))[-2:] == ["ticket.assigned", "ticket.accepted"]
+
+
+async def test_a_ticket_that_waited_is_taken_by_who_accepts_it(desk: Desk, bo: SignedInUser) -> None:
+    await desk.admin.patch("/me", {"available": False})
+    ticket = await desk.open()
+
+    assert (await accept(bo, ticket))["assigneeId"] == str(bo.id)
+
+
+async def test_to_accept_again_changes_nothing(desk: Desk, bo: SignedInUser) -> None:
+    ticket = await desk.open()
+    accepted = await accept(bo, ticket)
+    events = await sequence(desk)
+
+    assert await accept(bo, ticket) == accepted
+    assert await sequence(desk) == events
+
+
+async def test_what_somebody_else_has_accepted_is_refused(desk: Desk, bo: SignedInUser) -> None:
+    ticket = await desk.open()
+    accepted = await accept(bo, ticket)
+
+    refused(await desk.admin.post(f"/tickets/{ticket['id']}/accept"), 409, "already_accepted")
+    assert await desk.read(ticket) == accepted | {"comments": []}
+
+
+@pytest.mark.parametrize("status", ["RESOLVED", "CLOSED"])
+async def test_what_is_finished_is_not_accepted(desk: Desk, bo: SignedInUser, status: str) -> None:
+    ticket = await desk.open()
+    await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
+    before = await desk.read(ticket)
+
+    document = refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 409, "ticket_closed")
+
+    assert status.lower() in document["detail"]
+    assert await desk.read(ticket) == before
+
+
+async def test_of_two_at_the_same_moment_one_gets_it(desk: Desk, bo: SignedInUser) -> None:
+    cy = await an_engineer(desk, available=False)
+    for place in range(12):
+        ticket = await desk.open()
+        pair = (bo, cy) if place % 2 else (cy, bo)
+
+        answers = await asyncio.gather(*(one.post(f"/tickets/{ticket['id']}/accept") for one in pair))
+
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        winner = next(one for one, answer in zip(pair, answers, strict=True) if answer.status_code == 200)
+        assert next(a for a in answers if a.status_code == 409).json()["code"] == "already_accepted"
+        assert (await desk.read(ticket))["assigneeId"] == str(winner.id)
+        assert (await event_types(desk, ticket)).count("ticket.accepted") == 1
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_of_eight_at_the_same_moment_one_gets_it_even_with_retries(desk: Desk) -> None:
+    crew = [await an_engineer(desk, available=False) for _ in range(4)]
+    ticket = await desk.open()
+
+    answers = await asyncio.gather(*(one.post(f"/tickets/{ticket['id']}/accept") for one in crew * 2))
+
+    good = [place for place, answer in enumerate(answers) if answer.status_code == 200]
+    assert {answer.status_code for answer in answers} == {200, 409}
+    assert len({place % 4 for place in good}) == 1
+    assert (await event_types(desk, ticket)).count("ticket.accepted") == 1
+
+
+async def test_to_give_it_to_somebody_else_takes_the_acceptance_back(desk: Desk, bo: SignedInUser) -> None:
+    ticket = await desk.open()
+    for assignee_id in (str(desk.admin.id), None):
+        await accept(bo, ticket)
+
+        given = (await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": assignee_id})).json()
+
+        assert (given["assigneeId"], given["acceptedAt"], given["status"]) == (assignee_id, None, "IN_PROGRESS")
+    await accept(desk.admin, ticket)
+
+
+async def test_to_name_the_same_assignee_again_keeps_the_acceptance(desk: Desk, bo: SignedInUser) -> None:
+    accepted = await accept(bo, await desk.open())
+
+    kept = await desk.admin.patch(f"/tickets/{accepted['id']}", {"assigneeId": str(bo.id), "priority": "LOW"})
+
+    assert kept.json()["acceptedAt"] == accepted["acceptedAt"]
+
+
+async def test_who_lacks_the_permission_accepts_nothing(desk: Desk) -> None:
+    ticket = await desk.open()
+    cannot = await an_engineer(desk, available=False, denied=["tickets:update"])
+
+    refused(await cannot.post(f"/tickets/{ticket['id']}/accept"), 403, "permission_required")
+
+
+async def test_who_has_just_become_a_customer_or_been_suspended_accepts_nothing(api: Api, database: Database) -> None:
+    desk = await create_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
+    for change in ({"status": "SUSPENDED"}, {"role": "CUSTOMER"}):
+        bo = await an_engineer(desk, available=False)
+        ticket = await desk.open()
+        assert (await bo.get("/tickets")).status_code == 200
+        await change_row(desk, bo, **change)
+
+        refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
+        assert await desk.read(ticket) == ticket | {"comments": []}

@@ -1,0 +1,259 @@
+"""Tickets that wait for somebody: given to those who become available, oldest first, by turns, and never forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from app.accounts.users.events import UserBecameAvailable
+from app.accounts.users.models import User
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.outbox.events import SYSTEM
+from app.tickets import queries
+from app.tickets.assignment.backlog import assign_backlog_to_user
+from app.tickets.models import TicketPriority
+from tests.organisation_client import JSON, Api, Desk, create_desk
+from tests.tickets.rows import (
+    assert_events_are_numbered_densely,
+    forget_what_is_left,
+    forget_work,
+    insert_many,
+    pass_time,
+    shares,
+    timers_of,
+    waiting,
+    work_off_timers,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
+
+
+@pytest.fixture
+async def desk(api: Api, database: Database) -> Desk:
+    """An organisation whose only admin is not available."""
+    desk = await create_desk(api, database)
+    await be_available(desk, available=False)
+    return desk
+
+
+async def be_available(desk: Desk, *, available: bool = True) -> None:
+    answer = await desk.admin.patch("/me", {"available": available})
+    assert answer.status_code == 200, answer.text
+
+
+async def last_event(desk: Desk, ticket: JSON) -> JSON:
+    return (await desk.history(ticket))[-1]
+
+
+async def test_a_waiting_ticket_is_given_to_whoever_signs_up(desk: Desk) -> None:
+    ticket = await desk.open()
+    assert ticket["assigneeId"] is None
+
+    bo = await desk.another_admin()
+
+    read = await desk.read(ticket)
+    assert (read["assigneeId"], read["assignee"]["email"], read["version"]) == (str(bo.id), bo.email, 2)
+    event = await last_event(desk, ticket)
+    assert (event["type"], event["actor"]) == ("ticket.assigned", {"type": "SYSTEM"})
+    assert event["data"] == {"assigneeId": str(bo.id), "previousAssigneeId": None}
+
+
+async def test_signing_up_over_http_answers_when_the_waiting_tickets_are_given(desk: Desk) -> None:
+    ticket = await desk.open()
+
+    body = {"firstName": "Bo", "lastName": "Diaz", "email": "bo@growfin.test", "password": "cobalt-heron-47-lamp"}
+    answer = await desk.api.http.post("/auth/admin/signup", json=body | {"secret": desk.secret})
+
+    assert answer.status_code == 201
+    assert (await desk.read(ticket))["assigneeId"] == answer.json()["id"]
+
+
+async def test_a_waiting_ticket_is_given_to_whoever_becomes_available(desk: Desk) -> None:
+    ticket = await desk.open()
+
+    await be_available(desk)
+
+    assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
+
+
+async def test_waiting_tickets_are_given_oldest_first_and_shared_with_those_available_already(desk: Desk) -> None:
+    tickets = [await desk.open() for _ in range(7)]
+    await be_available(desk)
+    for ticket in tickets:
+        await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": None})
+
+    bo = await desk.another_admin()
+
+    assert await shares(desk) == {desk.admin.id: 3, bo.id: 4}
+    assigned = [await last_event(desk, ticket) for ticket in tickets]
+    assert [event["id"] for event in assigned] == sorted(event["id"] for event in assigned)
+    assert [event["data"]["assigneeId"] for event in assigned] == [str(bo.id), str(desk.admin.id)] * 3 + [str(bo.id)]
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_what_is_finished_waits_for_nobody(desk: Desk) -> None:
+    tickets = {status: await desk.open() for status in ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")}
+    for status, ticket in tickets.items():
+        await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
+
+    await be_available(desk)
+
+    given = {status for status, ticket in tickets.items() if (await desk.read(ticket))["assigneeId"]}
+    assert given == {"OPEN", "IN_PROGRESS", "RESPONDED"}
+
+
+async def test_a_ticket_that_is_reopened_without_an_assignee_is_given_to_somebody(
+    desk: Desk, database: Database
+) -> None:
+    ticket = await desk.open()
+    await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})
+    await be_available(desk)
+    await work_off_timers(database)
+
+    await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "OPEN"})
+    await work_off_timers(database)
+
+    assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
+
+
+async def test_nobody_elses_tickets_are_given(desk: Desk, api: Api, database: Database) -> None:
+    other = await create_desk(api, database)
+    await be_available(other, available=False)
+    ticket = await other.open()
+
+    await be_available(desk)
+    await work_off_timers(database)
+
+    assert (await other.read(ticket))["assigneeId"] is None
+
+
+async def test_waiting_alone_changes_nothing(desk: Desk, database: Database) -> None:
+    ticket = await desk.open()
+    assert set(await timers_of(desk, ticket)) == {"ASSIGN"}
+
+    await work_off_timers(database)
+
+    assert await desk.read(ticket) == ticket | {"comments": []}
+    assert await timers_of(desk, ticket) == {}
+
+
+async def test_a_ticket_opened_just_before_somebody_becomes_available_is_given(desk: Desk, database: Database) -> None:
+    new = an_opening(desk)
+    async with database.driver(desk.id) as driver:
+        row = await queries.insert_ticket(driver, new)
+        assert row is not None
+        assert row["assignee_id"] is None
+        becoming = asyncio.create_task(be_available(desk))
+        await asyncio.sleep(0.2)  # they look for what waits, and do not see this one
+    await becoming
+    assert await waiting(desk) == [1]
+
+    await work_off_timers(database)
+
+    assert await shares(desk) == {desk.admin.id: 1}
+
+
+async def test_a_ticket_opened_while_somebody_becomes_available_is_given(desk: Desk, database: Database) -> None:
+    async with database.session(desk.id) as db:
+        user = await db.get_one(User, (desk.id, desk.admin.id), with_for_update={"key_share": True})
+        user.available = True
+        event = UserBecameAvailable(at=real_now(), actor=SYSTEM, user_id=desk.admin.id)
+        await assign_backlog_to_user(db, desk.id, event)
+        ticket = await desk.open()
+        await work_off_timers(database)  # its own timer sees nobody yet
+        assert ticket["assigneeId"] is None
+        assert await timers_of(desk, ticket) == {}
+
+    await work_off_timers(database)
+
+    assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
+
+
+async def test_a_ticket_that_is_busy_when_somebody_becomes_available_is_given_a_second_later(
+    desk: Desk, database: Database
+) -> None:
+    busy, free = await desk.open(), await desk.open()
+    await work_off_timers(database)
+    async with database.session(desk.id) as db:
+        await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
+        await be_available(desk)
+        await work_off_timers(database)
+        assert await waiting(desk) == [busy["number"]]
+
+    await pass_time(desk, timedelta(seconds=1))
+    await work_off_timers(database)
+
+    assert await waiting(desk) == []
+    assert (await desk.read(free))["assigneeId"] == str(desk.admin.id)
+
+
+async def test_whatever_happens_at_once_no_ticket_waits_after_the_next_pass(desk: Desk, database: Database) -> None:
+    opened = 0
+    for delay in (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02):
+        await be_available(desk, available=False)
+
+        async def later(after: float) -> None:
+            await asyncio.sleep(after)
+            await be_available(desk)
+
+        await asyncio.gather(desk.open(), desk.open(), later(delay), desk.open(), work_off_timers(database))
+        opened += 3
+        await work_off_timers(database)
+        assert await waiting(desk) == []
+
+    assert await shares(desk) == {desk.admin.id: opened}
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_a_ticket_opened_while_somebody_signs_up_is_given(desk: Desk, database: Database) -> None:
+    for place in range(5):
+        await asyncio.gather(desk.open(), desk.another_admin(f"user{place}@growfin.test"), desk.open())
+        await work_off_timers(database)
+        assert await waiting(desk) == []
+
+    assert len(await shares(desk)) > 1
+
+
+async def test_more_than_a_thousand_waiting_tickets_are_given_and_shared_exactly(
+    desk: Desk, database: Database
+) -> None:
+    bo, cy = await desk.another_admin(available=False), await desk.another_admin("cy@growfin.test", available=False)
+    await insert_many(desk, 2400)
+    for user in (bo, cy):
+        async with database.session(desk.id) as db:
+            (await db.get_one(User, (desk.id, user.id))).available = True
+
+    await be_available(desk)
+    assert await waiting(desk) == list(range(1001, 2401))
+    for _ in range(3):
+        await work_off_timers(database)
+        await pass_time(desk, timedelta(seconds=1))
+
+    assert await waiting(desk) == []
+    assert await shares(desk) == {desk.admin.id: 800, bo.id: 800, cy.id: 800}
+    await assert_events_are_numbered_densely(desk)
+    await forget_work(desk)
+
+
+def an_opening(desk: Desk) -> queries.Opening:
+    return queries.Opening(
+        org_id=desk.id,
+        id=UUID(int=1),
+        title="It broke",
+        description="All of it.",
+        priority=TicketPriority.MEDIUM,
+        requester_email="mia@customer.example",
+        now=real_now(),
+        real_now=real_now(),
+        created_event=UUID(int=2),
+        assigned_event=UUID(int=3),
+        actor_type="SYSTEM",
+        actor_id=None,
+    )

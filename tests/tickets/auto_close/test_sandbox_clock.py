@@ -1,0 +1,227 @@
+"""A sandbox's clock, moved forward: what comes due on the way happens, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select
+
+from app import wiring
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.outbox.events import SYSTEM
+from app.organisations import service as organisations
+from app.organisations.queries import get_tenant
+from app.tickets.models import Ticket, TicketStatus
+from tests.organisation_client import JSON, Api, Desk, create_desk
+from tests.tickets.rows import (
+    assert_events_are_numbered_densely,
+    at,
+    forget_what_is_left,
+    insert_many,
+    insert_timers,
+    sequence,
+    timers_of,
+    work_off_timers,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
+
+
+async def advance(desk: Desk, **by: int) -> JSON:
+    answer = await desk.admin.post("/org/clock/advance", by)
+    assert answer.status_code == 200, answer.text
+    advanced: JSON = answer.json()
+    return advanced
+
+
+async def answered(desk: Desk, **fields: Any) -> JSON:
+    """A ticket that has been answered."""
+    ticket: JSON = (await desk.respond(await desk.open(**fields)))["ticket"]
+    return ticket
+
+
+async def test_the_ticket_is_reminded_of_and_closed_each_at_its_own_time(desk: Desk) -> None:
+    ticket = await answered(desk)
+
+    advanced = await advance(desk, days=40)
+
+    closes_at = at(ticket["autoCloseAt"])
+    closed = await desk.read(ticket)
+    assert (closed["status"], closed["autoCloseAt"]) == ("CLOSED", None)
+    assert (closed["closedAt"], closed["updatedAt"]) == (ticket["autoCloseAt"], ticket["autoCloseAt"])
+    assert (closed["respondedAt"], closed["version"]) == (ticket["respondedAt"], ticket["version"] + 1)
+    fired = [(one["kind"], one["ticketId"], at(one["dueAt"])) for one in advanced["fired"]]
+    assert fired == [
+        ("AUTO_CLOSE_REMINDER", ticket["id"], closes_at - timedelta(days=3)),
+        ("AUTO_CLOSE", ticket["id"], closes_at),
+    ]
+    assert set(advanced) == {"now", "fired"}
+    assert at(advanced["now"]) >= closes_at + timedelta(days=9)
+
+
+async def test_the_history_has_the_reminder_before_the_close_both_by_the_system(desk: Desk) -> None:
+    ticket = await answered(desk)
+    await advance(desk, days=30)
+
+    *_, reminder, close = await desk.history(ticket)
+
+    assert (reminder["type"], close["type"]) == ("ticket.closing_soon", "ticket.status_changed")
+    assert reminder["actor"] == close["actor"] == {"type": "SYSTEM"}
+    assert reminder["data"] == {"autoCloseAt": ticket["autoCloseAt"]}
+    assert close["data"] == {"from": "RESPONDED", "to": "CLOSED", "reason": "AUTO_CLOSE"}
+    assert at(reminder["createdAt"]) == at(ticket["autoCloseAt"]) - timedelta(days=3)
+    assert close["createdAt"] == ticket["autoCloseAt"]
+
+
+async def test_nothing_happens_before_its_time_and_nothing_twice(desk: Desk) -> None:
+    ticket = await answered(desk)
+
+    early = await advance(desk, days=26, hours=23)
+    reminded = await advance(desk, hours=2)
+    again = await advance(desk, seconds=1)
+    closed = await advance(desk, days=3)
+    after = await advance(desk, days=400)
+
+    kinds = [[one["kind"] for one in each["fired"]] for each in (early, reminded, again, closed, after)]
+    assert kinds == [[], ["AUTO_CLOSE_REMINDER"], [], ["AUTO_CLOSE"], []]
+    assert [event["type"] for event in await desk.history(ticket)].count("ticket.status_changed") == 2
+    assert (await desk.read(ticket))["status"] == "CLOSED"
+
+
+async def test_what_is_answered_later_closes_later(desk: Desk) -> None:
+    first = await answered(desk)
+    await advance(desk, days=1)
+    second = await answered(desk)
+    third = await answered(desk)
+    await advance(desk, hours=1)
+    await desk.respond(first)
+
+    fired = (await advance(desk, days=60))["fired"]
+
+    closes = [one["ticketId"] for one in fired if one["kind"] == "AUTO_CLOSE"]
+    assert closes == [second["id"], third["id"], first["id"]]
+    assert [one["dueAt"] for one in fired] == sorted(one["dueAt"] for one in fired)
+    assert [one["kind"] for one in fired] == ["AUTO_CLOSE_REMINDER"] * 3 + ["AUTO_CLOSE"] * 3
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_reminders_and_closes_of_many_tickets_keep_their_order_in_the_history(desk: Desk) -> None:
+    first = await answered(desk)
+    await advance(desk, days=28)
+    second = await answered(desk)
+
+    fired = (await advance(desk, days=40))["fired"]
+
+    assert [(one["kind"], one["ticketId"]) for one in fired] == [
+        ("AUTO_CLOSE", first["id"]),
+        ("AUTO_CLOSE_REMINDER", second["id"]),
+        ("AUTO_CLOSE", second["id"]),
+    ]
+
+
+async def test_the_reminders_mail_is_queued_when_the_advance_answers(desk: Desk) -> None:
+    ticket = await answered(desk)
+    await advance(desk, days=27, seconds=1)
+
+    mails = (await desk.admin.get("/notifications", params={"ticketId": ticket["id"]})).json()["items"]
+
+    assert "Closing soon" in mails[0]["subject"]
+    assert (mails[0]["to"], mails[0]["status"]) == (ticket["requester"]["email"], "QUEUED")
+
+
+async def test_another_organisations_tickets_are_left_alone(desk: Desk, api: Api, database: Database) -> None:
+    other = await create_desk(api, database)
+    theirs = await answered(other)
+    due = await timers_of(other, theirs)
+    await answered(desk)
+
+    fired = (await advance(desk, days=400))["fired"]
+
+    assert theirs["id"] not in {one["ticketId"] for one in fired}
+    assert await timers_of(other, theirs) == due
+    assert (await other.read(theirs))["status"] == "RESPONDED"
+
+
+async def test_three_hundred_tickets_close_at_once(desk: Desk) -> None:
+    closes_at = real_now() + timedelta(days=2)
+    ids = await insert_many(desk, 300, responded_at=closes_at - timedelta(days=30))
+    await insert_timers(desk, ids, "AUTO_CLOSE", closes_at)
+
+    fired = (await advance(desk, days=3))["fired"]
+
+    assert {UUID(one["ticketId"]) for one in fired} == set(ids)
+    assert len(fired) == 300
+    async with desk.database.session(desk.id) as db:
+        which = (Ticket.org_id == desk.id, Ticket.status == TicketStatus.CLOSED, Ticket.closed_at == closes_at)
+        assert await db.scalar(select(func.count()).where(*which)) == 300
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_more_tickets_than_a_batch_close_at_once(desk: Desk) -> None:
+    closes_at = real_now() + timedelta(days=2)
+    ids = await insert_many(desk, 1100, responded_at=closes_at - timedelta(days=30))
+    await insert_timers(desk, ids, "AUTO_CLOSE", closes_at)
+
+    fired = (await advance(desk, days=3))["fired"]
+
+    assert {UUID(one["ticketId"]) for one in fired} == set(ids)
+    assert len(fired) == 1100
+
+
+async def test_the_clock_stands_still_while_a_ticket_is_being_answered(desk: Desk, database: Database) -> None:
+    ticket = await desk.open()
+    async with database.session(desk.id) as db:
+        organisation = await get_tenant(db, desk.id)
+        await organisations.advance_clock(db, organisation, SYSTEM, timedelta(days=10), wiring.TICKET_TIMERS)
+        answering = asyncio.create_task(desk.respond(ticket))
+        await asyncio.sleep(0.2)
+    response = await answering
+
+    answered_ticket, due = response["ticket"], await timers_of(desk, ticket)
+    async with database.session(desk.id) as db:
+        advanced = await get_tenant(db, desk.id)
+    assert advanced.organisation_time(due["AUTO_CLOSE"]) == at(answered_ticket["autoCloseAt"])
+    assert at(answered_ticket["respondedAt"]) > real_now() + timedelta(days=9)
+
+
+async def test_answers_and_advances_at_the_same_time_lose_nothing(desk: Desk, database: Database) -> None:
+    tickets = [await answered(desk) for _ in range(4)]
+    answers = [desk.admin.post(f"/tickets/{t['id']}/respond", {"message": "Again."}) for t in tickets * 2]
+    advances = [desk.admin.post("/org/clock/advance", {"days": 12}) for _ in range(4)]
+
+    done = await asyncio.gather(*answers, *advances)
+
+    assert {answer.status_code for answer in done} <= {200, 201, 409}
+    assert {answer.status_code for answer in done[len(answers) :]} == {200}
+    await work_off_timers(database)
+    async with database.session(desk.id) as db:
+        clock = await get_tenant(db, desk.id)
+    assert clock.clock_offset == timedelta(days=48)
+    for ticket in tickets:
+        read, due = await desk.read(ticket), await timers_of(desk, ticket)
+        if read["status"] == "RESPONDED":
+            assert clock.organisation_time(due["AUTO_CLOSE"]) == at(read["autoCloseAt"])
+            assert at(read["autoCloseAt"]) > clock.now()
+        else:
+            assert (read["status"], due) == ("CLOSED", {})
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_a_refused_advance_leaves_everything_as_it_is(api: Api, database: Database) -> None:
+    real = await create_desk(api, database, sandbox=False)
+    ticket = await answered(real)
+    events, due = await sequence(real), await timers_of(real, ticket)
+
+    answer = await real.admin.post("/org/clock/advance", {"days": 30})
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_a_sandbox")
+    assert await sequence(real) == events
+    assert await timers_of(real, ticket) == due

@@ -1,0 +1,159 @@
+"""POST /tickets/{id}/respond: the answer, and the countdown that it starts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from dirty_equals import IsStr
+
+from tests.organisation_client import Desk
+from tests.tickets.rows import MOMENT, assert_events_are_numbered_densely, at, event_types, sequence, timers_of
+
+
+async def test_an_answer_is_answered_whole(desk: Desk) -> None:
+    ticket = await desk.open()
+
+    answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": " Mended.\r\nReally. "})
+
+    response = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["etag"] == '"2"'
+    assert answer.headers["location"] == f"/tickets/{ticket['id']}"
+    moment = response["createdAt"]
+    assert response == {
+        "id": IsStr(regex=r"[0-9a-f-]{36}"),
+        "ticketId": ticket["id"],
+        "message": "Mended.\nReally.",
+        "author": {"id": str(desk.admin.id), "email": desk.admin.email, "firstName": "Ada", "lastName": "Lovelace"},
+        "createdAt": IsStr(regex=MOMENT),
+        "ticket": ticket
+        | {
+            "status": "RESPONDED",
+            "respondedAt": moment,
+            "updatedAt": moment,
+            "autoCloseAt": (at(moment) + timedelta(days=30)).isoformat().replace("+00:00", "Z"),
+            "version": 2,
+        },
+    }
+
+
+async def test_the_history_has_the_answer_and_the_change_of_status(desk: Desk) -> None:
+    ticket = await desk.open()
+    response = await desk.respond(ticket)
+
+    answered, moved = (await desk.history(ticket))[-2:]
+
+    assert (answered["type"], answered["data"]) == ("ticket.responded", {"commentId": response["id"]})
+    assert (moved["type"], moved["data"]) == ("ticket.status_changed", {"from": "OPEN", "to": "RESPONDED"})
+    assert answered["actor"] == moved["actor"] == {"type": "USER"} | response["author"]
+
+
+async def test_another_answer_starts_the_countdown_anew(desk: Desk) -> None:
+    ticket = await desk.open()
+    first = (await desk.respond(ticket))["ticket"]
+    await desk.admin.post("/org/clock/advance", {"days": 28})
+
+    second = (await desk.respond(ticket, "Now it really is."))["ticket"]
+    fired = (await desk.admin.post("/org/clock/advance", {"days": 3})).json()["fired"]
+
+    assert at(second["respondedAt"]) - at(first["respondedAt"]) >= timedelta(days=28)
+    assert at(second["autoCloseAt"]) - at(second["respondedAt"]) == timedelta(days=30)
+    assert second["version"] == first["version"] + 1
+    assert fired == []
+    assert (await desk.read(ticket))["status"] == "RESPONDED"
+    assert set(await timers_of(desk, ticket)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
+    assert (await event_types(desk, ticket))[2:] == [
+        "ticket.responded",
+        "ticket.status_changed",
+        "ticket.closing_soon",
+        "ticket.responded",
+    ]
+
+
+async def test_the_countdown_is_as_long_as_the_organisation_says_at_the_answer(desk: Desk) -> None:
+    before = await desk.open()
+    await desk.respond(before)
+    assert (await desk.admin.patch("/org", {"autoCloseDays": 10})).status_code == 200
+    after = await desk.open()
+    await desk.respond(after)
+
+    countdown = {}
+    for ticket in (before, after):
+        read = await desk.read(ticket)
+        countdown[ticket["number"]] = at(read["autoCloseAt"]) - at(read["respondedAt"])
+        due = await timers_of(desk, ticket)
+        assert due["AUTO_CLOSE"] == at(read["autoCloseAt"])
+        assert due["AUTO_CLOSE"] - due["AUTO_CLOSE_REMINDER"] == timedelta(days=3)
+    assert countdown == {1: timedelta(days=30), 2: timedelta(days=10)}
+
+
+@pytest.mark.parametrize("days", [1, 3])
+async def test_without_time_for_it_there_is_no_reminder(desk: Desk, days: int) -> None:
+    ticket = await desk.open()
+    await desk.respond(ticket)
+    await desk.admin.patch("/org", {"autoCloseDays": days})
+
+    await desk.respond(ticket, "Now it really is.")
+
+    assert set(await timers_of(desk, ticket)) == {"AUTO_CLOSE"}
+    fired = (await desk.admin.post("/org/clock/advance", {"days": days})).json()["fired"]
+    assert [one["kind"] for one in fired] == ["AUTO_CLOSE"]
+    assert "ticket.closing_soon" not in await event_types(desk, ticket)
+
+
+@pytest.mark.parametrize("status", ["IN_PROGRESS", "RESOLVED"])
+async def test_a_ticket_of_another_status_becomes_responded_by_an_answer(desk: Desk, status: str) -> None:
+    ticket = await desk.open()
+    await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
+
+    answered = (await desk.respond(ticket))["ticket"]
+
+    assert answered["status"] == "RESPONDED"
+    assert (await desk.history(ticket))[-1]["data"] == {"from": status, "to": "RESPONDED"}
+
+
+async def test_a_closed_ticket_takes_no_answers(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.respond(ticket)
+    await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})
+    before, events = await desk.read(ticket), await sequence(desk)
+
+    answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "ticket_closed")
+    assert await desk.read(ticket) == before
+    assert await sequence(desk) == events
+    assert await timers_of(desk, ticket) == {}
+
+
+async def test_a_reopened_ticket_takes_answers_again(desk: Desk) -> None:
+    ticket = await desk.open()
+    for status in ("CLOSED", "OPEN"):
+        await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
+
+    assert (await desk.respond(ticket))["ticket"]["status"] == "RESPONDED"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "message"),
+        ({"message": ""}, "message"),
+        ({"message": " \n\t"}, "message"),
+        ({"message": None}, "message"),
+        ({"message": "x" * 20_001}, "message"),
+        ({"message": "a\x07b"}, "message"),
+        ({"message": "Fixed.", "status": "CLOSED"}, "status"),
+        ({"message": "Fixed.", "author": "somebody"}, "author"),
+    ],
+)
+async def test_a_bad_answer_is_refused_and_nothing_changes(desk: Desk, body: object, field: str) -> None:
+    ticket = await desk.open()
+
+    answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", body)
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+    assert await desk.read(ticket) == ticket | {"comments": []}
+    assert await timers_of(desk, ticket) == {}
+    await assert_events_are_numbered_densely(desk)

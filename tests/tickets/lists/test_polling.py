@@ -1,0 +1,184 @@
+"""GET /tickets by a client that asks again and again for what is new: it misses nothing and sees nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from app.accounts.users.events import PasswordChanged
+from app.accounts.users.models import User
+from app.core.clock import real_now
+from app.core.database.pool import Database
+from app.core.outbox.events import SYSTEM, record
+from tests.organisation_client import JSON, Api, Desk, create_desk
+from tests.tickets.rows import pass_time, waiting, work_off_timers
+
+WRITERS = 8
+CHANGES = 45  # of each writer
+PAGE = 7  # so small that a poll takes several pages
+OPERATIONS = ("title", "respond", "status", "accept")
+
+
+@pytest.fixture
+async def desk(api: Api, database: Database) -> Desk:
+    """An organisation on real time, with several admins who take turns."""
+    desk = await create_desk(api, database, sandbox=False)
+    for name in ("bo", "cy"):
+        await desk.another_admin(f"{name}@growfin.test")
+    return desk
+
+
+async def write(desk: Desk, tickets: list[JSON], dice: random.Random) -> None:
+    """Open tickets, and change any of them."""
+    for n in range(CHANGES):
+        if n % 3 == 0:
+            tickets.append(await desk.open())
+            continue
+        path = f"/tickets/{dice.choice(tickets)['id']}"
+        match dice.choice(OPERATIONS):
+            case "title":
+                answer = await desk.admin.patch(path, {"title": f"Title {dice.random()}"})
+            case "respond":
+                answer = await desk.admin.post(f"{path}/respond", {"message": "Fixed."})
+            case "status":
+                answer = await desk.admin.patch(path, {"status": dice.choice(("OPEN", "IN_PROGRESS", "RESOLVED"))})
+            case _:
+                answer = await desk.admin.post(f"{path}/accept")
+        assert answer.status_code in {200, 201, 409}, answer.text
+
+
+async def poll(desk: Desk, column: str, *, descending: bool, after: str | None) -> list[JSON]:
+    """All tickets whose time is after this one, page by page."""
+    params = {"sort": f"-{column}" if descending else column, "limit": str(PAGE)}
+    if after is not None:
+        params[column.replace("At", "After")] = after
+    found: list[JSON] = []
+    while True:
+        answer = await desk.admin.get("/tickets", params=params)
+        assert answer.status_code == 200, answer.text
+        content = answer.json()
+        found += content["items"]
+        if content["nextCursor"] is None:
+            return found
+        params["cursor"] = content["nextCursor"]
+
+
+async def follow(desk: Desk, column: str, *, descending: bool, is_writing: Callable[[], bool]) -> list[JSON]:
+    """All that a client sees that polls with the latest time it has seen."""
+    seen: list[JSON] = []
+    latest: str | None = None
+    while True:
+        last_round = not is_writing()
+        seen += await poll(desk, column, descending=descending, after=latest)
+        latest = max((ticket[column] for ticket in seen), default=None)
+        if last_round:
+            return seen
+        await asyncio.sleep(0.01)
+
+
+async def test_pollers_miss_nothing_while_eight_writers_work(desk: Desk) -> None:
+    tickets, writing = [await desk.open()], True
+    columns = [(column, descending) for column in ("createdAt", "updatedAt") for descending in (False, True)]
+    pollers = [
+        asyncio.create_task(follow(desk, column, descending=descending, is_writing=lambda: writing))
+        for column, descending in columns
+    ]
+
+    await asyncio.gather(*(write(desk, tickets, random.Random(place)) for place in range(WRITERS)))
+    writing = False
+    seen = dict(zip(columns, await asyncio.gather(*pollers), strict=True))
+
+    everything = await poll(desk, "createdAt", descending=False, after=None)
+    assert len(everything) == len(tickets) == 1 + WRITERS * len(range(0, CHANGES, 3))
+    for descending in (False, True):
+        opened = Counter(ticket["number"] for ticket in seen["createdAt", descending])
+        assert opened == Counter(ticket["number"] for ticket in everything)
+        changed = Counter((ticket["number"], ticket["version"]) for ticket in seen["updatedAt", descending])
+        assert set(changed.values()) == {1}
+        assert changed.keys() >= {(ticket["number"], ticket["version"]) for ticket in everything}
+
+
+async def test_tickets_are_as_old_as_their_numbers_say(desk: Desk) -> None:
+    await asyncio.gather(*(desk.open() for _ in range(60)))
+
+    opened = sorted(await poll(desk, "createdAt", descending=False, after=None), key=lambda ticket: ticket["number"])
+
+    times = [ticket["createdAt"] for ticket in opened]
+    assert times == sorted(set(times))
+    assert [ticket["updatedAt"] for ticket in opened] == times
+
+
+async def polled_one_by_one(desk: Desk, after: str) -> list[int]:
+    """The numbers of what changed after a time, asking each time for one ticket that changed after the last one."""
+    numbers: list[int] = []
+    while True:
+        params = {"sort": "updatedAt", "updatedAfter": after, "limit": "1"}
+        items = (await desk.admin.get("/tickets", params=params)).json()["items"]
+        if not items:
+            return numbers
+        numbers.append(items[0]["number"])
+        after = items[0]["updatedAt"]
+
+
+async def test_tickets_that_change_at_once_have_a_time_each(desk: Desk, database: Database) -> None:
+    """Handed over by the transaction that suspends their assignee, assigned by the worker, and closed by it."""
+    bo = await desk.another_admin("dee@growfin.test")
+    tickets = [await desk.open() for _ in range(12)]
+    theirs = [ticket["number"] for ticket in tickets if ticket["assigneeId"] == str(bo.id)]
+
+    await desk.admin.patch(f"/users/{bo.id}", {"status": "SUSPENDED"})
+    handed_over = await polled_one_by_one(desk, tickets[-1]["updatedAt"])
+    assert sorted(handed_over) == theirs
+    assert len(theirs) == 3
+
+    latest = max(ticket["updatedAt"] for ticket in await poll(desk, "updatedAt", descending=False, after=None))
+    await work_off_timers(database)
+    assert await waiting(desk) == []
+    assert sorted(await polled_one_by_one(desk, latest)) == theirs
+
+    for ticket in tickets:
+        latest = (await desk.respond(ticket))["ticket"]["updatedAt"]
+    await pass_time(desk, timedelta(days=31))
+    await work_off_timers(database)
+    assert await polled_one_by_one(desk, latest) == [ticket["number"] for ticket in tickets]
+    closed = await poll(desk, "updatedAt", descending=False, after=latest)
+    assert {ticket["status"] for ticket in closed} == {"CLOSED"}
+
+
+async def test_a_reply_waits_for_a_change_of_its_author_before_it_takes_the_counter(
+    desk: Desk, database: Database
+) -> None:
+    """Its row refers to the author's, whom a change of e-mail locks. That change takes the counter afterwards."""
+    ticket = await desk.open()
+    async with database.session(desk.id) as db:
+        author = await db.get_one(User, (desk.id, desk.admin.id), with_for_update={"key_share": True})
+        author.email = "new@growfin.test"
+        await db.flush()
+        replying = asyncio.create_task(desk.respond(ticket))
+        await asyncio.sleep(0.3)
+        assert not replying.done()
+        await desk.open()  # takes the counter
+        record(db, PasswordChanged(at=real_now(), actor=SYSTEM, user_id=author.id))
+    response = await replying
+
+    assert [event["type"] for event in await desk.history(ticket)][2:] == ["ticket.responded", "ticket.status_changed"]
+    assert response["ticket"]["status"] == "RESPONDED"
+
+
+async def test_an_answer_shows_the_times_that_are_stored(desk: Desk) -> None:
+    ticket = await desk.open()
+    response = await desk.respond(ticket)
+    accepted = (await desk.admin.post(f"/tickets/{ticket['id']}/accept")).json()
+    changed = (await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": "Another"})).json()
+
+    read, history = await desk.read(ticket), await desk.history(ticket)
+
+    assert read["updatedAt"] == changed["updatedAt"] == history[-1]["createdAt"]
+    assert response["createdAt"] == response["ticket"]["updatedAt"] == read["comments"][0]["createdAt"]
+    assert ticket["createdAt"] < response["createdAt"] < accepted["updatedAt"] < changed["updatedAt"]
+    assert [event["createdAt"] for event in history] == sorted(event["createdAt"] for event in history)

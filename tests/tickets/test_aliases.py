@@ -1,0 +1,93 @@
+"""The deprecated names of the first clients mean the same as the current names, and may not contradict them."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.organisation_client import JSON, Desk
+
+MIA, LEO = "mia@customer.example", "leo@customer.example"
+TEXTS = {"title": "It broke", "description": "All of it."}
+
+
+async def post(desk: Desk, **fields: object) -> httpx.Response:
+    return await desk.api.http.post("/tickets", json=TEXTS | fields, headers={"X-Org-Secret": desk.secret})
+
+
+async def numbers(desk: Desk, **filters: str) -> list[int]:
+    answer = await desk.admin.get("/tickets", params=filters)
+    assert answer.status_code == 200, answer.text
+    return [ticket["number"] for ticket in answer.json()["items"]]
+
+
+def fields_of(answer: httpx.Response) -> list[str]:
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    return [error["field"] for error in answer.json()["errors"]]
+
+
+async def test_an_answer_repeats_the_requester_and_the_assignee_under_their_first_names(desk: Desk) -> None:
+    ticket = await desk.open()
+    answered = (await desk.respond(ticket))["ticket"]
+    (listed,) = (await desk.admin.get("/tickets")).json()["items"]
+
+    for one in (ticket, answered, listed, await desk.read(ticket)):
+        assert (one["addedBy"], one["adminId"]) == (one["requester"]["email"], one["assigneeId"])
+        assert (one["addedBy"], one["adminId"]) == (MIA, str(desk.admin.id))
+    unassigned = (await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": None})).json()
+    assert (unassigned["adminId"], unassigned["assigneeId"], unassigned["assignee"]) == (None, None, None)
+
+
+async def test_added_by_names_the_requester(desk: Desk) -> None:
+    answer = await post(desk, addedBy=f" {MIA.upper()}")
+
+    assert answer.status_code == 201
+    assert answer.json()["requester"] == {"email": MIA, "userId": None}
+
+
+async def test_added_by_may_repeat_the_requester_and_not_contradict_it(desk: Desk) -> None:
+    assert (await post(desk, requester={"email": MIA}, addedBy=MIA.upper())).status_code == 201
+
+    assert fields_of(await post(desk, requester={"email": MIA}, addedBy=LEO)) == ["addedBy"]
+    assert await numbers(desk) == [1]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "POST"])
+async def test_admin_id_names_the_assignee(desk: Desk, method: str) -> None:
+    bo, ticket = await desk.another_admin(), await desk.open()
+
+    async def change(body: JSON) -> httpx.Response:
+        return await desk.api.http.request(method, f"/tickets/{ticket['id']}", json=body, headers=desk.admin.headers)
+
+    for assignee in (str(bo.id), None, str(desk.admin.id)):
+        assert (await change({"adminId": assignee})).json()["assigneeId"] == assignee
+    for assignee in (str(bo.id), None):
+        assert (await change({"assigneeId": assignee, "adminId": assignee})).json()["assigneeId"] == assignee
+    for contradiction in (
+        {"assigneeId": str(bo.id), "adminId": str(desk.admin.id)},
+        {"assigneeId": None, "adminId": str(bo.id)},
+        {"assigneeId": str(bo.id), "adminId": None},
+    ):
+        assert fields_of(await change(contradiction)) == ["adminId"]
+    assert (await desk.read(ticket))["assigneeId"] is None
+
+
+async def test_an_assignee_who_may_not_be_assigned_is_refused_under_either_name(desk: Desk) -> None:
+    ticket = await desk.open()
+
+    for name in ("assigneeId", "adminId"):
+        answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {name: str(uuid4())})
+        assert (answer.status_code, answer.json()["code"]) == (422, "assignee_not_active")
+
+
+async def test_the_filters_by_e_mail_find_what_the_current_ones_find(desk: Desk) -> None:
+    await desk.open(), await desk.open(requester={"email": LEO})
+    await desk.admin.patch("/me", {"available": False})
+    await desk.open()
+
+    assert await numbers(desk, customerEmail=MIA) == await numbers(desk, requester=MIA) == [3, 1]
+    assert await numbers(desk, adminEmail=desk.admin.email) == await numbers(desk, assignee=desk.admin.email) == [2, 1]
+    assert await numbers(desk, customerEmail=MIA, assignee="none") == [3]
+    assert await numbers(desk, customerEmail=MIA, requester=LEO) == []

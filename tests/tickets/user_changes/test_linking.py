@@ -1,0 +1,164 @@
+"""Tickets are linked to the account of their requester once the e-mail address is verified."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select, text
+
+from app.core.database.pool import Database
+from app.tickets import queries
+from app.tickets.models import Ticket
+from tests.organisation_client import Api, Desk, SignedInUser, create_desk
+from tests.tickets.rows import (
+    forget_what_is_left,
+    forget_work,
+    insert_many,
+    pass_time,
+    sequence,
+    timers_of,
+    work_off_timers,
+)
+from tests.tickets.users import a_customer, an_engineer, change_row, verify
+
+MIA, MANY = "mia@customer.example", "many@customer.example"
+TEXTS = {"title": "It broke", "description": "All of it."}
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
+
+
+async def count(desk: Desk, *which: Any) -> int:
+    async with desk.database.session(desk.id) as db:
+        return await db.scalar(select(func.count()).where(Ticket.org_id == desk.id, *which)) or 0
+
+
+async def numbers(user: SignedInUser) -> list[int]:
+    return [ticket["number"] for ticket in (await user.get("/tickets")).json()["items"]]
+
+
+async def test_earlier_tickets_are_the_requesters_once_their_address_is_verified(desk: Desk) -> None:
+    earlier, others = await desk.open(), await desk.open(requester={"email": "leo@customer.example"})
+    mia = await a_customer(desk, MIA, verified=False)
+    between = await desk.open()
+    assert await numbers(mia) == []
+    events = len(await sequence(desk))
+
+    await verify(desk, mia)
+
+    assert await numbers(mia) == [between["number"], earlier["number"]]
+    for ticket in (earlier, between):  # nothing else about it has changed
+        assert await desk.read(ticket) == ticket | {"requester": {"email": MIA, "userId": str(mia.id)}, "comments": []}
+    assert await desk.read(others) == others | {"comments": []}
+    assert len(await sequence(desk)) == events + 1
+
+
+async def test_a_new_address_brings_its_tickets_and_the_old_ones_stay(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    old, new = await desk.open(), await desk.open(requester={"email": "mia@elsewhere.example"})
+
+    await verify(desk, mia, email="mia@elsewhere.example")
+
+    assert await numbers(mia) == [new["number"], old["number"]]
+
+
+async def test_who_has_an_address_later_gets_none_that_are_somebodys(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    hers = await desk.open()
+    await change_row(desk, mia, email="mia@elsewhere.example")
+    leo = await a_customer(desk, MIA, verified=False)
+
+    await verify(desk, leo)
+
+    assert (await numbers(mia), await numbers(leo)) == ([hers["number"]], [])
+
+
+async def test_another_organisations_tickets_stay_nobodys(desk: Desk, api: Api, database: Database) -> None:
+    other = await create_desk(api, database)
+    theirs = await other.open()
+
+    await verify(desk, await a_customer(desk, MIA, verified=False))
+
+    assert await other.read(theirs) == theirs | {"comments": []}
+
+
+async def test_who_was_suspended_finds_what_came_meanwhile(desk: Desk) -> None:
+    mia = await a_customer(desk, MIA)
+    for status in ("SUSPENDED", "ACTIVE"):
+        assert (await desk.admin.patch(f"/users/{mia.id}", {"status": status})).status_code == 200
+        if status == "SUSPENDED":
+            assert (await desk.open())["requester"]["userId"] is None
+
+    assert await count(desk, Ticket.requester_user_id == mia.id) == 1
+
+
+@pytest.mark.parametrize(("verified", "linked"), [(True, 1), (False, 0)])
+async def test_who_is_approved_finds_their_tickets_if_the_address_is_theirs(
+    desk: Desk, verified: bool, linked: int
+) -> None:
+    engineer = await an_engineer(desk, status="PENDING", email=MIA, verified=verified)
+    await desk.open()
+
+    assert (await desk.admin.post(f"/users/{engineer.id}/approve")).status_code == 200
+
+    assert await count(desk, Ticket.requester_user_id == engineer.id) == linked
+
+
+async def test_a_ticket_that_is_busy_or_still_being_opened_is_linked_later(desk: Desk, database: Database) -> None:
+    mia = await a_customer(desk, MIA, verified=False)
+    busy = await desk.open()
+    async with database.session(desk.id) as db:
+        await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
+        await verify(desk, mia)
+        assert await numbers(mia) == []
+    await pass_time(desk, timedelta(seconds=1))
+    await work_off_timers(database)
+    assert await numbers(mia) == [1]
+    await desk.open(requester={"email": "late@customer.example"})
+    async with database.session(desk.id) as db:  # as a request does that began before
+        await db.execute(
+            text("UPDATE tickets SET requester_email = :mia WHERE number = 2 AND org_id = :org"),
+            {"mia": MIA, "org": desk.id},
+        )
+
+    await pass_time(desk, timedelta(seconds=10))
+    await work_off_timers(database)
+
+    assert await numbers(mia) == [2, 1]
+
+
+async def test_opening_while_an_address_is_being_verified_loses_no_ticket(desk: Desk, database: Database) -> None:
+    for place in range(5):
+        email = f"mia{place}@customer.example"
+        mia = await a_customer(desk, email, verified=False)
+        await asyncio.gather(
+            desk.open(requester={"email": email}), verify(desk, mia), desk.open(requester={"email": email})
+        )
+        await pass_time(desk, timedelta(seconds=10))
+        await work_off_timers(database)
+
+        assert len(await numbers(mia)) == 2
+
+
+async def test_more_than_a_thousand_are_linked_in_batches(desk: Desk, database: Database) -> None:
+    mia = await a_customer(desk, MANY, verified=False)
+    await insert_many(desk, 2_300)
+
+    await verify(desk, mia)
+    assert await count(desk, Ticket.requester_user_id == mia.id) == 1_000
+    for _ in range(3):
+        await pass_time(desk, timedelta(seconds=1))
+        await work_off_timers(database)
+
+    assert await count(desk, Ticket.requester_user_id == mia.id) == 2_300
+    assert set(await timers_of(desk, {"id": str(mia.id)})) == {"LINK_TICKETS"}  # for one more look
+    await pass_time(desk, timedelta(seconds=10))
+    await work_off_timers(database)
+    assert await timers_of(desk, {"id": str(mia.id)}) == {}
+    await forget_work(desk)

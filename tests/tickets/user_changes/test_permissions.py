@@ -1,0 +1,305 @@
+"""Tickets are for those who may see and change them: whose permissions lack either is given none, and keeps none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select, update
+
+from app.accounts.roles.rules import ENGINEER
+from app.accounts.users.models import User as UserRow
+from app.core.database.pool import Database
+from app.notifications.models import Mail
+from tests.accounts.crew import ok
+from tests.conftest import settings_for
+from tests.organisation_client import JSON, Desk, SignedInUser
+from tests.postgres import TestServer
+from tests.problems import refused, wrong_fields
+from tests.tickets.rows import (
+    assert_events_are_numbered_densely,
+    forget_what_is_left,
+    shares,
+    timers_of,
+    waiting,
+    work_off_timers,
+)
+from tests.tickets.users import a_customer, an_engineer
+
+BOTH: JSON = {"resource": "tickets", "view": True, "update": True}
+SEES: JSON = {"resource": "tickets", "view": True}
+CHANGES: JSON = {"resource": "tickets", "update": True}
+STORES: JSON = {"resource": "stores", "view": True}
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
+
+
+@pytest.fixture
+async def bo(desk: Desk) -> SignedInUser:
+    """An available engineer."""
+    return await an_engineer(desk)
+
+
+async def a_role(desk: Desk, *table: JSON, role: str = "ENGINEER") -> str:
+    body = {"name": f"Role {uuid4().hex}", "role": role, "permissions": list(table)}
+    answer = await desk.admin.post("/roles", body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def change_role(desk: Desk, role_id: str, *table: JSON) -> None:
+    ok(await desk.admin.patch(f"/roles/{role_id}", {"permissions": list(table)}))
+
+
+async def give(desk: Desk, user: SignedInUser, role_id: object) -> None:
+    ok(await desk.admin.put(f"/users/{user.id}/role", {"roleId": str(role_id)}))
+
+
+async def deny(desk: Desk, user: SignedInUser, *table: JSON) -> None:
+    await have_besides(desk, user, denied=list(table))
+
+
+async def have_besides(desk: Desk, user: SignedInUser, **lists: list[JSON]) -> None:
+    ok(await desk.admin.put(f"/users/{user.id}/permissions", {"granted": [], "denied": []} | lists))
+
+
+class OfRole:
+    """Another role that lacks something, and back."""
+
+    def __init__(self, *table: JSON) -> None:
+        self.table = table
+
+    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+        await give(desk, user, await a_role(desk, *self.table))
+
+    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+        await give(desk, user, ENGINEER.id)
+
+
+class Denied:
+    """Denied something, and no more."""
+
+    def __init__(self, *table: JSON) -> None:
+        self.table = table
+
+    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+        await deny(desk, user, *self.table)
+
+    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+        await deny(desk, user)
+
+
+class NotGranted:
+    """What a role lacks is granted, and taken back."""
+
+    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+        await self.regain(desk, user)
+        await have_besides(desk, user, granted=[])
+
+    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+        await have_besides(desk, user, granted=[CHANGES])
+        await give(desk, user, await a_role(desk, SEES))
+
+
+class RoleChanged:
+    """Their role loses something, and gets it back."""
+
+    def __init__(self, *table: JSON) -> None:
+        self.table = table
+
+    async def lose(self, desk: Desk, user: SignedInUser) -> None:
+        await give(desk, user, await a_role(desk, BOTH))
+        await change_role(desk, await self.role_of(desk, user), *self.table)
+
+    async def regain(self, desk: Desk, user: SignedInUser) -> None:
+        await change_role(desk, await self.role_of(desk, user), BOTH, STORES)
+
+    async def role_of(self, desk: Desk, user: SignedInUser) -> str:
+        return str(ok(await desk.admin.get(f"/users/{user.id}"))["roleId"])
+
+
+def ways() -> Iterator[Any]:
+    for table in ((STORES,), (SEES,), (CHANGES,), ()):
+        name = " ".join(one["resource"] + "".join(k[0] for k in one if k != "resource") for one in table) or "nothing"
+        yield pytest.param(OfRole(*table), id=f"a role with {name}")
+        yield pytest.param(RoleChanged(*table), id=f"their role changed to {name}")
+    for table in ((SEES,), (CHANGES,), (BOTH,)):
+        yield pytest.param(Denied(*table), id=f"denied {'+'.join(k for k in table[0] if k != 'resource')}")
+    yield pytest.param(NotGranted(), id="a grant taken back")
+
+
+every_way = pytest.mark.parametrize("way", list(ways()))
+
+
+# --- new tickets ------------------------------------------------------------------------------------------------------
+
+
+@every_way
+async def test_new_tickets_go_to_others_until_they_may_see_and_change_them(
+    desk: Desk, bo: SignedInUser, way: Any
+) -> None:
+    assert (await desk.open())["assigneeId"] == str(bo.id)
+    await way.lose(desk, bo)
+    assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(desk.admin.id)}
+    await way.regain(desk, bo)
+    assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(bo.id)}
+
+
+async def test_who_may_not_see_a_ticket_is_not_mailed_what_it_says(
+    desk: Desk, bo: SignedInUser, server: TestServer, tmp_path: Any
+) -> None:
+    await give(desk, bo, await a_role(desk, STORES))
+    ticket = await desk.open(description="My card number is 4242.")
+    await desk.work(settings_for(server, mail_dir=tmp_path))
+
+    refused(await bo.get(f"/tickets/{ticket['id']}"), 403, "permission_required")
+    async with desk.database.session(desk.id) as db:
+        to = set(await db.scalars(select(Mail.recipient).where(Mail.org_id == desk.id)))
+    assert to == {desk.admin.email}
+
+
+async def test_an_admin_who_may_not_is_given_none_either(desk: Desk) -> None:
+    cy = await desk.another_admin()
+    await give(desk, cy, await a_role(desk, STORES, role="ADMIN"))
+    assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(desk.admin.id)}
+
+
+async def test_a_role_of_ones_own_that_gives_both_will_do(desk: Desk, bo: SignedInUser) -> None:
+    await give(desk, bo, await a_role(desk, BOTH))
+    assert (await desk.open())["assigneeId"] == str(bo.id)
+
+
+async def test_where_nobody_may_it_waits(desk: Desk, database: Database, bo: SignedInUser) -> None:
+    ok(await desk.admin.patch("/me", {"available": False}))
+    await deny(desk, bo, SEES)
+    assert (await desk.open())["assigneeId"] is None
+    await work_off_timers(database)
+    assert await waiting(desk) == [1]
+
+
+@pytest.mark.parametrize("table", [(), (STORES,), (SEES,), (CHANGES,)])
+async def test_who_is_invited_with_such_a_role_joins_without_tickets(
+    desk: Desk, database: Database, table: tuple[JSON, ...]
+) -> None:
+    ok(await desk.admin.patch("/me", {"available": False}))
+    role_id = await a_role(desk, *table)
+    body = {"firstName": "Bo", "lastName": "Diaz", "email": f"b{uuid4().hex}@growfin.test", "roleId": role_id}
+    answer = await desk.admin.post("/users", body)
+    assert answer.status_code == 201, answer.text
+    user_id = UUID(answer.json()["id"])
+    async with database.session(desk.id) as db:
+        which = (UserRow.org_id == desk.id, UserRow.id == user_id)
+        await db.execute(update(UserRow).where(*which).values(status="ACTIVE", available=True))
+    assert (await desk.open())["assigneeId"] is None
+
+    await change_role(desk, role_id, BOTH)
+
+    assert await shares(desk) == {user_id: 1}
+
+
+# --- tickets that they have -------------------------------------------------------------------------------------------
+
+
+@every_way
+async def test_what_they_had_to_do_is_taken_from_them_and_given_to_others(
+    desk: Desk, database: Database, bo: SignedInUser, way: Any
+) -> None:
+    open_, answered, closed = [await desk.open() for _ in range(3)]
+    await bo.post(f"/tickets/{open_['id']}/accept")
+    for ticket, status in ((answered, "RESPONDED"), (closed, "CLOSED")):
+        ok(await bo.post(f"/tickets/{ticket['id']}/change_status", {"status": status}))
+
+    await way.lose(desk, bo)
+
+    for ticket in (open_, answered):
+        read = await desk.read(ticket)
+        assert (read["assigneeId"], read["acceptedAt"]) == (None, None)
+        last = (await desk.history(ticket))[-1]
+        assert (last["type"], last["actor"]) == ("ticket.assigned", {"type": "SYSTEM"})
+        assert last["data"] == {"assigneeId": None, "previousAssigneeId": str(bo.id)}
+    assert (await desk.read(closed))["assigneeId"] == str(bo.id)
+    await work_off_timers(database)
+    assert await shares(desk) == {desk.admin.id: 2, bo.id: 1}
+    await assert_events_are_numbered_densely(desk)
+
+
+@every_way
+async def test_who_may_again_gets_what_waits(desk: Desk, bo: SignedInUser, way: Any) -> None:
+    ok(await desk.admin.patch("/me", {"available": False}))
+    await desk.open()
+    await way.lose(desk, bo)
+    await desk.open()
+    assert await waiting(desk) == [1, 2]
+
+    await way.regain(desk, bo)
+
+    assert await shares(desk) == {bo.id: 2}
+
+
+@every_way
+async def test_who_may_again_but_wants_none_gets_none(desk: Desk, way: Any) -> None:
+    ok(await desk.admin.patch("/me", {"available": False}))
+    bo = await an_engineer(desk, available=False)
+    await way.lose(desk, bo)
+    await desk.open()
+    await way.regain(desk, bo)
+    assert await waiting(desk) == [1]
+
+
+async def test_to_want_tickets_gives_none_to_who_may_not(desk: Desk) -> None:
+    ok(await desk.admin.patch("/me", {"available": False}))
+    bo = await an_engineer(desk, available=False)
+    await deny(desk, bo, CHANGES)
+    await desk.open()
+    assert ok(await bo.patch("/me", {"available": True}))["available"] is True
+    assert await waiting(desk) == [1]
+    await deny(desk, bo)
+    assert await shares(desk) == {bo.id: 1}
+
+
+@pytest.mark.parametrize("change", [{"denied": [STORES]}, {"granted": [STORES], "denied": []}])
+async def test_what_has_nothing_to_do_with_tickets_takes_none(desk: Desk, bo: SignedInUser, change: JSON) -> None:
+    role_id = await a_role(desk, BOTH, STORES)
+    await give(desk, bo, role_id)
+    ticket = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
+
+    await have_besides(desk, bo, **change)
+    await change_role(desk, role_id, {**BOTH, "delete": True})
+
+    assert await desk.read(ticket) == ticket | {"comments": []}
+    assert await timers_of(desk, {"id": str(bo.id)}) == {}
+
+
+# --- by hand ----------------------------------------------------------------------------------------------------------
+
+
+@every_way
+async def test_nobody_gives_them_one_by_hand(desk: Desk, bo: SignedInUser, way: Any) -> None:
+    await way.lose(desk, bo)
+    ticket = await desk.open()
+    answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)})
+    assert wrong_fields(answer, "assignee_not_active") == {"assigneeId"}
+    assert "see and change" in answer.json()["errors"][0]["message"]
+    await way.regain(desk, bo)
+    assert ok(await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)}))["assigneeId"] == str(
+        bo.id
+    )
+
+
+async def test_who_may_change_but_not_see_them_accepts_none(desk: Desk, bo: SignedInUser) -> None:
+    await deny(desk, bo, SEES)
+    ticket = await desk.open()
+    refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
+    assert await desk.read(ticket) == ticket | {"comments": []}
+
+
+async def test_a_customer_with_every_permission_is_given_none(desk: Desk) -> None:
+    mia = await a_customer(desk)
+    await have_besides(desk, mia, granted=[BOTH])
+    ticket = await desk.open()
+    refused(await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(mia.id)}), 422, "assignee_not_active")

@@ -1,0 +1,241 @@
+"""The tickets of who can no longer be assigned: taken from them, and given to whose turn it is of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.core.database.pool import Database
+from app.tickets import queries
+from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
+from tests.problems import refused
+from tests.tickets.rows import (
+    assert_events_are_numbered_densely,
+    forget_what_is_left,
+    forget_work,
+    insert_many,
+    pass_time,
+    shares,
+    timers_of,
+    waiting,
+    work_off_timers,
+)
+from tests.tickets.users import a_customer, an_engineer, change_row, give_all_to
+
+STATUSES = ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _nothing_left(database: Database) -> None:
+    await forget_what_is_left(database)
+
+
+@pytest.fixture
+async def bo(desk: Desk) -> SignedInUser:
+    """An engineer, who is given all new tickets."""
+    return await an_engineer(desk)
+
+
+async def suspend(desk: Desk, user: SignedInUser) -> None:
+    await change_user(desk, user, {"status": "SUSPENDED"})
+
+
+async def make_a_customer(desk: Desk, user: SignedInUser) -> None:
+    await change_user(desk, user, {"role": "CUSTOMER"})
+
+
+async def erase(desk: Desk, user: SignedInUser) -> None:
+    answer = await desk.admin.delete(f"/users/{user.id}")
+    assert answer.status_code == 204, answer.text
+
+
+async def change_user(desk: Desk, user: SignedInUser, change: JSON) -> None:
+    answer = await desk.admin.patch(f"/users/{user.id}", change)
+    assert answer.status_code == 200, answer.text
+
+
+every_way_out = pytest.mark.parametrize("leave", [suspend, make_a_customer, erase])
+
+
+@every_way_out
+async def test_what_somebody_had_to_do_is_taken_from_them_at_once(desk: Desk, bo: SignedInUser, leave: Any) -> None:
+    tickets = {status: await desk.open() for status in STATUSES}
+    for status, ticket in tickets.items():
+        await bo.post(f"/tickets/{ticket['id']}/accept")
+        await bo.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
+    before = {status: await desk.read(ticket) for status, ticket in tickets.items()}
+
+    await leave(desk, bo)
+
+    for status, ticket in tickets.items():
+        read = await desk.read(ticket)
+        if status in {"RESOLVED", "CLOSED"}:
+            assert (read["assigneeId"], read["version"]) == (str(bo.id), before[status]["version"])
+            continue
+        assert (read["status"], read["assigneeId"], read["assignee"], read["acceptedAt"]) == (status, None, None, None)
+        assert read["version"] == before[status]["version"] + 1
+        assert read["autoCloseAt"] == before[status]["autoCloseAt"]
+        last = (await desk.history(ticket))[-1]
+        assert (last["type"], last["actor"]) == ("ticket.assigned", {"type": "SYSTEM"})
+        assert last["data"] == {"assigneeId": None, "previousAssigneeId": str(bo.id)}
+    await assert_events_are_numbered_densely(desk)
+
+
+@every_way_out
+async def test_it_is_given_to_the_others_by_turns(desk: Desk, database: Database, bo: SignedInUser, leave: Any) -> None:
+    for _ in range(6):
+        await desk.open()
+    cy, di = await an_engineer(desk), await an_engineer(desk)
+
+    await leave(desk, bo)
+    await work_off_timers(database)
+
+    assert await shares(desk) == {cy.id: 3, di.id: 3}
+    assert await waiting(desk) == []
+
+
+@every_way_out
+async def test_where_nobody_else_is_available_it_waits_for_the_next(
+    desk: Desk, database: Database, bo: SignedInUser, leave: Any
+) -> None:
+    await desk.open()
+    await desk.admin.patch("/me", {"available": False})
+
+    await leave(desk, bo)
+    await work_off_timers(database)
+    assert await waiting(desk) == [1]
+    await desk.admin.patch("/me", {"available": True})
+
+    assert await shares(desk) == {desk.admin.id: 1}
+
+
+async def test_another_role_that_may_be_assigned_keeps_the_tickets(
+    desk: Desk, database: Database, bo: SignedInUser
+) -> None:
+    accepted = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
+
+    await change_user(desk, bo, {"role": "ADMIN"})
+    await work_off_timers(database)
+
+    assert await desk.read(accepted) == accepted | {"comments": []}
+
+
+async def test_others_keep_theirs(desk: Desk, api: Api, database: Database, bo: SignedInUser) -> None:
+    cy = await an_engineer(desk)
+    kept = await desk.open()
+    if kept["assigneeId"] != str(cy.id):
+        kept = (await desk.admin.patch(f"/tickets/{kept['id']}", {"assigneeId": str(cy.id)})).json()
+    other = await create_desk(api, database)
+    theirs = await other.open()
+
+    await suspend(desk, bo)
+    await work_off_timers(database)
+
+    assert await desk.read(kept) == kept | {"comments": []}
+    assert await other.read(theirs) == theirs | {"comments": []}
+
+
+async def test_a_customer_who_leaves_has_nothing_taken(desk: Desk) -> None:
+    mia = await a_customer(desk)
+    ticket = (await mia.post("/tickets", {"title": "x", "description": "x"})).json()
+
+    await suspend(desk, mia)
+
+    assert await desk.read(ticket) == ticket | {"comments": []}
+
+
+async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, database: Database, bo: SignedInUser) -> None:
+    busy, free = await desk.open(), await desk.open()
+    async with database.session(desk.id) as db:
+        await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
+        await suspend(desk, bo)
+        await work_off_timers(database)
+        assert await shares(desk) == {bo.id: 1, desk.admin.id: 1}
+        assert (await desk.read(busy))["assigneeId"] == str(bo.id)
+
+    await pass_time(desk, timedelta(seconds=1))
+    await work_off_timers(database)
+
+    assert await shares(desk) == {desk.admin.id: 2}
+    assert (await desk.read(free))["assigneeId"] == str(desk.admin.id)
+
+
+async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
+    desk: Desk, database: Database, bo: SignedInUser
+) -> None:
+    ticket = await desk.open()
+    await suspend(desk, bo)
+    await work_off_timers(database)
+    await give_all_to(desk, bo.id)  # as a request does that began before
+
+    await work_off_timers(database)
+    assert (await desk.read(ticket))["assigneeId"] == str(bo.id)
+    await pass_time(desk, timedelta(seconds=10))
+    await work_off_timers(database)
+
+    assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
+
+
+async def test_who_is_back_meanwhile_keeps_what_they_were_given_then(
+    desk: Desk, database: Database, bo: SignedInUser
+) -> None:
+    await suspend(desk, bo)
+    await change_user(desk, bo, {"status": "ACTIVE"})
+    ticket = await desk.open()
+    assert ticket["assigneeId"] == str(bo.id)
+
+    await pass_time(desk, timedelta(seconds=10))
+    await work_off_timers(database)
+
+    assert await desk.read(ticket) == ticket | {"comments": []}
+    assert await timers_of(desk, {"id": str(bo.id)}) == {}
+
+
+async def test_more_than_a_thousand_are_handed_over_in_batches(
+    desk: Desk, database: Database, bo: SignedInUser
+) -> None:
+    await insert_many(desk, 1_300)
+    await give_all_to(desk, bo.id)
+
+    await suspend(desk, bo)
+    assert await shares(desk) == {bo.id: 300, None: 1_000}
+    for _ in range(3):
+        await work_off_timers(database)
+        await pass_time(desk, timedelta(seconds=1))
+
+    assert await shares(desk) == {desk.admin.id: 1_300}
+    await assert_events_are_numbered_densely(desk)
+    await forget_work(desk)
+
+
+async def test_to_assign_and_to_suspend_at_once_leaves_nothing_with_who_is_gone(
+    desk: Desk, database: Database, bo: SignedInUser
+) -> None:
+    for _ in range(5):
+        tickets = [await desk.open() for _ in range(3)]
+
+        async def give(ticket: JSON) -> int:
+            return (await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)})).status_code
+
+        await give(tickets[0])
+        statuses = await asyncio.gather(give(tickets[1]), suspend(desk, bo), give(tickets[2]), desk.open())
+        await work_off_timers(database)
+        await pass_time(desk, timedelta(seconds=10))
+        await work_off_timers(database)
+
+        assert {statuses[0], statuses[2]} <= {200, 422}
+        assert bo.id not in await shares(desk)
+        await change_user(desk, bo, {"status": "ACTIVE"})
+    await assert_events_are_numbered_densely(desk)
+
+
+async def test_who_is_suspended_is_refused_as_an_assignee(desk: Desk, bo: SignedInUser) -> None:
+    await change_row(desk, bo, status="SUSPENDED")
+
+    answer = await desk.admin.patch(f"/tickets/{(await desk.open())['id']}", {"assigneeId": str(bo.id)})
+
+    refused(answer, 422, "assignee_not_active")
