@@ -11,7 +11,7 @@ from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.rules import AccountStatus
-from tests.access.world import PASSWORD, World, a_picture, totp_now
+from tests.access.world import PASSWORD, World, make_picture, totp_now
 from tests.organisation_client import JSON, SignedInUser
 
 NEW_PASSWORD = "walnut-otter-83-kite"
@@ -129,7 +129,7 @@ async def _invite(_world: World, _caller: SignedInUser | None) -> Request:
 
 
 async def _set_picture(_world: World, _caller: SignedInUser | None) -> Request:
-    return Request("/me/picture", files={"file": ("me.png", a_picture(), "image/png")})
+    return Request("/me/picture", files={"file": ("me.png", make_picture(), "image/png")})
 
 
 async def _get_picture(world: World, _caller: SignedInUser | None) -> Request:
@@ -142,7 +142,7 @@ async def _get_picture(world: World, _caller: SignedInUser | None) -> Request:
 
 def _role(body: JSON | None = None) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        return Request(await world.made("/roles", {"name": _unique(), "permissions": []}), body)
+        return Request(await world.create("/roles", {"name": _unique(), "permissions": []}), body)
 
     return make
 
@@ -153,7 +153,7 @@ async def _create_role(_world: World, _caller: SignedInUser | None) -> Request:
 
 def _menu(body: JSON | None = None) -> Make:
     async def make(world: World, _caller: SignedInUser | None) -> Request:
-        return Request(await world.made("/menus", {"name": "Reports", "url": "/reports"}), body)
+        return Request(await world.create("/menus", {"name": "Reports", "url": "/reports"}), body)
 
     return make
 
@@ -174,7 +174,7 @@ def _ticket(path: str, body: JSON | None = None) -> Make:
 
 
 async def _notification(world: World, _caller: SignedInUser | None) -> Request:
-    return Request(f"/notifications/{await world.a_notification()}")
+    return Request(f"/notifications/{await world.queue_notification()}")
 
 
 _TITLE = {"title": "It broke again"}

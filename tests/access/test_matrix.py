@@ -6,7 +6,7 @@ import pytest
 
 from tests.access.requests import REQUESTS
 from tests.access.table import COLUMNS, STATUSES
-from tests.access.world import World, a_world
+from tests.access.world import World, create_world
 from tests.docs.openapi import OPERATIONS
 from tests.organisation_client import Api, Desk
 from tests.problems import refused
@@ -20,7 +20,7 @@ def test_no_operation_is_missing_from_the_table() -> None:
 
 @pytest.fixture
 async def world(desk: Desk) -> World:
-    return await a_world(desk)
+    return await create_world(desk)
 
 
 @pytest.mark.parametrize("operation", STATUSES)

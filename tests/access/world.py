@@ -90,7 +90,7 @@ class World:
             link = links.issue(db, self.desk.id, user.id, user.email, purpose)
         return tokens.link_token(SECRET_KEY, self.desk.id, link.id)
 
-    async def a_notification(self) -> str:
+    async def queue_notification(self) -> str:
         """Queue a mail of the organisation; return its id in the notification log."""
         draft = MailDraft(recipient="mia@customer.example", subject="Re: It broke")
         async with self.desk.database.session(self.desk.id) as db:
@@ -103,14 +103,14 @@ class World:
         answer = await self.desk.api.http.post("/auth/signin", json={"email": user.email, "password": PASSWORD})
         return str(answer.json()["refreshToken"])
 
-    async def made(self, path: str, body: JSON) -> str:
+    async def create(self, path: str, body: JSON) -> str:
         """Create something as the organisation's admin; return its path."""
         answer = await self.desk.admin.post(path, body)
         assert answer.status_code == 201, answer.text
         return f"{path}/{answer.json()['id']}"
 
 
-async def a_world(desk: Desk) -> World:
+async def create_world(desk: Desk) -> World:
     """Give the organisation of `desk` a revoked secret key and a role of its own, and make another organisation."""
     other = await create_desk(desk.api, desk.database)
     spare = await create_desk(desk.api, desk.database)
@@ -133,7 +133,7 @@ def totp_now(secret: str, *, later: int = 0) -> str:
     return pyotp.TOTP(secret).at(int(real_now().timestamp()) + 30 * later)
 
 
-def a_picture() -> bytes:
+def make_picture() -> bytes:
     """Return a small PNG."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8), "teal").save(file, "PNG")

@@ -12,7 +12,7 @@ from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database
-from tests.access.world import PASSWORD, World, a_world, totp_now
+from tests.access.world import PASSWORD, World, create_world, totp_now
 from tests.authentication.social.openid import running_service
 from tests.docs.openapi import BY_ID
 from tests.notifications.users import add_user as somebody_without_password
@@ -46,7 +46,7 @@ async def check(api: Api, caller: SignedInUser | None, *cases: Case) -> None:
 
 @pytest.fixture
 async def world(desk: Desk) -> World:
-    return await a_world(desk)
+    return await create_world(desk)
 
 
 async def test_about_organisations_and_tickets(api: Api, database: Database) -> None:
@@ -106,7 +106,7 @@ async def test_about_users(world: World) -> None:
 
 async def test_about_rights(world: World) -> None:
     permissions = [{"resource": resource, **ALL_OF} for resource in ("users", "roles")]
-    path = await world.made("/roles", {"name": "Clerk", "permissions": permissions})
+    path = await world.create("/roles", {"name": "Clerk", "permissions": permissions})
     clerk = await world.user(RoleKind.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
     waiting = await world.user(RoleKind.ADMIN, status=AccountStatus.PENDING)
     invited = await world.user(RoleKind.ADMIN, status=AccountStatus.INVITED)
@@ -139,9 +139,9 @@ async def test_about_rights(world: World) -> None:
 
 async def test_about_roles_and_menus(world: World) -> None:
     await world.caller("auditor")
-    menus = [await world.made("/menus", {"name": "Reports"})]
+    menus = [await world.create("/menus", {"name": "Reports"})]
     for _ in range(3):
-        menus.append(await world.made("/menus", {"name": "Reports", "parentId": menus[-1].removeprefix("/menus/")}))
+        menus.append(await world.create("/menus", {"name": "Reports", "parentId": menus[-1].removeprefix("/menus/")}))
     top, *_, deepest = (path.removeprefix("/menus/") for path in menus)
 
     await check(

@@ -10,7 +10,7 @@ import pytest
 from asgi_lifespan import LifespanManager
 
 from app.main import create_app
-from tests.access.world import a_picture
+from tests.access.world import make_picture
 from tests.conftest import copy_database, settings_for
 from tests.docs.openapi import BY_ID, DOCUMENT, JSON_MEDIA, mistakes
 from tests.docs.tour import Tour
@@ -143,7 +143,7 @@ async def test_an_answer_has_the_fields_of_its_schema_and_no_others(desk: Desk) 
 
 async def test_a_picture_is_answered_as_documented(desk: Desk) -> None:
     operation = BY_ID["getPicture"]
-    put = await desk.api.http.put("/me/picture", files={"file": ("me.png", a_picture())}, headers=desk.admin.headers)
+    put = await desk.api.http.put("/me/picture", files={"file": ("me.png", make_picture())}, headers=desk.admin.headers)
     path = put.json()["pictureUrl"]
     answer = await desk.admin.get(path)
     again = await desk.api.http.get(path, headers=desk.admin.headers | {"If-None-Match": answer.headers["etag"]})

@@ -12,7 +12,7 @@ import pytest
 from app.access.permissions import RoleKind
 from tests.access.requests import REQUESTS
 from tests.access.table import STATUSES
-from tests.access.world import World, a_world
+from tests.access.world import World, create_world
 from tests.docs.openapi import EACH, FORM, JSON_MEDIA, JWT, OPERATIONS, PROBLEM, PUBLIC, Operation, examples, mistakes
 from tests.organisation_client import JSON, Desk
 
@@ -112,7 +112,7 @@ async def with_bad_bodies(requests: Requests) -> AsyncIterator[Refused]:
 
 @pytest.fixture
 async def world(desk: Desk) -> World:
-    return await a_world(desk)
+    return await create_world(desk)
 
 
 @EACH

@@ -1,4 +1,4 @@
-"""Another e-mail takes the password, and a click on a link that was mailed to it."""
+"""Changing an e-mail with the password and a link mailed to the new address."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from app.accounts.users.models import UserWord
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security.passwords import derive_salt, hash_password
-from tests.authentication.passwords.recovering import (
+from tests.authentication.account_state import (
     NEW_PASSWORD,
-    a_link,
-    change_row,
-    credential_of,
-    events_about,
     expire_links,
-    links_of,
-    row_of,
+    issue_link,
+    latest_token,
+    list_event_types,
+    list_links,
+    read_credential,
+    read_user,
+    remove_password,
     sign_in,
-    take_password,
-    token_for,
+    update_user,
 )
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import PASSWORD, Api, Desk, SignedInUser, create_desk
@@ -37,13 +37,15 @@ from tests.services import Start, create_user, unique_email
 WRONG = "cobalt-heron-47-lamq"
 
 
-async def ask(user: SignedInUser, email: str, password: str | None = PASSWORD, **more: object) -> httpx.Response:
+async def request_change(
+    user: SignedInUser, email: str, password: str | None = PASSWORD, **more: object
+) -> httpx.Response:
     given = {} if password is None else {"password": password}
     return await user.post("/auth/email/change", {"email": email, **given, **more})
 
 
-async def click(api: Api, desk: Desk, user: SignedInUser) -> httpx.Response:
-    token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
+async def follow_link(api: Api, desk: Desk, user: SignedInUser) -> httpx.Response:
+    token = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
     return await api.http.post("/auth/email/verify", json={"token": token})
 
 
@@ -57,44 +59,46 @@ def new() -> str:
     return unique_email()
 
 
-async def test_nothing_changes_until_the_click(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-    answer = await ask(user, new.upper())
+async def test_nothing_changes_until_the_link_is_followed(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
+    answer = await request_change(user, new.upper())
     assert answer.status_code == 202
     assert answer.json() == {"message": "Follow the link in the mail to the new address: until then, nothing changes."}
-    [link] = await links_of(desk, user.id)
+    [link] = await list_links(desk, user.id)
     assert (link.purpose, link.email) == ("CHANGE_EMAIL", new)
     assert (await user.get("/me")).json()["email"] == user.email
     assert (await sign_in(api.http, user.email)).status_code == 200
     refused(await sign_in(api.http, new), 401, "wrong_email_or_password")
-    assert await events_about(desk, user.id) == ["user.link_requested"]
+    assert await list_event_types(desk, user.id) == ["user.link_requested"]
 
 
-async def test_after_it_the_new_one_is_theirs_with_the_same_password(api: Api, database: Database, new: str) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are remembered
+async def test_the_link_changes_the_email_and_keeps_the_password(api: Api, database: Database, new: str) -> None:
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     user = await create_user(desk)
-    await ask(user, new)
-    token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
-    answer = await click(api, desk, user)
+    await request_change(user, new)
+    token = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
+    answer = await follow_link(api, desk, user)
     assert (answer.status_code, answer.json()) == (200, {"email": new, "verified": True})
     me = (await user.get("/me")).json()
-    assert (me["email"], me["emailVerified"]) == (new, True), "and they stay signed in"
+    assert (me["email"], me["emailVerified"]) == (new, True), "the session continues"
     assert (await sign_in(api.http, new)).status_code == 200
     refused(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
     refused(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
 
 
-async def test_the_hash_has_the_salt_of_its_email(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-    await ask(user, new)
-    await click(api, desk, user)
-    moved = (await credential_of(desk, user.id)).password_hash
-    # As if they had signed up with it: one computation still compares all accounts of an e-mail.
+async def test_the_password_hash_has_the_salt_of_the_new_email(
+    api: Api, desk: Desk, user: SignedInUser, new: str
+) -> None:
+    await request_change(user, new)
+    await follow_link(api, desk, user)
+    moved = (await read_credential(desk, user.id)).password_hash
+    # As after a sign-up: one computation still compares a password with all accounts of an e-mail.
     assert moved == await hash_password(PASSWORD, derive_salt(SECRET_KEY, new))
 
 
-async def test_what_happened_is_told_without_addresses(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-    await ask(user, new)
-    await click(api, desk, user)
-    assert await events_about(desk, user.id) == [
+async def test_events_contain_no_addresses(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
+    await request_change(user, new)
+    await follow_link(api, desk, user)
+    assert await list_event_types(desk, user.id) == [
         "user.link_requested",
         "user.email_changed",
         "user.email_verified",
@@ -104,164 +108,182 @@ async def test_what_happened_is_told_without_addresses(api: Api, desk: Desk, use
     assert "@" not in repr(stored)
 
 
-async def test_they_are_found_by_the_new_one_only(api: Api, desk: Desk, user: SignedInUser) -> None:
+async def test_the_user_is_found_by_the_new_email_only(api: Api, desk: Desk, user: SignedInUser) -> None:
     async def words() -> set[str]:
         async with desk.database.session(desk.id) as db:
-            which = (UserWord.org_id == desk.id, UserWord.user_id == user.id)
-            return set(await db.scalars(select(UserWord.word).where(*which)))
+            conditions = (UserWord.org_id == desk.id, UserWord.user_id == user.id)
+            return set(await db.scalars(select(UserWord.word).where(*conditions)))
 
-    await ask(user, f"countess@{desk.domain}")
+    await request_change(user, f"countess@{desk.domain}")
     assert user.email.partition("@")[0] in await words()
     assert "countess" not in await words()
-    await click(api, desk, user)
+    await follow_link(api, desk, user)
     assert "countess" in await words()
     assert user.email.partition("@")[0] not in await words()
 
 
-async def test_links_to_the_old_address_lead_nowhere(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-    await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
-    await a_link(desk, user.id, user.email, LinkPurpose.VERIFY_EMAIL)
-    await ask(user, new)
-    assert len(await links_of(desk, user.id)) == 3
-    assert (await click(api, desk, user)).status_code == 200
-    assert await links_of(desk, user.id) == []
-
-
-async def test_who_mistyped_it_asks_again_and_the_slip_leads_nowhere(
+async def test_links_mailed_to_the_old_address_are_cancelled(
     api: Api, desk: Desk, user: SignedInUser, new: str
 ) -> None:
-    await ask(user, unique_email())
-    slip = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
-    await ask(user, new)
+    await issue_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
+    await issue_link(desk, user.id, user.email, LinkPurpose.VERIFY_EMAIL)
+    await request_change(user, new)
+    assert len(await list_links(desk, user.id)) == 3
+    assert (await follow_link(api, desk, user)).status_code == 200
+    assert await list_links(desk, user.id) == []
 
-    refused(await api.http.post("/auth/email/verify", json={"token": slip}), 422, "link_expired")
-    assert (await click(api, desk, user)).status_code == 200
+
+async def test_another_request_cancels_the_link_to_a_mistyped_address(
+    api: Api, desk: Desk, user: SignedInUser, new: str
+) -> None:
+    await request_change(user, unique_email())
+    mistyped = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
+    await request_change(user, new)
+
+    refused(await api.http.post("/auth/email/verify", json={"token": mistyped}), 422, "link_expired")
+    assert (await follow_link(api, desk, user)).status_code == 200
     assert (await user.get("/me")).json()["email"] == new
 
 
 class TestPassword:
-    async def test_a_wrong_one_is_refused_and_signs_nobody_out(self, desk: Desk, user: SignedInUser, new: str) -> None:
+    async def test_a_wrong_password_is_refused_and_ends_no_session(
+        self, desk: Desk, user: SignedInUser, new: str
+    ) -> None:
         for password in (WRONG, None):
-            refused(await ask(user, new, password), 403, "wrong_password")
+            refused(await request_change(user, new, password), 403, "wrong_password")
         assert (await user.get("/me")).status_code == 200
-        assert await links_of(desk, user.id) == []
+        assert await list_links(desk, user.id) == []
 
-    async def test_who_has_none_needs_none(self, api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-        await take_password(desk, user.id)
-        assert (await ask(user, new, None)).status_code == 202
-        assert (await click(api, desk, user)).status_code == 200
-        credential = await credential_of(desk, user.id)
-        assert (credential.email, credential.password_hash) == (new, None)
-
-    async def test_a_change_of_it_in_between_stops_the_change_of_email(
+    async def test_a_user_without_a_password_needs_none(
         self, api: Api, desk: Desk, user: SignedInUser, new: str
     ) -> None:
-        await ask(user, new)
-        token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
+        await remove_password(desk, user.id)
+        assert (await request_change(user, new, None)).status_code == 202
+        assert (await follow_link(api, desk, user)).status_code == 200
+        credential = await read_credential(desk, user.id)
+        assert (credential.email, credential.password_hash) == (new, None)
+
+    async def test_a_changed_password_cancels_the_change_of_email(
+        self, api: Api, desk: Desk, user: SignedInUser, new: str
+    ) -> None:
+        await request_change(user, new)
+        token = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
         body = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
         assert (await user.post("/auth/password/change", body)).status_code == 204
         refused(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
         assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
-    async def test_and_so_does_a_reset(self, api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-        await ask(user, new)
-        token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
-        reset = await a_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
+    async def test_a_reset_password_cancels_the_change_of_email(
+        self, api: Api, desk: Desk, user: SignedInUser, new: str
+    ) -> None:
+        await request_change(user, new)
+        token = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
+        reset = await issue_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         body = {"token": reset, "newPassword": NEW_PASSWORD}
         assert (await api.http.post("/auth/password/reset", json=body)).status_code == 204
         refused(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
         assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
-    async def test_or_both_at_the_same_moment(self, desk: Desk, user: SignedInUser, new: str) -> None:
+    async def test_a_concurrent_change_of_the_password_cancels_the_change_of_email(
+        self, desk: Desk, user: SignedInUser, new: str
+    ) -> None:
         body = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
-        changed, asked = await asyncio.gather(user.post("/auth/password/change", body), ask(user, new))
+        changed, asked = await asyncio.gather(user.post("/auth/password/change", body), request_change(user, new))
         assert changed.status_code == 204
         assert asked.status_code in {202, 403}
-        assert await links_of(desk, user.id, LinkPurpose.CHANGE_EMAIL) == [], "the old hash cannot come back"
+        assert await list_links(desk, user.id, LinkPurpose.CHANGE_EMAIL) == [], "the link holds the old hash"
 
 
-class TestTaken:
-    async def test_its_owner_is_told_and_the_answer_is_the_same(self, desk: Desk, user: SignedInUser, new: str) -> None:
+class TestTakenAddress:
+    async def test_the_owner_is_notified_and_the_response_is_the_same(
+        self, desk: Desk, user: SignedInUser, new: str
+    ) -> None:
         other = await create_user(desk)
-        free, taken = await ask(user, new), await ask(user, other.email)
+        free, taken = await request_change(user, new), await request_change(user, other.email)
         for answer in (free, taken):
             answer.headers.pop("x-request-id")
         assert (taken.status_code, taken.content, taken.headers) == (202, free.content, free.headers)
-        assert await links_of(desk, user.id) == [], "what was asked before is replaced, as by a free one"
-        assert await events_about(desk, other.id) == ["user.email_claimed"]
+        assert await list_links(desk, user.id) == [], "the earlier request is replaced, as for a free address"
+        assert await list_event_types(desk, other.id) == ["user.email_claimed"]
 
-    async def test_by_somebody_of_another_organisation_is_not_taken(
+    async def test_the_address_of_a_user_in_another_organisation_is_free(
         self, api: Api, database: Database, desk: Desk, user: SignedInUser
     ) -> None:
         other = await create_user(await create_desk(api, database))
-        await ask(user, other.email)
-        assert (await click(api, desk, user)).status_code == 200
+        await request_change(user, other.email)
+        assert (await follow_link(api, desk, user)).status_code == 200
         assert (await other.get("/me")).json()["email"] == other.email
 
-    async def test_between_the_question_and_the_click(self, api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-        await ask(user, new)
+    async def test_an_address_taken_before_the_link_is_followed_is_refused(
+        self, api: Api, desk: Desk, user: SignedInUser, new: str
+    ) -> None:
+        await request_change(user, new)
         await create_user(desk, new)
-        refused(await click(api, desk, user), 422, "link_expired")
-        assert (await row_of(desk, user.id)).email == user.email
+        refused(await follow_link(api, desk, user), 422, "link_expired")
+        assert (await read_user(desk, user.id)).email == user.email
         assert (await sign_in(api.http, user.email)).status_code == 200
 
-    async def test_of_two_who_want_it_at_the_same_moment_one_gets_it(
+    async def test_one_of_two_users_who_request_an_address_at_once_gets_it(
         self, api: Api, desk: Desk, user: SignedInUser, new: str
     ) -> None:
         other = await create_user(desk)
-        await asyncio.gather(ask(user, new), ask(other, new))
-        answers = await asyncio.gather(click(api, desk, user), click(api, desk, other))
+        await asyncio.gather(request_change(user, new), request_change(other, new))
+        answers = await asyncio.gather(follow_link(api, desk, user), follow_link(api, desk, other))
         assert sorted(answer.status_code for answer in answers) == [200, 422]
-        emails = {(await row_of(desk, one.id)).email for one in (user, other)}
+        emails = {(await read_user(desk, one.id)).email for one in (user, other)}
         assert len(emails) == 2
         assert new in emails
 
 
-async def test_the_present_one_again_is_refused(desk: Desk, user: SignedInUser) -> None:
-    assert wrong_fields(await ask(user, user.email.upper()), "same_email") == {"email"}
-    assert await links_of(desk, user.id) == []
+async def test_the_current_email_is_refused(desk: Desk, user: SignedInUser) -> None:
+    assert wrong_fields(await request_change(user, user.email.upper()), "same_email") == {"email"}
+    assert await list_links(desk, user.id) == []
 
 
-async def test_a_link_that_has_expired_changes_nothing(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-    await ask(user, new)
+async def test_an_expired_link_changes_nothing(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
+    await request_change(user, new)
     await expire_links(desk, user.id)
-    refused(await click(api, desk, user), 422, "link_expired")
-    assert (await row_of(desk, user.id)).email == user.email
+    refused(await follow_link(api, desk, user), 422, "link_expired")
+    assert (await read_user(desk, user.id)).email == user.email
 
 
-async def test_nor_does_one_of_somebody_suspended_meanwhile(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
-    await ask(user, new)
-    await change_row(desk, user.id, status="SUSPENDED")
-    refused(await click(api, desk, user), 422, "link_expired")
-    assert (await row_of(desk, user.id)).email == user.email
+async def test_a_link_of_a_user_suspended_meanwhile_changes_nothing(
+    api: Api, desk: Desk, user: SignedInUser, new: str
+) -> None:
+    await request_change(user, new)
+    await update_user(desk, user.id, status="SUSPENDED")
+    refused(await follow_link(api, desk, user), 422, "link_expired")
+    assert (await read_user(desk, user.id)).email == user.email
 
 
-async def test_nobody_gets_more_than_a_few_mails_that_they_did_not_ask_for(start: Start, desk: Desk, new: str) -> None:
+async def test_mails_to_a_new_address_are_limited(start: Start, desk: Desk, new: str) -> None:
     service, mails = await start(), int(MAIL_LIMIT.partition("/")[0])
     user = await create_user(desk)
-    there = SignedInUser(user.id, user.email, service.at("203.0.113.66"), user.headers, user.session_id)
-    assert [(await ask(there, new)).status_code for _ in range(mails + 1)] == [202] * mails + [429]
-    assert (await ask(there, unique_email())).status_code == 202
+    attacker = SignedInUser(user.id, user.email, service.at("203.0.113.66"), user.headers, user.session_id)
+    assert [(await request_change(attacker, new)).status_code for _ in range(mails + 1)] == [202] * mails + [429]
+    assert (await request_change(attacker, unique_email())).status_code == 202
 
 
-async def test_what_else_a_body_says_is_refused(user: SignedInUser, new: str) -> None:
+async def test_other_fields_are_refused(user: SignedInUser, new: str) -> None:
     for field in ("role", "status", "orgId", "userId", "emailVerified"):
-        assert wrong_fields(await ask(user, new, **{field: "ADMIN"})) == {field}
-    assert wrong_fields(await ask(user, "ada")) == {"email"}
+        assert wrong_fields(await request_change(user, new, **{field: "ADMIN"})) == {field}
+    assert wrong_fields(await request_change(user, "ada")) == {"email"}
 
 
-async def test_it_takes_a_user(api: Api, desk: Desk, new: str) -> None:
+async def test_an_access_token_is_required(api: Api, desk: Desk, new: str) -> None:
     body: Any = {"email": new, "password": PASSWORD}
     refused(await api.http.post("/auth/email/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
     refused(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "access_token_required")
 
 
-async def test_nothing_of_it_is_logged(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
+async def test_addresses_tokens_and_passwords_are_not_logged(
+    api: Api, desk: Desk, user: SignedInUser, new: str
+) -> None:
     with capture_logs() as lines:
-        await ask(user, new)
-        token = await token_for(desk, user.id, LinkPurpose.CHANGE_EMAIL)
-        await click(api, desk, user)
+        await request_change(user, new)
+        token = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
+        await follow_link(api, desk, user)
     assert {line.get("route") for line in lines} >= {"/auth/email/change", "/auth/email/verify"}
     for text in (token, new, PASSWORD):
         assert text not in repr(lines)

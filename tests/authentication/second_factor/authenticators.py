@@ -1,4 +1,4 @@
-"""Users with a second factor, and what shows them their codes."""
+"""Users with a second factor, and their authenticators."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ STEP = 30
 
 @dataclass(frozen=True)
 class Authenticator:
-    """An app that has a secret."""
+    """An authenticator app with a secret."""
 
     secret: str
 
     @classmethod
     def of(cls, uri: str) -> Authenticator:
-        """Scan a QR code."""
+        """Read the secret from the URI of a QR code."""
         return cls(parse_qs(urlsplit(uri).query)["secret"][0])
 
     def code(self, ahead: int = 0) -> str:
-        """What it shows now, or so many steps of 30 seconds later."""
+        """Return the current code, or the one of `ahead` steps of 30 seconds later."""
         return pyotp.TOTP(self.secret).at(int(time.time()) + ahead * STEP)
 
     @property
     def wrong_code(self) -> str:
-        """A code that it does not show for some minutes."""
+        """A code that is invalid for at least two minutes."""
         shown = {self.code(ahead) for ahead in range(-5, 6)}
         return next(code for code in map("{:06}".format, range(20)) if code not in shown)
 
 
 @dataclass(frozen=True)
-class Protected:
-    """Somebody with a second factor, of whose codes the present one has been used."""
+class ProtectedUser:
+    """A user with a second factor, who has used the current code."""
 
     desk: Desk
     user: SignedInUser
@@ -49,30 +49,30 @@ class Protected:
     recovery_codes: list[str]
 
     async def sign_in(self, http: httpx.AsyncClient | None = None, **more: object) -> httpx.Response:
-        """With the right password."""
+        """Sign in with the right password."""
         body = {"email": self.user.email, "password": PASSWORD, "org": self.desk.domain, **more}
         return await (http or self.user.http).post("/auth/signin", json=body)
 
     async def post(self, http: httpx.AsyncClient, path: str, body: object) -> httpx.Response:
-        """Call another service than the one that they are used to."""
+        """Send a request of the user with another HTTP client."""
         return await http.post(path, json=body, headers=self.user.headers)
 
 
-async def unprotected(desk: Desk, role: RoleKind = ADMIN) -> SignedInUser:
-    """Somebody without one, who is signed in."""
+async def create_unprotected_user(desk: Desk, role: RoleKind = ADMIN) -> SignedInUser:
+    """Create a signed-in user without a second factor."""
     row = await hire(desk, role)
     await change_password(desk, row.id, PASSWORD)
     return await open_session(desk, row)
 
 
 async def set_up(user: SignedInUser) -> Authenticator:
-    """Somebody's authenticator, not confirmed yet."""
+    """Set up a second factor without confirming it; return the authenticator."""
     return Authenticator.of(ok(await user.post("/auth/2fa/setup"))["otpauthUri"])
 
 
-async def protected(desk: Desk, role: RoleKind = ADMIN) -> Protected:
-    """Somebody who has just confirmed one."""
-    user = await unprotected(desk, role)
+async def create_protected_user(desk: Desk, role: RoleKind = ADMIN) -> ProtectedUser:
+    """Create a signed-in user who has confirmed a second factor."""
+    user = await create_unprotected_user(desk, role)
     authenticator = await set_up(user)
     answer = ok(await user.post("/auth/2fa/confirm", {"code": authenticator.code()}))
-    return Protected(desk, user, authenticator, answer["recoveryCodes"])
+    return ProtectedUser(desk, user, authenticator, answer["recoveryCodes"])

@@ -1,4 +1,4 @@
-"""An admin lets somebody in who has lost their authenticator and their recovery codes."""
+"""An admin lets protected in who has lost their authenticator and their recovery codes."""
 
 from __future__ import annotations
 
@@ -11,112 +11,119 @@ from app.authentication.second_factor.service import sealing_purpose
 from app.core.database.pool import Database
 from app.core.security.sealing import seal
 from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok, row_of, with_only
-from tests.authentication.second_factor.authenticators import Protected, protected, set_up, unprotected
+from tests.authentication.second_factor.authenticators import (
+    ProtectedUser,
+    create_protected_user,
+    create_unprotected_user,
+    set_up,
+)
 from tests.notifications.users import deliveries_to, relay_events
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 
 
 @pytest.fixture
-async def somebody(desk: Desk) -> Protected:
-    return await protected(desk)
+async def protected(desk: Desk) -> ProtectedUser:
+    return await create_protected_user(desk)
 
 
-def path_of(somebody: Protected) -> str:
-    return f"/users/{somebody.user.id}/2fa"
+def path_of(protected: ProtectedUser) -> str:
+    return f"/users/{protected.user.id}/2fa"
 
 
-async def reset(by: SignedInUser, somebody: Protected) -> None:
-    answer = await by.delete(path_of(somebody))
+async def reset(by: SignedInUser, protected: ProtectedUser) -> None:
+    answer = await by.delete(path_of(protected))
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_the_password_is_enough_then_and_another_can_be_set_up(desk: Desk, somebody: Protected) -> None:
-    refused(await somebody.sign_in(), 401, "totp_required")
+async def test_the_user_signs_in_with_the_password_and_can_set_up_another(desk: Desk, protected: ProtectedUser) -> None:
+    refused(await protected.sign_in(), 401, "totp_required")
 
-    await reset(desk.admin, somebody)
+    await reset(desk.admin, protected)
 
-    said = ok(await somebody.sign_in())
-    assert said["user"]["secondFactor"] is False
-    somebody.user.headers["Authorization"] = f"Bearer {said['jwt']}"
-    new = await set_up(somebody.user)
-    assert new.secret != somebody.authenticator.secret
-    assert (await somebody.user.post("/auth/2fa/confirm", {"code": new.code()})).status_code == 200
-    refused(await somebody.sign_in(totp=somebody.authenticator.code(1)), 401, "totp_invalid")
+    body = ok(await protected.sign_in())
+    assert body["user"]["secondFactor"] is False
+    protected.user.headers["Authorization"] = f"Bearer {body['jwt']}"
+    new = await set_up(protected.user)
+    assert new.secret != protected.authenticator.secret
+    assert (await protected.user.post("/auth/2fa/confirm", {"code": new.code()})).status_code == 200
+    refused(await protected.sign_in(totp=protected.authenticator.code(1)), 401, "totp_invalid")
 
 
-async def test_nothing_of_it_is_left(desk: Desk, somebody: Protected) -> None:
-    await reset(desk.admin, somebody)
+async def test_a_reset_deletes_the_secret_and_the_recovery_codes(desk: Desk, protected: ProtectedUser) -> None:
+    await reset(desk.admin, protected)
 
     async with desk.database.session(desk.id) as db:
         for table in (SecondFactor, RecoveryCode):
-            which = (table.org_id == desk.id, table.user_id == somebody.user.id)
-            assert await db.scalar(select(func.count()).select_from(table).where(*which)) == 0
+            conditions = (table.org_id == desk.id, table.user_id == protected.user.id)
+            assert await db.scalar(select(func.count()).select_from(table).where(*conditions)) == 0
 
 
-async def test_they_are_signed_out_at_once_and_told(desk: Desk, somebody: Protected) -> None:
-    ok(await somebody.user.get("/me"))
+async def test_a_reset_ends_sessions_at_once_and_is_mailed(desk: Desk, protected: ProtectedUser) -> None:
+    ok(await protected.user.get("/me"))
     await relay_events(desk)
-    before = len(await deliveries_to(desk, somebody.user.email))
+    before = len(await deliveries_to(desk, protected.user.email))
 
-    await reset(desk.admin, somebody)
+    await reset(desk.admin, protected)
 
-    refused(await somebody.user.get("/me"), 401, "invalid_token")
-    assert (await events_about(desk, somebody.user.id))[-1] == ("user.second_factor_disabled", {})
+    refused(await protected.user.get("/me"), 401, "invalid_token")
+    assert (await events_about(desk, protected.user.id))[-1] == ("user.second_factor_disabled", {})
     await relay_events(desk)
-    told = (await deliveries_to(desk, somebody.user.email))[before:]
+    told = (await deliveries_to(desk, protected.user.email))[before:]
     assert [mail.subject for mail in told] == ["[Growfin] Your second factor was removed"]
 
 
-async def test_one_that_was_sealed_with_another_key_is_a_matter_of_this_too(desk: Desk, somebody: Protected) -> None:
-    sealed = seal("another key", sealing_purpose(somebody.user.id), somebody.authenticator.secret.encode())
+async def test_a_secret_encrypted_with_another_key_can_be_reset(desk: Desk, protected: ProtectedUser) -> None:
+    sealed = seal("another key", sealing_purpose(protected.user.id), protected.authenticator.secret.encode())
     async with desk.database.session(desk.id) as db:
-        which = (SecondFactor.org_id == desk.id, SecondFactor.user_id == somebody.user.id)
-        await db.execute(update(SecondFactor).where(*which).values(secret=sealed))
+        conditions = (SecondFactor.org_id == desk.id, SecondFactor.user_id == protected.user.id)
+        await db.execute(update(SecondFactor).where(*conditions).values(secret=sealed))
     with capture_logs() as lines:
-        refused(await somebody.sign_in(totp=somebody.authenticator.code(1)), 401, "totp_invalid")
+        refused(await protected.sign_in(totp=protected.authenticator.code(1)), 401, "totp_invalid")
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["second_factor_unreadable"]
 
-    await reset(desk.admin, somebody)
+    await reset(desk.admin, protected)
 
-    ok(await somebody.sign_in())
-
-
-async def test_where_it_is_required_they_set_up_another_before_anything_else(desk: Desk, somebody: Protected) -> None:
-    boss = await protected(desk, ADMIN)
-    ok(await boss.user.patch("/org", {"require2fa": True}))
-
-    await reset(boss.user, somebody)
-
-    said = ok(await somebody.sign_in())
-    somebody.user.headers["Authorization"] = f"Bearer {said['jwt']}"
-    refused(await somebody.user.get("/tickets"), 403, "second_factor_required")
-    assert (await somebody.user.post("/auth/2fa/setup")).status_code == 200
+    ok(await protected.sign_in())
 
 
-async def test_who_has_none_has_nothing_to_reset(desk: Desk) -> None:
-    user = await unprotected(desk)
+async def test_a_mandatory_second_factor_must_be_set_up_again(desk: Desk, protected: ProtectedUser) -> None:
+    admin = await create_protected_user(desk, ADMIN)
+    ok(await admin.user.patch("/org", {"require2fa": True}))
+
+    await reset(admin.user, protected)
+
+    body = ok(await protected.sign_in())
+    protected.user.headers["Authorization"] = f"Bearer {body['jwt']}"
+    refused(await protected.user.get("/tickets"), 403, "second_factor_required")
+    assert (await protected.user.post("/auth/2fa/setup")).status_code == 200
+
+
+async def test_an_unconfirmed_second_factor_cannot_be_reset(desk: Desk) -> None:
+    user = await create_unprotected_user(desk)
     await set_up(user)  # not confirmed
     problem = refused(await desk.admin.delete(f"/users/{user.id}/2fa"), 409, "second_factor_not_set_up")
     assert problem["detail"] == "The user has no second factor."
 
 
-async def test_nobody_resets_their_own(desk: Desk) -> None:
-    boss = await protected(desk, ADMIN)
-    problem = refused(await boss.user.delete(path_of(boss)), 403, "privilege_escalation")
+async def test_an_admin_cannot_reset_their_own(desk: Desk) -> None:
+    admin = await create_protected_user(desk, ADMIN)
+    problem = refused(await admin.user.delete(path_of(admin)), 403, "privilege_escalation")
     assert "POST /auth/2fa/disable" in problem["detail"]
-    assert (await row_of(desk, boss.user.id)).second_factor
+    assert (await row_of(desk, admin.user.id)).second_factor
 
 
-async def test_nobody_resets_that_of_somebody_above_them(desk: Desk) -> None:
-    boss, customer = await protected(desk, ADMIN), await protected(desk, CUSTOMER)
-    clerk = await with_only(desk, "users:update", role=ENGINEER)
-    refused(await clerk.delete(path_of(boss)), 403, "privilege_escalation")
-    refused(await customer.user.delete(path_of(boss)), 403, "permission_required")
-    assert (await row_of(desk, boss.user.id)).second_factor
+async def test_a_user_cannot_reset_that_of_a_higher_ranking_user(desk: Desk) -> None:
+    admin, customer = await create_protected_user(desk, ADMIN), await create_protected_user(desk, CUSTOMER)
+    editor = await with_only(desk, "users:update", role=ENGINEER)
+    refused(await editor.delete(path_of(admin)), 403, "privilege_escalation")
+    refused(await customer.user.delete(path_of(admin)), 403, "permission_required")
+    assert (await row_of(desk, admin.user.id)).second_factor
 
 
-async def test_strangers_find_nobody(desk: Desk, api: Api, database: Database, somebody: Protected) -> None:
+async def test_an_admin_of_another_organisation_finds_no_user(
+    desk: Desk, api: Api, database: Database, protected: ProtectedUser
+) -> None:
     stranger = (await create_desk(api, database)).admin
-    refused(await stranger.delete(path_of(somebody)), 404, "user_not_found")
-    assert (await row_of(desk, somebody.user.id)).second_factor
+    refused(await stranger.delete(path_of(protected)), 404, "user_not_found")
+    assert (await row_of(desk, protected.user.id)).second_factor

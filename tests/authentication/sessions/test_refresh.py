@@ -1,4 +1,4 @@
-"""Refresh tokens: each is good once, and one that is used twice ends its session."""
+"""Refresh tokens: each can be used once, and using one twice ends its session."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ async def refresh(api: Api, token: object) -> httpx.Response:
     return await api.http.post("/auth/refresh", json={"refreshToken": token})
 
 
-async def may_act(api: Api, token: str) -> bool:
+async def is_valid_access_token(api: Api, token: str) -> bool:
     answer = await api.http.get("/me", headers={"Authorization": f"Bearer {token}"})
     if answer.status_code != 200:
         refused(answer, 401, "invalid_token")
     return answer.status_code == 200
 
 
-async def change(desk: Desk, token: str, **values: object) -> None:
-    """Change the session that a refresh token is of."""
+async def update_session(desk: Desk, token: str, **values: object) -> None:
+    """Update the session of a refresh token."""
     session_id = tokens.read_refresh_token(SECRET_KEY, token).id
     async with desk.database.session(desk.id) as db:
-        which = (Session.org_id == desk.id, Session.id == session_id)
-        await db.execute(update(Session).where(*which).values(values))
+        conditions = (Session.org_id == desk.id, Session.id == session_id)
+        await db.execute(update(Session).where(*conditions).values(values))
 
 
-async def long_after(desk: Desk, token: str) -> None:
-    """Let the last refresh of the token's session be so long ago that no answer can still be on its way."""
-    await change(desk, token, rotated_at=real_now() - REFRESH_RETRY_WINDOW - timedelta(seconds=1))
+async def pass_retry_window(desk: Desk, token: str) -> None:
+    """Move the last refresh of the token's session to before the window for retries."""
+    await update_session(desk, token, rotated_at=real_now() - REFRESH_RETRY_WINDOW - timedelta(seconds=1))
 
 
-async def test_one_gets_the_next_and_an_access_token_that_works(api: Api, desk: Desk) -> None:
+async def test_a_refresh_returns_a_new_refresh_token_and_a_valid_access_token(api: Api, desk: Desk) -> None:
     first = await signed_in(desk)
     answer = await refresh(api, first["refreshToken"])
 
@@ -71,7 +71,7 @@ async def test_one_gets_the_next_and_an_access_token_that_works(api: Api, desk: 
     assert (body["expiresIn"], body["refreshExpiresIn"]) == (1800, 86_400)
     assert body["refreshToken"] != first["refreshToken"]
     assert body["accessToken"] == body["jwt"] != first["jwt"]
-    assert await may_act(api, body["jwt"])
+    assert await is_valid_access_token(api, body["jwt"])
     assert (await refresh(api, body["refreshToken"])).status_code == 200
 
 
@@ -82,15 +82,15 @@ async def test_remember_me_lasts_thirty_days_instead_of_one(api: Api, desk: Desk
     assert (await signed_in(desk))["refreshExpiresIn"] == 86_400
 
 
-async def test_one_that_is_used_again_ends_its_session(api: Api, desk: Desk) -> None:
+async def test_using_a_token_again_ends_its_session(api: Api, desk: Desk) -> None:
     first, other = await signed_in(desk), await signed_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
-    await long_after(desk, first["refreshToken"])
+    await pass_retry_window(desk, first["refreshToken"])
 
     refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
 
     refused(await refresh(api, second["refreshToken"]), 401, "invalid_refresh_token")
-    assert not await may_act(api, second["jwt"])
+    assert not await is_valid_access_token(api, second["jwt"])
     assert (await refresh(api, other["refreshToken"])).status_code == 200
     async with desk.database.session(desk.id) as db:
         revoked = (
@@ -101,7 +101,7 @@ async def test_one_that_is_used_again_ends_its_session(api: Api, desk: Desk) -> 
     assert [str(event.subject_id) for event in revoked] == [first["user"]["id"]]
 
 
-async def test_one_from_before_the_last_ends_its_session_at_once(api: Api, desk: Desk) -> None:
+async def test_using_a_token_older_than_the_last_ends_its_session_at_once(api: Api, desk: Desk) -> None:
     first = await signed_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
     third = (await refresh(api, second["refreshToken"])).json()
@@ -110,14 +110,14 @@ async def test_one_from_before_the_last_ends_its_session_at_once(api: Api, desk:
     refused(await refresh(api, third["refreshToken"]), 401, "invalid_refresh_token")
 
 
-async def test_twenty_at_once_get_the_same_successor(api: Api, desk: Desk) -> None:
+async def test_concurrent_refreshes_get_the_same_successor(api: Api, desk: Desk) -> None:
     first = await signed_in(desk)
     answers = await asyncio.gather(*(refresh(api, first["refreshToken"]) for _ in range(20)))
 
     assert {answer.status_code for answer in answers} == {200}
     (successor,) = {answer.json()["refreshToken"] for answer in answers}
     for answer in answers:
-        assert await may_act(api, answer.json()["jwt"])
+        assert await is_valid_access_token(api, answer.json()["jwt"])
     assert (await refresh(api, successor)).status_code == 200
 
 
@@ -125,31 +125,31 @@ async def test_a_retry_gets_the_same_successor_for_ten_seconds(api: Api, desk: D
     assert timedelta(seconds=10) == REFRESH_RETRY_WINDOW
     first = await signed_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
-    await change(desk, first["refreshToken"], rotated_at=real_now() - timedelta(seconds=8))
+    await update_session(desk, first["refreshToken"], rotated_at=real_now() - timedelta(seconds=8))
     again = (await refresh(api, first["refreshToken"])).json()
     assert again["refreshToken"] == second["refreshToken"]
 
 
-async def test_one_that_has_expired_is_refused_and_forgotten(api: Api, desk: Desk) -> None:
+async def test_an_expired_session_is_refused_and_deleted(api: Api, desk: Desk) -> None:
     first = await signed_in(desk)
-    await change(desk, first["refreshToken"], expires_at=real_now() - timedelta(seconds=1))
+    await update_session(desk, first["refreshToken"], expires_at=real_now() - timedelta(seconds=1))
     refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
-    assert not await may_act(api, first["jwt"])
+    assert not await is_valid_access_token(api, first["jwt"])
     async with desk.database.session(desk.id) as db:
         assert await delete_expired(db, desk.id, real_now()) == 1
         assert await delete_expired(db, desk.id, real_now()) == 0
 
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "REJECTED", "PENDING", "ERASED"])
-async def test_nobody_who_may_not_act_refreshes(api: Api, desk: Desk, status: str) -> None:
+async def test_an_inactive_user_cannot_refresh(api: Api, desk: Desk, status: str) -> None:
     first = await signed_in(desk)
     async with desk.database.session(desk.id) as db:
-        which = (User.org_id == desk.id, User.id == UUID(first["user"]["id"]))
-        await db.execute(update(User).where(*which).values(status=status))
+        conditions = (User.org_id == desk.id, User.id == UUID(first["user"]["id"]))
+        await db.execute(update(User).where(*conditions).values(status=status))
     refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
 
 
-async def test_nobody_of_a_suspended_organisation_refreshes(api: Api, desk: Desk) -> None:
+async def test_a_user_of_a_suspended_organisation_cannot_refresh(api: Api, desk: Desk) -> None:
     other = await create_desk(api, desk.database)
     first = await signed_in(other)
     async with other.database.session(other.id) as db:
@@ -157,23 +157,23 @@ async def test_nobody_of_a_suspended_organisation_refreshes(api: Api, desk: Desk
     refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
 
 
-async def test_neither_kind_of_token_does_for_the_other(api: Api, desk: Desk) -> None:
+async def test_other_kinds_of_tokens_are_refused(api: Api, desk: Desk) -> None:
     first = await signed_in(desk)
-    assert not await may_act(api, first["refreshToken"])
+    assert not await is_valid_access_token(api, first["refreshToken"])
     refused(await refresh(api, first["jwt"]), 401, "invalid_refresh_token")
     link = tokens.link_token(SECRET_KEY, desk.id, tokens.read_refresh_token(SECRET_KEY, first["refreshToken"]).id)
     refused(await refresh(api, link), 401, "invalid_refresh_token")
 
 
-async def test_one_that_is_made_up_is_refused_and_ends_nothing(api: Api, desk: Desk) -> None:
+async def test_a_forged_token_is_refused_and_ends_no_session(api: Api, desk: Desk) -> None:
     first = await signed_in(desk)
     good = first["refreshToken"]
     raw = bytearray(base64.urlsafe_b64decode(good.removeprefix(tokens.REFRESH_PREFIX)))
-    for place in (0, 20, 40, 60, 80):
+    for position in (0, 20, 40, 60, 80):
         changed = bytearray(raw)
-        changed[place] ^= 1
-        made_up = tokens.REFRESH_PREFIX + base64.urlsafe_b64encode(changed).decode()
-        refused(await refresh(api, made_up), 401, "invalid_refresh_token")
+        changed[position] ^= 1
+        forged = tokens.REFRESH_PREFIX + base64.urlsafe_b64encode(changed).decode()
+        refused(await refresh(api, forged), 401, "invalid_refresh_token")
     named = tokens.read_refresh_token(SECRET_KEY, good)
     for wrong in (
         good[:-4], good + "AAAA", good.upper(), good[4:], "trt_", "é", "trt_" + "A" * 108,
@@ -183,18 +183,18 @@ async def test_one_that_is_made_up_is_refused_and_ends_nothing(api: Api, desk: D
     assert (await refresh(api, good)).status_code == 200
 
 
-async def test_what_is_no_text_is_not_taken(api: Api) -> None:
+async def test_an_invalid_token_field_is_reported(api: Api) -> None:
     for wrong in (None, 5, "", "a" * 4097, ["trt_"]):
         assert wrong_fields(await refresh(api, wrong)) == {"refreshToken"}
 
 
-async def test_no_token_is_in_the_database(desk: Desk, api: Api) -> None:
+async def test_tokens_are_not_stored(desk: Desk, api: Api) -> None:
     first = await signed_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
     async with desk.database.session(desk.id) as db:
         rows = (await db.execute(select(Session.__table__).where(Session.org_id == desk.id))).all()
         events = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id))).all()
-    kept = repr([list(row) for row in rows]) + repr([event.data for event in events])
+    stored = repr([list(row) for row in rows]) + repr([event.data for event in events])
     for token in (first["refreshToken"], second["refreshToken"]):
-        assert token not in kept
-        assert repr(base64.urlsafe_b64decode(token.removeprefix(tokens.REFRESH_PREFIX))[32:56])[2:-1] not in kept
+        assert token not in stored
+        assert repr(base64.urlsafe_b64decode(token.removeprefix(tokens.REFRESH_PREFIX))[32:56])[2:-1] not in stored

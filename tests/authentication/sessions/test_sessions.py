@@ -1,4 +1,4 @@
-"""Where somebody is signed in, and how that ends."""
+"""Listing, ending and verifying sessions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def bearer(signed_in: JSON) -> dict[str, str]:
     return {"Authorization": f"Bearer {signed_in['jwt']}"}
 
 
-async def is_over(api: Api, signed_in: JSON) -> bool:
-    """Whether neither token of a session is good any more."""
+async def has_ended(api: Api, signed_in: JSON) -> bool:
+    """Return whether a session has ended, so that neither of its tokens works."""
     acts = (await api.http.get("/me", headers=bearer(signed_in))).status_code
     refreshes = await api.http.post("/auth/refresh", json={"refreshToken": signed_in["refreshToken"]})
     assert (acts == 200) == (refreshes.status_code == 200), (acts, refreshes.text)
@@ -44,23 +44,23 @@ async def email(desk: Desk) -> str:
     return email
 
 
-async def test_to_sign_out_ends_this_session_and_no_other(api: Api, email: str) -> None:
+async def test_signing_out_ends_this_session_only(api: Api, email: str) -> None:
     one, other = await sign_in(api.http, email), await sign_in(api.http, email)
     assert (await api.http.post("/auth/signout", headers=bearer(one))).status_code == 204
-    assert await is_over(api, one)
-    assert not await is_over(api, other)
+    assert await has_ended(api, one)
+    assert not await has_ended(api, other)
     refused(await api.http.post("/auth/signout", headers=bearer(one)), 401, "invalid_token")
 
 
-async def test_to_sign_out_everywhere_ends_all_of_ones_own(api: Api, desk: Desk, email: str) -> None:
+async def test_signing_out_everywhere_ends_all_sessions_of_the_user(api: Api, desk: Desk, email: str) -> None:
     mine = [await sign_in(api.http, email) for _ in range(3)]
     assert (await api.http.post("/auth/signout-all", headers=bearer(mine[0]))).status_code == 204
     for one in mine:
-        assert await is_over(api, one)
+        assert await has_ended(api, one)
     assert (await desk.admin.get("/me")).status_code == 200
 
 
-async def test_they_are_listed_with_where_and_since_when(start: Start, email: str) -> None:
+async def test_sessions_are_listed_with_device_address_and_times(start: Start, email: str) -> None:
     service = await start()
     phone, laptop = service.at("198.51.100.7"), service.at("2001:db8::7")
     await sign_in(phone, email, **{"User-Agent": "Phone " + "x" * 300})
@@ -68,7 +68,7 @@ async def test_they_are_listed_with_where_and_since_when(start: Start, email: st
 
     items = (await laptop.get("/me/sessions", headers=bearer(here))).json()["items"]
 
-    laptops, phones, *_ = items  # the one that the test's user began with follows
+    laptops, phones, *_ = items  # the session that the fixture opened follows
     assert (laptops["device"], laptops["address"], laptops["current"]) == ("Laptop", "2001:db8::7", True)
     assert (phones["device"], phones["address"], phones["current"]) == ("Phone " + "x" * 194, "198.51.100.7", False)
     assert laptops.keys() == {
@@ -80,7 +80,7 @@ async def test_they_are_listed_with_where_and_since_when(start: Start, email: st
     assert after["items"][0]["lastUsedAt"] > laptops["lastUsedAt"]
 
 
-async def test_nobody_chooses_the_address_that_is_shown(start: Start, email: str) -> None:
+async def test_the_listed_address_cannot_be_spoofed(start: Start, email: str) -> None:
     spoofed = {"X-Forwarded-For": "203.0.113.99", "Forwarded": "for=203.0.113.99", "X-Real-IP": "203.0.113.99"}
     http = (await start()).at("198.51.100.7")
     here = await sign_in(http, email, **spoofed)
@@ -88,7 +88,7 @@ async def test_nobody_chooses_the_address_that_is_shown(start: Start, email: str
     assert items[0]["address"] == "198.51.100.7"
 
 
-async def test_a_list_goes_on_where_the_page_before_ended(api: Api, email: str) -> None:
+async def test_a_page_starts_where_the_previous_one_ended(api: Api, email: str) -> None:
     signed_in = [await sign_in(api.http, email) for _ in range(4)]
     seen: list[str] = []
     cursor = None
@@ -102,7 +102,7 @@ async def test_a_list_goes_on_where_the_page_before_ended(api: Api, email: str) 
     assert len(set(seen)) == len(seen) == 5
 
 
-async def test_their_number_is_counted_where_it_is_wanted(api: Api, desk: Desk, email: str) -> None:
+async def test_the_total_is_counted_on_request(api: Api, desk: Desk, email: str) -> None:
     mine = [await sign_in(api.http, email) for _ in range(2)]
     assert (await desk.admin.get("/me/sessions")).json().keys() == {"items", "nextCursor"}
     params = {"include": "total", "limit": "1"}
@@ -110,17 +110,19 @@ async def test_their_number_is_counted_where_it_is_wanted(api: Api, desk: Desk, 
     assert (len(page["items"]), page["total"]) == (1, 3)
 
 
-async def test_one_can_be_ended_from_another(api: Api, email: str) -> None:
+async def test_a_session_can_be_ended_from_another(api: Api, email: str) -> None:
     one, other = await sign_in(api.http, email), await sign_in(api.http, email)
     items = (await api.http.get("/me/sessions", headers=bearer(one))).json()["items"]
     (theirs,) = [item["id"] for item in items if item["current"]]
     path = f"/me/sessions/{theirs}"
     assert (await api.http.delete(path, headers=bearer(other))).status_code == 204
-    assert await is_over(api, one)
+    assert await has_ended(api, one)
     refused(await api.http.delete(path, headers=bearer(other)), 404, "session_not_found")
 
 
-async def test_nobody_elses_session_can_be_seen_or_ended(api: Api, database: Database, desk: Desk, email: str) -> None:
+async def test_sessions_of_other_users_can_be_neither_seen_nor_ended(
+    api: Api, database: Database, desk: Desk, email: str
+) -> None:
     mine = await sign_in(api.http, email)
     (my_id,) = [
         i["id"] for i in (await api.http.get("/me/sessions", headers=bearer(mine))).json()["items"] if i["current"]
@@ -130,13 +132,13 @@ async def test_nobody_elses_session_can_be_seen_or_ended(api: Api, database: Dat
         refused(await other.delete(f"/me/sessions/{my_id}"), 404, "session_not_found")
         assert my_id not in (await other.get("/me/sessions")).text
     refused(await desk.admin.delete(f"/me/sessions/{uuid4()}"), 404, "session_not_found")
-    assert not await is_over(api, mine)
+    assert not await has_ended(api, mine)
 
 
-async def test_what_one_process_ends_stops_in_others_within_five_seconds(
+async def test_a_session_ended_in_one_process_ends_in_others_within_five_seconds(
     api: Api, start: Start, database: Database
 ) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # of a sandbox nothing is remembered
+    desk = await create_desk(api, database, sandbox=False)  # sandboxes are not cached
     email = unique_email()
     await create_user(desk, email)
     other = (await start()).at("192.0.2.1")
@@ -149,36 +151,36 @@ async def test_what_one_process_ends_stops_in_others_within_five_seconds(
 
 
 class TestVerify:
-    async def test_a_good_token_is_active_and_says_whose_it_is(self, api: Api, desk: Desk, email: str) -> None:
+    async def test_a_valid_token_is_active_with_its_claims(self, api: Api, desk: Desk, email: str) -> None:
         signed_in = await sign_in(api.http, email)
         answer = await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})
         assert answer.status_code == 200
-        said = answer.json()
-        assert said.keys() == {
+        body = answer.json()
+        assert body.keys() == {
             "active", "tokenType", "sub", "org", "sid", "role", "email", "permissions", "iss", "aud", "iat", "exp",
             "jti", "secondFactorRequired",
         }  # fmt: skip
-        assert said["secondFactorRequired"] is False
-        assert (said["active"], said["sub"], said["org"]) == (True, signed_in["user"]["id"], str(desk.id))
-        assert (said["role"], said["email"], said["exp"] - said["iat"]) == ("ADMIN", email, 1800)
-        assert "tickets:view" in said["permissions"]
+        assert body["secondFactorRequired"] is False
+        assert (body["active"], body["sub"], body["org"]) == (True, signed_in["user"]["id"], str(desk.id))
+        assert (body["role"], body["email"], body["exp"] - body["iat"]) == ("ADMIN", email, 1800)
+        assert "tickets:view" in body["permissions"]
 
-    async def test_the_role_is_what_it_is_now(self, api: Api, desk: Desk, email: str) -> None:
+    async def test_the_current_role_is_returned(self, api: Api, desk: Desk, email: str) -> None:
         signed_in = await sign_in(api.http, email)
         async with desk.database.session(desk.id) as db:
-            which = (UserRow.org_id == desk.id, UserRow.email == email)
-            await db.execute(update(UserRow).where(*which).values(role_kind="CUSTOMER"))
-        said = (await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})).json()
-        assert said["role"] == "CUSTOMER"
-        assert "users:view" not in said["permissions"]
+            conditions = (UserRow.org_id == desk.id, UserRow.email == email)
+            await db.execute(update(UserRow).where(*conditions).values(role_kind="CUSTOMER"))
+        body = (await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})).json()
+        assert body["role"] == "CUSTOMER"
+        assert "users:view" not in body["permissions"]
 
-    async def test_of_a_session_that_has_ended_it_is_not(self, api: Api, email: str) -> None:
+    async def test_a_token_of_an_ended_session_is_inactive(self, api: Api, email: str) -> None:
         signed_in = await sign_in(api.http, email)
         await api.http.post("/auth/signout", headers=bearer(signed_in))
         answer = await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})
         assert (answer.status_code, answer.json()) == (200, {"active": False})
 
-    async def test_nothing_else_is(self, api: Api, desk: Desk, email: str) -> None:
+    async def test_anything_else_is_inactive(self, api: Api, desk: Desk, email: str) -> None:
         signed_in = await sign_in(api.http, email)
         others = [signed_in["refreshToken"], desk.secret, *hostile_tokens().values()]
         for token in others:

@@ -1,4 +1,4 @@
-"""Who may still act: bad tokens are refused, and good ones stop with their user."""
+"""Access tokens: invalid ones are refused, and valid ones end with the access of their user."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ def bearer(text: str) -> list[tuple[bytes, bytes]]:
     return [(b"Authorization", b"Bearer " + text.encode())]
 
 
-async def test_a_token_signed_with_our_key_is_good(api: Api, desk: Desk) -> None:
-    good = token(sub=str(desk.admin.id), org=str(desk.id), sid=str(desk.admin.session_id))
-    assert (await api.http.get("/me", headers=bearer(good))).json()["id"] == str(desk.admin.id)
+async def test_a_token_signed_with_the_secret_key_is_valid(api: Api, desk: Desk) -> None:
+    valid = token(sub=str(desk.admin.id), org=str(desk.id), sid=str(desk.admin.session_id))
+    assert (await api.http.get("/me", headers=bearer(valid))).json()["id"] == str(desk.admin.id)
 
 
-async def test_every_hostile_one_is_a_401(api: Api) -> None:
+async def test_every_hostile_token_is_a_401(api: Api) -> None:
     for wrong, text in hostile_tokens().items():
         for path in ("/me", "/org"):
             document = refused(await api.http.get(path, headers=bearer(text)), 401, "invalid_token")
             assert document["detail"] == "The access token is not valid, or has expired.", wrong
 
 
-async def test_one_that_no_header_should_hold_is_refused_before_it_is_read(api: Api) -> None:
+async def test_an_oversized_token_is_refused_unread(api: Api) -> None:
     refused(await api.http.get("/me", headers=bearer("a" * 40_000)), 431, "headers_too_large")
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "bearer ", "Basic YTpi", "Token x", "OrgSecret tsk_x"])
-async def test_without_one_it_says_what_is_needed(api: Api, header: str) -> None:
+async def test_a_missing_token_is_a_401_with_the_accepted_schemes(api: Api, header: str) -> None:
     answer = await api.http.get("/me", headers={"Authorization": header})
     refused(answer, 401, "invalid_token" if header.lower().startswith("bearer") else "missing_credential")
     assert answer.headers["www-authenticate"] == 'Bearer realm="tessera", OrgSecret realm="tessera"'
 
 
-async def test_the_scheme_may_be_written_in_any_case(api: Api, desk: Desk) -> None:
+async def test_the_case_of_the_scheme_is_ignored(api: Api, desk: Desk) -> None:
     text = desk.admin.headers["Authorization"].removeprefix("Bearer ")
     assert (await api.http.get("/me", headers={"Authorization": f"bEARER  {text}"})).status_code == 200
 
@@ -59,7 +59,7 @@ def issued(user_id: UUID, org_id: UUID, session_id: UUID) -> str:
     )
 
 
-async def test_a_user_is_of_their_own_organisation_only(api: Api, database: Database, desk: Desk) -> None:
+async def test_a_token_is_valid_only_in_the_organisation_of_its_user(api: Api, database: Database, desk: Desk) -> None:
     other = await create_desk(api, database)
     for org in (other.id, uuid4()):
         foreign = issue_access_token(
@@ -71,13 +71,13 @@ async def test_a_user_is_of_their_own_organisation_only(api: Api, database: Data
             now=real_now(),
         )
         refused(await api.http.get("/me", headers=bearer(foreign)), 401, "invalid_token")
-    nobody = issue_access_token(
+    unknown_user = issue_access_token(
         SECRET_KEY, user_id=uuid4(), org_id=desk.id, session_id=desk.admin.session_id, role="ADMIN", now=real_now()
     )
-    refused(await api.http.get("/me", headers=bearer(nobody)), 401, "invalid_token")
+    refused(await api.http.get("/me", headers=bearer(unknown_user)), 401, "invalid_token")
 
 
-async def test_one_that_expires_while_it_is_remembered_is_refused(api: Api, desk: Desk) -> None:
+async def test_a_token_that_expires_while_it_is_cached_is_refused(api: Api, desk: Desk) -> None:
     expires_at = int(time.time()) + 3
     text = token(sub=str(desk.admin.id), org=str(desk.id), sid=str(desk.admin.session_id), exp=expires_at)
     assert (await api.http.get("/me", headers=bearer(text))).status_code == 200
@@ -87,8 +87,8 @@ async def test_one_that_expires_while_it_is_remembered_is_refused(api: Api, desk
 
 async def suspend(database: Database, org_id: UUID, user_id: UUID) -> None:
     async with database.session(org_id) as db:
-        which = (User.org_id == org_id, User.id == user_id)
-        await db.execute(update(User).where(*which).values(status="SUSPENDED"))
+        conditions = (User.org_id == org_id, User.id == user_id)
+        await db.execute(update(User).where(*conditions).values(status="SUSPENDED"))
 
 
 async def erase(database: Database, org_id: UUID, user_id: UUID) -> None:
@@ -104,13 +104,13 @@ async def suspend_organisation(database: Database, org_id: UUID) -> None:
 
 async def revoke_secret(database: Database, org_id: UUID) -> None:
     async with database.session(org_id) as db:
-        of_it = SecretKey.org_id == org_id
-        await db.execute(update(SecretKey).where(of_it).values(revoked_at=real_now()))
+        condition = SecretKey.org_id == org_id
+        await db.execute(update(SecretKey).where(condition).values(revoked_at=real_now()))
 
 
-async def test_what_is_taken_from_somebody_stops_within_five_seconds(api: Api, database: Database) -> None:
+async def test_revoked_access_ends_within_five_seconds(api: Api, database: Database) -> None:
     assert LIFETIME <= 5
-    # Of organisations that are no sandbox everything is remembered, so that this would fail if it were for longer.
+    # Organisations that are no sandbox are cached, so this would fail if the lifetime were longer.
     one, two, three = [await create_desk(api, database, sandbox=False) for _ in range(3)]
     suspended, erased = await one.another_admin("sue@growfin.test"), await one.another_admin("eve@growfin.test")
     untouched = one.admin
@@ -132,7 +132,7 @@ async def test_what_is_taken_from_somebody_stops_within_five_seconds(api: Api, d
         assert (await api.http.get("/org", headers=headers)).status_code == 200
 
 
-async def test_in_a_sandbox_it_stops_at_once(api: Api, database: Database, desk: Desk) -> None:
+async def test_revoked_access_to_a_sandbox_ends_at_once(api: Api, database: Database, desk: Desk) -> None:
     user = await desk.another_admin()
     assert (await user.get("/me")).status_code == 200
     await suspend(database, desk.id, user.id)

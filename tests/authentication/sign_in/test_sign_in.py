@@ -1,4 +1,4 @@
-"""Somebody signs in."""
+"""Signing in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def sign_in(api: Api, email: str, password: object = PASSWORD, **fields: o
     return await api.http.post("/auth/admin/signin", json={"email": email, "password": password, **fields})
 
 
-async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
+async def test_a_sign_in_returns_a_valid_token(api: Api, desk: Desk) -> None:
     email = unique_email()
     user = await create_admin(desk, email)
     answer = await sign_in(api, email.upper())
@@ -47,22 +47,22 @@ async def test_it_gives_a_token_that_works(api: Api, desk: Desk) -> None:
     assert me.json().items() >= signed_in["user"].items()
 
 
-async def test_any_number_of_organisations_may_have_somebody_with_one_email(api: Api, desk: Desk) -> None:
+async def test_users_of_many_organisations_can_have_the_same_email(api: Api, desk: Desk) -> None:
     email, secrets = unique_email(), [desk.secret, *[(await create_desk(api, desk.database)).secret for _ in range(5)]]
-    for place, secret in enumerate(secrets):
-        body = {"firstName": "Ada", "lastName": "L", "email": email, "password": f"{PASSWORD}-{place}"}
+    for index, secret in enumerate(secrets):
+        body = {"firstName": "Ada", "lastName": "L", "email": email, "password": f"{PASSWORD}-{index}"}
         answer = await api.http.post("/auth/admin/signup", json=body, headers={"X-Org-Secret": secret})
         assert answer.status_code == 201
-    for place in range(len(secrets)):
-        assert (await sign_in(api, email, f"{PASSWORD}-{place}")).status_code == 200
+    for index in range(len(secrets)):
+        assert (await sign_in(api, email, f"{PASSWORD}-{index}")).status_code == 200
     refused(await sign_in(api, email, f"{PASSWORD}-x"), 401, "wrong_email_or_password")
     async with desk.database.session(None) as db:
         hashes = (await db.scalars(select(Credential.password_hash).where(Credential.email == email))).all()
-    # One salt: to compare all of them is one computation.
+    # They share a salt, so one computation compares a password with all of them.
     assert len({str(hashed).rpartition("$")[0] for hashed in hashes}) == 1 < len(set(hashes))
 
 
-async def test_a_wrong_email_and_a_wrong_password_are_answered_in_the_same_words(api: Api, desk: Desk) -> None:
+async def test_a_wrong_email_and_a_wrong_password_get_the_same_response(api: Api, desk: Desk) -> None:
     email = unique_email()
     await create_admin(desk, email)
     answers = [
@@ -77,16 +77,16 @@ async def test_a_wrong_email_and_a_wrong_password_are_answered_in_the_same_words
         assert answer.headers == answers[0].headers
 
 
-async def test_and_after_the_same_time(api: Api, desk: Desk) -> None:
+async def test_a_wrong_email_and_a_wrong_password_take_the_same_time(api: Api, desk: Desk) -> None:
     email = unique_email()
     await create_admin(desk, email)
 
     async def seconds(email: str, password: str) -> float:
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         refused(await sign_in(api, email, password), 401, "wrong_email_or_password")
-        return time.perf_counter() - began
+        return time.perf_counter() - started_at
 
-    # The quickest of some: what else the machine does only ever makes one slower.
+    # The fastest of three: other work of the machine can only slow one down.
     known, unknown = [], []
     for _ in range(3):
         known.append(await seconds(email, "cobalt-heron-47-lamq"))
@@ -95,14 +95,18 @@ async def test_and_after_the_same_time(api: Api, desk: Desk) -> None:
 
 
 class TestTwoOrganisations:
-    async def test_the_one_whose_password_fits_is_meant(self, api: Api, database: Database, desk: Desk) -> None:
+    async def test_the_matching_password_selects_the_organisation(
+        self, api: Api, database: Database, desk: Desk
+    ) -> None:
         email, other = unique_email(), await create_desk(api, database)
         await create_user(desk, email)
         await create_user(other, email, "another-heron-48-lamp")
         assert (await sign_in(api, email)).json()["user"]["orgId"] == str(desk.id)
         assert (await sign_in(api, email, "another-heron-48-lamp")).json()["user"]["orgId"] == str(other.id)
 
-    async def test_where_both_fit_it_asks_which(self, api: Api, database: Database, desk: Desk) -> None:
+    async def test_two_matching_passwords_require_the_organisation(
+        self, api: Api, database: Database, desk: Desk
+    ) -> None:
         email, other = unique_email(), await create_desk(api, database)
         await create_user(desk, email)
         await create_user(other, email)
@@ -112,7 +116,7 @@ class TestTwoOrganisations:
             answer = await sign_in(api, email, org=one.domain.upper())
             assert (answer.status_code, answer.json()["user"]["orgId"]) == (200, str(one.id))
 
-    async def test_a_suspended_one_is_not_asked_for(self, api: Api, database: Database, desk: Desk) -> None:
+    async def test_a_suspended_organisation_is_ignored(self, api: Api, database: Database, desk: Desk) -> None:
         email, other = unique_email(), await create_desk(api, database)
         await create_user(desk, email)
         await create_user(other, email)
@@ -122,75 +126,73 @@ class TestTwoOrganisations:
         refused(await sign_in(api, email, org=other.domain), 401, "wrong_email_or_password")
 
 
-async def test_somebody_suspended_does_not_get_in(api: Api, desk: Desk) -> None:
+async def test_a_suspended_user_cannot_sign_in(api: Api, desk: Desk) -> None:
     email = unique_email()
     user = await create_user(desk, email)
     async with desk.database.session(desk.id) as db:
-        which = (User.org_id == desk.id, User.id == user.id)
-        await db.execute(update(User).where(*which).values(status="SUSPENDED"))
+        conditions = (User.org_id == desk.id, User.id == user.id)
+        await db.execute(update(User).where(*conditions).values(status="SUSPENDED"))
     refused(await sign_in(api, email), 403, "account_suspended")
     refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
 
 
 @pytest.mark.parametrize("status", ["PENDING", "REJECTED", "SUSPENDED"])
-async def test_who_may_not_act_yet_or_any_more_is_told_so_with_the_right_password_only(
-    api: Api, desk: Desk, status: str
-) -> None:
+async def test_an_inactive_user_gets_the_reason_with_the_right_password_only(api: Api, desk: Desk, status: str) -> None:
     email = unique_email()
     user = await create_user(desk, email)
     async with desk.database.session(desk.id) as db:
-        which = (User.org_id == desk.id, User.id == user.id)
-        await db.execute(update(User).where(*which).values(status=status))
+        conditions = (User.org_id == desk.id, User.id == user.id)
+        await db.execute(update(User).where(*conditions).values(status=status))
     refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
     document = refused(await sign_in(api, email), 403, f"account_{status.lower()}")
-    assert "admin" in document["detail"]  # who can help
+    assert "admin" in document["detail"]  # who can help the user
 
 
 @pytest.mark.parametrize("role", ["ADMIN", "ENGINEER", "CUSTOMER"])
-async def test_each_door_is_for_its_role_and_one_is_for_all(api: Api, desk: Desk, role: str) -> None:
+async def test_each_role_has_its_own_sign_in_besides_the_common_one(api: Api, desk: Desk, role: str) -> None:
     email = unique_email()
     user = await create_user(desk, email)
     async with desk.database.session(desk.id) as db:
-        which = (User.org_id == desk.id, User.id == user.id)
-        await db.execute(update(User).where(*which).values(role_kind=role))
+        conditions = (User.org_id == desk.id, User.id == user.id)
+        await db.execute(update(User).where(*conditions).values(role_kind=role))
     body = {"email": email, "password": PASSWORD}
     assert (await api.http.post("/auth/signin", json=body)).json()["user"]["role"] == role
-    for door in ("admin", "engineer", "customer"):
-        answer = await api.http.post(f"/auth/{door}/signin", json=body)
-        if door == role.lower():
+    for role_kind in ("admin", "engineer", "customer"):
+        answer = await api.http.post(f"/auth/{role_kind}/signin", json=body)
+        if role_kind == role.lower():
             assert answer.status_code == 200
         else:
             refused(answer, 403, "wrong_role")
-        wrong = await api.http.post(f"/auth/{door}/signin", json=body | {"password": "not-it-at-all"})
+        wrong = await api.http.post(f"/auth/{role_kind}/signin", json=body | {"password": "not-it-at-all"})
         refused(wrong, 401, "wrong_email_or_password")
 
 
-async def test_a_door_leads_to_the_account_of_its_role(api: Api, desk: Desk) -> None:
+async def test_the_sign_in_of_a_role_selects_the_account_with_that_role(api: Api, desk: Desk) -> None:
     email, other = unique_email(), await create_desk(api, desk.database)
     await create_user(desk, email)
     engineer = await create_user(other, email)
     async with desk.database.session(other.id) as db:
-        which = (User.org_id == other.id, User.id == engineer.id)
-        await db.execute(update(User).where(*which).values(role_kind="ENGINEER"))
+        conditions = (User.org_id == other.id, User.id == engineer.id)
+        await db.execute(update(User).where(*conditions).values(role_kind="ENGINEER"))
     body = {"email": email, "password": PASSWORD}
     refused(await api.http.post("/auth/signin", json=body), 409, "org_required")
     answer = await api.http.post("/auth/engineer/signin", json=body)
     assert answer.json()["user"]["id"] == str(engineer.id)
 
 
-async def test_the_same_characters_fit_however_they_are_typed(api: Api, desk: Desk) -> None:
+async def test_a_password_matches_in_any_normal_form(api: Api, desk: Desk) -> None:
     email = unique_email()
     await create_user(desk, email, "Zoë-heron-47-lamp")
     assert (await sign_in(api, email, "Zoe\u0308-heron-47-lamp")).status_code == 200
 
 
 @pytest.mark.parametrize("password", ["", "x" * 1025, "x" * 4097, None, 5, [PASSWORD], {}])
-async def test_what_cannot_be_a_password_is_refused_unread(api: Api, password: object) -> None:
+async def test_an_invalid_password_field_is_reported(api: Api, password: object) -> None:
     assert wrong_fields(await sign_in(api, unique_email(), password)) == {"password"}
 
 
 @pytest.mark.parametrize("password", ["nul\0inside", "x" * 1024])
-async def test_an_odd_one_is_only_wrong(api: Api, password: str) -> None:
+async def test_unusual_passwords_are_compared(api: Api, password: str) -> None:
     refused(await sign_in(api, unique_email(), password), 401, "wrong_email_or_password")
 
 
@@ -206,40 +208,40 @@ async def test_an_odd_one_is_only_wrong(api: Api, password: str) -> None:
         ({"rememberMe": 1}, "rememberMe"),
     ],
 )
-async def test_a_wrong_field_is_named(api: Api, fields: dict[str, object], wrong: str) -> None:
+async def test_an_invalid_field_is_reported(api: Api, fields: dict[str, object], wrong: str) -> None:
     body = {"email": unique_email(), "password": PASSWORD} | fields
     assert wrong_fields(await api.http.post("/auth/admin/signin", json=body)) == {wrong}
 
 
-async def test_nothing_is_written_by_signing_in(api: Api, desk: Desk) -> None:
+async def test_a_sign_in_does_not_change_the_credential(api: Api, desk: Desk) -> None:
     email = unique_email()
     user = await create_user(desk, email)
 
     async def row() -> tuple[object, ...]:
         async with desk.database.session(desk.id) as db:
-            which = (Credential.org_id == desk.id, Credential.user_id == user.id)
-            return tuple((await db.execute(select(Credential.__table__).where(*which))).one())
+            conditions = (Credential.org_id == desk.id, Credential.user_id == user.id)
+            return tuple((await db.execute(select(Credential.__table__).where(*conditions))).one())
 
     before = await row()
     assert (await sign_in(api, email)).status_code == 200
     assert await row() == before
 
 
-async def test_when_too_many_are_waiting_the_next_is_asked_to_come_again(api: Api, desk: Desk) -> None:
+async def test_a_sign_in_is_refused_while_too_many_are_waiting(api: Api, desk: Desk) -> None:
     gate = Gate()
     tasks = [asyncio.create_task(security._threads.run(gate.work)) for _ in range(MAX_HASHING + MAX_WAITING)]
     try:
         assert await asyncio.to_thread(gate.is_full.wait, 5)
         async with asyncio.timeout(5):
             refused(await sign_in(api, unique_email()), 503, "busy")
-            assert (await desk.admin.get("/me")).status_code == 200, "nobody else waits"
+            assert (await desk.admin.get("/me")).status_code == 200, "other requests do not wait"
     finally:
         gate.opened.set()
         await asyncio.gather(*tasks)
     refused(await sign_in(api, unique_email()), 401, "wrong_email_or_password")
 
 
-async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(desk: Desk) -> None:
+async def test_a_password_changed_while_it_is_compared_opens_no_session(desk: Desk) -> None:
     email = unique_email()
     user = await create_user(desk, email)
     account = await account_of(desk, email)
@@ -248,7 +250,7 @@ async def test_a_password_that_is_changed_while_it_is_compared_opens_no_session(
         await finish_sign_in(desk, account)
 
 
-async def test_who_is_suspended_or_erased_while_the_password_is_compared_gets_no_session(desk: Desk) -> None:
+async def test_a_user_suspended_or_erased_while_the_password_is_compared_gets_no_session(desk: Desk) -> None:
     for act, refusal in (("suspend", AccountSuspended), ("erase", WrongEmailOrPassword)):
         email = unique_email()
         path = f"/users/{(await create_user(desk, email)).id}"

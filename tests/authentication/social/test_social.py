@@ -16,7 +16,7 @@ from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
 from app.organisations.models import Organisation
 from tests.accounts.crew import events_about, hire, ok
-from tests.authentication.second_factor.authenticators import Protected, protected
+from tests.authentication.second_factor.authenticators import ProtectedUser, create_protected_user
 from tests.authentication.social.openid import (
     Browser,
     count_users,
@@ -238,8 +238,8 @@ class TestOrganisationApp:
 
 class TestSecondFactor:
     @pytest.fixture
-    async def known(self, desk: Desk, sub: str) -> Protected:
-        user = await protected(desk)
+    async def known(self, desk: Desk, sub: str) -> ProtectedUser:
+        user = await create_protected_user(desk)
         async with desk.database.session(desk.id) as db:
             conditions = (UserRow.org_id == desk.id, UserRow.id == user.user.id)
             await db.execute(
@@ -247,7 +247,7 @@ class TestSecondFactor:
             )
         return user
 
-    async def test_the_second_factor_is_required(self, browser: Browser, sub: str, known: Protected) -> None:
+    async def test_the_second_factor_is_required(self, browser: Browser, sub: str, known: ProtectedUser) -> None:
         answer = await browser.sign_in(sub)
 
         assert answer.status_code == 401
@@ -264,14 +264,14 @@ class TestSecondFactor:
             "token"
         }
 
-    async def test_a_recovery_code_is_accepted(self, browser: Browser, sub: str, known: Protected) -> None:
+    async def test_a_recovery_code_is_accepted(self, browser: Browser, sub: str, known: ProtectedUser) -> None:
         await set_app_url(browser.desk)
         token = fragment_parameters(await browser.sign_in(sub))["token"]
 
         refused(await browser.exchange(token), 401, "totp_required")
         assert ok(await browser.exchange(token, recoveryCode=known.recovery_codes[0]))["user"]["secondFactor"]
 
-    async def test_wrong_codes_are_limited(self, browser: Browser, sub: str, known: Protected) -> None:
+    async def test_wrong_codes_are_limited(self, browser: Browser, sub: str, known: ProtectedUser) -> None:
         token = (await browser.sign_in(sub)).json()["exchangeToken"]
         for _ in range(5):
             answer = await browser.exchange(token, totp=known.authenticator.wrong_code)

@@ -1,4 +1,4 @@
-"""What the tests of recovery share: links, and what has become of users."""
+"""Read and change the state of an account: its row, credential, links and events."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from tests.organisation_client import PASSWORD, Desk
 NEW_PASSWORD = "amber-otter-58-desk"
 
 
-async def links_of(desk: Desk, user_id: UUID, purpose: LinkPurpose | None = None) -> Sequence[Link]:
-    """Somebody's links, oldest first."""
+async def list_links(desk: Desk, user_id: UUID, purpose: LinkPurpose | None = None) -> Sequence[Link]:
+    """List a user's links, oldest first."""
     async with desk.database.session(desk.id) as db:
         found = await db.scalars(select(Link).where(Link.org_id == desk.id, Link.user_id == user_id).order_by(Link.id))
         return [link for link in found if purpose in {None, link.purpose}]
 
 
 def token_of(link: Link) -> str:
-    """What the mail's link ends in."""
+    """Return the token of a link."""
     return link_token(SECRET_KEY, link.org_id, link.id)
 
 
-async def token_for(desk: Desk, user_id: UUID, purpose: LinkPurpose) -> str:
-    """The token of somebody's last link for a purpose."""
-    return token_of((await links_of(desk, user_id, purpose))[-1])
+async def latest_token(desk: Desk, user_id: UUID, purpose: LinkPurpose) -> str:
+    """Return the token of a user's latest link for a purpose."""
+    return token_of((await list_links(desk, user_id, purpose))[-1])
 
 
-async def a_link(desk: Desk, user_id: UUID, email: str, purpose: LinkPurpose, *, valid: bool = True) -> str:
-    """A link made by hand; returns its token."""
+async def issue_link(desk: Desk, user_id: UUID, email: str, purpose: LinkPurpose, *, valid: bool = True) -> str:
+    """Issue a link without mailing it; return its token."""
     async with desk.database.session(desk.id) as db:
         link = links.issue(db, desk.id, user_id, email, purpose)
         if not valid:
@@ -51,35 +51,35 @@ async def a_link(desk: Desk, user_id: UUID, email: str, purpose: LinkPurpose, *,
 
 async def expire_links(desk: Desk, user_id: UUID) -> None:
     async with desk.database.session(desk.id) as db:
-        which = (Link.org_id == desk.id, Link.user_id == user_id)
-        await db.execute(update(Link).where(*which).values(expires_at=real_now()))
+        conditions = (Link.org_id == desk.id, Link.user_id == user_id)
+        await db.execute(update(Link).where(*conditions).values(expires_at=real_now()))
 
 
-async def row_of(desk: Desk, user_id: UUID) -> UserRow:
+async def read_user(desk: Desk, user_id: UUID) -> UserRow:
     async with desk.database.session(desk.id) as db:
         return (await db.execute(select(UserRow).where(UserRow.org_id == desk.id, UserRow.id == user_id))).scalar_one()
 
 
-async def credential_of(desk: Desk, user_id: UUID) -> Credential:
+async def read_credential(desk: Desk, user_id: UUID) -> Credential:
     async with desk.database.session(None) as db:
-        which = (Credential.org_id == desk.id, Credential.user_id == user_id)
-        return (await db.execute(select(Credential).where(*which))).scalar_one()
+        conditions = (Credential.org_id == desk.id, Credential.user_id == user_id)
+        return (await db.execute(select(Credential).where(*conditions))).scalar_one()
 
 
-async def change_row(desk: Desk, user_id: UUID, **values: Any) -> None:
+async def update_user(desk: Desk, user_id: UUID, **values: Any) -> None:
     async with desk.database.session(desk.id) as db:
         await db.execute(update(UserRow).where(UserRow.org_id == desk.id, UserRow.id == user_id).values(values))
 
 
-async def take_password(desk: Desk, user_id: UUID) -> None:
-    """Make them somebody who signs in elsewhere."""
+async def remove_password(desk: Desk, user_id: UUID) -> None:
+    """Leave the user only the sign-in at a provider."""
     async with desk.database.session(desk.id) as db:
-        which = (Credential.org_id == desk.id, Credential.user_id == user_id)
-        await db.execute(update(Credential).where(*which).values(password_hash=None))
+        conditions = (Credential.org_id == desk.id, Credential.user_id == user_id)
+        await db.execute(update(Credential).where(*conditions).values(password_hash=None))
 
 
-async def events_about(desk: Desk, user_id: UUID) -> list[str]:
-    """The types of what happened to somebody since they signed up, in order."""
+async def list_event_types(desk: Desk, user_id: UUID) -> list[str]:
+    """List the types of a user's events since the sign-up, in order."""
     async with desk.database.session(desk.id) as db:
         rows = await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))
         return [row.type for row in rows if row.subject_id == user_id][1:]
