@@ -17,10 +17,7 @@ from app.core.security.opaque_tokens import make_link_token
 from app.organisations.models import Organisation
 from tests.accounts.invitations.test_invitations import accept, invite, token_for
 from tests.accounts.sign_up.test_public_sign_up import sign_in
-from tests.accounts.stored_rows import list_account_events
-from tests.accounts.stored_rows import list_links
-from tests.accounts.stored_rows import list_users
-from tests.accounts.stored_rows import tables_containing
+from tests.accounts.stored_rows import list_account_events, list_links, list_users, tables_containing
 from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer

@@ -20,16 +20,9 @@ from app.core.database.base import Base
 from app.core.database.pool import Database
 from app.core.security.opaque_tokens import make_link_token
 from tests.accounts.sign_up.test_public_sign_up import sign_in
-from tests.accounts.stored_rows import list_account_events
-from tests.accounts.stored_rows import list_links
-from tests.accounts.stored_rows import list_users
-from tests.accounts.users_and_roles import add_role
-from tests.accounts.users_and_roles import add_signed_in_user
-from tests.organisation_client import Api
-from tests.organisation_client import Desk
-from tests.organisation_client import JSON
-from tests.organisation_client import PASSWORD
-from tests.organisation_client import create_desk
+from tests.accounts.stored_rows import list_account_events, list_links, list_users
+from tests.accounts.users_and_roles import add_role, add_signed_in_user
+from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 from tests.services import unique_email
 
