@@ -52,7 +52,7 @@ def body(mail: EmailMessage, kind: str) -> str:
     return str(part.get_content()).replace("\r\n", "\n")
 
 
-def test_a_mail_has_what_every_mail_should_have() -> None:
+def test_a_mail_has_the_standard_headers() -> None:
     mail = parsed(A_MAIL)
 
     assert mail.keys()[:6] == HEADERS[:6]
@@ -142,7 +142,7 @@ def test_a_text_that_is_not_one_mailbox_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("reply_to", ["desk", "a@growfin.com\r\nBcc: eve@evil.example"])
-def test_a_reply_to_that_is_no_mailbox_is_refused(reply_to: str) -> None:
+def test_an_invalid_reply_to_is_refused(reply_to: str) -> None:
     with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
         encode(replace(A_MAIL, reply_to=reply_to), SENDER)
 
@@ -183,7 +183,7 @@ def test_a_long_subject_is_folded() -> None:
     assert parsed(replace(A_MAIL, subject="x" * 255))["Subject"] == "x" * 255
 
 
-def test_a_local_part_that_is_not_ascii_needs_utf8_and_nothing_else_does() -> None:
+def test_only_a_non_ascii_local_part_needs_utf8() -> None:
     assert encode(replace(A_MAIL, recipient="zoë@customer.example"), SENDER).utf8
     assert encode(replace(A_MAIL, reply_to="zoë@customer.example"), SENDER).utf8
     assert not encode(replace(A_MAIL, recipient="z@bücher.example", subject="Zoë", text="Zoë"), SENDER).utf8

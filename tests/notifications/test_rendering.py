@@ -55,7 +55,7 @@ def a_context(template: str, **changes: Any) -> dict[str, Any]:
 
 
 class _Shape(HTMLParser):
-    """The tags and the text of a page, as a mail program sees them. It fails where a tag is not closed."""
+    """Parse the tags and the text of a page, as a mail program does. A tag that is not closed is an error."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ def test_the_html_loads_nothing_from_elsewhere(template: str) -> None:
 
 
 @pytest.mark.parametrize("template", ACCOUNTS)
-def test_an_organisations_name_of_several_lines_makes_a_subject_of_one(template: str) -> None:
+def test_a_name_with_line_breaks_makes_a_subject_of_one_line(template: str) -> None:
     mail = render(template, a_context(template, organisation="Grow\r\nBcc: eve@evil.example"))
 
     assert mail.subject.startswith("[Grow Bcc: eve@evil.example] ")
@@ -166,7 +166,7 @@ def test_a_mail_with_a_link_has_it_and_its_expiry_in_both_parts(template: str) -
 
 
 @pytest.mark.parametrize("template", TICKETS)
-def test_a_title_of_several_lines_makes_a_subject_of_one(template: str) -> None:
+def test_a_title_with_line_breaks_makes_a_subject_of_one_line(template: str) -> None:
     mail = render(template, a_context(template, title="Export\r\nBcc: eve@evil.example\u2028fails\x00"))
 
     assert mail.subject.endswith("Export Bcc: eve@evil.example fails")
@@ -176,7 +176,7 @@ def test_a_title_of_several_lines_makes_a_subject_of_one(template: str) -> None:
 @pytest.mark.parametrize(
     ("template", "key"), [(template, key) for template in TEMPLATES for key in a_context(template)]
 )
-def test_every_key_is_needed(template: str, key: str) -> None:
+def test_every_key_is_required(template: str, key: str) -> None:
     context = a_context(template)
     del context[key]
 
@@ -207,7 +207,7 @@ def test_a_long_description_is_shown_in_part() -> None:
         (ZoneInfo("Asia/Kolkata"), "1 March 2027, 09:00 UTC+05:30."),
     ],
 )
-def test_times_name_their_offset(zone: Any, shown: str) -> None:
+def test_times_have_their_offset(zone: Any, shown: str) -> None:
     closing = datetime(2027, 3, 1, 9, 0, tzinfo=zone)
 
     assert shown in render("ticket_closing_soon", a_context("ticket_closing_soon", auto_close_at=closing)).text

@@ -1,4 +1,4 @@
-"""Mails about tickets, from the event to the file that a mail is written to."""
+"""Mails about tickets, from the event to the written file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def _nothing_left(database: Database) -> None:
     await forget_what_is_left(database)
 
 
-def a_requester() -> str:
+def unique_requester() -> str:
     """Return an address that no other test writes to."""
     return f"mia-{uuid4().hex}@customer.example"
 
@@ -54,19 +54,19 @@ async def mails_to(desk: Desk, ticket: JSON, address: str) -> list[JSON]:
     return [mail for mail in await mails(desk, ticket) if mail["to"] == address]
 
 
-def files_to(settings: Settings, address: str) -> list[EmailMessage]:
+def read_files_to(settings: Settings, address: str) -> list[EmailMessage]:
     found = [message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in settings.mail_dir.iterdir()]
     return [mail for mail in found if mail["To"] == address]
 
 
-async def rewrite(desk: Desk, statement: str, **values: object) -> None:
+async def execute_sql(desk: Desk, statement: str, **values: object) -> None:
     """Change the organisation's rows without the service."""
     async with desk.database.session(desk.id) as db:
         await db.execute(text(statement), {"org": desk.id, **values})
 
 
 async def test_the_requester_is_mailed_a_reply(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_requester()
     ticket = await desk.open(addedBy=requester, title="Export <b>fails</b>")
     await desk.respond(ticket, "Mended, & tested.")
     await relay_events(desk)
@@ -81,7 +81,7 @@ async def test_the_requester_is_mailed_a_reply(desk: Desk) -> None:
 
 
 async def test_replies_are_mailed_in_order(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_requester()
     ticket = await desk.open(addedBy=requester)
     for place in range(5):
         await desk.respond(ticket, f"Answer {place}.")
@@ -93,7 +93,7 @@ async def test_replies_are_mailed_in_order(desk: Desk) -> None:
 
 
 async def test_a_change_of_status_without_a_reply_sends_no_mail(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_requester()
     ticket = await desk.open(addedBy=requester)
     for status in ("RESPONDED", "CLOSED", "OPEN"):
         await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
@@ -103,7 +103,7 @@ async def test_a_change_of_status_without_a_reply_sends_no_mail(desk: Desk) -> N
 
 
 async def test_the_assignee_is_mailed_when_a_ticket_is_opened(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_requester()
     ticket = await desk.open(addedBy=requester, priority="HIGH", description="All of it.\nReally.")
     await relay_events(desk)
 
@@ -127,7 +127,7 @@ async def test_a_new_assignee_is_mailed_and_the_former_one_is_not(desk: Desk) ->
     assert recipients == [desk.admin.email, bo.email, desk.admin.email]
 
 
-async def test_the_assignee_of_a_ticket_that_waited_is_mailed(desk: Desk) -> None:
+async def test_the_assignee_of_a_waiting_ticket_is_mailed(desk: Desk) -> None:
     await desk.admin.patch("/me", {"available": False})
     ticket = await desk.open()
     await relay_events(desk)
@@ -140,7 +140,7 @@ async def test_the_assignee_of_a_ticket_that_waited_is_mailed(desk: Desk) -> Non
 
 
 async def test_the_requester_is_mailed_three_days_before_the_ticket_closes(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_requester()
     ticket = await desk.open(addedBy=requester)
     answered = (await desk.respond(ticket))["ticket"]
     assert (await desk.admin.post("/org/clock/advance", {"days": 27})).status_code == 200
@@ -153,7 +153,7 @@ async def test_the_requester_is_mailed_three_days_before_the_ticket_closes(desk:
 
 
 async def test_an_automatic_close_sends_no_mail(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_requester()
     ticket = await desk.open(addedBy=requester)
     await desk.respond(ticket)
     await desk.admin.post("/org/clock/advance", {"days": 31})
@@ -164,8 +164,8 @@ async def test_an_automatic_close_sends_no_mail(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("timezone", ["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])
-async def test_times_in_mails_are_those_of_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
-    requester = a_requester()
+async def test_times_in_mails_are_in_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
+    requester = unique_requester()
     assert (await desk.admin.patch("/org", {"timezone": timezone})).status_code == 200
     ticket = await desk.open(addedBy=requester)
     answered = (await desk.respond(ticket))["ticket"]
@@ -184,14 +184,14 @@ async def test_times_in_mails_are_those_of_the_organisations_time_zone(desk: Des
 async def test_the_sent_mail_is_the_logged_one_and_has_the_support_address_as_reply_to(
     desk: Desk, settings: Settings
 ) -> None:
-    requester = a_requester()
+    requester = unique_requester()
     await desk.admin.patch("/org", {"supportEmail": "help@growfin.test"})
     ticket = await desk.open(addedBy=requester)
     await desk.respond(ticket, "Fixed.")
     await desk.work(settings)
 
     (mail,) = await mails_to(desk, ticket, requester)
-    (sent,) = files_to(settings, requester)
+    (sent,) = read_files_to(settings, requester)
 
     assert (mail["status"], mail["attempts"], mail["lastError"]) == ("SENT", 1, None)
     assert mail["sentAt"] >= mail["createdAt"]
@@ -204,32 +204,30 @@ async def test_the_sent_mail_is_the_logged_one_and_has_the_support_address_as_re
     assert "help@growfin.test" in mail["body"]
 
 
-async def test_without_a_support_address_there_is_nowhere_to_reply_to(desk: Desk, settings: Settings) -> None:
-    requester = a_requester()
+async def test_without_a_support_address_there_is_no_reply_to(desk: Desk, settings: Settings) -> None:
+    requester = unique_requester()
     await desk.respond(await desk.open(addedBy=requester))
     await desk.work(settings)
 
-    (sent,) = files_to(settings, requester)
+    (sent,) = read_files_to(settings, requester)
 
     assert sent["Reply-To"] is None
 
 
-async def test_nothing_is_mailed_twice_however_often_and_by_however_many_the_work_is_done(
-    desk: Desk, settings: Settings
-) -> None:
-    requester = a_requester()
+async def test_concurrent_and_repeated_work_mails_nothing_twice(desk: Desk, settings: Settings) -> None:
+    requester = unique_requester()
     ticket = await desk.open(addedBy=requester)
     await desk.respond(ticket)
     await asyncio.gather(desk.work(settings), desk.work(settings), desk.work(settings))
     await desk.work(settings)
 
     assert len(await mails(desk, ticket)) == 2
-    assert len(files_to(settings, requester)) == 1
+    assert len(read_files_to(settings, requester)) == 1
 
 
-async def test_an_address_that_cannot_work_fails_alone(desk: Desk, settings: Settings) -> None:
-    bad, good = await desk.open(addedBy=a_requester()), await desk.open(addedBy=a_requester())
-    await rewrite(desk, "UPDATE tickets SET requester_email = 'no address' WHERE org_id = :org AND number = 1")
+async def test_an_invalid_address_fails_without_affecting_others(desk: Desk, settings: Settings) -> None:
+    bad, good = await desk.open(addedBy=unique_requester()), await desk.open(addedBy=unique_requester())
+    await execute_sql(desk, "UPDATE tickets SET requester_email = 'no address' WHERE org_id = :org AND number = 1")
     for ticket in (bad, good):
         await desk.respond(ticket)
     await desk.work(settings)
@@ -240,16 +238,16 @@ async def test_an_address_that_cannot_work_fails_alone(desk: Desk, settings: Set
     assert (failed["status"], failed["attempts"], failed["sentAt"]) == ("FAILED", 1, None)
     assert failed["lastError"]
     assert (sent["status"], sent["lastError"]) == ("SENT", None)
-    assert len(files_to(settings, good["addedBy"])) == 1
+    assert len(read_files_to(settings, good["addedBy"])) == 1
 
 
-async def test_a_mail_that_cannot_be_written_is_a_failed_delivery_and_holds_up_no_other(
+async def test_a_mail_that_cannot_be_written_fails_without_affecting_others(
     desk: Desk, settings: Settings, api: Api, database: Database
 ) -> None:
     other = await create_desk(api, database)
     # As if the zone had been dropped from the time zone database.
-    await rewrite(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
-    bad, good = await desk.open(addedBy=a_requester()), await other.open(addedBy=a_requester())
+    await execute_sql(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
+    bad, good = await desk.open(addedBy=unique_requester()), await other.open(addedBy=unique_requester())
     await desk.respond(bad)
     await other.respond(good)
     await desk.work(settings)
@@ -262,19 +260,19 @@ async def test_a_mail_that_cannot_be_written_is_a_failed_delivery_and_holds_up_n
     assert "The mail could not be written: ZoneInfoNotFoundError" in failed[1]["lastError"]
     assert (failed[1]["attempts"], failed[1]["subject"]) == (0, f"{bad['reference']}: It broke")
     assert sent["status"] == "SENT"
-    assert files_to(settings, bad["addedBy"]) == []
+    assert read_files_to(settings, bad["addedBy"]) == []
     pending = (await desk.admin.get("/jobs")).json()["pending"]
     assert (pending["deliveries"], pending["parkedEvents"]) == (0, 0)
 
 
-async def test_tenants_texts_break_neither_the_headers_nor_the_html_of_a_mail(desk: Desk, settings: Settings) -> None:
-    requester = a_requester()
+async def test_texts_of_tenants_cannot_inject_headers_or_html(desk: Desk, settings: Settings) -> None:
+    requester = unique_requester()
     await desk.admin.patch("/org", {"name": "Grow\tfin <script>"})
     ticket = await desk.open(addedBy=requester, title="One\nBcc: all@customer.example\nX: {{ 7 * 7 }}")
     await desk.respond(ticket, "<script>alert(1)</script>")
     await desk.work(settings)
 
-    (sent,) = files_to(settings, requester)
+    (sent,) = read_files_to(settings, requester)
     html = sent.get_body(("html",))
 
     assert sent["Bcc"] is None
@@ -287,7 +285,7 @@ async def test_tenants_texts_break_neither_the_headers_nor_the_html_of_a_mail(de
 async def test_an_event_about_a_deleted_ticket_is_skipped(desk: Desk) -> None:
     ticket = await desk.open()
     other = await desk.open()
-    await rewrite(desk, "DELETE FROM tickets WHERE org_id = :org AND id = :id", id=UUID(ticket["id"]))
+    await execute_sql(desk, "DELETE FROM tickets WHERE org_id = :org AND id = :id", id=UUID(ticket["id"]))
     await relay_events(desk)
 
     assert await mails(desk, ticket) == []

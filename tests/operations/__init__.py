@@ -1,4 +1,4 @@
-"""A separate PostgreSQL for these tests, which break it and read all organisations."""
+"""A separate PostgreSQL for these tests, which damage it and read all organisations."""
 
 from __future__ import annotations
 

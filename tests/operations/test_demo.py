@@ -74,7 +74,7 @@ async def org_id(summary: str, database: Database) -> UUID:
 
 @asynccontextmanager
 async def running_relay(database: Database) -> AsyncIterator[None]:
-    """Relay new events all the time, as the worker of another process does."""
+    """Relay new events continuously, like the worker of another process."""
 
     async def run() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Health, metrics and jobs over HTTP."""
+"""The operations for health, metrics and jobs."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ async def test_parked_events_are_counted(desk: Desk, database: Database) -> None
     assert (await jobs(desk))["pending"]["parkedEvents"] == 2
 
 
-async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, tmp_path: object) -> None:
+async def test_the_jobs_of_a_running_worker_are_reported(elsewhere: TestServer, tmp_path: object) -> None:
     database = Database(elsewhere.service_url, before_commit=wiring.NUMBERING)
     async with running_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
         desk = await create_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
