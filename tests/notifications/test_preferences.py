@@ -15,7 +15,7 @@ BY_SUBJECT = {"Answered": MailKind.TICKET_ANSWERED, "Closing soon": MailKind.TIC
 ERASED = "0190b8e5@erased.invalid"
 
 
-async def a_ticket_of(desk: Desk, requester: User | None, requester_email: str) -> JSON:
+async def open_ticket_of(desk: Desk, requester: User | None, requester_email: str) -> JSON:
     """Open a ticket, and link it to the requester's account if there is one."""
     ticket = await desk.open(addedBy=requester_email)
     if requester:
@@ -43,7 +43,7 @@ async def mute(desk: Desk, user_id: UUID, *kinds: MailKind) -> None:
 @pytest.mark.parametrize("muted", [(), *((kind,) for kind in MailKind), tuple(MailKind)])
 async def test_a_requester_is_mailed_what_they_have_not_muted(desk: Desk, muted: tuple[MailKind, ...]) -> None:
     requester = await add_user(desk, muted=list(muted))
-    await answer_and_remind(desk, await a_ticket_of(desk, requester, requester.email))
+    await answer_and_remind(desk, await open_ticket_of(desk, requester, requester.email))
 
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values()) - set(muted)
 
@@ -51,7 +51,7 @@ async def test_a_requester_is_mailed_what_they_have_not_muted(desk: Desk, muted:
 async def test_a_requester_is_mailed_at_their_current_address(desk: Desk) -> None:
     old = unique_address()
     requester = await add_user(desk)
-    await answer_and_remind(desk, await a_ticket_of(desk, requester, old))
+    await answer_and_remind(desk, await open_ticket_of(desk, requester, old))
 
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values())
     assert await kinds_mailed_to(desk, old) == set()
@@ -60,7 +60,7 @@ async def test_a_requester_is_mailed_at_their_current_address(desk: Desk) -> Non
 async def test_a_requester_without_an_account_is_mailed_everything(desk: Desk) -> None:
     address = unique_address()
     await add_user(desk, email=f"x{address}", muted=list(MailKind))
-    await answer_and_remind(desk, await a_ticket_of(desk, None, address))
+    await answer_and_remind(desk, await open_ticket_of(desk, None, address))
 
     assert await kinds_mailed_to(desk, address) == set(BY_SUBJECT.values())
 

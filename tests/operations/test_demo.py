@@ -125,7 +125,7 @@ async def test_every_admin_signs_in_with_the_printed_password(summary: str, depl
     assert len(emails) == 4
     async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
-        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.url) as client:
+        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.base_url) as client:
             for email in emails:
                 body = {"email": email, "password": read_value("password", summary)}
                 answer = await client.post("/auth/admin/signin", json=body)
@@ -134,7 +134,7 @@ async def test_every_admin_signs_in_with_the_printed_password(summary: str, depl
 
 async def test_the_summary_ends_with_a_command_that_signs_in(summary: str, deployment: Deployment) -> None:
     command = shlex.split(summary[summary.index("curl") :])
-    assert command[:2] == ["curl", f"{deployment.settings.url}/auth/admin/signin"]
+    assert command[:2] == ["curl", f"{deployment.settings.base_url}/auth/admin/signin"]
     body = json.loads(command[-1])
     assert body["password"] == read_value("password", summary)
     assert f"admins    {body['email']}\n" in summary
@@ -193,7 +193,7 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
     assert len(await rows_of(database, org_id, TicketSearch)) == len(tickets)
     async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
-        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.url) as client:
+        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.base_url) as client:
 
             async def found(q: str) -> set[int]:
                 params: dict[str, Any] = {"q": q, "limit": 100}
@@ -225,13 +225,13 @@ async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Data
 
 
 async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment, database: Database) -> None:
-    await deployment.as_owner("ALTER TABLE tickets ADD CONSTRAINT few CHECK (number <= 45) NOT VALID")
+    await deployment.execute_as_owner("ALTER TABLE tickets ADD CONSTRAINT few CHECK (number <= 45) NOT VALID")
     try:
         async with running_relay(database):
             with pytest.raises(ExceptionGroup, match="TaskGroup"):
                 await create_demo(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
     finally:
-        await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
+        await deployment.execute_as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
     org_id = await newest_organisation(database)
     assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
     assert await rows_of(database, org_id, Mail) == []

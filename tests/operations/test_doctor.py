@@ -69,11 +69,11 @@ async def test_a_superuser_role_is_reported(deployment: Deployment) -> None:
 
 
 async def test_a_role_with_bypassrls_is_reported(deployment: Deployment) -> None:
-    await deployment.as_superuser("ALTER ROLE tessera_service BYPASSRLS")
+    await deployment.execute_as_superuser("ALTER ROLE tessera_service BYPASSRLS")
     try:
         problem = await single_problem(deployment)
     finally:
-        await deployment.as_superuser("ALTER ROLE tessera_service NOBYPASSRLS")
+        await deployment.execute_as_superuser("ALTER ROLE tessera_service NOBYPASSRLS")
     assert problem.startswith("role: tessera_service has BYPASSRLS")
 
 
@@ -81,20 +81,20 @@ async def test_a_role_with_bypassrls_is_reported(deployment: Deployment) -> None
 async def test_a_table_without_forced_row_level_security_is_reported(
     deployment: Deployment, removed: str, restored: str
 ) -> None:
-    await deployment.as_owner(f"ALTER TABLE tickets {removed} ROW LEVEL SECURITY")
+    await deployment.execute_as_owner(f"ALTER TABLE tickets {removed} ROW LEVEL SECURITY")
     try:
         problem = await single_problem(deployment)
     finally:
-        await deployment.as_owner(f"ALTER TABLE tickets {restored} ROW LEVEL SECURITY")
+        await deployment.execute_as_owner(f"ALTER TABLE tickets {restored} ROW LEVEL SECURITY")
     assert problem.startswith("row security: not enabled and forced on tickets: as the owner, ALTER TABLE")
 
 
 async def test_every_table_with_an_organisation_column_is_checked(deployment: Deployment) -> None:
-    await deployment.as_owner("CREATE TABLE drafts (org_id uuid); CREATE TABLE colours (name text)")
+    await deployment.execute_as_owner("CREATE TABLE drafts (org_id uuid); CREATE TABLE colours (name text)")
     try:
         problem = await single_problem(deployment)
     finally:
-        await deployment.as_owner("DROP TABLE drafts, colours")
+        await deployment.execute_as_owner("DROP TABLE drafts, colours")
     assert "forced on drafts: " in problem
 
 
@@ -110,7 +110,7 @@ async def test_a_downgraded_database_must_be_migrated(deployment: Deployment) ->
 
 
 async def test_an_empty_database_must_be_migrated(deployment: Deployment) -> None:
-    await deployment.as_superuser("CREATE DATABASE empty")
+    await deployment.execute_as_superuser("CREATE DATABASE empty")
     assert deployment.settings.database_url is not None
     found = await run_doctor(deployment, database_url=deployment.settings.database_url.replace("/tessera?", "/empty?"))
     assert [check for check, finding in found.items() if not finding.is_ok] == ["migrations", "row security"]
@@ -121,7 +121,7 @@ async def test_an_empty_database_must_be_migrated(deployment: Deployment) -> Non
 
 
 async def test_missing_privileges_are_reported_with_the_remedy(deployment: Deployment) -> None:
-    await deployment.as_owner("REVOKE SELECT ON alembic_version FROM tessera_service")
+    await deployment.execute_as_owner("REVOKE SELECT ON alembic_version FROM tessera_service")
     try:
         problem = await single_problem(deployment)
     finally:
@@ -131,16 +131,16 @@ async def test_missing_privileges_are_reported_with_the_remedy(deployment: Deplo
 
 async def test_a_clock_difference_is_measured(deployment: Deployment) -> None:
     # A function of the same name, found before the system's.
-    await deployment.as_owner(
+    await deployment.execute_as_owner(
         "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql "
         "AS $$ SELECT pg_catalog.clock_timestamp() + interval '5 seconds' $$"
     )
-    await deployment.as_superuser("ALTER ROLE tessera_service SET search_path = public, pg_catalog")
+    await deployment.execute_as_superuser("ALTER ROLE tessera_service SET search_path = public, pg_catalog")
     try:
         problem = await single_problem(deployment)
     finally:
-        await deployment.as_superuser("ALTER ROLE tessera_service RESET search_path")
-        await deployment.as_owner("DROP FUNCTION public.clock_timestamp()")
+        await deployment.execute_as_superuser("ALTER ROLE tessera_service RESET search_path")
+        await deployment.execute_as_owner("DROP FUNCTION public.clock_timestamp()")
     assert problem.endswith(" s behind the database's: synchronise both machines by NTP")
     assert 4.5 < float(problem.split()[1]) < 5.5
 

@@ -48,7 +48,7 @@ async def elsewhere(server: TestServer) -> TestServer:
     return server.at(name)
 
 
-async def as_owner(server: TestServer, statement: str) -> None:
+async def execute_as_owner(server: TestServer, statement: str) -> None:
     connection = await connect(server.owner_url)
     await connection.execute(statement)
     await connection.close()
@@ -85,7 +85,7 @@ async def test_a_database_that_is_not_migrated_to_this_version_is_not_ready(
 ) -> None:
     async with running_service(elsewhere) as client:
         assert (await client.get("/health/ready")).status_code == 200
-        await as_owner(elsewhere, statement)
+        await execute_as_owner(elsewhere, statement)
 
         ready, live = await client.get("/health/ready"), await client.get("/health/live")
 

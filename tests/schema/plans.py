@@ -18,7 +18,7 @@ from tests.schema.catalog import Connection
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
-ORGANISATIONS, TICKETS, USERS, OTHERS = 5, 5_000, 400, 3_000  # of each organisation, but for the others
+ORGANISATIONS, TICKETS, USERS, OTHERS = 5, 5_000, 400, 3_000  # per organisation; `OTHERS` are organisations
 ORG = UUID(int=1)
 TICKET = UUID("00000001-0000-0000-0000-000000000007")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -175,10 +175,10 @@ def complaints(plan: dict[str, Any]) -> list[str]:
 def _complaints_of_words(condition: str) -> list[str]:
     if "'" not in condition:  # the condition's value is known only at execution
         return []
-    return [] if is_of_the_organisation(condition) else [f"{WORDS} is searched without a prefix"]
+    return [] if has_prefix(condition) else [f"{WORDS} is searched without a prefix"]
 
 
-def is_of_the_organisation(query: str) -> bool:
+def has_prefix(query: str) -> bool:
     """Return whether each word of a `tsquery`, alone or within a plan, starts with the organisation's prefix."""
     wanted = re.findall(r"'+([^']+)'+", query)
     return bool(wanted) and all(word.startswith(PREFIX) for word in wanted)

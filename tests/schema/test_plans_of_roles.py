@@ -35,7 +35,7 @@ async def test_the_users_of_a_role_and_their_tickets_are_found_by_indexes(
 
     assert sum(one[0].startswith("UPDATE users") for one in sent) == 1
     assert sum(one[0].startswith("UPDATE tickets") for one in sent) == 1
-    assert len(sent) == 11  # however many users
+    assert len(sent) == 11  # for any number of users
     found = [one for one in sent if one[0].startswith(("SELECT", "UPDATE"))]
     used = set()
     for sql, parameters in found:

@@ -32,7 +32,7 @@ from tests.schema.plans import (
     Recorder,
     complaints,
     explain,
-    is_of_the_organisation,
+    has_prefix,
     nodes,
     refused,
     scanned,
@@ -74,7 +74,7 @@ async def explain_both(
 ) -> list[dict[str, Any]]:
     """Return the custom and the generic plan of a statement, and check that there are no complaints about them."""
     (wanted,) = [one for one in statement[1] if isinstance(one, str) and one.startswith("'")]
-    assert is_of_the_organisation(wanted)
+    assert has_prefix(wanted)
     both = [await explain(connection, *statement, generic=generic, run=run) for generic in (False, True)]
     assert [complaints(plan) for plan in both] == [[], []]
     return both
