@@ -55,7 +55,7 @@ def settings(server: TestServer, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _no_leftovers(database: Database) -> None:
     await forget_what_is_left(database)
 
 
