@@ -217,7 +217,9 @@ def _write_banner(settings: Settings, *, is_ready: bool) -> str:
     mail = "sent over SMTP" if settings.smtp_url else f"written to {settings.mail_dir}/*.eml"
     worker = "in this process" if settings.worker == "inline" else "separately"
     state = "is ready" if is_ready else "is running but not ready: correct the problems above"
-    return f"Tessera {state}: {settings.url}/docs\nMail is {mail}; the worker runs {worker}. Press Ctrl-C to stop.\n"
+    return (
+        f"Tessera {state}: {settings.base_url}/docs\nMail is {mail}; the worker runs {worker}. Press Ctrl-C to stop.\n"
+    )
 
 
 def _print(text: str) -> None:

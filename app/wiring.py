@@ -149,7 +149,7 @@ TIMERS: Handlers = {
 def make_channels(settings: Settings) -> Channels:
     """Make the channels that send deliveries, by name."""
     assert settings.secret_key is not None
-    complete = partial(fill_in_link, public_url=settings.url, secret_key=settings.secret_key)
+    complete = partial(fill_in_link, public_url=settings.base_url, secret_key=settings.secret_key)
     return {
         EMAIL.name: make_email_channel(
             smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir, complete=complete

@@ -1,4 +1,4 @@
-"""The other commands, and failures at the start, each reported in one line."""
+"""The commands other than `serve` and `worker`, and failures at the start, each reported in one line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOWHERE = "postgresql://tessera:s3cret@127.0.0.1:1/tessera"
 
 @asynccontextmanager
 async def completed(command: str, *arguments: str, **settings: object) -> AsyncIterator[tuple[int, Program]]:
-    """Run a command to its end; yields the exit code and the program."""
+    """Run a command to its end; yield the exit code and the program."""
     with working_folder() as folder:
         async with run_tessera(command, folder, *arguments, **settings) as program:
             yield await program.wait_for_exit(), program

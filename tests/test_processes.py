@@ -156,7 +156,7 @@ async def test_a_request_in_flight_is_finished_before_the_service_stops(folder: 
         assert await stopping < STOP_TIMEOUT
 
 
-async def test_no_acknowledged_ticket_is_lost_after_kill_9_of_every_process(folder: Path) -> None:
+async def test_no_acknowledged_ticket_is_lost_when_every_process_is_killed(folder: Path) -> None:
     acknowledged: list[str] = []
 
     async def hammer(client: Client) -> None:

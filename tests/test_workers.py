@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 
 ORGANISATIONS = 4
 TICKETS = 1000  # per organisation, each with a timer
-REMINDED = 90  # of which also have a reminder: another timer, an event and a mail
+REMINDED = 90  # of these tickets also have a reminder: another timer, an event and a mail
 
-# Answered 30 days ago, due now: first the reminders, then auto-close.
-ANSWERED = """
+# Tickets that were answered 30 days ago. Their timers are due now: first the reminders, then auto-close.
+INSERT_ANSWERED_TICKETS = """
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email,
                          created_at, updated_at, responded_at, auto_close_at)
     SELECT $1::uuid, gen_random_uuid(), n, 'It broke', 'All of it.', 'RESPONDED', 'LOW',
            'mia' || n || '@customer.example', now(), now(), now() - interval '30 days', now()
     FROM generate_series(1, $2::int) AS n
 """
-TO_CLOSE = """
+INSERT_CLOSE_TIMERS = """
     INSERT INTO timers (org_id, subject_id, kind, due_at)
     SELECT org_id, id, 'AUTO_CLOSE', now() - interval '1 minute' FROM tickets WHERE org_id = $1
 """
-TO_REMIND = """
+INSERT_REMINDER_TIMERS = """
     INSERT INTO timers (org_id, subject_id, kind, due_at)
     SELECT org_id, id, 'AUTO_CLOSE_REMINDER', now() - interval '1 hour' FROM tickets
     WHERE org_id = $1 AND number <= $2
@@ -84,13 +84,13 @@ async def create_backlog(pool: Database, superuser: Superuser) -> list[UUID]:
     organisations = [await create_organisation(pool) for _ in range(ORGANISATIONS)]
     async with superuser.transaction():
         for org_id in organisations:
-            await superuser.execute(ANSWERED, org_id, TICKETS)
-            await superuser.execute(TO_REMIND, org_id, REMINDED)
-            await superuser.execute(TO_CLOSE, org_id)
+            await superuser.execute(INSERT_ANSWERED_TICKETS, org_id, TICKETS)
+            await superuser.execute(INSERT_REMINDER_TIMERS, org_id, REMINDED)
+            await superuser.execute(INSERT_CLOSE_TIMERS, org_id)
     return organisations
 
 
-async def test_two_workers_do_everything_once_although_one_is_killed(
+async def test_two_workers_do_all_work_once_even_if_one_is_killed(
     own_database: TestServer, superuser: Superuser
 ) -> None:
     mails = ORGANISATIONS * REMINDED

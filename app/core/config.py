@@ -230,7 +230,7 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def url(self) -> str:
+    def base_url(self) -> str:
         """The base URL of links in mails."""
         return self.public_url or f"http://{self.host}:{self.port}"
 

@@ -76,12 +76,12 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
         )
         .order_by(Link.id)
     )
-    drafts = [_link_mail(organisation, link) for link in links if is_deliverable(link.email)]
+    drafts = [_write_link_mail(organisation, link) for link in links if is_deliverable(link.email)]
     await mails.queue(db, org_id, drafts)
 
 
-def _link_mail(organisation: Tenant, link: Link) -> MailDraft:
-    return _draft(
+def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
+    return _write_draft(
         organisation,
         link.purpose.lower(),
         link.email,
@@ -106,8 +106,8 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
         .order_by(User.id)
     )
     organisation = await get_tenant(db, org_id)
-    admins = await _admins_to_tell(db, org_id, MailKind.SIGN_UP_REQUESTS)
-    requests = [_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
+    admins = await _find_admins_to_tell(db, org_id, MailKind.SIGN_UP_REQUESTS)
+    requests = [_write_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
     told = await _count_recent_mails(db, org_id, list(admins.values()), {request.subject for request in requests})
     drafts = [
         replace(request, recipient=email, user_id=admin_id, id=new_id())
@@ -134,7 +134,7 @@ async def _count_recent_mails(
     return {row.recipient: row.mails for row in rows}
 
 
-async def _admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
+async def _find_admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
     """Return the addresses of the active admins who did not mute this kind, at most `MAX_ADMINS`."""
     found = await db.execute(
         select(User.id, User.email)
@@ -160,8 +160,8 @@ async def mail_account_notices(db: AsyncSession, org_id: UUID, recorded: Sequenc
     )
     users = {user.id: user for user in found if is_deliverable(user.email)}
     notices = {
-        (event.type, user.id): _draft(
-            organisation, ACCOUNT_NOTICES[type(event)], user.email, user.id, _notice_context(user, event)
+        (event.type, user.id): _write_draft(
+            organisation, ACCOUNT_NOTICES[type(event)], user.email, user.id, _make_notice_context(user, event)
         )
         for event in events
         if (user := users.get(event.user_id))
@@ -169,7 +169,7 @@ async def mail_account_notices(db: AsyncSession, org_id: UUID, recorded: Sequenc
     await mails.queue(db, org_id, list(notices.values()))
 
 
-def _notice_context(user: User, event: UserEvent) -> dict[str, ContextValue]:
+def _make_notice_context(user: User, event: UserEvent) -> dict[str, ContextValue]:
     return {
         "reason": user.status_reason,
         "invited": user.status == AccountStatus.INVITED,
@@ -185,7 +185,7 @@ async def mail_previous_address(db: AsyncSession, org_id: UUID, event: EmailChan
     organisation = await get_tenant(db, org_id)
     # Read from the database, because a statement may have made the change past the objects of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
-    notice = _draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
+    notice = _write_draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
     await mails.queue(db, org_id, [notice])
 
 
@@ -195,7 +195,7 @@ def mask(email: str) -> str:
     return f"{local[:1]}•••@{domain}"
 
 
-def _draft(
+def _write_draft(
     organisation: Tenant,
     template: str,
     recipient: str,

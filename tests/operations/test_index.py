@@ -1,4 +1,4 @@
-"""The index: browsers are sent to the documentation, and clients get links that work."""
+"""The index: browsers are redirected to the documentation, and clients get valid links."""
 
 from __future__ import annotations
 

@@ -91,9 +91,9 @@ class Database:
                     "application_name": "tessera",
                     "jit": "off",
                     "timezone": "UTC",
-                    "statement_timeout": _milliseconds(statement_timeout),
-                    "lock_timeout": _milliseconds(LOCK_TIMEOUT),
-                    "idle_in_transaction_session_timeout": _milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
+                    "statement_timeout": _to_milliseconds(statement_timeout),
+                    "lock_timeout": _to_milliseconds(LOCK_TIMEOUT),
+                    "idle_in_transaction_session_timeout": _to_milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
                 },
             },
         )
@@ -180,11 +180,11 @@ async def run_before_commit(db: AsyncSession) -> None:
         await before_commit(db, db.info.get(ORG_ID))
 
 
-def _milliseconds(seconds: float) -> str:
+def _to_milliseconds(seconds: float) -> str:
     return str(int(seconds * 1000))
 
 
-def _begin_statement(org_id: UUID | None) -> str:
+def _write_begin(org_id: UUID | None) -> str:
     # Only the text of a UUID gets into the statement. It cannot close the quotes.
     return "BEGIN" if org_id is None else f"BEGIN; SET LOCAL app.org_id = '{UUID(str(org_id))}'"
 
@@ -196,7 +196,7 @@ def _ensure_committed(status: str) -> None:
 
 async def _begin_on(driver: Driver, org_id: UUID | None) -> None:
     try:
-        await driver.execute(_begin_statement(org_id))
+        await driver.execute(_write_begin(org_id))
     except BaseException:
         # After a cancellation the server may have begun a transaction unknown to the driver. The next request must not
         # run in it.

@@ -37,5 +37,5 @@ def get_sqlstate(error: exc.DBAPIError) -> str | None:
 
 
 def _constraint_of(error: exc.DBAPIError) -> str | None:
-    # SQLAlchemy wraps the driver's error in one of its own, and copies only the SQLSTATE to it.
+    # SQLAlchemy wraps the driver's error, and copies only its SQLSTATE.
     return getattr(error.orig and error.orig.__cause__, "constraint_name", None)

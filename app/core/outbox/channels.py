@@ -25,7 +25,7 @@ MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
 
 
 class Result(StrEnum):
-    """How one attempt ended."""
+    """The result of an attempt."""
 
     SENT = "SENT"
     TEMPORARY = "TEMPORARY"  # failed; a retry may succeed

@@ -37,7 +37,7 @@ class TokenSubject:
 
 def make_refresh_token(secret_key: str, org_id: UUID, session_id: UUID) -> str:
     """Make the first refresh token of a session."""
-    return _refresh_token(secret_key, org_id, session_id, secrets.token_bytes(_RANDOM_BYTES))
+    return _encode_refresh_token(secret_key, org_id, session_id, secrets.token_bytes(_RANDOM_BYTES))
 
 
 def make_next_refresh_token(secret_key: str, token: str) -> str:
@@ -48,7 +48,7 @@ def make_next_refresh_token(secret_key: str, token: str) -> str:
     """
     subject = read_refresh_token(secret_key, token)
     successor = compute_keyed_hash(secret_key, "refresh token successor", token.encode())[:_RANDOM_BYTES]
-    return _refresh_token(secret_key, subject.org_id, subject.id, successor)
+    return _encode_refresh_token(secret_key, subject.org_id, subject.id, successor)
 
 
 def read_refresh_token(secret_key: str, token: str) -> TokenSubject:
@@ -60,7 +60,7 @@ def read_refresh_token(secret_key: str, token: str) -> TokenSubject:
     return _decode(secret_key, REFRESH_PREFIX, token, extra_bytes=_RANDOM_BYTES)
 
 
-def _refresh_token(secret_key: str, org_id: UUID, session_id: UUID, random: bytes) -> str:
+def _encode_refresh_token(secret_key: str, org_id: UUID, session_id: UUID, random: bytes) -> str:
     return _encode(secret_key, REFRESH_PREFIX, UUID(str(org_id)).bytes + UUID(str(session_id)).bytes + random)
 
 
@@ -90,7 +90,7 @@ def read_link_token(secret_key: str, token: str) -> TokenSubject:
 
 
 def _encode(secret_key: str, prefix: str, payload: bytes) -> str:
-    return prefix + base64.urlsafe_b64encode(payload + _signature(secret_key, prefix, payload)).decode()
+    return prefix + base64.urlsafe_b64encode(payload + _sign(secret_key, prefix, payload)).decode()
 
 
 def _decode(secret_key: str, prefix: str, token: str, *, extra_bytes: int) -> TokenSubject:
@@ -102,11 +102,11 @@ def _decode(secret_key: str, prefix: str, token: str, *, extra_bytes: int) -> To
         raise ValueError("not base64") from None
     payload, signature = signed[:-_SIGNATURE_BYTES], signed[-_SIGNATURE_BYTES:]
     if len(payload) != 2 * _ID_BYTES + extra_bytes or not hmac.compare_digest(
-        signature, _signature(secret_key, prefix, payload)
+        signature, _sign(secret_key, prefix, payload)
     ):
         raise ValueError("not signed by this service")
     return TokenSubject(UUID(bytes=payload[:_ID_BYTES]), UUID(bytes=payload[_ID_BYTES : 2 * _ID_BYTES]))
 
 
-def _signature(secret_key: str, prefix: str, payload: bytes) -> bytes:
+def _sign(secret_key: str, prefix: str, payload: bytes) -> bytes:
     return compute_keyed_hash(secret_key, f"token {prefix}", payload)[:_SIGNATURE_BYTES]

@@ -90,14 +90,14 @@ def _dummy_hash() -> str:
 def warm_up() -> None:
     """Compute and load what the first sign-in needs, so that it takes as long as every other one."""
     _dummy_hash()
-    _common_passwords()
+    _load_common_passwords()
 
 
 # --- weak passwords --------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
-def _common_passwords() -> frozenset[str]:
+def _load_common_passwords() -> frozenset[str]:
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 
@@ -107,7 +107,7 @@ def find_password_weakness(password: str, *known_facts: str) -> str | None:
     Args:
         known_facts: what others know: the user's names and e-mail address, the organisation's name and domain.
     """
-    if password.lower() in _common_passwords() or len(set(password.lower())) < MIN_DIFFERENT_CHARACTERS:
+    if password.lower() in _load_common_passwords() or len(set(password.lower())) < MIN_DIFFERENT_CHARACTERS:
         return "This password is among the most common ones. Choose another."
     simplified = _simplify(password)
     for fact in known_facts:

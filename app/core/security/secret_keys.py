@@ -16,7 +16,7 @@ _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 def generate_secret_key() -> str:
     """Generate a secret key: `tsk_`, 42 random characters (250 bits), and a checksum of 6 characters."""
     body = "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH - _CHECKSUM_LENGTH))
-    return SECRET_PREFIX + body + _checksum(body)
+    return SECRET_PREFIX + body + _compute_checksum(body)
 
 
 def is_secret_key(text: str) -> bool:
@@ -24,10 +24,10 @@ def is_secret_key(text: str) -> bool:
     if len(text) != len(SECRET_PREFIX) + SECRET_LENGTH or not text.startswith(SECRET_PREFIX) or not text.isascii():
         return False
     body, checksum = text[len(SECRET_PREFIX) : -_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
-    return body.isalnum() and secrets.compare_digest(checksum, _checksum(body))
+    return body.isalnum() and secrets.compare_digest(checksum, _compute_checksum(body))
 
 
-def _checksum(body: str) -> str:
+def _compute_checksum(body: str) -> str:
     number, digits = zlib.crc32((SECRET_PREFIX + body).encode()), ""
     for _ in range(_CHECKSUM_LENGTH):
         number, digit = divmod(number, len(_BASE62))

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from app.core import telemetry
 from app.core.ids import new_id
-from app.core.web.problems import CODES_BY_STATUS, problem
+from app.core.web.problems import CODES_BY_STATUS, make_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,7 +167,7 @@ class Edge:
     def _report(self, exchange: _Exchange) -> None:
         seconds = perf_counter() - exchange.started_at
         method = exchange.method if exchange.method in METHODS else "OTHER"
-        route, status = _route_label(exchange.scope), exchange.status
+        route, status = _find_route_label(exchange.scope), exchange.status
         try:
             counter, histogram = self._counters[method, route, status], self._histograms[method, route]
         except KeyError:
@@ -299,7 +299,7 @@ class _Exchange:
     async def send_refusal(self, refusal: Refusal) -> None:
         """Send a refusal. If it closes the connection, `linger` sends the end of the response."""
         status, code, title, detail, headers = refusal
-        response = problem(status, code, title, detail, self.request_id, headers=headers)
+        response = make_problem(status, code, title, detail, self.request_id, headers=headers)
         self.must_linger = status in {408, 413}
         await self._start({"type": "http.response.start", "status": status, "headers": response.raw_headers})
         await self._send({"type": "http.response.body", "body": response.body, "more_body": self.must_linger})
@@ -316,7 +316,7 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b""})
 
 
-def _route_label(scope: Scope) -> str:
+def _find_route_label(scope: Scope) -> str:
     """Return the path template of the route that served the request, with the prefixes of its routers."""
     route = scope.get("route")
     # FastAPI keeps an included route as it was declared, and its full path in a context.

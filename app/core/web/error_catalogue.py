@@ -22,13 +22,13 @@ class ErrorCode(NamedTuple):
 
 def list_error_codes() -> list[ErrorCode]:
     """List all codes, by status and code; the modules that define errors must have been imported."""
-    found = {code.code: code for code in (*_framework_codes(), *_edge_codes(), *_domain_codes())}
+    found = {code.code: code for code in (*_list_framework_codes(), *_list_edge_codes(), *_list_domain_codes())}
     return sorted(found.values())
 
 
 def list_error_members() -> dict[str, str]:
     """List the extension members that problem documents can have: descriptions by name."""
-    return {name: text for kind in _error_classes() for name, text in kind.member_descriptions.items()}
+    return {name: text for kind in _list_error_classes() for name, text in kind.member_descriptions.items()}
 
 
 def make_error_table() -> str:
@@ -37,24 +37,24 @@ def make_error_table() -> str:
     return "\n".join(["| Code | Status | Title | Meaning |", "|---|---|---|---|", *rows])
 
 
-def _framework_codes() -> Iterator[ErrorCode]:
+def _list_framework_codes() -> Iterator[ErrorCode]:
     for status, (code, title) in CODES_BY_STATUS.items():
         yield ErrorCode(status, code, title, "The request does not fit any operation.")
 
 
-def _edge_codes() -> Iterator[ErrorCode]:
+def _list_edge_codes() -> Iterator[ErrorCode]:
     for refusal in (URI_TOO_LONG, HEADERS_TOO_LARGE, OVERLOADED, INTERNAL_ERROR):
         yield ErrorCode(refusal.status, refusal.code, refusal.title, refusal.detail)
 
 
-def _domain_codes() -> Iterator[ErrorCode]:
-    for kind in _error_classes():
+def _list_domain_codes() -> Iterator[ErrorCode]:
+    for kind in _list_error_classes():
         if kind is not TesseraError:
             meaning = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
             yield ErrorCode(get_status(kind), kind.code, kind.title, meaning)
 
 
-def _error_classes() -> Iterator[type[TesseraError]]:
+def _list_error_classes() -> Iterator[type[TesseraError]]:
     """Yield the classes of the service's own package, parents first."""
     package = TesseraError.__module__.partition(".")[0]
     waiting = [TesseraError]

@@ -103,7 +103,9 @@ def responses(
         titles.setdefault(status, {})[code] = title
     for refusal in (URI_TOO_LONG, HEADERS_TOO_LARGE, OVERLOADED, INTERNAL_ERROR):
         titles.setdefault(refusal.status, {})[refusal.code] = refusal.title
-    documented: dict[int | str, Any] = {status: _problem_response(status, titles[status]) for status in sorted(titles)}
+    documented: dict[int | str, Any] = {
+        status: _make_problem_response(status, titles[status]) for status in sorted(titles)
+    }
     for status, names in (ok or {}).items():
         documented[status] = {"headers": {name: HEADERS[name] for name in names}}
         if location:
@@ -113,8 +115,8 @@ def responses(
     return documented
 
 
-def _problem_response(status: int, titles: Mapping[str, str]) -> dict[str, Any]:
-    examples = {code: {"value": _problem_example(status, code, title)} for code, title in titles.items()}
+def _make_problem_response(status: int, titles: Mapping[str, str]) -> dict[str, Any]:
+    examples = {code: {"value": _make_problem_example(status, code, title)} for code, title in titles.items()}
     schema = {"$ref": "#/components/schemas/Problem"}
     response: dict[str, Any] = {
         "description": _describe_codes(examples),
@@ -125,7 +127,7 @@ def _problem_response(status: int, titles: Mapping[str, str]) -> dict[str, Any]:
     return response
 
 
-def _problem_example(status: int, code: str, title: str) -> dict[str, Any]:
+def _make_problem_example(status: int, code: str, title: str) -> dict[str, Any]:
     value: dict[str, Any] = {
         "type": f"urn:tessera:problem:{code}",
         "title": title,

@@ -50,8 +50,8 @@ def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> d
     for name in FASTAPI_SCHEMAS:
         schemas.pop(name, None)
     components["securitySchemes"] = SECURITY_SCHEMES
-    schemas["Problem"], schemas["FieldError"] = _problem_schema(), _FIELD_ERROR_SCHEMA
-    for operation, route in _operations_with_routes(document, routes):
+    schemas["Problem"], schemas["FieldError"] = _make_problem_schema(), _FIELD_ERROR_SCHEMA
+    for operation, route in _iterate_operations(document, routes):
         document_declaration(operation, find_declaration(route))
         document_link(operation)
         for parameter in operation.get("parameters", ()):
@@ -82,7 +82,7 @@ def find_declaration(route: APIRoute) -> Declaration | None:
     return None
 
 
-def _problem_schema() -> dict[str, Any]:
+def _make_problem_schema() -> dict[str, Any]:
     members = {name: {"type": "string", "description": text} for name, text in list_error_members().items()}
     faults = {
         "type": "array",
@@ -97,7 +97,7 @@ def _problem_schema() -> dict[str, Any]:
     }
 
 
-def _operations_with_routes(
+def _iterate_operations(
     document: dict[str, Any], routes: Iterable[BaseRoute]
 ) -> Iterator[tuple[dict[str, Any], APIRoute]]:
     for route in routes:

@@ -32,7 +32,7 @@ def add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     for media in operation.get("requestBody", {}).get("content", {}).values():
         if "examples" not in media:
             media.setdefault("example", make_example(media["schema"], schemas, whole=False))
-        sent |= _plain_fields(media.get("example"))
+        sent |= _select_plain_fields(media.get("example"))
     for status, response in operation["responses"].items():
         overrides = response.pop(EXAMPLE_OVERRIDES, {})
         for media in response.get("content", {}).values() if status.startswith("2") else ():
@@ -41,7 +41,7 @@ def add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
                 media["example"] = _override(_override(example, sent), overrides)
 
 
-def _plain_fields(body: object) -> dict[str, Any]:
+def _select_plain_fields(body: object) -> dict[str, Any]:
     """Return the fields of a request that its response repeats. Lists and objects may have more in the response."""
     fields = body.items() if isinstance(body, dict) else ()
     return {name: value for name, value in fields if not isinstance(value, (list, dict))}

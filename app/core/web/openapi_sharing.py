@@ -31,21 +31,21 @@ def share_responses(document: dict[str, Any]) -> None:
 def share_parameters(document: dict[str, Any]) -> None:
     """Replace parameters that several operations have by references to the document's components."""
     lists = [operation.get("parameters", []) for operation in iterate_operations(document)]
-    uses = Counter(_content(parameter) for parameters in lists for parameter in parameters)
+    uses = Counter(_serialize(parameter) for parameters in lists for parameter in parameters)
     names: dict[str, str] = {}  # by content
     shared: dict[str, Any] = {}
     for parameters in lists:
         for place, parameter in enumerate(parameters):
-            content = _content(parameter)
+            content = _serialize(parameter)
             if uses[content] > 1:
                 if content not in names:
-                    names[content] = _free_name(parameter["name"], shared)
+                    names[content] = _find_free_name(parameter["name"], shared)
                     shared[names[content]] = parameter
                 parameters[place] = {"$ref": f"#/components/parameters/{names[content]}"}
     document["components"]["parameters"] = dict(sorted(shared.items()))
 
 
-def _content(value: object) -> str:
+def _serialize(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
@@ -56,9 +56,9 @@ def _share_error_responses(operations: Iterable[dict[str, Any]]) -> dict[str, An
         for status, response in operation["responses"].items():
             if PROBLEM_MEDIA_TYPE not in response.get("content", {}):
                 continue
-            content = _content(response | {"description": ""})
+            content = _serialize(response | {"description": ""})
             if content not in names:
-                name = names[content] = _free_name(_response_name(int(status), response), shared)
+                name = names[content] = _find_free_name(_make_response_name(int(status), response), shared)
                 shared[name] = response
             operation["responses"][status] = {"$ref": f"#/components/responses/{names[content]}"}
     return dict(sorted(shared.items()))
@@ -71,7 +71,7 @@ def _share_examples(responses: Iterable[dict[str, Any]]) -> dict[str, Any]:
         for code, example in examples.items():
             name = next((name for name, other in shared.items() if other == example), None)
             if name is None:
-                name = _free_name(code, shared)
+                name = _find_free_name(code, shared)
                 shared[name] = example
             examples[code] = {"$ref": f"#/components/examples/{name}"}
     return dict(sorted(shared.items()))
@@ -88,7 +88,7 @@ def _share_headers(responses: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return dict(sorted(shared.items()))
 
 
-def _response_name(status: int, response: dict[str, Any]) -> str:
+def _make_response_name(status: int, response: dict[str, Any]) -> str:
     """Name a response after its code, or after its kind of error if it has several codes."""
     codes = list(response["content"][PROBLEM_MEDIA_TYPE]["examples"])
     if len(codes) > 1:
@@ -96,7 +96,7 @@ def _response_name(status: int, response: dict[str, Any]) -> str:
     return "".join(word.capitalize() for word in codes[0].split("_"))
 
 
-def _free_name(wanted: str, taken: Iterable[str]) -> str:
+def _find_free_name(wanted: str, taken: Iterable[str]) -> str:
     number, name = 1, wanted
     while name in taken:
         number += 1

@@ -117,7 +117,7 @@ class CursorSigner:
 
     def write(self, *position: datetime | int | UUID) -> str:
         """Write the cursor of the row at this position."""
-        payload = orjson.dumps(position, default=str)  # str: the driver has a class of its own for UUIDs
+        payload = orjson.dumps(position, default=str)  # str: orjson does not know the driver's class for UUIDs
         return base64.urlsafe_b64encode(self._signature(payload) + payload).decode().rstrip("=")
 
     def read(self, cursor: str) -> list[Any]:

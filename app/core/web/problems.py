@@ -47,7 +47,7 @@ CLOSING_STATUSES = frozenset({408, 413})  # the connection ends with them, since
 CHALLENGE = 'Bearer realm="tessera", OrgSecret realm="tessera"'
 
 
-def problem(
+def make_problem(
     status: int,
     code: str,
     title: str,
@@ -100,23 +100,23 @@ def install_error_handlers(app: FastAPI, *, has_cors: bool = False) -> None:
 async def respond_to_error(request: Request, error: Exception) -> Response:
     """Make the problem document of an expected failure."""
     assert isinstance(error, TesseraError)
-    return problem(
+    return make_problem(
         get_status(type(error)),
         error.code,
         error.title,
         error.detail,
-        _request_id(request),
+        _get_request_id(request),
         errors=error.errors,
         members=error.members,
-        headers=_headers_of(error),
+        headers=_make_headers(error),
     )
 
 
-def _request_id(request: Request) -> str:
+def _get_request_id(request: Request) -> str:
     return getattr(request.state, "request_id", "")
 
 
-def _headers_of(error: TesseraError) -> dict[str, str]:
+def _make_headers(error: TesseraError) -> dict[str, str]:
     match error:
         case errors.Unauthenticated():
             return {"WWW-Authenticate": CHALLENGE}
@@ -144,13 +144,13 @@ async def _respond_to_framework_error(request: Request, error: Exception, *, has
     code, title = CODES_BY_STATUS.get(error.status_code, ("error", "The request cannot be answered."))
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:  # the framework names the methods of one route only
-        headers["Allow"] = ", ".join(sorted(_methods_of_path(request, has_cors=has_cors)))
+        headers["Allow"] = ", ".join(sorted(_find_methods(request, has_cors=has_cors)))
     if error.status_code in CLOSING_STATUSES:
         headers["Connection"] = "close"
-    return problem(error.status_code, code, title, title, _request_id(request), headers=headers)
+    return make_problem(error.status_code, code, title, title, _get_request_id(request), headers=headers)
 
 
-def _methods_of_path(request: Request, *, has_cors: bool) -> set[str]:
+def _find_methods(request: Request, *, has_cors: bool) -> set[str]:
     methods = {"OPTIONS"} if has_cors else set[str]()
     for route in request.app.routes:
         if isinstance(route, starlette.routing.Route) and route.path_regex.match(request.scope["path"]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.core.ids import new_id
-from app.core.web.problems import CODES_BY_STATUS, problem
+from app.core.web.problems import CODES_BY_STATUS, make_problem
 
 if TYPE_CHECKING:
     import asyncio
@@ -68,7 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Send a problem document for malformed HTTP, unless an earlier response is being sent; then close."""
         if self.cycle is None or self.cycle.response_complete:
             headers = {"Connection": "close", "X-Content-Type-Options": "nosniff", "X-Request-Id": new_id().hex}
-            answer = problem(400, *CODES_BY_STATUS[400], msg, headers["X-Request-Id"], headers=headers)
+            answer = make_problem(400, *CODES_BY_STATUS[400], msg, headers["X-Request-Id"], headers=headers)
             lines = [STATUS_LINE[400], *(b"%b: %b\r\n" % header for header in answer.raw_headers), b"\r\n"]
             self.transport.write(b"".join(lines) + bytes(answer.body))
         self.transport.close()

@@ -10,7 +10,7 @@ from tests.organisation_client import PASSWORD, Api, Desk
 LISTS = [
     operation.path
     for operation in OPERATIONS
-    if any(parameter["name"] == "cursor" for parameter in operation.said.get("parameters", ()))
+    if any(parameter["name"] == "cursor" for parameter in operation.definition.get("parameters", ()))
 ]
 
 
