@@ -81,9 +81,8 @@ async def change(
 
     Raises:
         RoleNotFound, BuiltInRoleChanged, RoleNameTaken
-        PrivilegeEscalation: The role has, or would have, permissions that the caller lacks, or a kind above
-            the caller's;
-            or it is the caller's own role, and would gain permissions.
+        PrivilegeEscalation: The role has, or would have, permissions that the caller lacks; its kind is above the
+            caller's; or it is the caller's own role, and would gain permissions.
     """
     await lock_organisation(db, caller.org_id)
     role = await _lock(db, caller, role_id)
