@@ -31,7 +31,7 @@ from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.outbox.channels import Channels
 from app.core.outbox.numbering import Numbering
-from app.core.outbox.relay import RELAY_RETRY, make_retry_handler
+from app.core.outbox.relay_retries import RELAY_RETRY, make_retry_handler
 from app.core.outbox.subscriptions import Reactions, Subscribers
 from app.core.outbox.timers import Handlers
 from app.menus import events as _menu_events  # noqa: F401 - every process reads every event

@@ -22,7 +22,7 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import DELIVER, Counter, Delivery, Relay, Timer
-from app.core.outbox.relay import RELAY_RETRY
+from app.core.outbox.relay_retries import RELAY_RETRY
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.operations.models import JobRun

@@ -51,7 +51,7 @@ class Attempt:
 
 
 class Attempts:
-    """Counts the attempts of a process, or of all that share a Redis.
+    """Count the attempts of a process, or of all processes that share a Redis.
 
     Args:
         limiter: holds the counts.

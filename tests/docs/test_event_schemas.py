@@ -9,7 +9,7 @@ from tests.organisation_client import Desk
 from tests.tickets.rows import work_off_timers
 
 TYPES = {event.type for event in list_event_classes(TicketEvent)}
-HISTORY = BY_ID["getTicketHistory"].definition["comments"]["200"]["content"][JSON_MEDIA]["schema"]
+HISTORY = BY_ID["getTicketHistory"].definition["responses"]["200"]["content"][JSON_MEDIA]["schema"]
 
 
 async def test_a_history_with_every_type_of_event_matches_its_schema(desk: Desk) -> None:

@@ -39,7 +39,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[=>]|\r")
 STEPS = [
     r"    name: Growfin\n    domain: growfin\.tour\d+\.com\n    now: 20",
     r"    email: ada@growfin\.tour\d+\.com\n    role: ADMIN\n    status: ACTIVE\n",
-    r"    reference: GROWFIN-1\n    title: Cannot export March\n    status: OPEN\n    admin\.firstName: Ada\n",
+    r"    reference: GROWFIN-1\n    title: Cannot export March\n    status: OPEN\n    assignee\.firstName: Ada\n",
     r"    message: Fixed\. Please try again\.\n    ticket\.status: RESPONDED\n    ticket\.autoCloseAt: 20",
     r"    to: mia@customer\.example\n    subject: .*Cannot export March.*\n    status: SENT\n",
     r"    now: 20.*\n",
@@ -48,7 +48,7 @@ STEPS = [
     r"    type: ticket\.status_changed\n    actor\.type: SYSTEM\n",
     r"    status: PENDING\n",
     r"    email: bo@growfin\.tour\d+\.com\n    role: ENGINEER\n    status: ACTIVE\n",
-    r"    reference: GROWFIN-2\n    status: IN_PROGRESS\n    admin\.firstName: Bo\n    acceptedAt: 20",
+    r"    reference: GROWFIN-2\n    status: IN_PROGRESS\n    assignee\.firstName: Bo\n    acceptedAt: 20",
     r"    reference: GROWFIN-2\n    title: Cannot sign in\n",
 ]
 

@@ -20,7 +20,7 @@ from app.core.outbox.models import EventRow
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
 from app.menus.models import Menu
 from app.menus.rules import MAX_MENUS
-from tests.accounts.crew import a_role, hire, sign_in, with_only
+from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user, add_user_with_only
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
@@ -100,7 +100,7 @@ async def test_a_created_entry_has_the_given_fields(desk: Desk) -> None:
     fields = {
         "name": "Orders", "url": "https://shop.example/orders", "icon": "cart", "parentId": parent["id"], "position": 7,
         "resource": "stores", "createUrl": "/orders/new", "listUrl": "/orders?status=OPEN",
-        "hiddenForRoles": [str(ENGINEER.id), str(await a_role(desk))], "hiddenForUsers": [str(colleague.id)],
+        "hiddenForRoles": [str(ENGINEER.id), str(await add_role(desk))], "hiddenForUsers": [str(colleague.id)],
     }  # fmt: skip
     menu = await create_menu(desk.admin, **fields)
     assert {name: menu[name] for name in fields} == fields
@@ -234,7 +234,7 @@ async def test_the_same_values_again_change_nothing(desk: Desk) -> None:
 
 
 async def test_deleted_roles_may_stay_in_a_list_but_erased_users_cannot_be_added(desk: Desk) -> None:
-    role_id, erased = await a_role(desk), await hire(desk, status=AccountStatus.ERASED)
+    role_id, erased = await add_role(desk), await add_user(desk, status=AccountStatus.ERASED)
     menu = await create_menu(desk.admin, hiddenForRoles=[str(role_id)])
     assert (await desk.admin.delete(f"/roles/{role_id}")).status_code == 204
     path = f"/menus/{menu['id']}"
@@ -293,7 +293,7 @@ async def each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx.Resp
 
 @pytest.mark.parametrize("has", MENUS)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
-    user = await with_only(desk, has)
+    user = await add_user_with_only(desk, has)
     for required, answer in (await each_operation(user, await create_menu(desk.admin))).items():
         if required == has:
             assert answer.is_success, answer.text
@@ -304,8 +304,8 @@ async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> 
 
 async def test_engineers_and_customers_cannot_manage_menus(desk: Desk) -> None:
     menu = await create_menu(desk.admin)
-    engineer = await sign_in(desk, RoleKind.ENGINEER)
-    customer = await with_only(desk, *MENUS, role=RoleKind.CUSTOMER)
+    engineer = await add_signed_in_user(desk, RoleKind.ENGINEER)
+    customer = await add_user_with_only(desk, *MENUS, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         refused(await user.get("/menus"), 403, code)
         for answer in (await each_operation(user, menu)).values():
@@ -322,7 +322,7 @@ async def test_an_admin_of_another_organisation_has_no_access(api: Api, database
     refused(await other.admin.delete(path), 404, "menu_not_found")
     references = {
         "parentId": menu["id"],
-        "hiddenForRoles": [str(await a_role(desk))],
+        "hiddenForRoles": [str(await add_role(desk))],
         "hiddenForUsers": [str(desk.admin.id)],
     }
     for name, value in references.items():

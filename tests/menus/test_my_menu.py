@@ -12,7 +12,7 @@ from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
 from app.menus.models import Menu
-from tests.accounts.crew import a_role, sign_in, with_only
+from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_only
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 from tests.services import create_user
@@ -74,14 +74,14 @@ async def test_an_admin_sees_the_whole_menu(desk: Desk) -> None:
 
 
 async def test_an_engineer_sees_the_permitted_entries(desk: Desk) -> None:
-    found = await my_menu(await sign_in(desk, RoleKind.ENGINEER))
+    found = await my_menu(await add_signed_in_user(desk, RoleKind.ENGINEER))
     assert found["designation"] == "Engineer"
     assert outline(found["menu"]) == ["Tickets", ("Users", ["Users"]), ("Settings", ["Organisation"])]
     assert (action_letters(found["menu"][0]), action_letters(found["menu"][1]["subMenus"][0])) == ("vcu", "v")
 
 
 async def test_a_customer_sees_the_permitted_entries(desk: Desk) -> None:
-    found = await my_menu(await sign_in(desk, RoleKind.CUSTOMER))
+    found = await my_menu(await add_signed_in_user(desk, RoleKind.CUSTOMER))
     assert found["designation"] == "Customer"
     assert outline(found["menu"]) == ["Tickets", ("Settings", ["Organisation"])]
 
@@ -89,27 +89,27 @@ async def test_a_customer_sees_the_permitted_entries(desk: Desk) -> None:
 async def test_a_custom_role_sees_the_permitted_entries(desk: Desk) -> None:
     table = [{"resource": "roles", "view": True, "delete": True}, {"resource": "menus", "create": True}]
     role = (await desk.admin.post("/roles", {"name": "Keeper", "permissions": table})).json()
-    found = await my_menu(await sign_in(desk, role_id=UUID(role["id"])))
+    found = await my_menu(await add_signed_in_user(desk, role_id=UUID(role["id"])))
     assert found["designation"] == "Keeper"
     assert outline(found["menu"]) == [("Users", ["Roles"])]
     assert action_letters(found["menu"][0]["subMenus"][0]) == "vd"
 
 
 async def test_permission_overrides_apply(desk: Desk) -> None:
-    user = await sign_in(desk, granted=["menus:view"], denied=["tickets:view", "users:view"])
+    user = await add_signed_in_user(desk, granted=["menus:view"], denied=["tickets:view", "users:view"])
     assert await visible_names(user) == [("Settings", ["Organisation", "Menus"])]
 
 
 async def test_entries_without_a_resource_need_no_permission(desk: Desk) -> None:
-    user = await with_only(desk)
+    user = await add_user_with_only(desk)
     assert await visible_names(user) == []
     await create_menu(desk, name="Help", url="https://help.example/")
     assert await visible_names(user) == ["Help"]
 
 
 async def test_an_entry_can_be_hidden_for_a_role(desk: Desk) -> None:
-    role_id = await a_role(desk, "stores:view")
-    agent, engineer = await sign_in(desk, role_id=role_id), await sign_in(desk)
+    role_id = await add_role(desk, "stores:view")
+    agent, engineer = await add_signed_in_user(desk, role_id=role_id), await add_signed_in_user(desk)
     await clear(desk)
     await create_menu(desk, name="Not for agents", resource="stores", hiddenForRoles=[str(role_id)])
     await create_menu(desk, name="Not for engineers", resource="stores", hiddenForRoles=[str(ENGINEER.id)])
@@ -139,7 +139,7 @@ async def test_the_order_is_that_of_positions_and_then_names(desk: Desk) -> None
 
 async def test_a_change_of_the_role_is_seen_at_once(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
-    user = await with_only(desk, "tickets:view")
+    user = await add_user_with_only(desk, "tickets:view")
     assert await visible_names(user) == ["Tickets"]
     role_id = (await user.get("/me")).json()["roleId"]
     table = [{"resource": "roles", "view": True}]

@@ -1,4 +1,4 @@
-"""A sandbox's clock is moved forward."""
+"""Move a sandbox's clock forward."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 
-async def now_of(desk: Desk) -> datetime:
+async def read_now(desk: Desk) -> datetime:
     return datetime.fromisoformat((await desk.admin.get("/org")).json()["now"])
 
 
-async def ahead_of_real_time(desk: Desk) -> timedelta:
-    ahead = await now_of(desk) - datetime.now(UTC)
-    return timedelta(seconds=round(ahead / timedelta(minutes=1)) * 60)
+async def read_offset(desk: Desk) -> timedelta:
+    offset = await read_now(desk) - datetime.now(UTC)
+    return timedelta(seconds=round(offset / timedelta(minutes=1)) * 60)
 
 
 async def advance(desk: Desk, **by: object) -> httpx.Response:
     return await desk.admin.post("/org/clock/advance", by)
 
 
-async def test_it_moves_by_the_sum(desk: Desk) -> None:
+async def test_the_clock_moves_by_the_sum_of_days_hours_and_seconds(desk: Desk) -> None:
     answer = await advance(desk, days=1, hours=2, seconds=180)
     assert answer.status_code == 200
     assert answer.json()["fired"] == []
-    assert await ahead_of_real_time(desk) == timedelta(days=1, hours=2, minutes=3)
-    assert abs(await now_of(desk) - datetime.fromisoformat(answer.json()["now"])) < timedelta(seconds=30)
+    assert await read_offset(desk) == timedelta(days=1, hours=2, minutes=3)
+    assert abs(await read_now(desk) - datetime.fromisoformat(answer.json()["now"])) < timedelta(seconds=30)
 
 
-async def test_moves_add_up_and_a_product_may_move_it_too(api: Api, desk: Desk) -> None:
+async def test_moves_add_up_and_products_can_move_the_clock(api: Api, desk: Desk) -> None:
     await advance(desk, hours=1)
     answer = await api.http.post("/org/clock/advance", json={"hours": 1}, headers={"X-Org-Secret": desk.secret})
     assert answer.status_code == 200
-    assert await ahead_of_real_time(desk) == timedelta(hours=2)
+    assert await read_offset(desk) == timedelta(hours=2)
 
 
-async def test_moves_at_the_same_moment_are_all_made(desk: Desk) -> None:
+async def test_concurrent_moves_all_take_effect(desk: Desk) -> None:
     answers = await asyncio.gather(*(advance(desk, hours=1) for _ in range(5)))
     assert {answer.status_code for answer in answers} == {200}
-    assert await ahead_of_real_time(desk) == timedelta(hours=5)
+    assert await read_offset(desk) == timedelta(hours=5)
 
 
-async def test_what_comes_due_on_the_way_has_happened_when_it_answers(desk: Desk) -> None:
+async def test_due_timers_have_run_before_the_response(desk: Desk) -> None:
     ticket = await desk.open()
     due = (await desk.respond(ticket))["ticket"]["autoCloseAt"]
     assert [one["kind"] for one in (await advance(desk, days=26)).json()["fired"]] == []
@@ -66,32 +66,30 @@ async def test_what_comes_due_on_the_way_has_happened_when_it_answers(desk: Desk
     assert (closed["status"], closed["closedAt"]) == ("CLOSED", due)
 
 
-async def test_another_organisations_clock_and_tickets_stay_as_they_are(
-    api: Api, database: Database, desk: Desk
-) -> None:
+async def test_other_organisations_are_not_affected(api: Api, database: Database, desk: Desk) -> None:
     other = await create_desk(api, database)
     ticket = await other.open()
     await other.respond(ticket)
     assert (await advance(desk, days=60)).json()["fired"] == []
-    assert await ahead_of_real_time(other) == timedelta(0)
+    assert await read_offset(other) == timedelta(0)
     assert (await other.read(ticket))["status"] == "RESPONDED"
 
 
-async def test_only_a_sandbox_has_a_clock_of_its_own(api: Api, database: Database) -> None:
+async def test_only_the_clock_of_a_sandbox_can_be_moved(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)
     refused(await advance(desk, days=1), 403, "not_a_sandbox")
     by_secret = await api.http.post("/org/clock/advance", json={"days": 1}, headers={"X-Org-Secret": desk.secret})
     refused(by_secret, 403, "not_a_sandbox")
-    assert await ahead_of_real_time(desk) == timedelta(0)
+    assert await read_offset(desk) == timedelta(0)
 
 
 @pytest.mark.parametrize(
     "by",
     [{"days": 400}, {"hours": 9_600}, {"seconds": 34_560_000}, {"days": 399, "hours": 23, "seconds": 3600}],
 )
-async def test_400_days_at_once_are_the_most(desk: Desk, by: dict[str, int]) -> None:
+async def test_the_clock_can_be_moved_by_up_to_400_days(desk: Desk, by: dict[str, int]) -> None:
     assert (await advance(desk, **by)).status_code == 200
-    assert await ahead_of_real_time(desk) == timedelta(days=400)
+    assert await read_offset(desk) == timedelta(days=400)
 
 
 @pytest.mark.parametrize(
@@ -117,20 +115,22 @@ async def test_400_days_at_once_are_the_most(desk: Desk, by: dict[str, int]) -> 
         ({"now": "2030-01-01T00:00:00Z"}, "now"),
     ],
 )
-async def test_any_other_distance_is_refused_and_moves_nothing(desk: Desk, by: dict[str, object], wrong: str) -> None:
+async def test_an_invalid_distance_is_refused_and_the_clock_stays(
+    desk: Desk, by: dict[str, object], wrong: str
+) -> None:
     assert wrong_fields(await advance(desk, **by)) == {wrong}
-    assert await ahead_of_real_time(desk) == timedelta(0)
+    assert await read_offset(desk) == timedelta(0)
 
 
-async def test_it_cannot_be_moved_out_of_the_calendar(desk: Desk) -> None:
+async def test_the_clock_can_be_at_most_a_hundred_years_ahead(desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
         far = timedelta(days=36_400)
         await db.execute(update(Organisation).where(Organisation.id == desk.id).values(clock_offset=far))
     assert wrong_fields(await advance(desk, days=101)) == {"days"}
     assert (await advance(desk, days=100)).status_code == 200
-    assert await ahead_of_real_time(desk) == timedelta(days=36_500)
+    assert await read_offset(desk) == timedelta(days=36_500)
     assert (await desk.open())["createdAt"] > "2100"
 
 
-async def test_without_a_credential_it_stands(api: Api) -> None:
+async def test_a_credential_is_required_to_move_the_clock(api: Api) -> None:
     refused(await api.http.post("/org/clock/advance", json={"days": 1}), 401, "missing_credential")

@@ -1,4 +1,4 @@
-"""An organisation's settings: who reads them, who changes them, and to what."""
+"""Read and change an organisation's settings."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ async def stranger(api: Api, database: Database) -> Desk:
     return await create_desk(api, database, name="Rival")
 
 
-async def settings_of(desk: Desk) -> dict[str, Any]:
+async def read_settings(desk: Desk) -> dict[str, Any]:
     answer = await desk.admin.get("/org")
     assert answer.status_code == 200, answer.text
     return {name: value for name, value in answer.json().items() if name != "now"}
 
 
-async def changes_of(desk: Desk) -> list[dict[str, Any]]:
-    """What the history says of changed settings."""
-    of_settings = (EventRow.org_id == desk.id, EventRow.type == "organisation.updated")
+async def list_changes(desk: Desk) -> list[dict[str, Any]]:
+    """List the data of the events about changed settings."""
+    conditions = (EventRow.org_id == desk.id, EventRow.type == "organisation.updated")
     async with desk.database.session(desk.id) as db:
-        return list((await db.scalars(select(EventRow.data).where(*of_settings).order_by(EventRow.seq))).all())
+        return list((await db.scalars(select(EventRow.data).where(*conditions).order_by(EventRow.seq))).all())
 
 
-async def test_a_product_and_an_admin_read_the_same(api: Api, desk: Desk) -> None:
+async def test_products_and_admins_read_the_same_settings(api: Api, desk: Desk) -> None:
     by_secret = (await api.http.get("/org", headers={"X-Org-Secret": desk.secret})).json()
     by_token = (await desk.admin.get("/org")).json()
 
@@ -47,12 +47,12 @@ async def test_a_product_and_an_admin_read_the_same(api: Api, desk: Desk) -> Non
     assert abs(datetime.fromisoformat(by_token["now"]) - datetime.now(UTC)) < timedelta(seconds=30)
 
 
-async def test_without_a_credential_nothing_is_read(api: Api) -> None:
+async def test_a_credential_is_required_to_read_settings(api: Api) -> None:
     refused(await api.http.get("/org"), 401, "missing_credential")
     refused(await api.http.get("/org", headers={"Authorization": "Basic YTpi"}), 401, "missing_credential")
 
 
-async def test_an_admin_changes_them_for_everybody_at_once(api: Api, desk: Desk) -> None:
+async def test_changed_settings_are_visible_immediately(api: Api, desk: Desk) -> None:
     answer = await desk.admin.patch(
         "/org",
         {
@@ -68,22 +68,22 @@ async def test_an_admin_changes_them_for_everybody_at_once(api: Api, desk: Desk)
     assert expected.items() <= answer.json().items()
     by_secret = await api.http.get("/org", headers={"X-Org-Secret": desk.secret})
     assert expected.items() <= by_secret.json().items()
-    assert expected.items() <= (await settings_of(desk)).items()
+    assert expected.items() <= (await read_settings(desk)).items()
 
 
-async def test_a_changed_setting_is_not_remembered_as_it_was(api: Api, database: Database) -> None:
+async def test_a_changed_setting_is_not_served_from_a_cache(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)  # of which everything is remembered for some seconds
     await desk.open()
     assert (await desk.admin.patch("/org", {"autoCloseDays": 3})).status_code == 200
     ticket = (await desk.respond(await desk.open()))["ticket"]
-    waits = datetime.fromisoformat(ticket["autoCloseAt"]) - datetime.fromisoformat(ticket["respondedAt"])
-    assert waits == timedelta(days=3)
+    delay = datetime.fromisoformat(ticket["autoCloseAt"]) - datetime.fromisoformat(ticket["respondedAt"])
+    assert delay == timedelta(days=3)
 
 
-async def test_the_history_says_what_was_changed_from_what_to_what(desk: Desk) -> None:
+async def test_the_history_contains_old_and_new_values(desk: Desk) -> None:
     await desk.admin.patch("/org", {"autoCloseDays": 7, "name": "Growfin"})
     await desk.admin.patch("/org", {"require2fa": True, "appUrl": "http://localhost:3000"})
-    assert await changes_of(desk) == [
+    assert await list_changes(desk) == [
         {"changes": {"autoCloseDays": {"from": 30, "to": 7}}},
         {
             "changes": {
@@ -95,28 +95,28 @@ async def test_the_history_says_what_was_changed_from_what_to_what(desk: Desk) -
 
 
 @pytest.mark.parametrize(
-    "again",
+    "values",
     [
         {},
         {"name": "Growfin", "autoCloseDays": 30, "timezone": "UTC", "supportEmail": None},
         {"appUrl": None, "require2fa": False},
     ],
 )
-async def test_the_same_values_again_change_nothing(desk: Desk, again: dict[str, object]) -> None:
-    before = await settings_of(desk)
-    answer = await desk.admin.patch("/org", again)
+async def test_values_that_are_already_set_change_nothing(desk: Desk, values: dict[str, object]) -> None:
+    before = await read_settings(desk)
+    answer = await desk.admin.patch("/org", values)
     assert answer.status_code == 200
-    assert await settings_of(desk) == before
-    assert await changes_of(desk) == []
+    assert await read_settings(desk) == before
+    assert await list_changes(desk) == []
 
 
-async def test_a_support_address_can_be_taken_away(desk: Desk) -> None:
+async def test_the_support_address_can_be_removed(desk: Desk) -> None:
     await desk.admin.patch("/org", {"supportEmail": "help@growfin.com"})
     assert (await desk.admin.patch("/org", {"supportEmail": None})).json()["supportEmail"] is None
 
 
 @pytest.mark.parametrize(
-    ("written", "kept"),
+    ("sent", "stored"),
     [
         ("https://desk.growfin.com", "https://desk.growfin.com"),
         (" HTTPS://Desk.Growfin.COM/App/ ", "https://desk.growfin.com/App"),
@@ -128,14 +128,14 @@ async def test_a_support_address_can_be_taken_away(desk: Desk) -> None:
         ("http://[::1]:3000", "http://[::1]:3000"),
     ],
 )
-async def test_links_in_mails_can_lead_to_a_front_end_of_ones_own(desk: Desk, written: str, kept: str) -> None:
-    assert (await desk.admin.patch("/org", {"appUrl": written})).json()["appUrl"] == kept
-    assert (await settings_of(desk))["appUrl"] == kept
+async def test_the_app_url_is_normalised_and_can_be_removed(desk: Desk, sent: str, stored: str) -> None:
+    assert (await desk.admin.patch("/org", {"appUrl": sent})).json()["appUrl"] == stored
+    assert (await read_settings(desk))["appUrl"] == stored
     assert (await desk.admin.patch("/org", {"appUrl": None})).json()["appUrl"] is None
 
 
 @pytest.mark.parametrize(
-    "no_url",
+    "invalid_url",
     [
         "", "desk.growfin.com", "//desk.growfin.com", "/app", "https://", "https:///app", "https:desk.growfin.com",
         "http://desk.growfin.com", "http://localhost.evil.test", "http://0.0.0.0",
@@ -150,10 +150,10 @@ async def test_links_in_mails_can_lead_to_a_front_end_of_ones_own(desk: Desk, wr
         "https://desk.growfin.com/" + "a" * 200, 5, ["https://desk.growfin.com"],
     ],
 )  # fmt: skip
-async def test_but_not_to_anything_else(desk: Desk, no_url: object) -> None:
+async def test_an_invalid_app_url_is_refused(desk: Desk, invalid_url: object) -> None:
     await desk.admin.patch("/org", {"appUrl": "https://desk.growfin.com"})
-    assert wrong_fields(await desk.admin.patch("/org", {"appUrl": no_url})) == {"appUrl"}
-    assert (await settings_of(desk))["appUrl"] == "https://desk.growfin.com"
+    assert wrong_fields(await desk.admin.patch("/org", {"appUrl": invalid_url})) == {"appUrl"}
+    assert (await read_settings(desk))["appUrl"] == "https://desk.growfin.com"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ async def test_but_not_to_anything_else(desk: Desk, no_url: object) -> None:
         ({"timezone": "Berlin"}, "timezone"),
         ({"timezone": "../../etc/passwd"}, "timezone"),
         ({"timezone": None}, "timezone"),
-        ({"supportEmail": "nobody"}, "supportEmail"),
+        ({"supportEmail": "no address"}, "supportEmail"),
         ({"supportEmail": "help@growfin.com\nBcc: all@growfin.com"}, "supportEmail"),
         ({"domain": "other.test"}, "domain"),
         ({"sandbox": False}, "sandbox"),
@@ -189,23 +189,25 @@ async def test_but_not_to_anything_else(desk: Desk, no_url: object) -> None:
         ({"name": "Good", "nonsense": 1}, "nonsense"),
     ],
 )
-async def test_a_wrong_value_is_named_and_changes_nothing(desk: Desk, change: dict[str, object], wrong: str) -> None:
-    before = await settings_of(desk)
+async def test_an_invalid_value_is_reported_and_nothing_changes(
+    desk: Desk, change: dict[str, object], wrong: str
+) -> None:
+    before = await read_settings(desk)
     assert wrong_fields(await desk.admin.patch("/org", change)) == {wrong}
-    assert await settings_of(desk) == before
-    assert await changes_of(desk) == []
+    assert await read_settings(desk) == before
+    assert await list_changes(desk) == []
 
 
-async def test_a_product_may_not_change_them(api: Api, desk: Desk) -> None:
-    before = await settings_of(desk)
+async def test_products_cannot_change_settings(api: Api, desk: Desk) -> None:
+    before = await read_settings(desk)
     answer = await api.http.patch("/org", json={"name": "Mine"}, headers={"X-Org-Secret": desk.secret})
     refused(answer, 403, "access_token_required")
-    assert await settings_of(desk) == before
+    assert await read_settings(desk) == before
 
 
-async def test_one_organisation_never_sees_or_changes_another(desk: Desk, stranger: Desk) -> None:
-    before = await settings_of(desk)
-    assert (await settings_of(stranger))["id"] == str(stranger.id)
+async def test_organisations_do_not_read_or_change_each_others_settings(desk: Desk, stranger: Desk) -> None:
+    before = await read_settings(desk)
+    assert (await read_settings(stranger))["id"] == str(stranger.id)
     assert (await stranger.admin.patch("/org", {"name": "Rival Two", "autoCloseDays": 1})).status_code == 200
-    assert await settings_of(desk) == before
-    assert await changes_of(desk) == []
+    assert await read_settings(desk) == before
+    assert await list_changes(desk) == []

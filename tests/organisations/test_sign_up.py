@@ -1,4 +1,4 @@
-"""An organisation signs up and gets its secret."""
+"""Sign up organisations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.problems import refused, wrong_fields
 
 @pytest.fixture(scope="module")
 async def api(server: TestServer) -> AsyncIterator[Api]:
-    """A service whose requests come at the same moment, so each has a state of its own, as a server gives it."""
+    """A service for concurrent requests: each has its own state, as on a server."""
     app = create_app(settings_for(server))
     async with (
         LifespanManager(app),
@@ -34,7 +34,7 @@ async def api(server: TestServer) -> AsyncIterator[Api]:
         yield Api(client, SECRET_KEY)
 
 
-def a_domain() -> str:
+def unique_domain() -> str:
     return f"d{uuid4().hex}.test"
 
 
@@ -42,32 +42,32 @@ async def sign_up(api: Api, domain: str, **fields: object) -> httpx.Response:
     return await api.http.post("/auth/org/signup", json={"name": "Growfin", "domain": domain, **fields})
 
 
-async def organisations_of(database: Database, domain: str) -> int:
+async def count_organisations(database: Database, domain: str) -> int:
     async with database.session(None) as db:
         return await db.scalar(select(func.count()).where(Organisation.domain == domain)) or 0
 
 
-async def test_it_gets_a_secret_and_its_place(api: Api) -> None:
-    domain = a_domain()
+async def test_a_new_organisation_gets_a_secret_key_and_a_location(api: Api) -> None:
+    domain = unique_domain()
     answer = await sign_up(api, domain)
 
     assert answer.status_code == 201
     assert answer.headers["location"] == "/org"
     assert answer.headers["cache-control"] == "no-store"
-    made = answer.json()
-    assert made.keys() == {"id", "name", "domain", "sandbox", "secret", "createdAt"}
-    assert (made["name"], made["domain"], made["sandbox"]) == ("Growfin", domain, False)
-    assert UUID(made["id"]).version == 7
-    assert made["createdAt"].endswith("Z")
-    assert is_secret_key(made["secret"])
-    own = await api.http.get(answer.headers["location"], headers={"X-Org-Secret": made["secret"]})
-    assert own.json()["id"] == made["id"]
+    created = answer.json()
+    assert created.keys() == {"id", "name", "domain", "sandbox", "secret", "createdAt"}
+    assert (created["name"], created["domain"], created["sandbox"]) == ("Growfin", domain, False)
+    assert UUID(created["id"]).version == 7
+    assert created["createdAt"].endswith("Z")
+    assert is_secret_key(created["secret"])
+    own = await api.http.get(answer.headers["location"], headers={"X-Org-Secret": created["secret"]})
+    assert own.json()["id"] == created["id"]
     assert "secret" not in own.json()
 
 
-async def test_only_the_hash_of_the_secret_is_stored(api: Api, database: Database) -> None:
-    made = (await sign_up(api, a_domain())).json()
-    secret, org_id = made["secret"], UUID(made["id"])
+async def test_only_the_hash_of_the_secret_key_is_stored(api: Api, database: Database) -> None:
+    created = (await sign_up(api, unique_domain())).json()
+    secret, org_id = created["secret"], UUID(created["id"])
     async with database.session(org_id) as db:
         stored = (await db.scalars(select(SecretKey).where(SecretKey.org_id == org_id))).all()
         rows: list[Any] = [*stored, await db.get(Organisation, org_id)]
@@ -78,8 +78,8 @@ async def test_only_the_hash_of_the_secret_is_stored(api: Api, database: Databas
     assert secret[4:] not in kept
 
 
-async def test_everything_that_an_organisation_needs_is_there_from_the_start(api: Api, database: Database) -> None:
-    org_id = UUID((await sign_up(api, a_domain(), sandbox=True)).json()["id"])
+async def test_a_new_organisation_has_its_counter_relay_and_first_event(api: Api, database: Database) -> None:
+    org_id = UUID((await sign_up(api, unique_domain(), sandbox=True)).json()["id"])
     async with database.session(org_id) as db:
         assert await db.get(Counter, org_id) is not None
         assert await db.get(Relay, org_id) is not None
@@ -87,7 +87,7 @@ async def test_everything_that_an_organisation_needs_is_there_from_the_start(api
     assert [(event.seq, event.type, event.actor_type) for event in events] == [(1, "organisation.signed_up", "SYSTEM")]
 
 
-async def test_a_domain_is_kept_in_lower_case_and_in_ascii(api: Api) -> None:
+async def test_a_domain_is_stored_in_lower_case_and_idna_form(api: Api) -> None:
     label = uuid4().hex
     assert (await sign_up(api, f" Bücher.{label.upper()}.Test. ")).json()["domain"] == f"xn--bcher-kva.{label}.test"
 
@@ -95,20 +95,20 @@ async def test_a_domain_is_kept_in_lower_case_and_in_ascii(api: Api) -> None:
 async def test_a_domain_is_taken_in_any_case_and_script(api: Api, database: Database) -> None:
     label = uuid4().hex
     first = (await sign_up(api, f"bücher{label}.test")).json()
-    for written in (first["domain"], first["domain"].upper(), f"BÜCHER{label}.Test", f"bu\u0308cher{label}.test."):
-        refused(await sign_up(api, written), 409, "domain_taken")
-    assert await organisations_of(database, first["domain"]) == 1
+    for domain in (first["domain"], first["domain"].upper(), f"BÜCHER{label}.Test", f"bu\u0308cher{label}.test."):
+        refused(await sign_up(api, domain), 409, "domain_taken")
+    assert await count_organisations(database, first["domain"]) == 1
 
 
-async def test_of_those_who_want_a_domain_at_the_same_moment_one_gets_it(api: Api, database: Database) -> None:
-    domain = a_domain()
-    answers = await asyncio.gather(*(sign_up(api, written) for written in [domain, domain.upper()] * 4))
+async def test_one_of_several_concurrent_sign_ups_gets_the_domain(api: Api, database: Database) -> None:
+    domain = unique_domain()
+    answers = await asyncio.gather(*(sign_up(api, variant) for variant in [domain, domain.upper()] * 4))
 
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     for answer in answers:
         if answer.status_code == 409:
             refused(answer, 409, "domain_taken")
-    assert await organisations_of(database, domain) == 1
+    assert await count_organisations(database, domain) == 1
     winner = next(answer.json() for answer in answers if answer.status_code == 201)
     assert (await api.http.get("/org", headers={"X-Org-Secret": winner["secret"]})).json()["id"] == winner["id"]
 
@@ -136,19 +136,19 @@ async def test_of_those_who_want_a_domain_at_the_same_moment_one_gets_it(api: Ap
         ({"clockOffset": 5}, "clockOffset"),
     ],
 )
-async def test_a_wrong_field_is_named_and_nothing_is_made(
+async def test_an_invalid_field_is_reported_and_no_organisation_is_created(
     api: Api, database: Database, fields: dict[str, object], wrong: str
 ) -> None:
-    body = {"domain": a_domain()} | fields
+    body = {"domain": unique_domain()} | fields
     assert wrong_fields(await api.http.post("/auth/org/signup", json={"name": "Growfin", **body})) == {wrong}
-    assert await organisations_of(database, str(body["domain"])) == 0
+    assert await count_organisations(database, str(body["domain"])) == 0
 
 
-async def test_everything_that_is_missing_is_named_at_once(api: Api) -> None:
+async def test_all_missing_fields_are_reported_at_once(api: Api) -> None:
     assert wrong_fields(await api.http.post("/auth/org/signup", json={})) == {"name", "domain"}
 
 
 async def test_a_refused_sign_up_leaves_the_domain_free(api: Api) -> None:
-    domain = a_domain()
+    domain = unique_domain()
     assert (await sign_up(api, domain, name="")).status_code == 422
     assert (await sign_up(api, domain)).status_code == 201

@@ -22,8 +22,8 @@ from starlette.convertors import StringConvertor
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.core.web.endpoint_signatures import Endpoint, Parameter, Source, is_repeatable, read_parameters
 from app.core.web.routing import JsonRequest, Route, refuse_unknown_query
-from app.core.web.signatures import Endpoint, Parameter, Source, is_repeatable, read_parameters
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]

@@ -154,7 +154,7 @@ class Declaration(Protocol):
     permission: str | None
 
     @property
-    def asks(self) -> str:
+    def description(self) -> str:
         """The requirement in words, such as `an admin`."""
         ...
 
@@ -179,8 +179,8 @@ def document_declaration(operation: dict[str, Any], declaration: Declaration | N
         operation |= {"security": [], "x-permission": "none"}
         return
     operation["security"] = declaration.credentials
-    operation["x-permission"] = declaration.permission or declaration.asks
-    operation["description"] += f"\n\n**Permission:** {declaration.asks}."
+    operation["x-permission"] = declaration.permission or declaration.description
+    operation["description"] += f"\n\n**Permission:** {declaration.description}."
     documented = operation["responses"]
     for status, response in responses(*declaration.errors).items():
         present = documented.setdefault(str(status), response)

@@ -9,13 +9,13 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from app.core.web.endpoint_signatures import Source, read_parameters
 from app.core.web.error_catalogue import list_error_members
 from app.core.web.openapi import SECURITY_SCHEMES, Declaration, document_declaration
 from app.core.web.openapi_examples import add_examples
 from app.core.web.openapi_sharing import iterate_operations, share_parameters, share_responses
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap_descriptions
 from app.core.web.paging import document_link
-from app.core.web.signatures import Source, read_parameters
 
 # FastAPI's description of a response that declares none, and its schemas of validation errors.
 FASTAPI_DESCRIPTION = "Successful Response"

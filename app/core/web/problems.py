@@ -16,7 +16,7 @@ from starlette.responses import Response
 from app.core import errors
 from app.core.errors import FieldError, TesseraError
 from app.core.web.database_errors import DATABASE_ERRORS, classify_database_error
-from app.core.web.validation_errors import MAX_FAULTS, read_faults, summarise
+from app.core.web.validation_messages import MAX_FAULTS, read_faults, summarise
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"  # of a 503

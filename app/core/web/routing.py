@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from app.core import errors
 from app.core.errors import FieldError
-from app.core.web.signatures import Parameter, Source, is_repeatable, read_all_parameters
-from app.core.web.validation_errors import MAX_FAULTS
+from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
+from app.core.web.validation_messages import MAX_FAULTS
 
 # The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
 METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})

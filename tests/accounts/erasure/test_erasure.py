@@ -1,4 +1,4 @@
-"""Erasing somebody: what is personal is gone, and what others need stays."""
+"""Erase users: personal data is deleted, and what others need stays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.notifications import mails
 from app.notifications.mails import MailDraft
-from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, events_about, hire, ok, row_of, sign_in, with_only
+from tests.accounts.users_and_roles import (
+    ADMIN,
+    CUSTOMER,
+    ENGINEER,
+    add_role,
+    add_signed_in_user,
+    add_user,
+    add_user_with_only,
+    list_events,
+    ok,
+    read_row,
+)
 from tests.organisation_client import Api, Desk, create_desk, open_session
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
@@ -32,15 +43,15 @@ TABLES = "SELECT table_name FROM information_schema.columns WHERE column_name = 
 PERSONAL = ("Murasaki", "Shikibu", "Genji", "Asia/Tokyo", "ja-JP", "nosy")
 
 
-async def with_everything(desk: Desk, **fields: Any) -> UserRow:
-    """Somebody of whom there is a row in every table that can have one."""
+async def add_user_with_all_rows(desk: Desk, **fields: Any) -> UserRow:
+    """Add a user with a row in every table that can have one."""
     now = real_now()
-    told: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "first_name": "Murasaki", "last_name": "Shikibu", "bio": "Genji.", "timezone": "Asia/Tokyo", "locale": "ja-JP",
         "muted": ["TICKETS"], "picture_at": now, "email_verified_at": now, "second_factor": True, "available": True,
-        "granted": ["keys:view"], "denied": ["vendors:view"], "role_id": await a_role(desk, "tickets:view"),
+        "granted": ["keys:view"], "denied": ["vendors:view"], "role_id": await add_role(desk, "tickets:view"),
     }  # fmt: skip
-    row = await hire(desk, **told | fields)
+    row = await add_user(desk, **defaults | fields)
     of = {"org_id": desk.id, "user_id": row.id}
     async with desk.database.session(desk.id) as db:
         links.issue(db, desk.id, row.id, row.email, LinkPurpose.RESET_PASSWORD)
@@ -56,8 +67,8 @@ async def with_everything(desk: Desk, **fields: Any) -> UserRow:
     return row
 
 
-async def left_of(server: TestServer, user_id: UUID) -> dict[str, int]:
-    """How many rows of every table belong to somebody, whatever tables there are."""
+async def count_rows(server: TestServer, user_id: UUID) -> dict[str, int]:
+    """Count the rows of a user in every table that the catalogue lists."""
     url = make_url(server.superuser_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(url)
     try:
@@ -70,8 +81,8 @@ async def left_of(server: TestServer, user_id: UUID) -> dict[str, int]:
         await connection.close()
 
 
-async def everything_written(server: TestServer, org_id: UUID) -> str:
-    """All that the database holds of an organisation, as text."""
+async def dump(server: TestServer, org_id: UUID) -> str:
+    """Return all rows of an organisation as text."""
     url = make_url(server.superuser_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(url)
     try:
@@ -86,25 +97,25 @@ async def everything_written(server: TestServer, org_id: UUID) -> str:
     return "\n".join(rows)
 
 
-# --- what goes --------------------------------------------------------------------------------------------------------
+# --- erasure ---------------------------------------------------------------------------------------------------------
 
 
-async def test_nothing_that_belongs_to_them_is_left(server: TestServer, desk: Desk) -> None:
-    row, other = await with_everything(desk), await with_everything(desk)
+async def test_all_rows_of_an_erased_user_are_deleted(server: TestServer, desk: Desk) -> None:
+    row, other = await add_user_with_all_rows(desk), await add_user_with_all_rows(desk)
     await open_session(desk, row)
     await open_session(desk, other)
-    before = await left_of(server, row.id)
+    before = await count_rows(server, row.id)
     assert all(before.values()), before
 
     answer = await desk.admin.delete(f"/users/{row.id}")
     assert (answer.status_code, answer.content) == (204, b"")
 
-    assert not any((await left_of(server, row.id)).values())
-    assert await left_of(server, other.id) == before
+    assert not any((await count_rows(server, row.id)).values())
+    assert await count_rows(server, other.id) == before
 
 
-async def test_the_row_says_only_that_there_was_somebody(desk: Desk) -> None:
-    row = await with_everything(desk)
+async def test_the_row_of_an_erased_user_is_anonymous(desk: Desk) -> None:
+    row = await add_user_with_all_rows(desk)
     await desk.admin.delete(f"/users/{row.id}")
     async with desk.database.session(desk.id) as db:
         left = await db.scalar(select(UserRow).where(UserRow.org_id == desk.id, UserRow.id == row.id))
@@ -119,26 +130,26 @@ async def test_the_row_says_only_that_there_was_somebody(desk: Desk) -> None:
     }  # fmt: skip
 
 
-async def test_the_history_says_who_and_nothing_of_them(server: TestServer, desk: Desk) -> None:
-    row = await with_everything(desk, status="PENDING")
-    other = await hire(desk, status="PENDING")
+async def test_the_history_keeps_the_id_and_no_personal_data(server: TestServer, desk: Desk) -> None:
+    row = await add_user_with_all_rows(desk, status="PENDING")
+    other = await add_user(desk, status="PENDING")
     ok(await desk.admin.post(f"/users/{row.id}/reject", {"reason": "Shikibu is nosy."}))
     ok(await desk.admin.post(f"/users/{other.id}/reject", {"reason": "Unknown."}))
     ok(await desk.admin.post(f"/users/{row.id}/approve"))
     assert (await desk.admin.delete(f"/users/{row.id}")).status_code == 204
 
-    history = await events_about(desk, row.id)
+    history = await list_events(desk, row.id)
     assert history[0] == ("user.rejected", {})
     assert history[-1] == ("user.erased", {})
-    assert await events_about(desk, other.id) == [("user.rejected", {})]
-    written = await everything_written(server, desk.id)
-    assert str(row.id) in written
-    assert [word for word in (*PERSONAL, row.email) if word.casefold() in written.casefold()] == []
+    assert await list_events(desk, other.id) == [("user.rejected", {})]
+    stored = await dump(server, desk.id)
+    assert str(row.id) in stored
+    assert [word for word in (*PERSONAL, row.email) if word.casefold() in stored.casefold()] == []
 
 
 @pytest.mark.parametrize("status", [status for status in AccountStatus if status != AccountStatus.ERASED])
-async def test_anybody_can_be_erased_and_is_nowhere_afterwards(desk: Desk, status: str) -> None:
-    row = await hire(desk, CUSTOMER, status=status, first_name="Zora")
+async def test_users_of_every_status_can_be_erased_and_are_not_found_afterwards(desk: Desk, status: str) -> None:
+    row = await add_user(desk, CUSTOMER, status=status, first_name="Zora")
     path = f"/users/{row.id}"
     assert (await desk.admin.delete(path)).status_code == 204
     for answer in (
@@ -154,46 +165,46 @@ async def test_anybody_can_be_erased_and_is_nowhere_afterwards(desk: Desk, statu
         assert str(row.id) not in [one["id"] for one in listed]
 
 
-async def test_their_tokens_stop_at_once(api: Api, database: Database) -> None:
+async def test_access_tokens_of_an_erased_user_stop_working_immediately(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)
-    engineer = await sign_in(desk)
+    engineer = await add_signed_in_user(desk)
     ok(await engineer.get("/me"))
     assert (await desk.admin.delete(f"/users/{engineer.id}")).status_code == 204
     refused(await engineer.get("/me"), 401, "invalid_token")
 
 
 @pytest.mark.parametrize("role", [ADMIN, ENGINEER])
-async def test_who_may_do_no_more_and_is_no_more_can_be_erased(desk: Desk, role: RoleKind) -> None:
-    row = await hire(desk, ADMIN, role_id=await a_role(desk, "tickets:view", role=ADMIN))
-    few = await with_only(desk, "users:delete", "tickets:view", role=role)
-    answer = await few.delete(f"/users/{row.id}")
+async def test_the_callers_role_kind_must_not_be_below_that_of_the_erased_user(desk: Desk, role: RoleKind) -> None:
+    row = await add_user(desk, ADMIN, role_id=await add_role(desk, "tickets:view", role=ADMIN))
+    limited = await add_user_with_only(desk, "users:delete", "tickets:view", role=role)
+    answer = await limited.delete(f"/users/{row.id}")
     if role == ADMIN:
         assert answer.status_code == 204
     else:
         refused(answer, 403, "privilege_escalation")
-        assert (await row_of(desk, row.id)).status == AccountStatus.ACTIVE
+        assert (await read_row(desk, row.id)).status == AccountStatus.ACTIVE
 
 
-# --- and what comes after ---------------------------------------------------------------------------------------------
+# --- afterwards ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_same_email_signs_up_again_as_somebody_new(desk: Desk) -> None:
+async def test_the_e_mail_of_an_erased_user_can_be_used_by_a_new_user(desk: Desk) -> None:
     email = unique_email()
-    first = await hire(desk, email=email)
+    first = await add_user(desk, email=email)
     assert (await desk.admin.delete(f"/users/{first.id}")).status_code == 204
-    second = await hire(desk, email=email)
-    assert (await row_of(desk, second.id)).email == email
+    second = await add_user(desk, email=email)
+    assert (await read_row(desk, second.id)).email == email
     assert (await desk.admin.delete(f"/users/{second.id}")).status_code == 204
 
 
-async def test_nobody_is_in_the_way_of_an_erasure(desk: Desk) -> None:
-    row = await hire(desk)
+async def test_the_address_that_replaces_an_erased_one_cannot_be_taken(desk: Desk) -> None:
+    row = await add_user(desk)
     taken = {"firstName": "Eve", "lastName": "Ek", "role": "CUSTOMER", "email": f"erased-{row.id}@erased.invalid"}
     assert wrong_fields(await desk.admin.post("/users", taken)) == {"email"}
     assert (await desk.admin.delete(f"/users/{row.id}")).status_code == 204
 
 
-async def test_one_can_erase_oneself(desk: Desk) -> None:
+async def test_users_can_erase_themselves_except_the_last_admin(desk: Desk) -> None:
     other = await desk.another_admin()
     assert (await other.delete(f"/users/{other.id}")).status_code == 204
     refused(await other.get("/me"), 401, "invalid_token")

@@ -1,4 +1,4 @@
-"""Users are erased while tickets are assigned to them: neither request waits for the other in a circle."""
+"""Erase users while tickets are assigned to them, without a deadlock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.accounts.erasure import service as erasure
 from app.authentication.sessions.queries import find_principal
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from tests.accounts.crew import sign_in
+from tests.accounts.users_and_roles import add_signed_in_user
 from tests.organisation_client import Desk
 from tests.tickets.rows import pass_time, shares, work_off_timers
 
@@ -27,7 +27,7 @@ async def caller_of(desk: Desk) -> UserCaller:
 async def test_a_ticket_is_assigned_to_a_user_whose_erasure_has_not_committed_yet(
     desk: Desk, database: Database
 ) -> None:
-    engineer, caller = await sign_in(desk, available=True), await caller_of(desk)
+    engineer, caller = await add_signed_in_user(desk, available=True), await caller_of(desk)
 
     async with database.session(desk.id) as db:
         await erasure.erase(db, caller, engineer.id)
@@ -43,7 +43,7 @@ async def test_a_ticket_is_assigned_to_a_user_whose_erasure_has_not_committed_ye
 
 async def test_engineers_are_erased_while_tickets_are_opened(desk: Desk, database: Database) -> None:
     for _ in range(5):
-        engineer = await sign_in(desk, available=True)
+        engineer = await add_signed_in_user(desk, available=True)
         tickets = asyncio.gather(*(desk.open() for _ in range(4)))
         erased, _ = await asyncio.gather(desk.admin.delete(f"/users/{engineer.id}"), tickets)
         assert erased.status_code == 204, erased.text

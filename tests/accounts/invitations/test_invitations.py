@@ -1,4 +1,4 @@
-"""An admin invites somebody, who sets a password with the mailed link."""
+"""Invite users, resend and cancel invitations."""
 
 from __future__ import annotations
 
@@ -15,17 +15,14 @@ from app.access.permissions import RoleKind
 from app.accounts.roles.models import Role
 from app.accounts.roles.rules import ADMIN, BUILT_IN, ENGINEER
 from app.accounts.single_use_links.models import Link
-from app.accounts.users import creation as users
 from app.accounts.users.models import Credential
-from app.accounts.users.models import User as UserRow
-from app.accounts.users.rules import AccountStatus
-from app.core.clock import real_now
 from app.core.database.base import Base
 from app.core.database.pool import Database
-from app.core.ids import new_id
 from app.core.security.opaque_tokens import make_link_token
-from tests.accounts.sign_up.test_public_sign_up import events_of, links_of, rows_of, sign_in
-from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk, open_session
+from tests.accounts.sign_up.test_public_sign_up import sign_in
+from tests.accounts.stored_rows import list_account_events, list_links, list_users
+from tests.accounts.users_and_roles import add_role, add_signed_in_user
+from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 from tests.services import unique_email
 
@@ -38,45 +35,21 @@ def body_for(email: object, **fields: object) -> JSON:
 async def invite(desk: Desk, email: str | None = None, **fields: object) -> JSON:
     answer = await desk.admin.post("/users", body_for(email or unique_email(), **fields))
     assert answer.status_code == 201, answer.text
-    made: JSON = answer.json()
-    return made
+    created: JSON = answer.json()
+    return created
 
 
 async def token_for(desk: Desk) -> str:
-    """The token of the link that was sent last."""
-    return make_link_token(desk.api.secret_key, desk.id, (await links_of(desk))[-1].id)
+    """Return the token of the latest link."""
+    return make_link_token(desk.api.secret_key, desk.id, (await list_links(desk))[-1].id)
 
 
 async def accept(desk: Desk, token: object, password: object = PASSWORD) -> httpx.Response:
     return await desk.api.http.post("/auth/invitation/accept", json={"token": token, "password": password})
 
 
-async def a_role(desk: Desk, *permissions: str, role: RoleKind = RoleKind.ENGINEER) -> UUID:
-    now = real_now()
-    async with desk.database.session(desk.id) as db:
-        made = Role(
-            org_id=desk.id, id=new_id(), name=uuid4().hex, kind=role, permissions=list(permissions),
-            created_at=now, updated_at=now,
-        )  # fmt: skip
-        db.add(made)
-    return made.id
-
-
-async def a_user(
-    desk: Desk, role: RoleKind = RoleKind.ENGINEER, *, role_id: UUID | None = None, **columns: object
-) -> SignedInUser:
-    """UserRow who is signed in, with this role."""
-    async with desk.database.session(desk.id) as db:
-        user = UserRow(
-            org_id=desk.id, id=new_id(), first_name="Bo", last_name="Ek", email=unique_email(), role_kind=role,
-            role_id=role_id, status=AccountStatus.ACTIVE, available=False, created_at=real_now(), **columns,
-        )  # fmt: skip
-        await users.add_user(db, user, None)
-    return await open_session(desk, user)
-
-
-async def tables_naming(desk: Desk, user_id: str) -> set[str]:
-    """The tables with rows of this user."""
+async def tables_with_rows_of(desk: Desk, user_id: str) -> set[str]:
+    """Return the tables with rows of a user."""
     found = set()
     async with desk.database.session(desk.id) as db:
         for table in Base.metadata.sorted_tables:
@@ -89,64 +62,66 @@ async def tables_naming(desk: Desk, user_id: str) -> set[str]:
 
 
 class TestInviting:
-    async def test_it_makes_an_account_that_cannot_act(self, desk: Desk) -> None:
+    async def test_an_invitation_creates_an_account_that_cannot_act(self, desk: Desk) -> None:
         email = unique_email()
         answer = await desk.admin.post("/users", body_for(email.upper(), firstName=" Mia "))
 
         assert answer.status_code == 201
-        made = answer.json()
-        assert answer.headers["location"] == f"/users/{made['id']}"
-        expires_at = datetime.fromisoformat(made.pop("invitationExpiresAt"))
+        created = answer.json()
+        assert answer.headers["location"] == f"/users/{created['id']}"
+        expires_at = datetime.fromisoformat(created.pop("invitationExpiresAt"))
         assert timedelta(days=7, minutes=-1) < expires_at - datetime.now(UTC) <= timedelta(days=7)
-        assert made.pop("createdAt").endswith("Z")
-        assert UUID(made["id"]).version == 7
-        assert made == {
-            "id": made["id"], "orgId": str(desk.id), "firstName": "Mia", "lastName": "Ek", "email": email,
+        assert created.pop("createdAt").endswith("Z")
+        assert UUID(created["id"]).version == 7
+        assert created == {
+            "id": created["id"], "orgId": str(desk.id), "firstName": "Mia", "lastName": "Ek", "email": email,
             "role": "ENGINEER", "roleId": str(ENGINEER.id), "designation": "Engineer", "status": "INVITED",
             "available": False, "emailVerified": False, "secondFactor": False, "pictureUrl": None,
         }  # fmt: skip
         async with desk.database.session(desk.id) as db:
-            credential = await db.get(Credential, (desk.id, UUID(made["id"])))
+            credential = await db.get(Credential, (desk.id, UUID(created["id"])))
         assert credential is not None
         assert (credential.email, credential.password_hash) == (email, None)
         refused(await sign_in(desk, email), 401, "wrong_email_or_password")
 
-    async def test_the_history_says_so_without_a_name_and_a_mail_is_asked_for(self, desk: Desk) -> None:
-        made = await invite(desk)
-        (link,) = await links_of(desk)
-        assert (str(link.user_id), link.email, link.purpose) == (made["id"], made["email"], "INVITATION")
-        assert await events_of(desk) == [
-            ("user.invited", {"userId": made["id"], "role": "ENGINEER"}),
-            ("user.link_requested", {"userId": made["id"], "linkId": str(link.id), "purpose": "INVITATION"}),
+    async def test_the_history_contains_no_name_and_a_mail_is_requested(self, desk: Desk) -> None:
+        created = await invite(desk)
+        (link,) = await list_links(desk)
+        assert (str(link.user_id), link.email, link.purpose) == (created["id"], created["email"], "INVITATION")
+        assert await list_account_events(desk) == [
+            ("user.invited", {"userId": created["id"], "role": "ENGINEER"}),
+            ("user.link_requested", {"userId": created["id"], "linkId": str(link.id), "purpose": "INVITATION"}),
         ]
 
     @pytest.mark.parametrize("built_in", BUILT_IN.values())
-    async def test_a_built_in_role_is_named_either_way(self, desk: Desk, built_in: Any) -> None:
-        for named in ({"role": built_in.kind.value}, {"roleId": str(built_in.id)}):
-            made = await invite(desk, **named)
-            assert (made["role"], made["roleId"], made["designation"]) == (
+    async def test_a_built_in_role_can_be_given_by_kind_or_id(self, desk: Desk, built_in: Any) -> None:
+        for role in ({"role": built_in.kind.value}, {"roleId": str(built_in.id)}):
+            created = await invite(desk, **role)
+            assert (created["role"], created["roleId"], created["designation"]) == (
                 built_in.kind.value, str(built_in.id), built_in.name,
             )  # fmt: skip
 
-    async def test_a_role_of_the_organisations_own_is_named_by_its_id(self, desk: Desk) -> None:
-        role_id = await a_role(desk, "users:view", role=RoleKind.ADMIN)
-        made = await invite(desk, roleId=str(role_id))
+    async def test_a_custom_role_is_given_by_its_id(self, desk: Desk) -> None:
+        role_id = await add_role(desk, "users:view", role=RoleKind.ADMIN)
+        created = await invite(desk, roleId=str(role_id))
         async with desk.database.session(desk.id) as db:
             role = await db.get(Role, (desk.id, role_id))
         assert role is not None
-        assert (made["role"], made["roleId"], made["designation"]) == ("ADMIN", str(role_id), role.name)
+        assert (created["role"], created["roleId"], created["designation"]) == ("ADMIN", str(role_id), role.name)
         assert (await accept(desk, await token_for(desk))).json()["designation"] == role.name
 
-    async def test_no_role_is_given_that_there_is_not(self, api: Api, database: Database, desk: Desk) -> None:
+    async def test_a_role_that_does_not_exist_in_the_organisation_is_refused(
+        self, api: Api, database: Database, desk: Desk
+    ) -> None:
         other = await create_desk(api, database)
-        for role_id in (await a_role(other), uuid4()):
+        for role_id in (await add_role(other), uuid4()):
             answer = await desk.admin.post("/users", body_for(unique_email(), roleId=str(role_id)))
             assert wrong_fields(answer) == {"roleId"}
-        assert await events_of(desk) == []
+        assert await list_account_events(desk) == []
 
-    async def test_a_role_that_is_deleted_at_the_same_moment_is_not_given(self, desk: Desk) -> None:
+    async def test_a_role_that_is_deleted_concurrently_is_not_assigned(self, desk: Desk) -> None:
         for _ in range(5):
-            role_id = await a_role(desk)
+            role_id = await add_role(desk)
             given, deleted = await asyncio.gather(
                 desk.admin.post("/users", body_for(unique_email(), roleId=str(role_id))),
                 desk.admin.delete(f"/roles/{role_id}"),
@@ -159,9 +134,9 @@ class TestInviting:
         for wrong in (both, {name: value for name, value in body.items() if name != "role"}):
             assert wrong_fields(await desk.admin.post("/users", wrong)) == {""}
 
-    async def test_an_admin_may_know_that_an_e_mail_is_taken(self, desk: Desk) -> None:
-        made = await invite(desk)
-        for email in (desk.admin.email, made["email"].upper()):
+    async def test_a_taken_e_mail_is_reported_to_admins(self, desk: Desk) -> None:
+        created = await invite(desk)
+        for email in (desk.admin.email, created["email"].upper()):
             refused(await desk.admin.post("/users", body_for(email)), 409, "email_taken")
 
     @pytest.mark.parametrize(
@@ -184,22 +159,22 @@ class TestInviting:
             ({"lastName": "a\0b"}, "lastName"),
         ],
     )
-    async def test_a_wrong_field_is_named_and_nobody_is_made(
+    async def test_an_invalid_field_is_reported_and_no_user_is_created(
         self, desk: Desk, fields: dict[str, object], wrong: str
     ) -> None:
         assert wrong_fields(await desk.admin.post("/users", body_for(**{"email": unique_email()} | fields))) == {wrong}
-        assert await events_of(desk) == []
+        assert await list_account_events(desk) == []
 
 
-class TestRights:
-    async def test_it_takes_the_permission_and_a_user_who_is_no_customer(self, desk: Desk) -> None:
-        engineer = await a_user(desk)
-        customer = await a_user(desk, RoleKind.CUSTOMER, granted=["users:create"])
-        made = await invite(desk)
+class TestPermissions:
+    async def test_invitations_require_the_permission_and_refuse_customers(self, desk: Desk) -> None:
+        engineer = await add_signed_in_user(desk)
+        customer = await add_signed_in_user(desk, RoleKind.CUSTOMER, granted=["users:create"])
+        created = await invite(desk)
         for method, path, body in (
             ("POST", "/users", body_for(unique_email())),
-            ("POST", f"/users/{made['id']}/invitation", None),
-            ("DELETE", f"/users/{made['id']}/invitation", None),
+            ("POST", f"/users/{created['id']}/invitation", None),
+            ("DELETE", f"/users/{created['id']}/invitation", None),
         ):
             for headers, status, code in (
                 ({}, 401, "missing_credential"),
@@ -209,130 +184,130 @@ class TestRights:
             ):
                 answer = await desk.api.http.request(method, path, json=body, headers=headers)
                 refused(answer, status, code)
-        assert (await rows_of(desk, made["email"]))[0].status == "INVITED"
+        assert (await list_users(desk, created["email"]))[0].status == "INVITED"
 
-    async def test_nobody_gives_what_they_do_not_have(self, desk: Desk) -> None:
-        inviter = await a_user(desk, role_id=await a_role(desk, "users:create", "users:view"))
-        more, less = await a_role(desk, "users:create", "org:update"), await a_role(desk, "users:view")
+    async def test_inviters_cannot_give_permissions_that_they_lack(self, desk: Desk) -> None:
+        inviter = await add_signed_in_user(desk, role_id=await add_role(desk, "users:create", "users:view"))
+        more, less = await add_role(desk, "users:create", "org:update"), await add_role(desk, "users:view")
         for given in ({"role": "ADMIN"}, {"role": "ENGINEER"}, {"role": "CUSTOMER"}, {"roleId": str(more)},
                       {"roleId": str(ADMIN.id)}):  # fmt: skip
             refused(await inviter.post("/users", body_for(unique_email(), **given)), 403, "privilege_escalation")
         answer = await inviter.post("/users", body_for(unique_email(), roleId=str(less)))
         assert (answer.status_code, answer.json()["roleId"]) == (201, str(less))
 
-    async def test_what_was_granted_and_denied_counts(self, desk: Desk) -> None:
-        admin = await a_user(desk, RoleKind.ADMIN, denied=["jobs:delete"])
+    async def test_grants_and_denials_of_the_inviter_count(self, desk: Desk) -> None:
+        admin = await add_signed_in_user(desk, RoleKind.ADMIN, denied=["jobs:delete"])
         refused(await admin.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
         assert (await admin.post("/users", body_for(unique_email()))).status_code == 201
-        engineer = await a_user(desk, granted=["users:create"])
+        engineer = await add_signed_in_user(desk, granted=["users:create"])
         assert (await engineer.post("/users", body_for(unique_email()))).status_code == 201
         refused(await engineer.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
 
-    async def test_nobody_invites_somebody_to_be_more_than_they_are(self, desk: Desk) -> None:
-        inviter = await a_user(desk, role_id=await a_role(desk, "users:create", "users:view"))
-        above = await a_role(desk, "users:view", role=RoleKind.ADMIN)
+    async def test_inviters_cannot_give_a_higher_role_kind_than_their_own(self, desk: Desk) -> None:
+        inviter = await add_signed_in_user(desk, role_id=await add_role(desk, "users:create", "users:view"))
+        above = await add_role(desk, "users:view", role=RoleKind.ADMIN)
         email = unique_email()
         refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "privilege_escalation")
-        assert await rows_of(desk, email) == []
-        made = await invite(desk, roleId=str(above))
+        assert await list_users(desk, email) == []
+        created = await invite(desk, roleId=str(above))
         for method in (inviter.post, inviter.delete):
-            refused(await method(f"/users/{made['id']}/invitation"), 403, "privilege_escalation")
+            refused(await method(f"/users/{created['id']}/invitation"), 403, "privilege_escalation")
 
-    async def test_nor_does_anybody_act_on_an_invitation_to_more(self, desk: Desk) -> None:
-        made = await invite(desk, role="ADMIN")
-        engineer = await a_user(desk, granted=["users:create"])
-        path = f"/users/{made['id']}/invitation"
+    async def test_an_invitation_to_a_higher_role_cannot_be_resent_or_cancelled(self, desk: Desk) -> None:
+        created = await invite(desk, role="ADMIN")
+        engineer = await add_signed_in_user(desk, granted=["users:create"])
+        path = f"/users/{created['id']}/invitation"
         refused(await engineer.post(path), 403, "privilege_escalation")
         refused(await engineer.delete(path), 403, "privilege_escalation")
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
-    async def test_another_organisations_users_are_not_there(self, api: Api, database: Database, desk: Desk) -> None:
-        made, stranger = await invite(desk), (await create_desk(api, database)).admin
-        for user_id in (made["id"], str(uuid4())):
+    async def test_users_of_another_organisation_are_not_found(self, api: Api, database: Database, desk: Desk) -> None:
+        created, stranger = await invite(desk), (await create_desk(api, database)).admin
+        for user_id in (created["id"], str(uuid4())):
             refused(await stranger.post(f"/users/{user_id}/invitation"), 404, "user_not_found")
             refused(await stranger.delete(f"/users/{user_id}/invitation"), 404, "user_not_found")
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
 
-class TestSendingAgain:
-    async def test_the_new_link_works_and_the_old_one_does_not(self, desk: Desk) -> None:
-        made = await invite(desk)
+class TestResending:
+    async def test_a_new_link_replaces_the_old_one(self, desk: Desk) -> None:
+        created = await invite(desk)
         old = await token_for(desk)
-        answer = await desk.admin.post(f"/users/{made['id']}/invitation")
+        answer = await desk.admin.post(f"/users/{created['id']}/invitation")
 
         assert answer.status_code == 200
         again = answer.json()
-        assert again["invitationExpiresAt"] > made["invitationExpiresAt"]
-        assert again | {"invitationExpiresAt": ""} == made | {"invitationExpiresAt": ""}
+        assert again["invitationExpiresAt"] > created["invitationExpiresAt"]
+        assert again | {"invitationExpiresAt": ""} == created | {"invitationExpiresAt": ""}
         refused(await accept(desk, old), 422, "link_expired")
-        (link,) = await links_of(desk)
-        assert (await events_of(desk))[-1] == (
+        (link,) = await list_links(desk)
+        assert (await list_account_events(desk))[-1] == (
             "user.link_requested",
-            {"userId": made["id"], "linkId": str(link.id), "purpose": "INVITATION"},
+            {"userId": created["id"], "linkId": str(link.id), "purpose": "INVITATION"},
         )
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
     async def test_an_expired_invitation_is_renewed(self, desk: Desk) -> None:
-        made = await invite(desk)
+        created = await invite(desk)
         async with desk.database.session(desk.id) as db:
             await db.execute(delete(Link).where(Link.org_id == desk.id))
-        assert (await desk.admin.post(f"/users/{made['id']}/invitation")).status_code == 200
+        assert (await desk.admin.post(f"/users/{created['id']}/invitation")).status_code == 200
         assert (await accept(desk, await token_for(desk))).status_code == 200
 
-    async def test_not_to_somebody_who_has_an_account(self, desk: Desk) -> None:
-        made = await invite(desk)
+    async def test_a_user_with_an_account_cannot_be_invited_again(self, desk: Desk) -> None:
+        created = await invite(desk)
         await accept(desk, await token_for(desk))
-        for user_id in (made["id"], str(desk.admin.id)):
+        for user_id in (created["id"], str(desk.admin.id)):
             refused(await desk.admin.post(f"/users/{user_id}/invitation"), 409, "not_invited")
-        assert await links_of(desk) == []
+        assert await list_links(desk) == []
 
-    async def test_an_address_is_written_to_ten_times_an_hour_at_most(self, desk: Desk) -> None:
+    async def test_an_address_gets_at_most_ten_invitations_an_hour(self, desk: Desk) -> None:
         email = unique_email()
         for _ in range(5):
-            made = await invite(desk, email)
-            path = f"/users/{made['id']}/invitation"
+            created = await invite(desk, email)
+            path = f"/users/{created['id']}/invitation"
             assert (await desk.admin.post(path)).status_code == 200
             assert (await desk.admin.delete(path)).status_code == 204
         refused(await desk.admin.post("/users", body_for(email)), 429, "rate_limited")
         assert (await desk.admin.post("/users", body_for(unique_email()))).status_code == 201
 
-    async def test_the_same_counts_for_one_who_stays_invited(self, desk: Desk) -> None:
+    async def test_resending_counts_towards_the_limit(self, desk: Desk) -> None:
         path = f"/users/{(await invite(desk))['id']}/invitation"
         statuses = [(await desk.admin.post(path)).status_code for _ in range(10)]
         assert statuses == [200] * 9 + [429]
 
 
-class TestTakingBack:
-    async def test_nothing_is_left_and_the_e_mail_is_free(self, desk: Desk) -> None:
-        made = await invite(desk)
+class TestCancelling:
+    async def test_cancelling_deletes_the_account_and_frees_the_e_mail(self, desk: Desk) -> None:
+        created = await invite(desk)
         token = await token_for(desk)
-        assert await tables_naming(desk, made["id"]) == {"users", "credentials", "user_words", "links"}
+        assert await tables_with_rows_of(desk, created["id"]) == {"users", "credentials", "user_words", "links"}
 
-        answer = await desk.admin.delete(f"/users/{made['id']}/invitation")
+        answer = await desk.admin.delete(f"/users/{created['id']}/invitation")
 
         assert (answer.status_code, answer.content) == (204, b"")
-        assert await tables_naming(desk, made["id"]) == set()
-        assert (await events_of(desk))[-1] == ("user.invitation_cancelled", {"userId": made["id"]})
+        assert await tables_with_rows_of(desk, created["id"]) == set()
+        assert (await list_account_events(desk))[-1] == ("user.invitation_cancelled", {"userId": created["id"]})
         refused(await accept(desk, token), 422, "link_expired")
-        refused(await desk.admin.delete(f"/users/{made['id']}/invitation"), 404, "user_not_found")
-        assert (await invite(desk, made["email"]))["id"] != made["id"]
+        refused(await desk.admin.delete(f"/users/{created['id']}/invitation"), 404, "user_not_found")
+        assert (await invite(desk, created["email"]))["id"] != created["id"]
 
-    async def test_not_from_somebody_who_has_an_account(self, desk: Desk) -> None:
-        made = await invite(desk)
+    async def test_an_accepted_invitation_cannot_be_cancelled(self, desk: Desk) -> None:
+        created = await invite(desk)
         await accept(desk, await token_for(desk))
-        for user_id in (made["id"], str(desk.admin.id)):
+        for user_id in (created["id"], str(desk.admin.id)):
             refused(await desk.admin.delete(f"/users/{user_id}/invitation"), 409, "not_invited")
-        assert (await sign_in(desk, made["email"])).status_code == 200
+        assert (await sign_in(desk, created["email"])).status_code == 200
 
-    async def test_of_taking_back_and_accepting_at_once_one_wins(self, desk: Desk) -> None:
+    async def test_either_a_cancellation_or_a_concurrent_acceptance_wins(self, desk: Desk) -> None:
         for _ in range(3):
-            made = await invite(desk)
-            token, path = await token_for(desk), f"/users/{made['id']}/invitation"
-            taken_back, accepted, sent = await asyncio.gather(
+            created = await invite(desk)
+            token, path = await token_for(desk), f"/users/{created['id']}/invitation"
+            cancelled, accepted, resent = await asyncio.gather(
                 desk.admin.delete(path), accept(desk, token), desk.admin.post(path)
             )
-            statuses = (taken_back.status_code, accepted.status_code)
+            statuses = (cancelled.status_code, accepted.status_code)
             assert statuses in {(204, 422), (409, 200)}
-            assert sent.status_code in {200, 404, 409}
-            rows = await rows_of(desk, made["email"])
-            assert [row.status for row in rows] == ([] if taken_back.status_code == 204 else ["ACTIVE"])
+            assert resent.status_code in {200, 404, 409}
+            rows = await list_users(desk, created["email"])
+            assert [row.status for row in rows] == ([] if cancelled.status_code == 204 else ["ACTIVE"])

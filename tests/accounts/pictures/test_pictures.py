@@ -16,7 +16,6 @@ from app.accounts.pictures.models import Picture
 from app.accounts.pictures.upload import MAX_FILE_BYTES
 from app.core.database.pool import Database
 from app.main import create_api
-from tests.accounts.crew import CUSTOMER, ENGINEER, events_about, hire, ok, sign_in
 from tests.accounts.images import (
     chunk_names,
     decode,
@@ -28,6 +27,7 @@ from tests.accounts.images import (
     png_bomb,
     webp_bomb,
 )
+from tests.accounts.users_and_roles import CUSTOMER, ENGINEER, add_signed_in_user, add_user, list_events, ok
 from tests.conftest import settings_for
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.postgres import TestServer
@@ -298,19 +298,19 @@ class TestViewing:
     @pytest.mark.parametrize("role", [ENGINEER, CUSTOMER])
     async def test_every_colleague_can_see_a_staff_picture(self, desk: Desk, role: RoleKind) -> None:
         ok(await upload_picture(desk.admin, SMALL))
-        colleague = await sign_in(desk, role)
+        colleague = await add_signed_in_user(desk, role)
         assert (await get_picture(desk.admin, colleague)).content == (await get_picture(desk.admin)).content
         ok(await upload_picture(colleague, encode(Image.new("RGB", (9, 9), "blue"))))
         assert decode((await get_picture(colleague, desk.admin)).content).size == (9, 9)
         assert decode((await get_picture(desk.admin)).content).size == (8, 8)
 
     async def test_customers_cannot_see_each_others_pictures(self, desk: Desk) -> None:
-        one, other = await sign_in(desk, CUSTOMER), await sign_in(desk, CUSTOMER)
+        one, other = await add_signed_in_user(desk, CUSTOMER), await add_signed_in_user(desk, CUSTOMER)
         ok(await upload_picture(one, SMALL))
         assert (await get_picture(one)).status_code == 200
         refused(await get_picture(one, other), 404, "user_not_found")
         refused(await get_picture(other, one), 404, "user_not_found")
-        assert (await get_picture(one, await sign_in(desk, ENGINEER))).status_code == 200
+        assert (await get_picture(one, await add_signed_in_user(desk, ENGINEER))).status_code == 200
 
     async def test_a_user_of_another_organisation_cannot_see_the_picture(
         self, api: Api, desk: Desk, database: Database
@@ -325,7 +325,7 @@ class TestViewing:
 
     async def test_a_missing_picture_and_an_erased_user_are_not_found(self, desk: Desk) -> None:
         refused(await get_picture(desk.admin), 404, "picture_not_found")
-        erased = await hire(desk, status="ERASED")
+        erased = await add_user(desk, status="ERASED")
         refused(await desk.admin.get(f"/users/{erased.id}/picture"), 404, "user_not_found")
         assert wrong_fields(await desk.admin.get("/users/me/picture")) == {"id"}
 
@@ -354,7 +354,7 @@ class TestViewing:
 
 class TestRemoving:
     async def test_removing_is_idempotent(self, desk: Desk) -> None:
-        user = await sign_in(desk)
+        user = await add_signed_in_user(desk)
         ok(await upload_picture(user, SMALL))
         for _ in range(2):
             answer = await user.delete("/me/picture")
@@ -362,12 +362,12 @@ class TestRemoving:
         refused(await get_picture(user), 404, "picture_not_found")
         assert ok(await user.get("/me"))["pictureUrl"] is None
         changed = ("user.updated", {"fields": ["picture"]})
-        assert await events_about(desk, user.id) == [changed, changed]
+        assert await list_events(desk, user.id) == [changed, changed]
         async with desk.database.session(desk.id) as db:
             assert (await db.scalars(select(Picture).where(Picture.org_id == desk.id))).all() == []
 
     async def test_concurrent_uploads_leave_one_picture(self, desk: Desk) -> None:
-        user = await sign_in(desk)
+        user = await add_signed_in_user(desk)
         files = [encode(Image.new("RGB", (side, side))) for side in range(1, 6)]
         answers = await asyncio.gather(*(upload_picture(user, file) for file in files))
         assert [answer.status_code for answer in answers] == [200] * 5

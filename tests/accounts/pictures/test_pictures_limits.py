@@ -13,9 +13,9 @@ from PIL import Image
 from app.accounts.pictures import image as images
 from app.accounts.pictures.errors import TooManyPictures
 from app.accounts.pictures.image import MAX_SCANS
-from tests.accounts.crew import ok, sign_in
 from tests.accounts.images import encode, jpeg_with_scans, noise
 from tests.accounts.pictures.test_pictures import SMALL, upload_picture
+from tests.accounts.users_and_roles import add_signed_in_user, ok
 from tests.organisation_client import Desk
 from tests.problems import refused, wrong_fields
 
@@ -47,7 +47,7 @@ async def test_scan_headers_outside_of_scans_are_ignored(desk: Desk) -> None:
 
 
 async def test_uploads_are_limited_to_twenty_an_hour(desk: Desk) -> None:
-    other = await sign_in(desk)
+    other = await add_signed_in_user(desk)
     for file in (SMALL, b"nonsense") * 10:
         assert (await upload_picture(desk.admin, file)).status_code in {200, 422}
     refused(await upload_picture(desk.admin, SMALL), 429, "rate_limited")

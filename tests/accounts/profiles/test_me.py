@@ -1,4 +1,4 @@
-"""Somebody's own profile."""
+"""Read and change the caller's own profile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
 
-async def profile(desk: Desk) -> dict[str, Any]:
+async def read_profile(desk: Desk) -> dict[str, Any]:
     answer = await desk.admin.get("/me")
     assert answer.status_code == 200, answer.text
     read: dict[str, Any] = answer.json()
@@ -24,7 +24,7 @@ async def profile(desk: Desk) -> dict[str, Any]:
 
 
 async def events_of(desk: Desk) -> list[tuple[str, dict[str, Any]]]:
-    """What happened since the admin was made."""
+    """List the events since the admin signed up."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
     return [
@@ -32,8 +32,8 @@ async def events_of(desk: Desk) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-async def test_it_is_who_has_signed_in(desk: Desk) -> None:
-    read = await profile(desk)
+async def test_the_profile_is_that_of_the_signed_in_user(desk: Desk) -> None:
+    read = await read_profile(desk)
     assert read.pop("createdAt").endswith("Z")
     permissions = read.pop("permissions")
     assert read == {
@@ -54,20 +54,20 @@ async def test_names_can_be_changed(desk: Desk) -> None:
     answer = await desk.admin.patch("/me", {"firstName": " Augusta ", "lastName": "King"})
     assert answer.status_code == 200
     assert (answer.json()["firstName"], answer.json()["lastName"]) == ("Augusta", "King")
-    assert await profile(desk) == answer.json()
-    # What the names were and are is personal, so the history does not hold it.
+    assert await read_profile(desk) == answer.json()
+    # Names are personal data, so the history does not contain them.
     expected = {"userId": str(desk.admin.id), "fields": ["firstName", "lastName"]}
     assert await events_of(desk) == [("user.updated", expected)]
 
 
-async def test_others_see_the_new_name_at_once(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # of which users are remembered for some seconds
+async def test_a_changed_name_is_visible_immediately(api: Api, database: Database) -> None:
+    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
     ticket = await desk.open()
     await desk.admin.patch("/me", {"firstName": "Augusta"})
     assert (await desk.respond(ticket))["author"]["firstName"] == "Augusta"
 
 
-async def test_who_is_not_available_gets_no_new_tickets_until_they_are_again(desk: Desk) -> None:
+async def test_tickets_wait_until_the_user_is_available_again(desk: Desk) -> None:
     assert (await desk.admin.patch("/me", {"available": False})).json()["available"] is False
     tickets = [await desk.open() for _ in range(2)]
     assert {ticket["adminId"] for ticket in tickets} == {None}
@@ -78,11 +78,11 @@ async def test_who_is_not_available_gets_no_new_tickets_until_they_are_again(des
     assert kinds == ["user.became_unavailable", "user.became_available"]
 
 
-@pytest.mark.parametrize("same", [{}, {"firstName": "Ada", "lastName": "Lovelace", "available": True}])
-async def test_the_same_values_again_change_nothing(desk: Desk, same: dict[str, object]) -> None:
-    before = await profile(desk)
-    assert (await desk.admin.patch("/me", same)).status_code == 200
-    assert await profile(desk) == before
+@pytest.mark.parametrize("values", [{}, {"firstName": "Ada", "lastName": "Lovelace", "available": True}])
+async def test_values_that_are_already_set_change_nothing(desk: Desk, values: dict[str, object]) -> None:
+    before = await read_profile(desk)
+    assert (await desk.admin.patch("/me", values)).status_code == 200
+    assert await read_profile(desk) == before
     assert await events_of(desk) == []
 
 
@@ -115,32 +115,34 @@ async def test_the_same_values_again_change_nothing(desk: Desk, same: dict[str, 
         ({"firstName": "Eve", "nonsense": 1}, "nonsense"),
     ],
 )
-async def test_a_wrong_field_is_named_and_changes_nothing(desk: Desk, change: dict[str, object], wrong: str) -> None:
-    before = await profile(desk)
+async def test_an_invalid_field_is_reported_and_nothing_changes(
+    desk: Desk, change: dict[str, object], wrong: str
+) -> None:
+    before = await read_profile(desk)
     assert wrong_fields(await desk.admin.patch("/me", change)) == {wrong}
-    assert await profile(desk) == before
+    assert await read_profile(desk) == before
     assert await events_of(desk) == []
 
 
-async def test_only_somebody_signed_in_has_one(api: Api, desk: Desk) -> None:
+async def test_only_signed_in_users_have_a_profile(api: Api, desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
     for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "access_token_required")):
         refused(await api.http.get("/me", headers=headers), status, code)
         refused(await api.http.patch("/me", json={"firstName": "Eve"}, headers=headers), status, code)
-    assert (await profile(desk))["firstName"] == "Ada"
+    assert (await read_profile(desk))["firstName"] == "Ada"
 
 
-async def test_nobody_sees_or_changes_anothers(api: Api, database: Database, desk: Desk) -> None:
+async def test_a_user_reads_and_changes_only_their_own_profile(api: Api, database: Database, desk: Desk) -> None:
     other, colleague = await create_desk(api, database), await desk.another_admin()
-    before = await profile(desk)
+    before = await read_profile(desk)
     for user in (other.admin, colleague):
         assert (await user.patch("/me", {"firstName": "Eve", "available": False})).json()["id"] == str(user.id)
-    assert await profile(desk) == before
+    assert await read_profile(desk) == before
 
 
-async def test_who_has_just_been_suspended_changes_nothing(api: Api, database: Database) -> None:
+async def test_a_suspended_user_who_is_still_cached_cannot_change_their_profile(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)
-    assert (await desk.admin.get("/me")).status_code == 200  # from here on they are remembered for some seconds
+    assert (await desk.admin.get("/me")).status_code == 200  # the user is cached from here on
     async with database.session(desk.id) as db:
         await db.execute(
             update(UserRow).where(UserRow.org_id == desk.id, UserRow.id == desk.admin.id).values(status="SUSPENDED")

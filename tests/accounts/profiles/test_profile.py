@@ -1,4 +1,4 @@
-"""What somebody says of themselves, which mails they want, and what they may do."""
+"""The fields, notification preferences, availability and permissions of a profile."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ import pytest
 from app.access.permissions import Resource, RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.core.database.pool import Database
-from tests.accounts.crew import CUSTOMER, ENGINEER, a_role, events_about, ok, row_of, sign_in
+from tests.accounts.users_and_roles import CUSTOMER, ENGINEER, add_role, add_signed_in_user, list_events, ok, read_row
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
-ALL_WANTED = {"ticketAssigned": True, "ticketAnswered": True, "ticketClosingSoon": True, "signUpRequests": True}
+ALL_ON = {"ticketAssigned": True, "ticketAnswered": True, "ticketClosingSoon": True, "signUpRequests": True}
 
 
-async def profile(user: SignedInUser) -> dict[str, Any]:
+async def read_profile(user: SignedInUser) -> dict[str, Any]:
     return ok(await user.get("/me"))
 
 
 @pytest.mark.parametrize("role", [ENGINEER, CUSTOMER])
-async def test_everybody_has_one(desk: Desk, role: RoleKind) -> None:
-    user = await sign_in(desk, role)
+async def test_engineers_and_customers_have_a_profile(desk: Desk, role: RoleKind) -> None:
+    user = await add_signed_in_user(desk, role)
     changes = {"bio": "I look after\npayments.", "timezone": "Europe/Berlin", "locale": "de-DE", "firstName": "Grete"}
     changed = ok(await user.patch("/me", changes))
 
     assert changes.items() <= changed.items()
-    assert await profile(user) == changed
+    assert await read_profile(user) == changed
     assert (changed["id"], changed["role"]) == (str(user.id), role)
 
 
-async def test_the_history_says_which_fields_were_changed_and_not_to_what(desk: Desk) -> None:
-    user = await sign_in(desk)
+async def test_the_history_names_changed_fields_without_their_values(desk: Desk) -> None:
+    user = await add_signed_in_user(desk)
     await user.patch("/me", {"bio": "Secret.", "locale": "en", "notifications": {"ticketAnswered": False}})
     fields = {"fields": ["bio", "locale", "notifications"]}
-    assert await events_about(desk, user.id) == [("user.updated", fields)]
+    assert await list_events(desk, user.id) == [("user.updated", fields)]
 
 
 @pytest.mark.parametrize("field", ["bio", "timezone", "locale"])
-async def test_null_takes_it_away_again(desk: Desk, field: str) -> None:
-    user = await sign_in(desk)
-    before = await profile(user)
+async def test_null_clears_a_field(desk: Desk, field: str) -> None:
+    user = await add_signed_in_user(desk)
+    before = await read_profile(user)
     await user.patch("/me", {"bio": "Hello.", "timezone": "UTC", "locale": "en"})
     assert ok(await user.patch("/me", {field: None}))[field] is None
     ok(await user.patch("/me", {"bio": None, "timezone": None, "locale": None}))
-    assert await profile(user) == before
+    assert await read_profile(user) == before
 
 
 @pytest.mark.parametrize("locale", ["en", "en-GB", "gsw", "zh-Hant", "zh-Hant-TW", "es-419", "sr-Latn-RS"])
-async def test_a_locale_is_a_language_perhaps_with_script_and_region(desk: Desk, locale: str) -> None:
+async def test_a_locale_is_a_language_with_optional_script_and_region(desk: Desk, locale: str) -> None:
     assert ok(await desk.admin.patch("/me", {"locale": locale}))["locale"] == locale
 
 
@@ -80,10 +80,12 @@ async def test_a_locale_is_a_language_perhaps_with_script_and_region(desk: Desk,
         ({"bio": "Good.", "notifications": {"ticketAssigned": False, "nonsense": 1}}, "notifications.nonsense"),
     ],
 )
-async def test_a_wrong_field_is_named_and_changes_nothing(desk: Desk, change: dict[str, object], wrong: str) -> None:
-    before = await profile(desk.admin)
+async def test_an_invalid_field_is_reported_and_nothing_changes(
+    desk: Desk, change: dict[str, object], wrong: str
+) -> None:
+    before = await read_profile(desk.admin)
     assert wrong_fields(await desk.admin.patch("/me", change)) == {wrong}
-    assert await profile(desk.admin) == before
+    assert await read_profile(desk.admin) == before
 
 
 async def test_a_bio_may_have_two_thousand_characters(desk: Desk) -> None:
@@ -91,50 +93,50 @@ async def test_a_bio_may_have_two_thousand_characters(desk: Desk) -> None:
 
 
 class TestNotifications:
-    async def test_of_those_that_can_be_muted_all_come_at_first(self, desk: Desk) -> None:
-        assert (await profile(await sign_in(desk)))["notifications"] == ALL_WANTED
-        assert len(ALL_WANTED) == len(MailKind)
+    async def test_all_mails_are_on_by_default(self, desk: Desk) -> None:
+        assert (await read_profile(await add_signed_in_user(desk)))["notifications"] == ALL_ON
+        assert len(ALL_ON) == len(MailKind)
 
-    async def test_each_can_be_muted_without_the_others(self, desk: Desk) -> None:
-        user = await sign_in(desk)
+    async def test_each_kind_of_mail_can_be_turned_off_separately(self, desk: Desk) -> None:
+        user = await add_signed_in_user(desk)
         first = ok(await user.patch("/me", {"notifications": {"ticketAnswered": False, "signUpRequests": False}}))
-        assert first["notifications"] == ALL_WANTED | {"ticketAnswered": False, "signUpRequests": False}
+        assert first["notifications"] == ALL_ON | {"ticketAnswered": False, "signUpRequests": False}
         second = ok(await user.patch("/me", {"notifications": {"ticketAnswered": True, "ticketAssigned": False}}))
-        assert second["notifications"] == ALL_WANTED | {"signUpRequests": False, "ticketAssigned": False}
-        assert (await row_of(desk, user.id)).muted == [MailKind.SIGN_UP_REQUESTS, MailKind.TICKET_ASSIGNED]
-        assert (await profile(user))["notifications"] == second["notifications"]
+        assert second["notifications"] == ALL_ON | {"signUpRequests": False, "ticketAssigned": False}
+        assert (await read_row(desk, user.id)).muted == [MailKind.SIGN_UP_REQUESTS, MailKind.TICKET_ASSIGNED]
+        assert (await read_profile(user))["notifications"] == second["notifications"]
 
-    @pytest.mark.parametrize("same", [{}, {"ticketAssigned": True}, ALL_WANTED])
-    async def test_the_same_again_changes_nothing(self, desk: Desk, same: dict[str, bool]) -> None:
-        user = await sign_in(desk)
-        assert ok(await user.patch("/me", {"notifications": same}))["notifications"] == ALL_WANTED
-        assert await events_about(desk, user.id) == []
+    @pytest.mark.parametrize("values", [{}, {"ticketAssigned": True}, ALL_ON])
+    async def test_preferences_that_are_already_set_change_nothing(self, desk: Desk, values: dict[str, bool]) -> None:
+        user = await add_signed_in_user(desk)
+        assert ok(await user.patch("/me", {"notifications": values}))["notifications"] == ALL_ON
+        assert await list_events(desk, user.id) == []
 
 
 class TestAvailability:
-    async def test_an_engineer_says_whether_tickets_may_come(self, desk: Desk) -> None:
-        engineer = await sign_in(desk)
+    async def test_an_engineer_can_become_available(self, desk: Desk) -> None:
+        engineer = await add_signed_in_user(desk)
         assert ok(await engineer.patch("/me", {"available": True}))["available"] is True
         assert (await desk.open())["adminId"] == str(engineer.id)
-        assert await events_about(desk, engineer.id) == [("user.became_available", {})]
+        assert await list_events(desk, engineer.id) == [("user.became_available", {})]
 
-    async def test_customers_may_say_what_is_so_anyway(self, desk: Desk) -> None:
-        customer = await sign_in(desk, CUSTOMER)
+    async def test_customers_can_send_that_they_are_not_available(self, desk: Desk) -> None:
+        customer = await add_signed_in_user(desk, CUSTOMER)
         read = ok(await customer.patch("/me", {"available": False, "firstName": "Eve"}))
         assert (read["available"], read["firstName"]) == (False, "Eve")
 
-    async def test_customers_have_none(self, desk: Desk) -> None:
-        customer = await sign_in(desk, CUSTOMER)
+    async def test_customers_cannot_be_available(self, desk: Desk) -> None:
+        customer = await add_signed_in_user(desk, CUSTOMER)
         answer = await customer.patch("/me", {"available": True, "firstName": "Eve"})
         assert wrong_fields(answer, "customer_not_available") == {"available"}
-        read = await profile(customer)
+        read = await read_profile(customer)
         assert (read["available"], read["firstName"]) == (False, "Grace")
 
 
 class TestPermissions:
-    async def test_they_are_those_of_the_role(self, desk: Desk) -> None:
-        role_id = await a_role(desk, "tickets:view", "tickets:update", "org:view")
-        read = await profile(await sign_in(desk, role_id=role_id))
+    async def test_the_profile_contains_the_permissions_of_the_role(self, desk: Desk) -> None:
+        role_id = await add_role(desk, "tickets:view", "tickets:update", "org:view")
+        read = await read_profile(await add_signed_in_user(desk, role_id=role_id))
 
         table = {row.pop("resource"): row for row in read["permissions"]}
         nothing = {"view": False, "create": False, "update": False, "delete": False}
@@ -144,17 +146,19 @@ class TestPermissions:
         }
         assert read["roleId"] == str(role_id)
 
-    async def test_and_what_was_granted_and_denied_to_the_user(self, desk: Desk) -> None:
-        read = await profile(await sign_in(desk, CUSTOMER, granted=["reports:view"], denied=["tickets:create"]))
+    async def test_the_permissions_include_grants_and_denials(self, desk: Desk) -> None:
+        read = await read_profile(
+            await add_signed_in_user(desk, CUSTOMER, granted=["reports:view"], denied=["tickets:create"])
+        )
         table = {row["resource"]: row for row in read["permissions"]}
         assert table["reports"]["view"] is True
         assert (table["tickets"]["view"], table["tickets"]["create"]) == (True, False)
 
 
-async def test_who_is_gone_has_none(api: Api, desk: Desk, database: Database) -> None:
+async def test_a_suspended_user_has_no_profile(api: Api, desk: Desk, database: Database) -> None:
     stranger = await create_desk(api, database)
-    engineer, suspended = await sign_in(desk), await sign_in(desk, status="SUSPENDED")
+    engineer, suspended = await add_signed_in_user(desk), await add_signed_in_user(desk, status="SUSPENDED")
     refused(await suspended.get("/me"), 401, "invalid_token")
     refused(await suspended.patch("/me", {"bio": "Hello."}), 401, "invalid_token")
     ok(await stranger.admin.patch("/me", {"bio": "Hello."}))
-    assert (await profile(engineer))["bio"] is None
+    assert (await read_profile(engineer))["bio"] is None

@@ -12,8 +12,8 @@ from app.access.permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
-from tests.accounts.crew import a_role, sign_in, with_only
 from tests.accounts.roles.test_roles import TICKET_READER, create_role, list_names, permissions_of, read_role
+from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_only
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
@@ -24,7 +24,7 @@ ROLES = ("roles:view", "roles:create", "roles:update", "roles:delete")
 
 async def create_role_admin(desk: Desk, *permissions: str, **fields: Any) -> SignedInUser:
     """Sign in a user with all permissions on roles, and the given ones."""
-    return await sign_in(desk, role_id=await a_role(desk, *ROLES, *permissions), **fields)
+    return await add_signed_in_user(desk, role_id=await add_role(desk, *ROLES, *permissions), **fields)
 
 
 def permission_table(*permissions: str) -> list[JSON]:
@@ -58,7 +58,7 @@ async def test_a_denied_permission_cannot_be_granted(desk: Desk) -> None:
 
 async def test_only_the_callers_permissions_can_be_added_to_a_role(desk: Desk) -> None:
     role_admin = await create_role_admin(desk, "tickets:view", "users:view")
-    path = f"/roles/{await a_role(desk, 'tickets:view')}"
+    path = f"/roles/{await add_role(desk, 'tickets:view')}"
     more = {"permissions": permission_table("tickets:view", "tickets:update")}
     refused(await role_admin.patch(path, more), 403, "privilege_escalation")
     changed = await role_admin.patch(path, {"permissions": permission_table("users:view")})
@@ -68,7 +68,7 @@ async def test_only_the_callers_permissions_can_be_added_to_a_role(desk: Desk) -
 @pytest.mark.parametrize("change", [{"name": "Mine"}, {"permissions": []}, {"permissions": TICKET_READER}])
 async def test_a_role_with_more_permissions_than_the_caller_cannot_be_changed(desk: Desk, change: JSON) -> None:
     role_admin = await create_role_admin(desk, "tickets:view")
-    role_id = await a_role(desk, "tickets:view", "org:update")
+    role_id = await add_role(desk, "tickets:view", "org:update")
     before = await read_role(desk.admin, role_id)
     refused(await role_admin.patch(f"/roles/{role_id}", change), 403, "privilege_escalation")
     refused(await role_admin.delete(f"/roles/{role_id}"), 403, "privilege_escalation")
@@ -76,8 +76,8 @@ async def test_a_role_with_more_permissions_than_the_caller_cannot_be_changed(de
 
 
 async def test_a_user_cannot_add_permissions_to_their_own_role(desk: Desk) -> None:
-    role_id = await a_role(desk, *ROLES, "tickets:view")
-    role_admin = await sign_in(desk, role_id=role_id, granted=["users:view"])
+    role_id = await add_role(desk, *ROLES, "tickets:view")
+    role_admin = await add_signed_in_user(desk, role_id=role_id, granted=["users:view"])
     for more in ((*ROLES, "tickets:view", "users:view"), (*ROLES, "tickets:view", "users:delete")):
         answer = await role_admin.patch(f"/roles/{role_id}", {"permissions": permission_table(*more)})
         refused(answer, 403, "privilege_escalation")
@@ -93,7 +93,7 @@ async def test_a_user_cannot_add_permissions_to_their_own_role(desk: Desk) -> No
 async def test_a_role_of_a_higher_kind_cannot_be_created_or_changed(desk: Desk) -> None:
     role_admin = await create_role_admin(desk, "tickets:view")
     refused(await role_admin.post("/roles", {"name": "Above", "role": "ADMIN"}), 403, "privilege_escalation")
-    above = await a_role(desk, "tickets:view", role=RoleKind.ADMIN)
+    above = await add_role(desk, "tickets:view", role=RoleKind.ADMIN)
     before = await read_role(desk.admin, above)
     refused(await role_admin.post("/roles", {"name": "Above", "copyOf": str(above)}), 403, "privilege_escalation")
     refused(await role_admin.patch(f"/roles/{above}", {"name": "Above"}), 403, "privilege_escalation")
@@ -118,8 +118,8 @@ async def each_operation(user: SignedInUser, role_id: object) -> dict[str, httpx
 
 @pytest.mark.parametrize("has", ROLES)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
-    user = await with_only(desk, has)
-    for required, answer in (await each_operation(user, await a_role(desk))).items():
+    user = await add_user_with_only(desk, has)
+    for required, answer in (await each_operation(user, await add_role(desk))).items():
         if required == has:
             assert answer.is_success, answer.text
         else:
@@ -128,9 +128,9 @@ async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> 
 
 
 async def test_engineers_and_customers_cannot_manage_roles(desk: Desk) -> None:
-    role_id = await a_role(desk)
-    engineer = await sign_in(desk, RoleKind.ENGINEER)
-    customer = await with_only(desk, *ROLES, role=RoleKind.CUSTOMER)
+    role_id = await add_role(desk)
+    engineer = await add_signed_in_user(desk, RoleKind.ENGINEER)
+    customer = await add_user_with_only(desk, *ROLES, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         refused(await user.get("/roles"), 403, code)
         for answer in (await each_operation(user, role_id)).values():
@@ -155,7 +155,7 @@ async def test_an_admin_of_another_organisation_has_no_access(api: Api, database
 async def test_a_change_applies_to_signed_in_users_immediately(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
     role = await create_role(desk.admin, name="Agent", permissions=TICKET_READER)
-    agent = await sign_in(desk, role_id=UUID(role["id"]))
+    agent = await add_signed_in_user(desk, role_id=UUID(role["id"]))
     assert (await agent.get("/tickets")).status_code == 200
     assert (await agent.get("/me")).json()["designation"] == "Agent"
 
@@ -170,7 +170,7 @@ async def test_a_change_applies_to_signed_in_users_immediately(api: Api, databas
 
 async def test_a_role_grants_exactly_its_permissions(desk: Desk) -> None:
     role = await create_role(desk.admin, permissions=[{"resource": "tickets", "view": True}])
-    agent = await sign_in(desk, role_id=UUID(role["id"]))
+    agent = await add_signed_in_user(desk, role_id=UUID(role["id"]))
     ticket = await desk.open()
     assert (await agent.get(f"/tickets/{ticket['id']}")).status_code == 200
     answer = await agent.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})

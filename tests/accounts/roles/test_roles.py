@@ -20,7 +20,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
-from tests.accounts.crew import a_role, hire
+from tests.accounts.users_and_roles import add_role, add_user
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
@@ -266,7 +266,7 @@ async def test_a_change_replaces_all_permissions_or_none(desk: Desk) -> None:
     ]
 
 
-async def test_the_same_values_again_change_nothing(desk: Desk) -> None:
+async def test_values_that_are_already_set_change_nothing(desk: Desk) -> None:
     role = await create_role(desk.admin, name="Agent", permissions=TICKET_READER)
     for same in (
         {},
@@ -308,8 +308,8 @@ async def test_an_unassigned_role_can_be_deleted(desk: Desk) -> None:
 
 
 async def test_an_assigned_role_cannot_be_deleted(desk: Desk) -> None:
-    role_id = await a_role(desk, "tickets:view")
-    user = await hire(desk, role_id=role_id)
+    role_id = await add_role(desk, "tickets:view")
+    user = await add_user(desk, role_id=role_id)
     refused(await desk.admin.delete(f"/roles/{role_id}"), 409, "role_in_use")
     await read_role(desk.admin, role_id)
     assert await role_events(desk) == []

@@ -1,4 +1,4 @@
-"""An admin signs up with the organisation's secret."""
+"""Sign up admins with the organisation's secret key."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from app.core.security.secret_keys import generate_secret_key
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
-BO = {"firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "password": PASSWORD}
+ADMIN_BODY = {"firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "password": PASSWORD}
 
 
 async def sign_up(desk: Desk, *, header: str | None = None, **fields: object) -> httpx.Response:
     headers = {"X-Org-Secret": header} if header else {}
-    return await desk.api.http.post("/auth/admin/signup", json=BO | fields, headers=headers)
+    return await desk.api.http.post("/auth/admin/signup", json=ADMIN_BODY | fields, headers=headers)
 
 
-async def users_of(desk: Desk) -> int:
+async def count_users(desk: Desk) -> int:
     async with desk.database.session(desk.id) as db:
         return await db.scalar(select(func.count()).select_from(User).where(User.org_id == desk.id)) or 0
 
 
-async def test_they_are_an_active_available_admin_of_the_secrets_organisation(desk: Desk) -> None:
+async def test_an_admin_of_the_keys_organisation_is_active_and_available(desk: Desk) -> None:
     answer = await sign_up(desk, secret=desk.secret, firstName=" Bo ", email="Bo@GrowFin.TEST")
 
     assert answer.status_code == 201
     assert answer.headers["location"] == "/me"
-    made = answer.json()
-    assert UUID(made.pop("id")).version == 7
-    assert made.pop("createdAt").endswith("Z")
-    assert made == {
+    created = answer.json()
+    assert UUID(created.pop("id")).version == 7
+    assert created.pop("createdAt").endswith("Z")
+    assert created == {
         "orgId": str(desk.id), "firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "role": "ADMIN",
         "roleId": str(ADMIN.id), "designation": "Admin", "status": "ACTIVE", "available": True,
         "emailVerified": False, "secondFactor": False, "pictureUrl": None,
     }  # fmt: skip
 
 
-async def test_the_secret_may_come_in_the_header_and_the_password_is_kept_as_a_hash(desk: Desk) -> None:
+async def test_the_secret_key_can_be_in_the_header_and_only_the_hash_of_the_password_is_stored(desk: Desk) -> None:
     answer = await sign_up(desk, header=desk.secret)
     assert answer.status_code == 201
     user_id = UUID(answer.json()["id"])
@@ -60,66 +60,70 @@ async def test_the_secret_may_come_in_the_header_and_the_password_is_kept_as_a_h
     assert any(str(event.subject_id) == str(user_id) for event in events)
 
 
-async def test_tickets_that_waited_for_somebody_are_theirs_when_it_answers(desk: Desk) -> None:
+async def test_waiting_tickets_are_assigned_before_the_response(desk: Desk) -> None:
     await desk.admin.patch("/me", {"available": False})
     tickets = [await desk.open() for _ in range(3)]
     assert {ticket["adminId"] for ticket in tickets} == {None}
-    made = (await sign_up(desk, secret=desk.secret)).json()
-    assert {(await desk.read(ticket))["adminId"] for ticket in tickets} == {made["id"]}
+    created = (await sign_up(desk, secret=desk.secret)).json()
+    assert {(await desk.read(ticket))["adminId"] for ticket in tickets} == {created["id"]}
 
 
 class TestEmail:
-    async def test_one_is_taken_in_any_case(self, desk: Desk) -> None:
+    async def test_an_e_mail_is_taken_in_any_case(self, desk: Desk) -> None:
         await desk.another_admin("bo@growfin.test")
-        for written in ("bo@growfin.test", " Bo@GrowFin.Test "):
-            refused(await sign_up(desk, secret=desk.secret, email=written), 409, "email_taken")
-        assert await users_of(desk) == 2
+        for email in ("bo@growfin.test", " Bo@GrowFin.Test "):
+            refused(await sign_up(desk, secret=desk.secret, email=email), 409, "email_taken")
+        assert await count_users(desk) == 2
 
-    async def test_of_those_who_want_one_at_the_same_moment_one_gets_it(self, desk: Desk) -> None:
+    async def test_one_of_several_concurrent_sign_ups_gets_the_e_mail(self, desk: Desk) -> None:
         emails = ("bo@growfin.test", "BO@growfin.test", "bo@GROWFIN.test")
         answers = await asyncio.gather(*(sign_up(desk, secret=desk.secret, email=email) for email in emails))
         assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
         assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"email_taken"}
-        assert await users_of(desk) == 2
+        assert await count_users(desk) == 2
 
-    async def test_another_organisation_may_have_it_too(self, api: Api, database: Database, desk: Desk) -> None:
+    async def test_the_same_e_mail_can_be_used_in_another_organisation(
+        self, api: Api, database: Database, desk: Desk
+    ) -> None:
         other = await create_desk(api, database)
         await desk.another_admin("bo@growfin.test")
         answer = await sign_up(other, secret=other.secret)
         assert (answer.status_code, answer.json()["orgId"]) == (201, str(other.id))
 
 
-class TestSecret:
-    async def test_without_one_nobody_signs_up(self, desk: Desk) -> None:
+class TestSecretKey:
+    async def test_a_secret_key_is_required(self, desk: Desk) -> None:
         refused(await sign_up(desk), 401, "missing_credential")
         refused(await sign_up(desk, secret=None), 401, "missing_credential")
-        assert await users_of(desk) == 1
+        assert await count_users(desk) == 1
 
-    async def test_nor_with_a_wrong_one(self, desk: Desk) -> None:
+    async def test_a_wrong_secret_key_is_refused(self, desk: Desk) -> None:
         refused(await sign_up(desk, secret=generate_secret_key()), 401, "invalid_secret_key")
         refused(await sign_up(desk, header=desk.secret[:-1] + "!"), 401, "invalid_secret_key")
 
-    async def test_nor_with_two_that_differ(self, api: Api, database: Database, desk: Desk) -> None:
+    async def test_different_secret_keys_in_header_and_body_are_refused(
+        self, api: Api, database: Database, desk: Desk
+    ) -> None:
         other = await create_desk(api, database)
         refused(await sign_up(desk, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
-        assert (await users_of(desk), await users_of(other)) == (1, 1)
+        assert (await count_users(desk), await count_users(other)) == (1, 1)
 
-    async def test_nor_with_a_token(self, desk: Desk) -> None:
+    async def test_access_tokens_are_refused(self, desk: Desk) -> None:
         for headers, status, code in (
             (desk.admin.headers, 403, "secret_key_required"),
             ({"Authorization": "Bearer hunter2"}, 401, "invalid_token"),
         ):
-            refused(await desk.api.http.post("/auth/admin/signup", json=BO, headers=headers), status, code)
-        assert await users_of(desk) == 1
+            refused(await desk.api.http.post("/auth/admin/signup", json=ADMIN_BODY, headers=headers), status, code)
+        assert await count_users(desk) == 1
 
 
 class TestPassword:
     @pytest.mark.parametrize(
         "password", ["seven77", "xy8" * 43, "x" * 4097, "", None, 12345678, "lamp\0heron", "\x1b[31mlamp"]
     )
-    async def test_one_of_another_length_or_kind_is_refused(self, desk: Desk, password: Any) -> None:
+    async def test_a_password_of_a_wrong_length_or_type_is_refused(self, desk: Desk, password: Any) -> None:
         assert wrong_fields(await sign_up(desk, secret=desk.secret, password=password)) == {"password"}
-        assert await users_of(desk) == 1
+        assert await count_users(desk) == 1
 
     @pytest.mark.parametrize(
         "password",
@@ -134,22 +138,22 @@ class TestPassword:
             "BO@growfin.test1",
         ],
     )
-    async def test_one_that_anybody_would_guess_is_refused(self, desk: Desk, password: str) -> None:
+    async def test_a_weak_password_is_refused(self, desk: Desk, password: str) -> None:
         answer = await sign_up(desk, secret=desk.secret, password=password)
         assert wrong_fields(answer, "weak_password") == {"password"}
         assert password not in answer.text
-        assert await users_of(desk) == 1
+        assert await count_users(desk) == 1
 
-    async def test_spaces_around_one_belong_to_it(self, desk: Desk) -> None:
+    async def test_spaces_around_a_password_belong_to_it(self, desk: Desk) -> None:
         password = "  heron lamp  "
         assert (await sign_up(desk, secret=desk.secret, password=password)).status_code == 201
-        body = {"email": BO["email"], "org": desk.domain}
+        body = {"email": ADMIN_BODY["email"], "org": desk.domain}
         right = await desk.api.http.post("/auth/admin/signin", json=body | {"password": password})
         wrong = await desk.api.http.post("/auth/admin/signin", json=body | {"password": password.strip()})
         assert (right.status_code, wrong.status_code) == (200, 401)
 
     @pytest.mark.parametrize("password", ["x8?" * 2 + "ab", "é8?" + "lampe" * 25])
-    async def test_8_and_128_characters_will_do(self, desk: Desk, password: str) -> None:
+    async def test_passwords_of_8_and_128_characters_are_accepted(self, desk: Desk, password: str) -> None:
         assert len(password) in {8, 128}
         assert (await sign_up(desk, secret=desk.secret, password=password)).status_code == 201
 
@@ -174,11 +178,13 @@ class TestPassword:
         ({"emailVerified": True}, "emailVerified"),
     ],
 )
-async def test_a_wrong_field_is_named_and_nobody_is_made(desk: Desk, fields: dict[str, object], wrong: str) -> None:
+async def test_an_invalid_field_is_reported_and_no_user_is_created(
+    desk: Desk, fields: dict[str, object], wrong: str
+) -> None:
     assert wrong_fields(await sign_up(desk, header=desk.secret, **fields)) == {wrong}
-    assert await users_of(desk) == 1
+    assert await count_users(desk) == 1
 
 
-async def test_everything_that_is_missing_is_named_at_once(desk: Desk) -> None:
+async def test_all_missing_fields_are_reported_at_once(desk: Desk) -> None:
     answer = await desk.api.http.post("/auth/admin/signup", json={"secret": desk.secret})
     assert wrong_fields(answer) == {"firstName", "lastName", "email", "password"}

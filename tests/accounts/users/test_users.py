@@ -1,4 +1,4 @@
-"""Listing, searching and reading about an organisation's users."""
+"""List, search and read the users of an organisation."""
 
 from __future__ import annotations
 
@@ -15,25 +15,35 @@ from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.fields import to_rfc3339
-from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, a_role, hire, ok, row_of, sign_in, with_only
+from tests.accounts.users_and_roles import (
+    ADMIN,
+    CUSTOMER,
+    ENGINEER,
+    add_role,
+    add_signed_in_user,
+    add_user,
+    add_user_with_only,
+    ok,
+    read_row,
+)
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 from tests.services import unique_email
 
-NOBODY = "0190b8e5-0000-7000-8000-000000000001"
+UNKNOWN_ID = "0190b8e5-0000-7000-8000-000000000001"
 
 
-async def listed(user: SignedInUser, **filters: Any) -> list[str]:
-    """The e-mails on a page of users."""
+async def list_emails(user: SignedInUser, **filters: Any) -> list[str]:
+    """Return the e-mails on a page of users."""
     return [one["email"] for one in ok(await user.get("/users", params=filters))["items"]]
 
 
 # --- one user -------------------------------------------------------------------------------------------------------
 
 
-async def test_somebody_is_read_with_what_they_say_of_themselves(desk: Desk) -> None:
-    role_id = await a_role(desk, "tickets:view")
-    row = await hire(
+async def test_a_user_is_shown_with_their_profile(desk: Desk) -> None:
+    role_id = await add_role(desk, "tickets:view")
+    row = await add_user(
         desk, role_id=role_id, bio="Compilers.", timezone="America/New_York", locale="en-US",
         picture_at=datetime(2026, 1, 1, tzinfo=UTC), available=True,
     )  # fmt: skip
@@ -48,13 +58,13 @@ async def test_somebody_is_read_with_what_they_say_of_themselves(desk: Desk) -> 
     }  # fmt: skip
 
 
-async def test_of_who_is_invited_it_says_until_when_they_can_accept(desk: Desk) -> None:
+async def test_an_invited_user_is_shown_with_the_expiry_of_the_invitation(desk: Desk) -> None:
     body = {"firstName": "Bo", "lastName": "Ek", "email": unique_email(), "role": "ENGINEER"}
     invited = (await desk.admin.post("/users", body)).json()
     path = f"/users/{invited['id']}"
     assert ok(await desk.admin.get(path))["invitationExpiresAt"] == invited["invitationExpiresAt"]
 
-    async with desk.database.session(desk.id) as db:  # one is valid for longer, one for something else, and one no more
+    async with desk.database.session(desk.id) as db:  # with a later expiry, for another purpose, and of another user
         user, now = (desk.id, UUID(invited["id"]), body["email"]), real_now()
         links.issue(db, *user, LinkPurpose.INVITATION).expires_at = now + timedelta(days=8, microseconds=5)
         links.issue(db, *user, LinkPurpose.VERIFY_EMAIL).expires_at = now + timedelta(days=9)
@@ -74,26 +84,26 @@ async def test_of_who_is_invited_it_says_until_when_they_can_accept(desk: Desk) 
     assert ok(await desk.admin.get(path))["invitationExpiresAt"] is None
 
 
-async def test_a_list_says_where_pictures_are(desk: Desk) -> None:
-    row = await hire(desk, picture_at=datetime(2026, 1, 1, tzinfo=UTC))
+async def test_a_list_contains_the_paths_of_pictures(desk: Desk) -> None:
+    row = await add_user(desk, picture_at=datetime(2026, 1, 1, tzinfo=UTC))
     listed = {one["id"]: one["pictureUrl"] for one in ok(await desk.admin.get("/users"))["items"]}
     assert listed == {str(row.id): f"/users/{row.id}/picture", str(desk.admin.id): None}
 
 
-async def test_what_somebody_has_not_said_is_null(desk: Desk) -> None:
-    row = await hire(desk, CUSTOMER)
+async def test_profile_fields_that_are_not_set_are_null(desk: Desk) -> None:
+    row = await add_user(desk, CUSTOMER)
     read = ok(await desk.admin.get(f"/users/{row.id}"))
     assert read["roleId"] == str(roles.CUSTOMER.id)
     assert [read[name] for name in ("bio", "timezone", "locale", "statusReason", "pictureUrl")] == [None] * 5
 
 
-async def test_who_may_do_less_than_somebody_can_still_read_about_them(desk: Desk) -> None:
-    viewer = await with_only(desk, "users:view")
+async def test_users_with_more_permissions_than_the_caller_can_be_read(desk: Desk) -> None:
+    viewer = await add_user_with_only(desk, "users:view")
     assert ok(await viewer.get(f"/users/{desk.admin.id}"))["email"] == desk.admin.email
-    assert desk.admin.email in await listed(viewer)
+    assert desk.admin.email in await list_emails(viewer)
 
 
-# --- whose they are ---------------------------------------------------------------------------------------------------
+# --- access ----------------------------------------------------------------------------------------------------------
 
 OPERATIONS: list[tuple[str, str, object]] = [
     ("GET", "", None),
@@ -109,39 +119,39 @@ EACH = pytest.mark.parametrize(("method", "path", "body"), OPERATIONS, ids=[f"{m
 
 
 @EACH
-async def test_another_organisations_users_are_not_there(
+async def test_users_of_another_organisation_are_not_found(
     database: Database, desk: Desk, method: str, path: str, body: object
 ) -> None:
     stranger = (await create_desk(desk.api, database)).admin
-    row = await hire(desk, status="PENDING")
+    row = await add_user(desk, status="PENDING")
     before = ok(await desk.admin.get(f"/users/{row.id}"))
-    for user_id in (row.id, NOBODY):
+    for user_id in (row.id, UNKNOWN_ID):
         answer = await stranger.http.request(method, f"/users/{user_id}{path}", json=body, headers=stranger.headers)
         refused(answer, 404, "user_not_found")
     assert ok(await desk.admin.get(f"/users/{row.id}")) == before
 
 
 @EACH
-async def test_only_users_with_the_permission_get_through(
+async def test_each_operation_requires_its_permission(
     api: Api, desk: Desk, method: str, path: str, body: object
 ) -> None:
-    url = f"/users/{(await hire(desk, CUSTOMER, status='PENDING')).id}{path}"
-    customer = await sign_in(desk, CUSTOMER, granted=["users:view", "users:update", "users:delete"])
-    nobody = await with_only(desk, "tickets:view")
+    url = f"/users/{(await add_user(desk, CUSTOMER, status='PENDING')).id}{path}"
+    customer = await add_signed_in_user(desk, CUSTOMER, granted=["users:view", "users:update", "users:delete"])
+    unprivileged = await add_user_with_only(desk, "tickets:view")
     for headers, status, code in (
         ({}, 401, "missing_credential"),
         ({"X-Org-Secret": desk.secret}, 403, "access_token_required"),
         (customer.headers, 403, "not_for_customers"),
-        (nobody.headers, 403, "permission_required"),
+        (unprivileged.headers, 403, "permission_required"),
     ):
         refused(await api.http.request(method, url, json=body, headers=headers), status, code)
 
 
-async def test_an_engineer_reads_and_changes_nothing(desk: Desk) -> None:
-    engineer, customer = await sign_in(desk), await hire(desk, CUSTOMER)
+async def test_an_engineer_can_read_users_but_not_change_them(desk: Desk) -> None:
+    engineer, customer = await add_signed_in_user(desk), await add_user(desk, CUSTOMER)
     ok(await engineer.get(f"/users/{customer.id}"))
     ok(await engineer.get(f"/users/{customer.id}/permissions"))
-    assert customer.email in await listed(engineer)
+    assert customer.email in await list_emails(engineer)
     refused(await engineer.patch(f"/users/{customer.id}", {"status": "SUSPENDED"}), 403, "permission_required")
     refused(await engineer.delete(f"/users/{customer.id}"), 403, "permission_required")
 
@@ -149,8 +159,8 @@ async def test_an_engineer_reads_and_changes_nothing(desk: Desk) -> None:
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_newest_come_first_page_by_page(desk: Desk) -> None:
-    emails = [desk.admin.email, *[(await hire(desk)).email for _ in range(4)]][::-1]
+async def test_users_are_listed_newest_first_over_several_pages(desk: Desk) -> None:
+    emails = [desk.admin.email, *[(await add_user(desk)).email for _ in range(4)]][::-1]
     found: list[str] = []
     query: dict[str, Any] = {"limit": 2, "include": "total"}
     while True:
@@ -164,8 +174,10 @@ async def test_the_newest_come_first_page_by_page(desk: Desk) -> None:
     assert "total" not in ok(await desk.admin.get("/users"))
 
 
-async def test_a_cursor_belongs_to_its_filters_and_its_organisation(api: Api, database: Database, desk: Desk) -> None:
-    await hire(desk)
+async def test_a_cursor_is_only_valid_for_its_filters_and_organisation(
+    api: Api, database: Database, desk: Desk
+) -> None:
+    await add_user(desk)
     cursor = ok(await desk.admin.get("/users", params={"limit": 1}))["nextCursor"]
     for user, filters in ((desk.admin, {"role": "ADMIN"}), ((await create_desk(api, database)).admin, {})):
         answer = await user.get("/users", params={"cursor": cursor, **filters})
@@ -173,10 +185,10 @@ async def test_a_cursor_belongs_to_its_filters_and_its_organisation(api: Api, da
 
 
 async def test_users_are_filtered_by_role_status_and_availability(desk: Desk) -> None:
-    customer = await hire(desk, CUSTOMER)
-    pending = await hire(desk, status="PENDING", available=True)
-    suspended = await hire(desk, status="SUSPENDED", available=True)
-    other = await hire(desk, ADMIN, status="PENDING")
+    customer = await add_user(desk, CUSTOMER)
+    pending = await add_user(desk, status="PENDING", available=True)
+    suspended = await add_user(desk, status="SUSPENDED", available=True)
+    other = await add_user(desk, ADMIN, status="PENDING")
     admin = desk.admin
     expectations: tuple[tuple[dict[str, Any], list[Any]], ...] = (
         ({"role": "CUSTOMER"}, [customer]),
@@ -192,13 +204,13 @@ async def test_users_are_filtered_by_role_status_and_availability(desk: Desk) ->
         ({"status": "INVITED"}, []),
     )
     for filters, expected in expectations:
-        assert await listed(admin, **filters) == [one.email for one in expected], filters
+        assert await list_emails(admin, **filters) == [one.email for one in expected], filters
 
 
-async def test_nobody_of_another_organisation_is_listed(api: Api, database: Database, desk: Desk) -> None:
-    await hire(await create_desk(api, database), first_name="Zora")
-    assert await listed(desk.admin) == [desk.admin.email]
-    assert await listed(desk.admin, q="zora") == []
+async def test_users_of_another_organisation_are_not_listed(api: Api, database: Database, desk: Desk) -> None:
+    await add_user(await create_desk(api, database), first_name="Zora")
+    assert await list_emails(desk.admin) == [desk.admin.email]
+    assert await list_emails(desk.admin, q="zora") == []
 
 
 @pytest.mark.parametrize(
@@ -217,16 +229,16 @@ async def test_nobody_of_another_organisation_is_listed(api: Api, database: Data
         ({"email": "ada@growfin.test"}, "email"),
     ],
 )
-async def test_a_wrong_filter_is_named(desk: Desk, filters: dict[str, str], wrong: str) -> None:
+async def test_an_invalid_filter_is_reported(desk: Desk, filters: dict[str, str], wrong: str) -> None:
     assert wrong_fields(await desk.admin.get("/users", params=filters)) == {wrong}
 
 
 # --- search -----------------------------------------------------------------------------------------------------------
 
 
-async def test_users_are_found_by_the_beginnings_of_words(desk: Desk) -> None:
-    angstrom = await hire(desk, first_name="Anders Jonas", last_name="Ångström", email="aj@uppsala.test")
-    hopper = await hire(desk, first_name="Grace", last_name="Hopper-Murray", email="grace.hopper@navy.test")
+async def test_users_are_found_by_word_prefixes(desk: Desk) -> None:
+    angstrom = await add_user(desk, first_name="Anders Jonas", last_name="Ångström", email="aj@uppsala.test")
+    hopper = await add_user(desk, first_name="Grace", last_name="Hopper-Murray", email="grace.hopper@navy.test")
     expectations: tuple[tuple[str, list[Any]], ...] = (
         ("angstrom", [angstrom]),
         ("ÅNGS", [angstrom]),
@@ -248,25 +260,25 @@ async def test_users_are_found_by_the_beginnings_of_words(desk: Desk) -> None:
         ("test", [hopper, angstrom, desk.admin]),
     )
     for q, expected in expectations:
-        assert await listed(desk.admin, q=q) == [one.email for one in expected], q
+        assert await list_emails(desk.admin, q=q) == [one.email for one in expected], q
 
 
-async def test_a_search_goes_with_the_other_filters_and_with_pages(desk: Desk) -> None:
-    found = [await hire(desk, CUSTOMER, first_name="Zora") for _ in range(3)]
-    await hire(desk, ENGINEER, first_name="Zora")
+async def test_a_search_can_be_combined_with_filters_and_pages(desk: Desk) -> None:
+    found = [await add_user(desk, CUSTOMER, first_name="Zora") for _ in range(3)]
+    await add_user(desk, ENGINEER, first_name="Zora")
     query = {"q": "zor", "role": "CUSTOMER", "limit": 2, "include": "total"}
     first = ok(await desk.admin.get("/users", params=query))
     second = ok(await desk.admin.get("/users", params={**query, "cursor": first["nextCursor"]}))
     emails = [one["email"] for one in first["items"] + second["items"]]
     assert emails == [row.email for row in reversed(found)]
     assert (first["total"], second["nextCursor"]) == (3, None)
-    nothing = ok(await desk.admin.get("/users", params={"q": "?", "include": "total"}))
-    assert nothing == {"items": [], "nextCursor": None, "total": 0}
+    empty = ok(await desk.admin.get("/users", params={"q": "?", "include": "total"}))
+    assert empty == {"items": [], "nextCursor": None, "total": 0}
 
 
-async def test_a_page_with_roles_of_the_organisations_own_names_them(desk: Desk) -> None:
-    role_id = await a_role(desk, "users:view")
-    row = await hire(desk, role_id=role_id)
+async def test_a_list_contains_the_names_of_custom_roles(desk: Desk) -> None:
+    role_id = await add_role(desk, "users:view")
+    row = await add_user(desk, role_id=role_id)
     (first, _) = ok(await desk.admin.get("/users"))["items"]
     assert (first["id"], first["roleId"]) == (str(row.id), str(role_id))
-    assert first["designation"] == (await row_of(desk, row.id)).designation
+    assert first["designation"] == (await read_row(desk, row.id)).designation

@@ -1,4 +1,4 @@
-"""An organisation keeps an active admin who may do everything, whoever goes at the same moment."""
+"""An organisation keeps one full admin, even if several leave concurrently."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from app.accounts.roles import rules as roles
 from app.accounts.users import queries as users
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
-from tests.accounts.crew import ADMIN, a_role, events_about, hire, ok, row_of, sign_in
+from tests.accounts.users_and_roles import ADMIN, add_role, add_signed_in_user, add_user, list_events, ok, read_row
 from tests.organisation_client import Desk, SignedInUser
 from tests.problems import refused
 
 DENIAL = {"granted": [], "denied": [{"resource": "keys", "view": True}]}
-GOING: list[tuple[str, str, Any]] = [
+DEPARTURES: list[tuple[str, str, Any]] = [
     ("PATCH", "", {"role": "ENGINEER"}),
     ("PATCH", "", {"role": "CUSTOMER"}),
     ("PATCH", "", {"status": "SUSPENDED"}),
@@ -30,14 +30,14 @@ GOING: list[tuple[str, str, Any]] = [
     ("PUT", "/permissions", DENIAL),
     ("DELETE", "", None),
 ]
-EACH = pytest.mark.parametrize(("method", "path", "body"), GOING)
+EACH = pytest.mark.parametrize(("method", "path", "body"), DEPARTURES)
 
 
-async def do(user: SignedInUser, method: str, whom: SignedInUser, path: str, body: Any) -> httpx.Response:
-    return await user.http.request(method, f"/users/{whom.id}{path}", json=body, headers=user.headers)
+async def change(caller: SignedInUser, method: str, user: SignedInUser, path: str, body: Any) -> httpx.Response:
+    return await caller.http.request(method, f"/users/{user.id}{path}", json=body, headers=caller.headers)
 
 
-async def full_admins(desk: Desk) -> int:
+async def count_full_admins(desk: Desk) -> int:
     """How many there are, by the rule's own words."""
     async with desk.database.session(desk.id) as db:
         rows = await db.scalars(select(UserRow).where(UserRow.org_id == desk.id))
@@ -48,56 +48,60 @@ async def full_admins(desk: Desk) -> int:
 
 
 @EACH
-async def test_the_last_one_cannot_go(desk: Desk, method: str, path: str, body: Any) -> None:
-    await hire(desk, ADMIN, status="SUSPENDED")
-    await hire(desk, ADMIN, status="PENDING")
-    await hire(desk, ADMIN, denied=["keys:view"])
-    await hire(desk, ADMIN, role_id=await a_role(desk, *roles.ADMIN.permissions, role=ADMIN))
-    refused(await do(desk.admin, method, desk.admin, path, body), 409, "last_admin")
+async def test_the_last_admin_can_be_neither_demoted_suspended_nor_erased(
+    desk: Desk, method: str, path: str, body: Any
+) -> None:
+    await add_user(desk, ADMIN, status="SUSPENDED")
+    await add_user(desk, ADMIN, status="PENDING")
+    await add_user(desk, ADMIN, denied=["keys:view"])
+    await add_user(desk, ADMIN, role_id=await add_role(desk, *roles.ADMIN.permissions, role=ADMIN))
+    refused(await change(desk.admin, method, desk.admin, path, body), 409, "last_admin")
     ok(await desk.admin.get("/users"))
-    assert (await row_of(desk, desk.admin.id)).permissions == roles.ADMIN.permissions
-    assert [kind for kind, _ in await events_about(desk, desk.admin.id)] == ["user.signed_up"]
+    assert (await read_row(desk, desk.admin.id)).permissions == roles.ADMIN.permissions
+    assert [kind for kind, _ in await list_events(desk, desk.admin.id)] == ["user.signed_up"]
 
 
-async def test_not_even_a_role_with_all_permissions_stands_for_it(desk: Desk) -> None:
-    equal = await a_role(desk, *roles.ADMIN.permissions, role=ADMIN)
+async def test_an_admin_with_a_custom_role_of_all_permissions_does_not_count(desk: Desk) -> None:
+    equal = await add_role(desk, *roles.ADMIN.permissions, role=ADMIN)
     refused(await desk.admin.put(f"/users/{desk.admin.id}/role", {"roleId": str(equal)}), 409, "last_admin")
-    other = await sign_in(desk, ADMIN, role_id=equal)
-    refused(await do(other, "DELETE", desk.admin, "", None), 409, "last_admin")
+    other = await add_signed_in_user(desk, ADMIN, role_id=equal)
+    refused(await change(other, "DELETE", desk.admin, "", None), 409, "last_admin")
 
 
 @EACH
-async def test_one_of_two_can_go(desk: Desk, method: str, path: str, body: Any) -> None:
+async def test_one_of_two_admins_can_be_demoted_suspended_or_erased(
+    desk: Desk, method: str, path: str, body: Any
+) -> None:
     other = await desk.another_admin()
-    assert (await do(other, method, desk.admin, path, body)).status_code in {200, 204}
-    refused(await do(other, method, other, path, body), 409, "last_admin")
+    assert (await change(other, method, desk.admin, path, body)).status_code in {200, 204}
+    refused(await change(other, method, other, path, body), 409, "last_admin")
 
 
-async def test_the_last_one_can_still_change_what_does_not_matter(desk: Desk) -> None:
+async def test_the_last_admin_can_change_other_fields(desk: Desk) -> None:
     ok(await desk.admin.patch(f"/users/{desk.admin.id}", {"role": "ADMIN", "status": "ACTIVE", "available": False}))
 
 
-# --- at the same moment -----------------------------------------------------------------------------------------------
+# --- concurrent changes ----------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def held_up(
+async def blocked(
     desk: Desk, *requests: Coroutine[Any, Any, httpx.Response]
 ) -> AsyncIterator[tuple[AsyncSession, list[asyncio.Task[httpx.Response]]]]:
-    """Requests that have come so far as to wait for somebody else's transaction; they go on when this ends."""
+    """Run requests until all of them wait for a lock, and let them continue at the end of the block."""
     async with desk.database.session(desk.id) as db:
         first = await db.scalar(select(UserRow.id).where(UserRow.org_id == desk.id).order_by(UserRow.id).limit(1))
         assert first is not None
         await users.lock_user(db, desk.id, first)
         running = [asyncio.create_task(request) for request in requests]
-        while await _waiting(desk.database) < len(running):
+        while await _count_waiting(desk.database) < len(running):
             assert not any(task.done() for task in running), running
             await asyncio.sleep(0.01)
         yield db, running
     await asyncio.wait(running)
 
 
-async def _waiting(database: Database) -> int:
+async def _count_waiting(database: Database) -> int:
     async with database.session(None) as db:
         found = await db.scalar(
             text(
@@ -107,52 +111,58 @@ async def _waiting(database: Database) -> int:
     return found or 0
 
 
-async def at_once(desk: Desk, *requests: Coroutine[Any, Any, httpx.Response]) -> list[httpx.Response]:
-    async with held_up(desk, *requests) as (_, running):
+async def run_concurrently(desk: Desk, *requests: Coroutine[Any, Any, httpx.Response]) -> list[httpx.Response]:
+    async with blocked(desk, *requests) as (_, running):
         pass
     return [task.result() for task in running]
 
 
 @EACH
-async def test_of_two_who_take_each_others_place_away_one_stays(desk: Desk, method: str, path: str, body: Any) -> None:
+async def test_one_of_two_admins_who_demote_each_other_concurrently_stays(
+    desk: Desk, method: str, path: str, body: Any
+) -> None:
     one, other = desk.admin, await desk.another_admin()
-    answers = await at_once(desk, do(one, method, other, path, body), do(other, method, one, path, body))
+    answers = await run_concurrently(
+        desk, change(one, method, other, path, body), change(other, method, one, path, body)
+    )
     (lost,) = [answer for answer in answers if answer.status_code not in {200, 204}]
     refused(lost, 409, "last_admin")
-    assert await full_admins(desk) == 1
+    assert await count_full_admins(desk) == 1
 
 
 @EACH
-async def test_of_two_who_go_one_stays(desk: Desk, method: str, path: str, body: Any) -> None:
+async def test_one_of_two_admins_who_leave_concurrently_stays(desk: Desk, method: str, path: str, body: Any) -> None:
     one, other = desk.admin, await desk.another_admin()
-    answers = await at_once(desk, do(one, method, one, path, body), do(other, method, other, path, body))
+    answers = await run_concurrently(
+        desk, change(one, method, one, path, body), change(other, method, other, path, body)
+    )
     (lost,) = [answer for answer in answers if answer.status_code not in {200, 204}]
     refused(lost, 409, "last_admin")
-    assert await full_admins(desk) == 1
+    assert await count_full_admins(desk) == 1
 
 
-async def test_who_has_just_lost_their_place_takes_nobodys(desk: Desk) -> None:
+async def test_an_admin_who_is_being_erased_cannot_demote_another(desk: Desk) -> None:
     one, other, third = desk.admin, await desk.another_admin(), await desk.another_admin("cy@growfin.test")
-    erase, demote = do(one, "DELETE", other, "", None), do(other, "PATCH", third, "", {"role": "CUSTOMER"})
-    erased, demoted = await at_once(desk, erase, demote)
-    # Whichever came first: a later one by somebody who is gone is not let through.
+    erase, demote = change(one, "DELETE", other, "", None), change(other, "PATCH", third, "", {"role": "CUSTOMER"})
+    erased, demoted = await run_concurrently(desk, erase, demote)
+    # If the erasure comes first, the demotion is refused, because its caller is gone.
     assert erased.status_code == 204
     if demoted.status_code != 200:
         refused(demoted, 401, "invalid_token")
-    assert (await row_of(desk, third.id)).role_kind == ("CUSTOMER" if demoted.status_code == 200 else "ADMIN")
+    assert (await read_row(desk, third.id)).role_kind == ("CUSTOMER" if demoted.status_code == 200 else "ADMIN")
 
 
-async def test_a_demotion_that_is_overtaken_by_ones_own_is_refused(desk: Desk) -> None:
+async def test_an_admin_who_was_demoted_meanwhile_cannot_demote_another(desk: Desk) -> None:
     other, third = await desk.another_admin(), await desk.another_admin("cy@growfin.test")
-    async with held_up(desk, do(other, "PATCH", third, "", {"role": "CUSTOMER"})) as (db, running):
+    async with blocked(desk, change(other, "PATCH", third, "", {"role": "CUSTOMER"})) as (db, running):
         (await users.lock_user(db, desk.id, other.id)).role_kind = RoleKind.ENGINEER
     refused(running[0].result(), 401, "invalid_token")
-    assert (await row_of(desk, third.id)).role_kind == "ADMIN"
+    assert (await read_row(desk, third.id)).role_kind == "ADMIN"
 
 
-async def test_many_at_once_leave_one(desk: Desk) -> None:
+async def test_one_of_many_admins_who_erase_each_other_concurrently_stays(desk: Desk) -> None:
     admins = [desk.admin, *[await desk.another_admin(f"a{place}@growfin.test") for place in range(4)]]
     pairs = zip(admins, admins[1:] + admins[:1], strict=True)
-    answers = await asyncio.gather(*(do(one, "DELETE", other, "", None) for one, other in pairs))
+    answers = await asyncio.gather(*(change(one, "DELETE", other, "", None) for one, other in pairs))
     assert {answer.status_code for answer in answers} <= {204, 401, 409}
-    assert await full_admins(desk) == len(admins) - sum(answer.status_code == 204 for answer in answers) >= 1
+    assert await count_full_admins(desk) == len(admins) - sum(answer.status_code == 204 for answer in answers) >= 1

@@ -1,4 +1,4 @@
-"""What somebody may do on top of their role, and that nobody gives what they do not have."""
+"""Permissions granted and denied to users, and the refusal of privilege escalation."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from app.access.permissions import ALL, Resource
 from app.accounts.roles import rules as roles
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database
-from tests.accounts.crew import ADMIN, CUSTOMER, a_role, events_about, hire, ok, row_of, sign_in, with_only
+from tests.accounts.users_and_roles import (
+    ADMIN,
+    CUSTOMER,
+    add_role,
+    add_signed_in_user,
+    add_user,
+    add_user_with_only,
+    list_events,
+    ok,
+    read_row,
+)
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
 
 def as_set(table: list[JSON]) -> set[str]:
-    """What a table allows, as it is stored."""
-    return {f"{row['resource']}:{action}" for row in table for action, may in row.items() if may is True}
+    """Return the permissions in a table, as they are stored."""
+    return {f"{row['resource']}:{action}" for row in table for action, allowed in row.items() if allowed is True}
 
 
 def lists(granted: object = (), denied: object = ()) -> JSON:
-    """Both, as a request must say them."""
+    """Return both lists as a request contains them."""
     return {"granted": granted or [], "denied": denied or []}
 
 
@@ -32,52 +42,54 @@ def line(resource: str, *actions: str) -> JSON:
 # --- reading and replacing --------------------------------------------------------------------------------------------
 
 
-async def test_they_are_the_roles_and_what_is_granted_less_what_is_denied(desk: Desk) -> None:
-    row = await hire(desk)
+async def test_effective_permissions_are_those_of_the_role_plus_grants_minus_denials(desk: Desk) -> None:
+    row = await add_user(desk)
     body = {"granted": [line("keys", "view", "create")], "denied": [line("vendors", "view")]}
-    said = ok(await desk.admin.put(f"/users/{row.id}/permissions", body))
-    assert said == ok(await desk.admin.get(f"/users/{row.id}/permissions"))
-    assert (said["role"], said["roleId"], said["designation"]) == ("ENGINEER", str(roles.ENGINEER.id), "Engineer")
-    every = {"view": False, "create": False, "update": False, "delete": False}
-    assert said["granted"] == [{"resource": "keys", **every, "view": True, "create": True}]
-    assert said["denied"] == [{"resource": "vendors", **every, "view": True}]
-    assert [row["resource"] for row in said["fromRole"]] == [resource.value for resource in Resource]
-    assert as_set(said["fromRole"]) == roles.ENGINEER.permissions
-    assert as_set(said["effective"]) == roles.ENGINEER.permissions - {"vendors:view"} | {"keys:view", "keys:create"}
+    result = ok(await desk.admin.put(f"/users/{row.id}/permissions", body))
+    assert result == ok(await desk.admin.get(f"/users/{row.id}/permissions"))
+    assert (result["role"], result["roleId"], result["designation"]) == ("ENGINEER", str(roles.ENGINEER.id), "Engineer")
+    nothing = {"view": False, "create": False, "update": False, "delete": False}
+    assert result["granted"] == [{"resource": "keys", **nothing, "view": True, "create": True}]
+    assert result["denied"] == [{"resource": "vendors", **nothing, "view": True}]
+    assert [row["resource"] for row in result["fromRole"]] == [resource.value for resource in Resource]
+    assert as_set(result["fromRole"]) == roles.ENGINEER.permissions
+    assert as_set(result["effective"]) == roles.ENGINEER.permissions - {"vendors:view"} | {"keys:view", "keys:create"}
     expected = {"granted": ["keys:create", "keys:view"], "denied": ["vendors:view"]}
-    assert await events_about(desk, row.id) == [("user.permissions_changed", expected)]
+    assert await list_events(desk, row.id) == [("user.permissions_changed", expected)]
 
 
-async def test_a_role_of_the_organisations_own_gives_its_own(desk: Desk) -> None:
-    role_id = await a_role(desk, "org:view", "tickets:view")
-    row = await hire(desk, role_id=role_id, denied=["org:view"])
-    said = ok(await desk.admin.get(f"/users/{row.id}/permissions"))
-    assert (said["role"], said["roleId"]) == ("ENGINEER", str(role_id))
-    assert said["designation"].startswith("Role ")
-    assert as_set(said["fromRole"]) == {"org:view", "tickets:view"}
-    assert as_set(said["effective"]) == {"tickets:view"}
+async def test_a_custom_role_gives_its_permissions(desk: Desk) -> None:
+    role_id = await add_role(desk, "org:view", "tickets:view")
+    row = await add_user(desk, role_id=role_id, denied=["org:view"])
+    result = ok(await desk.admin.get(f"/users/{row.id}/permissions"))
+    assert (result["role"], result["roleId"]) == ("ENGINEER", str(role_id))
+    assert result["designation"].startswith("Role ")
+    assert as_set(result["fromRole"]) == {"org:view", "tickets:view"}
+    assert as_set(result["effective"]) == {"tickets:view"}
 
 
-async def test_both_lists_are_replaced_and_act_on_live_tokens_at_once(api: Api, database: Database) -> None:
+async def test_both_lists_are_replaced_and_apply_to_access_tokens_in_use_immediately(
+    api: Api, database: Database
+) -> None:
     desk = await create_desk(api, database, sandbox=False)
-    engineer = await sign_in(desk)
+    engineer = await add_signed_in_user(desk)
     path = f"/users/{engineer.id}/permissions"
     refused(await engineer.get("/notifications"), 403, "permission_required")
     ok(await desk.admin.put(path, {"granted": [line("notifications", "view")], "denied": [line("users", "view")]}))
     ok(await engineer.get("/notifications"))
     refused(await engineer.get("/users"), 403, "permission_required")
-    said = ok(await desk.admin.put(path, lists()))
-    assert (said["granted"], said["denied"]) == ([], [])
+    result = ok(await desk.admin.put(path, lists()))
+    assert (result["granted"], result["denied"]) == ([], [])
     refused(await engineer.get("/notifications"), 403, "permission_required")
     ok(await engineer.get("/users"))
 
 
-async def test_the_same_again_is_no_change(desk: Desk) -> None:
-    row = await hire(desk)
+async def test_the_same_lists_again_change_nothing(desk: Desk) -> None:
+    row = await add_user(desk)
     body = {"granted": [line("keys", "view", "create")], "denied": [line("vendors", "view")]}
     for _ in range(2):
         ok(await desk.admin.put(f"/users/{row.id}/permissions", body))
-    assert len(await events_about(desk, row.id)) == 1
+    assert len(await list_events(desk, row.id)) == 1
 
 
 @pytest.mark.parametrize(
@@ -95,10 +107,10 @@ async def test_the_same_again_is_no_change(desk: Desk) -> None:
         ({"denied": {}}, "denied"),
     ],
 )
-async def test_a_wrong_table_is_refused_and_changes_nothing(desk: Desk, body: JSON, wrong: str) -> None:
-    row = await hire(desk, granted=["org:view"])
+async def test_an_invalid_table_is_refused_and_nothing_changes(desk: Desk, body: JSON, wrong: str) -> None:
+    row = await add_user(desk, granted=["org:view"])
     assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", lists() | body)) == {wrong}
-    after = await row_of(desk, row.id)
+    after = await read_row(desk, row.id)
     assert (after.granted, after.denied) == (["org:view"], [])
 
 
@@ -106,24 +118,24 @@ async def test_a_wrong_table_is_refused_and_changes_nothing(desk: Desk, body: JS
     ("body", "missing"),
     [({}, {"granted", "denied"}), ({"granted": []}, {"denied"}), ({"denied": []}, {"granted"})],
 )
-async def test_a_list_that_is_not_there_lifts_no_denial(desk: Desk, body: JSON, missing: set[str]) -> None:
-    row = await hire(desk, granted=["org:view"], denied=["vendors:view"])
+async def test_both_lists_are_required(desk: Desk, body: JSON, missing: set[str]) -> None:
+    row = await add_user(desk, granted=["org:view"], denied=["vendors:view"])
     assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", body)) == missing
-    after = await row_of(desk, row.id)
+    after = await read_row(desk, row.id)
     assert (after.granted, after.denied) == (["org:view"], ["vendors:view"])
 
 
-# --- no one gives what they do not have, or acts on who has more ------------------------------------------------------
+# --- privilege escalation --------------------------------------------------------------------------------------------
 
 FEW = ("users:view", "users:update", "users:delete", "tickets:view")
 
 
-async def with_few(desk: Desk) -> SignedInUser:
-    """Somebody who administers users, and may do little else."""
-    return await with_only(desk, *FEW)
+async def add_limited_admin(desk: Desk) -> SignedInUser:
+    """Add a user who can administer users and do little else."""
+    return await add_user_with_only(desk, *FEW)
 
 
-BEYOND: list[tuple[str, str, Any]] = [
+CHANGES: list[tuple[str, str, Any]] = [
     ("PATCH", "", {"status": "SUSPENDED"}),
     ("PATCH", "", {"role": "CUSTOMER"}),
     ("PATCH", "", {"available": False}),
@@ -136,63 +148,65 @@ BEYOND: list[tuple[str, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "body"), BEYOND)
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
 @pytest.mark.parametrize("status", ["ACTIVE", "PENDING"])
-async def test_who_may_do_more_is_out_of_reach(desk: Desk, status: str, method: str, path: str, body: Any) -> None:
-    few, row = await with_few(desk), await hire(desk, ADMIN, status=status)
+async def test_a_user_with_more_permissions_than_the_caller_cannot_be_changed(
+    desk: Desk, status: str, method: str, path: str, body: Any
+) -> None:
+    limited, row = await add_limited_admin(desk), await add_user(desk, ADMIN, status=status)
     before = ok(await desk.admin.get(f"/users/{row.id}"))
-    answer = await few.http.request(method, f"/users/{row.id}{path}", json=body, headers=few.headers)
+    answer = await limited.http.request(method, f"/users/{row.id}{path}", json=body, headers=limited.headers)
     refused(answer, 403, "privilege_escalation")
     assert ok(await desk.admin.get(f"/users/{row.id}")) == before
-    assert await events_about(desk, row.id) == []
+    assert await list_events(desk, row.id) == []
 
 
-async def test_the_only_admin_is_out_of_reach_too(desk: Desk) -> None:
-    few = await with_few(desk)
-    refused(await few.patch(f"/users/{desk.admin.id}", {"status": "SUSPENDED"}), 403, "privilege_escalation")
-    refused(await few.delete(f"/users/{desk.admin.id}"), 403, "privilege_escalation")
+async def test_the_only_admin_cannot_be_changed_by_a_caller_with_fewer_permissions(desk: Desk) -> None:
+    limited = await add_limited_admin(desk)
+    refused(await limited.patch(f"/users/{desk.admin.id}", {"status": "SUSPENDED"}), 403, "privilege_escalation")
+    refused(await limited.delete(f"/users/{desk.admin.id}"), 403, "privilege_escalation")
 
 
-async def test_who_may_do_no_more_can_be_changed(desk: Desk) -> None:
-    few, row = await with_few(desk), await hire(desk, role_id=await a_role(desk, "tickets:view"))
-    ok(await few.patch(f"/users/{row.id}", {"status": "SUSPENDED", "available": True}))
-    ok(await few.put(f"/users/{row.id}/permissions", lists([line("users", "view")])))
-    ok(await few.put(f"/users/{row.id}/role", {"roleId": str(await a_role(desk, "users:update"))}))
-    assert (await few.delete(f"/users/{row.id}")).status_code == 204
+async def test_a_user_with_no_more_permissions_than_the_caller_can_be_changed(desk: Desk) -> None:
+    limited, row = await add_limited_admin(desk), await add_user(desk, role_id=await add_role(desk, "tickets:view"))
+    ok(await limited.patch(f"/users/{row.id}", {"status": "SUSPENDED", "available": True}))
+    ok(await limited.put(f"/users/{row.id}/permissions", lists([line("users", "view")])))
+    ok(await limited.put(f"/users/{row.id}/role", {"roleId": str(await add_role(desk, "users:update"))}))
+    assert (await limited.delete(f"/users/{row.id}")).status_code == 204
 
 
-async def test_nobody_is_given_more_than_the_giver_has(desk: Desk) -> None:
-    few, row = await with_few(desk), await hire(desk, role_id=await a_role(desk, "tickets:view"))
-    wide = await a_role(desk, "tickets:view", "keys:view")
+async def test_callers_cannot_give_permissions_that_they_lack(desk: Desk) -> None:
+    limited, row = await add_limited_admin(desk), await add_user(desk, role_id=await add_role(desk, "tickets:view"))
+    wide = await add_role(desk, "tickets:view", "keys:view")
     for method, path, body in (
         ("PATCH", "", {"role": "ADMIN"}),
-        ("PATCH", "", {"role": "CUSTOMER"}),  # who may open tickets
+        ("PATCH", "", {"role": "CUSTOMER"}),  # customers may create tickets
         ("PUT", "/role", {"roleId": str(roles.ENGINEER.id)}),
         ("PUT", "/role", {"roleId": str(wide)}),
         ("PUT", "/permissions", lists([line("keys", "view")])),
         ("PUT", "/permissions", lists([line("users", "view", "create")])),
     ):
-        answer = await few.http.request(method, f"/users/{row.id}{path}", json=body, headers=few.headers)
+        answer = await limited.http.request(method, f"/users/{row.id}{path}", json=body, headers=limited.headers)
         refused(answer, 403, "privilege_escalation")
-    after = await row_of(desk, row.id)
+    after = await read_row(desk, row.id)
     assert after.role_kind == "ENGINEER"
     assert after.permissions == {"tickets:view"}
 
 
-async def test_what_a_customer_was_granted_is_not_set_free_by_who_has_it_not(desk: Desk) -> None:
-    few = await with_only(desk, *FEW, *roles.ENGINEER.permissions, *roles.CUSTOMER.permissions)
-    row = await hire(desk, CUSTOMER, granted=["keys:delete"])
-    refused(await few.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "privilege_escalation")
+async def test_a_customers_grants_count_when_the_role_changes(desk: Desk) -> None:
+    limited = await add_user_with_only(desk, *FEW, *roles.ENGINEER.permissions, *roles.CUSTOMER.permissions)
+    row = await add_user(desk, CUSTOMER, granted=["keys:delete"])
+    refused(await limited.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{row.id}/permissions", lists()))
-    ok(await few.patch(f"/users/{row.id}", {"role": "ENGINEER"}))
+    ok(await limited.patch(f"/users/{row.id}", {"role": "ENGINEER"}))
 
 
-# --- nobody raises their own ------------------------------------------------------------------------------------------
+# --- the caller's own permissions ------------------------------------------------------------------------------------
 
 
-async def test_nobody_promotes_themselves(desk: Desk) -> None:
-    few = await with_only(desk, *FEW, role=ADMIN)
-    wide = await a_role(desk, *FEW, "keys:view")
+async def test_users_cannot_promote_themselves(desk: Desk) -> None:
+    limited = await add_user_with_only(desk, *FEW, role=ADMIN)
+    wide = await add_role(desk, *FEW, "keys:view")
     for method, path, body in (
         ("PATCH", "", {"role": "ADMIN"}),
         ("PATCH", "", {"role": "ENGINEER"}),
@@ -200,108 +214,111 @@ async def test_nobody_promotes_themselves(desk: Desk) -> None:
         ("PUT", "/role", {"roleId": str(wide)}),
         ("PUT", "/permissions", lists([line("keys", "view")])),
     ):
-        answer = await few.http.request(method, f"/users/{few.id}{path}", json=body, headers=few.headers)
+        answer = await limited.http.request(method, f"/users/{limited.id}{path}", json=body, headers=limited.headers)
         refused(answer, 403, "privilege_escalation")
-    assert (await row_of(desk, few.id)).permissions == set(FEW)
-    assert await events_about(desk, few.id) == []
+    assert (await read_row(desk, limited.id)).permissions == set(FEW)
+    assert await list_events(desk, limited.id) == []
 
 
-async def test_a_denial_is_not_lifted_by_whom_it_binds(desk: Desk) -> None:
-    bound = await sign_in(desk, ADMIN, denied=["keys:view"])
-    refused(await bound.put(f"/users/{bound.id}/permissions", lists()), 403, "privilege_escalation")
-    other = await hire(desk, ADMIN, denied=["keys:view"])
-    refused(await bound.put(f"/users/{other.id}/permissions", lists()), 403, "privilege_escalation")
-    assert (await row_of(desk, bound.id)).denied == (await row_of(desk, other.id)).denied == ["keys:view"]
+async def test_users_cannot_lift_a_denial_that_applies_to_them(desk: Desk) -> None:
+    restricted = await add_signed_in_user(desk, ADMIN, denied=["keys:view"])
+    refused(await restricted.put(f"/users/{restricted.id}/permissions", lists()), 403, "privilege_escalation")
+    other = await add_user(desk, ADMIN, denied=["keys:view"])
+    refused(await restricted.put(f"/users/{other.id}/permissions", lists()), 403, "privilege_escalation")
+    assert (await read_row(desk, restricted.id)).denied == (await read_row(desk, other.id)).denied == ["keys:view"]
 
 
-async def test_nobody_grants_themselves_what_would_outlast_their_role(desk: Desk) -> None:
+async def test_users_cannot_grant_themselves_what_their_role_allows(desk: Desk) -> None:
     other = await desk.another_admin()
     body = lists([line("users", "update")])
     refused(await other.put(f"/users/{other.id}/permissions", body), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{other.id}/permissions", body))
-    ok(await other.put(f"/users/{other.id}/permissions", body))  # which they have already
+    ok(await other.put(f"/users/{other.id}/permissions", body))  # the user has this grant already
 
 
-async def test_ones_own_rights_can_be_lowered(desk: Desk) -> None:
+async def test_users_can_lower_their_own_permissions(desk: Desk) -> None:
     other = await desk.another_admin()
-    said = ok(await other.put(f"/users/{other.id}/permissions", lists(denied=[line("keys", "delete")])))
-    assert as_set(said["effective"]) == ALL - {"keys:delete"}
+    result = ok(await other.put(f"/users/{other.id}/permissions", lists(denied=[line("keys", "delete")])))
+    assert as_set(result["effective"]) == ALL - {"keys:delete"}
     ok(await other.patch(f"/users/{other.id}", {"role": "ENGINEER"}))
     refused(await other.patch(f"/users/{other.id}", {"role": "ADMIN"}), 403, "permission_required")
 
 
 # --- kinds of roles ---------------------------------------------------------------------------------------------------
 
-# What it takes to administer users and roles, and little else.
+# The permissions to administer users and roles, and little else.
 STEWARD = (*FEW, "users:create", "roles:view", "roles:create", "roles:update", "roles:delete")
 
 
-async def test_nobody_becomes_an_admin_by_a_role_of_their_own_permissions(desk: Desk) -> None:
-    steward = await with_only(desk, *STEWARD)
+async def test_an_admin_role_with_the_callers_permissions_cannot_be_created_or_assigned(desk: Desk) -> None:
+    steward = await add_user_with_only(desk, *STEWARD)
     table = [row.model_dump(mode="json") for row in as_table(frozenset(STEWARD))]
-    made = await steward.post("/roles", {"name": "Steward of stewards", "role": "ADMIN", "permissions": table})
-    refused(made, 403, "privilege_escalation")
-    above = await a_role(desk, *STEWARD, role=ADMIN)  # by an admin
+    created = await steward.post("/roles", {"name": "Head steward", "role": "ADMIN", "permissions": table})
+    refused(created, 403, "privilege_escalation")
+    above = await add_role(desk, *STEWARD, role=ADMIN)  # by an admin
     refused(await steward.post("/roles", {"name": "A copy", "copyOf": str(above)}), 403, "privilege_escalation")
-    colleague = await hire(desk, role_id=await a_role(desk, "tickets:view"))
+    colleague = await add_user(desk, role_id=await add_role(desk, "tickets:view"))
     for user_id in (steward.id, colleague.id):
         answer = await steward.put(f"/users/{user_id}/role", {"roleId": str(above)})
         refused(answer, 403, "privilege_escalation")
-        assert (await row_of(desk, user_id)).role_kind == "ENGINEER"
+        assert (await read_row(desk, user_id)).role_kind == "ENGINEER"
 
 
-async def test_nobody_becomes_an_admin_by_being_denied_the_rest(desk: Desk) -> None:
-    steward, colleague = await with_only(desk, *STEWARD), await hire(desk, role_id=await a_role(desk, "tickets:view"))
+async def test_denials_do_not_help_to_get_an_admin_role(desk: Desk) -> None:
+    steward, colleague = (
+        await add_user_with_only(desk, *STEWARD),
+        await add_user(desk, role_id=await add_role(desk, "tickets:view")),
+    )
     rest = lists(denied=[row.model_dump(mode="json") for row in as_table(ALL - set(STEWARD))])
     for user_id in (steward.id, colleague.id):
         path = f"/users/{user_id}"
         ok(await steward.put(f"{path}/permissions", rest))
         refused(await steward.patch(path, {"role": "ADMIN"}), 403, "privilege_escalation")
         refused(await steward.put(f"{path}/role", {"roleId": str(roles.ADMIN.id)}), 403, "privilege_escalation")
-        assert (await row_of(desk, user_id)).role_kind == "ENGINEER"
+        assert (await read_row(desk, user_id)).role_kind == "ENGINEER"
 
 
-async def test_a_role_is_not_given_for_what_is_denied_of_it(desk: Desk) -> None:
-    few = await with_few(desk)
-    row = await hire(desk, role_id=await a_role(desk, "tickets:view"), denied=["keys:view"])
-    wide = await a_role(desk, "tickets:view", "keys:view")
-    refused(await few.put(f"/users/{row.id}/role", {"roleId": str(wide)}), 403, "privilege_escalation")
+async def test_permissions_of_a_role_count_even_if_they_are_denied_to_the_user(desk: Desk) -> None:
+    limited = await add_limited_admin(desk)
+    row = await add_user(desk, role_id=await add_role(desk, "tickets:view"), denied=["keys:view"])
+    wide = await add_role(desk, "tickets:view", "keys:view")
+    refused(await limited.put(f"/users/{row.id}/role", {"roleId": str(wide)}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(wide)}))
 
 
-@pytest.mark.parametrize(("method", "path", "body"), BEYOND)
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
 @pytest.mark.parametrize("status", ["ACTIVE", "PENDING"])
-async def test_who_is_more_is_out_of_reach_however_little_they_may(
+async def test_a_user_of_a_higher_role_kind_cannot_be_changed_whatever_their_permissions(
     desk: Desk, status: str, method: str, path: str, body: Any
 ) -> None:
-    few = await with_few(desk)
-    row = await hire(desk, ADMIN, status=status, role_id=await a_role(desk, "tickets:view", role=ADMIN))
-    answer = await few.http.request(method, f"/users/{row.id}{path}", json=body, headers=few.headers)
+    limited = await add_limited_admin(desk)
+    row = await add_user(desk, ADMIN, status=status, role_id=await add_role(desk, "tickets:view", role=ADMIN))
+    answer = await limited.http.request(method, f"/users/{row.id}{path}", json=body, headers=limited.headers)
     refused(answer, 403, "privilege_escalation")
-    assert await events_about(desk, row.id) == []
-    assert (await row_of(desk, row.id)).status == status
+    assert await list_events(desk, row.id) == []
+    assert (await read_row(desk, row.id)).status == status
 
 
-async def test_of_the_same_kind_permissions_decide(desk: Desk) -> None:
-    few = await with_only(desk, *FEW, role=ADMIN)
-    row = await hire(desk, role_id=await a_role(desk, "tickets:view"))
-    above = await a_role(desk, "tickets:view", role=ADMIN)
-    assert ok(await few.put(f"/users/{row.id}/role", {"roleId": str(above)}))["role"] == "ADMIN"
-    ok(await few.patch(f"/users/{row.id}", {"status": "SUSPENDED"}))
+async def test_for_the_same_role_kind_permissions_decide(desk: Desk) -> None:
+    limited = await add_user_with_only(desk, *FEW, role=ADMIN)
+    row = await add_user(desk, role_id=await add_role(desk, "tickets:view"))
+    above = await add_role(desk, "tickets:view", role=ADMIN)
+    assert ok(await limited.put(f"/users/{row.id}/role", {"roleId": str(above)}))["role"] == "ADMIN"
+    ok(await limited.patch(f"/users/{row.id}", {"status": "SUSPENDED"}))
 
 
-async def test_what_was_granted_for_a_time_cannot_be_made_a_role_of_ones_own(desk: Desk) -> None:
+async def test_a_grant_cannot_be_turned_into_a_role_of_ones_own(desk: Desk) -> None:
     wanted = {"webhooks:delete", *STEWARD}
-    keeper = await with_only(desk, *STEWARD)
+    keeper = await add_user_with_only(desk, *STEWARD)
     grant = lists([line("webhooks", "delete")])
     ok(await desk.admin.put(f"/users/{keeper.id}/permissions", grant))
     table = [row.model_dump(mode="json") for row in as_table(frozenset(wanted))]
-    made = await keeper.post("/roles", {"name": "Keeper", "permissions": table})
-    assert made.status_code == 201
+    created = await keeper.post("/roles", {"name": "Keeper", "permissions": table})
+    assert created.status_code == 201
 
-    mine = f"/users/{keeper.id}"
-    refused(await keeper.put(f"{mine}/role", {"roleId": made.json()["id"]}), 403, "privilege_escalation")
-    ok(await desk.admin.put(f"{mine}/permissions", lists()))
-    assert (await row_of(desk, keeper.id)).permissions == set(STEWARD)
-    less = await a_role(desk, "users:update", "users:view")
-    assert ok(await keeper.put(f"{mine}/role", {"roleId": str(less)}))["roleId"] == str(less)
+    own_path = f"/users/{keeper.id}"
+    refused(await keeper.put(f"{own_path}/role", {"roleId": created.json()["id"]}), 403, "privilege_escalation")
+    ok(await desk.admin.put(f"{own_path}/permissions", lists()))
+    assert (await read_row(desk, keeper.id)).permissions == set(STEWARD)
+    less = await add_role(desk, "users:update", "users:view")
+    assert ok(await keeper.put(f"{own_path}/role", {"roleId": str(less)}))["roleId"] == str(less)

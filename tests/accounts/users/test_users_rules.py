@@ -1,4 +1,4 @@
-"""Who may do what to whom, and how users are looked for: the rules alone."""
+"""The rules about full admins, permission overrides and the search for users."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from app.accounts.users.rules import (
     search_words,
 )
 
-FULL: dict[str, Any] = {"role_kind": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
+FULL_ADMIN: dict[str, Any] = {"role_kind": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
 
 
-def test_an_active_admin_who_is_denied_nothing_is_a_full_one() -> None:
-    assert is_full_admin(**FULL)
+def test_an_active_admin_with_nothing_denied_is_a_full_admin() -> None:
+    assert is_full_admin(**FULL_ADMIN)
 
 
 @pytest.mark.parametrize(
-    "but",
+    "difference",
     [
         {"role_kind": "ENGINEER"},
         {"role_kind": "CUSTOMER"},
@@ -37,12 +37,12 @@ def test_an_active_admin_who_is_denied_nothing_is_a_full_one() -> None:
         *({"status": status} for status in ("PENDING", "REJECTED", "INVITED", "SUSPENDED", "ERASED")),
     ],
 )
-def test_anybody_else_is_not(but: dict[str, Any]) -> None:
-    assert not is_full_admin(**FULL | but)
+def test_every_other_user_is_no_full_admin(difference: dict[str, Any]) -> None:
+    assert not is_full_admin(**FULL_ADMIN | difference)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_more"),
+    ("before", "after", "expected"),
     [
         (([], []), ([], []), False),
         (([], []), (["keys:view"], []), True),
@@ -54,10 +54,10 @@ def test_anybody_else_is_not(but: dict[str, Any]) -> None:
         ((["keys:view"], ["org:view"]), (["keys:update"], ["org:view"]), True),
     ],
 )
-def test_more_grants_or_fewer_denials_are_more_rights(
-    before: tuple[list[str], list[str]], after: tuple[list[str], list[str]], is_more: bool
+def test_more_grants_or_fewer_denials_raise_permissions(
+    before: tuple[list[str], list[str]], after: tuple[list[str], list[str]], expected: bool
 ) -> None:
-    assert can_raise_permissions(before, after) is is_more
+    assert can_raise_permissions(before, after) is expected
 
 
 @pytest.mark.parametrize(
@@ -78,23 +78,23 @@ def test_more_grants_or_fewer_denials_are_more_rights(
         ("x" * 100, ["x" * 64]),
     ],
 )
-def test_what_is_typed_is_taken_apart_into_beginnings_of_words(text: str, words: list[str]) -> None:
+def test_a_search_text_is_split_into_word_prefixes(text: str, words: list[str]) -> None:
     assert query_terms(text) == words
 
 
 @pytest.mark.parametrize("text", ["Ada Lovelace", "Ångström O'Neill", "first.last+tag@sub.growfin.com", "李小龍", "x²"])
-def test_a_name_and_an_email_are_found_by_themselves(text: str) -> None:
+def test_a_name_and_an_e_mail_match_themselves(text: str) -> None:
     stored = search_words(text)
-    for wanted in query_terms(text):
-        assert any(wanted <= word < prefix_upper_bound(wanted) for word in stored)
+    for term in query_terms(text):
+        assert any(term <= word < prefix_upper_bound(term) for word in stored)
 
 
 @pytest.mark.parametrize("status", sorted(set(AccountStatus) - SETTLED - {AccountStatus.ERASED}))
-def test_every_status_that_is_not_settled_says_what_to_do(status: AccountStatus) -> None:
+def test_the_refusal_for_every_unsettled_status_says_what_to_do(status: AccountStatus) -> None:
     assert NotActiveYet(status).detail
 
 
-def test_an_erased_address_is_one_of_nobody() -> None:
+def test_the_address_of_an_erased_user_is_not_deliverable() -> None:
     assert erased_email(UUID(int=7)) == "erased-00000000-0000-0000-0000-000000000007@erased.invalid"
     assert not is_deliverable(erased_email(UUID(int=7)))
     assert is_deliverable("ada@not-erased.invalid")

@@ -10,7 +10,7 @@ import httpx
 import pyotp
 
 from app.access.permissions import RoleKind
-from tests.accounts.crew import ADMIN, hire, ok
+from tests.accounts.users_and_roles import ADMIN, add_user, ok
 from tests.organisation_client import PASSWORD, Desk, SignedInUser, open_session
 from tests.services import change_password
 
@@ -60,7 +60,7 @@ class ProtectedUser:
 
 async def create_unprotected_user(desk: Desk, role: RoleKind = ADMIN) -> SignedInUser:
     """Create a signed-in user without a second factor."""
-    row = await hire(desk, role)
+    row = await add_user(desk, role)
     await change_password(desk, row.id, PASSWORD)
     return await open_session(desk, row)
 

@@ -10,7 +10,7 @@ from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.authentication.second_factor.service import sealing_purpose
 from app.core.database.pool import Database
 from app.core.security.sealing import seal
-from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok, row_of, with_only
+from tests.accounts.users_and_roles import ADMIN, CUSTOMER, ENGINEER, add_user_with_only, list_events, ok, read_row
 from tests.authentication.second_factor.authenticators import (
     ProtectedUser,
     create_protected_user,
@@ -67,7 +67,7 @@ async def test_a_reset_ends_sessions_at_once_and_is_mailed(desk: Desk, protected
     await reset(desk.admin, protected)
 
     refused(await protected.user.get("/me"), 401, "invalid_token")
-    assert (await events_about(desk, protected.user.id))[-1] == ("user.second_factor_disabled", {})
+    assert (await list_events(desk, protected.user.id))[-1] == ("user.second_factor_disabled", {})
     await relay_events(desk)
     told = (await read_mails_to(desk, protected.user.email))[before:]
     assert [mail.subject for mail in told] == ["[Growfin] Your second factor was removed"]
@@ -110,15 +110,15 @@ async def test_an_admin_cannot_reset_their_own(desk: Desk) -> None:
     admin = await create_protected_user(desk, ADMIN)
     problem = refused(await admin.user.delete(path_of(admin)), 403, "privilege_escalation")
     assert "POST /auth/2fa/disable" in problem["detail"]
-    assert (await row_of(desk, admin.user.id)).second_factor
+    assert (await read_row(desk, admin.user.id)).second_factor
 
 
 async def test_a_user_cannot_reset_that_of_a_higher_ranking_user(desk: Desk) -> None:
     admin, customer = await create_protected_user(desk, ADMIN), await create_protected_user(desk, CUSTOMER)
-    editor = await with_only(desk, "users:update", role=ENGINEER)
+    editor = await add_user_with_only(desk, "users:update", role=ENGINEER)
     refused(await editor.delete(path_of(admin)), 403, "privilege_escalation")
     refused(await customer.user.delete(path_of(admin)), 403, "permission_required")
-    assert (await row_of(desk, admin.user.id)).second_factor
+    assert (await read_row(desk, admin.user.id)).second_factor
 
 
 async def test_an_admin_of_another_organisation_finds_no_user(
@@ -126,4 +126,4 @@ async def test_an_admin_of_another_organisation_finds_no_user(
 ) -> None:
     stranger = (await create_desk(api, database)).admin
     refused(await stranger.delete(path_of(protected)), 404, "user_not_found")
-    assert (await row_of(desk, protected.user.id)).second_factor
+    assert (await read_row(desk, protected.user.id)).second_factor

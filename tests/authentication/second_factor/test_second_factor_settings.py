@@ -14,7 +14,7 @@ from app.access.permissions import RoleKind
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from tests.accounts.crew import ADMIN, CUSTOMER, ENGINEER, events_about, ok
+from tests.accounts.users_and_roles import ADMIN, CUSTOMER, ENGINEER, list_events, ok
 from tests.authentication.second_factor.authenticators import (
     ProtectedUser,
     create_protected_user,
@@ -97,7 +97,7 @@ class TestConfirming:
         assert all(re.fullmatch("[2-9A-HJ-NP-Z]{5}-[2-9A-HJ-NP-Z]{5}", code) for code in codes)
         assert answer.headers["cache-control"] == "no-store"
         assert ok(await user.get("/me"))["secondFactor"] is True
-        assert await events_about(desk, user.id) == [("user.second_factor_enabled", {})]
+        assert await list_events(desk, user.id) == [("user.second_factor_enabled", {})]
 
     @pytest.mark.parametrize("code", ["12345", "1234567", "12345a", "١٢٣٤٥٦", "123456\n", " 12345", "", None, 123456])
     async def test_an_invalid_code_field_is_reported(self, desk: Desk, code: object) -> None:
@@ -112,7 +112,7 @@ class TestConfirming:
             answer = await user.post("/auth/2fa/confirm", {"code": code})
             refused(answer, 403, "wrong_code")
         assert ok(await user.get("/me"))["secondFactor"] is False
-        assert await events_about(desk, user.id) == []
+        assert await list_events(desk, user.id) == []
 
     async def test_only_a_secret_that_was_set_up_can_be_confirmed(self, desk: Desk) -> None:
         answer = await desk.admin.post("/auth/2fa/confirm", {"code": "123456"})
@@ -174,7 +174,7 @@ class TestDisabling:
 
         ok(await protected.sign_in())
         assert ok(await protected.user.get("/me"))["secondFactor"] is False
-        kinds = [kind for kind, _ in await events_about(protected.desk, protected.user.id)]
+        kinds = [kind for kind, _ in await list_events(protected.desk, protected.user.id)]
         assert kinds == ["user.second_factor_enabled", "user.second_factor_disabled"]
         async with protected.desk.database.session(protected.desk.id) as db:
             for table in (SecondFactor, RecoveryCode):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.authentication.second_factor.errors import TotpRequired
-from tests.accounts.crew import ok
+from tests.accounts.users_and_roles import ok
 from tests.authentication.second_factor.authenticators import (
     Authenticator,
     ProtectedUser,

@@ -15,7 +15,7 @@ from app.accounts.users.rules import AccountStatus
 from app.authentication.social.models import ExternalIdentity
 from app.core.clock import real_now
 from app.organisations.models import Organisation
-from tests.accounts.crew import events_about, hire, ok
+from tests.accounts.users_and_roles import add_user, list_events, ok
 from tests.authentication.second_factor.authenticators import ProtectedUser, create_protected_user
 from tests.authentication.social.openid import (
     Browser,
@@ -54,7 +54,7 @@ class TestFirstSignIn:
         assert body["refreshExpiresIn"] == 86_400
         headers = {"Authorization": f"Bearer {body['accessToken']}"}
         assert ok(await browser.tessera.get("/me", headers=headers))["id"] == user["id"]
-        assert [kind for kind, _ in await events_about(browser.desk, UUID(user["id"]))] == [
+        assert [kind for kind, _ in await list_events(browser.desk, UUID(user["id"]))] == [
             "user.signed_up", "user.email_verified",
         ]  # fmt: skip
 
@@ -144,21 +144,21 @@ class TestRepeatedSignIn:
 
 class TestKnownEmail:
     async def test_a_user_is_linked_if_both_sides_have_verified_the_email(self, browser: Browser, sub: str) -> None:
-        known = await hire(browser.desk, email=email_of(sub), email_verified_at=real_now())
+        known = await add_user(browser.desk, email=email_of(sub), email_verified_at=real_now())
 
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
-        assert await events_about(browser.desk, known.id) == [("user.identity_linked", {"provider": "mock"})]
+        assert await list_events(browser.desk, known.id) == [("user.identity_linked", {"provider": "mock"})]
 
     async def test_the_case_of_the_email_is_ignored(self, browser: Browser, issuer: str) -> None:
         email = unique_email()
         sub = await create_provider_account(issuer, email=email.upper())
-        known = await hire(browser.desk, email=email, email_verified_at=real_now())
+        known = await add_user(browser.desk, email=email, email_verified_at=real_now())
 
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
 
     async def test_a_user_with_an_unverified_email_is_not_linked(self, browser: Browser, sub: str) -> None:
-        known = await hire(browser.desk, RoleKind.CUSTOMER, email=email_of(sub))
+        known = await add_user(browser.desk, RoleKind.CUSTOMER, email=email_of(sub))
 
         problem = refused(await browser.sign_in(sub), 403, "email_not_verified")
         assert "/auth/password/forgot" in problem["detail"]
@@ -166,7 +166,7 @@ class TestKnownEmail:
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
 
     async def test_an_invited_user_must_accept_the_invitation_first(self, browser: Browser, sub: str) -> None:
-        await hire(browser.desk, email=email_of(sub), status=AccountStatus.INVITED)
+        await add_user(browser.desk, email=email_of(sub), status=AccountStatus.INVITED)
 
         problem = refused(await browser.sign_in(sub), 403, "email_not_verified")
         assert "invitation" in problem["detail"]
@@ -176,7 +176,7 @@ class TestKnownEmail:
         self, browser: Browser, issuer: str, claims: JSON
     ) -> None:
         sub = await create_provider_account(issuer, **claims)
-        await hire(browser.desk, email=email_of(sub), email_verified_at=real_now())
+        await add_user(browser.desk, email=email_of(sub), email_verified_at=real_now())
         users = await count_users(browser.desk)
 
         refused(await browser.sign_in(sub), 403, "email_not_verified")

@@ -10,7 +10,7 @@ import pytest
 from app.access.permissions import RoleKind
 from app.authentication.social.state import PendingSignIn, cookie_name
 from app.core.clock import real_now
-from tests.accounts.crew import ok
+from tests.accounts.users_and_roles import ok
 from tests.authentication.social.openid import (
     Browser,
     count_users,

@@ -23,7 +23,8 @@ from app.core.outbox import relay, timers
 from app.core.outbox.events import ANY, SYSTEM, Event, Recorded, record
 from app.core.outbox.models import Counter as CounterRow
 from app.core.outbox.models import EventRow, Relay, RelayFailure, Timer
-from app.core.outbox.relay import BACKOFF, EVENTS_PER_BATCH, RELAY_RETRY
+from app.core.outbox.relay import EVENTS_PER_BATCH
+from app.core.outbox.relay_retries import BACKOFF, RELAY_RETRY, make_retry_handler
 from app.core.outbox.subscriptions import Subscribers, get_handler_name
 from tests.databases import create_organisation, create_test_database, open_pool
 
@@ -126,7 +127,7 @@ async def retry_now(database: Database, org_id: UUID, subscribers: Subscribers) 
         which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
         await db.execute(update(Timer).where(*which).values(due_at=real_now() - SECOND))
     with capture_logs():
-        await timers.run_due(database, {RELAY_RETRY: relay.make_retry_handler(subscribers)})
+        await timers.run_due(database, {RELAY_RETRY: make_retry_handler(subscribers)})
 
 
 # --- relaying once ---------------------------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ async def test_an_event_is_parked_after_the_last_attempt(pool: Database, org_id:
             async with pool.session(org_id) as db:
                 which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
                 await db.execute(update(Timer).where(*which).values(due_at=began))
-            await timers.run_due(pool, {RELAY_RETRY: relay.make_retry_handler(subscribers)})
+            await timers.run_due(pool, {RELAY_RETRY: make_retry_handler(subscribers)})
 
     assert [round(wait / SECOND) for wait in waits] == [5, 30, 120, 600, 3600]
     (failure,) = await read_failures(pool, org_id)
@@ -294,7 +295,7 @@ async def test_two_workers_retry_a_failed_event_once(pool: Database, org_id: UUI
     async with pool.session(org_id) as db:
         which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
         await db.execute(update(Timer).where(*which).values(due_at=real_now() - SECOND))
-    handlers = {RELAY_RETRY: relay.make_retry_handler(subscribers)}
+    handlers = {RELAY_RETRY: make_retry_handler(subscribers)}
 
     await asyncio.gather(*(timers.run_due(pool, handlers) for _ in range(3)))
     assert await read_written_numbers(pool, org_id) == Counter(range(20))

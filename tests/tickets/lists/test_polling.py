@@ -151,7 +151,7 @@ async def test_tickets_that_change_at_once_have_a_time_each(desk: Desk, database
 
 
 async def test_a_reply_does_not_wait_for_a_change_of_its_authors_email(desk: Desk, database: Database) -> None:
-    """A reply refers to its author's row while it holds the counter, which the change of the e-mail takes afterwards."""
+    """A reply refers to its author while it holds the counter, which the change of the e-mail takes afterwards."""
     ticket = await desk.open()
     async with database.session(desk.id) as db:
         author = await db.get_one(User, (desk.id, desk.admin.id), with_for_update={"key_share": True})

@@ -13,7 +13,7 @@ from app.tickets.lists.queries import Listing, count_tickets, read_page
 from app.tickets.search import service
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
-from tests.accounts.crew import with_only
+from tests.accounts.users_and_roles import add_user_with_only
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 from tests.tickets.rows import insert_many
@@ -182,8 +182,8 @@ async def ticket_with_reply(desk: Desk) -> JSON:
 
 
 async def test_a_user_who_cannot_see_replies_cannot_search_them(desk: Desk, ticket_with_reply: JSON) -> None:
-    without_replies = await with_only(desk, "tickets:view")
-    with_replies = await with_only(desk, "tickets:view", "comments:view")
+    without_replies = await add_user_with_only(desk, "tickets:view")
+    with_replies = await add_user_with_only(desk, "tickets:view", "comments:view")
     assert (await without_replies.get(f"/tickets/{ticket_with_reply['id']}")).json()["comments"] == []
 
     for sort in ("-createdAt", "createdAt"):
@@ -199,8 +199,8 @@ async def test_a_cursor_depends_on_the_permission_to_see_replies(desk: Desk) -> 
     for _ in range(2):
         await open_indexed(desk)
     with_replies, without_replies = (
-        await with_only(desk, "tickets:view", "comments:view"),
-        await with_only(desk, "tickets:view"),
+        await add_user_with_only(desk, "tickets:view", "comments:view"),
+        await add_user_with_only(desk, "tickets:view"),
     )
     cursor = (await list_tickets(with_replies, q="broke", limit=1)).json()["nextCursor"]
 
@@ -244,5 +244,5 @@ async def test_staff_find_tickets_of_all_requesters(desk: Desk, role: RoleKind) 
 async def test_searching_requires_the_permission_to_list(desk: Desk) -> None:
     await open_indexed(desk)
 
-    refused(await list_tickets(await with_only(desk, "comments:view"), q="broke"), 403, "permission_required")
+    refused(await list_tickets(await add_user_with_only(desk, "comments:view"), q="broke"), 403, "permission_required")
     refused(await desk.api.http.get("/tickets", params={"q": "broke"}), 401, "missing_credential")

@@ -14,7 +14,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.tickets.queries import lock_ticket
-from tests.accounts.crew import ok
+from tests.accounts.users_and_roles import ok
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,

@@ -13,7 +13,7 @@ from app.accounts.roles.rules import ENGINEER
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from app.notifications.models import Mail
-from tests.accounts.crew import ok
+from tests.accounts.users_and_roles import ok
 from tests.conftest import settings_for
 from tests.organisation_client import JSON, Desk, SignedInUser
 from tests.postgres import TestServer

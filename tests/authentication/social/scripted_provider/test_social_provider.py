@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from app.authentication.social.state import PendingSignIn, cookie_name
 from app.core.clock import real_now
-from tests.accounts.crew import hire, ok
+from tests.accounts.users_and_roles import add_user, ok
 from tests.authentication.social.openid import CLIENT_SECRET, Browser, ScriptedProvider, query_parameters
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import JSON
@@ -171,7 +171,7 @@ class TestUserinfo:
         self, browser: Browser, scripted: ScriptedProvider
     ) -> None:
         sub = scripted.set_identity(email=None, xms_edov=True)
-        known = await hire(browser.desk, email_verified_at=real_now())
+        known = await add_user(browser.desk, email_verified_at=real_now())
         scripted.userinfo = {"sub": sub, "email": known.email}
 
         refused(await browser.sign_in(), 403, "email_not_verified")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwk import RSAKey
 
-from tests.accounts.crew import ok
+from tests.accounts.users_and_roles import ok
 from tests.authentication.social.openid import (
     CLIENT_ID,
     CLIENT_SECRET,

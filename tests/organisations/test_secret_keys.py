@@ -1,4 +1,4 @@
-"""Products call with their organisation's secret key."""
+"""Call as a product, with the organisation's secret key."""
 
 from __future__ import annotations
 

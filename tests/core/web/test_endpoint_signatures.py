@@ -25,7 +25,7 @@ from fastapi.dependencies.utils import get_dependant
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel, ValidationError
 
-from app.core.web.signatures import Source, read_all_parameters, read_parameters
+from app.core.web.endpoint_signatures import Source, read_all_parameters, read_parameters
 
 
 class Note(BaseModel):

@@ -1,4 +1,4 @@
-"""Users of any role and status, and what is known of them."""
+"""Add users and roles to an organisation, and read what is stored about them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.services import unique_email
 ADMIN, ENGINEER, CUSTOMER = RoleKind.ADMIN, RoleKind.ENGINEER, RoleKind.CUSTOMER
 
 
-async def a_role(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> UUID:
-    """A role of the organisation's own."""
+async def add_role(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> UUID:
+    """Add a custom role; return its id."""
     role_id = new_id()
     async with desk.database.session(desk.id) as db:
         db.add(
@@ -37,9 +37,9 @@ async def a_role(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> UU
     return role_id
 
 
-async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
-    """Somebody new, who is active unless it says otherwise."""
-    told = {
+async def add_user(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
+    """Add a user, active by default."""
+    defaults = {
         "first_name": "Grace",
         "last_name": "Hopper",
         "email": unique_email(),
@@ -49,7 +49,7 @@ async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
         "denied": [],
         "created_at": real_now(),
     }
-    row = UserRow(org_id=desk.id, id=new_id(), role_kind=role, **told | fields)
+    row = UserRow(org_id=desk.id, id=new_id(), role_kind=role, **defaults | fields)
     async with desk.database.session(desk.id) as db:
         if row.role_id:
             set_committed_value(row, "role", await db.get(Role, (desk.id, row.role_id)))
@@ -58,31 +58,31 @@ async def hire(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> UserRow:
     return row
 
 
-async def sign_in(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> SignedInUser:
-    """Somebody new who is signed in."""
-    return await open_session(desk, await hire(desk, role, **fields))
+async def add_signed_in_user(desk: Desk, role: RoleKind = ENGINEER, **fields: Any) -> SignedInUser:
+    """Add a user, and open a session."""
+    return await open_session(desk, await add_user(desk, role, **fields))
 
 
-async def with_only(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> SignedInUser:
-    """Somebody who is signed in and may do just this."""
-    return await sign_in(desk, role, role_id=await a_role(desk, *permissions, role=role))
+async def add_user_with_only(desk: Desk, *permissions: str, role: RoleKind = ENGINEER) -> SignedInUser:
+    """Add a user with exactly these permissions, and open a session."""
+    return await add_signed_in_user(desk, role, role_id=await add_role(desk, *permissions, role=role))
 
 
-async def row_of(desk: Desk, user_id: UUID) -> UserRow:
-    """Somebody as they are stored."""
+async def read_row(desk: Desk, user_id: UUID) -> UserRow:
+    """Return the stored row of a user, with their role."""
     async with desk.database.session(desk.id) as db:
         return await queries.get_user(db, desk.id, user_id)
 
 
-async def events_about(desk: Desk, user_id: UUID) -> list[tuple[str, JSON]]:
-    """What happened to somebody, without their id."""
+async def list_events(desk: Desk, user_id: UUID) -> list[tuple[str, JSON]]:
+    """List the type and data of the events about a user."""
     async with desk.database.session(desk.id) as db:
         rows = (await db.scalars(select(EventRow).where(EventRow.org_id == desk.id).order_by(EventRow.seq))).all()
     return [(row.type, row.data) for row in rows if str(row.subject_id) == str(user_id)]
 
 
 def ok(answer: httpx.Response) -> JSON:
-    """What a good answer says."""
+    """Return the body of a response with status 200."""
     assert answer.status_code == 200, answer.text
-    said: JSON = answer.json()
-    return said
+    body: JSON = answer.json()
+    return body
