@@ -78,7 +78,7 @@ _COUNT_ATTEMPT = text(
 ).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
 
 
-async def claim(database: Database, org_id: UUID, channels: Channels) -> list[Claim]:
+async def claim_deliveries(database: Database, org_id: UUID, channels: Channels) -> list[Claim]:
     """Lease an organisation's next batch of due deliveries and load their content; return them in the order of ids."""
     now = real_now()
     async with database.session(org_id) as db:
@@ -132,7 +132,7 @@ _RECORD = text(
 )
 
 
-async def release(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
+async def release_deliveries(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
     """End these leases and uncount their attempts, because nothing was sent."""
     if not claims:
         return
@@ -142,7 +142,7 @@ async def release(database: Database, org_id: UUID, claims: Collection[Claim]) -
         await db.execute(_UNCOUNT_ATTEMPT, {"org_id": org_id, "ids": ids})
 
 
-async def record(database: Database, org_id: UUID, attempts: Sequence[FinishedAttempt]) -> None:
+async def record_attempts(database: Database, org_id: UUID, attempts: Sequence[FinishedAttempt]) -> None:
     """Store the results of these attempts, count them in the metrics, and log failed deliveries."""
     if not attempts:
         return

@@ -107,7 +107,7 @@ async def _deliver_round(database: Database, channels: Channels, stopping: Calla
         senders: dict[str, Sender[Any]] = {}
 
         async def serve(org_id: UUID) -> int:
-            claimed = await claims.claim(database, org_id, channels)
+            claimed = await claims.claim_deliveries(database, org_id, channels)
             for name in {one.channel for one in claimed} & channels.keys() - senders.keys():
                 senders[name] = await stack.enter_async_context(channels[name].open())
             await _Batch(database, org_id, channels, senders).send(claimed, stopping)
@@ -138,11 +138,11 @@ class _Batch:
         except BaseException:
             # Cancelled in the middle of a message: earlier ones must not be sent again, later ones need not wait.
             with suppress(Exception):
-                await claims.record(self.database, self.org_id, finished)
-                await claims.release(self.database, self.org_id, waiting)
+                await claims.record_attempts(self.database, self.org_id, finished)
+                await claims.release_deliveries(self.database, self.org_id, waiting)
             raise
         await self._record_reliably(finished)
-        await claims.release(self.database, self.org_id, waiting)
+        await claims.release_deliveries(self.database, self.org_id, waiting)
 
     async def _attempt(self, one: Claim) -> FinishedAttempt:
         sender = self.senders.get(one.channel)
@@ -158,7 +158,7 @@ class _Batch:
         give_up_at = time.monotonic() + LEASE_DURATION.total_seconds()
         while True:
             try:
-                return await claims.record(self.database, self.org_id, attempts)
+                return await claims.record_attempts(self.database, self.org_id, attempts)
             except Exception:
                 if time.monotonic() > give_up_at:
                     raise

@@ -236,7 +236,7 @@ class _Data(BaseModel):
 
 @dataclass(frozen=True)
 class _Shape:
-    """The fields of an event class, by where they go.
+    """The fields of an event class, by their use.
 
     `subject` is the field with the subject's id. `stored` maps the fields of the data to their stored names.
     """

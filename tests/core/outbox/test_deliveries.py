@@ -139,7 +139,7 @@ async def test_two_workers_at_once_send_each_mail_once(
 async def test_a_claimed_delivery_is_not_claimed_by_another_worker(pool: Database, channels: Channels) -> None:
     for _ in range(5):
         org_id = await queue_mails(pool, *make_addresses(3 * DELIVERIES_PER_BATCH))
-        batches = await asyncio.gather(*(claims.claim(pool, org_id, channels) for _ in range(8)))
+        batches = await asyncio.gather(*(claims.claim_deliveries(pool, org_id, channels) for _ in range(8)))
         claimed = [one.id for batch in batches for one in batch]
         assert len(set(claimed)) == len(claimed) <= 3 * DELIVERIES_PER_BATCH
 
@@ -346,7 +346,7 @@ async def test_a_delivery_of_a_killed_worker_is_sent_again_with_the_same_message
     This is the only case of a second copy.
     """
     org_id = await queue_mails(pool, "mia@customer.example")
-    (claim,) = await claims.claim(pool, org_id, channels)
+    (claim,) = await claims.claim_deliveries(pool, org_id, channels)
     async with channels["EMAIL"].open() as sender:
         await sender.send(claim.message)
 
@@ -365,10 +365,12 @@ async def test_a_late_outcome_does_not_overwrite_a_newer_one(
     pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
     org_id = await queue_mails(pool, "mia@customer.example")
-    (claim,) = await claims.claim(pool, org_id, channels)
+    (claim,) = await claims.claim_deliveries(pool, org_id, channels)
     await make_due(pool, org_id)
     await deliveries.deliver_due(pool, channels)
-    await claims.record(pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)])
+    await claims.record_attempts(
+        pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
+    )
 
     row = await read_only_delivery(pool, org_id)
     assert (row.status, row.last_error) == (DeliveryStatus.SENT, None)

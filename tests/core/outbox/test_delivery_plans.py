@@ -84,15 +84,15 @@ async def fill(superuser: Superuser, statistics: str, others: tuple[int, int]) -
 async def record_statements_of_a_batch(database: Database, org_id: UUID) -> list[tuple[str, Sequence[object]]]:
     """Claim, record and release a batch; return the statements that this sends."""
     with noted(database) as sent:
-        claimed = await claims.claim(database, org_id, CHANNELS)
+        claimed = await claims.claim_deliveries(database, org_id, CHANNELS)
         assert len(claimed) == DELIVERIES_PER_BATCH
         assert all(claim.message.recipient.startswith(str(claim.id)) for claim in claimed)
         outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (DELIVERIES_PER_BATCH // 4)
         attempts = [
             finish_attempt(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)
         ]
-        await claims.record(database, org_id, attempts)
-        await claims.release(database, org_id, claimed[len(attempts) :])
+        await claims.record_attempts(database, org_id, attempts)
+        await claims.release_deliveries(database, org_id, claimed[len(attempts) :])
     return list(sent)
 
 

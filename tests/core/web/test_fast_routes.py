@@ -224,7 +224,7 @@ def test_an_endpoint_with_an_unsupported_feature_is_refused(endpoint: Callable[.
         FastRoutes(app)
 
 
-def test_dependencies_beside_the_signature_are_refused() -> None:
+def test_dependencies_of_the_route_are_refused() -> None:
     with pytest.raises(NotServedFast, match="plain"):
         FastRoutes(make_app(plain, dependencies=[Depends(caller)]))
 
