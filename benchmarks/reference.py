@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
+from app.core.security.derived_keys import derive_key
 from app.tickets.comments.queries import COMMENTS
 from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.search.queries import Search
@@ -106,7 +107,9 @@ async def _by_token(request: Request) -> tuple[UUID, str]:
     token = request.headers["authorization"][7:]
     known = _organisations.get(token)
     if known is None:
-        claims = jwt.decode(token, os.environ["SECRET_KEY"], algorithms=["HS256"], audience="tessera-api")
+        claims = jwt.decode(
+            token, derive_key(os.environ["SECRET_KEY"], "access token"), algorithms=["HS256"], audience="tessera-api"
+        )
         sql = "SELECT id, domain FROM organisations WHERE id = $1"
         known = await _remember(request, token, sql, UUID(claims["org"]))
     return known

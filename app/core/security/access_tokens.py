@@ -13,6 +13,7 @@ from jose import jwt
 
 from app.core.errors import Unauthenticated
 from app.core.ids import new_id
+from app.core.security.derived_keys import derive_key
 
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=30)
 _ALGORITHM = "HS256"
@@ -38,7 +39,9 @@ class AccessClaims:
     all: Mapping[str, Any]
 
 
-def issue_access_token(key: str, *, user_id: UUID, org_id: UUID, session_id: UUID, role: str, now: datetime) -> str:
+def issue_access_token(
+    secret_key: str, *, user_id: UUID, org_id: UUID, session_id: UUID, role: str, now: datetime
+) -> str:
     """Issue a JWT to a user, valid for `ACCESS_TOKEN_LIFETIME` from `now` (real time)."""
     claims = {
         "iss": _ISSUER,
@@ -52,10 +55,14 @@ def issue_access_token(key: str, *, user_id: UUID, org_id: UUID, session_id: UUI
         "exp": int((now + ACCESS_TOKEN_LIFETIME).timestamp()),
         "jti": str(new_id()),
     }
-    return jwt.encode(claims, key, algorithm=_ALGORITHM)
+    return jwt.encode(claims, _signing_key(secret_key), algorithm=_ALGORITHM)
 
 
-def read_access_token(key: str, token: str) -> AccessClaims:
+def _signing_key(secret_key: str) -> bytes:
+    return derive_key(secret_key, "access token")
+
+
+def read_access_token(secret_key: str, token: str) -> AccessClaims:
     """Verify an access token and return its claims.
 
     Raises:
@@ -64,7 +71,7 @@ def read_access_token(key: str, token: str) -> AccessClaims:
     try:
         claims = jwt.decode(
             token,
-            key,
+            _signing_key(secret_key),
             algorithms=[_ALGORITHM],
             audience=_AUDIENCE,
             issuer=_ISSUER,

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 KEY = "a-key-that-only-these-tests-have-0123456789"
+SIGNING_KEY = hmac.digest(KEY.encode(), b"access token", "sha256")
 USER, ORG, SESSION = uuid4(), uuid4(), uuid4()
 CLAIMS = ("iss", "aud", "sub", "org", "typ", "iat", "exp", "jti")
 
@@ -26,7 +27,7 @@ def token(
     header: object | None = None,
     others: Mapping[str, object] = MappingProxyType({}),
     *,
-    key: str = KEY,
+    key: bytes = SIGNING_KEY,
     digest: Any = hashlib.sha256,
     **changes: object,
 ) -> str:
@@ -38,7 +39,7 @@ def token(
     }  # fmt: skip
     kept = {name: value for name, value in (claims | dict(others) | changes).items() if value is not ...}
     signed = f"{part({'alg': 'HS256', 'typ': 'JWT'} if header is None else header)}.{part(kept)}"
-    return f"{signed}.{part(hmac.new(key.encode(), signed.encode(), digest).digest())}"
+    return f"{signed}.{part(hmac.new(key, signed.encode(), digest).digest())}"
 
 
 def hostile_tokens() -> dict[str, str]:
@@ -60,9 +61,10 @@ def hostile_tokens() -> dict[str, str]:
         "a header that is no JSON": token(b"{"),
         "a header nested 6,000 deep": f"{part(nested)}.{claims}.{signature}",
         "claims nested 6,000 deep": f"{head}.{part(nested)}.{signature}",
-        "another key": token(key=KEY[::-1]),
-        "an empty key": token(key=""),
-        "a key set of its own": token({"alg": "HS256", "jwk": {"kty": "oct", "k": part(b"x")}}, key="x"),
+        "the secret key itself": token(key=KEY.encode()),
+        "another key": token(key=SIGNING_KEY[::-1]),
+        "an empty key": token(key=b""),
+        "a key set of its own": token({"alg": "HS256", "jwk": {"kty": "oct", "k": part(b"x")}}, key=b"x"),
         "no signature": f"{head}.{claims}.",
         "half a signature": whole[:-10],
         "other claims": f"{head}.{part({'sub': str(USER)})}.{signature}",
