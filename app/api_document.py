@@ -1,4 +1,4 @@
-"""The API's OpenAPI document as a whole: what it says of itself, its tags and its order."""
+"""The OpenAPI document as a whole: title, introduction, licence, tags and their order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app import __version__
 from app.core.config import Settings
-from app.core.web.error_catalogue import error_table
+from app.core.web.error_catalogue import make_error_table
 from app.core.web.openapi_document import finalize_openapi
 
 TITLE = "Tessera"
@@ -19,20 +19,20 @@ CONTACT = {"name": "Tessera contributors"}
 
 # In the order in which a newcomer needs them. Operations of the document follow it.
 TAGS = [
-    {"name": "Tickets", "description": "Open, find, answer and change tickets. Read their history and schedule."},
+    {"name": "Tickets", "description": "Open, find, reply to and change tickets. Read their history and schedule."},
     {"name": "Organisations", "description": "Sign up an organisation. Change its settings and a sandbox's clock."},
     {"name": "Signing in", "description": "Sign up, sign in, sessions, passwords, e-mail addresses, second factor."},
     {"name": "Profile", "description": "Read and change the signed-in user. Read their menu."},
     {"name": "Users", "description": "Approve, invite, change and erase the users of the organisation."},
     {"name": "Roles", "description": "Define what users may do."},
-    {"name": "Menus", "description": "Define the navigation of your own front end, and who sees what."},
+    {"name": "Menus", "description": "Define the navigation of your own front end, and who sees which entry."},
     {"name": "Notifications", "description": "Read which mails were sent to whom, and whether they arrived."},
     {"name": "Operations", "description": "Health, metrics, and the jobs of the worker."},
 ]
 
 
 def build_openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
-    """Make the OpenAPI document of the application, on the first call."""
+    """Make the OpenAPI document of the application on the first call, and return the same one afterwards."""
     if not app.openapi_schema:
         document = get_openapi(
             title=TITLE,
@@ -51,4 +51,4 @@ def build_openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
 def read_introduction() -> str:
     """Read the introduction to the API (Markdown), with the table of all error codes in its place."""
     text = files("app").joinpath("api_introduction.md").read_text(encoding="utf-8")
-    return text.replace("{error_codes}", error_table())
+    return text.replace("{error_codes}", make_error_table())

@@ -22,10 +22,10 @@ from uvicorn.supervisors import Multiprocess
 
 from app.core.config import InvalidSettings, Settings, load_or_create_secret_key, load_settings
 from app.core.database import migrations
-from app.core.database.violations import sqlstate_of
+from app.core.database.violations import get_sqlstate
 from app.core.embedded import Address, EmbeddedUnavailable, attach, start
 from app.core.telemetry import configure_logging
-from app.core.web.protocol import bounded_protocol
+from app.core.web.protocol import make_bounded_protocol
 
 # Classes of SQLSTATE: connection failure, invalid user, missing database, insufficient resources, server shutting down
 UNREACHABLE_SQLSTATES = ("08", "28", "3D", "53", "57")
@@ -66,7 +66,7 @@ def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[
     end.
 
     Args:
-        exclusive: Always start the embedded database, and fail if it is already running.
+        exclusive: always start the embedded database, and fail if it is already running.
     """
     if settings.database_url is not None:
         yield settings, settings.migrations_database_url or settings.database_url
@@ -91,7 +91,7 @@ def _migrate(settings: Settings, owner_url: str) -> None:
     except OSError as error:
         reason = error.strerror or type(error).__name__
     except DBAPIError as error:
-        if not (sqlstate_of(error) or "").startswith(UNREACHABLE_SQLSTATES):
+        if not (get_sqlstate(error) or "").startswith(UNREACHABLE_SQLSTATES):
             raise
         reason = str(error.orig).partition("\n")[0]
     else:
@@ -130,7 +130,7 @@ def _check_channels_and_limiter(settings: Settings) -> None:
     from app.core.web.limits import Limiter
 
     try:
-        wiring.channels(settings)
+        wiring.make_channels(settings)
     except ValueError as error:
         raise InvalidSettings(f"SMTP_URL, MAIL_FROM: {error}") from None
     try:
@@ -140,7 +140,7 @@ def _check_channels_and_limiter(settings: Settings) -> None:
 
 
 def _check_database(url: str) -> bool:
-    """Report what is wrong with the database, and return whether requests can be served.
+    """Report the problems of the database, and return whether requests can be served.
 
     The service starts in any case, since an operator may correct the database meanwhile.
     """
@@ -184,7 +184,7 @@ def _serve(settings: Settings, listener: socket.socket, *, is_ready: bool) -> No
         host=settings.host,
         port=settings.port,
         workers=settings.web_workers,
-        http=bounded_protocol(settings.header_timeout),
+        http=make_bounded_protocol(settings.header_timeout),
         ws="none",
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         log_config=None,
@@ -195,15 +195,15 @@ def _serve(settings: Settings, listener: socket.socket, *, is_ready: bool) -> No
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
     _export_to_environment(settings)
-    banner = _banner(settings, is_ready=is_ready)
+    banner = _write_banner(settings, is_ready=is_ready)
     if settings.web_workers == 1:
         _Server(config, banner).run(sockets=[listener])
         return
     with tempfile.TemporaryDirectory(prefix="tessera-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        listener.listen(LISTEN_BACKLOG)  # connections wait from now on until the first process accepts them
+        listener.listen(LISTEN_BACKLOG)  # from now on, connections wait until the first process accepts them
         listener.set_inheritable(True)
-        _write(banner)
+        _print(banner)
         Multiprocess(config, [listener]).run()
 
 
@@ -213,14 +213,16 @@ def _export_to_environment(settings: Settings) -> None:
     os.environ["SECRET_KEY"] = settings.secret_key or ""
 
 
-def _banner(settings: Settings, *, is_ready: bool) -> str:
+def _write_banner(settings: Settings, *, is_ready: bool) -> str:
     mail = "sent over SMTP" if settings.smtp_url else f"written to {settings.mail_dir}/*.eml"
     worker = "in this process" if settings.worker == "inline" else "separately"
     state = "is ready" if is_ready else "is running but not ready: correct the problems above"
-    return f"Tessera {state}: {settings.url}/docs\nMail is {mail}; the worker runs {worker}. Press Ctrl-C to stop.\n"
+    return (
+        f"Tessera {state}: {settings.base_url}/docs\nMail is {mail}; the worker runs {worker}. Press Ctrl-C to stop.\n"
+    )
 
 
-def _write(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
@@ -235,7 +237,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            _write(self._banner)
+            _print(self._banner)
 
 
 @cli.command()

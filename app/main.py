@@ -41,8 +41,8 @@ from app.authentication.social.routes import router as social
 from app.authentication.social.services import SocialServices
 from app.core import telemetry
 from app.core.config import Settings, load_settings
-from app.core.database.migrations import head_revision
-from app.core.security import passwords as security
+from app.core.database.migrations import find_head_revision
+from app.core.security import passwords as password_hashing
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
@@ -66,7 +66,7 @@ from app.tickets.routes import router as tickets
 from app.tickets.schedule.routes import router as ticket_schedule
 from app.worker import Worker
 
-# Paths are matched in this order: tickets first.
+# Paths are matched in this order: tickets first, since they get the most requests.
 ROUTERS = (
     fast_tickets, ticket_list, ticket_assignment, ticket_comments, tickets, ticket_history, ticket_schedule,
     organisations, sign_in, sessions, passwords, email_addresses, second_factor, social, users,
@@ -82,11 +82,11 @@ log = structlog.get_logger("tessera")
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessServices(SocialServices, OperationsServices):
-    """All that a process holds for its requests, as the domains' routes ask for it (`services_of`)."""
+    """Everything that a process keeps for its requests. Routes read their part of it with `services_of`."""
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """Make the whole web service, with all layers around the application.
+    """Make the web service: the application with all layers around it.
 
     Args:
         settings: must have a `database_url` and a `secret_key`.
@@ -140,8 +140,8 @@ def create_api(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,
     )
-    # `include_router` would wrap each router in another one, which costs a tenth of the time of a small request. It
-    # serves to inherit options that these routers do not use.
+    # `include_router` would wrap each router in another one, which costs a tenth of the time of a small request. Its
+    # purpose is to inherit options, which these routers do not use.
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
     check_callers(app.routes)
@@ -154,7 +154,7 @@ def create_api(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     app.state.services = services = _build_services(settings)
-    security.warm_up()
+    password_hashing.warm_up()
     worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()
@@ -174,7 +174,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
 
 def _build_services(settings: Settings) -> ProcessServices:
     assert settings.secret_key is not None
-    database, limiter = wiring.connect(settings), Limiter(settings.redis_url)
+    database, limiter = wiring.make_database(settings), Limiter(settings.redis_url)
     return ProcessServices(
         settings=settings,
         secret_key=settings.secret_key,
@@ -187,7 +187,7 @@ def _build_services(settings: Settings) -> ProcessServices:
         ticket_timers=wiring.TICKET_TIMERS,
         subscribers=wiring.SUBSCRIBERS,
         providers=Providers(settings.oidc_providers),
-        probe=wiring.connect(settings, pool_size=1),
-        schema_revision=head_revision(),
+        probe=wiring.make_database(settings, pool_size=1),
+        schema_revision=find_head_revision(),
         gauges=Gauges(database),
     )

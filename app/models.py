@@ -1,4 +1,4 @@
-"""Every domain's rows, for the mapper and for Alembic."""
+"""The models of every domain, imported for SQLAlchemy's mapper and for Alembic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reacts to what: the whole service's automatic behaviour on one page."""
+"""Everything that happens automatically: reactions, subscribers, timers and channels, on one page."""
 
 from __future__ import annotations
 
@@ -31,17 +31,22 @@ from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.outbox.channels import Channels
 from app.core.outbox.numbering import Numbering
-from app.core.outbox.relay import RELAY_RETRY, retry
+from app.core.outbox.relay_retries import RELAY_RETRY, make_retry_handler
 from app.core.outbox.subscriptions import Reactions, Subscribers
 from app.core.outbox.timers import Handlers
 from app.menus import events as _menu_events  # noqa: F401 - every process reads every event
 from app.menus.jobs import seed_menus
-from app.notifications.account_mails import mail_link, mail_news, mail_sign_up_requests, mail_the_old_address
-from app.notifications.channel import email_channel
-from app.notifications.erasure import forget_mails
-from app.notifications.links import with_link
+from app.notifications.account_mails import (
+    mail_account_notices,
+    mail_link,
+    mail_previous_address,
+    mail_sign_up_requests,
+)
+from app.notifications.channel import make_email_channel
+from app.notifications.erasure import erase_mails
+from app.notifications.links import fill_in_link
 from app.notifications.mails import EMAIL
-from app.notifications.ticket_mails import mail_answer_to_requester, mail_new_assignee, remind_requester
+from app.notifications.ticket_mails import mail_new_assignee, mail_reply_to_requester, remind_requester
 from app.organisations.events import OrganisationSignedUp
 from app.tickets.assignment.backlog import (
     assign_backlog_to_new_user,
@@ -74,7 +79,7 @@ from app.tickets.user_changes.unassigning import (
     unassign_tickets_of_role,
 )
 
-# What must be true when the request is answered: in the same transaction as the event.
+# Event -> what must be done when the request is answered. Runs in the transaction of the event.
 REACTIONS = (
     Reactions()
     .on(UserSignedUp, assign_backlog_to_new_user)
@@ -87,42 +92,42 @@ REACTIONS = (
     # In this order: users are updated, and locked, before tickets are taken from them or assigned to them.
     .on(RoleUpdated, refresh_works_on_tickets, unassign_tickets_of_role, assign_backlog_to_role)
     .on(EmailVerified, link_tickets)
-    .on(EmailChanged, mail_the_old_address)
-    .on(UserInvitationCancelled, forget_mails)
-    .on(UserErased, delete_sign_in_data, erase_requester, unassign_tickets, forget_mails)
+    .on(EmailChanged, mail_previous_address)
+    .on(UserInvitationCancelled, erase_mails)
+    .on(UserErased, delete_sign_in_data, erase_requester, unassign_tickets, erase_mails)
     .on(SecondFactorDisabled, end_sessions_after_reset)
     .on(OrganisationSignedUp, seed_menus)
 )
 
-# Which rows take the time of the event, once it is known: under the lock of the organisation's counter.
-DATED = Subscribers().on(TicketChangeEvent, date_tickets).on(TicketResponded, date_comments)
+# Event -> what gives rows the time of the event. Runs under the lock of the organisation's counter.
+DATING = Subscribers().on(TicketChangeEvent, date_tickets).on(TicketResponded, date_comments)
 
-# What follows from an event, within a second: in the worker.
+# Event -> what follows from it within a second. Runs in the worker.
 SUBSCRIBERS = (
     Subscribers()
     .on(TicketCreated, index_tickets)
     .on(TicketUpdated, index_tickets)
-    .on(TicketResponded, mail_answer_to_requester, index_replies)
+    .on(TicketResponded, mail_reply_to_requester, index_replies)
     .on(TicketAssigned, mail_new_assignee)
     .on(TicketClosingSoon, remind_requester)
     .on(LinkRequested, mail_link)
     .on(UserSignedUp, mail_sign_up_requests)
-    .on(UserApproved, mail_news)
-    .on(UserRejected, mail_news)
-    .on(EmailClaimed, mail_news)
-    .on(PasswordChanged, mail_news)
-    .on(SecondFactorEnabled, mail_news)
-    .on(SecondFactorDisabled, mail_news)
-    .on(SessionRevoked, mail_news)
-    .on(IdentityLinked, mail_news)
+    .on(UserApproved, mail_account_notices)
+    .on(UserRejected, mail_account_notices)
+    .on(EmailClaimed, mail_account_notices)
+    .on(PasswordChanged, mail_account_notices)
+    .on(SecondFactorEnabled, mail_account_notices)
+    .on(SecondFactorDisabled, mail_account_notices)
+    .on(SessionRevoked, mail_account_notices)
+    .on(IdentityLinked, mail_account_notices)
 )
 
-# What a session does before it commits.
-NUMBERING = Numbering(REACTIONS, DATED)
-# The same for the demo, which writes all that follows from its events itself.
-NUMBERING_WITHOUT_REACTIONS = Numbering(dated=DATED)
+# Runs at the end of every session, before it commits.
+NUMBERING = Numbering(REACTIONS, DATING)
+# For the demo, whose scripts contain the effects of reactions.
+NUMBERING_WITHOUT_REACTIONS = Numbering(dating=DATING)
 
-# Kind of timer -> what happens when it comes due. These run on the organisation's clock, which a sandbox can move…
+# Kind of timer -> what happens when it is due. These run on the organisation's clock, which a sandbox can move…
 TICKET_TIMERS: Handlers = {
     AUTO_CLOSE: close_answered,
     AUTO_CLOSE_REMINDER: remind_requesters,
@@ -137,23 +142,26 @@ TIMERS: Handlers = {
     UNASSIGN_TICKETS_OF_ROLE: resume_unassigning_of_role,
     ERASE_REQUESTER: resume_erasing,
     INDEX_TICKETS: resume_indexing,
-    RELAY_RETRY: retry(SUBSCRIBERS),
+    RELAY_RETRY: make_retry_handler(SUBSCRIBERS),
 }
 
 
-def channels(settings: Settings) -> Channels:
-    """Channel of a delivery -> what sends it."""
+def make_channels(settings: Settings) -> Channels:
+    """Make the channels that send deliveries, by name."""
     assert settings.secret_key is not None
-    complete = partial(with_link, public_url=settings.url, secret_key=settings.secret_key)
+    complete = partial(fill_in_link, public_url=settings.base_url, secret_key=settings.secret_key)
     return {
-        EMAIL.name: email_channel(
+        EMAIL.name: make_email_channel(
             smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir, complete=complete
         )
     }
 
 
-def connect(settings: Settings, *, pool_size: int | None = None) -> Database:
-    """The pool of a process, as large as the settings say unless told, with the reactions of its transactions.
+def make_database(settings: Settings, *, pool_size: int | None = None) -> Database:
+    """Make the connection pool of a process, whose transactions run the reactions.
+
+    Args:
+        pool_size: the number of connections, if it is not the one in the settings.
 
     Raises:
         UnreachableReaction

@@ -1,4 +1,4 @@
-"""The worker: runs timers, relay, deliveries and housekeeping.
+"""The worker: run timers, relay, deliveries and housekeeping.
 
 The scheduler holds no business state, so any number of workers can run at the same time.
 """
@@ -40,7 +40,7 @@ log = structlog.get_logger("tessera.worker")
 
 @dataclass(frozen=True)
 class Job:
-    """A periodic job. One with `runs_after_commits` also runs at once after a commit in this process."""
+    """A periodic job. With `runs_after_commits`, it also runs at once after a commit in this process."""
 
     run: Callable[[Worker], Awaitable[object]]
     every: float  # seconds
@@ -52,7 +52,7 @@ async def _run_timers(worker: Worker) -> None:
 
 
 async def _relay_events(worker: Worker) -> None:
-    await relay.relay_new(worker.database, wiring.SUBSCRIBERS, worker.is_stopping)
+    await relay.relay_new_events(worker.database, wiring.SUBSCRIBERS, worker.is_stopping)
 
 
 async def _send_deliveries(worker: Worker) -> None:
@@ -77,7 +77,7 @@ async def _delete_expired_rows(worker: Worker) -> None:
                 + await links.delete_expired(db, org_id, now)
             )
 
-    while await timers.in_turn(organisations, delete_batch, worker.is_stopping):
+    while await timers.serve_in_turn(organisations, delete_batch, worker.is_stopping):
         pass  # until no organisation has expired rows left
 
 
@@ -105,14 +105,14 @@ class Worker:
     """The worker of this process, either inside the web process or alone.
 
     Args:
-        settings: The settings of mail and retention.
-        database: The pool; its commits trigger the jobs with `runs_after_commits`.
+        settings: for mail and retention.
+        database: the pool. Its commits trigger the jobs with `runs_after_commits`.
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
         self.database = database
-        self.channels = wiring.channels(settings)
+        self.channels = wiring.make_channels(settings)
         self._scheduler = AsyncIOScheduler(
             timezone="UTC",
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -140,7 +140,7 @@ class Worker:
     async def stop(self) -> None:
         """Wait up to `SHUTDOWN_TIMEOUT` seconds for running jobs, then cancel them.
 
-        Unfinished work is taken over by another worker, or comes due again.
+        Unfinished work comes due again, or another worker takes it over.
         """
         self._stopping = True
         self.database.after_commit.remove(self._wake)
@@ -220,7 +220,7 @@ async def run_worker(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     if settings.worker_metrics_port:
         _serve_metrics(settings.host, settings.worker_metrics_port)
-    database = wiring.connect(settings)
+    database = wiring.make_database(settings)
     worker = Worker(settings, database)
     worker.start()
     sys.stdout.write("The worker is running. Press Ctrl-C to stop.\n")

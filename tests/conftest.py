@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 from app import wiring
 from app.core.config import Settings
 from app.core.database.pool import BEFORE_COMMIT, Database
-from app.core.security import passwords as security
+from app.core.security import passwords
 from app.main import create_app
 from tests.organisation_client import Api, Desk, create_desk
 from tests.postgres import TEMPLATE, TestServer, running_postgres
@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 async def server() -> TestServer:
     """The server, with a separate database for this test process."""
-    shared = TestServer.of_environment()
+    shared = TestServer.from_environment()
     name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     await copy_database(shared, name)
     return shared.at(name)
@@ -142,4 +142,4 @@ async def desk(api: Api, database: Database) -> Desk:
 
 @pytest.fixture(scope="session", autouse=True)
 def _warm_up_password_hashing() -> None:
-    security.warm_up()
+    passwords.warm_up()

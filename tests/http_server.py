@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from app.core.config import Settings
-from app.core.web.protocol import bounded_protocol
+from app.core.web.protocol import make_bounded_protocol
 from app.main import create_app
 
 START_TIMEOUT = 20.0  # seconds
@@ -21,7 +21,7 @@ START_TIMEOUT = 20.0  # seconds
 def running_server(settings: Settings) -> Iterator[str]:
     """Serve on a free port of this machine; yield the URL."""
     config = uvicorn.Config(
-        create_app(settings), http=bounded_protocol(settings.header_timeout), ws="none", log_config=None,
+        create_app(settings), http=make_bounded_protocol(settings.header_timeout), ws="none", log_config=None,
         access_log=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)

@@ -110,8 +110,8 @@ class Desk:
     async def work(self, settings: Settings) -> None:
         """Run one pass of the worker's loops, for all organisations."""
         await timers.run_due(self.database, wiring.TIMERS)
-        await relay.relay_new(self.database, wiring.SUBSCRIBERS)
-        await deliveries.deliver_due(self.database, wiring.channels(settings))
+        await relay.relay_new_events(self.database, wiring.SUBSCRIBERS)
+        await deliveries.deliver_due(self.database, wiring.make_channels(settings))
 
 
 async def create_desk(

@@ -33,7 +33,7 @@ class TestServer:
     service_url: str
 
     @staticmethod
-    def of_environment() -> TestServer:
+    def from_environment() -> TestServer:
         return TestServer(**json.loads(os.environ[ENVIRONMENT]))
 
     def export(self) -> None:

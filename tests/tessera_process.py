@@ -63,9 +63,9 @@ def copy_data_dir(source: Path, data_dir: Path) -> None:
     subprocess.run(["cp", "-a", source, data_dir], check=True)
 
 
-async def has_mails(place: Path, count: int) -> bool:
+async def has_mails(folder: Path, count: int) -> bool:
     """Return whether exactly this many mails have been written."""
-    return len(list(place.glob("data/mail/*.eml"))) == count  # noqa: ASYNC240 - a folder in memory
+    return len(list(folder.glob("data/mail/*.eml"))) == count  # noqa: ASYNC240 - a folder in memory
 
 
 def server_processes(data_dir: Path) -> list[int]:
@@ -163,15 +163,15 @@ class Program:
 
 
 @asynccontextmanager
-async def run_tessera(command: str, place: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
+async def run_tessera(command: str, folder: Path, *arguments: str, **settings: object) -> AsyncIterator[Program]:
     """Run `tessera <command>` with exactly these settings; kill it at the end if it is still running."""
-    values = {"data_dir": place / "data", "port": free_port(), "sign_up_limit": "1000/minute", **settings}
+    values = {"data_dir": folder / "data", "port": free_port(), "sign_up_limit": "1000/minute", **settings}
     environment = {name.upper(): str(value) for name, value in values.items()}
-    os.makedirs(place, exist_ok=True)  # noqa: PTH103 - without a thread
+    os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - without a thread
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         TESSERA, command, *arguments,
-        cwd=place, env={"PATH": os.environ["PATH"], **environment}, start_new_session=True,
+        cwd=folder, env={"PATH": os.environ["PATH"], **environment}, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     program = Program(process, str(values["port"]), Path(str(values["data_dir"])), started)

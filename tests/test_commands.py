@@ -1,4 +1,4 @@
-"""The other commands, and failures at the start, each reported in one line."""
+"""The commands other than `serve` and `worker`, and failures at the start, each reported in one line."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NOWHERE = "postgresql://tessera:s3cret@127.0.0.1:1/tessera"
 
 @asynccontextmanager
 async def completed(command: str, *arguments: str, **settings: object) -> AsyncIterator[tuple[int, Program]]:
-    """Run a command to its end; yields the exit code and the program."""
-    with working_folder() as place:
-        async with run_tessera(command, place, *arguments, **settings) as program:
+    """Run a command to its end; yield the exit code and the program."""
+    with working_folder() as folder:
+        async with run_tessera(command, folder, *arguments, **settings) as program:
             yield await program.wait_for_exit(), program
 
 
@@ -97,12 +97,16 @@ async def test_migrate_updates_an_empty_database_and_is_idempotent(
     async with superuser_connection(server.at("postgres")) as superuser:
         name = f"{await superuser.fetchval('SELECT current_database()')}_empty_{free_port()}"
         await superuser.execute(f"CREATE DATABASE {name} OWNER tessera_owner")
-    own = server.at(name)
-    settings = {"database_url": own.service_url, "migrations_database_url": own.owner_url, "secret_key": SECRET_KEY}
+    own_database = server.at(name)
+    settings = {
+        "database_url": own_database.service_url,
+        "migrations_database_url": own_database.owner_url,
+        "secret_key": SECRET_KEY,
+    }
     for _ in range(2):
         async with completed("migrate", **settings) as (code, program):
             assert (code, program.out) == (0, ["The database is up to date."])
-    async with superuser_connection(own) as superuser:
+    async with superuser_connection(own_database) as superuser:
         assert await superuser.fetchval("SELECT count(*) FROM alembic_version") == 1
         assert await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'INSERT')")
         assert not await superuser.fetchval("SELECT has_table_privilege('tessera_service', 'tickets', 'TRUNCATE')")

@@ -41,7 +41,7 @@ CLIENTS = 6
 
 
 @dataclass
-class Place:
+class Deployment:
     """A database server that tests can stop, and a service that uses it as an external database."""
 
     folder: Path
@@ -56,7 +56,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-async def place() -> AsyncIterator[Place]:
+async def deployment() -> AsyncIterator[Deployment]:
     with working_folder() as folder:
         await asyncio.to_thread(create_embedded_database, folder / "data")
         database = await asyncio.to_thread(start, folder / "data", durable=False)
@@ -64,16 +64,16 @@ async def place() -> AsyncIterator[Place]:
         async with run_tessera("serve", folder, **settings) as service:
             await service.wait_for_output(READY)
             async with signed_up_client(service.url) as client:
-                place = Place(folder, database, service, client)
-                yield place
+                deployment = Deployment(folder, database, service, client)
+                yield deployment
             assert await service.stop() < 10
-        place.database.stop()
+        deployment.database.stop()
 
 
 @asynccontextmanager
-async def superuser_connection_to(place: Place) -> AsyncIterator[Superuser]:
-    password = json.loads((place.folder / "data/postgres.json").read_text())["postgres"]
-    url = make_url(place.database.address.owner_url).set(username="postgres", password=password)
+async def superuser_connection_to(deployment: Deployment) -> AsyncIterator[Superuser]:
+    password = json.loads((deployment.folder / "data/postgres.json").read_text())["postgres"]
+    url = make_url(deployment.database.address.owner_url).set(username="postgres", password=password)
     connection = await connect(url.render_as_string(hide_password=False))
     try:
         yield connection
@@ -145,14 +145,14 @@ async def wait_for_recovery(load: Load) -> float:
     return time.monotonic() - started
 
 
-async def assert_no_data_is_lost(place: Place, load: Load) -> None:
-    client = place.client
+async def assert_no_data_is_lost(deployment: Deployment, load: Load) -> None:
+    client = deployment.client
     assert load.invalid_responses == [], "\n".join(
-        line for line in place.service.errors if "unhandled" in line or "Error" in line
+        line for line in deployment.service.errors if "unhandled" in line or "Error" in line
     )
     assert load.statuses[503] > 0
     assert set(load.statuses) <= {200, 201, 503}
-    async with superuser_connection_to(place) as superuser:
+    async with superuser_connection_to(deployment) as superuser:
         kept = {str(row["id"]) for row in await superuser.fetch("SELECT id FROM tickets")}
         responded = {str(row["id"]) for row in await superuser.fetch("SELECT ticket_id AS id FROM ticket_responses")}
         gaps = "SELECT count(*) FROM (SELECT max(seq) - count(*) AS n FROM events GROUP BY org_id) AS g WHERE n <> 0"
@@ -163,7 +163,7 @@ async def assert_no_data_is_lost(place: Place, load: Load) -> None:
         sql = "SELECT count(*) FROM events WHERE type IN ('ticket.assigned', 'ticket.responded')"
         notified = await superuser.fetchval(sql)
         assert expected == notified
-        assert await has_mails(place.folder, expected)
+        assert await has_mails(deployment.folder, expected)
         assert await eventually(lambda: no_transaction_is_open(superuser), within=2)
     assert set(load.acknowledged) <= kept
     assert set(load.answered) <= responded
@@ -186,54 +186,54 @@ async def no_transaction_is_open(superuser: Superuser) -> bool:
     return await count_open_transactions(superuser) == 0
 
 
-async def test_a_database_restart_under_load_only_causes_503s(place: Place) -> None:
-    async with under_load(place.client) as load:
-        await place.restart_database()
+async def test_a_database_restart_under_load_only_causes_503s(deployment: Deployment) -> None:
+    async with under_load(deployment.client) as load:
+        await deployment.restart_database()
         assert await wait_for_recovery(load) < RECOVERY_TIMEOUT
-    await assert_no_data_is_lost(place, load)
+    await assert_no_data_is_lost(deployment, load)
 
 
-async def test_a_killed_backend_under_load_only_causes_503s(place: Place) -> None:
+async def test_a_killed_backend_under_load_only_causes_503s(deployment: Deployment) -> None:
     """The server then ends all connections, and recovers as after a crash."""
-    async with under_load(place.client) as load:
-        async with superuser_connection_to(place) as superuser:
+    async with under_load(deployment.client) as load:
+        async with superuser_connection_to(deployment) as superuser:
             sql = "SELECT pid FROM pg_stat_activity WHERE usename = 'tessera_service' AND state <> 'idle' LIMIT 1"
             victim = None
             while victim is None:
                 victim = await superuser.fetchval(sql)
             os.kill(victim, signal.SIGKILL)
         assert await wait_for_recovery(load) < RECOVERY_TIMEOUT
-    await assert_no_data_is_lost(place, load)
+    await assert_no_data_is_lost(deployment, load)
 
 
-async def test_a_killed_and_restarted_database_loses_no_data(place: Place) -> None:
-    async with under_load(place.client) as load:
-        for pid in server_processes(place.folder / "data"):
+async def test_a_killed_and_restarted_database_loses_no_data(deployment: Deployment) -> None:
+    async with under_load(deployment.client) as load:
+        for pid in server_processes(deployment.folder / "data"):
             os.kill(pid, signal.SIGKILL)
-        await place.restart_database()
+        await deployment.restart_database()
         assert await wait_for_recovery(load) < RECOVERY_TIMEOUT
-    await assert_no_data_is_lost(place, load)
+    await assert_no_data_is_lost(deployment, load)
 
 
-async def test_without_a_database_the_service_is_alive_but_not_ready(place: Place) -> None:
-    http = place.client.http
-    await asyncio.to_thread(place.database.stop)
+async def test_without_a_database_the_service_is_live_but_not_ready(deployment: Deployment) -> None:
+    http = deployment.client.http
+    await asyncio.to_thread(deployment.database.stop)
     try:
         live, ready = await http.get("/health/live"), await http.get("/health/ready")
-        listed = await place.client.get("/tickets")
+        listed = await deployment.client.get("/tickets")
     finally:
-        place.database = await asyncio.to_thread(start, place.folder / "data", durable=False)
+        deployment.database = await asyncio.to_thread(start, deployment.folder / "data", durable=False)
     assert (live.status_code, ready.status_code, listed.status_code) == (200, 503, 503)
     assert (await http.get("/health/ready")).status_code == 200
 
 
-async def test_a_client_that_disconnects_during_a_request_leaves_no_transaction(place: Place) -> None:
-    client = place.client
+async def test_a_client_that_disconnects_during_a_request_leaves_no_transaction(deployment: Deployment) -> None:
+    client = deployment.client
     ticket = await client.ticket()
-    async with superuser_connection_to(place) as superuser:
+    async with superuser_connection_to(deployment) as superuser:
         async with superuser.transaction():
             await superuser.execute("SELECT 1 FROM tickets FOR UPDATE")
-            async with httpx.AsyncClient(base_url=place.service.url, timeout=0.3) as impatient:
+            async with httpx.AsyncClient(base_url=deployment.service.url, timeout=0.3) as impatient:
                 hurried = Client(impatient, client.org_id, client.secret, client.admin)
                 with pytest.raises(httpx.ReadTimeout):
                     await hurried.respond(ticket)
@@ -242,14 +242,14 @@ async def test_a_client_that_disconnects_during_a_request_leaves_no_transaction(
     assert await eventually(lambda: pool_is_idle(client), within=2)
 
 
-async def test_a_client_that_disconnects_during_its_body_starts_no_transaction(place: Place) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", place.service.port)
-    secret = place.client.secret["X-Org-Secret"]
+async def test_a_client_that_disconnects_during_its_body_starts_no_transaction(deployment: Deployment) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", deployment.service.port)
+    secret = deployment.client.secret["X-Org-Secret"]
     head = f"POST /tickets HTTP/1.1\r\nHost: t\r\nX-Org-Secret: {secret}\r\nContent-Length: 100\r\n\r\n"
     writer.write(head.encode() + b'{"title": "It')
     await writer.drain()
     await asyncio.sleep(0.1)
-    async with superuser_connection_to(place) as superuser:
+    async with superuser_connection_to(deployment) as superuser:
         # The worker has short transactions from time to time.
         assert await eventually(lambda: no_transaction_is_open(superuser), within=2)
         writer.close()

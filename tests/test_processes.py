@@ -35,21 +35,21 @@ START_TIMEOUT = 5.0
 @pytest.fixture(scope="module")
 async def used() -> AsyncIterator[Path]:
     """A `DATA_DIR` with a migrated database."""
-    with working_folder() as place:
-        await asyncio.to_thread(create_embedded_database, place / "data")
-        yield place / "data"
+    with working_folder() as folder:
+        await asyncio.to_thread(create_embedded_database, folder / "data")
+        yield folder / "data"
 
 
 @pytest.fixture
-def place(used: Path) -> Iterator[Path]:
-    with working_folder() as place:
-        copy_data_dir(used, place / "data")
-        yield place
+def folder(used: Path) -> Iterator[Path]:
+    with working_folder() as folder:
+        copy_data_dir(used, folder / "data")
+        yield folder
 
 
 @asynccontextmanager
-async def serving(place: Path, **settings: object) -> AsyncIterator[Program]:
-    async with run_tessera("serve", place, **settings) as program:
+async def serving(folder: Path, **settings: object) -> AsyncIterator[Program]:
+    async with run_tessera("serve", folder, **settings) as program:
         await program.wait_for_output(READY)
         yield program
 
@@ -83,11 +83,11 @@ async def half_sent_request(program: Program) -> AsyncIterator[asyncio.StreamWri
 
 
 async def test_serve_starts_in_an_empty_folder_prints_a_banner_and_restarts_quickly() -> None:
-    with working_folder() as place:
-        async with serving(place) as program:
+    with working_folder() as folder:
+        async with serving(folder) as program:
             assert program.out == [
                 f"Tessera is ready: {program.url}/docs",
-                f"Mail is written to {place}/data/mail/*.eml; the worker runs in this process. Press Ctrl-C to stop.",
+                f"Mail is written to {folder}/data/mail/*.eml; the worker runs in this process. Press Ctrl-C to stop.",
             ]
             async with signed_up_client(program.url) as client:
                 assert (await client.http.get("/docs")).status_code == 200
@@ -95,8 +95,8 @@ async def test_serve_starts_in_an_empty_folder_prints_a_banner_and_restarts_quic
                 ticket = await client.ticket()
                 assert (await client.respond(ticket)).status_code == 201
 
-            assert await eventually(lambda: has_mails(place, 2))  # to the assignee, and to the requester
-            key = place / "data/secret_key"
+            assert await eventually(lambda: has_mails(folder, 2))  # to the assignee, and to the requester
+            key = folder / "data/secret_key"
             assert key.stat().st_mode & 0o077 == 0
             assert len(key.read_text()) >= 32
             assert await program.stop() < STOP_TIMEOUT
@@ -106,7 +106,7 @@ async def test_serve_starts_in_an_empty_folder_prints_a_banner_and_restarts_quic
         while not durations or (
             durations[-1] >= START_TIMEOUT and len(durations) < 3
         ):  # other programs may slow the machine down
-            async with run_tessera("serve", place) as again:
+            async with run_tessera("serve", folder) as again:
                 durations.append(await again.wait_for_output(READY))
                 async with httpx.AsyncClient(base_url=again.url) as http:
                     assert (await http.get(f"/tickets/{ticket}", headers=client.admin)).status_code == 200
@@ -115,8 +115,8 @@ async def test_serve_starts_in_an_empty_folder_prints_a_banner_and_restarts_quic
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_all_processes_in_time_with_requests_in_flight(place: Path, how: signal.Signals) -> None:
-    async with serving(place) as program, signed_up_client(program.url) as client, half_sent_request(program):
+async def test_a_signal_stops_all_processes_in_time_with_requests_in_flight(folder: Path, how: signal.Signals) -> None:
+    async with serving(folder) as program, signed_up_client(program.url) as client, half_sent_request(program):
         ticket = await client.ticket()
         superuser = await connect(superuser_url(program.data_dir))
         try:
@@ -138,8 +138,8 @@ async def test_a_signal_stops_all_processes_in_time_with_requests_in_flight(plac
     assert program.process.returncode == 0
 
 
-async def test_a_request_in_flight_is_finished_before_the_service_stops(place: Path) -> None:
-    async with serving(place) as program, signed_up_client(program.url) as client:
+async def test_a_request_in_flight_is_finished_before_the_service_stops(folder: Path) -> None:
+    async with serving(folder) as program, signed_up_client(program.url) as client:
         ticket = await client.ticket()
         superuser = await connect(superuser_url(program.data_dir))
         transaction = superuser.transaction()
@@ -156,7 +156,7 @@ async def test_a_request_in_flight_is_finished_before_the_service_stops(place: P
         assert await stopping < STOP_TIMEOUT
 
 
-async def test_no_acknowledged_ticket_is_lost_after_kill_9_of_every_process(place: Path) -> None:
+async def test_no_acknowledged_ticket_is_lost_when_every_process_is_killed(folder: Path) -> None:
     acknowledged: list[str] = []
 
     async def hammer(client: Client) -> None:
@@ -168,13 +168,13 @@ async def test_no_acknowledged_ticket_is_lost_after_kill_9_of_every_process(plac
     async def enough() -> bool:
         return len(acknowledged) >= 60
 
-    async with serving(place) as program, signed_up_client(program.url) as client:
+    async with serving(folder) as program, signed_up_client(program.url) as client:
         hammers = [asyncio.create_task(hammer(client)) for _ in range(4)]
         assert await eventually(enough, within=30)
         await program.kill()
         await asyncio.wait(hammers)
 
-    async with run_tessera("serve", place) as program:
+    async with run_tessera("serve", folder) as program:
         assert await program.wait_for_output(READY) < 2 * START_TIMEOUT
         async with httpx.AsyncClient(base_url=program.url) as http:
             again = Client(http, client.org_id, client.secret, client.admin)
@@ -185,27 +185,27 @@ async def test_no_acknowledged_ticket_is_lost_after_kill_9_of_every_process(plac
             assert numbers == list(range(1, len(numbers) + 1))
 
 
-async def test_a_second_service_fails_with_one_line_and_does_not_disturb_the_first(place: Path) -> None:
-    async with serving(place) as program:
-        async with run_tessera("serve", place) as second:
+async def test_a_second_service_fails_with_one_line_and_does_not_disturb_the_first(folder: Path) -> None:
+    async with serving(folder) as program:
+        async with run_tessera("serve", folder) as second:
             assert await second.wait_for_exit() == 2
             assert second.errors == [
-                f"tessera: another Tessera already runs in {place}/data: stop it, or set DATA_DIR to another folder"
+                f"tessera: another Tessera already runs in {folder}/data: stop it, or set DATA_DIR to another folder"
             ]
             assert second.out == []
         for workers in (1, 2):
-            async with run_tessera("serve", place / "elsewhere", port=program.port, web_workers=workers) as second:
+            async with run_tessera("serve", folder / "elsewhere", port=program.port, web_workers=workers) as second:
                 assert await second.wait_for_exit() == 2
                 (line,) = second.errors
                 assert line.startswith(f"tessera: HOST, PORT: cannot serve on 127.0.0.1:{program.port} (")
                 assert second.out == []
-        assert not (place / "elsewhere/data").exists()
+        assert not (folder / "elsewhere/data").exists()
         async with signed_up_client(program.url) as client:
             await client.ticket()
 
 
-async def test_several_web_workers_share_requests_and_metrics_and_stop_together(place: Path) -> None:
-    async with serving(place, web_workers=2) as program:
+async def test_several_web_workers_share_requests_and_metrics_and_stop_together(folder: Path) -> None:
+    async with serving(folder, web_workers=2) as program:
         async with signed_up_client(program.url) as client:
             await asyncio.gather(*(client.open() for _ in range(20)))
             for _ in range(40):
@@ -221,7 +221,7 @@ async def test_several_web_workers_share_requests_and_metrics_and_stop_together(
             assert served['tessera_http_requests_total{method="POST",route="/tickets",status="201"}'] == 20
             assert await eventually(lambda: both_serve(program), within=20)  # the second may start a little later
 
-            assert await eventually(lambda: has_mails(place, 20))
+            assert await eventually(lambda: has_mails(folder, 20))
         pids = program.processes()
         assert await program.stop() < STOP_TIMEOUT
         assert await all_end(pids)

@@ -33,7 +33,7 @@ def read_env_example() -> str:
     return (ROOT / ".env.example").read_text()
 
 
-def test_the_locks_name_no_registry() -> None:
+def test_the_lock_files_name_no_registry() -> None:
     for lock in ROOT.glob("requirements*.lock"):
         assert "://" not in lock.read_text()
         assert "--hash=sha256:" in lock.read_text()
@@ -46,7 +46,7 @@ def test_the_production_lock_has_no_embedded_database_and_no_tools() -> None:
     assert re.search(r"^fastapi==", production, re.MULTILINE)
 
 
-def test_libraries_that_we_look_into_have_an_upper_bound() -> None:
+def test_libraries_with_used_internals_have_an_upper_bound() -> None:
     requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
     for library in ("asyncpg", "fastapi", "pydantic", "sqlalchemy[asyncio]", "starlette", "uvicorn"):

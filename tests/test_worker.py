@@ -22,7 +22,7 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.events import SYSTEM, Event, record
 from app.core.outbox.models import DELIVER, Counter, Delivery, Relay, Timer
-from app.core.outbox.relay import RELAY_RETRY
+from app.core.outbox.relay_retries import RELAY_RETRY
 from app.notifications import mails
 from app.notifications.mails import MailDraft
 from app.operations.models import JobRun
@@ -40,13 +40,13 @@ class SampleEvent(Event):
 
 
 @pytest.fixture(scope="module")
-async def own(server: TestServer) -> TestServer:
+async def own_database(server: TestServer) -> TestServer:
     return await create_test_database(server, "worker")
 
 
 @pytest.fixture
-async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with open_pool(own, before_commit=wiring.NUMBERING) as database:
+async def pool(own_database: TestServer) -> AsyncIterator[Database]:
+    async with open_pool(own_database, before_commit=wiring.NUMBERING) as database:
         async with database.session(None) as db:
             await db.execute(delete(Timer))
             await db.execute(delete(JobRun))
@@ -54,15 +54,17 @@ async def pool(own: TestServer) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def room() -> AsyncIterator[SmtpServer]:
-    async with running_smtp_server() as room:
-        yield room
+async def smtp_server() -> AsyncIterator[SmtpServer]:
+    async with running_smtp_server() as smtp_server:
+        yield smtp_server
 
 
 @asynccontextmanager
-async def running_worker(own: TestServer, pool: Database, room: SmtpServer, **changes: object) -> AsyncIterator[Worker]:
+async def running_worker(
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer, **changes: object
+) -> AsyncIterator[Worker]:
     """Run a worker, and wait until its first runs are complete."""
-    worker = Worker(settings_for(own, smtp_url=room.url, **changes), pool)
+    worker = Worker(settings_for(own_database, smtp_url=smtp_server.url, **changes), pool)
     worker.start()
     await asyncio.sleep(0.2)
     try:
@@ -99,10 +101,10 @@ async def seconds_until_relayed(committed_on: Database, watched_on: Database, or
 
 
 async def test_an_event_of_the_same_process_is_relayed_immediately(
-    own: TestServer, pool: Database, room: SmtpServer
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
     org_id = await create_organisation(pool)
-    async with running_worker(own, pool, room):
+    async with running_worker(own_database, pool, smtp_server):
         took = []
         for _ in range(5):
             await asyncio.sleep(random.uniform(0.05, 0.3))
@@ -112,44 +114,44 @@ async def test_an_event_of_the_same_process_is_relayed_immediately(
 
 
 async def test_an_event_of_another_process_is_relayed_within_about_a_second(
-    own: TestServer, pool: Database, room: SmtpServer
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
     org_id = await create_organisation(pool)
-    async with open_pool(own) as elsewhere, running_worker(own, pool, room):
+    async with open_pool(own_database) as elsewhere, running_worker(own_database, pool, smtp_server):
         await asyncio.sleep(random.uniform(0, 1))
         took = [await seconds_until_relayed(elsewhere, elsewhere, org_id) for _ in range(3)]
     assert max(took) < 1.3, took  # one second, plus the time of the run itself on a busy machine
 
 
 async def test_a_mail_of_the_same_process_is_sent_immediately(
-    own: TestServer, pool: Database, room: SmtpServer
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
-    async with running_worker(own, pool, room):
+    async with running_worker(own_database, pool, smtp_server):
         started = time.monotonic()
         await queue_mail(pool, uuid4())
 
         async def is_received() -> bool:
-            return bool(room.received)
+            return bool(smtp_server.received)
 
         assert await eventually(is_received)
-        assert room.received[0].at - started < 1
+        assert smtp_server.received[0].at - started < 1
 
 
 async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
-    own: TestServer, pool: Database, room: SmtpServer
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
-    org_id, room.delay = uuid4(), 0.05
-    async with running_worker(own, pool, room) as worker:
+    org_id, smtp_server.delay = uuid4(), 0.05
+    async with running_worker(own_database, pool, smtp_server) as worker:
         await queue_mail(pool, org_id, 40)
 
         async def has_started() -> bool:
-            return len(room.received) >= 2
+            return len(smtp_server.received) >= 2
 
         assert await eventually(has_started)
         started = time.monotonic()
         await worker.stop()
         assert time.monotonic() - started < SHUTDOWN_TIMEOUT
-    sent = len(room.received)
+    sent = len(smtp_server.received)
     assert sent < 40
     async with pool.session(org_id) as db:
         conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
@@ -158,28 +160,30 @@ async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
 
 
 async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
-    own: TestServer, pool: Database, room: SmtpServer
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
-    org_id, room.release = uuid4(), asyncio.Event()
-    async with running_worker(own, pool, room) as worker:
+    org_id, smtp_server.release = uuid4(), asyncio.Event()
+    async with running_worker(own_database, pool, smtp_server) as worker:
         await queue_mail(pool, org_id, 5)
         await asyncio.sleep(0.3)
         started = time.monotonic()
         with capture_logs():
             await worker.stop()
         assert time.monotonic() - started < SHUTDOWN_TIMEOUT + 1
-    room.release.set()
+    smtp_server.release.set()
     async with pool.session(org_id) as db:
         conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
         assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 4
 
 
-async def test_a_worker_stops_quickly_during_a_long_backlog(own: TestServer, pool: Database, room: SmtpServer) -> None:
+async def test_a_worker_stops_quickly_during_a_long_backlog(
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
+) -> None:
     """Many organisations have a due timer each, and each takes a moment."""
     rows = [{"org_id": uuid4(), "subject_id": new_id(), "kind": RELAY_RETRY, "due_at": real_now()} for _ in range(5000)]
     async with pool.session(None) as db:
         await db.execute(insert(Timer), rows)
-    async with running_worker(own, pool, room) as worker:
+    async with running_worker(own_database, pool, smtp_server) as worker:
         started = time.monotonic()
         with capture_logs() as logs:
             await worker.stop()
@@ -187,7 +191,9 @@ async def test_a_worker_stops_quickly_during_a_long_backlog(own: TestServer, poo
     assert [line["event"] for line in logs] == []
 
 
-async def test_the_last_run_of_each_job_is_reported(own: TestServer, pool: Database, room: SmtpServer) -> None:
+async def test_the_last_run_of_each_job_is_reported(
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
+) -> None:
     before = real_now()
 
     async def reported() -> dict[str, JobRun]:
@@ -198,7 +204,7 @@ async def test_the_last_run_of_each_job_is_reported(own: TestServer, pool: Datab
         await worker.report_runs()
         return set(JOBS) <= set(await reported())
 
-    async with running_worker(own, pool, room) as worker:
+    async with running_worker(own_database, pool, smtp_server) as worker:
         assert await eventually(all_reported)
         for run in (await reported()).values():
             assert run.every_seconds == JOBS[run.name].every
@@ -208,7 +214,7 @@ async def test_the_last_run_of_each_job_is_reported(own: TestServer, pool: Datab
 
 
 async def test_a_failing_job_is_reported_retried_and_does_not_affect_others(
-    own: TestServer, pool: Database, room: SmtpServer
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
     async def error_of(name: str) -> str | None:
         await worker.report_runs()
@@ -221,22 +227,25 @@ async def test_a_failing_job_is_reported_retried_and_does_not_affect_others(
     async def has_recovered() -> bool:
         return await error_of("relay") is None
 
-    async with superuser_connection(own) as superuser, running_worker(own, pool, room) as worker:
+    async with (
+        superuser_connection(own_database) as superuser,
+        running_worker(own_database, pool, smtp_server) as worker,
+    ):
         with capture_logs() as logs:
             await superuser.execute("REVOKE SELECT ON relays FROM tessera_service")
             assert await eventually(has_failed)
             await queue_mail(pool, uuid4())
-            assert await eventually(lambda: has_mail(room))
+            assert await eventually(lambda: has_mail(smtp_server))
             await superuser.execute("GRANT SELECT ON relays TO tessera_service")
             assert await eventually(has_recovered)
     assert {line["job"] for line in logs if line["event"] == "job_failed"} == {"relay"}
 
 
-async def has_mail(room: SmtpServer) -> bool:
-    return bool(room.received)
+async def has_mail(smtp_server: SmtpServer) -> bool:
+    return bool(smtp_server.received)
 
 
-async def test_the_backlog_is_measured(own: TestServer, pool: Database, room: SmtpServer) -> None:
+async def test_the_backlog_is_measured(own_database: TestServer, pool: Database, smtp_server: SmtpServer) -> None:
     org_id = await create_organisation(pool)
     async with pool.session(org_id) as db:
         due_at = real_now() - timedelta(minutes=2)
@@ -245,7 +254,7 @@ async def test_the_backlog_is_measured(own: TestServer, pool: Database, room: Sm
         later = real_now() + timedelta(hours=1)
         delivery = {"org_id": org_id, "subject_id": new_id(), "kind": DELIVER, "due_at": later}
         await db.execute(insert(Timer), [delivery])
-    async with running_worker(own, pool, room):
+    async with running_worker(own_database, pool, smtp_server):
         assert await eventually(lambda: is_measured("tessera_timers_overdue", 1))
         assert await is_measured("tessera_deliveries_queued", 1)
         age = REGISTRY.get_sample_value("tessera_deliveries_oldest_seconds")
@@ -258,7 +267,7 @@ async def is_measured(name: str, value: float) -> bool:
 
 
 async def test_housekeeping_deletes_deliveries_older_than_the_setting(
-    own: TestServer, pool: Database, room: SmtpServer
+    own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
     organisations = [await create_organisation(pool) for _ in range(2)]
     for org_id in organisations:
@@ -278,5 +287,5 @@ async def test_housekeeping_deletes_deliveries_older_than_the_setting(
         return remaining == [1, 1]
 
     assert not await only_recent_ones_are_left()
-    async with running_worker(own, pool, room, delivered_retention_days=7):
+    async with running_worker(own_database, pool, smtp_server, delivered_retention_days=7):
         assert await eventually(only_recent_ones_are_left)

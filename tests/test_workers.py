@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 
 ORGANISATIONS = 4
 TICKETS = 1000  # per organisation, each with a timer
-REMINDED = 90  # of which also have a reminder: another timer, an event and a mail
+REMINDED = 90  # of these tickets also have a reminder: another timer, an event and a mail
 
-# Answered 30 days ago, due now: first the reminders, then auto-close.
-ANSWERED = """
+# Tickets that were answered 30 days ago. Their timers are due now: first the reminders, then auto-close.
+INSERT_ANSWERED_TICKETS = """
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email,
                          created_at, updated_at, responded_at, auto_close_at)
     SELECT $1::uuid, gen_random_uuid(), n, 'It broke', 'All of it.', 'RESPONDED', 'LOW',
            'mia' || n || '@customer.example', now(), now(), now() - interval '30 days', now()
     FROM generate_series(1, $2::int) AS n
 """
-TO_CLOSE = """
+INSERT_CLOSE_TIMERS = """
     INSERT INTO timers (org_id, subject_id, kind, due_at)
     SELECT org_id, id, 'AUTO_CLOSE', now() - interval '1 minute' FROM tickets WHERE org_id = $1
 """
-TO_REMIND = """
+INSERT_REMINDER_TIMERS = """
     INSERT INTO timers (org_id, subject_id, kind, due_at)
     SELECT org_id, id, 'AUTO_CLOSE_REMINDER', now() - interval '1 hour' FROM tickets
     WHERE org_id = $1 AND number <= $2
@@ -58,21 +58,23 @@ TO_REMIND = """
 
 
 @pytest.fixture(scope="module")
-async def own(server: TestServer) -> TestServer:
+async def own_database(server: TestServer) -> TestServer:
     return await create_test_database(server, "workers")
 
 
 @pytest.fixture(scope="module")
-async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
-    async with superuser_connection(own) as connection:
+async def superuser(own_database: TestServer) -> AsyncIterator[Superuser]:
+    async with superuser_connection(own_database) as connection:
         yield connection
 
 
 @asynccontextmanager
-async def running_worker(own: TestServer, place: Path, room: SmtpServer, name: str) -> AsyncIterator[Program]:
+async def running_worker(
+    own_database: TestServer, folder: Path, smtp_server: SmtpServer, name: str
+) -> AsyncIterator[Program]:
     """Run a worker whose mails can be identified by their sender."""
     async with run_tessera(
-        "worker", place, database_url=own.service_url, secret_key=SECRET_KEY, smtp_url=room.url,
+        "worker", folder, database_url=own_database.service_url, secret_key=SECRET_KEY, smtp_url=smtp_server.url,
         mail_from=f"{name}@growfin.test", database_pool_size=4,
     ) as program:  # fmt: skip
         yield program
@@ -82,25 +84,30 @@ async def create_backlog(pool: Database, superuser: Superuser) -> list[UUID]:
     organisations = [await create_organisation(pool) for _ in range(ORGANISATIONS)]
     async with superuser.transaction():
         for org_id in organisations:
-            await superuser.execute(ANSWERED, org_id, TICKETS)
-            await superuser.execute(TO_REMIND, org_id, REMINDED)
-            await superuser.execute(TO_CLOSE, org_id)
+            await superuser.execute(INSERT_ANSWERED_TICKETS, org_id, TICKETS)
+            await superuser.execute(INSERT_REMINDER_TIMERS, org_id, REMINDED)
+            await superuser.execute(INSERT_CLOSE_TIMERS, org_id)
     return organisations
 
 
-async def test_two_workers_do_everything_once_although_one_is_killed(own: TestServer, superuser: Superuser) -> None:
+async def test_two_workers_do_all_work_once_even_if_one_is_killed(
+    own_database: TestServer, superuser: Superuser
+) -> None:
     mails = ORGANISATIONS * REMINDED
-    async with open_pool(own) as pool, running_smtp_server() as room:
-        room.delay = 0.004
-        with working_folder() as place:
-            async with running_worker(own, place, room, "ada") as ada, running_worker(own, place, room, "bo") as bo:
+    async with open_pool(own_database) as pool, running_smtp_server() as smtp_server:
+        smtp_server.delay = 0.004
+        with working_folder() as folder:
+            async with (
+                running_worker(own_database, folder, smtp_server, "ada") as ada,
+                running_worker(own_database, folder, smtp_server, "bo") as bo,
+            ):
                 await asyncio.gather(ada.wait_for_output(WORKING), bo.wait_for_output(WORKING))
                 await create_backlog(pool, superuser)
-                assert await eventually(lambda: has_sent(room, "ada", mails // 6), within=40, every=0.002)
+                assert await eventually(lambda: has_sent(smtp_server, "ada", mails // 6), within=40, every=0.002)
                 os.kill(ada.process.pid, signal.SIGKILL)
                 await ada.wait_for_exit()
                 in_flight = await claimed_mails(superuser)
-                assert len(set(room.recipients())) < mails
+                assert len(set(smtp_server.recipients())) < mails
                 # Its leases would expire by themselves after a minute.
                 await superuser.execute("UPDATE timers SET due_at = now() WHERE kind = 'DELIVER'")
 
@@ -112,19 +119,19 @@ async def test_two_workers_do_everything_once_although_one_is_killed(own: TestSe
     assert await superuser.fetchval("SELECT count(*) FROM deliveries WHERE status = 'SENT'") == mails
     assert await superuser.fetchval("SELECT count(DISTINCT ticket_id) FROM mails") == mails
     sent = {f"<{row['id']}@growfin.test>" for row in await superuser.fetch("SELECT id FROM deliveries")}
-    copies = room.count_copies()
+    copies = smtp_server.count_copies()
     assert set(copies) == sent
     twice = {message_id for message_id, count in copies.items() if count > 1}
     assert max(copies.values()) <= 2
     for message_id in twice:
-        first, second = (mail.sender for mail in room.received if mail.message_id == message_id)
+        first, second = (mail.sender for mail in smtp_server.received if mail.message_id == message_id)
         assert (first, second) == ("ada@growfin.test", "bo@growfin.test")
     assert twice <= in_flight
-    assert {mail.sender for mail in room.received} == {"ada@growfin.test", "bo@growfin.test"}
+    assert {mail.sender for mail in smtp_server.received} == {"ada@growfin.test", "bo@growfin.test"}
 
 
-async def has_sent(room: SmtpServer, name: str, count: int) -> bool:
-    return sum(mail.sender.startswith(name) for mail in room.received) >= count
+async def has_sent(smtp_server: SmtpServer, name: str, count: int) -> bool:
+    return sum(mail.sender.startswith(name) for mail in smtp_server.received) >= count
 
 
 async def claimed_mails(superuser: Superuser) -> set[str]:
@@ -156,24 +163,24 @@ async def assert_each_timer_fired_once(superuser: Superuser) -> None:
 
 async def test_a_separate_worker_survives_a_restart_of_the_service() -> None:
     """Both use the embedded database, which the service starts and stops."""
-    with working_folder() as place:
-        await asyncio.to_thread(create_embedded_database, place / "data")
+    with working_folder() as folder:
+        await asyncio.to_thread(create_embedded_database, folder / "data")
         metrics_port = free_port()
-        async with run_tessera("serve", place, worker="off") as service:
+        async with run_tessera("serve", folder, worker="off") as service:
             await service.wait_for_output(READY)
             assert "the worker runs separately" in service.out[1]
             async with (
                 signed_up_client(service.url) as client,
-                run_tessera("worker", place, worker_metrics_port=metrics_port) as worker,
+                run_tessera("worker", folder, worker_metrics_port=metrics_port) as worker,
             ):
                 await client.respond(await client.ticket())
                 await asyncio.sleep(0.3)
-                assert not list(place.glob("data/mail/*.eml"))
+                assert not list(folder.glob("data/mail/*.eml"))
                 await worker.wait_for_output(WORKING)
-                assert await eventually(lambda: has_mails(place, 2))
+                assert await eventually(lambda: has_mails(folder, 2))
 
                 assert await service.stop() < 10
-                async with run_tessera("serve", place, worker="off") as again, httpx.AsyncClient() as http:
+                async with run_tessera("serve", folder, worker="off") as again, httpx.AsyncClient() as http:
                     await again.wait_for_output(READY)
                     opened = await http.post(
                         f"{again.url}/tickets",
@@ -181,7 +188,7 @@ async def test_a_separate_worker_survives_a_restart_of_the_service() -> None:
                         headers=client.secret,
                     )
                     assert opened.status_code == 201
-                    assert await eventually(lambda: has_mails(place, 3), within=10)
+                    assert await eventually(lambda: has_mails(folder, 3), within=10)
                     assert await eventually(lambda: has_measured(http, metrics_port, 3))
                     assert await worker.stop() < 5
                     assert worker.process.returncode == 0
@@ -193,11 +200,11 @@ async def has_measured(http: httpx.AsyncClient, port: int, sent: int) -> bool:
 
 
 async def test_a_worker_without_a_service_starts_the_embedded_database() -> None:
-    with working_folder() as place:
-        async with run_tessera("worker", place) as worker:
+    with working_folder() as folder:
+        async with run_tessera("worker", folder) as worker:
             await worker.wait_for_output(WORKING)
             await asyncio.sleep(1.2)
             assert await worker.stop() < 10
             assert worker.process.returncode == 0
             assert [line for line in worker.errors if "job_failed" in line] == []
-        assert not (place / "data/postgres/postmaster.pid").exists()
+        assert not (folder / "data/postgres/postmaster.pid").exists()

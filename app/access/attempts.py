@@ -20,7 +20,7 @@ from uuid import UUID
 
 from app.core.config import Settings
 from app.core.errors import TooMany
-from app.core.web.limits import Limiter, network_of
+from app.core.web.limits import Limiter, get_network
 
 # Per network that is unknown to an account under attack.
 UNKNOWN_NETWORK_LIMIT = "3/5 minutes"
@@ -51,7 +51,7 @@ class Attempt:
 
 
 class Attempts:
-    """Counts the attempts of a process, or of all that share a Redis.
+    """Count the attempts of a process, or of all processes that share a Redis.
 
     Args:
         limiter: holds the counts.
@@ -73,7 +73,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(self._settings.sign_up_limit, "sign-up", network_of(address))
+        await self._limiter.hit(self._settings.sign_up_limit, "sign-up", get_network(address))
         if org_id is not None:
             await self._limiter.hit(self._settings.sign_up_limit, "sign-up-org", str(org_id))
 
@@ -85,7 +85,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        return self._counting_password(_account_key(email, domain), network_of(address), failure)
+        return self._counting_password(_account_key(email, domain), get_network(address), failure)
 
     def counting_confirmation(
         self, user_id: UUID, address: str | None, *, failure: Failure
@@ -95,7 +95,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        return self._counting_password(str(user_id), network_of(address), failure)
+        return self._counting_password(str(user_id), get_network(address), failure)
 
     @asynccontextmanager
     async def counting_code(self, user_id: UUID, *, failure: Failure) -> AsyncIterator[None]:
@@ -115,7 +115,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(self._settings.sign_in_limit, "recovery", network_of(address))
+        await self._limiter.hit(self._settings.sign_in_limit, "recovery", get_network(address))
 
     async def count_social_sign_in(self, address: str | None) -> None:
         """Count a step of a social sign-in.
@@ -123,7 +123,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(self._settings.sign_in_limit, "social", network_of(address))
+        await self._limiter.hit(self._settings.sign_in_limit, "social", get_network(address))
 
     async def count_invitation(self, org_id: UUID, email: str) -> None:
         """Count an invitation that an organisation sends to an e-mail address.

@@ -1,8 +1,8 @@
-"""Resolves secret keys and access tokens, and remembers the results for a few seconds.
+"""Resolve secret keys and access tokens, and cache the results for a few seconds.
 
 A revoked secret key, an ended session, a suspended or erased user therefore loses access within `LIFETIME` seconds,
-and a changed role takes effect within them. A sandbox organisation is looked up for every request, since its clock can
-be moved at any time.
+and a changed role takes effect within them. Sandbox organisations are not cached, because their clock can be moved at
+any time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.expiring_cache import ExpiringCache
 from app.core.security.access_tokens import AccessClaims, InvalidToken, read_access_token
-from app.core.security.secret_keys import is_secret, secret_hash
+from app.core.security.secret_keys import hash_secret_key, is_secret_key
 
 LIFETIME = 5.0  # seconds
 CLAIMS_LIFETIME = 60.0  # seconds
@@ -35,7 +35,7 @@ FindUser = Callable[[AsyncSession, UUID, UUID, UUID, datetime], Awaitable[tuple[
 
 
 class CredentialCache:
-    """The credentials that one process has resolved.
+    """The cache of the credentials that one process has resolved.
 
     Args:
         signing_key: verifies access tokens.
@@ -58,9 +58,9 @@ class CredentialCache:
         Raises:
             InvalidSecretKey: no organisation has it, or it was revoked.
         """
-        if not is_secret(secret):
+        if not is_secret_key(secret):
             raise InvalidSecretKey
-        hashed = secret_hash(secret)
+        hashed = hash_secret_key(secret)
         tenant = self._tenants.get(hashed)
         if tenant is None:
             async with self._database.session(None) as db:
@@ -91,7 +91,7 @@ class CredentialCache:
         return found
 
     def read_claims(self, token: str) -> AccessClaims:
-        """Return the claims of an access token that is ours and has not expired.
+        """Return the claims of an access token that this service issued and that has not expired.
 
         Raises:
             InvalidToken
@@ -107,7 +107,7 @@ class CredentialCache:
     def invalidate(self, org_id: UUID, user_id: UUID | None = None) -> None:
         """Drop the entries of one user, or of an organisation and all its users.
 
-        A lookup that is under way may still put back what it read before the change, for `LIFETIME` seconds.
+        A concurrent lookup may still put back what it read before the change, for `LIFETIME` seconds.
         """
         prefix = (org_id,) if user_id is None else (org_id, user_id)
         self._users.discard(lambda key, _found: key[: len(prefix)] == prefix)

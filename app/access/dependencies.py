@@ -1,4 +1,4 @@
-"""What routes get besides their caller: the transaction, and facts of the request."""
+"""The dependencies of routes besides the caller: the transaction, and facts of the request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def address_of(request: Request) -> str | None:
 
 
 async def open_transaction(request: Request) -> AsyncIterator[AsyncSession]:
-    """Open the request's transaction in the organisation of its caller, whether or not they are identified yet."""
+    """Open the request's transaction in the organisation of its caller, in either order of the parameters."""
     caller = await requirement_of(request.scope["endpoint"])(request)
     async with services_of(request).database.session(caller.org_id) as db:
         yield db
@@ -42,10 +42,10 @@ Db = Annotated[AsyncSession, Depends(open_transaction, scope="function")]
 async def transaction_refreshing_credentials(
     request: Request, org_id: UUID, user_id: UUID | None = None
 ) -> AsyncIterator[AsyncSession]:
-    """Open a transaction that changes what credentials allow: it takes effect at once in this process.
+    """Open a transaction that changes what credentials allow. The change takes effect at once in this process.
 
     Args:
-        user_id: the only user whom it concerns, if it is one.
+        user_id: the only user whom it concerns; `None` for the organisation and all its users.
     """
     async with services_of(request).database.session(org_id) as db:
         yield db
@@ -53,7 +53,7 @@ async def transaction_refreshing_credentials(
 
 
 def invalidate_credentials(request: Request, org_id: UUID, user_id: UUID | None = None) -> None:
-    """Have the credentials of one user, or of an organisation and all its users, looked up again."""
+    """Remove the credentials of one user, or of an organisation and all its users, from the cache."""
     services_of(request).credential_cache.invalidate(org_id, user_id)
 
 
@@ -97,7 +97,7 @@ def check_callers(routes: Iterable[BaseRoute]) -> None:
     """Check that the caller of each operation has the type that its requirement gives.
 
     Raises:
-        TypeError: it has another, or there is a transaction but not one caller to open it for.
+        TypeError: it has another type, or an operation opens a transaction without exactly one caller.
     """
     for route in routes:
         if not isinstance(route, APIRoute):

@@ -31,10 +31,10 @@ _CALLER = "tessera.caller"  # in the request's scope
 
 
 class Requirement:
-    """What an operation requires; as a dependency it gives the caller, who is identified once per request.
+    """What an operation requires of its caller. As a dependency, it returns the caller, identified once per request.
 
     Args:
-        needed: the permission that a user needs; without one, any signed-in user will do.
+        needed: the permission that a user needs; without one, any signed-in user may call.
         users: whether access tokens are accepted.
         secret: whether secret keys are accepted.
         secret_in_body: whether the secret key may also come in the body.
@@ -63,7 +63,7 @@ class Requirement:
         """Return the caller, who fulfils the requirement.
 
         Raises:
-            one of `errors`
+            One of `errors`.
         """
         known: tuple[Requirement, Caller] | None = request.scope.get(_CALLER)
         if known is None or known[0] is not self:
@@ -108,14 +108,14 @@ class Requirement:
 
     @property
     def caller_type(self) -> object:
-        """The type of the callers that fulfil it."""
+        """The type of the callers who fulfil it."""
         if not self.users:
             return ProductCaller
         return Caller if self.secret else UserCaller
 
     @property
-    def asks(self) -> str:
-        """What the caller must be or have, in words."""
+    def description(self) -> str:
+        """The required caller, in words."""
         if not self.users:
             return "the organisation's secret key"
         if self.permission is None:
@@ -125,14 +125,14 @@ class Requirement:
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
-        """OpenAPI's `security`: any one of these will do."""
+        """OpenAPI's `security`: any one of these is enough."""
         found = [SECRET] if self.secret else []
         found += [JWT] if self.users else []
-        return [*found, {}] if self.secret_in_body else found  # the body's secret key is no header that OpenAPI knows
+        return [*found, {}] if self.secret_in_body else found  # OpenAPI cannot describe a secret key in the body
 
     @property
     def errors(self) -> tuple[type[TesseraError], ...]:
-        """What it can raise."""
+        """The errors that it can raise."""
         found: list[type[TesseraError]] = [MissingCredential, InvalidToken, InvalidSecretKey]
         found += [SecretKeyMismatch] if self.secret_in_body else []
         found += [] if self.secret else [AccessTokenRequired]

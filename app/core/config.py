@@ -29,7 +29,7 @@ from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_KEY_BYTES = 32
 MIN_SECRET_KEY_ENTROPY = 3.0  # bits per character; random base64 has nearly 6
-# Parts of keys published in examples: everyone who knows such a key can sign tokens with it.
+# Parts of keys that examples publish. Anyone who knows such a key can sign tokens with it.
 SAMPLE_SECRET_KEYS = ("changeme", "change-me", "secret", "example", "sample", "your-", "replace")
 
 
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
             raise ValueError("must be postgresql://user:password@host:port/database")
         try:
             url = make_url(f"postgresql+asyncpg://{rest}")
-        except (ArgumentError, ValueError):  # whose message would quote a part of the password
+        except (ArgumentError, ValueError):  # its message would quote a part of the password
             raise ValueError("the host or port is invalid; percent-encode user and password") from None
         # libpq's sslmode is called ssl by asyncpg.
         query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
         try:
             parts = urlsplit(value)
             _ = parts.port
-        except ValueError:  # whose message would quote a part of the password
+        except ValueError:  # its message would quote a part of the password
             raise ValueError("the host or port is invalid; percent-encode user and password") from None
         if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
             raise ValueError("must be smtp://user:password@host:port or smtps://…")
@@ -230,7 +230,7 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def url(self) -> str:
+    def base_url(self) -> str:
         """The base URL of links in mails."""
         return self.public_url or f"http://{self.host}:{self.port}"
 
@@ -256,7 +256,7 @@ def is_safe_url(url: str) -> bool:
 
 
 def find_secret_key_weakness(key: str) -> str | None:
-    """Return why the key is too weak to sign tokens, such as `needs at least 32 bytes`; `None` if it is not."""
+    """Return why the key is too weak to sign tokens, such as `needs at least 32 bytes`; `None` if it is strong."""
     if len(key.encode()) < MIN_SECRET_KEY_BYTES:
         return f"needs at least {MIN_SECRET_KEY_BYTES} bytes"
     if any(sample in key.lower() for sample in SAMPLE_SECRET_KEYS):

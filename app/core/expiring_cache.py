@@ -33,6 +33,6 @@ class ExpiringCache(Generic[V]):
             self._entries.popitem(last=False)
 
     def discard(self, matches: Callable[[Any, V], bool]) -> None:
-        """Remove the entries for whose key and value `matches` is true."""
+        """Remove the entries that match: `matches` receives the key and the value."""
         for key in [key for key, (_, value) in self._entries.items() if matches(key, value)]:
             del self._entries[key]

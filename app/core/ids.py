@@ -12,6 +12,6 @@ def new_id() -> UUID:
     return uuid7()
 
 
-def made_at(identifier: UUID) -> float:
-    """Return when a UUIDv7 was made, in seconds since the epoch, to the millisecond."""
+def read_creation_time(identifier: UUID) -> float:
+    """Return the creation time of a UUIDv7, in seconds since the epoch, to the millisecond."""
     return (identifier.int >> 80) / 1000

@@ -21,7 +21,7 @@ class Busy(Unavailable):
 
 
 class BoundedThreads:
-    """Runs at most `max_running` calls at once, lets `max_waiting` more wait, and refuses the next.
+    """Run at most `max_running` calls at once, let `max_waiting` more wait, and refuse the next.
 
     The bounds hold per process.
 
@@ -37,7 +37,7 @@ class BoundedThreads:
     async def run(self, work: Callable[[], T]) -> T:
         """Call `work` in a thread and return its result.
 
-        A cancelled call that is still waiting leaves its place to the next. One that has started keeps its place until
+        A cancelled call that is still waiting frees its place. A cancelled call that has started keeps its place until
         `work` returns, because a thread cannot be stopped.
 
         Raises:

@@ -17,6 +17,6 @@ def fold(text: str) -> str:
     return "".join(character for character in decomposed if not unicodedata.combining(character)).strip()
 
 
-def words(text: str) -> list[str]:
-    """Return the runs of letters and digits in a folded text, in order."""
+def split_words(text: str) -> list[str]:
+    """Split a folded text into its words: the runs of letters and digits, in order."""
     return _WORD.findall(text)

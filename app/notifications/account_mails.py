@@ -1,7 +1,7 @@
 """Mails about accounts: links, notices to account owners, sign-up requests to admins.
 
-These mails greet no user by name. Names and addresses are what a visitor typed, and a mail to a stranger should not
-repeat them.
+These mails greet no user by name. Any visitor can enter names and addresses, and a mail to a stranger must not repeat
+them.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox.events import Recorded
 from app.notifications import mails
-from app.notifications.drafts import draft
+from app.notifications.drafts import write_draft
 from app.notifications.links import PLACEHOLDER
 from app.notifications.mails import MailDraft
 from app.notifications.models import Mail
 from app.notifications.rendering import ContextValue
 from app.organisations.queries import get_tenant
 
-MAX_ADMINS = 100  # that are told of a sign-up
-# To each of these admins: any visitor can ask for any number of accounts.
+MAX_ADMINS = 100  # who are told of a sign-up
+# Mails to each of these admins. The limit is needed because a visitor can sign up any number of accounts.
 MAX_REQUESTS_PER_HOUR = 20
 
 # Event -> the template of the mail to its user.
@@ -62,7 +62,7 @@ ACCOUNT_NOTICES: Mapping[type[UserEvent], str] = {
 
 
 async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[LinkRequested]]) -> None:
-    """Mail a link on `user.link_requested`, unless it was used, replaced or cancelled meanwhile, or has expired."""
+    """Mail a link on `user.link_requested`, unless it has been used, replaced or cancelled, or has expired."""
     organisation = await get_tenant(db, org_id)
     links = await db.scalars(
         select(Link)
@@ -76,12 +76,12 @@ async def mail_link(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
         )
         .order_by(Link.id)
     )
-    drafts = [_link_mail(organisation, link) for link in links if is_deliverable(link.email)]
+    drafts = [_write_link_mail(organisation, link) for link in links if is_deliverable(link.email)]
     await mails.queue(db, org_id, drafts)
 
 
-def _link_mail(organisation: Tenant, link: Link) -> MailDraft:
-    return _draft(
+def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
+    return _write_draft(
         organisation,
         link.purpose.lower(),
         link.email,
@@ -93,7 +93,7 @@ def _link_mail(organisation: Tenant, link: Link) -> MailDraft:
 
 
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
-    """Tell the admins on `user.signed_up` that a user waits for approval, `MAX_REQUESTS_PER_HOUR` times at most.
+    """Tell the admins on `user.signed_up` that a user waits for approval, at most `MAX_REQUESTS_PER_HOUR` times.
 
     The mail does not name the user: it would still name them after their erasure.
     """
@@ -106,8 +106,8 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
         .order_by(User.id)
     )
     organisation = await get_tenant(db, org_id)
-    admins = await _admins_to_tell(db, org_id, MailKind.SIGN_UP_REQUESTS)
-    requests = [_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
+    admins = await _find_admins_to_tell(db, org_id, MailKind.SIGN_UP_REQUESTS)
+    requests = [_write_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
     told = await _count_recent_mails(db, org_id, list(admins.values()), {request.subject for request in requests})
     drafts = [
         replace(request, recipient=email, user_id=admin_id, id=new_id())
@@ -134,7 +134,7 @@ async def _count_recent_mails(
     return {row.recipient: row.mails for row in rows}
 
 
-async def _admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
+async def _find_admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
     """Return the addresses of the active admins who did not mute this kind, at most `MAX_ADMINS`."""
     found = await db.execute(
         select(User.id, User.email)
@@ -150,8 +150,8 @@ async def _admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Map
     return {admin_id: email for admin_id, email in found if is_deliverable(email)}
 
 
-async def mail_news(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserEvent]]) -> None:
-    """Mail the notice of each event of `ACCOUNT_NOTICES`; equal notices of one batch are mailed once."""
+async def mail_account_notices(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserEvent]]) -> None:
+    """Mail the users the notices of `ACCOUNT_NOTICES`. Equal notices of one batch are mailed once."""
     organisation = await get_tenant(db, org_id)
     events = [one.event for one in recorded]
     ids = {event.user_id for event in events}
@@ -160,8 +160,8 @@ async def mail_news(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
     )
     users = {user.id: user for user in found if is_deliverable(user.email)}
     notices = {
-        (event.type, user.id): _draft(
-            organisation, ACCOUNT_NOTICES[type(event)], user.email, user.id, _notice_context(user, event)
+        (event.type, user.id): _write_draft(
+            organisation, ACCOUNT_NOTICES[type(event)], user.email, user.id, _make_notice_context(user, event)
         )
         for event in events
         if (user := users.get(event.user_id))
@@ -169,7 +169,7 @@ async def mail_news(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[
     await mails.queue(db, org_id, list(notices.values()))
 
 
-def _notice_context(user: User, event: UserEvent) -> dict[str, ContextValue]:
+def _make_notice_context(user: User, event: UserEvent) -> dict[str, ContextValue]:
     return {
         "reason": user.status_reason,
         "invited": user.status == AccountStatus.INVITED,
@@ -177,25 +177,25 @@ def _notice_context(user: User, event: UserEvent) -> dict[str, ContextValue]:
     }
 
 
-async def mail_the_old_address(db: AsyncSession, org_id: UUID, event: EmailChanged) -> None:
-    """Tell the old address on `user.email_changed`, in its transaction: the address is stored nowhere else."""
+async def mail_previous_address(db: AsyncSession, org_id: UUID, event: EmailChanged) -> None:
+    """Notify the old address on `user.email_changed`, in its transaction, since the address is not stored."""
     old_email = event.old_email.value
     if not is_deliverable(old_email):
         return
     organisation = await get_tenant(db, org_id)
-    # Read from the database: the change may not have been made on an object of this session.
+    # Read from the database, because a statement may have made the change past the objects of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
-    notice = _draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
+    notice = _write_draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
     await mails.queue(db, org_id, [notice])
 
 
 def mask(email: str) -> str:
-    """Return enough of an address for its owner to recognise it: `a•••@growfin.com`."""
+    """Mask an address so that only its owner recognises it: `a•••@growfin.com`."""
     local, _, domain = email.rpartition("@")
     return f"{local[:1]}•••@{domain}"
 
 
-def _draft(
+def _write_draft(
     organisation: Tenant,
     template: str,
     recipient: str,
@@ -206,6 +206,6 @@ def _draft(
     link_id: UUID | None = None,
 ) -> MailDraft:
     subject = f"[{organisation.name}] {template.replace('_', ' ').capitalize()}"
-    return draft(
+    return write_draft(
         organisation, template, recipient, context, subject=subject, user_id=user_id, link=link, link_id=link_id
     )

@@ -1,4 +1,4 @@
-"""The EMAIL channel: over SMTP, or into files while there is no mail server."""
+"""The EMAIL channel: over SMTP, or into files if no mail server is configured."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.outbox.channels import Channel, ChannelPolicy, Outcome, Result, Sender
 from app.notifications import mails, smtp
 from app.notifications.mails import EMAIL, OutgoingMail
-from app.notifications.mime import EncodedMail, Mailbox, encode, mailbox, one_line
+from app.notifications.mime import EncodedMail, Mailbox, encode, parse_mailbox, to_one_line
 
 ATTEMPT_TIMEOUT = 30.0  # seconds
 
 log = structlog.get_logger("tessera.mail")
 
 
-def _unchanged(mail: OutgoingMail) -> OutgoingMail:
+def _return_unchanged(mail: OutgoingMail) -> OutgoingMail:
     return mail
 
 
-def email_channel(
+def make_email_channel(
     *,
     smtp_url: str | None,
     mail_from: str,
     mail_dir: Path,
-    complete: Callable[[OutgoingMail], OutgoingMail] = _unchanged,
+    complete: Callable[[OutgoingMail], OutgoingMail] = _return_unchanged,
     attempt_timeout: float = ATTEMPT_TIMEOUT,
 ) -> Channel[OutgoingMail]:
-    """Return the channel that sends mail to the server of `smtp_url`, or into `mail_dir` where that is `None`.
+    """Make the channel that sends mail to the server of `smtp_url`; if that is `None`, it writes mail into `mail_dir`.
 
-    `smtps://user:password@host:465` encrypts from the start (RFC 8314) and `smtp://…:25?starttls=required` with
+    `smtps://user:password@host:465` encrypts from the start (RFC 8314), and `smtp://…:25?starttls=required` with
     STARTTLS (RFC 3207). Both verify the certificate, against the system's authorities or `SSL_CERT_FILE`. Plain
-    `smtp://` encrypts where the server offers it and then verifies nothing: encryption without authentication is better
-    than none, which would be the alternative (RFC 7435). So use a password only with one of the first two. User and
-    password are percent-encoded. The ports given here are the defaults.
+    `smtp://` encrypts if the server offers it, but does not verify the certificate: the alternative would be no
+    encryption at all (RFC 7435). Therefore use a password only with one of the first two. User and password are
+    percent-encoded. These ports are the defaults.
 
     Args:
         mail_from: the sender, as `address` or `Name <address>`.
-        complete: fills in what a stored mail does not hold.
-        attempt_timeout: in seconds, for everything that one mail takes, connecting included.
+        complete: fills in what is not stored with a mail.
+        attempt_timeout: seconds for everything that one mail takes, including the connection.
 
     Raises:
-        ValueError: `smtp_url` is not an SMTP URL, or `mail_from` is no address with an ASCII local part.
+        ValueError: `smtp_url` is not an SMTP URL, or `mail_from` is not an address with an ASCII local part.
     """
-    sender = mailbox(mail_from)
+    sender = parse_mailbox(mail_from)
     if not sender.address.isascii():
         raise ValueError(f"mail cannot be sent from {sender.address}: not every server takes non-ASCII addresses")
-    server = smtp.Server.at(smtp_url) if smtp_url is not None else None
+    server = smtp.Server.from_url(smtp_url) if smtp_url is not None else None
     return _EmailChannel(sender, complete, server, mail_dir, attempt_timeout)
 
 
@@ -84,13 +84,13 @@ class _EmailChannel:
         if self.server is None:
             yield _MailSender(self.sender, self.complete, partial(_write, self.mail_dir))
         else:
-            async with smtp.connection(self.server, self.attempt_timeout) as connection:
+            async with smtp.open_connection(self.server, self.attempt_timeout) as connection:
                 yield _MailSender(self.sender, self.complete, connection.hand_over)
 
 
 @dataclass(frozen=True)
 class _MailSender:
-    """Encodes each mail and hands it over. A mail that fails must not stop the others."""
+    """Encode each mail and hand it over. A mail that fails must not stop the others."""
 
     sender: Mailbox
     complete: Callable[[OutgoingMail], OutgoingMail]
@@ -100,7 +100,7 @@ class _MailSender:
         try:
             return await self._attempt(message)
         except Exception as error:  # noqa: BLE001 - a sender raises nothing
-            # A bug. It is logged without its text and variables, which may be a tenant's or hold a password.
+            # A bug. It is logged without message and variables, which may contain a tenant's data or a password.
             kind, where = type(error).__name__, str(traceback.extract_tb(error.__traceback__)[-1])
             log.error("mail_not_sent", delivery_id=str(message.id), error=kind, where=where)  # noqa: TRY400
             return Outcome(Result.TEMPORARY, f"The mail cannot be sent ({kind})")
@@ -109,7 +109,7 @@ class _MailSender:
         try:
             mail = encode(self.complete(message), self.sender)
         except ValueError as error:
-            return Outcome(Result.PERMANENT, one_line(str(error)))
+            return Outcome(Result.PERMANENT, to_one_line(str(error)))
         return await self.hand_over(mail)
 
 

@@ -1,7 +1,7 @@
 """Drafts of mails, written from templates.
 
-A mail is written when it is queued, so that the log shows what was said. A mail that cannot be written is queued as
-failed and holds up no other.
+A mail is written when it is queued, so that the log shows its text. A mail that cannot be written is stored as failed
+and does not stop the others.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from app.access.tenant import Tenant
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue, render
 
-ERROR_LENGTH = 300  # characters
+MAX_ERROR_LENGTH = 300  # characters
 
 log = structlog.get_logger("tessera.notifications")
 
 
-def draft(
+def write_draft(
     organisation: Tenant,
     template: str,
     recipient: str,
@@ -36,14 +36,14 @@ def draft(
     link: str | None = None,
     link_id: UUID | None = None,
 ) -> MailDraft:
-    """Write a mail of the organisation; if that is not possible, return a failed draft that says why.
+    """Write a mail of the organisation. If that fails, return a draft with the error.
 
     Args:
-        context: what the template needs besides the organisation. Times are shown in the organisation's time zone.
-        subject: used only where the mail cannot be written.
+        context: the values that the template takes, without the organisation's. Times are shown in its time zone.
+        subject: used only if the mail cannot be written.
         user_id: the user whose account the mail is written to, if it is written to one.
         author_id: the user whom the mail names.
-        link: where the mail's link leads; the channel completes it with the token of `link_id`.
+        link: the address of the mail's link; the channel adds the token of `link_id`.
     """
     about = {"organisation": organisation.name, "support_email": organisation.support_email}
     make = partial(
@@ -60,7 +60,7 @@ def draft(
         mail = render(template, about | _localise(organisation, context))
     except Exception as error:
         log.exception("mail_not_rendered", template=template, org_id=str(organisation.id))
-        reason = f"The mail could not be written: {type(error).__name__}: {error}"[:ERROR_LENGTH]
+        reason = f"The mail could not be written: {type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]
         return make(subject=subject, error=reason)
     return make(subject=mail.subject, text=mail.text, html=mail.html)
 

@@ -1,4 +1,4 @@
-"""Take erased users, and users whose invitation was cancelled, out of the notification log."""
+"""Remove erased users, and users whose invitation was cancelled, from the notification log."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts.users.events import UserErased, UserInvitationCancelled
 from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
 from app.notifications import mails
-from app.notifications.mime import one_line
+from app.notifications.mime import to_one_line
 from app.notifications.models import Mail
 from app.tickets.models import Ticket
 
-BATCH = 1000
+MAILS_PER_BATCH = 1000
 MAX_BATCHES = 20
 ANONYMOUS_NAME = "A team member"
 ERASED_TEXT = "The text of this mail was deleted because the user it named was erased."
 
 
-async def forget_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserInvitationCancelled) -> None:
-    """Delete the mails to a user who is erased, and the mails to others about the user's tickets.
+async def erase_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserInvitationCancelled) -> None:
+    """Delete the mails to an erased user, and the mails to others about the user's tickets.
 
-    It runs in the transaction of the event. Mails to former addresses of the user are deleted too, and so are mails
-    that wait to be sent. An e-mail address that was never verified may belong to another person, and so may the
-    tickets that were answered to it: mails to it about tickets are then kept. Of very many mails,
-    `BATCH * MAX_BATCHES` of each kind are deleted here and the rest when the log's retention ends.
+    It runs in the transaction of the event. Mails to former addresses of the user and queued mails are deleted too.
+    An e-mail address that was never verified may belong to another person, and so may its tickets. Mails about tickets
+    to such an address are kept. At most `MAILS_PER_BATCH * MAX_BATCHES` mails of each kind are deleted here; the rest
+    are deleted when the retention of the log ends.
     """
-    await db.flush()  # of the user's tickets, including those that this event has just given to them
+    await db.flush()  # writes the tickets that other reactions to this event have changed
     own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_user_id == event.user_id)
     about_them = select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own))
     to_their_account = select(Mail.id).where(Mail.org_id == org_id, Mail.user_id == event.user_id)
@@ -47,16 +47,15 @@ async def forget_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserI
 async def _remove_name(db: AsyncSession, org_id: UUID, event: UserErased) -> None:
     """Remove the user's name from mails to others.
 
-    Mails that wait to be sent go out without the name. Of mails that were sent, only the log's line is kept: what they
-    said is in the ticket.
+    In queued mails the name is replaced. The texts of sent mails are deleted, since the ticket has them too.
     """
     names_them = (Mail.org_id == org_id, Mail.author_id == event.user_id)
     nameless = {
-        "body_text": func.replace(Mail.body_text, one_line(event.name.value), ANONYMOUS_NAME),
+        "body_text": func.replace(Mail.body_text, to_one_line(event.name.value), ANONYMOUS_NAME),
         "body_html": func.replace(Mail.body_html, str(escape(event.name.value)), ANONYMOUS_NAME),
     }
     for _ in range(MAX_BATCHES):
-        ids = (await db.scalars(select(Mail.id).where(*names_them).order_by(Mail.id).limit(BATCH))).all()
+        ids = (await db.scalars(select(Mail.id).where(*names_them).order_by(Mail.id).limit(MAILS_PER_BATCH))).all()
         still_queued = (
             Delivery.org_id == org_id, Delivery.id.in_(ids), Delivery.status == DeliveryStatus.QUEUED,
         )  # fmt: skip
@@ -65,21 +64,21 @@ async def _remove_name(db: AsyncSession, org_id: UUID, event: UserErased) -> Non
         await db.execute(texts.where(Mail.id.in_(queued)).values(author_id=None, **nameless))
         ended = texts.where(Mail.id.in_(set(ids) - set(queued)))
         await db.execute(ended.values(author_id=None, body_text=ERASED_TEXT, body_html=None))
-        if len(ids) < BATCH:
+        if len(ids) < MAILS_PER_BATCH:
             return
 
 
-async def _delete_all(db: AsyncSession, org_id: UUID, which: Select[UUID]) -> None:
+async def _delete_all(db: AsyncSession, org_id: UUID, mail_ids: Select[UUID]) -> None:
     for _ in range(MAX_BATCHES):
-        ids = (await db.scalars(which.order_by(Mail.id).limit(BATCH))).all()
+        ids = (await db.scalars(mail_ids.order_by(Mail.id).limit(MAILS_PER_BATCH))).all()
         if ids:
             await _delete(db, org_id, ids)
-        if len(ids) < BATCH:
+        if len(ids) < MAILS_PER_BATCH:
             return
 
 
 async def _delete(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
-    # Timers first, in the order of locks.
+    # Timers first: everything locks in the same order.
     timers = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.subject_id.in_(ids))
     await db.execute(select(Timer.subject_id).where(*timers).order_by(Timer.subject_id).with_for_update(key_share=True))
     await db.execute(delete(Timer).where(*timers))

@@ -1,4 +1,4 @@
-"""Mails between the code that writes them and the channel that sends them: queued as rows, and loaded again."""
+"""Mails as rows: queue mails for the channel, load them for sending, delete them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from app.core.outbox.deliveries import NewDelivery
 from app.notifications.models import Mail
 
 
-def lane_of(address: str) -> str:
-    """Name the lane of an e-mail address: its domain, since one domain's mail servers may be slow."""
+def get_lane(address: str) -> str:
+    """Return the lane of an e-mail address: its domain, since the mail servers of a domain may be slow."""
     return address.rpartition("@")[2].lower()
 
 
@@ -29,7 +29,7 @@ EMAIL = ChannelPolicy(
     backoff=STANDARD_BACKOFF,
     max_in_flight=16,
     max_in_flight_per_lane=4,
-    lane_of=lane_of,
+    get_lane=get_lane,
 )
 
 
@@ -38,10 +38,10 @@ class MailDraft:
     """A mail to queue.
 
     Args:
-        link: where the link in the text leads; the channel completes it with the token of `link_id`.
+        link: the address of the link in the text; the channel adds the token of `link_id`.
         user_id: the user whose account the mail is written to.
         author_id: the user whom the mail names.
-        error: why the mail could not be written. It is then kept as failed: visible and never tried.
+        error: why the mail could not be written. It is then stored as failed, which is visible and never tried.
     """
 
     recipient: str
@@ -60,7 +60,7 @@ class MailDraft:
 
 @dataclass(frozen=True)
 class OutgoingMail:
-    """A mail as the channel sends it. `id` is the delivery's, the same at every attempt."""
+    """A mail as the channel sends it. `id` is the delivery's, and the same at every attempt."""
 
     org_id: UUID
     id: UUID
@@ -75,7 +75,7 @@ class OutgoingMail:
 
 
 async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> None:
-    """Add mails, due at once."""
+    """Queue mails, due at once."""
     if not drafts:
         return
     now = real_now()

@@ -1,8 +1,8 @@
-"""Mails in the format of the wire (RFC 5322, MIME).
+"""Encode mails for SMTP (RFC 5322, MIME).
 
-The header section is written here and not by the standard library. Its header classes decode what looks like an
-encoded word and write the newlines in it back as they are: a ticket titled `=?utf-8?q?=0D=0ABcc:...?=` would then add
-a header. The standard library writes the body, where newlines do no harm.
+This module writes the header section itself. The standard library's header classes decode text that looks like an
+encoded word, and write its newlines unencoded: a ticket titled `=?utf-8?q?=0D=0ABcc:...?=` would add a header. The
+standard library writes the body, where newlines do no harm.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # 76 characters is what RFC 2045 section 6.7 allows a quoted-printable line; 7bit passes through every server.
 _BODY = SMTP.clone(cte_type="7bit", max_line_length=76)
-_MAX_PLAIN_HEADER = 60  # characters; a longer text is encoded and can then be folded at any place
+_MAX_PLAIN_HEADER_LENGTH = 60  # characters; a longer text is encoded, so that it can be folded anywhere
 _NOT_PRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*", re.ASCII)
@@ -43,11 +43,11 @@ class Mailbox:
 
     @property
     def domain(self) -> str:
-        """Return the part after the @ sign."""
+        """The part after the @ sign."""
         return self.address.rpartition("@")[2]
 
     def __str__(self) -> str:
-        """Return the mailbox as a header holds it: ASCII except for the local part (RFC 6532)."""
+        """Write the mailbox for a header: ASCII except for the local part (RFC 6532)."""
         if not self.name:
             return self.address
         if _needs_encoding(self.name):
@@ -60,7 +60,7 @@ class Mailbox:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedMail:
-    """A mail and its envelope. With `utf8`, an address needs a server that supports SMTPUTF8 (RFC 6531)."""
+    """A mail and its envelope. `utf8`: an address requires a server that supports SMTPUTF8 (RFC 6531)."""
 
     id: UUID  # the delivery's
     sender: str
@@ -69,41 +69,41 @@ class EncodedMail:
     utf8: bool
 
 
-def one_line(text: str) -> str:
-    """Replace each run of characters that could end a line, or could not be stored, by one space."""
+def to_one_line(text: str) -> str:
+    """Replace each run of whitespace, control characters and lone surrogates by one space."""
     return _NOT_PRINTABLE.sub(" ", text).strip()
 
 
-def mailbox(text: str) -> Mailbox:
-    """Read `address`, `<address>` or `Name <address>`, whose name may be quoted.
+def parse_mailbox(text: str) -> Mailbox:
+    """Parse `address`, `<address>` or `Name <address>`. The name may be quoted.
 
     Raises:
-        ValueError: the text is not one mailbox.
+        ValueError: the text is not a mailbox.
     """
     match = _MAILBOX.fullmatch(text.strip())
     name, address = (match["name"].strip(), match["address"]) if match else ("", text.strip())
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
-    return Mailbox(one_line(name), _address(address))
+    return Mailbox(to_one_line(name), _normalise_address(address))
 
 
-def _address(text: str) -> str:
+def _normalise_address(text: str) -> str:
     local, _, domain = normalise_email(text).rpartition("@")
     return f"{local}@{normalise_domain(domain)}"
 
 
 def encode(mail: OutgoingMail, sender: Mailbox) -> EncodedMail:
-    """Encode a mail. Its Message-ID is the delivery's id, so that all attempts are one mail to a receiver.
+    """Encode a mail. Its Message-ID is the delivery's id, so that a receiver sees all attempts as one mail.
 
     Raises:
-        ValueError: the recipient or the Reply-To is no address, or a text cannot be encoded.
+        ValueError: the recipient or the Reply-To is not an address, or a text cannot be encoded.
     """
-    recipient = _address(mail.recipient)
-    reply_to = mailbox(mail.reply_to) if mail.reply_to else None
+    recipient = _normalise_address(mail.recipient)
+    reply_to = parse_mailbox(mail.reply_to) if mail.reply_to else None
     headers = {
         "From": str(sender),
         "To": recipient,
-        "Subject": _encode_unstructured(one_line(mail.subject)),
+        "Subject": _encode_unstructured(to_one_line(mail.subject)),
         "Date": format_datetime(mail.created_at.astimezone(UTC)),
         "Message-ID": f"<{mail.id}@{sender.domain}>",
         "Auto-Submitted": "auto-generated",  # RFC 3834: asks for no automatic reply
@@ -115,13 +115,13 @@ def encode(mail: OutgoingMail, sender: Mailbox) -> EncodedMail:
         id=mail.id,
         sender=sender.address,
         recipient=recipient,
-        content=head + _body(mail.text, mail.html),
+        content=head + _encode_body(mail.text, mail.html),
         utf8=not head.isascii(),
     )
 
 
-def _body(text: str, html: str | None) -> bytes:
-    """Return the MIME headers and the content: plain text, with HTML as the preferred alternative (RFC 2046)."""
+def _encode_body(text: str, html: str | None) -> bytes:
+    """Encode the MIME headers and the content: plain text, with HTML as the preferred alternative (RFC 2046)."""
     body = EmailMessage(policy=_BODY)
     body.set_content(text)
     if html is not None:
@@ -130,7 +130,7 @@ def _body(text: str, html: str | None) -> bytes:
 
 
 def _needs_encoding(text: str) -> bool:
-    return not text.isascii() or "=?" in text or len(text) > _MAX_PLAIN_HEADER
+    return not text.isascii() or "=?" in text or len(text) > _MAX_PLAIN_HEADER_LENGTH
 
 
 def _encode_unstructured(text: str) -> str:
@@ -138,5 +138,5 @@ def _encode_unstructured(text: str) -> str:
 
 
 def _encode_words(text: str) -> str:
-    """Return the text as encoded words (RFC 2047), one per line."""
+    """Encode the text as encoded words (RFC 2047), one per line."""
     return Header(text, "utf-8", maxlinelen=64).encode(linesep="\r\n")

@@ -14,11 +14,11 @@ from app.core.database.base import Base
 class Mail(Base):
     """The content of the delivery with the same id. `created_at` is the delivery's.
 
-    Where a text has a link that ends in a token, the row has the link without the token, and the id that the token is
-    made of. `user_id` is the user whose account the mail was written to, whatever their address was then. `author_id`
-    is the user whom the mail names.
+    If the texts have a link that ends in a token, `link` is the link without the token, and `link_id` is the id from
+    which the token is made. `user_id` is the user whose account the mail was written to, even if their address has
+    changed since. `author_id` is the user whom the mail names.
 
-    Every index but the primary key is partial, also where its condition is true of all rows: see `Delivery`.
+    Every index but the primary key is partial, even if its condition is true of all rows: see `Delivery`.
     """
 
     __tablename__ = "mails"

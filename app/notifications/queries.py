@@ -1,4 +1,4 @@
-"""Reads of the notification log: mails with their deliveries."""
+"""Queries of the notification log: mails with their deliveries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class LogEntryContent(LogEntry):
-    """A line of the log with what the mail says. `link` is where the link in the texts leads."""
+    """A line of the log with the texts of the mail. `link` is the address of their link, without the token."""
 
     body_text: str
     body_html: str | None
@@ -44,13 +44,13 @@ class LogEntryContent(LogEntry):
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Which notifications. Empty filters hold for all."""
+    """The filters of a list of notifications. An empty filter matches all."""
 
     statuses: Sequence[str] = ()
     ticket_ids: Sequence[UUID] = ()
 
     def conditions(self, org_id: UUID) -> list[ColumnElement[bool]]:
-        """Return what a mail and its delivery must meet."""
+        """Return the conditions for a mail and its delivery."""
         conditions = [Delivery.org_id == org_id, Delivery.channel == EMAIL.name]
         if self.statuses:
             conditions.append(Delivery.status.in_(self.statuses))
@@ -60,24 +60,24 @@ class Listing:
 
     @property
     def position(self) -> tuple[InstrumentedAttribute[datetime], InstrumentedAttribute[UUID]]:
-        """Return the columns that the list is sorted by, of the table whose index finds the rows."""
+        """The columns that sort the list: those of the table whose index finds the rows."""
         return (Mail.created_at, Mail.id) if self.ticket_ids else (Delivery.created_at, Delivery.id)
 
 
-_LINE = (
+_ENTRY_COLUMNS = (
     Mail.id, Delivery.channel, Mail.recipient, Mail.subject, Delivery.status, Delivery.attempts, Delivery.last_error,
     Mail.ticket_id, Mail.created_at, Delivery.sent_at,
 )  # fmt: skip
-_CONTENT = (Mail.body_text, Mail.body_html, Mail.link)
+_CONTENT_COLUMNS = (Mail.body_text, Mail.body_html, Mail.link)
 
 
-async def page(
+async def list_entries(
     db: AsyncSession, org_id: UUID, listing: Listing, after: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[LogEntry]:
     """Read the notifications that follow the position `after`, newest first, without their bodies."""
     created_at, mail_id = listing.position
     statement = (
-        select(*_LINE)
+        select(*_ENTRY_COLUMNS)
         .select_from(Delivery)
         .join(Mail, and_(Mail.org_id == org_id, Mail.id == Delivery.id))
         .where(*listing.conditions(org_id))
@@ -89,7 +89,7 @@ async def page(
     return [LogEntry(**row._asdict()) for row in await db.execute(statement)]
 
 
-async def total(db: AsyncSession, org_id: UUID, listing: Listing) -> int:
+async def count_entries(db: AsyncSession, org_id: UUID, listing: Listing) -> int:
     """Count the notifications that match."""
     statement = select(func.count()).select_from(Delivery)
     if listing.ticket_ids:
@@ -97,14 +97,14 @@ async def total(db: AsyncSession, org_id: UUID, listing: Listing) -> int:
     return await db.scalar(statement.where(*listing.conditions(org_id))) or 0
 
 
-async def one(db: AsyncSession, org_id: UUID, delivery_id: UUID) -> LogEntryContent:
+async def get_entry(db: AsyncSession, org_id: UUID, delivery_id: UUID) -> LogEntryContent:
     """Read a notification with its body.
 
     Raises:
         NotificationNotFound
     """
     statement = (
-        select(*_LINE, *_CONTENT)
+        select(*_ENTRY_COLUMNS, *_CONTENT_COLUMNS)
         .select_from(Mail)
         .join(Delivery, and_(Delivery.org_id == org_id, Delivery.id == Mail.id))
         .where(Mail.org_id == org_id, Mail.id == delivery_id)

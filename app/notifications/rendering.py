@@ -1,19 +1,19 @@
-"""The texts of mails: templates, and the context that each of them needs.
+"""The texts of mails: templates, and the context that each of them takes.
 
-Every key must be given. A key that the template does not know is ignored. All templates take:
+All keys of a template are required. Other keys are ignored. All templates take:
 
 - `organisation`: the organisation's name
 - `support_email`: the address for questions, or `None`
 
 Templates about a ticket also take `reference` and `title`, which are the ticket's, and:
 
-- `ticket_answered`, to the requester: `message` (the reply), `author` (the full name of who replied), `auto_close_at`
+- `ticket_answered`, to the requester: `message` (the reply), `author` (the author's full name), `auto_close_at`
   (when the ticket closes automatically, or `None` if it does not)
 - `ticket_assigned`, to the assignee: `first_name` (the assignee's), `description` (of any length; shown in part),
   `priority` (such as `HIGH`), `requester` (an e-mail address)
 - `ticket_closing_soon`, to the requester: `auto_close_at`
 
-Templates about an account greet no user by name, since names and addresses may be invented:
+Templates about an account greet no user by name, since a visitor may have invented names and addresses:
 
 - `verify_email`, `change_email`, `reset_password` and `invitation`, to the address that the link is for: `link` and
   `expires_at`
@@ -26,8 +26,8 @@ Templates about an account greet no user by name, since names and addresses may 
 - `identity_linked`: `provider` (its name in the settings, such as `google`)
 - `password_changed`, `second_factor_enabled`, `second_factor_disabled` and `session_revoked`: nothing more
 
-`auto_close_at` and `expires_at` are aware `datetime`s in the time zone that they are shown in. All other values are
-`str` unless it says otherwise.
+`auto_close_at` and `expires_at` are aware `datetime`s in the time zone in which they are shown. All other values are
+`str` unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from app.notifications.mime import one_line
+from app.notifications.mime import to_one_line
 
 ContextValue = str | bool | datetime | None
 
 
 @dataclass(frozen=True)
 class RenderedMail:
-    """The texts of a mail. The subject is one line. Texts of tenants are escaped in `html` and unchanged in `text`."""
+    """The texts of a mail. The subject is one line. Values of the context are escaped in `html` only."""
 
     subject: str
     text: str
@@ -65,11 +65,11 @@ def render(template: str, context: Mapping[str, ContextValue]) -> RenderedMail:
     text = _templates.get_template(f"{template}.txt")
     html = _templates.get_template(f"{template}.html")
     subject = "".join(text.blocks["subject"](text.new_context(dict(context))))
-    return RenderedMail(one_line(subject), text.render(context), html.render(context))
+    return RenderedMail(to_one_line(subject), text.render(context), html.render(context))
 
 
-def _moment(value: datetime) -> str:
-    """Write a time with its offset: `21 December 2026, 14:05 UTC+01:00`."""
+def _format_moment(value: datetime) -> str:
+    """Format a time with its offset: `21 December 2026, 14:05 UTC+01:00`."""
     offset = value.strftime("%z")
     if not offset:
         raise ValueError("a time in a mail needs a time zone")
@@ -77,12 +77,12 @@ def _moment(value: datetime) -> str:
     return f"{value.day} {value:%B %Y, %H:%M} {zone}"
 
 
-def _one_line(value: object) -> str:
-    return one_line(str(value))  # str() of a missing key raises
+def _to_one_line(value: object) -> str:
+    return to_one_line(str(value))  # for a missing key, `str` raises
 
 
-def _lines(value: str) -> Markup:
-    """Convert newlines to `<br>`: not every mail program supports `white-space`."""
+def _break_lines(value: str) -> Markup:
+    """Convert newlines to `<br>`, since not every mail program supports the style `white-space`."""
     return Markup("<br>\n").join(value.splitlines())
 
 
@@ -95,4 +95,4 @@ _templates = Environment(
     keep_trailing_newline=True,
     auto_reload=False,
 )
-_templates.filters.update(moment=_moment, lines=_lines, one_line=_one_line)
+_templates.filters.update(moment=_format_moment, lines=_break_lines, one_line=_to_one_line)

@@ -1,4 +1,4 @@
-"""The notification log over HTTP."""
+"""Operations on the notification log."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Reader = Annotated[UserCaller, requires(Resource.NOTIFICATIONS, Action.VIEW)]
 async def list_notifications(
     wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> NotificationPage:
-    """Return a page of the log of mails, newest first. `QUEUED` mails are still tried; `FAILED` ones are not."""
+    """Return a page of the log of mails, newest first. `QUEUED` mails will be tried; `FAILED` ones will not."""
     listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
     paging = Paging.of(
         request, wanted, services_of(request).secret_key, caller.org_id, "notifications", filters=listing
     )
     after = paging.after(lambda at, id_: (datetime.fromisoformat(at), UUID(id_)))
-    rows = await queries.page(db, caller.org_id, listing, after, paging.fetch_limit)
-    total = await queries.total(db, caller.org_id, listing) if wanted.include else None
+    rows = await queries.list_entries(db, caller.org_id, listing, after, paging.fetch_limit)
+    total = await queries.count_entries(db, caller.org_id, listing) if wanted.include else None
     return paging.page(
         response, NotificationPage, rows, Notification.of, position=lambda row: (row.created_at, row.id), total=total
     )
@@ -57,5 +57,5 @@ async def list_notifications(
 async def get_notification(
     notification_id: Annotated[UUID, Path(alias="id")], caller: Reader, db: Db
 ) -> NotificationDetails:
-    """Return a mail with its body as it was sent, and the last error if there was one."""
-    return NotificationDetails.of_content(await queries.one(db, caller.org_id, notification_id))
+    """Return a mail with its body, and its last error if there was one. Tokens of links are hidden."""
+    return NotificationDetails.of_content(await queries.get_entry(db, caller.org_id, notification_id))

@@ -10,7 +10,7 @@ from pydantic import Field
 from app.core.fields import EXAMPLE_ID, CreatedAt, ResponseModel, UtcTimestamp
 from app.core.outbox.models import DeliveryStatus
 from app.core.web.paging import CountedPage, CountedPageQuery
-from app.notifications.links import for_the_log
+from app.notifications.links import hide_token
 from app.notifications.queries import LogEntry, LogEntryContent
 
 
@@ -32,13 +32,15 @@ class Notification(ResponseModel):
     ]
     status: Annotated[
         DeliveryStatus,
-        Field(description="`QUEUED` ones will be tried; `FAILED` ones will not be tried again.", examples=["SENT"]),
+        Field(
+            description="`QUEUED`: will be tried. `SENT`: done. `FAILED`: will not be tried again.", examples=["SENT"]
+        ),
     ]
-    attempts: Annotated[int, Field(description="How often sending was tried.", examples=[1])]
+    attempts: Annotated[int, Field(description="The number of attempts to send it.", examples=[1])]
     last_error: Annotated[str | None, Field(description="Why the last attempt failed; null if none has.")]
     ticket_id: Annotated[UUID | None, Field(description="The ticket that it is about; null for none.")]
     created_at: CreatedAt
-    sent_at: Annotated[UtcTimestamp | None, Field(description="When it was sent; null before.")]
+    sent_at: Annotated[UtcTimestamp | None, Field(description="When it was sent; null if it was not.")]
 
     @classmethod
     def of(cls, row: LogEntry) -> Self:
@@ -56,7 +58,7 @@ class NotificationDetails(Notification):
 
     @classmethod
     def of_content(cls, row: LogEntryContent) -> Self:
-        """Make the response from an entry of the log."""
+        """Make the response from an entry of the log with its texts."""
         return cls(**_fields(row), **_bodies(row))
 
 
@@ -76,8 +78,8 @@ def _fields(row: LogEntry) -> dict[str, object]:
 
 
 def _bodies(row: LogEntryContent) -> dict[str, str | None]:
-    html = row.body_html and for_the_log(row.body_html, row.link)
-    return {"body": for_the_log(row.body_text, row.link), "body_html": html}
+    html = row.body_html and hide_token(row.body_html, row.link)
+    return {"body": hide_token(row.body_text, row.link), "body_html": html}
 
 
 class NotificationPage(CountedPage[Notification]):

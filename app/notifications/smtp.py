@@ -1,8 +1,8 @@
-"""Mail over SMTP (RFC 5321): one connection for as long as a pass takes, one mail at a time.
+"""Mail over SMTP (RFC 5321): one connection for each pass of the worker, one mail at a time.
 
-One rule decides what a failure means: a delivery fails permanently only when the server refused that mail. A problem of
-this service or of the server (unreachable, an untrusted certificate, a wrong password, a sender it does not accept)
-concerns all mails alike and gets repaired. It is temporary, even where the reply is a 5xx.
+One rule classifies failures: a delivery fails permanently only if the server refused that mail. A problem of this
+service or of the server (unreachable, an untrusted certificate, a wrong password, a sender it does not accept) concerns
+all mails alike and will be repaired. It is temporary, even if the reply is a 5xx.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ from aiosmtplib import (
 )
 
 from app.core.outbox.channels import Outcome, Result
-from app.notifications.mime import EncodedMail, one_line
+from app.notifications.mime import EncodedMail, to_one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 QUIT_TIMEOUT = 2.0  # seconds
-ERROR_LENGTH = 300  # characters
+MAX_ERROR_LENGTH = 300  # characters
 
 FIRST_REFUSAL = 400
 FIRST_PERMANENT_REFUSAL = 500
 SERVER_IS_CLOSING = 421
 # Replies to any command that mean "authenticate" or "encrypt" (RFC 4954 section 6, RFC 3207 section 4).
-NOT_ABOUT_THE_MAIL = frozenset({530, 534, 535, 538})
-MAIL_TOO_LARGE = 552  # the only refusal of MAIL that is about the mail and not about the sender (RFC 1870)
+AUTHENTICATION_REPLIES = frozenset({530, 534, 535, 538})
+MAIL_TOO_LARGE = 552  # the only refusal of the command MAIL that concerns the mail and not the sender (RFC 1870)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """Where and how to connect. It keeps no connection."""
+    """The address, credentials and encryption of a mail server. It keeps no connection."""
 
     host: str
     port: int
     user: str | None
     password: str = field(repr=False)
     implicit_tls: bool
-    start_tls: bool | None  # required (True), not used (False), or used where it is offered (None)
+    start_tls: bool | None  # required (True), not used (False), or used if the server offers it (None)
     tls: ssl.SSLContext = field(repr=False)
 
     @classmethod
-    def at(cls, url: str) -> Server:
-        """Read the URL of a server (see `email_channel`).
+    def from_url(cls, url: str) -> Server:
+        """Parse the URL of a server (see `make_email_channel`).
 
         Raises:
-            ValueError: this is not such a URL. The text does not repeat it, as it may hold a password.
+            ValueError: it is not such a URL. The message does not repeat it, as it may contain a password.
         """
         try:
             parts = urlsplit(url)
@@ -83,7 +83,7 @@ class Server:
         )
 
     async def connect(self, timeout: float) -> SMTP:  # noqa: ASYNC109 - of each read; the caller limits the whole
-        """Open a connection, greeted, encrypted and authenticated as the URL demands."""
+        """Connect, encrypt and authenticate as the URL requires."""
         client = SMTP(
             hostname=self.host,
             port=self.port,
@@ -99,7 +99,7 @@ class Server:
         return client
 
     def mask_secrets(self, text: str) -> str:
-        """Mask the password in a server's reply: a server may repeat it as it was sent (plain, or as in RFC 4616)."""
+        """Mask the password in a server's reply. A server may repeat it as it was sent: plain, or as in RFC 4616."""
         secrets = (f"\0{self.user}\0{self.password}", self.password) if self.password else ()
         for secret in secrets:
             text = text.replace(base64.b64encode(secret.encode()).decode(), "***").replace(secret, "***")
@@ -107,10 +107,10 @@ class Server:
 
 
 class Connection:
-    """A connection to the server. It is opened by the first mail, and again whenever the server has hung up."""
+    """A connection to the server. The first mail opens it. If the server closes it, the next mail opens it again."""
 
     def __init__(self, server: Server, timeout: float) -> None:
-        """Set the timeout, in seconds, for everything that one mail takes."""
+        """Prepare a connection. `timeout` is in seconds, for everything that one mail takes."""
         self._server = server
         self._timeout = timeout
         self._client: SMTP | None = None
@@ -120,8 +120,8 @@ class Connection:
     async def hand_over(self, mail: EncodedMail) -> Outcome:
         """Try once to hand the mail to the server.
 
-        After a failure to connect, the server is not tried again in this pass: the other mails would each wait for a
-        time-out, or offer a wrong password until the account is locked.
+        After a failed connection, the server is not tried again in this pass: each of the other mails would wait for a
+        time-out, or try a wrong password again until the account is locked.
         """
         async with self._turn:
             if self._unavailable:
@@ -130,11 +130,11 @@ class Connection:
                 async with asyncio.timeout(self._timeout):
                     await self._transfer(mail)
             except (SMTPException, OSError) as error:
-                outcome = self._outcome(error)
+                outcome = self._make_outcome(error)
                 if self._client is None:
                     self._unavailable = outcome
                 elif not isinstance(error, SMTPResponseException) or error.code < FIRST_REFUSAL:
-                    self._client.close()  # the state of the dialogue is unknown
+                    self._client.close()  # the state of the session is unknown
                 return outcome
             except BaseException:
                 if self._client is not None:
@@ -157,11 +157,14 @@ class Connection:
             await client.data(mail.content)
         except SMTPResponseException:
             with suppress(SMTPException):
-                await client.rset()  # otherwise the next mail would become a part of this one
+                await client.rset()  # otherwise the next mail would be part of this one
             raise
 
     async def _announce(self, mail: EncodedMail) -> SMTP:
-        """Send MAIL, first on the open connection if there is one: it has no effect yet, so it may be sent twice."""
+        """Send the command MAIL, on the open connection if there is one, else on a new one.
+
+        MAIL has no effect by itself, so it may be sent twice.
+        """
         if self._client is not None:
             with suppress(SMTPServerDisconnected):
                 await _send_mail_command(self._client, mail)
@@ -171,7 +174,7 @@ class Connection:
         await _send_mail_command(self._client, mail)
         return self._client
 
-    def _outcome(self, error: SMTPException | OSError) -> Outcome:
+    def _make_outcome(self, error: SMTPException | OSError) -> Outcome:
         match error:
             case SMTPResponseException():
                 text = f"The mail server answered {error.code} {error.message}"
@@ -179,17 +182,17 @@ class Connection:
                 text = f"The mail server did not answer within {self._timeout:g} s"
             case _:
                 text = f"The mail server cannot be used: {error}"
-        # A failure before MAIL is sent cannot be about the mail.
-        permanent = self._client is not None and _is_about_the_mail(error)
+        # A failure before the command MAIL cannot concern the mail.
+        is_permanent = self._client is not None and _concerns_the_mail(error)
         return Outcome(
-            Result.PERMANENT if permanent else Result.TEMPORARY,
-            one_line(self._server.mask_secrets(text))[:ERROR_LENGTH],
+            Result.PERMANENT if is_permanent else Result.TEMPORARY,
+            to_one_line(self._server.mask_secrets(text))[:MAX_ERROR_LENGTH],
         )
 
 
 @asynccontextmanager
-async def connection(server: Server, timeout: float) -> AsyncIterator[Connection]:  # noqa: ASYNC109 - of each mail
-    """Open a connection for as long as the context lasts; `timeout` is in seconds, for each mail."""
+async def open_connection(server: Server, timeout: float) -> AsyncIterator[Connection]:  # noqa: ASYNC109 - of each mail
+    """Make a connection that is closed at the end of the context. `timeout` is in seconds, for each mail."""
     opened = Connection(server, timeout)
     try:
         yield opened
@@ -198,7 +201,7 @@ async def connection(server: Server, timeout: float) -> AsyncIterator[Connection
 
 
 async def _send_mail_command(client: SMTP, mail: EncodedMail) -> None:
-    if client.is_ehlo_or_helo_needed:  # the extensions must be asked for again after STARTTLS
+    if client.is_ehlo_or_helo_needed:  # after STARTTLS, the list of extensions must be requested again
         await client.ehlo()
     options = [f"SIZE={len(mail.content)}"] if client.supports_extension("size") else []
     if mail.utf8:
@@ -213,20 +216,20 @@ async def _send_mail_command(client: SMTP, mail: EncodedMail) -> None:
         raise
 
 
-def _is_about_the_mail(error: Exception) -> bool:
+def _concerns_the_mail(error: Exception) -> bool:
     match error:
         case SMTPNotSupported():
             return True
         case SMTPSenderRefused():
             return error.code == MAIL_TOO_LARGE
         case SMTPRecipientRefused() | SMTPDataError():
-            return error.code >= FIRST_PERMANENT_REFUSAL and error.code not in NOT_ABOUT_THE_MAIL
+            return error.code >= FIRST_PERMANENT_REFUSAL and error.code not in AUTHENTICATION_REPLIES
         case _:
             return False
 
 
 def _tls_context(*, verify: bool) -> ssl.SSLContext:
-    """Make the context of a channel, once: loading the system's authorities takes some 25 ms."""
+    """Make the TLS context of a server. Loading the system's authorities takes some 25 ms, so make it once."""
     if verify:
         return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -236,6 +239,6 @@ def _tls_context(*, verify: bool) -> ssl.SSLContext:
 
 
 def _host_name() -> str:
-    """Return the name for EHLO: this host's full name, or an address where it has none (RFC 5321 section 4.1.4)."""
+    """Return the name for EHLO: this host's full name, or an address if it has none (RFC 5321 section 4.1.4)."""
     name = socket.getfqdn()
     return name if "." in name and name.isascii() else "[127.0.0.1]"

@@ -1,4 +1,4 @@
-"""Mails about tickets. Each subscriber takes a batch of events and queues the mails that follow from them."""
+"""Mails about tickets. Each subscriber receives a batch of events and queues their mails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.accounts.users.models import User
 from app.accounts.users.rules import is_deliverable
 from app.core.outbox.events import Recorded
 from app.notifications import mails
-from app.notifications.drafts import draft
+from app.notifications.drafts import write_draft
 from app.notifications.mails import MailDraft
 from app.notifications.rendering import ContextValue
 from app.organisations.queries import get_tenant
@@ -23,14 +23,14 @@ from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponde
 from app.tickets.models import Ticket
 
 
-async def mail_answer_to_requester(
+async def mail_reply_to_requester(
     db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]
 ) -> None:
     """Mail a reply to the requester, on `ticket.responded`."""
     organisation = await get_tenant(db, org_id)
     comment_ids = [one.event.comment_id for one in recorded]
     authors = select(Comment.author_id).where(Comment.org_id == org_id, Comment.id.in_(comment_ids))
-    # No mail may name a user after their erasure: this lock waits for the erasure, or the erasure sees the mail.
+    # No mail may name an erased user. This lock waits for a running erasure, and a later erasure finds the mail.
     named = select(User.id).where(User.org_id == org_id, User.id.in_(authors)).order_by(User.id)
     await db.execute(named.with_for_update(read=True))
     rows = (
@@ -42,9 +42,9 @@ async def mail_answer_to_requester(
             .order_by(Comment.id)
         )
     ).all()
-    requesters = await _requesters(db, org_id, (ticket for _, ticket, _ in rows))
+    requesters = await _read_requesters(db, org_id, (ticket for _, ticket, _ in rows))
     drafts = [
-        _draft(
+        _write_draft(
             organisation,
             "ticket_answered",
             ticket,
@@ -56,7 +56,7 @@ async def mail_answer_to_requester(
             auto_close_at=ticket.auto_close_at,
         )
         for response, ticket, author in rows
-        if (recipient := _address(ticket, requesters, MailKind.TICKET_ANSWERED))
+        if (recipient := _find_address(ticket, requesters, MailKind.TICKET_ANSWERED))
     ]
     await mails.queue(db, org_id, drafts)
 
@@ -65,10 +65,10 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
     """Mail the assignee on `ticket.assigned`, unless they may no longer work on tickets."""
     organisation = await get_tenant(db, org_id)
     given = [(one.event.ticket_id, one.event.assignee_id) for one in recorded if one.event.assignee_id]
-    tickets = await _tickets(db, org_id, (ticket_id for ticket_id, _ in given))
-    users = await _users(db, org_id, (user_id for _, user_id in given))
+    tickets = await _read_tickets(db, org_id, (ticket_id for ticket_id, _ in given))
+    users = await _read_users(db, org_id, (user_id for _, user_id in given))
     drafts = [
-        _draft(
+        _write_draft(
             organisation,
             "ticket_assigned",
             tickets[ticket_id],
@@ -93,10 +93,10 @@ async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Re
     """Remind the requester on `ticket.closing_soon`."""
     organisation = await get_tenant(db, org_id)
     events = [one.event for one in recorded]
-    tickets = await _tickets(db, org_id, (event.ticket_id for event in events))
-    requesters = await _requesters(db, org_id, tickets.values())
+    tickets = await _read_tickets(db, org_id, (event.ticket_id for event in events))
+    requesters = await _read_requesters(db, org_id, tickets.values())
     drafts = [
-        _draft(
+        _write_draft(
             organisation,
             "ticket_closing_soon",
             ticket,
@@ -106,18 +106,18 @@ async def remind_requester(db: AsyncSession, org_id: UUID, recorded: Sequence[Re
         )
         for event in events
         if (ticket := tickets.get(event.ticket_id))
-        and (recipient := _address(ticket, requesters, MailKind.TICKET_CLOSING_SOON))
+        and (recipient := _find_address(ticket, requesters, MailKind.TICKET_CLOSING_SOON))
     ]
     await mails.queue(db, org_id, drafts)
 
 
-async def _requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, User]:
+async def _read_requesters(db: AsyncSession, org_id: UUID, tickets: Iterable[Ticket]) -> Mapping[UUID | None, User]:
     """Read the accounts of these tickets' requesters, by id."""
-    return await _users(db, org_id, (ticket.requester_user_id for ticket in tickets))
+    return await _read_users(db, org_id, (ticket.requester_user_id for ticket in tickets))
 
 
-def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailKind) -> str | None:
-    """Return where to write to the requester: their account's current e-mail; `None` if they muted this kind."""
+def _find_address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailKind) -> str | None:
+    """Return the requester's address: their account's current one, if any; `None` if they muted this kind of mail."""
     account = requesters.get(ticket.requester_user_id)
     if account is not None and kind in account.muted:
         return None
@@ -125,19 +125,19 @@ def _address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: MailK
     return address if is_deliverable(address) else None
 
 
-async def _tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:
+async def _read_tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:
     wanted = set(ids) - {None}
     rows = await db.scalars(select(Ticket).where(Ticket.org_id == org_id, Ticket.id.in_(wanted))) if wanted else ()
     return {ticket.id: ticket for ticket in rows}
 
 
-async def _users(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, User]:
+async def _read_users(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, User]:
     wanted = set(ids) - {None}
     rows = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(wanted))) if wanted else ()
     return {user.id: user for user in rows}
 
 
-def _draft(
+def _write_draft(
     organisation: Tenant,
     template: str,
     ticket: Ticket,
@@ -149,7 +149,7 @@ def _draft(
 ) -> MailDraft:
     """Write a mail about a ticket."""
     reference = organisation.reference(ticket.number)
-    return draft(
+    return write_draft(
         organisation,
         template,
         recipient,

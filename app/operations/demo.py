@@ -141,7 +141,7 @@ async def create_demo(settings: Settings, tickets: int, before_commit: BeforeCom
     finally:
         await database.dispose()
     headline = f"The sandbox organisation {tenant.domain} has {tickets} new tickets. No mail is sent for them.\n\n"
-    return headline + _summary(settings, admins, secret=secret, password=password)
+    return headline + _write_summary(settings, admins, secret=secret, password=password)
 
 
 async def _create_organisation(database: Database) -> tuple[Tenant, str]:
@@ -178,7 +178,7 @@ async def _create_admin(
 
 
 async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:
-    scripts, opening_lock = _ticket_scripts(tickets, real_now()), asyncio.Lock()
+    scripts, opening_lock = _write_scripts(tickets, real_now()), asyncio.Lock()
     by_id = {admin.id: admin for admin in admins}
     with Progress(console=Console(stderr=True)) as progress:
         progress_bar = progress.add_task("Tickets", total=tickets)
@@ -222,29 +222,29 @@ def _accept_any_version(_version: int) -> None:
     """Skip the check of the version: these tickets have no other writers."""
 
 
-def _ticket_scripts(count: int, now: datetime) -> Iterator[_TicketScript]:
+def _write_scripts(count: int, now: datetime) -> Iterator[_TicketScript]:
     """Yield `count` scripts, oldest first. The same count yields the same texts and statuses."""
     rng = random.Random(count)  # noqa: S311 - not a secret
-    customers = _customers(rng)
+    customers = _make_customers(rng)
     weights = [1 / (rank + 10) for rank in range(len(customers))]  # a few customers open many tickets
     for index in range(count):
         opened_at = now - PERIOD * (1 - (index + rng.random()) / count)
-        title, description = _texts(rng)
+        title, description = _write_texts(rng)
         priority, customer = _choose(rng, PRIORITY_WEIGHTS), rng.choices(customers, weights)[0]
         yield _TicketScript(
             opening={"title": title, "description": description, "priority": priority, "requester_email": customer},
             opened_at=opened_at,
-            steps=list(_steps(rng, opened_at, now)),
+            steps=list(_make_steps(rng, opened_at, now)),
             reply=rng.choice(REPLIES),
         )
 
 
-def _customers(rng: random.Random) -> list[str]:
+def _make_customers(rng: random.Random) -> list[str]:
     names = rng.sample(list(product(FIRST_NAMES, LAST_NAMES)), CUSTOMER_COUNT)
     return [f"{first}.{last}@{rng.choice(COMPANIES)}.example".lower() for first, last in names]
 
 
-def _texts(rng: random.Random) -> tuple[str, str]:
+def _write_texts(rng: random.Random) -> tuple[str, str]:
     title, description = rng.choice(PROBLEM_TEMPLATES)
     n, m = rng.randint(2, 30), rng.randint(31, 90)
     words = {"area": rng.choice(AREAS), "when": rng.choice(DATES), "n": n, "m": m}
@@ -252,7 +252,7 @@ def _texts(rng: random.Random) -> tuple[str, str]:
     return title[0].upper() + title[1:], f"{description[0].upper()}{description[1:]} {rng.choice(CLOSING_SENTENCES)}"
 
 
-def _steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, TicketChanges]]:
+def _make_steps(rng: random.Random, opened_at: datetime, now: datetime) -> Iterator[tuple[datetime, TicketChanges]]:
     last = _choose(rng, RECENT_STATUS_WEIGHTS if now - opened_at < MAX_AGE_OF_RECENT else OLD_STATUS_WEIGHTS)
     if last is TicketStatus.OPEN:
         return
@@ -275,10 +275,10 @@ def _choose(rng: random.Random, weighted: Mapping[Any, int]) -> Any:
     return rng.choices(list(weighted), list(weighted.values()))[0]
 
 
-def _summary(settings: Settings, admins: list[Principal], *, secret: str, password: str) -> str:
+def _write_summary(settings: Settings, admins: list[Principal], *, secret: str, password: str) -> str:
     emails = "\n          ".join(admin.email for admin in admins)
     return (
         f"secret    {secret}\nadmins    {emails}\npassword  {password}\n\n"
-        f"Sign in:\ncurl {settings.url}/auth/admin/signin -H 'Content-Type: application/json' \\\n"
+        f"Sign in:\ncurl {settings.base_url}/auth/admin/signin -H 'Content-Type: application/json' \\\n"
         f'  -d \'{{"email": "{admins[0].email}", "password": "{password}"}}\'\n'
     )

@@ -22,8 +22,8 @@ from app.core.config import OidcProvider, Settings, find_secret_key_weakness
 from app.core.database import migrations
 from app.core.database.base import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
 from app.core.database.pool import Database
-from app.notifications.channel import email_channel
-from app.notifications.mime import one_line
+from app.notifications.channel import make_email_channel
+from app.notifications.mime import to_one_line
 from app.notifications.smtp import Server
 from app.operations.queries import read_schema_revision
 
@@ -35,7 +35,7 @@ MAX_ERROR_LENGTH = 200  # characters
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. If the check failed, `detail` ends with what to do."""
+    """The result of one check. If the check failed, `detail` ends with the remedy."""
 
     is_ok: bool
     check: str
@@ -77,9 +77,9 @@ async def check_database(url: str) -> list[Finding]:
     """Run the checks of the database. The first finding says whether it can be reached."""
     try:
         database = Database(url, pool_size=1)
-        passwords = _passwords_in(url)
-    except (ArgumentError, ValueError):  # whose messages may repeat the password
-        return _database_failure("DATABASE_URL is invalid", "use postgresql://user:password@host:port/database")
+        passwords = _find_passwords(url)
+    except (ArgumentError, ValueError):  # their messages may repeat the password
+        return _fail_database_checks("DATABASE_URL is invalid", "use postgresql://user:password@host:port/database")
     try:
         return await _check_open_database(database, passwords)
     finally:
@@ -91,12 +91,12 @@ async def _check_open_database(database: Database, passwords: list[str]) -> list
         async with database.session(None) as db:
             version = await _check_version(db)
     except Exception as error:  # noqa: BLE001 - any failure to connect is a finding
-        reason = _error_text(error, passwords)
-        return _database_failure(f"cannot be reached ({reason})", "start it, or correct DATABASE_URL")
+        reason = _describe_error(error, passwords)
+        return _fail_database_checks(f"cannot be reached ({reason})", "start it, or correct DATABASE_URL")
     return [version, *[await _run_check(database, name, check, passwords) for name, check in CHECKS.items()]]
 
 
-def _database_failure(problem: str, remedy: str) -> list[Finding]:
+def _fail_database_checks(problem: str, remedy: str) -> list[Finding]:
     skipped = "not checked, because the database cannot be reached: correct that first"
     return [Finding(False, "database", f"{problem}: {remedy}"), *(Finding(False, name, skipped) for name in CHECKS)]
 
@@ -108,7 +108,7 @@ async def _run_check(database: Database, name: str, check: Check, passwords: lis
             return await check(db)
     except (DBAPIError, OSError) as error:
         remedy = "run `tessera migrate`, which also grants the service's role its privileges"
-        return Finding(False, name, f"cannot be read ({_error_text(error, passwords)}): {remedy}")
+        return Finding(False, name, f"cannot be read ({_describe_error(error, passwords)}): {remedy}")
 
 
 async def _check_version(db: AsyncSession) -> Finding:
@@ -133,7 +133,7 @@ async def _check_role(db: AsyncSession) -> Finding:
 
 
 async def _check_migrations(db: AsyncSession) -> Finding:
-    current, required = await read_schema_revision(db), migrations.head_revision()
+    current, required = await read_schema_revision(db), migrations.find_head_revision()
     if current != required:
         return Finding(
             False,
@@ -160,7 +160,7 @@ async def _check_row_security(db: AsyncSession) -> Finding:
 
 
 async def _check_clock(db: AsyncSession) -> Finding:
-    # The measurement with the shortest round trip is the most precise; the first one also prepares the statement.
+    # The measurement with the shortest round trip is the most precise. The first one also prepares the statement.
     _, skew = min([await _measure_skew(db) for _ in range(3)])
     detail = f"{abs(skew.total_seconds()):.3f} s {'ahead of' if skew < timedelta(0) else 'behind'} the database's"
     if abs(skew.total_seconds()) >= MAX_CLOCK_SKEW:
@@ -184,17 +184,17 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def _passwords_in(url: str) -> list[str]:
+def _find_passwords(url: str) -> list[str]:
     parts = make_url(url)
     candidates = (parts.password, parts.query.get("password"))
     return [password for password in candidates if isinstance(password, str) and password]
 
 
-def _error_text(error: Exception, passwords: list[str]) -> str:
+def _describe_error(error: Exception, passwords: list[str]) -> str:
     """Return the first line of the error's message, without passwords."""
     if isinstance(error, DBAPIError):
         error = getattr(error.orig, "__cause__", None) or error
-    message = one_line(str(error).partition("\n")[0]) or type(error).__name__
+    message = to_one_line(str(error).partition("\n")[0]) or type(error).__name__
     for password in passwords:
         message = message.replace(password, "***")
     return message[:MAX_ERROR_LENGTH]
@@ -205,12 +205,12 @@ def _error_text(error: Exception, passwords: list[str]) -> str:
 
 async def _check_mail(settings: Settings) -> Finding:
     try:
-        email_channel(smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir)
+        make_email_channel(smtp_url=settings.smtp_url, mail_from=settings.mail_from, mail_dir=settings.mail_dir)
     except ValueError as error:
-        return Finding(False, "mail", f"{one_line(str(error))}: correct MAIL_FROM or SMTP_URL")
+        return Finding(False, "mail", f"{to_one_line(str(error))}: correct MAIL_FROM or SMTP_URL")
     if settings.smtp_url is None:
         return await asyncio.to_thread(_check_mail_folder, settings.mail_dir)
-    return await _check_mail_server(Server.at(settings.smtp_url))
+    return await _check_mail_server(Server.from_url(settings.smtp_url))
 
 
 def _check_mail_folder(folder: Path) -> Finding:
@@ -236,7 +236,7 @@ async def _check_mail_server(server: Server) -> Finding:
         problem = f"cannot be used ({error or type(error).__name__})"
         if isinstance(error, SMTPResponseException):
             problem = f"replied {error.code} {error.message}"
-        problem = one_line(server.mask_secrets(problem))[:MAX_ERROR_LENGTH]
+        problem = to_one_line(server.mask_secrets(problem))[:MAX_ERROR_LENGTH]
         return Finding(False, "mail", f"{address} {problem}: correct SMTP_URL, or the mail server")
     details = f"{'' if is_encrypted else 'un'}encrypted{', login accepted' if server.user else ''}"
     return Finding(True, "mail", f"{address} accepts connections, {details}")

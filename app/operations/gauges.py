@@ -1,4 +1,4 @@
-"""Gauges of the backlog, measured by the worker, and by a web process without a worker when metrics are requested."""
+"""Gauges of the backlog. The worker measures them, and so does a web process when its metrics are requested."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ class Gauges:
         self._measured_at = time.monotonic()
         try:
             await measure(self._database)
-        except Exception:  # the other metrics must be served nevertheless
+        except Exception:  # the other metrics must still be served
             log.warning("measuring_backlog_failed", exc_info=True)

@@ -16,7 +16,7 @@ HTML, JSON = "text/html", "application/json"
 router = APIRouter(tags=["Operations"], route_class=Route)
 
 _REDIRECT = {
-    "description": "To the documentation: the client prefers HTML.",
+    "description": "Redirect to the documentation, because the client prefers HTML.",
     "headers": {"Location": HEADERS["Location"] | {"example": DOCS}},
 }
 
@@ -35,7 +35,7 @@ async def get_index(request: Request) -> ApiIndex | Response:
     """
     root = request.scope.get("root_path", "")
     accept = request.headers.get("accept", "*/*")
-    if quality(accept, HTML) > quality(accept, JSON):
+    if read_quality(accept, HTML) > read_quality(accept, JSON):
         return RedirectResponse(f"{root}{DOCS}")
     return ApiIndex(
         name="Tessera",
@@ -48,19 +48,19 @@ async def get_index(request: Request) -> ApiIndex | Response:
     )
 
 
-def quality(accept: str, media_type: str) -> float:
-    """Return how much an `Accept` header wants a media type, from 0 to 1 (RFC 9110, 12.5.1)."""
+def read_quality(accept: str, media_type: str) -> float:
+    """Read the quality value of a media type from an `Accept` header, from 0 to 1 (RFC 9110, 12.4.2 and 12.5.1)."""
     ranges = {f"{media_type.partition('/')[0]}/*", "*/*", media_type}
     found: dict[str, float] = {}
     for part in accept.lower().split(","):
         name, *parameters = (one.strip() for one in part.split(";"))
         if name in ranges:
-            found[name] = next((_number(one[2:]) for one in parameters if one.startswith("q=")), 1.0)
+            found[name] = next((_parse_number(one[2:]) for one in parameters if one.startswith("q=")), 1.0)
     specific_first = sorted(found, key=lambda name: (name != media_type, name == "*/*"))
     return found[specific_first[0]] if found else 0.0
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:

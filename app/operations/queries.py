@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Uuid, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.ids import made_at
+from app.core.ids import read_creation_time
 from app.core.outbox.models import RelayFailure
 from app.operations.models import JobRun
 
@@ -25,7 +25,7 @@ class Backlog:
     oldest_delivery_age: float  # seconds
 
 
-# Reads only tables without tenant data. Their rows are the pending work: timers are deleted when they have fired.
+# Reads only tables that contain no tenant's data. A timer is deleted when it fires, so all rows are pending work.
 _BACKLOG = text(
     """
     SELECT (SELECT coalesce(sum(greatest(counters.last_event - relays.last_seq, 0)), 0)::bigint
@@ -40,18 +40,18 @@ _BACKLOG = text(
 async def measure_backlog(db: AsyncSession, now: datetime) -> Backlog:
     """Count the work pending at `now` (real time)."""
     row = (await db.execute(_BACKLOG, {"now": now})).one()
-    age = now.timestamp() - made_at(row.oldest) if row.oldest else 0.0
+    age = now.timestamp() - read_creation_time(row.oldest) if row.oldest else 0.0
     return Backlog(row.events, row.timers, row.deliveries, max(0.0, age))
 
 
 async def count_parked_events(db: AsyncSession, org_id: UUID) -> int:
-    """Count the organisation's events that a subscriber has given up on."""
+    """Count the organisation's failures that are parked: a subscriber failed to handle an event at every attempt."""
     conditions = RelayFailure.org_id == org_id, RelayFailure.parked_at.is_not(None)
     return await db.scalar(select(func.count()).select_from(RelayFailure).where(*conditions)) or 0
 
 
 async def list_job_runs(db: AsyncSession) -> Sequence[JobRun]:
-    """List the last run of every scheduled job, by name."""
+    """List the last run of every scheduled job, sorted by name."""
     return (await db.scalars(select(JobRun).order_by(JobRun.name))).all()
 
 

@@ -37,7 +37,7 @@ log = structlog.get_logger("tessera.operations")
     responses=responses(),
 )
 async def is_live() -> Health:
-    """Answers as long as the process can answer at all; restart it where it does not."""
+    """Succeeds as long as the process can respond. If it fails, restart the process."""
     return Health()
 
 
@@ -48,13 +48,13 @@ async def is_live() -> Health:
     responses=responses(NotMigrated),
 )
 async def is_ready(request: Request) -> Health:
-    """The database can be reached, and is migrated to this version; otherwise 503: send requests elsewhere."""
+    """Succeeds if the database can be reached and is migrated to this version. On 503, send requests elsewhere."""
     services = services_of(request, OperationsServices)
     try:
-        # Over a connection of its own: that requests wait for each other does not mean that none can be served.
+        # On a separate connection: requests that wait for connections do not make the service unready.
         async with services.probe.session(None) as db:
             revision = await queries.read_schema_revision(db)
-    except DBAPIError as error:  # no such database, say, or not with this password: nothing can be served either
+    except DBAPIError as error:  # such as a missing database or a wrong password: no request can be served
         log.warning("database_not_ready", error=f"{type(error).__name__}: {error.orig}"[:300])
         raise Unavailable from error
     if revision != services.schema_revision:
@@ -76,7 +76,10 @@ async def is_ready(request: Request) -> Health:
     },
 )
 async def get_metrics(request: Request) -> Response:
-    """Requests, latencies, the pool, and what waits; no label holds an organisation's data. Not for the outside."""
+    """Return requests, latencies, the connection pool and the backlog. No label has an organisation's data.
+
+    Do not expose it to the internet.
+    """
     await services_of(request, OperationsServices).gauges.refresh()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
@@ -92,8 +95,8 @@ async def get_metrics(request: Request) -> Response:
     responses=responses(),
 )
 async def get_jobs(caller: Annotated[UserCaller, requires(Resource.JOBS, Action.VIEW)], db: Db) -> JobsOverview:
-    """When the worker's loops ran last, and how much of your organisation's work is waiting for them."""
-    waiting, queued, oldest = await timers.pending(db, caller.org_id)
+    """Return when the worker's jobs ran last, and how much of your organisation's work waits for them."""
+    waiting, queued, oldest = await timers.measure_pending(db, caller.org_id)
     return JobsOverview(
         jobs=[
             ScheduledJob(

@@ -24,7 +24,7 @@ class ScheduledJob(ResponseModel):
     every: Annotated[float, Field(description="Seconds between two runs.", examples=[0.5])]
     last_run_at: Annotated[UtcTimestamp | None, Field(description="When it last ran; null before the first run.")]
     next_run_at: Annotated[UtcTimestamp | None, Field(description="When it will run next; null if it will not.")]
-    last_error: Annotated[str | None, Field(description="Why the last run failed; null if it did not.")]
+    last_error: Annotated[str | None, Field(description="Why the last run failed; null if it succeeded.")]
 
 
 class PendingWork(ResponseModel):
@@ -33,9 +33,11 @@ class PendingWork(ResponseModel):
     timers: Annotated[int, Field(description="How many timers are set.")]
     deliveries: Annotated[int, Field(description="How many messages have not been sent yet.")]
     oldest_due_at: Annotated[
-        UtcTimestamp | None, Field(description="When the oldest of them is or was due; null if there are none.")
+        UtcTimestamp | None, Field(description="When the earliest of them is due; null if there are none.")
     ]
-    parked_events: Annotated[int, Field(description="How many events could not be handled. The worker's log says why.")]
+    parked_events: Annotated[
+        int, Field(description="How many events could not be handled. The worker logs the reasons.")
+    ]
 
 
 class JobsOverview(ResponseModel):

@@ -1,4 +1,4 @@
-"""What health checks and metrics need of the process."""
+"""The services that health checks and metrics use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from app.operations.gauges import Gauges
 
 @dataclass(frozen=True, kw_only=True)
 class OperationsServices(Services):
-    """`probe` is a connection of its own for readiness checks; `schema_revision` is this version's last migration."""
+    """The services of a process, with those for operators.
+
+    Attributes:
+        probe: a pool with one connection, for readiness checks only.
+        schema_revision: the last migration of this version.
+    """
 
     probe: Database
     schema_revision: str | None

@@ -15,7 +15,7 @@ from app.access.services import services_of
 from app.core.errors import TooMany
 from app.core.ids import new_id
 from app.core.outbox import relay, timers
-from app.core.web.limits import network_of
+from app.core.web.limits import get_network
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations import service
@@ -43,7 +43,7 @@ router = APIRouter(tags=["Organisations"], route_class=Route)
 
 async def _count_sign_up(request: Request) -> None:
     services = services_of(request)
-    await services.limiter.hit(services.settings.sign_up_limit, "org-sign-up", network_of(address_of(request)))
+    await services.limiter.hit(services.settings.sign_up_limit, "org-sign-up", get_network(address_of(request)))
 
 
 @router.post(
@@ -125,7 +125,9 @@ async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request
             db, caller.tenant, caller.actor, body.total(), services.ticket_timers
         )
     try:
-        fired += await timers.run_rest(services.database, caller.org_id, services.ticket_timers, seconds=WAIT_FOR_BUSY)
+        fired += await timers.run_remaining(
+            services.database, caller.org_id, services.ticket_timers, seconds=WAIT_FOR_BUSY
+        )
         await relay.catch_up(services.database, caller.org_id, services.subscribers)
     except Exception:
         # The clock has moved. An error would make the client move it again, so the worker does the rest.

@@ -18,7 +18,7 @@ from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, Actor, record
 from app.core.outbox.models import Counter, Relay
-from app.core.security.secret_keys import new_secret, secret_hash
+from app.core.security.secret_keys import generate_secret_key, hash_secret_key
 from app.organisations import queries
 from app.organisations.errors import DomainTaken, NotASandbox
 from app.organisations.events import ClockAdvanced, OrganisationSignedUp, OrganisationUpdated
@@ -58,11 +58,11 @@ async def sign_up(db: AsyncSession, org_id: UUID, name: str, domain: str, *, san
         timezone="UTC",
         created_at=now,
     )
-    secret = new_secret()
+    secret = generate_secret_key()
     db.add(organisation)
     with raise_on_violation(DomainTaken):
         await db.flush()
-    db.add(SecretKey(org_id=org_id, id=new_id(), hash=secret_hash(secret), created_at=now))
+    db.add(SecretKey(org_id=org_id, id=new_id(), hash=hash_secret_key(secret), created_at=now))
     db.add_all([Counter(org_id=org_id), Relay(org_id=org_id)])
     record(db, OrganisationSignedUp(at=now, actor=SYSTEM))
     return organisation, secret
@@ -122,7 +122,7 @@ async def advance_clock(
         .execution_options(synchronize_session=False)
     )
     advanced = await queries.get_tenant(db, tenant.id)
-    await timers.shift(db, tenant.id, list(handlers), by)
-    fired = await timers.run_in_order(db, tenant.id, handlers, real_now())
+    await timers.bring_forward(db, tenant.id, list(handlers), by)
+    fired = await timers.run_due_in_order(db, tenant.id, handlers, real_now())
     record(db, ClockAdvanced(at=advanced.now(), actor=actor, seconds=int(by.total_seconds())))
     return advanced, fired

@@ -15,7 +15,7 @@ from app.access.requirements import requires
 from app.core.database.pool import Database
 from app.core.errors import VersionConflict
 from app.core.fields import EXAMPLE_ID, OptionalParameter
-from app.core.web.preconditions import etag
+from app.core.web.preconditions import make_etag
 from app.tickets.errors import TicketNotFound
 from app.tickets.queries import read_ticket
 from app.tickets.representation import represent_ticket
@@ -44,9 +44,9 @@ def json_response(content: object, status: int = 200, **headers: str) -> Respons
 
 def ticket_response(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -> Response:
     """Answer with a ticket and its `ETag`."""
-    return json_response(represent_ticket(row, caller.tenant), status, ETag=etag(row["version"]), **headers)
+    return json_response(represent_ticket(row, caller.tenant), status, ETag=make_etag(row["version"]), **headers)
 
 
 async def read_changed(db: AsyncSession, caller: Caller, ticket_id: UUID) -> TicketRow:
     """Read a ticket as this transaction has left it, with its assignee."""
-    return await read_ticket(await Database.driver_of(db), caller.org_id, ticket_id)
+    return await read_ticket(await Database.get_driver(db), caller.org_id, ticket_id)

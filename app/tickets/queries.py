@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from sqlalchemy import select, true
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, UserCaller
-from app.accounts.users.models import User
 from app.core.outbox.subscriptions import writes
 from app.organisations.models import Organisation
 from app.organisations.queries import as_tenant
@@ -51,15 +50,11 @@ async def with_locked_clock(db: AsyncSession, caller: UserCaller) -> UserCaller:
     return replace(caller, tenant=tenant, now=tenant.now())
 
 
-async def lock_ticket(
-    db: AsyncSession, org_id: UUID, ticket_id: UUID, own: UUID | None = None, *, author_id: UUID | None = None
-) -> Ticket:
+async def lock_ticket(db: AsyncSession, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> Ticket:
     """Lock a ticket until the transaction ends, without blocking rows that only refer to it.
 
     Args:
         own: the requester whose ticket it must be.
-        author_id: a user to lock first, since a comment of theirs will refer to them. It is written under the counter's
-            lock (`DatedRow`), where its foreign key must not wait for a change of the user's e-mail address.
 
     Raises:
         TicketNotFound
@@ -67,10 +62,7 @@ async def lock_ticket(
     which = select(Ticket).where(Ticket.org_id == org_id, Ticket.id == ticket_id)
     if own is not None:
         which = which.where(Ticket.requester_user_id == own)
-    if author_id is not None:
-        author = select(User.id).where(User.org_id == org_id, User.id == author_id)
-        which = which.join(author.with_for_update(read=True, key_share=True).cte("author"), true())
-    ticket = await db.scalar(which.with_for_update(key_share=True, of=Ticket))
+    ticket = await db.scalar(which.with_for_update(key_share=True))
     if ticket is None:
         raise TicketNotFound
     return ticket

@@ -18,7 +18,7 @@ from app.access.requirements import requires
 from app.access.services import services_of
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
-from app.core.web.preconditions import check_if_match, etag, is_unmodified
+from app.core.web.preconditions import check_if_match, is_unmodified, make_etag
 from app.core.web.routing import Route
 from app.tickets import service
 from app.tickets.changes import TicketChanges
@@ -94,14 +94,14 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
     """
     async with services_of(request).database.driver(caller.org_id) as driver:
         row = await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
-        if is_unmodified(request.headers.get("if-none-match"), etag(row["version"])):
-            return Response(status_code=304, headers={"ETag": etag(row["version"])})
+        if is_unmodified(request.headers.get("if-none-match"), make_etag(row["version"])):
+            return Response(status_code=304, headers={"ETag": make_etag(row["version"])})
         # A ticket that was never answered has no comments: most reads are spared a round trip.
         may_have_comments = row["responded_at"] and sees_comments(caller)
         comments = await read_comments(driver, caller.org_id, ticket_id) if may_have_comments else []
     content = represent_ticket(row, caller.tenant)
     content["comments"] = [represent_comment(one) for one in comments]
-    return json_response(content, ETag=etag(row["version"]))
+    return json_response(content, ETag=make_etag(row["version"]))
 
 
 _CHANGE_TICKET: dict[str, Any] = {

@@ -27,13 +27,13 @@ READ = f"SELECT {COLUMNS} FROM tickets AS t {ASSIGNEE} WHERE t.org_id = $1 AND t
 READ_OWN = f"{READ} AND t.requester_user_id = $3"
 
 # The data of `TicketAssigned` without the assignee, whom the statement chooses.
-_ASSIGNED_DATA = TicketAssigned.json_without("assignee_id", previous_assignee_id=None)
+_ASSIGNED_DATA = TicketAssigned.dump_json_without("assignee_id", previous_assignee_id=None)
 
 
 @cache
 def created_data(priority: TicketPriority) -> str:
     """Return the data of `TicketCreated` without the number, which the statement counts."""
-    return TicketCreated.json_without("number", status=TicketStatus.OPEN, priority=priority)
+    return TicketCreated.dump_json_without("number", status=TicketStatus.OPEN, priority=priority)
 
 
 def _open_sql(*, account: str, join: str, requester_email: str) -> str:
@@ -74,11 +74,12 @@ def _open_sql(*, account: str, join: str, requester_email: str) -> str:
         INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, actor_id, data, created_at)
         SELECT $1::uuid, last_event - (assignee_id IS NOT NULL)::int, $9::uuid, '{TicketCreated.type}',
                {TicketCreated.version}, $2::uuid, $11, $12::uuid,
-               $13::jsonb || jsonb_build_object('{TicketCreated.key("number")}', number), at
+               $13::jsonb || jsonb_build_object('{TicketCreated.get_stored_name("number")}', number), at
         FROM counted
         UNION ALL
         SELECT $1, last_event, $10::uuid, '{TicketAssigned.type}', {TicketAssigned.version}, $2, '{SYSTEM.type}', NULL,
-               '{_ASSIGNED_DATA}'::jsonb || jsonb_build_object('{TicketAssigned.key("assignee_id")}', assignee_id), at
+               '{_ASSIGNED_DATA}'::jsonb
+                   || jsonb_build_object('{TicketAssigned.get_stored_name("assignee_id")}', assignee_id), at
         FROM counted WHERE assignee_id IS NOT NULL
     )
     SELECT {COLUMNS} FROM opened AS t {ASSIGNEE}

@@ -1,4 +1,4 @@
-"""The service on a socket, on a database where anything may be written."""
+"""The service on a socket, with a database that only these tests use."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def http() -> Iterator[requests.Session]:
 
 @dataclass(frozen=True)
 class Insider:
-    """An organisation's secret and its admin's token, and a ticket and a notification to get wrong."""
+    """Valid credentials of an organisation and its admin, and the ids of a ticket and a notification."""
 
     headers: dict[str, str]
     ids: dict[str, str]

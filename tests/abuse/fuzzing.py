@@ -1,4 +1,4 @@
-"""What Schemathesis is told: how much to try of which operation, and what an answer must be like."""
+"""The settings of Schemathesis: the number of requests for each operation, and the checks of responses."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ CHECKS = [
 ]
 
 
-def the_document() -> Any:
-    """The OpenAPI document, for oneself to change."""
+def copy_document() -> Any:
+    """Return a copy of the OpenAPI document that the caller may change."""
     return deepcopy(create_api(Settings.model_validate({"secret_key": None, "database_url": None})).openapi())
 
 
-def the_schema(max_examples: int, document: Any = None, **of_operations: int) -> Any:
-    """The OpenAPI document as Schemathesis reads it.
+def load_schema(max_examples: int, document: Any = None, **of_operations: int) -> Any:
+    """Load the OpenAPI document into Schemathesis.
 
     Args:
-        max_examples: how many random requests for each operation, after those that the document suggests by itself.
-        of_operations: the same for some of them, by their ids.
+        max_examples: the number of random requests for each operation, after those from the document's examples.
+        of_operations: the number for single operations, by their ids.
     """
     config = SchemathesisConfig.from_dict(
         {
@@ -49,7 +49,7 @@ def the_schema(max_examples: int, document: Any = None, **of_operations: int) ->
                 "mode": "all",
                 "max-examples": max_examples,
                 "allow-x00": True,
-                "with-security-parameters": False,  # each test has credentials of its own, or none
+                "with-security-parameters": False,  # each test adds its credentials
                 "deterministic": True,
                 "database": "none",
             },
@@ -59,9 +59,9 @@ def the_schema(max_examples: int, document: Any = None, **of_operations: int) ->
             ],
         }
     )
-    return schemathesis.openapi.from_dict(document or the_document(), config=config)
+    return schemathesis.openapi.from_dict(document or copy_document(), config=config)
 
 
 def each_operation(max_examples: int, **of_operations: int) -> Callable[[Test], Test]:
-    """Run a test with many requests for each operation (`the_schema` has the arguments)."""
-    return cast("Callable[[Test], Test]", the_schema(max_examples, **of_operations).parametrize())
+    """Run a test with many requests for each operation (see `load_schema` for the arguments)."""
+    return cast("Callable[[Test], Test]", load_schema(max_examples, **of_operations).parametrize())

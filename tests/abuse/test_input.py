@@ -1,4 +1,4 @@
-"""Whatever is sent is done, or refused with what is wrong with it; what is refused leaves nothing."""
+"""Random input is either accepted or refused with a problem document, and refused input writes nothing."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ tries = settings(
     deadline=None,
     derandomize=True,
     database=None,
-    suppress_health_check=list(HealthCheck),  # one organisation for all examples of a test is meant
+    suppress_health_check=list(HealthCheck),  # all examples of a test share an organisation on purpose
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )
 
-# Every character there is: NUL, control characters and lone surrogates among them.
-NASTY = [
+# All characters, including NUL, control characters and lone surrogates.
+NASTY_TEXTS = [
     "\0", "a\0b", "\ud800", "\udfff\ud800", "\x7f", "\x85", "\u202e", "\ufeff", "\u2028", " ", "\n", "x" * 300,
     "İ" * 200, "ß@ß.ß", "a@" + "b." * 200 + "c", "'; DROP TABLE tickets; --", "{{7*7}}", "%00", "../../etc/passwd",
 ]  # fmt: skip
-TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=40) | st.sampled_from(NASTY)
+TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=40) | st.sampled_from(NASTY_TEXTS)
 NUMBER = (
     st.integers()
     | st.floats(allow_nan=True, allow_infinity=True)
@@ -47,13 +47,13 @@ VALUE = st.recursive(
 GOOD = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example"}
 
 
-def encoded(value: object, *, escaped: bool) -> bytes:
-    """As JSON, with what is beyond ASCII escaped or as it is (a lone surrogate then is no UTF-8)."""
+def encode(value: object, *, escaped: bool) -> bytes:
+    """Encode a value as JSON, with escaped or plain non-ASCII characters. A plain lone surrogate is invalid UTF-8."""
     return json.dumps(value, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
 
 
-def assert_answered_well(answer: httpx.Response) -> None:
-    """It succeeded, or is a problem document about what was sent."""
+def assert_success_or_problem(answer: httpx.Response) -> None:
+    """Assert that a response is a success, or a problem document about bad input."""
     if answer.is_success:
         return
     problem = answer.json()
@@ -65,16 +65,16 @@ def assert_answered_well(answer: httpx.Response) -> None:
 
 
 async def post(desk: Desk, content: bytes, **headers: str) -> httpx.Response:
-    """Post a ticket, whatever it is; what was refused has left nothing."""
-    before = await count(desk)
+    """Post a ticket with this body, and check that a refused one writes nothing."""
+    before = await count_tickets(desk)
     both = {"X-Org-Secret": desk.secret} | JSON_TYPE | headers
     answer = await desk.api.http.post("/tickets", content=content, headers=both)
-    assert_answered_well(answer)
-    assert await count(desk) == before + answer.is_success
+    assert_success_or_problem(answer)
+    assert await count_tickets(desk) == before + answer.is_success
     return answer
 
 
-async def count(desk: Desk) -> int:
+async def count_tickets(desk: Desk) -> int:
     answer = await desk.admin.get("/tickets", params={"include": "total", "limit": 1})
     total: int = answer.json()["total"]
     return total
@@ -83,13 +83,13 @@ async def count(desk: Desk) -> int:
 @tries
 @given(value=VALUE, escaped=st.booleans())
 async def test_any_json_can_be_posted(desk: Desk, value: object, escaped: bool) -> None:
-    await post(desk, encoded(value, escaped=escaped))
+    await post(desk, encode(value, escaped=escaped))
 
 
 @tries
 @given(name=st.sampled_from([*GOOD, "priority", "secret"]) | TEXT, value=VALUE, escaped=st.booleans())
 async def test_any_field_can_have_any_value(desk: Desk, name: str, value: object, escaped: bool) -> None:
-    answer = await post(desk, encoded(GOOD | {name: value}, escaped=escaped))
+    answer = await post(desk, encode(GOOD | {name: value}, escaped=escaped))
 
     if answer.is_success:
         assert await desk.read(answer.json()) == answer.json() | {"responses": []}
@@ -97,8 +97,8 @@ async def test_any_field_can_have_any_value(desk: Desk, name: str, value: object
 
 @tries
 @given(text=TEXT, field=st.sampled_from(["title", "description"]))
-async def test_a_text_is_kept_as_it_is_or_refused(desk: Desk, text: str, field: str) -> None:
-    answer = await post(desk, encoded(GOOD | {field: text}, escaped=True))
+async def test_a_text_is_stored_unchanged_or_refused(desk: Desk, text: str, field: str) -> None:
+    answer = await post(desk, encode(GOOD | {field: text}, escaped=True))
 
     trimmed = text.replace("\r\n", "\n").strip()
     if answer.is_success:
@@ -106,7 +106,7 @@ async def test_a_text_is_kept_as_it_is_or_refused(desk: Desk, text: str, field: 
         assert not any(character in trimmed for character in "\0\x1b\x7f\x85\ud800\r")
     else:
         assert answer.status_code == 422
-        # With a lone surrogate in it, the whole is no JSON.
+        # JSON with a lone surrogate is malformed.
         is_broken = any("\ud800" <= character <= "\udfff" for character in text)
         assert {error["field"] for error in answer.json()["errors"]} == ({""} if is_broken else {field})
 
@@ -146,7 +146,7 @@ async def test_any_bytes_can_be_posted(desk: Desk, content: bytes) -> None:
     ids=lambda content: repr(content[:24]),
 )
 @pytest.mark.parametrize("media_type", ["application/json", "text/plain", "multipart/form-data; boundary=x", ""])
-async def test_what_is_no_ticket_is_refused(desk: Desk, content: bytes, media_type: str) -> None:
+async def test_a_body_that_is_not_a_ticket_is_refused(desk: Desk, content: bytes, media_type: str) -> None:
     answer = await post(desk, content, **{"Content-Type": media_type})
 
     assert answer.status_code == 422
@@ -166,22 +166,22 @@ FILTERS = [
 QUERY = st.lists(st.tuples(st.sampled_from(FILTERS) | TEXT, TEXT | NUMBER.map(str)), max_size=4)
 
 
-def quoted(text: str) -> str:
+def percent_encode(text: str) -> str:
     return quote(text.encode("utf-8", "surrogatepass"), safe="")
 
 
 @tries
 @given(query=QUERY)
 async def test_any_filter_can_have_any_value(desk: Desk, query: list[tuple[str, str]]) -> None:
-    sent = "&".join(f"{quoted(name)}={quoted(value)}" for name, value in query)
+    sent = "&".join(f"{percent_encode(name)}={percent_encode(value)}" for name, value in query)
     for path in ("/tickets", "/notifications", f"/tickets/{uuid4()}/history"):
-        assert_answered_well(await desk.admin.get(f"{path}?{sent}"))
+        assert_success_or_problem(await desk.admin.get(f"{path}?{sent}"))
 
 
 @tries
 @given(query=st.binary(max_size=60))
 async def test_any_bytes_can_be_a_query(desk: Desk, query: bytes) -> None:
-    assert_answered_well(await desk.admin.get(f"/tickets?{quote(query, safe='%&=+;[]')}"))
+    assert_success_or_problem(await desk.admin.get(f"/tickets?{quote(query, safe='%&=+;[]')}"))
 
 
 @pytest.mark.parametrize(
@@ -210,10 +210,10 @@ async def test_any_bytes_can_be_a_query(desk: Desk, query: bytes) -> None:
     ],
     ids=lambda query: query[:40],
 )
-async def test_a_filter_that_makes_no_sense_is_refused(desk: Desk, query: str) -> None:
+async def test_an_invalid_filter_is_refused(desk: Desk, query: str) -> None:
     answer = await desk.admin.get(f"/tickets?{query}")
 
-    assert_answered_well(answer)
+    assert_success_or_problem(answer)
     assert answer.status_code == 422
 
 
@@ -221,12 +221,12 @@ async def test_a_filter_that_makes_no_sense_is_refused(desk: Desk, query: str) -
 @given(text=TEXT.filter(lambda text: "/" not in text))
 async def test_any_text_can_be_an_id(desk: Desk, text: str) -> None:
     for template in ("/tickets/{}", "/tickets/{}/history", "/tickets/{}/schedule", "/notifications/{}"):
-        url = f"http://tessera.test{template.format(quoted(text))}"
+        url = f"http://tessera.test{template.format(percent_encode(text))}"
         answer = await desk.api.http.get(url, headers=desk.admin.headers)
 
         if text not in {"", ".", ".."}:
             assert answer.status_code in {404, 422}
-        assert_answered_well(answer)
+        assert_success_or_problem(answer)
 
 
 HEADERS = ["Authorization", "X-Org-Secret", "If-Match", "X-Request-Id", "Content-Type", "Accept", "Origin", "Cookie"]
@@ -240,7 +240,7 @@ HEADER_VALUE = (
 @tries
 @given(sent=st.dictionaries(st.sampled_from(HEADERS), HEADER_VALUE, max_size=4))
 async def test_any_header_can_have_any_value(desk: Desk, sent: dict[str, bytes]) -> None:
-    ticket = await a_ticket_to_change(desk)
+    ticket = await find_or_open_ticket(desk)
     ours: dict[str, Any] = {**desk.admin.headers, **JSON_TYPE}
     headers = [(name.encode(), value) for name, value in ({n: v.encode() for n, v in ours.items()} | sent).items()]
     for request in (
@@ -252,17 +252,17 @@ async def test_any_header_can_have_any_value(desk: Desk, sent: dict[str, bytes])
     ):
         answer = await desk.api.http.send(request)
 
-        assert_answered_well(answer)
+        assert_success_or_problem(answer)
         assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", answer.headers["x-request-id"])
 
 
-async def a_ticket_to_change(desk: Desk) -> str:
+async def find_or_open_ticket(desk: Desk) -> str:
     items = (await desk.admin.get("/tickets", params={"limit": 1})).json()["items"]
     ticket_id: str = items[0]["id"] if items else (await desk.open())["id"]
     return ticket_id
 
 
-async def test_any_number_of_headers_and_any_size_is_answered(desk: Desk) -> None:
+async def test_many_or_large_headers_are_answered(desk: Desk) -> None:
     for headers, status in (
         ([(f"x-{n}".encode(), b"1") for n in range(200)], 431),
         ([(b"x-large", b"x" * 40_000)], 431),
@@ -272,11 +272,11 @@ async def test_any_number_of_headers_and_any_size_is_answered(desk: Desk) -> Non
         answer = await desk.api.http.send(httpx.Request("GET", "http://tessera.test/org", headers=headers))
 
         assert answer.status_code == status
-        assert_answered_well(answer)
+        assert_success_or_problem(answer)
 
 
 @pytest.mark.parametrize("query", ["customerEmail=%ED%A0%80@x.test", "status=%FF", "%C3=1"])
-async def test_a_query_that_is_no_text_is_refused(desk: Desk, query: str) -> None:
+async def test_a_query_that_is_not_utf_8_is_refused(desk: Desk, query: str) -> None:
     answer = await desk.admin.get(f"/tickets?{query}")
 
     assert answer.status_code == 422

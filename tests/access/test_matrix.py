@@ -11,7 +11,7 @@ from tests.docs.openapi import OPERATIONS
 from tests.organisation_client import Api, Desk
 from tests.problems import refused
 
-METHODS = {operation.said["operationId"]: operation.method for operation in OPERATIONS}
+METHODS = {operation.definition["operationId"]: operation.method for operation in OPERATIONS}
 
 
 def test_no_operation_is_missing_from_the_table() -> None:
@@ -47,10 +47,10 @@ async def test_each_kind_of_caller_gets_what_the_table_says(api: Api, world: Wor
 def test_an_operation_declares_the_permission_that_the_table_implies() -> None:
     """An auditor, who may view everything and do nothing, is refused exactly the operations that do more than view."""
     for operation in OPERATIONS:
-        row, needed = STATUSES[operation.said["operationId"]], operation.said["x-permission"]
+        row, needed = STATUSES[operation.definition["operationId"]], operation.definition["x-permission"]
         if ":" in needed:
             assert (row["auditor"] == 403) == (not needed.endswith(":view")), operation
-            assert f"`{needed}`" in operation.said["description"]
+            assert f"`{needed}`" in operation.definition["description"]
         else:
             assert row["auditor"] == row["ADMIN"], operation
             assert (needed == "none") == (row["anonymous"] == row["ADMIN"]), operation

@@ -88,7 +88,7 @@ class World:
         """Issue a link of this purpose to a user; return its token."""
         async with self.desk.database.session(self.desk.id) as db:
             link = links.issue(db, self.desk.id, user.id, user.email, purpose)
-        return tokens.link_token(SECRET_KEY, self.desk.id, link.id)
+        return tokens.make_link_token(SECRET_KEY, self.desk.id, link.id)
 
     async def queue_notification(self) -> str:
         """Queue a mail of the organisation; return its id in the notification log."""

@@ -16,7 +16,7 @@ from app.accounts.users.models import Credential
 from app.accounts.users.models import User as UserRow
 from app.core.clock import real_now
 from app.core.outbox.models import EventRow
-from app.core.security.opaque_tokens import link_token
+from app.core.security.opaque_tokens import make_link_token
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import PASSWORD, Desk
 
@@ -32,7 +32,7 @@ async def list_links(desk: Desk, user_id: UUID, purpose: LinkPurpose | None = No
 
 def token_of(link: Link) -> str:
     """Return the token of a link."""
-    return link_token(SECRET_KEY, link.org_id, link.id)
+    return make_link_token(SECRET_KEY, link.org_id, link.id)
 
 
 async def latest_token(desk: Desk, user_id: UUID, purpose: LinkPurpose) -> str:

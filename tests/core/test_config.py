@@ -186,5 +186,5 @@ class TestDotEnv:
 
 
 def test_links_start_with_the_public_url_without_a_trailing_slash(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().url == "http://127.0.0.1:8000"
-    assert load_with(monkeypatch, PUBLIC_URL="https://desk.example.com/").url == "https://desk.example.com"
+    assert load_settings().base_url == "http://127.0.0.1:8000"
+    assert load_with(monkeypatch, PUBLIC_URL="https://desk.example.com/").base_url == "https://desk.example.com"

@@ -1,4 +1,4 @@
-"""The kinds of fields: what they make of a value, and what they refuse. Each refusal is a ValueError: a 422."""
+"""The field types: how they normalise values, and which values they refuse."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class TestTexts:
         assert is_refused(kind, text)
         assert not is_refused(kind, text.replace(control, ""))
 
-    def test_tabs_and_newlines_stay_and_newlines_are_of_one_kind(self) -> None:
+    def test_tabs_are_kept_and_newlines_are_unified(self) -> None:
         assert read(LongText, "one\r\ntwo\n\tthree") == "one\ntwo\n\tthree"
 
-    def test_a_text_is_trimmed_before_it_is_measured(self) -> None:
+    def test_a_text_is_trimmed_before_its_length_is_checked(self) -> None:
         assert read(Name, f"  {'x' * 100}\n ") == "x" * 100
         assert is_refused(Name, "x" * 101)
         assert is_refused(Name, " \t\n")
@@ -60,7 +60,7 @@ class TestTexts:
         assert is_refused(LongText, "y" * 20_001)
 
     @pytest.mark.parametrize("value", [None, 1, True, 1.5, [], {}])
-    def test_nothing_else_becomes_a_text(self, value: object) -> None:
+    def test_values_of_other_types_are_refused(self, value: object) -> None:
         assert is_refused(Name, value)
 
 
@@ -135,7 +135,7 @@ class TestDomain:
 
 
 class TestTimes:
-    def test_a_time_is_taken_to_utc(self) -> None:
+    def test_a_time_is_converted_to_utc(self) -> None:
         assert TIMESTAMP.validate_python("2026-03-01T12:00:00+02:00") == datetime(2026, 3, 1, 10, tzinfo=UTC)
 
     @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ class TestTimes:
         ["2026-03-01T12:00:00", "yesterday", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00",
          "9500-01-01T00:00Z", "1969-12-31T23:59:59Z", "2026-02-30T00:00:00Z", 1e300, float("nan"), 2**70, None],
     )  # fmt: skip
-    def test_one_without_a_zone_or_out_of_range_is_refused(self, value: object) -> None:
+    def test_a_time_without_a_zone_or_out_of_range_is_refused(self, value: object) -> None:
         with pytest.raises(ValidationError):
             TIMESTAMP.validate_python(value)
 
-    def test_one_is_written_in_utc_with_a_z(self) -> None:
+    def test_a_time_is_formatted_in_utc_with_a_z(self) -> None:
         east = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
         assert to_rfc3339(east) == "2026-03-01T10:00:00.000005Z"
 

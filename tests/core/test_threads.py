@@ -39,7 +39,7 @@ class Oven:
             assert await asyncio.to_thread(self.started.acquire, timeout=5)
 
 
-async def test_the_result_and_the_error_of_the_work_are_the_callers() -> None:
+async def test_the_caller_gets_the_result_or_the_error_of_the_work() -> None:
     threads = BoundedThreads(1, 0)
     assert await threads.run(threading.get_ident) != threading.get_ident()
     with pytest.raises(ZeroDivisionError):
@@ -47,7 +47,7 @@ async def test_the_result_and_the_error_of_the_work_are_the_callers() -> None:
     assert await threads.run(lambda: "still works") == "still works"
 
 
-async def test_more_than_may_run_and_wait_are_refused_at_once() -> None:
+async def test_calls_over_the_limits_are_refused_immediately() -> None:
     threads, oven = BoundedThreads(2, 3, TooManyCakes), Oven()
     calls = [asyncio.create_task(threads.run(oven.bake)) for _ in range(5)]
     await oven.wait_until_running(2)
@@ -60,7 +60,7 @@ async def test_more_than_may_run_and_wait_are_refused_at_once() -> None:
     assert await threads.run(oven.bake) == "cake"
 
 
-async def test_a_cancelled_call_that_waits_leaves_its_place() -> None:
+async def test_a_cancelled_waiting_call_frees_its_place() -> None:
     threads, oven = BoundedThreads(1, 1), Oven()
     running = asyncio.create_task(threads.run(oven.bake))
     await oven.wait_until_running(1)
@@ -75,7 +75,7 @@ async def test_a_cancelled_call_that_waits_leaves_its_place() -> None:
     assert [await running, await successor] == ["cake", "cake"]
 
 
-async def test_a_cancelled_call_that_runs_keeps_its_place_until_its_thread_is_done() -> None:
+async def test_a_cancelled_running_call_keeps_its_place_until_its_thread_ends() -> None:
     threads, oven = BoundedThreads(1, 0), Oven()
     running = asyncio.create_task(threads.run(oven.bake))
     await oven.wait_until_running(1)

@@ -1,4 +1,4 @@
-"""The words of a text, as they are stored and looked for."""
+"""Folding a text and splitting it into words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.core.words import fold, words
+from app.core.words import fold, split_words
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -18,7 +18,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
         ("  around  ", "around"),
         ("\u00a0around\u2003", "around"),
         ("Ångström", "angstrom"),
-        ("A\u030angstro\u0308m", "angstrom"),  # the same, written with marks of their own
+        ("A\u030angstro\u0308m", "angstrom"),  # the same with combining marks
         ("naïve café", "naive cafe"),
         ("Straße", "strasse"),
         ("ΠΑΠΑΔΌΠΟΥΛΟΣ", "παπαδοπουλοσ"),
@@ -33,20 +33,20 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
         ("\u00b4", ""),  # an accent alone: a space and a mark
     ],
 )
-def test_a_folded_text_has_neither_case_nor_accents_nor_space_around_it(text: str, expected: str) -> None:
+def test_folding_removes_case_accents_and_outer_spaces(text: str, expected: str) -> None:
     assert fold(text) == expected
 
 
 @given(TEXT)
 @example("\x1f around \x1c")
-def test_a_text_is_folded_to_the_same_whatever_its_case(text: str) -> None:
+def test_folding_gives_the_same_text_for_any_case(text: str) -> None:
     assert fold(text.casefold()) == fold(text)
     assert fold(text) == fold(text).strip()
 
 
 @given(st.text(st.characters(max_codepoint=127)))
-def test_plain_letters_are_folded_as_all_others_are(text: str) -> None:
-    # Whatever stands beside them: these are folded without looking at each.
+def test_ascii_letters_are_folded_alike_with_and_without_other_letters(text: str) -> None:
+    # A text with only ASCII characters takes another code path.
     assert fold(f"é{text}é") == f"e{text.casefold()}e"
 
 
@@ -67,10 +67,10 @@ def test_plain_letters_are_folded_as_all_others_are(text: str) -> None:
     ],
 )
 def test_words_are_runs_of_letters_and_digits(text: str, expected: list[str]) -> None:
-    assert words(text) == expected
+    assert split_words(text) == expected
 
 
 @given(TEXT)
-def test_nothing_in_a_word_means_anything_to_a_query(text: str) -> None:
-    assert all(word and word.isalnum() for word in words(text))
-    assert words(" ".join(words(text))) == words(text)
+def test_a_word_contains_no_query_syntax(text: str) -> None:
+    assert all(word and word.isalnum() for word in split_words(text))
+    assert split_words(" ".join(split_words(text))) == split_words(text)

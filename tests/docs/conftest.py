@@ -1,4 +1,4 @@
-"""The browser in which the pages for users are looked at."""
+"""The browser for the tests of pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def browser() -> AsyncIterator[Browser]:
             pytest.fail(MISSING)
         pytest.skip(MISSING)
     async with async_playwright() as playwright:
-        # Its sandbox refuses to work for root, as which a container usually runs.
+        # The browser's sandbox does not work for root, the usual user in a container.
         flags = ["--no-sandbox"] if os.geteuid() == 0 else []
         async with await playwright.chromium.launch(executable_path=BROWSER, args=flags) as running:
             yield running

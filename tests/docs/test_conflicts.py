@@ -1,4 +1,4 @@
-"""What an operation refuses because of how things are is documented, like what it refuses because of its input."""
+"""Refusals that depend on the state of the data have the documented codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.core.database.pool import Database
 from tests.access.world import PASSWORD, World, create_world, totp_now
 from tests.authentication.social.openid import running_service
 from tests.docs.openapi import BY_ID
-from tests.notifications.users import add_user as somebody_without_password
+from tests.notifications.users import add_user as add_user_without_password
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk, open_session
 from tests.postgres import TestServer
 
@@ -24,19 +24,19 @@ ALL_OF = {"view": True, "create": True, "update": True, "delete": True}
 
 
 class Case(NamedTuple):
-    """A request that must be refused so."""
+    """A request that must be refused with this code."""
 
     operation_id: str
     code: str
-    thing: UUID | str = ""
+    resource_id: UUID | str = ""
     body: JSON | None = None
 
 
-async def check(api: Api, caller: SignedInUser | None, *cases: Case) -> None:
+async def check_cases(api: Api, caller: SignedInUser | None, *cases: Case) -> None:
     for case in cases:
         operation = BY_ID[case.operation_id]
         headers = caller.headers if caller else {}
-        path = operation.path.replace("{id}", str(case.thing))
+        path = operation.path.replace("{id}", str(case.resource_id))
         answer = await api.http.request(operation.method, path, json=case.body, headers=headers)
 
         assert answer.is_client_error, f"{case}: {answer.text}"
@@ -49,7 +49,7 @@ async def world(desk: Desk) -> World:
     return await create_world(desk)
 
 
-async def test_about_organisations_and_tickets(api: Api, database: Database) -> None:
+async def test_conflicts_of_organisations_and_tickets_are_documented(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)
     other = await desk.another_admin("bo@growfin.test")
     accepted, closed = (await desk.open())["id"], (await desk.open())["id"]
@@ -58,7 +58,7 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
     product = SignedInUser(desk.id, "", api.http, {"X-Org-Secret": desk.secret}, desk.id)
     name = {"firstName": "A", "lastName": "B", "email": other.email, "password": PASSWORD}
 
-    await check(
+    await check_cases(
         api,
         other,
         Case("signUpOrganisation", "domain_taken", body={"name": "Growfin", "domain": desk.domain}),
@@ -69,7 +69,7 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
         Case("changeTicket", "org_mismatch", closed, {"orgId": str(other.id)}),
         Case("changeTicketByPost", "assignee_not_active", closed, {"adminId": str(desk.id)}),
     )
-    await check(
+    await check_cases(
         api,
         product,
         Case("signUpAdmin", "email_taken", body=name),
@@ -77,12 +77,12 @@ async def test_about_organisations_and_tickets(api: Api, database: Database) -> 
     )
 
 
-async def test_about_users(world: World) -> None:
+async def test_conflicts_of_users_are_documented(world: World) -> None:
     customer, pending = await world.user(), await world.user(RoleKind.ENGINEER, status=AccountStatus.PENDING)
     admin, api = world.desk.admin, world.desk.api
     invitation = {"firstName": "A", "lastName": "B", "email": customer.email, "role": "CUSTOMER"}
 
-    await check(
+    await check_cases(
         api,
         admin,
         Case("inviteUser", "email_taken", body=invitation),
@@ -101,10 +101,10 @@ async def test_about_users(world: World) -> None:
         Case("resetUserSecondFactor", "second_factor_not_set_up", customer.id),
         Case("setUserRole", "invalid_input", customer.id, {"roleId": str(customer.id)}),
     )
-    await check(api, customer, Case("changeTicket", "not_for_customers", customer.id, {"status": "CLOSED"}))
+    await check_cases(api, customer, Case("changeTicket", "not_for_customers", customer.id, {"status": "CLOSED"}))
 
 
-async def test_about_rights(world: World) -> None:
+async def test_privilege_escalations_are_documented(world: World) -> None:
     permissions = [{"resource": resource, **ALL_OF} for resource in ("users", "roles")]
     path = await world.create("/roles", {"name": "Clerk", "permissions": permissions})
     clerk = await world.user(RoleKind.ENGINEER, role_id=UUID(path.removeprefix("/roles/")))
@@ -113,12 +113,12 @@ async def test_about_rights(world: World) -> None:
     admin, too_much = world.desk.admin, [{"resource": "org", "view": True}]
     invitation = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "role": "ADMIN"}
 
-    await check(
+    await check_cases(
         world.desk.api,
         clerk,
         *(
-            Case(operation_id, "privilege_escalation", thing, body)
-            for operation_id, thing, body in (
+            Case(operation_id, "privilege_escalation", resource_id, body)
+            for operation_id, resource_id, body in (
                 ("inviteUser", "", invitation),
                 ("resendInvitation", invited.id, None),
                 ("cancelInvitation", invited.id, None),
@@ -137,14 +137,14 @@ async def test_about_rights(world: World) -> None:
     )
 
 
-async def test_about_roles_and_menus(world: World) -> None:
+async def test_conflicts_of_roles_and_menus_are_documented(world: World) -> None:
     await world.caller("auditor")
     menus = [await world.create("/menus", {"name": "Reports"})]
     for _ in range(3):
         menus.append(await world.create("/menus", {"name": "Reports", "parentId": menus[-1].removeprefix("/menus/")}))
     top, *_, deepest = (path.removeprefix("/menus/") for path in menus)
 
-    await check(
+    await check_cases(
         world.desk.api,
         world.desk.admin,
         Case("createRole", "role_name_taken", body={"name": "Auditor"}),
@@ -158,14 +158,14 @@ async def test_about_roles_and_menus(world: World) -> None:
     )
 
 
-async def test_about_ones_own_account(world: World) -> None:
+async def test_refusals_about_ones_own_account_are_documented(world: World) -> None:
     user, api = await world.user(RoleKind.ADMIN), world.desk.api
-    without_password = await open_session(world.desk, await somebody_without_password(world.desk))
+    without_password = await open_session(world.desk, await add_user_without_password(world.desk))
 
     def passwords(current: str, new: str) -> JSON:
         return {"currentPassword": current, "newPassword": new}
 
-    await check(
+    await check_cases(
         api,
         user,
         Case("changePassword", "wrong_password", body=passwords(OTHER_PASSWORD, PASSWORD)),
@@ -175,17 +175,19 @@ async def test_about_ones_own_account(world: World) -> None:
         Case("changeEmail", "same_email", body={"email": user.email, "password": PASSWORD}),
         Case("confirmSecondFactor", "second_factor_not_set_up", body={"code": "000000"}),
     )
-    await check(api, without_password, Case("changePassword", "no_password", body=passwords(PASSWORD, OTHER_PASSWORD)))
+    await check_cases(
+        api, without_password, Case("changePassword", "no_password", body=passwords(PASSWORD, OTHER_PASSWORD))
+    )
 
 
-async def test_about_the_second_factor(world: World) -> None:
+async def test_refusals_about_the_second_factor_are_documented(world: World) -> None:
     user, api = await world.user(RoleKind.ADMIN), world.desk.api
     secret = (await user.post("/auth/2fa/setup")).json()["secret"]
     assert (await user.post("/auth/2fa/confirm", {"code": totp_now(secret)})).status_code == 200
     assert (await user.patch("/org", {"require2fa": True})).status_code == 200
     signing_in: JSON = {"email": user.email, "password": PASSWORD}
 
-    await check(
+    await check_cases(
         api,
         user,
         Case("setUpSecondFactor", "second_factor_active"),
@@ -197,7 +199,7 @@ async def test_about_the_second_factor(world: World) -> None:
     )
 
 
-async def test_about_signing_up_and_in(world: World) -> None:
+async def test_refusals_of_sign_up_and_sign_in_are_documented(world: World) -> None:
     customer, api = await world.user(), world.desk.api
     signing_up = {"firstName": "A", "lastName": "B", "email": "new@growfin.test", "password": PASSWORD}
     cases = [
@@ -211,11 +213,11 @@ async def test_about_signing_up_and_in(world: World) -> None:
         body = {"email": user.email, "password": PASSWORD}
         cases += [Case(name, f"account_{status.lower()}", body=body) for name in ("signIn", "signInCustomer")]
 
-    await check(api, None, *cases)
+    await check_cases(api, None, *cases)
 
 
-async def test_about_signing_in_elsewhere(desk: Desk, server: TestServer) -> None:
-    async with running_service(server, google=f"http://127.0.0.1:{a_closed_port()}") as service:
+async def test_refusals_of_social_sign_in_are_documented(desk: Desk, server: TestServer) -> None:
+    async with running_service(server, google=f"http://127.0.0.1:{find_closed_port()}") as service:
         for operation_id, query, code in (
             ("startSocialSignIn", {"org": f"not-{desk.domain}"}, "organisation_not_found"),
             ("startSocialSignIn", {"org": desk.domain}, "provider_unavailable"),
@@ -229,6 +231,6 @@ async def test_about_signing_in_elsewhere(desk: Desk, server: TestServer) -> Non
             assert operation.documents(answer.status_code, code)
 
 
-def a_closed_port() -> int:
+def find_closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

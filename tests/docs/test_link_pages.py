@@ -1,4 +1,4 @@
-"""The pages that links in mails lead to, in a real browser, with the links as they stand in the mails."""
+"""The pages of the links in mails, in a real browser, with the links from the mails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.core.security.passwords import MIN_PASSWORD_LENGTH
 from tests.conftest import settings_for
 from tests.docs.visits import Visit
 from tests.http_server import running_server
-from tests.notifications.users import add_user, an_address, files_to, parts, request_link
+from tests.notifications.users import add_user, get_parts, read_files_to, request_link, unique_address
 from tests.organisation_client import Desk
 from tests.postgres import TestServer
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 NEW_PASSWORD = "amber-otter-58-desk"
 NOT_VALID = "This link is not valid"
 
-# The link in the newest mail to an address; asking for a mail and waiting for the worker is up to the test.
+# Runs the worker and returns the link in the newest mail to an address. The test requests the mail before.
 LinkTo = Callable[[str], Awaitable[str]]
 
 
 @pytest.fixture(scope="module")
 async def address(server: TestServer) -> AsyncIterator[str]:
-    """The service, on the database of the other tests."""
+    """The address of the service, on the database of the other tests."""
     with ExitStack() as stack:
         yield await asyncio.to_thread(stack.enter_context, running_server(settings_for(server)))
         await asyncio.to_thread(stack.close)
 
 
 class Reader(Visit):
-    """Somebody who reads their mails."""
+    """A user who follows a link in a mail."""
 
     def __init__(self, page: Any, address: str) -> None:
         super().__init__(page, address)
@@ -62,7 +62,7 @@ class Reader(Visit):
             self.errors.append(message.text)
 
     async def follow(self, link: str) -> None:
-        """Open a link, whose token must be nowhere to be seen from then on."""
+        """Open a link, and check that its token disappears at once."""
         await self.page.goto(link)
         await self.sees_no_token(urlsplit(link).path)
 
@@ -93,7 +93,7 @@ async def reader(browser: Browser, address: str) -> AsyncIterator[Reader]:
     await reader.start()
     yield reader
     await page.close()
-    assert reader.strangers == []
+    assert reader.foreign_requests == []
     assert reader.errors == []
 
 
@@ -103,8 +103,8 @@ def link_to(desk: Desk, server: TestServer, address: str, tmp_path: Path) -> Lin
 
     async def find(recipient: str) -> str:
         await desk.work(settings)
-        mails = sorted(files_to(settings, recipient), key=lambda mail: mail["Message-ID"])
-        plain, html = parts(mails[-1])
+        mails = sorted(read_files_to(settings, recipient), key=lambda mail: mail["Message-ID"])
+        plain, html = get_parts(mails[-1])
         (link,) = re.findall(rf"^{re.escape(address)}\S+#token=\S+$", plain, re.MULTILINE)
         assert f'href="{link}"' in html
         return str(link)
@@ -117,10 +117,10 @@ async def sign_in(desk: Desk, email: str, password: str) -> int:
     return (await desk.api.http.post("/auth/signin", json=body)).status_code
 
 
-async def test_a_forgotten_password_is_reset_by_the_link_in_the_mail_once(
+async def test_a_forgotten_password_is_reset_once_with_the_mailed_link(
     desk: Desk, reader: Reader, link_to: LinkTo
 ) -> None:
-    user = await desk.another_admin(an_address())
+    user = await desk.another_admin(unique_address())
     asked = await desk.api.http.post("/auth/password/forgot", json={"email": user.email, "org": desk.domain})
     assert asked.status_code == 202
     link = await link_to(user.email)
@@ -128,7 +128,7 @@ async def test_a_forgotten_password_is_reset_by_the_link_in_the_mail_once(
 
     await reader.follow(link)
     await reader.choose("short")
-    assert reader.posted() == []  # the browser asks for more by itself
+    assert reader.posted() == []  # the browser refuses a password that is too short
     await reader.choose("password123")
     await reader.is_refused("This password is easily guessed.")
     await reader.choose(NEW_PASSWORD)
@@ -145,10 +145,8 @@ async def test_a_forgotten_password_is_reset_by_the_link_in_the_mail_once(
     assert reader.posted() == ["/auth/password/reset"] * 3
 
 
-async def test_an_invitation_is_accepted_by_the_link_in_the_mail_once(
-    desk: Desk, reader: Reader, link_to: LinkTo
-) -> None:
-    email = an_address()
+async def test_an_invitation_is_accepted_once_with_the_mailed_link(desk: Desk, reader: Reader, link_to: LinkTo) -> None:
+    email = unique_address()
     invited = await desk.admin.post(
         "/users", {"firstName": "Grace", "lastName": "Hopper", "email": email, "role": "ENGINEER"}
     )
@@ -169,7 +167,7 @@ async def test_an_invitation_is_accepted_by_the_link_in_the_mail_once(
     assert reader.posted() == ["/auth/invitation/accept"] * 2
 
 
-async def test_an_address_is_confirmed_by_a_press_of_the_button_and_not_by_opening_the_page(
+async def test_an_address_is_confirmed_by_the_button_and_not_by_opening_the_page(
     desk: Desk, reader: Reader, link_to: LinkTo
 ) -> None:
     user = await add_user(desk)
@@ -192,12 +190,12 @@ async def test_an_address_is_confirmed_by_a_press_of_the_button_and_not_by_openi
 
 async def is_verified(desk: Desk, user_id: UUID) -> bool:
     async with desk.database.session(desk.id) as db:
-        which = (User.org_id == desk.id, User.id == user_id)
-        return await db.scalar(select(User.email_verified_at).where(*which)) is not None
+        conditions = (User.org_id == desk.id, User.id == user_id)
+        return await db.scalar(select(User.email_verified_at).where(*conditions)) is not None
 
 
 async def test_a_new_address_is_confirmed(desk: Desk, reader: Reader, link_to: LinkTo) -> None:
-    user, new = await add_user(desk), an_address()
+    user, new = await add_user(desk), unique_address()
     await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, new)
 
     await reader.follow(await link_to(new))
@@ -205,12 +203,12 @@ async def test_a_new_address_is_confirmed(desk: Desk, reader: Reader, link_to: L
     await reader.is_told("Your new e-mail address is confirmed.")
 
     async with desk.database.session(desk.id) as db:
-        which = (User.org_id == desk.id, User.id == user.id)
-        assert await db.scalar(select(User.email).where(*which)) == new
+        conditions = (User.org_id == desk.id, User.id == user.id)
+        assert await db.scalar(select(User.email).where(*conditions)) == new
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_an_address_without_its_token_says_so_and_asks_for_nothing(reader: Reader, path: str) -> None:
+async def test_a_page_without_a_token_says_so_and_has_no_form(reader: Reader, path: str) -> None:
     await reader.page.goto(f"{reader.address}{path}?utm_source=mail")
 
     await reader.is_refused("This link is incomplete.")
@@ -218,7 +216,7 @@ async def test_an_address_without_its_token_says_so_and_asks_for_nothing(reader:
     await expect(reader.page).to_have_url(f"{reader.address}{path}")
 
 
-async def test_a_made_up_token_is_refused_and_shows_nothing_of_itself(reader: Reader) -> None:
+async def test_a_forged_token_is_refused_and_not_shown(reader: Reader) -> None:
     await reader.page.goto(f"{reader.address}/verify-email#token=<img src=x onerror=alert(1)>")
     await reader.page.get_by_role("button", name="Confirm").click()
 
@@ -235,7 +233,7 @@ async def test_another_link_can_be_opened_on_the_same_page(reader: Reader) -> No
     await expect(reader.page).to_have_url(f"{reader.address}/verify-email")
 
 
-async def test_a_password_can_be_looked_at_before_it_is_saved(reader: Reader) -> None:
+async def test_the_password_can_be_shown_before_it_is_saved(reader: Reader) -> None:
     await reader.page.goto(f"{reader.address}/reset-password#token=any")
     field = reader.page.get_by_label("New password")
     await expect(field).to_have_attribute("type", "password")
@@ -245,7 +243,7 @@ async def test_a_password_can_be_looked_at_before_it_is_saved(reader: Reader) ->
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_the_page_loads_nothing_is_kept_by_nobody_and_framed_by_nobody(desk: Desk, path: str) -> None:
+async def test_a_page_loads_nothing_and_cannot_be_stored_or_framed(desk: Desk, path: str) -> None:
     answer = await desk.api.http.get(path)
 
     assert answer.status_code == 200
@@ -262,7 +260,7 @@ async def test_the_page_loads_nothing_is_kept_by_nobody_and_framed_by_nobody(des
     assert not re.search(r"(src|href)=\"(?!data:,)|url\(|@import", answer.text)
 
 
-async def test_a_page_answers_head_and_nothing_but_reading(desk: Desk) -> None:
+async def test_a_page_answers_only_get_and_head(desk: Desk) -> None:
     head = await desk.api.http.head("/reset-password")
     post = await desk.api.http.post("/reset-password")
 
@@ -270,12 +268,12 @@ async def test_a_page_answers_head_and_nothing_but_reading(desk: Desk) -> None:
     assert (post.status_code, post.headers["allow"]) == (405, "GET, HEAD")
 
 
-async def test_the_pages_are_no_operations(desk: Desk) -> None:
+async def test_the_pages_are_not_in_the_openapi_document(desk: Desk) -> None:
     document: dict[str, Any] = (await desk.api.http.get("/openapi.json")).json()
 
     assert document["paths"].keys().isdisjoint(PATHS)
 
 
-def test_the_page_asks_for_as_long_a_password_as_the_service() -> None:
+def test_the_page_requires_the_same_password_length_as_the_service() -> None:
     assert f'minlength="{MIN_PASSWORD_LENGTH}"' in PAGE
     assert f"At least {MIN_PASSWORD_LENGTH} characters." in PAGE

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.core.web.openapi_examples import example_of
+from app.core.web.openapi_examples import make_example
 from tests.access.table import COLUMNS, STATUSES
 from tests.docs.openapi import (
     BY_ID,
@@ -24,37 +24,37 @@ from tests.docs.openapi import (
     JSON_MEDIA,
     JWT,
     OPERATIONS,
-    PERSON,
     PROBLEM,
     PUBLIC,
     SCHEMAS,
     SECRET,
+    USER,
     Operation,
-    examples,
-    mistakes,
+    find_schema_errors,
+    list_examples,
 )
 from tests.organisation_client import JSON
 
 ROOT = Path(__file__).parents[2]
-# Operations that change something and need nothing but their path.
+# Operations with effects whose only input is their path.
 WITHOUT_BODY = {
     "signOut", "signOutEverywhere", "setUpSecondFactor", "approveUser", "resendInvitation", "acceptTicket",
 }  # fmt: skip
 WITH_OPTIONAL_BODY = {"rejectUser"}
 KINDS = ["Admin", "Engineer", "Customer"]
-TAKES = {"setPicture": FORM}  # JSON, all others
-GIVES = {"getPicture": "image/webp", "getMetrics": "text/plain"}
-ABOUT_LIMITS = {"Retry-After", "RateLimit", "RateLimit-Policy"}
+REQUEST_TYPES = {"setPicture": FORM}  # all others: JSON
+RESPONSE_TYPES = {"getPicture": "image/webp", "getMetrics": "text/plain"}  # all others: JSON
+LIMIT_HEADERS = {"Retry-After", "RateLimit", "RateLimit-Policy"}
 WITHOUT_CONTENT = {"204", "302", "304", "307"}
-# Operations without a credential that can answer 401: their body stands for one.
-IN_PLACE_OF_A_CREDENTIAL = {
+# Public operations that can respond with 401, because their body contains credentials.
+CREDENTIALS_IN_BODY = {
     "signIn", "signInAdmin", "signInEngineer", "signInCustomer", "refreshSession", "exchangeSocialSignIn",
     "finishSocialSignIn",
 }  # fmt: skip
-# The settings name no provider.
-WITHOUT_PROVIDER = {"startSocialSignIn", "finishSocialSignIn"}
+# Operations that need a provider, which the settings of the tests do not have.
+PROVIDER_OPERATIONS = {"startSocialSignIn", "finishSocialSignIn"}
 
-# --- complete --------------------------------------------------------------------------------------------------------
+# --- the whole document ----------------------------------------------------------------------------------------------
 
 
 def test_the_operations_are_those_of_the_contract() -> None:
@@ -62,8 +62,8 @@ def test_the_operations_are_those_of_the_contract() -> None:
 
 
 def test_operations_and_tags_have_unique_names() -> None:
-    ids = [operation.said["operationId"] for operation in OPERATIONS]
-    used = {tag for operation in OPERATIONS for tag in operation.said["tags"]}
+    ids = [operation.definition["operationId"] for operation in OPERATIONS]
+    used = {tag for operation in OPERATIONS for tag in operation.definition["tags"]}
 
     assert len(set(ids)) == len(ids)
     assert used == {tag["name"] for tag in DOCUMENT["tags"]}
@@ -72,55 +72,55 @@ def test_operations_and_tags_have_unique_names() -> None:
 
 def test_operations_are_in_the_order_of_the_tags() -> None:
     places = [tag["name"] for tag in DOCUMENT["tags"]]
-    order = [places.index(operation.said["tags"][0]) for operation in OPERATIONS]
+    order = [places.index(operation.definition["tags"][0]) for operation in OPERATIONS]
 
     assert order == sorted(order)
-    assert OPERATIONS[0].said["operationId"] == "openTicket"
+    assert OPERATIONS[0].definition["operationId"] == "openTicket"
 
 
 @EACH
 def test_an_operation_has_a_summary_a_description_and_a_tag(operation: Operation) -> None:
-    said = operation.said
+    definition = operation.definition
 
-    assert said["summary"]
-    assert said["summary"] != said["description"]
-    assert len(said["description"]) > 20
-    assert said["operationId"].isalnum()
-    assert len(said["tags"]) == 1
+    assert definition["summary"]
+    assert definition["summary"] != definition["description"]
+    assert len(definition["description"]) > 20
+    assert definition["operationId"].isalnum()
+    assert len(definition["tags"]) == 1
 
 
 @EACH
 def test_the_example_of_a_request_is_valid(operation: Operation) -> None:
     if operation.method in {"GET", "DELETE"} or operation.id in WITHOUT_BODY:
-        assert "requestBody" not in operation.said
+        assert "requestBody" not in operation.definition
         return
     assert operation.body is not None
-    assert list(operation.body) == [TAKES.get(operation.id, JSON_MEDIA)]
-    assert operation.said["requestBody"].get("required", False) == (operation.id not in WITH_OPTIONAL_BODY)
+    assert list(operation.body) == [REQUEST_TYPES.get(operation.id, JSON_MEDIA)]
+    assert operation.definition["requestBody"].get("required", False) == (operation.id not in WITH_OPTIONAL_BODY)
     for media in operation.body.values():
-        assert examples(media)
-        are_good(examples(media), media["schema"])
+        assert list_examples(media)
+        assert_valid(list_examples(media), media["schema"])
 
 
 @EACH
 def test_the_example_of_a_good_response_is_valid(operation: Operation) -> None:
-    good = {status: answer for status, answer in operation.said["responses"].items() if status < "4"}
+    good = {status: answer for status, answer in operation.definition["responses"].items() if status < "4"}
 
-    assert set(good) == {str(status) for status in operation.good}
+    assert set(good) == {str(status) for status in operation.success_statuses}
     for status, answer in good.items():
         assert answer["description"]
         content = answer.get("content", {})
-        assert list(content) == ([] if status in WITHOUT_CONTENT else [GIVES.get(operation.id, JSON_MEDIA)])
+        assert list(content) == ([] if status in WITHOUT_CONTENT else [RESPONSE_TYPES.get(operation.id, JSON_MEDIA)])
         for media in content.values():
-            assert examples(media)
-            are_good(examples(media), media["schema"])
+            assert list_examples(media)
+            assert_valid(list_examples(media), media["schema"])
 
 
 @EACH
 def test_the_example_of_a_response_repeats_the_request(operation: Operation) -> None:
-    answers = [answer for status, answer in operation.said["responses"].items() if status.startswith("2")]
-    sent = [one for media in (operation.body or {}).values() for one in examples(media) if isinstance(one, dict)]
-    got = [one for answer in answers for media in answer.get("content", {}).values() for one in examples(media)]
+    answers = [answer for status, answer in operation.definition["responses"].items() if status.startswith("2")]
+    sent = [one for media in (operation.body or {}).values() for one in list_examples(media) if isinstance(one, dict)]
+    got = [one for answer in answers for media in answer.get("content", {}).values() for one in list_examples(media)]
     for request in sent:
         for answer in got:
             plain = {name for name, value in request.items() if not isinstance(value, (dict, list)) and name in answer}
@@ -129,8 +129,10 @@ def test_the_example_of_a_response_repeats_the_request(operation: Operation) -> 
 
 def test_examples_show_the_effect_of_an_operation() -> None:
     def shown(operation_id: str) -> JSON:
-        answer = next(one for status, one in BY_ID[operation_id].said["responses"].items() if status.startswith("2"))
-        (example,) = examples(answer["content"][JSON_MEDIA])
+        answer = next(
+            one for status, one in BY_ID[operation_id].definition["responses"].items() if status.startswith("2")
+        )
+        (example,) = list_examples(answer["content"][JSON_MEDIA])
         return dict(example)
 
     assert [shown(f"signIn{kind}")["user"]["role"].title() for kind in KINDS] == KINDS
@@ -145,25 +147,25 @@ def test_examples_show_the_effect_of_an_operation() -> None:
 
 @EACH
 def test_path_parameters_have_an_example_and_all_examples_are_valid(operation: Operation) -> None:
-    parameters = operation.said.get("parameters", [])
+    parameters = operation.definition.get("parameters", [])
     in_path = [parameter for parameter in parameters if parameter["in"] == "path"]
 
     assert {f"{{{parameter['name']}}}" for parameter in in_path} == set(re.findall(r"\{.*?\}", operation.path))
     assert all("example" in parameter for parameter in in_path)
     for parameter in parameters:
         shown = [parameter["example"]] if "example" in parameter else parameter["schema"].get("examples", [])
-        are_good(shown, parameter["schema"])
+        assert_valid(shown, parameter["schema"])
 
 
-def are_good(shown: list[Any], schema: JSON) -> None:
+def assert_valid(shown: list[Any], schema: JSON) -> None:
     for example in shown:
-        assert mistakes(example, schema) == []
+        assert find_schema_errors(example, schema) == []
         assert "…" not in json.dumps(example, ensure_ascii=False), "a field needs an example of its own"
 
 
 @EACH
 def test_an_error_is_a_problem_document_with_an_example_of_each_code(operation: Operation) -> None:
-    bad = {status: answer for status, answer in operation.said["responses"].items() if status >= "4"}
+    bad = {status: answer for status, answer in operation.definition["responses"].items() if status >= "4"}
 
     assert {"422", "500", "503"} <= set(bad)
     for status, answer in bad.items():
@@ -175,24 +177,24 @@ def test_an_error_is_a_problem_document_with_an_example_of_each_code(operation: 
             assert example["value"]["code"] == code
             assert example["value"]["status"] == int(status)
             assert f"`{code}`" in answer["description"]
-            assert mistakes(example["value"], {"$ref": "#/components/schemas/Problem"}) == []
+            assert find_schema_errors(example["value"], {"$ref": "#/components/schemas/Problem"}) == []
 
 
 @EACH
 def test_an_operation_declares_its_credentials(operation: Operation) -> None:
     is_public = operation.credentials == PUBLIC
 
-    assert [set(one) for one in operation.said["security"]] == operation.credentials
-    assert ("401" in operation.said["responses"]) == (not is_public or operation.id in IN_PLACE_OF_A_CREDENTIAL)
+    assert [set(one) for one in operation.definition["security"]] == operation.credentials
+    assert ("401" in operation.definition["responses"]) == (not is_public or operation.id in CREDENTIALS_IN_BODY)
     assert operation.documents(401, "missing_credential") == (not is_public)
-    assert operation.documents(403, "access_token_required") == (operation.credentials == PERSON)
-    assert operation.documents(403, "permission_required") == (":" in operation.said["x-permission"])
+    assert operation.documents(403, "access_token_required") == (operation.credentials == USER)
+    assert operation.documents(403, "permission_required") == (":" in operation.definition["x-permission"])
 
 
 @EACH
 def test_the_contract_agrees_with_the_table_of_callers(operation: Operation) -> None:
     statuses, is_public = STATUSES[operation.id], operation.credentials == PUBLIC
-    good = 404 if operation.id in WITHOUT_PROVIDER else operation.good[0]
+    good = 404 if operation.id in PROVIDER_OPERATIONS else operation.success_statuses[0]
 
     assert (statuses["anonymous"] == 401) == (not is_public)
     assert (statuses["product"] == good) == (is_public or {SECRET} in operation.credentials)
@@ -202,24 +204,26 @@ def test_the_contract_agrees_with_the_table_of_callers(operation: Operation) -> 
 
 @EACH
 def test_headers_of_responses_are_described(operation: Operation) -> None:
-    said = {status: set(answer.get("headers", {})) for status, answer in operation.said["responses"].items()}
+    definition = {
+        status: set(answer.get("headers", {})) for status, answer in operation.definition["responses"].items()
+    }
 
-    assert said["503"] == {"Retry-After"}
-    assert said.get("401", {"WWW-Authenticate"}) == {"WWW-Authenticate"}
-    assert said.get("429", ABOUT_LIMITS) == ABOUT_LIMITS
-    assert "Location" in said.get("201", {"Location"})
-    assert said.get("302", {"Location"}) == {"Location"}
-    assert said.get("307", {"Location"}) == {"Location"}
-    assert "ETag" in said.get("304", {"ETag"})
-    for status in said:
-        for header in operation.said["responses"][status].get("headers", {}).values():
-            are_good([header["example"]], header["schema"])
+    assert definition["503"] == {"Retry-After"}
+    assert definition.get("401", {"WWW-Authenticate"}) == {"WWW-Authenticate"}
+    assert definition.get("429", LIMIT_HEADERS) == LIMIT_HEADERS
+    assert "Location" in definition.get("201", {"Location"})
+    assert definition.get("302", {"Location"}) == {"Location"}
+    assert definition.get("307", {"Location"}) == {"Location"}
+    assert "ETag" in definition.get("304", {"ETag"})
+    for status in definition:
+        for header in operation.definition["responses"][status].get("headers", {}).values():
+            assert_valid([header["example"]], header["schema"])
 
 
 def test_every_process_makes_the_same_document() -> None:
     program = "import json; from tests.docs.openapi import DOCUMENT; print(json.dumps(DOCUMENT))"
     made = {
-        subprocess.run(  # sets are in another order with another seed
+        subprocess.run(  # another seed gives sets another order
             [sys.executable, "-c", program],
             env={**os.environ, "PYTHONHASHSEED": seed},
             cwd=ROOT,
@@ -259,8 +263,8 @@ def test_schemas_have_names_that_a_generated_client_can_export() -> None:
 def test_every_field_of_a_schema_has_a_description() -> None:
     undescribed = [
         f"{schema}.{name}"
-        for schema, said in SCHEMAS.items()
-        for name, field in said.get("properties", {}).items()
+        for schema, definition in SCHEMAS.items()
+        for name, field in definition.get("properties", {}).items()
         if not field.get("description")
     ]
 
@@ -269,21 +273,25 @@ def test_every_field_of_a_schema_has_a_description() -> None:
 
 @EACH
 def test_a_parameter_that_may_be_absent_is_not_nullable(operation: Operation) -> None:
-    parameters = operation.said.get("parameters", [])
+    parameters = operation.definition.get("parameters", [])
 
     assert [one["name"] for one in parameters if "null" in json.dumps(one["schema"])] == []
 
 
-def test_the_fields_that_a_patch_leaves_alone_are_optional_and_have_no_default() -> None:
-    updates = {name: said for name, said in SCHEMAS.items() if "Fields that are not sent stay as they are" in str(said)}
+def test_fields_of_updates_are_optional_and_have_no_default() -> None:
+    updates = {
+        name: definition
+        for name, definition in SCHEMAS.items()
+        if "Fields that are not sent stay as they are" in str(definition)
+    }
 
     assert {"TicketUpdate", "OrganisationUpdate", "ProfileUpdate", "UserUpdate", "RoleUpdate"} <= updates.keys()
-    for said in updates.values():
-        assert "required" not in said
-        assert [name for name, field in said["properties"].items() if "default" in field] == []
+    for definition in updates.values():
+        assert "required" not in definition
+        assert [name for name, field in definition["properties"].items() if "default" in field] == []
 
 
-def test_the_orders_of_a_list_have_names_for_generated_clients() -> None:
+def test_sort_orders_have_names_for_generated_clients() -> None:
     order = SCHEMAS["TicketSort"]
 
     assert dict(zip(order["x-enum-varnames"], order["enum"], strict=True)) == {
@@ -297,14 +305,14 @@ def test_the_orders_of_a_list_have_names_for_generated_clients() -> None:
 def test_the_names_of_the_first_clients_are_deprecated() -> None:
     deprecated = {
         f"{schema}.{name}"
-        for schema, said in SCHEMAS.items()
-        for name, field in said.get("properties", {}).items()
+        for schema, definition in SCHEMAS.items()
+        for name, field in definition.get("properties", {}).items()
         if field.get("deprecated")
     }
     parameters = {
         parameter["name"]
         for operation in OPERATIONS
-        for parameter in operation.said.get("parameters", [])
+        for parameter in operation.definition.get("parameters", [])
         if parameter.get("deprecated")
     }
 
@@ -343,7 +351,7 @@ def references(value: object) -> Iterator[str]:
     ],
 )
 def test_an_example_is_made_from_a_schema(schema: JSON, example: object) -> None:
-    assert example_of(schema, SCHEMAS, whole=True) == example
+    assert make_example(schema, SCHEMAS, whole=True) == example
 
 
 def test_the_example_of_a_request_omits_optional_fields_without_an_example() -> None:
@@ -356,5 +364,5 @@ def test_the_example_of_a_request_omits_optional_fields_without_an_example() -> 
         "required": ["a"],
     }
 
-    assert example_of(schema, {}, whole=False) == {"a": 1, "c": 30}
-    assert example_of(schema, {}, whole=True) == {"a": 1, "b": 0, "c": 30}
+    assert make_example(schema, {}, whole=False) == {"a": 1, "c": 30}
+    assert make_example(schema, {}, whole=True) == {"a": 1, "b": 0, "c": 30}

@@ -1,4 +1,4 @@
-"""The OpenAPI document, tried out as it stands: what it says is what the service does."""
+"""The service behaves as the OpenAPI document says: every operation is called with its unchanged example."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from asgi_lifespan import LifespanManager
 from app.main import create_app
 from tests.access.world import make_picture
 from tests.conftest import copy_database, settings_for
-from tests.docs.openapi import BY_ID, DOCUMENT, JSON_MEDIA, mistakes
+from tests.docs.openapi import BY_ID, DOCUMENT, JSON_MEDIA, find_schema_errors
 from tests.docs.tour import Tour
 from tests.organisation_client import Desk
 from tests.postgres import TestServer
 
 
 @pytest.fixture(scope="module")
-async def own(server: TestServer) -> AsyncIterator[httpx.AsyncClient]:
-    """The service on a database where nobody has signed up yet."""
+async def http(server: TestServer) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service on an empty database."""
     name = f"openapi_{uuid4().hex[:8]}"
     await copy_database(server, name)
     async with LifespanManager(create_app(settings_for(server.at(name)))) as manager:
@@ -29,7 +29,7 @@ async def own(server: TestServer) -> AsyncIterator[httpx.AsyncClient]:
             yield client
 
 
-# Their examples hold a token, a code, an image, a provider or an id that nobody has.
+# Operations whose examples are refused: their token, code, image, provider or id does not exist.
 REFUSED = {
     "startSocialSignIn": "provider_not_found",
     "finishSocialSignIn": "provider_not_found",
@@ -47,84 +47,86 @@ REFUSED = {
 }
 
 
-async def test_every_operation_works_with_its_example_as_it_stands(own: httpx.AsyncClient) -> None:
-    """A tour in the order that the description gives, with both credentials from when they are known."""
-    tour = Tour(own)
+async def test_every_operation_works_with_its_unchanged_example(http: httpx.AsyncClient) -> None:
+    """The tour follows the order of the introduction, and sends both credentials as soon as it has them."""
+    tour = Tour(http)
 
-    await found_an_organisation(tour)
-    mia = await let_users_in(tour)
-    await arrange_roles_and_menus(tour)
+    await set_up_organisation(tour)
+    mia = await manage_users(tour)
+    await manage_roles_and_menus(tour)
     await work_on_a_ticket(tour)
-    await look_after_ones_account(tour)
+    await manage_own_account(tour)
     for operation_id, code in REFUSED.items():
-        await tour.is_refused(operation_id, code)
-    await tour.go("eraseUser", thing=mia)
-    await tour.go("getIndex", "isLive", "isReady", "getMetrics", "getJobs", "signOut")
+        await tour.expect_refusal(operation_id, code)
+    await tour.call("eraseUser", resource_id=mia)
+    await tour.call("getIndex", "isLive", "isReady", "getMetrics", "getJobs", "signOut")
     await sign_in(tour)
-    await tour.go("changePassword", "signOutEverywhere")
+    await tour.call("changePassword", "signOutEverywhere")
 
-    assert tour.gone.isdisjoint(REFUSED)
-    assert tour.gone | REFUSED.keys() == BY_ID.keys()
+    assert tour.called.isdisjoint(REFUSED)
+    assert tour.called | REFUSED.keys() == BY_ID.keys()
 
 
-async def found_an_organisation(tour: Tour) -> None:
-    tour.headers["X-Org-Secret"] = (await tour.go("signUpOrganisation"))["secret"]
-    await tour.go("signUpAdmin", "signIn")
+async def set_up_organisation(tour: Tour) -> None:
+    tour.headers["X-Org-Secret"] = (await tour.call("signUpOrganisation"))["secret"]
+    await tour.call("signUpAdmin", "signIn")
     await sign_in(tour)
-    await tour.go("getOrganisation", "changeOrganisation")
+    await tour.call("getOrganisation", "changeOrganisation")
 
 
 async def sign_in(tour: Tour) -> None:
-    tour.headers["Authorization"] = f"Bearer {(await tour.go('signInAdmin'))['jwt']}"
+    tour.headers["Authorization"] = f"Bearer {(await tour.call('signInAdmin'))['jwt']}"
 
 
-async def let_users_in(tour: Tour) -> str:
-    """Returns the id of one of them."""
-    invited = (await tour.go("inviteUser"))["id"]
-    await tour.go("resendInvitation", "cancelInvitation", thing=invited)
-    await tour.go("rejectUser", thing=await a_sign_up(tour, "eve@growfin.com"))
-    bo = await a_sign_up(tour, "bo@growfin.com")
-    await tour.go("approveUser", thing=bo)
-    mia = (await tour.go("signUp"))["id"]
-    await tour.go("signInEngineer", "signInCustomer", "listUsers")
-    await tour.go("getUser", "setUserRole", "changeUser", "getUserPermissions", "setUserPermissions", thing=bo)
+async def manage_users(tour: Tour) -> str:
+    """Sign up, invite, approve and change users; return the id of a customer."""
+    invited = (await tour.call("inviteUser"))["id"]
+    await tour.call("resendInvitation", "cancelInvitation", resource_id=invited)
+    await tour.call("rejectUser", resource_id=await sign_up_engineer(tour, "eve@growfin.com"))
+    bo = await sign_up_engineer(tour, "bo@growfin.com")
+    await tour.call("approveUser", resource_id=bo)
+    mia = (await tour.call("signUp"))["id"]
+    await tour.call("signInEngineer", "signInCustomer", "listUsers")
+    await tour.call("getUser", "setUserRole", "changeUser", "getUserPermissions", "setUserPermissions", resource_id=bo)
     return str(mia)
 
 
-async def a_sign_up(tour: Tour, email: str) -> str:
-    """The id of somebody who waits for approval, as nobody in the examples does."""
+async def sign_up_engineer(tour: Tour, email: str) -> str:
+    """Sign up an engineer, which no example does; return the id."""
     media = DOCUMENT["paths"]["/auth/signup"]["post"]["requestBody"]["content"][JSON_MEDIA]
     answer = await tour.http.post("/auth/signup", json={**media["example"], "role": "ENGINEER", "email": email})
     assert answer.json()["status"] == "PENDING"
     return str(answer.json()["id"])
 
 
-async def arrange_roles_and_menus(tour: Tour) -> None:
+async def manage_roles_and_menus(tour: Tour) -> None:
     for noun in ("Role", "Menu"):
-        made = await tour.go(f"create{noun}")
-        await tour.go(f"list{noun}s", f"get{noun}", f"change{noun}", f"delete{noun}", thing=made["id"])
+        made = await tour.call(f"create{noun}")
+        await tour.call(f"list{noun}s", f"get{noun}", f"change{noun}", f"delete{noun}", resource_id=made["id"])
 
 
 async def work_on_a_ticket(tour: Tour) -> None:
-    ticket = await tour.go("openTicket")
+    ticket = await tour.call("openTicket")
     assert ticket["adminId"]
-    await tour.go("listTickets")
-    await tour.go("getTicket", "acceptTicket", "changeTicketStatus", "respondToTicket", thing=ticket["id"])
-    await tour.go("changeTicket", "changeTicketByPost", "getTicketHistory", "getTicketSchedule", thing=ticket["id"])
-    await tour.go("advanceClock")
-    notification = (await tour.go("listNotifications"))["items"][0]
-    await tour.go("getNotification", thing=notification["id"])
+    await tour.call("listTickets")
+    await tour.call("getTicket", "acceptTicket", "changeTicketStatus", "respondToTicket", resource_id=ticket["id"])
+    await tour.call(
+        "changeTicket", "changeTicketByPost", "getTicketHistory", "getTicketSchedule", resource_id=ticket["id"]
+    )
+    await tour.call("advanceClock")
+    notification = (await tour.call("listNotifications"))["items"][0]
+    await tour.call("getNotification", resource_id=notification["id"])
 
 
-async def look_after_ones_account(tour: Tour) -> None:
-    await tour.go("getMe", "changeMe", "getMyMenu", "deletePicture", "setUpSecondFactor")
-    await tour.go("forgotPassword", "resendVerification", "changeEmail")
-    assert await tour.go("verifyToken") == {"active": False}
-    sessions = (await tour.go("listMySessions"))["items"]
-    await tour.go("endMySession", thing=next(one["id"] for one in sessions if not one["current"]))
+async def manage_own_account(tour: Tour) -> None:
+    await tour.call("getMe", "changeMe", "getMyMenu", "deletePicture", "setUpSecondFactor")
+    await tour.call("forgotPassword", "resendVerification", "changeEmail")
+    assert await tour.call("verifyToken") == {"active": False}
+    sessions = (await tour.call("listMySessions"))["items"]
+    await tour.call("endMySession", resource_id=next(one["id"] for one in sessions if not one["current"]))
 
 
-async def test_an_answer_has_the_fields_of_its_schema_and_no_others(desk: Desk) -> None:
+async def test_a_response_has_exactly_the_fields_of_its_schema(desk: Desk) -> None:
     ticket = await desk.open()
     await desk.respond(ticket)
     for path, template in (
@@ -138,7 +140,7 @@ async def test_an_answer_has_the_fields_of_its_schema_and_no_others(desk: Desk) 
     ):
         media = DOCUMENT["paths"][template]["get"]["responses"]["200"]["content"][JSON_MEDIA]
 
-        assert mistakes((await desk.admin.get(path)).json(), media["schema"], closed=True) == [], path
+        assert find_schema_errors((await desk.admin.get(path)).json(), media["schema"], closed=True) == [], path
 
 
 async def test_a_picture_is_answered_as_documented(desk: Desk) -> None:
@@ -148,11 +150,11 @@ async def test_a_picture_is_answered_as_documented(desk: Desk) -> None:
     answer = await desk.admin.get(path)
     again = await desk.api.http.get(path, headers=desk.admin.headers | {"If-None-Match": answer.headers["etag"]})
 
-    said = BY_ID["setPicture"].said["responses"]["200"]["content"][JSON_MEDIA]
-    assert mistakes(put.json(), said["schema"], closed=True) == []
-    assert (answer.status_code, again.status_code) == operation.good
-    assert [answer.headers["content-type"]] == list(operation.said["responses"]["200"]["content"])
+    definition = BY_ID["setPicture"].definition["responses"]["200"]["content"][JSON_MEDIA]
+    assert find_schema_errors(put.json(), definition["schema"], closed=True) == []
+    assert (answer.status_code, again.status_code) == operation.success_statuses
+    assert [answer.headers["content-type"]] == list(operation.definition["responses"]["200"]["content"])
     for one in (answer, again):
-        assert operation.said["responses"][str(one.status_code)]["headers"].keys() <= {"ETag", "Cache-Control"}
+        assert operation.definition["responses"][str(one.status_code)]["headers"].keys() <= {"ETag", "Cache-Control"}
         assert {"etag", "cache-control"} <= set(one.headers)
     assert again.content == b""

@@ -1,6 +1,6 @@
-"""What linters of OpenAPI documents and generators of clients ask for: checked without them.
+"""Requirements of linters of OpenAPI documents and of generators of clients, checked without these tools.
 
-`redocly lint` and `openapi-python-client` were run on the document; each test stands for something that they reported.
+`redocly lint` and `openapi-python-client` reported these problems in earlier versions of the document.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.core.config import Settings
 from app.core.errors import TesseraError
 from app.core.web.error_catalogue import list_error_codes
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap
-from app.core.web.problems import CODE_OF
+from app.core.web.problems import CODES_BY_STATUS
 from app.main import create_api
 from tests.docs.openapi import DOCUMENT, EACH, OPERATIONS, PROBLEM, SCHEMAS, Operation
 from tests.organisation_client import JSON, Api
@@ -39,7 +39,7 @@ def schemas_in(value: Any) -> Iterator[JSON]:
                 yield from schemas_in(inner)
 
 
-# --- the document says what it is -------------------------------------------------------------------------------------
+# --- the whole document -----------------------------------------------------------------------------------------------
 
 
 async def test_the_document_is_small(api: Api) -> None:
@@ -73,13 +73,13 @@ def test_tickets_come_first() -> None:
 
 @EACH
 def test_an_operation_declares_its_security_and_a_good_response(operation: Operation) -> None:
-    assert isinstance(operation.said["security"], list)
-    assert [status for status in operation.said["responses"] if status[0] in "23"]
+    assert isinstance(operation.definition["security"], list)
+    assert [status for status in operation.definition["responses"] if status[0] in "23"]
 
 
 @EACH
 def test_parameters_are_not_nullable_and_described_once(operation: Operation) -> None:
-    for parameter in operation.said.get("parameters", []):
+    for parameter in operation.definition.get("parameters", []):
         assert "null" not in json.dumps(parameter["schema"]), parameter["name"]
         assert "description" not in parameter["schema"], parameter["name"]
 
@@ -155,7 +155,7 @@ def test_problems_declare_all_members_that_they_can_have() -> None:
     shown = {
         member
         for operation in OPERATIONS
-        for response in operation.said["responses"].values()
+        for response in operation.definition["responses"].values()
         for example in response.get("content", {}).get(PROBLEM, {}).get("examples", {}).values()
         for member in example["value"]
     }
@@ -166,7 +166,7 @@ def test_problems_declare_all_members_that_they_can_have() -> None:
 # --- the introduction and the catalogue of codes ----------------------------------------------------------------------
 
 
-def test_the_introduction_has_headings_and_a_line_for_every_paragraph() -> None:
+def test_the_introduction_has_headings_and_unwrapped_paragraphs() -> None:
     text = DOCUMENT["info"]["description"]
 
     assert text == api_document.read_introduction().strip()
@@ -191,12 +191,12 @@ def test_the_catalogue_has_every_code_of_every_operation() -> None:
     documented = {
         (code, int(status))
         for operation in OPERATIONS
-        for status, response in operation.said["responses"].items()
+        for status, response in operation.definition["responses"].items()
         for code in response.get("content", {}).get(PROBLEM, {}).get("examples", {})
     }
 
     assert documented <= {(one.code, one.status) for one in codes.values()}
-    assert {code for code, _ in CODE_OF.values()} <= codes.keys()
+    assert {code for code, _ in CODES_BY_STATUS.values()} <= codes.keys()
     for one in codes.values():
         assert f"| `{one.code}` | {one.status} | {one.title} | {one.meaning} |" in table
         assert one.meaning
@@ -236,7 +236,7 @@ def test_titles_are_removed_but_not_fields_of_that_name() -> None:
     assert schema == {"properties": {"title": {"anyOf": [{"type": "string"}]}}}
 
 
-def test_enums_get_names_where_their_values_are_none() -> None:
+def test_enums_get_names_if_their_values_are_not_valid_names() -> None:
     schemas: list[JSON] = [{"enum": ["OPEN", "IN_PROGRESS"]}, {"enum": ["-lastUsedAt", "me"]}, {"enum": [1, 2]}]
 
     name_enum_values(schemas)

@@ -1,4 +1,4 @@
-"""The pages for users, in a real browser that reaches nothing but the service."""
+"""The pages `/docs` and `/redoc`, in a real browser that can reach only the service."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Operation:
         self.shown = shown
 
     async def field(self, name: str) -> str:
-        """Return what is in the field of a path parameter."""
+        """Return the content of a path parameter's field."""
         return await self.shown.locator(f'tr[data-param-name="{name}"] input').input_value()
 
     async def execute(self, **fields: str) -> tuple[int, Any]:
@@ -91,7 +91,7 @@ async def visit(browser: Browser, address: str) -> AsyncIterator[DocsVisit]:
     await visit.start()
     yield visit
     await page.close()
-    assert visit.strangers == []
+    assert visit.foreign_requests == []
     assert visit.errors == []
 
 
@@ -172,7 +172,7 @@ async def test_docs_show_examples_of_path_parameters(visit: DocsVisit) -> None:
 async def test_redoc_shows_every_operation_without_the_internet(visit: DocsVisit) -> None:
     await visit.page.goto(f"{visit.address}/redoc")
     for operation in OPERATIONS:
-        tag = operation.said["tags"][0].replace(" ", "-")
+        tag = operation.definition["tags"][0].replace(" ", "-")
         shown = visit.page.locator(f'[id="tag/{tag}/operation/{operation.id}"]')
         await shown.wait_for(state="attached")
 

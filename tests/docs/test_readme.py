@@ -32,14 +32,14 @@ LOCAL = "http://127.0.0.1:8000"
 SHELLS = {"bash": ["bash", "--noprofile", "--norc", "-i"], "zsh": ["zsh", "-f", "-i"]}
 MISSING = "needs another shell: apt-get install "
 
-PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"  # around what is pasted, in a terminal that says so
+PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"  # around pasted text, in terminals with bracketed paste
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[=>]|\r")
 
-# What the tour prints, from step to step.
+# The output of each step of the tour.
 STEPS = [
     r"    name: Growfin\n    domain: growfin\.tour\d+\.com\n    now: 20",
     r"    email: ada@growfin\.tour\d+\.com\n    role: ADMIN\n    status: ACTIVE\n",
-    r"    reference: GROWFIN-1\n    title: Cannot export March\n    status: OPEN\n    admin\.firstName: Ada\n",
+    r"    reference: GROWFIN-1\n    title: Cannot export March\n    status: OPEN\n    assignee\.firstName: Ada\n",
     r"    message: Fixed\. Please try again\.\n    ticket\.status: RESPONDED\n    ticket\.autoCloseAt: 20",
     r"    to: mia@customer\.example\n    subject: .*Cannot export March.*\n    status: SENT\n",
     r"    now: 20.*\n",
@@ -48,14 +48,14 @@ STEPS = [
     r"    type: ticket\.status_changed\n    actor\.type: SYSTEM\n",
     r"    status: PENDING\n",
     r"    email: bo@growfin\.tour\d+\.com\n    role: ENGINEER\n    status: ACTIVE\n",
-    r"    reference: GROWFIN-2\n    status: IN_PROGRESS\n    admin\.firstName: Bo\n    acceptedAt: 20",
+    r"    reference: GROWFIN-2\n    status: IN_PROGRESS\n    assignee\.firstName: Bo\n    acceptedAt: 20",
     r"    reference: GROWFIN-2\n    title: Cannot sign in\n",
 ]
 
 
 @pytest.fixture(scope="module")
 async def address(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The service with its worker, on a database of its own."""
+    """The address of a service with a worker, on a separate database."""
     name = f"readme_{uuid4().hex[:8]}"
     await copy_database(server, name)
     settings = settings_for(server.at(name), worker="inline", data_dir=tmp_path_factory.mktemp("data"))
@@ -65,7 +65,7 @@ async def address(server: TestServer, tmp_path_factory: pytest.TempPathFactory) 
 
 
 class Terminal:
-    """An interactive shell at a terminal."""
+    """An interactive shell in a terminal."""
 
     def __init__(self, command: list[str]) -> None:
         self._terminal, inside = pty.openpty()
@@ -76,7 +76,7 @@ class Terminal:
         os.close(inside)
 
     def paste(self, text: str, *, bracketed: bool) -> str:
-        """Paste a text and press Enter; returns what the terminal shows until all of it has run."""
+        """Paste a text and press Enter; return what the terminal shows until all commands have run."""
         os.set_blocking(self._terminal, False)
         pasted = f"{PASTE_BEGINS}{text}{PASTE_ENDS}\n" if bracketed else text
         waiting, shown = f"{pasted}\nprintf 'all %s\\n' done\n".encode(), b""
@@ -96,7 +96,7 @@ class Terminal:
         os.close(self._terminal)
 
 
-def check(shown: str) -> None:
+def check_steps(shown: str) -> None:
     rest = shown
     for step in STEPS:
         found = re.search(step, rest)
@@ -108,7 +108,7 @@ def check(shown: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-async def test_the_tour_can_be_pasted_again_and_again(address: str, shell: str) -> None:
+async def test_the_tour_can_be_pasted_repeatedly(address: str, shell: str) -> None:
     if shutil.which(shell) is None:
         if os.environ.get("TESSERA_CI"):
             pytest.fail(MISSING + shell)
@@ -120,11 +120,11 @@ async def test_the_tour_can_be_pasted_again_and_again(address: str, shell: str) 
     try:
         for bracketed in (False, True):
             shown = await asyncio.to_thread(terminal.paste, tour.replace(LOCAL, address), bracketed=bracketed)
-            check(shown)
+            check_steps(shown)
     finally:
         terminal.close()
 
 
 def test_the_tour_has_no_comments() -> None:
-    """Zsh takes a comment that is typed or pasted for a command."""
+    """Zsh executes a pasted comment as a command."""
     assert not re.search(r"^\s*#", "".join(BLOCKS), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Whatever an operation refuses with is documented: its status, its code, its headers."""
+"""Every refusal of an operation is documented: its status, its code, its headers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ from app.access.permissions import RoleKind
 from tests.access.requests import REQUESTS
 from tests.access.table import STATUSES
 from tests.access.world import World, create_world
-from tests.docs.openapi import EACH, FORM, JSON_MEDIA, JWT, OPERATIONS, PROBLEM, PUBLIC, Operation, examples, mistakes
+from tests.docs.openapi import (
+    EACH,
+    FORM,
+    JSON_MEDIA,
+    JWT,
+    OPERATIONS,
+    PROBLEM,
+    PUBLIC,
+    Operation,
+    find_schema_errors,
+    list_examples,
+)
 from tests.organisation_client import JSON, Desk
 
 JSON_TYPE = {"Content-Type": JSON_MEDIA}
-A_SECRET = "tsk_" + "0" * 48
+UNKNOWN_SECRET_KEY = "tsk_" + "0" * 48
 
 
 class Refused(NamedTuple):
-    """A request that an operation refuses, as it is answered."""
+    """The response to a bad request, and what is wrong with the request."""
 
     because: str
     answer: httpx.Response
 
 
 class Requests:
-    """Requests to an operation about something that there is, by an admin with both credentials unless told otherwise.
-
-    Without anything else to send, it is the documented example.
-    """
+    """Requests about an existing resource, by default with both credentials and the documented example."""
 
     def __init__(self, world: World, operation: Operation, path: str) -> None:
         self.world, self.operation = world, operation
@@ -50,46 +58,46 @@ class Requests:
         if self.operation.body is None:
             return {}
         ((media_type, media),) = self.operation.body.items()
-        example = examples(media)[0]
+        example = list_examples(media)[0]
         return {"files": {"file": ("me.png", b"no image")}} if media_type == FORM else {"json": example}
 
 
-async def refusals(requests: Requests) -> AsyncIterator[Refused]:
-    """The common ways to get an operation wrong."""
+async def send_bad_requests(requests: Requests) -> AsyncIterator[Refused]:
+    """Send the common kinds of bad requests; yield their responses."""
     operation = requests.operation
     yield await requests.send("unknown parameter", query="colour=red")
     yield await requests.send("long address", query=f"{'a' * 9000}=1")
     yield await requests.send("large headers", headers=requests.both | {"X-Large": "x" * 40_000})
     if operation.credentials != PUBLIC:
-        async for refused in by_the_wrong_users(requests):
+        async for refused in send_with_wrong_credentials(requests):
             yield refused
     if "{id}" in operation.path:
         yield await requests.send("unknown id", operation.path.replace("{id}", str(uuid4())))
         yield await requests.send("no id", operation.path.replace("{id}", "seven"))
     if "{provider}" in operation.path:
-        yield await requests.send("unknown provider", operation.path.replace("{provider}", "nobody"))
+        yield await requests.send("unknown provider", operation.path.replace("{provider}", "unknown"))
     if operation.body is not None:
-        async for refused in with_bad_bodies(requests):
+        async for refused in send_bad_bodies(requests):
             yield refused
-    if any(parameter["name"].lower() == "if-match" for parameter in operation.said.get("parameters", [])):
+    if any(parameter["name"].lower() == "if-match" for parameter in operation.definition.get("parameters", [])):
         yield await requests.send("stale version", headers=requests.both | {"If-Match": '"0"'})
         yield await requests.send("no version", headers=requests.both | {"If-Match": "seven"})
 
 
-async def by_the_wrong_users(requests: Requests) -> AsyncIterator[Refused]:
+async def send_with_wrong_credentials(requests: Requests) -> AsyncIterator[Refused]:
     yield await requests.send("no credential", headers={})
     yield await requests.send("bad token", headers={"Authorization": "Bearer no", "X-Org-Secret": "no"})
-    yield await requests.send("bad secret", headers={"X-Org-Secret": A_SECRET})
+    yield await requests.send("bad secret", headers={"X-Org-Secret": UNKNOWN_SECRET_KEY})
     for column in ("product", "revoked", "CUSTOMER", "auditor", "stranger"):
         if STATUSES[requests.operation.id][column] >= 400:
             caller = await requests.world.caller(column)
             yield await requests.send(column, headers=requests.world.headers(column, caller))
 
 
-async def with_bad_bodies(requests: Requests) -> AsyncIterator[Refused]:
+async def send_bad_bodies(requests: Requests) -> AsyncIterator[Refused]:
     operation, json_headers = requests.operation, requests.both | JSON_TYPE
     no_body: JSON = {"json": None, "files": None}
-    if operation.said["requestBody"].get("required"):
+    if operation.definition["requestBody"].get("required"):
         yield await requests.send("nothing", **no_body)
     for because, content in (
         ("broken JSON", b'{"title": '),
@@ -107,7 +115,7 @@ async def with_bad_bodies(requests: Requests) -> AsyncIterator[Refused]:
         return
     yield await requests.send("no object", json=[example["json"]])
     yield await requests.send("unknown field", json={**example["json"], "colour": "red"})
-    yield await requests.send("two secrets", json={**example["json"], "secret": A_SECRET})
+    yield await requests.send("two secrets", json={**example["json"], "secret": UNKNOWN_SECRET_KEY})
 
 
 @pytest.fixture
@@ -116,19 +124,19 @@ async def world(desk: Desk) -> World:
 
 
 @EACH
-async def test_whatever_an_operation_refuses_with_is_documented(operation: Operation, world: World) -> None:
+async def test_every_refusal_is_documented(operation: Operation, world: World) -> None:
     request = await REQUESTS[operation.id](world, world.desk.admin)
-    async for because, answer in refusals(Requests(world, operation, request.path)):
+    async for because, answer in send_bad_requests(Requests(world, operation, request.path)):
         assert answer.is_client_error, because
         assert answer.headers["content-type"] == PROBLEM, because
-        problem, said = answer.json(), operation.said["responses"]
+        problem, definition = answer.json(), operation.definition["responses"]
         assert operation.documents(answer.status_code, problem["code"]), f"{because}: {answer.text}"
-        assert mistakes(problem, {"$ref": "#/components/schemas/Problem"}) == [], because
-        headers = said[str(answer.status_code)].get("headers", {})
+        assert find_schema_errors(problem, {"$ref": "#/components/schemas/Problem"}) == [], because
+        headers = definition[str(answer.status_code)].get("headers", {})
         assert {name.lower() for name in headers} <= set(answer.headers), because
 
 
-async def test_who_has_yet_to_set_up_a_second_factor_is_refused_where_it_is_documented(world: World) -> None:
+async def test_the_refusal_of_users_without_a_mandatory_second_factor_is_documented(world: World) -> None:
     answer = await world.desk.admin.patch("/org", {"require2fa": True})
     assert answer.status_code == 200
     refusing, documented = set(), set()

@@ -1,4 +1,4 @@
-"""A mail server for the tests of mail."""
+"""The mail server of the tests of mails."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.notifications.smtp_relay import Relay, a_relay
+from tests.notifications.scripted_smtp_server import ScriptedSmtpServer, running_scripted_server
 
 
 @pytest.fixture
-async def relay() -> AsyncIterator[Relay]:
-    async with a_relay(enable_SMTPUTF8=True) as running:
+async def smtp_server() -> AsyncIterator[ScriptedSmtpServer]:
+    async with running_scripted_server(enable_SMTPUTF8=True) as running:
         yield running

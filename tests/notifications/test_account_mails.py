@@ -21,17 +21,26 @@ from app.authentication.social.events import IdentityLinked
 from app.core.database.pool import Database
 from app.core.outbox.events import ReactionOnly, record
 from app.notifications.account_mails import MAX_ADMINS, MAX_REQUESTS_PER_HOUR, mask
-from tests.notifications.users import add_user, an_address, deliveries_to, happen, news, relay_events, rewrite, shown
+from tests.notifications.users import (
+    add_user,
+    execute_sql,
+    make_event,
+    read_mails_to,
+    read_notification,
+    record_and_relay,
+    relay_events,
+    unique_address,
+)
 from tests.organisation_client import Api, Desk, create_desk
 
 EVERYTHING = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
 
 
 def signed_up(user: User) -> Any:
-    return news(UserSignedUp, user, role=user.role_kind, status=user.status)
+    return make_event(UserSignedUp, user, role=user.role_kind, status=user.status)
 
 
-async def a_request(desk: Desk, **columns: Any) -> User:
+async def add_sign_up_request(desk: Desk, **columns: Any) -> User:
     """Add a user who has signed up and waits for approval."""
     return await add_user(desk, **{"role_kind": "ENGINEER", "status": "PENDING", **columns})
 
@@ -47,9 +56,9 @@ async def a_request(desk: Desk, **columns: Any) -> User:
 )
 async def test_the_user_is_mailed_a_notice(desk: Desk, kind: type[Any], subject: str, said: str) -> None:
     user = await add_user(desk, muted=EVERYTHING)
-    await happen(desk, news(kind, user))
+    await record_and_relay(desk, make_event(kind, user))
 
-    (mail,) = await deliveries_to(desk, user.email)
+    (mail,) = await read_mails_to(desk, user.email)
 
     assert (mail.channel, mail.status, mail.subject) == ("EMAIL", "QUEUED", f"[Growfin] {subject}")
     assert (mail.ticket_id, mail.link, mail.link_id) == (None, None, None)
@@ -61,19 +70,19 @@ async def test_the_user_is_mailed_a_notice(desk: Desk, kind: type[Any], subject:
 
 async def test_a_revoked_session_is_mailed_to_its_user(desk: Desk) -> None:
     user = await add_user(desk, muted=EVERYTHING)
-    await happen(desk, news(SessionRevoked, user, session_id=user.id))
+    await record_and_relay(desk, make_event(SessionRevoked, user, session_id=user.id))
 
-    (mail,) = await deliveries_to(desk, user.email)
+    (mail,) = await read_mails_to(desk, user.email)
 
     assert mail.subject == "[Growfin] One of your sessions was ended"
     assert "Please sign in again." in mail.body_text
 
 
-async def test_a_new_way_to_sign_in_is_mailed_whatever_is_muted(desk: Desk) -> None:
+async def test_a_new_way_to_sign_in_is_mailed_even_if_everything_is_muted(desk: Desk) -> None:
     user = await add_user(desk, muted=EVERYTHING)
-    await happen(desk, news(IdentityLinked, user, provider="acme-sso"))
+    await record_and_relay(desk, make_event(IdentityLinked, user, provider="acme-sso"))
 
-    (mail,) = await deliveries_to(desk, user.email)
+    (mail,) = await read_mails_to(desk, user.email)
 
     assert mail.subject == "[Growfin] A new way to sign in was added"
     for part in (mail.body_text, mail.body_html or ""):
@@ -84,9 +93,9 @@ async def test_a_new_way_to_sign_in_is_mailed_whatever_is_muted(desk: Desk) -> N
 @pytest.mark.parametrize("reason", ["We know no\n<b>Mia</b>.", None])
 async def test_a_rejected_user_is_mailed_the_reason_if_there_is_one(desk: Desk, reason: str | None) -> None:
     user = await add_user(desk, status="REJECTED", status_reason=reason)
-    await happen(desk, news(UserRejected, user))
+    await record_and_relay(desk, make_event(UserRejected, user))
 
-    (mail,) = await deliveries_to(desk, user.email)
+    (mail,) = await read_mails_to(desk, user.email)
 
     assert mail.subject == "[Growfin] Your request was declined"
     assert ("We know no\n<b>Mia</b>." in mail.body_text) == (reason is not None)
@@ -105,9 +114,9 @@ async def test_a_rejected_user_is_mailed_the_reason_if_there_is_one(desk: Desk, 
 )
 async def test_the_owner_of_a_claimed_address_is_mailed(desk: Desk, status: str, said: str, unsaid: str) -> None:
     user = await add_user(desk, status=status, muted=EVERYTHING)
-    await happen(desk, *[news(EmailClaimed, user)] * 3)
+    await record_and_relay(desk, *[make_event(EmailClaimed, user)] * 3)
 
-    (mail,) = await deliveries_to(desk, user.email)  # one for three equal events of one batch
+    (mail,) = await read_mails_to(desk, user.email)  # one for three equal events of one batch
 
     assert mail.subject == "[Growfin] You already have an account"
     assert (mail.link, mail.link_id) == (None, None)
@@ -118,9 +127,9 @@ async def test_the_owner_of_a_claimed_address_is_mailed(desk: Desk, status: str,
 
 async def test_different_notices_of_one_batch_are_mailed_in_order(desk: Desk) -> None:
     user = await add_user(desk)
-    await happen(desk, news(UserApproved, user), news(PasswordChanged, user))
+    await record_and_relay(desk, make_event(UserApproved, user), make_event(PasswordChanged, user))
 
-    mails = await deliveries_to(desk, user.email)
+    mails = await read_mails_to(desk, user.email)
 
     assert [mail.subject.removeprefix("[Growfin] ") for mail in mails] == [
         "Your account is ready",
@@ -131,46 +140,46 @@ async def test_different_notices_of_one_batch_are_mailed_in_order(desk: Desk) ->
 @pytest.mark.parametrize("columns", [{"status": "ERASED"}, {"email": "0190@erased.invalid"}])
 async def test_an_erased_user_is_mailed_nothing(desk: Desk, columns: dict[str, Any]) -> None:
     user = await add_user(desk, **columns)
-    await happen(desk, news(PasswordChanged, user), news(UserApproved, user))
+    await record_and_relay(desk, make_event(PasswordChanged, user), make_event(UserApproved, user))
 
-    assert await deliveries_to(desk, user.email) == []
+    assert await read_mails_to(desk, user.email) == []
 
 
 async def test_the_old_address_is_mailed_the_new_one_masked(desk: Desk) -> None:
-    old, new = an_address(), f"augusta.{an_address()}"
+    old, new = unique_address(), f"augusta.{unique_address()}"
     user = await add_user(desk, email=new)
-    await happen(desk, news(EmailChanged, user, old_email=ReactionOnly(old)))
+    await record_and_relay(desk, make_event(EmailChanged, user, old_email=ReactionOnly(old)))
 
-    (mail,) = await deliveries_to(desk, old)
-    read = await shown(desk, mail.id)
+    (mail,) = await read_mails_to(desk, old)
+    read = await read_notification(desk, mail.id)
 
     assert mail.subject == "[Growfin] Your e-mail address was changed"
     assert (mail.link, mail.link_id) == (None, None)
     for part in (read["body"], read["bodyHtml"]):
         assert "a•••@customer.example" in part
         assert new.partition("@")[0] not in part
-    assert await deliveries_to(desk, new) == []
+    assert await read_mails_to(desk, new) == []
 
 
 async def test_the_old_address_is_mailed_before_the_change_is_flushed(desk: Desk) -> None:
-    old, new = an_address(), f"b{an_address()}"
+    old, new = unique_address(), f"b{unique_address()}"
     user = await add_user(desk, email=old)
     async with desk.database.session(desk.id) as db:
         row = await db.get(User, (desk.id, user.id))
         assert row is not None
         row.email = new
-        record(db, news(EmailChanged, user, old_email=ReactionOnly(old)))
+        record(db, make_event(EmailChanged, user, old_email=ReactionOnly(old)))
 
-    (mail,) = await deliveries_to(desk, old)
+    (mail,) = await read_mails_to(desk, old)
 
     assert "b•••@customer.example" in mail.body_text
 
 
 async def test_an_erased_address_is_not_mailed(desk: Desk) -> None:
     user = await add_user(desk)
-    await happen(desk, news(EmailChanged, user, old_email=ReactionOnly("0190@erased.invalid")))
+    await record_and_relay(desk, make_event(EmailChanged, user, old_email=ReactionOnly("0190@erased.invalid")))
 
-    assert await deliveries_to(desk, "0190@erased.invalid") == []
+    assert await read_mails_to(desk, "0190@erased.invalid") == []
 
 
 @pytest.mark.parametrize(
@@ -190,11 +199,11 @@ async def test_admins_are_mailed_a_sign_up_request_without_the_name(desk: Desk) 
         await add_user(desk, role_kind="ADMIN", status="PENDING"),
         await add_user(desk, role_kind="ADMIN", muted=["SIGN_UP_REQUESTS"]),
     ]
-    asking = await a_request(desk, first_name="Evelyn", last_name="Ekdahl")
-    await happen(desk, signed_up(asking))
+    asking = await add_sign_up_request(desk, first_name="Evelyn", last_name="Ekdahl")
+    await record_and_relay(desk, signed_up(asking))
 
     for admin in (desk.admin, bo):
-        (mail,) = await deliveries_to(desk, admin.email)
+        (mail,) = await read_mails_to(desk, admin.email)
         assert mail.subject == "[Growfin] New request for an account"
         for part in (mail.body_text, mail.body_html or ""):
             assert "as engineer" in part
@@ -204,16 +213,16 @@ async def test_admins_are_mailed_a_sign_up_request_without_the_name(desk: Desk) 
             # The log would still name them after their erasure.
             assert [word for word in ("Evelyn", "Ekdahl", asking.email, str(asking.id)) if word in part] == []
     for user in (*others, asking):
-        assert await deliveries_to(desk, user.email) == []
+        assert await read_mails_to(desk, user.email) == []
 
 
 async def test_sign_ups_that_need_no_approval_are_not_mailed_to_admins(desk: Desk) -> None:
-    customer, approved = await add_user(desk), await a_request(desk)
+    customer, approved = await add_user(desk), await add_sign_up_request(desk)
     happened = signed_up(approved)
-    await rewrite(desk, "UPDATE users SET status = 'ACTIVE' WHERE org_id = :org AND id = :id", id=approved.id)
-    await happen(desk, signed_up(customer), happened)
+    await execute_sql(desk, "UPDATE users SET status = 'ACTIVE' WHERE org_id = :org AND id = :id", id=approved.id)
+    await record_and_relay(desk, signed_up(customer), happened)
 
-    assert await deliveries_to(desk, desk.admin.email) == []
+    assert await read_mails_to(desk, desk.admin.email) == []
 
 
 async def test_at_most_max_admins_are_mailed(desk: Desk) -> None:
@@ -222,43 +231,45 @@ async def test_at_most_max_admins_are_mailed(desk: Desk) -> None:
         SELECT :org, gen_random_uuid(), 'A', 'B', 'many' || n || '@growfin.test', 'ADMIN', 'ACTIVE', false, p.created_at
         FROM generate_series(1, :many) AS n, users AS p WHERE p.org_id = :org
     """
-    await rewrite(desk, statement, many=MAX_ADMINS)
-    await happen(desk, signed_up(await a_request(desk)))
+    await execute_sql(desk, statement, many=MAX_ADMINS)
+    await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
 
-    told = [await deliveries_to(desk, f"many{n}@growfin.test") for n in range(1, MAX_ADMINS + 1)]
+    told = [await read_mails_to(desk, f"many{n}@growfin.test") for n in range(1, MAX_ADMINS + 1)]
 
-    assert sum(map(len, told)) + len(await deliveries_to(desk, desk.admin.email)) == MAX_ADMINS
+    assert sum(map(len, told)) + len(await read_mails_to(desk, desk.admin.email)) == MAX_ADMINS
 
 
 async def test_each_admin_is_mailed_a_limited_number_of_requests_per_hour(desk: Desk) -> None:
-    await happen(desk, *[signed_up(await a_request(desk)) for _ in range(MAX_REQUESTS_PER_HOUR - 1)])
+    await record_and_relay(
+        desk, *[signed_up(await add_sign_up_request(desk)) for _ in range(MAX_REQUESTS_PER_HOUR - 1)]
+    )
     bo = await desk.another_admin()  # was mailed none of them
-    asking = [signed_up(await a_request(desk)) for _ in range(3)]
-    await happen(desk, *asking)
-    await happen(desk, signed_up(await a_request(desk)))
-    told = {admin.email: len(await deliveries_to(desk, admin.email)) for admin in (desk.admin, bo)}
+    asking = [signed_up(await add_sign_up_request(desk)) for _ in range(3)]
+    await record_and_relay(desk, *asking)
+    await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
+    told = {admin.email: len(await read_mails_to(desk, admin.email)) for admin in (desk.admin, bo)}
     assert told == {desk.admin.email: MAX_REQUESTS_PER_HOUR, bo.email: 4}
 
     long_ago = "UPDATE mails SET created_at = created_at - interval '61 minutes' WHERE org_id = :org"
-    await rewrite(desk, long_ago)
-    await happen(desk, signed_up(await a_request(desk)))
-    assert len(await deliveries_to(desk, desk.admin.email)) == MAX_REQUESTS_PER_HOUR + 1
+    await execute_sql(desk, long_ago)
+    await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
+    assert len(await read_mails_to(desk, desk.admin.email)) == MAX_REQUESTS_PER_HOUR + 1
 
 
 async def test_other_mails_to_an_admin_do_not_count_against_the_limit(desk: Desk) -> None:
     admin = await add_user(desk, role_kind="ADMIN")
     for _ in range(MAX_REQUESTS_PER_HOUR):
-        await happen(desk, news(PasswordChanged, admin))
-    await happen(desk, signed_up(await a_request(desk)))
-    subjects = [mail.subject for mail in await deliveries_to(desk, admin.email)]
+        await record_and_relay(desk, make_event(PasswordChanged, admin))
+    await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
+    subjects = [mail.subject for mail in await read_mails_to(desk, admin.email)]
     assert len(subjects) == MAX_REQUESTS_PER_HOUR + 1
     assert subjects[-1] == "[Growfin] New request for an account"
 
 
 async def test_another_organisations_admins_are_mailed_nothing(desk: Desk, api: Api, database: Database) -> None:
     stranger = await create_desk(api, database)
-    await happen(desk, signed_up(await a_request(desk)))
+    await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
     await relay_events(stranger)
 
-    assert len(await deliveries_to(desk, desk.admin.email)) == 1
-    assert await deliveries_to(stranger, stranger.admin.email) == []
+    assert len(await read_mails_to(desk, desk.admin.email)) == 1
+    assert await read_mails_to(stranger, stranger.admin.email) == []

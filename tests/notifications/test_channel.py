@@ -12,7 +12,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.core.outbox.channels import Result
-from tests.notifications.smtp_relay import MAIL_FROM, SENT, Relay, a_channel, a_message, a_relay, a_sender
+from tests.notifications.scripted_smtp_server import (
+    MAIL_FROM,
+    SENT,
+    ScriptedSmtpServer,
+    make_channel,
+    make_message,
+    open_sender,
+    running_scripted_server,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +29,12 @@ if TYPE_CHECKING:
 # --- over SMTP
 
 
-async def test_a_mail_arrives(relay: Relay) -> None:
-    message = a_message(reply_to="help@growfin.com")
-    async with a_sender(relay) as sender:
+async def test_a_mail_arrives(smtp_server: ScriptedSmtpServer) -> None:
+    message = make_message(reply_to="help@growfin.com")
+    async with open_sender(smtp_server) as sender:
         assert await sender.send(message) == SENT
 
-    (envelope,) = relay.mails
+    (envelope,) = smtp_server.mails
     assert envelope.mail_from == "desk@growfin.com"
     assert envelope.rcpt_tos == ["ann@customer.example"]
     mail = message_from_bytes(cast("bytes", envelope.content), policy=default)
@@ -36,50 +44,50 @@ async def test_a_mail_arrives(relay: Relay) -> None:
     assert [part.get_content().strip() for part in mail.iter_parts()] == ["Hello Zoë", "<p>Hello Zoë</p>"]
 
 
-async def test_one_connection_serves_a_pass_and_ends_with_quit(relay: Relay) -> None:
+async def test_one_connection_serves_a_pass_and_ends_with_quit(smtp_server: ScriptedSmtpServer) -> None:
     recipients = [f"user{n}@customer.example" for n in range(20)]
-    async with a_sender(relay) as sender:
-        outcomes = [await sender.send(a_message(recipient)) for recipient in recipients]
+    async with open_sender(smtp_server) as sender:
+        outcomes = [await sender.send(make_message(recipient)) for recipient in recipients]
 
     assert outcomes == [SENT] * 20
-    assert relay.recipients() == recipients
-    assert len(relay.connections) == 1
-    assert relay.commands["QUIT"] == 1
+    assert smtp_server.recipients() == recipients
+    assert len(smtp_server.connections) == 1
+    assert smtp_server.commands["QUIT"] == 1
 
 
-async def test_a_pass_without_mail_connects_to_nothing(relay: Relay) -> None:
-    async with a_sender(relay):
+async def test_a_pass_without_mail_connects_to_nothing(smtp_server: ScriptedSmtpServer) -> None:
+    async with open_sender(smtp_server):
         pass
 
-    assert relay.connections == []
+    assert smtp_server.connections == []
 
 
-async def test_sends_at_the_same_time_take_turns_on_one_connection(relay: Relay) -> None:
-    relay.delay = 0.002
+async def test_concurrent_mails_share_one_connection_in_turn(smtp_server: ScriptedSmtpServer) -> None:
+    smtp_server.delay = 0.002
     recipients = [f"user{n}@customer.example" for n in range(20)]
-    async with a_sender(relay) as sender:
-        outcomes = await asyncio.gather(*(sender.send(a_message(recipient)) for recipient in recipients))
+    async with open_sender(smtp_server) as sender:
+        outcomes = await asyncio.gather(*(sender.send(make_message(recipient)) for recipient in recipients))
 
     assert outcomes == [SENT] * 20
-    assert [envelope.rcpt_tos for envelope in relay.mails] == [[recipient] for recipient in recipients]
-    assert len(relay.connections) == 1
+    assert [envelope.rcpt_tos for envelope in smtp_server.mails] == [[recipient] for recipient in recipients]
+    assert len(smtp_server.connections) == 1
 
 
-async def test_a_text_that_looks_like_smtp_stays_a_text(relay: Relay) -> None:
+async def test_a_text_that_looks_like_smtp_arrives_unchanged(smtp_server: ScriptedSmtpServer) -> None:
     text = "Hello\r\n.\r\nMAIL FROM:<eve@evil.example>\n.\nQUIT\n.start\n..\n"
-    async with a_sender(relay) as sender:
-        assert await sender.send(a_message(text=text, html=None)) == SENT
-        assert await sender.send(a_message()) == SENT
+    async with open_sender(smtp_server) as sender:
+        assert await sender.send(make_message(text=text, html=None)) == SENT
+        assert await sender.send(make_message()) == SENT
 
-    assert [envelope.mail_from for envelope in relay.mails] == ["desk@growfin.com"] * 2
-    mail = message_from_bytes(cast("bytes", relay.mails[0].content), policy=default)
+    assert [envelope.mail_from for envelope in smtp_server.mails] == ["desk@growfin.com"] * 2
+    mail = message_from_bytes(cast("bytes", smtp_server.mails[0].content), policy=default)
     assert mail.get_content().splitlines() == text.splitlines()
 
 
 @pytest.mark.parametrize("mail_from", ["Growfin", "", "Growfin <desk>", "zoë@growfin.com", "a@b.com, c@d.com"])
-def test_a_sender_that_is_no_address_is_refused(mail_from: str) -> None:
+def test_an_invalid_sender_address_is_refused(mail_from: str) -> None:
     with pytest.raises(ValueError, match=r"e-mail address|non-ASCII"):
-        a_channel(None, mail_from=mail_from)
+        make_channel(None, mail_from=mail_from)
 
 
 # --- what the server refuses
@@ -100,17 +108,19 @@ def test_a_sender_that_is_no_address_is_refused(mail_from: str) -> None:
         ("MAIL", "451 4.3.0 Try later", Result.TEMPORARY),
     ],
 )
-async def test_a_refusal_concerns_one_mail(relay: Relay, where: str, reply: str, result: Result) -> None:
-    relay.replies[where] = [reply]
-    async with a_sender(relay) as sender:
-        refused = await sender.send(a_message())
-        accepted = await sender.send(a_message("bob@customer.example"))
+async def test_a_refusal_concerns_one_mail(
+    smtp_server: ScriptedSmtpServer, where: str, reply: str, result: Result
+) -> None:
+    smtp_server.replies[where] = [reply]
+    async with open_sender(smtp_server) as sender:
+        refused = await sender.send(make_message())
+        accepted = await sender.send(make_message("bob@customer.example"))
 
     assert refused.result == result
     assert reply in (refused.error or "")
     assert accepted == SENT
-    assert relay.recipients() == ["bob@customer.example"]
-    assert len(relay.connections) == 1
+    assert smtp_server.recipients() == ["bob@customer.example"]
+    assert len(smtp_server.connections) == 1
 
 
 @pytest.mark.parametrize(
@@ -122,32 +132,34 @@ async def test_a_refusal_concerns_one_mail(relay: Relay, where: str, reply: str,
         {"text": "\ud800"},
     ],
 )
-async def test_what_cannot_be_a_mail_fails_alone(relay: Relay, changes: dict[str, str]) -> None:
-    async with a_sender(relay) as sender:
-        failed = await sender.send(a_message(**changes))
-        assert await sender.send(a_message("bob@customer.example")) == SENT
+async def test_an_invalid_mail_fails_without_affecting_others(
+    smtp_server: ScriptedSmtpServer, changes: dict[str, str]
+) -> None:
+    async with open_sender(smtp_server) as sender:
+        failed = await sender.send(make_message(**changes))
+        assert await sender.send(make_message("bob@customer.example")) == SENT
 
     assert failed.result == Result.PERMANENT
     assert failed.error
     assert "\n" not in failed.error
-    assert relay.recipients() == ["bob@customer.example"]
+    assert smtp_server.recipients() == ["bob@customer.example"]
 
 
-async def test_an_address_that_is_not_ascii_goes_to_a_server_that_takes_it(relay: Relay) -> None:
-    async with a_sender(relay) as sender:
-        assert await sender.send(a_message("zoë@bücher.example")) == SENT
+async def test_a_non_ascii_address_is_sent_to_a_server_that_supports_it(smtp_server: ScriptedSmtpServer) -> None:
+    async with open_sender(smtp_server) as sender:
+        assert await sender.send(make_message("zoë@bücher.example")) == SENT
 
-    assert relay.recipients() == ["zoë@xn--bcher-kva.example"]
-    assert "SMTPUTF8" in relay.mails[0].mail_options
+    assert smtp_server.recipients() == ["zoë@xn--bcher-kva.example"]
+    assert "SMTPUTF8" in smtp_server.mails[0].mail_options
 
 
-async def test_an_address_that_is_not_ascii_fails_alone_where_it_is_not_taken() -> None:
-    async with a_relay() as relay, a_sender(relay) as sender:
-        failed = await sender.send(a_message("zoë@customer.example"))
-        assert await sender.send(a_message("z@bücher.example")) == SENT
+async def test_a_non_ascii_address_fails_on_a_server_that_does_not_support_it() -> None:
+    async with running_scripted_server() as smtp_server, open_sender(smtp_server) as sender:
+        failed = await sender.send(make_message("zoë@customer.example"))
+        assert await sender.send(make_message("z@bücher.example")) == SENT
 
         assert failed.result == Result.PERMANENT
-        assert relay.recipients() == ["z@xn--bcher-kva.example"]
+        assert smtp_server.recipients() == ["z@xn--bcher-kva.example"]
 
 
 async def test_a_reply_of_any_bytes_can_be_stored() -> None:
@@ -157,8 +169,8 @@ async def test_a_reply_of_any_bytes_can_be_stored() -> None:
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with a_channel(f"smtp://127.0.0.1:{port}").open() as sender:
-            outcome = await sender.send(a_message())
+        async with make_channel(f"smtp://127.0.0.1:{port}").open() as sender:
+            outcome = await sender.send(make_message())
 
     assert outcome.result == Result.TEMPORARY
     assert (outcome.error or "").isprintable()
@@ -166,10 +178,10 @@ async def test_a_reply_of_any_bytes_can_be_stored() -> None:
     assert len(outcome.error or "") == 300
 
 
-async def test_a_defect_of_ours_is_an_outcome_too(relay: Relay) -> None:
+async def test_an_unexpected_exception_is_a_temporary_outcome(smtp_server: ScriptedSmtpServer) -> None:
     with capture_logs() as logs:
-        async with a_sender(relay) as sender:
-            outcome = await sender.send(a_message(created_at="yesterday"))
+        async with open_sender(smtp_server) as sender:
+            outcome = await sender.send(make_message(created_at="yesterday"))
 
     assert outcome.result == Result.TEMPORARY
     assert [(log["event"], log["error"]) for log in logs] == [("mail_not_sent", "AttributeError")]
@@ -185,8 +197,8 @@ def files(folder: Path) -> list[Path]:
 
 async def test_without_a_server_each_mail_is_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "mail"
-    messages = [a_message("ann@customer.example"), a_message("zoë@customer.example")]
-    async with a_channel(None, folder).open() as sender:
+    messages = [make_message("ann@customer.example"), make_message("zoë@customer.example")]
+    async with make_channel(None, folder).open() as sender:
         for message in messages:
             assert await sender.send(message) == SENT
 
@@ -198,9 +210,9 @@ async def test_without_a_server_each_mail_is_a_file(tmp_path: Path) -> None:
     assert mail["Message-ID"] == f"<{messages[0].id}@growfin.com>"
 
 
-async def test_the_same_mail_again_replaces_its_file(tmp_path: Path) -> None:
-    message = a_message()
-    async with a_channel(None, tmp_path).open() as sender:
+async def test_a_mail_that_is_sent_again_replaces_its_file(tmp_path: Path) -> None:
+    message = make_message()
+    async with make_channel(None, tmp_path).open() as sender:
         copies = (sender.send(replace(message, subject=f"Copy {n}")) for n in range(10))
         assert await asyncio.gather(*copies) == [SENT] * 10
 
@@ -209,21 +221,21 @@ async def test_the_same_mail_again_replaces_its_file(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-async def test_a_folder_that_cannot_be_written_to_is_temporary(tmp_path: Path) -> None:
+async def test_an_unwritable_folder_is_a_temporary_failure(tmp_path: Path) -> None:
     in_the_way = tmp_path / "mail"
     in_the_way.touch()
-    async with a_channel(None, in_the_way).open() as sender:
-        outcome = await sender.send(a_message())
+    async with make_channel(None, in_the_way).open() as sender:
+        outcome = await sender.send(make_message())
 
         assert outcome.result == Result.TEMPORARY
         assert "cannot be written" in (outcome.error or "")
         in_the_way.unlink()
-        assert await sender.send(a_message()) == SENT
+        assert await sender.send(make_message()) == SENT
 
 
 async def test_a_bad_address_makes_no_file(tmp_path: Path) -> None:
-    async with a_channel(None, tmp_path).open() as sender:
-        outcome = await sender.send(a_message("not an address"))
+    async with make_channel(None, tmp_path).open() as sender:
+        outcome = await sender.send(make_message("not an address"))
 
     assert outcome.result == Result.PERMANENT
     assert files(tmp_path) == []

@@ -15,7 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
 from app.core.outbox.channels import Result
-from tests.notifications.smtp_relay import ENCODED_LOGIN, SENT, Relay, a_channel, a_message, a_relay, a_sender
+from tests.notifications.scripted_smtp_server import (
+    ENCODED_LOGIN,
+    SENT,
+    ScriptedSmtpServer,
+    make_channel,
+    make_message,
+    open_sender,
+    running_scripted_server,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,78 +68,81 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
 
-async def test_starttls_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None:
-    async with a_relay(tls, require_starttls=True, enable_SMTPUTF8=True) as relay:
-        async with a_sender(relay) as sender:
-            assert await sender.send(a_message("zoë@customer.example")) == SENT
+async def test_starttls_is_used_if_the_server_offers_it(tls: ssl.SSLContext) -> None:
+    async with running_scripted_server(tls, require_starttls=True, enable_SMTPUTF8=True) as smtp_server:
+        async with open_sender(smtp_server) as sender:
+            assert await sender.send(make_message("zoë@customer.example")) == SENT
 
-        assert relay.sessions[0].ssl is not None
+        assert smtp_server.sessions[0].ssl is not None
 
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_starttls_that_is_required_checks_the_certificate(tls: ssl.SSLContext, host: str) -> None:
-    async with a_relay(tls, require_starttls=True) as relay:
-        async with a_channel(relay.url(host=host, query="?starttls=required")).open() as sender:
-            assert await sender.send(a_message()) == SENT
+async def test_required_starttls_verifies_the_certificate(tls: ssl.SSLContext, host: str) -> None:
+    async with running_scripted_server(tls, require_starttls=True) as smtp_server:
+        async with make_channel(smtp_server.url(host=host, query="?starttls=required")).open() as sender:
+            assert await sender.send(make_message()) == SENT
 
-        assert relay.sessions[0].ssl is not None
+        assert smtp_server.sessions[0].ssl is not None
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
 async def test_an_untrusted_certificate_is_refused(tls: ssl.SSLContext, scheme: str) -> None:
-    gate = Relay()
-    async with a_relay(tls, implicit=scheme == "smtps", authenticator=gate.authenticate) as relay:
+    gate = ScriptedSmtpServer()
+    async with running_scripted_server(tls, implicit=scheme == "smtps", authenticator=gate.authenticate) as smtp_server:
         query = "?starttls=required" if scheme == "smtp" else ""
-        async with a_channel(relay.url(ENCODED_LOGIN, scheme=scheme, query=query)).open() as sender:
-            outcome = await sender.send(a_message())
+        async with make_channel(smtp_server.url(ENCODED_LOGIN, scheme=scheme, query=query)).open() as sender:
+            outcome = await sender.send(make_message())
 
     assert outcome.result == Result.TEMPORARY
     assert "certificate" in (outcome.error or "")
     assert gate.commands["AUTH"] == 0
-    assert relay.mails == []
+    assert smtp_server.mails == []
 
 
-async def test_starttls_that_is_required_and_not_offered_sends_nothing() -> None:
-    gate = Relay()
-    async with a_relay(authenticator=gate.authenticate, auth_require_tls=False) as relay:
-        channel = a_channel(relay.url(ENCODED_LOGIN, query="?starttls=required"))
+async def test_required_starttls_sends_nothing_if_it_is_not_offered() -> None:
+    gate = ScriptedSmtpServer()
+    async with running_scripted_server(authenticator=gate.authenticate, auth_require_tls=False) as smtp_server:
+        channel = make_channel(smtp_server.url(ENCODED_LOGIN, query="?starttls=required"))
         async with channel.open() as sender:
-            outcome = await sender.send(a_message())
+            outcome = await sender.send(make_message())
 
     assert outcome.result == Result.TEMPORARY
     assert "STARTTLS" in (outcome.error or "")
     assert gate.commands["AUTH"] == 0
-    assert relay.commands["MAIL"] == 0
+    assert smtp_server.commands["MAIL"] == 0
 
 
 @pytest.mark.usefixtures("trusted")
 async def test_smtps_encrypts_from_the_start(tls: ssl.SSLContext) -> None:
-    async with a_relay(tls, implicit=True) as relay, a_channel(relay.url(scheme="smtps")).open() as sender:
-        assert await sender.send(a_message()) == SENT
+    async with (
+        running_scripted_server(tls, implicit=True) as smtp_server,
+        make_channel(smtp_server.url(scheme="smtps")).open() as sender,
+    ):
+        assert await sender.send(make_message()) == SENT
 
 
 @pytest.mark.usefixtures("trusted")
 async def test_user_and_password_come_from_the_url(tls: ssl.SSLContext) -> None:
-    gate = Relay()
-    async with a_relay(tls, authenticator=gate.authenticate, auth_required=True) as relay:
-        async with a_channel(relay.url(ENCODED_LOGIN, query="?starttls=required")).open() as sender:
-            assert await sender.send(a_message()) == SENT
+    gate = ScriptedSmtpServer()
+    async with running_scripted_server(tls, authenticator=gate.authenticate, auth_required=True) as smtp_server:
+        async with make_channel(smtp_server.url(ENCODED_LOGIN, query="?starttls=required")).open() as sender:
+            assert await sender.send(make_message()) == SENT
 
-        assert relay.sessions[0].authenticated
+        assert smtp_server.sessions[0].authenticated
         assert gate.commands["AUTH"] == 1
 
 
-async def test_a_wrong_password_is_temporary_offered_once_and_never_repeated(
+async def test_a_wrong_password_is_a_temporary_failure_sent_once_and_never_shown(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     wrong = "not/the-p@ssword"
-    gate = Relay(echo_password=True)
+    gate = ScriptedSmtpServer(echo_password=True)
     options: dict[str, Any] = {"auth_require_tls": False, "auth_exclude_mechanism": ["LOGIN"]}
-    async with a_relay(authenticator=gate.authenticate, **options) as relay:
+    async with running_scripted_server(authenticator=gate.authenticate, **options) as smtp_server:
         with capture_logs() as logs:
-            async with a_channel(relay.url("desk:not%2Fthe-p%40ssword")).open() as sender:
-                outcomes = [await sender.send(a_message()) for _ in range(3)]
+            async with make_channel(smtp_server.url("desk:not%2Fthe-p%40ssword")).open() as sender:
+                outcomes = [await sender.send(make_message()) for _ in range(3)]
 
     error = outcomes[0].error or ""
     assert {outcome.result for outcome in outcomes} == {Result.TEMPORARY}
@@ -156,9 +167,9 @@ async def test_a_wrong_password_is_temporary_offered_once_and_never_repeated(
         "smtp://desk:hunter2\u2100@mail.growfin.com",
     ],
 )
-def test_a_url_that_cannot_work_is_refused_and_not_repeated(url: str) -> None:
+def test_an_invalid_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match="the SMTP URL must be") as raised:
-        a_channel(url)
+        make_channel(url)
 
     assert "hunter2" not in str(raised.value)
     assert raised.value.__suppress_context__

@@ -1,4 +1,4 @@
-"""The notification log keeps nothing of users who are erased."""
+"""Erasing users from the notification log."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from app.tickets.events import TicketAssigned
 from tests.conftest import settings_for
 from tests.notifications.users import (
     add_user,
-    an_address,
-    deliveries_to,
-    files_to,
-    happen,
-    news,
-    parts,
+    execute_sql,
+    get_parts,
+    make_event,
+    read_files_to,
+    read_mails_to,
+    record_and_relay,
     relay_events,
     request_link,
-    rewrite,
+    unique_address,
 )
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk, open_session
 from tests.postgres import TestServer
@@ -56,35 +56,37 @@ def identity_of(user: User) -> dict[str, ReactionOnly[str]]:
 
 
 async def erase(desk: Desk, user: User, *, verified: bool) -> None:
-    await happen(desk, news(UserErased, user, **identity_of(user), email_was_verified=ReactionOnly(verified)))
+    await record_and_relay(
+        desk, make_event(UserErased, user, **identity_of(user), email_was_verified=ReactionOnly(verified))
+    )
 
 
-async def timers_left(desk: Desk) -> int:
+async def count_timers(desk: Desk) -> int:
     async with desk.database.session(desk.id) as db:
-        which = (Timer.org_id == desk.id, Timer.kind == DELIVER)
-        return await db.scalar(select(func.count()).select_from(Timer).where(*which)) or 0
+        conditions = (Timer.org_id == desk.id, Timer.kind == DELIVER)
+        return await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) or 0
 
 
-async def test_mails_to_an_erased_user_are_deleted_with_their_timers_and_others_are_kept(
+async def test_mails_to_an_erased_user_are_deleted_with_their_timers(
     desk: Desk, server: TestServer, database: Database, tmp_path: Path
 ) -> None:
     await forget_what_is_left(database)
-    user, other = await add_user(desk), an_address()
+    user, other = await add_user(desk), unique_address()
     ticket_id = UUID((await desk.open())["id"])
     await relay_events(desk)
-    assert await timers_left(desk) == 1  # the assignee's
+    assert await count_timers(desk) == 1  # the assignee's
     await queue(desk, user.email, None, ticket_id)
     await queue(desk, user.email, None, error="No.")
     await queue(desk, other, None, ticket_id)
 
     await erase(desk, user, verified=True)
 
-    assert await deliveries_to(desk, user.email) == []
-    assert len(await deliveries_to(desk, other)) == 2
-    assert await timers_left(desk) == 3
+    assert await read_mails_to(desk, user.email) == []
+    assert len(await read_mails_to(desk, other)) == 2
+    assert await count_timers(desk) == 3
     settings = settings_for(server, data_dir=tmp_path)
     await desk.work(settings)
-    assert (len(files_to(settings, other)), files_to(settings, user.email)) == (2, [])
+    assert (len(read_files_to(settings, other)), read_files_to(settings, user.email)) == (2, [])
 
 
 async def test_mails_about_tickets_of_an_unverified_address_are_kept(desk: Desk) -> None:
@@ -94,25 +96,25 @@ async def test_mails_about_tickets_of_an_unverified_address_are_kept(desk: Desk)
 
     await erase(desk, user, verified=False)
 
-    assert [mail.ticket_id for mail in await deliveries_to(desk, user.email)] == [ticket_id]
+    assert [mail.ticket_id for mail in await read_mails_to(desk, user.email)] == [ticket_id]
 
 
 @pytest.mark.parametrize("verified", [True, False])
 async def test_mails_to_others_about_the_users_tickets_are_deleted(desk: Desk, verified: bool) -> None:
     user, other = await add_user(desk), await add_user(desk)
-    theirs, others, unowned = [UUID((await desk.open(addedBy=an_address()))["id"]) for _ in range(3)]
+    theirs, others, unowned = [UUID((await desk.open(addedBy=unique_address()))["id"]) for _ in range(3)]
     for ticket_id, owner in ((theirs, user), (others, other)):
         values = "requester_user_id = :owner, requester_email = :email"
         owned = f"UPDATE tickets SET {values} WHERE org_id = :org AND id = :ticket"
-        await rewrite(desk, owned, owner=owner.id, email=owner.email, ticket=ticket_id)
+        await execute_sql(desk, owned, owner=owner.id, email=owner.email, ticket=ticket_id)
     await relay_events(desk)  # the assignee is mailed about each
     await queue(desk, user.email, None, theirs, unowned)
 
     await erase(desk, user, verified=verified)
 
-    about = [mail.ticket_id for mail in await deliveries_to(desk, desk.admin.email)]
+    about = [mail.ticket_id for mail in await read_mails_to(desk, desk.admin.email)]
     assert about == [others, unowned]
-    assert [mail.ticket_id for mail in await deliveries_to(desk, user.email)] == ([] if verified else [unowned])
+    assert [mail.ticket_id for mail in await read_mails_to(desk, user.email)] == ([] if verified else [unowned])
     async with desk.database.session(desk.id) as db:
         bodies = await db.scalars(select(Mail.body_text).where(Mail.org_id == desk.id))
     assert [body for body in bodies if user.email in body] == []
@@ -121,50 +123,50 @@ async def test_mails_to_others_about_the_users_tickets_are_deleted(desk: Desk, v
 async def test_tickets_that_the_erasure_links_to_the_user_count_as_theirs(desk: Desk) -> None:
     user = await add_user(desk)
     await desk.open(addedBy=user.email)
-    await rewrite(desk, "UPDATE tickets SET requester_user_id = NULL WHERE org_id = :org")
+    await execute_sql(desk, "UPDATE tickets SET requester_user_id = NULL WHERE org_id = :org")
     await relay_events(desk)
-    assert len(await deliveries_to(desk, desk.admin.email)) == 1
+    assert len(await read_mails_to(desk, desk.admin.email)) == 1
 
     await erase(desk, user, verified=True)
 
-    assert await deliveries_to(desk, desk.admin.email) == []
+    assert await read_mails_to(desk, desk.admin.email) == []
 
 
 async def test_a_cancelled_invitation_deletes_all_mails_but_those_about_tickets(desk: Desk) -> None:
-    email = an_address()
+    email = unique_address()
     body = {"firstName": "Bo", "lastName": "Ek", "role": "ENGINEER", "email": email}
     ticket_id = UUID((await desk.open(addedBy=email))["id"])
     invited = (await desk.admin.post("/users", body)).json()
     await relay_events(desk)
     await queue(desk, email, ticket_id)
-    assert [mail.ticket_id for mail in await deliveries_to(desk, email)] == [None, ticket_id]
+    assert [mail.ticket_id for mail in await read_mails_to(desk, email)] == [None, ticket_id]
 
     assert (await desk.admin.delete(f"/users/{invited['id']}/invitation")).status_code == 204
 
-    assert [mail.ticket_id for mail in await deliveries_to(desk, email)] == [ticket_id]
+    assert [mail.ticket_id for mail in await read_mails_to(desk, email)] == [ticket_id]
 
 
 async def test_another_organisations_mails_to_the_same_address_are_kept(
     desk: Desk, api: Api, database: Database
 ) -> None:
     stranger, user = await create_desk(api, database), await add_user(desk)
-    for house in (desk, stranger):
-        await queue(house, user.email, None)
+    for organisation in (desk, stranger):
+        await queue(organisation, user.email, None)
 
     await erase(desk, user, verified=True)
 
-    assert [len(await deliveries_to(house, user.email)) for house in (desk, stranger)] == [0, 1]
+    assert [len(await read_mails_to(organisation, user.email)) for organisation in (desk, stranger)] == [0, 1]
 
 
 @pytest.mark.parametrize("more", [0, 1])
 async def test_many_mails_are_deleted_in_batches(desk: Desk, more: int) -> None:
     user = await add_user(desk)
-    await queue(desk, user.email, *[None] * (2 * erasure.BATCH + more))
+    await queue(desk, user.email, *[None] * (2 * erasure.MAILS_PER_BATCH + more))
 
     await erase(desk, user, verified=True)
 
-    assert await deliveries_to(desk, user.email) == []
-    assert await timers_left(desk) == 0
+    assert await read_mails_to(desk, user.email) == []
+    assert await count_timers(desk) == 0
 
 
 async def test_content_and_delivery_are_deleted_together(desk: Desk) -> None:
@@ -182,61 +184,63 @@ async def test_an_erasure_that_is_rolled_back_deletes_nothing(desk: Desk) -> Non
     user = await add_user(desk)
     await queue(desk, user.email, None)
     async with desk.database.session(desk.id) as db:
-        event = news(UserErased, user, **identity_of(user), email_was_verified=ReactionOnly(True))
-        await erasure.forget_mails(db, desk.id, event)
+        event = make_event(UserErased, user, **identity_of(user), email_was_verified=ReactionOnly(True))
+        await erasure.erase_mails(db, desk.id, event)
         await db.rollback()
 
-    assert len(await deliveries_to(desk, user.email)) == 1
+    assert len(await read_mails_to(desk, user.email)) == 1
 
 
 async def test_the_event_of_an_erasure_holds_no_personal_data(desk: Desk) -> None:
     user = await add_user(desk)
     await erase(desk, user, verified=True)
     async with desk.database.session(desk.id) as db:
-        which = (EventRow.org_id == desk.id, EventRow.type == UserErased.type)
-        (row,) = (await db.scalars(select(EventRow).where(*which))).all()
+        conditions = (EventRow.org_id == desk.id, EventRow.type == UserErased.type)
+        (row,) = (await db.scalars(select(EventRow).where(*conditions))).all()
 
     assert (row.subject_id, row.data) == (user.id, {})
 
 
 async def test_mails_to_the_users_former_addresses_are_deleted(desk: Desk) -> None:
-    user, before = await add_user(desk, role_kind="ENGINEER"), an_address()
-    given = await desk.open(addedBy=an_address())
-    await rewrite(desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=before, id=user.id)
-    await happen(
+    user, before = await add_user(desk, role_kind="ENGINEER"), unique_address()
+    given = await desk.open(addedBy=unique_address())
+    await execute_sql(
+        desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=before, id=user.id
+    )
+    await record_and_relay(
         desk,
-        news(PasswordChanged, user),
+        make_event(PasswordChanged, user),
         TicketAssigned(at=real_now(), actor=SYSTEM, ticket_id=UUID(given["id"]), assignee_id=user.id),
     )
-    await rewrite(
+    await execute_sql(
         desk, "UPDATE users SET email = :email WHERE org_id = :org AND id = :id", email=user.email, id=user.id
     )
-    await happen(desk, news(EmailChanged, user, old_email=ReactionOnly(before)))
-    assert len(await deliveries_to(desk, before)) == 3
-    link = await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, elsewhere := an_address())
+    await record_and_relay(desk, make_event(EmailChanged, user, old_email=ReactionOnly(before)))
+    assert len(await read_mails_to(desk, before)) == 3
+    link = await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, elsewhere := unique_address())
     await relay_events(desk)
-    assert [mail.link_id for mail in await deliveries_to(desk, elsewhere)] == [link.id]
+    assert [mail.link_id for mail in await read_mails_to(desk, elsewhere)] == [link.id]
 
     await erase(desk, user, verified=False)
 
-    assert await deliveries_to(desk, before) == await deliveries_to(desk, elsewhere) == []
+    assert await read_mails_to(desk, before) == await read_mails_to(desk, elsewhere) == []
 
 
 async def test_mails_to_others_no_longer_name_the_user(desk: Desk, server: TestServer, tmp_path: Path) -> None:
     writer, colleague = await engineer_signed_in(desk, "O'Neill"), await engineer_signed_in(desk, "Ek")
-    requester, settings = an_address(), settings_for(server, data_dir=tmp_path)
+    requester, settings = unique_address(), settings_for(server, data_dir=tmp_path)
     ticket = await desk.open(addedBy=requester)
     for author in (writer, colleague):
         assert (await author.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})).status_code == 201
     await desk.work(settings)
     assert (await writer.post(f"/tickets/{ticket['id']}/respond", {"message": "Again."})).status_code == 201
     await relay_events(desk)
-    named = [mail for mail in await deliveries_to(desk, requester) if "Neill" in f"{mail.body_text} {mail.body_html}"]
+    named = [mail for mail in await read_mails_to(desk, requester) if "Neill" in f"{mail.body_text} {mail.body_html}"]
     assert [mail.status for mail in named] == ["SENT", "QUEUED"]
 
     assert (await desk.admin.delete(f"/users/{writer.id}")).status_code == 204
 
-    sent, by_colleague, waiting = await deliveries_to(desk, requester)
+    sent, by_colleague, waiting = await read_mails_to(desk, requester)
     assert (sent.body_text, sent.body_html) == (erasure.ERASED_TEXT, None)
     assert "Ek of Growfin has replied" in by_colleague.body_text
     assert "A team member of Growfin has replied" in waiting.body_text
@@ -244,4 +248,4 @@ async def test_mails_to_others_no_longer_name_the_user(desk: Desk, server: TestS
     assert "A team member of Growfin has replied" in waiting.body_html
     assert [one for one in (sent, waiting) if "Neill" in f"{one.body_text} {one.body_html}"] == []
     await desk.work(settings)
-    assert ["A team member of" in parts(mail)[0] for mail in files_to(settings, requester)].count(True) == 1
+    assert ["A team member of" in get_parts(mail)[0] for mail in read_files_to(settings, requester)].count(True) == 1

@@ -18,22 +18,22 @@ from app.accounts.single_use_links.models import PAGES, LinkPurpose
 from app.core.clock import real_now
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import LINK_PREFIX, link_token
+from app.core.security.opaque_tokens import LINK_PREFIX, make_link_token
 from app.notifications.links import PLACEHOLDER
 from app.notifications.models import Mail
 from tests.conftest import settings_for
-from tests.notifications.smtp_relay import Relay
+from tests.notifications.scripted_smtp_server import ScriptedSmtpServer
 from tests.notifications.users import (
     LoggedMail,
     add_user,
-    an_address,
-    deliveries_to,
-    files_to,
-    parts,
+    execute_sql,
+    get_parts,
+    read_files_to,
+    read_mails_to,
+    read_notification,
     relay_events,
     request_link,
-    rewrite,
-    shown,
+    unique_address,
 )
 from tests.organisation_client import Desk
 from tests.postgres import TestServer
@@ -55,12 +55,12 @@ def settings(server: TestServer, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _no_leftovers(database: Database) -> None:
     await forget_what_is_left(database)
 
 
 async def only_mail_to(desk: Desk, address: str) -> LoggedMail:
-    (mail,) = await deliveries_to(desk, address)
+    (mail,) = await read_mails_to(desk, address)
     return mail
 
 
@@ -72,9 +72,9 @@ async def test_a_sent_mail_has_the_link_with_its_token_in_both_parts(
     link = await request_link(desk, user, purpose)
     await desk.work(settings)
 
-    (mail,) = files_to(settings, user.email)
-    plain, html = parts(mail)
-    token = link_token(desk.api.secret_key, desk.id, link.id)
+    (mail,) = read_files_to(settings, user.email)
+    plain, html = get_parts(mail)
+    token = make_link_token(desk.api.secret_key, desk.id, link.id)
 
     subject, said = texts
     assert mail["Subject"] == f"[Growfin] {subject}"
@@ -91,47 +91,47 @@ async def test_a_sent_mail_has_the_link_with_its_token_in_both_parts(
         assert (used.user_id, used.email) == (user.id, user.email)
 
 
-async def test_an_smtp_server_is_given_the_link_whole(desk: Desk, server: TestServer, relay: Relay) -> None:
+async def test_an_smtp_server_receives_the_complete_link(
+    desk: Desk, server: TestServer, smtp_server: ScriptedSmtpServer
+) -> None:
     user = await add_user(desk)
     link = await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
-    await desk.work(settings_for(server, smtp_url=relay.url(), public_url=PUBLIC_URL))
+    await desk.work(settings_for(server, smtp_url=smtp_server.url(), public_url=PUBLIC_URL))
 
-    (envelope,) = [one for one in relay.mails if one.rcpt_tos == [user.email]]
+    (envelope,) = [one for one in smtp_server.mails if one.rcpt_tos == [user.email]]
     assert isinstance(envelope.content, bytes)
-    address = f"{PUBLIC_URL}/reset-password#token={link_token(desk.api.secret_key, desk.id, link.id)}"
+    address = f"{PUBLIC_URL}/reset-password#token={make_link_token(desk.api.secret_key, desk.id, link.id)}"
 
-    for part in parts(message_from_bytes(envelope.content, policy=email.policy.default)):
+    for part in get_parts(message_from_bytes(envelope.content, policy=email.policy.default)):
         assert address in part
 
 
-async def test_a_link_leads_into_the_organisations_own_front_end_where_it_has_one(
-    desk: Desk, settings: Settings
-) -> None:
-    await rewrite(desk, "UPDATE organisations SET app_url = 'https://app.growfin.test/users' WHERE id = :org")
+async def test_a_link_leads_to_the_organisations_front_end_if_it_has_one(desk: Desk, settings: Settings) -> None:
+    await execute_sql(desk, "UPDATE organisations SET app_url = 'https://app.growfin.test/users' WHERE id = :org")
     user = await add_user(desk)
     link = await request_link(desk, user, LinkPurpose.INVITATION)
     await desk.work(settings)
 
-    (mail,) = files_to(settings, user.email)
-    token = link_token(desk.api.secret_key, desk.id, link.id)
+    (mail,) = read_files_to(settings, user.email)
+    token = make_link_token(desk.api.secret_key, desk.id, link.id)
 
-    for part in parts(mail):
+    for part in get_parts(mail):
         assert f"https://app.growfin.test/users/accept-invitation#token={token}" in part
         assert PUBLIC_URL not in part
 
 
-async def test_a_link_goes_to_the_address_that_it_is_to_prove(desk: Desk) -> None:
-    user, new_address = await add_user(desk), an_address()
+async def test_a_link_is_mailed_to_the_address_that_it_verifies(desk: Desk) -> None:
+    user, new_address = await add_user(desk), unique_address()
     await request_link(desk, user, LinkPurpose.CHANGE_EMAIL, new_address)
     await relay_events(desk)
 
     assert (await only_mail_to(desk, new_address)).subject == "[Growfin] Confirm your new e-mail address"
-    assert await deliveries_to(desk, user.email) == []
+    assert await read_mails_to(desk, user.email) == []
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu"])
 async def test_the_expiry_of_a_link_is_shown_in_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
-    await rewrite(desk, "UPDATE organisations SET timezone = :zone WHERE id = :org", zone=timezone)
+    await execute_sql(desk, "UPDATE organisations SET timezone = :zone WHERE id = :org", zone=timezone)
     user = await add_user(desk)
     link = await request_link(desk, user, LinkPurpose.VERIFY_EMAIL)
     await relay_events(desk)
@@ -159,7 +159,7 @@ async def test_a_reset_mail_says_that_the_second_factor_stays(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize(("purpose", "path"), [(purpose, path) for purpose, path, *_ in MAILED])
-async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
+async def test_the_token_is_in_no_row_response_or_log_line(
     desk: Desk, settings: Settings, purpose: LinkPurpose, path: str
 ) -> None:
     user = await add_user(desk)
@@ -167,7 +167,7 @@ async def test_neither_the_log_nor_the_row_nor_any_log_line_has_the_token(
         await request_link(desk, user, purpose)
         await desk.work(settings)
         mail = await only_mail_to(desk, user.email)
-        read = await shown(desk, mail.id)
+        read = await read_notification(desk, mail.id)
 
     assert mail.status == "SENT"
     assert f"{path}#token=…" in read["body"]
@@ -187,27 +187,27 @@ async def test_a_cancelled_or_expired_link_is_not_mailed(desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
         await links.cancel(db, desk.id, used.id, LinkPurpose.RESET_PASSWORD)
     statement = "UPDATE links SET expires_at = :now WHERE org_id = :org AND user_id = :user"
-    await rewrite(desk, statement, now=real_now() - timedelta(seconds=1), user=expired.id)
+    await execute_sql(desk, statement, now=real_now() - timedelta(seconds=1), user=expired.id)
     await relay_events(desk)
 
-    assert [len(await deliveries_to(desk, user.email)) for user in (used, expired, good)] == [0, 0, 1]
+    assert [len(await read_mails_to(desk, user.email)) for user in (used, expired, good)] == [0, 0, 1]
 
 
 async def test_a_link_of_an_erased_user_is_not_mailed(desk: Desk) -> None:
     user = await add_user(desk)
     await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
-    await rewrite(desk, "UPDATE users SET status = 'ERASED' WHERE org_id = :org AND id = :user", user=user.id)
+    await execute_sql(desk, "UPDATE users SET status = 'ERASED' WHERE org_id = :org AND id = :user", user=user.id)
     await relay_events(desk)
 
-    assert await deliveries_to(desk, user.email) == []
+    assert await read_mails_to(desk, user.email) == []
 
 
-async def test_the_link_at_the_end_of_a_social_sign_in_is_never_mailed(desk: Desk) -> None:
+async def test_the_link_of_a_social_sign_in_is_never_mailed(desk: Desk) -> None:
     user = await add_user(desk)
     await request_link(desk, user, LinkPurpose.SIGN_IN)
     await relay_events(desk)
 
-    assert await deliveries_to(desk, user.email) == []
+    assert await read_mails_to(desk, user.email) == []
 
 
 async def test_a_link_mail_cannot_be_muted(desk: Desk) -> None:
@@ -216,11 +216,11 @@ async def test_a_link_mail_cannot_be_muted(desk: Desk) -> None:
     await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)
 
-    assert len(await deliveries_to(desk, user.email)) == 1
+    assert len(await read_mails_to(desk, user.email)) == 1
 
 
 async def test_a_link_mail_that_cannot_be_written_fails_visibly(desk: Desk) -> None:
-    await rewrite(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
+    await execute_sql(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
     user = await add_user(desk)
     await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)
@@ -235,6 +235,6 @@ def test_every_purpose_that_is_mailed_has_a_page() -> None:
     assert PAGES.keys() == set(LinkPurpose) - {LinkPurpose.SIGN_IN}
 
 
-def test_the_times_that_mails_name_are_those_of_the_links() -> None:
+def test_mails_state_the_lifetimes_of_their_links() -> None:
     assert links.LIFETIMES[LinkPurpose.RESET_PASSWORD] == timedelta(minutes=30)
     assert links.LIFETIMES[LinkPurpose.INVITATION] == timedelta(days=7)

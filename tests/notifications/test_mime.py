@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.notifications.mails import OutgoingMail
-from app.notifications.mime import Mailbox, encode, mailbox, one_line
+from app.notifications.mime import Mailbox, encode, parse_mailbox, to_one_line
 
 SENDER = Mailbox("Growfin Desk", "desk@growfin.com")
-A_MAIL = OutgoingMail(
+MAIL = OutgoingMail(
     org_id=UUID(int=1),
     id=UUID("01890a5d-ac96-774b-bcce-b302099a8057"),
     recipient="ann@customer.example",
@@ -32,52 +32,52 @@ A_MAIL = OutgoingMail(
     created_at=datetime(2026, 12, 21, 13, 5, tzinfo=UTC),
 )
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
-LONGEST_LINE = 78  # characters, RFC 5322 section 2.1.1
+MAX_LINE_LENGTH = 78  # characters, RFC 5322 section 2.1.1
 
 
-def parsed(message: OutgoingMail, sender: Mailbox = SENDER) -> EmailMessage:
+def encode_and_parse(message: OutgoingMail, sender: Mailbox = SENDER) -> EmailMessage:
     """Encode and parse a mail, after checking that every line ends with CRLF and that none is too long."""
     content = encode(message, sender).content
     assert not re.search(rb"[^\r]\n|\r[^\n]", content)
-    assert max(len(line) for line in content.split(b"\r\n")) <= LONGEST_LINE
+    assert max(len(line) for line in content.split(b"\r\n")) <= MAX_LINE_LENGTH
     mail = message_from_bytes(content, policy=default)
     assert isinstance(mail, EmailMessage)
     assert not mail.defects
     return mail
 
 
-def body(mail: EmailMessage, kind: str) -> str:
+def get_body(mail: EmailMessage, kind: str) -> str:
     part = mail.get_body((kind,))
     assert part is not None
     return str(part.get_content()).replace("\r\n", "\n")
 
 
-def test_a_mail_has_what_every_mail_should_have() -> None:
-    mail = parsed(A_MAIL)
+def test_a_mail_has_the_standard_headers() -> None:
+    mail = encode_and_parse(MAIL)
 
     assert mail.keys()[:6] == HEADERS[:6]
     assert sorted(mail.keys()) == sorted(HEADERS)
     assert mail["From"] == "Growfin Desk <desk@growfin.com>"
     assert mail["To"] == "ann@customer.example"
     assert mail["Subject"] == "Answered"
-    assert mail["Date"].datetime == A_MAIL.created_at
+    assert mail["Date"].datetime == MAIL.created_at
     assert mail["Message-ID"] == "<01890a5d-ac96-774b-bcce-b302099a8057@growfin.com>"
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail.get_content_type() == "multipart/alternative"
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
-    assert body(mail, "plain") == A_MAIL.text
-    assert body(mail, "html").strip() == A_MAIL.html
+    assert get_body(mail, "plain") == MAIL.text
+    assert get_body(mail, "html").strip() == MAIL.html
 
 
 def test_a_message_without_html_is_plain_text() -> None:
-    mail = parsed(replace(A_MAIL, html=None))
+    mail = encode_and_parse(replace(MAIL, html=None))
 
     assert mail.get_content_type() == "text/plain"
-    assert body(mail, "plain") == A_MAIL.text
+    assert get_body(mail, "plain") == MAIL.text
 
 
 def test_replies_go_to_reply_to() -> None:
-    mail = parsed(replace(A_MAIL, reply_to="Hilfe für alle <help@growfin.com>"))
+    mail = encode_and_parse(replace(MAIL, reply_to="Hilfe für alle <help@growfin.com>"))
 
     assert mail["Reply-To"].addresses[0].addr_spec == "help@growfin.com"
     assert mail["Reply-To"].addresses[0].display_name == "Hilfe für alle"
@@ -86,10 +86,10 @@ def test_replies_go_to_reply_to() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=300))
 def test_any_subject_arrives_as_one_line_and_adds_no_header(subject: str) -> None:
-    mail = parsed(replace(A_MAIL, subject=subject))
+    mail = encode_and_parse(replace(MAIL, subject=subject))
 
     assert sorted(mail.keys()) == sorted(HEADERS)
-    assert mail["Subject"] == one_line(subject)
+    assert mail["Subject"] == to_one_line(subject)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_any_subject_arrives_as_one_line_and_adds_no_header(subject: str) -> Non
     ],
 )
 def test_a_subject_cannot_add_a_header(subject: str) -> None:
-    mail = parsed(replace(A_MAIL, subject=subject))
+    mail = encode_and_parse(replace(MAIL, subject=subject))
 
     assert sorted(mail.keys()) == sorted(HEADERS)
-    assert mail["Subject"] == one_line(subject)
+    assert mail["Subject"] == to_one_line(subject)
 
 
 @pytest.mark.parametrize(
@@ -132,19 +132,19 @@ def test_a_subject_cannot_add_a_header(subject: str) -> None:
 )
 def test_a_recipient_that_is_not_one_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
-        encode(replace(A_MAIL, recipient=address), SENDER)
+        encode(replace(MAIL, recipient=address), SENDER)
 
 
 @pytest.mark.parametrize("text", ["", "desk", "Desk <desk>", "a@growfin.com, b@growfin.com", "<a@x.com> <b@x.com>"])
 def test_a_text_that_is_not_one_mailbox_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
-        mailbox(text)
+        parse_mailbox(text)
 
 
 @pytest.mark.parametrize("reply_to", ["desk", "a@growfin.com\r\nBcc: eve@evil.example"])
-def test_a_reply_to_that_is_no_mailbox_is_refused(reply_to: str) -> None:
+def test_an_invalid_reply_to_is_refused(reply_to: str) -> None:
     with pytest.raises(ValueError, match=r"not an e-mail address|not a domain|is an address"):
-        encode(replace(A_MAIL, reply_to=reply_to), SENDER)
+        encode(replace(MAIL, reply_to=reply_to), SENDER)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_a_reply_to_that_is_no_mailbox_is_refused(reply_to: str) -> None:
     ],
 )
 def test_names_and_addresses_arrive_unchanged(text: str, name: str, address: str) -> None:
-    sender = mailbox(text)
-    mail = parsed(A_MAIL, sender)
+    sender = parse_mailbox(text)
+    mail = encode_and_parse(MAIL, sender)
 
     assert sender == Mailbox(name, address)
     assert [(each.display_name, each.addr_spec) for each in mail["From"].addresses] == [(name, address)]
@@ -173,20 +173,20 @@ def test_names_and_addresses_arrive_unchanged(text: str, name: str, address: str
 def test_a_long_name_is_folded() -> None:
     name = ("山田 太郎 " * 20).strip()
     address = "taro.yamada.of.the.support.desk.in.tokyo@growfin.com"
-    mail = message_from_bytes(encode(A_MAIL, Mailbox(name, address)).content)
+    mail = message_from_bytes(encode(MAIL, Mailbox(name, address)).content)
 
     assert str(make_header(decode_header(mail["From"]))) == f"{name} <{address}>"
-    assert max(len(line) for line in f"From: {mail['From']}".splitlines()) <= LONGEST_LINE
+    assert max(len(line) for line in f"From: {mail['From']}".splitlines()) <= MAX_LINE_LENGTH
 
 
 def test_a_long_subject_is_folded() -> None:
-    assert parsed(replace(A_MAIL, subject="x" * 255))["Subject"] == "x" * 255
+    assert encode_and_parse(replace(MAIL, subject="x" * 255))["Subject"] == "x" * 255
 
 
-def test_a_local_part_that_is_not_ascii_needs_utf8_and_nothing_else_does() -> None:
-    assert encode(replace(A_MAIL, recipient="zoë@customer.example"), SENDER).utf8
-    assert encode(replace(A_MAIL, reply_to="zoë@customer.example"), SENDER).utf8
-    assert not encode(replace(A_MAIL, recipient="z@bücher.example", subject="Zoë", text="Zoë"), SENDER).utf8
+def test_only_a_non_ascii_local_part_needs_utf8() -> None:
+    assert encode(replace(MAIL, recipient="zoë@customer.example"), SENDER).utf8
+    assert encode(replace(MAIL, reply_to="zoë@customer.example"), SENDER).utf8
+    assert not encode(replace(MAIL, recipient="z@bücher.example", subject="Zoë", text="Zoë"), SENDER).utf8
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_a_local_part_that_is_not_ascii_needs_utf8_and_nothing_else_does() -> No
     ],
 )
 def test_any_text_arrives_unchanged(text: str) -> None:
-    message = replace(A_MAIL, text=text, html=text and f"<p>{text}</p>\n")
-    mail = parsed(message)
+    message = replace(MAIL, text=text, html=text and f"<p>{text}</p>\n")
+    mail = encode_and_parse(message)
 
     assert encode(message, SENDER).content.isascii()  # not every server takes 8 bits
-    assert body(mail, "plain") == (text or "\n")
-    assert body(mail, "html").strip() == (text and f"<p>{text}</p>")
+    assert get_body(mail, "plain") == (text or "\n")
+    assert get_body(mail, "html").strip() == (text and f"<p>{text}</p>")
 
 
 def test_a_text_that_cannot_be_encoded_is_refused() -> None:
     with pytest.raises(ValueError, match="surrogates"):
-        encode(replace(A_MAIL, text="\ud800"), SENDER)
+        encode(replace(MAIL, text="\ud800"), SENDER)

@@ -8,19 +8,19 @@ import pytest
 
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
-from tests.notifications.users import add_user, an_address, deliveries_to, relay_events, rewrite
+from tests.notifications.users import add_user, execute_sql, read_mails_to, relay_events, unique_address
 from tests.organisation_client import JSON, Desk
 
 BY_SUBJECT = {"Answered": MailKind.TICKET_ANSWERED, "Closing soon": MailKind.TICKET_CLOSING_SOON}
 ERASED = "0190b8e5@erased.invalid"
 
 
-async def a_ticket_of(desk: Desk, requester: User | None, requester_email: str) -> JSON:
+async def open_ticket_of(desk: Desk, requester: User | None, requester_email: str) -> JSON:
     """Open a ticket, and link it to the requester's account if there is one."""
     ticket = await desk.open(addedBy=requester_email)
     if requester:
         statement = "UPDATE tickets SET requester_user_id = :user WHERE org_id = :org AND id = :id"
-        await rewrite(desk, statement, user=requester.id, id=UUID(ticket["id"]))
+        await execute_sql(desk, statement, user=requester.id, id=UUID(ticket["id"]))
     return ticket
 
 
@@ -31,36 +31,36 @@ async def answer_and_remind(desk: Desk, ticket: JSON) -> None:
 
 
 async def kinds_mailed_to(desk: Desk, address: str) -> set[MailKind]:
-    subjects = [mail.subject.partition("] ")[2] for mail in await deliveries_to(desk, address)]
+    subjects = [mail.subject.partition("] ")[2] for mail in await read_mails_to(desk, address)]
     return {BY_SUBJECT[subject.partition(":")[0]] for subject in subjects}
 
 
 async def mute(desk: Desk, user_id: UUID, *kinds: MailKind) -> None:
     statement = "UPDATE users SET muted = :kinds WHERE org_id = :org AND id = :user"
-    await rewrite(desk, statement, user=user_id, kinds=[kind.value for kind in kinds])
+    await execute_sql(desk, statement, user=user_id, kinds=[kind.value for kind in kinds])
 
 
 @pytest.mark.parametrize("muted", [(), *((kind,) for kind in MailKind), tuple(MailKind)])
 async def test_a_requester_is_mailed_what_they_have_not_muted(desk: Desk, muted: tuple[MailKind, ...]) -> None:
     requester = await add_user(desk, muted=list(muted))
-    await answer_and_remind(desk, await a_ticket_of(desk, requester, requester.email))
+    await answer_and_remind(desk, await open_ticket_of(desk, requester, requester.email))
 
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values()) - set(muted)
 
 
 async def test_a_requester_is_mailed_at_their_current_address(desk: Desk) -> None:
-    old = an_address()
+    old = unique_address()
     requester = await add_user(desk)
-    await answer_and_remind(desk, await a_ticket_of(desk, requester, old))
+    await answer_and_remind(desk, await open_ticket_of(desk, requester, old))
 
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values())
     assert await kinds_mailed_to(desk, old) == set()
 
 
 async def test_a_requester_without_an_account_is_mailed_everything(desk: Desk) -> None:
-    address = an_address()
+    address = unique_address()
     await add_user(desk, email=f"x{address}", muted=list(MailKind))
-    await answer_and_remind(desk, await a_ticket_of(desk, None, address))
+    await answer_and_remind(desk, await open_ticket_of(desk, None, address))
 
     assert await kinds_mailed_to(desk, address) == set(BY_SUBJECT.values())
 
@@ -71,7 +71,7 @@ async def test_an_assignee_is_mailed_unless_they_have_muted_it(desk: Desk, muted
     await desk.open()
     await relay_events(desk)
 
-    assert len(await deliveries_to(desk, desk.admin.email)) == (MailKind.TICKET_ASSIGNED not in muted)
+    assert len(await read_mails_to(desk, desk.admin.email)) == (MailKind.TICKET_ASSIGNED not in muted)
 
 
 async def test_one_assignee_who_muted_mails_does_not_affect_another(desk: Desk) -> None:
@@ -81,21 +81,21 @@ async def test_one_assignee_who_muted_mails_does_not_affect_another(desk: Desk) 
         await desk.open()
     await relay_events(desk)
 
-    assert [len(await deliveries_to(desk, admin.email)) for admin in (desk.admin, bo)] == [0, 2]
+    assert [len(await read_mails_to(desk, admin.email)) for admin in (desk.admin, bo)] == [0, 2]
 
 
 async def test_an_erased_requester_is_not_mailed(desk: Desk) -> None:
     ticket = await desk.open()
     statement = "UPDATE tickets SET requester_email = :erased WHERE org_id = :org AND id = :id"
-    await rewrite(desk, statement, erased=ERASED, id=UUID(ticket["id"]))
+    await execute_sql(desk, statement, erased=ERASED, id=UUID(ticket["id"]))
     await answer_and_remind(desk, ticket)
 
-    assert await deliveries_to(desk, ERASED) == []
+    assert await read_mails_to(desk, ERASED) == []
 
 
 async def test_an_erased_assignee_is_not_mailed(desk: Desk) -> None:
     await desk.open()
-    await rewrite(desk, "UPDATE users SET email = :erased WHERE org_id = :org", erased=ERASED)
+    await execute_sql(desk, "UPDATE users SET email = :erased WHERE org_id = :org", erased=ERASED)
     await relay_events(desk)
 
-    assert await deliveries_to(desk, ERASED) == []
+    assert await read_mails_to(desk, ERASED) == []

@@ -50,12 +50,12 @@ TEMPLATES = list(CONTEXTS)
 LINKS = [template for template, context in ACCOUNTS.items() if context is LINK]
 
 
-def a_context(template: str, **changes: Any) -> dict[str, Any]:
+def make_context(template: str, **changes: Any) -> dict[str, Any]:
     return COMMON | CONTEXTS[template] | changes
 
 
 class _Shape(HTMLParser):
-    """The tags and the text of a page, as a mail program sees them. It fails where a tag is not closed."""
+    """Parse the tags and the text of a page, as a mail program does. A tag that is not closed is an error."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class _Shape(HTMLParser):
 
 
 def test_a_reply_names_its_author_and_when_the_ticket_closes() -> None:
-    mail = render("ticket_answered", a_context("ticket_answered"))
+    mail = render("ticket_answered", make_context("ticket_answered"))
 
     assert mail.subject == "[GRO-12] Answered: Export fails"
     for body in (mail.text, _Shape(mail.html).text):
@@ -90,7 +90,7 @@ def test_a_reply_names_its_author_and_when_the_ticket_closes() -> None:
 
 
 def test_an_assignment_names_the_ticket_and_the_requester() -> None:
-    mail = render("ticket_assigned", a_context("ticket_assigned"))
+    mail = render("ticket_assigned", make_context("ticket_assigned"))
 
     assert mail.subject == "[GRO-12] Assigned to you: Export fails"
     for body in (mail.text, _Shape(mail.html).text):
@@ -99,7 +99,7 @@ def test_an_assignment_names_the_ticket_and_the_requester() -> None:
 
 
 def test_a_reminder_says_when_the_ticket_closes() -> None:
-    mail = render("ticket_closing_soon", a_context("ticket_closing_soon"))
+    mail = render("ticket_closing_soon", make_context("ticket_closing_soon"))
 
     assert mail.subject == "[GRO-12] Closing soon: Export fails"
     for body in (mail.text, _Shape(mail.html).text):
@@ -107,7 +107,7 @@ def test_a_reminder_says_when_the_ticket_closes() -> None:
 
 
 def test_a_reply_to_a_ticket_that_stays_open_names_no_date() -> None:
-    mail = render("ticket_answered", a_context("ticket_answered", auto_close_at=None))
+    mail = render("ticket_answered", make_context("ticket_answered", auto_close_at=None))
 
     assert "close" not in mail.text + mail.html
     assert "Try again.\n\n-- \n" in mail.text
@@ -115,7 +115,7 @@ def test_a_reply_to_a_ticket_that_stays_open_names_no_date() -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_mail_without_a_support_address_invites_no_questions(template: str) -> None:
-    mail = render(template, a_context(template, support_email=None))
+    mail = render(template, make_context(template, support_email=None))
 
     assert "Questions" not in mail.text + mail.html
     assert "None" not in mail.text + mail.html
@@ -123,13 +123,18 @@ def test_a_mail_without_a_support_address_invites_no_questions(template: str) ->
 
 @pytest.mark.parametrize(
     ("template", "key"),
-    [(template, key) for template in TEMPLATES for key, value in a_context(template).items() if isinstance(value, str)],
+    [
+        (template, key)
+        for template in TEMPLATES
+        for key, value in make_context(template).items()
+        if isinstance(value, str)
+    ],
 )
 def test_tenants_texts_are_escaped_in_html_only(template: str, key: str) -> None:
     evil = "<script>alert('&amp;')</script><a href=\"//evil.example\">{{ 7 * 7 }}"
-    harmless = _Shape(render(template, a_context(template)).html)
+    harmless = _Shape(render(template, make_context(template)).html)
 
-    mail = render(template, a_context(template, **{key: evil}))
+    mail = render(template, make_context(template, **{key: evil}))
 
     # `priority` is shown capitalised, so upper and lower case are not told apart.
     page = _Shape(mail.html)
@@ -140,16 +145,16 @@ def test_tenants_texts_are_escaped_in_html_only(template: str, key: str) -> None
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_html_loads_nothing_from_elsewhere(template: str) -> None:
-    page = _Shape(render(template, a_context(template)).html)
+    page = _Shape(render(template, make_context(template)).html)
 
-    assert page.addresses == [a_context(template)[key] for key in ("link",) if key in a_context(template)]
+    assert page.addresses == [make_context(template)[key] for key in ("link",) if key in make_context(template)]
     assert page.tags.isdisjoint({"img", "script", "style", "link", "iframe"})
-    assert "url(" not in render(template, a_context(template)).html
+    assert "url(" not in render(template, make_context(template)).html
 
 
 @pytest.mark.parametrize("template", ACCOUNTS)
-def test_an_organisations_name_of_several_lines_makes_a_subject_of_one(template: str) -> None:
-    mail = render(template, a_context(template, organisation="Grow\r\nBcc: eve@evil.example"))
+def test_a_name_with_line_breaks_makes_a_subject_of_one_line(template: str) -> None:
+    mail = render(template, make_context(template, organisation="Grow\r\nBcc: eve@evil.example"))
 
     assert mail.subject.startswith("[Grow Bcc: eve@evil.example] ")
     assert "\nBcc:" not in mail.text
@@ -157,7 +162,7 @@ def test_an_organisations_name_of_several_lines_makes_a_subject_of_one(template:
 
 @pytest.mark.parametrize("template", LINKS)
 def test_a_mail_with_a_link_has_it_and_its_expiry_in_both_parts(template: str) -> None:
-    mail = render(template, a_context(template))
+    mail = render(template, make_context(template))
 
     assert "\nhttps://link.invalid/\n" in mail.text
     assert _Shape(mail.html).text.count("https://link.invalid/") == 1
@@ -166,18 +171,18 @@ def test_a_mail_with_a_link_has_it_and_its_expiry_in_both_parts(template: str) -
 
 
 @pytest.mark.parametrize("template", TICKETS)
-def test_a_title_of_several_lines_makes_a_subject_of_one(template: str) -> None:
-    mail = render(template, a_context(template, title="Export\r\nBcc: eve@evil.example\u2028fails\x00"))
+def test_a_title_with_line_breaks_makes_a_subject_of_one_line(template: str) -> None:
+    mail = render(template, make_context(template, title="Export\r\nBcc: eve@evil.example\u2028fails\x00"))
 
     assert mail.subject.endswith("Export Bcc: eve@evil.example fails")
     assert "\nBcc:" not in mail.text
 
 
 @pytest.mark.parametrize(
-    ("template", "key"), [(template, key) for template in TEMPLATES for key in a_context(template)]
+    ("template", "key"), [(template, key) for template in TEMPLATES for key in make_context(template)]
 )
-def test_every_key_is_needed(template: str, key: str) -> None:
-    context = a_context(template)
+def test_every_key_is_required(template: str, key: str) -> None:
+    context = make_context(template)
     del context[key]
 
     with pytest.raises(jinja2.UndefinedError, match=key):
@@ -185,14 +190,14 @@ def test_every_key_is_needed(template: str, key: str) -> None:
 
 
 def test_line_breaks_of_a_reply_are_kept() -> None:
-    mail = render("ticket_answered", a_context("ticket_answered", message="First <1>\n\nThird"))
+    mail = render("ticket_answered", make_context("ticket_answered", message="First <1>\n\nThird"))
 
     assert "First <1>\n\nThird" in mail.text
     assert "First &lt;1&gt;<br>\n<br>\nThird" in mail.html
 
 
 def test_a_long_description_is_shown_in_part() -> None:
-    mail = render("ticket_assigned", a_context("ticket_assigned", description="word " * 4000))
+    mail = render("ticket_assigned", make_context("ticket_assigned", description="word " * 4000))
 
     assert "word…" in mail.text
     assert 90 <= mail.text.count("word") <= 100
@@ -207,23 +212,23 @@ def test_a_long_description_is_shown_in_part() -> None:
         (ZoneInfo("Asia/Kolkata"), "1 March 2027, 09:00 UTC+05:30."),
     ],
 )
-def test_times_name_their_offset(zone: Any, shown: str) -> None:
+def test_times_have_their_offset(zone: Any, shown: str) -> None:
     closing = datetime(2027, 3, 1, 9, 0, tzinfo=zone)
 
-    assert shown in render("ticket_closing_soon", a_context("ticket_closing_soon", auto_close_at=closing)).text
+    assert shown in render("ticket_closing_soon", make_context("ticket_closing_soon", auto_close_at=closing)).text
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
     naive = CLOSING.replace(tzinfo=None)
 
     with pytest.raises(ValueError, match="time zone"):
-        render("ticket_closing_soon", a_context("ticket_closing_soon", auto_close_at=naive))
+        render("ticket_closing_soon", make_context("ticket_closing_soon", auto_close_at=naive))
 
 
 @pytest.mark.parametrize("name", ["no_such", "../layout", "/etc/passwd"])
 def test_an_unknown_template_is_refused(name: str) -> None:
     with pytest.raises(jinja2.TemplateNotFound):
-        render(name, a_context("ticket_answered"))
+        render(name, make_context("ticket_answered"))
 
 
 def test_every_template_is_tested() -> None:

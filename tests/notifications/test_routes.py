@@ -1,4 +1,4 @@
-"""The notification log over HTTP."""
+"""The operations on the notification log."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_the_log_is_filtered_by_status_and_ticket(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 6, 7, 8])
-async def test_pages_are_complete_newest_first_while_others_are_added(desk: Desk, limit: int) -> None:
+async def test_pages_stay_complete_while_mails_are_added(desk: Desk, limit: int) -> None:
     await queue(desk, *(f"Mail {place}" for place in range(7)))
     found: list[str] = []
     cursor: str | None = None
@@ -112,7 +112,7 @@ async def test_pages_are_complete_newest_first_while_others_are_added(desk: Desk
     assert found == [f"Mail {place}" for place in range(6, -1, -1)]
 
 
-async def test_messages_of_one_moment_are_neither_lost_nor_shown_twice(desk: Desk) -> None:
+async def test_mails_with_the_same_time_are_neither_lost_nor_repeated(desk: Desk) -> None:
     drafts = [MailDraft(recipient="mia@customer.example", subject=f"Mail {place}") for place in range(5)]
     async with desk.database.session(desk.id) as db:
         await mails.queue(db, desk.id, drafts)
@@ -125,7 +125,7 @@ async def test_messages_of_one_moment_are_neither_lost_nor_shown_twice(desk: Des
     assert second["nextCursor"] is None
 
 
-async def test_the_total_is_counted_when_asked_for(desk: Desk) -> None:
+async def test_the_total_is_counted_on_request(desk: Desk) -> None:
     await queue(desk, "One", "Two")
     await queue(desk, "Three", error="No.")
 
@@ -163,9 +163,7 @@ async def test_a_cursor_belongs_to_its_filters(desk: Desk) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
 
 
-async def test_another_organisations_notification_is_as_unknown_as_one_that_does_not_exist(
-    desk: Desk, api: Api, database: Database
-) -> None:
+async def test_a_notification_of_another_organisation_does_not_exist(desk: Desk, api: Api, database: Database) -> None:
     stranger = await create_desk(api, database)
     await queue(desk, "Ours")
     (ours,) = (await log(desk))["items"]
@@ -179,7 +177,7 @@ async def test_another_organisations_notification_is_as_unknown_as_one_that_does
     assert (await log(stranger, include="total"))["total"] == 0
 
 
-async def test_the_log_is_for_users_only(desk: Desk) -> None:
+async def test_only_users_can_read_the_log(desk: Desk) -> None:
     await queue(desk, "One")
     (item,) = (await log(desk))["items"]
 

@@ -1,24 +1,19 @@
-"""Mails about tickets, from the event to the file that a mail is written to."""
+"""Mails about tickets, from the event to the written file."""
 
 from __future__ import annotations
 
 import asyncio
-import email.policy
 from datetime import datetime
-from email import message_from_bytes
-from email.message import EmailMessage
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import text
 
-from app import wiring
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.outbox import relay
 from tests.conftest import settings_for
+from tests.notifications.users import execute_sql, read_files_to, relay_events, unique_address
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.tickets.rows import forget_what_is_left
@@ -31,83 +26,63 @@ def settings(server: TestServer, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _no_leftovers(database: Database) -> None:
     await forget_what_is_left(database)
 
 
-def a_requester() -> str:
-    """Return an address that no other test writes to."""
-    return f"mia-{uuid4().hex}@customer.example"
-
-
-async def relay_events(desk: Desk) -> None:
-    await relay.catch_up(desk.database, desk.id, wiring.SUBSCRIBERS)
-
-
-async def mails(desk: Desk, ticket: JSON) -> list[JSON]:
+async def read_ticket_mails(desk: Desk, ticket: JSON) -> list[JSON]:
     """Read the notification log about a ticket, oldest first, with bodies."""
     listed = (await desk.admin.get("/notifications", params={"ticketId": ticket["id"], "limit": 100})).json()["items"]
     return [(await desk.admin.get(f"/notifications/{mail['id']}")).json() for mail in reversed(listed)]
 
 
-async def mails_to(desk: Desk, ticket: JSON, address: str) -> list[JSON]:
-    return [mail for mail in await mails(desk, ticket) if mail["to"] == address]
-
-
-def files_to(settings: Settings, address: str) -> list[EmailMessage]:
-    found = [message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in settings.mail_dir.iterdir()]
-    return [mail for mail in found if mail["To"] == address]
-
-
-async def rewrite(desk: Desk, statement: str, **values: object) -> None:
-    """Change the organisation's rows without the service."""
-    async with desk.database.session(desk.id) as db:
-        await db.execute(text(statement), {"org": desk.id, **values})
+async def read_ticket_mails_to(desk: Desk, ticket: JSON, address: str) -> list[JSON]:
+    return [mail for mail in await read_ticket_mails(desk, ticket) if mail["to"] == address]
 
 
 async def test_the_requester_is_mailed_a_reply(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_address()
     ticket = await desk.open(addedBy=requester, title="Export <b>fails</b>")
-    await desk.respond(ticket, "Mended, & tested.")
+    await desk.respond(ticket, "Fixed, & tested.")
     await relay_events(desk)
 
-    (mail,) = await mails_to(desk, ticket, requester)
+    (mail,) = await read_ticket_mails_to(desk, ticket, requester)
 
     assert (mail["status"], mail["channel"], mail["attempts"]) == ("QUEUED", "EMAIL", 0)
     assert mail["subject"] == f"[{ticket['reference']}] Answered: Export <b>fails</b>"
-    assert "Mended, & tested." in mail["body"]
+    assert "Fixed, & tested." in mail["body"]
     assert "Ada Lovelace of Growfin" in mail["body"]
-    assert "Mended, &amp; tested." in mail["bodyHtml"]
+    assert "Fixed, &amp; tested." in mail["bodyHtml"]
 
 
 async def test_replies_are_mailed_in_order(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_address()
     ticket = await desk.open(addedBy=requester)
     for place in range(5):
-        await desk.respond(ticket, f"Answer {place}.")
+        await desk.respond(ticket, f"Reply {place}.")
     await relay_events(desk)
 
-    bodies = [mail["body"] for mail in await mails_to(desk, ticket, requester)]
+    bodies = [mail["body"] for mail in await read_ticket_mails_to(desk, ticket, requester)]
 
-    assert [next(place for place in range(5) if f"Answer {place}." in body) for body in bodies] == [0, 1, 2, 3, 4]
+    assert [next(place for place in range(5) if f"Reply {place}." in body) for body in bodies] == [0, 1, 2, 3, 4]
 
 
 async def test_a_change_of_status_without_a_reply_sends_no_mail(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_address()
     ticket = await desk.open(addedBy=requester)
     for status in ("RESPONDED", "CLOSED", "OPEN"):
         await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
     await relay_events(desk)
 
-    assert await mails_to(desk, ticket, requester) == []
+    assert await read_ticket_mails_to(desk, ticket, requester) == []
 
 
 async def test_the_assignee_is_mailed_when_a_ticket_is_opened(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_address()
     ticket = await desk.open(addedBy=requester, priority="HIGH", description="All of it.\nReally.")
     await relay_events(desk)
 
-    (mail,) = await mails(desk, ticket)
+    (mail,) = await read_ticket_mails(desk, ticket)
 
     assert mail["to"] == desk.admin.email
     assert mail["subject"] == f"[{ticket['reference']}] Assigned to you: It broke"
@@ -122,30 +97,30 @@ async def test_a_new_assignee_is_mailed_and_the_former_one_is_not(desk: Desk) ->
         await desk.admin.patch(f"/tickets/{ticket['id']}", {"adminId": assignee_id})
     await relay_events(desk)
 
-    recipients = [mail["to"] for mail in await mails(desk, ticket)]
+    recipients = [mail["to"] for mail in await read_ticket_mails(desk, ticket)]
 
     assert recipients == [desk.admin.email, bo.email, desk.admin.email]
 
 
-async def test_the_assignee_of_a_ticket_that_waited_is_mailed(desk: Desk) -> None:
+async def test_the_assignee_of_a_waiting_ticket_is_mailed(desk: Desk) -> None:
     await desk.admin.patch("/me", {"available": False})
     ticket = await desk.open()
     await relay_events(desk)
-    assert await mails(desk, ticket) == []
+    assert await read_ticket_mails(desk, ticket) == []
 
     bo = await desk.another_admin()
     await relay_events(desk)
 
-    assert [mail["to"] for mail in await mails(desk, ticket)] == [bo.email]
+    assert [mail["to"] for mail in await read_ticket_mails(desk, ticket)] == [bo.email]
 
 
 async def test_the_requester_is_mailed_three_days_before_the_ticket_closes(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_address()
     ticket = await desk.open(addedBy=requester)
     answered = (await desk.respond(ticket))["ticket"]
     assert (await desk.admin.post("/org/clock/advance", {"days": 27})).status_code == 200
 
-    *_, reminder = await mails_to(desk, ticket, requester)
+    *_, reminder = await read_ticket_mails_to(desk, ticket, requester)
 
     assert reminder["subject"] == f"[{ticket['reference']}] Closing soon: It broke"
     closes_at = datetime.fromisoformat(answered["autoCloseAt"])
@@ -153,30 +128,30 @@ async def test_the_requester_is_mailed_three_days_before_the_ticket_closes(desk:
 
 
 async def test_an_automatic_close_sends_no_mail(desk: Desk) -> None:
-    requester = a_requester()
+    requester = unique_address()
     ticket = await desk.open(addedBy=requester)
     await desk.respond(ticket)
     await desk.admin.post("/org/clock/advance", {"days": 31})
 
-    subjects = [mail["subject"] for mail in await mails_to(desk, ticket, requester)]
+    subjects = [mail["subject"] for mail in await read_ticket_mails_to(desk, ticket, requester)]
 
     assert [subject.partition("] ")[2] for subject in subjects] == ["Answered: It broke", "Closing soon: It broke"]
 
 
 @pytest.mark.parametrize("timezone", ["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])
-async def test_times_in_mails_are_those_of_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
-    requester = a_requester()
+async def test_times_in_mails_are_in_the_organisations_time_zone(desk: Desk, timezone: str) -> None:
+    requester = unique_address()
     assert (await desk.admin.patch("/org", {"timezone": timezone})).status_code == 200
     ticket = await desk.open(addedBy=requester)
     answered = (await desk.respond(ticket))["ticket"]
     await desk.admin.post("/org/clock/advance", {"days": 27})
 
-    answer, reminder = await mails_to(desk, ticket, requester)
+    reply, reminder = await read_ticket_mails_to(desk, ticket, requester)
 
     local = datetime.fromisoformat(answered["autoCloseAt"]).astimezone(ZoneInfo(timezone))
     offset = f"{local:%z}"
     moment = f"{local.day} {local:%B %Y, %H:%M} UTC{offset[:3]}:{offset[3:]}"
-    for mail in (answer, reminder):
+    for mail in (reply, reminder):
         assert moment in mail["body"]
         assert moment in mail["bodyHtml"]
 
@@ -184,14 +159,14 @@ async def test_times_in_mails_are_those_of_the_organisations_time_zone(desk: Des
 async def test_the_sent_mail_is_the_logged_one_and_has_the_support_address_as_reply_to(
     desk: Desk, settings: Settings
 ) -> None:
-    requester = a_requester()
+    requester = unique_address()
     await desk.admin.patch("/org", {"supportEmail": "help@growfin.test"})
     ticket = await desk.open(addedBy=requester)
     await desk.respond(ticket, "Fixed.")
     await desk.work(settings)
 
-    (mail,) = await mails_to(desk, ticket, requester)
-    (sent,) = files_to(settings, requester)
+    (mail,) = await read_ticket_mails_to(desk, ticket, requester)
+    (sent,) = read_files_to(settings, requester)
 
     assert (mail["status"], mail["attempts"], mail["lastError"]) == ("SENT", 1, None)
     assert mail["sentAt"] >= mail["createdAt"]
@@ -204,77 +179,75 @@ async def test_the_sent_mail_is_the_logged_one_and_has_the_support_address_as_re
     assert "help@growfin.test" in mail["body"]
 
 
-async def test_without_a_support_address_there_is_nowhere_to_reply_to(desk: Desk, settings: Settings) -> None:
-    requester = a_requester()
+async def test_without_a_support_address_there_is_no_reply_to(desk: Desk, settings: Settings) -> None:
+    requester = unique_address()
     await desk.respond(await desk.open(addedBy=requester))
     await desk.work(settings)
 
-    (sent,) = files_to(settings, requester)
+    (sent,) = read_files_to(settings, requester)
 
     assert sent["Reply-To"] is None
 
 
-async def test_nothing_is_mailed_twice_however_often_and_by_however_many_the_work_is_done(
-    desk: Desk, settings: Settings
-) -> None:
-    requester = a_requester()
+async def test_concurrent_and_repeated_work_mails_nothing_twice(desk: Desk, settings: Settings) -> None:
+    requester = unique_address()
     ticket = await desk.open(addedBy=requester)
     await desk.respond(ticket)
     await asyncio.gather(desk.work(settings), desk.work(settings), desk.work(settings))
     await desk.work(settings)
 
-    assert len(await mails(desk, ticket)) == 2
-    assert len(files_to(settings, requester)) == 1
+    assert len(await read_ticket_mails(desk, ticket)) == 2
+    assert len(read_files_to(settings, requester)) == 1
 
 
-async def test_an_address_that_cannot_work_fails_alone(desk: Desk, settings: Settings) -> None:
-    bad, good = await desk.open(addedBy=a_requester()), await desk.open(addedBy=a_requester())
-    await rewrite(desk, "UPDATE tickets SET requester_email = 'no address' WHERE org_id = :org AND number = 1")
+async def test_an_invalid_address_fails_without_affecting_others(desk: Desk, settings: Settings) -> None:
+    bad, good = await desk.open(addedBy=unique_address()), await desk.open(addedBy=unique_address())
+    await execute_sql(desk, "UPDATE tickets SET requester_email = 'no address' WHERE org_id = :org AND number = 1")
     for ticket in (bad, good):
         await desk.respond(ticket)
     await desk.work(settings)
 
-    (failed,) = await mails_to(desk, bad, "no address")
-    (sent,) = await mails_to(desk, good, good["addedBy"])
+    (failed,) = await read_ticket_mails_to(desk, bad, "no address")
+    (sent,) = await read_ticket_mails_to(desk, good, good["addedBy"])
 
     assert (failed["status"], failed["attempts"], failed["sentAt"]) == ("FAILED", 1, None)
     assert failed["lastError"]
     assert (sent["status"], sent["lastError"]) == ("SENT", None)
-    assert len(files_to(settings, good["addedBy"])) == 1
+    assert len(read_files_to(settings, good["addedBy"])) == 1
 
 
-async def test_a_mail_that_cannot_be_written_is_a_failed_delivery_and_holds_up_no_other(
+async def test_a_mail_that_cannot_be_written_fails_without_affecting_others(
     desk: Desk, settings: Settings, api: Api, database: Database
 ) -> None:
     other = await create_desk(api, database)
     # As if the zone had been dropped from the time zone database.
-    await rewrite(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
-    bad, good = await desk.open(addedBy=a_requester()), await other.open(addedBy=a_requester())
+    await execute_sql(desk, "UPDATE organisations SET timezone = 'Atlantis/Capital' WHERE id = :org")
+    bad, good = await desk.open(addedBy=unique_address()), await other.open(addedBy=unique_address())
     await desk.respond(bad)
     await other.respond(good)
     await desk.work(settings)
 
-    failed = await mails(desk, bad)
-    (sent,) = await mails_to(other, good, good["addedBy"])
+    failed = await read_ticket_mails(desk, bad)
+    (sent,) = await read_ticket_mails_to(other, good, good["addedBy"])
 
     assert {mail["status"] for mail in failed} == {"FAILED"}
     assert [mail["to"] for mail in failed] == [desk.admin.email, bad["addedBy"]]
     assert "The mail could not be written: ZoneInfoNotFoundError" in failed[1]["lastError"]
     assert (failed[1]["attempts"], failed[1]["subject"]) == (0, f"{bad['reference']}: It broke")
     assert sent["status"] == "SENT"
-    assert files_to(settings, bad["addedBy"]) == []
+    assert read_files_to(settings, bad["addedBy"]) == []
     pending = (await desk.admin.get("/jobs")).json()["pending"]
     assert (pending["deliveries"], pending["parkedEvents"]) == (0, 0)
 
 
-async def test_tenants_texts_break_neither_the_headers_nor_the_html_of_a_mail(desk: Desk, settings: Settings) -> None:
-    requester = a_requester()
+async def test_texts_of_tenants_cannot_inject_headers_or_html(desk: Desk, settings: Settings) -> None:
+    requester = unique_address()
     await desk.admin.patch("/org", {"name": "Grow\tfin <script>"})
     ticket = await desk.open(addedBy=requester, title="One\nBcc: all@customer.example\nX: {{ 7 * 7 }}")
     await desk.respond(ticket, "<script>alert(1)</script>")
     await desk.work(settings)
 
-    (sent,) = files_to(settings, requester)
+    (sent,) = read_files_to(settings, requester)
     html = sent.get_body(("html",))
 
     assert sent["Bcc"] is None
@@ -287,8 +260,8 @@ async def test_tenants_texts_break_neither_the_headers_nor_the_html_of_a_mail(de
 async def test_an_event_about_a_deleted_ticket_is_skipped(desk: Desk) -> None:
     ticket = await desk.open()
     other = await desk.open()
-    await rewrite(desk, "DELETE FROM tickets WHERE org_id = :org AND id = :id", id=UUID(ticket["id"]))
+    await execute_sql(desk, "DELETE FROM tickets WHERE org_id = :org AND id = :id", id=UUID(ticket["id"]))
     await relay_events(desk)
 
-    assert await mails(desk, ticket) == []
-    assert len(await mails(desk, other)) == 1
+    assert await read_ticket_mails(desk, ticket) == []
+    assert len(await read_ticket_mails(desk, other)) == 1

@@ -1,4 +1,4 @@
-"""Users of an organisation, events about them, and the mails that follow."""
+"""Users of an organisation, events about them, and the resulting mails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from app.notifications.models import Mail
 from tests.organisation_client import JSON, Desk
 
 
-def an_address() -> str:
+def unique_address() -> str:
     """Return an address that no other test writes to."""
     return f"p{uuid4().hex}@customer.example"
 
@@ -41,7 +41,7 @@ async def add_user(desk: Desk, **columns: Any) -> User:
             "id": new_id(),
             "first_name": "Mia",
             "last_name": "Holm",
-            "email": an_address(),
+            "email": unique_address(),
             "role_kind": "CUSTOMER",
             "status": "ACTIVE",
             "available": False,
@@ -57,12 +57,12 @@ async def add_user(desk: Desk, **columns: Any) -> User:
 E = TypeVar("E", bound=UserEvent)
 
 
-def news(kind: type[E], user: User, **fields: Any) -> E:
-    """Return an event about a user, of just now."""
+def make_event(kind: type[E], user: User, **fields: Any) -> E:
+    """Make an event about a user with the current time."""
     return kind(at=real_now(), actor=SYSTEM, user_id=user.id, **fields)
 
 
-async def happen(desk: Desk, *events: Event) -> None:
+async def record_and_relay(desk: Desk, *events: Event) -> None:
     """Record these events in one transaction and relay them to the subscribers."""
     async with desk.database.session(desk.id) as db:
         record(db, *events)
@@ -74,19 +74,19 @@ async def relay_events(desk: Desk) -> None:
 
 
 async def request_link(desk: Desk, user: User, purpose: LinkPurpose, address: str | None = None) -> Link:
-    """Request a link for a user. The worker's part is still to be done."""
+    """Request a link for a user. The worker mails it later."""
     async with desk.database.session(desk.id) as db:
         links.send(db, desk.id, user.id, address or user.email, purpose, at=real_now(), actor=SYSTEM)
         await db.flush()
-        which = (Link.org_id == desk.id, Link.user_id == user.id, Link.purpose == purpose)
-        link = await db.scalar(select(Link).where(*which).order_by(Link.id.desc()).limit(1))
+        conditions = (Link.org_id == desk.id, Link.user_id == user.id, Link.purpose == purpose)
+        link = await db.scalar(select(Link).where(*conditions).order_by(Link.id.desc()).limit(1))
         assert link is not None
         return link
 
 
 @dataclass(frozen=True)
 class LoggedMail:
-    """All that the database holds of a mail, and how its delivery stands."""
+    """The row of a mail, with the status of its delivery."""
 
     org_id: UUID
     id: UUID
@@ -106,7 +106,7 @@ class LoggedMail:
     last_error: str | None
 
 
-async def deliveries_to(desk: Desk, address: str) -> list[LoggedMail]:
+async def read_mails_to(desk: Desk, address: str) -> list[LoggedMail]:
     """Read the mails to an address, oldest first."""
     statement = (
         select(*Mail.__table__.columns, Delivery.channel, Delivery.status, Delivery.last_error)
@@ -118,27 +118,27 @@ async def deliveries_to(desk: Desk, address: str) -> list[LoggedMail]:
         return [LoggedMail(**row._asdict()) for row in await db.execute(statement)]
 
 
-async def shown(desk: Desk, delivery_id: UUID) -> JSON:
-    """Read a mail as the notification log shows it."""
+async def read_notification(desk: Desk, delivery_id: UUID) -> JSON:
+    """Read a mail through the notification log."""
     answer = await desk.admin.get(f"/notifications/{delivery_id}")
     assert answer.status_code == 200, answer.text
     read: JSON = answer.json()
     return read
 
 
-async def rewrite(desk: Desk, statement: str, **values: object) -> None:
-    """Change the organisation's rows without the service."""
+async def execute_sql(desk: Desk, statement: str, **values: object) -> None:
+    """Execute a statement in the organisation, without the service."""
     async with desk.database.session(desk.id) as db:
         await db.execute(text(statement), {"org": desk.id, **values})
 
 
-def files_to(settings: Settings, address: str) -> list[EmailMessage]:
+def read_files_to(settings: Settings, address: str) -> list[EmailMessage]:
     """Read the mails to an address that were written to files."""
     found = [message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in settings.mail_dir.iterdir()]
     return [mail for mail in found if mail["To"] == address]
 
 
-def parts(mail: EmailMessage) -> tuple[str, str]:
+def get_parts(mail: EmailMessage) -> tuple[str, str]:
     """Return a mail's plain text and its HTML."""
     plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
     assert plain is not None

@@ -1,4 +1,4 @@
-"""A separate PostgreSQL for these tests, which break it and read all organisations."""
+"""A separate PostgreSQL for these tests, which damage it and read all organisations."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Deployment:
     superuser_url: str
     passwords: list[str]
 
-    async def as_owner(self, statement: str) -> None:
+    async def execute_as_owner(self, statement: str) -> None:
         await _execute(self.owner_url, statement)
 
-    async def as_superuser(self, statement: str) -> None:
+    async def execute_as_superuser(self, statement: str) -> None:
         await _execute(self.superuser_url, statement)
 
 

@@ -26,7 +26,7 @@ from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.outbox.models import Counter as CounterRow
 from app.core.outbox.models import EventRow, Relay, Timer
-from app.core.security.secret_keys import secret_hash
+from app.core.security.secret_keys import hash_secret_key
 from app.main import create_app
 from app.notifications.models import Mail
 from app.operations.demo import create_demo
@@ -55,7 +55,7 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.fixture(scope="module")
 async def database(deployment: Deployment) -> AsyncIterator[Database]:
-    database = wiring.connect(deployment.settings)
+    database = wiring.make_database(deployment.settings)
     yield database
     await database.dispose()
 
@@ -69,16 +69,16 @@ async def summary(deployment: Deployment, database: Database) -> str:
 @pytest.fixture(scope="module")
 async def org_id(summary: str, database: Database) -> UUID:
     assert summary
-    return await newest_organisation(database)
+    return await find_newest_organisation(database)
 
 
 @asynccontextmanager
 async def running_relay(database: Database) -> AsyncIterator[None]:
-    """Relay new events all the time, as the worker of another process does."""
+    """Relay new events continuously, like the worker of another process."""
 
     async def run() -> None:
         while True:
-            await relay.relay_new(database, wiring.SUBSCRIBERS)
+            await relay.relay_new_events(database, wiring.SUBSCRIBERS)
             await asyncio.sleep(0.01)
 
     running = asyncio.create_task(run())
@@ -89,14 +89,14 @@ async def running_relay(database: Database) -> AsyncIterator[None]:
         await running
 
 
-async def newest_organisation(database: Database) -> UUID:
+async def find_newest_organisation(database: Database) -> UUID:
     async with database.session(None) as db:
         return (
             await db.execute(select(Organisation.id).order_by(Organisation.created_at.desc()).limit(1))
         ).scalar_one()
 
 
-async def rows_of(database: Database, org_id: UUID, model: Any) -> list[Any]:
+async def read_rows(database: Database, org_id: UUID, model: Any) -> list[Any]:
     async with database.session(org_id) as db:
         return list(await db.scalars(select(model).where(model.org_id == org_id)))
 
@@ -109,13 +109,13 @@ def read_value(label: str, summary: str) -> str:
 
 async def test_a_sandbox_has_four_admins_and_the_tickets(summary: str, database: Database, org_id: UUID) -> None:
     async with database.session(None) as db:
-        organisation = await find_by_secret_hash(db, secret_hash(read_value("secret", summary)))
+        organisation = await find_by_secret_hash(db, hash_secret_key(read_value("secret", summary)))
     assert organisation is not None
     assert organisation.id == org_id
     assert organisation.sandbox
     assert re.fullmatch(r"demo-[a-z0-9]{6}\.example", organisation.domain)
     assert summary.startswith(f"The sandbox organisation {organisation.domain} has 60 new tickets. No mail is sent")
-    tickets = await rows_of(database, org_id, Ticket)
+    tickets = await read_rows(database, org_id, Ticket)
     assert [ticket.number for ticket in sorted(tickets, key=lambda t: t.number)] == list(range(1, TICKETS + 1))
     assert len({ticket.assignee_id for ticket in tickets}) == 4
 
@@ -125,7 +125,7 @@ async def test_every_admin_signs_in_with_the_printed_password(summary: str, depl
     assert len(emails) == 4
     async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
-        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.url) as client:
+        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.base_url) as client:
             for email in emails:
                 body = {"email": email, "password": read_value("password", summary)}
                 answer = await client.post("/auth/admin/signin", json=body)
@@ -134,14 +134,14 @@ async def test_every_admin_signs_in_with_the_printed_password(summary: str, depl
 
 async def test_the_summary_ends_with_a_command_that_signs_in(summary: str, deployment: Deployment) -> None:
     command = shlex.split(summary[summary.index("curl") :])
-    assert command[:2] == ["curl", f"{deployment.settings.url}/auth/admin/signin"]
+    assert command[:2] == ["curl", f"{deployment.settings.base_url}/auth/admin/signin"]
     body = json.loads(command[-1])
     assert body["password"] == read_value("password", summary)
     assert f"admins    {body['email']}\n" in summary
 
 
 async def test_the_tickets_are_varied_and_spread_over_two_months(database: Database, org_id: UUID) -> None:
-    tickets = await rows_of(database, org_id, Ticket)
+    tickets = await read_rows(database, org_id, Ticket)
     assert {ticket.status for ticket in tickets} == set(TicketStatus)
     assert len({ticket.title for ticket in tickets}) > 30
     assert len({ticket.requester_email for ticket in tickets}) > 30
@@ -155,20 +155,20 @@ async def test_the_tickets_are_varied_and_spread_over_two_months(database: Datab
 
 
 async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Database, org_id: UUID) -> None:
-    events = sorted(await rows_of(database, org_id, EventRow), key=lambda event: event.seq)
+    events = sorted(await read_rows(database, org_id, EventRow), key=lambda event: event.seq)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    for ticket in await rows_of(database, org_id, Ticket):
+    for ticket in await read_rows(database, org_id, Ticket):
         moments = [event.created_at for event in events if event.subject_id == ticket.id]
         assert moments == sorted(moments)
         assert (moments[0], moments[-1]) == (ticket.created_at, ticket.updated_at)
         assert ticket.updated_at <= min(real_now(), ticket.created_at + timedelta(days=5))
-    answered = {response.ticket_id for response in await rows_of(database, org_id, Comment)}
-    assert answered == {ticket.id for ticket in await rows_of(database, org_id, Ticket) if ticket.responded_at}
+    answered = {response.ticket_id for response in await read_rows(database, org_id, Comment)}
+    assert answered == {ticket.id for ticket in await read_rows(database, org_id, Ticket) if ticket.responded_at}
 
 
 async def test_only_answered_tickets_have_timers_and_none_is_due(database: Database, org_id: UUID) -> None:
-    tickets = await rows_of(database, org_id, Ticket)
-    waiting = await rows_of(database, org_id, Timer)
+    tickets = await read_rows(database, org_id, Ticket)
+    waiting = await read_rows(database, org_id, Timer)
     answered = {ticket.id for ticket in tickets if ticket.status == TicketStatus.RESPONDED}
     for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
         assert {timer.subject_id for timer in waiting if timer.kind == kind} == answered
@@ -184,16 +184,16 @@ async def test_only_answered_tickets_have_timers_and_none_is_due(database: Datab
 async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
     summary: str, deployment: Deployment, database: Database, org_id: UUID
 ) -> None:
-    assert [timer.subject_id for timer in await rows_of(database, org_id, Timer) if timer.kind == INDEX_TICKETS] == [
+    assert [timer.subject_id for timer in await read_rows(database, org_id, Timer) if timer.kind == INDEX_TICKETS] == [
         org_id
     ]
     assert await timers.run_due(database, wiring.TIMERS) == 1
-    tickets = {ticket.number: ticket for ticket in await rows_of(database, org_id, Ticket)}
-    answers = await rows_of(database, org_id, Comment)
-    assert len(await rows_of(database, org_id, TicketSearch)) == len(tickets)
+    tickets = {ticket.number: ticket for ticket in await read_rows(database, org_id, Ticket)}
+    answers = await read_rows(database, org_id, Comment)
+    assert len(await read_rows(database, org_id, TicketSearch)) == len(tickets)
     async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
-        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.url) as client:
+        async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.base_url) as client:
 
             async def found(q: str) -> set[int]:
                 params: dict[str, Any] = {"q": q, "limit": 100}
@@ -213,29 +213,29 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
 
 
 async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Database, org_id: UUID) -> None:
-    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Mail) == []
-    ticket = next(t for t in await rows_of(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
+    assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
+    assert await read_rows(database, org_id, Mail) == []
+    ticket = next(t for t in await read_rows(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
     async with database.session(org_id) as db:
         admin = principal_of(await db.get_one(User, (org_id, ticket.assignee_id)), session_id=new_id())
         caller = UserCaller(tenant=await get_tenant(db, org_id), user=admin, now=real_now())
         await respond(db, caller, ticket.id, "Please try again.", lambda _version: None)
-    assert await relay.relay_new(database, wiring.SUBSCRIBERS) > 0
-    assert [mail.recipient for mail in await rows_of(database, org_id, Mail)] == [ticket.requester_email]
+    assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) > 0
+    assert [mail.recipient for mail in await read_rows(database, org_id, Mail)] == [ticket.requester_email]
 
 
 async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment, database: Database) -> None:
-    await deployment.as_owner("ALTER TABLE tickets ADD CONSTRAINT few CHECK (number <= 45) NOT VALID")
+    await deployment.execute_as_owner("ALTER TABLE tickets ADD CONSTRAINT few CHECK (number <= 45) NOT VALID")
     try:
         async with running_relay(database):
             with pytest.raises(ExceptionGroup, match="TaskGroup"):
                 await create_demo(deployment.settings, TICKETS, wiring.NUMBERING_WITHOUT_REACTIONS)
     finally:
-        await deployment.as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
-    org_id = await newest_organisation(database)
-    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Mail) == []
-    assert 0 < len(await rows_of(database, org_id, Ticket)) < TICKETS
+        await deployment.execute_as_owner("ALTER TABLE tickets DROP CONSTRAINT few")
+    org_id = await find_newest_organisation(database)
+    assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
+    assert await read_rows(database, org_id, Mail) == []
+    assert 0 < len(await read_rows(database, org_id, Ticket)) < TICKETS
     async with database.session(org_id) as db:
         relayed = await db.scalar(select(Relay.last_seq).where(Relay.org_id == org_id))
         happened = await db.scalar(select(CounterRow.last_event).where(CounterRow.org_id == org_id))
@@ -244,16 +244,16 @@ async def test_no_mail_is_sent_when_the_demo_fails_midway(deployment: Deployment
 
 
 async def test_no_mail_is_sent_when_the_demo_is_cancelled_midway(deployment: Deployment, database: Database) -> None:
-    before = await newest_organisation(database)
+    before = await find_newest_organisation(database)
     filling = asyncio.create_task(create_demo(deployment.settings, 500, wiring.NUMBERING_WITHOUT_REACTIONS))
-    while (org_id := await newest_organisation(database)) == before:  # noqa: ASYNC110 - another pool creates it
+    while (org_id := await find_newest_organisation(database)) == before:  # noqa: ASYNC110 - another pool creates it
         await asyncio.sleep(0.01)
-    held = (await rows_of(database, org_id, Relay))[0].last_seq
+    held = (await read_rows(database, org_id, Relay))[0].last_seq
     filling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await filling
-    let_go = (await rows_of(database, org_id, Relay))[0].last_seq
+    let_go = (await read_rows(database, org_id, Relay))[0].last_seq
     assert held == 2**40
-    assert let_go == (await rows_of(database, org_id, CounterRow))[0].last_event
-    assert await relay.relay_new(database, wiring.SUBSCRIBERS) == 0
-    assert await rows_of(database, org_id, Mail) == []
+    assert let_go == (await read_rows(database, org_id, CounterRow))[0].last_event
+    assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
+    assert await read_rows(database, org_id, Mail) == []

@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from alembic import command
 
-from app.core.database.migrations import configuration, head_revision, migrate
+from app.core.database.migrations import find_head_revision, make_alembic_config, migrate
 from app.operations.doctor import Finding, run_checks
 from tests.operations import Deployment, running_deployment
 
@@ -41,7 +41,7 @@ async def run_doctor(deployment: Deployment, **changes: Any) -> dict[str, Findin
     return {finding.check: finding for finding in found}
 
 
-async def single_problem(deployment: Deployment, **changes: Any) -> str:
+async def find_single_problem(deployment: Deployment, **changes: Any) -> str:
     """Run the doctor, expect exactly one failed check, and return it as `check: detail`."""
     bad = [finding for finding in (await run_doctor(deployment, **changes)).values() if not finding.is_ok]
     assert len(bad) == 1, bad
@@ -53,7 +53,7 @@ async def test_a_correct_deployment_passes_every_check(deployment: Deployment) -
     assert all(finding.is_ok for finding in found.values()), found
     assert found["database"].detail.startswith("PostgreSQL 1")
     assert found["role"].detail == "tessera_service is neither superuser nor BYPASSRLS"
-    assert found["migrations"].detail == f"at {head_revision()}, as this version requires"
+    assert found["migrations"].detail == f"at {find_head_revision()}, as this version requires"
     assert found["mail"].detail == f"without SMTP_URL, mails are written to {deployment.settings.mail_dir}"
     assert not deployment.settings.mail_dir.exists()  # the check creates no folder
 
@@ -62,18 +62,18 @@ async def test_a_correct_deployment_passes_every_check(deployment: Deployment) -
 
 
 async def test_a_superuser_role_is_reported(deployment: Deployment) -> None:
-    problem = await single_problem(deployment, database_url=deployment.superuser_url)
+    problem = await find_single_problem(deployment, database_url=deployment.superuser_url)
     assert problem.startswith(
         "role: postgres is a superuser, so organisations are not isolated from each other: use a role in DATABASE_URL"
     )
 
 
 async def test_a_role_with_bypassrls_is_reported(deployment: Deployment) -> None:
-    await deployment.as_superuser("ALTER ROLE tessera_service BYPASSRLS")
+    await deployment.execute_as_superuser("ALTER ROLE tessera_service BYPASSRLS")
     try:
-        problem = await single_problem(deployment)
+        problem = await find_single_problem(deployment)
     finally:
-        await deployment.as_superuser("ALTER ROLE tessera_service NOBYPASSRLS")
+        await deployment.execute_as_superuser("ALTER ROLE tessera_service NOBYPASSRLS")
     assert problem.startswith("role: tessera_service has BYPASSRLS")
 
 
@@ -81,49 +81,49 @@ async def test_a_role_with_bypassrls_is_reported(deployment: Deployment) -> None
 async def test_a_table_without_forced_row_level_security_is_reported(
     deployment: Deployment, removed: str, restored: str
 ) -> None:
-    await deployment.as_owner(f"ALTER TABLE tickets {removed} ROW LEVEL SECURITY")
+    await deployment.execute_as_owner(f"ALTER TABLE tickets {removed} ROW LEVEL SECURITY")
     try:
-        problem = await single_problem(deployment)
+        problem = await find_single_problem(deployment)
     finally:
-        await deployment.as_owner(f"ALTER TABLE tickets {restored} ROW LEVEL SECURITY")
+        await deployment.execute_as_owner(f"ALTER TABLE tickets {restored} ROW LEVEL SECURITY")
     assert problem.startswith("row security: not enabled and forced on tickets: as the owner, ALTER TABLE")
 
 
 async def test_every_table_with_an_organisation_column_is_checked(deployment: Deployment) -> None:
-    await deployment.as_owner("CREATE TABLE drafts (org_id uuid); CREATE TABLE colours (name text)")
+    await deployment.execute_as_owner("CREATE TABLE drafts (org_id uuid); CREATE TABLE colours (name text)")
     try:
-        problem = await single_problem(deployment)
+        problem = await find_single_problem(deployment)
     finally:
-        await deployment.as_owner("DROP TABLE drafts, colours")
+        await deployment.execute_as_owner("DROP TABLE drafts, colours")
     assert "forced on drafts: " in problem
 
 
 async def test_a_downgraded_database_must_be_migrated(deployment: Deployment) -> None:
-    owner = configuration(deployment.owner_url, "tessera_service")
+    owner = make_alembic_config(deployment.owner_url, "tessera_service")
     await asyncio.to_thread(command.downgrade, owner, "-1")
     try:
         found = (await run_doctor(deployment))["migrations"]
     finally:
         await asyncio.to_thread(migrate, deployment.owner_url, "tessera_service")
-    assert f"but this version requires {head_revision()}: run " in found.detail
+    assert f"but this version requires {find_head_revision()}: run " in found.detail
     assert (await run_doctor(deployment))["migrations"].is_ok
 
 
 async def test_an_empty_database_must_be_migrated(deployment: Deployment) -> None:
-    await deployment.as_superuser("CREATE DATABASE empty")
+    await deployment.execute_as_superuser("CREATE DATABASE empty")
     assert deployment.settings.database_url is not None
     found = await run_doctor(deployment, database_url=deployment.settings.database_url.replace("/tessera?", "/empty?"))
     assert [check for check, finding in found.items() if not finding.is_ok] == ["migrations", "row security"]
     assert found["row security"].detail == "there are no tenant tables: run `tessera migrate`"
     assert found["migrations"].detail.startswith(
-        f"the database is at no revision, but this version requires {head_revision()}"
+        f"the database is at no revision, but this version requires {find_head_revision()}"
     )
 
 
 async def test_missing_privileges_are_reported_with_the_remedy(deployment: Deployment) -> None:
-    await deployment.as_owner("REVOKE SELECT ON alembic_version FROM tessera_service")
+    await deployment.execute_as_owner("REVOKE SELECT ON alembic_version FROM tessera_service")
     try:
-        problem = await single_problem(deployment)
+        problem = await find_single_problem(deployment)
     finally:
         await asyncio.to_thread(migrate, deployment.owner_url, "tessera_service")
     assert problem.startswith("migrations: cannot be read (permission denied for table alembic_version): run `tessera")
@@ -131,16 +131,16 @@ async def test_missing_privileges_are_reported_with_the_remedy(deployment: Deplo
 
 async def test_a_clock_difference_is_measured(deployment: Deployment) -> None:
     # A function of the same name, found before the system's.
-    await deployment.as_owner(
+    await deployment.execute_as_owner(
         "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql "
         "AS $$ SELECT pg_catalog.clock_timestamp() + interval '5 seconds' $$"
     )
-    await deployment.as_superuser("ALTER ROLE tessera_service SET search_path = public, pg_catalog")
+    await deployment.execute_as_superuser("ALTER ROLE tessera_service SET search_path = public, pg_catalog")
     try:
-        problem = await single_problem(deployment)
+        problem = await find_single_problem(deployment)
     finally:
-        await deployment.as_superuser("ALTER ROLE tessera_service RESET search_path")
-        await deployment.as_owner("DROP FUNCTION public.clock_timestamp()")
+        await deployment.execute_as_superuser("ALTER ROLE tessera_service RESET search_path")
+        await deployment.execute_as_owner("DROP FUNCTION public.clock_timestamp()")
     assert problem.endswith(" s behind the database's: synchronise both machines by NTP")
     assert 4.5 < float(problem.split()[1]) < 5.5
 
@@ -154,7 +154,9 @@ async def test_a_clock_difference_is_measured(deployment: Deployment) -> None:
     ],
 )
 async def test_checks_of_an_unreachable_database_fail(deployment: Deployment, url: str, expected: str) -> None:
-    url = url.format(password=deployment.passwords[0], port=unused_port(), service=deployment.settings.database_url)
+    url = url.format(
+        password=deployment.passwords[0], port=find_unused_port(), service=deployment.settings.database_url
+    )
     found = await run_doctor(deployment, database_url=url)
     assert found["database"].detail.startswith(expected)
     skipped = "not checked, because the database cannot be reached: correct that first"
@@ -167,7 +169,7 @@ async def test_checks_of_an_unreachable_database_fail(deployment: Deployment, ur
 
 
 class _MailServerHandler:
-    """Accepts the login `desk`, and repeats the password when it refuses another."""
+    """Accept the login `desk`. Refuse others with a reply that repeats the password."""
 
     def authenticate(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: LoginPassword
@@ -190,7 +192,7 @@ async def running_mail_server() -> AsyncIterator[int]:
     await server.wait_closed()
 
 
-def unused_port() -> int:
+def find_unused_port() -> int:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         return int(unused.getsockname()[1])
@@ -206,32 +208,32 @@ async def test_a_working_mail_server_passes_with_and_without_login(deployment: D
 
 async def test_a_refused_login_is_reported_without_the_password(deployment: Deployment) -> None:
     async with running_mail_server() as port:
-        problem = await single_problem(deployment, smtp_url=f"smtp://unknown:{SMTP_PASSWORD}@127.0.0.1:{port}")
+        problem = await find_single_problem(deployment, smtp_url=f"smtp://unknown:{SMTP_PASSWORD}@127.0.0.1:{port}")
     assert problem == f"mail: 127.0.0.1:{port} replied 535 *** is wrong: correct SMTP_URL, or the mail server"
 
 
 async def test_a_mail_server_without_encryption_fails_if_starttls_is_required(deployment: Deployment) -> None:
     async with running_mail_server() as port:
-        problem = await single_problem(deployment, smtp_url=f"smtp://127.0.0.1:{port}?starttls=required")
+        problem = await find_single_problem(deployment, smtp_url=f"smtp://127.0.0.1:{port}?starttls=required")
     assert problem.startswith(f"mail: 127.0.0.1:{port} cannot be used (")
 
 
 async def test_an_unreachable_mail_server_is_reported(deployment: Deployment) -> None:
-    port = unused_port()
-    problem = await single_problem(deployment, smtp_url=f"smtp://127.0.0.1:{port}")
+    port = find_unused_port()
+    problem = await find_single_problem(deployment, smtp_url=f"smtp://127.0.0.1:{port}")
     assert problem.startswith(f"mail: 127.0.0.1:{port} cannot be used (")
     assert problem.endswith("): correct SMTP_URL, or the mail server")
 
 
 async def test_an_unwritable_mail_folder_is_reported(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "mail").touch()
-    problem = await single_problem(deployment, data_dir=tmp_path)
+    problem = await find_single_problem(deployment, data_dir=tmp_path)
     assert problem.startswith(f"mail: without SMTP_URL, mails are written to {tmp_path}/mail, which is not writable (")
     assert problem.endswith("): make the folder writable for the service, or set SMTP_URL")
 
 
 async def test_an_invalid_sender_is_reported(deployment: Deployment) -> None:
-    problem = await single_problem(deployment, mail_from="desk@@growfin.com")
+    problem = await find_single_problem(deployment, mail_from="desk@@growfin.com")
     assert problem.startswith("mail: ")
     assert problem.endswith(": correct MAIL_FROM or SMTP_URL")
 
@@ -249,4 +251,4 @@ async def test_an_invalid_sender_is_reported(deployment: Deployment) -> None:
     ],
 )
 async def test_a_weak_secret_key_is_reported(deployment: Deployment, key: str | None, expected: str) -> None:
-    assert await single_problem(deployment, secret_key=key) == f"secret key: {expected}"
+    assert await find_single_problem(deployment, secret_key=key) == f"secret key: {expected}"

@@ -1,11 +1,11 @@
-"""The index: browsers are sent to the documentation, and clients get links that work."""
+"""The index: browsers are redirected to the documentation, and clients get valid links."""
 
 from __future__ import annotations
 
 import pytest
 
 from app import __version__
-from app.operations.index_routes import quality
+from app.operations.index_routes import read_quality
 from tests.organisation_client import Api
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
@@ -43,4 +43,4 @@ async def test_a_client_gets_links_that_work(api: Api, accept: str) -> None:
     ],
 )
 def test_the_most_specific_range_of_an_accept_header_counts(accept: str, html: float, json: float) -> None:
-    assert (quality(accept, "text/html"), quality(accept, "application/json")) == (html, json)
+    assert (read_quality(accept, "text/html"), read_quality(accept, "application/json")) == (html, json)

@@ -1,4 +1,4 @@
-"""Health, metrics and jobs over HTTP."""
+"""The operations for health, metrics and jobs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def elsewhere(server: TestServer) -> TestServer:
     return server.at(name)
 
 
-async def as_owner(server: TestServer, statement: str) -> None:
+async def execute_as_owner(server: TestServer, statement: str) -> None:
     connection = await connect(server.owner_url)
     await connection.execute(statement)
     await connection.close()
@@ -85,7 +85,7 @@ async def test_a_database_that_is_not_migrated_to_this_version_is_not_ready(
 ) -> None:
     async with running_service(elsewhere) as client:
         assert (await client.get("/health/ready")).status_code == 200
-        await as_owner(elsewhere, statement)
+        await execute_as_owner(elsewhere, statement)
 
         ready, live = await client.get("/health/ready"), await client.get("/health/live")
 
@@ -179,7 +179,7 @@ async def test_parked_events_are_counted(desk: Desk, database: Database) -> None
     assert (await jobs(desk))["pending"]["parkedEvents"] == 2
 
 
-async def test_the_jobs_are_those_of_the_running_worker(elsewhere: TestServer, tmp_path: object) -> None:
+async def test_the_jobs_of_a_running_worker_are_reported(elsewhere: TestServer, tmp_path: object) -> None:
     database = Database(elsewhere.service_url, before_commit=wiring.NUMBERING)
     async with running_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
         desk = await create_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)

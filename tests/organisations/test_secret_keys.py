@@ -14,7 +14,7 @@ from app.access.errors import InvalidSecretKey
 from app.authentication.sessions.queries import find_principal
 from app.core.config import Settings
 from app.core.database.pool import Database
-from app.core.security.secret_keys import new_secret
+from app.core.security.secret_keys import generate_secret_key
 from app.main import create_app
 from app.organisations.queries import find_by_secret_hash
 from tests.conftest import SECRET_KEY
@@ -25,7 +25,7 @@ UNREACHABLE = "postgresql+asyncpg://tessera@/tessera?host=/nonexistent"
 
 
 def with_wrong_checksum() -> str:
-    secret = new_secret()
+    secret = generate_secret_key()
     return secret[:-1] + ("0" if secret[-1] != "0" else "1")
 
 
@@ -51,7 +51,7 @@ async def test_different_secret_keys_in_header_and_body_are_refused_even_if_both
 ) -> None:
     other = await create_desk(api, database)
     refused(await post(api, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
-    refused(await post(api, header=desk.secret, secret=new_secret()), 401, "secret_key_mismatch")
+    refused(await post(api, header=desk.secret, secret=generate_secret_key()), 401, "secret_key_mismatch")
     refused(await post(api, header=desk.secret, secret=""), 401, "secret_key_mismatch")
     assert (await desk.open())["number"] == 1, "nothing was posted"
 
@@ -68,7 +68,7 @@ async def test_a_ticket_without_a_credential_is_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda _: new_secret(),
+        lambda _: generate_secret_key(),
         lambda _: with_wrong_checksum(),
         lambda secret: secret[:-1],
         lambda secret: secret + "0",
@@ -100,7 +100,7 @@ async def test_a_secret_key_with_a_wrong_checksum_is_refused_without_a_query() -
     with pytest.raises(InvalidSecretKey):
         await cache.resolve_secret_key(with_wrong_checksum())
     with pytest.raises(FileNotFoundError):
-        await cache.resolve_secret_key(new_secret())
+        await cache.resolve_secret_key(generate_secret_key())
     await database.dispose()
 
 
@@ -112,7 +112,7 @@ async def test_without_a_database_a_wrong_checksum_is_a_401_and_any_other_secret
     ):
         api = Api(http, SECRET_KEY)
         refused(await post(api, header=with_wrong_checksum()), 401, "invalid_secret_key")
-        refused(await post(api, header=new_secret()), 503, "unavailable")
+        refused(await post(api, header=generate_secret_key()), 503, "unavailable")
 
 
 async def test_the_access_token_counts_if_both_credentials_come(api: Api, desk: Desk) -> None:
@@ -125,7 +125,7 @@ async def test_the_access_token_counts_if_both_credentials_come(api: Api, desk: 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/me"), ("PATCH", "/me"), ("PATCH", "/org"), ("GET", "/jobs")])
 async def test_operations_for_users_refuse_secret_keys(api: Api, desk: Desk, method: str, path: str) -> None:
     content = b"{}" if method == "PATCH" else None
-    valid, invalid = (desk.secret, 403, "access_token_required"), (new_secret(), 401, "invalid_secret_key")
+    valid, invalid = (desk.secret, 403, "access_token_required"), (generate_secret_key(), 401, "invalid_secret_key")
     for secret, status, code in (valid, invalid):
         answer = await api.http.request(method, path, headers={"X-Org-Secret": secret}, content=content)
         refused(answer, status, code)

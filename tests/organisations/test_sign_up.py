@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from app.core.database.pool import Database
 from app.core.outbox.models import Counter, EventRow, Relay
-from app.core.security.secret_keys import is_secret, secret_hash
+from app.core.security.secret_keys import hash_secret_key, is_secret_key
 from app.main import create_app
 from app.organisations.models import Organisation, SecretKey
 from tests.conftest import SECRET_KEY, settings_for
@@ -59,7 +59,7 @@ async def test_a_new_organisation_gets_a_secret_key_and_a_location(api: Api) -> 
     assert (created["name"], created["domain"], created["sandbox"]) == ("Growfin", domain, False)
     assert UUID(created["id"]).version == 7
     assert created["createdAt"].endswith("Z")
-    assert is_secret(created["secret"])
+    assert is_secret_key(created["secret"])
     own = await api.http.get(answer.headers["location"], headers={"X-Org-Secret": created["secret"]})
     assert own.json()["id"] == created["id"]
     assert "secret" not in own.json()
@@ -72,7 +72,7 @@ async def test_only_the_hash_of_the_secret_key_is_stored(api: Api, database: Dat
         stored = (await db.scalars(select(SecretKey).where(SecretKey.org_id == org_id))).all()
         rows: list[Any] = [*stored, await db.get(Organisation, org_id)]
         rows += (await db.scalars(select(EventRow).where(EventRow.org_id == org_id))).all()
-    assert [row.hash for row in stored] == [secret_hash(secret)]
+    assert [row.hash for row in stored] == [hash_secret_key(secret)]
     kept = repr([{column.key: getattr(row, column.key) for column in row.__table__.columns} for row in rows])
     assert secret not in kept
     assert secret[4:] not in kept

@@ -1,4 +1,4 @@
-"""What PostgreSQL itself says about the tables, and a row for each of them."""
+"""Queries of PostgreSQL's system catalog about the tables, and a row for each table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 BOOKKEEPING = "alembic_version"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
-# Constraints that say NOT NULL have rows of their own from PostgreSQL 18 on; the columns say it in all versions.
+# PostgreSQL 18 and newer list NOT NULL as constraints; all versions list it with the columns.
 CONSTRAINTS = """
     SELECT c.conrelid::regclass::text AS "table", c.conname AS name, c.contype::text AS kind,
            pg_get_constraintdef(c.oid) AS definition, c.confrelid::regclass::text AS referred,
@@ -68,7 +68,7 @@ async def connected(url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def rolled_back(url: str) -> AsyncIterator[Connection]:
-    """A transaction of which nothing stays."""
+    """Open a transaction that is rolled back at the end."""
     async with connected(url) as connection:
         transaction = connection.transaction()
         await transaction.start()
@@ -78,13 +78,13 @@ async def rolled_back(url: str) -> AsyncIterator[Connection]:
             await transaction.rollback()
 
 
-async def tables(connection: Connection) -> list[str]:
-    """All but Alembic's own."""
+async def list_tables(connection: Connection) -> list[str]:
+    """List all tables but Alembic's."""
     return [row["name"] for row in await connection.fetch(TABLES) if row["name"] != BOOKKEEPING]
 
 
-async def described(connection: Connection, *queries: str) -> list[tuple[object, ...]]:
-    """Everything that these queries find, to compare with another database."""
+async def describe(connection: Connection, *queries: str) -> list[tuple[object, ...]]:
+    """Return the results of these queries, for the comparison with another database."""
     found: list[tuple[object, ...]] = []
     for query in queries:
         rows = await connection.fetch(query)
@@ -93,7 +93,7 @@ async def described(connection: Connection, *queries: str) -> list[tuple[object,
 
 
 async def fill(connection: Connection, org_id: UUID) -> None:
-    """One row in every table, for an organisation."""
+    """Insert one row into every table, for an organisation."""
     domain, user, ticket, role, delivery = f"{org_id}.test", new_id(), new_id(), new_id(), new_id()
     rows: dict[str, dict[str, object]] = {
         "organisations": {"id": org_id, "name": "Growfin", "domain": domain, "sandbox": True, "auto_close_days": 30,
@@ -140,4 +140,4 @@ async def fill(connection: Connection, org_id: UUID) -> None:
     for table, values in rows.items():
         places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
         await connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", *values.values())
-    assert set(rows) == set(await tables(connection)), "a new table needs a row here"
+    assert set(rows) == set(await list_tables(connection)), "a new table needs a row here"

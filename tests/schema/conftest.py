@@ -1,4 +1,4 @@
-"""Databases of their own for tests that change tables, or fill them."""
+"""Separate databases for tests that change or fill tables."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from app.core.outbox.numbering import Numbering
 from tests.conftest import copy_database
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
-from tests.schema.plans import FILL, ORG, ORGANISATIONS, OTHERS, PEOPLE, START, TICKETS, noted
+from tests.schema.plans import FILL, ORG, ORGANISATIONS, OTHERS, START, TICKETS, USERS, noted
 
 _numbers = count(1)
 
 
-def a_name() -> str:
+def make_name() -> str:
     return f"schema_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{next(_numbers)}"
 
 
 @pytest.fixture
 async def empty(server: TestServer) -> AsyncIterator[TestServer]:
     """A database without any table."""
-    name = a_name()
+    name = make_name()
     async with connected(server.at("postgres").superuser_url) as connection:
         await connection.execute(f"CREATE DATABASE {name} OWNER tessera_owner")
         yield server.at(name)
@@ -35,25 +35,25 @@ async def empty(server: TestServer) -> AsyncIterator[TestServer]:
 
 @pytest.fixture(scope="session")
 async def scratch(server: TestServer) -> TestServer:
-    """A migrated database, for what is rolled back."""
-    name = a_name()
+    """A migrated database for transactions that are rolled back."""
+    name = make_name()
     await copy_database(server, name)
     return server.at(name)
 
 
 @pytest.fixture
 async def superuser(scratch: TestServer) -> AsyncIterator[Connection]:
-    """A transaction in it that is rolled back."""
+    """A superuser's transaction in `scratch` that is rolled back."""
     async with rolled_back(scratch.superuser_url) as connection:
         yield connection
 
 
 @pytest.fixture(scope="session")
 async def filled(server: TestServer) -> TestServer:
-    """A database with 25,000 tickets of five organisations, and whatever belongs to them."""
-    name = a_name()
+    """A database with 25,000 tickets of five organisations, and all that belongs to them."""
+    name = make_name()
     await copy_database(server, name)
-    numbers = {"organisations": ORGANISATIONS, "tickets": TICKETS, "users": PEOPLE, "all": OTHERS, "start": START}
+    numbers = {"organisations": ORGANISATIONS, "tickets": TICKETS, "users": USERS, "all": OTHERS, "start": START}
     async with connected(server.at(name).superuser_url) as connection:
         await connection.execute(FILL.format(**numbers))
         await connection.execute("VACUUM ANALYZE")
@@ -62,7 +62,7 @@ async def filled(server: TestServer) -> TestServer:
 
 @pytest.fixture
 async def service(filled: TestServer) -> AsyncIterator[Connection]:
-    """A transaction of the service, in one of the organisations."""
+    """A transaction of the service in one of the organisations of `filled`."""
     async with rolled_back(filled.service_url) as connection:
         await connection.execute(f"SET LOCAL app.org_id = '{ORG}'")
         yield connection
@@ -70,7 +70,7 @@ async def service(filled: TestServer) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def session(filled: TestServer) -> AsyncIterator[tuple[AsyncSession, list[tuple[str, Sequence[object]]]]]:
-    """A session of the service that is rolled back, and what it sends."""
+    """A session of the service that is rolled back, and the statements that it sends."""
     database = Database(filled.service_url, pool_size=1, before_commit=Numbering())
     with noted(database) as sent:
         async with database.session(ORG) as db:

@@ -1,4 +1,4 @@
-"""Filled tables, and how to read what PostgreSQL plans to do with them."""
+"""Filled tables, and tools to read PostgreSQL's query plans."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.schema.catalog import Connection
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
-ORGANISATIONS, TICKETS, PEOPLE, OTHERS = 5, 5_000, 400, 3_000  # of each organisation, but for the others
+ORGANISATIONS, TICKETS, USERS, OTHERS = 5, 5_000, 400, 3_000  # per organisation; `OTHERS` are organisations
 ORG = UUID(int=1)
 TICKET = UUID("00000001-0000-0000-0000-000000000007")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER = (START + timedelta(minutes=2_500), 2_500)
-ONE = "customer7@growfin.test"
-SOMEBODY = UUID("00000001-0000-0000-0000-000000000003")  # a requester of some tickets, and the assignee of others
+REQUESTER_EMAIL = "customer7@growfin.test"
+USER_ID = UUID("00000001-0000-0000-0000-000000000003")  # a requester of some tickets, and the assignee of others
 PREFIX = ORG.hex[-8:]  # of the words of its tickets
-WORDS = "ix_ticket_search_lexemes_replies"  # the one index that is entered by that prefix, and not by `org_id`
+WORDS = "ix_ticket_search_lexemes_replies"  # the only index that is searched by that prefix and not by `org_id`
 
 # Ids are made of numbers: the first part is the organisation's, the last the row's.
 FILL = """
@@ -130,10 +130,11 @@ def _literal(value: object) -> str:
 async def explain(
     connection: Connection, sql: str, parameters: Sequence[object], *, generic: bool = False, run: bool = False
 ) -> dict[str, Any]:
-    """The plan of a prepared statement: for these parameters, or (`generic`) the one for any.
+    """Return the plan of a prepared statement for these parameters.
 
     Args:
-        run: say as well what came of it.
+        generic: return the plan for any parameters instead.
+        run: execute the plan, and include the numbers of rows.
     """
     mode = "force_generic_plan" if generic else "force_custom_plan"
     await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
@@ -152,7 +153,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def complaints(plan: dict[str, Any]) -> list[str]:
-    """What reads more of a table than an organisation's part, or all words of its tickets."""
+    """List the nodes that read more of a table than an organisation's part, or all words of its tickets."""
     found = []
     for node in nodes(plan):
         match node["Node Type"]:
@@ -165,31 +166,31 @@ def complaints(plan: dict[str, Any]) -> list[str]:
             case "Index Scan" | "Index Only Scan" | "Bitmap Index Scan":
                 key = "(id = " if node["Index Name"] == "pk_organisations" else "(org_id = "
                 if key not in node.get("Index Cond", ""):
-                    found.append(f"{node['Index Name']} is not entered by org_id")
+                    found.append(f"{node['Index Name']} is not searched by org_id")
                 if node["Index Name"] == "pk_ticket_search" and "(ticket_id = " not in node.get("Index Cond", ""):
                     found.append("pk_ticket_search is read for all tickets")
     return found
 
 
 def _complaints_of_words(condition: str) -> list[str]:
-    if "'" not in condition:  # it is not known what for, until it runs
+    if "'" not in condition:  # the condition's value is known only at execution
         return []
-    return [] if is_of_the_organisation(condition) else [f"{WORDS} is entered without a prefix"]
+    return [] if has_prefix(condition) else [f"{WORDS} is searched without a prefix"]
 
 
-def is_of_the_organisation(query: str) -> bool:
-    """Whether each word of a `tsquery`, as it is written or within a plan, starts with the organisation's prefix."""
+def has_prefix(query: str) -> bool:
+    """Return whether each word of a `tsquery`, alone or within a plan, starts with the organisation's prefix."""
     wanted = re.findall(r"'+([^']+)'+", query)
     return bool(wanted) and all(word.startswith(PREFIX) for word in wanted)
 
 
 def scanned(plan: dict[str, Any]) -> set[str]:
-    """The indexes that it uses."""
+    """Return the indexes that a plan uses."""
     return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
 
 
 async def refused(connection: Connection, sql: str, parameters: Sequence[object]) -> list[str]:
-    """What is wrong with either of a statement's plans."""
+    """List the complaints about the custom and the generic plan of a statement."""
     found = []
     for generic in (False, True):
         plan = await explain(connection, sql, parameters, generic=generic)
@@ -199,7 +200,7 @@ async def refused(connection: Connection, sql: str, parameters: Sequence[object]
 
 
 class Recorder:
-    """The driver, with a note of what is sent through it."""
+    """The driver, with a record of the statements that it sends."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -221,7 +222,7 @@ class Recorder:
 
 @contextmanager
 def noted(database: Database) -> Iterator[list[tuple[str, Sequence[object]]]]:
-    """What SQLAlchemy sends meanwhile."""
+    """Record the statements that SQLAlchemy sends during the context."""
     sent: list[tuple[str, Sequence[object]]] = []
 
     def note(_connection: object, _cursor: object, sql: str, parameters: Sequence[object], *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Migrations: up, down and up again with data in the tables, to exactly what the models say."""
+"""Migrations: up, down and up again with data in the tables, and their agreement with the models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.core.database.migrations import configuration, head_revision, migrate
+from app.core.database.migrations import find_head_revision, make_alembic_config, migrate
 from app.models import Base
 from tests.conftest import SECRET_KEY
 from tests.postgres import TestServer
@@ -30,28 +30,28 @@ SERVICE = "tessera_service"
 
 
 async def up(server: TestServer, revision: str = "head") -> None:
-    # Alembic's environment runs a loop of its own, which needs a thread without one.
-    await asyncio.to_thread(command.upgrade, configuration(server.owner_url, SERVICE), revision)
+    # Alembic's environment runs an event loop, which needs a thread without one.
+    await asyncio.to_thread(command.upgrade, make_alembic_config(server.owner_url, SERVICE), revision)
 
 
 async def down(server: TestServer, revision: str) -> None:
-    await asyncio.to_thread(command.downgrade, configuration(server.owner_url, SERVICE), revision)
+    await asyncio.to_thread(command.downgrade, make_alembic_config(server.owner_url, SERVICE), revision)
 
 
 async def check(server: TestServer) -> None:
-    await asyncio.to_thread(command.check, configuration(server.owner_url))
+    await asyncio.to_thread(command.check, make_alembic_config(server.owner_url))
 
 
-async def described(server: TestServer, *queries: str) -> list[tuple[object, ...]]:
+async def describe(server: TestServer, *queries: str) -> list[tuple[object, ...]]:
     async with connected(server.superuser_url) as connection:
-        return await catalog.described(connection, *queries)
+        return await catalog.describe(connection, *queries)
 
 
-async def test_the_models_ask_for_nothing_that_the_migrations_do_not_make(scratch: TestServer) -> None:
+async def test_the_migrations_create_everything_in_the_models(scratch: TestServer) -> None:
     await check(scratch)
 
 
-async def test_a_table_that_differs_from_its_model_is_noticed(empty: TestServer) -> None:
+async def test_a_table_that_differs_from_its_model_is_detected(empty: TestServer) -> None:
     await up(empty)
     async with connected(empty.owner_url) as connection:
         await connection.execute("ALTER TABLE tickets ADD colour text")
@@ -60,7 +60,7 @@ async def test_a_table_that_differs_from_its_model_is_noticed(empty: TestServer)
         await check(empty)
 
 
-async def test_migrated_tables_are_those_of_the_models_to_the_last_check_and_predicate(
+async def test_migrated_tables_have_the_same_checks_and_predicates_as_the_models(
     empty: TestServer, scratch: TestServer
 ) -> None:
     # `alembic check` compares neither CHECKs nor the predicates of partial indexes.
@@ -69,59 +69,59 @@ async def test_migrated_tables_are_those_of_the_models_to_the_last_check_and_pre
         await connection.run_sync(Base.metadata.create_all)
     await engine.dispose()
 
-    assert await described(scratch, COLUMNS, CONSTRAINTS, INDEXES) == await described(
+    assert await describe(scratch, COLUMNS, CONSTRAINTS, INDEXES) == await describe(
         empty, COLUMNS, CONSTRAINTS, INDEXES
     )
 
 
-async def test_they_go_up_down_and_up_again_with_data_in_the_tables(empty: TestServer) -> None:
+async def test_migrations_go_up_down_and_up_again_with_data_in_the_tables(empty: TestServer) -> None:
     everything = (TABLES, COLUMNS, CONSTRAINTS, INDEXES, POLICIES)
     await up(empty)
-    at_first = await described(empty, *everything)
+    at_first = await describe(empty, *everything)
 
-    for _ in revisions():
-        await put_a_row_everywhere(empty)
-        # Each one again, on what the ones before it left.
+    for _ in list_revisions():
+        await fill_every_table(empty)
+        # Undo and repeat the last migration.
         await down(empty, "-1")
         await up(empty, "+1")
-        assert await described(empty, *everything) == at_first
-    await put_a_row_everywhere(empty)
-    for _ in revisions():
+        assert await describe(empty, *everything) == at_first
+    await fill_every_table(empty)
+    for _ in list_revisions():
         await down(empty, "-1")
-    assert await described(empty, *everything) == []
+    assert await describe(empty, *everything) == []
 
     await up(empty)
-    assert await described(empty, *everything) == at_first
+    assert await describe(empty, *everything) == at_first
 
 
-def revisions() -> list[str]:
-    script = ScriptDirectory.from_config(configuration(""))
+def list_revisions() -> list[str]:
+    script = ScriptDirectory.from_config(make_alembic_config(""))
     return [one.revision for one in script.walk_revisions()]
 
 
-async def put_a_row_everywhere(server: TestServer) -> None:
+async def fill_every_table(server: TestServer) -> None:
     async with connected(server.superuser_url) as connection:
         await catalog.fill(connection, uuid4())
 
 
-async def test_there_is_one_line_of_revisions() -> None:
-    script = ScriptDirectory.from_config(configuration(""))
+async def test_revisions_form_one_line() -> None:
+    script = ScriptDirectory.from_config(make_alembic_config(""))
 
-    assert script.get_bases() == [revisions()[-1]]
-    assert script.get_heads() == [revisions()[0]] == [head_revision()]
+    assert script.get_bases() == [list_revisions()[-1]]
+    assert script.get_heads() == [list_revisions()[0]] == [find_head_revision()]
 
 
 async def test_migrating_again_changes_nothing(empty: TestServer) -> None:
     everything = (TABLES, COLUMNS, CONSTRAINTS, INDEXES, POLICIES)
     await up(empty)
-    before = await described(empty, *everything)
+    before = await describe(empty, *everything)
 
     await asyncio.to_thread(migrate, empty.owner_url, SERVICE)
 
-    assert await described(empty, *everything) == before
+    assert await describe(empty, *everything) == before
 
 
-async def test_two_that_migrate_at_once_get_on(empty: TestServer) -> None:
+async def test_concurrent_migrations_both_succeed(empty: TestServer) -> None:
     environment = os.environ | {
         "DATABASE_URL": empty.service_url,
         "MIGRATIONS_DATABASE_URL": empty.owner_url,
@@ -141,18 +141,18 @@ async def test_two_that_migrate_at_once_get_on(empty: TestServer) -> None:
     await check(empty)
 
 
-async def test_whoever_finds_a_migration_going_on_waits_for_its_end(empty: TestServer) -> None:
+async def test_a_migration_waits_for_a_running_one(empty: TestServer) -> None:
     async with connected(empty.superuser_url) as other:
         await other.execute("SELECT pg_advisory_lock(8377327225)")
         waiting = asyncio.create_task(up(empty))
-        await asyncio.sleep(5.5)  # longer than it would wait for a table
+        await asyncio.sleep(5.5)  # longer than the timeout for locks of tables
         assert not waiting.done()
 
     await waiting
     await check(empty)
 
 
-async def test_the_service_may_read_and_write_rows_and_nothing_else(scratch: TestServer) -> None:
+async def test_the_service_role_may_only_read_and_write_rows(scratch: TestServer) -> None:
     async with connected(scratch.superuser_url) as connection:
         rows = await connection.fetch(
             """
@@ -173,10 +173,10 @@ async def test_the_service_may_read_and_write_rows_and_nothing_else(scratch: Tes
     assert not may_create
 
 
-async def test_a_migration_gives_a_lock_up_rather_than_hold_the_service_up(empty: TestServer) -> None:
+async def test_a_migration_that_cannot_lock_a_table_fails_instead_of_blocking_the_service(empty: TestServer) -> None:
     await up(empty)
     async with connected(empty.superuser_url) as holder:
-        # What a long read of a table does: whoever wants to change the table waits, and everybody else behind them.
+        # Like a long read of a table: a statement that changes the table waits for it, and all others wait behind that.
         await holder.execute("BEGIN; LOCK TABLE tickets IN ACCESS SHARE MODE")
         began = time.monotonic()
 
@@ -185,20 +185,20 @@ async def test_a_migration_gives_a_lock_up_rather_than_hold_the_service_up(empty
 
         assert getattr(caught.value.orig, "sqlstate", None) == asyncpg.LockNotAvailableError.sqlstate
         assert time.monotonic() - began < 10
-    # Those before it are undone: each is a transaction. Of the one that gave up, nothing is.
+    # Each migration is a transaction: earlier ones are undone, and the one that timed out has no effect.
     await up(empty)
     await check(empty)
 
 
-def test_their_files_are_named_by_when_and_what() -> None:
+def test_migration_files_are_named_by_date_and_content() -> None:
     names = sorted(path.name for path in VERSIONS.glob("*.py"))
 
     assert names
     assert [name for name in names if not re.fullmatch(r"\d{4}-\d\d-\d\d-\d{4}_[a-z0-9_]+\.py", name)] == []
-    assert len(names) == len(revisions())
+    assert len(names) == len(list_revisions())
 
 
-async def test_the_roles_of_the_tests_are_apart_as_they_are_in_production(scratch: TestServer) -> None:
+async def test_the_tests_use_separate_roles_as_in_production(scratch: TestServer) -> None:
     async with connected(scratch.superuser_url) as connection:
         rows = await connection.fetch(
             "SELECT rolname, rolsuper OR rolbypassrls AS mighty FROM pg_roles WHERE rolname = ANY($1)",

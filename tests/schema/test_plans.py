@@ -1,4 +1,4 @@
-"""How PostgreSQL finds rows, as the service's role on filled tables: through an index that starts with `org_id`."""
+"""Query plans of the service's role on filled tables: each reads an index that starts with `org_id`."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from tests.postgres import TestServer
 from tests.schema.catalog import Connection, rolled_back
 from tests.schema.plans import (
     AFTER,
-    ONE,
     ORG,
-    SOMEBODY,
+    REQUESTER_EMAIL,
     START,
     TICKET,
+    USER_ID,
     Recorder,
     complaints,
     explain,
@@ -49,10 +49,10 @@ from tests.schema.plans import (
     scanned,
 )
 
-# --- the reader of plans can complain --------------------------------------------------------------------------------
+# --- bad plans are detected ------------------------------------------------------------------------------------------
 
 
-async def test_a_filter_without_an_index_is_noticed(filled: TestServer) -> None:
+async def test_a_filter_without_an_index_is_detected(filled: TestServer) -> None:
     sql, parameters = page_statement(ORG, Listing(filters={"status": ["OPEN"]}), None, 21)
     async with rolled_back(filled.superuser_url) as connection:
         for index in await connection.fetch(
@@ -66,20 +66,20 @@ async def test_a_filter_without_an_index_is_noticed(filled: TestServer) -> None:
         assert complaints(await explain(connection, sql, parameters)) == ["reads all of tickets"]
 
 
-async def test_an_index_that_is_entered_without_the_organisation_is_noticed(filled: TestServer) -> None:
-    async with rolled_back(filled.superuser_url) as connection:  # whom no policy adds an organisation for
+async def test_an_index_read_without_the_organisation_is_detected(filled: TestServer) -> None:
+    async with rolled_back(filled.superuser_url) as connection:  # policies add no condition for superusers
         await connection.execute("DROP INDEX ix_tickets_org_id_requester_email_created_at_number")
         await connection.execute("CREATE INDEX ix_tickets_requester_email ON tickets (requester_email)")
 
-        plan = await explain(connection, "SELECT * FROM tickets WHERE requester_email = $1", [ONE])
+        plan = await explain(connection, "SELECT * FROM tickets WHERE requester_email = $1", [REQUESTER_EMAIL])
 
-        assert complaints(plan) == ["ix_tickets_requester_email is not entered by org_id"]
+        assert complaints(plan) == ["ix_tickets_requester_email is not searched by org_id"]
 
 
 # --- one ticket, and a new one ---------------------------------------------------------------------------------------
 
 
-async def test_a_ticket_and_what_belongs_to_it_are_read_from_indexes(service: Connection) -> None:
+async def test_a_ticket_with_comments_history_and_schedule_is_read_from_indexes(service: Connection) -> None:
     recorder = Recorder(service)
     await tickets.read_ticket(recorder.driver, ORG, TICKET)
     await read_comments(recorder.driver, ORG, TICKET)
@@ -88,7 +88,7 @@ async def test_a_ticket_and_what_belongs_to_it_are_read_from_indexes(service: Co
     await read_schedule(recorder.driver, ORG, TICKET)
     for read in (tickets.read_ticket, read_schedule):
         with pytest.raises(TicketNotFound):  # another requester's
-            await read(recorder.driver, ORG, TICKET, SOMEBODY)
+            await read(recorder.driver, ORG, TICKET, USER_ID)
 
     assert len(recorder.sent) == 7
     for sql, parameters in recorder.sent:
@@ -96,7 +96,7 @@ async def test_a_ticket_and_what_belongs_to_it_are_read_from_indexes(service: Co
 
 
 @pytest.mark.parametrize(
-    "requester", [{"requester_email": ONE}, {"requester_email": None, "requester_user_id": SOMEBODY}]
+    "requester", [{"requester_email": REQUESTER_EMAIL}, {"requester_email": None, "requester_user_id": USER_ID}]
 )
 async def test_opening_a_ticket_reads_indexes(service: Connection, requester: dict[str, Any]) -> None:
     recorder = Recorder(service)
@@ -123,17 +123,17 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
     db, sent = session
     await tickets.lock_ticket(db, ORG, TICKET)
     with pytest.raises(TicketNotFound):
-        await tickets.lock_ticket(db, ORG, TICKET, own=SOMEBODY)
+        await tickets.lock_ticket(db, ORG, TICKET, own=USER_ID)
     db.expunge_all()
-    await tickets.lock_ticket(db, ORG, TICKET, author_id=SOMEBODY)
+    await tickets.lock_ticket(db, ORG, TICKET)
     db.expunge_all()
     changed = TicketAssigned(at=START, actor=SYSTEM, ticket_id=TICKET, assignee_id=None)
     await date_tickets(db, ORG, [Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=changed)])
-    await assignment.lock_assignee(db, ORG, SOMEBODY)
+    await assignment.lock_assignee(db, ORG, USER_ID)
     await timers.set_timers(db, ORG, TICKET, {"AUTO_CLOSE": START})
     await timers.cancel(db, ORG, TICKET, ("AUTO_CLOSE", "AUTO_CLOSE_REMINDER"))
     await backlog.assign_waiting(db, ORG, START)
-    await users.get_user(db, ORG, SOMEBODY)
+    await users.get_user(db, ORG, USER_ID)
 
     selects = [one for one in sent if not one[0].lstrip().startswith("INSERT")]
     assert len(selects) >= 9
@@ -141,16 +141,16 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
         assert await refused(service, sql, parameters) == [], sql
 
 
-async def test_what_happens_to_a_user_finds_their_tickets_by_indexes(service: Connection, session: Any) -> None:
+async def test_reactions_to_changes_of_users_find_tickets_by_indexes(service: Connection, session: Any) -> None:
     db, sent = session
-    who: dict[str, Any] = {"at": START, "actor": SYSTEM, "user_id": SOMEBODY}
-    values = {"email": ONE, "email_verified_at": START, "status": "SUSPENDED"}
-    await db.execute(update(User).where(User.org_id == ORG, User.id == SOMEBODY).values(**values))
+    about_user: dict[str, Any] = {"at": START, "actor": SYSTEM, "user_id": USER_ID}
+    values = {"email": REQUESTER_EMAIL, "email_verified_at": START, "status": "SUSPENDED"}
+    await db.execute(update(User).where(User.org_id == ORG, User.id == USER_ID).values(**values))
     sent.clear()
-    await linking.link_tickets(db, ORG, EmailVerified(**who))
-    await unassigning.unassign_tickets(db, ORG, UserSuspended(**who))
+    await linking.link_tickets(db, ORG, EmailVerified(**about_user))
+    await unassigning.unassign_tickets(db, ORG, UserSuspended(**about_user))
     erased: dict[str, Any] = {"name": ReactionOnly("Mia Holm"), "email": ReactionOnly("customer8@growfin.test")}
-    await erasing.erase_requester(db, ORG, UserErased(**who, **erased, email_was_verified=ReactionOnly(True)))
+    await erasing.erase_requester(db, ORG, UserErased(**about_user, **erased, email_was_verified=ReactionOnly(True)))
 
     found = [one for one in sent if one[0].lstrip().startswith(("SELECT tickets", "UPDATE tickets"))]
     assert len(found) == 3 * 2 + 1 + 4
@@ -178,7 +178,7 @@ WHICH = {
 }
 
 
-def test_every_filter_of_notifications_is_here() -> None:
+def test_every_filter_of_notifications_is_tested() -> None:
     of_the_operation = {field.alias for field in NotificationFilter.model_fields.values()}
     assert of_the_operation - {"include", "limit", "cursor"} == {"status", "ticketId"}
 
@@ -186,33 +186,33 @@ def test_every_filter_of_notifications_is_here() -> None:
 @pytest.mark.parametrize("name", WHICH)
 async def test_the_notification_log_is_read_from_an_index(service: Connection, session: Any, name: str) -> None:
     db, sent = session
-    await notifications.page(db, ORG, WHICH[name], None, 21)
-    await notifications.page(db, ORG, WHICH[name], (AFTER[0], UUID(int=7)), 21)
-    await notifications.total(db, ORG, WHICH[name])
+    await notifications.list_entries(db, ORG, WHICH[name], None, 21)
+    await notifications.list_entries(db, ORG, WHICH[name], (AFTER[0], UUID(int=7)), 21)
+    await notifications.count_entries(db, ORG, WHICH[name])
 
     assert len(sent) == 3
     for sql, parameters in sent:
         assert await refused(service, sql, parameters) == [], sql
 
 
-async def test_one_notification_and_what_waits_are_read_from_indexes(service: Connection, session: Any) -> None:
+async def test_a_notification_and_pending_work_are_read_from_indexes(service: Connection, session: Any) -> None:
     db, sent = session
-    await notifications.one(db, ORG, TICKET)
-    await timers.pending(db, ORG)
-    await timers.next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
+    await notifications.get_entry(db, ORG, TICKET)
+    await timers.measure_pending(db, ORG)
+    await timers.find_next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
     await operations.count_parked_events(db, ORG)
-    await sessions.find_principal(db, ORG, SOMEBODY, SOMEBODY, START)
+    await sessions.find_principal(db, ORG, USER_ID, USER_ID, START)
     await assignment.available_users(db, ORG)
 
     assert len(sent) == 6
     for sql, parameters in sent:
-        if "relay_failures" not in sql:  # an empty one, here as on most days
+        if "relay_failures" not in sql:  # nearly always empty
             assert await refused(service, sql, parameters) == [], sql
 
 
 async def test_the_worker_finds_due_organisations_by_probing_an_index(service: Connection) -> None:
     for condition, index in ((f"kind <> '{DELIVER}'", "ix_timers_due"), (f"kind = '{DELIVER}'", "ix_timers_deliver")):
-        sql = timers.due_organisations_sql(condition).replace(":now", "$1")
+        sql = timers.write_due_organisations_query(condition).replace(":now", "$1")
         for generic in (False, True):
             plan = await explain(service, sql, [START], generic=generic)
 

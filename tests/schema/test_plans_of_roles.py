@@ -1,4 +1,4 @@
-"""How PostgreSQL finds the users who have a role, and what they have to do, when the role's permissions change."""
+"""Query plans of a change of a role: its users and their tickets are read from indexes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from app.accounts.users.reactions import refresh_works_on_tickets
 from app.core.outbox.events import SYSTEM
 from app.tickets.user_changes.unassigning import unassign_tickets_of_role
 from tests.schema.catalog import Connection
-from tests.schema.plans import ORG, SOMEBODY, START, explain, refused, scanned
+from tests.schema.plans import ORG, START, USER_ID, explain, refused, scanned
 
-ROLE = SOMEBODY  # an id that somebody has, and a role
+ROLE = USER_ID  # a user and a role have this id
 
 
-# Of many more, these few users would rather be read one after the other.
+# For many more users the planner would read all of them.
 @pytest.mark.parametrize("users", [1, 8])
-async def test_all_who_have_a_role_are_found_by_indexes_and_so_are_their_tickets(
+async def test_the_users_of_a_role_and_their_tickets_are_found_by_indexes(
     service: Connection, session: Any, users: int
 ) -> None:
     db, sent = session
@@ -35,7 +35,7 @@ async def test_all_who_have_a_role_are_found_by_indexes_and_so_are_their_tickets
 
     assert sum(one[0].startswith("UPDATE users") for one in sent) == 1
     assert sum(one[0].startswith("UPDATE tickets") for one in sent) == 1
-    assert len(sent) == 11  # however many users
+    assert len(sent) == 11  # for any number of users
     found = [one for one in sent if one[0].startswith(("SELECT", "UPDATE"))]
     used = set()
     for sql, parameters in found:

@@ -1,4 +1,4 @@
-"""How PostgreSQL finds tickets by their words: few from the index of words, and many by looking at each in turn."""
+"""Query plans of searches: rare words are read from the index of words, and common words from tickets in order."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from tests.schema.catalog import Connection, rolled_back
 from tests.schema.plans import (
     AFTER,
     ORG,
-    SOMEBODY,
     START,
     TICKET,
     TICKETS,
+    USER_ID,
     WORDS,
     Recorder,
     complaints,
     explain,
-    is_of_the_organisation,
+    has_prefix,
     nodes,
     refused,
     scanned,
 )
 from tests.schema.test_plans_of_lists import FILTERS, SORTS
 
-OWN = {"own": SOMEBODY}
+OWN = {"own": USER_ID}
 A_RESPONSE = UUID("00000001-0000-0000-0000-000000000007")
-# How many tickets of the organisation each finds.
+# The number of matching tickets of the organisation, by search text.
 FOUND: dict[str, int] = {
     "invoice": 5,
     "refund export": 50,
@@ -53,39 +53,41 @@ FOUND: dict[str, int] = {
     "T-1234": 1,
     "test again": 1_000,
 }
-# So few tickets that they may as well be read all, to see which of them have the words.
-OF_SOMEBODY = {name for name in FILTERS if name.startswith(("assignee", "adminEmail", "requester", "customerEmail"))}
-NOT_THE_SEARCH = [name for name in FILTERS if name not in {"q", "a customer's own", "everything"}]
+# Filters that match so few tickets that the planner may read all of them and check their words.
+SELECTIVE_FILTERS = {
+    name for name in FILTERS if name.startswith(("assignee", "adminEmail", "requester", "customerEmail"))
+}
+FILTERS_BESIDES_SEARCH = [name for name in FILTERS if name not in {"q", "a customer's own", "everything"}]
 
 
-def sought(text: str, *, replies: bool = True) -> Search:
+def make_search(text: str, *, replies: bool = True) -> Search:
     return Search(query=query(ORG, text, "T"), include_replies=replies)
 
 
-def the_last(count: int) -> dict[str, dict[str, list[datetime]]]:
-    """The filter that so many tickets meet."""
+def match_newest(count: int) -> dict[str, dict[str, list[datetime]]]:
+    """Make the filter that matches this many tickets."""
     return {"filters": {"created_after": [START + timedelta(minutes=TICKETS - count)]}}
 
 
-async def plans(
+async def explain_both(
     connection: Connection, statement: tuple[str, Sequence[object]], *, run: bool = False
 ) -> list[dict[str, Any]]:
-    """Both of a statement's plans, with nothing to complain of."""
+    """Return the custom and the generic plan of a statement, and check that there are no complaints about them."""
     (wanted,) = [one for one in statement[1] if isinstance(one, str) and one.startswith("'")]
-    assert is_of_the_organisation(wanted)
+    assert has_prefix(wanted)
     both = [await explain(connection, *statement, generic=generic, run=run) for generic in (False, True)]
     assert [complaints(plan) for plan in both] == [[], []]
     return both
 
 
 def inner(plan: dict[str, Any], name: str) -> dict[str, Any]:
-    """The part of a plan that makes this CTE."""
+    """Return the part of a plan that computes this CTE."""
     (part,) = (node for node in nodes(plan) if node.get("Subplan Name") == f"CTE {name}")
     return part
 
 
 def outer(plan: dict[str, Any]) -> dict[str, Any]:
-    """The part that reads the page itself, without the CTEs and what is computed once."""
+    """Return the part of a plan that reads the page, without the CTEs and the initial plans."""
     return {
         **plan,
         "Plans": [
@@ -100,7 +102,7 @@ def conditions(plan: dict[str, Any], index: str) -> list[str]:
     return [node["Index Cond"] for node in nodes(plan) if node.get("Index Name") == index]
 
 
-# --- the reader of plans can complain --------------------------------------------------------------------------------
+# --- bad plans are detected ------------------------------------------------------------------------------------------
 
 IS_WORD = "(lexemes || replies) @@ $2::text::tsquery"
 BAD = {
@@ -113,10 +115,8 @@ BAD = {
 
 @pytest.mark.parametrize("generic", [False, True])
 @pytest.mark.parametrize("condition", BAD)
-async def test_words_that_are_read_in_another_way_are_noticed(
-    filled: TestServer, condition: str, generic: bool
-) -> None:
-    sql, parameters = f"SELECT ticket_id FROM ticket_search WHERE {condition}", [ORG, sought("invoice").query]
+async def test_other_ways_of_reading_words_are_detected(filled: TestServer, condition: str, generic: bool) -> None:
+    sql, parameters = f"SELECT ticket_id FROM ticket_search WHERE {condition}", [ORG, make_search("invoice").query]
     async with rolled_back(filled.superuser_url) as connection:
         if "all of" in BAD[condition][0]:
             await connection.execute(f"DROP INDEX {WORDS}")
@@ -125,34 +125,36 @@ async def test_words_that_are_read_in_another_way_are_noticed(
 
 
 @pytest.mark.parametrize("text", ["'invoice':*", "'00000001invoice':* & 'export'", "'00000002invoice' | '00000001#7'"])
-async def test_words_that_may_be_anothers_are_noticed(service: Connection, text: str) -> None:
+async def test_words_without_the_organisations_prefix_are_detected(service: Connection, text: str) -> None:
     sql = f"SELECT ticket_id FROM ticket_search WHERE (org_id = $1) IS TRUE AND {IS_WORD}"
 
-    assert complaints(await explain(service, sql, [ORG, text])) == [f"{WORDS} is entered without a prefix"]
+    assert complaints(await explain(service, sql, [ORG, text])) == [f"{WORDS} is searched without a prefix"]
 
 
 # --- a page ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_searches_of_these_tests_find_as_much_as_they_say(service: Connection) -> None:
+async def test_the_searches_of_these_tests_find_the_expected_numbers(service: Connection) -> None:
     recorder = Recorder(service)
 
-    assert {text: await count_tickets(recorder.driver, ORG, Listing(search=sought(text))) for text in FOUND} == FOUND
+    assert {
+        text: await count_tickets(recorder.driver, ORG, Listing(search=make_search(text))) for text in FOUND
+    } == FOUND
     # The only words of replies among them.
-    assert await count_tickets(recorder.driver, ORG, Listing(search=sought("try", replies=False))) == 0
+    assert await count_tickets(recorder.driver, ORG, Listing(search=make_search("try", replies=False))) == 0
 
 
 @pytest.mark.parametrize("after", [None, AFTER], ids=["first page", "next page"])
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("replies", [True, False], ids=["with replies", "own words"])
 @pytest.mark.parametrize("text", FOUND)
-async def test_tickets_are_looked_at_in_order_and_the_rest_is_gathered_by_the_index_of_words(
+async def test_tickets_are_scanned_in_order_and_then_found_by_the_index_of_words(
     service: Connection, text: str, replies: bool, sort: TicketSort, after: tuple[datetime, int] | None
 ) -> None:
-    statement = page_statement(ORG, Listing(search=sought(text, replies=replies), sort=sort), after, 21)
+    statement = page_statement(ORG, Listing(search=make_search(text, replies=replies), sort=sort), after, 21)
     in_order = f"ix_tickets_org_id_{'updated' if 'updated' in sort else 'created'}_at_number"
 
-    for plan in await plans(service, statement):
+    for plan in await explain_both(service, statement):
         found, others, rest = inner(plan, "found"), inner(plan, "others"), outer(plan)
         assert scanned(found) == {in_order, "pk_ticket_search"}
         assert not [node for node in nodes(found) if node["Node Type"] in {"Sort", "Bitmap Heap Scan"}]
@@ -163,31 +165,33 @@ async def test_tickets_are_looked_at_in_order_and_the_rest_is_gathered_by_the_in
 
 
 @pytest.mark.parametrize("sort", SORTS)
-@pytest.mark.parametrize("name", NOT_THE_SEARCH)
-async def test_words_are_found_by_their_index_whatever_else_is_wanted(
+@pytest.mark.parametrize("name", FILTERS_BESIDES_SEARCH)
+async def test_words_are_found_by_their_index_with_any_other_filter(
     service: Connection, name: str, sort: TicketSort
 ) -> None:
     for text in ("invoice", "export"):
         for after in (None, AFTER):
-            listing = Listing(**FILTERS[name], search=sought(text), sort=sort)
+            listing = Listing(**FILTERS[name], search=make_search(text), sort=sort)
             statement = page_statement(ORG, listing, after, 21)
-            for plan in await plans(service, statement):
+            for plan in await explain_both(service, statement):
                 assert WORDS in scanned(inner(plan, "others"))
                 assert "pk_ticket_search" not in scanned(inner(plan, "others"))
                 assert WORDS not in scanned(inner(plan, "found"))
                 by_id = conditions(outer(plan), "pk_tickets")
                 assert all("(id = ANY (" in one for one in by_id)
-                assert by_id or name in OF_SOMEBODY
+                assert by_id or name in SELECTIVE_FILTERS
 
 
-@pytest.mark.parametrize("name", ["everything", *NOT_THE_SEARCH])
-async def test_what_is_found_is_counted_from_the_index_of_words(service: Connection, name: str) -> None:
+@pytest.mark.parametrize("name", ["everything", *FILTERS_BESIDES_SEARCH])
+async def test_matches_are_counted_from_the_index_of_words(service: Connection, name: str) -> None:
     for text in FOUND:
         for replies in (True, False):
             recorder = Recorder(service)
-            await count_tickets(recorder.driver, ORG, Listing(**FILTERS[name], search=sought(text, replies=replies)))
+            await count_tickets(
+                recorder.driver, ORG, Listing(**FILTERS[name], search=make_search(text, replies=replies))
+            )
             (statement,) = recorder.sent
-            for plan in await plans(service, statement):
+            for plan in await explain_both(service, statement):
                 assert scanned(inner(plan, "found")) == {WORDS}
                 assert "pk_ticket_search" not in scanned(plan)
 
@@ -202,18 +206,18 @@ async def test_what_is_found_is_counted_from_the_index_of_words(service: Connect
         ("refund", 21, {}, 21 * SCAN_FACTOR, 1),  # one of 100 has it
         ("refund", 3, {}, 3 * SCAN_FACTOR, 1),
         # Where all that can match have been looked at, there is nothing else to gather.
-        ("invoice", 21, the_last(200), 200, 0),
-        ("export", 201, the_last(200), 200, 0),
-        ("invoice", 21, the_last(21 * SCAN_FACTOR), 21 * SCAN_FACTOR, 1),
-        ("invoice", 21, the_last(21 * SCAN_FACTOR - 1), 21 * SCAN_FACTOR - 1, 0),
+        ("invoice", 21, match_newest(200), 200, 0),
+        ("export", 201, match_newest(200), 200, 0),
+        ("invoice", 21, match_newest(21 * SCAN_FACTOR), 21 * SCAN_FACTOR, 1),
+        ("invoice", 21, match_newest(21 * SCAN_FACTOR - 1), 21 * SCAN_FACTOR - 1, 0),
     ],
 )
-async def test_no_more_is_read_than_fills_the_page(
+async def test_only_the_tickets_that_fill_the_page_are_read(
     service: Connection, text: str, limit: int, filters: dict[str, Any], *, looked_at: int, gathered: int
 ) -> None:
-    statement = page_statement(ORG, Listing(search=sought(text), **filters), None, limit)
+    statement = page_statement(ORG, Listing(search=make_search(text), **filters), None, limit)
 
-    for plan in await plans(service, statement, run=True):
+    for plan in await explain_both(service, statement, run=True):
         (walk,) = [node for node in nodes(inner(plan, "found")) if node.get("Relation Name") == "tickets"]
         (gathering,) = [node for node in nodes(inner(plan, "others")) if node.get("Index Name") == WORDS]
         assert (walk["Actual Rows"], walk["Actual Loops"]) == (looked_at, 1)
@@ -224,10 +228,10 @@ async def test_no_more_is_read_than_fills_the_page(
 
 
 @pytest.mark.parametrize("text", FOUND)
-async def test_of_their_own_each_is_looked_at_and_never_the_words_of_others(service: Connection, text: str) -> None:
-    for other in ({}, *(FILTERS[name] for name in NOT_THE_SEARCH)):
+async def test_a_customers_search_reads_only_their_own_tickets(service: Connection, text: str) -> None:
+    for other in ({}, *(FILTERS[name] for name in FILTERS_BESIDES_SEARCH)):
         for replies in (True, False):
-            wanted = {**OWN, **other, "search": sought(text, replies=replies)}
+            wanted = {**OWN, **other, "search": make_search(text, replies=replies)}
             recorder = Recorder(service)
             await count_tickets(recorder.driver, ORG, Listing(**wanted))
             pages = [
@@ -236,7 +240,7 @@ async def test_of_their_own_each_is_looked_at_and_never_the_words_of_others(serv
                 for after in (None, AFTER)
             ]
             for statement in [*recorder.sent, *pages]:
-                for plan in await plans(service, statement):
+                for plan in await explain_both(service, statement):
                     assert WORDS not in scanned(plan)
                     assert "pk_ticket_search" in scanned(plan)
 
@@ -244,7 +248,7 @@ async def test_of_their_own_each_is_looked_at_and_never_the_words_of_others(serv
 # --- keeping the words -----------------------------------------------------------------------------------------------
 
 
-async def test_tickets_and_answers_are_read_by_indexes_to_keep_their_words(service: Connection, session: Any) -> None:
+async def test_indexing_reads_tickets_and_comments_from_indexes(service: Connection, session: Any) -> None:
     db, sent = session
     due = [Due(kind=INDEX_TICKETS, subject_id=subject, due_at=START, at=START) for subject in (TICKET, ORG)]
     for one in due:

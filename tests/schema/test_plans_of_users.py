@@ -1,4 +1,4 @@
-"""How PostgreSQL finds users, whatever they are looked for by: through an index that starts with `org_id`."""
+"""Query plans of lists of users: each filter reads an index that starts with `org_id`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
 from tests.schema.plans import ORG, START, complaints, explain, nodes, refused, scanned
 
-SOMEBODY = UUID("00000001-0000-0000-0000-000000000007")
+USER_ID = UUID("00000001-0000-0000-0000-000000000007")
 WORDS = """
     INSERT INTO user_words (org_id, word, user_id)
     SELECT org_id, word, id FROM users, unnest(ARRAY['ada', 'lovelace', email]) AS word ON CONFLICT DO NOTHING
@@ -28,7 +28,7 @@ CUSTOMERS = f"""
     FROM generate_series(1, 20000) AS n;
 """
 WHICH: dict[str, UserSelection] = {
-    "everybody": UserSelection(),
+    "everything": UserSelection(),
     "role": UserSelection(role_kinds=[RoleKind.ADMIN]),
     "role twice": UserSelection(role_kinds=[RoleKind.ADMIN, RoleKind.ENGINEER]),
     "status": UserSelection(statuses=["PENDING"]),
@@ -49,7 +49,7 @@ async def _words(filled: TestServer) -> None:
         await connection.execute("VACUUM ANALYZE user_words")
 
 
-def test_every_filter_of_the_operation_is_here() -> None:
+def test_every_filter_of_users_is_tested() -> None:
     of_the_operation = {field.alias for field in UserFilter.model_fields.values()}
     assert of_the_operation - {"include", "limit", "cursor"} == {"role", "status", "available", "q"}
 
@@ -58,7 +58,7 @@ def test_every_filter_of_the_operation_is_here() -> None:
 async def test_a_list_of_users_is_read_from_indexes(service: Connection, session: Any, name: str) -> None:
     db, sent = session
     await queries.list_page(db, ORG, WHICH[name], after=None, limit=21)
-    await queries.list_page(db, ORG, WHICH[name], after=SOMEBODY, limit=21)
+    await queries.list_page(db, ORG, WHICH[name], after=USER_ID, limit=21)
     await queries.count(db, ORG, WHICH[name])
 
     assert len(sent) == 3
@@ -66,7 +66,7 @@ async def test_a_list_of_users_is_read_from_indexes(service: Connection, session
         assert await refused(service, sql, parameters) == [], sql
 
 
-async def test_the_beginning_of_a_word_is_a_range_of_the_index(service: Connection, session: Any) -> None:
+async def test_a_prefix_of_a_word_is_a_range_of_the_index(service: Connection, session: Any) -> None:
     db, sent = session
     found = await queries.list_page(db, ORG, WHICH["q"], after=None, limit=21)
     plan = await explain(service, *sent[0])
@@ -79,11 +79,11 @@ async def test_the_beginning_of_a_word_is_a_range_of_the_index(service: Connecti
     assert "word < " in words["Index Cond"]
 
 
-async def test_whoever_is_changed_is_locked_by_indexes(service: Connection, session: Any) -> None:
+async def test_users_are_locked_through_indexes(service: Connection, session: Any) -> None:
     db, sent = session
-    locked = await queries.lock_with_admins(db, ORG, SOMEBODY)
-    await roles.lock_assignable(db, ORG, SOMEBODY)
-    assert SOMEBODY in locked
+    locked = await queries.lock_with_admins(db, ORG, USER_ID)
+    await roles.lock_assignable(db, ORG, USER_ID)
+    assert USER_ID in locked
 
     assert await refused(service, *sent[0]) == []
     assert await refused(service, *sent[-1]) == []
@@ -91,8 +91,8 @@ async def test_whoever_is_changed_is_locked_by_indexes(service: Connection, sess
 
 async def test_admins_are_found_among_many_customers(filled: TestServer, session: Any) -> None:
     db, sent = session
-    await queries.lock_with_admins(db, ORG, SOMEBODY)
-    await db.rollback()  # it holds the rows that are to change
+    await queries.lock_with_admins(db, ORG, USER_ID)
+    await db.rollback()  # releases the locked rows
     async with rolled_back(filled.superuser_url) as connection:
         await connection.execute(CUSTOMERS)
         await connection.execute("ANALYZE users")

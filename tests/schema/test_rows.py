@@ -1,6 +1,6 @@
-"""The rules of rows, read from PostgreSQL's own catalog, and row level security as the service meets it.
+"""The rules of tables, checked in PostgreSQL's system catalog, and the effect of row level security.
 
-They are what lets the tables be spread over many servers by `org_id`, and keeps organisations apart.
+They make it possible to distribute the tables over servers by `org_id`, and keep organisations apart.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tests.schema import catalog
 from tests.schema.catalog import BOOKKEEPING, Connection, connected, rolled_back
 
 POLICY = "(org_id = (NULLIF(current_setting('app.org_id'::text, true), ''::text))::uuid)"
-# Tables that organisations share a view of hold ids, kinds, numbers and times: nothing that anybody wrote.
+# Tables without row level security hold only ids, kinds, numbers and times, and no content of tenants.
 PLAIN_TYPES = {"uuid", "bigint", "smallint", "integer", "timestamp with time zone"}
 PLAIN_TEXTS = {"kind"}
-# But for the words that tickets are found by: under row level security PostgreSQL uses no full-text index. Each starts
-# with its organisation's prefix, and they are read together with the tickets only, which are protected.
+# The exception: words of tickets, since PostgreSQL uses no full-text index under row level security. Each word starts
+# with its organisation's prefix, and they are read only together with the tickets, which are protected.
 WORDS = {("ticket_search", "lexemes", "tsvector"), ("ticket_search", "replies", "tsvector")}
 NAMES_OF = {"p": "pk", "u": "uq", "f": "fk", "c": "ck", "x": "ex"}
 
 
-async def breaches(connection: Connection) -> list[str]:
-    """The rules that tables break, a sentence each."""
+async def find_breaches(connection: Connection) -> list[str]:
+    """Describe the rules that tables break, each in a sentence."""
     rows = {
         name: [row for row in await connection.fetch(query) if row[0] != BOOKKEEPING]
         for name, query in {
@@ -140,11 +140,11 @@ async def _of_what_should_not_be(connection: Connection) -> list[str]:
 
 
 async def test_every_table_keeps_the_rules(superuser: Connection) -> None:
-    assert await breaches(superuser) == []
+    assert await find_breaches(superuser) == []
 
 
-async def test_the_tables_are_those_of_the_models_and_the_exceptions_exist(superuser: Connection) -> None:
-    tables = await catalog.tables(superuser)
+async def test_the_tables_are_those_of_the_models_and_include_the_exceptions(superuser: Connection) -> None:
+    tables = await catalog.list_tables(superuser)
 
     assert set(tables) == set(Base.metadata.tables)
     assert set(tables) > DIRECTORY_TABLES | TENANT_TABLES_WITHOUT_RLS
@@ -163,10 +163,10 @@ GOOD = """
 USING = "USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)"
 
 
-async def test_a_new_table_that_keeps_the_rules_is_fine(superuser: Connection) -> None:
+async def test_a_new_table_that_keeps_the_rules_is_accepted(superuser: Connection) -> None:
     await superuser.execute(GOOD)
 
-    assert await breaches(superuser) == []
+    assert await find_breaches(superuser) == []
 
 
 @pytest.mark.parametrize(
@@ -270,14 +270,14 @@ async def test_a_table_that_breaks_a_rule_is_reported(superuser: Connection, bad
     await superuser.execute(GOOD)
     await superuser.execute(bad)
 
-    assert breach in await breaches(superuser)
+    assert breach in await find_breaches(superuser)
 
 
-# --- as the service meets it -----------------------------------------------------------------------------------------
+# --- row level security ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-async def two(scratch: TestServer) -> tuple[UUID, UUID]:
+async def organisations(scratch: TestServer) -> tuple[UUID, UUID]:
     """Two organisations with a row in every table."""
     ours, theirs = uuid4(), uuid4()
     async with connected(scratch.superuser_url) as connection:
@@ -295,36 +295,40 @@ async def role(request: pytest.FixtureRequest, scratch: TestServer) -> AsyncIter
 
 async def protected_tables(connection: Connection) -> list[str]:
     exceptions = DIRECTORY_TABLES | TENANT_TABLES_WITHOUT_RLS
-    return [name for name in await catalog.tables(connection) if name not in exceptions]
+    return [name for name in await catalog.list_tables(connection) if name not in exceptions]
 
 
-async def enter(connection: Connection, org_id: object) -> None:
+async def set_organisation(connection: Connection, org_id: object) -> None:
     await connection.execute(f"SET LOCAL app.org_id = '{org_id}'")
 
 
-@pytest.mark.usefixtures("two")
-@pytest.mark.parametrize("nobody", [None, ""])
-async def test_without_an_organisation_there_are_no_rows(role: Connection, nobody: str | None) -> None:
-    if nobody is not None:
-        await enter(role, nobody)  # what it is on a connection after a transaction that had set it
+@pytest.mark.usefixtures("organisations")
+@pytest.mark.parametrize("org_id", [None, ""])
+async def test_without_an_organisation_no_rows_are_visible(role: Connection, org_id: str | None) -> None:
+    if org_id is not None:
+        await set_organisation(
+            role, org_id
+        )  # the empty value remains on a connection after a transaction that has set it
 
     for table in await protected_tables(role):
         assert await role.fetchval(f"SELECT count(*) FROM {table}") == 0, table
         assert await role.execute(f"DELETE FROM {table}") == "DELETE 0", table
 
 
-async def test_an_organisation_sees_its_own_rows_only(role: Connection, two: tuple[UUID, UUID]) -> None:
-    ours, theirs = two
-    await enter(role, ours)
+async def test_an_organisation_sees_only_its_own_rows(role: Connection, organisations: tuple[UUID, UUID]) -> None:
+    ours, theirs = organisations
+    await set_organisation(role, ours)
 
     for table in await protected_tables(role):
         assert {row[0] for row in await role.fetch(f"SELECT org_id FROM {table}")} == {ours}, table
         assert await role.fetch(f"SELECT FROM {table} WHERE org_id = $1", theirs) == [], table
 
 
-async def test_an_organisation_cannot_touch_the_rows_of_another(role: Connection, two: tuple[UUID, UUID]) -> None:
-    ours, theirs = two
-    await enter(role, ours)
+async def test_an_organisation_cannot_change_rows_of_another(
+    role: Connection, organisations: tuple[UUID, UUID]
+) -> None:
+    ours, theirs = organisations
+    await set_organisation(role, ours)
 
     for table in await protected_tables(role):
         changed = await role.execute(f"UPDATE {table} SET org_id = org_id WHERE org_id = $1", theirs)
@@ -332,9 +336,11 @@ async def test_an_organisation_cannot_touch_the_rows_of_another(role: Connection
         assert await role.execute(f"DELETE FROM {table} WHERE org_id = $1", theirs) == "DELETE 0", table
 
 
-async def test_an_organisation_cannot_write_a_row_of_another(role: Connection, two: tuple[UUID, UUID]) -> None:
-    ours, theirs = two
-    await enter(role, ours)
+async def test_an_organisation_cannot_write_a_row_of_another(
+    role: Connection, organisations: tuple[UUID, UUID]
+) -> None:
+    ours, theirs = organisations
+    await set_organisation(role, ours)
 
     for table in await protected_tables(role):
         as_theirs = f"jsonb_populate_record(NULL::{table}, to_jsonb(one) || jsonb_build_object('org_id', $1::text))"
@@ -347,9 +353,9 @@ async def test_an_organisation_cannot_write_a_row_of_another(role: Connection, t
                     await role.execute(statement, str(theirs))
 
 
-@pytest.mark.usefixtures("two")
-async def test_what_is_no_organisation_is_an_error_and_not_everybody(role: Connection) -> None:
-    await enter(role, "*")
+@pytest.mark.usefixtures("organisations")
+async def test_an_invalid_organisation_id_is_an_error(role: Connection) -> None:
+    await set_organisation(role, "*")
 
     with pytest.raises(asyncpg.InvalidTextRepresentationError):
         await role.fetch("SELECT FROM tickets")

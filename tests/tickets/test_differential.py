@@ -26,7 +26,7 @@ from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, Event
 from app.core.outbox.models import Counter, EventRow
-from app.core.outbox.numbering import moments
+from app.core.outbox.numbering import assign_times
 from app.core.outbox.timers import Due
 from app.organisations.queries import get_tenant
 from app.tickets import service
@@ -147,7 +147,7 @@ async def test_closing_many_numbers_and_dates_events_as_any_other_change(
         for ticket in in_order
     ]
     rows = await events_of(db, caller.org_id, *closes_at)
-    times = moments(expected, before)
+    times = assign_times(expected, before)
     assert [TicketStatusChanged.from_row(row).event for row in rows] == [
         replace(event, at=time) for event, time in zip(expected, times, strict=True)
     ]
@@ -265,13 +265,13 @@ async def test_the_events_of_a_new_ticket_are_those_that_record_would_write(
         expected.append(
             TicketAssigned(at=caller.now, actor=SYSTEM, ticket_id=row["id"], assignee_id=row["assignee_id"])
         )
-    times = moments(expected, before.last_at)
+    times = assign_times(expected, before.last_at)
     async with desk.database.session(desk.id) as db:
         rows = await events_of(db, desk.id, row["id"])
         counter = await db.get_one(Counter, desk.id)
     written = [TicketEvent.from_row(one) for one in rows]
     assert [one.event for one in written] == [replace(event, at=at) for event, at in zip(expected, times, strict=True)]
-    assert [one.data for one in rows] == [event.data() for event in expected]
+    assert [one.data for one in rows] == [event.dump_data() for event in expected]
     assert [one.seq for one in written] == [before.last_event + 1 + place for place in range(len(expected))]
     assert (counter.last_event, counter.last_at) == (written[-1].seq, times[-1])
     assert {row["created_at"], row["updated_at"]} == set(times)
@@ -299,7 +299,7 @@ async def test_who_gets_new_tickets_is_the_same_in_python_and_in_sql(db: AsyncSe
         rows.append(
             User(
                 org_id=caller.org_id, id=user_id, first_name="Mia", last_name="", email=f"{user_id}@growfin.test",
-                email_verified_at=None, role=kind, role_id=None, status=status, available=available,
+                email_verified_at=None, role_kind=kind, role_id=None, status=status, available=available,
                 works_on_tickets=works, granted=[], denied=[], created_at=NOW,
             )
         )  # fmt: skip

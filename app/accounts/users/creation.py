@@ -18,7 +18,7 @@ from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
 from app.core.errors import FieldError
 from app.core.ids import new_id
-from app.core.security.passwords import derive_salt, hash_password, password_weakness
+from app.core.security.passwords import derive_salt, find_password_weakness, hash_password
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ async def hash_new_password(
         WeakPassword: the password is common, or close to the user's or the organisation's name.
         Busy
     """
-    if weakness := password_weakness(password, email, tenant.name, tenant.domain, *names):
+    if weakness := find_password_weakness(password, email, tenant.name, tenant.domain, *names):
         raise WeakPassword(weakness, errors=[FieldError(field, weakness)])
     return await hash_password(password, derive_salt(secret_key, email))
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.access.permissions import RoleKind
 from app.core.fields import ERASED_DOMAIN
-from app.core.words import fold, words
+from app.core.words import fold, split_words
 
 MAX_WORD_LENGTH = 64
 # What an erased user is called.
@@ -87,7 +87,7 @@ def search_words(*texts: str) -> set[str]:
     found: set[str] = set()
     for text in texts:
         folded = fold(text)
-        found |= {word[:MAX_WORD_LENGTH] for word in words(folded)}
+        found |= {word[:MAX_WORD_LENGTH] for word in split_words(folded)}
         if " " not in folded:
             found.add(folded[:MAX_WORD_LENGTH])
     return found - {""}
@@ -101,7 +101,7 @@ def query_terms(text: str) -> list[str]:
     found: set[str] = set()
     for part in fold(text).split():
         local, at, domain = part.partition("@")
-        found |= {part} if local and at and domain else set(words(part))
+        found |= {part} if local and at and domain else set(split_words(part))
     cut = {word[:MAX_WORD_LENGTH] for word in found}
     return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
 

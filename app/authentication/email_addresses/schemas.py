@@ -23,7 +23,7 @@ class EmailVerification(RequestModel):
 
 
 class VerifiedEmail(ResponseModel):
-    """The e-mail address that the user has proved to be theirs."""
+    """The e-mail address that the user has verified."""
 
     email: Annotated[str, Field(description="The verified e-mail address.", examples=["ada@growfin.com"])]
     verified: Annotated[Literal[True], Field(description="Always true.")] = True

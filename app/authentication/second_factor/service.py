@@ -33,7 +33,7 @@ from app.authentication.second_factor.events import SecondFactorDisabled, Second
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.core.clock import real_now
 from app.core.outbox.events import record
-from app.core.security.derived_keys import keyed_hash
+from app.core.security.derived_keys import compute_keyed_hash
 from app.core.security.sealing import CannotUnseal, seal, unseal
 
 log = structlog.get_logger("tessera.second_factor")
@@ -267,4 +267,4 @@ def recovery_code_hash(secret_key: str, code: str) -> bytes:
     The hash is keyed, because the code has too few bits for a plain one.
     """
     characters = "".join(character for character in code.upper() if character.isalnum())
-    return keyed_hash(secret_key, "recovery code", characters.encode())
+    return compute_keyed_hash(secret_key, "recovery code", characters.encode())

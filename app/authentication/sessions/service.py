@@ -54,12 +54,12 @@ def open_session(
         remember: Whether it is one of the longer sessions.
     """
     session_id = new_id()
-    refresh_token = opaque_tokens.new_refresh_token(secret_key, user.org_id, session_id)
+    refresh_token = opaque_tokens.make_refresh_token(secret_key, user.org_id, session_id)
     session = Session(
         org_id=user.org_id,
         id=session_id,
         user_id=user.id,
-        refresh_hash=opaque_tokens.token_hash(refresh_token),
+        refresh_hash=opaque_tokens.hash_token(refresh_token),
         remembered=remember,
         device=client.device[:MAX_DEVICE_LENGTH],
         address=client.address,
@@ -109,9 +109,9 @@ async def _rotate(
     if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
         return None
     tenant, user = found
-    token_hash, successor = opaque_tokens.token_hash(token), opaque_tokens.next_refresh_token(secret_key, token)
+    token_hash, successor = opaque_tokens.hash_token(token), opaque_tokens.make_next_refresh_token(secret_key, token)
     if secrets.compare_digest(token_hash, session.refresh_hash):
-        session.previous_hash, session.refresh_hash = token_hash, opaque_tokens.token_hash(successor)
+        session.previous_hash, session.refresh_hash = token_hash, opaque_tokens.hash_token(successor)
         session.rotated_at = session.last_used_at = now
         session.expires_at = now + session_lifetime(remembered=session.remembered)
         session.device, session.address = client.device[:MAX_DEVICE_LENGTH], client.address

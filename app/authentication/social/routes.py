@@ -219,7 +219,7 @@ def _find_provider(request: Request, name: str) -> Provider:
 
 
 def _public_url(request: Request) -> str:
-    return services_of(request).settings.url
+    return services_of(request).settings.base_url
 
 
 def _callback_url(request: Request, provider: str) -> str:

@@ -33,7 +33,7 @@ from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
 from app.core.errors import Unavailable
 from app.core.outbox.events import Actor, ActorType, record
-from app.core.security.opaque_tokens import TokenSubject, link_token
+from app.core.security.opaque_tokens import TokenSubject, make_link_token
 
 MAX_ATTEMPTS = 3  # when concurrent sign-ins of the same user conflict
 
@@ -163,7 +163,7 @@ def issue_exchange_token(db: AsyncSession, secret_key: str, user: User, *, remem
     """
     link = links.issue(db, user.org_id, user.id, user.email, LinkPurpose.SIGN_IN)
     link.remembered = remember
-    return link_token(secret_key, link.org_id, link.id)
+    return make_link_token(secret_key, link.org_id, link.id)
 
 
 async def get_token_user(db: AsyncSession, subject: TokenSubject) -> tuple[User, bool]:

@@ -63,11 +63,11 @@ class TextEnum(TypeDecorator[E], Generic[E]):
         self.members = members
 
     def process_bind_param(self, value: E | None, _dialect: Dialect) -> str | None:
-        """Write a member, or its value where a caller has no more than that."""
+        """Convert a member, or the value of one, to the stored text."""
         return None if value is None else self.members(value).value
 
     def result_processor(self, _dialect: Dialect, _coltype: object) -> Callable[[str | None], E | None]:
-        """Read a value as the member; a mapping costs less than calling the class for every row."""
+        """Make the function that converts stored texts to members; a mapping is faster than calling the class."""
         by_value: dict[str, E] = {member.value: member for member in self.members}
         return lambda value: None if value is None else by_value[value]
 

@@ -16,13 +16,13 @@ def migrate(owner_url: str, service_role: str | None = None) -> None:
 
     Args:
         owner_url: the database, with the role that owns the tables.
-        service_role: the role that the service connects with. It is granted what it needs, if it is another one.
+        service_role: the role that the service connects with. If it is not the owner, it is granted what it needs.
     """
-    command.upgrade(configuration(owner_url, service_role), "head")
+    command.upgrade(make_alembic_config(owner_url, service_role), "head")
 
 
-def configuration(owner_url: str | None = None, service_role: str | None = None) -> Config:
-    """Return Alembic's settings, for a database or for none."""
+def make_alembic_config(owner_url: str | None = None, service_role: str | None = None) -> Config:
+    """Make Alembic's settings, for a database or for none."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["url"] = owner_url
@@ -30,6 +30,6 @@ def configuration(owner_url: str | None = None, service_role: str | None = None)
     return config
 
 
-def head_revision() -> str | None:
+def find_head_revision() -> str | None:
     """Return the migration that the code of this version needs."""
-    return ScriptDirectory.from_config(configuration()).get_current_head()
+    return ScriptDirectory.from_config(make_alembic_config()).get_current_head()

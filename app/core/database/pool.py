@@ -1,9 +1,9 @@
 """Connections and transactions.
 
 A transaction opens with `BEGIN; SET LOCAL app.org_id = '…'`, which the driver sends as one simple query. Row level
-security then shows the rows of that organisation only. SQLAlchemy would send a `BEGIN` of its own, later and in a round
-trip of its own. The engine is therefore told not to manage transactions (`AUTOCOMMIT`), and listeners of its `begin`,
-`commit` and `rollback` events manage them.
+security then shows the rows of that organisation only. SQLAlchemy would send its own `BEGIN` later, in a second round
+trip. The engine is therefore told not to manage transactions (`AUTOCOMMIT`), and listeners of its `begin`, `commit` and
+`rollback` events manage them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     Driver = asyncpg.Connection[asyncpg.Record]
 
-# What a session does last: it writes what was collected in `Session.info` during the transaction.
+# Called last in a session, before it commits: writes what was collected in `Session.info` during the transaction.
 BeforeCommit = Callable[[AsyncSession, UUID | None], Awaitable[None]]
 
 ORG_ID = "org_id"
 BEFORE_COMMIT = "before_commit"
-WORK = "work"
+HAS_WORK = "has_work"
 CONNECT_TIMEOUT = 5.0  # seconds
 LOCK_TIMEOUT = 5.0  # seconds
 DRIVER_TIMEOUT_MARGIN = 5.0  # seconds
@@ -59,7 +59,7 @@ class Database:
         pool_size: the maximum number of connections.
         pool_timeout: how long a request waits for a connection before it is answered with 503, in seconds.
         statement_timeout: how long the server works on a statement before it gives up, in seconds.
-        before_commit: what every session does last, before it commits.
+        before_commit: called last in every session, before it commits.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class Database:
                     "application_name": "tessera",
                     "jit": "off",
                     "timezone": "UTC",
-                    "statement_timeout": _milliseconds(statement_timeout),
-                    "lock_timeout": _milliseconds(LOCK_TIMEOUT),
-                    "idle_in_transaction_session_timeout": _milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
+                    "statement_timeout": _to_milliseconds(statement_timeout),
+                    "lock_timeout": _to_milliseconds(LOCK_TIMEOUT),
+                    "idle_in_transaction_session_timeout": _to_milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
                 },
             },
         )
@@ -101,14 +101,14 @@ class Database:
         event.listen(sync, "begin", _begin)
         event.listen(sync, "commit", _commit)
         event.listen(sync, "rollback", _rollback)
-        event.listen(sync.pool, "checkout", _refuse_closed)
-        event.listen(sync.pool, "reset", _leave_no_transaction)
+        event.listen(sync.pool, "checkout", _reject_closed)
+        event.listen(sync.pool, "reset", _end_transaction)
 
     @asynccontextmanager
     async def session(self, org_id: UUID | None) -> AsyncIterator[AsyncSession]:
-        """Open a transaction in an organisation. With `None` it sees the directory tables only.
+        """Open a transaction in an organisation. With `None` it sees only tables without row level security.
 
-        `before_commit` runs last, then it commits. An exception rolls everything back.
+        At the end `before_commit` runs, and the transaction commits. An exception rolls it back.
         """
         info = {ORG_ID: org_id, BEFORE_COMMIT: self.before_commit}
         async with AsyncSession(self.engine, expire_on_commit=False, info=info) as db:
@@ -116,35 +116,38 @@ class Database:
             yield db
             await run_before_commit(db)
             await db.commit()
-            if db.info.get(WORK):
-                self.committed()
+            if db.info.get(HAS_WORK):
+                self.run_after_commit()
 
     @asynccontextmanager
     async def driver(self, org_id: UUID, *, has_work: bool = False) -> AsyncIterator[Driver]:
-        """Open the same transaction without SQLAlchemy around it. Hot statements then take a third of the CPU time.
+        """Open a transaction on the driver's connection, without SQLAlchemy, for hot statements.
+
+        They take a third of the CPU time.
 
         Args:
-            has_work: whether it writes events or timers, for which the worker of this process looks after the commit.
+            has_work: whether the transaction writes events or timers. The worker of this process then looks for work
+                after the commit.
         """
         connection = await self.engine.raw_connection()
         driver = cast("Driver", connection.driver_connection)
         try:
             await _begin_on(driver, org_id)
             yield driver
-            _check(await driver.execute("COMMIT"))
+            _ensure_committed(await driver.execute("COMMIT"))
         except BaseException:
-            # A cancelled request gives its connection back too, with the transaction rolled back.
+            # Rolls back and returns the connection to the pool, also when the request was cancelled.
             await asyncio.shield(greenlet_spawn(connection.close))
             raise
-        connection.close()  # there is nothing to roll back, so there is nothing to wait for
+        connection.close()  # nothing to roll back, so nothing to await
         if has_work:
-            self.committed()
+            self.run_after_commit()
 
     @staticmethod
-    async def driver_of(db: AsyncSession) -> Driver:
+    async def get_driver(db: AsyncSession) -> Driver:
         """Flush the session and return its driver connection, in the same transaction.
 
-        The session writes first all that it would write before it commits, so that the driver reads what is committed.
+        `before_commit` runs first, so that statements on the driver see everything that the session will commit.
         """
         await run_before_commit(db)
         await db.flush()
@@ -155,8 +158,8 @@ class Database:
         """Count the connections of the pool that are in use."""
         return cast("Any", self.engine.pool).checkedout()  # type: ignore[no-any-return]
 
-    def committed(self) -> None:
-        """Call the `after_commit` listeners, such as the worker loops of this process, which look for new rows."""
+    def run_after_commit(self) -> None:
+        """Call the `after_commit` listeners, such as the worker of this process, which looks for new work."""
         for notify in self.after_commit:
             notify()
 
@@ -165,38 +168,38 @@ class Database:
         await self.engine.dispose()
 
 
-def has_work(db: AsyncSession) -> None:
-    """Have this process's worker look for work once the transaction has committed, rather than at its next turn."""
-    db.info[WORK] = True
+def wake_worker_after_commit(db: AsyncSession) -> None:
+    """Make this process's worker look for work as soon as the transaction has committed, not at its next interval."""
+    db.info[HAS_WORK] = True
 
 
 async def run_before_commit(db: AsyncSession) -> None:
-    """Write what the session has collected now, rather than just before it commits."""
+    """Write what the session has collected now, and not only before it commits."""
     before_commit: BeforeCommit | None = db.info.get(BEFORE_COMMIT)
     if before_commit is not None:
         await before_commit(db, db.info.get(ORG_ID))
 
 
-def _milliseconds(seconds: float) -> str:
+def _to_milliseconds(seconds: float) -> str:
     return str(int(seconds * 1000))
 
 
-def _open(org_id: UUID | None) -> str:
-    # Only the text of a UUID is written into the statement, and that cannot end the quotes.
+def _write_begin(org_id: UUID | None) -> str:
+    # Only the text of a UUID gets into the statement. It cannot close the quotes.
     return "BEGIN" if org_id is None else f"BEGIN; SET LOCAL app.org_id = '{UUID(str(org_id))}'"
 
 
-def _check(status: str) -> None:
+def _ensure_committed(status: str) -> None:
     if status != "COMMIT":
         raise CommitFailed(f"COMMIT was answered with {status}")
 
 
 async def _begin_on(driver: Driver, org_id: UUID | None) -> None:
     try:
-        await driver.execute(_open(org_id))
+        await driver.execute(_write_begin(org_id))
     except BaseException:
-        # After a cancellation the server may have begun a transaction that the driver does not know of. The next
-        # request must not run in it.
+        # After a cancellation the server may have begun a transaction unknown to the driver. The next request must not
+        # run in it.
         driver.terminate()
         raise
 
@@ -215,11 +218,11 @@ def _begin(connection: Connection) -> None:
 def _commit(connection: Connection) -> None:
     dbapi = connection.connection.dbapi_connection
     assert dbapi is not None
-    _check(_execute(dbapi, "COMMIT"))
+    _ensure_committed(_execute(dbapi, "COMMIT"))
 
 
 def _rollback(connection: Connection) -> None:
-    if connection.invalidated:  # it is closed already, after a cancelled statement or by the server
+    if connection.invalidated:  # already closed, after a cancelled statement or by the server
         return
     dbapi = connection.connection.dbapi_connection
     if dbapi is not None and _in_transaction(dbapi):
@@ -231,12 +234,12 @@ def _in_transaction(dbapi: DBAPIConnection) -> bool:
     return bool(not driver.is_closed() and driver.is_in_transaction())
 
 
-def _refuse_closed(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: object) -> None:
+def _reject_closed(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: object) -> None:
     # The driver knows when the server has closed the connection, so finding a stale one costs no round trip.
     if cast("Any", dbapi).driver_connection.is_closed():
         raise exc.DisconnectionError("the server closed this connection")
 
 
-def _leave_no_transaction(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
+def _end_transaction(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
     if state.asyncio_safe and _in_transaction(dbapi):
         _execute(dbapi, "ROLLBACK")

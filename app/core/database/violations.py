@@ -1,4 +1,4 @@
-"""Violated constraints, as errors of the domain: told apart by SQLSTATE, not by the text of a message."""
+"""Convert violations of constraints into domain errors, by SQLSTATE and not by the text of a message."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ def raise_on_violation(
 ) -> Iterator[None]:
     """Raise `error` when a statement in this block violates a constraint. Other violations pass unchanged.
 
-    The transaction has failed then and can only be rolled back.
+    The transaction has then failed and can only be rolled back.
 
     Args:
         sqlstate: the kind of constraint.
-        constraint: the name of a single constraint. It is needed only where a statement can violate two of a kind.
+        constraint: the name of the constraint, needed only if the statement can violate two constraints of the kind.
     """
     try:
         yield
     except exc.IntegrityError as violation:
-        if sqlstate_of(violation) != sqlstate or constraint not in {None, _constraint_of(violation)}:
+        if get_sqlstate(violation) != sqlstate or constraint not in {None, _constraint_of(violation)}:
             raise
         raise error from None
 
 
-def sqlstate_of(error: exc.DBAPIError) -> str | None:
-    """Return the SQLSTATE behind an error of SQLAlchemy."""
+def get_sqlstate(error: exc.DBAPIError) -> str | None:
+    """Return the SQLSTATE of an error of SQLAlchemy; `None` if the server did not report one."""
     return getattr(error.orig, "sqlstate", None)
 
 
 def _constraint_of(error: exc.DBAPIError) -> str | None:
-    # SQLAlchemy wraps the driver's error once more, and copies its SQLSTATE only.
+    # SQLAlchemy wraps the driver's error, and copies only its SQLSTATE.
     return getattr(error.orig and error.orig.__cause__, "constraint_name", None)

@@ -48,7 +48,7 @@ def exists(site: Site) -> bool:
     version_file = site.cluster / "PG_VERSION"
     if not version_file.exists():
         return False
-    if (found := version_file.read_text().strip()) != (major := str(_major_version(site))):
+    if (found := version_file.read_text().strip()) != (major := str(_read_major_version(site))):
         raise EmbeddedUnavailable(
             f"{site.cluster} was created by PostgreSQL {found}, but the installed version is {major}: "
             "restore a dump of it in another DATA_DIR, or set DATABASE_URL"
@@ -61,10 +61,10 @@ def create(site: Site) -> None:
     build_folder = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=site.data_dir))
     password_file = build_folder / "password"  # deleted with the folder; replaced before the first connection
     password_file.write_text(secrets.token_urlsafe(32))
-    for path in (password_file, build_folder):  # in this order, so that no one can replace the file with a link
+    for path in (password_file, build_folder):  # in this order, so that nothing can replace the file with a link
         os.chown(path, site.account.uid, site.account.gid)
     # The C locale only knows ASCII letters: neither lower() nor full-text search would find "Ärger" by "ärger".
-    has_builtin_locales = _major_version(site) >= MIN_VERSION_WITH_BUILTIN_LOCALES
+    has_builtin_locales = _read_major_version(site) >= MIN_VERSION_WITH_BUILTIN_LOCALES
     locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if has_builtin_locales else []
     authentication = ["-A", "scram-sha-256", "-U", SUPERUSER, f"--pwfile={password_file}"]
     options = ["--no-locale", *locale, "-E", "UTF8", *authentication]
@@ -123,6 +123,6 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _major_version(site: Site) -> int:
+def _read_major_version(site: Site) -> int:
     version = re.search(r"\d+", site.run("postgres", "--version"))
     return int(version.group()) if version else 0

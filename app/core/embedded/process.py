@@ -158,7 +158,7 @@ def _launch(site: Site, socket_folder: Path) -> subprocess.Popen[bytes]:
     with log_path.open("ab") as log:
         log_offset = log.tell()
         process = subprocess.Popen(
-            [site.binaries / "postgres", "-D", site.cluster, *_server_options(site, socket_folder)],
+            [site.binaries / "postgres", "-D", site.cluster, *_make_server_options(site, socket_folder)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=CHILD_ENVIRONMENT,
             start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which stops the server last
             preexec_fn=_stop_with_parent(),  # noqa: PLW1509 - it is None outside the main thread
@@ -172,13 +172,13 @@ def _launch(site: Site, socket_folder: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def _server_options(site: Site, socket_folder: Path) -> list[str]:
+def _make_server_options(site: Site, socket_folder: Path) -> list[str]:
     settings = f"{SERVER_SETTINGS} {'' if site.durable else NOT_DURABLE_SETTINGS}".split()
-    settings += [f"shared_buffers={_shared_buffers_mb()}MB", f"unix_socket_directories={socket_folder}"]
+    settings += [f"shared_buffers={_choose_shared_buffers_mb()}MB", f"unix_socket_directories={socket_folder}"]
     return [word for setting in settings for word in ("-c", setting)]
 
 
-def _shared_buffers_mb() -> int:
+def _choose_shared_buffers_mb() -> int:
     """Return an eighth of the machine's memory, in MB, between 16 and 256: the system's page cache holds the rest."""
     memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     return min(256, max(16, memory_mb // 8))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 POLL_INTERVAL = 0.02  # seconds
-# This process's own variables hold secrets that other processes of the server's user could read.
+# The variables of this process hold secrets. Other processes of the server's user could read them.
 CHILD_ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 
 
@@ -165,7 +165,7 @@ def _find_binaries() -> Path:
 
 
 def _create_folder(data_dir: Path) -> None:
-    # Under root the server runs as another user, who must be able to enter the folder whatever the umask is.
+    # If this process is root, the server runs as another user, who must be able to enter the folder with any umask.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     for missing in reversed([path for path in (data_dir, *data_dir.parents) if not path.exists()]):
         missing.mkdir(exist_ok=True)

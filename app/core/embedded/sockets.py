@@ -31,7 +31,7 @@ class Address:
 
 def build_address(data_dir: Path, passwords: dict[str, str]) -> Address:
     """Return the address of this folder's server."""
-    location = f"host={_socket_folder(data_dir)}&port={PORT}"
+    location = f"host={_choose_socket_folder(data_dir)}&port={PORT}"
 
     def url(role: str) -> str:
         return f"postgresql+asyncpg://{role}:{passwords[role]}@/{DATABASE}?{location}"
@@ -45,7 +45,7 @@ def create_folder(site: Site) -> Path:
     Raises:
         EmbeddedUnavailable: The folder belongs to another user.
     """
-    path = _socket_folder(site.data_dir)
+    path = _choose_socket_folder(site.data_dir)
     path.mkdir(mode=0o700, exist_ok=True)
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -60,7 +60,7 @@ def create_folder(site: Site) -> Path:
     return path
 
 
-def _socket_folder(data_dir: Path) -> Path:
+def _choose_socket_folder(data_dir: Path) -> Path:
     inside = data_dir / "socket"
     is_short_enough = len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH_BYTES
     # Commas, colons and the like have a meaning in lists of hosts.

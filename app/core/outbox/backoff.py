@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: one helper for deliveries, the relay and timers."""
+"""The waits between attempts, for deliveries, the relay and timers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import timedelta
 
 @dataclass(frozen=True)
 class Backoff:
-    """A schedule that ends: one wait after each attempt, and then no further attempt.
+    """A schedule with a last attempt: one wait after each attempt before it.
 
-    `jitter` is the largest part of a wait that is added to it at random, so that many retries spread out.
+    A random part of each wait, at most `jitter`, is added to it, so that many retries spread out.
     """
 
     waits: tuple[timedelta, ...]
     jitter: float = 0.0
 
     def wait_after(self, attempt: int) -> timedelta | None:
-        """Return how long to wait after the given attempt (1, 2, …); `None` once it was the last one."""
+        """Return how long to wait after the given attempt (1, 2, …); `None` after the last one."""
         if attempt > len(self.waits):
             return None
         return self.waits[attempt - 1] * (1 + random.uniform(0, self.jitter))  # noqa: S311 - not a secret
@@ -31,7 +31,7 @@ class Backoff:
 
 @dataclass(frozen=True)
 class ExponentialBackoff:
-    """A schedule without an end: each wait is twice the one before, up to `cap`."""
+    """A schedule without a last attempt: each wait is twice the previous one, up to `cap`."""
 
     first: timedelta
     cap: timedelta

@@ -1,4 +1,4 @@
-"""What a channel is to the outbox: it loads its own content, sends it, and declares how it may be used."""
+"""The interface of a channel: it loads the content of its deliveries, sends it, and declares how it may be used."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
 
 
 class Result(StrEnum):
-    """How one attempt ended."""
+    """The result of an attempt."""
 
     SENT = "SENT"
-    TEMPORARY = "TEMPORARY"  # the same message may get through later
-    PERMANENT = "PERMANENT"  # it never will
+    TEMPORARY = "TEMPORARY"  # failed; a retry may succeed
+    PERMANENT = "PERMANENT"  # failed; no retry would succeed
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of one attempt. `error` is shown to users and holds no secret."""
+    """The result of one attempt. `error` is shown to users and holds no secret."""
 
     result: Result
     error: str | None = None
@@ -46,33 +46,33 @@ class ChannelPolicy:
 
     Args:
         name: stored with each delivery, so it must outlive the process.
-        backoff: the waits between attempts; after the last one, a delivery has failed.
-        max_in_flight: messages that one worker may be sending at the same time.
-        max_in_flight_per_lane: the same within one lane.
-        lane_of: names the lane of a destination. A slow destination holds up its own lane only.
+        backoff: the waits between attempts; after the last attempt, a delivery has failed.
+        max_in_flight: the number of messages that one worker may send at the same time.
+        max_in_flight_per_lane: the same for one lane.
+        get_lane: returns the name of a destination's lane. A slow destination delays only its own lane.
     """
 
     name: str
     backoff: Backoff
     max_in_flight: int
     max_in_flight_per_lane: int
-    lane_of: Callable[[str], str]
+    get_lane: Callable[[str], str]
 
 
 class Sender(Protocol[MessageT_contra]):
     """An open channel."""
 
     async def send(self, message: MessageT_contra) -> Outcome:
-        """Try once to hand the message over, within 30 seconds. Report every failure as an outcome; raise nothing."""
+        """Try once to send the message, within 30 seconds. Report every failure as an outcome; raise nothing."""
         ...
 
 
 class Channel(Protocol[MessageT]):
-    """One way for messages to leave. The content of its deliveries is in a table of its own."""
+    """A way to send messages. Each channel has a table for the content of its deliveries."""
 
     @property
     def policy(self) -> ChannelPolicy:
-        """What the channel declares."""
+        """The channel's declaration."""
         ...
 
     async def load(self, db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, MessageT]:
@@ -80,13 +80,13 @@ class Channel(Protocol[MessageT]):
         ...
 
     async def delete(self, db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
-        """Delete the content of these deliveries, which are deleted next."""
+        """Delete the content of these deliveries. The caller deletes the deliveries next."""
         ...
 
     def open(self) -> AbstractAsyncContextManager[Sender[MessageT]]:
-        """Open the channel for one pass of the worker, so that one connection serves many messages."""
+        """Open the channel for one pass of the worker, so that many messages share one connection."""
         ...
 
 
-# By name. `Any`: each channel is given only what it has loaded itself, whatever type that is.
+# By name. `Any`: each channel sends only what it has loaded itself, so the outbox does not need the type.
 Channels = Mapping[str, Channel[Any]]

@@ -1,8 +1,8 @@
-"""Take deliveries and record what became of them: the database's part of the worker's third loop.
+"""Claim due deliveries and record the results of their attempts: the database's part of the worker's third loop.
 
-No plan depends on fresh statistics, since many deliveries may be added at once: a claim reads the ids first, in the
-order of their index, and then rows by an array of ids, through the primary key. No other index can serve such a lookup:
-all others of these tables are partial (see `Delivery`).
+No query plan depends on fresh statistics, since many deliveries may be added at once. A claim first reads ids in the
+order of their index, and then rows by an array of ids through the primary key. The planner can use no other index for
+that, because all other indexes of these tables are partial (see `Delivery`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from app.core.database.pool import Database
 from app.core.outbox.channels import Channels, Outcome
 from app.core.outbox.models import DELIVER, DeliveryStatus
 
-BATCH = 50
-LEASE = timedelta(seconds=60)
+DELIVERIES_PER_BATCH = 50
+LEASE_DURATION = timedelta(seconds=60)
 
 log = structlog.get_logger("tessera.deliveries")
 
@@ -33,8 +33,8 @@ log = structlog.get_logger("tessera.deliveries")
 class Claim:
     """A delivery that this worker has leased.
 
-    `attempt` counts from 1. `message` is what the channel loaded: `None` where it found nothing, or where this worker
-    does not have the channel.
+    `attempt` counts from 1. `message` is what the channel loaded; `None` if it found nothing, or if this worker does
+    not have the channel.
     """
 
     id: UUID
@@ -44,8 +44,8 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Ending:
-    """What an attempt made of a delivery, and when it is tried again if it is still queued."""
+class FinishedAttempt:
+    """An attempt with its outcome, the delivery's new status, and the wait before a retry (`None`: no retry)."""
 
     claim: Claim
     outcome: Outcome
@@ -53,21 +53,21 @@ class Ending:
     wait: timedelta | None = None
 
 
-# Otherwise the planner sorts all that is due, where old statistics say that the organisation has only a few timers.
+# Otherwise, if old statistics say that the organisation has few timers, the planner reads and sorts all due ones.
 _IN_INDEX_ORDER = text("SET LOCAL enable_sort = off")
 
 _DUE_IDS = text(
     f"""
     SELECT subject_id FROM timers
     WHERE org_id = :org_id AND kind = '{DELIVER}' AND due_at <= :now
-    ORDER BY due_at LIMIT {BATCH} FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY due_at LIMIT {DELIVERIES_PER_BATCH} FOR NO KEY UPDATE SKIP LOCKED
     """  # noqa: S608 - constants
 ).bindparams(bindparam("org_id", type_=Uuid))
 
-# By id alone: a delivery has no other timer, and the indexes that are entered by kind cannot serve this.
-_LEASE = text("UPDATE timers SET due_at = :lease_end WHERE org_id = :org_id AND subject_id = ANY (:ids)").bindparams(
-    bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid))
-)
+# By id alone, without the kind: a delivery has only this timer, and the indexes by kind cannot find it by id.
+_SET_LEASE = text(
+    "UPDATE timers SET due_at = :lease_end WHERE org_id = :org_id AND subject_id = ANY (:ids)"
+).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
 
 _COUNT_ATTEMPT = text(
     """
@@ -79,19 +79,19 @@ _COUNT_ATTEMPT = text(
 
 
 async def claim(database: Database, org_id: UUID, channels: Channels) -> list[Claim]:
-    """Lease an organisation's next batch of due deliveries and load their content; return them by id."""
+    """Lease an organisation's next batch of due deliveries and load their content; return them in the order of ids."""
     now = real_now()
     async with database.session(org_id) as db:
         await db.execute(_IN_INDEX_ORDER)
         ids = (await db.scalars(_DUE_IDS, {"org_id": org_id, "now": now})).all()
         if not ids:
             return []
-        await db.execute(_LEASE, {"org_id": org_id, "ids": ids, "lease_end": now + LEASE})
+        await db.execute(_SET_LEASE, {"org_id": org_id, "ids": ids, "lease_end": now + LEASE_DURATION})
         rows = (await db.execute(_COUNT_ATTEMPT, {"org_id": org_id, "ids": ids})).all()
         messages: dict[UUID, Any] = {}
         for name in {row.channel for row in rows} & channels.keys():
-            of_channel = [row.id for row in rows if row.channel == name]
-            messages |= await channels[name].load(db, org_id, of_channel)
+            channel_ids = [row.id for row in rows if row.channel == name]
+            messages |= await channels[name].load(db, org_id, channel_ids)
     claims = [Claim(row.id, row.channel, row.attempts, messages.get(row.id)) for row in rows]
     return sorted(claims, key=lambda one: one.id)
 
@@ -100,7 +100,7 @@ _UNCOUNT_ATTEMPT = text(
     "UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = ANY (:ids)"
 ).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
 
-_END_TIMERS = text("DELETE FROM timers WHERE org_id = :org_id AND subject_id = ANY (:ids)").bindparams(
+_DELETE_TIMERS = text("DELETE FROM timers WHERE org_id = :org_id AND subject_id = ANY (:ids)").bindparams(
     bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid))
 )
 
@@ -132,26 +132,26 @@ _RECORD = text(
 )
 
 
-async def give_back(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
-    """End these leases and uncount their attempts: nothing was sent."""
+async def release(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
+    """End these leases and uncount their attempts, because nothing was sent."""
     if not claims:
         return
     ids = [one.id for one in claims]
     async with database.session(org_id) as db:
-        await db.execute(_LEASE, {"org_id": org_id, "ids": ids, "lease_end": real_now()})
+        await db.execute(_SET_LEASE, {"org_id": org_id, "ids": ids, "lease_end": real_now()})
         await db.execute(_UNCOUNT_ATTEMPT, {"org_id": org_id, "ids": ids})
 
 
-async def record(database: Database, org_id: UUID, endings: Sequence[Ending]) -> None:
-    """Store how these attempts ended, and count and log them."""
-    if not endings:
+async def record(database: Database, org_id: UUID, attempts: Sequence[FinishedAttempt]) -> None:
+    """Store the results of these attempts, count them in the metrics, and log failed deliveries."""
+    if not attempts:
         return
     now = real_now()
-    finished = [one.claim.id for one in endings if one.wait is None]
-    postponed = {one.claim.id: now + one.wait for one in endings if one.wait is not None}
+    ended = [one.claim.id for one in attempts if one.wait is None]
+    postponed = {one.claim.id: now + one.wait for one in attempts if one.wait is not None}
     async with database.session(org_id) as db:
-        if finished:
-            await db.execute(_END_TIMERS, {"org_id": org_id, "ids": finished})
+        if ended:
+            await db.execute(_DELETE_TIMERS, {"org_id": org_id, "ids": ended})
         if postponed:
             times = {"ids": list(postponed), "times": list(postponed.values())}
             await db.execute(_POSTPONE, {"org_id": org_id, **times})
@@ -159,20 +159,20 @@ async def record(database: Database, org_id: UUID, endings: Sequence[Ending]) ->
             _RECORD,
             {
                 "org_id": org_id,
-                "ids": [one.claim.id for one in endings],
-                "statuses": [one.status.value for one in endings],
-                "errors": [one.outcome.error for one in endings],
-                "times": [now if one.status is DeliveryStatus.SENT else None for one in endings],
+                "ids": [one.claim.id for one in attempts],
+                "statuses": [one.status.value for one in attempts],
+                "errors": [one.outcome.error for one in attempts],
+                "times": [now if one.status is DeliveryStatus.SENT else None for one in attempts],
             },
         )
-    for one in endings:
+    for one in attempts:
         _report(org_id, one)
 
 
-def _report(org_id: UUID, ending: Ending) -> None:
-    claim, error = ending.claim, ending.outcome.error
-    telemetry.DELIVERY_ATTEMPTS.labels(claim.channel, ending.outcome.result.value).inc()
-    if ending.status is not DeliveryStatus.QUEUED:
-        telemetry.DELIVERIES_ENDED.labels(claim.channel, ending.status.value).inc()
-    if ending.status is DeliveryStatus.FAILED:
+def _report(org_id: UUID, attempt: FinishedAttempt) -> None:
+    claim, error = attempt.claim, attempt.outcome.error
+    telemetry.DELIVERY_ATTEMPTS.labels(claim.channel, attempt.outcome.result.value).inc()
+    if attempt.status is not DeliveryStatus.QUEUED:
+        telemetry.DELIVERIES_ENDED.labels(claim.channel, attempt.status.value).inc()
+    if attempt.status is DeliveryStatus.FAILED:
         log.warning("delivery_failed", delivery_id=str(claim.id), org_id=str(org_id), error=error)

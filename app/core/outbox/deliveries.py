@@ -1,9 +1,9 @@
 """Loop 3 of the worker: send the messages that are due, outside any transaction.
 
 A delivery is one outgoing message: its channel, its lane, its status and its outcome. The content belongs to the
-channel. The next attempt is a timer of kind `DELIVER`. A claim leases it (it comes due again later, so that the claim
-of a killed worker comes back); then the channel sends; then the outcome is recorded. A delivery keeps its id over all
-attempts, so a receiver can recognise a second copy.
+channel. The next attempt is a timer of kind `DELIVER`. A worker first leases the delivery: it moves the timer to the
+end of the lease, so that the delivery of a killed worker comes due again. Then the channel sends the message, and the
+outcome is recorded. A delivery keeps its id over all attempts, so a receiver can recognise a second copy.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
-from app.core.database.pool import Database, has_work
+from app.core.database.pool import Database, wake_worker_after_commit
 from app.core.outbox import claims
 from app.core.outbox.backoff import Backoff
 from app.core.outbox.channels import STANDARD_BACKOFF, ChannelPolicy, Channels, Outcome, Result, Sender
-from app.core.outbox.claims import LEASE, Claim, Ending
+from app.core.outbox.claims import LEASE_DURATION, Claim, FinishedAttempt
 from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
-from app.core.outbox.timers import due_organisations_sql, in_turn
+from app.core.outbox.timers import serve_in_turn, write_due_organisations_query
 
-# A batch starts no further message after this time. One message may take 30 s, so the batch ends before its lease does.
-SENDING_TIME = 20.0  # seconds
+# A batch starts no further message after this time. One message may take 30 s, so the batch ends before its lease.
+MAX_SENDING_TIME = 20.0  # seconds
 RECORD_RETRY_DELAY = 0.5  # seconds
 RECORD_INTERVAL = 0.05  # seconds
 
@@ -41,9 +41,9 @@ log = structlog.get_logger("tessera.deliveries")
 
 @dataclass(frozen=True, kw_only=True)
 class NewDelivery:
-    """A message to queue. `destination` names its lane and is not stored.
+    """A message to queue. `destination` determines its lane and is not stored.
 
-    With `error`, it is kept as a failed delivery: visible and never tried.
+    With `error`, it is stored as a failed delivery, which is visible and never tried.
     """
 
     id: UUID
@@ -54,10 +54,10 @@ class NewDelivery:
 async def queue(
     db: AsyncSession, org_id: UUID, policy: ChannelPolicy, messages: Sequence[NewDelivery], *, now: datetime
 ) -> None:
-    """Add deliveries of a channel, due at once. The caller adds their content in the same transaction."""
+    """Add deliveries of a channel, due at `now`. The caller adds their content in the same transaction."""
     if not messages:
         return
-    has_work(db)
+    wake_worker_after_commit(db)
     await db.execute(
         insert(Delivery),
         [
@@ -65,7 +65,7 @@ async def queue(
                 "org_id": org_id,
                 "id": message.id,
                 "channel": policy.name,
-                "lane": policy.lane_of(message.destination),
+                "lane": policy.get_lane(message.destination),
                 "status": DeliveryStatus.FAILED if message.error else DeliveryStatus.QUEUED,
                 "last_error": message.error,
                 "created_at": now,
@@ -84,14 +84,14 @@ async def queue(
 
 # --- sending ---------------------------------------------------------------------------------------------------------
 
-_DUE_ORGANISATIONS = text(due_organisations_sql(f"kind = '{DELIVER}'"))
+_DUE_ORGANISATIONS = text(write_due_organisations_query(f"kind = '{DELIVER}'"))
 
 
 async def deliver_due(database: Database, channels: Channels, stopping: Callable[[], bool] = bool) -> int:
-    """Send what is due, one batch per organisation in turn, until nothing is; return the number of attempts.
+    """Send due deliveries, one batch per organisation in turn, until none are due; return the number of attempts.
 
     Args:
-        stopping: asked between messages; once it is true, what was claimed and not sent is given back.
+        stopping: called between messages; once it returns true, claimed deliveries that were not sent are released.
     """
     total = 0
     while attempts := await _deliver_round(database, channels, stopping):
@@ -113,12 +113,12 @@ async def _deliver_round(database: Database, channels: Channels, stopping: Calla
             await _Batch(database, org_id, channels, senders).send(claimed, stopping)
             return len(claimed)
 
-        return await in_turn(organisations, serve, stopping)
+        return await serve_in_turn(organisations, serve, stopping)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """One organisation's turn of sending."""
+    """Sends the claimed deliveries of one organisation."""
 
     database: Database
     org_id: UUID
@@ -126,39 +126,39 @@ class _Batch:
     senders: dict[str, Sender[Any]]
 
     async def send(self, claimed: Sequence[Claim], stopping: Callable[[], bool]) -> None:
-        """Send a claimed batch, recording outcomes as they come: a crash repeats only the last few."""
+        """Send a claimed batch, recording outcomes at short intervals: a crash repeats only the last few messages."""
         started = recorded = time.monotonic()
-        waiting, endings = deque(claimed), list[Ending]()
+        waiting, finished = deque(claimed), list[FinishedAttempt]()
         try:
-            while waiting and not stopping() and time.monotonic() - started <= SENDING_TIME:
-                endings.append(await self._attempt(waiting.popleft()))
+            while waiting and not stopping() and time.monotonic() - started <= MAX_SENDING_TIME:
+                finished.append(await self._attempt(waiting.popleft()))
                 if time.monotonic() - recorded > RECORD_INTERVAL:
-                    await self._record_reliably(endings)
-                    endings, recorded = [], time.monotonic()
+                    await self._record_reliably(finished)
+                    finished, recorded = [], time.monotonic()
         except BaseException:
-            # Stopped in the middle of a message: those before it must not be sent again, those after it need not wait.
+            # Cancelled in the middle of a message: earlier ones must not be sent again, later ones need not wait.
             with suppress(Exception):
-                await claims.record(self.database, self.org_id, endings)
-                await claims.give_back(self.database, self.org_id, waiting)
+                await claims.record(self.database, self.org_id, finished)
+                await claims.release(self.database, self.org_id, waiting)
             raise
-        await self._record_reliably(endings)
-        await claims.give_back(self.database, self.org_id, waiting)
+        await self._record_reliably(finished)
+        await claims.release(self.database, self.org_id, waiting)
 
-    async def _attempt(self, one: Claim) -> Ending:
+    async def _attempt(self, one: Claim) -> FinishedAttempt:
         sender = self.senders.get(one.channel)
-        if sender is None:  # another version's, while both are running
+        if sender is None:  # queued by another version of the code, while both are running
             outcome = Outcome(Result.TEMPORARY, f"This worker has no channel {one.channel}")
-            return judge(one, outcome, STANDARD_BACKOFF)
+            return finish_attempt(one, outcome, STANDARD_BACKOFF)
         if one.message is None:
-            return judge(one, Outcome(Result.PERMANENT, "The message has no content"), STANDARD_BACKOFF)
-        return judge(one, await sender.send(one.message), self.channels[one.channel].policy.backoff)
+            return finish_attempt(one, Outcome(Result.PERMANENT, "The message has no content"), STANDARD_BACKOFF)
+        return finish_attempt(one, await sender.send(one.message), self.channels[one.channel].policy.backoff)
 
-    async def _record_reliably(self, endings: Sequence[Ending]) -> None:
-        """Record what was sent even if the database is away for a moment: otherwise it would be sent again."""
-        give_up_at = time.monotonic() + LEASE.total_seconds()
+    async def _record_reliably(self, attempts: Sequence[FinishedAttempt]) -> None:
+        """Record attempts, and retry while the database is unavailable: otherwise they would be sent again."""
+        give_up_at = time.monotonic() + LEASE_DURATION.total_seconds()
         while True:
             try:
-                return await claims.record(self.database, self.org_id, endings)
+                return await claims.record(self.database, self.org_id, attempts)
             except Exception:
                 if time.monotonic() > give_up_at:
                     raise
@@ -166,15 +166,15 @@ class _Batch:
                 await asyncio.sleep(RECORD_RETRY_DELAY)
 
 
-def judge(claim: Claim, outcome: Outcome, backoff: Backoff) -> Ending:
-    """Decide what an attempt makes of the delivery: a temporary failure is final after the last attempt."""
+def finish_attempt(claim: Claim, outcome: Outcome, backoff: Backoff) -> FinishedAttempt:
+    """Decide the delivery's status after an attempt. A temporary failure is final after the last attempt."""
     match outcome.result:
         case Result.SENT:
-            return Ending(claim, outcome, DeliveryStatus.SENT)
+            return FinishedAttempt(claim, outcome, DeliveryStatus.SENT)
         case Result.TEMPORARY if (wait := backoff.wait_after(claim.attempt)) is not None:
-            return Ending(claim, outcome, DeliveryStatus.QUEUED, wait)
+            return FinishedAttempt(claim, outcome, DeliveryStatus.QUEUED, wait)
         case _:
-            return Ending(claim, outcome, DeliveryStatus.FAILED)
+            return FinishedAttempt(claim, outcome, DeliveryStatus.FAILED)
 
 
 # --- housekeeping ----------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ async def delete_old(db: AsyncSession, org_id: UUID, channels: Channels, before:
     """Delete finished deliveries that were created before `before`, with their content.
 
     Returns:
-        The number of deleted deliveries: at most a batch for each channel.
+        The number of deleted deliveries: at most `batch` for each channel.
     """
     deleted = 0
     for name, channel in channels.items():

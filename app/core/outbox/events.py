@@ -1,4 +1,4 @@
-"""The catalogue of what can happen: each event is a frozen dataclass that converts to and from its stored row itself.
+"""The catalogue of events: each event is a frozen dataclass that converts itself to and from its stored row.
 
 `record` collects events in a transaction. They are numbered and written when it commits: see `numbering.py`.
 """
@@ -34,11 +34,11 @@ from app.core.database.pool import BEFORE_COMMIT
 if TYPE_CHECKING:
     from app.core.outbox.models import EventRow
 
-PENDING = "pending_events"
+PENDING_EVENTS = "pending_events"
 
 
 class ActorType(StrEnum):
-    """Who can make something happen."""
+    """The kinds of actors."""
 
     USER = "USER"
     ORGANISATION = "ORGANISATION"
@@ -47,7 +47,7 @@ class ActorType(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who did it: a user, the organisation's product (by its secret), or Tessera itself."""
+    """The cause of an event: a user, the organisation's product (by its secret key), or Tessera itself."""
 
     type: ActorType
     id: UUID | None = None
@@ -63,7 +63,7 @@ class _IsSubject:
     """Marks the field with the id of the row that an event is about."""
 
 
-# Stored in the column `subject_id`, by which a row's history is found, and not repeated in the data.
+# Stored in the column `subject_id`, through which a row's history is read, and not repeated in the data.
 Subject = Annotated[UUID, _IsSubject()]
 
 
@@ -72,7 +72,7 @@ class _Absent(Enum):
 
 
 class ValueNotStored(Exception):
-    """A value that only reactions see was asked for after the event's transaction."""
+    """A value that only reactions receive was read after the event's transaction."""
 
 
 T_co = TypeVar("T_co", covariant=True)
@@ -80,7 +80,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True)
 class ReactionOnly(Generic[T_co]):
-    """A value for the reactions to an event that is never stored, such as an address that is being deleted."""
+    """A value that the reactions to an event receive and that is never stored, such as an address being deleted."""
 
     _value: T_co | _Absent = field(default=_Absent.ABSENT, repr=False)
 
@@ -100,17 +100,17 @@ class ReactionOnly(Generic[T_co]):
 
 
 class UnreadableEvent(Exception):
-    """A stored event that this version of the code has no class for, or whose data its class does not take."""
+    """This version of the code has no class for a stored event, or its class does not accept the stored data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """The base of every event. A subclass with a `type` joins the catalogue; its own fields become the stored data.
+    """The base of every event. A subclass with a `type` joins the catalogue; its fields become the stored data.
 
-    The data has camelCase names. A field of the type `Subject` or `ReactionOnly` is not part of it. `version` is stored
-    with each event: raise it when the data changes its meaning, and let `from_row` read the older versions as well.
+    The data has camelCase names. Fields of the types `Subject` and `ReactionOnly` are not part of it. `version` is
+    stored with each event. Raise it when the data changes its meaning, and make `from_row` read older versions too.
 
-    `at` is the organisation's time; the stored time is never before the one of the commit before (`numbering.py`).
+    `at` is the organisation's time. The stored time is later if an earlier commit has a later time (`numbering.py`).
     """
 
     type: ClassVar[str]
@@ -120,7 +120,7 @@ class Event:
     actor: Actor
 
     def __init_subclass__(cls) -> None:
-        if "type" not in cls.__dict__:  # a base of several events
+        if "type" not in cls.__dict__:  # a common base of several events
             return
         other = _CATALOGUE.setdefault(cls.type, cls)
         if other is not cls:
@@ -128,54 +128,54 @@ class Event:
 
     @property
     def subject_id(self) -> UUID | None:
-        """The id of the row that the event is about, if it names one."""
-        subject = _shape(type(self)).subject
+        """The id of the row that the event is about; `None` if it is about none."""
+        subject = _get_shape(type(self)).subject
         return None if subject is None else cast("UUID", getattr(self, subject))
 
-    def data(self) -> dict[str, Any]:
-        """What changed, as it is stored and shown: JSON."""
-        shape = _shape(type(self))
+    def dump_data(self) -> dict[str, Any]:
+        """Return the data as JSON, in the form that is stored and shown."""
+        shape = _get_shape(type(self))
         return shape.dump({name: getattr(self, name) for name in shape.stored})
 
     @classmethod
     def from_row(cls, row: EventRow) -> Recorded[Self]:
-        """The event of a row of the table.
+        """Make the event of a stored row.
 
         Raises:
-            UnreadableEvent: it was written by a newer version of the code, or is of another class.
+            UnreadableEvent: a newer version of the code wrote it, or it is not an event of this class.
         """
         found = _CATALOGUE.get(row.type)
         if found is None or row.version > found.version:
             raise UnreadableEvent(f"{row.type} of version {row.version} is not in the catalogue.")
         if not issubclass(found, cls):
-            raise UnreadableEvent(f"{row.type} is no {cls.__name__}.")
-        shape = _shape(found)
+            raise UnreadableEvent(f"{row.type} is not a {cls.__name__}.")
+        shape = _get_shape(found)
         try:
             values = shape.load(row.data)
         except ValidationError as error:
-            raise UnreadableEvent(f"{row.type} does not hold what it should.") from error
+            raise UnreadableEvent(f"The data of {row.type} is not valid.") from error
         if shape.subject is not None:
             values[shape.subject] = row.subject_id
-        values.update((name, ReactionOnly()) for name in shape.for_reactions)
+        values.update((name, ReactionOnly()) for name in shape.reaction_only)
         actor = Actor(ActorType(row.actor_type), row.actor_id)
         event = found(at=row.created_at, actor=actor, **values)
         return Recorded(org_id=row.org_id, seq=row.seq, id=row.id, event=event)
 
-    # For statements that write events themselves:
+    # The next two methods are for SQL statements that write events themselves.
 
     @classmethod
-    def key(cls, name: str) -> str:
-        """The name that a field has in the stored data."""
-        return _shape(cls).stored[name]
+    def get_stored_name(cls, name: str) -> str:
+        """Return the name of a field in the stored data."""
+        return _get_shape(cls).stored[name]
 
     @classmethod
-    def json_without(cls, *left_out: str, **values: Any) -> str:
-        """The stored data as JSON, but for some fields that only the database knows. Every field must be named.
+    def dump_json_without(cls, *left_out: str, **values: Any) -> str:
+        """Return the stored data as JSON, without the fields in `left_out`, which only the statement knows.
 
         Raises:
-            TypeError: a field of the class is missing, or is none of the class's.
+            TypeError: a field is neither given nor left out, or the class does not have it.
         """
-        shape = _shape(cls)
+        shape = _get_shape(cls)
         if difference := shape.stored.keys() ^ {*left_out, *values}:
             raise TypeError(f"{cls.__name__}: {', '.join(sorted(difference))}")
         return orjson.dumps(shape.dump(values)).decode()
@@ -184,7 +184,7 @@ class Event:
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 E = TypeVar("E", bound=Event)
 
-# All events: what is declared for a class holds for its subclasses.
+# A handler declared for a class receives the events of its subclasses, so this stands for all events.
 ANY: Final = Event
 
 
@@ -199,15 +199,15 @@ class Recorded(Generic[E_co]):
 
 
 def record(db: AsyncSession, *events: Event) -> None:
-    """Append events to the history; they are written when the transaction commits."""
+    """Collect events, which are numbered and written when the transaction commits."""
     if db.info.get(BEFORE_COMMIT) is None:
-        raise RuntimeError("The events of this session would be lost: its pool does nothing before it commits.")
-    pending(db).extend(events)
+        raise RuntimeError("The events of this session would be lost: its pool has no `before_commit`.")
+    get_pending_events(db).extend(events)
 
 
-def pending(db: AsyncSession) -> list[Event]:
-    """The events that this transaction has recorded and not written yet."""
-    return cast("list[Event]", db.info.setdefault(PENDING, []))
+def get_pending_events(db: AsyncSession) -> list[Event]:
+    """Return the events that this transaction has recorded and not written yet."""
+    return cast("list[Event]", db.info.setdefault(PENDING_EVENTS, []))
 
 
 # --- the catalogue ---------------------------------------------------------------------------------------------------
@@ -215,19 +215,19 @@ def pending(db: AsyncSession) -> list[Event]:
 _CATALOGUE: dict[str, type[Event]] = {}
 
 
-def class_of(event_type: str) -> type[Event] | None:
-    """The class of a type; nothing for a type that a newer version of the code has written."""
+def find_event_class(event_type: str) -> type[Event] | None:
+    """Return the class of a type; `None` for a type that only a newer version of the code has."""
     return _CATALOGUE.get(event_type)
 
 
-def subclasses_of(base: type[E]) -> list[type[E]]:
-    """All events of the catalogue that are of a class, in the order in which they were defined."""
+def list_event_classes(base: type[E]) -> list[type[E]]:
+    """List the classes of the catalogue that are or extend a class, in the order of their definitions."""
     return [one for one in _CATALOGUE.values() if issubclass(one, base)]
 
 
-def data_model(event: type[Event]) -> type[BaseModel]:
-    """The stored data of an event as a model, which documents itself."""
-    return _shape(event).model
+def get_data_model(event: type[Event]) -> type[BaseModel]:
+    """Return the model of an event's stored data, which makes its JSON schema."""
+    return _get_shape(event).model
 
 
 class _Data(BaseModel):
@@ -236,13 +236,13 @@ class _Data(BaseModel):
 
 @dataclass(frozen=True)
 class _Shape:
-    """What becomes of a class's fields.
+    """The fields of an event class, by where they go.
 
-    `subject` is the field with the subject's id. `stored` has the name of each field in the stored data.
+    `subject` is the field with the subject's id. `stored` maps the fields of the data to their stored names.
     """
 
     subject: str | None
-    for_reactions: list[str]
+    reaction_only: list[str]
     stored: dict[str, str]
     model: type[BaseModel]
 
@@ -257,26 +257,26 @@ class _Shape:
 _SHAPES: dict[type[Event], _Shape] = {}
 
 
-def _shape(event: type[Event]) -> _Shape:
+def _get_shape(event: type[Event]) -> _Shape:
     shape = _SHAPES.get(event)
     if shape is None:
-        shape = _SHAPES[event] = _shape_of(event)
+        shape = _SHAPES[event] = _make_shape(event)
     return shape
 
 
-def _shape_of(event: type[Event]) -> _Shape:
+def _make_shape(event: type[Event]) -> _Shape:
     hints = get_type_hints(event, include_extras=True)
-    own = [one for one in fields(event) if one.name not in _FIELDS_OF_ALL]
+    own = [one for one in fields(event) if one.name not in _COMMON_FIELDS]
     subjects = [one.name for one in own if any(isinstance(mark, _IsSubject) for mark in get_args(hints[one.name]))]
-    for_reactions = [one.name for one in own if get_origin(hints[one.name]) is ReactionOnly]
+    reaction_only = [one.name for one in own if get_origin(hints[one.name]) is ReactionOnly]
     declared: dict[str, Any] = {
         one.name: (hints[one.name], ... if one.default is MISSING else one.default)
         for one in own
-        if one.name not in {*subjects, *for_reactions}
+        if one.name not in {*subjects, *reaction_only}
     }
     model = create_model(f"{event.__name__}Data", __base__=_Data, __doc__=event.__doc__, **declared)
     names = {name: info.serialization_alias or name for name, info in model.model_fields.items()}
-    return _Shape(subjects[0] if subjects else None, for_reactions, names, model)
+    return _Shape(subjects[0] if subjects else None, reaction_only, names, model)
 
 
-_FIELDS_OF_ALL = frozenset(one.name for one in fields(Event))
+_COMMON_FIELDS = frozenset(one.name for one in fields(Event))

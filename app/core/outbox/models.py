@@ -1,7 +1,7 @@
-"""The rows that every domain relies on: what happened, what will happen, what leaves the house.
+"""The rows of the outbox: events (what happened), timers (what will happen) and deliveries (what is sent).
 
-`TENANT_TABLES_WITHOUT_RLS` names the ones that the worker reads across organisations: they hold ids, kinds, numbers and
-times only. The other is `ticket_search`: row level security lets no full-text index be used.
+The worker reads `counters`, `relays` and `timers` across organisations. They hold only ids, kinds, numbers and times,
+and are exempt from row level security (`TENANT_TABLES_WITHOUT_RLS`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ DELIVER = "DELIVER"
 
 
 class DatedRow:
-    """A row that takes the time of its event, and so is written under the counter's lock (`numbering.py`).
+    """A row that receives the time of its event, and is therefore written under the counter's lock (`numbering.py`).
 
-    Whoever changes it, or adds it, must have locked it before, and every row that it refers to.
+    A transaction that adds or changes it must lock it, and every row that it refers to, before that.
     """
 
 
 class Counter(Base):
-    """One narrow row per organisation: the last number of a row, that of an event, and the time of the last commit.
+    """One narrow row per organisation: the numbers of its last ticket and event, and the time of its last commit.
 
-    Rows of one kind are numbered: tickets. The time is the organisation's.
+    The time is the organisation's.
     """
 
     __tablename__ = "counters"
@@ -47,8 +47,8 @@ class Counter(Base):
 class EventRow(Base):
     """An event, numbered 1, 2, 3… in its organisation, in commit order; its time is never before an earlier one's.
 
-    `subject_id` is the row that it is about: a ticket's history is the events with its id. `version` is that of the
-    event's class, and so of `data`.
+    `subject_id` is the row that the event is about: a ticket's history consists of the events with its id. `version` is
+    the version of the event's class, and therefore of `data`.
     """
 
     __tablename__ = "events"
@@ -82,14 +82,14 @@ class Timer(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
 
     __table_args__ = (
-        # Two loops look for due work, each through its own index, in the order in which they do it.
+        # Two loops of the worker look for due timers, each through its own index, in the order of processing.
         Index("ix_timers_due", "org_id", "due_at", "kind", "subject_id", postgresql_where=text(f"kind <> '{DELIVER}'")),
         Index("ix_timers_deliver", "org_id", "due_at", postgresql_where=text(f"kind = '{DELIVER}'")),
     )
 
 
 class Relay(Base):
-    """How far the subscribers have come in an organisation's events."""
+    """The number of the last event of an organisation that was relayed to the subscribers."""
 
     __tablename__ = "relays"
 
@@ -98,7 +98,7 @@ class Relay(Base):
 
 
 class RelayFailure(Base):
-    """An event that a subscriber failed on: tried again by a timer on `id`, parked once it has failed too often."""
+    """An event that a subscriber failed to handle. A timer on `id` retries it; after the last attempt it is parked."""
 
     __tablename__ = "relay_failures"
 
@@ -113,7 +113,7 @@ class RelayFailure(Base):
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
+    """The status of a delivery."""
 
     QUEUED = "QUEUED"
     SENT = "SENT"
@@ -125,8 +125,8 @@ class Delivery(Base):
 
     The content is a row with the same id in the channel's own table.
 
-    Every index but the primary key is partial, also where its condition is true of all rows: the planner then uses it
-    for queries by channel, and never for a lookup by id, however old its statistics are.
+    Every index but the primary key is partial, even if its condition is true of all rows. The planner then uses it for
+    queries by channel and never for a lookup by id, however old its statistics are.
     """
 
     __tablename__ = "deliveries"

@@ -1,11 +1,11 @@
-"""How a transaction ends: reactions run, then its events are numbered and dated, then they are written.
+"""Number and write the events of a transaction just before it commits: run reactions, give numbers and times, write.
 
-The organisation's counter row is locked from the numbering to the commit. So numbers are dense and in commit order, and
-a reader that asks for `seq > N` never misses an event. Times follow the same order: each is later than all times of the
-commits before, and a reader that asks for `updatedAfter` misses nothing either.
+The organisation's counter row is locked from the numbering to the commit. Numbers are therefore dense and in commit
+order, and a reader that asks for `seq > N` never misses an event. Times follow the same order: each time is later than
+all times of earlier commits, and a reader that asks for `updatedAfter` misses nothing either.
 
-The lock is the last one that a transaction takes, which is why it cannot deadlock: what is written after it
-(`DatedRow`, `Dated`) is locked by the transaction already, so no statement waits while the counter is held.
+A transaction takes this lock last, so it cannot deadlock. The transaction has already locked the rows that it writes
+after it (`DatedRow`), so no statement waits while the counter is locked.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from uuid import UUID
 from sqlalchemy import BigInteger, DateTime, Interval, Table, Uuid, bindparam, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database.pool import has_work
+from app.core.database.pool import wake_worker_after_commit
 from app.core.ids import new_id
-from app.core.outbox.events import Event, Recorded, pending
+from app.core.outbox.events import Event, Recorded, get_pending_events
 from app.core.outbox.models import DatedRow, EventRow
 from app.core.outbox.subscriptions import Reactions, Subscribers
 
 TICK = timedelta(microseconds=1)  # the resolution of a stored time
 
-# `before` waits for the row's lock and sees its latest version, and so does the update.
-_COUNT = text(
+# `before` waits for the row's lock and then reads its latest version. The update reads the same version.
+_TAKE_NUMBERS = text(
     """
     WITH before AS MATERIALIZED (
         SELECT last_at FROM counters WHERE org_id = :org_id FOR NO KEY UPDATE
@@ -47,83 +47,83 @@ _COUNT = text(
 
 
 class Numbering:
-    """What the pool does before a session commits (`before_commit`).
+    """The pool's `before_commit`: number and write the events of a transaction.
 
     Args:
-        reactions: what happens in the same transaction as an event.
-        dated: gives rows the time of their event. It is called under the counter's lock: it may write rows that the
-            transaction has locked before, and nothing else.
+        reactions: called in the same transaction as an event.
+        dating: give rows the time of their event. They are called under the counter's lock, so they may only write rows
+            that the transaction has already locked.
     """
 
-    def __init__(self, reactions: Reactions | None = None, dated: Subscribers | None = None) -> None:
+    def __init__(self, reactions: Reactions | None = None, dating: Subscribers | None = None) -> None:
         self.reactions = reactions or Reactions()
-        self.dated = dated or Subscribers()
+        self.dating = dating or Subscribers()
 
     async def __call__(self, db: AsyncSession, org_id: UUID | None) -> None:
-        """Run the reactions to the recorded events, then write the events. May be called again for later ones."""
-        events = pending(db)
+        """Run the reactions to the recorded events, then write the events. Call it again for later events."""
+        events = get_pending_events(db)
         if not events:
             return
         assert org_id is not None
         await self._react(db, org_id, events)
-        has_work(db)
+        wake_worker_after_commit(db)
         if any(not isinstance(row, DatedRow) for row in chain(db.new, db.dirty, db.deleted)):
             await db.flush()
         recorded = await _number(db, org_id, events)
-        await self._date(db, org_id, recorded)
+        await self._date_rows(db, org_id, recorded)
         await db.flush()
         await _write(db, recorded)
         events.clear()
 
     async def _react(self, db: AsyncSession, org_id: UUID, events: list[Event]) -> None:
-        seen = 0
-        while seen < len(events):  # a reaction may record further events
-            event = events[seen]
-            seen += 1
-            for react in self.reactions.to(event):
+        handled = 0
+        while handled < len(events):  # a reaction may record further events
+            event = events[handled]
+            handled += 1
+            for react in self.reactions.find(event):
                 await react(db, org_id, event)
 
-    async def _date(self, db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[Event]]) -> None:
-        shares: dict[Any, list[Recorded[Event]]] = {}
+    async def _date_rows(self, db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[Event]]) -> None:
+        events_by_function: dict[Any, list[Recorded[Event]]] = {}
         for one in recorded:
-            for give_date in self.dated.to(one.event.type):
-                shares.setdefault(give_date, []).append(one)
-        for give_date, theirs in shares.items():
-            await give_date(db, org_id, theirs)
+            for date_rows in self.dating.find(one.event.type):
+                events_by_function.setdefault(date_rows, []).append(one)
+        for date_rows, its_events in events_by_function.items():
+            await date_rows(db, org_id, its_events)
 
 
 async def _number(db: AsyncSession, org_id: UUID, events: Sequence[Event]) -> list[Recorded[Event]]:
-    """Take the counter's row, and give each event its number and time."""
-    earliest = moments(events, datetime.min.replace(tzinfo=events[0].at.tzinfo))
+    """Lock the counter's row, and give each event its number and time."""
+    earliest_times = assign_times(events, datetime.min.replace(tzinfo=events[0].at.tzinfo))
     parameters = {
         "org_id": org_id,
         "events": len(events),
-        "latest": earliest[-1],
-        "span": TICK * len(set(earliest)),
+        "latest": earliest_times[-1],
+        "span": TICK * len(set(earliest_times)),
     }
-    counted = (await db.execute(_COUNT, parameters)).one()
-    times = moments(events, counted.last_at)
+    counter = (await db.execute(_TAKE_NUMBERS, parameters)).one()
+    times = assign_times(events, counter.last_at)
     return [
         Recorded(org_id=org_id, seq=seq, id=new_id(), event=replace(event, at=at))
-        for seq, (event, at) in enumerate(zip(events, times, strict=True), start=counted.last_event + 1)
+        for seq, (event, at) in enumerate(zip(events, times, strict=True), start=counter.last_event + 1)
     ]
 
 
-def moments(events: Sequence[Event], last_at: datetime) -> list[datetime]:
-    """The time of each event: its own `at` where that is after all times before it, else the next possible one.
+def assign_times(events: Sequence[Event], last_at: datetime) -> list[datetime]:
+    """Return the time of each event: its `at` if that is after all earlier times, else the next possible time.
 
-    Events in a row about the same subject share a time; different subjects never do.
+    Consecutive events about the same subject share a time. Different subjects never share one.
 
     Args:
-        last_at: the time of the commit before.
+        last_at: the time of the previous commit.
     """
     times: list[datetime] = []
-    before: Event | None = None
+    previous: Event | None = None
     for event in events:
-        if before is None or (event.subject_id, event.at) != (before.subject_id, before.at):
+        if previous is None or (event.subject_id, event.at) != (previous.subject_id, previous.at):
             last_at = max(event.at, last_at + TICK)
         times.append(last_at)
-        before = event
+        previous = event
     return times
 
 
@@ -143,7 +143,7 @@ async def _write(db: AsyncSession, recorded: Sequence[Recorded[Event]]) -> None:
             "subject_id": one.event.subject_id,
             "actor_type": one.event.actor.type.value,
             "actor_id": one.event.actor.id,
-            "data": one.event.data(),
+            "data": one.event.dump_data(),
             "created_at": one.event.at,
         }
         for one in recorded

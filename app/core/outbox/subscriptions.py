@@ -1,6 +1,6 @@
-"""Which handlers take which events. Both kinds are declared per class, and what a handler receives is type-checked.
+"""Reactions and subscribers: the handlers of events. They are declared per event class and receive its type.
 
-A handler declared for a class receives its subclasses as well, and with `ANY` every event.
+A handler declared for a class receives the events of its subclasses too. A handler declared for `ANY` receives all.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.outbox.events import ANY, E, Event, Recorded, class_of, subclasses_of
+from app.core.outbox.events import ANY, E, Event, Recorded, find_event_class, list_event_classes
 
-# Happens in the same transaction as the event: it must be true as soon as the request is answered.
+# Runs in the transaction of the event: its effect must be visible as soon as the request is answered.
 Reaction = Callable[[AsyncSession, UUID, E], Awaitable[None]]
-# Takes events in order, with their numbers.
+# Runs in the worker, soon after the commit. Receives events in order, with their numbers.
 Subscriber = Callable[[AsyncSession, UUID, Sequence[Recorded[E]]], Awaitable[None]]
 AnySubscriber = Subscriber[Any]
 
@@ -25,11 +25,11 @@ _WRITTEN_BY: dict[type[Event], str] = {}
 
 
 class UnreachableReaction(Exception):
-    """A reaction would never run, since a statement writes its event past `record`."""
+    """A reaction would never run, because a SQL statement writes its event without `record`."""
 
 
 def writes(*events: type[Event]) -> Callable[[Statement], Statement]:
-    """Declare that a function's statement numbers and writes these events itself, past `record` and all reactions."""
+    """Declare that a function's SQL statement writes these events itself, without `record` and without reactions."""
 
     def declare(statement: Statement) -> Statement:
         for event in events:
@@ -40,13 +40,13 @@ def writes(*events: type[Event]) -> Callable[[Statement], Statement]:
 
 
 class Reactions:
-    """The reactions to each event, in the order in which they were declared."""
+    """The reactions to each event, in the order of their declarations."""
 
     def __init__(self) -> None:
         self._declared: list[tuple[type[Event], Reaction[Any]]] = []
 
     def on(self, event: type[E], *reactions: Reaction[E]) -> Self:
-        """Let these happen in the transaction of an event, in this order, before it commits.
+        """Run these in the transaction of an event, in this order, before it commits.
 
         Raises:
             UnreachableReaction
@@ -55,50 +55,50 @@ class Reactions:
         self.check()
         return self
 
-    def to(self, event: Event) -> list[Reaction[Any]]:
-        """The reactions to an event."""
+    def find(self, event: Event) -> list[Reaction[Any]]:
+        """Return the reactions to an event."""
         return [react for declared, react in self._declared if isinstance(event, declared)]
 
     def check(self) -> None:
-        """Refuse reactions that would never run. Called when a process starts, with every statement declared.
+        """Refuse reactions that would never run. Call it when a process starts, after all modules are imported.
 
         Raises:
             UnreachableReaction
         """
         for declared, react in self._declared:
-            for event in subclasses_of(declared):
+            for event in list_event_classes(declared):
                 if event in _WRITTEN_BY:
                     raise UnreachableReaction(
-                        f"{name_of(react)} cannot react to {event.__name__}: {_WRITTEN_BY[event]} writes that event "
-                        "past `record`. Make it a subscriber, or let the statement do what it does."
+                        f"{get_handler_name(react)} cannot react to {event.__name__}: {_WRITTEN_BY[event]} writes that "
+                        "event past `record`. Make it a subscriber, or let the statement do what it does."
                     )
 
 
 class Subscribers:
-    """The subscribers to each event, in the order in which they were declared."""
+    """The subscribers to each event, in the order of their declarations."""
 
     def __init__(self) -> None:
         self._declared: list[tuple[type[Event], AnySubscriber]] = []
 
     def on(self, event: type[E], *subscribers: Subscriber[E]) -> Self:
-        """Show an event to these."""
+        """Relay an event to these."""
         self._declared.extend((event, subscriber) for subscriber in subscribers)
         return self
 
-    def to(self, event_type: str) -> list[AnySubscriber]:
-        """The subscribers to a type of event; of a type without a class, those to `ANY`."""
-        event = class_of(event_type) or Event
+    def find(self, event_type: str) -> list[AnySubscriber]:
+        """Return the subscribers to a type of event; those to `ANY` if the type has no class."""
+        event = find_event_class(event_type) or Event
         found = [subscriber for declared, subscriber in self._declared if issubclass(event, declared)]
         return list(dict.fromkeys(found))
 
     @property
     def types(self) -> list[str] | None:
-        """The types of event that have a subscriber. None means all, including those that have no class."""
+        """The types of event that have a subscriber; `None` for all types, including types without a class."""
         if any(declared is ANY for declared, _ in self._declared):
             return None
-        return sorted({event.type for declared, _ in self._declared for event in subclasses_of(declared)})
+        return sorted({event.type for declared, _ in self._declared for event in list_event_classes(declared)})
 
 
-def name_of(handler: Callable[..., object]) -> str:
-    """The name of a handler. It is stored with a failure, so it must be the same after a restart."""
+def get_handler_name(handler: Callable[..., object]) -> str:
+    """Return the name of a handler. It is stored with failures, so it must be the same after a restart."""
     return getattr(handler, "__name__", type(handler).__name__)

@@ -1,7 +1,7 @@
-"""What will happen, and when. A timer is one row per subject and kind, and fires once.
+"""Timers: what will happen, and when. A timer is one row per subject and kind, and fires once.
 
-Loop 1 of the worker: each organisation's due timers, in turn, a batch of one kind at a time. A handler locks the
-subjects first (what is busy waits for the next pass), then claims their timers, then acts, all in one transaction.
+Loop 1 of the worker runs the due timers of each organisation in turn, a batch of one kind at a time. In one
+transaction, a handler locks the subjects (it leaves locked ones to the next pass), claims their timers, and acts.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from app.core.database.pool import Database, run_before_commit
 from app.core.outbox.backoff import ExponentialBackoff
 from app.core.outbox.models import DELIVER, Timer
 
-BATCH = 1000
+TIMERS_PER_BATCH = 1000
 BACKOFF = ExponentialBackoff(first=timedelta(seconds=5), cap=timedelta(hours=1))
-LOOK_AGAIN = 0.05  # seconds
-# A timer refers to no row, so the session may keep its changes until they have their time (`numbering.py`).
-_APART = {"autoflush": False}
+RECHECK_DELAY = 0.05  # seconds
+# A timer refers to no row, so the session need not flush rows that have not received their time yet (`numbering.py`).
+_WITHOUT_AUTOFLUSH = {"autoflush": False}
 
 log = structlog.get_logger("tessera.timers")
 
 
 @dataclass(frozen=True)
 class Due:
-    """A timer that has come due. `due_at` is real time, and so is `at`: the instant that its handler takes for now."""
+    """A timer that is due. `at` is the time that its handler takes for now. Both times are real time."""
 
     kind: str
     subject_id: UUID
@@ -42,13 +42,13 @@ class Due:
     at: datetime
 
 
-# A handler returns those it handled; what it leaves out was busy and stays due.
+# A handler returns the timers that it handled. The others were locked by other transactions and stay due.
 Handler = Callable[[AsyncSession, UUID, Sequence[Due]], Awaitable[Sequence[Due]]]
 Handlers = Mapping[str, Handler]
 
 
 async def set_timers(db: AsyncSession, org_id: UUID, subject_id: UUID, due: Mapping[str, datetime]) -> None:
-    """Let each kind happen to the subject at its time (real time), instead of whenever it was to happen before."""
+    """Set the subject's timers, by kind, to these times (real time). Timers that are already set are moved."""
     statement = insert(Timer).values(
         [{"org_id": org_id, "subject_id": subject_id, "kind": kind, "due_at": due_at} for kind, due_at in due.items()]
     )
@@ -57,21 +57,21 @@ async def set_timers(db: AsyncSession, org_id: UUID, subject_id: UUID, due: Mapp
             index_elements=[Timer.org_id, Timer.subject_id, Timer.kind],
             set_={"due_at": statement.excluded.due_at, "attempts": 0},
         ),
-        execution_options=_APART,
+        execution_options=_WITHOUT_AUTOFLUSH,
     )
 
 
 async def cancel(db: AsyncSession, org_id: UUID, subject_id: UUID, kinds: Sequence[str]) -> None:
-    """Let these kinds not happen to the subject."""
-    which = (Timer.org_id == org_id, Timer.subject_id == subject_id, Timer.kind.in_(kinds))
-    await db.execute(delete(Timer).where(*which), execution_options=_APART)
+    """Cancel the subject's timers of these kinds."""
+    conditions = (Timer.org_id == org_id, Timer.subject_id == subject_id, Timer.kind.in_(kinds))
+    await db.execute(delete(Timer).where(*conditions), execution_options=_WITHOUT_AUTOFLUSH)
 
 
 async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
-    """Take these timers (all of one kind) out of the table; returns those that were still there and due, in order."""
+    """Delete these timers (all of one kind); return the ones that still existed and were due, in order."""
     if not due:
         return []
-    taken = await db.scalars(
+    deleted = await db.scalars(
         delete(Timer)
         .where(
             Timer.org_id == org_id,
@@ -81,19 +81,23 @@ async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
         )
         .returning(Timer.subject_id)
     )
-    claimed = set(taken)
+    claimed = set(deleted)
     return [d for d in due if d.subject_id in claimed]
 
 
-async def not_being_set(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
-    """Those of these timers (all of one kind) that no other transaction holds: to claim one would wait for it."""
-    which = (Timer.org_id == org_id, Timer.kind == due[0].kind, Timer.subject_id.in_([one.subject_id for one in due]))
-    free = set(await db.scalars(select(Timer.subject_id).where(*which).with_for_update(skip_locked=True)))
-    return [one for one in due if one.subject_id in free]
+async def find_unlocked(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+    """Lock these timers (all of one kind); return the ones that no other transaction has locked.
+
+    To claim a timer that is locked would wait for the other transaction.
+    """
+    ids = [one.subject_id for one in due]
+    conditions = (Timer.org_id == org_id, Timer.kind == due[0].kind, Timer.subject_id.in_(ids))
+    unlocked = set(await db.scalars(select(Timer.subject_id).where(*conditions).with_for_update(skip_locked=True)))
+    return [one for one in due if one.subject_id in unlocked]
 
 
-def due_organisations_sql(condition: str) -> str:
-    """The organisations with due timers among those that meet `condition`: an index probe each."""
+def write_due_organisations_query(condition: str) -> str:
+    """Write the query for the organisations with due timers that meet `condition`: one index probe per organisation."""
     return f"""
         WITH RECURSIVE first (org_id, due_at) AS (
             (SELECT org_id, due_at FROM timers WHERE {condition} ORDER BY org_id, due_at LIMIT 1)
@@ -107,14 +111,14 @@ def due_organisations_sql(condition: str) -> str:
         """  # noqa: S608 - the condition is one of two constants
 
 
-_DUE_ORGANISATIONS = text(due_organisations_sql(f"kind <> '{DELIVER}'"))
+_DUE_ORGANISATIONS = text(write_due_organisations_query(f"kind <> '{DELIVER}'"))
 
 
 async def run_due(database: Database, handlers: Handlers, stopping: Callable[[], bool] = bool) -> int:
-    """Fire what is due, until nothing is or all the rest is busy; returns how many timers fired.
+    """Fire due timers until none is due or all others are locked; return the number of fired timers.
 
     Args:
-        stopping: asked between batches; once it is true, the rest is left to the next worker.
+        stopping: called between batches; once it returns true, the rest is left to another worker.
     """
 
     async def serve(org_id: UUID) -> int:
@@ -124,18 +128,18 @@ async def run_due(database: Database, handlers: Handlers, stopping: Callable[[],
     while True:
         async with database.session(None) as db:
             organisations = (await db.scalars(_DUE_ORGANISATIONS, {"now": real_now()})).all()
-        fired = await in_turn(organisations, serve, stopping)
+        fired = await serve_in_turn(organisations, serve, stopping)
         total += fired
         if not fired:
             return total
 
 
-async def in_turn(
+async def serve_in_turn(
     organisations: Sequence[UUID], serve: Callable[[UUID], Awaitable[int]], stopping: Callable[[], bool]
 ) -> int:
-    """Serve each organisation once; returns how much was done, all in all.
+    """Serve each organisation once; return the sum of the results.
 
-    One that cannot be served holds up no other. Only where nothing else was done either, its failure is raised.
+    A failure for one organisation does not stop the others. The first failure is raised only if the sum is 0.
     """
     done, failure = 0, None
     for org_id in organisations:
@@ -143,7 +147,7 @@ async def in_turn(
             return done
         try:
             done += await serve(org_id)
-        except Exception as error:  # noqa: BLE001 - raised below, or again in the next round
+        except Exception as error:  # noqa: BLE001 - raised below, or by the next round
             log.warning("organisation_not_served", org_id=str(org_id), error=type(error).__name__)
             failure = failure or error
     if failure is not None and not done:
@@ -152,21 +156,24 @@ async def in_turn(
 
 
 async def _run_batch(database: Database, org_id: UUID, handlers: Handlers) -> int:
-    """One organisation's next batch. What is busy or fails holds up no other kind."""
+    """Fire one organisation's next batch; return the number of fired timers.
+
+    If a kind has only locked or failing timers, try the next kind.
+    """
     kinds = list(handlers)
     while True:
         async with database.session(org_id) as db:
-            due = await next_due(db, org_id, real_now(), kinds=kinds)
+            due = await find_next_due(db, org_id, real_now(), kinds=kinds)
         if not due:
             return 0
-        fired = await _fire_or_put_off(database, org_id, handlers[due[0].kind], due)
+        fired = await _fire_or_postpone(database, org_id, handlers[due[0].kind], due)
         if fired:
             return fired
         kinds.remove(due[0].kind)
 
 
-async def _fire_or_put_off(database: Database, org_id: UUID, handler: Handler, due: Sequence[Due]) -> int:
-    """Fire a batch. Where it fails, each timer is tried alone, and the ones that fail are put off."""
+async def _fire_or_postpone(database: Database, org_id: UUID, handler: Handler, due: Sequence[Due]) -> int:
+    """Fire a batch. If it fails, fire each timer alone, and postpone the ones that fail."""
     try:
         return await _fire(database, org_id, handler, due)
     except Exception:
@@ -177,7 +184,7 @@ async def _fire_or_put_off(database: Database, org_id: UUID, handler: Handler, d
             fired += await _fire(database, org_id, handler, [one])
         except Exception:
             log.exception("timer_failed", org_id=str(org_id), kind=one.kind, subject_id=str(one.subject_id))
-            await _put_off(database, org_id, one)
+            await _postpone(database, org_id, one)
     return fired
 
 
@@ -186,80 +193,83 @@ async def _fire(database: Database, org_id: UUID, handler: Handler, due: Sequenc
         return len(await handler(db, org_id, due))
 
 
-async def _put_off(database: Database, org_id: UUID, due: Due) -> None:
+async def _postpone(database: Database, org_id: UUID, due: Due) -> None:
     async with database.session(org_id) as db:
-        which = (Timer.org_id == org_id, Timer.subject_id == due.subject_id, Timer.kind == due.kind)
-        attempts = await db.scalar(select(Timer.attempts).where(*which)) or 0
+        conditions = (Timer.org_id == org_id, Timer.subject_id == due.subject_id, Timer.kind == due.kind)
+        attempts = await db.scalar(select(Timer.attempts).where(*conditions)) or 0
         due_at = real_now() + BACKOFF.wait_after(attempts + 1)
-        await db.execute(update(Timer).where(*which).values(due_at=due_at, attempts=attempts + 1))
+        await db.execute(update(Timer).where(*conditions).values(due_at=due_at, attempts=attempts + 1))
 
 
-async def next_due(
+async def find_next_due(
     db: AsyncSession, org_id: UUID, now: datetime, *, kinds: Sequence[str], without: Collection[UUID] = ()
 ) -> list[Due]:
-    """The organisation's earliest due timers of one kind, at most a batch, leaving out some subjects."""
+    """Find the organisation's earliest due timers of one kind, at most a batch, without those of some subjects."""
     rows = await db.execute(
         select(Timer.kind, Timer.subject_id, Timer.due_at)
         .where(Timer.org_id == org_id, Timer.due_at <= now, Timer.kind != text(f"'{DELIVER}'"), Timer.kind.in_(kinds))
         .where(Timer.subject_id.not_in(without))
         .order_by(Timer.due_at, Timer.kind, Timer.subject_id)
-        .limit(BATCH)
+        .limit(TIMERS_PER_BATCH)
     )
     due = [Due(kind=row.kind, subject_id=row.subject_id, due_at=row.due_at, at=now) for row in rows]
-    return of_the_first_kind(due)
+    return take_first_kind(due)
 
 
-def of_the_first_kind(due: Sequence[Due]) -> list[Due]:
-    """Those of the first one's kind: one handler takes them together. What comes before on a subject stays before."""
-    run: list[Due] = []
-    waiting: set[UUID] = set()
+def take_first_kind(due: Sequence[Due]) -> list[Due]:
+    """Return the timers that have the kind of the first one, for one call of its handler.
+
+    A timer is left out if the subject has an earlier one of another kind, so that each subject's timers stay in order.
+    """
+    taken: list[Due] = []
+    subjects_left_out: set[UUID] = set()
     for one in due:
         if one.kind != due[0].kind:
-            waiting.add(one.subject_id)
-        elif one.subject_id not in waiting:
-            run.append(one)
-    return run
+            subjects_left_out.add(one.subject_id)
+        elif one.subject_id not in subjects_left_out:
+            taken.append(one)
+    return taken
 
 
-async def shift(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by: timedelta) -> None:
-    """Let the organisation's timers of these kinds come due earlier by as much."""
+async def bring_forward(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by: timedelta) -> None:
+    """Make the organisation's timers of these kinds due earlier by `by`."""
     await db.execute(
         update(Timer).where(Timer.org_id == org_id, Timer.kind.in_(kinds)).values(due_at=Timer.due_at - by)
     )
 
 
-async def run_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: datetime) -> list[Due]:
-    """Fire the organisation's due timers in this transaction, each subject's in order and with their due time for now.
+async def run_due_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: datetime) -> list[Due]:
+    """Fire the organisation's due timers in this transaction, each subject's in order, with their due time as now.
 
-    What is busy stays due. From the first event on, this holds the counter, and goes on to lock tickets: against the
-    order of locks, but it never waits for one.
+    Timers of locked subjects stay due. From the first event on, the transaction has locked the counter and then locks
+    tickets. This breaks the order of locks, but it never waits for a lock.
     """
     fired: list[Due] = []
     busy: set[UUID] = set()
-    while due := await next_due(db, org_id, now, kinds=list(handlers), without=busy):
-        run = [replace(one, at=one.due_at) for one in due]
-        handled = await handlers[run[0].kind](db, org_id, run)
-        busy |= {one.subject_id for one in run} - {one.subject_id for one in handled}
-        await run_before_commit(db)  # before the next run's, so that the history keeps the order of what happened
+    while due := await find_next_due(db, org_id, now, kinds=list(handlers), without=busy):
+        batch = [replace(one, at=one.due_at) for one in due]
+        handled = await handlers[batch[0].kind](db, org_id, batch)
+        busy |= {one.subject_id for one in batch} - {one.subject_id for one in handled}
+        await run_before_commit(db)  # numbers the events now, so that the history keeps the order of the timers
         fired.extend(handled)
     return sorted(fired, key=lambda one: one.due_at)
 
 
-async def run_rest(database: Database, org_id: UUID, handlers: Handlers, *, seconds: float) -> list[Due]:
-    """Fire what was busy a moment ago, until nothing is due or the time is over."""
+async def run_remaining(database: Database, org_id: UUID, handlers: Handlers, *, seconds: float) -> list[Due]:
+    """Fire the timers whose subjects were locked, until none is due or `seconds` have passed."""
     fired: list[Due] = []
     give_up_at = time.monotonic() + seconds
     while True:
         async with database.session(org_id) as db:
-            fired += await run_in_order(db, org_id, handlers, real_now())
-            rest = await next_due(db, org_id, real_now(), kinds=list(handlers))
-        if not rest or time.monotonic() > give_up_at:
+            fired += await run_due_in_order(db, org_id, handlers, real_now())
+            remaining = await find_next_due(db, org_id, real_now(), kinds=list(handlers))
+        if not remaining or time.monotonic() > give_up_at:
             return fired
-        await asyncio.sleep(LOOK_AGAIN)
+        await asyncio.sleep(RECHECK_DELAY)
 
 
-async def pending(db: AsyncSession, org_id: UUID) -> tuple[int, int, datetime | None]:
-    """The organisation's waiting timers, waiting deliveries, and when the earliest of all is due (real time)."""
+async def measure_pending(db: AsyncSession, org_id: UUID) -> tuple[int, int, datetime | None]:
+    """Count the organisation's timers and queued deliveries, and return when the earliest is due (real time)."""
     is_delivery = Timer.kind == DELIVER
     row = (
         await db.execute(

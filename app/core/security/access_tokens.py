@@ -29,7 +29,7 @@ class InvalidToken(Unauthenticated):
 
 @dataclass(frozen=True)
 class AccessClaims:
-    """The claims of an access token. They do not tell whether the user may still act: that is looked up."""
+    """The claims of an access token. Whether the user may still act is not among them: look it up."""
 
     user_id: UUID
     org_id: UUID

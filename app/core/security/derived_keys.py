@@ -18,6 +18,6 @@ def derive_key(secret_key: str, purpose: str) -> bytes:
     return hmac.digest(secret_key.encode(), purpose.encode(), "sha256")
 
 
-def keyed_hash(secret_key: str, purpose: str, message: bytes) -> bytes:
+def compute_keyed_hash(secret_key: str, purpose: str, message: bytes) -> bytes:
     """Compute the HMAC-SHA256 of a message with the key for a purpose: 32 bytes, for signatures and stored hashes."""
     return hmac.digest(derive_key(secret_key, purpose), message, "sha256")

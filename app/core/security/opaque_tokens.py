@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.core.security.derived_keys import keyed_hash
+from app.core.security.derived_keys import compute_keyed_hash
 
 REFRESH_PREFIX = "trt_"
 LINK_PREFIX = "tlt_"
@@ -35,20 +35,20 @@ class TokenSubject:
 # --- refresh tokens --------------------------------------------------------------------------------------------------
 
 
-def new_refresh_token(secret_key: str, org_id: UUID, session_id: UUID) -> str:
+def make_refresh_token(secret_key: str, org_id: UUID, session_id: UUID) -> str:
     """Make the first refresh token of a session."""
-    return _refresh_token(secret_key, org_id, session_id, secrets.token_bytes(_RANDOM_BYTES))
+    return _encode_refresh_token(secret_key, org_id, session_id, secrets.token_bytes(_RANDOM_BYTES))
 
 
-def next_refresh_token(secret_key: str, token: str) -> str:
-    """Make the successor of a refresh token. It is always the same one: a retry gets what the first attempt got.
+def make_next_refresh_token(secret_key: str, token: str) -> str:
+    """Make the successor of a refresh token. It is always the same, so a retry gets the same token again.
 
     Raises:
         ValueError: the token is not a refresh token of this service.
     """
     subject = read_refresh_token(secret_key, token)
-    successor = keyed_hash(secret_key, "refresh token successor", token.encode())[:_RANDOM_BYTES]
-    return _refresh_token(secret_key, subject.org_id, subject.id, successor)
+    successor = compute_keyed_hash(secret_key, "refresh token successor", token.encode())[:_RANDOM_BYTES]
+    return _encode_refresh_token(secret_key, subject.org_id, subject.id, successor)
 
 
 def read_refresh_token(secret_key: str, token: str) -> TokenSubject:
@@ -60,19 +60,19 @@ def read_refresh_token(secret_key: str, token: str) -> TokenSubject:
     return _decode(secret_key, REFRESH_PREFIX, token, extra_bytes=_RANDOM_BYTES)
 
 
-def _refresh_token(secret_key: str, org_id: UUID, session_id: UUID, random: bytes) -> str:
+def _encode_refresh_token(secret_key: str, org_id: UUID, session_id: UUID, random: bytes) -> str:
     return _encode(secret_key, REFRESH_PREFIX, UUID(str(org_id)).bytes + UUID(str(session_id)).bytes + random)
 
 
-def token_hash(token: str) -> bytes:
-    """Return the SHA-256 of a token, which is what the database stores of it."""
+def hash_token(token: str) -> bytes:
+    """Compute the SHA-256 of a token, which the database stores instead of the token."""
     return hashlib.sha256(token.encode()).digest()
 
 
 # --- links in mails --------------------------------------------------------------------------------------------------
 
 
-def link_token(secret_key: str, org_id: UUID, link_id: UUID) -> str:
+def make_link_token(secret_key: str, org_id: UUID, link_id: UUID) -> str:
     """Make the token of a link. It is the same each time, so it is stored nowhere."""
     return _encode(secret_key, LINK_PREFIX, UUID(str(org_id)).bytes + UUID(str(link_id)).bytes)
 
@@ -90,7 +90,7 @@ def read_link_token(secret_key: str, token: str) -> TokenSubject:
 
 
 def _encode(secret_key: str, prefix: str, payload: bytes) -> str:
-    return prefix + base64.urlsafe_b64encode(payload + _signature(secret_key, prefix, payload)).decode()
+    return prefix + base64.urlsafe_b64encode(payload + _sign(secret_key, prefix, payload)).decode()
 
 
 def _decode(secret_key: str, prefix: str, token: str, *, extra_bytes: int) -> TokenSubject:
@@ -102,11 +102,11 @@ def _decode(secret_key: str, prefix: str, token: str, *, extra_bytes: int) -> To
         raise ValueError("not base64") from None
     payload, signature = signed[:-_SIGNATURE_BYTES], signed[-_SIGNATURE_BYTES:]
     if len(payload) != 2 * _ID_BYTES + extra_bytes or not hmac.compare_digest(
-        signature, _signature(secret_key, prefix, payload)
+        signature, _sign(secret_key, prefix, payload)
     ):
         raise ValueError("not signed by this service")
     return TokenSubject(UUID(bytes=payload[:_ID_BYTES]), UUID(bytes=payload[_ID_BYTES : 2 * _ID_BYTES]))
 
 
-def _signature(secret_key: str, prefix: str, payload: bytes) -> bytes:
-    return keyed_hash(secret_key, f"token {prefix}", payload)[:_SIGNATURE_BYTES]
+def _sign(secret_key: str, prefix: str, payload: bytes) -> bytes:
+    return compute_keyed_hash(secret_key, f"token {prefix}", payload)[:_SIGNATURE_BYTES]

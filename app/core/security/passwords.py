@@ -1,4 +1,4 @@
-"""Passwords: how they are hashed, compared and judged. Nothing here reads a database."""
+"""Hash and compare passwords, and recognise weak ones. Nothing here reads a database."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 from passlib.hash import argon2 as _argon2
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from app.core.security.derived_keys import keyed_hash
+from app.core.security.derived_keys import compute_keyed_hash
 from app.core.threads import BoundedThreads
 
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 128
 MIN_DIFFERENT_CHARACTERS = 3
-MIN_FACT_LENGTH = 4  # a shorter name, or part of one, says nothing about a password
-MAX_HASHING = 2  # each takes 64 MiB while it runs
-MAX_WAITING = 32
+MIN_FACT_LENGTH = 4  # characters; shorter names, and parts of names, occur in good passwords by chance
+MAX_RUNNING_HASHES = 2  # each takes 64 MiB while it runs
+MAX_WAITING_HASHES = 32
 _SALT_BYTES = 16
 
 argon2: Any = _argon2  # passlib's types do not know its methods
-_threads = BoundedThreads(MAX_HASHING, MAX_WAITING)
+_threads = BoundedThreads(MAX_RUNNING_HASHES, MAX_WAITING_HASHES)
 
 
 # --- hashing ---------------------------------------------------------------------------------------------------------
@@ -33,30 +33,30 @@ _threads = BoundedThreads(MAX_HASHING, MAX_WAITING)
 def derive_salt(secret_key: str, email: str) -> bytes:
     """Derive the salt of all passwords of an e-mail address: 128 bits that cannot be computed without the key.
 
-    One address can have an account in many organisations. With one salt, a single computation compares the password
-    with all of them. With a salt each, an attacker could sign up in many organisations with another user's address, and
-    every sign-in of that user would cost as many computations.
+    One address can have accounts in many organisations. With a shared salt, one computation compares the password with
+    all of them. With a salt per account, an attacker could sign up in many organisations with another user's address.
+    Every sign-in of that user would then cost one computation per organisation.
     """
-    return keyed_hash(secret_key, "password salt", email.encode())[:_SALT_BYTES]
+    return compute_keyed_hash(secret_key, "password salt", email.encode())[:_SALT_BYTES]
 
 
 async def hash_password(password: str, salt: bytes) -> str:
     """Compute the argon2id hash of a password in a thread.
 
     Raises:
-        Busy: too many are waiting already.
+        Busy: too many computations are waiting already.
     """
     return await _threads.run(lambda: str(argon2.using(salt=salt).hash(_normalize(password))))
 
 
 async def match_hashes(password: str, hashes: Collection[str]) -> set[str]:
-    """Return those of the hashes that the password matches.
+    """Return the hashes that the password matches.
 
-    Hashes with the same salt take one computation. No hashes take one as well, so that an unknown e-mail address is
-    answered as slowly as a known one.
+    Hashes with the same salt take one computation. An empty collection takes one as well, so that an unknown e-mail
+    address is answered as slowly as a known one.
 
     Raises:
-        Busy: too many are waiting already.
+        Busy: too many computations are waiting already.
     """
     one_per_salt = {hashed.rpartition("$")[0]: hashed for hashed in hashes} or {"": _dummy_hash()}
     computed = await asyncio.gather(
@@ -90,35 +90,35 @@ def _dummy_hash() -> str:
 def warm_up() -> None:
     """Compute and load what the first sign-in needs, so that it takes as long as every other one."""
     _dummy_hash()
-    _common_passwords()
+    _load_common_passwords()
 
 
 # --- weak passwords --------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
-def _common_passwords() -> frozenset[str]:
+def _load_common_passwords() -> frozenset[str]:
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 
-def password_weakness(password: str, *known: str) -> str | None:
-    """Say why a password is easy to guess, or return `None`.
+def find_password_weakness(password: str, *known_facts: str) -> str | None:
+    """Return why a password is easy to guess; `None` if it is not.
 
     Args:
-        known: facts that others know: the user's names and e-mail address, the organisation's name and domain.
+        known_facts: what others know: the user's names and e-mail address, the organisation's name and domain.
     """
-    if password.lower() in _common_passwords() or len(set(password.lower())) < MIN_DIFFERENT_CHARACTERS:
+    if password.lower() in _load_common_passwords() or len(set(password.lower())) < MIN_DIFFERENT_CHARACTERS:
         return "This password is among the most common ones. Choose another."
-    bare = _bare(password)
-    for fact in known:
-        parts = {_bare(fact), _bare(fact.partition("@")[0]), _bare(fact.partition(".")[0])}
-        if any(len(part) >= MIN_FACT_LENGTH and _is_mostly(bare, part) for part in parts):
+    simplified = _simplify(password)
+    for fact in known_facts:
+        parts = {_simplify(fact), _simplify(fact.partition("@")[0]), _simplify(fact.partition(".")[0])}
+        if any(len(part) >= MIN_FACT_LENGTH and _is_mostly(simplified, part) for part in parts):
             return "This password is too close to a name that others know. Choose another."
     return None
 
 
-def _bare(text: str) -> str:
-    """Keep letters and digits only: spaces, dots and capitals do not make a password harder to guess."""
+def _simplify(text: str) -> str:
+    """Keep only letters and digits, in lower case: the rest does not make a password harder to guess."""
     return "".join(character for character in text.lower() if character.isalnum())
 
 

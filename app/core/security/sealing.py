@@ -1,4 +1,4 @@
-"""Encryption of what the service must read again, such as the secret that it shares with an authenticator."""
+"""Encrypt what the service must read again, such as the secret that it shares with an authenticator."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def seal(secret_key: str, purpose: str, content: bytes) -> bytes:
     """Encrypt and authenticate the content (AES-256-GCM). The result starts with the nonce.
 
     Args:
-        purpose: what the content is, and whose. Content sealed for one purpose cannot be unsealed for another.
+        purpose: what the content is, and its owner. Content sealed for one purpose cannot be unsealed for another.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + _cipher(secret_key, purpose).encrypt(nonce, content, None)
+    return nonce + _make_cipher(secret_key, purpose).encrypt(nonce, content, None)
 
 
 def unseal(secret_key: str, purpose: str, sealed: bytes) -> bytes:
@@ -33,10 +33,10 @@ def unseal(secret_key: str, purpose: str, sealed: bytes) -> bytes:
         CannotUnseal
     """
     try:
-        return _cipher(secret_key, purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+        return _make_cipher(secret_key, purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
     except (InvalidTag, ValueError):
         raise CannotUnseal from None
 
 
-def _cipher(secret_key: str, purpose: str) -> AESGCM:
+def _make_cipher(secret_key: str, purpose: str) -> AESGCM:
     return AESGCM(derive_key(secret_key, f"seal {purpose}"))

@@ -1,4 +1,4 @@
-"""Secret keys of organisations: how they are made, checked and stored."""
+"""Generate, check and hash the secret keys of organisations."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _CHECKSUM_LENGTH = 6  # 62^6 is more than 2^32, so a CRC-32 fits
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
-def new_secret() -> str:
-    """Make a secret key: `tsk_`, 42 random characters (250 bits), and a checksum of 6 characters."""
+def generate_secret_key() -> str:
+    """Generate a secret key: `tsk_`, 42 random characters (250 bits), and a checksum of 6 characters."""
     body = "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH - _CHECKSUM_LENGTH))
-    return SECRET_PREFIX + body + _checksum(body)
+    return SECRET_PREFIX + body + _compute_checksum(body)
 
 
-def is_secret(text: str) -> bool:
-    """Tell whether a text has the form of a secret key, checksum included: a scanner for leaked keys can use this."""
+def is_secret_key(text: str) -> bool:
+    """Tell whether a text has the form of a secret key. Scanners for leaked keys can verify its checksum too."""
     if len(text) != len(SECRET_PREFIX) + SECRET_LENGTH or not text.startswith(SECRET_PREFIX) or not text.isascii():
         return False
     body, checksum = text[len(SECRET_PREFIX) : -_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
-    return body.isalnum() and secrets.compare_digest(checksum, _checksum(body))
+    return body.isalnum() and secrets.compare_digest(checksum, _compute_checksum(body))
 
 
-def _checksum(body: str) -> str:
+def _compute_checksum(body: str) -> str:
     number, digits = zlib.crc32((SECRET_PREFIX + body).encode()), ""
     for _ in range(_CHECKSUM_LENGTH):
         number, digit = divmod(number, len(_BASE62))
@@ -35,6 +35,6 @@ def _checksum(body: str) -> str:
     return digits
 
 
-def secret_hash(secret: str) -> bytes:
-    """Return the SHA-256 of a secret key, which is stored. The key has 250 random bits: a slow hash adds nothing."""
+def hash_secret_key(secret: str) -> bytes:
+    """Compute the stored SHA-256 of a secret key. The key has 250 random bits, so a slow hash would add nothing."""
     return hashlib.sha256(secret.encode()).digest()

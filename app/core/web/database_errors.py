@@ -1,4 +1,4 @@
-"""Which expected failure an error of the database is: invalid input, a passing problem, or none (a defect)."""
+"""Convert errors of the database into expected failures: invalid input or a temporary problem. Others are defects."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ log = structlog.get_logger("tessera.http")
 
 
 def classify_database_error(error: Exception) -> TesseraError | None:
-    """Return the failure to answer with; `None` for a defect of the service."""
-    state = _sqlstate(error)
+    """Return the failure to respond with; `None` for a defect of the service."""
+    state = _find_sqlstate(error)
     if state == UNDEFINED_TABLE:
         log.error("database_not_migrated", error=f"{error}"[:300])
         return NotMigrated()
@@ -46,14 +46,14 @@ def classify_database_error(error: Exception) -> TesseraError | None:
     return None
 
 
-def _sqlstate(error: Exception) -> str:
+def _find_sqlstate(error: Exception) -> str:
     """Return the SQLSTATE of an error; an empty string if the server was not reached."""
     original = error.orig if isinstance(error, exc.DBAPIError) else error
     state = getattr(original, "sqlstate", None)
     if isinstance(getattr(original, "__cause__", None), asyncpg.InternalClientError):
-        return ""  # the connection was lost in the middle of the driver's work
+        return ""  # the connection was lost while the driver was working
     if state is None and isinstance(error, exc.DBAPIError) and not error.connection_invalidated:
-        # No state and a sound connection: the driver refused a value.
+        # Without a state and with an open connection: the driver refused a value.
         refused_value = isinstance(error, exc.DataError) or isinstance(original, ValueError)
         return INVALID_VALUE if refused_value else INTERNAL_ERROR
     if state is None and isinstance(original, asyncpg.InterfaceError) and isinstance(original, ValueError):

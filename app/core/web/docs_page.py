@@ -19,7 +19,7 @@ PARAMETERS = {
 
 
 def install_docs_page(app: FastAPI) -> None:
-    """Serve Swagger UI at `/docs`; its scripts are those that fastapi-offline serves."""
+    """Serve Swagger UI at `/docs`. fastapi-offline serves its scripts."""
     style = files("app.core.web").joinpath("docs_page.css").read_text(encoding="utf-8")
 
     @app.get("/docs", include_in_schema=False)

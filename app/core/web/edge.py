@@ -1,4 +1,4 @@
-"""The outermost layer of the web application: request ids, limits, log lines and metrics of all requests."""
+"""The outermost layer of the web application: request ids, limits, log lines and metrics for all requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from app.core import telemetry
 from app.core.ids import new_id
-from app.core.web.problems import CODE_OF, problem
+from app.core.web.problems import CODES_BY_STATUS, make_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_URL_BYTES = 8 * 1024  # path and query; RFC 9110 (4.1) asks for 8,000 at least
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024  # names and values together
-LINGER_TIMEOUT = 1.0  # seconds that a client may continue to send a refused body
+LINGER_TIMEOUT = 1.0  # seconds for which the rest of a refused body is read
 CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response
 
 CLOSE = {"Connection": "close"}
@@ -95,12 +95,12 @@ class Edge:
     A request is refused before the application sees it with 414 (RFC 9110, 15.5.15), 431 (RFC 6585, 5), 413, or, if
     more than `max_concurrent_requests` are being served, 503 with `Retry-After`. While the application reads the body,
     it is refused with 413 or 408 (RFC 9110, 15.5.14 and 15.5.9). An exception in the application is logged and answered
-    with a 500 that leaves the connection open. All 500s are problem documents of the edge, since those of the framework
-    are plain text.
+    with a 500 that leaves the connection open. The edge makes the problem document of every 500, since the framework's
+    own 500 is plain text.
 
     Args:
         app: the application.
-        body_limits: how many bytes a body may have, by method and path, if not `max_body_bytes`.
+        body_limits: the maximum bytes of a body, by method and path, where it differs from `max_body_bytes`.
     """
 
     def __init__(
@@ -111,7 +111,9 @@ class Edge:
         self.body_limits = body_limits or {}
         self.body_timeout = settings.body_timeout
         self.max_concurrent = settings.max_concurrent_requests
-        self.body_too_slow = Refusal(408, *CODE_OF[408], f"The body must arrive within {self.body_timeout:g} s.", CLOSE)
+        self.body_too_slow = Refusal(
+            408, *CODES_BY_STATUS[408], f"The body must arrive within {self.body_timeout:g} s.", CLOSE
+        )
         self._log = structlog.get_logger("tessera.http")
         self._serving = 0
         self._counters: dict[tuple[str, str, int], Counter] = {}
@@ -153,7 +155,7 @@ class Edge:
             await self.app(exchange.scope, receive, exchange.send)
         except ClientDisconnect:
             exchange.client_is_gone = True
-        except asyncio.CancelledError:  # the server stops and does not wait any longer
+        except asyncio.CancelledError:  # the server is stopping and waits no longer
             return None if exchange.started or exchange.client_is_gone else STOPPING
         except Exception as error:  # noqa: BLE001 - every exception is answered
             # The framework sends its own 500 before it raises. A refused body is expected.
@@ -165,7 +167,7 @@ class Edge:
     def _report(self, exchange: _Exchange) -> None:
         seconds = perf_counter() - exchange.started_at
         method = exchange.method if exchange.method in METHODS else "OTHER"
-        route, status = _route_label(exchange.scope), exchange.status
+        route, status = _find_route_label(exchange.scope), exchange.status
         try:
             counter, histogram = self._counters[method, route, status], self._histograms[method, route]
         except KeyError:
@@ -205,7 +207,7 @@ class _Exchange:
         self._max_body_bytes = edge.body_limits.get((self.method, path), edge.max_body_bytes)
         self.is_operational = path.startswith("/health/") or path == "/metrics"
         self.request_id = self._read_headers() or new_id().hex
-        # A copy, whatever the server does: the organisation of one request must not leak into another.
+        # Always a copy: the organisation of one request must not leak into another.
         self.state: dict[str, Any] = {**scope.get("state", {})}
         self.scope["state"] = self.state
         self.state["request_id"] = self.request_id
@@ -215,7 +217,7 @@ class _Exchange:
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
 
     def _read_headers(self) -> str | None:
-        """Read what the edge needs from the headers in one pass; return the caller's request id if it is valid."""
+        """Read the headers that the edge needs in one pass; return the caller's request id if it is valid."""
         size, self.content_length, self.has_body, request_id = 0, 0, False, None
         for name, value in self.scope["headers"]:
             size += len(name) + len(value)
@@ -253,21 +255,21 @@ class _Exchange:
             async with asyncio.timeout(self._seconds_left):
                 message = await self.server_receive()
         except TimeoutError:
-            raise self._refused(self._edge.body_too_slow) from None
+            raise self._refuse_body(self._edge.body_too_slow) from None
         self._seconds_left -= perf_counter() - began
         if message["type"] == "http.disconnect":
             self.client_is_gone = True
         self._received_bytes += len(message.get("body", b""))
         if self._received_bytes > self._max_body_bytes:
-            raise self._refused(self._too_large)
+            raise self._refuse_body(self._too_large)
         self._is_read = not message.get("more_body", False)
         return message
 
     @property
     def _too_large(self) -> Refusal:
-        return Refusal(413, *CODE_OF[413], f"The body may have at most {self._max_body_bytes} bytes.", CLOSE)
+        return Refusal(413, *CODES_BY_STATUS[413], f"The body may have at most {self._max_body_bytes} bytes.", CLOSE)
 
-    def _refused(self, refusal: Refusal) -> BodyRefused:
+    def _refuse_body(self, refusal: Refusal) -> BodyRefused:
         self.refusal = refusal
         return BodyRefused(refusal.status, refusal.title)
 
@@ -297,7 +299,7 @@ class _Exchange:
     async def send_refusal(self, refusal: Refusal) -> None:
         """Send a refusal. If it closes the connection, `linger` sends the end of the response."""
         status, code, title, detail, headers = refusal
-        response = problem(status, code, title, detail, self.request_id, headers=headers)
+        response = make_problem(status, code, title, detail, self.request_id, headers=headers)
         self.must_linger = status in {408, 413}
         await self._start({"type": "http.response.start", "status": status, "headers": response.raw_headers})
         await self._send({"type": "http.response.body", "body": response.body, "more_body": self.must_linger})
@@ -314,7 +316,7 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b""})
 
 
-def _route_label(scope: Scope) -> str:
+def _find_route_label(scope: Scope) -> str:
     """Return the path template of the route that served the request, with the prefixes of its routers."""
     route = scope.get("route")
     # FastAPI keeps an included route as it was declared, and its full path in a context.

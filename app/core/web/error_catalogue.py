@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from app.core.errors import TesseraError
 from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
-from app.core.web.problems import CODE_OF, status_of
+from app.core.web.problems import CODES_BY_STATUS, get_status
 
 
 class ErrorCode(NamedTuple):
@@ -22,39 +22,39 @@ class ErrorCode(NamedTuple):
 
 def list_error_codes() -> list[ErrorCode]:
     """List all codes, by status and code; the modules that define errors must have been imported."""
-    found = {code.code: code for code in (*_framework_codes(), *_edge_codes(), *_domain_codes())}
+    found = {code.code: code for code in (*_list_framework_codes(), *_list_edge_codes(), *_list_domain_codes())}
     return sorted(found.values())
 
 
-def error_members() -> dict[str, str]:
-    """Describe the extension members that problem documents can have, by name."""
-    return {name: text for kind in _error_classes() for name, text in kind.member_descriptions.items()}
+def list_error_members() -> dict[str, str]:
+    """List the extension members that problem documents can have: descriptions by name."""
+    return {name: text for kind in _list_error_classes() for name, text in kind.member_descriptions.items()}
 
 
-def error_table() -> str:
+def make_error_table() -> str:
     """Write the catalogue as a Markdown table."""
     rows = [f"| `{one.code}` | {one.status} | {one.title} | {one.meaning} |" for one in list_error_codes()]
     return "\n".join(["| Code | Status | Title | Meaning |", "|---|---|---|---|", *rows])
 
 
-def _framework_codes() -> Iterator[ErrorCode]:
-    for status, (code, title) in CODE_OF.items():
+def _list_framework_codes() -> Iterator[ErrorCode]:
+    for status, (code, title) in CODES_BY_STATUS.items():
         yield ErrorCode(status, code, title, "The request does not fit any operation.")
 
 
-def _edge_codes() -> Iterator[ErrorCode]:
+def _list_edge_codes() -> Iterator[ErrorCode]:
     for refusal in (URI_TOO_LONG, HEADERS_TOO_LARGE, OVERLOADED, INTERNAL_ERROR):
         yield ErrorCode(refusal.status, refusal.code, refusal.title, refusal.detail)
 
 
-def _domain_codes() -> Iterator[ErrorCode]:
-    for kind in _error_classes():
+def _list_domain_codes() -> Iterator[ErrorCode]:
+    for kind in _list_error_classes():
         if kind is not TesseraError:
             meaning = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
-            yield ErrorCode(status_of(kind), kind.code, kind.title, meaning)
+            yield ErrorCode(get_status(kind), kind.code, kind.title, meaning)
 
 
-def _error_classes() -> Iterator[type[TesseraError]]:
+def _list_error_classes() -> Iterator[type[TesseraError]]:
     """Yield the classes of the service's own package, parents first."""
     package = TesseraError.__module__.partition(".")[0]
     waiting = [TesseraError]

@@ -1,9 +1,9 @@
 """Fast routes: FastAPI documents them, and `FastRoutes` serves them without FastAPI's layers.
 
-FastAPI's general ways, with a dozen layers around an endpoint and any kind of argument, take more than half of the CPU
-time of a small request. Here the layers are two, and arguments are of five kinds only: the request, path parameters,
-one query model, one JSON body, and dependencies on the request alone. What else FastAPI can do is refused at start-up,
-so that nothing is skipped in silence. A test sends the same requests both ways and compares the answers.
+FastAPI puts a dozen layers around an endpoint and supports any kind of argument. That takes more than half of the CPU
+time of a small request. Fast routes have two layers and five kinds of arguments: the request, path parameters, one
+query model, one JSON body, and dependencies on the request alone. A route that uses anything else is refused at
+start-up, so that nothing is skipped silently. A test sends the same requests both ways and compares the responses.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from starlette.convertors import StringConvertor
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.core.web.endpoint_signatures import Endpoint, Parameter, Source, is_repeatable, read_parameters
 from app.core.web.routing import JsonRequest, Route, refuse_unknown_query
-from app.core.web.signatures import Endpoint, Parameter, Source, is_repeatable, read_parameters
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
@@ -33,17 +33,17 @@ MISSING_BODY = {"type": "missing", "loc": ("body",), "msg": "Field required", "i
 
 
 class NotServedFast(TypeError):
-    """A route or an application uses what fast routes would skip. Raised at start-up."""
+    """A route or an application uses a feature that fast routes would skip. Raised at start-up."""
 
 
 class FastRoutes:
-    """Serve the fast routes of an application at once, and pass all other requests on to it.
+    """Serve the fast routes of an application directly, and pass all other requests on to it.
 
     Args:
-        app: has the routes, fast ones and others; its error handlers serve here too.
+        app: has the routes, fast ones and others. Its error handlers are used for both.
 
     Raises:
-        NotServedFast: the application or one of the routes uses what would be skipped.
+        NotServedFast: the application or one of the routes uses a feature that would be skipped.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -56,9 +56,9 @@ class FastRoutes:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a fast operation, or leave the request to the application.
+        """Serve a fast route, or pass the request on to the application.
 
-        Overrides and middleware that are added after start-up are honoured: the application then serves all requests.
+        If overrides or middleware were added after start-up, the application serves all requests.
         """
         app = self.app
         if scope["type"] == "http" and not (app.dependency_overrides or app.user_middleware):
@@ -88,7 +88,7 @@ class FastRoute(Route):
         """Make the handler, which reads arguments in FastAPI's order: the body's JSON, dependencies, all other fields.
 
         Raises:
-            NotServedFast: the route uses what the handler does not do.
+            NotServedFast: the route uses a feature that the handler does not have.
         """
         _check_route(self)
         arguments = _Arguments.of(self)
@@ -118,10 +118,10 @@ class FastRoute(Route):
 
 @dataclass(frozen=True)
 class _BodyField:
-    """The argument that is made of the body.
+    """The argument that is made from the body.
 
     Attributes:
-        location: where it is in the request, as faults name it.
+        location: its place in the request, as faults name it.
         parse: returns the argument, or raises `ValidationError`.
     """
 
@@ -130,7 +130,7 @@ class _BodyField:
     parse: Callable[[object], object]
 
     def validate(self, value: object, values: dict[str, object], faults: list[Any]) -> None:
-        """Add the argument to `values`, or what is wrong with it to `faults`."""
+        """Add the argument to `values`, or its faults to `faults`."""
         try:
             values[self.name] = self.parse(value)
         except ValidationError as error:
@@ -140,7 +140,7 @@ class _BodyField:
 
 @dataclass(frozen=True)
 class _Field(_BodyField):
-    """An argument that is made of the path or the query; `read` takes its value from the request."""
+    """An argument that is made from the path or the query. `read` reads its value from the request."""
 
     read: Callable[[Request], object]
 
@@ -151,7 +151,7 @@ class _Arguments:
 
     request_name: str | None
     dependencies: list[tuple[str, Dependency]]
-    fields: list[_Field]  # path, then query: FastAPI lists their faults so, and those of the body last
+    fields: list[_Field]  # path, then query: FastAPI lists faults in this order, with those of the body last
     body: _BodyField | None
 
     @classmethod
@@ -171,24 +171,26 @@ class _Arguments:
         requests, bodies = by_source[Source.REQUEST], by_source[Source.BODY]
         return cls(
             request_name=requests[0].name if requests else None,
-            dependencies=[(one.name, _dependency(route, one)) for one in by_source[Source.DEPENDENCY]],
+            dependencies=[(one.name, _make_dependency(route, one)) for one in by_source[Source.DEPENDENCY]],
             fields=[
-                *(_path_field(one) for one in by_source[Source.PATH]),
-                *(_query_field(route, one) for one in by_source[Source.QUERY]),
+                *(_make_path_field(one) for one in by_source[Source.PATH]),
+                *(_make_query_field(route, one) for one in by_source[Source.QUERY]),
             ],
-            body=_body_field(route, bodies[0]) if bodies else None,
+            body=_make_body_field(route, bodies[0]) if bodies else None,
         )
 
 
-def _path_field(parameter: Parameter) -> _Field:
+def _make_path_field(parameter: Parameter) -> _Field:
     name = parameter.alias
-    parse = parameter.adapter().validate_python
+    parse = parameter.make_adapter().validate_python
     return _Field(parameter.name, ("path", name), parse, read=lambda request: request.path_params[name])
 
 
-def _query_field(route: FastRoute, parameter: Parameter) -> _Field:
+def _make_query_field(route: FastRoute, parameter: Parameter) -> _Field:
     if parameter.model is None:
-        raise NotServedFast(f"{route.name}: query parameters are fields of one model, and {parameter.name} is none.")
+        raise NotServedFast(
+            f"{route.name}: query parameters must be fields of one model, and {parameter.name} is not a model."
+        )
     lists = {
         field.alias or name for name, field in parameter.model.model_fields.items() if is_repeatable(field.annotation)
     }
@@ -200,13 +202,15 @@ def _query_field(route: FastRoute, parameter: Parameter) -> _Field:
     return _Field(parameter.name, ("query",), parameter.model.model_validate, read=read)
 
 
-def _body_field(route: FastRoute, parameter: Parameter) -> _BodyField:
+def _make_body_field(route: FastRoute, parameter: Parameter) -> _BodyField:
     if parameter.model is None or parameter.marker is not None:
-        raise NotServedFast(f"{route.name}: the body is one JSON model without a marker, and {parameter.name} is none.")
+        raise NotServedFast(
+            f"{route.name}: the body must be one JSON model without a marker, and {parameter.name} is not."
+        )
     return _BodyField(parameter.name, ("body",), parameter.model.model_validate)
 
 
-def _dependency(route: FastRoute, parameter: Parameter) -> Dependency:
+def _make_dependency(route: FastRoute, parameter: Parameter) -> Dependency:
     dependency = parameter.dependency
     takes = [one.source for one in read_parameters(dependency)]
     if takes != [Source.REQUEST] or not _is_coroutine(dependency) or isinstance(parameter.marker, params.Security):
@@ -239,11 +243,11 @@ def _check_application(app: FastAPI) -> None:
         raise NotServedFast("Dependencies of the application would be skipped: declare them on the endpoints.")
     for kind, handler in app.exception_handlers.items():
         if not isinstance(kind, type) or kind is Exception or not inspect.iscoroutinefunction(handler):
-            raise NotServedFast(f"The error handler of {kind} would be skipped: only coroutines of a class are served.")
+            raise NotServedFast(f"The error handler of {kind} would be skipped: use a coroutine function for a class.")
 
 
 async def _read_body(request: Request) -> object:
-    """Read the body's JSON; a body of another type as bytes, which no model accepts.
+    """Read the body's JSON. Return a body of another type as bytes, which no model accepts.
 
     Raises:
         RequestValidationError: the JSON is malformed.

@@ -1,4 +1,4 @@
-"""Limits on attempts, with the library `limits`: in memory, or in Redis where processes share them."""
+"""Limits on attempts, with the library `limits`: in memory, or in Redis to share them between processes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ log = structlog.get_logger("tessera.limits")
 
 
 class Limiter:
-    """Counts attempts by key.
+    """Count attempts by key.
 
     Args:
-        redis_url: shares the counts between processes; without it each process has its own.
+        redis_url: where the counts are stored; with `None`, each process counts in its own memory.
     """
 
     def __init__(self, redis_url: str | None) -> None:
@@ -40,46 +40,46 @@ class Limiter:
         """Count an attempt.
 
         Raises:
-            TooMany: with the seconds until there is room again.
+            TooMany: the limit is reached. `retry_after` has the seconds until the next attempt is allowed.
         """
         item = parse(rate)
-        with _reachable():
+        with _convert_storage_errors():
             if not await self._strategy.hit(item, *key):
-                raise await self._refusal(item, *key)
+                raise await self._make_refusal(item, *key)
 
     async def count(self, rate: str, *key: str) -> None:
-        """Count an attempt that is not to be refused any more."""
-        with _reachable():
+        """Count an attempt without refusing it."""
+        with _convert_storage_errors():
             await self._strategy.hit(parse(rate), *key)
 
     async def is_used_up(self, rate: str, *key: str) -> bool:
-        """Whether the next attempt would be refused."""
-        with _reachable():
+        """Return whether the next attempt would be refused."""
+        with _convert_storage_errors():
             return not await self._strategy.test(parse(rate), *key)
 
     async def refund(self, rate: str, *key: str) -> None:
         """Uncount one attempt."""
-        with _reachable():
+        with _convert_storage_errors():
             await self._strategy.hit(parse(rate), *key, cost=-1)
 
-    async def _refusal(self, item: RateLimitItem, *key: str) -> TooMany:
+    async def _make_refusal(self, item: RateLimitItem, *key: str) -> TooMany:
         stats = await self._strategy.get_window_stats(item, *key)
         wait = max(1, math.ceil(stats.reset_time - time.time()))
         return TooMany(min(wait, item.get_expiry()), limit=item.amount, window=item.get_expiry())
 
     async def remember_address(self, *key: str) -> None:
-        """Note that this address has signed in to this account."""
-        with _reachable():
+        """Remember for 30 days that this address has signed in to this account."""
+        with _convert_storage_errors():
             await self._storage.incr("/".join(("known-address", *key)), KNOWN_ADDRESS_LIFETIME)
 
     async def is_known_address(self, *key: str) -> bool:
-        """Whether this address has signed in to this account within the last 30 days."""
-        with _reachable():
+        """Return whether this address has signed in to this account within the last 30 days."""
+        with _convert_storage_errors():
             return await self._storage.get("/".join(("known-address", *key))) > 0
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def _convert_storage_errors() -> Iterator[None]:
     try:
         yield
     except StorageError as error:
@@ -87,8 +87,8 @@ def _reachable() -> Iterator[None]:
         raise Unavailable from None
 
 
-def network_of(address: str | None) -> str:
-    """What counts as one client: an IPv4 address, or the /64 that an IPv6 client owns."""
+def get_network(address: str | None) -> str:
+    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         ip = ipaddress.ip_address(address or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an operation declares in OpenAPI: the credentials that it takes, and the responses that it gives."""
+"""The OpenAPI declarations of an operation: its credentials, and its responses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from app.core import errors
 from app.core.errors import TesseraError
 from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
-from app.core.web.problems import CHALLENGE, CODE_OF, PROBLEM_MEDIA_TYPE, status_of
+from app.core.web.problems import CHALLENGE, CODES_BY_STATUS, PROBLEM_MEDIA_TYPE, get_status
 
 SECRET: dict[str, list[str]] = {"organisationSecret": []}
 JWT: dict[str, list[str]] = {"jwt": []}
@@ -87,23 +87,25 @@ def responses(
     """Make the `responses` of an operation.
 
     Args:
-        kinds: the errors of this operation; those of all operations are added.
+        kinds: the errors of this operation. The errors that all operations have are added.
         body: whether it takes a body, which can be too large, too slow or malformed.
-        ok: the names of the headers of its good responses, by status.
-        location: the example of the `Location` among them, if it is not the organisation's.
-        example_overrides: values in the examples of its good responses, by status, that differ from the examples of
-            the fields.
+        ok: the names of the headers of its success responses, by status.
+        location: the example of the header `Location`, if it is not `/org`.
+        example_overrides: values for the examples of its success responses, by status, where they differ from the
+            examples of the fields.
     """
     titles: dict[int, dict[str, str]] = {}
     all_kinds: tuple[type[TesseraError], ...] = (*kinds, errors.BadInput, errors.Unavailable)
     for kind in all_kinds:
-        titles.setdefault(status_of(kind), {})[kind.code] = kind.title
+        titles.setdefault(get_status(kind), {})[kind.code] = kind.title
     for status in (400, 408, 413) if body else ():
-        code, title = CODE_OF[status]
+        code, title = CODES_BY_STATUS[status]
         titles.setdefault(status, {})[code] = title
     for refusal in (URI_TOO_LONG, HEADERS_TOO_LARGE, OVERLOADED, INTERNAL_ERROR):
         titles.setdefault(refusal.status, {})[refusal.code] = refusal.title
-    documented: dict[int | str, Any] = {status: _problem_response(status, titles[status]) for status in sorted(titles)}
+    documented: dict[int | str, Any] = {
+        status: _make_problem_response(status, titles[status]) for status in sorted(titles)
+    }
     for status, names in (ok or {}).items():
         documented[status] = {"headers": {name: HEADERS[name] for name in names}}
         if location:
@@ -113,8 +115,8 @@ def responses(
     return documented
 
 
-def _problem_response(status: int, titles: Mapping[str, str]) -> dict[str, Any]:
-    examples = {code: {"value": _problem_example(status, code, title)} for code, title in titles.items()}
+def _make_problem_response(status: int, titles: Mapping[str, str]) -> dict[str, Any]:
+    examples = {code: {"value": _make_problem_example(status, code, title)} for code, title in titles.items()}
     schema = {"$ref": "#/components/schemas/Problem"}
     response: dict[str, Any] = {
         "description": _describe_codes(examples),
@@ -125,7 +127,7 @@ def _problem_response(status: int, titles: Mapping[str, str]) -> dict[str, Any]:
     return response
 
 
-def _problem_example(status: int, code: str, title: str) -> dict[str, Any]:
+def _make_problem_example(status: int, code: str, title: str) -> dict[str, Any]:
     value: dict[str, Any] = {
         "type": f"urn:tessera:problem:{code}",
         "title": title,
@@ -147,23 +149,23 @@ def _describe_codes(examples: Mapping[str, Any]) -> str:
 
 @runtime_checkable
 class Declaration(Protocol):
-    """What an operation requires of its caller, as one of its dependencies declares it."""
+    """The requirements of an operation for its caller, declared by one of its dependencies."""
 
     permission: str | None
 
     @property
-    def asks(self) -> str:
-        """What the caller must be or have, in words."""
+    def description(self) -> str:
+        """The requirement in words, such as `an admin`."""
         ...
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
-        """OpenAPI's `security`."""
+        """The `security` of the operation in OpenAPI."""
         ...
 
     @property
     def errors(self) -> tuple[type[TesseraError], ...]:
-        """What it can raise."""
+        """The errors that it can raise."""
         ...
 
 
@@ -171,14 +173,14 @@ def document_declaration(operation: dict[str, Any], declaration: Declaration | N
     """Add the required credentials to an operation, and the errors that a caller without them gets.
 
     Args:
-        declaration: `None` for an operation that everyone may call.
+        declaration: `None` for an operation that needs no credentials.
     """
     if declaration is None:
         operation |= {"security": [], "x-permission": "none"}
         return
     operation["security"] = declaration.credentials
-    operation["x-permission"] = declaration.permission or declaration.asks
-    operation["description"] += f"\n\n**Permission:** {declaration.asks}."
+    operation["x-permission"] = declaration.permission or declaration.description
+    operation["description"] += f"\n\n**Permission:** {declaration.description}."
     documented = operation["responses"]
     for status, response in responses(*declaration.errors).items():
         present = documented.setdefault(str(status), response)

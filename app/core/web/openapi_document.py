@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI makes of the operations, completed and tidied up."""
+"""The OpenAPI document: FastAPI's document of the operations, completed and tidied up."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from app.core.web.error_catalogue import error_members
+from app.core.web.endpoint_signatures import Source, read_parameters
+from app.core.web.error_catalogue import list_error_members
 from app.core.web.openapi import SECURITY_SCHEMES, Declaration, document_declaration
 from app.core.web.openapi_examples import add_examples
-from app.core.web.openapi_sharing import operations_of, share_parameters, share_responses
+from app.core.web.openapi_sharing import iterate_operations, share_parameters, share_responses
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap_descriptions
 from app.core.web.paging import document_link
-from app.core.web.signatures import Source, read_parameters
 
-# What FastAPI says of a response without a description, and of validation errors, which are problems here.
+# FastAPI's description of a response that declares none, and its schemas of validation errors.
 FASTAPI_DESCRIPTION = "Successful Response"
 FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
@@ -35,13 +35,13 @@ _PROBLEM_MEMBERS = {
     "title": {"type": "string", "description": "What the code means in general."},
     "status": {"type": "integer", "description": "The HTTP status."},
     "detail": {"type": "string", "description": "What is wrong this time."},
-    "code": {"type": "string", "description": "Stable: compare this one."},
-    "requestId": {"type": "string", "description": "The `X-Request-Id`, which the logs of the service name too."},
+    "code": {"type": "string", "description": "Identifies the kind of error. It is stable, so compare this member."},
+    "requestId": {"type": "string", "description": "The `X-Request-Id`, which is also in the logs of the service."},
 }
 
 
 def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
-    """Add to FastAPI's document what all operations share: credentials, problems, examples, names and an order.
+    """Complete FastAPI's document with what all operations share: credentials, problems, examples, names and order.
 
     Operations follow the order of the document's tags. Equal responses and parameters are moved to `components`.
     """
@@ -50,9 +50,9 @@ def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> d
     for name in FASTAPI_SCHEMAS:
         schemas.pop(name, None)
     components["securitySchemes"] = SECURITY_SCHEMES
-    schemas["Problem"], schemas["FieldError"] = _problem_schema(), _FIELD_ERROR_SCHEMA
-    for operation, route in _operations_with_routes(document, routes):
-        document_declaration(operation, declaration_of(route))
+    schemas["Problem"], schemas["FieldError"] = _make_problem_schema(), _FIELD_ERROR_SCHEMA
+    for operation, route in _iterate_operations(document, routes):
+        document_declaration(operation, find_declaration(route))
         document_link(operation)
         for parameter in operation.get("parameters", ()):
             _tidy_parameter(parameter)
@@ -67,23 +67,23 @@ def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> d
     name_enum_values(document)
     unwrap_descriptions(document)
     _sort_paths(document)
-    for operation in operations_of(document):
+    for operation in iterate_operations(document):
         add_examples(operation, schemas)
     share_responses(document)
     share_parameters(document)
     return document
 
 
-def declaration_of(route: APIRoute) -> Declaration | None:
-    """Return what the route requires of its caller; `None` if everyone may call it."""
+def find_declaration(route: APIRoute) -> Declaration | None:
+    """Return the route's requirements for its caller; `None` if it needs no credentials."""
     for parameter in read_parameters(route.endpoint, route.param_convertors):
         if parameter.source is Source.DEPENDENCY and isinstance(parameter.dependency, Declaration):
             return parameter.dependency
     return None
 
 
-def _problem_schema() -> dict[str, Any]:
-    members = {name: {"type": "string", "description": text} for name, text in error_members().items()}
+def _make_problem_schema() -> dict[str, Any]:
+    members = {name: {"type": "string", "description": text} for name, text in list_error_members().items()}
     faults = {
         "type": "array",
         "description": "The invalid fields of the input, at most 50.",
@@ -97,7 +97,7 @@ def _problem_schema() -> dict[str, Any]:
     }
 
 
-def _operations_with_routes(
+def _iterate_operations(
     document: dict[str, Any], routes: Iterable[BaseRoute]
 ) -> Iterator[tuple[dict[str, Any], APIRoute]]:
     for route in routes:

@@ -1,6 +1,6 @@
-"""Examples of requests and responses, made from the examples of their fields, so that they cannot fall behind.
+"""Examples of requests and responses, made from the examples of their fields, so that they cannot become outdated.
 
-The example of a response repeats what the example of the request sends, and shows what the operation overrides.
+The example of a response repeats values from the example of the request, and has the overrides of the operation.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ _BY_TYPE: dict[str, Any] = {"string": "…", "integer": 1, "number": 1.0, "boole
 
 
 def add_examples(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Add an example to the parameters in the path, to the request, and to the good responses of an operation.
+    """Add an example to the path parameters, to the request, and to the success responses of an operation.
 
     Args:
-        schemas: what `$ref` refers to, by name.
+        schemas: the schemas that `$ref` can refer to, by name.
     """
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
-            parameter["example"] = example_of(parameter["schema"], schemas, whole=False)
+            parameter["example"] = make_example(parameter["schema"], schemas, whole=False)
     sent: dict[str, Any] = {}
     for media in operation.get("requestBody", {}).get("content", {}).values():
         if "examples" not in media:
-            media.setdefault("example", example_of(media["schema"], schemas, whole=False))
-        sent |= _plain_fields(media.get("example"))
+            media.setdefault("example", make_example(media["schema"], schemas, whole=False))
+        sent |= _select_plain_fields(media.get("example"))
     for status, response in operation["responses"].items():
         overrides = response.pop(EXAMPLE_OVERRIDES, {})
         for media in response.get("content", {}).values() if status.startswith("2") else ():
             if "example" not in media and "examples" not in media:
-                example = example_of(media["schema"], schemas, whole=True)
+                example = make_example(media["schema"], schemas, whole=True)
                 media["example"] = _override(_override(example, sent), overrides)
 
 
-def _plain_fields(body: object) -> dict[str, Any]:
-    """Return the fields of a request that its response may repeat: of lists and objects it may show more."""
+def _select_plain_fields(body: object) -> dict[str, Any]:
+    """Return the fields of a request that its response repeats. Lists and objects may have more in the response."""
     fields = body.items() if isinstance(body, dict) else ()
     return {name: value for name, value in fields if not isinstance(value, (list, dict))}
 
@@ -58,30 +58,30 @@ def _override(example: Any, values: Mapping[str, Any]) -> Any:
     return changed
 
 
-def example_of(schema: dict[str, Any], schemas: dict[str, Any], *, whole: bool) -> Any:
-    """Make an example of what a JSON schema describes.
+def make_example(schema: dict[str, Any], schemas: dict[str, Any], *, whole: bool) -> Any:
+    """Make an example of a JSON schema.
 
     Args:
-        schemas: what `$ref` refers to, by name.
-        whole: whether objects have all their fields, or only those that are required or have an example.
+        schemas: the schemas that `$ref` can refer to, by name.
+        whole: whether objects get all fields, or only those that are required or have an example.
     """
     match {keyword: value for keyword, value in schema.items() if value is not None}:
         case {"examples": [given, *_]} | {"const": given} | {"default": given} | {"enum": [given, *_]}:
             return given
         case {"$ref": reference}:
-            return example_of(schemas[reference.rpartition("/")[2]], schemas, whole=whole)
+            return make_example(schemas[reference.rpartition("/")[2]], schemas, whole=whole)
         case {"anyOf": [first, *others]}:
-            # Nullable fields are mostly null at first. Objects are shown, since they have fields to show.
+            # Most nullable fields are null at first. Objects are shown nevertheless, for their fields.
             is_null = {"type": "null"} in others and "$ref" not in first
-            return None if is_null else example_of(first, schemas, whole=whole)
+            return None if is_null else make_example(first, schemas, whole=whole)
         case {"properties": properties}:
             required = schema.get("required", ())
             return {
-                name: example_of(field, schemas, whole=whole)
+                name: make_example(field, schemas, whole=whole)
                 for name, field in properties.items()
                 if whole or name in required or "examples" in field
             }
         case {"type": "array", "items": items}:
-            return [example_of(items, schemas, whole=whole)]
+            return [make_example(items, schemas, whole=whole)]
         case _:
             return _BY_FORMAT.get(schema.get("format", ""), _BY_TYPE.get(schema.get("type", "object")))

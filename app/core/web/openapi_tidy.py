@@ -32,13 +32,13 @@ def drop_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove_titles(schema: dict[str, Any]) -> None:
-    """Remove the titles that pydantic makes of the names of fields and models; names of generated types follow them."""
-    for part in _parts(schema):
+    """Remove the titles that pydantic makes. Generators of clients would name types after them."""
+    for part in _iterate_schemas(schema):
         part.pop("title", None)
 
 
 def name_enum_values(value: Any) -> None:
-    """Add `x-enum-varnames` to all enums whose values cannot be names of constants, as generators of clients want."""
+    """Add `x-enum-varnames` to all enums whose values are not valid names of constants, for generators of clients."""
     if isinstance(value, list):
         for item in value:
             name_enum_values(item)
@@ -47,7 +47,7 @@ def name_enum_values(value: Any) -> None:
             name_enum_values(item)
         values = value.get("enum")
         if isinstance(values, list) and not all(_is_constant_name(one) for one in values):
-            value.setdefault("x-enum-varnames", [_constant_name(str(one), values) for one in values])
+            value.setdefault("x-enum-varnames", [_make_constant_name(str(one), values) for one in values])
 
 
 def unwrap_descriptions(value: Any) -> None:
@@ -76,26 +76,26 @@ def unwrap(markdown: str) -> str:
     return "\n".join(lines[1:])
 
 
-def _parts(schema: Any) -> Iterator[dict[str, Any]]:
-    """Yield a schema and all schemas inside it; a property may be called like a keyword."""
+def _iterate_schemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield a schema and all schemas inside it. A property may have the name of a keyword."""
     if not isinstance(schema, dict):
         return
     yield schema
     for keyword in _SCHEMA_KEYWORDS:
-        yield from _parts(schema.get(keyword))
+        yield from _iterate_schemas(schema.get(keyword))
     for keyword in _LIST_KEYWORDS:
         for part in schema.get(keyword, ()):
-            yield from _parts(part)
+            yield from _iterate_schemas(part)
     for keyword in _MAP_KEYWORDS:
         for part in schema.get(keyword, {}).values():
-            yield from _parts(part)
+            yield from _iterate_schemas(part)
 
 
 def _is_constant_name(value: object) -> bool:
     return not isinstance(value, str) or bool(_CONSTANT_NAME.fullmatch(value))
 
 
-def _constant_name(value: str, values: list[Any]) -> str:
+def _make_constant_name(value: str, values: list[Any]) -> str:
     """Make the name of an enum's value: `-createdAt` is `CREATED_AT_DESC` beside a `createdAt`."""
     name = _WORD_BOUNDARY.sub("_", value.removeprefix("-")).strip("_").upper()
     if value.startswith("-"):

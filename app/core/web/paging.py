@@ -46,7 +46,7 @@ Limit = Annotated[
 ]
 CursorText = Annotated[
     OptionalParameter[str],
-    # An empty one is a missing value of the client: answering it with the first page would make it loop for ever.
+    # An empty cursor is a mistake of the client. If it got the first page, it would loop forever.
     Field(min_length=1, max_length=1024, description="The `nextCursor` of the previous page, with the same filters."),
 ]
 
@@ -103,7 +103,7 @@ class CursorSigner:
     """Write and read the cursors of one list: of one organisation, with one set of filters and one order.
 
     Args:
-        scope: what distinguishes this list from others.
+        scope: identifies the list.
     """
 
     key: bytes
@@ -117,7 +117,7 @@ class CursorSigner:
 
     def write(self, *position: datetime | int | UUID) -> str:
         """Write the cursor of the row at this position."""
-        payload = orjson.dumps(position, default=str)  # str: the driver has a class of its own for UUIDs
+        payload = orjson.dumps(position, default=str)  # str: orjson does not know the driver's class for UUIDs
         return base64.urlsafe_b64encode(self._signature(payload) + payload).decode().rstrip("=")
 
     def read(self, cursor: str) -> list[Any]:
@@ -144,8 +144,8 @@ class CursorSigner:
 class Paging:
     """The page of a list that a request asks for.
 
-    A route reads the rows after `after(…)`, at most `fetch_limit` of them, and answers with `page(…)`. A route that
-    writes its JSON itself uses `split_page` and `link_headers` instead.
+    A route reads at most `fetch_limit` rows from the position `after(…)`, and returns `page(…)`. A route that writes
+    its JSON itself uses `split_page` and `link_headers` instead of `page`.
     """
 
     request: Request
@@ -163,7 +163,7 @@ class Paging:
         """Read the position after which the page starts, or `None` for the first page.
 
         Args:
-            parse: makes the position of the parts of the cursor.
+            parse: makes the position from the parts of the cursor.
 
         Raises:
             InvalidCursor
@@ -172,7 +172,7 @@ class Paging:
 
     @property
     def fetch_limit(self) -> int:
-        """How many rows to read: one more than the page has, which tells whether a next page exists."""
+        """The number of rows to read: one more than the page has, to find out whether a next page exists."""
         return self.query.limit + 1
 
     def split_page(
@@ -200,10 +200,10 @@ class Paging:
         position: Callable[[Row], tuple[datetime | int | UUID, ...]],
         total: int | None = None,
     ) -> AnyPage:
-        """Make the answer from the fetched rows, and add the `Link` header to the response.
+        """Make the page from the fetched rows, and add the `Link` header to the response.
 
         Args:
-            position: where a row stands in the order of the list, as `after` reads it.
+            position: returns the position of a row in the list, in the form that `after` reads.
             total: the number of all rows that match, if the client asked for it.
         """
         shown, next_cursor = self.split_page(rows, position)
@@ -215,6 +215,6 @@ class Paging:
 
 
 def document_link(operation: Mapping[str, Any]) -> None:
-    """Add the `Link` header to the documented answer of an operation, if the operation is a list."""
+    """Add the `Link` header to the documented response of an operation, if the operation is a list."""
     if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
         operation["responses"]["200"].setdefault("headers", {})["Link"] = LINK_HEADER

@@ -10,13 +10,13 @@ from app.core.errors import FieldError
 _ENTITY_TAG = re.compile(r'\s*(?:W/)?("[^"]*")\s*(?:,|$)')
 
 
-def etag(version: int) -> str:
+def make_etag(version: int) -> str:
     """Make the entity tag of a version."""
     return f'"{version}"'
 
 
 def check_if_match(if_match: str | None, version: int) -> None:
-    """Compare `If-Match` with the version of a row; a weak tag counts as a strong one, since proxies weaken tags.
+    """Compare `If-Match` with the version of a row. A weak tag counts as a strong one, since proxies weaken tags.
 
     Raises:
         BadInput: it is not a list of entity tags.
@@ -28,19 +28,19 @@ def check_if_match(if_match: str | None, version: int) -> None:
     if tags is None:
         fault = FieldError("If-Match", 'It must be an entity tag such as "3".')
         raise errors.BadInput(f"If-Match: {fault.message}", errors=[fault])
-    if etag(version) not in tags:
+    if make_etag(version) not in tags:
         raise errors.VersionConflict
 
 
 def is_unmodified(if_none_match: str | None, tag: str) -> bool:
-    """Tell whether `If-None-Match` names the current entity tag; a malformed header names none."""
+    """Tell whether `If-None-Match` contains the current entity tag. A malformed header contains none."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or tag in (_read_tags(if_none_match) or ())
 
 
 def _read_tags(header: str) -> list[str] | None:
-    """Read a list of entity tags, without their marks of weakness; `None` if it is malformed."""
+    """Read a list of entity tags, without the prefix `W/` of weak ones; `None` if the list is malformed."""
     tags, end = [], 0
     while match := _ENTITY_TAG.match(header, end):
         tags.append(match[1])

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): every error that the service can answer. The only place that knows error statuses."""
+"""Problem documents (RFC 9457) for every error of the service. Only this module knows the statuses of errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from starlette.responses import Response
 from app.core import errors
 from app.core.errors import FieldError, TesseraError
 from app.core.web.database_errors import DATABASE_ERRORS, classify_database_error
-from app.core.web.validation_errors import MAX_FAULTS, read_faults, summarise
+from app.core.web.validation_messages import MAX_FAULTS, read_faults, summarise
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"  # of a 503
 
-STATUS_OF: dict[type[TesseraError], int] = {
+STATUSES_BY_KIND: dict[type[TesseraError], int] = {
     errors.BadInput: 422,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
@@ -32,8 +32,8 @@ STATUS_OF: dict[type[TesseraError], int] = {
     errors.Unavailable: 503,
 }
 
-# The code and the title of the statuses that the framework answers by itself.
-CODE_OF = {
+# The code and the title of the statuses that the framework responds with by itself.
+CODES_BY_STATUS = {
     400: ("bad_request", "The request is malformed."),
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not have that method."),
@@ -47,7 +47,7 @@ CLOSING_STATUSES = frozenset({408, 413})  # the connection ends with them, since
 CHALLENGE = 'Bearer realm="tessera", OrgSecret realm="tessera"'
 
 
-def problem(
+def make_problem(
     status: int,
     code: str,
     title: str,
@@ -79,13 +79,13 @@ def problem(
     return Response(orjson.dumps(body), status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
-def status_of(kind: type[TesseraError]) -> int:
-    """Return the status that errors of this kind are answered with."""
-    return next(STATUS_OF[base] for base in kind.__mro__ if base in STATUS_OF)
+def get_status(kind: type[TesseraError]) -> int:
+    """Return the status of errors of this kind."""
+    return next(STATUSES_BY_KIND[base] for base in kind.__mro__ if base in STATUSES_BY_KIND)
 
 
 def install_error_handlers(app: FastAPI, *, has_cors: bool = False) -> None:
-    """Make the application answer every error with a problem document.
+    """Make the application respond to every error with a problem document.
 
     Args:
         has_cors: whether every path also answers the OPTIONS requests of browsers.
@@ -100,23 +100,23 @@ def install_error_handlers(app: FastAPI, *, has_cors: bool = False) -> None:
 async def respond_to_error(request: Request, error: Exception) -> Response:
     """Make the problem document of an expected failure."""
     assert isinstance(error, TesseraError)
-    return problem(
-        status_of(type(error)),
+    return make_problem(
+        get_status(type(error)),
         error.code,
         error.title,
         error.detail,
-        _request_id(request),
+        _get_request_id(request),
         errors=error.errors,
         members=error.members,
-        headers=_headers_of(error),
+        headers=_make_headers(error),
     )
 
 
-def _request_id(request: Request) -> str:
+def _get_request_id(request: Request) -> str:
     return getattr(request.state, "request_id", "")
 
 
-def _headers_of(error: TesseraError) -> dict[str, str]:
+def _make_headers(error: TesseraError) -> dict[str, str]:
     match error:
         case errors.Unauthenticated():
             return {"WWW-Authenticate": CHALLENGE}
@@ -141,16 +141,16 @@ async def _respond_to_invalid_request(request: Request, error: Exception) -> Res
 
 async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:
     assert isinstance(error, HTTPException)
-    code, title = CODE_OF.get(error.status_code, ("error", "The request cannot be answered."))
+    code, title = CODES_BY_STATUS.get(error.status_code, ("error", "The request cannot be answered."))
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:  # the framework names the methods of one route only
-        headers["Allow"] = ", ".join(sorted(_methods_of_path(request, has_cors=has_cors)))
+        headers["Allow"] = ", ".join(sorted(_find_methods(request, has_cors=has_cors)))
     if error.status_code in CLOSING_STATUSES:
         headers["Connection"] = "close"
-    return problem(error.status_code, code, title, title, _request_id(request), headers=headers)
+    return make_problem(error.status_code, code, title, title, _get_request_id(request), headers=headers)
 
 
-def _methods_of_path(request: Request, *, has_cors: bool) -> set[str]:
+def _find_methods(request: Request, *, has_cors: bool) -> set[str]:
     methods = {"OPTIONS"} if has_cors else set[str]()
     for route in request.app.routes:
         if isinstance(route, starlette.routing.Route) and route.path_regex.match(request.scope["path"]):

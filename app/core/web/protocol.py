@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.core.ids import new_id
-from app.core.web.problems import CODE_OF, problem
+from app.core.web.problems import CODES_BY_STATUS, make_problem
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,9 +19,9 @@ MAX_HEAD_BYTES = 64 * 1024  # more than the edge accepts, so that clients usuall
 class BoundedProtocol(HttpToolsProtocol):
     """Close connections on which the head of the next request is too slow or too large.
 
-    uvicorn itself waits without limit for a head, and for the rest of a body that was answered without being read. The
-    time runs from the start of the connection, or from the first bytes after a response. Trailers and chunk extensions
-    count like a head. A head that arrives in a single read may be larger: the edge refuses it.
+    uvicorn itself waits without limit for a head, and for the rest of a body whose response was already sent. The time
+    runs from the start of the connection, or from the first bytes after a response. Trailers and chunk extensions count
+    like a head. A head that arrives in a single read may be larger: the edge refuses it.
     WebSocket must be off (`ws="none"`), since an upgrade does not stop the timer.
 
     Args:
@@ -68,7 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Send a problem document for malformed HTTP, unless an earlier response is being sent; then close."""
         if self.cycle is None or self.cycle.response_complete:
             headers = {"Connection": "close", "X-Content-Type-Options": "nosniff", "X-Request-Id": new_id().hex}
-            answer = problem(400, *CODE_OF[400], msg, headers["X-Request-Id"], headers=headers)
+            answer = make_problem(400, *CODES_BY_STATUS[400], msg, headers["X-Request-Id"], headers=headers)
             lines = [STATUS_LINE[400], *(b"%b: %b\r\n" % header for header in answer.raw_headers), b"\r\n"]
             self.transport.write(b"".join(lines) + bytes(answer.body))
         self.transport.close()
@@ -79,11 +79,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
-def bounded_protocol(header_timeout: float, max_header_bytes: int = MAX_HEAD_BYTES) -> type[HttpToolsProtocol]:
+def make_bounded_protocol(header_timeout: float, max_header_bytes: int = MAX_HEAD_BYTES) -> type[HttpToolsProtocol]:
     """Make the protocol for uvicorn's `Config(http=…)`.
 
-    uvicorn only calls it, so that a partial will do. Unlike a class made here, a partial can be pickled, which several
-    worker processes need.
+    uvicorn only calls it, so a partial is enough. Unlike a class that this function creates, a partial can be pickled,
+    which several worker processes require.
 
     Args:
         header_timeout: seconds.

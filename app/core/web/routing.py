@@ -1,4 +1,4 @@
-"""Routes that read requests strictly: JSON bodies, query parameters, no body where none is taken."""
+"""Routes that read requests strictly: JSON bodies, query parameters, and no body unless the operation takes one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from starlette.responses import Response
 
 from app.core import errors
 from app.core.errors import FieldError
-from app.core.web.signatures import Parameter, Source, is_repeatable, read_all_parameters
-from app.core.web.validation_errors import MAX_FAULTS
+from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
+from app.core.web.validation_messages import MAX_FAULTS
 
-# The body of a request with one of these methods means nothing (RFC 9110, 9.3.1).
+# The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
 METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})
-# Many clients send an empty object where there is nothing to send.
+# Many clients send an empty object if they have nothing to send.
 EMPTY_BODIES = frozenset({b"", b"{}", b"null"})
 
 
@@ -38,7 +38,7 @@ class JsonRequest(Request):
 
 
 class Route(APIRoute):
-    """A route that parses JSON strictly, and refuses query parameters and a body that it does not declare."""
+    """A route that parses JSON strictly, and refuses undeclared query parameters and an undeclared body."""
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -47,7 +47,7 @@ class Route(APIRoute):
 
     @cached_property
     def query_parameters(self) -> Mapping[str, bool]:
-        """The names of the query parameters, the fields of models included; whether each may be repeated."""
+        """The names of the query parameters, with the fields of models, and whether each may be repeated."""
         found: dict[str, bool] = {}
         for parameter in self.parameters:
             if parameter.source is Source.QUERY and parameter.model:
@@ -82,13 +82,13 @@ async def _refuse_body(request: Request) -> None:
 
 
 def refuse_unknown_query(request: Request, known: Mapping[str, bool]) -> None:
-    """Refuse query parameters that a route does not have, or has only once, and text that is not UTF-8.
+    """Refuse unknown query parameters, repeated ones that may not be repeated, and text that is not UTF-8.
 
     Args:
         known: the names of the route's parameters, and whether each may be repeated.
 
     Raises:
-        BadInput: naming the parameters.
+        BadInput: `errors` names the parameters.
     """
     try:
         unquote_to_bytes(request.scope["query_string"]).decode()

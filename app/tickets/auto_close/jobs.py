@@ -12,7 +12,7 @@ from sqlalchemy import Uuid, any_, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database.pool import has_work
+from app.core.database.pool import wake_worker_after_commit
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, record
@@ -44,7 +44,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
         },
     )
     handled = set(claimed)
-    has_work(db)
+    wake_worker_after_commit(db)
     return [one for one in locked if one.subject_id in handled]
 
 

@@ -72,7 +72,7 @@ CLOSE = text(
     bindparam("actor_type", SYSTEM.type.value, type_=Text),
     bindparam(
         "data",
-        TicketStatusChanged.json_without(
+        TicketStatusChanged.dump_json_without(
             from_status=TicketStatus.RESPONDED, to_status=TicketStatus.CLOSED, reason=AUTO_CLOSE
         ),
         type_=Text,

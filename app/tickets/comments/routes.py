@@ -12,7 +12,7 @@ from app.access.dependencies import Db
 from app.access.permissions import Action, Resource
 from app.access.requirements import requires
 from app.core.web.openapi import responses
-from app.core.web.preconditions import check_if_match, etag
+from app.core.web.preconditions import check_if_match, make_etag
 from app.core.web.routing import Route
 from app.tickets.comments import service
 from app.tickets.comments.schemas import CommentWithTicket, ReplyCreate
@@ -51,4 +51,4 @@ async def respond(
         "createdAt": comment.created_at,
         "ticket": represent_ticket(row, caller.tenant),
     }
-    return json_response(content, 201, ETag=etag(row["version"]), Location=f"/tickets/{ticket_id}")
+    return json_response(content, 201, ETag=make_etag(row["version"]), Location=f"/tickets/{ticket_id}")

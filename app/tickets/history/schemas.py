@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import MISSING, BaseModel, Field, create_model
 
 from app.core.fields import EXAMPLE_ID, ResponseModel, UtcTimestamp
-from app.core.outbox.events import data_model, subclasses_of
+from app.core.outbox.events import get_data_model, list_event_classes
 from app.core.web.paging import Page
 from app.tickets.events import TicketEvent, TicketStatusChanged
 from app.tickets.models import TicketStatus
@@ -37,8 +37,8 @@ _EXAMPLE = {
     "type": TicketStatusChanged.type,
     "actor": {"type": "SYSTEM"},
     "data": {
-        TicketStatusChanged.key("from_status"): TicketStatus.OPEN.value,
-        TicketStatusChanged.key("to_status"): TicketStatus.RESPONDED.value,
+        TicketStatusChanged.get_stored_name("from_status"): TicketStatus.OPEN.value,
+        TicketStatusChanged.get_stored_name("to_status"): TicketStatus.RESPONDED.value,
     },
     "createdAt": "2026-03-02T09:30:00.125Z",
 }
@@ -49,14 +49,14 @@ def _schema_of(event: type[TicketEvent]) -> type[BaseModel]:
         "id": Annotated[UUID, Field(description="The event's id.")],
         "type": Annotated[Literal[event.type], Field(description="What happened.")],
         "actor": Annotated[EventActor, Field(description="Who caused it.")],
-        "data": Annotated[data_model(event), Field(description="What the event is about.")],
+        "data": Annotated[get_data_model(event), Field(description="What the event is about.")],
         "created_at": Annotated[UtcTimestamp, Field(description="The organisation's time.")],
     }
     return create_model(f"{event.__name__}Event", __base__=ResponseModel, __doc__=event.__doc__, **fields)
 
 
 # A new event is documented as soon as its class exists.
-TICKET_EVENTS = tuple(_schema_of(event) for event in subclasses_of(TicketEvent))
+TICKET_EVENTS = tuple(_schema_of(event) for event in list_event_classes(TicketEvent))
 _one_of: Any = reduce(or_, TICKET_EVENTS)
 _page: Any = Page
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from app.core.words import fold, words
+from app.core.words import fold, split_words
 
 INDEX_TICKETS = "INDEX_TICKETS"
 
@@ -62,7 +62,7 @@ def query(org_id: UUID, text: str, reference_prefix: str) -> str | None:
 
 
 def _normalised_words(text: str) -> list[str]:
-    return [word[:MAX_WORD_LENGTH] for word in words(fold(text).translate(_TRANSLITERATION))]
+    return [word[:MAX_WORD_LENGTH] for word in split_words(fold(text).translate(_TRANSLITERATION))]
 
 
 def _prefix(org_id: UUID) -> str:

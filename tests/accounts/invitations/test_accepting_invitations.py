@@ -13,12 +13,12 @@ from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.authentication.sessions.models import Session
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import link_token
+from app.core.security.opaque_tokens import make_link_token
 from app.organisations.models import Organisation
 from tests.accounts.invitations.test_invitations import accept, invite, token_for
 from tests.accounts.sign_up.test_public_sign_up import sign_in
 from tests.accounts.stored_rows import list_account_events, list_links, list_users, tables_containing
-from tests.core.security.test_security import hostile_tokens
+from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
@@ -119,9 +119,9 @@ async def test_a_forged_token_or_one_of_another_organisation_is_refused(
     (link,) = await list_links(desk)
     other = await create_desk(api, database)
     for token in (
-        link_token(desk.api.secret_key, other.id, link.id),
-        link_token("another-key-than-this-service-has-0123456789", desk.id, link.id),
-        link_token(desk.api.secret_key, desk.id, uuid4()),
+        make_link_token(desk.api.secret_key, other.id, link.id),
+        make_link_token("another-key-than-this-service-has-0123456789", desk.id, link.id),
+        make_link_token(desk.api.secret_key, desk.id, uuid4()),
         str(link.id),
     ):
         refused(await accept(desk, token), 422, "link_expired")

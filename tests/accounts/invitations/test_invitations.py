@@ -18,7 +18,7 @@ from app.accounts.single_use_links.models import Link
 from app.accounts.users.models import Credential
 from app.core.database.base import Base
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import link_token
+from app.core.security.opaque_tokens import make_link_token
 from tests.accounts.sign_up.test_public_sign_up import sign_in
 from tests.accounts.stored_rows import list_account_events, list_links, list_users
 from tests.accounts.users_and_roles import add_role, add_signed_in_user
@@ -41,7 +41,7 @@ async def invite(desk: Desk, email: str | None = None, **fields: object) -> JSON
 
 async def token_for(desk: Desk) -> str:
     """Return the token of the latest link."""
-    return link_token(desk.api.secret_key, desk.id, (await list_links(desk))[-1].id)
+    return make_link_token(desk.api.secret_key, desk.id, (await list_links(desk))[-1].id)
 
 
 async def accept(desk: Desk, token: object, password: object = PASSWORD) -> httpx.Response:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, select, update
 
 from app.accounts.users.models import Credential
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import link_token
+from app.core.security.opaque_tokens import make_link_token
 from app.organisations.models import Organisation
 from tests.accounts.stored_rows import list_account_events, list_links, list_users, tables_containing
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
@@ -98,7 +98,7 @@ class TestNewAddress:
         await sign_up(desk, email)
         (link,) = await list_links(desk)
         assert (link.email, link.purpose) == (email, "VERIFY_EMAIL")
-        token = link_token(desk.api.secret_key, desk.id, link.id)
+        token = make_link_token(desk.api.secret_key, desk.id, link.id)
 
         assert (await desk.api.http.post("/auth/email/verify", json={"token": token})).status_code == 200
 
@@ -119,7 +119,7 @@ class TestNewAddress:
         await sign_up(desk, email, password=password + "!")
         (link,) = await list_links(desk)
         assert await tables_containing(server, password) == set()
-        assert await tables_containing(server, link_token(desk.api.secret_key, desk.id, link.id)[4:60]) == set()
+        assert await tables_containing(server, make_link_token(desk.api.secret_key, desk.id, link.id)[4:60]) == set()
         assert "users" in await tables_containing(server, email)  # the search works
 
 

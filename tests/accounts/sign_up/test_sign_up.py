@@ -14,7 +14,7 @@ from app.accounts.roles.rules import ADMIN
 from app.accounts.users.models import Credential, User
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from app.core.security.secret_keys import new_secret
+from app.core.security.secret_keys import generate_secret_key
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 
@@ -98,7 +98,7 @@ class TestSecretKey:
         assert await count_users(desk) == 1
 
     async def test_a_wrong_secret_key_is_refused(self, desk: Desk) -> None:
-        refused(await sign_up(desk, secret=new_secret()), 401, "invalid_secret_key")
+        refused(await sign_up(desk, secret=generate_secret_key()), 401, "invalid_secret_key")
         refused(await sign_up(desk, header=desk.secret[:-1] + "!"), 401, "invalid_secret_key")
 
     async def test_different_secret_keys_in_header_and_body_are_refused(

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import link_token
+from app.core.security.opaque_tokens import make_link_token
 from app.organisations.models import Organisation
 from tests.authentication.account_state import (
     expire_links,
@@ -103,7 +103,7 @@ class TestInvalidLinks:
     ) -> None:
         other = await create_desk(api, database)
         [link] = await list_links(desk, user.id)
-        refused(await verify(api.http, link_token(SECRET_KEY, other.id, link.id)), 422, "link_expired")
+        refused(await verify(api.http, make_link_token(SECRET_KEY, other.id, link.id)), 422, "link_expired")
         assert (await verify(api.http, token)).status_code == 200
 
     async def test_a_link_mailed_to_another_address_is_refused(self, api: Api, desk: Desk, user: SignedInUser) -> None:

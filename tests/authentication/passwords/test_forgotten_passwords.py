@@ -206,7 +206,7 @@ class TestPrivacy:
         with capture_logs() as lines:
             await forgot(api.http, user.email)
             token = await latest_token(desk, user.id, LinkPurpose.RESET_PASSWORD)
-            await relay.relay_new(desk.database, wiring.SUBSCRIBERS)
+            await relay.relay_new_events(desk.database, wiring.SUBSCRIBERS)
             stored = await dump_rows(desk)
             refused(await reset(api.http, token, "password"), 422, "weak_password")
             assert (await reset(api.http, token)).status_code == 204

@@ -12,7 +12,7 @@ from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.models import Credential
 from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database
-from app.core.security.opaque_tokens import LINK_PREFIX, link_token
+from app.core.security.opaque_tokens import LINK_PREFIX, make_link_token
 from app.organisations.models import Organisation
 from tests.authentication.account_state import (
     NEW_PASSWORD,
@@ -152,7 +152,7 @@ class TestInvalidLinks:
         other = await create_desk(api, database)
         await issue_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         [link] = await list_links(desk, user.id)
-        assert await is_expired(api, link_token(SECRET_KEY, other.id, link.id))
+        assert await is_expired(api, make_link_token(SECRET_KEY, other.id, link.id))
         assert (await reset(api.http, token_of(link))).status_code == 204
 
     async def test_forged_tokens_are_refused(self, api: Api, desk: Desk, token: str) -> None:
@@ -168,7 +168,7 @@ class TestInvalidLinks:
             )
             assert answer.status_code == 422
             assert answer.json()["code"] in {"link_expired", "invalid_input"}
-        for forged in ("trt_" + signed, signed, link_token("x" * 40, desk.id, uuid4()), "x"):
+        for forged in ("trt_" + signed, signed, make_link_token("x" * 40, desk.id, uuid4()), "x"):
             assert await is_expired(api, forged)
         assert (await reset(api.http, token)).status_code == 204
 

@@ -17,7 +17,7 @@ from tests.authentication.second_factor.authenticators import (
     create_unprotected_user,
     set_up,
 )
-from tests.notifications.users import deliveries_to, relay_events
+from tests.notifications.users import read_mails_to, relay_events
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 
@@ -62,14 +62,14 @@ async def test_a_reset_deletes_the_secret_and_the_recovery_codes(desk: Desk, pro
 async def test_a_reset_ends_sessions_at_once_and_is_mailed(desk: Desk, protected: ProtectedUser) -> None:
     ok(await protected.user.get("/me"))
     await relay_events(desk)
-    before = len(await deliveries_to(desk, protected.user.email))
+    before = len(await read_mails_to(desk, protected.user.email))
 
     await reset(desk.admin, protected)
 
     refused(await protected.user.get("/me"), 401, "invalid_token")
     assert (await list_events(desk, protected.user.id))[-1] == ("user.second_factor_disabled", {})
     await relay_events(desk)
-    told = (await deliveries_to(desk, protected.user.email))[before:]
+    told = (await read_mails_to(desk, protected.user.email))[before:]
     assert [mail.subject for mail in told] == ["[Growfin] Your second factor was removed"]
 
 

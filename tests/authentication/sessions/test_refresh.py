@@ -161,7 +161,7 @@ async def test_other_kinds_of_tokens_are_refused(api: Api, desk: Desk) -> None:
     first = await signed_in(desk)
     assert not await is_valid_access_token(api, first["refreshToken"])
     refused(await refresh(api, first["jwt"]), 401, "invalid_refresh_token")
-    link = tokens.link_token(SECRET_KEY, desk.id, tokens.read_refresh_token(SECRET_KEY, first["refreshToken"]).id)
+    link = tokens.make_link_token(SECRET_KEY, desk.id, tokens.read_refresh_token(SECRET_KEY, first["refreshToken"]).id)
     refused(await refresh(api, link), 401, "invalid_refresh_token")
 
 
@@ -177,7 +177,7 @@ async def test_a_forged_token_is_refused_and_ends_no_session(api: Api, desk: Des
     named = tokens.read_refresh_token(SECRET_KEY, good)
     for wrong in (
         good[:-4], good + "AAAA", good.upper(), good[4:], "trt_", "é", "trt_" + "A" * 108,
-        tokens.new_refresh_token("another-key", named.org_id, named.id),
+        tokens.make_refresh_token("another-key", named.org_id, named.id),
     ):  # fmt: skip
         refused(await refresh(api, wrong), 401, "invalid_refresh_token")
     assert (await refresh(api, good)).status_code == 200

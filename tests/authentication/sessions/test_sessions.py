@@ -12,7 +12,7 @@ from sqlalchemy import update
 from app.access.credential_cache import LIFETIME
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
-from tests.core.security.test_security import hostile_tokens
+from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
 from tests.problems import refused
 from tests.services import Start, create_user, unique_email
@@ -113,8 +113,8 @@ async def test_the_total_is_counted_on_request(api: Api, desk: Desk, email: str)
 async def test_a_session_can_be_ended_from_another(api: Api, email: str) -> None:
     one, other = await sign_in(api.http, email), await sign_in(api.http, email)
     items = (await api.http.get("/me/sessions", headers=bearer(one))).json()["items"]
-    (theirs,) = [item["id"] for item in items if item["current"]]
-    path = f"/me/sessions/{theirs}"
+    (session_id,) = [item["id"] for item in items if item["current"]]
+    path = f"/me/sessions/{session_id}"
     assert (await api.http.delete(path, headers=bearer(other))).status_code == 204
     assert await has_ended(api, one)
     refused(await api.http.delete(path, headers=bearer(other)), 404, "session_not_found")

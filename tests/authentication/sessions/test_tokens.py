@@ -16,7 +16,7 @@ from app.core.database.pool import Database
 from app.core.security.access_tokens import issue_access_token
 from app.organisations.models import Organisation, SecretKey
 from tests.conftest import SECRET_KEY
-from tests.core.security.test_security import hostile_tokens, token
+from tests.core.security.hostile_tokens import hostile_tokens, token
 from tests.organisation_client import Api, Desk, create_desk
 from tests.problems import refused
 

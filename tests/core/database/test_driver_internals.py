@@ -1,7 +1,7 @@
-"""What `app/core/database/` relies on in SQLAlchemy and asyncpg beyond their documented interfaces.
+"""Undocumented behaviour of SQLAlchemy and asyncpg on which `app/core/database/` relies.
 
-A failure here after an upgrade means: read the new code of the library and adapt ours before raising the upper bound of
-its version. Each test says what breaks.
+If a test fails after an upgrade, read the new code of the library, and adapt ours before you raise the upper bound of
+its version. Each docstring says what would break.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.postgres import TestServer
 
 @pytest.fixture
 async def engine(server: TestServer) -> AsyncIterator[AsyncEngine]:
-    """An engine as `Database` makes it, without its listeners."""
+    """An engine like that of `Database`, without its listeners."""
     engine = create_async_engine(server.service_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=0)
     yield engine
     await engine.dispose()
 
 
-async def test_a_session_reports_begin_commit_and_rollback_though_it_sends_none(engine: AsyncEngine) -> None:
-    """Otherwise no transaction is opened or committed: our listeners of these events send the statements."""
+async def test_a_session_reports_begin_commit_and_rollback_without_sending_them(engine: AsyncEngine) -> None:
+    """Otherwise no transaction is opened or committed, since our listeners of these events send the statements."""
     seen: list[str] = []
     for name in ("begin", "commit", "rollback"):
         event.listen(engine.sync_engine, name, lambda _connection, name=name: seen.append(name))
@@ -69,7 +69,7 @@ async def test_a_listener_runs_the_drivers_coroutines_with_run_async(engine: Asy
     assert seen == ["BEGIN", asyncpg.Connection, "ROLLBACK"]
 
 
-async def test_a_connection_goes_back_without_a_greenlet_and_without_waiting(engine: AsyncEngine) -> None:
+async def test_a_connection_is_returned_without_a_greenlet(engine: AsyncEngine) -> None:
     """Otherwise `Database.driver` fails after each hot statement: it returns the connection with a plain `close`."""
     for _ in range(2):
         connection = await engine.raw_connection()
@@ -80,7 +80,7 @@ async def test_a_connection_goes_back_without_a_greenlet_and_without_waiting(eng
         assert not driver.is_closed()
 
 
-async def test_a_connection_goes_back_from_a_greenlet_with_a_reset_that_may_wait(engine: AsyncEngine) -> None:
+async def test_a_connection_returned_in_a_greenlet_is_reset_by_a_listener_that_awaits(engine: AsyncEngine) -> None:
     """Otherwise a cancelled request leaves its transaction open on the connection of the next one."""
     states: list[bool] = []
 
@@ -115,7 +115,7 @@ async def test_a_disconnection_at_checkout_makes_the_pool_connect_again(engine: 
     again.close()
 
 
-async def test_the_driver_sends_several_statements_at_once_and_answers_with_the_last_tag(engine: AsyncEngine) -> None:
+async def test_the_driver_sends_several_statements_and_returns_the_last_tag(engine: AsyncEngine) -> None:
     """Otherwise a transaction takes one more round trip, or a COMMIT that became a rollback goes unnoticed."""
     connection = await engine.raw_connection()
     driver = cast("asyncpg.Connection[Any]", connection.driver_connection)
@@ -128,7 +128,7 @@ async def test_the_driver_sends_several_statements_at_once_and_answers_with_the_
     connection.close()
 
 
-async def test_an_error_carries_the_drivers_with_its_sqlstate_and_constraint(engine: AsyncEngine) -> None:
+async def test_an_error_has_the_drivers_error_with_sqlstate_and_constraint(engine: AsyncEngine) -> None:
     """Otherwise a violated constraint is answered with 500 instead of the domain's error (`violations.py`)."""
     async with AsyncSession(engine) as db:
         await db.execute(text("CREATE TEMP TABLE canaries (name text CONSTRAINT uq_canaries_name UNIQUE)"))
@@ -142,7 +142,7 @@ async def test_an_error_carries_the_drivers_with_its_sqlstate_and_constraint(eng
     assert getattr(error.__cause__, "constraint_name", None) == "uq_canaries_name"
 
 
-async def test_an_invalidated_connection_says_so(engine: AsyncEngine) -> None:
+async def test_an_invalidated_connection_is_marked(engine: AsyncEngine) -> None:
     """Otherwise a rollback is sent to a connection that is gone, and hides the first error."""
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))

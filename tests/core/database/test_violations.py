@@ -1,4 +1,4 @@
-"""Violated constraints become errors of the domain."""
+"""Violated constraints are converted into domain errors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from app.core.database.pool import Database
 from app.core.database.violations import (
     FOREIGN_KEY_VIOLATION,
     UNIQUE_VIOLATION,
+    get_sqlstate,
     raise_on_violation,
-    sqlstate_of,
 )
 from app.core.errors import Conflict
 
@@ -54,7 +54,7 @@ async def add_book(db: AsyncSession, title: str, isbn: str, shelf: str = "fictio
     await db.execute(text("INSERT INTO books VALUES (:title, :isbn, :shelf)"), book)
 
 
-async def test_a_violation_of_the_kind_raises_the_error(db: AsyncSession) -> None:
+async def test_a_violation_raises_the_error(db: AsyncSession) -> None:
     with pytest.raises(TitleTaken), raise_on_violation(TitleTaken):
         await add_book(db, "Emma", "2")
 
@@ -62,16 +62,16 @@ async def test_a_violation_of_the_kind_raises_the_error(db: AsyncSession) -> Non
 async def test_a_violation_of_another_kind_passes_unchanged(db: AsyncSession) -> None:
     with pytest.raises(exc.IntegrityError) as caught, raise_on_violation(TitleTaken):
         await add_book(db, "Persuasion", "2", shelf="poetry")
-    assert sqlstate_of(caught.value) == FOREIGN_KEY_VIOLATION
+    assert get_sqlstate(caught.value) == FOREIGN_KEY_VIOLATION
 
 
-async def test_the_kind_can_be_another(db: AsyncSession) -> None:
+async def test_the_kind_of_constraint_can_be_chosen(db: AsyncSession) -> None:
     with pytest.raises(ShelfInUse), raise_on_violation(ShelfInUse, FOREIGN_KEY_VIOLATION):
         await db.execute(text("DELETE FROM shelves"))
 
 
 @pytest.mark.parametrize(("title", "isbn", "error"), [("Emma", "2", TitleTaken), ("Persuasion", "1", IsbnTaken)])
-async def test_two_of_a_kind_are_told_apart_by_name(
+async def test_two_constraints_of_a_kind_are_distinguished_by_name(
     db: AsyncSession, title: str, isbn: str, error: type[Conflict]
 ) -> None:
     with (
@@ -88,10 +88,10 @@ async def test_a_violation_of_another_constraint_passes_unchanged(db: AsyncSessi
         raise_on_violation(TitleTaken, constraint="uq_books_title"),
     ):
         await add_book(db, "Persuasion", "1")
-    assert sqlstate_of(caught.value) == UNIQUE_VIOLATION
+    assert get_sqlstate(caught.value) == UNIQUE_VIOLATION
 
 
-async def test_an_error_of_the_database_carries_its_sqlstate(db: AsyncSession) -> None:
+async def test_every_error_of_the_database_has_its_sqlstate(db: AsyncSession) -> None:
     with pytest.raises(exc.DBAPIError) as caught:
         await db.execute(text("SELECT 1 / 0"))
-    assert sqlstate_of(caught.value) == "22012"
+    assert get_sqlstate(caught.value) == "22012"

@@ -1,4 +1,4 @@
-"""Embedded PostgreSQL servers for tests: folders, processes that start them, and checks from outside."""
+"""Embedded PostgreSQL servers for tests: folders, processes that start them, and queries."""
 
 from __future__ import annotations
 

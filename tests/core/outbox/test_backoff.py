@@ -11,14 +11,14 @@ from app.core.outbox.backoff import Backoff, ExponentialBackoff
 SECOND = timedelta(seconds=1)
 
 
-def test_a_schedule_has_one_wait_after_each_attempt_and_then_ends() -> None:
+def test_a_schedule_ends_after_its_last_wait() -> None:
     backoff = Backoff((SECOND, 5 * SECOND))
 
     assert [backoff.wait_after(attempt) for attempt in (1, 2, 3, 4)] == [SECOND, 5 * SECOND, None, None]
     assert backoff.max_attempts == 3
 
 
-def test_jitter_adds_up_to_its_part_of_a_wait() -> None:
+def test_jitter_adds_at_most_its_part_of_the_wait() -> None:
     backoff = Backoff((100 * SECOND,), jitter=0.2)
     waits = [wait for _ in range(200) if (wait := backoff.wait_after(1)) is not None]
 

@@ -1,4 +1,4 @@
-"""Deliveries: each message is sent once, after as many attempts as it takes. The channel is mail, to a real server."""
+"""Deliveries: sending once, retries, killed and stopping workers, housekeeping. Mails go to a real SMTP server."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from app.core.ids import new_id
 from app.core.outbox import claims, deliveries
 from app.core.outbox.backoff import Backoff
 from app.core.outbox.channels import Channel, ChannelPolicy, Channels, Outcome, Result, Sender
-from app.core.outbox.claims import BATCH, LEASE
-from app.core.outbox.deliveries import NewDelivery, judge
+from app.core.outbox.claims import DELIVERIES_PER_BATCH, LEASE_DURATION
+from app.core.outbox.deliveries import NewDelivery, finish_attempt
 from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
 from app.notifications import mails
-from app.notifications.channel import email_channel
+from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL, MailDraft, OutgoingMail
 from app.notifications.models import Mail
 from tests.databases import eventually, open_pool, superuser_connection
@@ -42,21 +42,21 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-async def room() -> AsyncIterator[SmtpServer]:
-    async with running_smtp_server() as room:
-        yield room
+async def smtp_server() -> AsyncIterator[SmtpServer]:
+    async with running_smtp_server() as smtp_server:
+        yield smtp_server
 
 
 @pytest.fixture
-def channels(room: SmtpServer) -> Channels:
-    return mail_by(room)
+def channels(smtp_server: SmtpServer) -> Channels:
+    return make_channels(smtp_server)
 
 
-def mail_by(room: SmtpServer, sender: str = "desk@growfin.test") -> Channels:
-    return {"EMAIL": email_channel(smtp_url=room.url, mail_from=sender, mail_dir=Path("/nowhere"))}
+def make_channels(smtp_server: SmtpServer, sender: str = "desk@growfin.test") -> Channels:
+    return {"EMAIL": make_email_channel(smtp_url=smtp_server.url, mail_from=sender, mail_dir=Path("/nowhere"))}
 
 
-async def queue(database: Database, *recipients: str, org_id: UUID | None = None) -> UUID:
+async def queue_mails(database: Database, *recipients: str, org_id: UUID | None = None) -> UUID:
     """Queue a mail to each recipient; return the organisation that sends them."""
     org_id = org_id or uuid4()
     async with database.session(org_id) as db:
@@ -65,7 +65,7 @@ async def queue(database: Database, *recipients: str, org_id: UUID | None = None
     return org_id
 
 
-async def queue_bare(database: Database, org_id: UUID, channel: str) -> UUID:
+async def queue_without_content(database: Database, org_id: UUID, channel: str) -> UUID:
     """Queue a delivery without content; return its id."""
     policy, new = replace(EMAIL, name=channel), NewDelivery(id=new_id(), destination="https://hooks.example")
     async with database.session(org_id) as db:
@@ -73,29 +73,29 @@ async def queue_bare(database: Database, org_id: UUID, channel: str) -> UUID:
     return new.id
 
 
-def addresses(count: int) -> list[str]:
+def make_addresses(count: int) -> list[str]:
     return [f"mia{n}@customer.example" for n in range(count)]
 
 
-async def rows(database: Database, org_id: UUID) -> dict[str, Delivery]:
+async def read_deliveries(database: Database, org_id: UUID) -> dict[str, Delivery]:
     """Return the organisation's deliveries by recipient."""
     statement = select(Mail.recipient, Delivery).join(Mail, Mail.id == Delivery.id).where(Delivery.org_id == org_id)
     async with database.session(org_id) as db:
         return {row.recipient: row.Delivery for row in await db.execute(statement)}
 
 
-async def delivery(database: Database, org_id: UUID, delivery_id: UUID) -> Delivery:
+async def read_delivery(database: Database, org_id: UUID, delivery_id: UUID) -> Delivery:
     async with database.session(org_id) as db:
         return await db.get_one(Delivery, (org_id, delivery_id))
 
 
-async def the_row(database: Database, org_id: UUID) -> Delivery:
-    (row,) = (await rows(database, org_id)).values()
+async def read_only_delivery(database: Database, org_id: UUID) -> Delivery:
+    (row,) = (await read_deliveries(database, org_id)).values()
     return row
 
 
-async def due_times(database: Database, org_id: UUID) -> list[timedelta]:
-    """Return how long it is until each delivery's next attempt."""
+async def read_waits(database: Database, org_id: UUID) -> list[timedelta]:
+    """Return the waits until the next attempts, the shortest first."""
     async with database.session(org_id) as db:
         due = await db.scalars(select(Timer.due_at).where(Timer.org_id == org_id, Timer.kind == DELIVER))
         return sorted(at - real_now() for at in due)
@@ -107,55 +107,57 @@ async def make_due(database: Database, org_id: UUID) -> None:
         await db.execute(update(Timer).where(Timer.org_id == org_id).values(due_at=real_now() - SECOND))
 
 
-# --- once ------------------------------------------------------------------------------------------------------------
+# --- sending once ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_queued_mail_is_sent_once(pool: Database, room: SmtpServer, channels: Channels) -> None:
-    org_id = await queue(pool, "mia@customer.example")
-    assert (await the_row(pool, org_id)).status == DeliveryStatus.QUEUED
+async def test_a_queued_mail_is_sent_once(pool: Database, smtp_server: SmtpServer, channels: Channels) -> None:
+    org_id = await queue_mails(pool, "mia@customer.example")
+    assert (await read_only_delivery(pool, org_id)).status == DeliveryStatus.QUEUED
 
     assert await deliveries.deliver_due(pool, channels) == 1
     assert await deliveries.deliver_due(pool, channels) == 0
-    row = await the_row(pool, org_id)
+    row = await read_only_delivery(pool, org_id)
     assert (row.status, row.attempts, row.last_error) == (DeliveryStatus.SENT, 1, None)
     assert row.sent_at is not None
-    assert room.count_copies() == {f"<{row.id}@growfin.test>": 1}
-    assert await due_times(pool, org_id) == []
+    assert smtp_server.count_copies() == {f"<{row.id}@growfin.test>": 1}
+    assert await read_waits(pool, org_id) == []
 
 
-async def test_two_workers_at_once_send_each_mail_once(pool: Database, room: SmtpServer, channels: Channels) -> None:
-    organisations = [await queue(pool, *addresses(BATCH + 20)) for _ in range(3)]
+async def test_two_workers_at_once_send_each_mail_once(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    organisations = [await queue_mails(pool, *make_addresses(DELIVERIES_PER_BATCH + 20)) for _ in range(3)]
 
     await asyncio.gather(*(deliveries.deliver_due(pool, channels) for _ in range(2)))
 
-    assert set(room.count_copies().values()) == {1}
-    assert len(room.received) == 3 * (BATCH + 20)
+    assert set(smtp_server.count_copies().values()) == {1}
+    assert len(smtp_server.received) == 3 * (DELIVERIES_PER_BATCH + 20)
     for org_id in organisations:
-        assert {row.status for row in (await rows(pool, org_id)).values()} == {DeliveryStatus.SENT}
+        assert {row.status for row in (await read_deliveries(pool, org_id)).values()} == {DeliveryStatus.SENT}
 
 
-async def test_what_one_worker_has_claimed_no_other_claims(pool: Database, channels: Channels) -> None:
+async def test_a_claimed_delivery_is_not_claimed_by_another_worker(pool: Database, channels: Channels) -> None:
     for _ in range(5):
-        org_id = await queue(pool, *addresses(3 * BATCH))
+        org_id = await queue_mails(pool, *make_addresses(3 * DELIVERIES_PER_BATCH))
         batches = await asyncio.gather(*(claims.claim(pool, org_id, channels) for _ in range(8)))
         claimed = [one.id for batch in batches for one in batch]
-        assert len(set(claimed)) == len(claimed) <= 3 * BATCH
+        assert len(set(claimed)) == len(claimed) <= 3 * DELIVERIES_PER_BATCH
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(
-    pool: Database, room: SmtpServer, channels: Channels
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    await queue(pool, *addresses(3 * BATCH))
-    await queue(pool, "bo@customer.example")
+    await queue_mails(pool, *make_addresses(3 * DELIVERIES_PER_BATCH))
+    await queue_mails(pool, "bo@customer.example")
 
     await deliveries.deliver_due(pool, channels)
-    assert "bo@customer.example" in room.recipients()[: BATCH + 1]
+    assert "bo@customer.example" in smtp_server.recipients()[: DELIVERIES_PER_BATCH + 1]
 
 
 async def test_the_lane_of_a_mail_is_the_domain_of_its_recipient(pool: Database) -> None:
-    org_id = await queue(pool, "mia@customer.example", "bo@BIG.example", "no address")
+    org_id = await queue_mails(pool, "mia@customer.example", "bo@BIG.example", "no address")
 
-    assert {to: row.lane for to, row in (await rows(pool, org_id)).items()} == {
+    assert {to: row.lane for to, row in (await read_deliveries(pool, org_id)).items()} == {
         "mia@customer.example": "customer.example",
         "bo@BIG.example": "big.example",
         "no address": "no address",
@@ -163,7 +165,7 @@ async def test_the_lane_of_a_mail_is_the_domain_of_its_recipient(pool: Database)
 
 
 async def test_a_draft_that_could_not_be_written_is_logged_as_failed_and_never_sent(
-    pool: Database, room: SmtpServer, channels: Channels
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
     org_id = uuid4()
     async with pool.session(org_id) as db:
@@ -171,42 +173,42 @@ async def test_a_draft_that_could_not_be_written_is_logged_as_failed_and_never_s
         await mails.queue(db, org_id, [draft])
 
     assert await deliveries.deliver_due(pool, channels) == 0
-    assert (await the_row(pool, org_id)).status == DeliveryStatus.FAILED
-    assert room.received == []
+    assert (await read_only_delivery(pool, org_id)).status == DeliveryStatus.FAILED
+    assert smtp_server.received == []
 
 
-# --- again -----------------------------------------------------------------------------------------------------------
+# --- retries ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_temporary_refusal_is_tried_again_with_the_same_message_id(
-    pool: Database, room: SmtpServer, channels: Channels
+async def test_a_temporary_refusal_is_retried_with_the_same_message_id(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    room.replies["mia@customer.example"] = ["451 Try again later", "250 OK"]
-    org_id = await queue(pool, "mia@customer.example", "bo@customer.example")
+    smtp_server.replies["mia@customer.example"] = ["451 Try again later", "250 OK"]
+    org_id = await queue_mails(pool, "mia@customer.example", "bo@customer.example")
     await deliveries.deliver_due(pool, channels)
 
-    waiting = (await rows(pool, org_id))["mia@customer.example"]
+    waiting = (await read_deliveries(pool, org_id))["mia@customer.example"]
     assert (waiting.status, waiting.attempts, waiting.sent_at) == (DeliveryStatus.QUEUED, 1, None)
     assert "451" in (waiting.last_error or "")
-    assert room.recipients() == ["bo@customer.example"]
+    assert smtp_server.recipients() == ["bo@customer.example"]
 
     await make_due(pool, org_id)
     assert await deliveries.deliver_due(pool, channels) == 1
-    sent = (await rows(pool, org_id))["mia@customer.example"]
+    sent = (await read_deliveries(pool, org_id))["mia@customer.example"]
     assert (sent.status, sent.attempts, sent.last_error) == (DeliveryStatus.SENT, 2, None)
-    assert room.refused[0].message_id == room.received[1].message_id
+    assert smtp_server.refused[0].message_id == smtp_server.received[1].message_id
 
 
-async def test_the_waits_between_attempts_are_those_documented_and_after_the_last_it_has_failed(
-    pool: Database, room: SmtpServer, channels: Channels
+async def test_a_delivery_fails_after_the_documented_waits_and_attempts(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    room.replies["mia@customer.example"] = ["451 Not now"] * 7
-    org_id = await queue(pool, "mia@customer.example")
+    smtp_server.replies["mia@customer.example"] = ["451 Not now"] * 7
+    org_id = await queue_mails(pool, "mia@customer.example")
     waits = []
     with capture_logs() as logs:
         for _ in range(6):
             assert await deliveries.deliver_due(pool, channels) == 1
-            (wait,) = await due_times(pool, org_id)
+            (wait,) = await read_waits(pool, org_id)
             waits.append(wait)
             assert await deliveries.deliver_due(pool, channels) == 0
             await make_due(pool, org_id)
@@ -214,32 +216,38 @@ async def test_the_waits_between_attempts_are_those_documented_and_after_the_las
 
     documented = [timedelta(seconds=s) for s in (30, 120, 600, 3600, 4 * 3600, 12 * 3600)]
     assert all(least - SECOND <= wait <= least * 1.2 for wait, least in zip(waits, documented, strict=True)), waits
-    row = await the_row(pool, org_id)
+    row = await read_only_delivery(pool, org_id)
     assert (row.status, row.attempts, row.sent_at) == (DeliveryStatus.FAILED, 7, None)
     assert "451" in (row.last_error or "")
-    assert await due_times(pool, org_id) == []
+    assert await read_waits(pool, org_id) == []
     assert [line["delivery_id"] for line in logs if line["event"] == "delivery_failed"] == [str(row.id)]
 
 
-async def test_retries_of_many_spread_out(pool: Database, room: SmtpServer, channels: Channels) -> None:
-    for address in addresses(BATCH):
-        room.replies[address] = ["451 Not now"]
-    org_id = await queue(pool, *addresses(BATCH))
+async def test_retries_of_many_deliveries_spread_out(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    for address in make_addresses(DELIVERIES_PER_BATCH):
+        smtp_server.replies[address] = ["451 Not now"]
+    org_id = await queue_mails(pool, *make_addresses(DELIVERIES_PER_BATCH))
     await deliveries.deliver_due(pool, channels)
 
-    waits = await due_times(pool, org_id)
+    waits = await read_waits(pool, org_id)
     assert waits[0] > EMAIL.backoff.waits[0] - 2 * SECOND
     assert waits[-1] <= EMAIL.backoff.waits[0] * 1.2
     assert waits[-1] - waits[0] > 2 * SECOND
 
 
-async def test_a_lasting_refusal_fails_at_once_and_alone(pool: Database, room: SmtpServer, channels: Channels) -> None:
-    room.replies["gone@customer.example"] = ["550 No such mailbox"]
-    org_id = await queue(pool, "mia@customer.example", "gone@customer.example", "no address", "bo@customer.example")
+async def test_a_permanent_refusal_fails_one_delivery_at_once(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    smtp_server.replies["gone@customer.example"] = ["550 No such mailbox"]
+    org_id = await queue_mails(
+        pool, "mia@customer.example", "gone@customer.example", "no address", "bo@customer.example"
+    )
     with capture_logs():
         await deliveries.deliver_due(pool, channels)
 
-    sent = await rows(pool, org_id)
+    sent = await read_deliveries(pool, org_id)
     assert {address: row.status for address, row in sent.items()} == {
         "mia@customer.example": DeliveryStatus.SENT,
         "gone@customer.example": DeliveryStatus.FAILED,
@@ -248,37 +256,39 @@ async def test_a_lasting_refusal_fails_at_once_and_alone(pool: Database, room: S
     }
     assert "550" in (sent["gone@customer.example"].last_error or "")
     assert {row.attempts for row in sent.values()} == {1}
-    assert await due_times(pool, org_id) == []
+    assert await read_waits(pool, org_id) == []
 
 
-async def test_a_mail_server_that_is_away_is_tried_again_later(pool: Database) -> None:
-    async with running_smtp_server() as room:
-        channels = mail_by(room)
-    org_id = await queue(pool, *addresses(3))
+async def test_an_unreachable_mail_server_is_retried_later(pool: Database) -> None:
+    async with running_smtp_server() as smtp_server:
+        channels = make_channels(smtp_server)
+    org_id = await queue_mails(pool, *make_addresses(3))
     await deliveries.deliver_due(pool, channels)
 
-    assert {(row.status, row.attempts) for row in (await rows(pool, org_id)).values()} == {(DeliveryStatus.QUEUED, 1)}
-    assert all(wait > 25 * SECOND for wait in await due_times(pool, org_id))
+    assert {(row.status, row.attempts) for row in (await read_deliveries(pool, org_id)).values()} == {
+        (DeliveryStatus.QUEUED, 1)
+    }
+    assert all(wait > 25 * SECOND for wait in await read_waits(pool, org_id))
 
 
-async def test_a_message_for_a_channel_of_another_version_waits_and_holds_up_no_other(
-    pool: Database, room: SmtpServer, channels: Channels
+async def test_a_delivery_for_an_unknown_channel_waits_without_delaying_others(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    org_id = await queue(pool, "mia@customer.example")
-    unknown = await queue_bare(pool, org_id, "OF_A_LATER_VERSION")
-    other = await queue(pool, "bo@customer.example")
+    org_id = await queue_mails(pool, "mia@customer.example")
+    unknown = await queue_without_content(pool, org_id, "OF_A_LATER_VERSION")
+    other = await queue_mails(pool, "bo@customer.example")
 
     await deliveries.deliver_due(pool, channels)
-    assert set(room.recipients()) == {"mia@customer.example", "bo@customer.example"}
-    waiting = await delivery(pool, org_id, unknown)
+    assert set(smtp_server.recipients()) == {"mia@customer.example", "bo@customer.example"}
+    waiting = await read_delivery(pool, org_id, unknown)
     assert (waiting.status, waiting.attempts) == (DeliveryStatus.QUEUED, 1)
     assert "OF_A_LATER_VERSION" in (waiting.last_error or "")
-    assert (await the_row(pool, other)).status == DeliveryStatus.SENT
+    assert (await read_only_delivery(pool, other)).status == DeliveryStatus.SENT
 
 
 @dataclass(frozen=True)
-class Impatient:
-    """The EMAIL channel with another backoff."""
+class ChannelWithPolicy:
+    """The EMAIL channel with another policy."""
 
     channel: Channel[OutgoingMail]
     policy: ChannelPolicy
@@ -293,143 +303,151 @@ class Impatient:
         return self.channel.open()
 
 
-async def test_the_waits_are_those_that_the_channel_declares(
-    pool: Database, room: SmtpServer, channels: Channels
-) -> None:
-    impatient = {"EMAIL": Impatient(channels["EMAIL"], replace(EMAIL, backoff=Backoff((timedelta(minutes=5),))))}
-    room.replies["mia@customer.example"] = ["451 Not now"] * 2
-    org_id = await queue(pool, "mia@customer.example")
-    await deliveries.deliver_due(pool, impatient)
-    (wait,) = await due_times(pool, org_id)
+async def test_the_channel_declares_the_waits(pool: Database, smtp_server: SmtpServer, channels: Channels) -> None:
+    with_one_wait = {
+        "EMAIL": ChannelWithPolicy(channels["EMAIL"], replace(EMAIL, backoff=Backoff((timedelta(minutes=5),))))
+    }
+    smtp_server.replies["mia@customer.example"] = ["451 Not now"] * 2
+    org_id = await queue_mails(pool, "mia@customer.example")
+    await deliveries.deliver_due(pool, with_one_wait)
+    (wait,) = await read_waits(pool, org_id)
     assert timedelta(minutes=5) - 2 * SECOND < wait <= timedelta(minutes=5)
 
     await make_due(pool, org_id)
     with capture_logs():
-        await deliveries.deliver_due(pool, impatient)
-    assert ((await the_row(pool, org_id)).status, await due_times(pool, org_id)) == (DeliveryStatus.FAILED, [])
+        await deliveries.deliver_due(pool, with_one_wait)
+    assert ((await read_only_delivery(pool, org_id)).status, await read_waits(pool, org_id)) == (
+        DeliveryStatus.FAILED,
+        [],
+    )
 
 
-async def test_a_delivery_without_content_fails_alone(pool: Database, room: SmtpServer, channels: Channels) -> None:
-    org_id = await queue(pool, "mia@customer.example")
-    bare = await queue_bare(pool, org_id, "EMAIL")
+async def test_a_delivery_without_content_fails_without_affecting_others(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    org_id = await queue_mails(pool, "mia@customer.example")
+    bare = await queue_without_content(pool, org_id, "EMAIL")
     with capture_logs():
         await deliveries.deliver_due(pool, channels)
 
-    failed = await delivery(pool, org_id, bare)
+    failed = await read_delivery(pool, org_id, bare)
     assert (failed.status, failed.last_error) == (DeliveryStatus.FAILED, "The message has no content")
-    assert room.recipients() == ["mia@customer.example"]
+    assert smtp_server.recipients() == ["mia@customer.example"]
 
 
-# --- a worker dies, the database goes away ---------------------------------------------------------------------------
+# --- a killed worker, a lost database --------------------------------------------------------------------------------
 
 
-async def test_a_claim_whose_worker_was_killed_comes_back_with_the_same_message_id(
-    pool: Database, room: SmtpServer, channels: Channels
+async def test_a_delivery_of_a_killed_worker_is_sent_again_with_the_same_message_id(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    """It dies after the mail server has accepted and before the outcome is recorded: the only case of a second copy."""
-    org_id = await queue(pool, "mia@customer.example")
+    """The worker is killed after the mail server accepted the mail and before the outcome is recorded.
+
+    This is the only case of a second copy.
+    """
+    org_id = await queue_mails(pool, "mia@customer.example")
     (claim,) = await claims.claim(pool, org_id, channels)
     async with channels["EMAIL"].open() as sender:
         await sender.send(claim.message)
 
     assert await deliveries.deliver_due(pool, channels) == 0
-    (lease,) = await due_times(pool, org_id)
-    assert timedelta(0) <= LEASE - lease < 5 * SECOND
+    (lease,) = await read_waits(pool, org_id)
+    assert timedelta(0) <= LEASE_DURATION - lease < 5 * SECOND
 
     await make_due(pool, org_id)
     assert await deliveries.deliver_due(pool, channels) == 1
-    row = await the_row(pool, org_id)
+    row = await read_only_delivery(pool, org_id)
     assert (row.status, row.attempts) == (DeliveryStatus.SENT, 2)
-    assert room.count_copies() == {f"<{row.id}@growfin.test>": 2}
+    assert smtp_server.count_copies() == {f"<{row.id}@growfin.test>": 2}
 
 
-async def test_a_slow_worker_does_not_undo_what_the_next_one_has_done(
-    pool: Database, room: SmtpServer, channels: Channels
+async def test_a_late_outcome_does_not_overwrite_a_newer_one(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    org_id = await queue(pool, "mia@customer.example")
+    org_id = await queue_mails(pool, "mia@customer.example")
     (claim,) = await claims.claim(pool, org_id, channels)
     await make_due(pool, org_id)
     await deliveries.deliver_due(pool, channels)
-    await claims.record(pool, org_id, [judge(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)])
+    await claims.record(pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)])
 
-    row = await the_row(pool, org_id)
+    row = await read_only_delivery(pool, org_id)
     assert (row.status, row.last_error) == (DeliveryStatus.SENT, None)
-    assert await due_times(pool, org_id) == []
-    assert len(room.received) == 1
+    assert await read_waits(pool, org_id) == []
+    assert len(smtp_server.received) == 1
 
 
-async def test_the_outcome_is_recorded_although_the_database_goes_away_right_after_the_mail_was_sent(
-    own: TestServer, superuser: Superuser, room: SmtpServer
+async def test_the_outcome_is_recorded_when_the_database_is_unavailable_after_sending(
+    own_database: TestServer, superuser: Superuser, smtp_server: SmtpServer
 ) -> None:
-    channels = mail_by(room)
+    channels = make_channels(smtp_server)
     name = await superuser.fetchval("SELECT current_database()")
-    hang_up = (
+    close_connections = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = 'tessera_service'"
     )
-    async with open_pool(own) as pool, superuser_connection(own.at("postgres")) as elsewhere:
-        org_id = await queue(pool, "mia@customer.example")
-        room.release = asyncio.Event()
+    async with open_pool(own_database) as pool, superuser_connection(own_database.at("postgres")) as elsewhere:
+        org_id = await queue_mails(pool, "mia@customer.example")
+        smtp_server.release = asyncio.Event()
         with capture_logs() as logs:
             delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
             await asyncio.sleep(0.3)
             await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
-            await elsewhere.fetch(hang_up, name)
-            room.release.set()
-            assert await eventually(partial(was_said, logs, "outcomes_not_recorded"))
+            await elsewhere.fetch(close_connections, name)
+            smtp_server.release.set()
+            assert await eventually(partial(is_logged, logs, "outcomes_not_recorded"))
             await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
             assert await delivering == 1
 
-        assert (await the_row(pool, org_id)).status == DeliveryStatus.SENT
-    assert len(room.received) == 1
+        assert (await read_only_delivery(pool, org_id)).status == DeliveryStatus.SENT
+    assert len(smtp_server.received) == 1
 
 
-async def was_said(logs: Sequence[Mapping[str, object]], event: str) -> bool:
+async def is_logged(logs: Sequence[Mapping[str, object]], event: str) -> bool:
     return any(line["event"] == event for line in logs)
 
 
 # --- stopping --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_stopping_worker_gives_back_what_it_has_not_sent(
-    pool: Database, room: SmtpServer, channels: Channels
+async def test_a_stopping_worker_releases_deliveries_that_it_has_not_sent(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    org_id = await queue(pool, *addresses(10))
+    org_id = await queue_mails(pool, *make_addresses(10))
 
     def is_stopping() -> bool:
-        return len(room.received) >= 3
+        return len(smtp_server.received) >= 3
 
     await deliveries.deliver_due(pool, channels, is_stopping)
-    after = await rows(pool, org_id)
+    after = await read_deliveries(pool, org_id)
     assert Counter(row.status for row in after.values()) == {DeliveryStatus.SENT: 3, DeliveryStatus.QUEUED: 7}
     assert {row.attempts for row in after.values() if row.status == DeliveryStatus.QUEUED} == {0}
-    assert all(wait <= timedelta(0) for wait in await due_times(pool, org_id))
+    assert all(wait <= timedelta(0) for wait in await read_waits(pool, org_id))
 
     await deliveries.deliver_due(pool, channels)
-    assert set(room.count_copies().values()) == {1}
-    assert len(room.received) == 10
+    assert set(smtp_server.count_copies().values()) == {1}
+    assert len(smtp_server.received) == 10
 
 
-async def test_a_worker_that_is_stopped_during_a_mail_records_the_mails_before_it(
-    pool: Database, room: SmtpServer, channels: Channels
+async def test_a_cancelled_worker_records_the_mails_that_it_has_sent(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    """The mails before it are not sent again, and those after it do not wait for the lease."""
-    org_id = await queue(pool, *addresses(10))
+    """Sent mails are not sent again, and the remaining mails do not wait for the end of the lease."""
+    org_id = await queue_mails(pool, *make_addresses(10))
     delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
-    while len(room.received) < 4:  # noqa: ASYNC110 - the very next moment
+    while len(smtp_server.received) < 4:  # noqa: ASYNC110 - must continue at the next step of the loop
         await asyncio.sleep(0)
-    room.release = asyncio.Event()
+    smtp_server.release = asyncio.Event()
     await asyncio.sleep(0.1)
-    sent = len(room.received)
+    sent = len(smtp_server.received)
     delivering.cancel()
     await asyncio.wait([delivering])
-    room.release.set()
+    smtp_server.release.set()
 
-    after = await rows(pool, org_id)
+    after = await read_deliveries(pool, org_id)
     assert Counter(row.status for row in after.values()) == {
         DeliveryStatus.SENT: sent,
         DeliveryStatus.QUEUED: 10 - sent,
     }
-    waits = await due_times(pool, org_id)
+    waits = await read_waits(pool, org_id)
     assert len([wait for wait in waits if wait > timedelta(0)]) == 1
     assert delivering.cancelled()
 
@@ -437,29 +455,29 @@ async def test_a_worker_that_is_stopped_during_a_mail_records_the_mails_before_i
 # --- housekeeping ----------------------------------------------------------------------------------------------------
 
 
-async def test_housekeeping_deletes_old_finished_deliveries_only_a_batch_at_a_time(
-    pool: Database, room: SmtpServer, channels: Channels
+async def test_housekeeping_deletes_old_finished_deliveries_in_batches(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
-    room.replies["gone@customer.example"] = ["550 No such mailbox"]
-    room.replies["later@customer.example"] = ["451 Not now"]
-    org_id = await queue(pool, "sent@customer.example", "gone@customer.example", "later@customer.example")
-    other = await queue(pool, "sent@customer.example")
+    smtp_server.replies["gone@customer.example"] = ["550 No such mailbox"]
+    smtp_server.replies["later@customer.example"] = ["451 Not now"]
+    org_id = await queue_mails(pool, "sent@customer.example", "gone@customer.example", "later@customer.example")
+    other = await queue_mails(pool, "sent@customer.example")
     with capture_logs():
         await deliveries.deliver_due(pool, channels)
     async with pool.session(org_id) as db:
         await db.execute(text("UPDATE deliveries SET created_at = created_at - interval '91 days'"))
-    await queue(pool, "new@customer.example", org_id=org_id)
+    await queue_mails(pool, "new@customer.example", org_id=org_id)
     await deliveries.deliver_due(pool, channels)
 
     async with pool.session(org_id) as db:
         before = real_now() - timedelta(days=90)
-        assert await deliveries.delete_old(db, org_id, {}, before) == 0  # another version's channels
+        assert await deliveries.delete_old(db, org_id, {}, before) == 0  # the code does not know the channel
         assert [await deliveries.delete_old(db, org_id, channels, before, batch=1) for _ in range(3)] == [1, 1, 0]
-    assert set(await rows(pool, org_id)) == {"later@customer.example", "new@customer.example"}
+    assert set(await read_deliveries(pool, org_id)) == {"later@customer.example", "new@customer.example"}
     async with pool.session(org_id) as db:
         left = await db.scalars(select(Mail.recipient).where(Mail.org_id == org_id))
         assert set(left) == {
             "later@customer.example",
             "new@customer.example",
         }
-    assert set(await rows(pool, other)) == {"sent@customer.example"}
+    assert set(await read_deliveries(pool, other)) == {"sent@customer.example"}

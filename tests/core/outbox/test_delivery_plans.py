@@ -1,4 +1,4 @@
-"""How PostgreSQL finds the rows of a batch of deliveries, whatever it knows of the tables' contents."""
+"""The query plans of a batch of deliveries, with missing, outdated and fresh statistics."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from app.core.database.pool import Database
 from app.core.outbox import claims
 from app.core.outbox.channels import Outcome, Result
-from app.core.outbox.claims import BATCH
-from app.core.outbox.deliveries import judge
-from app.notifications.channel import email_channel
+from app.core.outbox.claims import DELIVERIES_PER_BATCH
+from app.core.outbox.deliveries import finish_attempt
+from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL
 from tests.databases import open_pool
 from tests.postgres import TestServer
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from tests.databases import Superuser
 
 MANY = 20_000
-# How many other organisations there are, and how many mails each of them sends: their number decides what the planner
-# expects of one that it does not know.
+# The number of other organisations, and the number of mails of each. From these numbers the planner estimates the mails
+# of an organisation that the statistics do not contain.
 FEW_LARGE, MANY_SMALL = (20, 100), (400, 5)
-CHANNELS = {EMAIL.name: email_channel(smtp_url=None, mail_from="desk@growfin.test", mail_dir=Path("/nowhere"))}
+CHANNELS = {EMAIL.name: make_email_channel(smtp_url=None, mail_from="desk@growfin.test", mail_dir=Path("/nowhere"))}
 TABLES = ("timers", "deliveries", "mails")
 PRIMARY_KEYS = {"pk_timers", "pk_deliveries", "pk_mails"}
 
@@ -39,7 +39,7 @@ EMPTY = "; ".join(
         *(f"DELETE FROM pg_statistic WHERE starelid = '{table}'::regclass" for table in TABLES),
     ]
 )
-# Parameters: the organisations, and how many mails each of them sends.
+# Parameters: the organisations, and the number of mails of each.
 FILL = """
     WITH new AS (
         INSERT INTO deliveries (org_id, id, channel, lane, status, created_at)
@@ -62,10 +62,10 @@ async def analyse(superuser: Superuser) -> None:
 
 
 async def fill(superuser: Superuser, statistics: str, others: tuple[int, int]) -> UUID:
-    """Give one organisation very many mails to send; return it.
+    """Queue very many mails of one organisation; return the organisation.
 
     Args:
-        statistics: what is known of the tables: nothing, or as they were at some moment.
+        statistics: the statistics of the tables: none, or from a certain time.
         others: `FEW_LARGE` or `MANY_SMALL`.
     """
     await superuser.execute(EMPTY)
@@ -81,21 +81,23 @@ async def fill(superuser: Superuser, statistics: str, others: tuple[int, int]) -
     return org_id
 
 
-async def what_a_batch_sends(database: Database, org_id: UUID) -> list[tuple[str, Sequence[object]]]:
-    """Claim, record and give back; return the statements."""
+async def record_statements_of_a_batch(database: Database, org_id: UUID) -> list[tuple[str, Sequence[object]]]:
+    """Claim, record and release a batch; return the statements that this sends."""
     with noted(database) as sent:
         claimed = await claims.claim(database, org_id, CHANNELS)
-        assert len(claimed) == BATCH
+        assert len(claimed) == DELIVERIES_PER_BATCH
         assert all(claim.message.recipient.startswith(str(claim.id)) for claim in claimed)
-        outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (BATCH // 4)
-        endings = [judge(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)]
-        await claims.record(database, org_id, endings)
-        await claims.give_back(database, org_id, claimed[len(endings) :])
+        outcomes = [Outcome(Result.SENT), Outcome(Result.TEMPORARY, "Not now")] * (DELIVERIES_PER_BATCH // 4)
+        attempts = [
+            finish_attempt(claim, outcome, EMAIL.backoff) for claim, outcome in zip(claimed, outcomes, strict=False)
+        ]
+        await claims.record(database, org_id, attempts)
+        await claims.release(database, org_id, claimed[len(attempts) :])
     return list(sent)
 
 
-def rows_read(plan: dict[str, Any]) -> int:
-    """Count the rows of tables that a plan has looked at."""
+def count_rows_read(plan: dict[str, Any]) -> int:
+    """Count the table rows that the execution of a plan has read."""
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     return sum(
         round((node["Actual Rows"] + sum(node.get(key, 0) for key in removed)) * node["Actual Loops"])
@@ -104,46 +106,48 @@ def rows_read(plan: dict[str, Any]) -> int:
     )
 
 
-async def as_service(connection: Connection, org_id: UUID) -> None:
+async def become_service(connection: Connection, org_id: UUID) -> None:
     await connection.execute(f"SET LOCAL ROLE tessera_service; SET LOCAL app.org_id = '{org_id}'")
 
 
 @pytest.mark.parametrize("others", [FEW_LARGE, MANY_SMALL])
 @pytest.mark.parametrize("statistics", ["none", "while empty", "before the mails", "fresh"])
-async def test_a_batch_reads_its_own_rows_only_however_old_the_statistics_are(
-    own: TestServer, superuser: Superuser, statistics: str, others: tuple[int, int]
+async def test_a_batch_reads_only_its_own_rows_with_statistics_of_any_age(
+    own_database: TestServer, superuser: Superuser, statistics: str, others: tuple[int, int]
 ) -> None:
     org_id = await fill(superuser, statistics, others)
-    async with open_pool(own) as pool:
-        setting, due, *rest = await what_a_batch_sends(pool, org_id)
+    async with open_pool(own_database) as pool:
+        setting, due, *rest = await record_statements_of_a_batch(pool, org_id)
     assert len(rest) == 8
 
-    async with rolled_back(own.superuser_url) as connection:
-        await as_service(connection, org_id)
+    async with rolled_back(own_database.superuser_url) as connection:
+        await become_service(connection, org_id)
         await connection.execute(setting[0])
         for generic in (False, True):
             plan = await explain(connection, *due, generic=generic, run=True)
             assert scanned(plan) == {"ix_timers_deliver"}
             assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
-            assert rows_read(plan) <= BATCH
+            assert count_rows_read(plan) <= DELIVERIES_PER_BATCH
             for sql, parameters in rest:
                 plan = await explain(connection, sql, parameters, generic=generic, run=True)
                 assert scanned(plan) <= PRIMARY_KEYS, sql
                 assert scanned(plan), sql
-                assert rows_read(plan) <= 2 * BATCH, sql
+                assert count_rows_read(plan) <= 2 * DELIVERIES_PER_BATCH, sql
 
 
-async def test_an_index_that_could_serve_a_lookup_by_id_is_noticed(own: TestServer, superuser: Superuser) -> None:
-    """Why all other indexes are partial: with one that is not, the planner reads all of an organisation's rows."""
+async def test_an_index_that_is_not_partial_makes_a_lookup_by_id_read_too_much(
+    own_database: TestServer, superuser: Superuser
+) -> None:
+    """This is why all other indexes are partial: with another one, the planner reads all rows of an organisation."""
     org_id = await fill(superuser, "before the mails", FEW_LARGE)
-    async with open_pool(own) as pool:
-        sent = await what_a_batch_sends(pool, org_id)
+    async with open_pool(own_database) as pool:
+        sent = await record_statements_of_a_batch(pool, org_id)
     sql, parameters = next(one for one in sent if "FROM mails" in one[0])
 
-    async with rolled_back(own.superuser_url) as connection:
+    async with rolled_back(own_database.superuser_url) as connection:
         await connection.execute("CREATE INDEX ix_mails_of_organisation ON mails (org_id)")
-        await as_service(connection, org_id)
+        await become_service(connection, org_id)
         plan = await explain(connection, sql, parameters, run=True)
 
     assert scanned(plan) == {"ix_mails_of_organisation"}
-    assert rows_read(plan) >= MANY
+    assert count_rows_read(plan) >= MANY

@@ -1,224 +1,206 @@
-"""Events are numbered without gaps in commit order, and are never written without the change they are about."""
+"""The catalogue of events: the stored data of an event, and reading it back."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from pydantic import Field
 
-from app.core.clock import real_now
-from app.core.database.pool import Database
-from app.core.outbox.events import SYSTEM, Actor, ActorType, Event, Subject, record
-from app.core.outbox.models import Counter, EventRow
-from app.core.outbox.numbering import Numbering
-from app.core.outbox.subscriptions import Reactions
-from tests.databases import create_organisation, create_test_database, open_pool
+import app
+from app.core.outbox.events import (
+    SYSTEM,
+    Actor,
+    ActorType,
+    Event,
+    ReactionOnly,
+    Subject,
+    UnreadableEvent,
+    ValueNotStored,
+    get_data_model,
+    list_event_classes,
+)
+from app.core.outbox.models import EventRow
 
-if TYPE_CHECKING:
-    from tests.postgres import TestServer
-
-
-DOOR = UUID(int=7)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Knocked(Event):
-    type: ClassVar[str] = "test.knocked"
-    door_id: Subject = DOOR
-    times_knocked: int = 1
+AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opened(Event):
-    type: ClassVar[str] = "test.opened"
+class Colour(StrEnum):
+    RED = "RED"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Creaked(Event):
-    type: ClassVar[str] = "test.creaked"
+class DoorEvent(Event):
+    door_id: Subject
 
 
-def knocked(times: int = 1) -> Knocked:
-    return Knocked(at=real_now(), actor=SYSTEM, times_knocked=times)
+@dataclass(frozen=True, kw_only=True)
+class Painted(DoorEvent):
+    """A door was painted."""
+
+    type: ClassVar[str] = "test_events.painted"
+
+    colour: Colour
+    dry_at: datetime
+    painter_id: UUID
+    coats: list[int]
+    notes: dict[str, str]
+    from_colour: Annotated[Colour | None, Field(alias="from")] = None
+    customer: ReactionOnly[str]
 
 
-async def open_up(db: AsyncSession, org_id: UUID, event: Knocked) -> None:
-    await db.execute(update(Counter).where(Counter.org_id == org_id).values(last_number=Counter.last_number + 1))
-    record(db, Opened(at=event.at, actor=SYSTEM))
+@dataclass(frozen=True, kw_only=True)
+class Slammed(Event):
+    type: ClassVar[str] = "test_events.slammed"
+    version: ClassVar[int] = 2
 
 
-async def creak(db: AsyncSession, _org_id: UUID, event: Opened) -> None:
-    record(db, Creaked(at=event.at, actor=SYSTEM))
+def make_painted() -> Painted:
+    return Painted(
+        at=AT,
+        actor=Actor(ActorType.USER, uuid4()),
+        door_id=uuid4(),
+        colour=Colour.RED,
+        dry_at=AT,
+        painter_id=uuid4(),
+        coats=[1, 2],
+        notes={"where": "outside"},
+        customer=ReactionOnly("Mia Holm"),
+    )
 
 
-async def refuse(_db: AsyncSession, _org_id: UUID, _event: Event) -> None:
-    raise PermissionError
+def make_row(event: Event, **other: Any) -> EventRow:
+    columns = {
+        "org_id": uuid4(),
+        "seq": 7,
+        "id": uuid4(),
+        "type": event.type,
+        "version": event.version,
+        "subject_id": event.subject_id,
+        "actor_type": event.actor.type.value,
+        "actor_id": event.actor.id,
+        "data": event.dump_data(),
+        "created_at": event.at,
+    }
+    return EventRow(**(columns | other))
 
 
-@pytest.fixture(scope="module")
-async def own(server: TestServer) -> TestServer:
-    return await create_test_database(server, "events")
+def test_an_event_is_read_back_without_the_values_that_are_not_stored() -> None:
+    event = make_painted()
+    row = make_row(event)
+
+    recorded = Event.from_row(row)
+
+    assert (recorded.org_id, recorded.seq, recorded.id) == (row.org_id, 7, row.id)
+    assert recorded.event == replace(event, customer=ReactionOnly())
 
 
-@pytest.fixture
-async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with open_pool(own) as database:
-        yield database
+def test_the_data_is_json_in_camel_case_without_subject_and_reaction_only_values() -> None:
+    event = make_painted()
+
+    assert event.dump_data() == {
+        "colour": "RED",
+        "dryAt": "2026-03-01T12:00:00.123456Z",
+        "painterId": str(event.painter_id),
+        "coats": [1, 2],
+        "notes": {"where": "outside"},
+        "from": None,
+    }
+    assert event.subject_id == event.door_id
+    assert "Mia" not in repr(event)
 
 
-async def knock_in_vain(database: Database, org_id: UUID, events: int = 1) -> None:
-    async with database.session(org_id) as db:
-        record(db, *(knocked() for _ in range(events)))
-        raise LookupError
+def test_a_reaction_only_value_cannot_be_read_from_a_stored_event() -> None:
+    event = make_painted()
+    read = Painted.from_row(make_row(event)).event
+
+    assert event.customer.value == "Mia Holm"
+    with pytest.raises(ValueNotStored):
+        assert read.customer.value
 
 
-async def stored(database: Database, org_id: UUID, after: int = 1) -> list[EventRow]:
-    """The organisation's events but for its sign-up."""
-    async with database.session(org_id) as db:
-        found = select(EventRow).where(EventRow.org_id == org_id, EventRow.seq > after).order_by(EventRow.seq)
-        return list(await db.scalars(found))
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"type": "test_events.oiled"}, "not in the catalogue"),
+        ({"version": 2}, "not in the catalogue"),
+        ({"data": {"colour": "GREEN"}}, "is not valid"),
+        ({"data": {}}, "is not valid"),
+    ],
+)
+def test_an_event_written_by_newer_code_cannot_be_read(other: dict[str, Any], why: str) -> None:
+    with pytest.raises(UnreadableEvent, match=why):
+        Event.from_row(make_row(make_painted(), **other))
 
 
-async def test_an_event_is_stored_as_it_happened(pool: Database) -> None:
-    org_id, door_id, user_id, at = await create_organisation(pool), uuid4(), uuid4(), real_now()
-    async with pool.session(org_id) as db:
-        actor = Actor(ActorType.USER, user_id)
-        record(db, Knocked(at=at, actor=actor, door_id=door_id, times_knocked=3))
+def test_an_event_is_read_through_its_class_or_a_base_class() -> None:
+    row = make_row(make_painted())
 
-    (event,) = await stored(pool, org_id)
-    assert (event.seq, event.type, event.data) == (2, "test.knocked", {"timesKnocked": 3})
-    assert (event.created_at, event.subject_id, event.actor_type, event.actor_id) == (at, door_id, "USER", user_id)
-    assert event.version == 1
+    assert isinstance(DoorEvent.from_row(row).event, Painted)
+    with pytest.raises(UnreadableEvent, match="is not a Slammed"):
+        Slammed.from_row(row)
 
 
-async def test_events_keep_the_order_they_were_recorded_in(pool: Database) -> None:
-    org_id = await create_organisation(pool)
-    async with pool.session(org_id) as db:
-        record(db, *(knocked(n) for n in range(300)))
-        record(db, knocked(300))
+def test_older_data_may_lack_optional_fields_and_have_removed_ones() -> None:
+    event = make_painted()
+    data = event.dump_data() | {"brush": "broad"}
+    del data["from"]
 
-    events = await stored(pool, org_id)
-    assert [event.seq for event in events] == list(range(2, 303))
-    assert [event.data["timesKnocked"] for event in events] == list(range(301))
+    assert Painted.from_row(make_row(event, data=data)).event.from_colour is None
 
 
-async def test_nothing_is_recorded_when_the_transaction_is_rolled_back(pool: Database) -> None:
-    org_id = await create_organisation(pool)
-    with pytest.raises(LookupError):
-        await knock_in_vain(pool, org_id)
-    async with pool.session(org_id) as db:
-        record(db, knocked(2))
+def test_two_events_cannot_have_the_same_type() -> None:
+    with pytest.raises(TypeError, match=r"Repainted and Painted have the same type, 'test_events\.painted'"):
 
-    assert [(event.seq, event.data["timesKnocked"]) for event in await stored(pool, org_id)] == [(2, 2)]
+        class Repainted(Event):
+            type: ClassVar[str] = "test_events.painted"
 
-
-async def test_each_organisation_counts_for_itself(pool: Database) -> None:
-    here, there = await create_organisation(pool), await create_organisation(pool)
-    for org_id in (here, there, here):
-        async with pool.session(org_id) as db:
-            record(db, knocked())
-
-    assert [event.seq for event in await stored(pool, here)] == [2, 3]
-    assert [event.seq for event in await stored(pool, there)] == [2]
+    assert Event.from_row(make_row(make_painted())).event.__class__ is Painted
 
 
-async def test_a_reader_that_asks_for_what_is_new_never_misses_an_event(own: TestServer) -> None:
-    """Writers commit at random moments, some roll back, and one reader follows: what it sees has no gap, ever."""
-    async with open_pool(own, pool_size=9) as pool:
-        org_id = await create_organisation(pool)
-        seen, writing = [1], True
+def test_a_statement_gets_the_data_without_the_fields_that_it_fills_in_itself() -> None:
+    known = {"colour": Colour.RED, "dry_at": AT, "coats": [], "notes": {}, "from_colour": None}
 
-        async def write(place: int) -> None:
-            for n in range(25):
-                async with pool.session(org_id) as db:
-                    await asyncio.sleep(random.uniform(0, 0.003))
-                    record(db, *(knocked(place * 1000 + n) for _ in range(random.randint(1, 3))))
-                if n % 5 == 0:
-                    with suppress(LookupError):
-                        await knock_in_vain(pool, org_id, 2)
-
-        async def follow() -> None:
-            while True:
-                last_round = not writing
-                seen.extend(event.seq for event in await stored(pool, org_id, after=seen[-1]))
-                if last_round:
-                    return
-
-        follower = asyncio.create_task(follow())
-        await asyncio.gather(*(write(place) for place in range(8)))
-        writing = False
-        await follower
-
-        async with pool.session(org_id) as db:
-            last = await db.scalar(select(Counter.last_event).where(Counter.org_id == org_id))
-    assert seen == list(range(1, len(seen) + 1))
-    assert len(seen) == last
-    assert len(seen) > 150
+    assert '"painterId"' not in Painted.dump_json_without("painter_id", **known)
+    assert '"from":null' in Painted.dump_json_without("painter_id", **known)
+    assert (Painted.get_stored_name("painter_id"), Painted.get_stored_name("from_colour")) == ("painterId", "from")
+    with pytest.raises(TypeError, match="Painted: painter_id"):
+        Painted.dump_json_without(**known)
+    with pytest.raises(TypeError, match="Painted: hue"):
+        Painted.dump_json_without("painter_id", **known, hue=1)
 
 
-async def test_an_event_waits_for_the_one_before_it_and_takes_its_number_when_that_is_rolled_back(
-    pool: Database,
-) -> None:
-    org_id = await create_organisation(pool)
+def test_the_data_model_documents_the_data() -> None:
+    schema = get_data_model(Painted).model_json_schema(mode="serialization")
 
-    async def knock_later() -> None:
-        async with pool.session(org_id) as db:
-            record(db, knocked(2))
-
-    async with pool.driver(org_id) as driver:
-        await driver.execute("UPDATE counters SET last_event = last_event + 1 WHERE org_id = $1", org_id)
-        later = asyncio.create_task(knock_later())
-        await asyncio.sleep(0.1)
-        assert not later.done()
-        await driver.execute("ROLLBACK; BEGIN")
-    await later
-
-    assert [(event.seq, event.data["timesKnocked"]) for event in await stored(pool, org_id)] == [(2, 2)]
+    assert schema["description"] == "A door was painted."
+    assert list(schema["properties"]) == ["colour", "dryAt", "painterId", "coats", "notes", "from"]
 
 
-async def test_what_follows_from_an_event_happens_in_the_same_transaction(own: TestServer) -> None:
-    reactions = Reactions().on(Knocked, open_up).on(Opened, creak)
-    async with open_pool(own, before_commit=Numbering(reactions)) as pool:
-        org_id = await create_organisation(pool)
-        async with pool.session(org_id) as db:
-            record(db, knocked())
-
-        assert [event.type for event in await stored(pool, org_id)] == ["test.knocked", "test.opened", "test.creaked"]
-        async with pool.session(org_id) as db:
-            assert await db.scalar(select(Counter.last_number).where(Counter.org_id == org_id)) == 1
+def test_the_event_classes_of_a_base_are_listed() -> None:
+    assert list_event_classes(DoorEvent) == [Painted]
+    assert Event(at=AT, actor=SYSTEM).subject_id is None
 
 
-async def test_where_a_reaction_fails_nothing_has_happened(own: TestServer) -> None:
-    async with open_pool(own, before_commit=Numbering(Reactions().on(Knocked, open_up, refuse))) as pool:
-        org_id = await create_organisation(pool)
-        with pytest.raises(PermissionError):
-            async with pool.session(org_id) as db:
-                record(db, knocked())
+def test_importing_the_wiring_registers_every_event() -> None:
+    """The worker imports no routes."""
+    folder = Path(app.__file__).parent
+    for path in folder.rglob("events.py"):
+        import_module(".".join(path.relative_to(folder.parent).with_suffix("").parts))
+    everything = {event.type for event in list_event_classes(Event) if event.__module__.startswith("app.")}
 
-        assert await stored(pool, org_id) == []
-        async with pool.session(org_id) as db:
-            assert await db.scalar(select(Counter.last_number).where(Counter.org_id == org_id)) == 0
+    program = (
+        "import app.wiring, app.core.outbox.events as e; print(*(one.type for one in e.list_event_classes(e.Event)))"
+    )
+    known = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
-
-async def test_whoever_waits_for_events_is_told_after_the_commit_and_only_then(pool: Database) -> None:
-    org_id = await create_organisation(pool)
-    told: list[str] = []
-    pool.after_commit.append(lambda: told.append("told"))
-    async with pool.session(org_id) as db:
-        await db.execute(text("SELECT 1"))
-    with pytest.raises(LookupError):
-        await knock_in_vain(pool, org_id)
-    assert told == []
-
-    async with pool.session(org_id) as db:
-        record(db, knocked())
-        assert told == []
-    assert told == ["told"]
+    assert set(known) == everything
+    assert len(everything) > 30

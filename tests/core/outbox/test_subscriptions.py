@@ -1,4 +1,4 @@
-"""Declaring which handlers take which events: by class, and checked."""
+"""Declarations of reactions and subscribers: by class of event, and type-checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketCreated,
 
 @dataclass(frozen=True, kw_only=True)
 class Light(Event):
-    """The base of both."""
+    """The base of `Lit` and `PutOut`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,32 +65,32 @@ async def show_either(_db: AsyncSession, _org_id: UUID, _recorded: Sequence[Reco
 async def show_any(_db: AsyncSession, _org_id: UUID, _recorded: Sequence[Recorded[Event]]) -> None: ...
 
 
-def test_reactions_come_in_the_order_in_which_they_were_declared() -> None:
+def test_reactions_run_in_the_order_of_their_declarations() -> None:
     reactions = Reactions().on(Lit, on_either, on_lit).on(Light, on_light).on(PutOut, on_either)
 
-    assert reactions.to(Lit(at=real_now(), actor=SYSTEM)) == [on_either, on_lit, on_light]
-    assert reactions.to(PutOut(at=real_now(), actor=SYSTEM)) == [on_light, on_either]
+    assert reactions.find(Lit(at=real_now(), actor=SYSTEM)) == [on_either, on_lit, on_light]
+    assert reactions.find(PutOut(at=real_now(), actor=SYSTEM)) == [on_light, on_either]
 
 
-def test_what_is_declared_for_a_base_holds_for_its_events_once() -> None:
+def test_a_handler_declared_for_a_base_class_is_found_once_for_its_events() -> None:
     subscribers = Subscribers().on(Lit, show_lit, show_either).on(PutOut, show_either).on(Light, show_any)
 
-    assert subscribers.to(Lit.type) == [show_lit, show_either, show_any]
-    assert subscribers.to(PutOut.type) == [show_either, show_any]
-    assert subscribers.to(Counted.type) == subscribers.to("test_subscriptions.unheard_of") == []
+    assert subscribers.find(Lit.type) == [show_lit, show_either, show_any]
+    assert subscribers.find(PutOut.type) == [show_either, show_any]
+    assert subscribers.find(Counted.type) == subscribers.find("test_subscriptions.unknown") == []
     assert subscribers.types == [Lit.type, PutOut.type]
 
 
-def test_a_subscriber_to_any_takes_types_that_have_no_class_too() -> None:
+def test_a_subscriber_to_any_also_receives_types_without_a_class() -> None:
     subscribers = Subscribers().on(Lit, show_lit).on(ANY, show_any)
 
-    assert subscribers.to("test_subscriptions.unheard_of") == [show_any]
-    assert subscribers.to(Lit.type) == [show_lit, show_any]
+    assert subscribers.find("test_subscriptions.unknown") == [show_any]
+    assert subscribers.find(Lit.type) == [show_lit, show_any]
     assert subscribers.types is None
 
 
 def test_a_handler_of_another_event_is_a_type_error() -> None:
-    """mypy checks it: should one of these lines be right to it, it reports that its exception is unused."""
+    """mypy is the test: if it accepted one of these lines, it would report the unused `type: ignore`."""
     Reactions().on(PutOut, on_lit)  # type: ignore[arg-type] # it takes Lit
     Reactions().on(Light, on_either)  # type: ignore[arg-type] # not every Light is Lit or PutOut
     Subscribers().on(PutOut, show_lit)  # type: ignore[arg-type] # it takes Lit
@@ -101,18 +101,18 @@ def test_a_handler_of_another_event_is_a_type_error() -> None:
 
 
 @pytest.mark.parametrize("event", [Counted, TicketCreated, TicketAssigned, TicketStatusChanged])
-def test_a_reaction_to_what_a_statement_writes_itself_is_refused(event: type[Event]) -> None:
+def test_a_reaction_to_an_event_that_a_statement_writes_is_refused(event: type[Event]) -> None:
     with pytest.raises(UnreachableReaction, match=rf"on_any cannot react to {event.__name__}: \S+ writes that event"):
         Reactions().on(event, on_any)
 
 
-def test_so_is_one_to_a_base_of_such_an_event() -> None:
+def test_a_reaction_to_a_base_of_such_an_event_is_refused() -> None:
     with pytest.raises(UnreachableReaction, match="on_ticket cannot react to TicketCreated"):
         Reactions().on(TicketEvent, on_ticket)
     Reactions().on(TicketClosingSoon, on_ticket)
 
 
-def test_a_statement_that_is_declared_later_is_found_when_a_process_starts() -> None:
+def test_a_statement_declared_after_a_reaction_is_found_by_the_check() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Tallied(Event):
         type: ClassVar[str] = "test_subscriptions.tallied"
@@ -125,5 +125,5 @@ def test_a_statement_that_is_declared_later_is_found_when_a_process_starts() -> 
         reactions.check()
 
 
-def test_the_service_s_own_reactions_can_all_run() -> None:
+def test_all_reactions_of_the_service_can_run() -> None:
     wiring.REACTIONS.check()

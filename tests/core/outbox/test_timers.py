@@ -1,4 +1,4 @@
-"""What will happen: each timer fires once, in its order, and none holds up another."""
+"""Timers: each fires once and in order, and failures and locks do not delay others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import timers
 from app.core.outbox.models import DELIVER, Timer
-from app.core.outbox.timers import BACKOFF, BATCH, Due
+from app.core.outbox.timers import BACKOFF, TIMERS_PER_BATCH, Due
 from tests.databases import open_pool
 
 if TYPE_CHECKING:
@@ -33,18 +33,18 @@ SECOND = timedelta(seconds=1)
 
 @dataclass
 class Bell:
-    """A handler that remembers what it was shown, in which transaction, and can be made to fail."""
+    """A handler that remembers its timers and batches. It can fail, or leave subjects out as if they were locked."""
 
     rung: list[tuple[UUID, UUID]] = field(default_factory=list)
     batches: list[tuple[UUID, int]] = field(default_factory=list)
-    broken: set[UUID] = field(default_factory=set)
+    failing: set[UUID] = field(default_factory=set)
     busy: set[UUID] = field(default_factory=set)
     pause: float = 0.0  # seconds
 
     async def __call__(self, db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
         claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id not in self.busy])
         await asyncio.sleep(self.pause)
-        if any(one.subject_id in self.broken for one in claimed):
+        if any(one.subject_id in self.failing for one in claimed):
             raise ArithmeticError
         self.rung.extend((org_id, one.subject_id) for one in claimed)
         self.batches.append((org_id, len(claimed)))
@@ -54,7 +54,7 @@ class Bell:
         return [subject for _, subject in self.rung]
 
 
-async def a_timer(
+async def set_timer(
     database: Database, org_id: UUID, *, ago: timedelta = SECOND, kind: str = RING, subject: UUID | None = None
 ) -> UUID:
     subject = subject or uuid4()
@@ -63,7 +63,7 @@ async def a_timer(
     return subject
 
 
-async def many_timers(database: Database, org_id: UUID, count: int, kind: str = RING) -> list[UUID]:
+async def set_many_timers(database: Database, org_id: UUID, count: int, kind: str = RING) -> list[UUID]:
     subjects, now = [uuid4() for _ in range(count)], real_now() - timedelta(hours=1)
     rows = [
         {"org_id": org_id, "subject_id": subject, "kind": kind, "due_at": now + timedelta(milliseconds=place)}
@@ -74,29 +74,31 @@ async def many_timers(database: Database, org_id: UUID, count: int, kind: str = 
     return subjects
 
 
-async def left(database: Database, org_id: UUID) -> dict[UUID, Timer]:
+async def read_timers(database: Database, org_id: UUID) -> dict[UUID, Timer]:
     async with database.session(org_id) as db:
         return {timer.subject_id: timer for timer in await db.scalars(select(Timer).where(Timer.org_id == org_id))}
 
 
-# --- once ------------------------------------------------------------------------------------------------------------
+# --- firing once -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_timer_fires_once_it_is_due_and_not_before(pool: Database) -> None:
+async def test_a_timer_fires_once_when_it_is_due(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    due = await a_timer(pool, org_id)
-    later = await a_timer(pool, org_id, ago=-timedelta(minutes=1))
+    due = await set_timer(pool, org_id)
+    later = await set_timer(pool, org_id, ago=-timedelta(minutes=1))
 
     assert await timers.run_due(pool, {RING: bell}) == 1
     assert await timers.run_due(pool, {RING: bell}) == 0
     assert bell.rung == [(org_id, due)]
-    assert set(await left(pool, org_id)) == {later}
+    assert set(await read_timers(pool, org_id)) == {later}
 
 
 async def test_two_workers_at_once_fire_each_timer_once(pool: Database) -> None:
     organisations = [uuid4() for _ in range(4)]
     expected = {
-        (org_id, subject) for org_id in organisations for subject in await many_timers(pool, org_id, BATCH + 200)
+        (org_id, subject)
+        for org_id in organisations
+        for subject in await set_many_timers(pool, org_id, TIMERS_PER_BATCH + 200)
     }
     bell = Bell(pause=0.01)
 
@@ -106,21 +108,21 @@ async def test_two_workers_at_once_fire_each_timer_once(pool: Database) -> None:
     assert sum(fired) == len(expected)
 
 
-async def test_a_timer_that_was_set_anew_meanwhile_does_not_fire(pool: Database) -> None:
+async def test_a_timer_that_was_moved_meanwhile_does_not_fire(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    subject = await a_timer(pool, org_id)
+    subject = await set_timer(pool, org_id)
     async with pool.session(org_id) as db:
-        due = await timers.next_due(db, org_id, real_now(), kinds=[RING])
-    await a_timer(pool, org_id, ago=-timedelta(days=30), subject=subject)
+        due = await timers.find_next_due(db, org_id, real_now(), kinds=[RING])
+    await set_timer(pool, org_id, ago=-timedelta(days=30), subject=subject)
     async with pool.session(org_id) as db:
         assert await bell(db, org_id, due) == []
 
-    assert set(await left(pool, org_id)) == {subject}
+    assert set(await read_timers(pool, org_id)) == {subject}
 
 
-async def test_a_timer_that_was_cancelled_does_not_fire(pool: Database) -> None:
+async def test_a_cancelled_timer_does_not_fire(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    cancelled, kept = await a_timer(pool, org_id), await a_timer(pool, org_id)
+    cancelled, kept = await set_timer(pool, org_id), await set_timer(pool, org_id)
     async with pool.session(org_id) as db:
         await timers.cancel(db, org_id, cancelled, [RING])
         await timers.cancel(db, org_id, kept, [CHIME])
@@ -129,21 +131,21 @@ async def test_a_timer_that_was_cancelled_does_not_fire(pool: Database) -> None:
     assert bell.subjects() == [kept]
 
 
-async def test_setting_a_timer_again_moves_it_and_forgets_its_failures(pool: Database) -> None:
+async def test_setting_a_timer_again_moves_it_and_resets_its_attempts(pool: Database) -> None:
     org_id = uuid4()
-    subject = await a_timer(pool, org_id)
+    subject = await set_timer(pool, org_id)
     async with pool.session(org_id) as db:
         await db.execute(update(Timer).where(Timer.org_id == org_id).values(attempts=7))
-    await a_timer(pool, org_id, ago=-timedelta(hours=2), subject=subject)
+    await set_timer(pool, org_id, ago=-timedelta(hours=2), subject=subject)
 
-    timer = (await left(pool, org_id))[subject]
+    timer = (await read_timers(pool, org_id))[subject]
     assert timer.attempts == 0
     assert timer.due_at > real_now() + timedelta(hours=1)
 
 
-async def test_what_a_handler_wrote_is_rolled_back_with_its_timers(pool: Database) -> None:
+async def test_a_failing_handler_is_rolled_back_with_its_timers(pool: Database) -> None:
     org_id, subject = uuid4(), uuid4()
-    await a_timer(pool, org_id, subject=subject)
+    await set_timer(pool, org_id, subject=subject)
 
     async def write_and_fail(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
         await timers.claim(db, org_id, due)
@@ -152,27 +154,27 @@ async def test_what_a_handler_wrote_is_rolled_back_with_its_timers(pool: Databas
 
     with capture_logs():
         await timers.run_due(pool, {RING: write_and_fail})
-    assert set(await left(pool, org_id)) == {subject}
+    assert set(await read_timers(pool, org_id)) == {subject}
 
 
 # --- order -----------------------------------------------------------------------------------------------------------
 
 
-async def test_timers_of_a_kind_fire_together_in_the_order_they_come_due(pool: Database) -> None:
+async def test_timers_of_a_kind_fire_together_in_the_order_of_their_due_times(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
     places = [(5, RING), (1, CHIME), (4, CHIME), (3, RING), (2, RING)]
-    subjects = {ago: await a_timer(pool, org_id, ago=ago * SECOND, kind=kind) for ago, kind in places}
+    subjects = {ago: await set_timer(pool, org_id, ago=ago * SECOND, kind=kind) for ago, kind in places}
 
     assert await timers.run_due(pool, {RING: bell, CHIME: bell}) == 5
     assert bell.subjects() == [subjects[ago] for ago in (5, 3, 2, 4, 1)]
     assert bell.batches == [(org_id, 3), (org_id, 2)]
 
 
-async def test_what_comes_first_on_a_subject_stays_first(pool: Database) -> None:
+async def test_the_timers_of_a_subject_fire_in_order(pool: Database) -> None:
     org_id, bells, chimes = uuid4(), Bell(), Bell()
-    subject = await a_timer(pool, org_id, ago=4 * SECOND, kind=CHIME)
-    await a_timer(pool, org_id, ago=3 * SECOND, kind=RING, subject=subject)
-    earlier = await a_timer(pool, org_id, ago=5 * SECOND, kind=RING)
+    subject = await set_timer(pool, org_id, ago=4 * SECOND, kind=CHIME)
+    await set_timer(pool, org_id, ago=3 * SECOND, kind=RING, subject=subject)
+    earlier = await set_timer(pool, org_id, ago=5 * SECOND, kind=RING)
 
     async def ring(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
         if subject in {one.subject_id for one in due}:
@@ -183,83 +185,83 @@ async def test_what_comes_first_on_a_subject_stays_first(pool: Database) -> None
     assert bells.subjects() == [earlier, subject]
 
 
-async def test_one_busy_subject_holds_up_no_other_of_its_kind_when_a_clock_is_moved(pool: Database) -> None:
+async def test_a_locked_subject_does_not_delay_others_when_a_clock_is_moved(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    subjects = [await a_timer(pool, org_id, ago=ago * SECOND) for ago in (3, 2, 1)]
+    subjects = [await set_timer(pool, org_id, ago=ago * SECOND) for ago in (3, 2, 1)]
     bell.busy = {subjects[0]}
     async with pool.session(org_id) as db:
-        fired = await timers.run_in_order(db, org_id, {RING: bell}, real_now())
+        fired = await timers.run_due_in_order(db, org_id, {RING: bell}, real_now())
     assert [one.subject_id for one in fired] == subjects[1:]
 
     async def free() -> None:
         await asyncio.sleep(0.2)
         bell.busy.clear()
 
-    rest, _ = await asyncio.gather(timers.run_rest(pool, org_id, {RING: bell}, seconds=5), free())
+    rest, _ = await asyncio.gather(timers.run_remaining(pool, org_id, {RING: bell}, seconds=5), free())
     assert [one.subject_id for one in rest] == subjects[:1]
 
 
-async def test_what_stays_busy_is_not_waited_for_without_end(pool: Database) -> None:
+async def test_waiting_for_a_locked_subject_ends_after_the_given_time(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    bell.busy = {await a_timer(pool, org_id)}
+    bell.busy = {await set_timer(pool, org_id)}
 
-    assert await timers.run_rest(pool, org_id, {RING: bell}, seconds=0.1) == []
+    assert await timers.run_remaining(pool, org_id, {RING: bell}, seconds=0.1) == []
 
 
 async def test_a_backlog_of_one_organisation_does_not_starve_another(pool: Database) -> None:
     busy, others = uuid4(), [uuid4() for _ in range(3)]
-    await many_timers(pool, busy, 3 * BATCH)
+    await set_many_timers(pool, busy, 3 * TIMERS_PER_BATCH)
     for org_id in others:
-        await a_timer(pool, org_id)
+        await set_timer(pool, org_id)
     bell = Bell()
 
     await timers.run_due(pool, {RING: bell})
 
     first_round = bell.batches[:4]
     assert {org_id for org_id, _ in first_round} == {busy, *others}
-    assert bell.batches[4:] == [(busy, BATCH), (busy, BATCH)]
+    assert bell.batches[4:] == [(busy, TIMERS_PER_BATCH), (busy, TIMERS_PER_BATCH)]
 
 
 async def test_deliveries_and_kinds_without_a_handler_are_left_alone(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    delivery = await a_timer(pool, org_id, kind=DELIVER)
-    unknown = await a_timer(pool, org_id, kind="OF_A_LATER_VERSION", ago=timedelta(hours=1))
-    due = await a_timer(pool, org_id)
+    delivery = await set_timer(pool, org_id, kind=DELIVER)
+    unknown = await set_timer(pool, org_id, kind="OF_A_LATER_VERSION", ago=timedelta(hours=1))
+    due = await set_timer(pool, org_id)
 
     assert await timers.run_due(pool, {RING: bell}) == 1
     assert bell.subjects() == [due]
-    assert set(await left(pool, org_id)) == {delivery, unknown}
+    assert set(await read_timers(pool, org_id)) == {delivery, unknown}
 
 
-# --- failing and busy ------------------------------------------------------------------------------------------------
+# --- failures and locks ----------------------------------------------------------------------------------------------
 
 
-async def test_a_timer_that_fails_is_put_off_alone(pool: Database) -> None:
+async def test_a_failing_timer_is_postponed_without_affecting_others(pool: Database) -> None:
     org_id = uuid4()
-    subjects = await many_timers(pool, org_id, 20)
-    bell = Bell(broken={subjects[3], subjects[11]})
+    subjects = await set_many_timers(pool, org_id, 20)
+    bell = Bell(failing={subjects[3], subjects[11]})
 
     with capture_logs() as logs:
         fired = await timers.run_due(pool, {RING: bell})
 
     assert fired == 18
-    assert set(bell.subjects()) == set(subjects) - bell.broken
-    remaining = await left(pool, org_id)
-    assert set(remaining) == bell.broken
+    assert set(bell.subjects()) == set(subjects) - bell.failing
+    remaining = await read_timers(pool, org_id)
+    assert set(remaining) == bell.failing
     assert {timer.attempts for timer in remaining.values()} == {1}
-    said = [line["subject_id"] for line in logs if line["event"] == "timer_failed"]
-    assert set(said) == {str(subject) for subject in bell.broken}
+    logged = [line["subject_id"] for line in logs if line["event"] == "timer_failed"]
+    assert set(logged) == {str(subject) for subject in bell.failing}
 
 
-async def test_a_timer_that_fails_again_waits_longer_each_time_up_to_an_hour(pool: Database) -> None:
+async def test_the_wait_of_a_failing_timer_doubles_up_to_an_hour(pool: Database) -> None:
     org_id = uuid4()
-    subject = await a_timer(pool, org_id)
-    bell, waits = Bell(broken={subject}), []
+    subject = await set_timer(pool, org_id)
+    bell, waits = Bell(failing={subject}), []
     for _ in range(14):
         before = real_now()
         with capture_logs():
             await timers.run_due(pool, {RING: bell})
-        waits.append((await left(pool, org_id))[subject].due_at - before)
+        waits.append((await read_timers(pool, org_id))[subject].due_at - before)
         async with pool.session(org_id) as db:
             await db.execute(update(Timer).where(Timer.org_id == org_id).values(due_at=before - SECOND))
 
@@ -267,27 +269,27 @@ async def test_a_timer_that_fails_again_waits_longer_each_time_up_to_an_hour(poo
     assert all(timedelta(0) <= wait - least < SECOND for wait, least in zip(waits, expected, strict=True)), waits
 
 
-async def test_a_timer_that_fails_holds_up_neither_those_after_it_nor_other_organisations(pool: Database) -> None:
+async def test_a_failing_timer_does_not_delay_later_timers_or_other_organisations(pool: Database) -> None:
     failing, fine, bell = uuid4(), uuid4(), Bell()
-    first = await a_timer(pool, failing, ago=3 * SECOND, kind=CHIME)
-    after_it = await a_timer(pool, failing, ago=2 * SECOND)
-    elsewhere = await a_timer(pool, fine)
+    first = await set_timer(pool, failing, ago=3 * SECOND, kind=CHIME)
+    after_it = await set_timer(pool, failing, ago=2 * SECOND)
+    elsewhere = await set_timer(pool, fine)
 
     with capture_logs():
-        await timers.run_due(pool, {CHIME: Bell(broken={first}), RING: bell})
+        await timers.run_due(pool, {CHIME: Bell(failing={first}), RING: bell})
     assert set(bell.subjects()) == {after_it, elsewhere}
 
 
-async def test_what_is_busy_stays_due_and_holds_up_no_other(pool: Database) -> None:
+async def test_a_timer_of_a_locked_subject_stays_due_without_delaying_others(pool: Database) -> None:
     org_id = uuid4()
-    waiting = await a_timer(pool, org_id, ago=3 * SECOND, kind=CHIME)
-    after_it = await a_timer(pool, org_id, ago=2 * SECOND)
+    waiting = await set_timer(pool, org_id, ago=3 * SECOND, kind=CHIME)
+    after_it = await set_timer(pool, org_id, ago=2 * SECOND)
     chime, bell = Bell(busy={waiting}), Bell()
     handlers = {CHIME: chime, RING: bell}
 
     assert await timers.run_due(pool, handlers) == 1
     assert bell.subjects() == [after_it]
-    timer = (await left(pool, org_id))[waiting]
+    timer = (await read_timers(pool, org_id))[waiting]
     assert timer.attempts == 0
     assert timer.due_at < real_now()
 
@@ -296,13 +298,13 @@ async def test_what_is_busy_stays_due_and_holds_up_no_other(pool: Database) -> N
     assert chime.subjects() == [waiting]
 
 
-async def test_an_organisation_that_cannot_be_served_holds_up_no_other(own: TestServer, superuser: Superuser) -> None:
-    """Its timers are locked by somebody who does not let go: they can be neither claimed nor put off."""
+async def test_a_failing_organisation_does_not_delay_others(own_database: TestServer, superuser: Superuser) -> None:
+    """Another transaction locks its timers all the time, so they can be neither claimed nor postponed."""
     stuck, fine = sorted((uuid4(), uuid4()))
     bell = Bell()
-    async with open_pool(own, statement_timeout=0.2) as pool:
-        await a_timer(pool, stuck)
-        elsewhere = await a_timer(pool, fine)
+    async with open_pool(own_database, statement_timeout=0.2) as pool:
+        await set_timer(pool, stuck)
+        elsewhere = await set_timer(pool, fine)
         with capture_logs() as logs:
             async with superuser.transaction():
                 await superuser.execute("SELECT 1 FROM timers WHERE org_id = $1 FOR UPDATE", stuck)
@@ -314,37 +316,37 @@ async def test_an_organisation_that_cannot_be_served_holds_up_no_other(own: Test
         assert await timers.run_due(pool, {RING: bell}) == 1
 
 
-async def test_the_clock_of_a_timer_s_organisation_can_be_moved(pool: Database) -> None:
+async def test_moving_the_clock_of_an_organisation_fires_its_timers_in_order(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    subjects = [await a_timer(pool, org_id, ago=-timedelta(days=days)) for days in (3, 1, 40)]
-    chime = await a_timer(pool, org_id, ago=-timedelta(days=2), kind=CHIME)
+    subjects = [await set_timer(pool, org_id, ago=-timedelta(days=days)) for days in (3, 1, 40)]
+    chime = await set_timer(pool, org_id, ago=-timedelta(days=2), kind=CHIME)
     async with pool.session(org_id) as db:
-        await timers.shift(db, org_id, [RING], by=timedelta(days=30))
-        fired = await timers.run_in_order(db, org_id, {RING: bell}, real_now())
+        await timers.bring_forward(db, org_id, [RING], by=timedelta(days=30))
+        fired = await timers.run_due_in_order(db, org_id, {RING: bell}, real_now())
 
     assert [one.subject_id for one in fired] == [subjects[1], subjects[0]]
     assert all(one.at == one.due_at for one in fired)
-    assert set(await left(pool, org_id)) == {subjects[2], chime}
+    assert set(await read_timers(pool, org_id)) == {subjects[2], chime}
 
 
-async def test_a_worker_that_is_to_stop_leaves_the_rest_to_the_next(pool: Database) -> None:
+async def test_a_stopping_worker_leaves_the_rest_to_the_next_one(pool: Database) -> None:
     org_id, bell = uuid4(), Bell()
-    await many_timers(pool, org_id, 2 * BATCH)
+    await set_many_timers(pool, org_id, 2 * TIMERS_PER_BATCH)
 
     def is_stopping() -> bool:
         return bool(bell.batches)
 
-    assert await timers.run_due(pool, {RING: bell}, is_stopping) == BATCH
-    assert len(await left(pool, org_id)) == BATCH
+    assert await timers.run_due(pool, {RING: bell}, is_stopping) == TIMERS_PER_BATCH
+    assert len(await read_timers(pool, org_id)) == TIMERS_PER_BATCH
 
 
-async def test_pending_counts_timers_and_deliveries_apart(pool: Database) -> None:
+async def test_pending_timers_and_deliveries_are_counted_separately(pool: Database) -> None:
     org_id = uuid4()
     due_at: datetime = real_now() - timedelta(hours=1)
-    await a_timer(pool, org_id, ago=-timedelta(days=1))
-    await a_timer(pool, org_id, kind=DELIVER, ago=timedelta(hours=1))
+    await set_timer(pool, org_id, ago=-timedelta(days=1))
+    await set_timer(pool, org_id, kind=DELIVER, ago=timedelta(hours=1))
     async with pool.session(org_id) as db:
-        waiting, deliveries, oldest = await timers.pending(db, org_id)
+        waiting, deliveries, oldest = await timers.measure_pending(db, org_id)
     assert (waiting, deliveries) == (1, 1)
     assert oldest is not None
     assert abs(oldest - due_at) < SECOND

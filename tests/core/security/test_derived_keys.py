@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.security.derived_keys import derive_key, keyed_hash
+from app.core.security.derived_keys import compute_keyed_hash, derive_key
 
 
 def test_a_key_is_the_same_each_time() -> None:
@@ -17,9 +17,9 @@ def test_another_purpose_and_another_secret_key_give_another_key() -> None:
 
 def test_a_keyed_hash_depends_on_key_purpose_and_message() -> None:
     hashes = {
-        keyed_hash("secret", "cursor", b"message"),
-        keyed_hash("another", "cursor", b"message"),
-        keyed_hash("secret", "salt", b"message"),
-        keyed_hash("secret", "cursor", b"another"),
+        compute_keyed_hash("secret", "cursor", b"message"),
+        compute_keyed_hash("another", "cursor", b"message"),
+        compute_keyed_hash("secret", "salt", b"message"),
+        compute_keyed_hash("secret", "cursor", b"another"),
     }
     assert len(hashes) == 4

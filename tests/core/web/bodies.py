@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-# By what they are. None holds a value that could be stored, whatever the operation.
+# By description. No operation accepts one of them.
 HOSTILE_BODIES: dict[str, bytes] = {
     "nothing": b"",
     "spaces": b"  \n",

@@ -1,4 +1,4 @@
-"""A real server behind the edge, an app that behaves well and badly, and clients."""
+"""A real server behind the edge, an application with good and bad behaviour, and clients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 ORG = "0190b8e5-0000-7000-8000-000000000001"
-PATIENCE = 5.0  # seconds; far more than anything here needs
+TIMEOUT = 5.0  # seconds; much more than any of these tests needs
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading the usual certificates takes longer than a test
 
 
@@ -39,7 +39,7 @@ class Note(BaseModel):
 
 
 class Gate:
-    """Let a test know that a request is being served, and hold it there."""
+    """Hold a request while it is served: `entered` tells the test about it, and `opened` lets it continue."""
 
     def __init__(self) -> None:
         self.entered, self.opened = threading.Event(), threading.Event()
@@ -50,7 +50,7 @@ class Gate:
             await asyncio.sleep(0.01)
 
 
-def an_app(gate: Gate | None = None) -> FastAPI:  # noqa: C901 - a list of operations
+def make_app(gate: Gate | None = None) -> FastAPI:  # noqa: C901 - a list of operations
     """Make an app with all kinds of behaviour that the edge must handle."""
     gate = gate or Gate()
     app = FastAPI()
@@ -131,7 +131,7 @@ class Server(NamedTuple):
 
     def http(self) -> httpx.AsyncClient:
         url = f"http://127.0.0.1:{self.port}"
-        return httpx.AsyncClient(base_url=url, verify=NO_TLS, trust_env=False, timeout=PATIENCE)
+        return httpx.AsyncClient(base_url=url, verify=NO_TLS, trust_env=False, timeout=TIMEOUT)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Wire]:
@@ -145,7 +145,7 @@ class Server(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A response as it came over the wire."""
+    """A parsed response."""
 
     status: int
     headers: dict[str, str]
@@ -161,7 +161,7 @@ class Answer(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """A connection to the server, byte by byte."""
+    """A plain connection to the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -173,7 +173,7 @@ class Wire(NamedTuple):
             await asyncio.sleep(pause)
 
     async def hear(self, *, head_only: bool = False) -> Answer:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
             headers = dict(line.split(": ", 1) for line in lines)
@@ -182,13 +182,13 @@ class Wire(NamedTuple):
 
     async def rest(self) -> bytes:
         """Read until the server closes the connection."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await self.reader.read()
 
 
 @contextmanager
 def serving(app: ASGIApp, *, http: Any = "httptools", keep_alive: Any = 5, **settings: Any) -> Iterator[Server]:
-    """Run a server as in production, in a thread of its own."""
+    """Run a server with the settings of production, in another thread."""
     edge = Edge(app, Settings(_env_file=None, **settings))
     config = uvicorn.Config(
         edge, loop="uvloop", http=http, ws="none", timeout_keep_alive=keep_alive, log_config=None, access_log=False
@@ -207,9 +207,9 @@ def serving(app: ASGIApp, *, http: Any = "httptools", keep_alive: Any = 5, **set
 
 
 def _wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < until, "it never happened"
+        assert time.monotonic() < until, "the condition did not become true"
         time.sleep(0.005)
 
 
@@ -218,12 +218,12 @@ async def becomes_true(condition: Callable[[], object]) -> None:
 
 
 def get(path: str, *headers: str) -> bytes:
-    """Write a request for the wire."""
+    """Make the bytes of a request without a body."""
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
 
 
 def post(path: str, *headers: str) -> bytes:
-    """Write the head of a request for the wire."""
+    """Make the bytes of the head of a POST request."""
     return get(path, *headers).replace(b"GET", b"POST", 1)
 
 

@@ -1,4 +1,4 @@
-"""Request ids, headers and unexpected exceptions at the edge, on a real server: over sockets, and with httpx."""
+"""Request ids, headers and unexpected exceptions at the edge, on a real server."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.web.edge import MAX_HEADERS
 from app.core.web.problems import PROBLEM_MEDIA_TYPE
-from tests.core.web.edge_server import PATIENCE, Gate, Server, an_app, becomes_true, counted, get, post, serving
+from tests.core.web.edge_server import TIMEOUT, Gate, Server, becomes_true, counted, get, make_app, post, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,7 +83,7 @@ class TestTheBody:
 
     @pytest.mark.parametrize("path", ["/notes", "/digest"])
     async def test_a_body_that_does_not_arrive_is_a_408(self, path: str, lines: list[Any]) -> None:
-        with serving(an_app(), body_timeout=0.2) as web:
+        with serving(make_app(), body_timeout=0.2) as web:
             async with web.connected() as wire:
                 began = time.monotonic()
                 await wire.say(post(path, "Content-Length: 10"), b"{")
@@ -94,7 +94,7 @@ class TestTheBody:
         assert {line["event"] for line in lines} == {"request"}  # no unhandled error
 
     async def test_a_body_that_arrives_too_slowly_is_a_408(self) -> None:
-        with serving(an_app(), body_timeout=0.3) as web:
+        with serving(make_app(), body_timeout=0.3) as web:
             async with web.connected() as wire:
                 began = time.monotonic()
                 await wire.say(post("/digest", "Content-Length: 100"))
@@ -105,7 +105,7 @@ class TestTheBody:
                 assert time.monotonic() - began < 1.5
 
     async def test_the_time_of_the_app_does_not_count(self) -> None:
-        with serving(an_app(), body_timeout=0.3) as web:
+        with serving(make_app(), body_timeout=0.3) as web:
             async with web.connected() as wire:
                 await wire.say(post("/digest", "Content-Length: 2"), b"x", b"x", pause=0.05)
                 answer = await wire.hear()
@@ -141,7 +141,7 @@ async def _parts(number: int, size: int) -> AsyncIterator[bytes]:
 class TestOverload:
     async def test_a_request_over_the_limit_is_refused_at_once(self) -> None:
         before = counted("GET", "unmatched", 503)
-        with serving(an_app(gate := Gate()), max_concurrent_requests=1) as web:
+        with serving(make_app(gate := Gate()), max_concurrent_requests=1) as web:
             async with web.http() as http:
                 held = asyncio.create_task(http.get("/hold"))
                 await becomes_true(gate.entered.is_set)
@@ -157,7 +157,7 @@ class TestOverload:
         assert counted("GET", "unmatched", 503) == before + 2
 
     async def test_every_finished_request_frees_its_place(self) -> None:
-        with serving(an_app(), max_concurrent_requests=1, body_timeout=0.1) as web:
+        with serving(make_app(), max_concurrent_requests=1, body_timeout=0.1) as web:
             async with web.connected() as gone, web.connected() as slow:
                 await gone.say(post("/notes", "Content-Length: 100"), pause=0.05)
                 gone.writer.close()
@@ -171,7 +171,7 @@ class TestOverload:
 
 class TestStreams:
     async def test_a_stream_is_passed_on_while_it_lasts(self) -> None:
-        with serving(an_app(gate := Gate()), max_concurrent_requests=1) as web:
+        with serving(make_app(gate := Gate()), max_concurrent_requests=1) as web:
             async with web.http() as http, http.stream("GET", "/stream") as answer:
                 assert answer.headers["cache-control"] == "no-store"
                 parts = answer.aiter_text()
@@ -181,7 +181,7 @@ class TestStreams:
                 assert await anext(parts) == "data: 2\n\n"
 
     async def test_a_stream_may_last_longer_than_a_body(self) -> None:
-        with serving(an_app(gate := Gate()), body_timeout=0.1) as web:
+        with serving(make_app(gate := Gate()), body_timeout=0.1) as web:
             async with web.http() as http, http.stream("POST", "/stream", json={"text": "0"}) as answer:
                 parts = answer.aiter_text()
                 assert await anext(parts) == "data: 0\n\n"
@@ -190,10 +190,10 @@ class TestStreams:
                 assert await anext(parts) == "data: 2\n\n"
 
     async def test_a_stream_without_a_client_frees_its_place(self) -> None:
-        with serving(an_app(gate := Gate()), max_concurrent_requests=1) as web:
+        with serving(make_app(gate := Gate()), max_concurrent_requests=1) as web:
             async with web.http() as http:
                 async with http.stream("GET", "/stream"):
                     await becomes_true(gate.entered.is_set)
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     while (await http.get("/v1/tickets/1")).status_code != 200:  # noqa: ASYNC110 - there is no event to wait for
                         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What the edge logs and counts of every request, on a real server."""
+"""The log lines and metrics that the edge writes for every request, on a real server."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.core.web.edge_server import (
     ORG,
     Gate,
     Server,
-    an_app,
     becomes_true,
     counted,
     get,
+    make_app,
     post,
     requests_in,
     serving,
@@ -35,11 +35,11 @@ pytestmark = pytest.mark.usefixtures("lines")
 class TestLogAndMetrics:
     @pytest.fixture
     def web(self) -> Iterator[Server]:
-        """Its own server: a line is written just after the response, which may be during the next test."""
-        with serving(an_app(), max_body_bytes=4096) as running:
+        """A server for one test: a line is written just after the response, and must not reach the next test."""
+        with serving(make_app(), max_body_bytes=4096) as running:
             yield running
 
-    async def test_a_request_is_one_line(self, web: Server, lines: list[Any]) -> None:
+    async def test_a_request_is_logged_in_one_line(self, web: Server, lines: list[Any]) -> None:
         async with web.http() as http:
             await http.get("/v1/tickets/1?q=1", headers={"X-Request-Id": "one"})
         await becomes_true(lambda: lines)
@@ -82,7 +82,7 @@ class TestLogAndMetrics:
         assert counted("GET", route, 200) == before[0] + 2
         assert counted("GET", route, 422) == before[1] + 1
 
-    async def test_no_label_holds_input_of_a_caller(self, web: Server) -> None:
+    async def test_no_label_contains_input_of_a_caller(self, web: Server) -> None:
         before = counted("OTHER", "unmatched", 404)
         async with web.http() as http:
             await http.request("PROPFIND", "/hunter3")
@@ -95,7 +95,7 @@ class TestLogAndMetrics:
             return REGISTRY.get_sample_value("tessera_http_requests_in_flight")
 
         before = in_flight() or 0
-        with serving(an_app(gate := Gate())) as web:
+        with serving(make_app(gate := Gate())) as web:
             async with web.http() as http:
                 held = asyncio.create_task(http.get("/hold"))
                 await becomes_true(gate.entered.is_set)
@@ -104,14 +104,14 @@ class TestLogAndMetrics:
                 await held
             await becomes_true(lambda: in_flight() == before)
 
-    async def test_a_client_that_leaves_is_a_499(self, web: Server, lines: list[Any]) -> None:
+    async def test_a_client_that_disconnects_is_logged_as_499(self, web: Server, lines: list[Any]) -> None:
         async with web.connected() as wire:
             await wire.say(post("/notes", "Content-Length: 100"), b"{", pause=0.1)
         await becomes_true(lambda: lines)
         assert [line["status"] for line in lines] == [499]
 
-    async def test_a_client_that_leaves_while_it_is_served_is_not_an_error(self, lines: list[Any]) -> None:
-        with serving(an_app(gate := Gate())) as web:
+    async def test_a_client_that_disconnects_during_the_response_is_not_an_error(self, lines: list[Any]) -> None:
+        with serving(make_app(gate := Gate())) as web:
             async with web.connected() as wire:
                 await wire.say(get("/hold"))
                 await becomes_true(gate.entered.is_set)
@@ -119,7 +119,7 @@ class TestLogAndMetrics:
             gate.opened.set()
         assert [(line["event"], line["status"]) for line in lines] == [("request", 499)]
 
-    async def test_a_line_never_has_the_id_of_the_previous_request(self) -> None:
+    async def test_log_lines_never_have_the_id_of_a_previous_request(self) -> None:
         seen: list[dict[str, Any]] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,9 +144,7 @@ class TestLogAndMetrics:
             await http.get("/" + "a" * 8192)
         await becomes_true(lambda: counted("GET", "unmatched", 414) == before + 1)
 
-    async def test_the_log_does_not_count_the_time_a_client_takes_to_finish(
-        self, web: Server, lines: list[Any]
-    ) -> None:
+    async def test_the_logged_time_excludes_a_client_that_lingers(self, web: Server, lines: list[Any]) -> None:
         async with web.connected() as wire:
             await wire.say(post("/notes", "Content-Length: 4097"))
             await becomes_true(lambda: requests_in(lines))
@@ -161,7 +159,7 @@ class TestLogAndMetrics:
         assert str(error["exc_info"]) == "kaputt"
         assert (request["status"], request["request_id"]) == (500, "bad-day")
 
-    async def test_half_a_response_is_not_completed(self, web: Server, lines: list[Any]) -> None:
+    async def test_a_response_that_fails_half_way_is_not_completed(self, web: Server, lines: list[Any]) -> None:
         async with web.connected() as wire:
             await wire.say(get("/half"))
             assert (await wire.rest()).endswith(b"half\r\n")  # and no last chunk

@@ -1,4 +1,4 @@
-"""Start-up refuses what fast routes would skip, and what is added later switches them off."""
+"""Fast routes: start-up refuses features that they would skip, and features that are added later switch them off."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Filter(BaseModel):
 
 
 async def caller(request: Request) -> str:
-    return request.headers.get("x-caller", "nobody")
+    return request.headers.get("x-caller", "anonymous")
 
 
 def caller_in_thread(request: Request) -> str:
@@ -70,7 +70,7 @@ async def with_everything(
     return Response(f"{number} {wanted.colour} {body.text} {by} {request.method}")
 
 
-def an_app(endpoint: Callable[..., Any], path: str = "/notes", **options: Any) -> FastAPI:
+def make_app(endpoint: Callable[..., Any], path: str = "/notes", **options: Any) -> FastAPI:
     app = FastAPI(redirect_slashes=False)
     router = APIRouter(route_class=FastRoute, dependency_overrides_provider=app)
     router.post(path, response_model=None, **options)(endpoint)
@@ -84,16 +84,16 @@ async def post(app: FastRoutes, path: str = "/notes", body: object = None, **hea
         return await client.post(path, json=body, headers=headers)
 
 
-async def test_arguments_come_from_where_the_signature_says() -> None:
-    app = FastRoutes(an_app(with_everything, "/notes/{number}"))
+async def test_arguments_are_read_from_the_sources_in_the_signature() -> None:
+    app = FastRoutes(make_app(with_everything, "/notes/{number}"))
 
     answer = await post(app, "/notes/7?colour=blue", {"text": "Hello"}, **{"X-Caller": "ada"})
 
     assert (answer.status_code, answer.text) == (200, "7 blue Hello ada POST")
 
 
-async def test_faults_of_all_arguments_come_in_one_answer() -> None:
-    app = FastRoutes(an_app(with_everything, "/notes/{number}"))
+async def test_one_response_has_the_faults_of_all_arguments() -> None:
+    app = FastRoutes(make_app(with_everything, "/notes/{number}"))
 
     answer = await post(app, "/notes/seven?colour=ultramarine", {"text": "Hello, world"})
     nothing = await post(app, "/notes/seven")
@@ -217,8 +217,8 @@ async def unsaid():  # type: ignore[no-untyped-def]  # noqa: ANN201 - the missin
         unsaid,
     ],
 )
-def test_an_endpoint_with_what_would_be_skipped_is_refused(endpoint: Callable[..., Any]) -> None:
-    app = an_app(endpoint)
+def test_an_endpoint_with_an_unsupported_feature_is_refused(endpoint: Callable[..., Any]) -> None:
+    app = make_app(endpoint)
 
     with pytest.raises(NotServedFast, match=endpoint.__name__):
         FastRoutes(app)
@@ -226,7 +226,7 @@ def test_an_endpoint_with_what_would_be_skipped_is_refused(endpoint: Callable[..
 
 def test_dependencies_beside_the_signature_are_refused() -> None:
     with pytest.raises(NotServedFast, match="plain"):
-        FastRoutes(an_app(plain, dependencies=[Depends(caller)]))
+        FastRoutes(make_app(plain, dependencies=[Depends(caller)]))
 
 
 async def with_number(number: int) -> Response:
@@ -235,7 +235,7 @@ async def with_number(number: int) -> Response:
 
 def test_convertors_in_a_path_are_refused() -> None:
     with pytest.raises(NotServedFast, match="with_number"):
-        FastRoutes(an_app(with_number, "/notes/{number:int}"))
+        FastRoutes(make_app(with_number, "/notes/{number:int}"))
 
 
 async def pass_on(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -253,7 +253,7 @@ def handle_in_thread(request: Request, error: Exception) -> Response:
 
 
 def test_middleware_is_refused() -> None:
-    app = an_app(plain)
+    app = make_app(plain)
     app.middleware("http")(pass_on)
 
     with pytest.raises(NotServedFast, match="Middleware"):
@@ -261,7 +261,7 @@ def test_middleware_is_refused() -> None:
 
 
 def test_overrides_are_refused() -> None:
-    app = an_app(with_caller)
+    app = make_app(with_caller)
     app.dependency_overrides[caller] = caller_in_thread
 
     with pytest.raises(NotServedFast, match="Overrides"):
@@ -269,7 +269,7 @@ def test_overrides_are_refused() -> None:
 
 
 def test_dependencies_of_the_application_are_refused() -> None:
-    app = an_app(plain)
+    app = make_app(plain)
     app.router.dependencies.append(Depends(caller))
 
     with pytest.raises(NotServedFast, match="Dependencies"):
@@ -280,7 +280,7 @@ def test_dependencies_of_the_application_are_refused() -> None:
     ("kind", "handler"), [(Exception, handle_error), (418, handle_error), (KeyError, handle_in_thread)]
 )
 def test_error_handlers_that_would_be_skipped_are_refused(kind: int | type[Exception], handler: Any) -> None:
-    app = an_app(plain)
+    app = make_app(plain)
     app.add_exception_handler(kind, handler)
 
     with pytest.raises(NotServedFast, match="error handler"):
@@ -290,17 +290,17 @@ def test_error_handlers_that_would_be_skipped_are_refused(kind: int | type[Excep
 # --- what is added later, and what happens around an endpoint ---------------------------------------------------------
 
 
-async def test_overrides_that_are_added_later_are_honoured() -> None:
-    app = an_app(with_caller)
+async def test_overrides_that_are_added_later_are_used() -> None:
+    app = make_app(with_caller)
     fast = FastRoutes(app)
     before = await post(fast)
-    app.dependency_overrides[caller] = lambda: "somebody else"
+    app.dependency_overrides[caller] = lambda: "another caller"
 
-    assert (before.text, (await post(fast)).text) == ("nobody", "somebody else")
+    assert (before.text, (await post(fast)).text) == ("anonymous", "another caller")
 
 
-async def test_middleware_that_is_added_later_is_honoured() -> None:
-    app = an_app(plain)
+async def test_middleware_that_is_added_later_is_used() -> None:
+    app = make_app(plain)
     fast = FastRoutes(app)
     before = await post(fast)
     app.middleware("http")(pass_on)
@@ -314,7 +314,7 @@ async def test_an_error_is_handled_by_the_handler_of_its_nearest_class() -> None
     async def fail() -> Response:
         raise KeyError("a")
 
-    app = an_app(fail)
+    app = make_app(fail)
     app.add_exception_handler(LookupError, handle_error)
     app.add_exception_handler(OSError, handle_error)
 
@@ -328,7 +328,7 @@ async def test_an_error_without_a_handler_is_raised() -> None:
         raise KeyError("a")
 
     with pytest.raises(KeyError):
-        await post(FastRoutes(an_app(fail)))
+        await post(FastRoutes(make_app(fail)))
 
 
 async def test_background_tasks_of_a_response_run() -> None:
@@ -339,13 +339,13 @@ async def test_background_tasks_of_a_response_run() -> None:
         tasks.add_task(done.set)
         return Response("soon", background=tasks)
 
-    answer = await post(FastRoutes(an_app(later)))
+    answer = await post(FastRoutes(make_app(later)))
 
     assert (answer.text, done.is_set()) == ("soon", True)
 
 
 async def test_other_methods_and_paths_are_left_to_the_application() -> None:
-    app = an_app(plain)
+    app = make_app(plain)
     app.post("/others")(plain)
     fast = FastRoutes(app)
 

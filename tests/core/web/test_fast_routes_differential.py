@@ -1,4 +1,4 @@
-"""The same requests, good and bad, through the fast routes and through FastAPI's ordinary ones, are answered alike."""
+"""Fast routes and FastAPI's ordinary routes give the same responses to the same valid and invalid requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.core.web.bodies import HOSTILE_BODIES
 from tests.organisation_client import Desk
 from tests.postgres import TestServer
 
-SECRET_OF_NONE = "tsk_" + "0" * 48
+UNKNOWN_SECRET_KEY = "tsk_" + "0" * 48
 VOLATILE = {"id", "number", "reference", "createdAt", "updatedAt"}
 JSON_TYPE = "application/json"
 TICKET = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example", "priority": "HIGH"}
@@ -66,7 +66,7 @@ BODIES: dict[str, object] = {
     "NUL": {**TICKET, "title": "a\0b"},
     "direction": {**TICKET, "title": "a\u202eb"},
     "byte order mark in it": {**TICKET, "title": "\ufeffIt broke"},
-    "wrong secret": {**TICKET, "secret": SECRET_OF_NONE},
+    "wrong secret": {**TICKET, "secret": UNKNOWN_SECRET_KEY},
     "secret of another type": {**TICKET, "secret": 5},
     "nested": {**TICKET, "title": {"title": {"title": "x"}}},
     "list of it": [TICKET],
@@ -85,7 +85,7 @@ RAW_BODIES: dict[str, bytes] = {
 
 
 class Sent(NamedTuple):
-    """A request; `content_type` is left out where it is None."""
+    """A request. It has no `Content-Type` if `content_type` is `None`."""
 
     method: str
     path: str
@@ -94,7 +94,7 @@ class Sent(NamedTuple):
     content_type: str | None = None
 
     async def through(self, client: httpx.AsyncClient) -> tuple[int, list[tuple[str, str]], Any]:
-        """Send it; returns the status, the headers, and the body, without what differs between two good answers."""
+        """Send it; return status, headers and body, without the values that differ from ticket to ticket."""
         headers = {"X-Request-Id": "the-same", **self.headers}
         if self.content_type is not None:
             headers["Content-Type"] = self.content_type
@@ -119,9 +119,9 @@ def credentials(desk: Desk) -> list[dict[str, str]]:
         {"Authorization": "Bearer"},
         {"Authorization": "Basic YTpi"},
         {"Authorization": f"{token}x"},
-        {"X-Org-Secret": SECRET_OF_NONE},
+        {"X-Org-Secret": UNKNOWN_SECRET_KEY},
         {"X-Org-Secret": ""},
-        {"X-Org-Secret": SECRET_OF_NONE, "Authorization": token},
+        {"X-Org-Secret": UNKNOWN_SECRET_KEY, "Authorization": token},
     ]
 
 
@@ -159,13 +159,13 @@ def reads(desk: Desk, ticket_id: str) -> Iterator[Sent]:
 
 
 class Twins(NamedTuple):
-    """The same application: with its fast routes served fast, and with FastAPI serving all of them."""
+    """The same application twice: with `FastRoutes`, and with all routes served by FastAPI."""
 
     fast: httpx.AsyncClient
     ordinary: httpx.AsyncClient
 
     async def answer_alike(self, requests: Iterator[Sent]) -> list[int]:
-        """Send all requests both ways; returns the statuses of the answers."""
+        """Send all requests both ways and compare the responses; return their statuses."""
         statuses = []
         for request in requests:
             fast, ordinary = await request.through(self.fast), await request.through(self.ordinary)
@@ -192,14 +192,14 @@ def test_every_fast_route_is_compared() -> None:
     assert {route.operation_id for route in routes} == {"openTicket", "listTickets", "getTicket"}
 
 
-async def test_opening_a_ticket(twins: Twins, desk: Desk) -> None:
+async def test_opening_a_ticket_is_answered_alike(twins: Twins, desk: Desk) -> None:
     statuses = await twins.answer_alike(creations(desk))
 
     assert len(statuses) > 200
     assert set(statuses) == {201, 401, 422}
 
 
-async def test_listing_tickets(twins: Twins, desk: Desk) -> None:
+async def test_listing_tickets_is_answered_alike(twins: Twins, desk: Desk) -> None:
     for _ in range(3):
         await desk.open()
 
@@ -209,7 +209,7 @@ async def test_listing_tickets(twins: Twins, desk: Desk) -> None:
     assert set(statuses) == {200, 401, 422}
 
 
-async def test_getting_a_ticket(twins: Twins, desk: Desk) -> None:
+async def test_getting_a_ticket_is_answered_alike(twins: Twins, desk: Desk) -> None:
     ticket = await desk.open()
     await desk.respond(ticket)
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from app.core.errors import TooMany, Unavailable
-from app.core.web.limits import Limiter, network_of
+from app.core.web.limits import Limiter, get_network
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ async def limiter() -> Limiter:
         (None, "unknown"),
     ],
 )
-def test_a_client_is_an_address_or_the_network_that_a_client_owns(address: str | None, network: str) -> None:
-    assert network_of(address) == network
+def test_a_client_is_an_ipv4_address_or_an_ipv6_network(address: str | None, network: str) -> None:
+    assert get_network(address) == network
 
 
 async def test_attempts_beyond_the_limit_are_refused_with_the_time_to_wait(limiter: Limiter) -> None:
@@ -44,13 +44,13 @@ async def test_attempts_beyond_the_limit_are_refused_with_the_time_to_wait(limit
     assert (refused.value.limit, refused.value.window) == (3, 60)
 
 
-async def test_attempts_at_the_same_moment_do_not_slip_through(limiter: Limiter) -> None:
+async def test_concurrent_attempts_are_all_counted(limiter: Limiter) -> None:
     outcomes = await asyncio.gather(*(limiter.hit("3/minute", "a") for _ in range(20)), return_exceptions=True)
     assert sum(outcome is None for outcome in outcomes) == 3
     assert all(outcome is None or isinstance(outcome, TooMany) for outcome in outcomes)
 
 
-async def test_other_keys_have_limits_of_their_own(limiter: Limiter) -> None:
+async def test_each_key_has_its_own_limit(limiter: Limiter) -> None:
     await limiter.hit("1/minute", "a", "x")
     await limiter.hit("1/minute", "a", "y")
     await limiter.hit("1/minute", "b", "x")
@@ -58,7 +58,7 @@ async def test_other_keys_have_limits_of_their_own(limiter: Limiter) -> None:
         await limiter.hit("1/minute", "a", "x")
 
 
-async def test_there_is_room_again_when_the_time_is_over(limiter: Limiter) -> None:
+async def test_attempts_are_allowed_again_after_the_window(limiter: Limiter) -> None:
     await limiter.hit("1/second", "a")
     with pytest.raises(TooMany) as refused:
         await limiter.hit("1/second", "a")
@@ -77,13 +77,13 @@ async def test_a_refund_leaves_earlier_attempts_counted(limiter: Limiter) -> Non
         await limiter.hit("2/minute", "a")
 
 
-async def test_what_is_only_counted_is_never_refused(limiter: Limiter) -> None:
+async def test_counting_never_refuses_an_attempt(limiter: Limiter) -> None:
     for _ in range(3):
         await limiter.count("2/minute", "a")
     assert await limiter.is_used_up("2/minute", "a")
 
 
-async def test_an_address_is_known_to_that_account_only(limiter: Limiter) -> None:
+async def test_an_address_is_known_only_to_the_account_that_used_it(limiter: Limiter) -> None:
     account = uuid4().hex
     assert not await limiter.is_known_address(account, "192.0.2.7")
     await limiter.remember_address(account, "192.0.2.7")
@@ -92,7 +92,7 @@ async def test_an_address_is_known_to_that_account_only(limiter: Limiter) -> Non
     assert not await limiter.is_known_address(uuid4().hex, "192.0.2.7")
 
 
-async def test_nobody_passes_uncounted_while_the_counts_cannot_be_reached() -> None:
+async def test_attempts_are_refused_while_the_storage_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     limiter = Limiter(f"redis://127.0.0.1:{port}/0")

@@ -1,4 +1,4 @@
-"""Every list leads to its next page with a `Link` header."""
+"""The `Link` header from a page of a list to the next one, for every list of the API."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tests.organisation_client import PASSWORD, Api, Desk
 LISTS = [
     operation.path
     for operation in OPERATIONS
-    if any(parameter["name"] == "cursor" for parameter in operation.said.get("parameters", ()))
+    if any(parameter["name"] == "cursor" for parameter in operation.definition.get("parameters", ()))
 ]
 
 
-async def test_following_the_links_shows_the_whole_list(api: Api, desk: Desk) -> None:
+async def test_following_the_links_reads_the_whole_list(api: Api, desk: Desk) -> None:
     ticket = await desk.open()
     await desk.open()
     await desk.respond(ticket)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.errors import BadInput, VersionConflict
-from app.core.web.preconditions import check_if_match, etag, is_unmodified
+from app.core.web.preconditions import check_if_match, is_unmodified, make_etag
 from tests.organisation_client import Desk
 from tests.problems import refused
 
@@ -13,8 +13,8 @@ MALFORMED = ["", "3", '"3', '3"', '"3" "4"', 'w/"3"', "*, *", '"3"; "4"', '"3",x
 
 
 def test_a_version_is_written_in_quotes() -> None:
-    assert etag(3) == '"3"'
-    check_if_match(etag(3), 3)
+    assert make_etag(3) == '"3"'
+    check_if_match(make_etag(3), 3)
 
 
 class TestIfMatch:
@@ -53,15 +53,18 @@ class TestIfMatch:
 class TestIfNoneMatch:
     @pytest.mark.parametrize("header", ["*", '"3"', 'W/"3"', '"1", W/"3"'])
     def test_the_current_version_is_unmodified(self, header: str) -> None:
-        assert is_unmodified(header, etag(3))
+        assert is_unmodified(header, make_etag(3))
 
     @pytest.mark.parametrize("header", [None, '"2"', 'W/"4"', '"33"', *MALFORMED])
     def test_any_other_header_is_ignored(self, header: str | None) -> None:
-        assert not is_unmodified(header, etag(3))
+        assert not is_unmodified(header, make_etag(3))
 
     async def test_a_ticket_is_not_sent_again_until_it_changes(self, desk: Desk) -> None:
         ticket = await desk.open()
-        path, headers = f"/tickets/{ticket['id']}", {**desk.admin.headers, "If-None-Match": etag(ticket["version"])}
+        path, headers = (
+            f"/tickets/{ticket['id']}",
+            {**desk.admin.headers, "If-None-Match": make_etag(ticket["version"])},
+        )
 
         same = await desk.api.http.get(path, headers=headers)
         await desk.respond(ticket)

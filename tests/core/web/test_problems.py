@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from app.core import errors
-from app.core.web.problems import STATUS_OF, install_error_handlers
+from app.core.web.problems import STATUSES_BY_KIND, install_error_handlers
 from app.core.web.routing import Route
 
 
@@ -63,13 +63,13 @@ class TestFieldNames:
         assert answer.json()["errors"] == [{"field": "", "message": "The body is not valid JSON."}]
 
 
-def test_every_kind_of_error_has_a_status_and_a_code_of_its_own() -> None:
+def test_every_kind_of_error_has_a_status_and_a_unique_code() -> None:
     kinds = {
         kind
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.TesseraError) and kind is not errors.TesseraError
     }
-    assert kinds == set(STATUS_OF)
+    assert kinds == set(STATUSES_BY_KIND)
     assert len({kind.code for kind in kinds}) == len(kinds)
 
 

@@ -1,4 +1,4 @@
-"""The limits on the head of a request, on a real server and over sockets."""
+"""The limits on the time and size of a request's head, on a real server."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.core.web.protocol import bounded_protocol
-from tests.core.web.edge_server import PATIENCE, Gate, Server, Wire, an_app, becomes_true, get, post, serving
+from app.core.web.protocol import make_bounded_protocol
+from tests.core.web.edge_server import TIMEOUT, Gate, Server, Wire, becomes_true, get, make_app, post, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADER_TIMEOUT = 0.3
 MAX_HEADER_BYTES = 4096
-BOUNDED = bounded_protocol(HEADER_TIMEOUT, MAX_HEADER_BYTES)
+BOUNDED = make_bounded_protocol(HEADER_TIMEOUT, MAX_HEADER_BYTES)
 
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Server]:
-    with serving(an_app(), http=BOUNDED) as running:
+    with serving(make_app(), http=BOUNDED) as running:
         yield running
 
 
 async def seconds_until_closed(wire: Wire, trickle: bytes = b"") -> float:
-    """Return how long the server waits for a client that sends a byte now and then."""
+    """Return the seconds until the server closes the connection of a client that sends `trickle` again and again."""
     began = time.monotonic()
     closed = asyncio.create_task(wire.reader.read())
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not closed.done():
             if trickle:
                 wire.writer.write(trickle)
@@ -38,7 +38,7 @@ async def seconds_until_closed(wire: Wire, trickle: bytes = b"") -> float:
     try:
         assert closed.result() == b""
     except ConnectionResetError:
-        assert trickle  # the server closed before all of it was sent
+        assert trickle  # the server closed before it had received everything
     return time.monotonic() - began
 
 
@@ -65,7 +65,7 @@ class TestSlowHeads:
             assert (await wire.hear()).status == 401
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
-    async def test_a_slow_head_in_time_is_answered(self, web: Server) -> None:
+    async def test_a_slow_head_that_arrives_in_time_is_answered(self, web: Server) -> None:
         async with web.connected() as wire:
             request = get("/v1/tickets/1")
             await wire.say(request[:9], request[9:-2], request[-2:], pause=HEADER_TIMEOUT / 10)
@@ -110,13 +110,13 @@ class TestEverythingElse:
                 await asyncio.sleep(HEADER_TIMEOUT * 1.5)
 
     async def test_an_idle_connection_is_closed_after_keep_alive(self) -> None:
-        with serving(an_app(), http=bounded_protocol(60), keep_alive=0.2) as web:
+        with serving(make_app(), http=make_bounded_protocol(60), keep_alive=0.2) as web:
             async with web.connected() as wire:
                 await wire.say(get("/v1/tickets/1"))
                 assert (await wire.hear()).status == 200
                 assert 0.1 < await seconds_until_closed(wire) < 1
 
-    async def test_pipelined_requests_are_answered_in_turn(self, web: Server) -> None:
+    async def test_pipelined_requests_are_answered_in_order(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.say(b"".join(get(f"/v1/tickets/{n}") for n in range(5)) + get("/v1/tickets/5")[:20])
             await wire.say(get("/v1/tickets/5")[20:])
@@ -138,7 +138,7 @@ class TestEverythingElse:
             assert (await wire.hear()).body == b"%d" % size
 
     async def test_a_slow_response_is_not_cut_off(self) -> None:
-        with serving(an_app(gate := Gate()), http=BOUNDED) as web:
+        with serving(make_app(gate := Gate()), http=BOUNDED) as web:
             async with web.connected() as wire:
                 await wire.say(get("/hold"), pause=HEADER_TIMEOUT * 1.5)
                 gate.opened.set()
@@ -165,7 +165,7 @@ class TestEverythingElse:
             assert await wire.rest() == b""
 
     async def test_no_problem_is_written_into_another_response(self) -> None:
-        with serving(an_app(gate := Gate()), http=BOUNDED) as web:
+        with serving(make_app(gate := Gate()), http=BOUNDED) as web:
             async with web.connected() as wire:
                 await wire.say(get("/stream"))
                 await becomes_true(gate.entered.is_set)

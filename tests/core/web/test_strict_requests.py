@@ -79,7 +79,7 @@ class TestHostileBodies:
             )
             assert wrong_fields(answer) == {field}
 
-    async def test_of_a_repeated_name_the_last_value_counts_also_for_the_credential(self, api: Api, desk: Desk) -> None:
+    async def test_the_last_value_of_a_repeated_name_counts_also_for_the_credential(self, api: Api, desk: Desk) -> None:
         body = b'{"secret": "tsk_x", "secret": "%b", "title": 5}' % desk.secret.encode()
         answer = await api.http.post("/tickets", content=body, headers=JSON)
         assert "title" in wrong_fields(answer), "the credential was good"

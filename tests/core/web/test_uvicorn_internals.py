@@ -1,7 +1,7 @@
-"""What `app/core/web/protocol.py` and `app/cli.py` rely on in uvicorn beyond its documented interface.
+"""Undocumented behaviour of uvicorn on which `app/core/web/protocol.py` and `app/cli.py` rely.
 
-A failure here after an upgrade means: read the new code of uvicorn and adapt ours before raising the upper bound of its
-version. Each test says what breaks.
+If a test fails after an upgrade, read the new code of uvicorn, and adapt ours before you raise the upper bound of its
+version. Each docstring says what would break.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 from uvicorn.supervisors import Multiprocess
 
-from app.core.web.protocol import BoundedProtocol, bounded_protocol
+from app.core.web.protocol import BoundedProtocol, make_bounded_protocol
 
 REQUEST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 
 
 class Transport(asyncio.Transport):
-    """A connection that keeps what is written to it."""
+    """A connection that records the bytes written to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ async def never_answer(_scope: Any, receive: Any, _send: Any) -> None:
 
 
 class Recorded(HttpToolsProtocol):
-    """Notes the callbacks that our protocol overrides, in the order of their calls."""
+    """Record the calls of the callbacks that our protocol overrides."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,9 +80,9 @@ def transport(protocol: Recorded) -> Iterator[Transport]:
     protocol.connection_lost(None)
 
 
-async def test_uvicorn_calls_what_config_http_names_with_keywords() -> None:
-    """Otherwise no connection is served: `bounded_protocol` is a function that adds two keywords to uvicorn's."""
-    config = uvicorn.Config(never_answer, lifespan="off", log_config=None, http=bounded_protocol(1.0), ws="none")
+async def test_uvicorn_calls_the_protocol_factory_with_keywords() -> None:
+    """Otherwise no connection is served: `make_bounded_protocol` is a function that adds two keywords to uvicorn's."""
+    config = uvicorn.Config(never_answer, lifespan="off", log_config=None, http=make_bounded_protocol(1.0), ws="none")
     config.load()
     made = config.http_protocol_class(config=config, server_state=ServerState(), app_state={}, _loop=None)  # type: ignore[call-arg]
     assert isinstance(made, BoundedProtocol)
@@ -91,7 +91,7 @@ async def test_uvicorn_calls_what_config_http_names_with_keywords() -> None:
 
 
 def test_the_methods_that_we_override_exist_with_these_arguments() -> None:
-    """Otherwise our overrides are never called: slow and endless heads are waited for without end."""
+    """Otherwise our overrides are never called, and the server waits for slow and endless heads without limit."""
     expected = {
         "connection_made": ["self", "transport"],
         "connection_lost": ["self", "exc"],
@@ -105,7 +105,7 @@ def test_the_methods_that_we_override_exist_with_these_arguments() -> None:
 
 
 async def test_a_connection_keeps_its_loop_and_its_transport(protocol: Recorded, transport: Transport) -> None:
-    """Otherwise the clock of a head cannot start, or cannot close the connection."""
+    """Otherwise the timer of a head cannot start, or cannot close the connection."""
     assert protocol.loop is asyncio.get_running_loop()
     assert protocol.transport is transport
     assert protocol.cycle is None, "no request yet"
@@ -123,14 +123,14 @@ async def test_the_head_and_each_part_of_a_body_are_reported(protocol: Recorded,
     assert not transport.is_closed
 
 
-async def test_a_request_is_a_cycle_that_knows_whether_it_is_answered(protocol: Recorded, transport: Transport) -> None:
-    """Otherwise we cannot tell an idle connection from one that is being answered, and hang up on the latter."""
+async def test_a_request_has_a_cycle_with_its_progress(protocol: Recorded, transport: Transport) -> None:
+    """Otherwise we cannot distinguish an idle connection from a busy one, and would close the latter."""
     protocol.data_received(REQUEST)
     assert protocol.cycle.response_complete is False
     assert transport.written == b""
 
 
-async def test_what_is_not_http_is_answered_by_send_400_response(protocol: Recorded, transport: Transport) -> None:
+async def test_malformed_http_is_answered_by_send_400_response(protocol: Recorded, transport: Transport) -> None:
     """Otherwise a client that does not speak HTTP gets uvicorn's plain text instead of a problem document."""
     protocol.data_received(b"\x16\x03\x01 this is TLS\r\n\r\n")
     assert protocol.calls == ["send_400_response"]
@@ -145,7 +145,7 @@ def test_status_lines_end_with_a_line_break() -> None:
 
 
 def test_a_server_announces_its_start_and_several_processes_share_a_socket() -> None:
-    """Otherwise `tessera serve` says nothing, or cannot start several processes."""
+    """Otherwise `tessera serve` prints no banner, or cannot start several processes."""
     assert list(inspect.signature(uvicorn.Server.startup).parameters) == ["self", "sockets"]
     assert inspect.iscoroutinefunction(uvicorn.Server.startup)
     assert list(inspect.signature(Multiprocess.__init__).parameters) == ["self", "config", "sockets"]

@@ -35,6 +35,7 @@ async def test_who_accepts_an_open_ticket_is_its_assignee_and_works_on_it(desk: 
 
     assert accepted == ticket | {
         "assigneeId": str(bo.id),
+        "adminId": str(bo.id),
         "assignee": {"id": str(bo.id), "email": bo.email, "firstName": "Mia", "lastName": "Moreau"},
         "status": "IN_PROGRESS",
         "acceptedAt": accepted["updatedAt"],
@@ -167,7 +168,7 @@ async def test_who_lacks_the_permission_accepts_nothing(desk: Desk) -> None:
 
 async def test_who_has_just_become_a_customer_or_been_suspended_accepts_nothing(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
-    for change in ({"status": "SUSPENDED"}, {"role": "CUSTOMER"}):
+    for change in ({"status": "SUSPENDED"}, {"role_kind": "CUSTOMER"}):
         bo = await an_engineer(desk, available=False)
         ticket = await desk.open()
         assert (await bo.get("/tickets")).status_code == 200

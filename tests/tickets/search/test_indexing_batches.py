@@ -42,7 +42,7 @@ async def start_indexing(desk: Desk, subject_id: UUID | None = None) -> None:
 async def index_batch(desk: Desk) -> int:
     """Index one batch as the worker does; return the number of handled timers."""
     async with desk.database.session(desk.id) as db:
-        due = await timers.next_due(db, desk.id, real_now(), kinds=[INDEX_TICKETS])
+        due = await timers.find_next_due(db, desk.id, real_now(), kinds=[INDEX_TICKETS])
         return len(await jobs.resume_indexing(db, desk.id, due)) if due else 0
 
 

@@ -145,7 +145,7 @@ async def give_some_to(desk: Desk, user_id: UUID | None, count: int) -> None:
     """Let so many of the tickets that are nobody's, or else of the admin's, be somebody's, past the service."""
     held_by = "IS NULL" if user_id else "IS NOT NULL"
     async with desk.database.session(desk.id) as db:
-        connection = await Database.driver_of(db)
+        connection = await Database.get_driver(db)
         await connection.execute(
             f"UPDATE tickets SET assignee_id = $2 WHERE org_id = $1 AND number = ANY(ARRAY(SELECT number FROM tickets "
             f"WHERE org_id = $1 AND assignee_id {held_by} ORDER BY number LIMIT $3))",

@@ -1,4 +1,4 @@
-"""A server that takes no more connections: requests are answered 503, whichever way they reach the database."""
+"""A database server that accepts no more connections: every kind of request gets 503."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.postgres import TestServer
 from tests.problems import refused
 
 
-async def test_a_request_gets_503_and_the_next_succeeds_once_there_is_room(server: TestServer) -> None:
+async def test_requests_get_503_until_the_server_accepts_connections_again(server: TestServer) -> None:
     name = f"full_{uuid4().hex[:8]}"
     await copy_database(server, name)
-    own = server.at(name)
-    database = Database(own.service_url, before_commit=wiring.NUMBERING)
-    async with LifespanManager(create_app(settings_for(own))) as manager:
+    own_database = server.at(name)
+    database = Database(own_database.service_url, before_commit=wiring.NUMBERING)
+    async with LifespanManager(create_app(settings_for(own_database))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as http:
-            # Not a sandbox: its secret is remembered, so that the ticket's own statement is the first to connect.
+            # Not a sandbox: its secret key is cached, so that the statement of the hot route is the first to connect.
             desk = await create_desk(Api(http, SECRET_KEY), database, sandbox=False)
             ticket = await desk.open()
             await database.dispose()

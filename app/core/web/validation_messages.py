@@ -1,4 +1,4 @@
-"""The faults that the framework finds in a request, as clients read them."""
+"""Convert the faults that the framework finds in a request into messages for clients."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fastapi.exceptions import RequestValidationError
 
 from app.core.errors import FieldError
 
-MAX_FAULTS = 50  # in one answer
+MAX_FAULTS = 50  # in one response
 MAX_SUMMARISED_FAULTS = 3
 MAX_NAME_LENGTH = 100
 MAX_MESSAGE_LENGTH = 500
 
-# By pydantic's type of fault; other types have a message of their own.
+# By pydantic's type of fault; other types keep their own message.
 _MESSAGES = {
     "json_invalid": "The body is not valid JSON.",
     "extra_forbidden": "There is no such field.",
@@ -27,7 +27,7 @@ _MESSAGES = {
 
 def read_faults(error: RequestValidationError) -> list[FieldError]:
     """List the faults, each with the path of its field in the request."""
-    return [FieldError(_path(fault), _message(fault)) for fault in error.errors()]
+    return [FieldError(_find_path(fault), _choose_message(fault)) for fault in error.errors()]
 
 
 def summarise(faults: Sequence[FieldError]) -> str:
@@ -36,13 +36,13 @@ def summarise(faults: Sequence[FieldError]) -> str:
     return "; ".join(f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in first)
 
 
-def _path(fault: Mapping[str, Any]) -> str:
+def _find_path(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "json_invalid":
         return ""  # malformed JSON has no fields, only offsets
     _source, *path = fault["loc"]  # body, query, path or header
     return ".".join(str(part)[:MAX_NAME_LENGTH] for part in path)
 
 
-def _message(fault: Mapping[str, Any]) -> str:
+def _choose_message(fault: Mapping[str, Any]) -> str:
     message = _MESSAGES.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ")
     return message[:MAX_MESSAGE_LENGTH]

@@ -1,4 +1,4 @@
-"""The data folder of an embedded PostgreSQL: which paths work, and how others are refused in one line."""
+"""The data folder of an embedded PostgreSQL: paths that work, and errors in one line for the others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_socket_folder_that_is_a_link_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", '{"postgres": "x"}'])
-def test_lost_passwords_are_replaced_and_data_is_kept(used_folder: Path, content: str | None) -> None:
+def test_lost_passwords_are_replaced_without_losing_data(used_folder: Path, content: str | None) -> None:
     with start(used_folder, durable=False) as server:
         query(server.address.owner_url, "CREATE TABLE notes AS SELECT 'kept' AS body")
     (used_folder / "postgres.json").unlink()

@@ -1,4 +1,4 @@
-"""Cursors: written and read by one list alone."""
+"""Pages: cursors that only one list accepts, and links to the next page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def signer(*, key: str = KEY, name: str = "tickets", filters: object = FILTERS, 
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.integers(-(2**63), 2**63 - 1), st.uuids())
-def test_a_position_comes_back_exactly(at: datetime, number: int, identifier: object) -> None:
+def test_a_position_is_read_back_exactly(at: datetime, number: int, identifier: object) -> None:
     cursor = signer().write(at, number, identifier)  # type: ignore[arg-type]
     read_at, *rest = signer().read(cursor)
     assert (datetime.fromisoformat(read_at), rest) == (at, [number, str(identifier)])
@@ -42,12 +42,12 @@ def test_a_position_comes_back_exactly(at: datetime, number: int, identifier: ob
     ],
     ids=["organisation", "list", "order", "filter", "no filters", "key"],
 )
-def test_another_list_does_not_read_it(other: CursorSigner) -> None:
+def test_a_cursor_of_another_list_is_refused(other: CursorSigner) -> None:
     with pytest.raises(InvalidCursor):
         other.read(signer().write(datetime.now(UTC), 7))
 
 
-def test_a_changed_one_is_refused_whatever_was_changed() -> None:
+def test_a_cursor_with_any_changed_bit_is_refused() -> None:
     cursor = signer().write(datetime(2026, 3, 1, tzinfo=UTC), 7)
     raw = bytearray(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     for place in range(len(raw)):
@@ -58,13 +58,13 @@ def test_a_changed_one_is_refused_whatever_was_changed() -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "a b", "é", "%", "AAAA", "=", "\0", "\ud800", "W10", "A" * 1021])
-def test_garbage_is_refused(text: str) -> None:
+def test_malformed_cursors_are_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
         signer().read(text)
 
 
 @given(st.text(max_size=80))
-def test_so_is_any_text(text: str) -> None:
+def test_arbitrary_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
         signer().read(text)
 

@@ -1,4 +1,4 @@
-"""Connections and transactions, on a real server: what is committed, who sees it, and what a failure leaves behind."""
+"""The pool on a real server: commits, rollbacks, isolation of organisations, timeouts and lost connections."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.databases import Superuser
     from tests.postgres import TestServer
 
-# At the commit, and not before: what a deferred constraint, a serialisation failure or a full disk do.
+# Fails at the commit, like a deferred constraint, a serialisation failure or a full disk.
 FAILS_AT_COMMIT = """
     CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = substr(NEW.title, 7, 5); END $$;
@@ -45,21 +45,21 @@ FAILS_AT_COMMIT = """
 
 
 @pytest.fixture(scope="module")
-async def own(server: TestServer) -> TestServer:
-    return await create_test_database(server, "db")
+async def own_database(server: TestServer) -> TestServer:
+    return await create_test_database(server, "pool")
 
 
 @pytest.fixture(scope="module")
-async def superuser(own: TestServer) -> AsyncIterator[Superuser]:
-    async with superuser_connection(own) as connection:
+async def superuser(own_database: TestServer) -> AsyncIterator[Superuser]:
+    async with superuser_connection(own_database) as connection:
         await connection.execute(FAILS_AT_COMMIT)
         yield connection
 
 
 @pytest.fixture
-async def pool(own: TestServer) -> AsyncIterator[Database]:
-    """One connection, so that each transaction has the one that the last one had."""
-    async with open_pool(own, pool_size=1, pool_timeout=2.0) as database:
+async def pool(own_database: TestServer) -> AsyncIterator[Database]:
+    """A pool with one connection, so that each transaction reuses the connection of the previous one."""
+    async with open_pool(own_database, pool_size=1, pool_timeout=2.0) as database:
         yield database
 
 
@@ -79,7 +79,7 @@ async def add_event(database: Database, org_id: UUID, seq: int) -> None:
         )
 
 
-async def events_seen(database: Database, org_id: UUID | None) -> set[UUID]:
+async def read_visible_events(database: Database, org_id: UUID | None) -> set[UUID]:
     async with database.session(org_id) as db:
         return set(await db.scalars(select(EventRow.org_id)))
 
@@ -88,10 +88,10 @@ async def events_seen(database: Database, org_id: UUID | None) -> set[UUID]:
 
 
 @pytest.mark.parametrize(("sqlstate", "status"), [("40001", 503), ("53100", 503), ("P0001", 500)])
-async def test_a_commit_that_fails_is_not_answered_with_success_and_leaves_nothing(
-    own: TestServer, superuser: Superuser, sqlstate: str, status: int
+async def test_a_failed_commit_is_an_error_response_and_writes_nothing(
+    own_database: TestServer, superuser: Superuser, sqlstate: str, status: int
 ) -> None:
-    async with running_service(settings_for(own)) as (api, pool):
+    async with running_service(settings_for(own_database)) as (api, pool):
         desk = await create_desk(api, pool)
         ticket = await desk.open()
         body = {"title": f"fails {sqlstate}", "description": "At the commit.", "addedBy": "mia@customer.example"}
@@ -108,7 +108,7 @@ async def test_a_commit_that_fails_is_not_answered_with_success_and_leaves_nothi
         assert pool.connections_in_use() == 0
 
 
-async def test_a_commit_that_the_server_turns_into_a_rollback_is_an_error(pool: Database) -> None:
+async def test_a_commit_that_becomes_a_rollback_is_an_error(pool: Database) -> None:
     async def ignore_an_error_in_a_session() -> None:
         async with pool.session(None) as db:
             with pytest.raises(exc.DBAPIError):
@@ -124,7 +124,7 @@ async def test_a_commit_that_the_server_turns_into_a_rollback_is_an_error(pool: 
     with pytest.raises(CommitFailed):
         await ignore_an_error_in_the_driver()
 
-    assert await events_seen(pool, None) == set()
+    assert await read_visible_events(pool, None) == set()
 
 
 async def test_an_exception_rolls_everything_back(pool: Database) -> None:
@@ -141,20 +141,20 @@ async def test_an_exception_rolls_everything_back(pool: Database) -> None:
         assert await db.scalar(text(f"SELECT last_number FROM counters WHERE org_id = '{org_id}'")) == 0
 
 
-# --- whose rows ------------------------------------------------------------------------------------------------------
+# --- isolation of organisations --------------------------------------------------------------------------------------
 
 
-async def test_a_transaction_sees_its_own_organisation_s_rows_only(pool: Database) -> None:
+async def test_a_transaction_sees_only_the_rows_of_its_organisation(pool: Database) -> None:
     here, there = await create_organisation(pool), await create_organisation(pool)
 
-    assert await events_seen(pool, here) == {here}
-    assert await events_seen(pool, there) == {there}
-    assert await events_seen(pool, None) == set()
+    assert await read_visible_events(pool, here) == {here}
+    assert await read_visible_events(pool, there) == {there}
+    assert await read_visible_events(pool, None) == set()
     async with pool.driver(there) as driver:
         assert {row["org_id"] for row in await driver.fetch("SELECT org_id FROM events")} == {there}
 
 
-async def test_a_row_of_another_organisation_can_be_neither_written_nor_changed(pool: Database) -> None:
+async def test_rows_of_another_organisation_cannot_be_written(pool: Database) -> None:
     here, there = await create_organisation(pool), await create_organisation(pool)
 
     async with pool.driver(here) as driver:
@@ -170,10 +170,10 @@ async def test_a_row_of_another_organisation_can_be_neither_written_nor_changed(
 
 
 @pytest.mark.parametrize("ending", ["commit", "rollback", "statement error", "cancelled"])
-async def test_the_next_user_of_a_connection_finds_no_organisation_on_it(pool: Database, ending: str) -> None:
+async def test_a_connection_returns_to_the_pool_without_an_organisation(pool: Database, ending: str) -> None:
     org_id = await create_organisation(pool)
 
-    async def use_it() -> None:
+    async def use_connection() -> None:
         async with pool.driver(org_id) as driver:
             match ending:
                 case "rollback":
@@ -183,7 +183,7 @@ async def test_the_next_user_of_a_connection_finds_no_organisation_on_it(pool: D
                 case "cancelled":
                     await driver.execute("SELECT pg_sleep(5)")
 
-    user = asyncio.create_task(use_it())
+    user = asyncio.create_task(use_connection())
     if ending == "cancelled":
         await asyncio.sleep(0.05)
         user.cancel()
@@ -194,14 +194,14 @@ async def test_the_next_user_of_a_connection_finds_no_organisation_on_it(pool: D
         assert (await db.scalars(select(EventRow.org_id))).all() == []
 
 
-async def test_the_organisation_holds_for_the_transaction_only(pool: Database) -> None:
+async def test_the_organisation_is_set_only_during_the_transaction(pool: Database) -> None:
     async with pool.driver(uuid4()) as driver:
         connection = driver
     assert not await connection.fetchval("SELECT current_setting('app.org_id', true)")
     assert not connection.is_in_transaction()
 
 
-async def test_only_an_id_reaches_the_statement_that_chooses_the_organisation(pool: Database) -> None:
+async def test_an_organisation_id_that_is_not_a_uuid_is_refused(pool: Database) -> None:
     crafted: Any = f"{uuid4()}'; DROP TABLE events; --"
     with pytest.raises(ValueError, match="UUID"):
         async with pool.driver(crafted):
@@ -209,27 +209,27 @@ async def test_only_an_id_reaches_the_statement_that_chooses_the_organisation(po
     assert pool.connections_in_use() == 0
 
 
-# --- giving up -------------------------------------------------------------------------------------------------------
+# --- cancellation ----------------------------------------------------------------------------------------------------
 
 
-async def in_a_session(database: Database, org_id: UUID) -> None:
+async def use_session(database: Database, org_id: UUID) -> None:
     async with database.session(org_id) as db:
         await db.execute(text("SELECT 1"))
         await db.execute(text("SELECT pg_sleep(0.002)"))
 
 
-async def in_the_driver(database: Database, org_id: UUID) -> None:
+async def use_driver(database: Database, org_id: UUID) -> None:
     async with database.driver(org_id) as driver:
         await driver.execute("SELECT 1")
         await driver.execute("SELECT pg_sleep(0.002)")
 
 
-@pytest.mark.parametrize("use", [in_a_session, in_the_driver])
-async def test_a_task_that_is_cancelled_anywhere_leaves_neither_transaction_nor_connection_behind(
-    own: TestServer, superuser: Superuser, use: Callable[[Database, UUID], Awaitable[None]]
+@pytest.mark.parametrize("use", [use_session, use_driver])
+async def test_a_cancelled_task_leaves_no_open_transaction_or_connection(
+    own_database: TestServer, superuser: Superuser, use: Callable[[Database, UUID], Awaitable[None]]
 ) -> None:
     org_id = uuid4()
-    async with open_pool(own, pool_size=1) as pool:
+    async with open_pool(own_database, pool_size=1) as pool:
         for turns in range(60):
             await use(pool, org_id)
             task = asyncio.ensure_future(use(pool, org_id))
@@ -241,38 +241,38 @@ async def test_a_task_that_is_cancelled_anywhere_leaves_neither_transaction_nor_
             await asyncio.wait([task])
             assert task.cancelled() or task.exception() is None
             assert await count_open_transactions(superuser) == 0 or await eventually(
-                lambda: no_transactions(superuser), within=0.3
+                lambda: is_without_transactions(superuser), within=0.3
             ), turns
             assert pool.connections_in_use() == 0
 
 
-async def no_transactions(superuser: Superuser) -> bool:
+async def is_without_transactions(superuser: Superuser) -> bool:
     return await count_open_transactions(superuser) == 0
 
 
-async def test_a_failure_to_begin_closes_the_connection(pool: Database, superuser: Superuser) -> None:
-    """The server may have begun while the one who asked has gone: the next user must not find that transaction."""
+async def test_a_cancelled_begin_closes_the_connection(pool: Database, superuser: Superuser) -> None:
+    """The server may have begun a transaction for the cancelled task. The next one must not run in it."""
     async with pool.driver(uuid4()) as driver:
         pid = driver.get_server_pid()
-    beginning = asyncio.create_task(in_the_driver(pool, uuid4()))
-    while pool.connections_in_use() == 0:  # noqa: ASYNC110 - the very next moment
+    beginning = asyncio.create_task(use_driver(pool, uuid4()))
+    while pool.connections_in_use() == 0:  # noqa: ASYNC110 - must continue at the next step of the loop
         await asyncio.sleep(0)
     beginning.cancel()
     await asyncio.wait([beginning])
 
-    assert await eventually(lambda: is_gone(superuser, pid))
-    await in_the_driver(pool, uuid4())
+    assert await eventually(lambda: is_closed(superuser, pid))
+    await use_driver(pool, uuid4())
 
 
-async def is_gone(superuser: Superuser, pid: int) -> bool:
+async def is_closed(superuser: Superuser, pid: int) -> bool:
     return not await superuser.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid)
 
 
 # --- timeouts --------------------------------------------------------------------------------------------------------
 
 
-async def test_statements_locks_and_idle_transactions_have_timeouts(own: TestServer) -> None:
-    async with open_pool(own, statement_timeout=7.5) as pool, pool.session(None) as db:
+async def test_statements_locks_and_idle_transactions_have_timeouts(own_database: TestServer) -> None:
+    async with open_pool(own_database, statement_timeout=7.5) as pool, pool.session(None) as db:
         shown = {
             name: await db.scalar(text(f"SHOW {name}"))
             for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone")
@@ -285,10 +285,10 @@ async def test_statements_locks_and_idle_transactions_have_timeouts(own: TestSer
     }
 
 
-async def test_a_statement_that_takes_too_long_is_a_503_and_the_connection_serves_on(
-    own: TestServer, superuser: Superuser
+async def test_a_statement_timeout_is_a_503_and_the_connection_stays_usable(
+    own_database: TestServer, superuser: Superuser
 ) -> None:
-    async with running_service(settings_for(own, statement_timeout=0.3, database_pool_size=1)) as (api, pool):
+    async with running_service(settings_for(own_database, statement_timeout=0.3, database_pool_size=1)) as (api, pool):
         desk = await create_desk(api, pool)
         ticket = await desk.open()
         async with superuser.transaction():
@@ -302,8 +302,11 @@ async def test_a_statement_that_takes_too_long_is_a_503_and_the_connection_serve
         await desk.respond(ticket)
 
 
-async def test_a_request_that_finds_the_pool_exhausted_is_a_503_in_time(own: TestServer) -> None:
-    async with running_service(settings_for(own, database_pool_size=2, database_pool_timeout=0.4)) as (api, pool):
+async def test_an_exhausted_pool_is_a_503_after_its_timeout(own_database: TestServer) -> None:
+    async with running_service(settings_for(own_database, database_pool_size=2, database_pool_timeout=0.4)) as (
+        api,
+        pool,
+    ):
         desk = await create_desk(api, pool)
         ticket = await desk.open()
         async with pool.session(None), pool.session(None):
@@ -329,11 +332,11 @@ def assert_unavailable(answer: Any) -> None:
     assert answer.json()["code"] == "unavailable"
 
 
-# --- the server goes away --------------------------------------------------------------------------------------------
+# --- lost connections ------------------------------------------------------------------------------------------------
 
 
-async def hang_up(superuser: Superuser) -> None:
-    """End the service's connections, as a restart or a failing network does."""
+async def close_service_connections(superuser: Superuser) -> None:
+    """End the service's connections, as a restart or a network failure would."""
     sql = """
         SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
         WHERE datname = current_database() AND usename = 'tessera_service'
@@ -341,29 +344,31 @@ async def hang_up(superuser: Superuser) -> None:
     assert await superuser.fetchval(sql) > 0
 
 
-async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(own: TestServer, superuser: Superuser) -> None:
-    async with running_service(settings_for(own, database_pool_size=3)) as (api, pool):
+async def test_an_idle_connection_that_the_server_closed_is_replaced(
+    own_database: TestServer, superuser: Superuser
+) -> None:
+    async with running_service(settings_for(own_database, database_pool_size=3)) as (api, pool):
         desk = await create_desk(api, pool)
         await asyncio.gather(*(desk.admin.get("/tickets") for _ in range(6)))
-        await hang_up(superuser)
+        await close_service_connections(superuser)
         await asyncio.sleep(0.05)
         answers = await asyncio.gather(*(desk.admin.get("/tickets") for _ in range(6)))
         assert [answer.status_code for answer in answers] == [200] * 6
 
 
 @pytest.mark.parametrize("path", ["respond", "open"])
-async def test_a_connection_that_the_server_closes_in_the_middle_is_a_503(
-    own: TestServer, superuser: Superuser, path: str
+async def test_a_connection_that_the_server_closes_during_a_request_is_a_503(
+    own_database: TestServer, superuser: Superuser, path: str
 ) -> None:
-    async with running_service(settings_for(own, database_pool_size=1)) as (api, pool):
+    async with running_service(settings_for(own_database, database_pool_size=1)) as (api, pool):
         desk = await create_desk(api, pool)
         ticket = await desk.open()
-        async with superuser_connection(own) as holder, holder.transaction():
+        async with superuser_connection(own_database) as holder, holder.transaction():
             await holder.execute("SELECT 1 FROM tickets WHERE org_id = $1 FOR UPDATE", desk.id)
             await holder.execute("SELECT 1 FROM counters WHERE org_id = $1 FOR UPDATE", desk.id)
             request = asyncio.create_task(respond_or_open(desk, ticket["id"], path))
             assert await eventually(lambda: count_open_transactions(superuser))
-            await hang_up(superuser)
+            await close_service_connections(superuser)
             answer = await request
         assert_unavailable(answer)
         assert pool.connections_in_use() == 0

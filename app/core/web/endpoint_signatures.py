@@ -1,4 +1,4 @@
-"""Read what an endpoint's signature declares: where each argument is in a request, and how it is validated."""
+"""Read the signature of an endpoint: the place of each argument in a request, and its validation."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Endpoint = Callable[..., Any]
 
 
 class Source(Enum):
-    """Where an argument comes from."""
+    """The source of an argument."""
 
     REQUEST = auto()  # the request itself
     DEPENDENCY = auto()
     PATH = auto()
     QUERY = auto()
     BODY = auto()  # JSON, a form or a file
-    OTHER = auto()  # headers, cookies, and what the framework makes itself, such as `BackgroundTasks`
+    OTHER = auto()  # headers, cookies, and objects of the framework, such as `BackgroundTasks`
 
 
-# The first that fits counts: these are the rules of FastAPI.
+# The first match counts, as in FastAPI.
 _SOURCES_BY_MARKER: dict[type, Source] = {
     params.Depends: Source.DEPENDENCY,
     params.Path: Source.PATH,
@@ -51,9 +51,9 @@ class Parameter:
     """A parameter of an endpoint or of a dependency.
 
     Attributes:
-        type: its annotation without what `Annotated` adds.
-        extras: what `Annotated` adds, `marker` aside.
-        marker: how FastAPI is told its source: `Path(…)`, `Query(…)`, `Depends(…)` and so on.
+        type: its annotation without the metadata of `Annotated`.
+        extras: the metadata of `Annotated` without `marker`.
+        marker: the object that tells FastAPI the source: `Path(…)`, `Query(…)`, `Depends(…)` and so on.
     """
 
     name: str
@@ -71,12 +71,12 @@ class Parameter:
 
     @property
     def model(self) -> type[BaseModel] | None:
-        """The model that it is an instance of, if any."""
+        """The model of its values; `None` if they are not instances of a model."""
         return self.type if inspect.isclass(self.type) and issubclass(self.type, BaseModel) else None
 
     @property
     def dependency(self) -> Endpoint:
-        """What is called to make its value: what the marker names, or else its type.
+        """The callable that makes its value: the one in the marker, or else its type.
 
         Raises:
             TypeError: it is not a dependency.
@@ -85,7 +85,7 @@ class Parameter:
             raise TypeError(f"The parameter {self.name} is not a dependency.")
         return self.marker.dependency or cast("Endpoint", self.type)
 
-    def adapter(self) -> TypeAdapter[Any]:
+    def make_adapter(self) -> TypeAdapter[Any]:
         """Make the validator of its values, with the constraints of its marker."""
         constraints = [] if isinstance(self.marker, params.Depends | None) else self.marker.metadata
         annotation: Any = self.type
@@ -108,11 +108,11 @@ def read_parameters(endpoint: Endpoint, path_names: Iterable[str] = ()) -> list[
 def read_all_parameters(
     endpoint: Endpoint, path_names: Iterable[str] = (), dependencies: Iterable[params.Depends] = ()
 ) -> Iterator[Parameter]:
-    """Read the parameters of an endpoint and of all its dependencies, however deep.
+    """Read the parameters of an endpoint, of its dependencies, of their dependencies, and so on.
 
     Args:
         path_names: the names in the route's path, which need no marker.
-        dependencies: those that the route declares itself, beside its endpoint's signature.
+        dependencies: those that the route declares in addition to the signature of its endpoint.
     """
     names = set(path_names)
     waiting = [endpoint, *(one.dependency for one in dependencies if one.dependency)]
@@ -143,7 +143,7 @@ def _read(parameter: inspect.Parameter, path_names: set[str]) -> Parameter:
         extras=tuple(extra for extra in extras if extra not in markers),
         marker=marker,
         has_default=default is not inspect.Parameter.empty,
-        source=_source(annotation, marker, is_in_path=parameter.name in path_names),
+        source=_find_source(annotation, marker, is_in_path=parameter.name in path_names),
     )
 
 
@@ -151,14 +151,14 @@ def _is_required(marker: params.Param | params.Body | params.Depends) -> bool:
     return isinstance(marker, params.Depends) or marker.is_required()
 
 
-def _source(annotation: Any, marker: object, *, is_in_path: bool) -> Source:
+def _find_source(annotation: Any, marker: object, *, is_in_path: bool) -> Source:
     for kind, source in _SOURCES_BY_MARKER.items():
         if isinstance(marker, kind):
             return source
     if is_in_path:
         return Source.PATH
     for kind, source in _SOURCES_BY_TYPE.items():
-        # A body that may be absent is a union with `None`.
+        # The annotation of an optional body is a union with `None`.
         if any(inspect.isclass(part) and issubclass(part, kind) for part in (annotation, *get_args(annotation))):
             return source
     return Source.QUERY

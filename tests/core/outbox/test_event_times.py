@@ -16,7 +16,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, Event, Subject, record
 from app.core.outbox.models import Counter, EventRow
-from app.core.outbox.numbering import TICK, moments
+from app.core.outbox.numbering import TICK, assign_times
 from tests.databases import create_organisation, create_test_database, open_pool
 
 if TYPE_CHECKING:
@@ -29,22 +29,22 @@ A, B = UUID(int=1), UUID(int=2)
 
 @dataclass(frozen=True, kw_only=True)
 class Rang(Event):
-    type: ClassVar[str] = "test_times.rang"
+    type: ClassVar[str] = "test_event_times.rang"
     bell_id: Subject = A
 
 
-def rang(at: datetime, bell_id: UUID = A) -> Rang:
+def make_rang(at: datetime, bell_id: UUID = A) -> Rang:
     return Rang(at=at, actor=SYSTEM, bell_id=bell_id)
 
 
 @pytest.fixture(scope="module")
-async def own(server: TestServer) -> TestServer:
-    return await create_test_database(server, "times")
+async def own_database(server: TestServer) -> TestServer:
+    return await create_test_database(server, "event_times")
 
 
 @pytest.fixture
-async def pool(own: TestServer) -> AsyncIterator[Database]:
-    async with open_pool(own, pool_size=9) as database:
+async def pool(own_database: TestServer) -> AsyncIterator[Database]:
+    async with open_pool(own_database, pool_size=9) as database:
         yield database
 
 
@@ -53,60 +53,67 @@ async def ring(database: Database, org_id: UUID, *events: Rang) -> None:
         record(db, *events)
 
 
-async def times(database: Database, org_id: UUID) -> list[datetime]:
-    """Of the organisation's events but for its sign-up, in the order of their numbers."""
+async def read_times(database: Database, org_id: UUID) -> list[datetime]:
+    """Return the times of the organisation's events after its sign-up, in the order of their numbers."""
     async with database.session(org_id) as db:
         found = select(EventRow.created_at).where(EventRow.org_id == org_id, EventRow.seq > 1).order_by(EventRow.seq)
         return list(await db.scalars(found))
 
 
-def test_an_event_has_its_own_time_where_that_is_later_than_the_one_before() -> None:
-    assert moments([rang(NOON), rang(NOON + HOUR, B)], NOON - HOUR) == [NOON, NOON + HOUR]
+def test_an_event_keeps_its_time_if_it_is_later_than_the_previous_one() -> None:
+    assert assign_times([make_rang(NOON), make_rang(NOON + HOUR, B)], NOON - HOUR) == [NOON, NOON + HOUR]
 
 
-def test_an_event_that_is_late_gets_the_next_time() -> None:
-    assert moments([rang(NOON - HOUR)], NOON) == [NOON + TICK]
-    assert moments([rang(NOON), rang(NOON - HOUR, B)], NOON - HOUR) == [NOON, NOON + TICK]
+def test_an_event_with_an_earlier_time_gets_the_next_possible_one() -> None:
+    assert assign_times([make_rang(NOON - HOUR)], NOON) == [NOON + TICK]
+    assert assign_times([make_rang(NOON), make_rang(NOON - HOUR, B)], NOON - HOUR) == [NOON, NOON + TICK]
 
 
-def test_events_about_one_subject_share_a_time_and_different_subjects_never_do() -> None:
-    events = [rang(NOON), rang(NOON), rang(NOON, B), rang(NOON, B), rang(NOON)]
+def test_consecutive_events_share_a_time_only_if_they_share_a_subject() -> None:
+    events = [make_rang(NOON), make_rang(NOON), make_rang(NOON, B), make_rang(NOON, B), make_rang(NOON)]
 
-    assert moments(events, NOON) == [NOON + TICK * n for n in (1, 1, 2, 2, 3)]
+    assert assign_times(events, NOON) == [NOON + TICK * n for n in (1, 1, 2, 2, 3)]
 
 
 async def test_the_counter_has_the_time_of_the_last_event(pool: Database) -> None:
     org_id, later = await create_organisation(pool), real_now() + HOUR
     for at in (later, later - 2 * HOUR, later + HOUR):
-        await ring(pool, org_id, rang(at), rang(at, B))
+        await ring(pool, org_id, make_rang(at), make_rang(at, B))
 
-    found = await times(pool, org_id)
+    found = await read_times(pool, org_id)
     assert found == [later + n * TICK for n in (0, 1, 2, 3)] + [later + HOUR, later + HOUR + TICK]
     async with pool.session(org_id) as db:
         assert await db.scalar(select(Counter.last_at).where(Counter.org_id == org_id)) == found[-1]
 
 
-async def test_events_with_times_of_their_own_keep_them_in_a_transaction_where_they_can(pool: Database) -> None:
+async def test_events_of_one_transaction_keep_their_times_where_possible(pool: Database) -> None:
     org_id, later = await create_organisation(pool), real_now() + HOUR
-    await ring(pool, org_id, rang(later))
-    await ring(pool, org_id, rang(later - HOUR), rang(later + HOUR, B), rang(later, A), rang(later + 2 * HOUR, B))
+    await ring(pool, org_id, make_rang(later))
+    await ring(
+        pool,
+        org_id,
+        make_rang(later - HOUR),
+        make_rang(later + HOUR, B),
+        make_rang(later, A),
+        make_rang(later + 2 * HOUR, B),
+    )
 
     expected = [later, later + TICK, later + HOUR, later + HOUR + TICK, later + 2 * HOUR]
-    assert await times(pool, org_id) == expected
+    assert await read_times(pool, org_id) == expected
 
 
-async def test_times_follow_numbers_whoever_commits_when(pool: Database) -> None:
-    """Writers take their time between the moment that they take for now and the commit."""
+async def test_times_follow_the_numbers_with_concurrent_writers(pool: Database) -> None:
+    """Each writer waits between taking the time of its event and the commit."""
     org_id = await create_organisation(pool)
 
     async def write(delay: float) -> None:
         for n in range(12):
             at = real_now()
             await asyncio.sleep(delay * (n % 3))
-            await ring(pool, org_id, rang(at, uuid4()), rang(at, uuid4()))
+            await ring(pool, org_id, make_rang(at, uuid4()), make_rang(at, uuid4()))
 
     await asyncio.gather(*(write(place / 1000) for place in range(8)))
 
-    found = await times(pool, org_id)
+    found = await read_times(pool, org_id)
     assert len(found) == 8 * 12 * 2
     assert found == sorted(set(found))

@@ -1,4 +1,4 @@
-"""Where an endpoint's arguments come from is read as FastAPI reads it."""
+"""The sources of an endpoint's arguments are the ones that FastAPI finds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fastapi.dependencies.utils import get_dependant
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel, ValidationError
 
-from app.core.web.signatures import Source, read_all_parameters, read_parameters
+from app.core.web.endpoint_signatures import Source, read_all_parameters, read_parameters
 
 
 class Note(BaseModel):
@@ -121,7 +121,7 @@ def test_aliases_are_the_names_in_the_request() -> None:
     )  # fmt: skip
 
 
-def test_the_parameters_of_dependencies_are_found_however_deep() -> None:
+def test_the_parameters_of_nested_dependencies_are_found() -> None:
     async def outer(value: Annotated[str, Depends(inner)]) -> None:
         raise NotImplementedError
 
@@ -144,12 +144,12 @@ def test_an_adapter_checks_the_constraints_of_the_marker() -> None:
 
     (parameter,) = read_parameters(constrained)
 
-    assert parameter.adapter().validate_python("3") == 3
+    assert parameter.make_adapter().validate_python("3") == 3
     with pytest.raises(ValidationError):
-        parameter.adapter().validate_python("2")
+        parameter.make_adapter().validate_python("2")
 
 
-def test_only_a_dependency_names_what_is_called() -> None:
+def test_only_a_dependency_has_a_callable() -> None:
     parameters = {one.name: one for one in read_parameters(endpoint)}
 
     assert parameters["dependency"].dependency is inner

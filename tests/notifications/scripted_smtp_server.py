@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from app.core.ids import new_id
 from app.core.outbox.channels import Channel, Outcome, Result
-from app.notifications.channel import email_channel
+from app.notifications.channel import make_email_channel
 from app.notifications.mails import OutgoingMail
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ ENCODED_LOGIN = "desk%40growfin.com:s3cret%2Fp%40ss%3Aw%C3%B6rd"
 NOWHERE = Path("/nowhere")
 
 
-def a_message(recipient: str = "ann@customer.example", **changes: Any) -> OutgoingMail:
+def make_message(recipient: str = "ann@customer.example", **changes: Any) -> OutgoingMail:
     message = OutgoingMail(
         org_id=UUID(int=1),
         id=new_id(),
@@ -50,8 +50,8 @@ def a_message(recipient: str = "ann@customer.example", **changes: Any) -> Outgoi
 
 
 @dataclass
-class Relay:
-    """What an SMTP server received, and what it replies: each reply once for each time that it is listed."""
+class ScriptedSmtpServer:
+    """An SMTP server that records mails and commands. `replies` are its next replies by command or recipient."""
 
     port: int = 0
     mails: list[Envelope] = field(default_factory=list)
@@ -124,30 +124,34 @@ class Relay:
 
 
 @asynccontextmanager
-async def a_relay(tls: ssl.SSLContext | None = None, *, implicit: bool = False, **options: Any) -> AsyncIterator[Relay]:
-    relay = Relay()
+async def running_scripted_server(
+    tls: ssl.SSLContext | None = None, *, implicit: bool = False, **options: Any
+) -> AsyncIterator[ScriptedSmtpServer]:
+    smtp_server = ScriptedSmtpServer()
     loop = asyncio.get_running_loop()
 
     def connected() -> SMTP:
         start_tls = None if implicit else tls
-        relay.connections.append(SMTP(relay, hostname="mail.test", loop=loop, tls_context=start_tls, **options))
-        return relay.connections[-1]
+        smtp_server.connections.append(
+            SMTP(smtp_server, hostname="mail.test", loop=loop, tls_context=start_tls, **options)
+        )
+        return smtp_server.connections[-1]
 
     server = await loop.create_server(connected, "127.0.0.1", 0, ssl=tls if implicit else None)
-    relay.port = server.sockets[0].getsockname()[1]
+    smtp_server.port = server.sockets[0].getsockname()[1]
     try:
-        yield relay
+        yield smtp_server
     finally:
         server.close()
-        relay.hang_up()
+        smtp_server.hang_up()
         await asyncio.sleep(0)
 
 
-def a_channel(
+def make_channel(
     url: str | None, mail_dir: Path = NOWHERE, mail_from: str = MAIL_FROM, **options: Any
 ) -> Channel[OutgoingMail]:
-    return email_channel(smtp_url=url, mail_from=mail_from, mail_dir=mail_dir, **options)
+    return make_email_channel(smtp_url=url, mail_from=mail_from, mail_dir=mail_dir, **options)
 
 
-def a_sender(relay: Relay, **options: Any) -> AbstractAsyncContextManager[Sender[OutgoingMail]]:
-    return a_channel(relay.url(), **options).open()
+def open_sender(smtp_server: ScriptedSmtpServer, **options: Any) -> AbstractAsyncContextManager[Sender[OutgoingMail]]:
+    return make_channel(smtp_server.url(), **options).open()
