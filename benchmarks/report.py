@@ -21,7 +21,8 @@ from benchmarks.roundtrips import RoundTrips
 SERVICE, REFERENCE, PGBENCH = "Tessera", "hand-written", "pgbench"
 OPERATIONS = {CREATE: "POST /tickets", READ: "GET /tickets/{id}", LIST: "GET /tickets?…", SEARCH: "GET /tickets?q=…"}
 
-MIN_RATE_RATIO = 0.45
+# Of the hand-written side's rate. A search spends most of its time in the database on both sides.
+MIN_RATE_RATIO = {CREATE: 0.55, READ: 0.55, LIST: 0.60, SEARCH: 0.60}
 MAX_ROUND_TRIPS = {CREATE: 6, READ: 3, LIST: 3, SEARCH: 3}
 # Of the p50, from the small to the large database. A search for a word that all tickets contain reads 50,000 index
 # entries instead of 500.
@@ -175,8 +176,8 @@ def _operation_targets(operation: str, service: Measured, reference: Measured) -
         Target(
             f"{name}, rate relative to hand-written{by_cpu}",
             f"{ratio:.2f}",
-            f">= {MIN_RATE_RATIO}",
-            ratio >= MIN_RATE_RATIO,
+            f">= {MIN_RATE_RATIO[operation]:.2f}",
+            ratio >= MIN_RATE_RATIO[operation],
         )
     ]
     if service.trips:
