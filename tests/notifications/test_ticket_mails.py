@@ -21,7 +21,7 @@ from app.core.outbox import relay
 from tests.conftest import settings_for
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.postgres import TestServer
-from tests.tickets.rows import forget_what_is_left
+from tests.tickets.rows import skip_earlier_work
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def settings(server: TestServer, tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 def a_requester() -> str:
