@@ -37,7 +37,7 @@ from tests.notifications.users import (
 )
 from tests.organisation_client import Desk
 from tests.postgres import TestServer
-from tests.tickets.rows import forget_what_is_left
+from tests.tickets.rows import skip_earlier_work
 
 PUBLIC_URL = "https://desk.example.com/tessera"
 MAILED = [
@@ -56,7 +56,7 @@ def settings(server: TestServer, tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="module", autouse=True)
 async def _no_leftovers(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 async def only_mail_to(desk: Desk, address: str) -> LoggedMail:

@@ -16,7 +16,7 @@ from tests.conftest import settings_for
 from tests.notifications.users import execute_sql, read_files_to, relay_events, unique_address
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.postgres import TestServer
-from tests.tickets.rows import forget_what_is_left
+from tests.tickets.rows import skip_earlier_work
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def settings(server: TestServer, tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="module", autouse=True)
 async def _no_leftovers(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 async def read_ticket_mails(desk: Desk, ticket: JSON) -> list[JSON]:

@@ -1,4 +1,4 @@
-"""An organisation inside the transaction that is rolled back."""
+"""An organisation in a transaction that is rolled back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 async def caller(connection: AsyncConnection, db: AsyncSession) -> UserCaller:
-    """The admin of an organisation that is gone after the test, at noon on the first of March."""
+    """The admin of an organisation that exists only in this transaction, at noon on 1 March."""
     org_id = new_id()
     await connection.execute(text(f"SET LOCAL app.org_id = '{org_id}'"))
     organisation, _ = await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=False)

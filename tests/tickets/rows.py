@@ -1,4 +1,4 @@
-"""Looking below the service: rows of an organisation's tickets, timers and events, and putting them there in bulk."""
+"""Read and write rows of tickets, timers and events directly."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
 
 
 def at(text_of_a_time: str) -> datetime:
-    """A time as the service writes it."""
+    """Parse a time of a response."""
     return datetime.fromisoformat(text_of_a_time)
 
 
 async def a_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ticket:
-    """A ticket in the caller's organisation, written past the service."""
+    """Write a ticket in the caller's organisation directly."""
     number = (await db.scalar(select(func.max(Ticket.number)).where(Ticket.org_id == caller.org_id)) or 0) + 1
     ticket = Ticket(
         **{
@@ -54,7 +54,7 @@ async def a_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Tick
 
 
 async def timers_in(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[str, datetime]:
-    """When each kind of timer of a subject comes due."""
+    """Return when each kind of timer of a subject is due (real time)."""
     rows = await db.execute(
         select(Timer.kind, Timer.due_at).where(Timer.org_id == org_id, Timer.subject_id == subject_id)
     )
@@ -62,7 +62,7 @@ async def timers_in(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[st
 
 
 async def timers_of(desk: Desk, ticket: JSON) -> dict[str, datetime]:
-    """When each kind of timer of a ticket comes due (real time)."""
+    """Return when each kind of timer of a ticket is due (real time)."""
     async with desk.database.session(desk.id) as db:
         return await timers_in(db, desk.id, UUID(ticket["id"]))
 
@@ -86,21 +86,21 @@ async def assert_events_are_numbered_densely(desk: Desk) -> None:
 
 
 async def waiting(desk: Desk) -> list[int]:
-    """The numbers of the tickets that wait for somebody."""
+    """The numbers of the tickets that wait for an assignee."""
     async with desk.database.session(desk.id) as db:
         which = select(Ticket.number).where(Ticket.org_id == desk.id, text(WAITING)).order_by(Ticket.number)
         return list(await db.scalars(which))
 
 
 async def shares(desk: Desk) -> dict[UUID | None, int]:
-    """How many tickets each has."""
+    """Count the tickets of each assignee."""
     async with desk.database.session(desk.id) as db:
         counted = select(Ticket.assignee_id, func.count()).where(Ticket.org_id == desk.id).group_by(Ticket.assignee_id)
         return dict((await db.execute(counted)).all())
 
 
 async def pass_time(desk: Desk, by: timedelta, *tickets: JSON) -> None:
-    """Let these tickets' timers (or all of the organisation's) come due earlier, as if so much time had passed."""
+    """Make the timers of these tickets, or of the whole organisation, due earlier, as if time had passed."""
     subjects = [UUID(ticket["id"]) for ticket in tickets]
     async with desk.database.session(desk.id) as db:
         which = [Timer.org_id == desk.id, *([Timer.subject_id.in_(subjects)] if subjects else [])]
@@ -108,7 +108,7 @@ async def pass_time(desk: Desk, by: timedelta, *tickets: JSON) -> None:
 
 
 async def work_off_timers(database: Database) -> None:
-    """One pass of the worker's first loop."""
+    """Run one pass of the worker's first loop."""
     await timers.run_due(database, wiring.TIMERS)
 
 
@@ -133,7 +133,7 @@ _INSERT = text(
 
 
 async def insert_many(desk: Desk, count: int, *, responded_at: datetime | None = None) -> Sequence[UUID]:
-    """Many tickets without an assignee, of one moment; open ones, or (without their timers) answered ones."""
+    """Insert tickets without an assignee and of the same time: open ones, or answered ones without timers."""
     async with desk.database.session(desk.id) as db:
         values = {
             "org": desk.id,
@@ -156,16 +156,16 @@ async def insert_timers(desk: Desk, ids: Sequence[UUID], kind: str, due_at: date
         )
 
 
-async def forget_work(desk: Desk) -> None:
-    """Spare the tests that follow what would come of very many events."""
+async def skip_work(desk: Desk) -> None:
+    """Skip the events and timers of an organisation, to save time in later tests."""
     async with desk.database.session(desk.id) as db:
         last = select(func.max(EventRow.seq)).where(EventRow.org_id == desk.id).scalar_subquery()
         await db.execute(update(Relay).where(Relay.org_id == desk.id).values(last_seq=last))
         await db.execute(delete(Timer).where(Timer.org_id == desk.id))
 
 
-async def forget_what_is_left(database: Database) -> None:
-    """Spare a pass of the worker, which is for all organisations, what earlier tests left to be done."""
+async def skip_earlier_work(database: Database) -> None:
+    """Skip the events and timers that earlier tests left, in all organisations."""
     async with database.session(None) as db:
         await db.execute(delete(Timer))
         await db.execute(text("UPDATE relays SET last_seq = last_event FROM counters c WHERE c.org_id = relays.org_id"))

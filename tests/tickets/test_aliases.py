@@ -28,7 +28,7 @@ def fields_of(answer: httpx.Response) -> list[str]:
     return [error["field"] for error in answer.json()["errors"]]
 
 
-async def test_an_answer_repeats_the_requester_and_the_assignee_under_their_first_names(desk: Desk) -> None:
+async def test_responses_repeat_the_requester_and_the_assignee_under_the_deprecated_names(desk: Desk) -> None:
     ticket = await desk.open()
     answered = (await desk.respond(ticket))["ticket"]
     (listed,) = (await desk.admin.get("/tickets")).json()["items"]
@@ -82,7 +82,7 @@ async def test_an_assignee_who_may_not_be_assigned_is_refused_under_either_name(
         assert (answer.status_code, answer.json()["code"]) == (422, "assignee_not_active")
 
 
-async def test_the_filters_by_e_mail_find_what_the_current_ones_find(desk: Desk) -> None:
+async def test_the_deprecated_filters_find_the_same_as_the_current_ones(desk: Desk) -> None:
     await desk.open(), await desk.open(requester={"email": LEO})
     await desk.admin.patch("/me", {"available": False})
     await desk.open()

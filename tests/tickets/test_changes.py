@@ -1,4 +1,4 @@
-"""Changing tickets: the status by each of the three operations, and the fields by two."""
+"""Changes of tickets: of the status by three operations, and of other fields by two."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ async def done(answer: httpx.Response) -> JSON:
 
 
 async def plain(desk: Desk, ticket: JSON) -> JSON:
-    """The ticket without its responses."""
+    """The ticket without its comments."""
     read = await desk.read(ticket)
     return {name: value for name, value in read.items() if name != "comments"}
 
 
 @any_operation
-async def test_a_change_of_status_is_answered_with_the_ticket_and_recorded(desk: Desk, change: Any) -> None:
+async def test_a_change_of_status_returns_the_ticket_and_is_recorded(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
     answer = await change(desk, ticket, {"status": "IN_PROGRESS"})
@@ -76,7 +76,7 @@ async def test_the_same_status_again_changes_nothing(desk: Desk, change: Any, st
 
 
 @any_operation
-async def test_responded_starts_the_countdown_and_leaving_it_ends_it(desk: Desk, change: Any) -> None:
+async def test_entering_responded_starts_the_countdown_and_leaving_it_cancels_it(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
     responded = await done(await change(desk, ticket, {"status": "RESPONDED"}))
@@ -92,7 +92,7 @@ async def test_responded_starts_the_countdown_and_leaving_it_ends_it(desk: Desk,
 
 
 @any_operation
-async def test_closing_notes_when_and_reopening_forgets_it(desk: Desk, change: Any) -> None:
+async def test_closing_sets_the_time_and_reopening_clears_it(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
     closed = await done(await change(desk, ticket, {"status": "CLOSED"}))
@@ -103,7 +103,7 @@ async def test_closing_notes_when_and_reopening_forgets_it(desk: Desk, change: A
 
 
 @any_operation
-async def test_a_closed_ticket_that_becomes_responded_counts_down_again(desk: Desk, change: Any) -> None:
+async def test_a_closed_ticket_that_becomes_responded_has_a_countdown_again(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
     await change(desk, ticket, {"status": "CLOSED"})
 
@@ -115,7 +115,7 @@ async def test_a_closed_ticket_that_becomes_responded_counts_down_again(desk: De
 
 @any_operation
 @pytest.mark.parametrize("value", ["open", "DONE", "", None, 1, ["OPEN"]])
-async def test_a_status_that_is_none_is_refused(desk: Desk, change: Any, value: object) -> None:
+async def test_an_invalid_status_is_refused(desk: Desk, change: Any, value: object) -> None:
     ticket = await desk.open()
 
     answer = await change(desk, ticket, {"status": value})
@@ -134,7 +134,7 @@ async def test_unknown_fields_are_refused(desk: Desk, change: Any) -> None:
     assert await plain(desk, ticket) == ticket
 
 
-async def test_a_change_of_status_needs_one(desk: Desk) -> None:
+async def test_a_change_of_status_requires_a_status(desk: Desk) -> None:
     answer = await by_status(desk, await desk.open(), {})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "status")
@@ -180,7 +180,7 @@ async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> No
 @pytest.mark.parametrize(
     ("field", "value"), [("title", "Another"), ("description", "A part of it."), ("priority", "LOW")]
 )
-async def test_one_field_is_changed_alone(desk: Desk, change: Any, field: str, value: str) -> None:
+async def test_one_field_can_be_changed_alone(desk: Desk, change: Any, field: str, value: str) -> None:
     ticket = await desk.open()
 
     changed = await done(await change(desk, ticket, {field: value}))
@@ -209,7 +209,7 @@ async def test_the_same_values_again_change_nothing(desk: Desk, change: Any) -> 
         ("orgId", None), ("orgId", "x"),
     ],
 )  # fmt: skip
-async def test_a_bad_value_is_named_and_nothing_changes(desk: Desk, change: Any, field: str, value: Any) -> None:
+async def test_an_invalid_value_is_named_and_changes_nothing(desk: Desk, change: Any, field: str, value: Any) -> None:
     ticket = await desk.open()
 
     answer = await change(desk, ticket, {"status": "CLOSED", field: value})
@@ -232,16 +232,16 @@ async def test_a_ticket_stays_in_its_organisation(desk: Desk, change: Any, api: 
 
 
 @either_edit
-async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_given_a_ticket(
+async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_the_assignee(
     desk: Desk, change: Any, api: Api, database: Database
 ) -> None:
-    stranger, gone = (await create_desk(api, database)).admin, await desk.another_admin(available=False)
+    foreign, gone = (await create_desk(api, database)).admin, await desk.another_admin(available=False)
     await suspend(desk, gone.id)
     pending, customer = await an_engineer(desk, status="PENDING"), await a_customer(desk, available=True)
     ticket = await desk.open()
     events = await sequence(desk)
 
-    for user in (stranger.id, gone.id, pending.id, customer.id, uuid4()):
+    for user in (foreign.id, gone.id, pending.id, customer.id, uuid4()):
         answer = await change(desk, ticket, {"title": "Another", "status": "RESPONDED", "assigneeId": str(user)})
         assert (answer.status_code, answer.json()["code"]) == (422, "assignee_not_active")
         assert [error["field"] for error in answer.json()["errors"]] == ["assigneeId"]
@@ -251,7 +251,7 @@ async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_given
 
 
 @either_edit
-async def test_who_is_not_available_can_be_given_a_ticket_by_hand(desk: Desk, change: Any) -> None:
+async def test_an_unavailable_user_can_be_made_the_assignee(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
     for bo in (await desk.another_admin(available=False), await an_engineer(desk, available=False)):
@@ -259,20 +259,20 @@ async def test_who_is_not_available_can_be_given_a_ticket_by_hand(desk: Desk, ch
 
 
 @either_edit
-async def test_a_ticket_that_does_not_exist_is_unknown_whoever_is_to_have_it(desk: Desk, change: Any) -> None:
+async def test_an_unknown_ticket_is_not_found_with_any_assignee(desk: Desk, change: Any) -> None:
     for assignee_id in (str(desk.admin.id), str(uuid4())):
         answer = await change(desk, {"id": str(uuid4())}, {"assigneeId": assignee_id})
         assert (answer.status_code, answer.json()["code"]) == (404, "ticket_not_found")
 
 
 @either_edit
-async def test_a_ticket_can_be_taken_from_its_assignee(desk: Desk, change: Any) -> None:
+async def test_the_assignee_can_be_removed(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
     taken = await done(await change(desk, ticket, {"assigneeId": None}))
 
-    nobody = {"assigneeId": None, "adminId": None, "assignee": None}
-    assert taken == ticket | nobody | {"version": 2, "updatedAt": taken["updatedAt"]}
+    unassigned = {"assigneeId": None, "adminId": None, "assignee": None}
+    assert taken == ticket | unassigned | {"version": 2, "updatedAt": taken["updatedAt"]}
     last = (await desk.history(ticket))[-1]
     assert (last["type"], last["data"]) == (
         "ticket.assigned",
@@ -280,7 +280,7 @@ async def test_a_ticket_can_be_taken_from_its_assignee(desk: Desk, change: Any) 
     )
 
 
-async def test_a_change_is_refused_without_a_json_object(desk: Desk) -> None:
+async def test_a_change_requires_a_json_object(desk: Desk) -> None:
     ticket = await desk.open()
 
     for content in (b"", b"[]", b"null", b'"CLOSED"', b"{", b'{"status": NaN}'):

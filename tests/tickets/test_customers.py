@@ -1,4 +1,4 @@
-"""A customer's own tickets: opened, found, changed. All others do not exist for them."""
+"""Customers open, find and change their own tickets, and do not find others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 from tests.tickets.rows import sequence
-from tests.tickets.test_strangers import CHANGES, READS, Operation, without_request_id
+from tests.tickets.test_other_organisations import CHANGES, READS, Operation, without_request_id
 from tests.tickets.users import a_customer, an_engineer, change_row, joins
 
 TEXTS = {"title": "It broke", "description": "All of it."}
@@ -45,7 +45,7 @@ async def numbers(user: SignedInUser, **params: Any) -> list[int]:
 # --- opening ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_customers_ticket_is_their_own_and_is_assigned_as_any_other(desk: Desk, mia: SignedInUser) -> None:
+async def test_a_customers_own_ticket_is_assigned_like_any_other(desk: Desk, mia: SignedInUser) -> None:
     answer = await mia.post("/tickets", TEXTS | {"priority": "HIGH"})
 
     ticket = answer.json()
@@ -59,7 +59,7 @@ async def test_a_customers_ticket_is_their_own_and_is_assigned_as_any_other(desk
     assert (read.status_code, read.json()) == (200, ticket | {"comments": []})
 
 
-async def test_a_customer_may_repeat_their_own_address_and_names_nobody_else(desk: Desk, mia: SignedInUser) -> None:
+async def test_a_customer_may_name_no_requester_but_themselves(desk: Desk, mia: SignedInUser) -> None:
     leo = await a_customer(desk)
     events = await sequence(desk)
 
@@ -70,7 +70,7 @@ async def test_a_customer_may_repeat_their_own_address_and_names_nobody_else(des
     assert (await open_own(mia, requester={"email": f" {mia.email.upper()} "}))["requester"]["userId"] == str(mia.id)
 
 
-async def test_a_customer_whose_address_is_not_verified_has_what_they_opened_and_nothing_else(desk: Desk) -> None:
+async def test_a_customer_with_an_unverified_address_has_only_the_tickets_that_they_opened(desk: Desk) -> None:
     sly = await a_customer(desk, "mia@customer.example", verified=False)
 
     of_the_product = await desk.open(requester={"email": "mia@customer.example"})
@@ -81,9 +81,7 @@ async def test_a_customer_whose_address_is_not_verified_has_what_they_opened_and
     refused(await sly.get(f"/tickets/{of_the_product['id']}"), 404, "ticket_not_found")
 
 
-async def test_what_the_product_or_staff_opens_for_a_verified_address_is_its_owners(
-    desk: Desk, mia: SignedInUser
-) -> None:
+async def test_a_ticket_opened_for_a_verified_address_belongs_to_its_account(desk: Desk, mia: SignedInUser) -> None:
     engineer = await an_engineer(desk)
 
     by_product = await desk.open(requester={"email": mia.email.upper()})
@@ -94,7 +92,7 @@ async def test_what_the_product_or_staff_opens_for_a_verified_address_is_its_own
     assert await numbers(mia) == [3, 2, 1]
 
 
-async def test_staff_who_name_nobody_open_a_ticket_of_their_own(desk: Desk) -> None:
+async def test_staff_who_name_no_requester_open_a_ticket_of_their_own(desk: Desk) -> None:
     for user in (desk.admin, await an_engineer(desk)):
         for fields in ({}, {"requester": {"email": user.email}}):
             ticket = await open_own(user, **fields)
@@ -102,7 +100,7 @@ async def test_staff_who_name_nobody_open_a_ticket_of_their_own(desk: Desk) -> N
 
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "REJECTED", "INVITED"])
-async def test_an_account_that_is_not_active_gets_no_tickets(desk: Desk, mia: SignedInUser, status: str) -> None:
+async def test_an_inactive_account_gets_no_tickets(desk: Desk, mia: SignedInUser, status: str) -> None:
     await change_row(desk, mia, status=status)
 
     ticket = await desk.open(requester={"email": mia.email})
@@ -116,7 +114,7 @@ async def test_an_account_of_another_organisation_gets_no_tickets(desk: Desk, ap
     assert (await desk.open(requester={"email": theirs.email}))["requester"]["userId"] is None
 
 
-async def test_who_has_just_been_suspended_opens_nothing(api: Api, database: Database) -> None:
+async def test_a_user_just_suspended_cannot_open_tickets(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
     mia = await a_customer(desk)
     await open_own(mia)
@@ -126,7 +124,7 @@ async def test_who_has_just_been_suspended_opens_nothing(api: Api, database: Dat
     assert (await desk.open())["number"] == 2
 
 
-async def test_a_ticket_has_the_address_that_its_requester_has_now(api: Api, database: Database) -> None:
+async def test_a_ticket_has_the_current_address_of_its_requester(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)
     mia = await a_customer(desk)
     await open_own(mia)
@@ -138,7 +136,7 @@ async def test_a_ticket_has_the_address_that_its_requester_has_now(api: Api, dat
 # --- finding ---------------------------------------------------------------------------------------------------------
 
 
-async def test_customers_list_and_count_their_own_whatever_they_filter_by(desk: Desk, mia: SignedInUser) -> None:
+async def test_customers_list_and_count_only_their_own_tickets_with_any_filter(desk: Desk, mia: SignedInUser) -> None:
     leo = await a_customer(desk)
     for user in (mia, leo, mia, leo):
         await open_own(user)
@@ -157,7 +155,7 @@ async def test_customers_list_and_count_their_own_whatever_they_filter_by(desk: 
         assert listed == {"items": [], "nextCursor": None, "total": 0}, params
 
 
-async def test_a_customers_pages_are_theirs_and_their_cursors_nobody_elses(desk: Desk, mia: SignedInUser) -> None:
+async def test_pages_and_cursors_of_a_customer_are_only_theirs(desk: Desk, mia: SignedInUser) -> None:
     leo = await a_customer(desk)
     for user in (mia, leo) * 3:
         await open_own(user)
@@ -173,7 +171,7 @@ async def test_a_customers_pages_are_theirs_and_their_cursors_nobody_elses(desk:
 
 
 @pytest.mark.parametrize("operation", READS + CHANGES)
-async def test_anothers_ticket_is_as_unknown_as_one_that_does_not_exist(
+async def test_the_ticket_of_another_requester_is_not_found(
     desk: Desk, mia: SignedInUser, operation: Operation
 ) -> None:
     for_staff = operation.rest in {"/change_status", "/accept"} or "assigneeId" in (operation.body or {})
@@ -181,25 +179,25 @@ async def test_anothers_ticket_is_as_unknown_as_one_that_does_not_exist(
     if operation.rest == "/respond":
         expected = (403, "permission_required")
     leo = await a_customer(desk)
-    nobodys, leos = await desk.open(), await open_own(leo)
-    before, events = [await desk.read(ticket) for ticket in (nobodys, leos)], await sequence(desk)
+    unlinked, leos = await desk.open(), await open_own(leo)
+    before, events = [await desk.read(ticket) for ticket in (unlinked, leos)], await sequence(desk)
 
     answers = [
         await mia.http.request(
             operation.method, f"/tickets/{ticket}{operation.rest}", json=operation.body, headers=mia.headers
         )
-        for ticket in (nobodys["id"], leos["id"], uuid4())
+        for ticket in (unlinked["id"], leos["id"], uuid4())
     ]
 
     for answer in answers:
         refused(answer, *expected)
     assert without_request_id(answers[0]) == without_request_id(answers[1]) == without_request_id(answers[2])
     assert answers[0].headers.keys() == answers[1].headers.keys() == answers[2].headers.keys()
-    assert [await desk.read(ticket) for ticket in (nobodys, leos)] == before
+    assert [await desk.read(ticket) for ticket in (unlinked, leos)] == before
     assert await sequence(desk) == events
 
 
-async def test_customers_follow_their_own_tickets(desk: Desk, mia: SignedInUser) -> None:
+async def test_customers_read_the_history_and_the_schedule_of_their_tickets(desk: Desk, mia: SignedInUser) -> None:
     ticket = await open_own(mia)
     await desk.respond(ticket, "Fixed.")
 
@@ -210,7 +208,7 @@ async def test_customers_follow_their_own_tickets(desk: Desk, mia: SignedInUser)
     assert (await mia.get(f"/tickets/{ticket['id']}")).json()["comments"][0]["message"] == "Fixed."
 
 
-async def test_a_new_address_keeps_the_tickets(desk: Desk, mia: SignedInUser) -> None:
+async def test_a_customer_with_a_new_address_keeps_their_tickets(desk: Desk, mia: SignedInUser) -> None:
     own, by_product = await open_own(mia), await desk.open(requester={"email": mia.email})
     await change_row(desk, mia, email="mia@elsewhere.example")
 
@@ -222,7 +220,7 @@ async def test_a_new_address_keeps_the_tickets(desk: Desk, mia: SignedInUser) ->
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-async def test_customers_change_what_their_tickets_say(desk: Desk, mia: SignedInUser, method: str) -> None:
+async def test_customers_change_title_description_and_priority(desk: Desk, mia: SignedInUser, method: str) -> None:
     ticket = await open_own(mia)
     wanted = {"title": "Another", "description": "A part of it.", "priority": "CRITICAL", "orgId": str(desk.id)}
 
@@ -237,7 +235,7 @@ async def test_customers_change_what_their_tickets_say(desk: Desk, mia: SignedIn
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 @pytest.mark.parametrize("body", NOT_THEIRS)
-async def test_status_and_assignee_are_not_for_customers(
+async def test_customers_change_neither_status_nor_assignee(
     desk: Desk, mia: SignedInUser, method: str, body: JSON
 ) -> None:
     ticket = await open_own(mia)
@@ -264,7 +262,7 @@ async def test_customers_neither_answer_nor_close_nor_accept_their_own_tickets(d
     assert await desk.read(ticket) == ticket | {"comments": []}
 
 
-async def test_a_customer_who_may_do_everything_still_has_their_own_only(desk: Desk) -> None:
+async def test_a_customer_with_all_permissions_still_reaches_only_their_own_tickets(desk: Desk) -> None:
     powerful = await a_customer(
         desk, granted=["tickets:view", "tickets:create", "tickets:update", "tickets:delete", "comments:create"]
     )
@@ -276,7 +274,7 @@ async def test_a_customer_who_may_do_everything_still_has_their_own_only(desk: D
     refused(await powerful.patch(f"/tickets/{ticket['id']}", {"title": "x"}), 404, "ticket_not_found")
 
 
-async def test_customers_read_the_answers_to_their_own_tickets_and_may_be_denied_them(desk: Desk) -> None:
+async def test_customers_read_the_comments_on_their_tickets_unless_denied(desk: Desk) -> None:
     for denied, seen in ([], 1), (["comments:view"], 0):
         customer = await a_customer(desk, denied=denied)
         ticket = await open_own(customer)
@@ -295,9 +293,9 @@ async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, 
 
 
 @pytest.mark.parametrize("role", [RoleKind.ENGINEER, RoleKind.ADMIN])
-async def test_staff_see_everybodys_tickets(desk: Desk, mia: SignedInUser, role: RoleKind) -> None:
-    somebody = await joins(desk, role)
+async def test_staff_see_the_tickets_of_all_requesters(desk: Desk, mia: SignedInUser, role: RoleKind) -> None:
+    colleague = await joins(desk, role)
     await open_own(mia)
     await desk.open()
 
-    assert await numbers(somebody) == [2, 1]
+    assert await numbers(colleague) == [2, 1]

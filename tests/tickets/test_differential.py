@@ -1,4 +1,4 @@
-"""Rules that exist twice, in Python and in SQL: both get the same inputs, and must write the same rows."""
+"""Rules that exist both in Python and in SQL: from the same inputs, both must write the same rows."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def events_of(db: AsyncSession, org_id: UUID, *ticket_ids: UUID) -> list[E
 
 
 async def columns_of(db: AsyncSession, ticket: Ticket, *left_out: str) -> JSON:
-    """The row as it is stored, without what differs between any two tickets."""
+    """Return the stored columns that two equal tickets share."""
     await db.flush()
     await db.refresh(ticket)
     named = {column.key: getattr(ticket, column.key) for column in Ticket.__table__.columns}
@@ -323,7 +323,7 @@ def as_sent(content: object) -> Any:
 
 
 def assert_is(schema: type[BaseModel], sent: JSON) -> None:
-    """What is sent has the schema's fields, all of them, in its order and with its values."""
+    """Assert that the content has all fields of the schema, in its order and with its values."""
     read = schema.model_validate_json(json.dumps(sent), strict=True, extra="forbid")
     assert json.loads(read.model_dump_json(by_alias=True)) == sent
     assert list(sent) == [field.alias for field in schema.model_fields.values() if field.alias in sent]

@@ -1,4 +1,4 @@
-"""POST /tickets: what a product sends, and what becomes of it. What customers send is in test_customers.py."""
+"""POST /tickets by products. Tickets that customers open are in test_customers.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def post(desk: Desk, body: JSON, secret: str | None = None, **headers: str
     return await desk.api.http.post("/tickets", json=body, headers=headers)
 
 
-async def test_an_opened_ticket_is_answered_whole(desk: Desk) -> None:
+async def test_opening_a_ticket_returns_it(desk: Desk) -> None:
     answer = await post(desk, BODY | {"priority": "HIGH"}, desk.secret)
 
     ticket = answer.json()
@@ -53,7 +53,7 @@ async def test_an_opened_ticket_is_answered_whole(desk: Desk) -> None:
     }
 
 
-async def test_without_anybody_available_the_ticket_is_answered_without_an_assignee(desk: Desk) -> None:
+async def test_without_available_users_the_ticket_has_no_assignee(desk: Desk) -> None:
     await desk.admin.patch("/me", {"available": False})
 
     ticket = await desk.open()
@@ -61,7 +61,7 @@ async def test_without_anybody_available_the_ticket_is_answered_without_an_assig
     assert (ticket["assigneeId"], ticket["assignee"]) == (None, None)
 
 
-async def test_the_secret_may_come_in_the_header_the_body_or_both(desk: Desk) -> None:
+async def test_the_secret_key_may_come_in_the_header_the_body_or_both(desk: Desk) -> None:
     in_header = await post(desk, BODY, desk.secret)
     in_body = await post(desk, BODY | {"secret": desk.secret})
     in_both = await post(desk, BODY | {"secret": desk.secret}, desk.secret)
@@ -70,7 +70,7 @@ async def test_the_secret_may_come_in_the_header_the_body_or_both(desk: Desk) ->
     assert [answer.json()["number"] for answer in (in_header, in_body, in_both)] == [1, 2, 3]
 
 
-async def test_two_secrets_that_differ_are_refused(desk: Desk, api: Api, database: Database) -> None:
+async def test_two_different_secret_keys_are_refused(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database)
 
     answer = await post(desk, BODY | {"secret": other.secret}, desk.secret)
@@ -82,14 +82,14 @@ async def test_two_secrets_that_differ_are_refused(desk: Desk, api: Api, databas
     ("secret", "code"),
     [(None, "missing_credential"), ("tsk_nonsense", "invalid_secret_key"), ("", "invalid_secret_key")],
 )
-async def test_no_product_posts_tickets_without_a_good_secret(desk: Desk, secret: str | None, code: str) -> None:
+async def test_opening_requires_a_valid_secret_key(desk: Desk, secret: str | None, code: str) -> None:
     answer = await post(desk, BODY, secret)
 
     assert (answer.status_code, answer.json()["code"]) == (401, code)
     assert answer.headers["www-authenticate"]
 
 
-async def test_an_access_token_will_do_and_is_no_secret(desk: Desk) -> None:
+async def test_an_access_token_is_accepted_but_not_as_a_secret_key(desk: Desk) -> None:
     by_admin = await desk.admin.post("/tickets", BODY)
     token = desk.admin.headers["Authorization"].removeprefix("Bearer ")
     as_secret = await post(desk, BODY, token)
@@ -98,7 +98,7 @@ async def test_an_access_token_will_do_and_is_no_secret(desk: Desk) -> None:
     assert (as_secret.status_code, as_secret.json()["code"]) == (401, "invalid_secret_key")
 
 
-async def test_where_both_come_the_secret_counts(desk: Desk, api: Api, database: Database) -> None:
+async def test_the_secret_key_takes_precedence_over_the_access_token(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database)
 
     for headers, body in (({"X-Org-Secret": desk.secret}, BODY), ({}, BODY | {"secret": desk.secret})):
@@ -107,13 +107,13 @@ async def test_where_both_come_the_secret_counts(desk: Desk, api: Api, database:
         assert (await desk.history(answer.json()))[0]["actor"]["type"] == "ORGANISATION"
 
 
-async def test_the_priority_is_medium_unless_it_is_given(desk: Desk) -> None:
+async def test_the_priority_is_medium_by_default(desk: Desk) -> None:
     assert (await desk.open())["priority"] == "MEDIUM"
     for priority in ("LOW", "MEDIUM", "HIGH", "CRITICAL"):
         assert (await desk.open(priority=priority))["priority"] == priority
 
 
-async def test_texts_are_trimmed_and_addresses_are_kept_in_lower_case(desk: Desk) -> None:
+async def test_texts_are_trimmed_and_addresses_lowered(desk: Desk) -> None:
     ticket = await desk.open(
         title="  It broke ", description="\nTwo\r\nlines\t\n", requester={"email": " Mia@Customer.EXAMPLE "}
     )
@@ -122,7 +122,7 @@ async def test_texts_are_trimmed_and_addresses_are_kept_in_lower_case(desk: Desk
     assert ticket["requester"]["email"] == "mia@customer.example"
 
 
-async def test_the_longest_texts_are_taken_whole(desk: Desk) -> None:
+async def test_the_longest_texts_are_stored_whole(desk: Desk) -> None:
     ticket = await desk.open(title="ä" * 255, description="😀" * 20_000)
 
     assert (len(ticket["title"]), len(ticket["description"])) == (255, 20_000)
@@ -160,7 +160,7 @@ async def test_the_longest_texts_are_taken_whole(desk: Desk) -> None:
         ("orgId", None),
     ],
 )
-async def test_a_bad_field_is_named_and_nothing_is_written(desk: Desk, field: str, value: Any) -> None:
+async def test_an_invalid_field_is_named_and_nothing_is_written(desk: Desk, field: str, value: Any) -> None:
     events = await sequence(desk)
     answer = await post(desk, BODY | {field.partition(".")[0]: value}, desk.secret)
 
@@ -186,7 +186,7 @@ async def test_each_organisation_counts_its_own_tickets(desk: Desk, api: Api, da
     assert numbers == [1, 1, 2, 2, 3]
 
 
-async def test_the_history_begins_with_the_product_and_the_assignment(desk: Desk) -> None:
+async def test_the_history_begins_with_the_opening_and_the_assignment(desk: Desk) -> None:
     created, assigned = await desk.history(await desk.open(priority="LOW"))
 
     assert (created["type"], assigned["type"]) == ("ticket.created", "ticket.assigned")

@@ -1,4 +1,4 @@
-"""What the verbs do to rows, in a transaction that is rolled back."""
+"""What the services do to rows, in a transaction that is rolled back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.tickets.rows import a_ticket, timers_in
 
 
 def any_version(_version: int) -> None:
-    """Expect nothing of the version."""
+    """Accept any version."""
 
 
 def stale(_version: int) -> None:
@@ -41,7 +41,7 @@ async def types_of(db: AsyncSession, ticket: Ticket) -> list[str]:
     return list(await db.scalars(which.order_by(EventRow.seq)))
 
 
-async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(
+async def test_a_reply_makes_the_ticket_responded_and_starts_the_countdown(
     db: AsyncSession, caller: UserCaller
 ) -> None:
     ticket = await a_ticket(db, caller)
@@ -58,7 +58,7 @@ async def test_an_answer_makes_the_ticket_responded_and_starts_the_countdown(
     assert await types_of(db, ticket) == ["ticket.responded", "ticket.status_changed"]
 
 
-async def test_answering_again_starts_the_countdown_anew_and_is_no_change_of_status(
+async def test_replying_again_restarts_the_countdown_and_is_no_change_of_status(
     db: AsyncSession, caller: UserCaller
 ) -> None:
     ticket = await a_ticket(db, caller)
@@ -76,7 +76,7 @@ async def test_answering_again_starts_the_countdown_anew_and_is_no_change_of_sta
 
 
 @pytest.mark.parametrize("days", [1, 2, 3])
-async def test_a_short_countdown_has_no_reminder_even_where_the_one_before_had(
+async def test_a_short_countdown_has_no_reminder_even_if_the_previous_one_had(
     db: AsyncSession, caller: UserCaller, days: int
 ) -> None:
     ticket = await a_ticket(db, caller)
@@ -99,7 +99,7 @@ async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: User
 
 
 @pytest.mark.parametrize("left_for", [status for status in TicketStatus if status is not TicketStatus.RESPONDED])
-async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answered(
+async def test_leaving_responded_cancels_the_countdown_and_keeps_the_time_of_the_reply(
     db: AsyncSession, caller: UserCaller, left_for: TicketStatus
 ) -> None:
     ticket = await a_ticket(db, caller)
@@ -114,7 +114,7 @@ async def test_leaving_responded_ends_the_countdown_and_keeps_when_it_was_answer
 
 @pytest.mark.parametrize("before", list(TicketStatus))
 @pytest.mark.parametrize("after", list(TicketStatus))
-async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_one_a_countdown(
+async def test_only_closed_tickets_have_a_closing_time_and_only_responded_ones_a_countdown(
     db: AsyncSession, caller: UserCaller, before: TicketStatus, after: TicketStatus
 ) -> None:
     ticket = await a_ticket(db, caller, assignee_id=caller.user.id)
@@ -134,7 +134,7 @@ async def test_only_a_closed_ticket_has_a_time_of_closing_and_only_a_responded_o
     assert ticket.version == version + (before is not after)
 
 
-async def test_a_stale_expectation_changes_nothing(db: AsyncSession, caller: UserCaller) -> None:
+async def test_a_version_conflict_changes_nothing(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
 
     with pytest.raises(VersionConflict):
@@ -155,7 +155,7 @@ async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: User
     assert (ticket.title, ticket.version) == ("It broke", 1)
 
 
-async def test_a_suspended_admin_cannot_be_given_tickets(db: AsyncSession, caller: UserCaller) -> None:
+async def test_a_suspended_admin_cannot_be_the_assignee(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
     user = await db.get_one(User, (caller.org_id, caller.user.id))
     user.status = UserStatus.SUSPENDED
@@ -169,9 +169,7 @@ async def test_an_unknown_ticket_is_not_found(db: AsyncSession, caller: UserCall
         await comments.respond(db, caller, UUID(int=1), "Hello", any_version)
 
 
-async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_it(
-    db: AsyncSession, caller: UserCaller
-) -> None:
+async def test_unfinished_tickets_without_an_assignee_are_assigned(db: AsyncSession, caller: UserCaller) -> None:
     tickets = {status: await a_ticket(db, caller, status=status) for status in TicketStatus}
 
     assert await assign_waiting(db, caller.org_id, NOW) == 3
@@ -183,7 +181,7 @@ async def test_what_waits_goes_to_those_available_while_somebody_has_to_act_on_i
     assert await types_of(db, tickets[TicketStatus.OPEN]) == ["ticket.assigned"]
 
 
-async def test_what_waits_keeps_waiting_while_nobody_is_available(db: AsyncSession, caller: UserCaller) -> None:
+async def test_tickets_keep_waiting_without_available_users(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await a_ticket(db, caller)
     user = await db.get_one(User, (caller.org_id, caller.user.id))
     user.available = False

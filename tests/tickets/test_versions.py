@@ -1,4 +1,4 @@
-"""ETag and If-Match: a change that was based on another version is refused."""
+"""ETag and If-Match: a change that is based on another version is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.organisation_client import JSON, Desk
 
 
 class Change(NamedTuple):
-    """What is done to a ticket, and the status of its success."""
+    """A change of a ticket, and the status of its success."""
 
     method: str
     rest: str
@@ -41,7 +41,7 @@ async def call(desk: Desk, change: Change, ticket: JSON, if_match: str | None) -
 
 
 @every_change
-async def test_a_stale_version_is_refused_and_nothing_changes(desk: Desk, change: Change) -> None:
+async def test_a_stale_version_is_refused_and_changes_nothing(desk: Desk, change: Change) -> None:
     ticket = await desk.open()
     await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "HIGH"})
     before, history = await desk.read(ticket), await desk.history(ticket)
@@ -57,7 +57,7 @@ async def test_a_stale_version_is_refused_and_nothing_changes(desk: Desk, change
 
 @every_change
 @pytest.mark.parametrize("if_match", ['"1"', 'W/"1"', "*", '"7", "1"', None])
-async def test_the_present_version_lets_a_change_through(desk: Desk, change: Change, if_match: str | None) -> None:
+async def test_a_change_of_the_current_version_succeeds(desk: Desk, change: Change, if_match: str | None) -> None:
     ticket = await desk.open()
 
     assert (await call(desk, change, ticket, if_match))[0] == change.success
@@ -66,7 +66,7 @@ async def test_the_present_version_lets_a_change_through(desk: Desk, change: Cha
 
 
 @every_change
-async def test_what_is_no_entity_tag_is_bad_input(desk: Desk, change: Change) -> None:
+async def test_an_invalid_entity_tag_is_refused(desk: Desk, change: Change) -> None:
     ticket = await desk.open()
 
     for nonsense in ("1", "", '"1', "abc", '"1" "2"'):
@@ -76,7 +76,7 @@ async def test_what_is_no_entity_tag_is_bad_input(desk: Desk, change: Change) ->
     assert (await call(desk, change, ticket, '"1"'))[0] == change.success
 
 
-async def test_a_stale_version_is_refused_even_where_nothing_would_change(desk: Desk) -> None:
+async def test_a_stale_version_is_refused_even_if_nothing_would_change(desk: Desk) -> None:
     ticket = await desk.open()
     await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "HIGH"})
 
@@ -85,7 +85,7 @@ async def test_a_stale_version_is_refused_even_where_nothing_would_change(desk: 
     assert (status, problem["code"]) == (412, "version_conflict")
 
 
-async def test_of_two_changes_of_one_version_one_gets_through(desk: Desk) -> None:
+async def test_one_of_two_concurrent_changes_of_a_version_succeeds(desk: Desk) -> None:
     ticket = await desk.open()
 
     for version in range(1, 6):
@@ -102,7 +102,7 @@ async def test_of_two_changes_of_one_version_one_gets_through(desk: Desk) -> Non
         assert (await desk.read(ticket))["title"] == winner
 
 
-async def test_the_etag_of_a_read_is_the_version_of_the_ticket(desk: Desk) -> None:
+async def test_the_etag_is_the_version_of_the_ticket(desk: Desk) -> None:
     ticket = await desk.open()
     for version in range(1, 4):
         answer = await desk.admin.get(f"/tickets/{ticket['id']}")

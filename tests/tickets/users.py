@@ -1,4 +1,4 @@
-"""Customers and engineers who are signed in, and what happens to them."""
+"""Signed-in customers and engineers, and changes of their rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.organisation_client import Desk, SignedInUser, open_session
 
 
 async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
-    """Somebody new; active and not available, unless the columns say otherwise."""
+    """Add a user, active and unavailable by default, and sign them in."""
     now = real_now()
     row = UserRow(
         **{
@@ -54,7 +54,7 @@ async def an_engineer(desk: Desk, *, available: bool = True, **columns: Any) -> 
 
 
 async def change_row(desk: Desk, user: SignedInUser, **columns: Any) -> None:
-    """Change somebody past the service."""
+    """Change the row of a user directly."""
     async with desk.database.session(desk.id) as db:
         await db.execute(update(UserRow).where(UserRow.org_id == desk.id, UserRow.id == user.id).values(**columns))
         if email := columns.get("email"):
@@ -63,7 +63,7 @@ async def change_row(desk: Desk, user: SignedInUser, **columns: Any) -> None:
 
 
 async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
-    """Let somebody have proved that their e-mail (perhaps a new one) is theirs."""
+    """Verify the e-mail address of a user, perhaps with a new one."""
     async with desk.database.session(desk.id) as db:
         row = await db.get_one(UserRow, (desk.id, user.id), with_for_update={"key_share": True})
         for name, value in columns.items():
@@ -73,6 +73,6 @@ async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
 
 
 async def give_all_to(desk: Desk, user_id: UUID) -> None:
-    """Let all of the organisation's tickets be somebody's, past the service."""
+    """Assign all tickets of the organisation to a user, directly."""
     async with desk.database.session(desk.id) as db:
         await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(assignee_id=user_id))

@@ -131,10 +131,7 @@ def _parse_user(value: object, *words: str) -> object:
     if value in words:
         return value
     text = str(value)
-    try:
-        return UUID(text)
-    except ValueError:
-        return normalise_email(text.strip())
+    return normalise_email(text.strip()) if "@" in text else UUID(text)
 
 
 def _parse_assignee(value: object) -> object:
@@ -250,8 +247,8 @@ class TicketFilters(RequestModel):
 
     def values(self) -> dict[str, list[Any]]:
         """Return the values of each filter that was sent, by the name of its field."""
-        sent = ((name, getattr(self, name)) for name in OPERATORS)
-        return {name: value if isinstance(value, list) else [value] for name, value in sent if value not in (None, [])}
+        values = ((name, getattr(self, name)) for name in OPERATORS if name in self.model_fields_set)
+        return {name: value if isinstance(value, list) else [value] for name, value in values}
 
 
 # The operator of each filter, by the name of its field.

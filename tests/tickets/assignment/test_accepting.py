@@ -1,4 +1,4 @@
-"""POST /tickets/{id}/accept: of those who want a ticket, one takes it on."""
+"""POST /tickets/{id}/accept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.tickets.users import an_engineer, change_row
 
 @pytest.fixture
 async def bo(desk: Desk) -> SignedInUser:
-    """An engineer who is given nothing by turns."""
+    """An unavailable engineer."""
     return await an_engineer(desk, available=False)
 
 
@@ -27,7 +27,7 @@ async def accept(user: SignedInUser, ticket: JSON, **headers: str) -> JSON:
     return accepted
 
 
-async def test_who_accepts_an_open_ticket_is_its_assignee_and_works_on_it(desk: Desk, bo: SignedInUser) -> None:
+async def test_accepting_an_open_ticket_assigns_it_and_starts_the_work(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     assert (ticket["assigneeId"], ticket["acceptedAt"]) == (str(desk.admin.id), None)
 
@@ -54,7 +54,7 @@ async def test_who_accepts_an_open_ticket_is_its_assignee_and_works_on_it(desk: 
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_who_accepts_what_is_theirs_already_is_not_assigned_anew(desk: Desk) -> None:
+async def test_accepting_an_own_ticket_does_not_assign_it_again(desk: Desk) -> None:
     ticket = await desk.open()
 
     accepted = await accept(desk.admin, ticket)
@@ -64,7 +64,7 @@ async def test_who_accepts_what_is_theirs_already_is_not_assigned_anew(desk: Des
 
 
 @pytest.mark.parametrize("status", ["IN_PROGRESS", "RESPONDED"])
-async def test_another_status_stays_with_its_countdown(desk: Desk, bo: SignedInUser, status: str) -> None:
+async def test_accepting_keeps_another_status_and_its_countdown(desk: Desk, bo: SignedInUser, status: str) -> None:
     ticket = await desk.open()
     before = (await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})).json()
     timers = await timers_of(desk, ticket)
@@ -76,14 +76,14 @@ async def test_another_status_stays_with_its_countdown(desk: Desk, bo: SignedInU
     assert (await event_types(desk, ticket))[-2:] == ["ticket.assigned", "ticket.accepted"]
 
 
-async def test_a_ticket_that_waited_is_taken_by_who_accepts_it(desk: Desk, bo: SignedInUser) -> None:
+async def test_a_waiting_ticket_can_be_accepted(desk: Desk, bo: SignedInUser) -> None:
     await desk.admin.patch("/me", {"available": False})
     ticket = await desk.open()
 
     assert (await accept(bo, ticket))["assigneeId"] == str(bo.id)
 
 
-async def test_to_accept_again_changes_nothing(desk: Desk, bo: SignedInUser) -> None:
+async def test_accepting_again_changes_nothing(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     accepted = await accept(bo, ticket)
     events = await sequence(desk)
@@ -92,7 +92,7 @@ async def test_to_accept_again_changes_nothing(desk: Desk, bo: SignedInUser) -> 
     assert await sequence(desk) == events
 
 
-async def test_what_somebody_else_has_accepted_is_refused(desk: Desk, bo: SignedInUser) -> None:
+async def test_a_ticket_accepted_by_another_user_cannot_be_accepted(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     accepted = await accept(bo, ticket)
 
@@ -101,7 +101,7 @@ async def test_what_somebody_else_has_accepted_is_refused(desk: Desk, bo: Signed
 
 
 @pytest.mark.parametrize("status", ["RESOLVED", "CLOSED"])
-async def test_what_is_finished_is_not_accepted(desk: Desk, bo: SignedInUser, status: str) -> None:
+async def test_a_resolved_or_closed_ticket_cannot_be_accepted(desk: Desk, bo: SignedInUser, status: str) -> None:
     ticket = await desk.open()
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
     before = await desk.read(ticket)
@@ -112,7 +112,7 @@ async def test_what_is_finished_is_not_accepted(desk: Desk, bo: SignedInUser, st
     assert await desk.read(ticket) == before
 
 
-async def test_of_two_at_the_same_moment_one_gets_it(desk: Desk, bo: SignedInUser) -> None:
+async def test_one_of_two_concurrent_users_accepts_the_ticket(desk: Desk, bo: SignedInUser) -> None:
     cy = await an_engineer(desk, available=False)
     for place in range(12):
         ticket = await desk.open()
@@ -128,7 +128,7 @@ async def test_of_two_at_the_same_moment_one_gets_it(desk: Desk, bo: SignedInUse
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_of_eight_at_the_same_moment_one_gets_it_even_with_retries(desk: Desk) -> None:
+async def test_one_of_eight_concurrent_users_accepts_the_ticket_even_with_retries(desk: Desk) -> None:
     crew = [await an_engineer(desk, available=False) for _ in range(4)]
     ticket = await desk.open()
 
@@ -140,7 +140,7 @@ async def test_of_eight_at_the_same_moment_one_gets_it_even_with_retries(desk: D
     assert (await event_types(desk, ticket)).count("ticket.accepted") == 1
 
 
-async def test_to_give_it_to_somebody_else_takes_the_acceptance_back(desk: Desk, bo: SignedInUser) -> None:
+async def test_reassigning_a_ticket_takes_the_acceptance_back(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     for assignee_id in (str(desk.admin.id), None):
         await accept(bo, ticket)
@@ -151,7 +151,7 @@ async def test_to_give_it_to_somebody_else_takes_the_acceptance_back(desk: Desk,
     await accept(desk.admin, ticket)
 
 
-async def test_to_name_the_same_assignee_again_keeps_the_acceptance(desk: Desk, bo: SignedInUser) -> None:
+async def test_naming_the_same_assignee_again_keeps_the_acceptance(desk: Desk, bo: SignedInUser) -> None:
     accepted = await accept(bo, await desk.open())
 
     kept = await desk.admin.patch(f"/tickets/{accepted['id']}", {"assigneeId": str(bo.id), "priority": "LOW"})
@@ -159,14 +159,14 @@ async def test_to_name_the_same_assignee_again_keeps_the_acceptance(desk: Desk, 
     assert kept.json()["acceptedAt"] == accepted["acceptedAt"]
 
 
-async def test_who_lacks_the_permission_accepts_nothing(desk: Desk) -> None:
+async def test_accepting_requires_the_permission(desk: Desk) -> None:
     ticket = await desk.open()
     cannot = await an_engineer(desk, available=False, denied=["tickets:update"])
 
     refused(await cannot.post(f"/tickets/{ticket['id']}/accept"), 403, "permission_required")
 
 
-async def test_who_has_just_become_a_customer_or_been_suspended_accepts_nothing(api: Api, database: Database) -> None:
+async def test_a_user_just_suspended_or_made_a_customer_cannot_accept(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
     for change in ({"status": "SUSPENDED"}, {"role_kind": "CUSTOMER"}):
         bo = await an_engineer(desk, available=False)

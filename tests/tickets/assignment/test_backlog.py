@@ -1,4 +1,4 @@
-"""Tickets that wait for somebody: given to those who become available, oldest first, by turns, and never forgotten."""
+"""Waiting tickets are assigned to users who become available, oldest first and in turn."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from app.tickets.models import TicketPriority
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    forget_what_is_left,
-    forget_work,
     insert_many,
     pass_time,
     shares,
+    skip_earlier_work,
+    skip_work,
     timers_of,
     waiting,
     work_off_timers,
@@ -32,12 +32,12 @@ from tests.tickets.rows import (
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
-    """An organisation whose only admin is not available."""
+    """An organisation without available users."""
     desk = await create_desk(api, database)
     await be_available(desk, available=False)
     return desk
@@ -52,7 +52,7 @@ async def last_event(desk: Desk, ticket: JSON) -> JSON:
     return (await desk.history(ticket))[-1]
 
 
-async def test_a_waiting_ticket_is_given_to_whoever_signs_up(desk: Desk) -> None:
+async def test_a_waiting_ticket_is_assigned_to_a_user_who_signs_up(desk: Desk) -> None:
     ticket = await desk.open()
     assert ticket["assigneeId"] is None
 
@@ -65,7 +65,7 @@ async def test_a_waiting_ticket_is_given_to_whoever_signs_up(desk: Desk) -> None
     assert event["data"] == {"assigneeId": str(bo.id), "previousAssigneeId": None}
 
 
-async def test_signing_up_over_http_answers_when_the_waiting_tickets_are_given(desk: Desk) -> None:
+async def test_signing_up_answers_after_the_waiting_tickets_are_assigned(desk: Desk) -> None:
     ticket = await desk.open()
 
     body = {"firstName": "Bo", "lastName": "Diaz", "email": "bo@growfin.test", "password": "cobalt-heron-47-lamp"}
@@ -75,7 +75,7 @@ async def test_signing_up_over_http_answers_when_the_waiting_tickets_are_given(d
     assert (await desk.read(ticket))["assigneeId"] == answer.json()["id"]
 
 
-async def test_a_waiting_ticket_is_given_to_whoever_becomes_available(desk: Desk) -> None:
+async def test_a_waiting_ticket_is_assigned_to_a_user_who_becomes_available(desk: Desk) -> None:
     ticket = await desk.open()
 
     await be_available(desk)
@@ -83,7 +83,7 @@ async def test_a_waiting_ticket_is_given_to_whoever_becomes_available(desk: Desk
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_waiting_tickets_are_given_oldest_first_and_shared_with_those_available_already(desk: Desk) -> None:
+async def test_waiting_tickets_are_shared_by_all_available_users_oldest_first(desk: Desk) -> None:
     tickets = [await desk.open() for _ in range(7)]
     await be_available(desk)
     for ticket in tickets:
@@ -98,7 +98,7 @@ async def test_waiting_tickets_are_given_oldest_first_and_shared_with_those_avai
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_what_is_finished_waits_for_nobody(desk: Desk) -> None:
+async def test_finished_tickets_do_not_wait(desk: Desk) -> None:
     tickets = {status: await desk.open() for status in ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")}
     for status, ticket in tickets.items():
         await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
@@ -109,9 +109,7 @@ async def test_what_is_finished_waits_for_nobody(desk: Desk) -> None:
     assert given == {"OPEN", "IN_PROGRESS", "RESPONDED"}
 
 
-async def test_a_ticket_that_is_reopened_without_an_assignee_is_given_to_somebody(
-    desk: Desk, database: Database
-) -> None:
+async def test_a_ticket_reopened_without_an_assignee_is_assigned(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})
     await be_available(desk)
@@ -123,7 +121,7 @@ async def test_a_ticket_that_is_reopened_without_an_assignee_is_given_to_somebod
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_nobody_elses_tickets_are_given(desk: Desk, api: Api, database: Database) -> None:
+async def test_tickets_of_other_organisations_are_not_assigned(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database)
     await be_available(other, available=False)
     ticket = await other.open()
@@ -134,7 +132,7 @@ async def test_nobody_elses_tickets_are_given(desk: Desk, api: Api, database: Da
     assert (await other.read(ticket))["assigneeId"] is None
 
 
-async def test_waiting_alone_changes_nothing(desk: Desk, database: Database) -> None:
+async def test_waiting_changes_nothing(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     assert set(await timers_of(desk, ticket)) == {"ASSIGN"}
 
@@ -144,14 +142,14 @@ async def test_waiting_alone_changes_nothing(desk: Desk, database: Database) -> 
     assert await timers_of(desk, ticket) == {}
 
 
-async def test_a_ticket_opened_just_before_somebody_becomes_available_is_given(desk: Desk, database: Database) -> None:
+async def test_a_ticket_opened_just_before_a_user_becomes_available_is_assigned(desk: Desk, database: Database) -> None:
     new = an_opening(desk)
     async with database.driver(desk.id) as driver:
         row = await queries.insert_ticket(driver, new)
         assert row is not None
         assert row["assignee_id"] is None
         becoming = asyncio.create_task(be_available(desk))
-        await asyncio.sleep(0.2)  # they look for what waits, and do not see this one
+        await asyncio.sleep(0.2)  # the reaction looks for waiting tickets, and does not see this one
     await becoming
     assert await waiting(desk) == [1]
 
@@ -160,14 +158,14 @@ async def test_a_ticket_opened_just_before_somebody_becomes_available_is_given(d
     assert await shares(desk) == {desk.admin.id: 1}
 
 
-async def test_a_ticket_opened_while_somebody_becomes_available_is_given(desk: Desk, database: Database) -> None:
+async def test_a_ticket_opened_while_a_user_becomes_available_is_assigned(desk: Desk, database: Database) -> None:
     async with database.session(desk.id) as db:
         user = await db.get_one(User, (desk.id, desk.admin.id), with_for_update={"key_share": True})
         user.available = True
         event = UserBecameAvailable(at=real_now(), actor=SYSTEM, user_id=desk.admin.id)
         await assign_backlog_to_user(db, desk.id, event)
         ticket = await desk.open()
-        await work_off_timers(database)  # its own timer sees nobody yet
+        await work_off_timers(database)  # its own timer does not see the available user yet
         assert ticket["assigneeId"] is None
         assert await timers_of(desk, ticket) == {}
 
@@ -176,7 +174,7 @@ async def test_a_ticket_opened_while_somebody_becomes_available_is_given(desk: D
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_a_ticket_that_is_busy_when_somebody_becomes_available_is_given_a_second_later(
+async def test_a_locked_ticket_is_assigned_a_second_after_a_user_becomes_available(
     desk: Desk, database: Database
 ) -> None:
     busy, free = await desk.open(), await desk.open()
@@ -194,7 +192,7 @@ async def test_a_ticket_that_is_busy_when_somebody_becomes_available_is_given_a_
     assert (await desk.read(free))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_whatever_happens_at_once_no_ticket_waits_after_the_next_pass(desk: Desk, database: Database) -> None:
+async def test_no_ticket_waits_after_the_pass_that_follows_concurrent_changes(desk: Desk, database: Database) -> None:
     opened = 0
     for delay in (0.0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02):
         await be_available(desk, available=False)
@@ -212,7 +210,7 @@ async def test_whatever_happens_at_once_no_ticket_waits_after_the_next_pass(desk
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_a_ticket_opened_while_somebody_signs_up_is_given(desk: Desk, database: Database) -> None:
+async def test_a_ticket_opened_while_a_user_signs_up_is_assigned(desk: Desk, database: Database) -> None:
     for place in range(5):
         await asyncio.gather(desk.open(), desk.another_admin(f"user{place}@growfin.test"), desk.open())
         await work_off_timers(database)
@@ -221,9 +219,7 @@ async def test_a_ticket_opened_while_somebody_signs_up_is_given(desk: Desk, data
     assert len(await shares(desk)) > 1
 
 
-async def test_more_than_a_thousand_waiting_tickets_are_given_and_shared_exactly(
-    desk: Desk, database: Database
-) -> None:
+async def test_more_than_a_batch_of_waiting_tickets_is_shared_exactly(desk: Desk, database: Database) -> None:
     bo, cy = await desk.another_admin(available=False), await desk.another_admin("cy@growfin.test", available=False)
     await insert_many(desk, 2400)
     for user in (bo, cy):
@@ -239,7 +235,7 @@ async def test_more_than_a_thousand_waiting_tickets_are_given_and_shared_exactly
     assert await waiting(desk) == []
     assert await shares(desk) == {desk.admin.id: 800, bo.id: 800, cy.id: 800}
     await assert_events_are_numbered_densely(desk)
-    await forget_work(desk)
+    await skip_work(desk)
 
 
 def an_opening(desk: Desk) -> queries.Opening:

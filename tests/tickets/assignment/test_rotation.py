@@ -1,4 +1,4 @@
-"""Whose turn it is: numbers without gaps, and a strict rotation over those available."""
+"""New tickets are numbered without gaps, and assigned to the available users in strict rotation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def product_of(desk: Desk) -> ProductCaller:
 
 
 @pytest.mark.parametrize("users", [1, 2, 5])
-async def test_tickets_go_to_everybody_in_turn(desk: Desk, users: int) -> None:
+async def test_tickets_go_to_all_available_users_in_turn(desk: Desk, users: int) -> None:
     team = [desk.admin, *[await desk.another_admin(f"user{place}@growfin.test") for place in range(users - 1)]]
     order = [str(user.id) for user in team]
 
@@ -41,7 +41,7 @@ async def test_tickets_go_to_everybody_in_turn(desk: Desk, users: int) -> None:
     assert turns == [order[number % users] for number in range(1, 2 * users + 2)]
 
 
-async def test_fifty_at_once_are_numbered_without_gaps_and_shared_exactly(desk: Desk) -> None:
+async def test_concurrent_tickets_are_numbered_without_gaps_and_shared_exactly(desk: Desk) -> None:
     for place in range(4):
         await desk.another_admin(f"user{place}@growfin.test")
 
@@ -68,7 +68,7 @@ async def open_one(database: Database, product: ProductCaller, *, title: str | N
         )
 
 
-async def test_a_create_that_fails_takes_no_number(desk: Desk, database: Database) -> None:
+async def test_a_ticket_that_cannot_be_written_takes_no_number(desk: Desk, database: Database) -> None:
     product = await product_of(desk)
 
     async def fail() -> None:
@@ -82,7 +82,7 @@ async def test_a_create_that_fails_takes_no_number(desk: Desk, database: Databas
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_a_create_that_is_cancelled_takes_a_number_only_with_its_ticket(desk: Desk, database: Database) -> None:
+async def test_a_cancelled_request_takes_a_number_only_with_its_ticket(desk: Desk, database: Database) -> None:
     product = await product_of(desk)
     for delay in (0.0, 0.001, 0.002, 0.004, 0.008):
         task = asyncio.create_task(open_one(database, product))
@@ -96,7 +96,7 @@ async def test_a_create_that_is_cancelled_takes_a_number_only_with_its_ticket(de
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_those_who_are_not_available_get_nothing(desk: Desk) -> None:
+async def test_unavailable_users_are_assigned_nothing(desk: Desk) -> None:
     bo = await desk.another_admin()
     cy = await desk.another_admin("cy@growfin.test")
     assert (await bo.patch("/me", {"available": False})).status_code == 200
@@ -107,7 +107,7 @@ async def test_those_who_are_not_available_get_nothing(desk: Desk) -> None:
     assert await shares(desk) == {desk.admin.id: 3, cy.id: 3}
 
 
-async def test_those_who_come_and_go_take_part_while_they_are_there(desk: Desk) -> None:
+async def test_users_take_part_while_they_are_available(desk: Desk) -> None:
     bo = await desk.another_admin()
     given = []
     for available in (False, True, False):
@@ -118,7 +118,7 @@ async def test_those_who_come_and_go_take_part_while_they_are_there(desk: Desk) 
     assert given == [{ada}, {ada, str(bo.id)}, {ada}]
 
 
-async def test_everything_at_once_leaves_events_numbered_densely(desk: Desk) -> None:
+async def test_concurrent_operations_leave_events_numbered_densely(desk: Desk) -> None:
     bo = await desk.another_admin()
     tickets = [await desk.open() for _ in range(5)]
 

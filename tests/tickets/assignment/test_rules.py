@@ -20,5 +20,5 @@ def test_consecutive_numbers_are_shared_exactly_and_in_turn(first: int, users: i
 
 
 @given(number=st.integers(1, 10**9))
-def test_it_is_nobodys_turn_where_nobody_is_available(number: int) -> None:
+def test_there_is_no_assignee_without_available_users(number: int) -> None:
     assert choose_assignee(number, []) is None

@@ -1,4 +1,4 @@
-"""What the worker does when countdowns end in real time."""
+"""The worker closes tickets and reminds requesters in real time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     at,
     event_types,
-    forget_what_is_left,
     insert_many,
     insert_timers,
     pass_time,
+    skip_earlier_work,
     timers_of,
     work_off_timers,
 )
@@ -30,7 +30,7 @@ from tests.tickets.rows import (
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 MONTH = timedelta(days=31)
@@ -38,7 +38,7 @@ MONTH = timedelta(days=31)
 
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
-    """An organisation on real time."""
+    """An organisation without a clock of its own."""
     return await create_desk(api, database, sandbox=False)
 
 
@@ -53,7 +53,7 @@ async def statuses(desk: Desk) -> dict[str, int]:
         return dict((await db.execute(counted)).all())
 
 
-async def test_a_ticket_closes_once_its_time_has_come(desk: Desk, database: Database) -> None:
+async def test_a_ticket_closes_when_its_time_has_come(desk: Desk, database: Database) -> None:
     due, not_yet = await answered(desk), await answered(desk)
     await pass_time(desk, timedelta(days=30), due)
     await pass_time(desk, timedelta(days=29), not_yet)
@@ -74,7 +74,7 @@ async def test_a_ticket_closes_once_its_time_has_come(desk: Desk, database: Data
     assert set(await timers_of(desk, not_yet)) == {"AUTO_CLOSE"}
 
 
-async def test_the_requester_is_reminded_three_days_before_once(desk: Desk, database: Database) -> None:
+async def test_the_requester_is_reminded_once_three_days_before(desk: Desk, database: Database) -> None:
     ticket = await answered(desk)
     await pass_time(desk, timedelta(days=27), ticket)
 
@@ -99,7 +99,7 @@ async def test_a_ticket_that_left_responded_is_not_closed(desk: Desk, database: 
     assert (await event_types(desk, ticket))[-1] == "ticket.status_changed"
 
 
-async def test_a_timer_without_a_countdown_closes_and_reminds_nobody(desk: Desk, database: Database) -> None:
+async def test_a_stray_timer_neither_closes_nor_reminds(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     for kind in ("AUTO_CLOSE", "AUTO_CLOSE_REMINDER"):
         await insert_timers(desk, [UUID(ticket["id"])], kind, real_now() - timedelta(days=1))
@@ -111,14 +111,14 @@ async def test_a_timer_without_a_countdown_closes_and_reminds_nobody(desk: Desk,
     assert await timers_of(desk, ticket) == {}
 
 
-async def test_a_busy_ticket_is_left_for_the_next_pass_while_others_close(desk: Desk, database: Database) -> None:
+async def test_a_locked_ticket_is_left_for_the_next_pass_while_others_close(desk: Desk, database: Database) -> None:
     tickets = [await answered(desk) for _ in range(4)]
     busy = tickets[1]
     await pass_time(desk, MONTH)
 
     async with database.session(desk.id) as db:
         await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
-        async with asyncio.timeout(4):  # less than anybody waits for a lock
+        async with asyncio.timeout(4):  # less than the lock timeout
             await work_off_timers(database)
         assert await statuses(desk) == {"CLOSED": 3, "RESPONDED": 1}
         assert set(await timers_of(desk, busy)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
@@ -128,7 +128,7 @@ async def test_a_busy_ticket_is_left_for_the_next_pass_while_others_close(desk: 
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_a_ticket_that_is_being_answered_again_is_not_closed(desk: Desk, database: Database) -> None:
+async def test_a_ticket_that_is_being_answered_again_does_not_close(desk: Desk, database: Database) -> None:
     for _ in range(8):
         ticket = await answered(desk)
         await pass_time(desk, MONTH, ticket)
@@ -176,7 +176,7 @@ async def test_several_workers_close_each_ticket_once(desk: Desk, database: Data
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_each_organisation_closes_its_own(desk: Desk, api: Api, database: Database) -> None:
+async def test_each_organisation_closes_its_own_tickets(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database, sandbox=False)
     ours, theirs = await answered(desk), await answered(other)
     await pass_time(desk, MONTH)
@@ -188,7 +188,7 @@ async def test_each_organisation_closes_its_own(desk: Desk, api: Api, database: 
     await assert_events_are_numbered_densely(other)
 
 
-async def test_a_sandbox_closes_by_its_own_clock(api: Api, database: Database) -> None:
+async def test_a_sandbox_closes_tickets_by_its_own_clock(api: Api, database: Database) -> None:
     sandbox = await create_desk(api, database)
     await sandbox.admin.post("/org/clock/advance", {"days": 100})
     ticket = await answered(sandbox)

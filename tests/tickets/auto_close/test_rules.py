@@ -11,19 +11,19 @@ from app.tickets.auto_close import rules
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def test_a_ticket_closes_the_given_days_after_its_answer() -> None:
+def test_a_ticket_closes_the_given_days_after_the_reply() -> None:
     assert rules.auto_close_at(NOW, 30) == datetime(2026, 3, 31, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("days", "reminded_after"), [(1, None), (2, None), (3, None), (4, 1), (30, 27), (365, 362)])
-def test_the_reminder_comes_three_days_before_the_close_unless_that_is_no_later_than_the_answer(
+def test_the_reminder_comes_three_days_before_the_close_if_that_is_after_the_reply(
     days: int, reminded_after: int | None
 ) -> None:
     expected = NOW + timedelta(days=reminded_after) if reminded_after else None
     assert rules.reminder_at(NOW, rules.auto_close_at(NOW, days)) == expected
 
 
-def test_the_reason_of_a_close_names_the_answer_the_days_and_the_reminder() -> None:
+def test_the_reason_names_the_reply_the_days_and_the_reminder() -> None:
     closes_at = rules.auto_close_at(NOW, 30)
     reminder = rules.reminder_at(NOW, closes_at)
 

@@ -1,4 +1,4 @@
-"""A sandbox's clock, moved forward: what comes due on the way happens, in order."""
+"""Advancing the clock of a sandbox runs the timers that come due, in order."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     at,
-    forget_what_is_left,
     insert_many,
     insert_timers,
     sequence,
+    skip_earlier_work,
     timers_of,
     work_off_timers,
 )
@@ -32,7 +32,7 @@ from tests.tickets.rows import (
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 async def advance(desk: Desk, **by: int) -> JSON:
@@ -43,12 +43,12 @@ async def advance(desk: Desk, **by: int) -> JSON:
 
 
 async def answered(desk: Desk, **fields: Any) -> JSON:
-    """A ticket that has been answered."""
+    """Open a ticket and reply to it."""
     ticket: JSON = (await desk.respond(await desk.open(**fields)))["ticket"]
     return ticket
 
 
-async def test_the_ticket_is_reminded_of_and_closed_each_at_its_own_time(desk: Desk) -> None:
+async def test_the_reminder_and_the_close_each_have_their_own_time(desk: Desk) -> None:
     ticket = await answered(desk)
 
     advanced = await advance(desk, days=40)
@@ -96,7 +96,7 @@ async def test_nothing_happens_before_its_time_and_nothing_twice(desk: Desk) -> 
     assert (await desk.read(ticket))["status"] == "CLOSED"
 
 
-async def test_what_is_answered_later_closes_later(desk: Desk) -> None:
+async def test_a_later_reply_closes_the_ticket_later(desk: Desk) -> None:
     first = await answered(desk)
     await advance(desk, days=1)
     second = await answered(desk)
@@ -127,7 +127,7 @@ async def test_reminders_and_closes_of_many_tickets_keep_their_order_in_the_hist
     ]
 
 
-async def test_the_reminders_mail_is_queued_when_the_advance_answers(desk: Desk) -> None:
+async def test_the_reminder_is_queued_before_the_advance_answers(desk: Desk) -> None:
     ticket = await answered(desk)
     await advance(desk, days=27, seconds=1)
 
@@ -137,7 +137,7 @@ async def test_the_reminders_mail_is_queued_when_the_advance_answers(desk: Desk)
     assert (mails[0]["to"], mails[0]["status"]) == (ticket["requester"]["email"], "QUEUED")
 
 
-async def test_another_organisations_tickets_are_left_alone(desk: Desk, api: Api, database: Database) -> None:
+async def test_tickets_of_other_organisations_stay_as_they_are(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database)
     theirs = await answered(other)
     due = await timers_of(other, theirs)
@@ -150,7 +150,7 @@ async def test_another_organisations_tickets_are_left_alone(desk: Desk, api: Api
     assert (await other.read(theirs))["status"] == "RESPONDED"
 
 
-async def test_three_hundred_tickets_close_at_once(desk: Desk) -> None:
+async def test_three_hundred_tickets_close_in_one_advance(desk: Desk) -> None:
     closes_at = real_now() + timedelta(days=2)
     ids = await insert_many(desk, 300, responded_at=closes_at - timedelta(days=30))
     await insert_timers(desk, ids, "AUTO_CLOSE", closes_at)
@@ -165,7 +165,7 @@ async def test_three_hundred_tickets_close_at_once(desk: Desk) -> None:
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_more_tickets_than_a_batch_close_at_once(desk: Desk) -> None:
+async def test_more_tickets_than_a_batch_close_in_one_advance(desk: Desk) -> None:
     closes_at = real_now() + timedelta(days=2)
     ids = await insert_many(desk, 1100, responded_at=closes_at - timedelta(days=30))
     await insert_timers(desk, ids, "AUTO_CLOSE", closes_at)
@@ -176,7 +176,7 @@ async def test_more_tickets_than_a_batch_close_at_once(desk: Desk) -> None:
     assert len(fired) == 1100
 
 
-async def test_the_clock_stands_still_while_a_ticket_is_being_answered(desk: Desk, database: Database) -> None:
+async def test_the_clock_does_not_move_while_a_ticket_is_being_answered(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     async with database.session(desk.id) as db:
         organisation = await get_tenant(db, desk.id)
@@ -192,7 +192,7 @@ async def test_the_clock_stands_still_while_a_ticket_is_being_answered(desk: Des
     assert at(answered_ticket["respondedAt"]) > real_now() + timedelta(days=9)
 
 
-async def test_answers_and_advances_at_the_same_time_lose_nothing(desk: Desk, database: Database) -> None:
+async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database: Database) -> None:
     tickets = [await answered(desk) for _ in range(4)]
     answers = [desk.admin.post(f"/tickets/{t['id']}/respond", {"message": "Again."}) for t in tickets * 2]
     advances = [desk.admin.post("/org/clock/advance", {"days": 12}) for _ in range(4)]
@@ -215,7 +215,7 @@ async def test_answers_and_advances_at_the_same_time_lose_nothing(desk: Desk, da
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_a_refused_advance_leaves_everything_as_it_is(api: Api, database: Database) -> None:
+async def test_a_refused_advance_changes_nothing(api: Api, database: Database) -> None:
     real = await create_desk(api, database, sandbox=False)
     ticket = await answered(real)
     events, due = await sequence(real), await timers_of(real, ticket)

@@ -1,4 +1,4 @@
-"""POST /tickets/{id}/respond: the answer, and the countdown that it starts."""
+"""POST /tickets/{id}/respond: the comment, and the countdown that it starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.organisation_client import Desk
 from tests.tickets.rows import MOMENT, assert_events_are_numbered_densely, at, event_types, sequence, timers_of
 
 
-async def test_an_answer_is_answered_whole(desk: Desk) -> None:
+async def test_a_reply_is_answered_with_the_comment_and_its_ticket(desk: Desk) -> None:
     ticket = await desk.open()
 
     answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": " Mended.\r\nReally. "})
@@ -38,7 +38,7 @@ async def test_an_answer_is_answered_whole(desk: Desk) -> None:
     }
 
 
-async def test_the_history_has_the_answer_and_the_change_of_status(desk: Desk) -> None:
+async def test_the_history_has_the_reply_and_the_change_of_status(desk: Desk) -> None:
     ticket = await desk.open()
     response = await desk.respond(ticket)
 
@@ -49,7 +49,7 @@ async def test_the_history_has_the_answer_and_the_change_of_status(desk: Desk) -
     assert answered["actor"] == moved["actor"] == {"type": "USER"} | response["author"]
 
 
-async def test_another_answer_starts_the_countdown_anew(desk: Desk) -> None:
+async def test_another_reply_restarts_the_countdown(desk: Desk) -> None:
     ticket = await desk.open()
     first = (await desk.respond(ticket))["ticket"]
     await desk.admin.post("/org/clock/advance", {"days": 28})
@@ -71,7 +71,7 @@ async def test_another_answer_starts_the_countdown_anew(desk: Desk) -> None:
     ]
 
 
-async def test_the_countdown_is_as_long_as_the_organisation_says_at_the_answer(desk: Desk) -> None:
+async def test_the_countdown_has_the_length_set_at_the_time_of_the_reply(desk: Desk) -> None:
     before = await desk.open()
     await desk.respond(before)
     assert (await desk.admin.patch("/org", {"autoCloseDays": 10})).status_code == 200
@@ -89,7 +89,7 @@ async def test_the_countdown_is_as_long_as_the_organisation_says_at_the_answer(d
 
 
 @pytest.mark.parametrize("days", [1, 3])
-async def test_without_time_for_it_there_is_no_reminder(desk: Desk, days: int) -> None:
+async def test_a_short_countdown_has_no_reminder(desk: Desk, days: int) -> None:
     ticket = await desk.open()
     await desk.respond(ticket)
     await desk.admin.patch("/org", {"autoCloseDays": days})
@@ -103,7 +103,7 @@ async def test_without_time_for_it_there_is_no_reminder(desk: Desk, days: int) -
 
 
 @pytest.mark.parametrize("status", ["IN_PROGRESS", "RESOLVED"])
-async def test_a_ticket_of_another_status_becomes_responded_by_an_answer(desk: Desk, status: str) -> None:
+async def test_a_reply_makes_a_ticket_of_any_other_status_responded(desk: Desk, status: str) -> None:
     ticket = await desk.open()
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
 
@@ -113,7 +113,7 @@ async def test_a_ticket_of_another_status_becomes_responded_by_an_answer(desk: D
     assert (await desk.history(ticket))[-1]["data"] == {"from": status, "to": "RESPONDED"}
 
 
-async def test_a_closed_ticket_takes_no_answers(desk: Desk) -> None:
+async def test_a_closed_ticket_cannot_be_answered(desk: Desk) -> None:
     ticket = await desk.open()
     await desk.respond(ticket)
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})
@@ -127,7 +127,7 @@ async def test_a_closed_ticket_takes_no_answers(desk: Desk) -> None:
     assert await timers_of(desk, ticket) == {}
 
 
-async def test_a_reopened_ticket_takes_answers_again(desk: Desk) -> None:
+async def test_a_reopened_ticket_can_be_answered_again(desk: Desk) -> None:
     ticket = await desk.open()
     for status in ("CLOSED", "OPEN"):
         await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
@@ -148,7 +148,7 @@ async def test_a_reopened_ticket_takes_answers_again(desk: Desk) -> None:
         ({"message": "Fixed.", "author": "somebody"}, "author"),
     ],
 )
-async def test_a_bad_answer_is_refused_and_nothing_changes(desk: Desk, body: object, field: str) -> None:
+async def test_an_invalid_reply_is_refused_and_changes_nothing(desk: Desk, body: object, field: str) -> None:
     ticket = await desk.open()
 
     answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", body)

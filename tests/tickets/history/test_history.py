@@ -9,7 +9,7 @@ from tests.organisation_client import Desk
 from tests.tickets.rows import MOMENT
 
 
-async def test_the_history_tells_everything_oldest_first_and_by_whom(desk: Desk) -> None:
+async def test_the_history_has_all_events_and_their_actors_oldest_first(desk: Desk) -> None:
     bo = await desk.another_admin(available=False)
     ticket = await desk.open()
     await bo.patch(f"/tickets/{ticket['id']}", {"priority": "HIGH", "assigneeId": str(bo.id)})
@@ -48,7 +48,7 @@ async def test_the_history_tells_everything_oldest_first_and_by_whom(desk: Desk)
     assert [event["createdAt"] for event in history] == sorted(event["createdAt"] for event in history)
 
 
-async def test_the_history_of_a_ticket_is_its_own(desk: Desk) -> None:
+async def test_a_ticket_has_its_own_history(desk: Desk) -> None:
     first, second = await desk.open(), await desk.open()
     await desk.respond(first)
 
@@ -57,7 +57,7 @@ async def test_the_history_of_a_ticket_is_its_own(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 6, 7])
-async def test_pages_of_the_history_are_the_history_in_pieces_even_while_it_grows(desk: Desk, limit: int) -> None:
+async def test_pages_of_the_history_stay_complete_while_it_grows(desk: Desk, limit: int) -> None:
     ticket = await desk.open()
     for place in range(4):
         await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": f"Title {place}"})
@@ -76,7 +76,7 @@ async def test_pages_of_the_history_are_the_history_in_pieces_even_while_it_grow
     assert found == whole
 
 
-async def test_a_page_of_the_history_has_twenty_unless_a_limit_is_given(desk: Desk) -> None:
+async def test_a_page_has_twenty_events_by_default(desk: Desk) -> None:
     ticket = await desk.open()
     for place in range(20):
         await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": f"Title {place}"})
@@ -91,7 +91,7 @@ async def test_a_page_of_the_history_has_twenty_unless_a_limit_is_given(desk: De
 @pytest.mark.parametrize(
     "params", [{"limit": 0}, {"limit": 101}, {"cursor": "x"}, {"sort": "-createdAt"}, {"since": 1}]
 )
-async def test_a_bad_or_unknown_parameter_is_refused(desk: Desk, params: dict[str, str]) -> None:
+async def test_an_invalid_or_unknown_parameter_is_refused(desk: Desk, params: dict[str, str]) -> None:
     ticket = await desk.open()
 
     answer = await desk.admin.get(f"/tickets/{ticket['id']}/history", params=params)

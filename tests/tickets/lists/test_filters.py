@@ -1,4 +1,4 @@
-"""GET /tickets: filters, and what they refuse."""
+"""GET /tickets: filters, and invalid ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRIORITIES = ("LOW", "MEDIUM", "HIGH", "CRITICAL")
 
 @pytest.fixture(scope="module")
 async def shelf(api: Api, database: Database) -> tuple[Desk, list[JSON]]:
-    """An organisation with twelve tickets of all kinds (which its tests only read), and the tickets, newest first."""
+    """An organisation with twelve different tickets, which tests must not change; and the tickets, newest first."""
     desk = await create_desk(api, database)
     await desk.another_admin(BO)
     for place in range(12):
@@ -80,7 +80,7 @@ FILTERS: list[tuple[dict[str, Any], Callable[[JSON], bool]]] = [
 
 
 @pytest.mark.parametrize(("params", "wanted"), FILTERS)
-async def test_a_filter_shows_what_it_says_and_nothing_else(
+async def test_a_filter_lists_and_counts_exactly_the_matching_tickets(
     shelf: tuple[Desk, list[JSON]], params: dict[str, Any], wanted: Callable[[JSON], bool]
 ) -> None:
     desk, tickets = shelf
@@ -110,7 +110,7 @@ async def test_a_filter_shows_what_it_says_and_nothing_else(
         {"updatedAfter": "2999-01-01T00:00:00Z"},
     ],
 )
-async def test_a_filter_that_nothing_meets_shows_an_empty_page(
+async def test_a_filter_without_matches_gives_an_empty_page(
     shelf: tuple[Desk, list[JSON]], params: dict[str, Any]
 ) -> None:
     desk, _ = shelf
@@ -120,7 +120,7 @@ async def test_a_filter_that_nothing_meets_shows_an_empty_page(
     assert answer.json() == {"items": [], "nextCursor": None, "total": 0}
 
 
-async def test_times_are_bounds_that_are_not_met_themselves(shelf: tuple[Desk, list[JSON]]) -> None:
+async def test_time_filters_exclude_their_bounds(shelf: tuple[Desk, list[JSON]]) -> None:
     desk, tickets = shelf
     created = {ticket["number"]: ticket["createdAt"] for ticket in tickets}
     changed = next(ticket for ticket in tickets if ticket["number"] == 3)
@@ -138,7 +138,7 @@ async def test_times_are_bounds_that_are_not_met_themselves(shelf: tuple[Desk, l
     assert await numbers(desk, {"closedBefore": closed[10]}) == [5]
 
 
-async def test_a_time_may_be_in_any_zone(shelf: tuple[Desk, list[JSON]]) -> None:
+async def test_a_time_may_have_any_offset(shelf: tuple[Desk, list[JSON]]) -> None:
     desk, tickets = shelf
     boundary = tickets[2]["createdAt"]
     shifted = boundary.replace("Z", "+00:00")
@@ -146,7 +146,7 @@ async def test_a_time_may_be_in_any_zone(shelf: tuple[Desk, list[JSON]]) -> None
     assert await numbers(desk, {"createdAfter": shifted}) == await numbers(desk, {"createdAfter": boundary}) == [12, 11]
 
 
-async def test_the_listed_ticket_is_the_ticket(shelf: tuple[Desk, list[JSON]]) -> None:
+async def test_a_listed_ticket_is_the_same_as_when_read_alone(shelf: tuple[Desk, list[JSON]]) -> None:
     desk, tickets = shelf
 
     read = await desk.read(tickets[5])
@@ -154,7 +154,7 @@ async def test_the_listed_ticket_is_the_ticket(shelf: tuple[Desk, list[JSON]]) -
     assert {name: value for name, value in read.items() if name != "comments"} == tickets[5]
 
 
-async def test_the_product_lists_with_the_secret(shelf: tuple[Desk, list[JSON]]) -> None:
+async def test_the_secret_key_lists_tickets(shelf: tuple[Desk, list[JSON]]) -> None:
     desk, tickets = shelf
 
     answer = await desk.api.http.get("/tickets", headers={"X-Org-Secret": desk.secret}, params={"limit": 100})
@@ -162,7 +162,7 @@ async def test_the_product_lists_with_the_secret(shelf: tuple[Desk, list[JSON]])
     assert (answer.status_code, answer.json()) == (200, {"items": tickets, "nextCursor": None})
 
 
-async def test_nobody_else_lists(shelf: tuple[Desk, list[JSON]]) -> None:
+async def test_listing_requires_a_credential(shelf: tuple[Desk, list[JSON]]) -> None:
     desk, _ = shelf
 
     answer = await desk.api.http.get("/tickets")
@@ -203,7 +203,7 @@ async def test_nobody_else_lists(shelf: tuple[Desk, list[JSON]]) -> None:
         ({"secret": "tsk_x"}, "secret"),
     ],
 )
-async def test_a_bad_or_unknown_parameter_is_named(
+async def test_an_invalid_or_unknown_parameter_is_named(
     shelf: tuple[Desk, list[JSON]], params: dict[str, Any], field: str
 ) -> None:
     desk, _ = shelf
@@ -214,7 +214,7 @@ async def test_a_bad_or_unknown_parameter_is_named(
     assert field in [error["field"] for error in answer.json()["errors"]]
 
 
-async def test_a_page_has_twenty_unless_a_limit_from_one_to_a_hundred_is_given(desk: Desk) -> None:
+async def test_a_page_has_twenty_tickets_by_default_and_a_hundred_at_most(desk: Desk) -> None:
     await insert_many(desk, 101)
 
     assert len(await numbers(desk, {})) == 20

@@ -1,4 +1,4 @@
-"""GET /tickets page by page: complete, without duplicates, whatever happens in between."""
+"""GET /tickets page by page: complete and without duplicates, also while tickets change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def page(desk: Desk, **params: Any) -> JSON:
 
 
 async def pages(desk: Desk, **params: Any) -> list[list[JSON]]:
-    """All pages of a list."""
+    """Read all pages of a list."""
     found, cursor = [], None
     while True:
         content = await page(desk, **params, **({"cursor": cursor} if cursor else {}))
@@ -40,7 +40,7 @@ async def pages(desk: Desk, **params: Any) -> list[list[JSON]]:
 
 @pytest.fixture(scope="module")
 async def shelf(api: Api, database: Database) -> Desk:
-    """An organisation with nine tickets, some of which were changed in another order than they were opened in."""
+    """An organisation with nine tickets, some of them changed in another order than they were opened."""
     desk = await create_desk(api, database)
     tickets = [await desk.open(priority="LOW" if place % 3 else "HIGH") for place in range(9)]
     for place in (4, 0, 7, 3):
@@ -63,13 +63,13 @@ async def test_a_list_is_sorted_as_asked(shelf: Desk, sort: str) -> None:
     )
 
 
-async def test_the_newest_come_first_unless_asked_otherwise(shelf: Desk) -> None:
+async def test_the_newest_come_first_by_default(shelf: Desk) -> None:
     assert await page(shelf) == await page(shelf, sort="-createdAt")
 
 
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("limit", [1, 2, 3, 8, 9, 10])
-async def test_pages_are_the_list_in_pieces(shelf: Desk, sort: str, limit: int) -> None:
+async def test_pages_together_are_the_list(shelf: Desk, sort: str, limit: int) -> None:
     whole = (await page(shelf, sort=sort))["items"]
 
     found = await pages(shelf, sort=sort, limit=limit)
@@ -80,7 +80,7 @@ async def test_pages_are_the_list_in_pieces(shelf: Desk, sort: str, limit: int) 
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_pages_of_a_filtered_list_are_that_list_in_pieces(shelf: Desk, sort: str) -> None:
+async def test_pages_of_a_filtered_list_together_are_that_list(shelf: Desk, sort: str) -> None:
     found = await pages(shelf, sort=sort, limit=2, priority="LOW")
 
     assert [item for items in found for item in items] == (await page(shelf, sort=sort, priority="LOW"))["items"]
@@ -88,7 +88,7 @@ async def test_pages_of_a_filtered_list_are_that_list_in_pieces(shelf: Desk, sor
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_tickets_of_the_same_moment_are_neither_lost_nor_shown_twice(desk: Desk, sort: str) -> None:
+async def test_tickets_of_the_same_time_are_neither_lost_nor_repeated(desk: Desk, sort: str) -> None:
     await insert_many(desk, 11)
 
     found = await pages(desk, sort=sort, limit=3)
@@ -98,7 +98,7 @@ async def test_tickets_of_the_same_moment_are_neither_lost_nor_shown_twice(desk:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_pages_stay_complete_while_tickets_are_opened_in_between(desk: Desk, sort: str) -> None:
+async def test_pages_stay_complete_while_tickets_are_opened(desk: Desk, sort: str) -> None:
     before = {(await desk.open())["number"] for _ in range(7)}
     seen: list[int] = []
     cursor: str | None = None
@@ -119,7 +119,7 @@ async def test_pages_stay_complete_while_tickets_are_opened_in_between(desk: Des
     assert newer == (set() if sort.startswith("-") else {8, 9})
 
 
-async def test_a_ticket_that_goes_between_two_pages_takes_no_other_with_it(desk: Desk) -> None:
+async def test_a_ticket_that_stops_matching_between_two_pages_hides_no_other(desk: Desk) -> None:
     tickets = [await desk.open() for _ in range(6)]
     first = await page(desk, limit=2, status="OPEN")
     await desk.admin.post(f"/tickets/{tickets[5]['id']}/change_status", {"status": "CLOSED"})
@@ -130,7 +130,7 @@ async def test_a_ticket_that_goes_between_two_pages_takes_no_other_with_it(desk:
     assert [item["number"] for item in second["items"]] == [3, 2]
 
 
-async def test_the_total_is_that_of_all_pages_and_only_there_when_asked_for(shelf: Desk) -> None:
+async def test_the_total_counts_all_pages_and_is_sent_on_request(shelf: Desk) -> None:
     first = await page(shelf, limit=2, include="total")
     second = await page(shelf, limit=2, include="total", cursor=first["nextCursor"])
 
@@ -173,7 +173,7 @@ async def test_a_broken_cursor_is_refused(shelf: Desk, change: Callable[[str], s
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
 
 
-async def test_a_page_is_as_good_after_its_last_ticket_has_gone_from_the_table(desk: Desk) -> None:
+async def test_a_cursor_stays_valid_after_its_ticket_was_deleted(desk: Desk) -> None:
     await insert_many(desk, 5)
     first = await page(desk, limit=2)
     async with desk.database.session(desk.id) as db:

@@ -1,4 +1,4 @@
-"""GET /tickets by a client that asks again and again for what is new: it misses nothing and sees nothing twice."""
+"""GET /tickets by clients that poll for changes: they miss nothing and see nothing twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPERATIONS = ("title", "respond", "status", "accept")
 
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
-    """An organisation on real time, with several admins who take turns."""
+    """An organisation without a clock of its own, with several available admins."""
     desk = await create_desk(api, database, sandbox=False)
     for name in ("bo", "cy"):
         await desk.another_admin(f"{name}@growfin.test")
@@ -53,7 +53,7 @@ async def write(desk: Desk, tickets: list[JSON], dice: random.Random) -> None:
 
 
 async def poll(desk: Desk, column: str, *, descending: bool, after: str | None) -> list[JSON]:
-    """All tickets whose time is after this one, page by page."""
+    """List all tickets whose time is after this one, page by page."""
     params = {"sort": f"-{column}" if descending else column, "limit": str(PAGE)}
     if after is not None:
         params[column.replace("At", "After")] = after
@@ -69,7 +69,7 @@ async def poll(desk: Desk, column: str, *, descending: bool, after: str | None) 
 
 
 async def follow(desk: Desk, column: str, *, descending: bool, is_writing: Callable[[], bool]) -> list[JSON]:
-    """All that a client sees that polls with the latest time it has seen."""
+    """Return all that a client sees that polls with the latest time it has seen."""
     seen: list[JSON] = []
     latest: str | None = None
     while True:
@@ -103,7 +103,7 @@ async def test_pollers_miss_nothing_while_eight_writers_work(desk: Desk) -> None
         assert changed.keys() >= {(ticket["number"], ticket["version"]) for ticket in everything}
 
 
-async def test_tickets_are_as_old_as_their_numbers_say(desk: Desk) -> None:
+async def test_creation_times_follow_ticket_numbers(desk: Desk) -> None:
     await asyncio.gather(*(desk.open() for _ in range(60)))
 
     opened = sorted(await poll(desk, "createdAt", descending=False, after=None), key=lambda ticket: ticket["number"])
@@ -114,7 +114,7 @@ async def test_tickets_are_as_old_as_their_numbers_say(desk: Desk) -> None:
 
 
 async def polled_one_by_one(desk: Desk, after: str) -> list[int]:
-    """The numbers of what changed after a time, asking each time for one ticket that changed after the last one."""
+    """Return the numbers of the tickets that changed after a time, asking for one at a time."""
     numbers: list[int] = []
     while True:
         params = {"sort": "updatedAt", "updatedAfter": after, "limit": "1"}
@@ -125,8 +125,8 @@ async def polled_one_by_one(desk: Desk, after: str) -> list[int]:
         after = items[0]["updatedAt"]
 
 
-async def test_tickets_that_change_at_once_have_a_time_each(desk: Desk, database: Database) -> None:
-    """Handed over by the transaction that suspends their assignee, assigned by the worker, and closed by it."""
+async def test_tickets_changed_in_one_transaction_have_different_times(desk: Desk, database: Database) -> None:
+    """They are unassigned by the suspension of their assignee, then assigned and closed by the worker."""
     bo = await desk.another_admin("dee@growfin.test")
     tickets = [await desk.open() for _ in range(12)]
     theirs = [ticket["number"] for ticket in tickets if ticket["assigneeId"] == str(bo.id)]
@@ -164,7 +164,7 @@ async def test_a_reply_does_not_wait_for_a_change_of_its_authors_email(desk: Des
     assert reply["ticket"]["status"] == "RESPONDED"
 
 
-async def test_an_answer_shows_the_times_that_are_stored(desk: Desk) -> None:
+async def test_responses_show_the_stored_times(desk: Desk) -> None:
     ticket = await desk.open()
     response = await desk.respond(ticket)
     accepted = (await desk.admin.post(f"/tickets/{ticket['id']}/accept")).json()

@@ -24,13 +24,13 @@ from app.tickets.search import jobs, service
 from app.tickets.search.jobs import TICKETS_PER_BATCH
 from app.tickets.search.rules import INDEX_TICKETS
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.tickets.rows import forget_what_is_left, insert_many
+from tests.tickets.rows import insert_many, skip_earlier_work
 from tests.tickets.search.searching import index_rows, list_tickets, relay_events, relay_failures, search, set_titles
 
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 async def start_indexing(desk: Desk, subject_id: UUID | None = None) -> None:

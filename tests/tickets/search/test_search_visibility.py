@@ -220,7 +220,7 @@ async def test_customers_without_permission_for_replies_cannot_search_them(
     assert await search(mia, "export capacitor") == by_answer
 
 
-# --- everybody else --------------------------------------------------------------------------------------------------
+# --- other callers ---------------------------------------------------------------------------------------------------
 
 
 async def test_the_secret_key_finds_all_tickets(desk: Desk, ticket_with_reply: JSON) -> None:

@@ -1,4 +1,4 @@
-"""A role's permissions change: what becomes of the tickets of all who have it, however many, at the same moment."""
+"""A change of a role's permissions unassigns the tickets of all its users."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.accounts.users_and_roles import ok
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    forget_what_is_left,
-    forget_work,
     insert_many,
     pass_time,
     shares,
+    skip_earlier_work,
+    skip_work,
     timers_of,
     waiting,
     work_off_timers,
@@ -43,7 +43,7 @@ from tests.tickets.users import an_engineer, change_row, give_all_to
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def bo(desk: Desk) -> SignedInUser:
 # --- all who have it --------------------------------------------------------------------------------------------------
 
 
-async def test_a_role_is_weighed_with_what_each_is_granted_and_denied(desk: Desk, database: Database) -> None:
+async def test_a_role_is_combined_with_the_users_own_permissions(desk: Desk, database: Database) -> None:
     role_id = await a_role(desk, BOTH)
     plain, granted, denied = [await an_engineer(desk) for _ in range(3)]
     for user in (plain, granted, denied):
@@ -75,24 +75,24 @@ async def test_a_role_is_weighed_with_what_each_is_granted_and_denied(desk: Desk
     assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(one.id) for one in (plain, granted, denied)}
 
 
-async def test_only_those_with_the_role_and_of_the_organisation_are_concerned(
+async def test_only_users_of_the_role_and_the_organisation_are_affected(
     desk: Desk, api: Api, database: Database, bo: SignedInUser
 ) -> None:
     role_id, same_table = await a_role(desk, BOTH), await a_role(desk, BOTH)
     await give(desk, bo, same_table)
     kept = await desk.open()
-    stranger = await create_desk(api, database)
-    theirs = await stranger.open()
+    other = await create_desk(api, database)
+    theirs = await other.open()
 
     await change_role(desk, role_id, STORES)
     await work_off_timers(database)
 
     assert await desk.read(kept) == kept | {"comments": []}
-    assert await stranger.read(theirs) == theirs | {"comments": []}
+    assert await other.read(theirs) == theirs | {"comments": []}
 
 
 @pytest.mark.parametrize("columns", [{"status": "SUSPENDED"}, {"status": "PENDING"}, {"status": "INVITED"}])
-async def test_who_is_not_active_is_weighed_for_the_day_they_are(desk: Desk, bo: SignedInUser, columns: JSON) -> None:
+async def test_inactive_users_are_updated_too(desk: Desk, bo: SignedInUser, columns: JSON) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     role_id = await a_role(desk, BOTH)
     await give(desk, bo, role_id)
@@ -102,7 +102,7 @@ async def test_who_is_not_active_is_weighed_for_the_day_they_are(desk: Desk, bo:
     assert (await desk.open())["assigneeId"] is None
 
 
-async def test_a_role_of_thousands_is_changed_in_few_statements_and_handed_over_in_batches(
+async def test_a_role_of_thousands_is_changed_in_few_statements_and_unassigned_in_batches(
     desk: Desk, database: Database
 ) -> None:
     role_id = await a_role(desk, BOTH)
@@ -138,11 +138,11 @@ async def test_a_role_of_thousands_is_changed_in_few_statements_and_handed_over_
     await work_off_timers(database)
     assert await waiting(desk) == []
     assert set((await shares(desk)).values()) == {1, 1_000}
-    await forget_work(desk)
+    await skip_work(desk)
 
 
 async def give_some_to(desk: Desk, user_id: UUID | None, count: int) -> None:
-    """Let so many of the tickets that are nobody's, or else of the admin's, be somebody's, past the service."""
+    """Assign so many of the unassigned tickets, or else of the admin's, to a user, directly."""
     held_by = "IS NULL" if user_id else "IS NOT NULL"
     async with desk.database.session(desk.id) as db:
         connection = await Database.get_driver(db)
@@ -156,7 +156,7 @@ async def give_some_to(desk: Desk, user_id: UUID | None, count: int) -> None:
 # --- at the same moment -----------------------------------------------------------------------------------------------
 
 
-async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, database: Database, bo: SignedInUser) -> None:
+async def test_a_locked_ticket_is_unassigned_a_second_later(desk: Desk, database: Database, bo: SignedInUser) -> None:
     role_id = await a_role(desk, BOTH)
     await give(desk, bo, role_id)
     busy, free = await desk.open(), await desk.open()
@@ -172,7 +172,7 @@ async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, databas
     assert await shares(desk) == {desk.admin.id: 2}
 
 
-async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
+async def test_a_ticket_assigned_in_the_meantime_is_unassigned_seconds_later(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     role_id = await a_role(desk, BOTH)
@@ -188,7 +188,7 @@ async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_whatever_happens_at_once_nobody_keeps_what_they_may_not_see(
+async def test_after_concurrent_changes_no_user_keeps_tickets_that_they_may_not_see(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     role_id = await a_role(desk, BOTH)

@@ -14,10 +14,10 @@ from app.tickets.models import Ticket
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    forget_what_is_left,
-    forget_work,
     insert_many,
     pass_time,
+    skip_earlier_work,
+    skip_work,
     work_off_timers,
 )
 from tests.tickets.users import a_customer, an_engineer, change_row, verify
@@ -28,7 +28,7 @@ TEXTS = {"title": "It broke", "description": "All of it."}
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 async def count(desk: Desk, *which: Any) -> int:
@@ -37,19 +37,19 @@ async def count(desk: Desk, *which: Any) -> int:
 
 
 async def erase(desk: Desk, user: SignedInUser) -> str:
-    """Erase somebody; returns the address that their tickets have then."""
+    """Erase a user; return the address that their tickets have then."""
     answer = await desk.admin.delete(f"/users/{user.id}")
     assert answer.status_code == 204, answer.text
     return f"erased-{user.id}@erased.invalid"
 
 
 async def everything_said_of(desk: Desk, ticket: JSON) -> str:
-    """All answers in which a ticket's requester could be named."""
+    """All responses that could contain the address of a ticket's requester."""
     paths = (f"/tickets/{ticket['id']}", f"/tickets/{ticket['id']}/history", "/tickets")
     return "".join([(await desk.admin.get(path)).text for path in paths])
 
 
-async def test_the_tickets_of_a_requester_who_is_erased_stay_without_a_name(desk: Desk) -> None:
+async def test_the_tickets_of_an_erased_requester_stay_without_the_address(desk: Desk) -> None:
     mia, leo = await a_customer(desk), await a_customer(desk)
     own = (await mia.post("/tickets", TEXTS)).json()
     await mia.patch(f"/tickets/{own['id']}", {"title": "Another"})
@@ -57,13 +57,13 @@ async def test_the_tickets_of_a_requester_who_is_erased_stay_without_a_name(desk
     before = {ticket["id"]: await desk.read(ticket) for ticket in (own, by_product)}
     assert mia.email in await everything_said_of(desk, own)
 
-    nobody = await erase(desk, mia)
+    erased_email = await erase(desk, mia)
 
     for ticket in (own, by_product):
         read, then = await desk.read(ticket), before[ticket["id"]]
         assert read == then | {
-            "requester": {"email": nobody, "userId": str(mia.id)},
-            "addedBy": nobody,
+            "requester": {"email": erased_email, "userId": str(mia.id)},
+            "addedBy": erased_email,
             "version": then["version"] + 1,
             "updatedAt": read["updatedAt"],
         }
@@ -76,7 +76,7 @@ async def test_the_tickets_of_a_requester_who_is_erased_stay_without_a_name(desk
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_no_event_ever_held_the_address(desk: Desk, database: Database) -> None:
+async def test_no_event_contains_the_address(desk: Desk, database: Database) -> None:
     mia = await a_customer(desk)
     ticket = (await mia.post("/tickets", TEXTS)).json()
     await mia.patch(f"/tickets/{ticket['id']}", {"description": "A part of it."})
@@ -88,36 +88,36 @@ async def test_no_event_ever_held_the_address(desk: Desk, database: Database) ->
         assert not [data for data in rows if mia.email in data]
 
 
-async def test_old_addresses_of_a_requester_go_as_well(desk: Desk) -> None:
+async def test_previous_addresses_of_the_requester_are_erased(desk: Desk) -> None:
     mia = await a_customer(desk, MIA)
     ticket = await desk.open()
     await verify(desk, mia, email="mia@elsewhere.example")
 
-    nobody = await erase(desk, mia)
+    erased_email = await erase(desk, mia)
 
-    assert (await desk.read(ticket))["requester"]["email"] == nobody
+    assert (await desk.read(ticket))["requester"]["email"] == erased_email
 
 
-async def test_a_verified_address_goes_from_tickets_that_were_never_linked(desk: Desk) -> None:
+async def test_a_verified_address_is_erased_from_tickets_that_were_never_linked(desk: Desk) -> None:
     mia = await a_customer(desk, MIA)
     await change_row(desk, mia, status="SUSPENDED")
     ticket = await desk.open()
     assert ticket["requester"]["userId"] is None
 
-    nobody = await erase(desk, mia)
+    erased_email = await erase(desk, mia)
 
     read = await desk.read(ticket)
-    assert (read["requester"]["email"], read["requester"]["userId"]) == (nobody, str(mia.id))
+    assert (read["requester"]["email"], read["requester"]["userId"]) == (erased_email, str(mia.id))
 
 
-async def test_an_address_that_was_never_verified_stays_in_tickets_that_are_not_theirs(desk: Desk) -> None:
+async def test_an_unverified_address_stays_in_tickets_that_were_never_linked(desk: Desk) -> None:
     sly = await a_customer(desk, MIA, verified=False)
-    of_somebody, own = await desk.open(), (await sly.post("/tickets", TEXTS)).json()
+    unlinked, own = await desk.open(), (await sly.post("/tickets", TEXTS)).json()
 
-    nobody = await erase(desk, sly)
+    erased_email = await erase(desk, sly)
 
-    assert await desk.read(of_somebody) == of_somebody | {"comments": []}
-    assert (await desk.read(own))["requester"]["email"] == nobody
+    assert await desk.read(unlinked) == unlinked | {"comments": []}
+    assert (await desk.read(own))["requester"]["email"] == erased_email
 
 
 async def test_another_organisations_tickets_keep_the_address(desk: Desk, api: Api, database: Database) -> None:
@@ -129,28 +129,28 @@ async def test_another_organisations_tickets_keep_the_address(desk: Desk, api: A
     assert (await other.read(theirs))["requester"]["email"] == MIA
 
 
-async def test_answers_of_staff_who_are_erased_stay_without_a_name(desk: Desk) -> None:
+async def test_comments_of_erased_staff_stay_without_a_name(desk: Desk) -> None:
     engineer = await an_engineer(desk)
     ticket, own = await desk.open(), (await engineer.post("/tickets", TEXTS)).json()
     await engineer.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})
 
-    nobody = await erase(desk, engineer)
+    erased_email = await erase(desk, engineer)
 
     read = await desk.read(ticket)
     assert read["comments"][0]["message"] == "Fixed."
     assert read["comments"][0]["author"]["id"] == str(engineer.id)
-    assert (await desk.read(own))["requester"]["email"] == nobody
+    assert (await desk.read(own))["requester"]["email"] == erased_email
     assert engineer.email not in await everything_said_of(desk, ticket)
 
 
-async def test_what_the_product_opens_afterwards_is_nobodys(desk: Desk) -> None:
+async def test_a_ticket_opened_after_the_erasure_has_no_account(desk: Desk) -> None:
     mia = await a_customer(desk, MIA)
     await erase(desk, mia)
 
     assert (await desk.open())["requester"]["userId"] is None
 
 
-async def test_to_open_and_to_erase_at_once_leaves_no_address(desk: Desk, database: Database) -> None:
+async def test_opening_and_erasing_concurrently_leaves_no_address(desk: Desk, database: Database) -> None:
     for _ in range(5):
         mia = await a_customer(desk)
         await mia.post("/tickets", TEXTS)
@@ -166,7 +166,7 @@ async def test_to_open_and_to_erase_at_once_leaves_no_address(desk: Desk, databa
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_more_than_a_thousand_are_made_anonymous_in_batches(desk: Desk, database: Database) -> None:
+async def test_more_than_a_thousand_tickets_are_erased_in_batches(desk: Desk, database: Database) -> None:
     mia = await a_customer(desk, MANY, verified=False)
     await insert_many(desk, 1_300)
     async with database.session(desk.id) as db:
@@ -174,11 +174,11 @@ async def test_more_than_a_thousand_are_made_anonymous_in_batches(desk: Desk, da
             text("UPDATE tickets SET requester_user_id = :mia WHERE org_id = :org"), {"mia": mia.id, "org": desk.id}
         )
 
-    nobody = await erase(desk, mia)
-    assert await count(desk, Ticket.requester_email == nobody) == 1_000
+    erased_email = await erase(desk, mia)
+    assert await count(desk, Ticket.requester_email == erased_email) == 1_000
     await pass_time(desk, timedelta(seconds=1))
     await work_off_timers(database)
 
-    assert await count(desk, Ticket.requester_email == nobody) == 1_300
+    assert await count(desk, Ticket.requester_email == erased_email) == 1_300
     await assert_events_are_numbered_densely(desk)
-    await forget_work(desk)
+    await skip_work(desk)

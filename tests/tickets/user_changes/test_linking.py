@@ -15,11 +15,11 @@ from app.tickets import queries
 from app.tickets.models import Ticket
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
-    forget_what_is_left,
-    forget_work,
     insert_many,
     pass_time,
     sequence,
+    skip_earlier_work,
+    skip_work,
     timers_of,
     work_off_timers,
 )
@@ -31,7 +31,7 @@ TEXTS = {"title": "It broke", "description": "All of it."}
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 async def count(desk: Desk, *which: Any) -> int:
@@ -43,7 +43,7 @@ async def numbers(user: SignedInUser) -> list[int]:
     return [ticket["number"] for ticket in (await user.get("/tickets")).json()["items"]]
 
 
-async def test_earlier_tickets_are_the_requesters_once_their_address_is_verified(desk: Desk) -> None:
+async def test_earlier_tickets_are_linked_once_the_address_is_verified(desk: Desk) -> None:
     earlier, others = await desk.open(), await desk.open(requester={"email": "leo@customer.example"})
     mia = await a_customer(desk, MIA, verified=False)
     between = await desk.open()
@@ -59,7 +59,7 @@ async def test_earlier_tickets_are_the_requesters_once_their_address_is_verified
     assert len(await sequence(desk)) == events + 1
 
 
-async def test_a_new_address_brings_its_tickets_and_the_old_ones_stay(desk: Desk) -> None:
+async def test_a_new_address_links_its_tickets_and_keeps_the_earlier_ones(desk: Desk) -> None:
     mia = await a_customer(desk, MIA)
     old, new = await desk.open(), await desk.open(requester={"email": "mia@elsewhere.example"})
 
@@ -68,7 +68,7 @@ async def test_a_new_address_brings_its_tickets_and_the_old_ones_stay(desk: Desk
     assert await numbers(mia) == [new["number"], old["number"]]
 
 
-async def test_who_has_an_address_later_gets_none_that_are_somebodys(desk: Desk) -> None:
+async def test_tickets_linked_to_an_account_are_not_linked_to_a_later_owner_of_the_address(desk: Desk) -> None:
     mia = await a_customer(desk, MIA)
     hers = await desk.open()
     await change_row(desk, mia, email="mia@elsewhere.example")
@@ -79,7 +79,7 @@ async def test_who_has_an_address_later_gets_none_that_are_somebodys(desk: Desk)
     assert (await numbers(mia), await numbers(leo)) == ([hers["number"]], [])
 
 
-async def test_another_organisations_tickets_stay_nobodys(desk: Desk, api: Api, database: Database) -> None:
+async def test_tickets_of_other_organisations_are_not_linked(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database)
     theirs = await other.open()
 
@@ -88,7 +88,7 @@ async def test_another_organisations_tickets_stay_nobodys(desk: Desk, api: Api, 
     assert await other.read(theirs) == theirs | {"comments": []}
 
 
-async def test_who_was_suspended_finds_what_came_meanwhile(desk: Desk) -> None:
+async def test_a_reactivated_user_gets_the_tickets_opened_in_the_meantime(desk: Desk) -> None:
     mia = await a_customer(desk, MIA)
     for status in ("SUSPENDED", "ACTIVE"):
         assert (await desk.admin.patch(f"/users/{mia.id}", {"status": status})).status_code == 200
@@ -99,7 +99,7 @@ async def test_who_was_suspended_finds_what_came_meanwhile(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("verified", "linked"), [(True, 1), (False, 0)])
-async def test_who_is_approved_finds_their_tickets_if_the_address_is_theirs(
+async def test_an_approved_user_gets_their_tickets_if_the_address_is_verified(
     desk: Desk, verified: bool, linked: int
 ) -> None:
     engineer = await an_engineer(desk, status="PENDING", email=MIA, verified=verified)
@@ -110,7 +110,7 @@ async def test_who_is_approved_finds_their_tickets_if_the_address_is_theirs(
     assert await count(desk, Ticket.requester_user_id == engineer.id) == linked
 
 
-async def test_a_ticket_that_is_busy_or_still_being_opened_is_linked_later(desk: Desk, database: Database) -> None:
+async def test_a_locked_or_unfinished_ticket_is_linked_later(desk: Desk, database: Database) -> None:
     mia = await a_customer(desk, MIA, verified=False)
     busy = await desk.open()
     async with database.session(desk.id) as db:
@@ -146,7 +146,7 @@ async def test_opening_while_an_address_is_being_verified_loses_no_ticket(desk: 
         assert len(await numbers(mia)) == 2
 
 
-async def test_more_than_a_thousand_are_linked_in_batches(desk: Desk, database: Database) -> None:
+async def test_more_than_a_thousand_tickets_are_linked_in_batches(desk: Desk, database: Database) -> None:
     mia = await a_customer(desk, MANY, verified=False)
     await insert_many(desk, 2_300)
 
@@ -161,4 +161,4 @@ async def test_more_than_a_thousand_are_linked_in_batches(desk: Desk, database: 
     await pass_time(desk, timedelta(seconds=10))
     await work_off_timers(database)
     assert await timers_of(desk, {"id": str(mia.id)}) == {}
-    await forget_work(desk)
+    await skip_work(desk)

@@ -1,4 +1,4 @@
-"""Tickets are for those who may see and change them: whose permissions lack either is given none, and keeps none."""
+"""Users who may not both see and change tickets are assigned none, and keep none."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    forget_what_is_left,
     shares,
+    skip_earlier_work,
     timers_of,
     waiting,
     work_off_timers,
@@ -36,7 +36,7 @@ STORES: JSON = {"resource": "stores", "view": True}
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def have_besides(desk: Desk, user: SignedInUser, **lists: list[JSON]) -> N
 
 
 class OfRole:
-    """Another role that lacks something, and back."""
+    """Assign a role that lacks permissions, and the former role again."""
 
     def __init__(self, *table: JSON) -> None:
         self.table = table
@@ -82,7 +82,7 @@ class OfRole:
 
 
 class Denied:
-    """Denied something, and no more."""
+    """Deny permissions, and deny none."""
 
     def __init__(self, *table: JSON) -> None:
         self.table = table
@@ -95,7 +95,7 @@ class Denied:
 
 
 class NotGranted:
-    """What a role lacks is granted, and taken back."""
+    """Grant what a role lacks, and withdraw it."""
 
     async def lose(self, desk: Desk, user: SignedInUser) -> None:
         await self.regain(desk, user)
@@ -107,7 +107,7 @@ class NotGranted:
 
 
 class RoleChanged:
-    """Their role loses something, and gets it back."""
+    """Take permissions from the role, and give them back."""
 
     def __init__(self, *table: JSON) -> None:
         self.table = table
@@ -140,7 +140,7 @@ every_way = pytest.mark.parametrize("way", list(ways()))
 
 
 @every_way
-async def test_new_tickets_go_to_others_until_they_may_see_and_change_them(
+async def test_users_who_may_not_see_and_change_tickets_are_assigned_none(
     desk: Desk, bo: SignedInUser, way: Any
 ) -> None:
     assert (await desk.open())["assigneeId"] == str(bo.id)
@@ -150,7 +150,7 @@ async def test_new_tickets_go_to_others_until_they_may_see_and_change_them(
     assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(bo.id)}
 
 
-async def test_who_may_not_see_a_ticket_is_not_mailed_what_it_says(
+async def test_a_user_who_may_not_see_tickets_gets_no_mail_about_them(
     desk: Desk, bo: SignedInUser, server: TestServer, tmp_path: Any
 ) -> None:
     await give(desk, bo, await a_role(desk, STORES))
@@ -163,18 +163,20 @@ async def test_who_may_not_see_a_ticket_is_not_mailed_what_it_says(
     assert to == {desk.admin.email}
 
 
-async def test_an_admin_who_may_not_is_given_none_either(desk: Desk) -> None:
+async def test_an_admin_who_may_not_work_on_tickets_is_assigned_none(desk: Desk) -> None:
     cy = await desk.another_admin()
     await give(desk, cy, await a_role(desk, STORES, role="ADMIN"))
     assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(desk.admin.id)}
 
 
-async def test_a_role_of_ones_own_that_gives_both_will_do(desk: Desk, bo: SignedInUser) -> None:
+async def test_a_custom_role_with_both_permissions_suffices(desk: Desk, bo: SignedInUser) -> None:
     await give(desk, bo, await a_role(desk, BOTH))
     assert (await desk.open())["assigneeId"] == str(bo.id)
 
 
-async def test_where_nobody_may_it_waits(desk: Desk, database: Database, bo: SignedInUser) -> None:
+async def test_without_users_who_may_work_on_tickets_they_wait(
+    desk: Desk, database: Database, bo: SignedInUser
+) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     await deny(desk, bo, SEES)
     assert (await desk.open())["assigneeId"] is None
@@ -183,7 +185,7 @@ async def test_where_nobody_may_it_waits(desk: Desk, database: Database, bo: Sig
 
 
 @pytest.mark.parametrize("table", [(), (STORES,), (SEES,), (CHANGES,)])
-async def test_who_is_invited_with_such_a_role_joins_without_tickets(
+async def test_an_invited_user_who_may_not_work_on_tickets_is_assigned_none(
     desk: Desk, database: Database, table: tuple[JSON, ...]
 ) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
@@ -206,7 +208,7 @@ async def test_who_is_invited_with_such_a_role_joins_without_tickets(
 
 
 @every_way
-async def test_what_they_had_to_do_is_taken_from_them_and_given_to_others(
+async def test_unfinished_tickets_are_reassigned_to_others(
     desk: Desk, database: Database, bo: SignedInUser, way: Any
 ) -> None:
     open_, answered, closed = [await desk.open() for _ in range(3)]
@@ -229,7 +231,9 @@ async def test_what_they_had_to_do_is_taken_from_them_and_given_to_others(
 
 
 @every_way
-async def test_who_may_again_gets_what_waits(desk: Desk, bo: SignedInUser, way: Any) -> None:
+async def test_a_user_who_may_work_on_tickets_again_gets_the_waiting_ones(
+    desk: Desk, bo: SignedInUser, way: Any
+) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     await desk.open()
     await way.lose(desk, bo)
@@ -242,7 +246,7 @@ async def test_who_may_again_gets_what_waits(desk: Desk, bo: SignedInUser, way: 
 
 
 @every_way
-async def test_who_may_again_but_wants_none_gets_none(desk: Desk, way: Any) -> None:
+async def test_an_unavailable_user_who_may_work_on_tickets_again_gets_none(desk: Desk, way: Any) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     bo = await an_engineer(desk, available=False)
     await way.lose(desk, bo)
@@ -251,7 +255,7 @@ async def test_who_may_again_but_wants_none_gets_none(desk: Desk, way: Any) -> N
     assert await waiting(desk) == [1]
 
 
-async def test_to_want_tickets_gives_none_to_who_may_not(desk: Desk) -> None:
+async def test_becoming_available_assigns_none_to_a_user_who_may_not_work_on_tickets(desk: Desk) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     bo = await an_engineer(desk, available=False)
     await deny(desk, bo, CHANGES)
@@ -263,7 +267,7 @@ async def test_to_want_tickets_gives_none_to_who_may_not(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("change", [{"denied": [STORES]}, {"granted": [STORES], "denied": []}])
-async def test_what_has_nothing_to_do_with_tickets_takes_none(desk: Desk, bo: SignedInUser, change: JSON) -> None:
+async def test_other_permissions_do_not_unassign_tickets(desk: Desk, bo: SignedInUser, change: JSON) -> None:
     role_id = await a_role(desk, BOTH, STORES)
     await give(desk, bo, role_id)
     ticket = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
@@ -279,7 +283,7 @@ async def test_what_has_nothing_to_do_with_tickets_takes_none(desk: Desk, bo: Si
 
 
 @every_way
-async def test_nobody_gives_them_one_by_hand(desk: Desk, bo: SignedInUser, way: Any) -> None:
+async def test_they_cannot_be_made_the_assignee(desk: Desk, bo: SignedInUser, way: Any) -> None:
     await way.lose(desk, bo)
     ticket = await desk.open()
     answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)})
@@ -291,14 +295,14 @@ async def test_nobody_gives_them_one_by_hand(desk: Desk, bo: SignedInUser, way: 
     )
 
 
-async def test_who_may_change_but_not_see_them_accepts_none(desk: Desk, bo: SignedInUser) -> None:
+async def test_a_user_who_may_not_see_tickets_cannot_accept_them(desk: Desk, bo: SignedInUser) -> None:
     await deny(desk, bo, SEES)
     ticket = await desk.open()
     refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
     assert await desk.read(ticket) == ticket | {"comments": []}
 
 
-async def test_a_customer_with_every_permission_is_given_none(desk: Desk) -> None:
+async def test_a_customer_with_all_permissions_is_assigned_none(desk: Desk) -> None:
     mia = await a_customer(desk)
     await have_besides(desk, mia, granted=[BOTH])
     ticket = await desk.open()

@@ -1,4 +1,4 @@
-"""The tickets of who can no longer be assigned: taken from them, and given to whose turn it is of the others."""
+"""Unfinished tickets of users who may no longer be assigned any are unassigned, and assigned to others in turn."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    forget_what_is_left,
-    forget_work,
     insert_many,
     pass_time,
     shares,
+    skip_earlier_work,
+    skip_work,
     timers_of,
     waiting,
     work_off_timers,
@@ -31,12 +31,12 @@ STATUSES = ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")
 
 @pytest.fixture(scope="module", autouse=True)
 async def _nothing_left(database: Database) -> None:
-    await forget_what_is_left(database)
+    await skip_earlier_work(database)
 
 
 @pytest.fixture
 async def bo(desk: Desk) -> SignedInUser:
-    """An engineer, who is given all new tickets."""
+    """An engineer, who is assigned all new tickets."""
     return await an_engineer(desk)
 
 
@@ -62,7 +62,7 @@ every_way_out = pytest.mark.parametrize("leave", [suspend, make_a_customer, eras
 
 
 @every_way_out
-async def test_what_somebody_had_to_do_is_taken_from_them_at_once(desk: Desk, bo: SignedInUser, leave: Any) -> None:
+async def test_unfinished_tickets_are_unassigned_at_once(desk: Desk, bo: SignedInUser, leave: Any) -> None:
     tickets = {status: await desk.open() for status in STATUSES}
     for status, ticket in tickets.items():
         await bo.post(f"/tickets/{ticket['id']}/accept")
@@ -86,7 +86,9 @@ async def test_what_somebody_had_to_do_is_taken_from_them_at_once(desk: Desk, bo
 
 
 @every_way_out
-async def test_it_is_given_to_the_others_by_turns(desk: Desk, database: Database, bo: SignedInUser, leave: Any) -> None:
+async def test_unassigned_tickets_go_to_other_users_in_turn(
+    desk: Desk, database: Database, bo: SignedInUser, leave: Any
+) -> None:
     for _ in range(6):
         await desk.open()
     cy, di = await an_engineer(desk), await an_engineer(desk)
@@ -99,7 +101,7 @@ async def test_it_is_given_to_the_others_by_turns(desk: Desk, database: Database
 
 
 @every_way_out
-async def test_where_nobody_else_is_available_it_waits_for_the_next(
+async def test_unassigned_tickets_wait_without_available_users(
     desk: Desk, database: Database, bo: SignedInUser, leave: Any
 ) -> None:
     await desk.open()
@@ -113,7 +115,7 @@ async def test_where_nobody_else_is_available_it_waits_for_the_next(
     assert await shares(desk) == {desk.admin.id: 1}
 
 
-async def test_another_role_that_may_be_assigned_keeps_the_tickets(
+async def test_a_change_between_roles_that_may_be_assigned_keeps_the_tickets(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     accepted = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
@@ -124,7 +126,7 @@ async def test_another_role_that_may_be_assigned_keeps_the_tickets(
     assert await desk.read(accepted) == accepted | {"comments": []}
 
 
-async def test_others_keep_theirs(desk: Desk, api: Api, database: Database, bo: SignedInUser) -> None:
+async def test_other_users_keep_their_tickets(desk: Desk, api: Api, database: Database, bo: SignedInUser) -> None:
     cy = await an_engineer(desk)
     kept = await desk.open()
     if kept["assigneeId"] != str(cy.id):
@@ -139,7 +141,7 @@ async def test_others_keep_theirs(desk: Desk, api: Api, database: Database, bo: 
     assert await other.read(theirs) == theirs | {"comments": []}
 
 
-async def test_a_customer_who_leaves_has_nothing_taken(desk: Desk) -> None:
+async def test_suspending_a_customer_unassigns_nothing(desk: Desk) -> None:
     mia = await a_customer(desk)
     ticket = (await mia.post("/tickets", {"title": "x", "description": "x"})).json()
 
@@ -148,7 +150,7 @@ async def test_a_customer_who_leaves_has_nothing_taken(desk: Desk) -> None:
     assert await desk.read(ticket) == ticket | {"comments": []}
 
 
-async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, database: Database, bo: SignedInUser) -> None:
+async def test_a_locked_ticket_is_unassigned_a_second_later(desk: Desk, database: Database, bo: SignedInUser) -> None:
     busy, free = await desk.open(), await desk.open()
     async with database.session(desk.id) as db:
         await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
@@ -164,7 +166,7 @@ async def test_a_ticket_that_is_busy_is_taken_a_second_later(desk: Desk, databas
     assert (await desk.read(free))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
+async def test_a_ticket_assigned_in_the_meantime_is_unassigned_seconds_later(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     ticket = await desk.open()
@@ -180,7 +182,7 @@ async def test_a_ticket_that_was_given_to_them_meanwhile_is_taken_seconds_later(
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_who_is_back_meanwhile_keeps_what_they_were_given_then(
+async def test_a_user_who_is_back_keeps_what_they_were_assigned_since(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     await suspend(desk, bo)
@@ -195,7 +197,7 @@ async def test_who_is_back_meanwhile_keeps_what_they_were_given_then(
     assert await timers_of(desk, {"id": str(bo.id)}) == {}
 
 
-async def test_more_than_a_thousand_are_handed_over_in_batches(
+async def test_more_than_a_thousand_tickets_are_unassigned_in_batches(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     await insert_many(desk, 1_300)
@@ -209,10 +211,10 @@ async def test_more_than_a_thousand_are_handed_over_in_batches(
 
     assert await shares(desk) == {desk.admin.id: 1_300}
     await assert_events_are_numbered_densely(desk)
-    await forget_work(desk)
+    await skip_work(desk)
 
 
-async def test_to_assign_and_to_suspend_at_once_leaves_nothing_with_who_is_gone(
+async def test_assigning_and_suspending_concurrently_leaves_no_tickets_with_the_user(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     for _ in range(5):
@@ -233,7 +235,7 @@ async def test_to_assign_and_to_suspend_at_once_leaves_nothing_with_who_is_gone(
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_who_is_suspended_is_refused_as_an_assignee(desk: Desk, bo: SignedInUser) -> None:
+async def test_a_suspended_user_cannot_be_the_assignee(desk: Desk, bo: SignedInUser) -> None:
     await change_row(desk, bo, status="SUSPENDED")
 
     answer = await desk.admin.patch(f"/tickets/{(await desk.open())['id']}", {"assigneeId": str(bo.id)})

@@ -1,4 +1,4 @@
-"""Other organisations' tickets do not exist, and the secret does not do what is for users."""
+"""Tickets of other organisations are not found, and the secret key cannot do what requires a user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tickets.rows import sequence
 
 
 class Operation(NamedTuple):
-    """What is asked of a ticket."""
+    """A request about a ticket."""
 
     method: str
     rest: str
@@ -34,7 +34,7 @@ READS = [Operation("GET", ""), Operation("GET", "/history"), Operation("GET", "/
 
 
 @pytest.fixture
-async def stranger(api: Api, database: Database) -> Desk:
+async def other(api: Api, database: Database) -> Desk:
     """Another organisation."""
     return await create_desk(api, database)
 
@@ -49,14 +49,12 @@ def without_request_id(answer: httpx.Response) -> JSON:
 
 
 @pytest.mark.parametrize("operation", CHANGES + READS)
-async def test_another_organisations_ticket_is_as_unknown_as_one_that_does_not_exist(
-    desk: Desk, stranger: Desk, operation: Operation
-) -> None:
+async def test_a_ticket_of_another_organisation_is_not_found(desk: Desk, other: Desk, operation: Operation) -> None:
     ticket = await desk.open()
     before, events = await desk.read(ticket), await sequence(desk)
 
-    theirs = await call(stranger, operation, ticket["id"], stranger.admin.headers)
-    unknown = await call(stranger, operation, uuid4(), stranger.admin.headers)
+    theirs = await call(other, operation, ticket["id"], other.admin.headers)
+    unknown = await call(other, operation, uuid4(), other.admin.headers)
 
     assert (theirs.status_code, theirs.json()["code"]) == (404, "ticket_not_found")
     assert without_request_id(theirs) == without_request_id(unknown)
@@ -66,18 +64,20 @@ async def test_another_organisations_ticket_is_as_unknown_as_one_that_does_not_e
 
 
 @pytest.mark.parametrize("operation", READS)
-async def test_another_organisations_secret_reads_nothing(desk: Desk, stranger: Desk, operation: Operation) -> None:
-    ticket, secret = await desk.open(), {"X-Org-Secret": stranger.secret}
+async def test_the_secret_key_of_another_organisation_reads_nothing(
+    desk: Desk, other: Desk, operation: Operation
+) -> None:
+    ticket, secret = await desk.open(), {"X-Org-Secret": other.secret}
 
-    theirs = await call(stranger, operation, ticket["id"], secret)
-    unknown = await call(stranger, operation, uuid4(), secret)
+    theirs = await call(other, operation, ticket["id"], secret)
+    unknown = await call(other, operation, uuid4(), secret)
 
     assert theirs.status_code == 404
     assert without_request_id(theirs) == without_request_id(unknown)
 
 
-async def test_lists_hold_the_organisations_own_tickets(desk: Desk, stranger: Desk) -> None:
-    ours, _ = await desk.open(), await stranger.open()
+async def test_lists_contain_only_the_organisations_own_tickets(desk: Desk, other: Desk) -> None:
+    ours, _ = await desk.open(), await other.open()
 
     listed = (await desk.admin.get("/tickets", params={"include": "total"})).json()
 
@@ -86,7 +86,7 @@ async def test_lists_hold_the_organisations_own_tickets(desk: Desk, stranger: De
 
 
 @pytest.mark.parametrize("operation", CHANGES)
-async def test_the_secret_does_nothing_that_is_for_users(desk: Desk, operation: Operation) -> None:
+async def test_the_secret_key_cannot_do_what_requires_a_user(desk: Desk, operation: Operation) -> None:
     ticket = await desk.open()
     before = await desk.read(ticket)
 
@@ -97,7 +97,7 @@ async def test_the_secret_does_nothing_that_is_for_users(desk: Desk, operation: 
 
 
 @pytest.mark.parametrize("operation", CHANGES + READS)
-async def test_without_a_credential_nothing_is_told(desk: Desk, operation: Operation) -> None:
+async def test_every_operation_requires_a_credential(desk: Desk, operation: Operation) -> None:
     answer = await call(desk, operation, (await desk.open())["id"], {})
 
     assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")

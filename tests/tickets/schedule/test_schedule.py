@@ -1,0 +1,67 @@
+"""GET /tickets/{id}/schedule."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from dirty_equals import IsStr
+
+from tests.organisation_client import Desk
+from tests.tickets.rows import MOMENT, at
+
+
+async def test_the_schedule_tells_when_and_why_the_ticket_closes(desk: Desk) -> None:
+    ticket = await desk.open()
+    answered = (await desk.respond(ticket))["ticket"]
+
+    schedule = (await desk.admin.get(f"/tickets/{ticket['id']}/schedule")).json()
+
+    day = at(answered["respondedAt"])
+    assert schedule == {
+        "items": [
+            {
+                "kind": "AUTO_CLOSE",
+                "dueAt": IsStr(regex=MOMENT),
+                "reason": (
+                    f"Answered on {day:%Y-%m-%d}: closes after 30 days without a new answer. "
+                    f"The requester is reminded on {day + timedelta(days=27):%Y-%m-%d}."
+                ),
+            }
+        ]
+    }
+    assert schedule["items"][0]["dueAt"] == answered["autoCloseAt"]
+    assert at(answered["autoCloseAt"]) - day == timedelta(days=30)
+
+
+async def test_the_schedule_is_on_the_organisations_clock(desk: Desk) -> None:
+    ticket = await desk.open()
+    answered = (await desk.respond(ticket))["ticket"]
+    await desk.admin.post("/org/clock/advance", {"days": 28})
+
+    item = (await desk.admin.get(f"/tickets/{ticket['id']}/schedule")).json()["items"][0]
+
+    assert item["dueAt"] == answered["autoCloseAt"]
+    assert "reminded" not in item["reason"]
+
+
+async def test_a_ticket_without_a_countdown_has_an_empty_schedule(desk: Desk) -> None:
+    ticket = await desk.open()
+    new = await desk.admin.get(f"/tickets/{ticket['id']}/schedule")
+    await desk.respond(ticket)
+    await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "IN_PROGRESS"})
+    taken_up = await desk.admin.get(f"/tickets/{ticket['id']}/schedule")
+    await desk.admin.patch("/me", {"available": False})
+    unassigned = await desk.admin.get(f"/tickets/{(await desk.open())['id']}/schedule")
+
+    assert [answer.json() for answer in (new, taken_up, unassigned)] == [{"items": []}] * 3
+
+
+async def test_the_schedule_can_be_read_while_the_ticket_is_being_answered(desk: Desk) -> None:
+    for _ in range(10):
+        ticket = await desk.open()
+        path = f"/tickets/{ticket['id']}"
+        reads = [desk.admin.get(f"{path}/schedule") for _ in range(4)]
+        answer, *schedules = await asyncio.gather(desk.admin.post(f"{path}/respond", {"message": "Fixed."}), *reads)
+        assert answer.status_code == 201
+        assert {schedule.status_code for schedule in schedules} == {200}
