@@ -113,7 +113,7 @@ async def test_opening_a_ticket_reads_indexes(service: Connection, requester: di
     assert await refused(service, *statement) == []
     for generic in (False, True):
         plan = await explain(service, *statement, generic=generic)
-        of_requester = "pk_users" if row["requester_user_id"] else "uq_users_org_id_email"
+        of_requester = "pk_users" if row["requester_user_id"] else "ix_users_org_id_email"
         assert {"ix_users_available", "pk_counters", of_requester} <= scanned(plan)
         (rotation,) = (node for node in nodes(plan) if node.get("Index Name") == "ix_users_available")
         assert rotation["Node Type"] == "Index Only Scan"
