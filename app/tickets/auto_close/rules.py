@@ -27,4 +27,4 @@ def auto_close_reason(responded_at: datetime, closes_at: datetime, reminder: dat
     """Explain to users why a ticket will close."""
     days = (closes_at - responded_at).days
     reminded = f" The requester is reminded on {reminder:%Y-%m-%d}." if reminder else ""
-    return f"Answered on {responded_at:%Y-%m-%d}: closes after {days} days without a new answer.{reminded}"
+    return f"Replied to on {responded_at:%Y-%m-%d}: closes after {days} days without a new reply.{reminded}"

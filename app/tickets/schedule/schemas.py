@@ -18,7 +18,7 @@ class ScheduledAction(ResponseModel):
         str,
         Field(
             description="Why, in a sentence.",
-            examples=["Answered on 2026-03-02: closes after 30 days without a new answer."],
+            examples=["Replied to on 2026-03-02: closes after 30 days without a new reply."],
         ),
     ]
 

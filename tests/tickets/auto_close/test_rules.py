@@ -28,8 +28,8 @@ def test_the_reason_names_the_reply_the_days_and_the_reminder() -> None:
     reminder = rules.reminder_at(NOW, closes_at)
 
     assert rules.auto_close_reason(NOW, closes_at, reminder) == (
-        "Answered on 2026-03-01: closes after 30 days without a new answer. The requester is reminded on 2026-03-28."
+        "Replied to on 2026-03-01: closes after 30 days without a new reply. The requester is reminded on 2026-03-28."
     )
     assert rules.auto_close_reason(NOW, closes_at, None) == (
-        "Answered on 2026-03-01: closes after 30 days without a new answer."
+        "Replied to on 2026-03-01: closes after 30 days without a new reply."
     )

@@ -24,7 +24,7 @@ async def test_the_schedule_tells_when_and_why_the_ticket_closes(desk: Desk) -> 
                 "kind": "AUTO_CLOSE",
                 "dueAt": IsStr(regex=MOMENT),
                 "reason": (
-                    f"Answered on {day:%Y-%m-%d}: closes after 30 days without a new answer. "
+                    f"Replied to on {day:%Y-%m-%d}: closes after 30 days without a new reply. "
                     f"The requester is reminded on {day + timedelta(days=27):%Y-%m-%d}."
                 ),
             }
