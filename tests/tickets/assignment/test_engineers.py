@@ -10,6 +10,7 @@ import pytest
 
 from app.access.permissions import RoleKind
 from app.accounts.users.events import UserSignedUp
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
@@ -83,15 +84,15 @@ async def test_what_waits_goes_to_an_engineer_even_where_an_admin_becomes_availa
 @pytest.mark.parametrize(
     ("role", "status", "looks"),
     [
-        (RoleKind.CUSTOMER, "ACTIVE", False),
-        (RoleKind.ENGINEER, "PENDING", False),
-        (RoleKind.ADMIN, "PENDING", False),
-        (RoleKind.ENGINEER, "ACTIVE", True),
-        (RoleKind.ADMIN, "ACTIVE", True),
+        (RoleKind.CUSTOMER, AccountStatus.ACTIVE, False),
+        (RoleKind.ENGINEER, AccountStatus.PENDING, False),
+        (RoleKind.ADMIN, AccountStatus.PENDING, False),
+        (RoleKind.ENGINEER, AccountStatus.ACTIVE, True),
+        (RoleKind.ADMIN, AccountStatus.ACTIVE, True),
     ],
 )
 async def test_only_who_can_be_assigned_at_once_has_what_waits_looked_at(
-    desk: Desk, database: Database, role: RoleKind, status: str, looks: bool
+    desk: Desk, database: Database, role: RoleKind, status: AccountStatus, looks: bool
 ) -> None:
     somebody = await joins(desk, role, status=status)
 
