@@ -10,11 +10,9 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
-from app.access.permissions import RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users import queries
 from app.accounts.users.creation import index_words
-from app.accounts.users.errors import CustomerNotAvailable
 from app.accounts.users.events import UserBecameAvailable, UserBecameUnavailable, UserUpdated
 from app.accounts.users.models import User
 from app.core.changes import Changes
@@ -46,9 +44,9 @@ async def change(
         CustomerNotAvailable
     """
     user = await queries.lock_caller(db, caller)
-    if changes.available is True and user.role_kind == RoleKind.CUSTOMER:
-        raise CustomerNotAvailable
     different = changes.values_differing_from(user)
+    if changes.available is not MISSING:
+        user.set_available(changes.available)
     for name, value in different.items():
         setattr(user, name, value)
     if {"first_name", "last_name"} & different.keys():
