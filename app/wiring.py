@@ -8,25 +8,20 @@ from app.accounts.roles.events import RoleUpdated
 from app.accounts.single_use_links.events import LinkRequested
 from app.accounts.users.events import (
     EmailChanged,
-    EmailClaimed,
     EmailVerified,
-    PasswordChanged,
     UserApproved,
     UserBecameAvailable,
     UserErased,
     UserInvitationCancelled,
     UserPermissionsChanged,
     UserReactivated,
-    UserRejected,
     UserRoleChanged,
     UserSignedUp,
     UserSuspended,
 )
 from app.accounts.users.reactions import refresh_works_on_tickets
 from app.authentication.reactions import delete_sign_in_data, end_sessions, end_sessions_after_reset
-from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
-from app.authentication.sessions.events import SessionRevoked
-from app.authentication.social.events import IdentityLinked
+from app.authentication.second_factor.events import SecondFactorDisabled
 from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.outbox.channels import Channels
@@ -35,8 +30,9 @@ from app.core.outbox.relay_retries import RELAY_RETRY, make_retry_handler
 from app.core.outbox.subscriptions import Reactions, Subscribers
 from app.core.outbox.timers import Handlers
 from app.menus import events as _menu_events  # noqa: F401 - every process reads every event
-from app.menus.jobs import seed_menus
+from app.menus.reactions import seed_menus
 from app.notifications.account_mails import (
+    ACCOUNT_NOTICES,
     mail_account_notices,
     mail_link,
     mail_previous_address,
@@ -112,15 +108,9 @@ SUBSCRIBERS = (
     .on(TicketClosingSoon, remind_requester)
     .on(LinkRequested, mail_link)
     .on(UserSignedUp, mail_sign_up_requests)
-    .on(UserApproved, mail_account_notices)
-    .on(UserRejected, mail_account_notices)
-    .on(EmailClaimed, mail_account_notices)
-    .on(PasswordChanged, mail_account_notices)
-    .on(SecondFactorEnabled, mail_account_notices)
-    .on(SecondFactorDisabled, mail_account_notices)
-    .on(SessionRevoked, mail_account_notices)
-    .on(IdentityLinked, mail_account_notices)
 )
+for _notice in ACCOUNT_NOTICES:
+    SUBSCRIBERS.on(_notice, mail_account_notices)
 
 # Runs at the end of every session, before it commits.
 NUMBERING = Numbering(REACTIONS, DATING)

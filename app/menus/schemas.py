@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Self, cast
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, StrictInt, StringConstraints
@@ -77,7 +77,18 @@ class MenuCreate(RequestModel):
 
     def fields(self) -> MenuFields:
         """Return the fields that were sent."""
-        return cast("MenuFields", self.model_dump())
+        return MenuFields(
+            name=self.name,
+            url=self.url,
+            icon=self.icon,
+            parent_id=self.parent_id,
+            position=self.position,
+            resource=self.resource,
+            create_url=self.create_url,
+            list_url=self.list_url,
+            hidden_for_roles=self.hidden_for_roles,
+            hidden_for_users=self.hidden_for_users,
+        )
 
 
 class MenuUpdate(RequestModel):
@@ -96,7 +107,18 @@ class MenuUpdate(RequestModel):
 
     def fields(self) -> MenuFields:
         """Return the fields that were sent."""
-        return cast("MenuFields", self.model_dump())
+        return MenuFields(
+            name=self.name,
+            url=self.url,
+            icon=self.icon,
+            parent_id=self.parent_id,
+            position=self.position,
+            resource=self.resource,
+            create_url=self.create_url,
+            list_url=self.list_url,
+            hidden_for_roles=self.hidden_for_roles,
+            hidden_for_users=self.hidden_for_users,
+        )
 
 
 class Menu(ResponseModel):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict, cast
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from pydantic import MISSING
 from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
 from app.access.permissions import Resource
 from app.accounts.roles import queries as roles
+from app.core.changes import Changes
 from app.core.clock import real_now
 from app.core.errors import BadInput, FieldError
 from app.core.ids import new_id
@@ -24,19 +27,20 @@ from app.menus.rules import MAX_DEPTH, MAX_MENUS, Parents
 from app.organisations.queries import lock_organisation
 
 
-class MenuFields(TypedDict, total=False):
+@dataclass(frozen=True, kw_only=True)
+class MenuFields(Changes):
     """The columns of an entry that a client sets."""
 
-    name: str
-    url: str | None
-    icon: str | None
-    parent_id: UUID | None
-    position: int
-    resource: Resource | None
-    create_url: str | None
-    list_url: str | None
-    hidden_for_roles: list[UUID]
-    hidden_for_users: list[UUID]
+    name: str | MISSING = MISSING
+    url: str | MISSING | None = MISSING
+    icon: str | MISSING | None = MISSING
+    parent_id: UUID | MISSING | None = MISSING
+    position: int | MISSING = MISSING
+    resource: Resource | MISSING | None = MISSING
+    create_url: str | MISSING | None = MISSING
+    list_url: str | MISSING | None = MISSING
+    hidden_for_roles: list[UUID] | MISSING = MISSING
+    hidden_for_users: list[UUID] | MISSING = MISSING
 
 
 async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> Menu:
@@ -50,16 +54,17 @@ async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> Me
     positions = await queries.load_positions(db, caller.org_id)
     if len(positions) >= MAX_MENUS:
         raise TooManyMenus
-    parent_id = fields.get("parent_id")
+    parent_id = None if fields.parent_id is MISSING else fields.parent_id
     _check_parent(_parents(positions), None, parent_id)
-    await _check_hidden(db, caller.org_id, fields)
+    values = fields.values
+    await _check_hidden(db, caller.org_id, values)
     now, siblings = real_now(), [position for parent, position in positions.values() if parent == parent_id]
-    defaults: MenuFields = {
+    defaults: dict[str, Any] = {
         "position": rules.next_position(siblings),
         "hidden_for_roles": [],
         "hidden_for_users": [],
     }
-    menu = Menu(org_id=caller.org_id, id=new_id(), created_at=now, updated_at=now, **(defaults | fields))
+    menu = Menu(org_id=caller.org_id, id=new_id(), created_at=now, updated_at=now, **(defaults | values))
     db.add(menu)
     record(db, MenuCreated(at=caller.now, actor=caller.actor, menu_id=menu.id))
     return menu
@@ -74,7 +79,7 @@ async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: M
     """
     await lock_organisation(db, caller.org_id)
     menu = await queries.get_menu(db, caller.org_id, menu_id)
-    different = cast("MenuFields", {name: value for name, value in changes.items() if getattr(menu, name) != value})
+    different = changes.values_differing_from(menu)
     if not different:
         return menu
     if "parent_id" in different:
@@ -121,7 +126,7 @@ def _check_parent(parents: Parents, menu_id: UUID | None, parent_id: UUID | None
         raise MenuTooDeep
 
 
-async def _check_hidden(db: AsyncSession, org_id: UUID, fields: MenuFields, menu: Menu | None = None) -> None:
+async def _check_hidden(db: AsyncSession, org_id: UUID, fields: Mapping[str, Any], menu: Menu | None = None) -> None:
     """Check that added roles and users exist. Ids already in the list may be stale, so a client can send it back."""
     added_roles = set(fields.get("hidden_for_roles", ())) - set(menu.hidden_for_roles if menu else ())
     if added_roles - await roles.filter_existing(db, org_id, added_roles):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice, product
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from pydantic import MISSING
@@ -35,7 +35,13 @@ from app.tickets import service
 from app.tickets.changes import TicketChanges
 from app.tickets.comments.service import respond
 from app.tickets.models import TicketPriority, TicketStatus
+from app.tickets.rows import TicketRow
 from app.tickets.search.rules import INDEX_TICKETS
+
+if TYPE_CHECKING:
+    from app.core.database.pool import Driver
+
+T = TypeVar("T")
 
 CONCURRENCY = 4
 TICKETS_PER_TRANSACTION = 20
@@ -115,7 +121,10 @@ STATUS_ORDER = (TicketStatus.IN_PROGRESS, TicketStatus.RESPONDED, TicketStatus.R
 class _TicketScript:
     """A ticket's script: the fields it is opened with, and the changes that follow."""
 
-    opening: Mapping[str, Any]
+    title: str
+    description: str
+    priority: TicketPriority
+    requester_email: str
     opened_at: datetime
     steps: list[tuple[datetime, TicketChanges]]
     reply: str
@@ -191,7 +200,7 @@ async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[P
                     opened = []
                     for script in islice(scripts, TICKETS_PER_TRANSACTION):
                         caller = ProductCaller(tenant=tenant, now=script.opened_at)
-                        opened.append((await service.open_ticket(driver, caller, **script.opening), script))
+                        opened.append((await _open_ticket(driver, caller, script), script))
                 if not opened:
                     return
                 await _play_scripts(database, tenant, by_id, opened)
@@ -202,15 +211,28 @@ async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[P
                 group.create_task(create_batches())
 
 
+async def _open_ticket(driver: Driver, caller: ProductCaller, script: _TicketScript) -> TicketRow:
+    return await service.open_ticket(
+        driver,
+        caller,
+        title=script.title,
+        description=script.description,
+        priority=script.priority,
+        requester_email=script.requester_email,
+    )
+
+
 async def _play_scripts(
-    database: Database, tenant: Tenant, admins: Mapping[UUID, Principal], opened: list[tuple[Any, _TicketScript]]
+    database: Database, tenant: Tenant, admins: Mapping[UUID, Principal], opened: list[tuple[TicketRow, _TicketScript]]
 ) -> None:
     # One transaction, so that no worker sees a countdown started in the past before the change that ends it.
     steps = [(at, ticket, script, changes) for ticket, script in opened for at, changes in script.steps]
     steps.sort(key=lambda step: step[0])
     async with database.session(tenant.id) as db:
         for at, ticket, script, changes in steps:
-            caller = UserCaller(tenant=tenant, user=admins[ticket["assignee_id"]], now=at)
+            assignee_id = ticket["assignee_id"]
+            assert assignee_id is not None  # the rotation found one of the admins
+            caller = UserCaller(tenant=tenant, user=admins[assignee_id], now=at)
             if changes.status is TicketStatus.RESPONDED:
                 await respond(db, caller, ticket["id"], script.reply, _accept_any_version)
             else:
@@ -232,7 +254,10 @@ def _write_scripts(count: int, now: datetime) -> Iterator[_TicketScript]:
         title, description = _write_texts(rng)
         priority, customer = _choose(rng, PRIORITY_WEIGHTS), rng.choices(customers, weights)[0]
         yield _TicketScript(
-            opening={"title": title, "description": description, "priority": priority, "requester_email": customer},
+            title=title,
+            description=description,
+            priority=priority,
+            requester_email=customer,
             opened_at=opened_at,
             steps=list(_make_steps(rng, opened_at, now)),
             reply=rng.choice(REPLIES),
@@ -271,7 +296,7 @@ def _make_steps(rng: random.Random, opened_at: datetime, now: datetime) -> Itera
         yield at, TicketChanges(status=status, priority=TicketPriority.HIGH if is_escalated else MISSING)
 
 
-def _choose(rng: random.Random, weighted: Mapping[Any, int]) -> Any:
+def _choose(rng: random.Random, weighted: Mapping[T, int]) -> T:
     return rng.choices(list(weighted), list(weighted.values()))[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Self, cast
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
@@ -168,7 +168,14 @@ class OrganisationUpdate(RequestModel):
 
     def changes(self) -> OrganisationChanges:
         """Return the fields that were sent."""
-        return cast("OrganisationChanges", self.model_dump())
+        return OrganisationChanges(
+            name=self.name,
+            auto_close_days=self.auto_close_days,
+            timezone=self.timezone,
+            support_email=self.support_email,
+            app_url=self.app_url,
+            require_2fa=self.require_2fa,
+        )
 
 
 class ClockAdvance(RequestModel):

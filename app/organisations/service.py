@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypedDict
 from uuid import UUID
 
+from pydantic import MISSING
 from pydantic.alias_generators import to_camel
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
+from app.core.changes import Changes
 from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput, FieldError, NotFound
@@ -30,15 +32,16 @@ MAX_TOTAL_OFFSET = timedelta(days=36_500)
 _API_NAMES = {"require_2fa": "require2fa"}
 
 
-class OrganisationChanges(TypedDict, total=False):
+@dataclass(frozen=True, kw_only=True)
+class OrganisationChanges(Changes):
     """The settings to change."""
 
-    name: str
-    auto_close_days: int
-    timezone: str
-    support_email: str | None
-    app_url: str | None
-    require_2fa: bool
+    name: str | MISSING = MISSING
+    auto_close_days: int | MISSING = MISSING
+    timezone: str | MISSING = MISSING
+    support_email: str | MISSING | None = MISSING
+    app_url: str | MISSING | None = MISSING
+    require_2fa: bool | MISSING = MISSING
 
 
 async def sign_up(db: AsyncSession, org_id: UUID, name: str, domain: str, *, sandbox: bool) -> tuple[Organisation, str]:
@@ -90,10 +93,9 @@ async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: Organi
     if organisation is None:
         raise NotFound
     changed = {}
-    for name, value in changes.items():
-        if (present := getattr(organisation, name)) != value:
-            changed[_API_NAMES.get(name) or to_camel(name)] = {"from": present, "to": value}
-            setattr(organisation, name, value)
+    for name, value in changes.values_differing_from(organisation).items():
+        changed[_API_NAMES.get(name) or to_camel(name)] = {"from": getattr(organisation, name), "to": value}
+        setattr(organisation, name, value)
     if changed:
         record(db, OrganisationUpdated(at=tenant.now(), actor=actor, changes=changed))
     return organisation

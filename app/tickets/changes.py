@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from pydantic import MISSING
 
+from app.core.changes import Changes
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
 
 # Of their own tickets. `org_id` changes nothing.
@@ -16,7 +17,7 @@ _TEXT_FIELDS = ("title", "description", "priority")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketChanges:
+class TicketChanges(Changes):
     """New values of a ticket's fields; fields that are `MISSING` stay as they are.
 
     `org_id` may only repeat the ticket's own. An `assignee_id` of `None` removes the assignee.
@@ -32,7 +33,7 @@ class TicketChanges:
     @property
     def names(self) -> frozenset[str]:
         """The names of the fields that have a new value."""
-        return frozenset(one.name for one in fields(self) if getattr(self, one.name) is not MISSING)
+        return frozenset(self.values)
 
     def differing_from(self, ticket: Ticket) -> TicketChanges:
         """Leave out the values that the ticket has already."""

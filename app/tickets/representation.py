@@ -51,6 +51,6 @@ def represent_tickets(rows: Sequence[TicketRow], tenant: Tenant) -> list[dict[st
     ]
 
 
-def represent_user(user_id: UUID, email: str, first_name: str, last_name: str) -> dict[str, Any]:
-    """Represent a user as others see them (`UserReference`)."""
+def represent_user(user_id: UUID, email: str | None, first_name: str | None, last_name: str | None) -> dict[str, Any]:
+    """Represent a user as others see them (`UserReference`). Rows of outer joins have nullable names."""
     return {"id": user_id, "email": email, "firstName": first_name, "lastName": last_name}

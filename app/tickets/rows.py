@@ -12,7 +12,7 @@ from uuid import UUID
 
 
 class TicketRow(TypedDict):
-    """A ticket with its assignee. Without an assignee, `assignee_id` and the names are null."""
+    """A ticket with its assignee. Without an assignee, `assignee_id`, the e-mail and the names are null."""
 
     id: UUID
     number: int
@@ -31,6 +31,6 @@ class TicketRow(TypedDict):
     auto_close_at: datetime | None
     accepted_at: datetime | None
     version: int
-    assignee_email: str
-    assignee_first_name: str
-    assignee_last_name: str
+    assignee_email: str | None
+    assignee_first_name: str | None
+    assignee_last_name: str | None

@@ -163,9 +163,8 @@ async def _activate(db: AsyncSession, tenant: Tenant, link: Link, password_hash:
         .where(Credential.org_id == tenant.id, Credential.user_id == user.id)
         .values(password_hash=password_hash)
     )
-    user.status = AccountStatus.ACTIVE
+    user.activate()
     user.email_verified_at = real_now()
-    user.available = user.role_kind != RoleKind.CUSTOMER
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
     record(
         db,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self, cast
+from typing import Annotated, Self
 
 from pydantic import MISSING, Field, StrictBool, StringConstraints
 
@@ -71,7 +71,14 @@ class ProfileUpdate(RequestModel):
 
     def changes(self) -> ProfileChanges:
         """Return the fields that were sent, without `notifications`."""
-        return cast("ProfileChanges", self.model_dump(exclude={"notifications"}))
+        return ProfileChanges(
+            first_name=self.first_name,
+            last_name=self.last_name,
+            bio=self.bio,
+            timezone=self.timezone,
+            locale=self.locale,
+            available=self.available,
+        )
 
 
 class NotificationPreferences(ResponseModel):

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from dataclasses import dataclass
 
+from pydantic import MISSING
 from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
-from app.access.permissions import RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users import queries
 from app.accounts.users.creation import index_words
-from app.accounts.users.errors import CustomerNotAvailable
 from app.accounts.users.events import UserBecameAvailable, UserBecameUnavailable, UserUpdated
 from app.accounts.users.models import User
+from app.core.changes import Changes
 from app.core.outbox.events import record
 
 
-class ProfileChanges(TypedDict, total=False):
+@dataclass(frozen=True, kw_only=True)
+class ProfileChanges(Changes):
     """The fields of the user's own profile to change."""
 
-    first_name: str
-    last_name: str
-    bio: str | None
-    timezone: str | None
-    locale: str | None
-    available: bool
+    first_name: str | MISSING = MISSING
+    last_name: str | MISSING = MISSING
+    bio: str | MISSING | None = MISSING
+    timezone: str | MISSING | None = MISSING
+    locale: str | MISSING | None = MISSING
+    available: bool | MISSING = MISSING
 
 
 async def change(
@@ -43,17 +44,17 @@ async def change(
         CustomerNotAvailable
     """
     user = await queries.lock_caller(db, caller)
-    if changes.get("available") and user.role_kind == RoleKind.CUSTOMER:
-        raise CustomerNotAvailable
-    different = sorted(name for name, value in changes.items() if getattr(user, name) != value)
-    for name, value in changes.items():
+    different = changes.values_differing_from(user)
+    if changes.available is not MISSING:
+        user.set_available(changes.available)
+    for name, value in different.items():
         setattr(user, name, value)
-    if {"first_name", "last_name"} & set(different):
+    if {"first_name", "last_name"} & different.keys():
         await index_words(db, user)
     if "available" in different and user.may_be_assigned:
         kind = UserBecameAvailable if user.available else UserBecameUnavailable
         record(db, kind(at=caller.now, actor=caller.actor, user_id=user.id))
-    fields = [to_camel(name) for name in different if name != "available"]
+    fields = [to_camel(name) for name in sorted(different) if name != "available"]
     if _update_muted(user, wanted_mails):
         fields.append("notifications")
     if fields:

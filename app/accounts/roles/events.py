@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from app.access.permissions import RoleKind
 from app.core.outbox.events import Event, Subject
 
 
@@ -22,7 +23,7 @@ class RoleCreated(RoleEvent):
 
     type: ClassVar[str] = "role.created"
 
-    role: str
+    role: RoleKind
     permissions: list[str]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
+from app.accounts.single_use_links.models import LinkPurpose
 from app.core.outbox.events import Event, Subject
 
 
@@ -17,4 +18,4 @@ class LinkRequested(Event):
 
     user_id: Subject
     link_id: UUID
-    purpose: str
+    purpose: LinkPurpose

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
+from app.access.permissions import RoleKind
+from app.accounts.users.rules import AccountStatus
 from app.core.outbox.events import Event, ReactionOnly, Subject
 
 
@@ -22,8 +24,8 @@ class UserSignedUp(UserEvent):
 
     type: ClassVar[str] = "user.signed_up"
 
-    role: str
-    status: str
+    role: RoleKind
+    status: AccountStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class UserInvited(UserEvent):
 
     type: ClassVar[str] = "user.invited"
 
-    role: str
+    role: RoleKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +117,8 @@ class UserRoleChanged(UserEvent):
 
     type: ClassVar[str] = "user.role_changed"
 
-    from_role: str
-    to_role: str
+    from_role: RoleKind
+    to_role: RoleKind
     from_role_id: UUID
     to_role_id: UUID
 

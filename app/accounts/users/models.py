@@ -14,6 +14,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from app.access.permissions import TICKET_WORK, Permissions, RoleKind, effective
 from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BUILT_IN
+from app.accounts.users.errors import CustomerNotAvailable
 from app.accounts.users.rules import AccountStatus
 from app.core.database.base import Base, TextEnum, one_of
 
@@ -112,11 +113,28 @@ class User(Base):
         """Whether new tickets are assigned to the user now; of the class, the condition in SQL."""
         return self.available & self.may_be_assigned
 
+    def activate(self) -> None:
+        """Make the account active, and available for tickets at once, unless it is a customer's."""
+        self.status, self.status_reason = AccountStatus.ACTIVE, None
+        self.available = self.role_kind != RoleKind.CUSTOMER
+
+    def set_available(self, available: bool) -> None:
+        """Set the user's own switch.
+
+        Raises:
+            CustomerNotAvailable: customers are never assigned tickets.
+        """
+        if available and self.role_kind == RoleKind.CUSTOMER:
+            raise CustomerNotAvailable
+        self.available = available
+
     def assign_role(self, role: AnyRole) -> None:
-        """Assign a role; permission overrides stay."""
+        """Assign a role; permission overrides stay. Customers are never available."""
         custom = role if isinstance(role, Role) else None
         self.role_kind, self.role_id = role.kind, custom.id if custom else None
         set_committed_value(self, "role", custom)
+        if role.kind == RoleKind.CUSTOMER:
+            self.available = False
         self.refresh_derived_permissions()
 
     def set_permission_overrides(self, granted: Permissions, denied: Permissions) -> None:

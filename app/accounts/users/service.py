@@ -18,7 +18,7 @@ from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
-from app.accounts.users.errors import CustomerNotAvailable, LastAdmin, NotActiveYet, NotPending, UserNotFound
+from app.accounts.users.errors import LastAdmin, NotActiveYet, NotPending, UserNotFound
 from app.accounts.users.events import (
     UserApproved,
     UserBecameAvailable,
@@ -109,19 +109,12 @@ async def change(db: AsyncSession, caller: UserCaller, user_id: UUID, changes: U
         if changes.role_kind is not None:
             _assign_role(db, caller, user, BUILT_IN[changes.role_kind])
         if changes.available is not None:
-            if changes.available:
-                _ensure_can_be_available(user)
-            user.available = changes.available
+            user.set_available(changes.available)
+            if changes.available and user.status not in rules.SETTLED:
+                raise NotActiveYet(user.status)
         if changes.status is not None and changes.status != user.status:
             await _change_status(db, caller, user, changes.status)
     return user
-
-
-def _ensure_can_be_available(user: User) -> None:
-    if user.role_kind == RoleKind.CUSTOMER:
-        raise CustomerNotAvailable
-    if user.status not in rules.SETTLED:
-        raise NotActiveYet(user.status)
 
 
 async def _change_status(db: AsyncSession, caller: UserCaller, user: User, status: AccountStatus) -> None:
@@ -163,8 +156,6 @@ def _assign_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole
         ),
     )
     user.assign_role(role)
-    if user.role_kind == RoleKind.CUSTOMER:
-        user.available = False
 
 
 async def approve(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
@@ -177,8 +168,7 @@ async def approve(db: AsyncSession, caller: UserCaller, user_id: UUID) -> User:
     async with changing_user(db, caller, user_id) as user:
         if user.status not in rules.APPROVABLE:
             raise NotPending
-        user.status, user.status_reason = AccountStatus.ACTIVE, None
-        user.available = user.role_kind != RoleKind.CUSTOMER
+        user.activate()
         record(db, UserApproved(at=caller.now, actor=caller.actor, user_id=user.id))
     return user
 

@@ -12,9 +12,8 @@ import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.callers import UserCaller
+from app.access.callers import UserCaller, is_second_factor_mandatory
 from app.access.errors import PrivilegeEscalation
-from app.access.permissions import RoleKind
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries as users
@@ -133,7 +132,7 @@ async def disable(db: AsyncSession, secret_key: str, caller: UserCaller, code: S
     user = await users.lock_caller(db, caller)
     if not user.second_factor:
         raise SecondFactorNotSetUp
-    if caller.tenant.require_2fa and user.role_kind != RoleKind.CUSTOMER:
+    if is_second_factor_mandatory(caller.tenant, user.role_kind):
         raise SecondFactorMandatory
     await _use_code_signed_in(db, secret_key, user, code)
     await remove(db, user)

@@ -157,7 +157,7 @@ class Event:
         if shape.subject is not None:
             values[shape.subject] = row.subject_id
         values.update((name, ReactionOnly()) for name in shape.reaction_only)
-        actor = Actor(ActorType(row.actor_type), row.actor_id)
+        actor = Actor(row.actor_type, row.actor_id)
         event = found(at=row.created_at, actor=actor, **values)
         return Recorded(org_id=row.org_id, seq=row.seq, id=row.id, event=event)
 

@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, one_of
+from app.core.database.base import Base, TextEnum, one_of
+from app.core.outbox.events import ActorType
 
 DELIVER = "DELIVER"
 
@@ -59,13 +60,13 @@ class EventRow(Base):
     type: Mapped[str]
     version: Mapped[int] = mapped_column(SmallInteger)
     subject_id: Mapped[UUID | None]
-    actor_type: Mapped[str]
+    actor_type: Mapped[ActorType] = mapped_column(TextEnum(ActorType))
     actor_id: Mapped[UUID | None]
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 
     __table_args__ = (
-        one_of("actor_type", ("USER", "ORGANISATION", "SYSTEM")),
+        one_of("actor_type", tuple(ActorType)),
         Index("ix_events_org_id_subject_id_seq", "org_id", "subject_id", "seq"),
     )
 
@@ -135,7 +136,7 @@ class Delivery(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     channel: Mapped[str]
     lane: Mapped[str]
-    status: Mapped[str]
+    status: Mapped[DeliveryStatus] = mapped_column(TextEnum(DeliveryStatus))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     last_error: Mapped[str | None]
     created_at: Mapped[datetime]

@@ -141,7 +141,7 @@ async def _write(db: AsyncSession, recorded: Sequence[Recorded[Event]]) -> None:
             "type": one.event.type,
             "version": one.event.version,
             "subject_id": one.event.subject_id,
-            "actor_type": one.event.actor.type.value,
+            "actor_type": one.event.actor.type,
             "actor_id": one.event.actor.id,
             "data": one.event.dump_data(),
             "created_at": one.event.at,

@@ -15,7 +15,7 @@ from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.backoff import Backoff
-from app.core.outbox.events import Event, Recorded, UnreadableEvent
+from app.core.outbox.events import Event, Recorded, UnreadableEvent, get_pending_events
 from app.core.outbox.models import EventRow, RelayFailure
 from app.core.outbox.subscriptions import AnySubscriber, Subscribers, get_handler_name
 
@@ -31,13 +31,19 @@ _CHECK_TRANSACTION = text("SELECT 1")
 async def call_subscriber(
     db: AsyncSession, org_id: UUID, subscriber: AnySubscriber, events: Sequence[Recorded[Event]]
 ) -> Exception | None:
-    """Pass a subscriber some events in a savepoint; return the error that it failed with."""
+    """Pass a subscriber some events in a savepoint; return the error that it failed with.
+
+    The events that a failed subscriber recorded are dropped with its savepoint.
+    """
+    pending = get_pending_events(db)
+    earlier = len(pending)
     try:
         async with db.begin_nested():
             await subscriber(db, org_id, events)
             await db.flush()
             await db.execute(_CHECK_TRANSACTION)  # fails if the subscriber has swallowed a database error
     except Exception as error:
+        del pending[earlier:]
         log.warning("subscriber_failed", subscriber=get_handler_name(subscriber), org_id=str(org_id), exc_info=error)
         return error
     return None

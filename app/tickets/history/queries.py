@@ -29,9 +29,9 @@ class HistoryRow(TypedDict):
     created_at: datetime
     actor_type: str
     actor_id: UUID | None
-    email: str
-    first_name: str
-    last_name: str
+    email: str | None
+    first_name: str | None
+    last_name: str | None
 
 
 async def read_history(driver: Driver, org_id: UUID, ticket_id: UUID, after: int, limit: int) -> list[HistoryRow]:

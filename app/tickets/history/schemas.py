@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import MISSING, BaseModel, Field, create_model
 
 from app.core.fields import EXAMPLE_ID, ResponseModel, UtcTimestamp
-from app.core.outbox.events import get_data_model, list_event_classes
+from app.core.outbox.events import ActorType, get_data_model, list_event_classes
 from app.core.web.paging import Page
 from app.tickets.events import TicketEvent, TicketStatusChanged
 from app.tickets.models import TicketStatus
@@ -19,7 +19,7 @@ from app.tickets.models import TicketStatus
 class EventActor(ResponseModel):
     """Who caused an event: a user, the organisation's product, or Tessera itself."""
 
-    type: Annotated[Literal["USER", "ORGANISATION", "SYSTEM"], Field(description="Which of the three.")]
+    type: Annotated[ActorType, Field(description="Which of the three.")]
     id: Annotated[UUID | MISSING, Field(description="The id of the user or organisation.", examples=[EXAMPLE_ID])] = (
         MISSING
     )
@@ -35,7 +35,7 @@ class EventActor(ResponseModel):
 _EXAMPLE = {
     "id": EXAMPLE_ID,
     "type": TicketStatusChanged.type,
-    "actor": {"type": "SYSTEM"},
+    "actor": {"type": ActorType.SYSTEM.value},
     "data": {
         TicketStatusChanged.get_stored_name("from_status"): TicketStatus.OPEN.value,
         TicketStatusChanged.get_stored_name("to_status"): TicketStatus.RESPONDED.value,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Text, Uuid, any_, bindparam, literal, select, text
@@ -53,7 +52,10 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
     for chunk in _chunks(sorted(ids)):
         conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(chunk, _IDS)))
         rows = (await db.execute(select(*columns).where(*conditions))).all()
-        words = [rules.lexemes(org_id, row.title, _email(row), row.description, number=row.number) for row in rows]
+        words = [
+            rules.lexemes(org_id, row.title, _searchable_email(row.requester_email), row.description, number=row.number)
+            for row in rows
+        ]
         await db.execute(
             _UPSERT_TICKET_LEXEMES,
             {
@@ -72,8 +74,8 @@ async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Se
         await db.execute(_ADD_REPLY_LEXEMES, {"org_id": org_id, "ids": chunk, "words": words, "most": MAX_WORDS})
 
 
-def _email(row: Any) -> str:
-    return row.requester_email if is_deliverable(row.requester_email) else ""
+def _searchable_email(email: str) -> str:
+    return email if is_deliverable(email) else ""
 
 
 def _chunks(ids: list[UUID]) -> Iterator[list[UUID]]:

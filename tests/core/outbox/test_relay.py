@@ -242,6 +242,21 @@ async def test_a_database_error_of_a_subscriber_does_not_affect_others(pool: Dat
     }
 
 
+async def test_events_of_a_failed_subscriber_are_dropped_with_its_savepoint(pool: Database, org_id: UUID) -> None:
+    async def ring(db: AsyncSession, _org_id: UUID, events: Sequence[Recorded[Visit]]) -> None:
+        record(db, *(Rang(at=real_now(), actor=SYSTEM, n=recorded.event.n) for recorded in events))
+        if any(recorded.event.n == 2 for recorded in events):
+            raise ArithmeticError
+
+    await knock(pool, org_id, 1, 2, 3)
+    with capture_logs():
+        await relay.relay_new_events(pool, Subscribers().on(Knocked, ring))
+
+    async with pool.session(org_id) as db:
+        rang = select(EventRow.data).where(EventRow.org_id == org_id, EventRow.type == Rang.type)
+        assert [data["n"] for data in await db.scalars(rang.order_by(EventRow.seq))] == [1, 3]
+
+
 async def test_a_failed_event_is_retried_for_its_subscriber_only(pool: Database, org_id: UUID) -> None:
     listener, other = Listener(failing={1}), Listener(name="other")
     subscribers = Subscribers().on(Knocked, listener, other)

@@ -9,6 +9,7 @@ import pytest
 
 from app.access.permissions import RoleKind
 from app.accounts.users.events import UserSignedUp
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
@@ -79,15 +80,15 @@ async def test_waiting_tickets_go_to_an_engineer_even_if_an_admin_becomes_availa
 @pytest.mark.parametrize(
     ("role", "status", "looks"),
     [
-        (RoleKind.CUSTOMER, "ACTIVE", False),
-        (RoleKind.ENGINEER, "PENDING", False),
-        (RoleKind.ADMIN, "PENDING", False),
-        (RoleKind.ENGINEER, "ACTIVE", True),
-        (RoleKind.ADMIN, "ACTIVE", True),
+        (RoleKind.CUSTOMER, AccountStatus.ACTIVE, False),
+        (RoleKind.ENGINEER, AccountStatus.PENDING, False),
+        (RoleKind.ADMIN, AccountStatus.PENDING, False),
+        (RoleKind.ENGINEER, AccountStatus.ACTIVE, True),
+        (RoleKind.ADMIN, AccountStatus.ACTIVE, True),
     ],
 )
 async def test_only_a_user_who_can_be_assigned_at_once_sets_off_the_assignment_of_waiting_tickets(
-    desk: Desk, database: Database, role: RoleKind, status: str, looks: bool
+    desk: Desk, database: Database, role: RoleKind, status: AccountStatus, looks: bool
 ) -> None:
     user = await joins(desk, role, status=status)
 
