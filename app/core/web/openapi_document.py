@@ -44,7 +44,9 @@ _PROBLEM_MEMBERS = {
 def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
     """Complete FastAPI's document with what all operations share: credentials, problems, examples, names and order.
 
-    The events of the catalogue are added. Operations follow the order of the document's tags. Equal responses and parameters are moved to `components`.
+    The events of the catalogue are added. Operations follow the order of the document's tags.
+
+    Equal responses and parameters are moved to `components`.
     """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
