@@ -9,7 +9,7 @@ from app.core.outbox.events import ActorType, Event, get_data_model, list_event_
 
 _REFERENCE = "#/components/schemas/{model}"
 _ENVELOPE: dict[str, Any] = {
-    "id": {"type": "string", "format": "uuid"},
+    "id": {"type": "string", "format": "uuid", "description": "The event's id."},
     "seq": {"type": "integer", "description": "Counts the organisation's events."},
     "actor": {
         "type": "object",
@@ -50,16 +50,11 @@ def list_documented_events() -> list[type[Event]]:
 
 
 def _make_schema(event: type[Event], schemas: dict[str, Any]) -> dict[str, Any]:
-    """Describe the event's type and data; `Event` has the other members."""
+    """Describe the event's type, and its data if it has any; `Event` has the other members."""
     data = get_data_model(event).model_json_schema(mode="serialization", ref_template=_REFERENCE)
     for name, schema in data.pop("$defs", {}).items():
         schemas.setdefault(name, schema)
-    del data["description"]
-    if not data["properties"]:
-        del data["properties"]
-    return {
-        "type": "object",
-        "description": inspect.getdoc(event),
-        "required": ["type", "data"],
-        "properties": {"type": {"const": event.type}, "data": data},
-    }
+    members = {"type": {"const": event.type, "description": inspect.getdoc(event)}}
+    if data["properties"]:
+        members["data"] = data | {"description": "About it."}
+    return {"type": "object", "required": list(members), "properties": members}
