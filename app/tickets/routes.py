@@ -115,6 +115,7 @@ _CHANGE_TICKET: dict[str, Any] = {
     "/{id}",
     operation_id="changeTicketByPost",
     summary="Change a ticket, for clients that cannot send PATCH",
+    deprecated=True,
     **_CHANGE_TICKET,
 )
 async def change_ticket(
@@ -132,6 +133,7 @@ async def change_ticket(
     "/{id}/change_status",
     operation_id="changeTicketStatus",
     summary="Change a ticket's status",
+    deprecated=True,
     response_model=Ticket,
     responses=responses(*CHANGE_ERRORS, body=True, ok=ETAG),
 )

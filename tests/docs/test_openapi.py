@@ -302,6 +302,12 @@ def test_sort_orders_have_names_for_generated_clients() -> None:
     }
 
 
+def test_the_operations_of_the_first_clients_are_deprecated() -> None:
+    deprecated = {operation.id for operation in OPERATIONS if operation.definition.get("deprecated")}
+
+    assert deprecated == {"changeTicketByPost", "changeTicketStatus"}
+
+
 def test_the_names_of_the_first_clients_are_deprecated() -> None:
     deprecated = {
         f"{schema}.{name}"

@@ -317,13 +317,8 @@ class _Exchange:
 
 
 def _find_route_label(scope: Scope) -> str:
-    """Return the path template of the route that served the request, with the prefixes of its routers."""
-    route = scope.get("route")
-    # FastAPI keeps an included route as it was declared, and its full path in a context.
-    context = scope.get("fastapi", {}).get("effective_route_context")
-    if context is not None and context.original_route is route:
-        route = context
-    if template := getattr(route, "path", None):
+    """Return the path template of the route that served the request."""
+    if template := getattr(scope.get("route"), "path", None):
         return str(template)
     path = scope["path"]
     if path in _CACHEABLE:

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from app.core.web.endpoint_signatures import Source, read_parameters
 from app.core.web.error_catalogue import list_error_members
 from app.core.web.openapi import SECURITY_SCHEMES, Declaration, document_declaration
+from app.core.web.openapi_events import document_events
 from app.core.web.openapi_examples import add_examples
 from app.core.web.openapi_sharing import iterate_operations, share_parameters, share_responses
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap_descriptions
@@ -43,7 +44,9 @@ _PROBLEM_MEMBERS = {
 def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
     """Complete FastAPI's document with what all operations share: credentials, problems, examples, names and order.
 
-    Operations follow the order of the document's tags. Equal responses and parameters are moved to `components`.
+    The events of the catalogue are added. Operations follow the order of the document's tags.
+
+    Equal responses and parameters are moved to `components`.
     """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -51,6 +54,7 @@ def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> d
         schemas.pop(name, None)
     components["securitySchemes"] = SECURITY_SCHEMES
     schemas["Problem"], schemas["FieldError"] = _make_problem_schema(), _FIELD_ERROR_SCHEMA
+    document_events(document)
     for operation, route in _iterate_operations(document, routes):
         document_declaration(operation, find_declaration(route))
         document_link(operation)

@@ -19,6 +19,7 @@ def represent_event(row: HistoryRow) -> dict[str, Any]:
         actor["id"] = actor_id
     return {
         "id": row["id"],
+        "seq": row["seq"],
         "type": row["type"],
         "actor": actor,
         "data": row["data"],

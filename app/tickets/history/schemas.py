@@ -34,6 +34,7 @@ class EventActor(ResponseModel):
 
 _EXAMPLE = {
     "id": EXAMPLE_ID,
+    "seq": 7,
     "type": TicketStatusChanged.type,
     "actor": {"type": ActorType.SYSTEM.value},
     "data": {
@@ -47,6 +48,7 @@ _EXAMPLE = {
 def _schema_of(event: type[TicketEvent]) -> type[BaseModel]:
     fields: dict[str, Any] = {
         "id": Annotated[UUID, Field(description="The event's id.")],
+        "seq": Annotated[int, Field(description="Counts the organisation's events.")],
         "type": Annotated[Literal[event.type], Field(description="What happened.")],
         "actor": Annotated[EventActor, Field(description="Who caused it.")],
         "data": Annotated[get_data_model(event), Field(description="What the event is about.")],

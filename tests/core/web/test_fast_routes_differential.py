@@ -26,7 +26,10 @@ from tests.postgres import TestServer
 UNKNOWN_SECRET_KEY = "tsk_" + "0" * 48
 VOLATILE = {"id", "number", "reference", "createdAt", "updatedAt"}
 JSON_TYPE = "application/json"
-TICKET = {"title": "It broke", "description": "All of it.", "addedBy": "mia@customer.example", "priority": "HIGH"}
+EMAIL = "mia@customer.example"
+TICKET = {"title": "It broke", "description": "All of it.", "requester": {"email": EMAIL}, "priority": "HIGH"}
+# As the first clients send it.
+OLD_TICKET = {"title": "It broke", "description": "All of it.", "addedBy": EMAIL, "priority": "HIGH"}
 
 CONTENT_TYPES = [
     JSON_TYPE, "application/json; charset=utf-8", "APPLICATION/JSON", " application/json", "application/vnd.api+json",
@@ -38,10 +41,21 @@ QUERIES = [
     "", "colour=red", "colour=red&status=OPEN", "status=OPEN", "status=OPEN&status=CLOSED", "status=SHUT&status=OPEN",
     "status=", "limit=5", "limit=0", "limit=", "limit=1_0", "limit=+1", "limit=1.0", "limit=1&limit=2", "limit=%00",
     "limit=%ff", "cursor=", "cursor=x", "cursor=" + "A" * 1025, "sort=createdAt", "sort=-updatedAt", "sort=number",
-    "include=total", "include=", "include=all", "unassigned=true", "unassigned=1", "unassigned=perhaps",
-    "unassigned=", "createdAfter=2026-03-02T09:30:00Z", "createdAfter=2026-03-02", "createdAfter=",
-    "createdBefore=now", "assignee=me", "assignee=" + EXAMPLE_ID, "assignee=x", "assignee=me&assignee=x",
-    "customerEmail=mia@customer.example", "customerEmail=nobody", "customerEmail=%ED%A0%80", "q=broke", "q=", "q=%00",
+    "include=total", "include=", "include=all", "unassigned=true",
+    *(f"{name}={value}"
+      for name in ("createdAfter", "createdBefore", "updatedAfter", "updatedBefore", "closedAfter", "closedBefore")
+      for value in ("2026-03-02T09:30:00Z", "2026-03-02", "", "now")),
+    "closedAfter=2026-03-02T09:30:00Z&closedBefore=2026-03-01T09:30:00Z", "closedAfter=now&closedAfter=now",
+    "assignee=me", "assignee=none", "assignee=NONE", "assignee=" + EXAMPLE_ID, "assignee=ada@growfin.com",
+    "assignee=ADA%40growfin.com", "assignee=x", "assignee=", "assignee=me&assignee=x", "assignee=me&assignee=none",
+    "assignee=none&assignee=ada@growfin.com&assignee=" + EXAMPLE_ID, "assignee=" + "&assignee=".join(["none"] * 21),
+    "adminEmail=ada@growfin.com", "adminEmail=x", "adminEmail=", "adminEmail=me", "adminEmail=none",
+    "assignee=none&adminEmail=ada@growfin.com", "assignee=x&adminEmail=x",
+    f"requester={EMAIL}", "requester=" + EXAMPLE_ID, "requester=me", "requester=", "requester=%ED%A0%80",
+    f"requester={EMAIL}&requester={EXAMPLE_ID}", f"requester={EMAIL}&requester=x",
+    f"customerEmail={EMAIL}", "customerEmail=nobody", "customerEmail=%ED%A0%80",
+    f"requester={EMAIL}&customerEmail={EMAIL}", f"requester={EMAIL}&customerEmail=bob@customer.example",
+    "q=broke", "q=", "q=%00",
     "q=" + "a+" * 60, "%00=1", "=", "=1", "&", "limit", "limit=5&limit_=6&status=SHUT", "Limit=5",
     "limit=5;status=OPEN", "status[]=OPEN", "status%5B%5D=OPEN", "secret=tsk_1", "q=a&q=b",
     "priority=LOW&priority=low", "priority=" + "&priority=".join(["LOW"] * 21),
@@ -54,14 +68,28 @@ IDS = [
 BODIES: dict[str, object] = {
     "unknown field": {**TICKET, "colour": "red"},
     "unknown fields and a wrong one": {**TICKET, "colour": "red", "size": 1, "title": 5},
-    "name of Python": {**TICKET, "added_by": "mia@customer.example"},
+    "name of Python": {**TICKET, "added_by": EMAIL},
+    "names of the first clients": OLD_TICKET,
+    "both names alike": {**TICKET, "addedBy": EMAIL},
+    "both names, in another case": {**TICKET, "addedBy": EMAIL.upper()},
+    "both names, which differ": {**TICKET, "addedBy": "bob@customer.example"},
+    "both names, the old one first": {**OLD_TICKET, "addedBy": "bob@customer.example", "requester": {"email": EMAIL}},
+    "both names, the old one wrong": {**TICKET, "addedBy": "mia"},
+    "both names, the new one wrong": {**OLD_TICKET, "requester": {"email": "mia"}},
+    "no requester": {name: value for name, value in TICKET.items() if name != "requester"},
+    "requester without an address": {**TICKET, "requester": {}},
+    "requester with an unknown field": {**TICKET, "requester": {"email": EMAIL, "name": "Mia"}},
+    "requester is null": {**TICKET, "requester": None},
+    "requester is an address": {**TICKET, "requester": EMAIL},
+    "address is null": {**TICKET, "requester": {"email": None}},
     "missing field": {name: value for name, value in TICKET.items() if name != "title"},
     "nothing in it": {},
     "null": {**TICKET, "title": None},
-    "wrong types": {"title": 5, "description": ["x"], "addedBy": {}, "priority": True},
+    "wrong types": {"title": 5, "description": ["x"], "requester": [], "addedBy": {}, "priority": True},
     "too long": {**TICKET, "title": "x" * 300},
     "empty": {**TICKET, "title": "  "},
-    "no address": {**TICKET, "addedBy": "mia"},
+    "no address": {**TICKET, "requester": {"email": "mia"}},
+    "no address, under the old name": {**OLD_TICKET, "addedBy": "mia"},
     "unknown priority": {**TICKET, "priority": "URGENT"},
     "NUL": {**TICKET, "title": "a\0b"},
     "direction": {**TICKET, "title": "a\u202eb"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dirty_equals import IsStr
+from dirty_equals import IsPositiveInt, IsStr
 
 from tests.organisation_client import Desk
 from tests.tickets.rows import MOMENT
@@ -37,6 +37,7 @@ async def test_the_history_has_all_events_and_their_actors_oldest_first(desk: De
         event
         == {
             "id": IsStr,
+            "seq": IsPositiveInt,
             "type": IsStr,
             "actor": event["actor"],
             "data": event["data"],
@@ -45,6 +46,8 @@ async def test_the_history_has_all_events_and_their_actors_oldest_first(desk: De
         for event in history
     )
     assert len({event["id"] for event in history}) == len(history)
+    numbers = [event["seq"] for event in history]
+    assert numbers == sorted(set(numbers))
     assert [event["createdAt"] for event in history] == sorted(event["createdAt"] for event in history)
 
 
