@@ -6,132 +6,34 @@ validation and its documentation, and the SQL condition. A test checks that each
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PlainValidator, TypeAdapter, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from app.core.fields import DEPRECATED, Email, Name, OptionalParameter, RequestModel, Timestamp, normalise_email
+from app.core.fields import DEPRECATED, Email, Name, OptionalParameter, RequestModel, Timestamp
+from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, Operator
 from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
 
 MAX_FILTER_VALUES = 20
 ME: Literal["me"] = "me"  # the caller
-NONE: Literal["none"] = "none"  # no assignee
-
-
-class Parameters(list[Any]):
-    """The parameters of a statement."""
-
-    def add(self, value: object) -> str:
-        """Add a parameter; return its place in the statement."""
-        self.append(value)
-        return f"${len(self)}"
-
-
-# --- operators -------------------------------------------------------------------------------------------------------
-
-
-class Operator(ABC):
-    """Makes a condition on tickets `t` of the organisation `$1` from the values of a filter.
-
-    Attributes:
-        columns: the columns that the condition compares. Each needs an index.
-    """
-
-    columns: tuple[str, ...]
-
-    @abstractmethod
-    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
-        """Return the condition that any of the values is met. There is at least one."""
-
-
-def _is_any_of(column: str, values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:
-    # Only an equality, and not `= ANY` of one value, reads the index in the order of the list.
-    if len(values) == 1:
-        return f"t.{column} = {parameters.add(values[0])}"
-    return f"t.{column} = ANY({parameters.add(list(values))}::{sql_type}[])"
-
-
-def _any(conditions: Sequence[str]) -> str:
-    return conditions[0] if len(conditions) == 1 else f"({' OR '.join(conditions)})"
-
-
-class IsAnyOf(Operator):
-    """The column, of text, has any of the values."""
-
-    def __init__(self, column: str) -> None:
-        self.columns = (column,)
-
-    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
-        """Compare the column."""
-        return _is_any_of(self.columns[0], values, parameters, "text")
-
-
-class Compares(Operator):
-    """The column is before (`<`) or after (`>`) the value."""
-
-    def __init__(self, column: str, operator: Literal["<", ">"]) -> None:
-        self.columns, self.operator = (column,), operator
-
-    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
-        """Compare the column."""
-        return _any([f"t.{self.columns[0]} {self.operator} {parameters.add(value)}" for value in values])
-
-
-class HasAssignee(Operator):
-    """The assignee has any of these ids or e-mail addresses, or there is `none`."""
-
-    columns = ("assignee_id",)
-
-    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
-        """Compare the assignee."""
-        ids = [value for value in values if isinstance(value, UUID)]
-        emails = [value for value in values if isinstance(value, str) and value != NONE]
-        conditions = []
-        if ids:
-            conditions.append(_is_any_of("assignee_id", ids, parameters, "uuid"))
-        if len(emails) == 1:
-            email = parameters.add(emails[0])
-            conditions.append(f"t.assignee_id = (SELECT id FROM users WHERE org_id = $1 AND email = {email})")  # noqa: S608
-        elif emails:
-            found = f"SELECT id FROM users WHERE org_id = $1 AND email = ANY({parameters.add(emails)}::text[])"  # noqa: S608
-            conditions.append(f"t.assignee_id = ANY(ARRAY({found}))")
-        if NONE in values:
-            conditions.append("t.assignee_id IS NULL")
-        return _any(conditions)
-
-
-class HasRequester(Operator):
-    """The requester has any of these e-mail addresses, or an account with any of these ids."""
-
-    columns = ("requester_email", "requester_user_id")
-
-    def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
-        """Compare the requester."""
-        ids = [value for value in values if isinstance(value, UUID)]
-        emails = [value for value in values if isinstance(value, str)]
-        conditions = []
-        if emails:
-            conditions.append(_is_any_of("requester_email", emails, parameters, "text"))
-        if ids:
-            conditions.append(_is_any_of("requester_user_id", ids, parameters, "uuid"))
-        return _any(conditions)
 
 
 # --- types of values -------------------------------------------------------------------------------------------------
+
+
+_EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 
 
 def _parse_user(value: object, *words: str) -> object:
     if value in words:
         return value
     text = str(value)
-    return normalise_email(text.strip()) if "@" in text else UUID(text)
+    return _EMAIL.validate_python(text) if "@" in text else UUID(text)
 
 
 def _parse_assignee(value: object) -> object:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from app.tickets.lists.filters import OPERATORS, Parameters, TicketSort
+from app.tickets.lists.filters import OPERATORS, TicketSort
+from app.tickets.lists.operators import Parameters
 from app.tickets.rows import TicketRow
 from app.tickets.search.queries import Search, match_condition, matching_ids, matching_page_ctes
 from app.tickets.statements import ASSIGNEE, COLUMNS
