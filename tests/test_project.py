@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from app import __version__
 from app.core.config import Settings
 
 ROOT = Path(__file__).parents[1]
+ENTRY_POINTS = {"app.cli", "app.main"}
 _SETTING = re.compile(r"^(# )?([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 
@@ -58,3 +61,22 @@ def test_the_changelog_begins_with_this_version() -> None:
     versions = re.findall(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
     assert versions[0] == __version__
+
+
+def test_every_module_is_imported_by_another_one() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / "app").rglob("*.py")}
+    imported = {name for module, path in modules.items() for name in read_imports(path) if name != module}
+    unused = {name for name in modules.keys() - imported if not name.endswith(".__init__")}
+
+    assert len(modules) > 200
+    assert unused <= ENTRY_POINTS
+
+
+def read_imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a file may import; for `from a import b`, both `a` and `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -86,8 +86,7 @@ def _open_sql(*, account: str, join: str, requester_email: str) -> str:
     """  # noqa: S608 - constants
 
 
-# For an e-mail address ($6). An account with that address is the requester's only once the address is verified: a user
-# who signs up with the address of another person must not see that person's tickets.
+# For an e-mail address ($6). Which account with that address is the requester's is the rule `is_requesters_account`.
 OPEN = _open_sql(account="email = $6 AND email_verified_at IS NOT NULL", join="LEFT", requester_email="$6")
 
 # For a signed-in user ($6), with their current e-mail address. Returns no row if they are no longer active.

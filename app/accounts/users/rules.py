@@ -47,6 +47,14 @@ def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
     return AccountStatus.ACTIVE if role_kind == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
+def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
+    """Tell whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
+
+    The address must be verified: a user who signs up with the address of another person must not see their tickets.
+    """
+    return status == AccountStatus.ACTIVE and verified
+
+
 # --- permissions -----------------------------------------------------------------------------------------------------
 
 

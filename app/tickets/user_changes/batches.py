@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.models import User
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.outbox import timers
 from app.core.outbox.timers import Due
@@ -34,10 +35,11 @@ IDS = ARRAY(Uuid)
 _USER_COLUMNS = (
     User.id,
     User.email,
+    User.status,
     User.email_verified_at.is_not(None).label("is_verified"),
     User.may_be_assigned.label("may_be_assigned"),
 )
-UserRow = Row[UUID, str, bool, bool]  # with these columns
+UserRow = Row[UUID, str, AccountStatus, bool, bool]  # with these columns
 
 
 @dataclass(frozen=True)

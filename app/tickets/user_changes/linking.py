@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.users.events import EmailVerified, UserApproved, UserReactivated
+from app.accounts.users.rules import is_requesters_account
 from app.core.outbox.timers import Due
 from app.tickets.models import Ticket
 from app.tickets.user_changes.batches import UserRow, Work, resume_batches, run_first_batch, update_tickets
@@ -19,7 +20,9 @@ LINK_TICKETS: Final = "LINK_TICKETS"  # the kind of the timer, on the user
 
 
 def _unlinked(user: UserRow) -> ColumnElement[bool] | None:
-    return and_(Ticket.requester_email == user.email, Ticket.requester_user_id.is_(None)) if user.is_verified else None
+    if not is_requesters_account(user.status, verified=user.is_verified):
+        return None
+    return and_(Ticket.requester_email == user.email, Ticket.requester_user_id.is_(None))
 
 
 async def _link(db: AsyncSession, org_id: UUID, user: UserRow, ids: Sequence[UUID], _at: datetime) -> None:

@@ -10,7 +10,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select, text
 
+from app.accounts.users.events import UserReactivated
+from app.accounts.users.rules import AccountStatus, is_requesters_account
+from app.core.clock import real_now
 from app.core.database.pool import Database
+from app.core.outbox.events import SYSTEM, record
 from app.tickets import queries
 from app.tickets.models import Ticket
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
@@ -57,6 +61,24 @@ async def test_earlier_tickets_are_linked_once_the_address_is_verified(desk: Des
         assert await desk.read(ticket) == ticket | {"requester": {"email": MIA, "userId": str(mia.id)}, "comments": []}
     assert await desk.read(others) == others | {"comments": []}
     assert len(await sequence(desk)) == events + 1
+
+
+@pytest.mark.parametrize("verified", [True, False])
+@pytest.mark.parametrize("status", [one for one in AccountStatus if one != AccountStatus.ERASED])
+async def test_linking_and_opening_agree_on_the_requesters_account(
+    desk: Desk, status: AccountStatus, *, verified: bool
+) -> None:
+    earlier = await desk.open()
+    mia = await a_customer(desk, MIA, verified=verified)
+    await change_row(desk, mia, status=status)
+
+    async with desk.database.session(desk.id) as db:
+        record(db, UserReactivated(at=real_now(), actor=SYSTEM, user_id=mia.id))
+    later = await desk.open()
+
+    owner = str(mia.id) if is_requesters_account(status, verified=verified) else None
+    linked = [(await desk.read(ticket))["requester"]["userId"] for ticket in (earlier, later)]
+    assert linked == [owner, owner]
 
 
 async def test_a_new_address_links_its_tickets_and_keeps_the_earlier_ones(desk: Desk) -> None:
