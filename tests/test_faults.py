@@ -154,7 +154,7 @@ async def assert_no_data_is_lost(deployment: Deployment, load: Load) -> None:
     assert set(load.statuses) <= {200, 201, 503}
     async with superuser_connection_to(deployment) as superuser:
         kept = {str(row["id"]) for row in await superuser.fetch("SELECT id FROM tickets")}
-        responded = {str(row["id"]) for row in await superuser.fetch("SELECT ticket_id AS id FROM ticket_responses")}
+        responded = {str(row["id"]) for row in await superuser.fetch("SELECT ticket_id AS id FROM comments")}
         gaps = "SELECT count(*) FROM (SELECT max(seq) - count(*) AS n FROM events GROUP BY org_id) AS g WHERE n <> 0"
         assert await superuser.fetchval(gaps) == 0
         assert await superuser.fetchval("SELECT max(number) - count(*) FROM tickets") == 0
