@@ -36,7 +36,7 @@ def document_events(document: dict[str, Any]) -> None:
     schemas["Event"] = {
         "type": "object",
         "description": "What happened in an organisation.",
-        "required": ["id", "seq", "type", "actor", "data", "createdAt"],
+        "required": list(_ENVELOPE),
         "properties": _ENVELOPE,
         "oneOf": [{"$ref": _REFERENCE.format(model=name)} for name in names],
     }
