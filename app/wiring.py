@@ -20,7 +20,12 @@ from app.accounts.users.events import (
     UserSuspended,
 )
 from app.accounts.users.reactions import refresh_works_on_tickets
-from app.authentication.reactions import delete_sign_in_data, end_sessions, end_sessions_after_reset
+from app.authentication.reactions import (
+    delete_sign_in_data,
+    end_sessions,
+    end_sessions_after_demotion,
+    end_sessions_after_reset,
+)
 from app.authentication.second_factor.events import SecondFactorDisabled
 from app.core.config import Settings
 from app.core.database.pool import Database
@@ -83,7 +88,7 @@ REACTIONS = (
     .on(UserApproved, link_tickets)
     .on(UserReactivated, link_tickets)
     .on(UserSuspended, end_sessions, unassign_tickets)
-    .on(UserRoleChanged, unassign_tickets)
+    .on(UserRoleChanged, end_sessions_after_demotion, unassign_tickets)
     .on(UserPermissionsChanged, unassign_tickets)
     # In this order: users are updated, and locked, before tickets are taken from them or assigned to them.
     .on(RoleUpdated, refresh_works_on_tickets, unassign_tickets_of_role, assign_backlog_to_role)

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.users.events import UserErased, UserSuspended
+from app.accounts.users.events import UserErased, UserRoleChanged, UserSuspended
 from app.authentication.second_factor.events import SecondFactorDisabled
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.authentication.sessions import service as sessions
@@ -24,6 +24,12 @@ PERSONAL_TABLES = (Session, SecondFactor, RecoveryCode, ExternalIdentity)
 async def end_sessions(db: AsyncSession, org_id: UUID, event: UserSuspended) -> None:
     """Sign a suspended user out everywhere."""
     await sessions.end_sessions(db, org_id, event.user_id)
+
+
+async def end_sessions_after_demotion(db: AsyncSession, org_id: UUID, event: UserRoleChanged) -> None:
+    """Sign a user out everywhere whose new role is of a lower kind."""
+    if event.from_role.outranks(event.to_role):
+        await sessions.end_sessions(db, org_id, event.user_id)
 
 
 async def end_sessions_after_reset(db: AsyncSession, org_id: UUID, event: SecondFactorDisabled) -> None:

@@ -67,7 +67,8 @@ class TicketCreate(RequestModel):
         RequesterCreate | MISSING,
         Field(
             description="The person that the ticket is for. Required with a secret key. A signed-in user who leaves it "
-            "out is the requester. A customer cannot name another requester."
+            "out is the requester. A customer cannot name another requester.",
+            examples=[{"email": "mia@customer.example"}],
         ),
     ] = MISSING
     added_by: Annotated[

@@ -39,7 +39,7 @@ def make_error_table() -> str:
 
 def _list_framework_codes() -> Iterator[ErrorCode]:
     for status, (code, title) in CODES_BY_STATUS.items():
-        yield ErrorCode(status, code, title, "The request does not fit any operation.")
+        yield ErrorCode(status, code, title, "The request was refused before it reached an operation.")
 
 
 def _list_edge_codes() -> Iterator[ErrorCode]:
@@ -49,7 +49,7 @@ def _list_edge_codes() -> Iterator[ErrorCode]:
 
 def _list_domain_codes() -> Iterator[ErrorCode]:
     for kind in _list_error_classes():
-        if kind is not TesseraError:
+        if "code" in vars(kind) and kind is not TesseraError:  # other classes have the code of a more general error
             meaning = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
             yield ErrorCode(get_status(kind), kind.code, kind.title, meaning)
 

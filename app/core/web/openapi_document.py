@@ -112,6 +112,8 @@ def _iterate_operations(
 
 def _tidy_parameter(parameter: dict[str, Any]) -> None:
     """Describe the parameter once, and not as nullable: a query or a header cannot send null."""
+    if parameter["name"] == "id":
+        parameter.setdefault("description", "The id, from a list or from the response that created it.")
     schema = drop_null(parameter["schema"])
     schema.pop("description", None)
     if schema.get("deprecated"):

@@ -79,7 +79,7 @@ def make_example(schema: dict[str, Any], schemas: dict[str, Any], *, whole: bool
             return {
                 name: make_example(field, schemas, whole=whole)
                 for name, field in properties.items()
-                if whole or name in required or "examples" in field
+                if whole or name in required or ("examples" in field and not field.get("deprecated"))
             }
         case {"type": "array", "items": items}:
             return [make_example(items, schemas, whole=whole)]

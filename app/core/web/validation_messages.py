@@ -33,7 +33,7 @@ def read_faults(error: RequestValidationError) -> list[FieldError]:
 def summarise(faults: Sequence[FieldError]) -> str:
     """Describe the first few faults in one line."""
     first = faults[:MAX_SUMMARISED_FAULTS]
-    return "; ".join(f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in first)
+    return " ".join(f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in first)
 
 
 def _find_path(fault: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 # Kinds of timers.
@@ -13,7 +13,7 @@ REMIND_BEFORE = timedelta(days=3)
 
 
 def auto_close_at(now: datetime, days: int) -> datetime:
-    """Return when a ticket that is answered now closes automatically."""
+    """Return when a ticket that is replied to now closes automatically."""
     return now + timedelta(days=days)
 
 
@@ -23,8 +23,9 @@ def reminder_at(now: datetime, closes_at: datetime) -> datetime | None:
     return remind_at if remind_at > now else None
 
 
-def auto_close_reason(responded_at: datetime, closes_at: datetime, reminder: datetime | None) -> str:
-    """Explain to users why a ticket will close."""
+def auto_close_reason(responded_at: datetime, closes_at: datetime, reminder: datetime | None, zone: tzinfo) -> str:
+    """Explain to users why a ticket will close. The days are those of the organisation's time zone."""
     days = (closes_at - responded_at).days
-    reminded = f" The requester is reminded on {reminder:%Y-%m-%d}." if reminder else ""
-    return f"Replied to on {responded_at:%Y-%m-%d}: closes after {days} days without a new reply.{reminded}"
+    reminded = f" The requester is reminded on {reminder.astimezone(zone):%Y-%m-%d}." if reminder else ""
+    replied_on = f"{responded_at.astimezone(zone):%Y-%m-%d}"
+    return f"Replied to on {replied_on}: closes after {days} days without a new reply.{reminded}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from fastapi import APIRouter, Request, Response
 
 from app.access.services import services_of
@@ -31,6 +33,7 @@ async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) ->
     due = {timer["kind"]: caller.tenant.organisation_time(timer["due_at"]) for timer in timers}
     items = []
     if AUTO_CLOSE in due:
-        reason = auto_close_reason(timers[0]["responded_at"], due[AUTO_CLOSE], due.get(AUTO_CLOSE_REMINDER))
+        responded_at, remind_at = timers[0]["responded_at"], due.get(AUTO_CLOSE_REMINDER)
+        reason = auto_close_reason(responded_at, due[AUTO_CLOSE], remind_at, ZoneInfo(caller.tenant.timezone))
         items.append({"kind": AUTO_CLOSE, "dueAt": due[AUTO_CLOSE], "reason": reason})
     return json_response({"items": items})

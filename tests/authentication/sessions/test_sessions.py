@@ -52,6 +52,19 @@ async def test_signing_out_ends_this_session_only(api: Api, email: str) -> None:
     refused(await api.http.post("/auth/signout", headers=bearer(one)), 401, "invalid_token")
 
 
+async def test_a_demotion_ends_all_sessions_of_the_user_and_a_promotion_none(api: Api, desk: Desk) -> None:
+    user = await create_user(desk, email := unique_email())
+    sessions = [await sign_in(api.http, email) for _ in range(2)]
+
+    demoted = await desk.admin.patch(f"/users/{user.id}", {"role": "ENGINEER"})
+
+    assert demoted.status_code == 200, demoted.text
+    assert [await has_ended(api, one) for one in sessions] == [True, True]
+    again = await sign_in(api.http, email)
+    assert (await desk.admin.patch(f"/users/{user.id}", {"role": "ADMIN"})).status_code == 200
+    assert not await has_ended(api, again)
+
+
 async def test_signing_out_everywhere_ends_all_sessions_of_the_user(api: Api, desk: Desk, email: str) -> None:
     mine = [await sign_in(api.http, email) for _ in range(3)]
     assert (await api.http.post("/auth/signout-all", headers=bearer(mine[0]))).status_code == 204

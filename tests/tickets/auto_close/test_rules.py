@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -27,9 +28,16 @@ def test_the_reason_names_the_reply_the_days_and_the_reminder() -> None:
     closes_at = rules.auto_close_at(NOW, 30)
     reminder = rules.reminder_at(NOW, closes_at)
 
-    assert rules.auto_close_reason(NOW, closes_at, reminder) == (
+    assert rules.auto_close_reason(NOW, closes_at, reminder, UTC) == (
         "Replied to on 2026-03-01: closes after 30 days without a new reply. The requester is reminded on 2026-03-28."
     )
-    assert rules.auto_close_reason(NOW, closes_at, None) == (
+    assert rules.auto_close_reason(NOW, closes_at, None, UTC) == (
         "Replied to on 2026-03-01: closes after 30 days without a new reply."
     )
+
+
+def test_the_reason_names_the_days_of_the_organisations_time_zone() -> None:
+    replied_at = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+    reason = rules.auto_close_reason(replied_at, replied_at + timedelta(days=30), None, ZoneInfo("Pacific/Auckland"))
+
+    assert reason == "Replied to on 2026-03-02: closes after 30 days without a new reply."
