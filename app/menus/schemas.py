@@ -122,7 +122,7 @@ class MenuUpdate(RequestModel):
 
 
 class Menu(ResponseModel):
-    """A menu entry, as those who arrange the menu see it."""
+    """A menu entry, with the roles and users that it is hidden for."""
 
     id: Annotated[UUID, _ID]
     name: Annotated[str, _NAME]

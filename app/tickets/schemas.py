@@ -43,7 +43,7 @@ def alias_of(field: str, value_of: Callable[[Any], object] = lambda value: value
     def check(value: object, info: ValidationInfo) -> object:
         replaced_by = info.data.get(field, MISSING)
         if replaced_by is not MISSING and value_of(replaced_by) != value:
-            raise ValueError("This is a deprecated name of another field, and differs from it. Send one of them.")
+            raise ValueError("This deprecated name differs from the field that replaces it. Send one of them.")
         return value
 
     return AfterValidator(check)

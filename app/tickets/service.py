@@ -107,7 +107,7 @@ async def change_ticket(
     """
     own = requester_scope(caller)
     if own is not None and not changes.names <= CUSTOMER_FIELDS:
-        raise NotForCustomers("Of a ticket, customers change its title, description and priority only.")
+        raise NotForCustomers("Customers can change only the title, description and priority of a ticket.")
     caller = await with_locked_clock(db, caller)
     assignee = None
     if changes.assignee_id is not MISSING and changes.assignee_id is not None:

@@ -30,7 +30,7 @@ class AccountPending(Forbidden):
     """An admin has not approved the sign-up yet."""
 
     code = "account_pending"
-    title = "An admin of your organisation has yet to approve this account: you will get a mail."
+    title = "This account waits for the approval of an admin of your organisation. You will get a mail."
 
 
 class AccountRejected(Forbidden):
