@@ -121,7 +121,7 @@ _CHANGE_TICKET: dict[str, Any] = {
 async def change_ticket(
     ticket_id: TicketId, body: TicketUpdate, caller: Editor, db: Db, if_match: IfMatch = None
 ) -> Response:
-    """Change any of the fields. A change of status or assignee has the same effects as a reply or an acceptance would have.
+    """Change any of the fields. Status and assignee have the same effects here as in their own operations.
 
     Customers change `title`, `description` and `priority` of their own tickets.
     """
