@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.access.permissions import RoleKind
 from app.accounts.users.events import (
     EmailChanged,
     EmailClaimed,
@@ -15,6 +16,7 @@ from app.accounts.users.events import (
     UserSignedUp,
 )
 from app.accounts.users.models import User
+from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
@@ -37,7 +39,7 @@ EVERYTHING = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN
 
 
 def signed_up(user: User) -> Any:
-    return make_event(UserSignedUp, user, role=user.role_kind, status=user.status)
+    return make_event(UserSignedUp, user, role=RoleKind(user.role_kind), status=AccountStatus(user.status))
 
 
 async def add_sign_up_request(desk: Desk, **columns: Any) -> User:

@@ -144,10 +144,11 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
 async def test_reactions_to_changes_of_users_find_tickets_by_indexes(service: Connection, session: Any) -> None:
     db, sent = session
     about_user: dict[str, Any] = {"at": START, "actor": SYSTEM, "user_id": USER_ID}
-    values = {"email": REQUESTER_EMAIL, "email_verified_at": START, "status": "SUSPENDED"}
-    await db.execute(update(User).where(User.org_id == ORG, User.id == USER_ID).values(**values))
+    change = update(User).where(User.org_id == ORG, User.id == USER_ID)
+    await db.execute(change.values(email=REQUESTER_EMAIL, email_verified_at=START, status="ACTIVE"))
     sent.clear()
     await linking.link_tickets(db, ORG, EmailVerified(**about_user))
+    await db.execute(change.values(status="SUSPENDED"))
     await unassigning.unassign_tickets(db, ORG, UserSuspended(**about_user))
     erased: dict[str, Any] = {"name": ReactionOnly("Mia Holm"), "email": ReactionOnly("customer8@growfin.test")}
     await erasing.erase_requester(db, ORG, UserErased(**about_user, **erased, email_was_verified=ReactionOnly(True)))

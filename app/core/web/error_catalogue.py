@@ -39,7 +39,7 @@ def make_error_table() -> str:
 
 def _list_framework_codes() -> Iterator[ErrorCode]:
     for status, (code, title) in CODES_BY_STATUS.items():
-        yield ErrorCode(status, code, title, "The request was refused before it reached an operation.")
+        yield ErrorCode(status, code, title, "Refused before an operation was reached.")
 
 
 def _list_edge_codes() -> Iterator[ErrorCode]:
