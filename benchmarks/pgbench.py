@@ -86,6 +86,7 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
     org_id = f"'{UUID(organisation.id)}'::uuid"
     if operation == CREATE:
         sql = OPEN.replace("WITH available", "WITH fresh AS MATERIALIZED (SELECT uuidv7() AS id), available", 1)
+        sql = sql.replace('":null', '": null')  # pgbench takes `:null` for a variable
         ticket_id, texts = "(SELECT id FROM fresh)", ("'Cannot export March'", f"'{DESCRIPTION}'", "'HIGH'")
         customer = f"'customer' || :customer::text || '@{organisation.domain}'"
         rest = (
