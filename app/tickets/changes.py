@@ -11,7 +11,7 @@ from pydantic import MISSING
 from app.core.changes import Changes
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
 
-# Of their own tickets. `org_id` changes nothing.
+# What customers may send for their own tickets. `org_id` is compared and never changed.
 CUSTOMER_FIELDS = frozenset({"title", "description", "priority", "org_id"})
 _TEXT_FIELDS = ("title", "description", "priority")
 

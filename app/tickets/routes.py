@@ -123,7 +123,7 @@ async def change_ticket(
 ) -> Response:
     """Change any of the fields. Status and assignee have the same effects here as in their own operations.
 
-    Customers change `title`, `description` and `priority` of their own tickets.
+    Customers can change only `title`, `description` and `priority`, and only of their own tickets.
     """
     await service.change_ticket(db, caller, ticket_id, body.changes(), partial(check_if_match, if_match))
     return ticket_response(await read_changed(db, caller, ticket_id), caller)
