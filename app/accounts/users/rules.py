@@ -7,10 +7,11 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.access.permissions import RoleKind
-from app.core.fields import ERASED_DOMAIN
 from app.core.words import fold, split_words
 
 MAX_WORD_LENGTH = 64
+# Erased users get an address of this domain: it is reserved (RFC 2606), so mail to it never arrives anywhere.
+ERASED_DOMAIN = "erased.invalid"
 # What an erased user is called.
 ANONYMOUS_FIRST_NAME = "Erased"
 ANONYMOUS_LAST_NAME = "user"
@@ -85,6 +86,17 @@ def erased_email(user_id: UUID) -> str:
 def is_deliverable(email: str) -> bool:
     """Tell whether mail can be sent to an address: not to that of an erased user."""
     return not email.endswith(f"@{ERASED_DOMAIN}")
+
+
+def refuse_erased_email(email: str) -> str:
+    """Return the address unchanged.
+
+    Raises:
+        ValueError: it is of the domain that is reserved for erased users.
+    """
+    if not is_deliverable(email):
+        raise ValueError("This e-mail address is reserved.")
+    return email
 
 
 # --- search ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PlainValidator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from app.core.fields import DEPRECATED, Email, Name, OptionalParameter, RequestModel, Timestamp
+from app.accounts.users.fields import PersonalEmail
+from app.core.fields import DEPRECATED, Name, OptionalParameter, RequestModel, Timestamp
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, Operator
 from app.tickets.models import TicketPriority, TicketStatus
 from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
@@ -26,7 +27,7 @@ ME: Literal["me"] = "me"  # the caller
 # --- types of values -------------------------------------------------------------------------------------------------
 
 
-_EMAIL: TypeAdapter[str] = TypeAdapter(Email)
+_EMAIL: TypeAdapter[str] = TypeAdapter(PersonalEmail)
 
 
 def _parse_user(value: object, *words: str) -> object:
@@ -118,11 +119,13 @@ class TicketFilters(RequestModel):
         HasAssignee(),
         _several("Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."),
     ] = []
-    admin_email: Annotated[list[Email], HasAssignee(), _several("Use `assignee` instead."), DEPRECATED] = []
+    admin_email: Annotated[list[PersonalEmail], HasAssignee(), _several("Use `assignee` instead."), DEPRECATED] = []
     requester: Annotated[
         list[Requester], HasRequester(), _several("Requesters: e-mail addresses, or ids of their accounts.")
     ] = []
-    customer_email: Annotated[list[Email], HasRequester(), _several("Use `requester` instead."), DEPRECATED] = []
+    customer_email: Annotated[
+        list[PersonalEmail], HasRequester(), _several("Use `requester` instead."), DEPRECATED
+    ] = []
     status: Annotated[list[TicketStatus], IsAnyOf("status"), _several("Statuses.")] = []
     priority: Annotated[list[TicketPriority], IsAnyOf("priority"), _several("Priorities.")] = []
     created_after: Annotated[
