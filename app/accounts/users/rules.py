@@ -48,6 +48,11 @@ def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
     return AccountStatus.ACTIVE if role_kind == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
+def can_be_available(role_kind: RoleKind) -> bool:
+    """Tell whether users of this kind may be available for tickets: customers are never assigned any."""
+    return role_kind != RoleKind.CUSTOMER
+
+
 def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
     """Tell whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
 
