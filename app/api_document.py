@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
-from app.access.requirements import SECRET_SCHEME, TOKEN_SCHEME
+from app.access.operation_requirements import SECRET_SCHEME, TOKEN_SCHEME
 from app.core.config import Settings
 from app.core.web.error_catalogue import make_error_table
 from app.core.web.openapi_document import finalize_openapi

@@ -17,9 +17,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import __version__, api_document, wiring
 from app import models as _models  # noqa: F401 - all mappers, before the first query
-from app.access.attempts import Attempts
+from app.access.attempt_limits import Attempts
+from app.access.caller_checks import check_callers
 from app.access.credential_cache import CredentialCache
-from app.access.dependencies import check_callers
 from app.accounts.erasure.routes import router as erasure
 from app.accounts.invitations.routes import router as invitations
 from app.accounts.pictures.routes import router as pictures

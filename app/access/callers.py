@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.access.errors import PrivilegeEscalation
-from app.access.permissions import Permissions, RoleKind, exceeds
 from app.access.tenant import Tenant
+from app.access.user_permissions import Permissions, RoleKind, exceeds
 from app.core.outbox.events import Actor, ActorType
 
 

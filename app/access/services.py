@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 
 from fastapi import Request
 
-from app.access.attempts import Attempts
+from app.access.attempt_limits import Attempts
 from app.access.credential_cache import CredentialCache
 from app.core.config import Settings
 from app.core.database.pool import Database

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.access.attempts import Attempts
+from app.access.attempt_limits import Attempts
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries as users

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.access.permissions import Resource
+from app.access.user_permissions import Resource
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.access.dependencies import Db
-from app.access.requirements import CurrentUser
+from app.access.operation_requirements import CurrentUser
+from app.access.transactions import Db
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.menus import queries

@@ -8,10 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import UserCaller
-from app.access.dependencies import Db
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
 from app.access.services import services_of
+from app.access.transactions import Db
+from app.access.user_permissions import Action, Resource
 from app.core.fields import EXAMPLE_ID
 from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from app.access.permissions import Action, Permissions
+from app.access.user_permissions import Action, Permissions
 
 MAX_DEPTH = 4  # levels
 MAX_MENUS = 500  # entries per organisation

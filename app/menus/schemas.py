@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import MISSING, AfterValidator, Field, StrictInt, StringConstraints
 
 from app.access.callers import Principal
-from app.access.permissions import Action, Resource
+from app.access.user_permissions import Action, Resource
 from app.accounts.users.fields import Designation
 from app.core.fields import EXAMPLE_ID, CreatedAt, Name, RequestModel, ResponseModel, UpdatedAt
 from app.core.web.paging import CountedPage

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
-from app.access.permissions import Resource
+from app.access.user_permissions import Resource
 from app.accounts.roles import queries as roles
 from app.core.changes import Changes
 from app.core.clock import real_now

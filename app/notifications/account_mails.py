@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy import all_, and_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
+from app.access.user_permissions import RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.single_use_links.events import LinkRequested
 from app.accounts.single_use_links.models import PAGES, Link

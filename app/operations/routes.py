@@ -12,10 +12,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import DBAPIError
 
 from app.access.callers import UserCaller
-from app.access.dependencies import Db
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
 from app.access.services import services_of
+from app.access.transactions import Db
+from app.access.user_permissions import Action, Resource
 from app.core.database.pool import NotMigrated
 from app.core.errors import Unavailable
 from app.core.outbox import timers

@@ -8,13 +8,14 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.access.callers import Caller, UserCaller
-from app.access.dependencies import Db, address_of, transaction_refreshing_credentials
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
 from app.access.services import services_of
+from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.user_permissions import Action, Resource
 from app.core.errors import TooMany
 from app.core.ids import new_id
 from app.core.outbox import relay, timers
+from app.core.web.client_address import address_of
 from app.core.web.limits import get_network
 from app.core.web.openapi import responses
 from app.core.web.routing import Route

@@ -10,8 +10,8 @@ from fastapi import Header, Path, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, UserCaller
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
+from app.access.user_permissions import Action, Resource
 from app.core.database.pool import Database
 from app.core.errors import VersionConflict
 from app.core.fields import EXAMPLE_ID, OptionalParameter

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 
 from app.access.callers import Caller, UserCaller
-from app.access.dependencies import Db
 from app.access.errors import NotForCustomers
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
 from app.access.services import services_of
+from app.access.transactions import Db
+from app.access.user_permissions import Action, Resource
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
 from app.core.web.preconditions import check_if_match, is_unmodified, make_etag

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, ValidationInfo
 
-from app.access.requirements import BodySecret
+from app.access.operation_requirements import BodySecret
 from app.accounts.users.fields import PersonalEmail
 from app.core.fields import (
     DEPRECATED,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.rules import AccountStatus

@@ -10,7 +10,7 @@ import pyotp
 from PIL import Image
 from sqlalchemy import select, update
 
-from app.access.permissions import Action, Resource, RoleKind, permission
+from app.access.user_permissions import Action, Resource, RoleKind, permission
 from app.accounts.roles.models import Role
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose

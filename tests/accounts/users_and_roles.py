@@ -9,7 +9,7 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles.models import Role
 from app.accounts.users import creation as service
 from app.accounts.users import queries

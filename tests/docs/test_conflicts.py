@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.users.rules import AccountStatus
 from app.core.database.pool import Database

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from tests.access.requests import REQUESTS
 from tests.access.table import STATUSES
 from tests.access.world import World, create_world

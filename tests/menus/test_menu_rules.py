@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.access.permissions import ALL, Action, Permissions, Resource, permission
+from app.access.user_permissions import ALL, Action, Permissions, Resource, permission
 from app.menus import rules
 from app.menus.rules import Entry, MenuNode, Viewer, validate_url
 

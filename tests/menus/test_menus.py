@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, insert, select
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
 from app.menus.models import Menu

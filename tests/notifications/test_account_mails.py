@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.users.events import (
     EmailChanged,
     EmailClaimed,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles import queries as roles
 from app.accounts.users import queries
 from app.accounts.users.filters import UserFilters

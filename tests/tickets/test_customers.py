@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields

@@ -16,8 +16,8 @@ from sqlalchemy import literal_column, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import ProductCaller, UserCaller
-from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
+from app.access.user_permissions import RoleKind
 from app.accounts.users.models import AVAILABLE, User
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from tests.organisation_client import Desk
 from tests.tickets.users import joins
 

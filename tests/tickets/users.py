@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import update
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.users import creation as service
 from app.accounts.users.events import EmailVerified
 from app.accounts.users.models import Credential

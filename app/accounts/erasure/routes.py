@@ -8,10 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request
 
 from app.access.callers import UserCaller
-from app.access.dependencies import transaction_refreshing_credentials
 from app.access.errors import PrivilegeEscalation
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
+from app.access.transactions import transaction_refreshing_credentials
+from app.access.user_permissions import Action, Resource
 from app.accounts.erasure import service
 from app.accounts.users.errors import LastAdmin, UserNotFound
 from app.core.web.openapi import responses

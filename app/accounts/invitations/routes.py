@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import MISSING
 
 from app.access.callers import UserCaller
-from app.access.dependencies import address_of, transaction_refreshing_credentials
 from app.access.errors import PrivilegeEscalation
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
 from app.access.services import services_of
+from app.access.transactions import transaction_refreshing_credentials
+from app.access.user_permissions import Action, Resource
 from app.accounts.invitations import service
 from app.accounts.invitations.errors import NotInvited
 from app.accounts.invitations.schemas import InvitationAcceptance, InvitationCreate, InvitedUser
@@ -26,6 +26,7 @@ from app.accounts.users.schemas import User
 from app.core.errors import TooMany
 from app.core.fields import EXAMPLE_ID
 from app.core.threads import Busy
+from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import MISSING, Field, model_validator
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links.models import Link
 from app.accounts.single_use_links.schemas import LinkToken
 from app.accounts.users import models

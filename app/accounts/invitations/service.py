@@ -9,8 +9,8 @@ from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller, ensure_can_grant
-from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
+from app.access.user_permissions import RoleKind
 from app.accounts.invitations.errors import NotInvited
 from app.accounts.roles import queries as roles
 from app.accounts.roles.models import AnyRole

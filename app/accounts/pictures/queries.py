@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.pictures.errors import PictureNotFound
 from app.accounts.pictures.models import Picture
 from app.accounts.users.errors import UserNotFound

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from app.access.requirements import CurrentUser
+from app.access.operation_requirements import CurrentUser
 from app.access.services import services_of
 from app.accounts.pictures import queries, service
 from app.accounts.pictures.errors import ImageTooLarge, NotAnImage, PictureNotFound, TooManyPictures

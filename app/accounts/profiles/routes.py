@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from pydantic import MISSING
 
-from app.access.dependencies import transaction_refreshing_credentials
-from app.access.requirements import CurrentUser, CurrentUserBefore2FA
+from app.access.operation_requirements import CurrentUser, CurrentUserBefore2FA
 from app.access.services import services_of
+from app.access.transactions import transaction_refreshing_credentials
 from app.accounts.profiles import service
 from app.accounts.profiles.schemas import Profile, ProfileUpdate
 from app.accounts.users import queries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.core.outbox.events import Event, Subject
 
 

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import MISSING
 
 from app.access.callers import UserCaller
-from app.access.dependencies import Db, transaction_refreshing_credentials
 from app.access.errors import PrivilegeEscalation
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
 from app.access.services import services_of
+from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.user_permissions import Action, Resource
 from app.accounts.roles import queries, service
 from app.accounts.roles.errors import BuiltInRoleChanged, RoleInUse, RoleNameTaken, RoleNotFound, TooManyRoles
 from app.accounts.roles.rules import BY_ID

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.access.permissions import ALL, Action, Permissions, Resource, RoleKind, permission
+from app.access.user_permissions import ALL, Action, Permissions, Resource, RoleKind, permission
 
 MAX_ROLES = 200  # custom roles of an organisation
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, StrictBool
 
-from app.access.permissions import Action, Permissions, Resource, RoleKind, permission
+from app.access.user_permissions import Action, Permissions, Resource, RoleKind, permission
 from app.accounts.roles import models
 from app.accounts.roles.models import AnyRole
 from app.core.fields import EXAMPLE_ID, Name, RequestModel, ResponseModel, UtcTimestamp

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller, ensure_can_grant
 from app.access.errors import PrivilegeEscalation
-from app.access.permissions import Permissions, RoleKind, exceeds
+from app.access.user_permissions import Permissions, RoleKind, exceeds
 from app.accounts.roles import queries, rules
 from app.accounts.roles.errors import BuiltInRoleChanged, RoleInUse, RoleNameTaken, RoleNotFound, TooManyRoles
 from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated

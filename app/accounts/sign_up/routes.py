@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.dependencies import address_of
-from app.access.requirements import Product
+from app.access.operation_requirements import Product
 from app.access.services import services_of
 from app.access.tenant import Tenant
 from app.accounts.sign_up import service
@@ -18,6 +17,7 @@ from app.accounts.users.examples import CUSTOMER_USER
 from app.accounts.users.schemas import User
 from app.core.errors import TooMany
 from app.core.threads import Busy
+from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations import queries as organisations

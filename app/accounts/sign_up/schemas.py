@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.access.permissions import RoleKind
-from app.access.requirements import BodySecret
+from app.access.operation_requirements import BodySecret
+from app.access.user_permissions import RoleKind
 from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword
 from app.core.fields import Domain, RequestModel
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import ProductCaller
-from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
+from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules

@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import delete, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import RoleKind
 from app.access.tenant import Tenant
+from app.access.user_permissions import RoleKind
 from app.accounts.users import rules
 from app.accounts.users.errors import EmailTaken, WeakPassword
 from app.accounts.users.models import Credential, User, UserWord

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 from sqlalchemy import ColumnElement, and_, false, select
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.users.models import User, UserWord
 from app.accounts.users.rules import UserStatus, prefix_upper_bound, query_terms
 from app.core.database.filters import ColumnIsIn, ConditionOperator, Filters

@@ -11,7 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.permissions import TICKET_WORK, Permissions, RoleKind, effective
+from app.access.user_permissions import TICKET_WORK, Permissions, RoleKind, effective
 from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.errors import CustomerNotAvailable

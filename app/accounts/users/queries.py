@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from app.access.callers import UserCaller
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.filters import UserFilters

@@ -8,7 +8,7 @@ from sqlalchemy import Uuid, any_, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import TICKET_WORK, effective
+from app.access.user_permissions import TICKET_WORK, effective
 from app.accounts.roles import queries as roles
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.models import User

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import UserCaller
-from app.access.dependencies import Db, transaction_refreshing_credentials
 from app.access.errors import PrivilegeEscalation
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
 from app.access.services import services_of
+from app.access.transactions import Db, transaction_refreshing_credentials
+from app.access.user_permissions import Action, Resource
 from app.accounts.roles.schemas import from_table
 from app.accounts.users import models, queries, service
 from app.accounts.users.errors import CustomerNotAvailable, LastAdmin, NotActiveYet, NotPending, UserNotFound

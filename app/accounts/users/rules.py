@@ -6,7 +6,7 @@ from collections.abc import Collection
 from enum import StrEnum
 from uuid import UUID
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.core.words import fold, split_words
 
 MAX_WORD_LENGTH = 64

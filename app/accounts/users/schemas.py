@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import MISSING, Field, StrictBool, ValidationInfo, field_validator
 
-from app.access.permissions import Permissions, RoleKind
+from app.access.user_permissions import Permissions, RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.roles.schemas import PermissionTable, ResourceActions, ResourcePermissions, as_table, from_table
 from app.accounts.users import models

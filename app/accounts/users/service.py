@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Principal, UserCaller, ensure_can_grant
 from app.access.errors import PrivilegeEscalation
-from app.access.permissions import Permissions, RoleKind, exceeds
+from app.access.user_permissions import Permissions, RoleKind, exceeds
 from app.accounts.roles import queries as roles
 from app.accounts.roles.models import AnyRole
 from app.accounts.roles.rules import BUILT_IN

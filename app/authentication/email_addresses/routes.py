@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from app.access.dependencies import address_of, transaction_refreshing_credentials
-from app.access.requirements import CurrentUser
+from app.access.operation_requirements import CurrentUser
 from app.access.services import services_of
+from app.access.transactions import transaction_refreshing_credentials
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.authentication.email_addresses import service
@@ -25,6 +25,7 @@ from app.authentication.schemas import MailRequestAccepted
 from app.authentication.timing import round_up_duration
 from app.core.errors import TooMany
 from app.core.threads import Busy
+from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.attempts import Attempts
+from app.access.attempt_limits import Attempts
 from app.access.callers import UserCaller
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired

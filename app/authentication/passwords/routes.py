@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from app.access.dependencies import address_of, invalidate_credentials
-from app.access.requirements import CurrentUser
+from app.access.operation_requirements import CurrentUser
 from app.access.services import services_of
+from app.access.transactions import invalidate_credentials
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.users.errors import WeakPassword
 from app.authentication.errors import WrongPassword
@@ -18,6 +18,7 @@ from app.authentication.schemas import MailRequestAccepted
 from app.authentication.timing import round_up_duration
 from app.core.errors import TooMany
 from app.core.threads import Busy
+from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.attempts import Attempts
+from app.access.attempt_limits import Attempts
 from app.access.callers import UserCaller
 from app.access.tenant import Tenant
 from app.accounts.single_use_links import service as links

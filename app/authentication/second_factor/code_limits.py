@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.access.attempts import Attempts
+from app.access.attempt_limits import Attempts
 from app.access.callers import Principal
 from app.accounts.users.models import User
 from app.authentication.second_factor.errors import CodeRefused, WrongCode

@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.access.dependencies import transaction_refreshing_credentials
-from app.access.requirements import CurrentUserBefore2FA
+from app.access.operation_requirements import CurrentUserBefore2FA
 from app.access.services import services_of
+from app.access.transactions import transaction_refreshing_credentials
 from app.authentication.second_factor import service
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.errors import (

@@ -10,9 +10,9 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import lacks_second_factor
-from app.access.dependencies import Db, address_of, transaction_refreshing_credentials
-from app.access.requirements import CurrentUserBefore2FA
+from app.access.operation_requirements import CurrentUserBefore2FA
 from app.access.services import services_of
+from app.access.transactions import Db, transaction_refreshing_credentials
 from app.authentication.sessions import queries, service
 from app.authentication.sessions.errors import InvalidRefreshToken, SessionNotFound
 from app.authentication.sessions.schemas import (
@@ -27,6 +27,7 @@ from app.authentication.sessions.schemas import (
 from app.authentication.sessions.service import ClientInfo
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
+from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route

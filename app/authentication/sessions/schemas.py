@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import MISSING, Field
 
 from app.access.callers import Principal
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.authentication.sessions import models
 from app.authentication.sessions.rules import session_lifetime
 from app.authentication.sessions.service import SessionTokens

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.users.models import User
 from app.authentication.sessions import queries
 from app.authentication.sessions.errors import InvalidRefreshToken, SessionNotFound

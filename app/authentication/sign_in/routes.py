@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 
-from app.access.dependencies import address_of
-from app.access.permissions import RoleKind
 from app.access.services import services_of
+from app.access.user_permissions import RoleKind
 from app.accounts.users.examples import CUSTOMER_USER, ENGINEER_USER
 from app.accounts.users.fields import EXAMPLE_PASSWORD
 from app.authentication.second_factor.code_limits import counting_attempts
@@ -28,6 +27,7 @@ from app.authentication.sign_in.errors import (
 from app.authentication.sign_in.schemas import SignInRequest, SignInResult
 from app.core.errors import TooMany
 from app.core.threads import Busy
+from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.menus.queries import menu_of_user

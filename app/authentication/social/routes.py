@@ -8,7 +8,6 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.access.dependencies import address_of
 from app.access.services import services_of
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
@@ -39,6 +38,7 @@ from app.authentication.social.services import SocialServices
 from app.authentication.social.state import LIFETIME, PendingSignIn, cookie_name
 from app.core.clock import real_now
 from app.core.errors import TesseraError, TooMany
+from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.problems import PROBLEM_MEDIA_TYPE, respond_to_error
 from app.core.web.routing import Route

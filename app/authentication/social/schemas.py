@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictBool
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links.schemas import LinkToken
 from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
 from app.core.fields import Domain, OptionalParameter, RequestModel

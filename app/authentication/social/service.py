@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.attempts import Attempts
-from app.access.permissions import RoleKind
+from app.access.attempt_limits import Attempts
 from app.access.tenant import Tenant
+from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import LinkPurpose

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.authentication.social.errors import StateMismatch
 from app.core.security.sealing import CannotUnseal, seal, unseal
 

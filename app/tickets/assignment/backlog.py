@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import TICKET_WORK
+from app.access.user_permissions import TICKET_WORK
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.models import User

@@ -6,7 +6,7 @@ from functools import partial
 
 from fastapi import APIRouter, Response
 
-from app.access.dependencies import Db
+from app.access.transactions import Db
 from app.core.web.openapi import responses
 from app.core.web.preconditions import check_if_match
 from app.core.web.routing import Route

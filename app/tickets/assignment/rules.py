@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 
 ASSIGN: Final = "ASSIGN"  # the kind of timer that assigns waiting tickets
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from uuid import UUID
 
 from app.access.callers import Caller, ProductCaller, UserCaller
-from app.access.permissions import Action, Resource, permission
+from app.access.user_permissions import Action, Resource, permission
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver

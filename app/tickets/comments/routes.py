@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 
 from app.access.callers import UserCaller
-from app.access.dependencies import Db
-from app.access.permissions import Action, Resource
-from app.access.requirements import requires
+from app.access.operation_requirements import requires
+from app.access.transactions import Db
+from app.access.user_permissions import Action, Resource
 from app.core.web.openapi import responses
 from app.core.web.preconditions import check_if_match, make_etag
 from app.core.web.routing import Route

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, any_, literal, not_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import TICKET_WORK
+from app.access.user_permissions import TICKET_WORK
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserErased, UserPermissionsChanged, UserRoleChanged, UserSuspended
 from app.accounts.users.models import User

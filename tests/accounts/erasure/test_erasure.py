@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url, select
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose

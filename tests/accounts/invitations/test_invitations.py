@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, func, select
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles.models import Role
 from app.accounts.roles.rules import ADMIN, BUILT_IN, ENGINEER
 from app.accounts.single_use_links.models import Link

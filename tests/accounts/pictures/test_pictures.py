@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.pictures.models import Picture
 from app.accounts.pictures.upload import MAX_FILE_BYTES
 from app.core.database.pool import Database

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.access.permissions import Resource, RoleKind
+from app.access.user_permissions import Resource, RoleKind
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database

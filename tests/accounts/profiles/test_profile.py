@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.access.permissions import Resource, RoleKind
+from app.access.user_permissions import Resource, RoleKind
 from app.accounts.profiles.mail_kinds import MailKind
 from app.core.database.pool import Database
 from tests.accounts.users_and_roles import CUSTOMER, ENGINEER, add_role, add_signed_in_user, list_events, ok, read_row

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
-from app.access.permissions import ALL, Resource, RoleKind
+from app.access.user_permissions import ALL, Resource, RoleKind
 from app.accounts.roles.models import Role
 from app.accounts.roles.rules import ADMIN, CUSTOMER, ENGINEER, MAX_ROLES, is_built_in_name
 from app.accounts.roles.schemas import ResourceActions, as_table, from_table

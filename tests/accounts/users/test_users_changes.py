@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.roles import rules as roles
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import Link, LinkPurpose

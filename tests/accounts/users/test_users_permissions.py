@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.access.permissions import ALL, Resource
+from app.access.user_permissions import ALL, Resource
 from app.accounts.roles import rules as roles
 from app.accounts.roles.schemas import as_table
 from app.core.database.pool import Database

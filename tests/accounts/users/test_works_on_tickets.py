@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import selectinload
 
-from app.access.permissions import TICKET_WORK
+from app.access.user_permissions import TICKET_WORK
 from app.accounts.roles import rules as roles
 from app.accounts.roles.schemas import as_table
 from app.accounts.users.errors import LastAdmin

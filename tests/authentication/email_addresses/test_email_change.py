@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from app.access.attempts import MAIL_LIMIT
+from app.access.attempt_limits import MAIL_LIMIT
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.models import UserWord
 from app.core.database.pool import Database

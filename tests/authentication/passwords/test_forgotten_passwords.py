@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from app import wiring
-from app.access.attempts import MAIL_LIMIT
+from app.access.attempt_limits import MAIL_LIMIT
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.rules import AccountStatus
 from app.authentication.link_mails import MAX_ACCOUNTS, RESPONSE_TIME_STEP

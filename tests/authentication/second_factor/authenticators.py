@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pyotp
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from tests.accounts.users_and_roles import ADMIN, add_user, ok
 from tests.organisation_client import PASSWORD, Desk, SignedInUser, open_session
 from tests.services import change_password

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.users.models import User as UserRow
 from app.accounts.users.rules import AccountStatus
 from app.authentication.social.models import ExternalIdentity

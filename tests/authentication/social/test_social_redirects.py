@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.authentication.social.state import PendingSignIn, cookie_name
 from app.core.clock import real_now
 from tests.accounts.users_and_roles import ok

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.authentication.social.errors import IdentityRejected, StateMismatch
 from app.authentication.social.rules import (
     accepted_algorithms,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.accounts.users.events import UserSignedUp
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.core.database.pool import Database
 from app.core.fields import to_rfc3339
 from app.tickets.lists.filters import TicketSort

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from app.access.permissions import RoleKind
+from app.access.user_permissions import RoleKind
 from app.core.database.pool import Database
 from app.tickets.lists.queries import Listing, count_tickets, read_page
 from app.tickets.search import service

@@ -4,11 +4,16 @@ async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICK
 """
 
 # Annotations stay objects: FastAPI cannot resolve the names in those of an object that is called.
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, params
 from pydantic import Field
 
+from app.access.caller_identification import identify_product, identify_user, read_secret
 from app.access.callers import Caller, ProductCaller, UserCaller, lacks_second_factor
 from app.access.errors import (
     AccessTokenRequired,
@@ -20,13 +25,10 @@ from app.access.errors import (
     SecretKeyMismatch,
     SecretKeyRequired,
 )
-from app.access.permissions import Action, Resource, RoleKind, permission
-from app.access.services import services_of
-from app.access.tenant import Tenant
+from app.access.user_permissions import Action, Resource, RoleKind, permission
 from app.core.errors import TesseraError
 from app.core.security.access_tokens import InvalidToken
 
-SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
 # Schemes of OpenAPI, as `security` names them.
 SECRET_SCHEME = "organisationSecret"  # noqa: S105 - a name
 TOKEN_SCHEME = "jwt"  # noqa: S105 - a name
@@ -79,29 +81,14 @@ class Requirement:
         return known[1]
 
     async def _identify(self, request: Request) -> Caller:
-        given = await self._read_secret(request)
+        given = await read_secret(request, from_body=self.secret_in_body)
         if self.secret and given is not None and (self.secret_in_body or "authorization" not in request.headers):
-            return await _identify_product(request, given)
-        user = await _identify_user(request, given)
+            return await identify_product(request, given)
+        user = await identify_user(request, given)
         if not self.users:
             raise SecretKeyRequired
         self._check(user)
         return user
-
-    async def _read_secret(self, request: Request) -> str | None:
-        in_header = request.headers.get(SECRET_HEADER)
-        if not self.secret_in_body:
-            return in_header
-        try:
-            body = await request.json()
-        except ValueError:  # not JSON: the body's own validation says so, if the header has a valid secret key
-            body = None
-        in_body = body.get("secret") if isinstance(body, dict) else None
-        if not isinstance(in_body, str):
-            return in_header
-        if in_header and in_header != in_body:
-            raise SecretKeyMismatch
-        return in_body
 
     def _check(self, caller: UserCaller) -> None:
         user = caller.user
@@ -174,29 +161,38 @@ CurrentUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_f
 Product = Annotated[ProductCaller, Depends(Requirement(users=False, secret=True, secret_in_body=True))]
 
 
-async def _identify_product(request: Request, secret: str) -> ProductCaller:
-    tenant = await services_of(request).credential_cache.resolve_secret_key(secret)
-    _note_for_log(request, tenant)
-    return ProductCaller(tenant=tenant, now=tenant.now())
+# --- what operations declare -----------------------------------------------------------------------------------------
 
 
-async def _identify_user(request: Request, secret: str | None) -> UserCaller:
-    cache = services_of(request).credential_cache
-    if "authorization" not in request.headers and secret is not None:
-        _note_for_log(request, await cache.resolve_secret_key(secret))
-        raise AccessTokenRequired
-    token = _bearer_token(request)
-    if token is None:
-        raise MissingCredential
-    tenant, user = await cache.resolve_access_token(token)
-    _note_for_log(request, tenant)
-    return UserCaller(tenant=tenant, user=user, now=tenant.now())
+@dataclass(frozen=True)
+class Dependency:
+    """A parameter that FastAPI fills with what `call` returns."""
+
+    name: str
+    annotation: object
+    call: object
 
 
-def _note_for_log(request: Request, tenant: Tenant) -> None:
-    request.state.org_id = tenant.id
+def dependencies_of(endpoint: Callable[..., object]) -> Iterator[Dependency]:
+    """Find the dependencies that an endpoint declares."""
+    for name, parameter in inspect.signature(endpoint, eval_str=True).parameters.items():
+        annotation, markers = parameter.annotation, [parameter.default]
+        if get_origin(annotation) is Annotated:
+            annotation, *metadata = get_args(annotation)
+            markers += metadata
+        for marker in markers:
+            if isinstance(marker, params.Depends):
+                yield Dependency(name, annotation, marker.dependency)
 
 
-def _bearer_token(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+@cache
+def requirement_of(endpoint: Callable[..., object]) -> Requirement:
+    """Return the requirement that an endpoint declares.
+
+    Raises:
+        TypeError: it declares none, or several.
+    """
+    found = [one.call for one in dependencies_of(endpoint) if isinstance(one.call, Requirement)]
+    if len(found) != 1:
+        raise TypeError(f"{endpoint.__qualname__} declares {len(found)} requirements of its caller instead of one")
+    return found[0]

@@ -1,0 +1,79 @@
+"""Identify the caller of a request by its secret key or its access token."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from app.access.callers import ProductCaller, UserCaller
+from app.access.errors import AccessTokenRequired, MissingCredential, SecretKeyMismatch
+from app.access.services import services_of
+from app.access.tenant import Tenant
+
+SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
+
+
+async def read_secret(request: Request, *, from_body: bool) -> str | None:
+    """Return the secret key in the request, if there is one.
+
+    Args:
+        from_body: whether it may also be the body's field `secret`.
+
+    Raises:
+        SecretKeyMismatch: header and body have different ones.
+    """
+    in_header = request.headers.get(SECRET_HEADER)
+    if not from_body:
+        return in_header
+    try:
+        body = await request.json()
+    except ValueError:  # not JSON: the body's own validation says so, if the header has a valid secret key
+        body = None
+    in_body = body.get("secret") if isinstance(body, dict) else None
+    if not isinstance(in_body, str):
+        return in_header
+    if in_header and in_header != in_body:
+        raise SecretKeyMismatch
+    return in_body
+
+
+async def identify_product(request: Request, secret: str) -> ProductCaller:
+    """Return the product that the secret key belongs to.
+
+    Raises:
+        InvalidSecretKey
+    """
+    tenant = await services_of(request).credential_cache.resolve_secret_key(secret)
+    _note_for_log(request, tenant)
+    return ProductCaller(tenant=tenant, now=tenant.now())
+
+
+async def identify_user(request: Request, secret: str | None) -> UserCaller:
+    """Return the user of the access token in the request.
+
+    Args:
+        secret: the secret key in the request, which cannot replace the access token.
+
+    Raises:
+        MissingCredential, InvalidToken
+        AccessTokenRequired: the request has a valid secret key only.
+        InvalidSecretKey
+    """
+    cache = services_of(request).credential_cache
+    if "authorization" not in request.headers and secret is not None:
+        _note_for_log(request, await cache.resolve_secret_key(secret))
+        raise AccessTokenRequired
+    token = _bearer_token(request)
+    if token is None:
+        raise MissingCredential
+    tenant, user = await cache.resolve_access_token(token)
+    _note_for_log(request, tenant)
+    return UserCaller(tenant=tenant, user=user, now=tenant.now())
+
+
+def _note_for_log(request: Request, tenant: Tenant) -> None:
+    request.state.org_id = tenant.id
+
+
+def _bearer_token(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

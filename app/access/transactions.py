@@ -1,0 +1,44 @@
+"""The transactions of requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.operation_requirements import requirement_of
+from app.access.services import services_of
+
+
+async def open_transaction(request: Request) -> AsyncIterator[AsyncSession]:
+    """Open the request's transaction in the organisation of its caller, in either order of the parameters."""
+    caller = await requirement_of(request.scope["endpoint"])(request)
+    async with services_of(request).database.session(caller.org_id) as db:
+        yield db
+
+
+# Scope "function" commits before the answer is sent: an answer never promises what a failed commit takes back.
+Db = Annotated[AsyncSession, Depends(open_transaction, scope="function")]
+
+
+@asynccontextmanager
+async def transaction_refreshing_credentials(
+    request: Request, org_id: UUID, user_id: UUID | None = None
+) -> AsyncIterator[AsyncSession]:
+    """Open a transaction that changes what credentials allow. The change takes effect at once in this process.
+
+    Args:
+        user_id: the only user whom it concerns; `None` for the organisation and all its users.
+    """
+    async with services_of(request).database.session(org_id) as db:
+        yield db
+    invalidate_credentials(request, org_id, user_id)  # after the commit: before, the old state could be read again
+
+
+def invalidate_credentials(request: Request, org_id: UUID, user_id: UUID | None = None) -> None:
+    """Remove the credentials of one user, or of an organisation and all its users, from the cache."""
+    services_of(request).credential_cache.invalidate(org_id, user_id)

@@ -1,0 +1,10 @@
+"""The network address of a client."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+
+def address_of(request: Request) -> str | None:
+    """Return the client's address; behind trusted proxies, the one that they report."""
+    return request.client.host if request.client else None
