@@ -1,0 +1,155 @@
+"""Deliveries of a worker that is killed, stopped, or loses the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from structlog.testing import capture_logs
+
+from app.core.database.pool import Database
+from app.core.outbox import claims, deliveries
+from app.core.outbox.channels import Channels, Outcome, Result
+from app.core.outbox.claims import LEASE_DURATION
+from app.core.outbox.deliveries import finish_attempt
+from app.core.outbox.models import DeliveryStatus
+from app.notifications.mails import EMAIL
+from tests.core.outbox.queued_mails import (
+    SECOND,
+    make_addresses,
+    make_channels,
+    make_due,
+    queue_mails,
+    read_deliveries,
+    read_only_delivery,
+    read_waits,
+)
+from tests.databases import eventually, open_pool, superuser_connection
+from tests.smtp_server import SmtpServer
+
+if TYPE_CHECKING:
+    from tests.databases import Superuser
+    from tests.postgres import TestServer
+
+
+# --- a killed worker, a lost database --------------------------------------------------------------------------------
+
+
+async def test_a_delivery_of_a_killed_worker_is_sent_again_with_the_same_message_id(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    """The worker is killed after the mail server accepted the mail and before the outcome is recorded.
+
+    This is the only case of a second copy.
+    """
+    org_id = await queue_mails(pool, "mia@customer.example")
+    (claim,) = await claims.claim_deliveries(pool, org_id, channels)
+    async with channels["EMAIL"].open() as sender:
+        await sender.send(claim.message)
+
+    assert await deliveries.deliver_due(pool, channels) == 0
+    (lease,) = await read_waits(pool, org_id)
+    assert timedelta(0) <= LEASE_DURATION - lease < 5 * SECOND
+
+    await make_due(pool, org_id)
+    assert await deliveries.deliver_due(pool, channels) == 1
+    row = await read_only_delivery(pool, org_id)
+    assert (row.status, row.attempts) == (DeliveryStatus.SENT, 2)
+    assert smtp_server.count_copies() == {f"<{row.id}@growfin.test>": 2}
+
+
+async def test_a_late_outcome_does_not_overwrite_a_newer_one(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    org_id = await queue_mails(pool, "mia@customer.example")
+    (claim,) = await claims.claim_deliveries(pool, org_id, channels)
+    await make_due(pool, org_id)
+    await deliveries.deliver_due(pool, channels)
+    await claims.record_attempts(
+        pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
+    )
+
+    row = await read_only_delivery(pool, org_id)
+    assert (row.status, row.last_error) == (DeliveryStatus.SENT, None)
+    assert await read_waits(pool, org_id) == []
+    assert len(smtp_server.received) == 1
+
+
+async def test_the_outcome_is_recorded_when_the_database_is_unavailable_after_sending(
+    own_database: TestServer, superuser: Superuser, smtp_server: SmtpServer
+) -> None:
+    channels = make_channels(smtp_server)
+    name = await superuser.fetchval("SELECT current_database()")
+    close_connections = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = 'tessera_service'"
+    )
+    async with open_pool(own_database) as pool, superuser_connection(own_database.at("postgres")) as elsewhere:
+        org_id = await queue_mails(pool, "mia@customer.example")
+        smtp_server.release = asyncio.Event()
+        with capture_logs() as logs:
+            delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
+            await asyncio.sleep(0.3)
+            await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+            await elsewhere.fetch(close_connections, name)
+            smtp_server.release.set()
+            assert await eventually(partial(is_logged, logs, "outcomes_not_recorded"))
+            await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+            assert await delivering == 1
+
+        assert (await read_only_delivery(pool, org_id)).status == DeliveryStatus.SENT
+    assert len(smtp_server.received) == 1
+
+
+async def is_logged(logs: Sequence[Mapping[str, object]], event: str) -> bool:
+    return any(line["event"] == event for line in logs)
+
+
+# --- stopping --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stopping_worker_releases_deliveries_that_it_has_not_sent(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    org_id = await queue_mails(pool, *make_addresses(10))
+
+    def is_stopping() -> bool:
+        return len(smtp_server.received) >= 3
+
+    await deliveries.deliver_due(pool, channels, is_stopping)
+    after = await read_deliveries(pool, org_id)
+    assert Counter(row.status for row in after.values()) == {DeliveryStatus.SENT: 3, DeliveryStatus.QUEUED: 7}
+    assert {row.attempts for row in after.values() if row.status == DeliveryStatus.QUEUED} == {0}
+    assert all(wait <= timedelta(0) for wait in await read_waits(pool, org_id))
+
+    await deliveries.deliver_due(pool, channels)
+    assert set(smtp_server.count_copies().values()) == {1}
+    assert len(smtp_server.received) == 10
+
+
+async def test_a_cancelled_worker_records_the_mails_that_it_has_sent(
+    pool: Database, smtp_server: SmtpServer, channels: Channels
+) -> None:
+    """Sent mails are not sent again, and the remaining mails do not wait for the end of the lease."""
+    org_id = await queue_mails(pool, *make_addresses(10))
+    delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
+    while len(smtp_server.received) < 4:  # noqa: ASYNC110 - must continue at the next step of the loop
+        await asyncio.sleep(0)
+    smtp_server.release = asyncio.Event()
+    await asyncio.sleep(0.1)
+    sent = len(smtp_server.received)
+    delivering.cancel()
+    await asyncio.wait([delivering])
+    smtp_server.release.set()
+
+    after = await read_deliveries(pool, org_id)
+    assert Counter(row.status for row in after.values()) == {
+        DeliveryStatus.SENT: sent,
+        DeliveryStatus.QUEUED: 10 - sent,
+    }
+    waits = await read_waits(pool, org_id)
+    assert len([wait for wait in waits if wait > timedelta(0)]) == 1
+    assert delivering.cancelled()
