@@ -22,7 +22,7 @@ from app.core.outbox.models import Counter as CounterRow
 from app.core.outbox.models import EventRow, Relay
 from app.core.outbox.relay import EVENTS_PER_BATCH
 from app.core.outbox.subscriptions import Subscribers, get_handler_name
-from tests.core.outbox.visits import (
+from tests.core.outbox.relay_events import (
     Knocked,
     Listener,
     Rang,

@@ -22,7 +22,7 @@ from app.core.outbox.events import SYSTEM, Recorded, record
 from app.core.outbox.models import EventRow, Timer
 from app.core.outbox.relay_retries import BACKOFF, RELAY_RETRY, make_retry_handler
 from app.core.outbox.subscriptions import Subscribers
-from tests.core.outbox.visits import (
+from tests.core.outbox.relay_events import (
     SECOND,
     Knocked,
     Listener,

@@ -50,12 +50,18 @@ class Gate:
             await asyncio.sleep(0.01)
 
 
-def make_app(gate: Gate | None = None) -> FastAPI:  # noqa: C901 - a list of operations
+def make_app(gate: Gate | None = None) -> FastAPI:
     """Make an app with all kinds of behaviour that the edge must handle."""
-    gate = gate or Gate()
     app = FastAPI()
     install_error_handlers(app)
+    _add_bodies(app)
+    _add_failures(app)
+    _add_slow_responses(app, gate or Gate())
+    _add_headers(app)
+    return app
 
+
+def _add_bodies(app: FastAPI) -> None:
     @app.get("/v1/tickets/{ticket_id}")
     async def read(request: Request, ticket_id: int) -> dict[str, Any]:
         request.state.org_id = ORG
@@ -78,6 +84,8 @@ def make_app(gate: Gate | None = None) -> FastAPI:  # noqa: C901 - a list of ope
                 await asyncio.sleep(0.4)
         return size
 
+
+def _add_failures(app: FastAPI) -> None:
     @app.get("/boom")
     @app.head("/boom")
     @app.post("/boom")
@@ -92,6 +100,8 @@ def make_app(gate: Gate | None = None) -> FastAPI:  # noqa: C901 - a list of ope
 
         return StreamingResponse(parts())
 
+
+def _add_slow_responses(app: FastAPI, gate: Gate) -> None:
     @app.get("/hold")
     async def hold(request: Request) -> str:
         await gate.pass_through()
@@ -107,6 +117,8 @@ def make_app(gate: Gate | None = None) -> FastAPI:  # noqa: C901 - a list of ope
 
         return StreamingResponse(parts(), media_type="text/event-stream")
 
+
+def _add_headers(app: FastAPI) -> None:
     @app.get("/cached")
     async def cached() -> Response:
         return Response("x", headers={"Cache-Control": "max-age=60"})
@@ -116,8 +128,6 @@ def make_app(gate: Gate | None = None) -> FastAPI:  # noqa: C901 - a list of ope
     @app.get("/metrics")
     async def fine() -> str:
         return "fine"
-
-    return app
 
 
 class Server(NamedTuple):
