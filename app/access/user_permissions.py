@@ -61,6 +61,11 @@ ALL: Permissions = frozenset(permission(resource, action) for resource in Resour
 TICKET_WORK: Permissions = frozenset(permission(Resource.TICKETS, action) for action in (Action.VIEW, Action.UPDATE))
 
 
+def allow_ticket_work(permissions: Permissions) -> bool:
+    """Tell whether a user with these permissions works on tickets."""
+    return permissions >= TICKET_WORK
+
+
 def effective(of_role: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
     """Combine the permissions of a user's role with those granted and denied to the user."""
     return (of_role | granted) - denied

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from app.access.user_permissions import RoleKind
+from app.access.user_permissions import TICKET_WORK, RoleKind
 from app.core.outbox.events import Event, Subject
 
 
@@ -35,6 +35,16 @@ class RoleUpdated(RoleEvent):
 
     added: list[str]
     removed: list[str]
+
+    @property
+    def may_start_ticket_work(self) -> bool:
+        """Whether users of the role may work on tickets from now on who could not before."""
+        return not TICKET_WORK.isdisjoint(self.added)
+
+    @property
+    def may_end_ticket_work(self) -> bool:
+        """Whether users of the role may no longer work on tickets who could before."""
+        return not TICKET_WORK.isdisjoint(self.removed)
 
 
 @dataclass(frozen=True, kw_only=True)

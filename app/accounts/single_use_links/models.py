@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index, text
+from sqlalchemy import ColumnElement, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.base import Base, TextEnum, one_of
@@ -58,3 +58,8 @@ class Link(Base):
         Index("ix_links_org_id_user_id_purpose", "org_id", "user_id", "purpose"),
         Index("ix_links_org_id_expires_at", "org_id", "expires_at"),
     )
+
+    @classmethod
+    def is_valid_at(cls, now: datetime) -> ColumnElement[bool]:
+        """Return the condition that a link has not expired (real time)."""
+        return cls.expires_at > now

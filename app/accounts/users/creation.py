@@ -60,12 +60,12 @@ def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountSta
         role_kind=role_kind,
         status=status,
         available=False,
-        works_on_tickets=True,  # every built-in role allows it
         granted=[],
         denied=[],
         second_factor=False,
         created_at=real_now(),
     )
+    user.refresh_derived_permissions()
     if status == AccountStatus.ACTIVE:
         user.activate()
     return user

@@ -11,7 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.user_permissions import TICKET_WORK, Permissions, RoleKind, effective
+from app.access.user_permissions import Permissions, RoleKind, allow_ticket_work, effective
 from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.errors import CustomerNotAvailable
@@ -143,7 +143,7 @@ class User(Base):
 
     def refresh_derived_permissions(self) -> None:
         """Update the columns derived from the user's permissions; `role` must be loaded."""
-        self.works_on_tickets = self.permissions >= TICKET_WORK
+        self.works_on_tickets = allow_ticket_work(self.permissions)
 
 
 class Credential(Base):

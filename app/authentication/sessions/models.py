@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index, LargeBinary
+from sqlalchemy import ColumnElement, ForeignKeyConstraint, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.base import Base
@@ -40,3 +40,8 @@ class Session(Base):
         Index("ix_sessions_org_id_user_id", "org_id", "user_id"),
         Index("ix_sessions_org_id_expires_at", "org_id", "expires_at"),
     )
+
+    @classmethod
+    def is_valid_at(cls, now: datetime) -> ColumnElement[bool]:
+        """Return the condition that a session has not expired (real time)."""
+        return cls.expires_at > now

@@ -103,7 +103,7 @@ async def _rotate(
     now, org_id = real_now(), subject.org_id
     session = await db.scalar(
         select(Session)
-        .where(Session.org_id == org_id, Session.id == subject.id, Session.expires_at > now)
+        .where(Session.org_id == org_id, Session.id == subject.id, Session.is_valid_at(now))
         .with_for_update(key_share=True)
     )
     if session is None or not (found := await queries.find_principal(db, org_id, session.user_id, session.id, now)):
@@ -157,7 +157,7 @@ async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch
     """Delete up to `batch` sessions that have expired by `now` (real time), and return how many."""
     expired = (
         select(Session.id)
-        .where(Session.org_id == org_id, Session.expires_at <= now)
+        .where(Session.org_id == org_id, ~Session.is_valid_at(now))
         .order_by(Session.expires_at)
         .limit(batch)
     )

@@ -21,7 +21,7 @@ from app.core import telemetry
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.channels import Channels, Outcome
-from app.core.outbox.models import DELIVER, DeliveryStatus
+from app.core.outbox.models import IS_DELIVERY, DeliveryStatus
 
 DELIVERIES_PER_BATCH = 50
 LEASE_DURATION = timedelta(seconds=60)
@@ -59,7 +59,7 @@ _IN_INDEX_ORDER = text("SET LOCAL enable_sort = off")
 _DUE_IDS = text(
     f"""
     SELECT subject_id FROM timers
-    WHERE org_id = :org_id AND kind = '{DELIVER}' AND due_at <= :now
+    WHERE org_id = :org_id AND {IS_DELIVERY} AND due_at <= :now
     ORDER BY due_at LIMIT {DELIVERIES_PER_BATCH} FOR NO KEY UPDATE SKIP LOCKED
     """  # noqa: S608 - constants
 ).bindparams(bindparam("org_id", type_=Uuid))
@@ -70,11 +70,11 @@ _SET_LEASE = text(
 ).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
 
 _COUNT_ATTEMPT = text(
-    """
+    f"""
     UPDATE deliveries SET attempts = attempts + 1
-    WHERE org_id = :org_id AND id = ANY (:ids) AND status = 'QUEUED'
+    WHERE org_id = :org_id AND id = ANY (:ids) AND status = '{DeliveryStatus.QUEUED}'
     RETURNING id, channel, attempts
-    """
+    """  # noqa: S608 - a constant
 ).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
 
 
@@ -117,12 +117,12 @@ _POSTPONE = text(
 )
 
 _RECORD = text(
-    """
+    f"""
     UPDATE deliveries SET status = ended.status, last_error = ended.error, sent_at = ended.sent_at
     FROM unnest(:ids, :statuses, :errors, :times) AS ended (id, status, error, sent_at)
     WHERE deliveries.org_id = :org_id AND deliveries.id = ANY (:ids) AND deliveries.id = ended.id
-          AND deliveries.status = 'QUEUED'
-    """
+          AND deliveries.status = '{DeliveryStatus.QUEUED}'
+    """  # noqa: S608 - a constant
 ).bindparams(
     bindparam("org_id", type_=Uuid),
     bindparam("ids", type_=ARRAY(Uuid)),

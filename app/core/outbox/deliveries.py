@@ -28,7 +28,7 @@ from app.core.outbox import claims
 from app.core.outbox.backoff import Backoff
 from app.core.outbox.channels import STANDARD_BACKOFF, ChannelPolicy, Channels, Outcome, Result, Sender
 from app.core.outbox.claims import LEASE_DURATION, Claim, FinishedAttempt
-from app.core.outbox.models import DELIVER, Delivery, DeliveryStatus, Timer
+from app.core.outbox.models import DELIVER, IS_DELIVERY, Delivery, DeliveryStatus, Timer
 from app.core.outbox.timers import serve_in_turn, write_due_organisations_query
 
 # A batch starts no further message after this time. One message may take 30 s, so the batch ends before its lease.
@@ -84,7 +84,7 @@ async def queue(
 
 # --- sending ---------------------------------------------------------------------------------------------------------
 
-_DUE_ORGANISATIONS = text(write_due_organisations_query(f"kind = '{DELIVER}'"))
+_DUE_ORGANISATIONS = text(write_due_organisations_query(IS_DELIVERY))
 
 
 async def deliver_due(database: Database, channels: Channels, stopping: Callable[[], bool] = bool) -> int:

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.user_permissions import TICKET_WORK
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserBecameAvailable, UserSignedUp
 from app.accounts.users.models import User
@@ -64,7 +63,7 @@ async def assign_backlog_to_new_user(db: AsyncSession, org_id: UUID, event: User
 
 async def assign_backlog_to_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
     """Assign the waiting tickets when a role's users may work on tickets from now on."""
-    if not TICKET_WORK.isdisjoint(event.added):
+    if event.may_start_ticket_work:
         await _assign_backlog(db, org_id, event.role_id, event.at)
 
 

@@ -14,7 +14,6 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, any_, literal, not_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.user_permissions import TICKET_WORK
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserErased, UserPermissionsChanged, UserRoleChanged, UserSuspended
 from app.accounts.users.models import User
@@ -78,7 +77,7 @@ async def unassign_tickets_of_role(db: AsyncSession, org_id: UUID, event: RoleUp
 
     The rows of these users are locked already.
     """
-    if TICKET_WORK.isdisjoint(event.removed):
+    if not event.may_end_ticket_work:
         return
     await db.flush()
     _, delay = await _unassign_batch_of_role(db, org_id, event.role_id, event.at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from app.access.user_permissions import RoleKind
 from app.accounts.roles import rules as roles
 from app.accounts.users import queries as users
 from app.accounts.users.models import User as UserRow
+from app.accounts.users.rules import AccountStatus, is_full_admin
 from app.core.database.pool import Database
 from tests.accounts.users_and_roles import ADMIN, add_role, add_signed_in_user, add_user, list_events, ok, read_row
 from tests.organisation_client import Desk, SignedInUser
@@ -166,3 +168,24 @@ async def test_one_of_many_admins_who_erase_each_other_concurrently_stays(desk: 
     answers = await asyncio.gather(*(change(one, "DELETE", other, "", None) for one, other in pairs))
     assert {answer.status_code for answer in answers} <= {204, 401, 409}
     assert await count_full_admins(desk) == len(admins) - sum(answer.status_code == 204 for answer in answers) >= 1
+
+
+async def test_the_locked_users_include_every_full_admin_and_no_user_who_cannot_be_one(desk: Desk) -> None:
+    role_id = await add_role(desk, *roles.ADMIN.permissions, role=ADMIN)
+    statuses = [status for status in AccountStatus if status != AccountStatus.ERASED]
+    for status, kind in product(statuses, RoleKind):
+        await add_user(desk, kind, status=status)
+        await add_user(desk, ADMIN, status=status, role_id=role_id)
+    denied = await add_user(desk, ADMIN, denied=["keys:view"])
+
+    async with desk.database.session(desk.id) as db:
+        locked = await users.lock_with_admins(db, desk.id)
+        rows = await db.scalars(select(UserRow).where(UserRow.org_id == desk.id))
+        full_admins = {
+            row.id
+            for row in rows
+            if is_full_admin(role_kind=row.role_kind, role_id=row.role_id, status=row.status, denied=row.denied)
+        }
+
+    assert locked.keys() == {*full_admins, denied.id}, "what is denied may change until they are locked"
+    assert desk.admin.id in full_admins

@@ -11,6 +11,7 @@ from app.accounts.users.errors import NotActiveYet
 from app.accounts.users.rules import (
     SETTLED,
     AccountStatus,
+    UserStatus,
     can_raise_permissions,
     erased_email,
     is_deliverable,
@@ -20,6 +21,7 @@ from app.accounts.users.rules import (
     refuse_erased_email,
     search_words,
 )
+from app.accounts.users.schemas import UserUpdate
 
 FULL_ADMIN: dict[str, Any] = {"role_kind": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
 
@@ -101,3 +103,17 @@ def test_the_address_of_an_erased_user_is_not_deliverable() -> None:
     with pytest.raises(ValueError, match="reserved"):
         refuse_erased_email("ada@erased.invalid")
     assert is_deliverable("ada@not-erased.invalid")
+
+
+def test_clients_see_every_status_but_erased_and_switch_between_the_settled_ones() -> None:
+    assert {status.value for status in UserStatus} == set(AccountStatus) - {AccountStatus.ERASED}
+    sendable = {status for status in AccountStatus if not is_refused(status)}
+    assert sendable == SETTLED
+
+
+def is_refused(status: AccountStatus) -> bool:
+    try:
+        UserUpdate.model_validate({"status": status.value})
+    except ValueError:
+        return True
+    return False
