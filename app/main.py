@@ -76,6 +76,8 @@ ROUTERS = (
 
 # Larger limits than `max_body_bytes`, by method and path.
 BODY_LIMITS = {("PUT", "/me/picture"): MAX_UPLOAD_BYTES}
+# Served even under overload, since the service is watched by them.
+OPERATIONAL_PATHS = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 log = structlog.get_logger("tessera")
 
@@ -117,7 +119,7 @@ def create_app(settings: Settings) -> ASGIApp:
             ],
             max_age=600,
         )
-    outermost: ASGIApp = Edge(served, settings, body_limits=BODY_LIMITS)
+    outermost: ASGIApp = Edge(served, settings, body_limits=BODY_LIMITS, operational_paths=OPERATIONAL_PATHS)
     if settings.trusted_proxies:
         # Only these proxies may report the address of the client.
         outermost = ProxyHeadersMiddleware(outermost, trusted_hosts=settings.trusted_proxies)  # type: ignore[arg-type,assignment]

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 from dirty_equals import IsStr
+from fastapi.routing import APIRoute
 from sqlalchemy import text
 
 from app import wiring
@@ -21,7 +22,9 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import relay
 from app.core.outbox.models import RelayFailure
-from app.main import create_app
+from app.core.web.openapi_document import find_declaration
+from app.main import OPERATIONAL_PATHS, create_app
+from app.operations.routes import router
 from app.worker import JOBS
 from tests.conftest import connect, copy_database, settings_for
 from tests.organisation_client import JSON, Api, Desk, create_desk
@@ -220,3 +223,9 @@ async def test_unknown_query_parameters_are_rejected(desk: Desk) -> None:
     for path in ("/health/live", "/health/ready", "/metrics", "/jobs"):
         answer = await desk.admin.get(path, params={"verbose": "1"})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "verbose")
+
+
+def test_the_operations_without_credentials_are_served_under_overload() -> None:
+    open_paths = {route.path for route in router.routes if isinstance(route, APIRoute) and not find_declaration(route)}
+
+    assert open_paths == OPERATIONAL_PATHS

@@ -17,7 +17,7 @@ from app.core.ids import new_id
 from app.core.web.problems import CODES_BY_STATUS, make_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from prometheus_client import Counter, Histogram
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -101,14 +101,21 @@ class Edge:
     Args:
         app: the application.
         body_limits: the maximum bytes of a body, by method and path, where it differs from `max_body_bytes`.
+        operational_paths: those by which the service is watched: they are served even under overload.
     """
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, body_limits: Mapping[tuple[str, str], int] | None = None
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        *,
+        body_limits: Mapping[tuple[str, str], int] | None = None,
+        operational_paths: Collection[str] = (),
     ) -> None:
         self.app = app
         self.max_body_bytes = settings.max_body_bytes
         self.body_limits = body_limits or {}
+        self.operational_paths = operational_paths
         self.body_timeout = settings.body_timeout
         self.max_concurrent = settings.max_concurrent_requests
         self.body_too_slow = Refusal(
@@ -205,7 +212,7 @@ class _Exchange:
         self._seconds_left = edge.body_timeout  # to wait for the body
         path: str = scope["path"]
         self._max_body_bytes = edge.body_limits.get((self.method, path), edge.max_body_bytes)
-        self.is_operational = path.startswith("/health/") or path == "/metrics"
+        self.is_operational = path in edge.operational_paths
         self.request_id = self._read_headers() or new_id().hex
         # Always a copy: the organisation of one request must not leak into another.
         self.state: dict[str, Any] = {**scope.get("state", {})}

@@ -195,7 +195,7 @@ class Wire(NamedTuple):
 @contextmanager
 def serving(app: ASGIApp, *, http: Any = "httptools", keep_alive: Any = 5, **settings: Any) -> Iterator[Server]:
     """Run a server with the settings of production, in another thread."""
-    edge = Edge(app, Settings(_env_file=None, **settings))
+    edge = Edge(app, Settings(_env_file=None, **settings), operational_paths=("/health/ready", "/metrics"))
     config = uvicorn.Config(
         edge, loop="uvloop", http=http, ws="none", timeout_keep_alive=keep_alive, log_config=None, access_log=False
     )
