@@ -33,7 +33,7 @@ class Principal:
 
     @property
     def sees_own_only(self) -> bool:
-        """Whether the user reaches their own tickets only, and what belongs to them."""
+        """Whether the user can reach only their own tickets, and the data of those tickets."""
         return self.role_kind == RoleKind.CUSTOMER
 
 

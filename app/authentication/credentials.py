@@ -33,7 +33,7 @@ async def get_credential(db: AsyncSession, user: User) -> Credential:
 
 
 async def read_own(database: Database, caller: UserCaller) -> tuple[User, Credential]:
-    """Return the signed-in user and their credential, in a transaction of its own that locks nothing.
+    """Return the signed-in user and their credential, in a separate transaction and without locks.
 
     Raises:
         InvalidToken: The user was erased within the seconds for which access tokens are cached.

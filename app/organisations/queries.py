@@ -48,7 +48,7 @@ async def get_by_domain(db: AsyncSession, domain: str) -> Tenant:
 
 
 async def lock_organisation(db: AsyncSession, org_id: UUID, *, shared: bool = False) -> None:
-    """Lock the organisation until the transaction ends, to serialise changes of what it has few of.
+    """Lock the organisation until the transaction ends, to serialise changes of its roles, menus and settings.
 
     It must be the transaction's first lock. Rows that refer to the organisation can still be written.
 

@@ -41,9 +41,9 @@ class TicketChanges(Changes):
         return replace(self, **same)
 
     def edit(self, ticket: Ticket) -> dict[str, dict[str, Any]]:
-        """Change the title, the description and the priority; return what `TicketUpdated` tells of it.
+        """Change the title, the description and the priority; return the data for `TicketUpdated`.
 
-        Descriptions are long: the event only tells that one changed.
+        Descriptions are long, so the data only says that they changed.
         """
         told: dict[str, dict[str, Any]] = {}
         for name in _TEXT_FIELDS:

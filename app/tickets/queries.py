@@ -29,7 +29,7 @@ Expectation = Callable[[int], None]
 
 
 def requester_scope(caller: Caller) -> UUID | None:
-    """Return the user whose own tickets alone the caller may see and change; `None` for all tickets."""
+    """Return the requester to whose tickets the caller is limited; `None` if the caller can reach all tickets."""
     match caller:
         case UserCaller(user=user) if user.sees_own_only:
             return user.id

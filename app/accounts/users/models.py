@@ -95,7 +95,7 @@ class User(Base):
 
     @property
     def permissions(self) -> Permissions:
-        """The permissions that the user has in the end; `role` must be loaded."""
+        """The effective permissions of the user; `role` must be loaded."""
         return effective(self.role_permissions, frozenset(self.granted), frozenset(self.denied))
 
     @property
@@ -167,7 +167,7 @@ class Credential(Base):
 
 
 class UserWord(Base):
-    """A folded word of a user's name or e-mail, by whose beginning the user is found."""
+    """A normalised word of a user's name or e-mail. A search for its first letters finds the user."""
 
     __tablename__ = "user_words"
 

@@ -91,7 +91,7 @@ def is_deliverable(email: str) -> bool:
 
 
 def search_words(*texts: str) -> set[str]:
-    """Return the words that find a user, folded: those of the texts, and each text without spaces as a whole."""
+    """Return the normalised words by which a user is found: those of the texts, and each text that has no spaces."""
     found: set[str] = set()
     for text in texts:
         folded = fold(text)

@@ -46,7 +46,7 @@ async def mail_verification_links(database: Database, attempts: Attempts, email:
 
 
 async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
-    """Verify the address that a link was mailed to. If the link is for a change, it becomes the user's address first.
+    """Verify the address that a link was mailed to. A link for a change first makes the address that of the user.
 
     Raises:
         LinkExpired: Also if another user of the organisation has taken the address meanwhile.

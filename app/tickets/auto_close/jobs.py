@@ -26,7 +26,7 @@ from app.tickets.models import Ticket, TicketStatus
 
 @writes(TicketStatusChanged)
 async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Close the tickets whose requesters have not come back since they were answered."""
+    """Close the answered tickets whose countdown has ended."""
     clock = await get_tenant(db, org_id)
     locked = await _lock_tickets(db, org_id, due)
     if not locked:
@@ -49,7 +49,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
 
 
 async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Record that answered tickets will close soon, of which the requesters are told by mail."""
+    """Record that answered tickets will close soon. Their requesters get a mail about it."""
     clock = await get_tenant(db, org_id)
     claimed = await timers.claim(db, org_id, await _lock_tickets(db, org_id, due))
     rows = await db.execute(
@@ -68,7 +68,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
 
 
 async def _lock_tickets(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
-    """Lock the tickets of due timers, but for those that other transactions have locked; return the timers of these."""
+    """Lock the tickets of due timers that no other transaction has locked; return the timers of the locked tickets."""
     unlocked = set(
         await db.scalars(
             select(Ticket.id)

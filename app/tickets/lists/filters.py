@@ -105,11 +105,11 @@ class TicketFilters(RequestModel):
         OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
         Field(
             description="Words of the title, the description, the requester's e-mail address or the replies. All must "
-            f"match, in any order, ignoring case and accents. One with {MIN_PREFIX_LENGTH} or more letters also "
-            f"matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters count. At most "
+            f"match, in any order, ignoring case and accents. A search word of {MIN_PREFIX_LENGTH} or more letters "
+            f"also matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters are compared. At most "
             f"{MAX_QUERY_TERMS} words. A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
-            f"Text of the last second may not be found yet. Searchable are at most {MAX_WORDS:,} words of a ticket, "
-            "and as many of all its replies.",
+            f"Text of the last second may not be found yet. At most {MAX_WORDS:,} words of a ticket can be found, "
+            f"and at most {MAX_WORDS:,} words of all replies to it.",
             examples=["export march"],
         ),
     ] = None

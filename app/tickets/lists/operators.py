@@ -67,7 +67,7 @@ class Compares(Operator):
 
 
 class HasAssignee(Operator):
-    """The assignee has any of these ids or e-mail addresses, or there is `none`."""
+    """The assignee has any of these ids or e-mail addresses; `none` matches tickets without one."""
 
     columns = ("assignee_id",)
 

@@ -1,4 +1,4 @@
-"""The statements that read a page of the list of tickets, and count it. Only filters in use are in them."""
+"""SQL that reads a page of the list of tickets, and counts the list. It contains only the filters that are used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.tickets.statements import ASSIGNEE, COLUMNS
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
-# The sizes of the pages that are fetched. Each has a statement of its own, and a connection keeps only so many.
+# The numbers of rows that are fetched. Each has its own prepared statement, and a connection keeps a limited number.
 _PAGE_SIZES = (21, 51, 101)
 
 
@@ -54,7 +54,7 @@ async def read_page(
 def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int) -> tuple[str, Sequence[Any]]:
     """Return the statement that reads a page, with its parameters. Each combination of filters has its own plan.
 
-    The limit is written out: PostgreSQL keeps a plan only if it knows how few rows are wanted.
+    The limit is a literal: PostgreSQL keeps a generic plan only if it knows that the statement returns few rows.
     """
     parameters = Parameters([org_id])
     conditions = _conditions(wanted, parameters)
@@ -96,7 +96,7 @@ def _conditions(wanted: Listing, parameters: Parameters) -> list[str]:
     if wanted.own is not None:
         conditions.append(f"t.requester_user_id = {parameters.add(wanted.own)}")
         if wanted.search:
-            # Every own ticket is checked, so that the time that it takes tells nothing about the tickets of others.
+            # Each of the requester's tickets is checked, so that the duration reveals nothing about other tickets.
             conditions.append(match_condition(wanted.search, parameters.add(wanted.search.query)))
     conditions += [OPERATORS[name].condition(values, parameters) for name, values in wanted.filters.items()]
     return conditions

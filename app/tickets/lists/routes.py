@@ -39,8 +39,8 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
 async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
     """List the organisation's tickets, newest first unless `sort` says otherwise. Customers list their own.
 
-    Repeat a filter to accept any of its values; different filters must all hold, and `q` with them. Pass `nextCursor`
-    as `cursor`, with the same filters and sort, to get the next page.
+    Repeat a filter to accept any of its values. A ticket must match all filters that are sent, including `q`. Pass
+    `nextCursor` as `cursor`, with the same filters and sort, to get the next page.
 
     For users without the permission `comments:view`, `q` does not search the replies.
     """

@@ -1,9 +1,9 @@
 """Change the tickets of a user in batches: the machinery of `linking.py`, `unassigning.py` and `erasing.py`.
 
 A reaction changes a first batch in the transaction of the event, and sets a timer on the user for the rest. Tickets
-that other transactions have locked are left to the timer, so that no transaction waits for another. The timer looks a
-last time when all transactions that began before the event are over, since they do not see the event's change, nor does
-its transaction see theirs.
+that other transactions have locked are left to the timer, so that no transaction waits for another. The timer fires a
+last time when all transactions that began before the event have ended: they do not see the change of the event, and
+its transaction does not see their changes.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ async def run_first_batch(db: AsyncSession, org_id: UUID, user_id: UUID, at: dat
 
 
 async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], work: Work) -> Sequence[Due]:
-    """Change a batch for each user whose row is unlocked; set the timer again as long as there were tickets.
+    """Change a batch for each user whose row is unlocked; set the timer again if there were tickets to change.
 
-    The timers of users who are left out, since enough was done for one transaction, stay due. Those of users who no
-    longer exist are claimed.
+    The transaction stops after `TICKETS_PER_BATCH` tickets, and the timers of the other users stay due. Timers of users
+    who no longer exist are claimed.
     """
     clock = await get_tenant(db, org_id)
     ids = [one.subject_id for one in due]
@@ -93,7 +93,7 @@ async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], wor
 
 
 async def _run_batch(db: AsyncSession, org_id: UUID, user: UserRow, at: datetime, work: Work) -> tuple[int, timedelta]:
-    """Change at most a batch of unlocked tickets; return how many, and the delay until the next look."""
+    """Change at most a batch of unlocked tickets; return how many, and the delay until the next batch."""
     condition = work.condition(user)
     if condition is None:
         return 0, RECHECK_DELAY
