@@ -61,9 +61,9 @@ ALL: Permissions = frozenset(permission(resource, action) for resource in Resour
 TICKET_WORK: Permissions = frozenset(permission(Resource.TICKETS, action) for action in (Action.VIEW, Action.UPDATE))
 
 
-def effective(of_role: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
+def effective(role_permissions: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
     """Combine the permissions of a user's role with those granted and denied to the user."""
-    return (of_role | granted) - denied
+    return (role_permissions | granted) - denied
 
 
 def exceeds(wanted: Permissions, own: Permissions) -> bool:

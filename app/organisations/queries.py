@@ -55,8 +55,8 @@ async def lock_organisation(db: AsyncSession, org_id: UUID, *, shared: bool = Fa
     Args:
         shared: only keep out transactions that lock it exclusively.
     """
-    which = select(Organisation.id).where(Organisation.id == org_id)
-    await db.execute(which.with_for_update(read=shared, key_share=not shared))
+    statement = select(Organisation.id).where(Organisation.id == org_id)
+    await db.execute(statement.with_for_update(read=shared, key_share=not shared))
 
 
 async def find_by_secret_hash(db: AsyncSession, secret_hash: bytes) -> Tenant | None:

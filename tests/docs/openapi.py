@@ -163,7 +163,7 @@ OPERATIONS = [
     for method, definition in item.items()
 ]
 BY_ID = {operation.id: operation for operation in OPERATIONS}
-EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=[f"{o.method} {o.path}" for o in OPERATIONS])
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=[f"{o.method} {o.path}" for o in OPERATIONS])
 
 
 def find_schema_errors(value: object, schema: JSON, *, closed: bool = False) -> list[str]:

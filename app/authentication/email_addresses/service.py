@@ -16,7 +16,7 @@ from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
 from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
-from app.authentication.credentials import lock_link_owner, lock_own, read_own
+from app.authentication.credentials import lock_caller_with_credential, lock_link_owner, read_caller_with_credential
 from app.authentication.email_addresses.errors import SameEmail
 from app.authentication.errors import WrongPassword
 from app.authentication.link_mails import AccountFilter, send_links
@@ -105,12 +105,12 @@ async def request_email_change(database: Database, secret_key: str, caller: User
         Busy
         InvalidToken: The user was erased or is no longer active.
     """
-    user, compared = await read_own(database, caller)
+    user, compared = await read_caller_with_credential(database, caller)
     if new.email == user.email:
         raise SameEmail
     password_hash = await _hash_with_new_salt(secret_key, compared, new)
     async with database.session(caller.org_id) as db:
-        user, _ = await lock_own(db, caller, compared)
+        user, _ = await lock_caller_with_credential(db, caller, compared)
         at, actor = caller.tenant.now(), caller.actor
         # The address requested before may have been a typing error: its owner must not get this account.
         await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)

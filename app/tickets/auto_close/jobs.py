@@ -27,7 +27,7 @@ from app.tickets.models import Ticket, TicketStatus
 @writes(TicketStatusChanged)
 async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Close the answered tickets whose countdown has ended."""
-    clock = await get_tenant(db, org_id)
+    tenant = await get_tenant(db, org_id)
     locked = await _lock_tickets(db, org_id, due)
     if not locked:
         return []
@@ -39,7 +39,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
             "org_id": org_id,
             "ids": [one.subject_id for one in locked],
             "latest": latest,
-            "now": None if is_on_time else clock.organisation_time(latest),
+            "now": None if is_on_time else tenant.organisation_time(latest),
             "event_ids": [new_id() for _ in locked],
         },
     )
@@ -50,7 +50,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
 
 async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Record that answered tickets will close soon. Their requesters get a mail about it."""
-    clock = await get_tenant(db, org_id)
+    tenant = await get_tenant(db, org_id)
     claimed = await timers.claim(db, org_id, await _lock_tickets(db, org_id, due))
     rows = await db.execute(
         select(Ticket.id, Ticket.auto_close_at).where(
@@ -62,7 +62,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
     closing = {row.id: row.auto_close_at for row in rows}
     for one in claimed:
         if closes_at := closing.get(one.subject_id):
-            at = clock.organisation_time(one.at)
+            at = tenant.organisation_time(one.at)
             record(db, TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=closes_at))
     return claimed
 

@@ -94,7 +94,7 @@ class TicketSort(StrEnum):
 # --- the filters -----------------------------------------------------------------------------------------------------
 
 
-def _several(description: str) -> Any:
+def _repeatable(description: str) -> Any:
     return Field(max_length=MAX_FILTER_VALUES, description=description)
 
 
@@ -116,15 +116,17 @@ class TicketFilters(RequestModel):
     assignee: Annotated[
         list[Assignee],
         HasAssignee(),
-        _several("Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."),
+        _repeatable(
+            "Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."
+        ),
     ] = []
-    admin_email: Annotated[list[Email], HasAssignee(), _several("Use `assignee` instead."), DEPRECATED] = []
+    admin_email: Annotated[list[Email], HasAssignee(), _repeatable("Use `assignee` instead."), DEPRECATED] = []
     requester: Annotated[
-        list[Requester], HasRequester(), _several("Requesters: e-mail addresses, or ids of their accounts.")
+        list[Requester], HasRequester(), _repeatable("Requesters: e-mail addresses, or ids of their accounts.")
     ] = []
-    customer_email: Annotated[list[Email], HasRequester(), _several("Use `requester` instead."), DEPRECATED] = []
-    status: Annotated[list[TicketStatus], IsAnyOf("status"), _several("Statuses.")] = []
-    priority: Annotated[list[TicketPriority], IsAnyOf("priority"), _several("Priorities.")] = []
+    customer_email: Annotated[list[Email], HasRequester(), _repeatable("Use `requester` instead."), DEPRECATED] = []
+    status: Annotated[list[TicketStatus], IsAnyOf("status"), _repeatable("Statuses.")] = []
+    priority: Annotated[list[TicketPriority], IsAnyOf("priority"), _repeatable("Priorities.")] = []
     created_after: Annotated[
         OptionalParameter[Timestamp], Compares("created_at", ">"), Field(description="Created later than this time.")
     ] = None

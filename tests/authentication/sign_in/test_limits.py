@@ -27,7 +27,7 @@ async def sign_in(http: httpx.AsyncClient, email: str, password: str = WRONG, **
 
 
 async def cheap_attempt(http: httpx.AsyncClient, forwarded: str | None = None) -> httpx.Response:
-    """An attempt to sign an organisation up, conditions costs no password's hash."""
+    """Try to sign an organisation up, with an invalid body: an attempt that hashes no password."""
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     return await http.post("/auth/org/signup", json={"name": "Growfin", "domain": "?"}, headers=headers)
 
