@@ -61,7 +61,7 @@ ALL: Permissions = frozenset(permission(resource, action) for resource in Resour
 TICKET_WORK: Permissions = frozenset(permission(Resource.TICKETS, action) for action in (Action.VIEW, Action.UPDATE))
 
 
-def effective(role_permissions: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
+def combine_permissions(role_permissions: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
     """Combine the permissions of a user's role with those granted and denied to the user."""
     return (role_permissions | granted) - denied
 

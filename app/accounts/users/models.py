@@ -11,7 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.permissions import TICKET_WORK, Permissions, RoleKind, effective
+from app.access.permissions import TICKET_WORK, Permissions, RoleKind, combine_permissions
 from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.errors import CustomerNotAvailable
@@ -96,7 +96,7 @@ class User(Base):
     @property
     def permissions(self) -> Permissions:
         """The effective permissions of the user; `role` must be loaded."""
-        return effective(self.role_permissions, frozenset(self.granted), frozenset(self.denied))
+        return combine_permissions(self.role_permissions, frozenset(self.granted), frozenset(self.denied))
 
     @property
     def picture_url(self) -> str | None:

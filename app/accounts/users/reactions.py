@@ -8,7 +8,7 @@ from sqlalchemy import Uuid, any_, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import TICKET_WORK, effective
+from app.access.permissions import TICKET_WORK, combine_permissions
 from app.accounts.roles import queries as roles
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.models import User
@@ -34,7 +34,7 @@ async def refresh_works_on_tickets(db: AsyncSession, org_id: UUID, event: RoleUp
     allowed = {
         user.id
         for user in users
-        if effective(role_permissions, frozenset(user.granted), frozenset(user.denied)) >= TICKET_WORK
+        if combine_permissions(role_permissions, frozenset(user.granted), frozenset(user.denied)) >= TICKET_WORK
     }
     for works in (True, False):
         ids = [user.id for user in users if (user.id in allowed) is works and user.works_on_tickets is not works]
