@@ -13,7 +13,7 @@ class RoleKind(StrEnum):
     CUSTOMER = "CUSTOMER"  # sees only what is their own
 
     def outranks(self, other: RoleKind) -> bool:
-        """Tell whether this kind ranks above another: users neither grant nor act on a kind above their own."""
+        """Return whether this kind ranks above another: users neither grant nor act on a kind above their own."""
         return _RANKS.index(self) > _RANKS.index(other)
 
 
@@ -67,5 +67,5 @@ def combine_permissions(role_permissions: Permissions, granted: Permissions, den
 
 
 def exceeds(wanted: Permissions, own: Permissions) -> bool:
-    """Tell whether a user with `own` permissions lacks any of those that they would grant or act on."""
+    """Return whether a user with `own` permissions lacks any of those that they would grant or act on."""
     return not wanted <= own

@@ -45,10 +45,10 @@ class TicketChanges(Changes):
 
         Descriptions are long, so the data only says that they changed.
         """
-        told: dict[str, dict[str, Any]] = {}
+        data: dict[str, dict[str, Any]] = {}
         for name in _TEXT_FIELDS:
             if name in self.names:
                 value = getattr(self, name)
-                told[name] = {} if name == "description" else {"from": getattr(ticket, name), "to": value}
+                data[name] = {} if name == "description" else {"from": getattr(ticket, name), "to": value}
                 setattr(ticket, name, value)
-        return told
+        return data

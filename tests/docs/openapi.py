@@ -135,7 +135,7 @@ class Operation(NamedTuple):
         return tuple(statuses)
 
     def documents(self, status: int, code: str) -> bool:
-        """Tell whether it documents this error."""
+        """Return whether it documents this error."""
         response = self.definition["responses"].get(str(status), {})
         return code in response.get("content", {}).get(PROBLEM, {}).get("examples", {})
 

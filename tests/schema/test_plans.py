@@ -76,7 +76,7 @@ async def test_an_index_read_without_the_organisation_is_detected(filled: TestSe
         assert find_problems(plan) == ["ix_tickets_requester_email is not searched by org_id"]
 
 
-# --- one ticket, and a new one ---------------------------------------------------------------------------------------
+# --- reading, opening and changing a ticket --------------------------------------------------------------------------
 
 
 async def test_a_ticket_with_comments_history_and_schedule_is_read_from_indexes(service: Connection) -> None:

@@ -245,7 +245,7 @@ async def test_a_customers_search_reads_only_their_own_tickets(service: Connecti
                     assert "pk_ticket_search" in used_indexes(plan)
 
 
-# --- keeping the words -----------------------------------------------------------------------------------------------
+# --- indexing --------------------------------------------------------------------------------------------------------
 
 
 async def test_indexing_reads_tickets_and_comments_from_indexes(service: Connection, session: Any) -> None:

@@ -59,7 +59,7 @@ async def test_a_customers_own_ticket_is_assigned_like_any_other(desk: Desk, mia
     assert (read.status_code, read.json()) == (200, ticket | {"comments": []})
 
 
-async def test_a_customer_may_name_no_requester_but_themselves(desk: Desk, mia: SignedInUser) -> None:
+async def test_a_customer_can_name_only_themselves_as_the_requester(desk: Desk, mia: SignedInUser) -> None:
     leo = await add_customer(desk)
     events = await read_event_numbers(desk)
 
@@ -283,7 +283,7 @@ async def test_customers_read_the_comments_on_their_tickets_unless_denied(desk: 
         assert (read["status"], len(read["comments"])) == ("RESPONDED", seen)
 
 
-async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, mia: SignedInUser) -> None:
+async def test_a_stale_version_is_also_refused_to_customers(desk: Desk, mia: SignedInUser) -> None:
     ticket = await open_own(mia)
     await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "LOW"})
 

@@ -118,7 +118,7 @@ async def test_a_ticket_closed_by_the_worker_has_the_row_and_the_event_of_one_cl
 
 
 @pytest.mark.parametrize("at", [None, LATER + timedelta(days=2)], ids=["each at its time", "all at once"])
-async def test_closing_many_numbers_and_dates_events_as_any_other_change(
+async def test_closing_many_tickets_numbers_and_dates_their_events_like_other_changes(
     db: AsyncSession, caller: UserCaller, at: datetime | None
 ) -> None:
     days = (3, 1, 2, 2, 1, 3, 0)  # some are equal, and one is before the previous commit
@@ -315,7 +315,7 @@ async def test_who_gets_new_tickets_is_the_same_in_python_and_in_sql(db: AsyncSe
     assert len(in_python) == 2
 
 
-# --- schemas and what is answered ------------------------------------------------------------------------------------
+# --- schemas and responses -------------------------------------------------------------------------------------------
 
 
 def as_sent(content: object) -> Any:

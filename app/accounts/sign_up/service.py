@@ -70,7 +70,7 @@ def _announce(db: AsyncSession, tenant: Tenant, user: User) -> None:
 async def _write_and_undo(
     db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str
 ) -> None:
-    """Write what a sign-up writes and roll it back, so that the time does not tell that the e-mail is taken."""
+    """Write what a sign-up writes and roll it back, so that the duration does not reveal that the e-mail is taken."""
     other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
     user = new_user(tenant.id, other, role_kind, rules.status_of_sign_up(role_kind))
     async with db.begin_nested() as savepoint:

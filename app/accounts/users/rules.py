@@ -48,7 +48,7 @@ def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
 
 
 def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
-    """Tell whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
+    """Return whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
 
     The address must be verified: a user who signs up with the address of another person must not see their tickets.
     """
@@ -59,14 +59,14 @@ def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
 
 
 def is_full_admin(*, role_kind: RoleKind, role_id: UUID | None, status: str, denied: Collection[str]) -> bool:
-    """Tell whether a user has every permission, and so can grant any. Every organisation keeps one such user."""
+    """Return whether a user has every permission, and so can grant any. Every organisation keeps one such user."""
     return role_kind == RoleKind.ADMIN and role_id is None and status == AccountStatus.ACTIVE and not denied
 
 
 def can_raise_permissions(
     before: tuple[Collection[str], Collection[str]], after: tuple[Collection[str], Collection[str]]
 ) -> bool:
-    """Tell whether replacing a user's overrides, granted and denied permissions, could ever allow the user more.
+    """Return whether replacing a user's overrides, granted and denied permissions, could ever allow the user more.
 
     A new grant counts even if the role allows the same: it would outlast the role.
     """
@@ -83,7 +83,7 @@ def erased_email(user_id: UUID) -> str:
 
 
 def is_deliverable(email: str) -> bool:
-    """Tell whether mail can be sent to an address: not to that of an erased user."""
+    """Return whether mail can be sent to an address: not to that of an erased user."""
     return not email.endswith(f"@{ERASED_DOMAIN}")
 
 

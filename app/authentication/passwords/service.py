@@ -116,7 +116,7 @@ async def change_password(
         record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, user_id=user.id))
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
+# --- setting the password --------------------------------------------------------------------------------------------
 
 
 async def _hash_new_password(secret_key: str, tenant: Tenant, user: User, password: str) -> str:

@@ -69,7 +69,7 @@ _SET_LEASE = text(
     "UPDATE timers SET due_at = :lease_end WHERE org_id = :org_id AND subject_id = ANY (:ids)"
 ).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
 
-_COUNT_ATTEMPT = text(
+_INCREMENT_ATTEMPTS = text(
     """
     UPDATE deliveries SET attempts = attempts + 1
     WHERE org_id = :org_id AND id = ANY (:ids) AND status = 'QUEUED'
@@ -87,7 +87,7 @@ async def claim_deliveries(database: Database, org_id: UUID, channels: Channels)
         if not ids:
             return []
         await db.execute(_SET_LEASE, {"org_id": org_id, "ids": ids, "lease_end": now + LEASE_DURATION})
-        rows = (await db.execute(_COUNT_ATTEMPT, {"org_id": org_id, "ids": ids})).all()
+        rows = (await db.execute(_INCREMENT_ATTEMPTS, {"org_id": org_id, "ids": ids})).all()
         messages: dict[UUID, Any] = {}
         for name in {row.channel for row in rows} & channels.keys():
             channel_ids = [row.id for row in rows if row.channel == name]
@@ -96,7 +96,7 @@ async def claim_deliveries(database: Database, org_id: UUID, channels: Channels)
     return sorted(claims, key=lambda one: one.id)
 
 
-_UNCOUNT_ATTEMPT = text(
+_DECREMENT_ATTEMPTS = text(
     "UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = ANY (:ids)"
 ).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
 
@@ -133,13 +133,13 @@ _RECORD = text(
 
 
 async def release_deliveries(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
-    """End these leases and uncount their attempts, because nothing was sent."""
+    """End these leases and decrement the counts of attempts, because nothing was sent."""
     if not claims:
         return
     ids = [one.id for one in claims]
     async with database.session(org_id) as db:
         await db.execute(_SET_LEASE, {"org_id": org_id, "ids": ids, "lease_end": real_now()})
-        await db.execute(_UNCOUNT_ATTEMPT, {"org_id": org_id, "ids": ids})
+        await db.execute(_DECREMENT_ATTEMPTS, {"org_id": org_id, "ids": ids})
 
 
 async def record_attempts(database: Database, org_id: UUID, attempts: Sequence[FinishedAttempt]) -> None:

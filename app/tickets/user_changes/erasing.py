@@ -41,7 +41,7 @@ async def _erase(db: AsyncSession, org_id: UUID, user: UserRow, ids: Sequence[UU
         requester_user_id=user.id,
         version=Ticket.version + 1,
     )
-    # The event tells that the requester changed, and not what the address was.
+    # The event says that the requester changed, without the addresses.
     record(db, *(TicketUpdated(at=at, actor=SYSTEM, ticket_id=one, changes={"requester": {}}) for one in ids))
 
 

@@ -319,7 +319,7 @@ async def test_for_the_same_role_kind_permissions_decide(desk: Desk) -> None:
     ok(await limited.patch(f"/users/{row.id}", {"status": "SUSPENDED"}))
 
 
-async def test_a_grant_cannot_be_turned_into_a_role_of_ones_own(desk: Desk) -> None:
+async def test_users_cannot_take_a_role_with_permissions_that_were_granted_to_them(desk: Desk) -> None:
     wanted = {"webhooks:delete", *STEWARD}
     keeper = await add_user_with_only(desk, *STEWARD)
     grant = permission_lists([permission_row("webhooks", "delete")])

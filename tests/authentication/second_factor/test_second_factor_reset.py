@@ -106,7 +106,7 @@ async def test_an_unconfirmed_second_factor_cannot_be_reset(desk: Desk) -> None:
     assert problem["detail"] == "The user has no second factor."
 
 
-async def test_an_admin_cannot_reset_their_own(desk: Desk) -> None:
+async def test_an_admin_cannot_reset_their_own_second_factor(desk: Desk) -> None:
     admin = await create_protected_user(desk, ADMIN)
     problem = refused(await admin.user.delete(path_of(admin)), 403, "privilege_escalation")
     assert "POST /auth/2fa/disable" in problem["detail"]

@@ -165,7 +165,7 @@ class TestAttackersAccount:
 
     @pytest.mark.parametrize("path", ["/auth/signin", "/auth/admin/signin", "/auth/engineer/signin"])
     @pytest.mark.parametrize("status", ["ACTIVE", "PENDING", "SUSPENDED"])
-    async def test_a_match_of_the_own_account_does_not_refund_a_failure_at_the_other(
+    async def test_a_match_of_the_attackers_account_does_not_refund_a_failure_at_the_victims(
         self, start: Start, desk: Desk, own: Desk, path: str, status: str
     ) -> None:
         http, email = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER), unique_email()

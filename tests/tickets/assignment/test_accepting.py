@@ -54,7 +54,7 @@ async def test_accepting_an_open_ticket_assigns_it_and_starts_the_work(desk: Des
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_accepting_an_own_ticket_does_not_assign_it_again(desk: Desk) -> None:
+async def test_the_assignee_can_accept_the_ticket_without_being_assigned_again(desk: Desk) -> None:
     ticket = await desk.open()
 
     accepted = await accept(desk.admin, ticket)
@@ -140,7 +140,7 @@ async def test_one_of_eight_concurrent_users_accepts_the_ticket_even_with_retrie
     assert (await event_types(desk, ticket)).count("ticket.accepted") == 1
 
 
-async def test_reassigning_a_ticket_takes_the_acceptance_back(desk: Desk, bo: SignedInUser) -> None:
+async def test_reassigning_a_ticket_clears_the_acceptance(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     for assignee_id in (str(desk.admin.id), None):
         await accept(bo, ticket)

@@ -65,7 +65,7 @@ async def test_a_waiting_ticket_is_assigned_to_a_user_who_signs_up(desk: Desk) -
     assert event["data"] == {"assigneeId": str(bo.id), "previousAssigneeId": None}
 
 
-async def test_signing_up_answers_after_the_waiting_tickets_are_assigned(desk: Desk) -> None:
+async def test_signing_up_responds_after_the_waiting_tickets_are_assigned(desk: Desk) -> None:
     ticket = await desk.open()
 
     body = {"firstName": "Bo", "lastName": "Diaz", "email": "bo@growfin.test", "password": "cobalt-heron-47-lamp"}

@@ -87,7 +87,7 @@ async def test_waiting_tickets_go_to_an_engineer_even_if_an_admin_becomes_availa
         (RoleKind.ADMIN, AccountStatus.ACTIVE, True),
     ],
 )
-async def test_only_a_user_who_can_be_assigned_at_once_sets_off_the_assignment_of_waiting_tickets(
+async def test_only_a_user_who_can_be_assigned_tickets_at_once_triggers_the_assignment_of_waiting_ones(
     desk: Desk, database: Database, role: RoleKind, status: AccountStatus, looks: bool
 ) -> None:
     user = await add_and_sign_in(desk, role, status=status)

@@ -38,7 +38,7 @@ MONTH = timedelta(days=31)
 
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
-    """An organisation without a clock of its own."""
+    """An organisation that is not a sandbox."""
     return await create_desk(api, database, sandbox=False)
 
 

@@ -127,7 +127,7 @@ async def test_reminders_and_closes_of_many_tickets_keep_their_order_in_the_hist
     ]
 
 
-async def test_the_reminder_is_queued_before_the_advance_answers(desk: Desk) -> None:
+async def test_the_reminder_is_queued_before_the_response_to_the_advance(desk: Desk) -> None:
     ticket = await answered(desk)
     await advance(desk, days=27, seconds=1)
 

@@ -26,7 +26,7 @@ OPERATIONS = ("title", "respond", "status", "accept")
 
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
-    """An organisation without a clock of its own, with several available admins."""
+    """An organisation that is not a sandbox, with several available admins."""
     desk = await create_desk(api, database, sandbox=False)
     for name in ("bo", "cy"):
         await desk.another_admin(f"{name}@growfin.test")

@@ -37,7 +37,7 @@ async def add_replies(desk: Desk, ticket: JSON, *messages: str) -> None:
         await service.add_replies(db, desk.id, {id_of(ticket): messages})
 
 
-# --- as things happen ------------------------------------------------------------------------------------------------
+# --- indexing new events ---------------------------------------------------------------------------------------------
 
 
 async def test_requests_do_not_write_the_index(desk: Desk) -> None:
@@ -66,7 +66,7 @@ async def test_the_worker_indexes_all_new_events_at_once(desk: Desk) -> None:
     assert await search(desk, "answer") == [3, 1]
     assert await search(desk, "settled answer well") == [3]
     assert await search(desk, "urgent") == [4]
-    # Each is as it is now.
+    # Each ticket is indexed with its current texts.
     assert {key: kept[0] for key, kept in (await index_rows(desk)).items()} == {
         id_of(ticket): (await desk.read(ticket))["version"] for ticket in tickets
     }

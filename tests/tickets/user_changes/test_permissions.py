@@ -283,7 +283,9 @@ async def test_other_permissions_do_not_unassign_tickets(desk: Desk, bo: SignedI
 
 
 @every_loss
-async def test_they_cannot_be_made_the_assignee(desk: Desk, bo: SignedInUser, way: Any) -> None:
+async def test_users_who_may_not_work_on_tickets_cannot_be_made_the_assignee(
+    desk: Desk, bo: SignedInUser, way: Any
+) -> None:
     await way.lose(desk, bo)
     ticket = await desk.open()
     answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)})

@@ -182,7 +182,7 @@ async def test_a_ticket_assigned_in_the_meantime_is_unassigned_seconds_later(
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_a_user_who_is_back_keeps_what_they_were_assigned_since(
+async def test_a_user_who_may_be_assigned_tickets_again_keeps_those_assigned_since(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     await suspend(desk, bo)
