@@ -67,8 +67,8 @@ class Attempts:
         """Count a sign-up.
 
         Args:
-            org_id: the organisation whose secret key it was made with. Public sign-ups count for no organisation: one
-                stranger must not use up the limit of all.
+            org_id: the organisation whose secret key it was made with. A public sign-up counts for no organisation:
+                otherwise an attacker could use up its limit.
 
         Raises:
             TooMany
@@ -190,7 +190,7 @@ class Attempts:
 
 @asynccontextmanager
 async def _refunding_unless(failure: Failure, refund: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Refund what was counted before, unless the block raises `failure`: the guess was right, or never compared."""
+    """Refund what was counted before, unless the block raises `failure`: otherwise no guess was wrong."""
     try:
         yield
     except failure:

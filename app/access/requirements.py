@@ -120,8 +120,8 @@ class Requirement:
             return "the organisation's secret key"
         if self.permission is None:
             return "signed in"
-        besides = "" if self.customers else ", and not for customers"
-        return f"`{self.permission}` of users{besides}"
+        exception = "" if self.customers else ", and not for customers"
+        return f"`{self.permission}` of users{exception}"
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:

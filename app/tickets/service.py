@@ -122,8 +122,8 @@ async def change_ticket(
     if changes.assignee_id is not MISSING and changes.assignee_id is not None and assignee is None:
         raise AssigneeNotActive(errors=[FieldError("assigneeId", AssigneeNotActive.title)])
     ticket.count_change()
-    if told := changes.edit(ticket):
-        record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=told))
+    if changed_fields := changes.edit(ticket):
+        record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=changed_fields))
     if changes.assignee_id is not MISSING:
         assign(db, caller, ticket, changes.assignee_id)
     if changes.status is not MISSING:

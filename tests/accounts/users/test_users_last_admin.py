@@ -125,8 +125,8 @@ async def test_one_of_two_admins_who_demote_each_other_concurrently_stays(
     answers = await run_concurrently(
         desk, change(one, method, other, path, body), change(other, method, one, path, body)
     )
-    (lost,) = [answer for answer in answers if answer.status_code not in {200, 204}]
-    refused(lost, 409, "last_admin")
+    (refusal,) = [answer for answer in answers if answer.status_code not in {200, 204}]
+    refused(refusal, 409, "last_admin")
     assert await count_full_admins(desk) == 1
 
 
@@ -136,8 +136,8 @@ async def test_one_of_two_admins_who_leave_concurrently_stays(desk: Desk, method
     answers = await run_concurrently(
         desk, change(one, method, one, path, body), change(other, method, other, path, body)
     )
-    (lost,) = [answer for answer in answers if answer.status_code not in {200, 204}]
-    refused(lost, 409, "last_admin")
+    (refusal,) = [answer for answer in answers if answer.status_code not in {200, 204}]
+    refused(refusal, 409, "last_admin")
     assert await count_full_admins(desk) == 1
 
 
