@@ -7,6 +7,7 @@ async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICK
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import Field
 
 from app.access.callers import Caller, ProductCaller, UserCaller, lacks_second_factor
 from app.access.errors import (
@@ -24,9 +25,16 @@ from app.access.services import services_of
 from app.access.tenant import Tenant
 from app.core.errors import TesseraError
 from app.core.security.access_tokens import InvalidToken
-from app.core.web.openapi import JWT, SECRET
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
+# Schemes of OpenAPI, as `security` names them.
+SECRET_SCHEME = "organisationSecret"  # noqa: S105 - a name
+TOKEN_SCHEME = "jwt"  # noqa: S105 - a name
+# The field of a body for operations with `secret_in_body`.
+BodySecret = Annotated[
+    str | None,
+    Field(max_length=200, description="The organisation's secret key, if the header `X-Org-Secret` is not sent."),
+]
 _CALLER = "tessera.caller"  # in the request's scope
 
 
@@ -126,8 +134,8 @@ class Requirement:
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
         """OpenAPI's `security`: any one of these is enough."""
-        found = [SECRET] if self.secret else []
-        found += [JWT] if self.users else []
+        found: list[dict[str, list[str]]] = [{SECRET_SCHEME: []}] if self.secret else []
+        found += [{TOKEN_SCHEME: []}] if self.users else []
         return [*found, {}] if self.secret_in_body else found  # OpenAPI cannot describe a secret key in the body
 
     @property

@@ -50,11 +50,8 @@ async def hash_new_password(
 
 
 def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountStatus) -> User:
-    """Make the row of a new user with a built-in role, to be written with `add_user`.
-
-    Active admins and engineers are available for tickets at once, others as soon as they are active.
-    """
-    return User(
+    """Make the row of a new user with a built-in role, to be written with `add_user`."""
+    user = User(
         org_id=org_id,
         id=new_id(),
         first_name=new.first_name,
@@ -62,13 +59,16 @@ def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountSta
         email=new.email,
         role_kind=role_kind,
         status=status,
-        available=role_kind != RoleKind.CUSTOMER and status == AccountStatus.ACTIVE,
+        available=False,
         works_on_tickets=True,  # every built-in role allows it
         granted=[],
         denied=[],
         second_factor=False,
         created_at=real_now(),
     )
+    if status == AccountStatus.ACTIVE:
+        user.activate()
+    return user
 
 
 async def add_user(db: AsyncSession, user: User, password_hash: str | None) -> None:

@@ -1,4 +1,7 @@
-"""The OpenAPI declarations of an operation: its credentials, and its responses."""
+"""The OpenAPI declarations of an operation: its credentials, and its responses.
+
+The credentials that exist, and the paths in examples, are passed in.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,6 @@ from app.core.errors import TesseraError
 from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 from app.core.web.problems import CHALLENGE, CODES_BY_STATUS, PROBLEM_MEDIA_TYPE, get_status
 
-SECRET: dict[str, list[str]] = {"organisationSecret": []}
-JWT: dict[str, list[str]] = {"jwt": []}
-
-SECURITY_SCHEMES = {
-    "organisationSecret": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "X-Org-Secret",
-        "description": "The secret key of an organisation (`tsk_…`), for its products.",
-    },
-    "jwt": {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "The access token of a user, from `POST /auth/signin`.",
-    },
-}
-
 HEADERS = {
     "ETag": {
         "description": "The version of the resource, for `If-Match` and `If-None-Match`.",
@@ -37,7 +22,6 @@ HEADERS = {
     "Location": {
         "description": "The address of the new resource.",
         "schema": {"type": "string"},
-        "example": "/org",
     },
     "WWW-Authenticate": {
         "description": "The credentials that are accepted.",
@@ -90,7 +74,7 @@ def responses(
         kinds: the errors of this operation. The errors that all operations have are added.
         body: whether it takes a body, which can be too large, too slow or malformed.
         ok: the names of the headers of its success responses, by status.
-        location: the example of the header `Location`, if it is not `/org`.
+        location: the example of the header `Location`, if `ok` names it.
         example_overrides: values for the examples of its success responses, by status, where they differ from the
             examples of the fields.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from app.core.web.endpoint_signatures import Source, read_parameters
 from app.core.web.error_catalogue import list_error_members
-from app.core.web.openapi import SECURITY_SCHEMES, Declaration, document_declaration
+from app.core.web.openapi import Declaration, document_declaration
 from app.core.web.openapi_events import document_events
 from app.core.web.openapi_examples import add_examples
 from app.core.web.openapi_sharing import iterate_operations, share_parameters, share_responses
@@ -41,23 +41,28 @@ _PROBLEM_MEMBERS = {
 }
 
 
-def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
+def finalize_openapi(
+    document: dict[str, Any], routes: Iterable[BaseRoute], security_schemes: Mapping[str, Any]
+) -> dict[str, Any]:
     """Complete FastAPI's document with what all operations share: credentials, problems, examples, names and order.
 
     The events of the catalogue are added. Operations follow the order of the document's tags.
 
     Equal responses and parameters are moved to `components`.
+
+    Args:
+        security_schemes: the credentials that operations require, by the names in `Declaration.credentials`.
     """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in FASTAPI_SCHEMAS:
         schemas.pop(name, None)
-    components["securitySchemes"] = SECURITY_SCHEMES
+    components["securitySchemes"] = dict(security_schemes)
     schemas["Problem"], schemas["FieldError"] = _make_problem_schema(), _FIELD_ERROR_SCHEMA
     document_events(document)
     for operation, route in _iterate_operations(document, routes):
         document_declaration(operation, find_declaration(route))
-        document_link(operation)
+        document_link(operation, route.path_format)
         for parameter in operation.get("parameters", ()):
             _tidy_parameter(parameter)
         for message in (operation.get("requestBody", {}), *operation["responses"].values()):
