@@ -127,7 +127,7 @@ class UserDetails(User):
 
 def _limit_words(text: str) -> str:
     if len(query_terms(text)) > MAX_WORDS:
-        raise ValueError(f"At most {MAX_WORDS} words.")
+        raise ValueError(f"This may have at most {MAX_WORDS} words.")
     return text
 
 
