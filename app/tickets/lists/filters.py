@@ -59,7 +59,7 @@ Requester = Annotated[UUID | str, PlainValidator(_parse_requester), WithJsonSche
 
 def _limit_words(text: str) -> str:
     if len(query_terms(text)) > MAX_QUERY_TERMS:
-        raise ValueError(f"At most {MAX_QUERY_TERMS} words.")
+        raise ValueError(f"This may have at most {MAX_QUERY_TERMS} words.")
     return text
 
 
