@@ -3,7 +3,7 @@
 async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICKETS, UPDATE)], db: Db) -> …
 """
 
-# Annotations stay objects: FastAPI cannot resolve the names in those of an object that is called.
+# Without `from __future__ import annotations`: FastAPI cannot resolve string annotations of a callable object.
 from typing import Annotated, Any
 
 from fastapi import Depends, Request

@@ -127,7 +127,7 @@ def _check_parent(parents: Parents, menu_id: UUID | None, parent_id: UUID | None
 
 
 async def _check_hidden(db: AsyncSession, org_id: UUID, fields: Mapping[str, Any], menu: Menu | None = None) -> None:
-    """Check that added roles and users exist. Ids already in the list may be stale, so a client can send it back."""
+    """Check that added roles and users exist. Ids that the entry has already are not checked: they may be outdated."""
     faults: list[FieldError] = []
     added_roles = set(fields.get("hidden_for_roles", ())) - set(menu.hidden_for_roles if menu else ())
     if added_roles - await roles.filter_existing(db, org_id, added_roles):

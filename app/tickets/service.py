@@ -101,14 +101,14 @@ async def change_ticket(
         NotForCustomers: a customer would change more than `CUSTOMER_FIELDS`.
         OrgMismatch: `org_id` is not the ticket's own.
     """
-    own = requester_scope(caller)
-    if own is not None and not changes.names <= CUSTOMER_FIELDS:
+    requester_id = requester_scope(caller)
+    if requester_id is not None and not changes.names <= CUSTOMER_FIELDS:
         raise NotForCustomers("Customers can change only the title, description and priority of a ticket.")
     caller = await with_locked_clock(db, caller)
     assignee = None
     if changes.assignee_id is not MISSING and changes.assignee_id is not None:
         assignee = await lock_assignee(db, caller.org_id, changes.assignee_id)
-    ticket = await lock_ticket(db, caller.org_id, ticket_id, own)
+    ticket = await lock_ticket(db, caller.org_id, ticket_id, requester_id)
     expect(ticket.version)
     changes = changes.differing_from(ticket)
     if changes.org_id is not MISSING:

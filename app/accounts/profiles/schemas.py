@@ -64,8 +64,8 @@ class ProfileUpdate(RequestModel):
     available: Annotated[
         StrictBool | MISSING,
         Field(
-            description="Your own switch: whether you want new tickets. It has an effect while you may see and change "
-            "tickets.",
+            description="Whether you want to be assigned new tickets. This has an effect only while you may see and "
+            "change tickets.",
             examples=[True],
         ),
     ] = MISSING
@@ -106,7 +106,7 @@ class Profile(User):
 
     @classmethod
     def of(cls, row: models.User) -> Self:
-        """Make the response from a row that was read with its role."""
+        """Make the response from a row whose `role` is loaded."""
         return cls(
             **user_fields(row),
             bio=row.bio,

@@ -124,7 +124,7 @@ async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
     role = await _lock(db, caller, role_id)
     ensure_can_grant(caller, role.kind, frozenset(role.permissions))
     await db.delete(role)
-    # Users stand above roles: only the database knows here whether a user has this one.
+    # This layer cannot read users, so a foreign key tells whether a user has the role.
     with raise_on_violation(RoleInUse, FOREIGN_KEY_VIOLATION):
         await db.flush()
     record(db, RoleDeleted(at=caller.now, actor=caller.actor, role_id=role.id, name=role.name))

@@ -16,7 +16,7 @@ from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
 from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
-from app.authentication.credentials import lock_link_owner, lock_own, read_own
+from app.authentication.credentials import lock_caller_with_credential, lock_link_owner, read_caller_with_credential
 from app.authentication.email_addresses.errors import SameEmail
 from app.authentication.errors import WrongPassword
 from app.authentication.link_mails import AccountFilter, send_links
@@ -47,7 +47,7 @@ async def mail_verification_links(database: Database, attempts: Attempts, email:
 
 
 async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
-    """Verify the address that a link was mailed to. If the link is for a change, it becomes the user's address first.
+    """Verify the address that a link was mailed to. A link for a change first makes the address that of the user.
 
     Raises:
         LinkExpired: Also if another user of the organisation has taken the address meanwhile.
@@ -107,12 +107,12 @@ async def request_email_change(database: Database, secret_key: str, caller: User
         Busy
         InvalidToken: The user was erased or is no longer active.
     """
-    user, compared = await read_own(database, caller)
+    user, compared = await read_caller_with_credential(database, caller)
     if new.email == user.email:
         raise SameEmail
     password_hash = await _hash_with_new_salt(secret_key, compared, new)
     async with database.session(caller.org_id) as db:
-        user, _ = await lock_own(db, caller, compared)
+        user, _ = await lock_caller_with_credential(db, caller, compared)
         at, actor = caller.tenant.now(), caller.actor
         # The address requested before may have been a typing error: its owner must not get this account.
         await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)

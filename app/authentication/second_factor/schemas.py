@@ -31,7 +31,7 @@ def _refuse_both(value: str | None, others: ValidationInfo) -> str | None:
 Totp = Annotated[
     Code | None, Field(description="The six digits that your authenticator shows now, if you have a second factor.")
 ]
-OrRecoveryCode = Annotated[
+OptionalRecoveryCode = Annotated[
     RecoveryCode | None,
     AfterValidator(_refuse_both),
     Field(description="One of the recovery codes, instead of `totp`."),

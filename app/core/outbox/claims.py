@@ -75,10 +75,10 @@ def _with_ids(statement: str) -> TextClause:
 # By id alone, without the kind: a delivery has only this timer, and the indexes by kind cannot find it by id.
 _SET_TIMER = _with_ids("UPDATE timers SET due_at = :due_at WHERE org_id = :org_id AND subject_id = :id")
 _DELETE_TIMER = _with_ids("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
-_COUNT_ATTEMPT = _with_ids(
+_INCREMENT_ATTEMPTS = _with_ids(
     "UPDATE deliveries SET attempts = attempts + 1 WHERE org_id = :org_id AND id = :id AND status = 'QUEUED'"
 )
-_UNCOUNT_ATTEMPT = _with_ids("UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id")
+_DECREMENT_ATTEMPTS = _with_ids("UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id")
 _RECORD = _with_ids(
     """
     UPDATE deliveries SET status = :status, last_error = :error, sent_at = :sent_at
@@ -97,7 +97,7 @@ async def claim_deliveries(database: Database, org_id: UUID, channels: Channels)
             return []
         lease_end = now + LEASE_DURATION
         await db.execute(_SET_TIMER, [{"org_id": org_id, "id": one, "due_at": lease_end} for one in ids])
-        await db.execute(_COUNT_ATTEMPT, [{"org_id": org_id, "id": one} for one in ids])
+        await db.execute(_INCREMENT_ATTEMPTS, [{"org_id": org_id, "id": one} for one in ids])
         found = await db.execute(select_by_ids(Delivery, org_id, ids, _CLAIMED))
         rows = [row for row in found if row.status is DeliveryStatus.QUEUED]
         messages: dict[UUID, Any] = {}
@@ -109,13 +109,13 @@ async def claim_deliveries(database: Database, org_id: UUID, channels: Channels)
 
 
 async def release_deliveries(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
-    """End these leases and uncount their attempts, because nothing was sent."""
+    """End these leases and decrement the counts of attempts, because nothing was sent."""
     if not claims:
         return
     now = real_now()
     async with database.session(org_id) as db:
         await db.execute(_SET_TIMER, [{"org_id": org_id, "id": one.id, "due_at": now} for one in claims])
-        await db.execute(_UNCOUNT_ATTEMPT, [{"org_id": org_id, "id": one.id} for one in claims])
+        await db.execute(_DECREMENT_ATTEMPTS, [{"org_id": org_id, "id": one.id} for one in claims])
 
 
 async def record_attempts(database: Database, org_id: UUID, attempts: Sequence[FinishedAttempt]) -> None:

@@ -188,7 +188,7 @@ async def test_a_customer_who_becomes_an_engineer_can_be_available(desk: Desk) -
     assert (result["role"], result["available"]) == ("ENGINEER", True)
 
 
-# --- input ------------------------------------------------------------------------------------------------------------
+# --- invalid input ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("values", [{}, {"role": "ENGINEER", "status": "ACTIVE", "available": False}])

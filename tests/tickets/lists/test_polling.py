@@ -17,7 +17,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.tickets.rows import pass_time, waiting, work_off_timers
+from tests.tickets.rows import list_waiting, pass_time, run_due_timers
 
 WRITERS = 8
 CHANGES = int(os.environ.get("POLLING_CHANGES", "45"))  # of each writer; 500 takes half a minute
@@ -27,7 +27,7 @@ OPERATIONS = ("title", "respond", "status", "accept")
 
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
-    """An organisation without a clock of its own, with several available admins."""
+    """An organisation that is not a sandbox, with several available admins."""
     desk = await create_desk(api, database, sandbox=False)
     for name in ("bo", "cy"):
         await desk.another_admin(f"{name}@growfin.test")
@@ -189,14 +189,14 @@ async def test_tickets_changed_in_one_transaction_have_different_times(desk: Des
     assert len(theirs) == 3
 
     latest = max(ticket["updatedAt"] for ticket in await poll(desk, "updatedAt", descending=False, after=None))
-    await work_off_timers(database)
-    assert await waiting(desk) == []
+    await run_due_timers(database)
+    assert await list_waiting(desk) == []
     assert sorted(await polled_one_by_one(desk, latest)) == theirs
 
     for ticket in tickets:
         latest = (await desk.respond(ticket))["ticket"]["updatedAt"]
     await pass_time(desk, timedelta(days=31))
-    await work_off_timers(database)
+    await run_due_timers(database)
     assert await polled_one_by_one(desk, latest) == [ticket["number"] for ticket in tickets]
     closed = await poll(desk, "updatedAt", descending=False, after=latest)
     assert {ticket["status"] for ticket in closed} == {"CLOSED"}
