@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
+from app.access.requirements import SECRET_SCHEME, TOKEN_SCHEME
 from app.core.config import Settings
 from app.core.web.error_catalogue import make_error_table
 from app.core.web.openapi_document import finalize_openapi
@@ -30,6 +31,21 @@ TAGS = [
     {"name": "Operations", "description": "Health, metrics, and the jobs of the worker."},
 ]
 
+SECURITY_SCHEMES = {
+    SECRET_SCHEME: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Org-Secret",
+        "description": "The secret key of an organisation (`tsk_…`), for its products.",
+    },
+    TOKEN_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The access token of a user, from `POST /auth/signin`.",
+    },
+}
+
 
 def build_openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
     """Make the OpenAPI document of the application on the first call, and return the same one afterwards."""
@@ -44,7 +60,7 @@ def build_openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
             tags=TAGS,
             routes=app.routes,
         )
-        app.openapi_schema = finalize_openapi(document, app.routes)
+        app.openapi_schema = finalize_openapi(document, app.routes, SECURITY_SCHEMES)
     return app.openapi_schema
 
 

@@ -144,6 +144,7 @@ def _check_database(url: str) -> bool:
 
     The service starts in any case, since an operator may correct the database meanwhile.
     """
+    from app import models as _models  # noqa: F401 - the tables that the checks expect
     from app.operations.doctor import check_database
 
     failed = {finding.check: finding.detail for finding in asyncio.run(check_database(url)) if not finding.is_ok}
@@ -265,6 +266,7 @@ def migrate() -> None:
 @cli.command()
 def doctor() -> None:
     """Check the deployment and print one line per check. Exits with 1 if a check fails."""
+    from app import models as _models  # noqa: F401 - the tables that the checks expect
     from app.operations.doctor import run_checks
 
     with _database(_load_settings()) as (complete, _):

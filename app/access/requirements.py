@@ -7,6 +7,7 @@ async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICK
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import Field
 
 from app.access.callers import Caller, ProductCaller, UserCaller, lacks_second_factor
 from app.access.errors import (
@@ -24,9 +25,24 @@ from app.access.services import services_of
 from app.access.tenant import Tenant
 from app.core.errors import TesseraError
 from app.core.security.access_tokens import InvalidToken
-from app.core.web.openapi import JWT, SECRET
+from app.core.web.declarations import DEFAULT_CHALLENGE
 
+# By whether access tokens and whether secret keys are accepted.
+_HOW_TO_SEND = {
+    (True, True): "Send a user's access token as `Authorization: Bearer …`, or a secret key as `X-Org-Secret: tsk_…`.",
+    (True, False): "Send a user's access token as `Authorization: Bearer …`.",
+    (False, True): "Send the organisation's secret key as `X-Org-Secret: tsk_…`, or in the body as `secret`.",
+}
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
+# Schemes of OpenAPI, as `security` names them.
+SECRET_SCHEME = "organisationSecret"  # noqa: S105 - a name
+TOKEN_SCHEME = "jwt"  # noqa: S105 - a name
+# The field of a body for operations with `secret_in_body`.
+BodySecret = Annotated[
+    str | None,
+    Field(max_length=200, description="The organisation's secret key, if the header `X-Org-Secret` is not sent."),
+]
+_KEY_CHALLENGE = 'OrgSecret realm="tessera"'
 _CALLER = "tessera.caller"  # in the request's scope
 
 
@@ -74,7 +90,7 @@ class Requirement:
         given = await self._read_secret(request)
         if self.secret and given is not None and (self.secret_in_body or "authorization" not in request.headers):
             return await _identify_product(request, given)
-        user = await _identify_user(request, given)
+        user = await _identify_user(request, given, _HOW_TO_SEND[self.users, self.secret])
         if not self.users:
             raise SecretKeyRequired
         self._check(user)
@@ -114,21 +130,33 @@ class Requirement:
         return Caller if self.secret else UserCaller
 
     @property
+    def kind(self) -> str:
+        """The required caller if no permission is required, in a few words."""
+        return "signed in" if self.users else "the organisation's secret key"
+
+    @property
     def description(self) -> str:
-        """The required caller, in words."""
+        """The required caller, in sentences."""
         if not self.users:
-            return "the organisation's secret key"
+            return "Requires the organisation's secret key."
         if self.permission is None:
-            return "signed in"
-        exception = "" if self.customers else ", and not for customers"
-        return f"`{self.permission}` of users{exception}"
+            return "Requires a signed-in user."
+        product = "Accepts the organisation's secret key. " if self.secret else ""
+        customers = "" if self.customers else " Customers cannot call it."
+        return f"{product}Users need the permission `{self.permission}`.{customers}"
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
         """OpenAPI's `security`: any one of these is enough."""
-        found = [SECRET] if self.secret else []
-        found += [JWT] if self.users else []
+        found: list[dict[str, list[str]]] = [{SECRET_SCHEME: []}] if self.secret else []
+        found += [{TOKEN_SCHEME: []}] if self.users else []
         return [*found, {}] if self.secret_in_body else found  # OpenAPI cannot describe a secret key in the body
+
+    @property
+    def challenge(self) -> str:
+        """The `WWW-Authenticate` of the operation."""
+        accepted = [DEFAULT_CHALLENGE] if self.users else []
+        return ", ".join([*accepted, _KEY_CHALLENGE] if self.secret else accepted)
 
     @property
     def errors(self) -> tuple[type[TesseraError], ...]:
@@ -172,14 +200,14 @@ async def _identify_product(request: Request, secret: str) -> ProductCaller:
     return ProductCaller(tenant=tenant, now=tenant.now())
 
 
-async def _identify_user(request: Request, secret: str | None) -> UserCaller:
+async def _identify_user(request: Request, secret: str | None, how: str) -> UserCaller:
     cache = services_of(request).credential_cache
     if "authorization" not in request.headers and secret is not None:
         _note_for_log(request, await cache.resolve_secret_key(secret))
         raise AccessTokenRequired
     token = _bearer_token(request)
     if token is None:
-        raise MissingCredential
+        raise MissingCredential(how)
     tenant, user = await cache.resolve_access_token(token)
     _note_for_log(request, tenant)
     return UserCaller(tenant=tenant, user=user, now=tenant.now())

@@ -30,8 +30,6 @@ from pydantic_core import CoreSchema
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
 MAX_TEXT_LENGTH = 20_000
-# Erased users get an address of this domain: it is reserved (RFC 2606), so mail to it never arrives anywhere.
-ERASED_DOMAIN = "erased.invalid"
 SUPPORTED_YEARS = range(1970, 9001)
 # Files in an operating system's zone folder that are not zones of the IANA database.
 NON_IANA_ZONES = frozenset({"localtime", "posixrules", "Factory"})
@@ -124,7 +122,7 @@ def normalise_email(value: str) -> str:
     """Check an e-mail address and return it in lower case, the form that is stored and compared.
 
     Raises:
-        ValueError: it is not a valid address, or is one of an erased user.
+        ValueError: it is not a valid address.
     """
     try:
         # Only sending mail shows whether the domain exists. Domains of a local network are accepted.
@@ -133,8 +131,6 @@ def normalise_email(value: str) -> str:
         raise ValueError(f"This is not an e-mail address: {error}") from None
     if checked.domain.rpartition(".")[2].isdigit():
         raise ValueError("This is not an e-mail address: the part after the @ is not a domain.")
-    if checked.domain.lower() == ERASED_DOMAIN:
-        raise ValueError("This e-mail address is reserved.")
     normalised = checked.normalized.lower()
     if len(normalised) > MAX_EMAIL_LENGTH:
         raise ValueError("This e-mail address is too long.")
@@ -147,12 +143,6 @@ Email = Annotated[
     AfterValidator(refuse_control_characters),
     AfterValidator(normalise_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
-]
-
-
-BodySecret = Annotated[
-    str | None,
-    Field(max_length=200, description="The organisation's secret key, if the header `X-Org-Secret` is not sent."),
 ]
 
 

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
+from app.core.database.filters import make_conditions
 from app.core.outbox.models import Delivery
 from app.notifications.errors import NotificationNotFound
+from app.notifications.filters import NotificationFilters
 from app.notifications.mails import EMAIL
 from app.notifications.models import Mail
 
@@ -42,28 +43,6 @@ class LogEntryContent(LogEntry):
     link: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """The filters of a list of notifications. An empty filter matches all."""
-
-    statuses: Sequence[str] = ()
-    ticket_ids: Sequence[UUID] = ()
-
-    def conditions(self, org_id: UUID) -> list[ColumnElement[bool]]:
-        """Return the conditions for a mail and its delivery."""
-        conditions = [Delivery.org_id == org_id, Delivery.channel == EMAIL.name]
-        if self.statuses:
-            conditions.append(Delivery.status.in_(self.statuses))
-        if self.ticket_ids:
-            conditions.append(Mail.ticket_id.in_(self.ticket_ids))
-        return conditions
-
-    @property
-    def position(self) -> tuple[InstrumentedAttribute[datetime], InstrumentedAttribute[UUID]]:
-        """The columns that sort the list: those of the table whose index finds the rows."""
-        return (Mail.created_at, Mail.id) if self.ticket_ids else (Delivery.created_at, Delivery.id)
-
-
 _ENTRY_COLUMNS = (
     Mail.id, Delivery.channel, Mail.recipient, Mail.subject, Delivery.status, Delivery.attempts, Delivery.last_error,
     Mail.ticket_id, Mail.created_at, Delivery.sent_at,
@@ -72,15 +51,16 @@ _CONTENT_COLUMNS = (Mail.body_text, Mail.body_html, Mail.link)
 
 
 async def list_entries(
-    db: AsyncSession, org_id: UUID, listing: Listing, after: tuple[datetime, UUID] | None, limit: int
+    db: AsyncSession, org_id: UUID, filters: NotificationFilters, after: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[LogEntry]:
     """Read the notifications that follow the position `after`, newest first, without their bodies."""
-    created_at, mail_id = listing.position
+    # The columns of the table whose index finds the rows.
+    created_at, mail_id = (Mail.created_at, Mail.id) if filters.ticket_id else (Delivery.created_at, Delivery.id)
     statement = (
         select(*_ENTRY_COLUMNS)
         .select_from(Delivery)
         .join(Mail, and_(Mail.org_id == org_id, Mail.id == Delivery.id))
-        .where(*listing.conditions(org_id))
+        .where(*_conditions(org_id, filters))
         .order_by(created_at.desc(), mail_id.desc())
         .limit(limit)
     )
@@ -89,12 +69,16 @@ async def list_entries(
     return [LogEntry(**row._asdict()) for row in await db.execute(statement)]
 
 
-async def count_entries(db: AsyncSession, org_id: UUID, listing: Listing) -> int:
+async def count_entries(db: AsyncSession, org_id: UUID, filters: NotificationFilters) -> int:
     """Count the notifications that match."""
     statement = select(func.count()).select_from(Delivery)
-    if listing.ticket_ids:
+    if filters.ticket_id:
         statement = statement.join(Mail, and_(Mail.org_id == org_id, Mail.id == Delivery.id))
-    return await db.scalar(statement.where(*listing.conditions(org_id))) or 0
+    return await db.scalar(statement.where(*_conditions(org_id, filters))) or 0
+
+
+def _conditions(org_id: UUID, filters: NotificationFilters) -> list[ColumnElement[bool]]:
+    return [Delivery.org_id == org_id, Delivery.channel == EMAIL.name, *make_conditions(org_id, filters)]
 
 
 async def get_entry(db: AsyncSession, org_id: UUID, delivery_id: UUID) -> LogEntryContent:

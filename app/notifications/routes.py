@@ -36,13 +36,13 @@ async def list_notifications(
     wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> NotificationPage:
     """Return a page of the log of mails, newest first. `QUEUED` mails will be tried; `FAILED` ones will not."""
-    listing = queries.Listing(statuses=wanted.status, ticket_ids=wanted.ticket_id)
+    filters = wanted.values()
     paging = Paging.of(
-        request, wanted, services_of(request).secret_key, caller.org_id, "notifications", filters=listing
+        request, wanted, services_of(request).secret_key, caller.org_id, "notifications", filters=filters
     )
     after = paging.after(lambda at, id_: (datetime.fromisoformat(at), UUID(id_)))
-    rows = await queries.list_entries(db, caller.org_id, listing, after, paging.fetch_limit)
-    total = await queries.count_entries(db, caller.org_id, listing) if wanted.include else None
+    rows = await queries.list_entries(db, caller.org_id, wanted, after, paging.fetch_limit)
+    total = await queries.count_entries(db, caller.org_id, wanted) if wanted.include else None
     return paging.page(
         response, NotificationPage, rows, Notification.of, position=lambda row: (row.created_at, row.id), total=total
     )

@@ -10,15 +10,13 @@ from pydantic import Field
 from app.core.fields import EXAMPLE_ID, CreatedAt, ResponseModel, UtcTimestamp
 from app.core.outbox.models import DeliveryStatus
 from app.core.web.paging import CountedPage, CountedPageQuery
+from app.notifications.filters import NotificationFilters
 from app.notifications.links import hide_token
 from app.notifications.queries import LogEntry, LogEntryContent
 
 
-class NotificationFilter(CountedPageQuery):
+class NotificationFilter(NotificationFilters, CountedPageQuery):
     """Select notifications. A repeated filter accepts any of its values."""
-
-    status: Annotated[list[DeliveryStatus], Field(max_length=10, description="Statuses.")] = []
-    ticket_id: Annotated[list[UUID], Field(max_length=20, description="Ids of tickets.")] = []
 
 
 class Notification(ResponseModel):

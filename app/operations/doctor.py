@@ -20,7 +20,7 @@ from app.authentication.social.errors import IdentityRejected
 from app.core.clock import real_now
 from app.core.config import OidcProvider, Settings, find_secret_key_weakness
 from app.core.database import migrations
-from app.core.database.base import DIRECTORY_TABLES, TENANT_TABLES_WITHOUT_RLS
+from app.core.database.base import TableKind, find_tables
 from app.core.database.pool import Database
 from app.notifications.channel import make_email_channel
 from app.notifications.mime import to_one_line
@@ -145,7 +145,7 @@ async def _check_migrations(db: AsyncSession) -> Finding:
 
 
 async def _check_row_security(db: AsyncSession) -> Finding:
-    exempt = TENANT_TABLES_WITHOUT_RLS | DIRECTORY_TABLES
+    exempt = find_tables(TableKind.UNPROTECTED_TENANT) | find_tables(TableKind.DIRECTORY)
     tables = [(name, is_forced) for name, is_forced in await db.execute(_TENANT_TABLES) if name not in exempt]
     if not tables:
         return Finding(False, "row security", "there are no tenant tables: run `tessera migrate`")

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base
+from app.core.database.base import DIRECTORY_TABLE, Base
 
 
 class JobRun(Base):
@@ -19,3 +19,5 @@ class JobRun(Base):
     last_run_at: Mapped[datetime]
     next_run_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
+
+    __table_args__ = DIRECTORY_TABLE

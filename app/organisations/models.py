@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Interval, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, TextEnum, one_of
+from app.core.database.base import DIRECTORY_TABLE, Base, TextEnum, one_of
 
 
 class OrganisationStatus(StrEnum):
@@ -41,6 +41,7 @@ class Organisation(Base):
         UniqueConstraint("domain"),
         one_of("status", tuple(OrganisationStatus)),
         CheckConstraint("sandbox OR clock_offset = interval '0'", name="clock_of_a_sandbox"),
+        DIRECTORY_TABLE,
     )
 
 
@@ -55,4 +56,4 @@ class SecretKey(Base):
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 
-    __table_args__ = (Index("ix_secret_keys_hash", "hash", unique=True),)
+    __table_args__ = (Index("ix_secret_keys_hash", "hash", unique=True), DIRECTORY_TABLE)

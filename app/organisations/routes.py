@@ -51,7 +51,7 @@ async def _count_sign_up(request: Request) -> None:
     operation_id="signUpOrganisation",
     summary="Sign up an organisation",
     status_code=201,
-    responses=responses(DomainTaken, TooMany, body=True, ok={201: ("Location",)}),
+    responses=responses(DomainTaken, TooMany, body=True, ok={201: ("Location",)}, location="/org"),
     dependencies=[Depends(_count_sign_up)],
 )
 async def sign_up(body: OrganisationCreate, request: Request, response: Response) -> OrganisationCreated:

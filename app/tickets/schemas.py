@@ -8,12 +8,12 @@ from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, ValidationInfo
 
+from app.access.requirements import BodySecret
+from app.accounts.users.fields import PersonalEmail
 from app.core.fields import (
     DEPRECATED,
     EXAMPLE_ID,
-    BodySecret,
     CreatedAt,
-    Email,
     LongText,
     RequestModel,
     ResponseModel,
@@ -53,7 +53,7 @@ class RequesterCreate(RequestModel):
     """The person that a ticket is opened for."""
 
     email: Annotated[
-        Email,
+        PersonalEmail,
         Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
     ]
 
@@ -72,7 +72,7 @@ class TicketCreate(RequestModel):
         ),
     ] = MISSING
     added_by: Annotated[
-        Email | MISSING,
+        PersonalEmail | MISSING,
         alias_of("requester", lambda requester: requester.email),
         Field(description="Use `requester.email` instead.", examples=["mia@customer.example"]),
         DEPRECATED,

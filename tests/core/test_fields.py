@@ -85,7 +85,7 @@ class TestEmail:
         "value",
         ["ada", "@growfin.com", "ada@", "a da@growfin.com", "ada@growfin..com", "ada@-growfin.com", "a@b@c.com",
          "Ada <ada@growfin.com>", "ada@growfin.com\nBcc: x@y.com", "ada@[127.0.0.1]", "ada@127.0.0.1", '"a b"@c.com',
-         f"ada@{'a' * 64}.com", f"ada@{'a.' * 130}com", "ada@erased.INVALID"],
+         f"ada@{'a' * 64}.com", f"ada@{'a.' * 130}com"],
     )  # fmt: skip
     def test_an_invalid_email_is_refused(self, value: str) -> None:
         assert is_refused(Email, value)

@@ -18,6 +18,7 @@ from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, ReactionOnly, Recorded
 from app.core.outbox.models import DELIVER
 from app.notifications import queries as notifications
+from app.notifications.filters import NotificationFilters
 from app.notifications.schemas import NotificationFilter
 from app.operations import queries as operations
 from app.tickets import queries as tickets
@@ -170,12 +171,15 @@ async def test_reactions_to_changes_of_users_find_tickets_by_indexes(service: Co
 # --- notifications, jobs, users -------------------------------------------------------------------------------------
 
 WHICH = {
-    "everything": notifications.Listing(),
-    "status": notifications.Listing(statuses=["FAILED"]),
-    "status twice": notifications.Listing(statuses=["FAILED", "QUEUED"]),
-    "ticketId": notifications.Listing(ticket_ids=[TICKET]),
-    "ticketId twice": notifications.Listing(ticket_ids=[TICKET, UUID(int=8)]),
-    "both": notifications.Listing(statuses=["FAILED", "QUEUED"], ticket_ids=[TICKET, UUID(int=8)]),
+    name: NotificationFilters.model_validate(values)
+    for name, values in {
+        "everything": {},
+        "status": {"status": ["FAILED"]},
+        "status twice": {"status": ["FAILED", "QUEUED"]},
+        "ticketId": {"ticketId": [TICKET]},
+        "ticketId twice": {"ticketId": [TICKET, UUID(int=8)]},
+        "both": {"status": ["FAILED", "QUEUED"], "ticketId": [TICKET, UUID(int=8)]},
+    }.items()
 }
 
 

@@ -10,7 +10,8 @@ import pytest
 from app.access.permissions import RoleKind
 from app.accounts.roles import queries as roles
 from app.accounts.users import queries
-from app.accounts.users.queries import UserSelection
+from app.accounts.users.filters import UserFilters
+from app.accounts.users.rules import UserStatus
 from app.accounts.users.schemas import UserFilter
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
@@ -27,18 +28,16 @@ CUSTOMERS = f"""
            '{START}'
     FROM generate_series(1, 20000) AS n;
 """
-WHICH: dict[str, UserSelection] = {
-    "everything": UserSelection(),
-    "role": UserSelection(role_kinds=[RoleKind.ADMIN]),
-    "role twice": UserSelection(role_kinds=[RoleKind.ADMIN, RoleKind.ENGINEER]),
-    "status": UserSelection(statuses=["PENDING"]),
-    "status twice": UserSelection(statuses=["PENDING", "SUSPENDED"]),
-    "available": UserSelection(available=True),
-    "q": UserSelection(terms=["admin12"]),
-    "q of two words": UserSelection(terms=["admin12", "love"]),
-    "all of them": UserSelection(
-        role_kinds=[RoleKind.ADMIN], statuses=["ACTIVE"], available=True, terms=["admin12", "love"]
-    ),
+WHICH: dict[str, UserFilters] = {
+    "everything": UserFilters(),
+    "role": UserFilters(role=[RoleKind.ADMIN]),
+    "role twice": UserFilters(role=[RoleKind.ADMIN, RoleKind.ENGINEER]),
+    "status": UserFilters(status=[UserStatus.PENDING]),
+    "status twice": UserFilters(status=[UserStatus.PENDING, UserStatus.SUSPENDED]),
+    "available": UserFilters(available=True),
+    "q": UserFilters(q="admin12"),
+    "q of two words": UserFilters(q="admin12 love"),
+    "all of them": UserFilters(role=[RoleKind.ADMIN], status=[UserStatus.ACTIVE], available=True, q="admin12 love"),
 }
 
 

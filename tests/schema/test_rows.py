@@ -11,11 +11,14 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from app.core.database.base import DIRECTORY_TABLES, NAMING_CONVENTION, TENANT_TABLES_WITHOUT_RLS, Base
+from app.core.database.base import NAMING_CONVENTION, TableKind, find_tables
+from app.models import Base
 from tests.postgres import TestServer
 from tests.schema import catalog
 from tests.schema.catalog import BOOKKEEPING, Connection, connected, rolled_back
 
+DIRECTORY_TABLES = find_tables(TableKind.DIRECTORY)
+UNPROTECTED_TABLES = find_tables(TableKind.UNPROTECTED_TENANT)
 POLICY = "(org_id = (NULLIF(current_setting('app.org_id'::text, true), ''::text))::uuid)"
 # Tables without row level security hold only ids, kinds, numbers and times, and no content of tenants.
 PLAIN_TYPES = {"uuid", "bigint", "smallint", "integer", "timestamp with time zone"}
@@ -50,7 +53,7 @@ def _of_columns(rows: Rows) -> list[str]:
     org_ids = {column["table"]: column for column in rows["columns"] if column["name"] == "org_id"}
     for table in (table["name"] for table in rows["tables"] if table["name"] not in DIRECTORY_TABLES):
         if table not in org_ids:
-            found.append(f"{table} has no org_id and is not named a directory table")
+            found.append(f"{table} has no org_id and is not declared a directory table")
         elif (org_ids[table]["type"], org_ids[table]["not_null"]) != ("uuid", True):
             found.append(f"{table}.org_id is not uuid NOT NULL")
     for column in rows["columns"]:
@@ -59,7 +62,7 @@ def _of_columns(rows: Rows) -> list[str]:
             or column["name"] in PLAIN_TEXTS
             or (column["table"], column["name"], column["type"]) in WORDS
         )
-        if column["table"] in TENANT_TABLES_WITHOUT_RLS and not is_plain:
+        if column["table"] in UNPROTECTED_TABLES and not is_plain:
             found.append(f"{column['table']}.{column['name']} can hold content, without row level security")
         if column["type"] == "timestamp without time zone" or column["type"].startswith("character"):
             found.append(f"{column['table']}.{column['name']} is {column['type']}")
@@ -114,7 +117,7 @@ def _of_row_security(rows: Rows) -> list[str]:
     expected = {"permissive": "PERMISSIVE", "roles": ["public"], "cmd": "ALL", "qual": POLICY, "with_check": None}
     for table in rows["tables"]:
         policies = [{name: one[name] for name in expected} for one in rows["policies"] if one["table"] == table["name"]]
-        if table["name"] in DIRECTORY_TABLES | TENANT_TABLES_WITHOUT_RLS:
+        if table["name"] in DIRECTORY_TABLES | UNPROTECTED_TABLES:
             if table["protected"] or policies:
                 found.append(f"{table['name']} is read across organisations, but has row level security")
         elif not (table["protected"] and table["forced"]):
@@ -147,8 +150,9 @@ async def test_the_tables_are_those_of_the_models_and_include_the_exceptions(sup
     tables = await catalog.list_tables(superuser)
 
     assert set(tables) == set(Base.metadata.tables)
-    assert set(tables) > DIRECTORY_TABLES | TENANT_TABLES_WITHOUT_RLS
-    assert not DIRECTORY_TABLES & TENANT_TABLES_WITHOUT_RLS
+    assert set(tables) > DIRECTORY_TABLES | UNPROTECTED_TABLES
+    assert find_tables(TableKind.DIRECTORY) == {"organisations", "secret_keys", "credentials", "job_runs"}
+    assert find_tables(TableKind.UNPROTECTED_TENANT) == {"counters", "relays", "timers", "ticket_search"}
 
 
 GOOD = """
@@ -174,7 +178,7 @@ async def test_a_new_table_that_keeps_the_rules_is_accepted(superuser: Connectio
     [
         (
             "CREATE TABLE colours (id uuid CONSTRAINT pk_colours PRIMARY KEY)",
-            "colours has no org_id and is not named a directory table",
+            "colours has no org_id and is not declared a directory table",
         ),
         ("ALTER TABLE notes DROP CONSTRAINT pk_notes", "notes has no primary key"),
         (
@@ -294,7 +298,7 @@ async def role(request: pytest.FixtureRequest, scratch: TestServer) -> AsyncIter
 
 
 async def protected_tables(connection: Connection) -> list[str]:
-    exceptions = DIRECTORY_TABLES | TENANT_TABLES_WITHOUT_RLS
+    exceptions = DIRECTORY_TABLES | UNPROTECTED_TABLES
     return [name for name in await catalog.list_tables(connection) if name not in exceptions]
 
 

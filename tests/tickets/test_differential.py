@@ -44,7 +44,6 @@ from app.tickets.history.queries import read_history
 from app.tickets.history.representation import represent_event
 from app.tickets.history.schemas import TICKET_EVENTS
 from app.tickets.http import json_response
-from app.tickets.lists.filters import OPERATORS
 from app.tickets.models import UNFINISHED, WAITING, Ticket, TicketPriority, TicketStatus
 from app.tickets.queries import read_ticket
 from app.tickets.representation import represent_ticket
@@ -351,13 +350,3 @@ async def test_tickets_comments_and_events_are_answered_as_their_schemas_say(des
                 assert_is(comment_schemas.Comment, as_sent(represent_comment(comment)))
             for event in await read_history(driver, desk.id, ticket_id, 0, 100):
                 assert_is(schemas[event["type"]], as_sent(represent_event(event)))
-
-
-# --- filters and indexes ---------------------------------------------------------------------------------------------
-
-
-def test_each_column_that_tickets_are_filtered_by_has_its_index() -> None:
-    starts = {tuple(column.name for column in index.columns)[:2] for index in cast("Any", Ticket.__table__).indexes}
-
-    for name, operator in OPERATORS.items():
-        assert {("org_id", column) for column in operator.columns} <= starts, name

@@ -19,11 +19,11 @@ from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users import queries as users
+from app.accounts.users.availability import recording_availability
 from app.accounts.users.creation import NewUser, add_user, hash_new_password, new_user
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.events import (
     EmailVerified,
-    UserBecameAvailable,
     UserInvitationCancelled,
     UserInvited,
     UserJoined,
@@ -163,16 +163,15 @@ async def _activate(db: AsyncSession, tenant: Tenant, link: Link, password_hash:
         .where(Credential.org_id == tenant.id, Credential.user_id == user.id)
         .values(password_hash=password_hash)
     )
-    user.activate()
-    user.email_verified_at = real_now()
     at, actor = tenant.now(), Actor(ActorType.USER, user.id)
-    record(
-        db,
-        UserJoined(at=at, actor=actor, user_id=user.id),
-        EmailVerified(at=at, actor=actor, user_id=user.id),
-    )
-    if user.takes_tickets:
-        record(db, UserBecameAvailable(at=at, actor=actor, user_id=user.id))
+    with recording_availability(db, user, at=at, actor=actor):
+        user.activate()
+        user.email_verified_at = real_now()
+        record(
+            db,
+            UserJoined(at=at, actor=actor, user_id=user.id),
+            EmailVerified(at=at, actor=actor, user_id=user.id),
+        )
     return user
 
 

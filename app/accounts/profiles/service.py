@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import UserCaller
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users import queries
+from app.accounts.users.availability import recording_availability
 from app.accounts.users.creation import index_words
-from app.accounts.users.events import UserBecameAvailable, UserBecameUnavailable, UserUpdated
+from app.accounts.users.events import UserUpdated
 from app.accounts.users.models import User
 from app.core.changes import Changes
 from app.core.outbox.events import record
@@ -45,15 +46,13 @@ async def change(
     """
     user = await queries.lock_caller(db, caller)
     different = changes.values_differing_from(user)
-    if changes.available is not MISSING:
-        user.set_available(changes.available)
+    with recording_availability(db, user, at=caller.now, actor=caller.actor):
+        if changes.available is not MISSING:
+            user.set_available(changes.available)
     for name, value in different.items():
         setattr(user, name, value)
     if {"first_name", "last_name"} & different.keys():
         await index_words(db, user)
-    if "available" in different and user.may_be_assigned:
-        kind = UserBecameAvailable if user.available else UserBecameUnavailable
-        record(db, kind(at=caller.now, actor=caller.actor, user_id=user.id))
     fields = [to_camel(name) for name in sorted(different) if name != "available"]
     if _update_muted(user, wanted_mails):
         fields.append("notifications")

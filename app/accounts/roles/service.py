@@ -16,7 +16,7 @@ from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from app.accounts.roles.models import Role
 from app.core.clock import real_now
 from app.core.database.violations import FOREIGN_KEY_VIOLATION, raise_on_violation
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput
 from app.core.ids import new_id
 from app.core.outbox.events import record
 from app.organisations.queries import lock_organisation
@@ -136,7 +136,7 @@ async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) ->
         try:
             original = await queries.get_role(db, org_id, new.copy_of)
         except RoleNotFound:
-            raise BadInput(errors=[FieldError("copyOf", "There is no such role.")]) from None
+            raise BadInput.of_field("copyOf", "There is no role with this id.") from None
         kind = kind or original.kind
         permissions = frozenset(original.permissions) if permissions is None else permissions
     return kind or RoleKind.ENGINEER, permissions or frozenset()

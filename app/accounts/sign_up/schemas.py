@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from app.access.permissions import RoleKind
+from app.access.requirements import BodySecret
 from app.accounts.users.fields import EmailField, FirstName, LastName, NewPassword
-from app.core.fields import BodySecret, Domain, RequestModel
+from app.core.fields import Domain, RequestModel
 
 
 class AdminSignUpRequest(RequestModel):

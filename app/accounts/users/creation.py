@@ -16,7 +16,6 @@ from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
-from app.core.errors import FieldError
 from app.core.ids import new_id
 from app.core.security.passwords import derive_salt, find_password_weakness, hash_password
 
@@ -45,16 +44,13 @@ async def hash_new_password(
         Busy
     """
     if weakness := find_password_weakness(password, email, tenant.name, tenant.domain, *names):
-        raise WeakPassword(weakness, errors=[FieldError(field, weakness)])
+        raise WeakPassword.of_field(field, weakness)
     return await hash_password(password, derive_salt(secret_key, email))
 
 
 def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountStatus) -> User:
-    """Make the row of a new user with a built-in role, to be written with `add_user`.
-
-    Active admins and engineers are available for tickets at once, others as soon as they are active.
-    """
-    return User(
+    """Make the row of a new user with a built-in role, to be written with `add_user`."""
+    user = User(
         org_id=org_id,
         id=new_id(),
         first_name=new.first_name,
@@ -62,13 +58,16 @@ def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountSta
         email=new.email,
         role_kind=role_kind,
         status=status,
-        available=role_kind != RoleKind.CUSTOMER and status == AccountStatus.ACTIVE,
+        available=False,
         works_on_tickets=True,  # every built-in role allows it
         granted=[],
         denied=[],
         second_factor=False,
         created_at=real_now(),
     )
+    if status == AccountStatus.ACTIVE:
+        user.activate()
+    return user
 
 
 async def add_user(db: AsyncSession, user: User, password_hash: str | None) -> None:

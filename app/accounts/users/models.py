@@ -15,8 +15,8 @@ from app.access.permissions import TICKET_WORK, Permissions, RoleKind, combine_p
 from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.errors import CustomerNotAvailable
-from app.accounts.users.rules import AccountStatus
-from app.core.database.base import Base, TextEnum, one_of
+from app.accounts.users.rules import AccountStatus, can_be_available
+from app.core.database.base import DIRECTORY_TABLE, Base, TextEnum, one_of
 
 # `User.takes_tickets` as SQL, for the index that the rotation of tickets reads.
 AVAILABLE = (
@@ -116,7 +116,7 @@ class User(Base):
     def activate(self) -> None:
         """Make the account active, and available for tickets at once, unless it is a customer's."""
         self.status, self.status_reason = AccountStatus.ACTIVE, None
-        self.available = self.role_kind != RoleKind.CUSTOMER
+        self.available = can_be_available(self.role_kind)
 
     def set_available(self, available: bool) -> None:
         """Set the user's own switch.
@@ -124,7 +124,7 @@ class User(Base):
         Raises:
             CustomerNotAvailable: customers are never assigned tickets.
         """
-        if available and self.role_kind == RoleKind.CUSTOMER:
+        if available and not can_be_available(self.role_kind):
             raise CustomerNotAvailable
         self.available = available
 
@@ -133,8 +133,7 @@ class User(Base):
         custom = role if isinstance(role, Role) else None
         self.role_kind, self.role_id = role.kind, custom.id if custom else None
         set_committed_value(self, "role", custom)
-        if role.kind == RoleKind.CUSTOMER:
-            self.available = False
+        self.available = self.available and can_be_available(role.kind)
         self.refresh_derived_permissions()
 
     def set_permission_overrides(self, granted: Permissions, denied: Permissions) -> None:
@@ -163,6 +162,7 @@ class Credential(Base):
     __table_args__ = (
         UniqueConstraint("org_id", "email"),
         Index("ix_credentials_email", "email"),
+        DIRECTORY_TABLE,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -15,9 +14,11 @@ from app.access.callers import UserCaller
 from app.access.permissions import RoleKind
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.errors import UserNotFound
-from app.accounts.users.models import Credential, User, UserWord
-from app.accounts.users.rules import AccountStatus, prefix_upper_bound
+from app.accounts.users.filters import UserFilters
+from app.accounts.users.models import Credential, User
+from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
+from app.core.database.filters import make_conditions
 from app.core.security.access_tokens import InvalidToken
 from app.organisations.models import Organisation, OrganisationStatus
 
@@ -136,61 +137,27 @@ async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mappin
     return {user.id: user for user in found}
 
 
-@dataclass(frozen=True, kw_only=True)
-class UserSelection:
-    """Which users to list. An empty filter matches all.
-
-    Attributes:
-        available: whether new tickets may be assigned to the user now.
-        terms: word prefixes to search for; `None` if the list is not searched.
-    """
-
-    role_kinds: Sequence[RoleKind] = ()
-    statuses: Sequence[str] = ()
-    available: bool | None = None
-    terms: Sequence[str] | None = None
-
-    def conditions(self, org_id: UUID) -> list[ColumnElement[bool]]:
-        """Return the conditions that a row must meet."""
-        conditions = [User.org_id == org_id]
-        conditions.append(User.status.in_(self.statuses) if self.statuses else User.status != AccountStatus.ERASED)
-        if self.role_kinds:
-            conditions.append(User.role_kind.in_(self.role_kinds))
-        if self.available is not None:
-            conditions.append(User.takes_tickets == self.available)
-        for term in self.terms or ():
-            # Under row level security a range reaches the index. LIKE would read every user's words.
-            matching = (UserWord.org_id == org_id, UserWord.word >= term, UserWord.word < prefix_upper_bound(term))
-            conditions.append(User.id.in_(select(UserWord.user_id).where(*matching)))
-        return conditions
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no user can match: the search text contains no word."""
-        return self.terms is not None and not self.terms
-
-
 async def list_page(
-    db: AsyncSession, org_id: UUID, selection: UserSelection, *, after: UUID | None, limit: int
+    db: AsyncSession, org_id: UUID, filters: UserFilters, *, after: UUID | None, limit: int
 ) -> Sequence[User]:
     """List the users after the user `after`, newest first, with their roles."""
-    if selection.is_empty:
-        return []
     statement = (
         select(User)
         .options(selectinload(User.role))
-        .where(*selection.conditions(org_id))
+        .where(*_conditions(org_id, filters))
         .order_by(User.id.desc())
         .limit(limit)
     )
     return (await db.scalars(statement if after is None else statement.where(User.id < after))).all()
 
 
-async def count(db: AsyncSession, org_id: UUID, selection: UserSelection) -> int:
-    """Count the selected users."""
-    if selection.is_empty:
-        return 0
-    return await db.scalar(select(func.count()).select_from(User).where(*selection.conditions(org_id))) or 0
+async def count(db: AsyncSession, org_id: UUID, filters: UserFilters) -> int:
+    """Count the users that match."""
+    return await db.scalar(select(func.count()).select_from(User).where(*_conditions(org_id, filters))) or 0
+
+
+def _conditions(org_id: UUID, filters: UserFilters) -> list[ColumnElement[bool]]:
+    return [User.org_id == org_id, User.status != AccountStatus.ERASED, *make_conditions(org_id, filters)]
 
 
 # --- signing in ------------------------------------------------------------------------------------------------------

@@ -60,10 +60,10 @@ async def list_users(
     wanted: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request, response: Response
 ) -> UserPage:
     """List users, newest first. `status=PENDING` finds the sign-ups that wait for approval."""
-    selection = wanted.selection()
-    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "users", filters=selection)
-    rows = await queries.list_page(db, caller.org_id, selection, after=paging.after(UUID), limit=paging.fetch_limit)
-    total = await queries.count(db, caller.org_id, selection) if wanted.include else None
+    filters = wanted.values()
+    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "users", filters=filters)
+    rows = await queries.list_page(db, caller.org_id, wanted, after=paging.after(UUID), limit=paging.fetch_limit)
+    total = await queries.count(db, caller.org_id, wanted) if wanted.include else None
     return paging.page(response, UserPage, rows, User.of, position=lambda row: (row.id,), total=total)
 
 

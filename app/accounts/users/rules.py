@@ -7,10 +7,11 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.access.permissions import RoleKind
-from app.core.fields import ERASED_DOMAIN
 from app.core.words import fold, split_words
 
 MAX_WORD_LENGTH = 64
+# Erased users get an address of this domain: it is reserved (RFC 2606), so mail to it never arrives anywhere.
+ERASED_DOMAIN = "erased.invalid"
 # What an erased user is called.
 ANONYMOUS_FIRST_NAME = "Erased"
 ANONYMOUS_LAST_NAME = "user"
@@ -45,6 +46,11 @@ SETTLED = frozenset({AccountStatus.ACTIVE, AccountStatus.SUSPENDED})
 def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
     """Return the status of a user who signs up without an admin: all but customers wait for approval."""
     return AccountStatus.ACTIVE if role_kind == RoleKind.CUSTOMER else AccountStatus.PENDING
+
+
+def can_be_available(role_kind: RoleKind) -> bool:
+    """Tell whether users of this kind may be available for tickets: customers are never assigned any."""
+    return role_kind != RoleKind.CUSTOMER
 
 
 def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
@@ -85,6 +91,17 @@ def erased_email(user_id: UUID) -> str:
 def is_deliverable(email: str) -> bool:
     """Return whether mail can be sent to an address: not to that of an erased user."""
     return not email.endswith(f"@{ERASED_DOMAIN}")
+
+
+def refuse_erased_email(email: str) -> str:
+    """Return the address unchanged.
+
+    Raises:
+        ValueError: it is of the domain that is reserved for erased users.
+    """
+    if not is_deliverable(email):
+        raise ValueError("This e-mail address is reserved.")
+    return email
 
 
 # --- search ----------------------------------------------------------------------------------------------------------

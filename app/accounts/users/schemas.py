@@ -6,29 +6,26 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, Field, StrictBool, ValidationInfo, field_validator
+from pydantic import MISSING, Field, StrictBool, ValidationInfo, field_validator
 
 from app.access.permissions import Permissions, RoleKind
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.roles.schemas import PermissionTable, ResourceActions, ResourcePermissions, as_table, from_table
 from app.accounts.users import models
 from app.accounts.users.fields import Bio, Designation, LocaleOfUser, RoleId, TimeZoneOfUser
-from app.accounts.users.queries import UserSelection
-from app.accounts.users.rules import AccountStatus, UserStatus, query_terms
+from app.accounts.users.filters import UserFilters
+from app.accounts.users.rules import AccountStatus, UserStatus
 from app.accounts.users.service import UserChanges
 from app.core.fields import (
     EXAMPLE_ID,
     CreatedAt,
     LongText,
-    Name,
-    OptionalParameter,
     RequestModel,
     ResponseModel,
     UtcTimestamp,
 )
 from app.core.web.paging import CountedPage, CountedPageQuery
 
-MAX_WORDS = 8
 MAX_REASON_LENGTH = 1000
 EXAMPLE_REASON = "Please sign up with your work e-mail."
 _PICTURE_URL = f"/users/{EXAMPLE_ID}/picture"
@@ -125,49 +122,8 @@ class UserDetails(User):
         )
 
 
-def _limit_words(text: str) -> str:
-    if len(query_terms(text)) > MAX_WORDS:
-        raise ValueError(f"At most {MAX_WORDS} words.")
-    return text
-
-
-class UserFilter(CountedPageQuery):
+class UserFilter(UserFilters, CountedPageQuery):
     """Select users. A repeated filter accepts any of its values."""
-
-    role: Annotated[
-        list[RoleKind],
-        Field(max_length=len(RoleKind), description="Kinds of roles; an organisation's own role is of one of them."),
-    ] = []
-    status: Annotated[
-        list[UserStatus],
-        Field(
-            max_length=len(UserStatus),
-            description="Statuses. `PENDING` finds sign-ups that wait for approval, `INVITED` open invitations.",
-        ),
-    ] = []
-    q: Annotated[
-        OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
-        Field(
-            description="Beginnings of words of the name or the e-mail address, in any order, ignoring case and "
-            f"accents. At most {MAX_WORDS} words."
-        ),
-    ] = None
-    available: Annotated[
-        OptionalParameter[bool],
-        Field(
-            description="Whether new tickets may be assigned to the user now: `available` is on, and the user is "
-            "active, not a customer, and may see and change tickets. `false` finds all others."
-        ),
-    ] = None
-
-    def selection(self) -> UserSelection:
-        """Return the filters in the form that queries take."""
-        return UserSelection(
-            role_kinds=self.role,
-            statuses=self.status,
-            available=self.available,
-            terms=None if self.q is None else query_terms(self.q),
-        )
 
 
 class UserPage(CountedPage[User]):

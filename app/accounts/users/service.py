@@ -18,11 +18,10 @@ from app.accounts.roles.rules import BUILT_IN
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
+from app.accounts.users.availability import recording_availability
 from app.accounts.users.errors import LastAdmin, NotActiveYet, NotPending, UserNotFound
 from app.accounts.users.events import (
     UserApproved,
-    UserBecameAvailable,
-    UserBecameUnavailable,
     UserPermissionsChanged,
     UserReactivated,
     UserRejected,
@@ -67,22 +66,18 @@ async def changing_user(db: AsyncSession, caller: UserCaller, user_id: UUID) -> 
     if user_id != me.id:
         ensure_can_grant(caller, user.role_kind, user.permissions)
     caller_is_unchanged = actor is not None and _has_all_rights_of(actor, me)
-    was_full_admin, took_tickets = _is_full_admin(user), user.takes_tickets
+    was_full_admin = _is_full_admin(user)
 
-    yield user
+    with recording_availability(db, user, at=caller.now, actor=caller.actor):
+        yield user
 
     # In this order: of two admins who demote each other, the second learns that they are the last one.
     if was_full_admin and not any(_is_full_admin(other) for other in users.values()):
         raise LastAdmin
     if not caller_is_unchanged:
         raise InvalidToken
-    if user.status == AccountStatus.ERASED:
-        return
-    ensure_can_grant(caller, user.role_kind, user.permissions)
-    if user.takes_tickets and not took_tickets:
-        record(db, UserBecameAvailable(at=caller.now, actor=caller.actor, user_id=user.id))
-    elif took_tickets and user.may_be_assigned and not user.available:
-        record(db, UserBecameUnavailable(at=caller.now, actor=caller.actor, user_id=user.id))
+    if user.status != AccountStatus.ERASED:
+        ensure_can_grant(caller, user.role_kind, user.permissions)
 
 
 def _has_all_rights_of(user: User, principal: Principal) -> bool:

@@ -23,6 +23,7 @@ from app.authentication.link_mails import AccountFilter, send_links
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
+from app.core.errors import BadInput
 from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
 from app.core.security.passwords import derive_salt, hash_password, match_hashes
@@ -102,6 +103,7 @@ async def request_email_change(database: Database, secret_key: str, caller: User
     Raises:
         SameEmail
         WrongPassword
+        BadInput: The password is missing.
         Busy
         InvalidToken: The user was erased or is no longer active.
     """
@@ -128,6 +130,8 @@ async def _hash_with_new_salt(secret_key: str, compared: Credential, new: NewEma
     """Check the current password, and hash it with the salt of the new address; `None` if the account has none."""
     if compared.password_hash is None:
         return None
-    if new.password is None or not await match_hashes(new.password, [compared.password_hash]):
+    if new.password is None:
+        raise BadInput.of_field("password", "This is required, since the account has a password.")
+    if not await match_hashes(new.password, [compared.password_hash]):
         raise WrongPassword
     return await hash_password(new.password, derive_salt(secret_key, new.email))

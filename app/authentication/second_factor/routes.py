@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -18,6 +17,7 @@ from app.authentication.second_factor.errors import (
     SecondFactorMandatory,
     SecondFactorNotSetUp,
 )
+from app.authentication.second_factor.qr_code import draw_qr_code
 from app.authentication.second_factor.schemas import (
     RecoveryCodes,
     SecondFactorCode,
@@ -26,6 +26,7 @@ from app.authentication.second_factor.schemas import (
 )
 from app.authentication.second_factor.service import SubmittedCode
 from app.core.errors import TesseraError, TooMany
+from app.core.threads import Busy
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 
@@ -40,7 +41,7 @@ def _responses_with_code(*errors: type[TesseraError]) -> dict[int | str, Any]:
     "/setup",
     operation_id="setUpSecondFactor",
     summary="Set up a second factor",
-    responses=responses(SecondFactorActive),
+    responses=responses(SecondFactorActive, Busy),
 )
 async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactorSetup:
     """Get a secret for your authenticator app. It has no effect until you confirm it.
@@ -49,7 +50,7 @@ async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactor
     """
     async with services_of(request).database.session(caller.org_id) as db:
         secret = await service.set_up(db, services_of(request).secret_key, caller)
-    return await asyncio.to_thread(SecondFactorSetup.of, secret)  # drawing the QR code would block other requests
+    return SecondFactorSetup.of(secret, await draw_qr_code(secret.uri))
 
 
 @router.post(

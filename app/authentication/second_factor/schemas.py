@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from typing import Annotated, Self
 
-import segno
 from pydantic import MISSING, AfterValidator, Field, ValidationInfo, model_validator
 
 from app.authentication.second_factor.service import AuthenticatorSecret, SubmittedCode
 from app.core.fields import RequestModel, ResponseModel
+from app.core.patterns import Matches
 
 _SECRET = "EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAM"  # noqa: S105 - of the documentation
 _URI = f"otpauth://totp/Growfin:ada%40growfin.com?secret={_SECRET}&issuer=Growfin"
 
 Code = Annotated[
     str,
-    Field(pattern=r"^[0-9]{6}$", description="The six digits that your authenticator shows now.", examples=["492039"]),
+    Matches(r"^[0-9]{6}$", "This must be the six digits that the authenticator shows, such as 492039."),
+    Field(description="The six digits that your authenticator shows now.", examples=["492039"]),
 ]
 RecoveryCode = Annotated[str, Field(min_length=1, max_length=40)]
 
@@ -59,13 +59,9 @@ class SecondFactorSetup(ResponseModel):
     ]
 
     @classmethod
-    def of(cls, secret: AuthenticatorSecret) -> Self:
-        """Make the response, and draw the QR code. This takes several milliseconds of CPU time."""
-        code = segno.make(secret.uri, error="m", micro=False)
-        # With a namespace, so that it works in an `img` element as well as within a page.
-        svg = io.BytesIO()
-        code.save(svg, kind="svg", xmldecl=False, nl=False, scale=4, dark="#000", light="#fff")
-        return cls(secret=secret.secret, otpauth_uri=secret.uri, qr_svg=svg.getvalue().decode())
+    def of(cls, secret: AuthenticatorSecret, qr_svg: str) -> Self:
+        """Make the response from the secret and its QR code."""
+        return cls(secret=secret.secret, otpauth_uri=secret.uri, qr_svg=qr_svg)
 
 
 class SecondFactorCode(RequestModel):

@@ -1,4 +1,4 @@
-"""The base of every row: column types, names of constraints, and the tables without row level security."""
+"""The base of every row: column types, names of constraints, and the declaration of a table's row level security."""
 
 from __future__ import annotations
 
@@ -31,8 +31,19 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 
-TENANT_TABLES_WITHOUT_RLS = frozenset({"counters", "relays", "timers", "ticket_search"})
-DIRECTORY_TABLES = frozenset({"organisations", "secret_keys", "credentials", "job_runs"})
+
+class TableKind(StrEnum):
+    """How the rows of a table are kept apart. A table that declares nothing is `TENANT`."""
+
+    TENANT = "TENANT"  # rows of organisations, under row level security
+    UNPROTECTED_TENANT = "UNPROTECTED_TENANT"  # rows of organisations, without content and row level security
+    DIRECTORY = "DIRECTORY"  # read before the organisation is known, without row level security
+
+
+_KIND = "kind"
+# The last element of the `__table_args__` of a table that is not `TENANT`.
+UNPROTECTED_TENANT_TABLE = {"info": {_KIND: TableKind.UNPROTECTED_TENANT}}
+DIRECTORY_TABLE = {"info": {_KIND: TableKind.DIRECTORY}}
 
 
 class Base(DeclarativeBase):
@@ -46,6 +57,12 @@ class Base(DeclarativeBase):
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
     }
+
+
+def find_tables(kind: TableKind) -> frozenset[str]:
+    """Return the names of the tables of a kind. Call it when all models are imported (`app/models.py`)."""
+    tables = Base.metadata.tables.values()
+    return frozenset(table.name for table in tables if table.info.get(_KIND, TableKind.TENANT) == kind)
 
 
 class TextEnum(TypeDecorator[E], Generic[E]):

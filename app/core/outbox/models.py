@@ -1,7 +1,7 @@
 """The rows of the outbox: events (what happened), timers (what will happen) and deliveries (what is sent).
 
 The worker reads `counters`, `relays` and `timers` across organisations. They hold only ids, kinds, numbers and times,
-and are exempt from row level security (`TENANT_TABLES_WITHOUT_RLS`).
+and are exempt from row level security (`UNPROTECTED_TENANT_TABLE`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base, TextEnum, one_of
+from app.core.database.base import UNPROTECTED_TENANT_TABLE, Base, TextEnum, one_of
 from app.core.outbox.events import ActorType
 
 DELIVER = "DELIVER"
@@ -33,9 +33,9 @@ class DatedRow:
 
 
 class Counter(Base):
-    """One narrow row per organisation: the numbers of its last ticket and event, and the time of its last commit.
+    """One narrow row per organisation: the numbers of its last row and event, and the time of its last commit.
 
-    The time is the organisation's.
+    `last_number` is for the domain whose rows users know by a number. The time is the organisation's.
     """
 
     __tablename__ = "counters"
@@ -45,11 +45,13 @@ class Counter(Base):
     last_event: Mapped[int] = mapped_column(server_default=text("0"))
     last_at: Mapped[datetime] = mapped_column(server_default=text("'epoch'"))
 
+    __table_args__ = UNPROTECTED_TENANT_TABLE
+
 
 class EventRow(Base):
     """An event, numbered 1, 2, 3… in its organisation, in commit order. Times never decrease in this order.
 
-    `subject_id` is the row that the event is about: a ticket's history consists of the events with its id. `version` is
+    `subject_id` is the row that the event is about: its history consists of the events with its id. `version` is
     the version of the event's class, and therefore of `data`.
     """
 
@@ -87,6 +89,7 @@ class Timer(Base):
         # Two loops of the worker look for due timers, each through its own index, in the order of processing.
         Index("ix_timers_due", "org_id", "due_at", "kind", "subject_id", postgresql_where=text(f"kind <> '{DELIVER}'")),
         Index("ix_timers_deliver", "org_id", "due_at", postgresql_where=text(f"kind = '{DELIVER}'")),
+        UNPROTECTED_TENANT_TABLE,
     )
 
 
@@ -97,6 +100,8 @@ class Relay(Base):
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     last_seq: Mapped[int] = mapped_column(server_default=text("0"))
+
+    __table_args__ = UNPROTECTED_TENANT_TABLE
 
 
 class RelayFailure(Base):

@@ -242,7 +242,7 @@ async def run_due_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, n
     """Fire the organisation's due timers in this transaction, each subject's in order, with their due time as now.
 
     Timers of locked subjects stay due. From the first event on, the transaction has locked the counter and then locks
-    tickets. This breaks the order of locks, but it never waits for a lock.
+    subjects. This breaks the order of locks, but it never waits for a lock.
     """
     fired: list[Due] = []
     busy: set[UUID] = set()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from app.core.web.endpoint_signatures import Source, read_parameters
+from app.core.web.declarations import find_declaration
 from app.core.web.error_catalogue import list_error_members
-from app.core.web.openapi import SECURITY_SCHEMES, Declaration, document_declaration
+from app.core.web.openapi import document_declaration
 from app.core.web.openapi_events import document_events
 from app.core.web.openapi_examples import add_examples
 from app.core.web.openapi_sharing import iterate_operations, share_parameters, share_responses
@@ -41,23 +41,28 @@ _PROBLEM_MEMBERS = {
 }
 
 
-def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[str, Any]:
+def finalize_openapi(
+    document: dict[str, Any], routes: Iterable[BaseRoute], security_schemes: Mapping[str, Any]
+) -> dict[str, Any]:
     """Complete FastAPI's document with what all operations share: credentials, problems, examples, names and order.
 
     The events of the catalogue are added. Operations follow the order of the document's tags.
 
     Equal responses and parameters are moved to `components`.
+
+    Args:
+        security_schemes: the credentials that operations require, by the names in `Declaration.credentials`.
     """
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in FASTAPI_SCHEMAS:
         schemas.pop(name, None)
-    components["securitySchemes"] = SECURITY_SCHEMES
+    components["securitySchemes"] = dict(security_schemes)
     schemas["Problem"], schemas["FieldError"] = _make_problem_schema(), _FIELD_ERROR_SCHEMA
     document_events(document)
     for operation, route in _iterate_operations(document, routes):
-        document_declaration(operation, find_declaration(route))
-        document_link(operation)
+        document_declaration(operation, find_declaration(route.endpoint))
+        document_link(operation, route.path_format)
         for parameter in operation.get("parameters", ()):
             _tidy_parameter(parameter)
         for message in (operation.get("requestBody", {}), *operation["responses"].values()):
@@ -76,14 +81,6 @@ def finalize_openapi(document: dict[str, Any], routes: Iterable[BaseRoute]) -> d
     share_responses(document)
     share_parameters(document)
     return document
-
-
-def find_declaration(route: APIRoute) -> Declaration | None:
-    """Return the route's requirements for its caller; `None` if it needs no credentials."""
-    for parameter in read_parameters(route.endpoint, route.param_convertors):
-        if parameter.source is Source.DEPENDENCY and isinstance(parameter.dependency, Declaration):
-            return parameter.dependency
-    return None
 
 
 def _make_problem_schema() -> dict[str, Any]:

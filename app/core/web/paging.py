@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,13 +21,14 @@ import orjson
 from fastapi import Request, Response
 from pydantic import MISSING, BeforeValidator, Field
 
-from app.core.errors import BadInput, FieldError
-from app.core.fields import OptionalParameter, RequestModel, ResponseModel
+from app.core.errors import BadInput
+from app.core.fields import EXAMPLE_ID, OptionalParameter, RequestModel, ResponseModel
 from app.core.security.derived_keys import derive_key
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 _SIGNATURE_BYTES = 16
+_PATH_PARAMETER = re.compile(r"\{[^}]+\}")
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -81,21 +83,12 @@ class CountedPage(Page[T], Generic[T]):
     ] = MISSING
 
 
-LINK_HEADER: Mapping[str, Any] = {
-    "description": "The address of the next page, relative to this one (RFC 8288). Absent on the last page.",
-    "schema": {"type": "string"},
-    "example": '</tickets?cursor=WzEsMl0>; rel="next"',
-}
-
-
 class InvalidCursor(BadInput):
     """The cursor was not issued for this list of this organisation, or it was changed."""
 
     code = "invalid_cursor"
     title = "The cursor does not belong to this list."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("cursor", "It does not belong to this list.")])
+    field = "cursor"
 
 
 @dataclass(frozen=True)
@@ -214,7 +207,15 @@ class Paging:
         return page
 
 
-def document_link(operation: Mapping[str, Any]) -> None:
-    """Add the `Link` header to the documented response of an operation, if the operation is a list."""
+def document_link(operation: Mapping[str, Any], path: str) -> None:
+    """Add the `Link` header to the documented response of an operation, if the operation is a list.
+
+    Args:
+        path: of the operation, with `{…}` in place of ids.
+    """
     if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
-        operation["responses"]["200"].setdefault("headers", {})["Link"] = LINK_HEADER
+        operation["responses"]["200"].setdefault("headers", {})["Link"] = {
+            "description": "The address of the next page, relative to this one (RFC 8288). Absent on the last page.",
+            "schema": {"type": "string"},
+            "example": f'<{_PATH_PARAMETER.sub(EXAMPLE_ID, path)}?cursor=WzEsMl0>; rel="next"',
+        }

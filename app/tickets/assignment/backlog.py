@@ -9,10 +9,10 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.permissions import TICKET_WORK, RoleKind
+from app.access.permissions import TICKET_WORK
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.events import UserBecameAvailable, UserSignedUp
-from app.accounts.users.rules import AccountStatus
+from app.accounts.users.models import User
 from app.core.clock import real_now
 from app.core.outbox import timers
 from app.core.outbox.timers import Due
@@ -57,7 +57,8 @@ async def assign_backlog_to_user(db: AsyncSession, org_id: UUID, event: UserBeca
 
 async def assign_backlog_to_new_user(db: AsyncSession, org_id: UUID, event: UserSignedUp) -> None:
     """Assign the waiting tickets when a user signs up who can be assigned tickets at once."""
-    if event.status == AccountStatus.ACTIVE and event.role != RoleKind.CUSTOMER:
+    user = await db.get_one(User, (org_id, event.user_id))  # already read: it was written in this transaction
+    if user.takes_tickets:
         await _assign_backlog(db, org_id, event.user_id, event.at)
 
 

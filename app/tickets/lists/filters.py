@@ -1,8 +1,4 @@
-"""The filters of the list of tickets: each is declared once, as a field of `TicketFilters`.
-
-The field has the name, the type, the documentation and an operator. From these follow the query parameter, its
-validation and its documentation, and the SQL condition. A test checks that each column has its index.
-"""
+"""The filters of the list of tickets: each is declared once, as a field of `TicketFilters` with its operator."""
 
 from __future__ import annotations
 
@@ -14,9 +10,11 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PlainValidator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from app.core.fields import DEPRECATED, Email, Name, OptionalParameter, RequestModel, Timestamp
-from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, Operator
-from app.tickets.models import TicketPriority, TicketStatus
+from app.accounts.users.fields import PersonalEmail
+from app.core.database.filters import Filters, find_operators
+from app.core.fields import DEPRECATED, Name, OptionalParameter, Timestamp
+from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, TicketOperator
+from app.tickets.models import Ticket, TicketPriority, TicketStatus
 from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
 
 MAX_FILTER_VALUES = 20
@@ -26,7 +24,7 @@ ME: Literal["me"] = "me"  # the caller
 # --- types of values -------------------------------------------------------------------------------------------------
 
 
-_EMAIL: TypeAdapter[str] = TypeAdapter(Email)
+_EMAIL: TypeAdapter[str] = TypeAdapter(PersonalEmail)
 
 
 def _parse_user(value: object, *words: str) -> object:
@@ -61,7 +59,7 @@ Requester = Annotated[UUID | str, PlainValidator(_parse_requester), WithJsonSche
 
 def _limit_words(text: str) -> str:
     if len(query_terms(text)) > MAX_QUERY_TERMS:
-        raise ValueError(f"At most {MAX_QUERY_TERMS} words.")
+        raise ValueError(f"This may have at most {MAX_QUERY_TERMS} words.")
     return text
 
 
@@ -98,7 +96,7 @@ def _repeatable(description: str) -> Any:
     return Field(max_length=MAX_FILTER_VALUES, description=description)
 
 
-class TicketFilters(RequestModel):
+class TicketFilters(Filters):
     """Select tickets, and sort them. A repeated filter accepts any of its values."""
 
     q: Annotated[
@@ -120,45 +118,44 @@ class TicketFilters(RequestModel):
             "Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."
         ),
     ] = []
-    admin_email: Annotated[list[Email], HasAssignee(), _repeatable("Use `assignee` instead."), DEPRECATED] = []
+    admin_email: Annotated[list[PersonalEmail], HasAssignee(), _repeatable("Use `assignee` instead."), DEPRECATED] = []
     requester: Annotated[
         list[Requester], HasRequester(), _repeatable("Requesters: e-mail addresses, or ids of their accounts.")
     ] = []
-    customer_email: Annotated[list[Email], HasRequester(), _repeatable("Use `requester` instead."), DEPRECATED] = []
-    status: Annotated[list[TicketStatus], IsAnyOf("status"), _repeatable("Statuses.")] = []
-    priority: Annotated[list[TicketPriority], IsAnyOf("priority"), _repeatable("Priorities.")] = []
+    customer_email: Annotated[
+        list[PersonalEmail], HasRequester(), _repeatable("Use `requester` instead."), DEPRECATED
+    ] = []
+    status: Annotated[list[TicketStatus], IsAnyOf(Ticket.status), _repeatable("Statuses.")] = []
+    priority: Annotated[list[TicketPriority], IsAnyOf(Ticket.priority), _repeatable("Priorities.")] = []
     created_after: Annotated[
-        OptionalParameter[Timestamp], Compares("created_at", ">"), Field(description="Created later than this time.")
+        OptionalParameter[Timestamp],
+        Compares(Ticket.created_at, ">"),
+        Field(description="Created later than this time."),
     ] = None
     created_before: Annotated[
-        OptionalParameter[Timestamp], Compares("created_at", "<"), Field(description="Created earlier than this time.")
+        OptionalParameter[Timestamp],
+        Compares(Ticket.created_at, "<"),
+        Field(description="Created earlier than this time."),
     ] = None
     updated_after: Annotated[
-        OptionalParameter[Timestamp], Compares("updated_at", ">"), Field(description="Changed later than this time.")
+        OptionalParameter[Timestamp],
+        Compares(Ticket.updated_at, ">"),
+        Field(description="Changed later than this time."),
     ] = None
     updated_before: Annotated[
         OptionalParameter[Timestamp],
-        Compares("updated_at", "<"),
+        Compares(Ticket.updated_at, "<"),
         Field(description="Last changed earlier than this time."),
     ] = None
     closed_after: Annotated[
-        OptionalParameter[Timestamp], Compares("closed_at", ">"), Field(description="Closed later than this time.")
+        OptionalParameter[Timestamp], Compares(Ticket.closed_at, ">"), Field(description="Closed later than this time.")
     ] = None
     closed_before: Annotated[
-        OptionalParameter[Timestamp], Compares("closed_at", "<"), Field(description="Closed earlier than this time.")
+        OptionalParameter[Timestamp],
+        Compares(Ticket.closed_at, "<"),
+        Field(description="Closed earlier than this time."),
     ] = None
     sort: Annotated[TicketSort, Field(description="The order; `-` means latest first.")] = TicketSort.CREATED_AT_DESC
 
-    def values(self) -> dict[str, list[Any]]:
-        """Return the values of each filter that was sent, by the name of its field."""
-        values = ((name, getattr(self, name)) for name in OPERATORS if name in self.model_fields_set)
-        return {name: value if isinstance(value, list) else [value] for name, value in values}
 
-
-# The operator of each filter, by the name of its field.
-OPERATORS = {
-    name: mark
-    for name, field in TicketFilters.model_fields.items()
-    for mark in field.metadata
-    if isinstance(mark, Operator)
-}
+OPERATORS = find_operators(TicketFilters, TicketOperator)

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.core.database.filters import Operator
+from app.tickets.models import Ticket
+
 NONE: Literal["none"] = "none"  # no assignee
 
 
@@ -19,14 +24,8 @@ class Parameters(list[Any]):
         return f"${len(self)}"
 
 
-class Operator(ABC):
-    """Makes a condition on tickets `t` of the organisation `$1` from the values of a filter.
-
-    Attributes:
-        columns: the columns that the condition compares. Each needs an index.
-    """
-
-    columns: tuple[str, ...]
+class TicketOperator(Operator, ABC):
+    """Makes a condition on tickets `t` of the organisation `$1` from the values of a filter."""
 
     @abstractmethod
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
@@ -44,32 +43,32 @@ def _any(conditions: Sequence[str]) -> str:
     return conditions[0] if len(conditions) == 1 else f"({' OR '.join(conditions)})"
 
 
-class IsAnyOf(Operator):
+class IsAnyOf(TicketOperator):
     """The column, of text, has any of the values."""
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: InstrumentedAttribute[Any]) -> None:
         self.columns = (column,)
 
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
         """Compare the column."""
-        return _is_any_of(self.columns[0], values, parameters, "text")
+        return _is_any_of(self.columns[0].key, values, parameters, "text")
 
 
-class Compares(Operator):
+class Compares(TicketOperator):
     """The column is before (`<`) or after (`>`) the value."""
 
-    def __init__(self, column: str, operator: Literal["<", ">"]) -> None:
+    def __init__(self, column: InstrumentedAttribute[Any], operator: Literal["<", ">"]) -> None:
         self.columns, self.operator = (column,), operator
 
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
         """Compare the column."""
-        return _any([f"t.{self.columns[0]} {self.operator} {parameters.add(value)}" for value in values])
+        return _any([f"t.{self.columns[0].key} {self.operator} {parameters.add(value)}" for value in values])
 
 
-class HasAssignee(Operator):
+class HasAssignee(TicketOperator):
     """The assignee has any of these ids or e-mail addresses; `none` matches tickets without one."""
 
-    columns = ("assignee_id",)
+    columns = (Ticket.assignee_id,)
 
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
         """Compare the assignee."""
@@ -89,10 +88,10 @@ class HasAssignee(Operator):
         return _any(conditions)
 
 
-class HasRequester(Operator):
+class HasRequester(TicketOperator):
     """The requester has any of these e-mail addresses, or an account with any of these ids."""
 
-    columns = ("requester_email", "requester_user_id")
+    columns = (Ticket.requester_email, Ticket.requester_user_id)
 
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
         """Compare the requester."""

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from app.access.callers import Caller, UserCaller
 from app.access.services import services_of
 from app.access.tenant import reference_prefix
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
@@ -73,8 +73,7 @@ def _filters(ticket_filter: TicketFilter, caller: Caller) -> dict[str, list[Any]
         case UserCaller(user=user):
             return filters | {"assignee": [user.id if one == ME else one for one in filters["assignee"]]}
         case _:
-            fault = FieldError("assignee", "`me` needs an access token: with a secret key, give the user's id.")
-            raise BadInput(f"{fault.field}: {fault.message}", errors=[fault])
+            raise BadInput.of_field("assignee", "`me` needs an access token: with a secret key, give the user's id.")
 
 
 def _search(ticket_filter: TicketFilter, caller: Caller) -> Search | None:

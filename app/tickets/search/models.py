@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKeyConstraint, Index, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import Base
+from app.core.database.base import UNPROTECTED_TENANT_TABLE, Base
 
 
 class TicketSearch(Base):
@@ -29,4 +29,5 @@ class TicketSearch(Base):
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "ticket_id"], ["tickets.org_id", "tickets.id"]),
         Index("ix_ticket_search_lexemes_replies", text("(lexemes || replies)"), postgresql_using="gin"),
+        UNPROTECTED_TENANT_TABLE,
     )

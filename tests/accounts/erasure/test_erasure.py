@@ -199,8 +199,12 @@ async def test_the_e_mail_of_an_erased_user_can_be_used_by_a_new_user(desk: Desk
 
 async def test_the_address_that_replaces_an_erased_one_cannot_be_taken(desk: Desk) -> None:
     row = await add_user(desk)
-    taken = {"firstName": "Eve", "lastName": "Ek", "role": "CUSTOMER", "email": f"erased-{row.id}@erased.invalid"}
-    assert wrong_fields(await desk.admin.post("/users", taken)) == {"email"}
+    taken = f"erased-{row.id}@ERASED.invalid"
+    user = {"firstName": "Eve", "lastName": "Ek", "role": "CUSTOMER", "email": taken}
+    assert wrong_fields(await desk.admin.post("/users", user)) == {"email"}
+    ticket = {"title": "Export", "description": "It stops.", "requester": {"email": taken}}
+    assert wrong_fields(await desk.admin.post("/tickets", ticket)) == {"requester.email"}
+    assert wrong_fields(await desk.admin.get(f"/tickets?requester={taken}")) == {"requester.0"}
     assert (await desk.admin.delete(f"/users/{row.id}")).status_code == 204
 
 

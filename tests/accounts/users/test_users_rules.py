@@ -17,6 +17,7 @@ from app.accounts.users.rules import (
     is_full_admin,
     prefix_upper_bound,
     query_terms,
+    refuse_erased_email,
     search_words,
 )
 
@@ -97,4 +98,6 @@ def test_the_refusal_for_every_unsettled_status_says_what_to_do(status: AccountS
 def test_the_address_of_an_erased_user_is_not_deliverable() -> None:
     assert erased_email(UUID(int=7)) == "erased-00000000-0000-0000-0000-000000000007@erased.invalid"
     assert not is_deliverable(erased_email(UUID(int=7)))
+    with pytest.raises(ValueError, match="reserved"):
+        refuse_erased_email("ada@erased.invalid")
     assert is_deliverable("ada@not-erased.invalid")

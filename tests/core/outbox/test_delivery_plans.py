@@ -118,7 +118,7 @@ async def test_a_batch_reads_only_its_own_rows_with_statistics_of_any_age(
     org_id = await fill(superuser, statistics, others)
     async with open_pool(own_database) as pool:
         setting, due, *rest = await record_statements_of_a_batch(pool, org_id)
-    assert len(rest) == 8
+    assert len(rest) == 9
 
     async with rolled_back(own_database.superuser_url) as connection:
         await become_service(connection, org_id)
@@ -129,7 +129,8 @@ async def test_a_batch_reads_only_its_own_rows_with_statistics_of_any_age(
             assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
             assert count_rows_read(plan) <= DELIVERIES_PER_BATCH
             for sql, parameters in rest:
-                plan = await explain(connection, sql, parameters, generic=generic, run=True)
+                row = parameters[0] if isinstance(parameters, list) else parameters  # sent once for each row
+                plan = await explain(connection, sql, row, generic=generic, run=True)
                 assert used_indexes(plan) <= PRIMARY_KEYS, sql
                 assert used_indexes(plan), sql
                 assert count_rows_read(plan) <= 2 * DELIVERIES_PER_BATCH, sql
@@ -150,4 +151,4 @@ async def test_an_index_that_is_not_partial_makes_a_lookup_by_id_read_too_much(
         plan = await explain(connection, sql, parameters, run=True)
 
     assert used_indexes(plan) == {"ix_mails_of_organisation"}
-    assert count_rows_read(plan) >= MANY
+    assert count_rows_read(plan) >= 20 * DELIVERIES_PER_BATCH

@@ -90,7 +90,7 @@ async def test_waiting_tickets_go_to_an_engineer_even_if_an_admin_becomes_availa
 async def test_only_a_user_who_can_be_assigned_tickets_at_once_triggers_the_assignment_of_waiting_ones(
     desk: Desk, database: Database, role: RoleKind, status: AccountStatus, looks: bool
 ) -> None:
-    user = await add_and_sign_in(desk, role, status=status)
+    user = await add_and_sign_in(desk, role, status=status, available=role != RoleKind.CUSTOMER)
 
     async with database.session(desk.id) as db:
         record(db, UserSignedUp(at=real_now(), actor=SYSTEM, user_id=user.id, role=role, status=status))

@@ -1,0 +1,27 @@
+"""Record that a user becomes available for new tickets, or unavailable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.accounts.users.events import UserBecameAvailable, UserBecameUnavailable
+from app.accounts.users.models import User
+from app.core.outbox.events import Actor, record
+
+
+@contextmanager
+def recording_availability(db: AsyncSession, user: User, *, at: datetime, actor: Actor) -> Iterator[None]:
+    """Record an event if the block starts or stops the assignment of new tickets to the user.
+
+    The events of a suspension, of a role and of permissions say themselves that tickets cannot be assigned any more.
+    """
+    took_tickets = user.takes_tickets
+    yield
+    if user.takes_tickets and not took_tickets:
+        record(db, UserBecameAvailable(at=at, actor=actor, user_id=user.id))
+    elif took_tickets and not user.takes_tickets and user.may_be_assigned:
+        record(db, UserBecameUnavailable(at=at, actor=actor, user_id=user.id))

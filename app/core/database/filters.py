@@ -1,0 +1,77 @@
+"""The filters of lists: each is declared once, as a field of a schema that is marked with an operator.
+
+From the field follow the query parameter, its validation and its documentation; from the operator the SQL condition.
+`tests/schema/test_filter_indexes.py` checks that each column has its index.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.core.fields import RequestModel
+
+
+class Operator:
+    """Compares columns with the values of a filter. How depends on the subclass.
+
+    Attributes:
+        columns: the columns that find the rows. Each needs an index.
+    """
+
+    columns: tuple[InstrumentedAttribute[Any], ...]
+
+
+AnyOperator = TypeVar("AnyOperator", bound=Operator)
+
+
+class Filters(RequestModel):
+    """The base of the filters of a list. A field without an operator is not a filter by itself."""
+
+    def values(self) -> dict[str, list[Any]]:
+        """Return the values of each filter that was sent, by the name of its field."""
+        operators = find_operators(type(self), Operator)
+        values = ((name, getattr(self, name)) for name in operators if name in self.model_fields_set)
+        return {name: value if isinstance(value, list) else [value] for name, value in values}
+
+
+@cache
+def find_operators(filters: type[Filters], kind: type[AnyOperator]) -> Mapping[str, AnyOperator]:
+    """Return the operators of a kind that the fields of a schema are marked with, by the names of the fields."""
+    return {
+        name: mark for name, field in filters.model_fields.items() for mark in field.metadata if isinstance(mark, kind)
+    }
+
+
+# --- operators of lists that are read with SQLAlchemy ----------------------------------------------------------------
+
+
+class ConditionOperator(Operator, ABC):
+    """Makes a condition of SQLAlchemy from the values of a filter."""
+
+    @abstractmethod
+    def condition(self, org_id: UUID, values: Sequence[Any]) -> ColumnElement[bool]:
+        """Return the condition that any of the values is met. There is at least one."""
+
+
+class ColumnIsIn(ConditionOperator):
+    """The column has any of the values."""
+
+    def __init__(self, column: InstrumentedAttribute[Any]) -> None:
+        self.columns = (column,)
+
+    def condition(self, _org_id: UUID, values: Sequence[Any]) -> ColumnElement[bool]:
+        """Compare the column."""
+        return self.columns[0].in_(values)
+
+
+def make_conditions(org_id: UUID, filters: Filters) -> list[ColumnElement[bool]]:
+    """Return the conditions of the filters that were sent. All must hold."""
+    operators = find_operators(type(filters), ConditionOperator)
+    return [operators[name].condition(org_id, values) for name, values in filters.values().items()]
