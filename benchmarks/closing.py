@@ -69,7 +69,7 @@ def close(data: Dataset, where: processes.Place) -> Closing:
 
 
 def catch_up(data: Dataset, where: processes.Place) -> Closing:
-    """Like `close`, but after an outage: the tickets became due during the outage, and their reminders before."""
+    """Measure like `close`, but after an outage: tickets became due during it, and their reminders before it."""
     return asyncio.run(
         _close(data, where, {rules.AUTO_CLOSE: timedelta(), rules.AUTO_CLOSE_REMINDER: rules.REMIND_BEFORE}, OUTAGE)
     )

@@ -1,4 +1,4 @@
-"""Send the same SQL with `pgbench`, with as many connections and round trips: the limit of the database."""
+"""Send the same SQL with `pgbench`, with as many connections and round trips, to measure the limit of the database."""
 
 from __future__ import annotations
 

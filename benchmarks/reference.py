@@ -44,7 +44,7 @@ _organisations: dict[str, tuple[UUID, str]] = {}  # secret or token -> id, first
 
 
 async def create(request: Request) -> Response:
-    """`POST /tickets`."""
+    """Serve `POST /tickets`."""
     body = orjson.loads(await request.body())
     org_id, prefix = _organisations.get(body["secret"]) or await _by_secret(request, body["secret"])
     now = datetime.now(UTC)
@@ -56,7 +56,7 @@ async def create(request: Request) -> Response:
 
 
 async def read(request: Request) -> Response:
-    """`GET /tickets/{id}`, with the replies of an answered ticket."""
+    """Serve `GET /tickets/{id}`, with the replies of an answered ticket."""
     org_id, prefix = await _by_token(request)
     ticket_id = request.path_params["id"]
     async with request.app.state.pool.acquire() as connection:
@@ -77,7 +77,7 @@ async def read(request: Request) -> Response:
 
 
 async def page(request: Request) -> Response:
-    """`GET /tickets?status=…&requester=…` or `GET /tickets?q=…`, the first page."""
+    """Serve `GET /tickets?status=…&requester=…` or `GET /tickets?q=…`, the first page."""
     org_id, prefix = await _by_token(request)
     parameters = request.query_params
     async with request.app.state.pool.acquire() as connection:

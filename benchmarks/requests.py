@@ -1,4 +1,4 @@
-"""The measured requests, with many different ids and customers, so that caches do not help by rng."""
+"""The measured requests, with many different ids and customers, so that caches do not help by chance."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from app.core.config import load_settings
 from app.core.database.base import TextEnum
 from app.models import Base
 
-# One at a time, whoever starts first; the number is arbitrary.
+# Serialises concurrent migrations; the number is arbitrary.
 ADVISORY_LOCK = 8_377_327_225
-ASK_AGAIN = 0.1  # seconds
+LOCK_POLL_INTERVAL = 0.1  # seconds
 
 
 def _url() -> str:
@@ -31,11 +31,11 @@ def _url() -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    # Another's migration may take its time; a lock on a table may not.
+    # Wait for another migration without a limit, but for a lock on a table only five seconds.
     while not connection.scalar(text(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})")):
-        # Not in one long statement: an index that is built concurrently waits for all that are older.
+        # Poll instead of waiting in one statement: CREATE INDEX CONCURRENTLY waits for all older statements.
         connection.commit()
-        time.sleep(ASK_AGAIN)
+        time.sleep(LOCK_POLL_INTERVAL)
     connection.execute(text("SET lock_timeout = '5s'"))
     connection.commit()
     context.configure(
@@ -59,7 +59,7 @@ def _render_item(kind: str, item: object, _context: object) -> str | Literal[Fal
 
 
 def _grant(connection: Connection, service_role: str | None) -> None:
-    """Let the service, which is not the owner, read and write what there is, and only read which version that is."""
+    """Let the service's role read and write all tables, but only read `alembic_version`; the owner needs no grant."""
     if service_role and service_role != connection.scalar(text("SELECT current_user")):
         role = connection.dialect.identifier_preparer.quote(service_role)
         connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {role}"))

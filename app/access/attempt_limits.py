@@ -1,12 +1,12 @@
-"""Limits on sign-up and sign-in attempts: they slow guessing down, and never lock an account's owner out.
+"""Limits on sign-up and sign-in attempts: they slow guessing down without locking users out of their accounts.
 
-Attempts count per network, and failures per account and network. An account that many networks guess at allows fewer
-attempts to each network that it has not been used from before. Codes of a second factor count per user, from whatever
-network: only a caller who knows the password gets that far.
+Attempts count per network, and failures per account and network. If an account has too many failures in total, networks
+from which it has not been used before get fewer attempts. Second-factor codes count per user, from any network: only a
+caller who knows the password can try one.
 
-Users can make an organisation of their own, and an account in it with the e-mail address of another. Signing in to that
-account must not win further guesses at the other one: a success refunds its own attempt and none before it, and not
-even that if the password was wrong for one of the accounts that it was compared with.
+An attacker can sign up an organisation, and in it an account with the e-mail address of a user of another organisation.
+Signing in to that account must not give the attacker further guesses at the user's account. Therefore a success refunds
+only its own attempt, and not even that if the password was wrong for one of the accounts that it was compared with.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.core.config import Settings
 from app.core.errors import TooMany
 from app.core.web.limits import Limiter, get_network
 
-# Per network that is unknown to an account under attack.
+# Per network from which an account with too many failures has not been used before.
 UNKNOWN_NETWORK_LIMIT = "3/5 minutes"
 # Per account or e-mail address, of each kind of mail that any stranger can request. A user who is refused because
 # strangers used it up has those mails already, with links that are valid for longer than this.
@@ -32,7 +32,7 @@ INVITATION_LIMIT = "10/hour"
 # Per organisation: any organisation may invite strangers.
 INVITATIONS_LIMIT = "1000/hour"
 
-# The exceptions that mean: the guess was wrong.
+# The exceptions that are raised if the guess was wrong.
 Failure = type[Exception] | tuple[type[Exception], ...]
 
 
@@ -40,8 +40,8 @@ Failure = type[Exception] | tuple[type[Exception], ...]
 class Attempt:
     """An attempt at a password.
 
-    `restricted` tells that the account is under attack and the network unknown to it. Set `failed` where the password
-    was wrong, but the block does not end in a failure.
+    `restricted`: the account has too many failures, and has not been used from this network before. Set `failed` if the
+    password was wrong but the block does not raise a failure.
     """
 
     account: str
@@ -67,8 +67,8 @@ class Attempts:
         """Count a sign-up.
 
         Args:
-            org_id: the organisation whose secret key it was made with. Public sign-ups count for no organisation: one
-                stranger must not use up the limit of all.
+            org_id: the organisation whose secret key it was made with. A public sign-up counts for no organisation:
+                otherwise an attacker could use up its limit.
 
         Raises:
             TooMany
@@ -190,7 +190,7 @@ class Attempts:
 
 @asynccontextmanager
 async def _refunding_unless(failure: Failure, refund: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Refund what was counted before, unless the block raises `failure`: the guess was right, or never compared."""
+    """Refund what was counted before, unless the block raises `failure`: otherwise no guess was wrong."""
     try:
         yield
     except failure:

@@ -47,11 +47,12 @@ async def identify_product(request: Request, secret: str) -> ProductCaller:
     return ProductCaller(tenant=tenant, now=tenant.now())
 
 
-async def identify_user(request: Request, secret: str | None) -> UserCaller:
+async def identify_user(request: Request, secret: str | None, how_to_send: str) -> UserCaller:
     """Return the user of the access token in the request.
 
     Args:
         secret: the secret key in the request, which cannot replace the access token.
+        how_to_send: tells a client without credentials how to send some.
 
     Raises:
         MissingCredential, InvalidToken
@@ -64,7 +65,7 @@ async def identify_user(request: Request, secret: str | None) -> UserCaller:
         raise AccessTokenRequired
     token = _bearer_token(request)
     if token is None:
-        raise MissingCredential
+        raise MissingCredential(how_to_send)
     tenant, user = await cache.resolve_access_token(token)
     _note_for_log(request, tenant)
     return UserCaller(tenant=tenant, user=user, now=tenant.now())

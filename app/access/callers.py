@@ -33,7 +33,7 @@ class Principal:
 
     @property
     def sees_own_only(self) -> bool:
-        """Whether the user reaches their own tickets only, and what belongs to them."""
+        """Whether the user can reach only their own tickets, and the data of those tickets."""
         return self.role_kind == RoleKind.CUSTOMER
 
 
@@ -76,12 +76,12 @@ Caller = UserCaller | ProductCaller
 
 
 def is_second_factor_mandatory(tenant: Tenant, role_kind: RoleKind) -> bool:
-    """Tell whether the organisation requires a second factor of users of this kind. It never does of customers."""
+    """Return whether the organisation requires a second factor of users of this kind. It never does of customers."""
     return tenant.require_2fa and role_kind != RoleKind.CUSTOMER
 
 
 def lacks_second_factor(tenant: Tenant, user: Principal) -> bool:
-    """Tell whether the user must set up a second factor before they can do anything else."""
+    """Return whether the user must set up a second factor before they can do anything else."""
     return is_second_factor_mandatory(tenant, user.role_kind) and not user.second_factor
 
 

@@ -3,7 +3,7 @@
 async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICKETS, UPDATE)], db: Db) -> …
 """
 
-# Annotations stay objects: FastAPI cannot resolve the names in those of an object that is called.
+# Without `from __future__ import annotations`: FastAPI cannot resolve string annotations of a callable object.
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,7 +28,14 @@ from app.access.errors import (
 from app.access.user_permissions import Action, Resource, RoleKind, permission
 from app.core.errors import TesseraError
 from app.core.security.access_tokens import InvalidToken
+from app.core.web.declarations import DEFAULT_CHALLENGE
 
+# By whether access tokens and whether secret keys are accepted.
+_HOW_TO_SEND = {
+    (True, True): "Send a user's access token as `Authorization: Bearer …`, or a secret key as `X-Org-Secret: tsk_…`.",
+    (True, False): "Send a user's access token as `Authorization: Bearer …`.",
+    (False, True): "Send the organisation's secret key as `X-Org-Secret: tsk_…`, or in the body as `secret`.",
+}
 # Schemes of OpenAPI, as `security` names them.
 SECRET_SCHEME = "organisationSecret"  # noqa: S105 - a name
 TOKEN_SCHEME = "jwt"  # noqa: S105 - a name
@@ -37,6 +44,7 @@ BodySecret = Annotated[
     str | None,
     Field(max_length=200, description="The organisation's secret key, if the header `X-Org-Secret` is not sent."),
 ]
+_KEY_CHALLENGE = 'OrgSecret realm="tessera"'
 _CALLER = "tessera.caller"  # in the request's scope
 
 
@@ -84,7 +92,7 @@ class Requirement:
         given = await read_secret(request, from_body=self.secret_in_body)
         if self.secret and given is not None and (self.secret_in_body or "authorization" not in request.headers):
             return await identify_product(request, given)
-        user = await identify_user(request, given)
+        user = await identify_user(request, given, _HOW_TO_SEND[self.users, self.secret])
         if not self.users:
             raise SecretKeyRequired
         self._check(user)
@@ -109,14 +117,20 @@ class Requirement:
         return Caller if self.secret else UserCaller
 
     @property
+    def kind(self) -> str:
+        """The required caller if no permission is required, in a few words."""
+        return "signed in" if self.users else "the organisation's secret key"
+
+    @property
     def description(self) -> str:
-        """The required caller, in words."""
+        """The required caller, in sentences."""
         if not self.users:
-            return "the organisation's secret key"
+            return "Requires the organisation's secret key."
         if self.permission is None:
-            return "signed in"
-        besides = "" if self.customers else ", and not for customers"
-        return f"`{self.permission}` of users{besides}"
+            return "Requires a signed-in user."
+        product = "Accepts the organisation's secret key. " if self.secret else ""
+        customers = "" if self.customers else " Customers cannot call it."
+        return f"{product}Users need the permission `{self.permission}`.{customers}"
 
     @property
     def credentials(self) -> list[dict[str, list[str]]]:
@@ -124,6 +138,12 @@ class Requirement:
         found: list[dict[str, list[str]]] = [{SECRET_SCHEME: []}] if self.secret else []
         found += [{TOKEN_SCHEME: []}] if self.users else []
         return [*found, {}] if self.secret_in_body else found  # OpenAPI cannot describe a secret key in the body
+
+    @property
+    def challenge(self) -> str:
+        """The `WWW-Authenticate` of the operation."""
+        accepted = [DEFAULT_CHALLENGE] if self.users else []
+        return ", ".join([*accepted, _KEY_CHALLENGE] if self.secret else accepted)
 
     @property
     def errors(self) -> tuple[type[TesseraError], ...]:

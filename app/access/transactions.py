@@ -21,7 +21,7 @@ async def open_transaction(request: Request) -> AsyncIterator[AsyncSession]:
         yield db
 
 
-# Scope "function" commits before the answer is sent: an answer never promises what a failed commit takes back.
+# Scope "function" commits before the response is sent, so no response reports a change that failed to commit.
 Db = Annotated[AsyncSession, Depends(open_transaction, scope="function")]
 
 

@@ -13,7 +13,7 @@ class RoleKind(StrEnum):
     CUSTOMER = "CUSTOMER"  # sees only what is their own
 
     def outranks(self, other: RoleKind) -> bool:
-        """Tell whether this kind ranks above another: users neither grant nor act on a kind above their own."""
+        """Return whether this kind ranks above another: users neither grant nor act on a kind above their own."""
         return _RANKS.index(self) > _RANKS.index(other)
 
 
@@ -62,15 +62,15 @@ TICKET_WORK: Permissions = frozenset(permission(Resource.TICKETS, action) for ac
 
 
 def allow_ticket_work(permissions: Permissions) -> bool:
-    """Tell whether a user with these permissions works on tickets."""
+    """Return whether a user with these permissions works on tickets."""
     return permissions >= TICKET_WORK
 
 
-def effective(of_role: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
+def combine_permissions(role_permissions: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
     """Combine the permissions of a user's role with those granted and denied to the user."""
-    return (of_role | granted) - denied
+    return (role_permissions | granted) - denied
 
 
 def exceeds(wanted: Permissions, own: Permissions) -> bool:
-    """Tell whether a user with `own` permissions lacks any of those that they would grant or act on."""
+    """Return whether a user with `own` permissions lacks any of those that they would grant or act on."""
     return not wanted <= own

@@ -32,8 +32,8 @@ async def get_credential(db: AsyncSession, user: User) -> Credential:
     return credential
 
 
-async def read_own(database: Database, caller: UserCaller) -> tuple[User, Credential]:
-    """Return the signed-in user and their credential, in a transaction of its own that locks nothing.
+async def read_caller_with_credential(database: Database, caller: UserCaller) -> tuple[User, Credential]:
+    """Return the signed-in user and their credential, in a separate transaction and without locks.
 
     Raises:
         InvalidToken: The user was erased within the seconds for which access tokens are cached.
@@ -46,8 +46,10 @@ async def read_own(database: Database, caller: UserCaller) -> tuple[User, Creden
             raise InvalidToken from None
 
 
-async def lock_own(db: AsyncSession, caller: UserCaller, compared: Credential) -> tuple[User, Credential]:
-    """Lock the signed-in user, after a password was compared with a credential that `read_own` returned.
+async def lock_caller_with_credential(
+    db: AsyncSession, caller: UserCaller, compared: Credential
+) -> tuple[User, Credential]:
+    """Lock the signed-in user, after a password was compared with the credential `compared`.
 
     Raises:
         WrongPassword: The credential has changed since, so the comparison no longer counts.

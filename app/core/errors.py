@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,42 @@ class TesseraError(Exception):
         super().__init__(self.detail)
 
 
+def summarise(faults: Sequence[FieldError]) -> str:
+    """Describe faults in one line: the first one, and how many more there are."""
+    first = f"{faults[0].field}: {faults[0].message}" if faults[0].field else faults[0].message
+    match len(faults) - 1:
+        case 0:
+            return first
+        case 1:
+            return f"{first} There is 1 more fault: see errors."
+        case others:
+            return f"{first} There are {others} more faults: see errors."
+
+
 class BadInput(TesseraError):
-    """The input is invalid."""
+    """The input is invalid.
+
+    `detail` states the fact: the title of a kind that has its own, and otherwise the summary of the faults. A kind
+    whose fault is always in the same field names it as `field`.
+    """
 
     code = "invalid_input"
     title = "The input is not valid."
+    field: ClassVar[str | None] = None
+
+    def __init__(self, detail: str | None = None, *, errors: Sequence[FieldError] = ()) -> None:
+        faults = list(errors)
+        if self.field is not None and not faults:
+            faults = [FieldError(self.field, detail or self.title)]
+        if faults and self.title == BadInput.title:
+            detail = detail or summarise(faults)
+        super().__init__(detail, errors=faults)
+
+    @classmethod
+    def of_field(cls, field: str, message: str | None = None) -> Self:
+        """Make the error of one invalid field; without a message, the title is the message."""
+        fault = FieldError(field, message or cls.title)
+        return cls(message if cls.title != BadInput.title else None, errors=[fault])
 
 
 class Unauthenticated(TesseraError):

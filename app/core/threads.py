@@ -1,4 +1,4 @@
-"""Bounded work in threads: for what keeps a processor or much memory busy, off the event loop."""
+"""Run a limited number of calls in threads: work that takes much CPU time or memory would block the event loop."""
 
 from __future__ import annotations
 

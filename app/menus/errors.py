@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.errors import BadInput, Conflict, FieldError, NotFound
+from app.core.errors import BadInput, Conflict, NotFound
 from app.menus.rules import MAX_DEPTH, MAX_MENUS
 
 
@@ -18,9 +18,7 @@ class MenuTooDeep(BadInput):
 
     code = "menu_too_deep"
     title = f"A menu can have at most {MAX_DEPTH} levels."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("parentId", self.title)])
+    field = "parentId"
 
 
 class MenuCycle(BadInput):
@@ -28,9 +26,7 @@ class MenuCycle(BadInput):
 
     code = "menu_cycle"
     title = "A menu entry cannot be moved below itself."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("parentId", self.title)])
+    field = "parentId"
 
 
 class MenuHasChildren(Conflict):

@@ -22,7 +22,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
     responses=responses(),
 )
 async def get_my_menu(caller: CurrentUser, db: Db) -> MyMenu:
-    """The part of the organisation's menu that you may view, without the entries hidden for you or your role.
+    """Get the entries of the organisation's menu that you may view and that are not hidden for you or your role.
 
     Each entry says what you may do with its resource.
     """

@@ -75,5 +75,5 @@ async def visible_menu(db: AsyncSession, org_id: UUID, viewer: Viewer) -> tuple[
 
 
 async def menu_of_user(db: AsyncSession, user: User) -> tuple[MenuNode, ...]:
-    """Return the part of the organisation's menu that a user can see; the row was read with its role."""
+    """Return the part of the organisation's menu that a user can see; the `role` of the row must be loaded."""
     return await visible_menu(db, user.org_id, Viewer(user.id, user.effective_role_id, user.permissions))

@@ -39,9 +39,9 @@ MenuId = Annotated[UUID, Path(alias="id")]
 async def list_menus(
     page_query: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> MenuPage:
-    """Every entry, newest first, whether or not you see it. `parentId` and `position` give its place in the tree.
+    """List all entries, newest first, including those that you do not see.
 
-    The tree that you see is `GET /me/menu`.
+    `parentId` and `position` give the place in the tree. `GET /me/menu` returns the tree that you see.
     """
     paging = Paging.of(request, page_query, services_of(request).secret_key, caller.org_id, "menus")
     rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
@@ -77,7 +77,7 @@ async def create_menu(body: MenuCreate, caller: Creator, db: Db, response: Respo
     responses=responses(MenuNotFound),
 )
 async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
-    """One entry, with the roles and users that it is hidden for."""
+    """Get an entry, with the roles and users that it is hidden for."""
     return Menu.of(await queries.get_menu(db, caller.org_id, menu_id))
 
 

@@ -45,8 +45,8 @@ _POSITION = Field(description="The entry's place among those with the same paren
 _RESOURCE = Field(
     description="Only users who may view this resource see the entry; null for all users.", examples=["tickets"]
 )
-_CREATE_URL = Field(description="Where one of the resource is created.", examples=["/tickets/new"])
-_LIST_URL = Field(description="Where the resource is listed.", examples=["/tickets"])
+_CREATE_URL = Field(description="Where a resource of this kind is created.", examples=["/tickets/new"])
+_LIST_URL = Field(description="Where resources of this kind are listed.", examples=["/tickets"])
 _HIDDEN_FOR_ROLES = Field(description="The ids of all roles that do not see the entry, built-in ones included.")
 _HIDDEN_FOR_USERS = Field(description="The ids of all users who do not see the entry.")
 

@@ -118,7 +118,7 @@ def _check_parent(parents: Parents, menu_id: UUID | None, parent_id: UUID | None
     The caller must hold the lock on the organisation: two concurrent moves could form a cycle that neither sees.
     """
     if parent_id is not None and parent_id not in parents:
-        raise BadInput(errors=[FieldError("parentId", "There is no such menu.")])
+        raise BadInput.of_field("parentId", "There is no menu entry with this id.")
     if menu_id is not None and rules.is_in_subtree(parents, parent_id, menu_id):
         raise MenuCycle
     height = 1 if menu_id is None else rules.compute_height(parents, menu_id)
@@ -127,10 +127,13 @@ def _check_parent(parents: Parents, menu_id: UUID | None, parent_id: UUID | None
 
 
 async def _check_hidden(db: AsyncSession, org_id: UUID, fields: Mapping[str, Any], menu: Menu | None = None) -> None:
-    """Check that added roles and users exist. Ids already in the list may be stale, so a client can send it back."""
+    """Check that added roles and users exist. Ids that the entry has already are not checked: they may be outdated."""
+    faults: list[FieldError] = []
     added_roles = set(fields.get("hidden_for_roles", ())) - set(menu.hidden_for_roles if menu else ())
     if added_roles - await roles.filter_existing(db, org_id, added_roles):
-        raise BadInput(errors=[FieldError("hiddenForRoles", "One of these ids is not the id of a role.")])
+        faults.append(FieldError("hiddenForRoles", "One of these ids is not the id of a role."))
     added_users = set(fields.get("hidden_for_users", ())) - set(menu.hidden_for_users if menu else ())
     if added_users - await queries.filter_existing_users(db, org_id, added_users):
-        raise BadInput(errors=[FieldError("hiddenForUsers", "One of these ids is not the id of a user.")])
+        faults.append(FieldError("hiddenForUsers", "One of these ids is not the id of a user."))
+    if faults:
+        raise BadInput(errors=faults)

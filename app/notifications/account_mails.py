@@ -44,7 +44,7 @@ from app.notifications.models import Mail
 from app.notifications.rendering import ContextValue
 from app.organisations.queries import get_tenant
 
-MAX_ADMINS = 100  # who are told of a sign-up
+MAX_ADMINS = 100  # who are notified of a sign-up
 # Mails to each of these admins. The limit is needed because a visitor can sign up any number of accounts.
 MAX_REQUESTS_PER_HOUR = 20
 
@@ -106,7 +106,7 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
         .order_by(User.id)
     )
     organisation = await get_tenant(db, org_id)
-    admins = await _find_admins_to_tell(db, org_id, MailKind.SIGN_UP_REQUESTS)
+    admins = await _find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS)
     requests = [_write_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
     told = await _count_recent_mails(db, org_id, list(admins.values()), {request.subject for request in requests})
     drafts = [
@@ -134,7 +134,7 @@ async def _count_recent_mails(
     return {row.recipient: row.mails for row in rows}
 
 
-async def _find_admins_to_tell(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
+async def _find_admins_to_notify(db: AsyncSession, org_id: UUID, kind: MailKind) -> Mapping[UUID, str]:
     """Return the addresses of the active admins who did not mute this kind, at most `MAX_ADMINS`."""
     found = await db.execute(
         select(User.id, User.email)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, delete, insert, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import delete, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
+from app.core.database.lookups import select_by_ids
 from app.core.ids import new_id
 from app.core.outbox import deliveries
 from app.core.outbox.channels import STANDARD_BACKOFF, ChannelPolicy
@@ -106,12 +106,11 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> 
 
 async def load(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, OutgoingMail]:
     """Read the mails of these deliveries, by their ids."""
-    rows = await db.execute(
-        select(
-            Mail.org_id, Mail.id, Mail.recipient, Mail.subject, Mail.body_text.label("text"),
-            Mail.body_html.label("html"), Mail.reply_to, Mail.link, Mail.link_id, Mail.created_at,
-        ).where(Mail.org_id == org_id, Mail.id == any_(literal(list(ids), ARRAY(Uuid))))
+    columns = (
+        Mail.org_id, Mail.id, Mail.recipient, Mail.subject, Mail.body_text.label("text"), Mail.body_html.label("html"),
+        Mail.reply_to, Mail.link, Mail.link_id, Mail.created_at,
     )  # fmt: skip
+    rows = await db.execute(select_by_ids(Mail, org_id, ids, columns))
     return {row.id: OutgoingMail(**row._asdict()) for row in rows}
 
 

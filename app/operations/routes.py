@@ -37,7 +37,7 @@ log = structlog.get_logger("tessera.operations")
     responses=responses(),
 )
 async def is_live() -> Health:
-    """Succeeds as long as the process can respond. If it fails, restart the process."""
+    """Respond as long as the process runs. If there is no response, restart the process."""
     return Health()
 
 
@@ -48,7 +48,7 @@ async def is_live() -> Health:
     responses=responses(NotMigrated),
 )
 async def is_ready(request: Request) -> Health:
-    """Succeeds if the database can be reached and is migrated to this version. On 503, send requests elsewhere."""
+    """Check that the database can be reached and is migrated to this version. On 503, send requests elsewhere."""
     services = services_of(request, OperationsServices)
     try:
         # On a separate connection: requests that wait for connections do not make the service unready.

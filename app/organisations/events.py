@@ -26,7 +26,7 @@ class OrganisationUpdated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ClockAdvanced(Event):
-    """The clock of a sandbox was moved forward by so many seconds."""
+    """The clock of a sandbox was moved forward by this many seconds."""
 
     type: ClassVar[str] = "organisation.clock_advanced"
 

@@ -46,7 +46,7 @@ class Organisation(Base):
 
 
 class SecretKey(Base):
-    """A secret key of an organisation, as its SHA-256. The row of a revoked key stays, to tell its use from a guess."""
+    """A secret key of an organisation, as its SHA-256. Revoked keys stay, to distinguish their use from guesses."""
 
     __tablename__ = "secret_keys"
 

@@ -48,15 +48,15 @@ async def get_by_domain(db: AsyncSession, domain: str) -> Tenant:
 
 
 async def lock_organisation(db: AsyncSession, org_id: UUID, *, shared: bool = False) -> None:
-    """Lock the organisation until the transaction ends, to serialise changes of what it has few of.
+    """Lock the organisation until the transaction ends, to serialise changes of its roles, menus and settings.
 
     It must be the transaction's first lock. Rows that refer to the organisation can still be written.
 
     Args:
         shared: only keep out transactions that lock it exclusively.
     """
-    which = select(Organisation.id).where(Organisation.id == org_id)
-    await db.execute(which.with_for_update(read=shared, key_share=not shared))
+    statement = select(Organisation.id).where(Organisation.id == org_id)
+    await db.execute(statement.with_for_update(read=shared, key_share=not shared))
 
 
 async def find_by_secret_hash(db: AsyncSession, secret_hash: bytes) -> Tenant | None:

@@ -15,7 +15,7 @@ from app.access.tenant import Tenant
 from app.core.changes import Changes
 from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
-from app.core.errors import BadInput, FieldError, NotFound
+from app.core.errors import BadInput, NotFound
 from app.core.ids import new_id
 from app.core.outbox import timers
 from app.core.outbox.events import SYSTEM, Actor, record
@@ -116,7 +116,7 @@ async def advance_clock(
     if not tenant.sandbox:
         raise NotASandbox
     if tenant.clock_offset + by > MAX_TOTAL_OFFSET:
-        raise BadInput("A clock can be at most a hundred years ahead.", errors=[FieldError("days", "Too far ahead.")])
+        raise BadInput.of_field("days", "The clock can be at most a hundred years ahead of real time.")
     await db.execute(
         update(Organisation)
         .where(Organisation.id == tenant.id)

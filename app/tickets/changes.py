@@ -41,14 +41,14 @@ class TicketChanges(Changes):
         return replace(self, **same)
 
     def edit(self, ticket: Ticket) -> dict[str, dict[str, Any]]:
-        """Change the title, the description and the priority; return what `TicketUpdated` tells of it.
+        """Change the title, the description and the priority; return the data for `TicketUpdated`.
 
-        Descriptions are long: the event only tells that one changed.
+        Descriptions are long, so the data only says that they changed.
         """
-        told: dict[str, dict[str, Any]] = {}
+        data: dict[str, dict[str, Any]] = {}
         for name in _TEXT_FIELDS:
             if name in self.names:
                 value = getattr(self, name)
-                told[name] = {} if name == "description" else {"from": getattr(ticket, name), "to": value}
+                data[name] = {} if name == "description" else {"from": getattr(ticket, name), "to": value}
                 setattr(ticket, name, value)
-        return told
+        return data

@@ -1,4 +1,4 @@
-"""Which rows of tickets take the time of an event: see `app/core/outbox/numbering.py`.
+"""Set the times of rows that follow from events: see `app/core/outbox/numbering.py`.
 
 A ticket's `updated_at` is the time of its last change, so a client that polls by it misses no change.
 """
@@ -30,7 +30,7 @@ _DATE_TICKETS = text(
 
 
 async def date_tickets(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketChangeEvent]]) -> None:
-    """Give tickets the time of their last change: with their other changes if they are loaded, else by a statement."""
+    """Set `updated_at` of changed tickets: on the object if the session has loaded it, else with a statement."""
     times: dict[UUID, datetime] = {one.event.ticket_id: one.event.at for one in recorded}
     for ticket_id in list(times):
         ticket = db.sync_session.identity_map.get(db.identity_key(Ticket, (org_id, ticket_id)))
@@ -41,7 +41,7 @@ async def date_tickets(db: AsyncSession, org_id: UUID, recorded: Sequence[Record
 
 
 async def date_comments(db: AsyncSession, _org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
-    """Give the comments that this transaction adds their time."""
+    """Set `created_at` of the comments that this transaction adds."""
     times: dict[UUID, datetime] = {one.event.comment_id: one.event.at for one in recorded}
     for row in db:
         if isinstance(row, Comment) and row.id in times:

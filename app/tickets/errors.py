@@ -31,6 +31,7 @@ class OrgMismatch(BadInput):
 
     code = "org_mismatch"
     title = "A ticket cannot move to another organisation."
+    field = "orgId"
 
 
 class AssigneeNotActive(BadInput):
@@ -38,3 +39,4 @@ class AssigneeNotActive(BadInput):
 
     code = "assignee_not_active"
     title = "The assignee must be an active admin or engineer of the organisation who may see and change tickets."
+    field = "assigneeId"

@@ -84,7 +84,7 @@ class TicketUpdated(TicketChangeEvent):
     changes: Annotated[
         dict[str, dict[str, Any]],
         Field(
-            description="`{field: {from, to}}`. Of a description and a requester's e-mail, only that they changed: "
+            description="`{field: {from, to}}`. For the description and the requester's e-mail, without the values: "
             "`{field: {}}`.",
             examples=[{"priority": {"from": "LOW", "to": "HIGH"}}],
         ),

@@ -1,4 +1,4 @@
-"""What the routes of tickets share: their parameters, their callers and their answers."""
+"""What the routes of tickets share: parameters, callers and responses."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ EXAMPLE_PATH = f"/tickets/{EXAMPLE_ID}"
 
 
 def json_response(content: object, status: int = 200, **headers: str) -> Response:
-    """Answer with JSON."""
-    # The driver's UUIDs are of a class of its own, which `str` writes like any other.
+    """Make a JSON response."""
+    # orjson does not know the class of the driver's UUIDs, so `str` converts them.
     body = orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z)
     return Response(body, status, headers, "application/json")
 
 
 def ticket_response(row: TicketRow, caller: Caller, status: int = 200, **headers: str) -> Response:
-    """Answer with a ticket and its `ETag`."""
+    """Make a response with a ticket and its `ETag`."""
     return json_response(represent_ticket(row, caller.tenant), status, ETag=make_etag(row["version"]), **headers)
 
 

@@ -29,7 +29,7 @@ Expectation = Callable[[int], None]
 
 
 def requester_scope(caller: Caller) -> UUID | None:
-    """Return the user whose own tickets alone the caller may see and change; `None` for all tickets."""
+    """Return the requester to whose tickets the caller is limited; `None` if the caller can reach all tickets."""
     match caller:
         case UserCaller(user=user) if user.sees_own_only:
             return user.id
@@ -50,37 +50,37 @@ async def with_locked_clock(db: AsyncSession, caller: UserCaller) -> UserCaller:
     return replace(caller, tenant=tenant, now=tenant.now())
 
 
-async def lock_ticket(db: AsyncSession, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> Ticket:
+async def lock_ticket(db: AsyncSession, org_id: UUID, ticket_id: UUID, requester_id: UUID | None = None) -> Ticket:
     """Lock a ticket until the transaction ends, without blocking rows that only refer to it.
 
     Args:
-        own: the requester whose ticket it must be.
+        requester_id: the requester whose ticket it must be.
 
     Raises:
         TicketNotFound
     """
-    which = select(Ticket).where(Ticket.org_id == org_id, Ticket.id == ticket_id)
-    if own is not None:
-        which = which.where(Ticket.requester_user_id == own)
-    ticket = await db.scalar(which.with_for_update(key_share=True))
+    statement = select(Ticket).where(Ticket.org_id == org_id, Ticket.id == ticket_id)
+    if requester_id is not None:
+        statement = statement.where(Ticket.requester_user_id == requester_id)
+    ticket = await db.scalar(statement.with_for_update(key_share=True))
     if ticket is None:
         raise TicketNotFound
     return ticket
 
 
-async def read_ticket(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> TicketRow:
+async def read_ticket(driver: Driver, org_id: UUID, ticket_id: UUID, requester_id: UUID | None = None) -> TicketRow:
     """Read a ticket with its assignee.
 
     Args:
-        own: the requester whose ticket it must be.
+        requester_id: the requester whose ticket it must be.
 
     Raises:
         TicketNotFound
     """
-    if own is None:
+    if requester_id is None:
         row = await driver.fetchrow(READ, org_id, ticket_id)
     else:
-        row = await driver.fetchrow(READ_OWN, org_id, ticket_id, own)
+        row = await driver.fetchrow(READ_OWN, org_id, ticket_id, requester_id)
     if row is None:
         raise TicketNotFound
     return cast("TicketRow", row)

@@ -157,7 +157,7 @@ class Ticket(ResponseModel):
     id: Annotated[UUID, Field(description="The ticket's id.", examples=[EXAMPLE_ID])]
     number: Annotated[int, Field(description="Counts 1, 2, 3… in the organisation.", examples=[42])]
     reference: Annotated[
-        str, Field(description="The number with the organisation's prefix, for people.", examples=["GROWFIN-42"])
+        str, Field(description="The number with the organisation's prefix, as users see it.", examples=["GROWFIN-42"])
     ]
     org_id: Annotated[UUID, Field(description="The id of the ticket's organisation.", examples=[EXAMPLE_ID])]
     title: Annotated[str, _TITLE]

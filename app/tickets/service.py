@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import Caller, ProductCaller, UserCaller
 from app.access.errors import NotForCustomers
 from app.core.clock import real_now
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput
 from app.core.ids import new_id
 from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
@@ -81,18 +81,14 @@ def _requester_account(caller: Caller, requester_email: str | None) -> UUID | No
     match caller:
         case ProductCaller():
             if requester_email is None:
-                raise _invalid("requester", "This is required.")
+                raise BadInput.of_field("requester", "This is required.")
             return None
         case UserCaller(user=user):
             if requester_email in {None, user.email}:
                 return user.id
             if user.sees_own_only:
-                raise _invalid("requester", "It must be your own e-mail address: leave it out.")
+                raise BadInput.of_field("requester", "It must be your own e-mail address: leave it out.")
             return None
-
-
-def _invalid(field: str, message: str) -> BadInput:
-    return BadInput(f"{field}: {message}", errors=[FieldError(field, message)])
 
 
 async def change_ticket(
@@ -105,25 +101,25 @@ async def change_ticket(
         NotForCustomers: a customer would change more than `CUSTOMER_FIELDS`.
         OrgMismatch: `org_id` is not the ticket's own.
     """
-    own = requester_scope(caller)
-    if own is not None and not changes.names <= CUSTOMER_FIELDS:
+    requester_id = requester_scope(caller)
+    if requester_id is not None and not changes.names <= CUSTOMER_FIELDS:
         raise NotForCustomers("Customers can change only the title, description and priority of a ticket.")
     caller = await with_locked_clock(db, caller)
     assignee = None
     if changes.assignee_id is not MISSING and changes.assignee_id is not None:
         assignee = await lock_assignee(db, caller.org_id, changes.assignee_id)
-    ticket = await lock_ticket(db, caller.org_id, ticket_id, own)
+    ticket = await lock_ticket(db, caller.org_id, ticket_id, requester_id)
     expect(ticket.version)
     changes = changes.differing_from(ticket)
     if changes.org_id is not MISSING:
-        raise OrgMismatch(errors=[FieldError("orgId", OrgMismatch.title)])
+        raise OrgMismatch
     if not changes.names:
         return
     if changes.assignee_id is not MISSING and changes.assignee_id is not None and assignee is None:
-        raise AssigneeNotActive(errors=[FieldError("assigneeId", AssigneeNotActive.title)])
+        raise AssigneeNotActive
     ticket.count_change()
-    if told := changes.edit(ticket):
-        record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=told))
+    if changed_fields := changes.edit(ticket):
+        record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=changed_fields))
     if changes.assignee_id is not MISSING:
         assign(db, caller, ticket, changes.assignee_id)
     if changes.status is not MISSING:

@@ -1,7 +1,7 @@
 """The hot SQL of single tickets, written for the driver: reading one, and opening one.
 
 Each statement names `org_id` for every table. Statuses, kinds and the data of events come from the code that defines
-them. A ticket's row carries its assignee, so that an answer takes one round trip.
+them. A ticket's row includes its assignee, so that a response takes one round trip.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def created_data(priority: TicketPriority) -> str:
 def _open_sql(*, account: str, join: str, requester_email: str) -> str:
     """Return the statement that opens a ticket.
 
-    The counter's row gives the number, and with it the assignee: no row of an assignee is locked. It also gives the
-    time, as `numbering.py` does, so that tickets are as old as their numbers say. The row of the requester's account is
-    locked: its erasure waits, and then finds the ticket that still has their e-mail.
+    The counter's row gives the number, and the number decides the assignee, so no assignee's row is locked. The counter
+    also gives the time, as in `numbering.py`: the times of tickets follow their numbers. The requester's account is
+    locked. A concurrent erasure waits for this statement, and then finds the new ticket by the requester's e-mail.
 
     Args:
         account: the condition of the requester's account, given `$6`.
@@ -67,10 +67,10 @@ def _open_sql(*, account: str, join: str, requester_email: str) -> str:
                at, at, 1
         FROM counted
         RETURNING *
-    ), waits AS (
+    ), assign_timer AS (
         INSERT INTO timers (org_id, subject_id, kind, due_at)
         SELECT $1, $2, '{ASSIGN}', $8 FROM counted WHERE assignee_id IS NULL
-    ), happened AS (
+    ), new_events AS (
         INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, actor_id, data, created_at)
         SELECT $1::uuid, last_event - (assignee_id IS NOT NULL)::int, $9::uuid, '{TicketCreated.type}',
                {TicketCreated.version}, $2::uuid, $11, $12::uuid,
@@ -86,7 +86,7 @@ def _open_sql(*, account: str, join: str, requester_email: str) -> str:
     """  # noqa: S608 - constants
 
 
-# For an e-mail address ($6). Which account with that address is the requester's is the rule `is_requesters_account`.
+# For an e-mail address ($6). The rule `is_requesters_account` decides whether an account with it is the requester's.
 OPEN = _open_sql(account="email = $6 AND email_verified_at IS NOT NULL", join="LEFT", requester_email="$6")
 
 # For a signed-in user ($6), with their current e-mail address. Returns no row if they are no longer active.

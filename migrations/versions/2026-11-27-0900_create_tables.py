@@ -567,7 +567,7 @@ def upgrade() -> None:
             f"CREATE POLICY {table}_of_the_organisation ON {table} "
             "USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)"
         )
-    # Rows that change all the time find room for their next version on the same page.
+    # Leave room on each page for new versions of these rows, which change very often.
     op.execute("ALTER TABLE counters SET (fillfactor = 20)")
     op.execute("ALTER TABLE relays SET (fillfactor = 20)")
 

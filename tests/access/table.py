@@ -6,7 +6,7 @@ Each column is a caller who sends a valid request about resources of one organis
 - `product`: with the organisation's secret key
 - `revoked`: with a secret key that was revoked
 - `ADMIN`, `ENGINEER`, `CUSTOMER`: a user of the organisation with that built-in role
-- `auditor`: a user with a role of the organisation's own, which allows to view everything and to do nothing
+- `auditor`: a user with a role of the organisation's own, which can view everything and change nothing
 - `stranger`: an admin of another organisation
 """
 

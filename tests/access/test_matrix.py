@@ -45,7 +45,7 @@ async def test_each_kind_of_caller_gets_what_the_table_says(api: Api, world: Wor
 
 
 def test_an_operation_declares_the_permission_that_the_table_implies() -> None:
-    """An auditor, who may view everything and do nothing, is refused exactly the operations that do more than view."""
+    """An auditor can view everything and change nothing, so all operations that do more than view are refused."""
     for operation in OPERATIONS:
         row, needed = STATUSES[operation.definition["operationId"]], operation.definition["x-permission"]
         if ":" in needed:

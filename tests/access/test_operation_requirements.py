@@ -27,8 +27,9 @@ from app.authentication.sessions.queries import find_principal
 from app.main import create_api
 from app.organisations.queries import find_by_secret_hash
 from tests.conftest import settings_for
-from tests.organisation_client import Desk
+from tests.organisation_client import Api, Desk
 from tests.postgres import TestServer
+from tests.problems import refused
 
 users_only = requires(Resource.TICKETS, Action.UPDATE)
 users_and_products = requires(Resource.TICKETS, Action.VIEW, secret=True)
@@ -164,12 +165,43 @@ async def test_a_caller_who_fulfils_one_requirement_is_still_checked_against_ano
     answer = await desk.admin.put(f"/users/{other.id}/permissions", denied)
     assert answer.status_code == 200, answer.text
     assert (await client.get("/two_requirements", headers=desk.admin.headers)).status_code == 200
-    refused = await client.get("/two_requirements", headers=other.headers)
-    assert (refused.status_code, refused.json()["code"]) == (403, "permission_required")
-    assert "tickets:update" in refused.json()["detail"]
+    answer = await client.get("/two_requirements", headers=other.headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "permission_required")
+    assert "tickets:update" in answer.json()["detail"]
 
 
 def test_every_requirement_names_the_type_of_its_callers() -> None:
     assert Requirement().caller_type is UserCaller
     assert Requirement(secret=True).caller_type == UserCaller | ProductCaller
     assert Requirement(users=False, secret=True).caller_type is ProductCaller
+
+
+BEARER, ORG_SECRET = 'Bearer realm="tessera"', 'OrgSecret realm="tessera"'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "challenge", "header"),
+    [
+        ("GET", "/me", BEARER, "`Authorization: Bearer"),
+        ("PATCH", "/org", BEARER, "`Authorization: Bearer"),
+        ("GET", "/org", f"{BEARER}, {ORG_SECRET}", "or a secret key as `X-Org-Secret"),
+        ("GET", "/tickets", f"{BEARER}, {ORG_SECRET}", "or a secret key as `X-Org-Secret"),
+        ("POST", "/tickets", f"{BEARER}, {ORG_SECRET}", "or a secret key as `X-Org-Secret"),
+        ("POST", "/auth/admin/signup", ORG_SECRET, "secret key as `X-Org-Secret"),
+    ],
+)
+async def test_a_refusal_names_the_credentials_that_the_operation_accepts(
+    api: Api, method: str, path: str, challenge: str, header: str
+) -> None:
+    answer = await api.http.request(method, path)
+
+    assert header in refused(answer, 401, "missing_credential")["detail"]
+    assert answer.headers["www-authenticate"] == challenge
+    wrong = await api.http.request(method, path, headers={"Authorization": "Bearer x"})
+    assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, challenge)
+
+
+async def test_a_refused_sign_in_names_the_access_token_that_it_would_have_given(api: Api) -> None:
+    answer = await api.http.post("/auth/signin", json={"email": "ada@growfin.com", "password": "x"})
+
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, BEARER)

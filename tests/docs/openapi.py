@@ -135,7 +135,7 @@ class Operation(NamedTuple):
         return tuple(statuses)
 
     def documents(self, status: int, code: str) -> bool:
-        """Tell whether it documents this error."""
+        """Return whether it documents this error."""
         response = self.definition["responses"].get(str(status), {})
         return code in response.get("content", {}).get(PROBLEM, {}).get("examples", {})
 
@@ -163,7 +163,7 @@ OPERATIONS = [
     for method, definition in item.items()
 ]
 BY_ID = {operation.id: operation for operation in OPERATIONS}
-EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=[f"{o.method} {o.path}" for o in OPERATIONS])
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=[f"{o.method} {o.path}" for o in OPERATIONS])
 
 
 def find_schema_errors(value: object, schema: JSON, *, closed: bool = False) -> list[str]:

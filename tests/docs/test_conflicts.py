@@ -158,7 +158,7 @@ async def test_conflicts_of_roles_and_menus_are_documented(world: World) -> None
     )
 
 
-async def test_refusals_about_ones_own_account_are_documented(world: World) -> None:
+async def test_refusals_about_the_callers_own_account_are_documented(world: World) -> None:
     user, api = await world.user(RoleKind.ADMIN), world.desk.api
     without_password = await open_session(world.desk, await add_user_without_password(world.desk))
 

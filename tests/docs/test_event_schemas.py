@@ -12,7 +12,7 @@ from app.core.outbox.models import EventRow
 from app.tickets.events import TicketEvent
 from tests.docs.openapi import BY_ID, DOCUMENT, JSON_MEDIA, SCHEMAS, find_schema_errors
 from tests.organisation_client import Desk
-from tests.tickets.rows import work_off_timers
+from tests.tickets.rows import run_due_timers
 
 TYPES = {event.type for event in list_event_classes(TicketEvent)}
 CATALOGUE = [event for event in list_event_classes(Event) if event.__module__.startswith("app.")]
@@ -24,7 +24,7 @@ async def test_a_history_with_every_type_of_event_matches_its_schema(desk: Desk)
     ticket = await desk.open()
     path = f"/tickets/{ticket['id']}"
     await bo.patch(path, {"priority": "HIGH", "description": "Some of it.", "assigneeId": None})
-    await work_off_timers(desk.database)
+    await run_due_timers(desk.database)
     await bo.post(f"{path}/accept")
     await desk.respond(ticket)
     await desk.admin.post("/org/clock/advance", {"days": 30})

@@ -19,7 +19,6 @@ from tests.docs.openapi import (
     BY_ID,
     CONTRACT,
     DOCUMENT,
-    EACH,
     FORM,
     JSON_MEDIA,
     JWT,
@@ -30,6 +29,7 @@ from tests.docs.openapi import (
     SECRET,
     USER,
     Operation,
+    each_operation,
     find_schema_errors,
     list_examples,
 )
@@ -78,7 +78,7 @@ def test_operations_are_in_the_order_of_the_tags() -> None:
     assert OPERATIONS[0].definition["operationId"] == "openTicket"
 
 
-@EACH
+@each_operation
 def test_an_operation_has_a_summary_a_description_and_a_tag(operation: Operation) -> None:
     definition = operation.definition
 
@@ -89,7 +89,7 @@ def test_an_operation_has_a_summary_a_description_and_a_tag(operation: Operation
     assert len(definition["tags"]) == 1
 
 
-@EACH
+@each_operation
 def test_the_example_of_a_request_is_valid(operation: Operation) -> None:
     if operation.method in {"GET", "DELETE"} or operation.id in WITHOUT_BODY:
         assert "requestBody" not in operation.definition
@@ -102,7 +102,7 @@ def test_the_example_of_a_request_is_valid(operation: Operation) -> None:
         assert_valid(list_examples(media), media["schema"])
 
 
-@EACH
+@each_operation
 def test_the_example_of_a_good_response_is_valid(operation: Operation) -> None:
     good = {status: answer for status, answer in operation.definition["responses"].items() if status < "4"}
 
@@ -116,7 +116,7 @@ def test_the_example_of_a_good_response_is_valid(operation: Operation) -> None:
             assert_valid(list_examples(media), media["schema"])
 
 
-@EACH
+@each_operation
 def test_the_example_of_a_response_repeats_the_request(operation: Operation) -> None:
     answers = [answer for status, answer in operation.definition["responses"].items() if status.startswith("2")]
     sent = [one for media in (operation.body or {}).values() for one in list_examples(media) if isinstance(one, dict)]
@@ -145,7 +145,7 @@ def test_examples_show_the_effect_of_an_operation() -> None:
     assert "x-example-overrides" not in json.dumps(DOCUMENT)
 
 
-@EACH
+@each_operation
 def test_path_parameters_have_an_example_and_all_examples_are_valid(operation: Operation) -> None:
     parameters = operation.definition.get("parameters", [])
     in_path = [parameter for parameter in parameters if parameter["in"] == "path"]
@@ -163,7 +163,7 @@ def assert_valid(shown: list[Any], schema: JSON) -> None:
         assert "…" not in json.dumps(example, ensure_ascii=False), "a field needs an example of its own"
 
 
-@EACH
+@each_operation
 def test_an_error_is_a_problem_document_with_an_example_of_each_code(operation: Operation) -> None:
     bad = {status: answer for status, answer in operation.definition["responses"].items() if status >= "4"}
 
@@ -180,7 +180,7 @@ def test_an_error_is_a_problem_document_with_an_example_of_each_code(operation: 
             assert find_schema_errors(example["value"], {"$ref": "#/components/schemas/Problem"}) == []
 
 
-@EACH
+@each_operation
 def test_an_operation_declares_its_credentials(operation: Operation) -> None:
     is_public = operation.credentials == PUBLIC
 
@@ -191,7 +191,7 @@ def test_an_operation_declares_its_credentials(operation: Operation) -> None:
     assert operation.documents(403, "permission_required") == (":" in operation.definition["x-permission"])
 
 
-@EACH
+@each_operation
 def test_the_contract_agrees_with_the_table_of_callers(operation: Operation) -> None:
     statuses, is_public = STATUSES[operation.id], operation.credentials == PUBLIC
     good = 404 if operation.id in PROVIDER_OPERATIONS else operation.success_statuses[0]
@@ -202,7 +202,7 @@ def test_the_contract_agrees_with_the_table_of_callers(operation: Operation) -> 
     assert all(statuses[column] in {good, 401, 403, 404} for column in COLUMNS)
 
 
-@EACH
+@each_operation
 def test_headers_of_responses_are_described(operation: Operation) -> None:
     definition = {
         status: set(answer.get("headers", {})) for status, answer in operation.definition["responses"].items()
@@ -271,7 +271,7 @@ def test_every_field_of_a_schema_has_a_description() -> None:
     assert undescribed == []
 
 
-@EACH
+@each_operation
 def test_a_parameter_that_may_be_absent_is_not_nullable(operation: Operation) -> None:
     parameters = operation.definition.get("parameters", [])
 

@@ -20,7 +20,7 @@ from app.core.web.error_catalogue import list_error_codes
 from app.core.web.openapi_tidy import drop_null, name_enum_values, remove_titles, unwrap
 from app.core.web.problems import CODES_BY_STATUS
 from app.main import create_api
-from tests.docs.openapi import DOCUMENT, EACH, OPERATIONS, PROBLEM, SCHEMAS, Operation
+from tests.docs.openapi import DOCUMENT, OPERATIONS, PROBLEM, SCHEMAS, Operation, each_operation
 from tests.organisation_client import JSON, Api
 
 MAX_BYTES = 310_000  # of which the schemas of all events take 15,000
@@ -71,13 +71,13 @@ def test_tickets_come_first() -> None:
 # --- operations -------------------------------------------------------------------------------------------------------
 
 
-@EACH
+@each_operation
 def test_an_operation_declares_its_security_and_a_good_response(operation: Operation) -> None:
     assert isinstance(operation.definition["security"], list)
     assert [status for status in operation.definition["responses"] if status[0] in "23"]
 
 
-@EACH
+@each_operation
 def test_parameters_are_not_nullable_and_described_once(operation: Operation) -> None:
     for parameter in operation.definition.get("parameters", []):
         assert "null" not in json.dumps(parameter["schema"]), parameter["name"]

@@ -14,7 +14,6 @@ from tests.access.requests import REQUESTS
 from tests.access.table import STATUSES
 from tests.access.world import World, create_world
 from tests.docs.openapi import (
-    EACH,
     FORM,
     JSON_MEDIA,
     JWT,
@@ -22,6 +21,7 @@ from tests.docs.openapi import (
     PROBLEM,
     PUBLIC,
     Operation,
+    each_operation,
     find_schema_errors,
     list_examples,
 )
@@ -123,7 +123,7 @@ async def world(desk: Desk) -> World:
     return await create_world(desk)
 
 
-@EACH
+@each_operation
 async def test_every_refusal_is_documented(operation: Operation, world: World) -> None:
     request = await REQUESTS[operation.id](world, world.desk.admin)
     async for because, answer in send_bad_requests(Requests(world, operation, request.path)):

@@ -281,7 +281,7 @@ async def test_an_organisation_without_a_menu_can_create_one(desk: Desk) -> None
 # --- permissions ------------------------------------------------------------------------------------------------------
 
 
-async def each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx.Response]:
+async def call_each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx.Response]:
     path = f"/menus/{menu['id']}"
     return {
         "menus:view": await user.get(path),
@@ -294,7 +294,7 @@ async def each_operation(user: SignedInUser, menu: JSON) -> dict[str, httpx.Resp
 @pytest.mark.parametrize("has", MENUS)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
     user = await add_user_with_only(desk, has)
-    for required, answer in (await each_operation(user, await create_menu(desk.admin))).items():
+    for required, answer in (await call_each_operation(user, await create_menu(desk.admin))).items():
         if required == has:
             assert answer.is_success, answer.text
         else:
@@ -308,7 +308,7 @@ async def test_engineers_and_customers_cannot_manage_menus(desk: Desk) -> None:
     customer = await add_user_with_only(desk, *MENUS, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         refused(await user.get("/menus"), 403, code)
-        for answer in (await each_operation(user, menu)).values():
+        for answer in (await call_each_operation(user, menu)).values():
             refused(answer, 403, code)
     assert await read_menu(desk.admin, menu) == menu
 

@@ -1,4 +1,4 @@
-"""The mail server of the tests of mails."""
+"""The mail server for the tests of mails."""
 
 from __future__ import annotations
 

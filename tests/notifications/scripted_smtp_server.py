@@ -59,7 +59,7 @@ class ScriptedSmtpServer:
     commands: Counter[str] = field(default_factory=Counter)
     replies: dict[str, list[str]] = field(default_factory=dict)
     connections: list[SMTP] = field(default_factory=list)
-    drop_in_data: int = 0
+    connections_to_drop: int = 0
     delay: float = 0.0  # seconds
     echo_password: bool = False
 
@@ -98,8 +98,8 @@ class ScriptedSmtpServer:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - the name aiosmtpd calls
         await asyncio.sleep(self.delay)
-        if self.drop_in_data:
-            self.drop_in_data -= 1
+        if self.connections_to_drop:
+            self.connections_to_drop -= 1
             cast("asyncio.Transport", server.transport).abort()
         if reply := self._reply("DATA"):
             return reply

@@ -18,14 +18,14 @@ from tests.notifications.scripted_smtp_server import (
 )
 
 
-@pytest.mark.parametrize("noticed", [True, False])
+@pytest.mark.parametrize("close_was_received", [True, False])
 async def test_a_connection_closed_between_mails_is_opened_again(
-    smtp_server: ScriptedSmtpServer, noticed: bool
+    smtp_server: ScriptedSmtpServer, close_was_received: bool
 ) -> None:
     async with open_sender(smtp_server) as sender:
         assert await sender.send(make_message("a@customer.example")) == SENT
         smtp_server.hang_up()
-        await asyncio.sleep(0.05 if noticed else 0)
+        await asyncio.sleep(0.05 if close_was_received else 0)
         assert await sender.send(make_message("b@customer.example")) == SENT
 
     assert smtp_server.recipients() == ["a@customer.example", "b@customer.example"]
@@ -43,7 +43,7 @@ async def test_a_connection_over_its_limit_is_replaced(smtp_server: ScriptedSmtp
 
 
 async def test_a_mail_interrupted_by_the_server_is_retried_later(smtp_server: ScriptedSmtpServer) -> None:
-    smtp_server.drop_in_data = 1
+    smtp_server.connections_to_drop = 1
     async with open_sender(smtp_server) as sender:
         broken = await sender.send(make_message("a@customer.example"))
         assert await sender.send(make_message("b@customer.example")) == SENT

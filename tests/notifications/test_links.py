@@ -55,7 +55,7 @@ def settings(server: TestServer, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _no_leftovers(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 

@@ -24,7 +24,7 @@ async def open_ticket_of(desk: Desk, requester: User | None, requester_email: st
     return ticket
 
 
-async def answer_and_remind(desk: Desk, ticket: JSON) -> None:
+async def reply_and_remind(desk: Desk, ticket: JSON) -> None:
     await desk.respond(ticket)
     assert (await desk.admin.post("/org/clock/advance", {"days": 27})).status_code == 200
     await relay_events(desk)
@@ -43,7 +43,7 @@ async def mute(desk: Desk, user_id: UUID, *kinds: MailKind) -> None:
 @pytest.mark.parametrize("muted", [(), *((kind,) for kind in MailKind), tuple(MailKind)])
 async def test_a_requester_is_mailed_what_they_have_not_muted(desk: Desk, muted: tuple[MailKind, ...]) -> None:
     requester = await add_user(desk, muted=list(muted))
-    await answer_and_remind(desk, await open_ticket_of(desk, requester, requester.email))
+    await reply_and_remind(desk, await open_ticket_of(desk, requester, requester.email))
 
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values()) - set(muted)
 
@@ -51,7 +51,7 @@ async def test_a_requester_is_mailed_what_they_have_not_muted(desk: Desk, muted:
 async def test_a_requester_is_mailed_at_their_current_address(desk: Desk) -> None:
     old = unique_address()
     requester = await add_user(desk)
-    await answer_and_remind(desk, await open_ticket_of(desk, requester, old))
+    await reply_and_remind(desk, await open_ticket_of(desk, requester, old))
 
     assert await kinds_mailed_to(desk, requester.email) == set(BY_SUBJECT.values())
     assert await kinds_mailed_to(desk, old) == set()
@@ -60,7 +60,7 @@ async def test_a_requester_is_mailed_at_their_current_address(desk: Desk) -> Non
 async def test_a_requester_without_an_account_is_mailed_everything(desk: Desk) -> None:
     address = unique_address()
     await add_user(desk, email=f"x{address}", muted=list(MailKind))
-    await answer_and_remind(desk, await open_ticket_of(desk, None, address))
+    await reply_and_remind(desk, await open_ticket_of(desk, None, address))
 
     assert await kinds_mailed_to(desk, address) == set(BY_SUBJECT.values())
 
@@ -88,7 +88,7 @@ async def test_an_erased_requester_is_not_mailed(desk: Desk) -> None:
     ticket = await desk.open()
     statement = "UPDATE tickets SET requester_email = :erased WHERE org_id = :org AND id = :id"
     await execute_sql(desk, statement, erased=ERASED, id=UUID(ticket["id"]))
-    await answer_and_remind(desk, ticket)
+    await reply_and_remind(desk, ticket)
 
     assert await read_mails_to(desk, ERASED) == []
 

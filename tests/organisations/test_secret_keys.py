@@ -115,7 +115,7 @@ async def test_without_a_database_a_wrong_checksum_is_a_401_and_any_other_secret
         refused(await post(api, header=generate_secret_key()), 503, "unavailable")
 
 
-async def test_the_access_token_counts_if_both_credentials_come(api: Api, desk: Desk) -> None:
+async def test_the_access_token_is_used_if_both_credentials_are_sent(api: Api, desk: Desk) -> None:
     both = desk.admin.headers | {"X-Org-Secret": desk.secret}
     assert (await api.http.get("/org", headers=both)).status_code == 200
     broken = {"Authorization": "Bearer hunter2", "X-Org-Secret": desk.secret}

@@ -14,7 +14,7 @@ from app.core.outbox.numbering import Numbering
 from tests.conftest import copy_database
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
-from tests.schema.plans import FILL, ORG, ORGANISATIONS, OTHERS, START, TICKETS, USERS, noted
+from tests.schema.plans import FILL, ORG, ORGANISATIONS, OTHERS, START, TICKETS, USERS, recording_statements
 
 _numbers = count(1)
 
@@ -72,7 +72,7 @@ async def service(filled: TestServer) -> AsyncIterator[Connection]:
 async def session(filled: TestServer) -> AsyncIterator[tuple[AsyncSession, list[tuple[str, Sequence[object]]]]]:
     """A session of the service that is rolled back, and the statements that it sends."""
     database = Database(filled.service_url, pool_size=1, before_commit=Numbering())
-    with noted(database) as sent:
+    with recording_statements(database) as sent:
         async with database.session(ORG) as db:
             yield db, sent
             db.info.clear()

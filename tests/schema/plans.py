@@ -65,7 +65,7 @@ FILL = """
            CASE WHEN n % 7 > 3 THEN '{start}'::timestamptz + n * interval '1 minute' END
     FROM generate_series(1, {organisations}) AS o, generate_series(1, {tickets}) AS n;
 
-    -- One in 1,000 tells of an invoice, and one in 100 of a refund.
+    -- One ticket in 1,000 mentions an invoice, and one in 100 a refund.
     INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, replies)
     SELECT org_id, id, 1,
            array_to_tsvector(ARRAY(
@@ -152,17 +152,17 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(inner)
 
 
-def complaints(plan: dict[str, Any]) -> list[str]:
-    """List the nodes that read more of a table than an organisation's part, or all words of its tickets."""
+def find_problems(plan: dict[str, Any]) -> list[str]:
+    """Describe the nodes that read rows of other organisations, or the words of all tickets of the organisation."""
     found = []
     for node in nodes(plan):
         match node["Node Type"]:
             case "Seq Scan":
                 found.append(f"reads all of {node['Relation Name']}")
             case "Bitmap Heap Scan" if node["Relation Name"] == "ticket_search" and "(org_id = " not in str(node):
-                found.append("ticket_search is not read by org_id")  # and a prefix may be another's as well
+                found.append("ticket_search is not read by org_id")  # another organisation may have the same prefix
             case "Bitmap Index Scan" if node["Index Name"] == WORDS:
-                found += _complaints_of_words(node["Index Cond"])
+                found += _find_word_problems(node["Index Cond"])
             case "Index Scan" | "Index Only Scan" | "Bitmap Index Scan":
                 key = "(id = " if node["Index Name"] == "pk_organisations" else "(org_id = "
                 if key not in node.get("Index Cond", ""):
@@ -172,7 +172,7 @@ def complaints(plan: dict[str, Any]) -> list[str]:
     return found
 
 
-def _complaints_of_words(condition: str) -> list[str]:
+def _find_word_problems(condition: str) -> list[str]:
     if "'" not in condition:  # the condition's value is known only at execution
         return []
     return [] if has_prefix(condition) else [f"{WORDS} is searched without a prefix"]
@@ -184,18 +184,18 @@ def has_prefix(query: str) -> bool:
     return bool(wanted) and all(word.startswith(PREFIX) for word in wanted)
 
 
-def scanned(plan: dict[str, Any]) -> set[str]:
+def used_indexes(plan: dict[str, Any]) -> set[str]:
     """Return the indexes that a plan uses."""
     return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
 
 
-async def refused(connection: Connection, sql: str, parameters: Sequence[object]) -> list[str]:
-    """List the complaints about the custom and the generic plan of a statement."""
+async def find_statement_problems(connection: Connection, sql: str, parameters: Sequence[object]) -> list[str]:
+    """Describe the problems of the custom and the generic plan of a statement."""
     found = []
     for generic in (False, True):
         plan = await explain(connection, sql, parameters, generic=generic)
-        assert scanned(plan), plan
-        found += [f"{'generic' if generic else 'custom'} plan: {one}" for one in complaints(plan)]
+        assert used_indexes(plan), plan
+        found += [f"{'generic' if generic else 'custom'} plan: {one}" for one in find_problems(plan)]
     return found
 
 
@@ -221,7 +221,7 @@ class Recorder:
 
 
 @contextmanager
-def noted(database: Database) -> Iterator[list[tuple[str, Sequence[object]]]]:
+def recording_statements(database: Database) -> Iterator[list[tuple[str, Sequence[object]]]]:
     """Record the statements that SQLAlchemy sends during the context."""
     sent: list[tuple[str, Sequence[object]]] = []
 

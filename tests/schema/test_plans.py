@@ -43,11 +43,11 @@ from tests.schema.plans import (
     TICKET,
     USER_ID,
     Recorder,
-    complaints,
     explain,
+    find_problems,
+    find_statement_problems,
     nodes,
-    refused,
-    scanned,
+    used_indexes,
 )
 
 # --- bad plans are detected ------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ async def test_a_filter_without_an_index_is_detected(filled: TestServer) -> None
         await connection.execute("ALTER TABLE tickets DROP CONSTRAINT pk_tickets CASCADE")
         await connection.execute(f"SET LOCAL ROLE tessera_service; SET LOCAL app.org_id = '{ORG}'")
 
-        assert complaints(await explain(connection, sql, parameters)) == ["reads all of tickets"]
+        assert find_problems(await explain(connection, sql, parameters)) == ["reads all of tickets"]
 
 
 async def test_an_index_read_without_the_organisation_is_detected(filled: TestServer) -> None:
@@ -74,10 +74,10 @@ async def test_an_index_read_without_the_organisation_is_detected(filled: TestSe
 
         plan = await explain(connection, "SELECT * FROM tickets WHERE requester_email = $1", [REQUESTER_EMAIL])
 
-        assert complaints(plan) == ["ix_tickets_requester_email is not searched by org_id"]
+        assert find_problems(plan) == ["ix_tickets_requester_email is not searched by org_id"]
 
 
-# --- one ticket, and a new one ---------------------------------------------------------------------------------------
+# --- reading, opening and changing a ticket --------------------------------------------------------------------------
 
 
 async def test_a_ticket_with_comments_history_and_schedule_is_read_from_indexes(service: Connection) -> None:
@@ -93,7 +93,7 @@ async def test_a_ticket_with_comments_history_and_schedule_is_read_from_indexes(
 
     assert len(recorder.sent) == 7
     for sql, parameters in recorder.sent:
-        assert await refused(service, sql, parameters) == [], sql
+        assert await find_statement_problems(service, sql, parameters) == [], sql
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ async def test_opening_a_ticket_reads_indexes(service: Connection, requester: di
 
     assert row is not None
     assert row["requester_user_id"] == requester.get("requester_user_id")
-    assert await refused(service, *statement) == []
+    assert await find_statement_problems(service, *statement) == []
     for generic in (False, True):
         plan = await explain(service, *statement, generic=generic)
         of_requester = "pk_users" if row["requester_user_id"] else "ix_users_org_id_email"
-        assert {"ix_users_available", "pk_counters", of_requester} <= scanned(plan)
+        assert {"ix_users_available", "pk_counters", of_requester} <= used_indexes(plan)
         (rotation,) = (node for node in nodes(plan) if node.get("Index Name") == "ix_users_available")
         assert rotation["Node Type"] == "Index Only Scan"
 
@@ -124,7 +124,7 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
     db, sent = session
     await tickets.lock_ticket(db, ORG, TICKET)
     with pytest.raises(TicketNotFound):
-        await tickets.lock_ticket(db, ORG, TICKET, own=USER_ID)
+        await tickets.lock_ticket(db, ORG, TICKET, requester_id=USER_ID)
     db.expunge_all()
     await tickets.lock_ticket(db, ORG, TICKET)
     db.expunge_all()
@@ -139,7 +139,7 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
     selects = [one for one in sent if not one[0].lstrip().startswith("INSERT")]
     assert len(selects) >= 9
     for sql, parameters in selects:
-        assert await refused(service, sql, parameters) == [], sql
+        assert await find_statement_problems(service, sql, parameters) == [], sql
 
 
 async def test_reactions_to_changes_of_users_find_tickets_by_indexes(service: Connection, session: Any) -> None:
@@ -158,8 +158,8 @@ async def test_reactions_to_changes_of_users_find_tickets_by_indexes(service: Co
     assert len(found) == 3 * 2 + 1 + 4
     used = set()
     for sql, parameters in found:
-        assert await refused(service, sql, parameters) == [], sql
-        used |= scanned(await explain(service, sql, parameters))
+        assert await find_statement_problems(service, sql, parameters) == [], sql
+        used |= used_indexes(await explain(service, sql, parameters))
     assert used == {
         "pk_tickets",
         "ix_tickets_org_id_requester_email_created_at_number",
@@ -197,7 +197,7 @@ async def test_the_notification_log_is_read_from_an_index(service: Connection, s
 
     assert len(sent) == 3
     for sql, parameters in sent:
-        assert await refused(service, sql, parameters) == [], sql
+        assert await find_statement_problems(service, sql, parameters) == [], sql
 
 
 async def test_a_notification_and_pending_work_are_read_from_indexes(service: Connection, session: Any) -> None:
@@ -207,12 +207,12 @@ async def test_a_notification_and_pending_work_are_read_from_indexes(service: Co
     await timers.find_next_due(db, ORG, START + timedelta(hours=1), kinds=["AUTO_CLOSE"])
     await operations.count_parked_events(db, ORG)
     await sessions.find_principal(db, ORG, USER_ID, USER_ID, START)
-    await assignment.available_users(db, ORG)
+    await assignment.list_available_users(db, ORG)
 
     assert len(sent) == 6
     for sql, parameters in sent:
         if "relay_failures" not in sql:  # nearly always empty
-            assert await refused(service, sql, parameters) == [], sql
+            assert await find_statement_problems(service, sql, parameters) == [], sql
 
 
 async def test_the_worker_finds_due_organisations_by_probing_an_index(service: Connection) -> None:
@@ -221,5 +221,5 @@ async def test_the_worker_finds_due_organisations_by_probing_an_index(service: C
         for generic in (False, True):
             plan = await explain(service, sql, [START], generic=generic)
 
-            assert scanned(plan) == {index}
+            assert used_indexes(plan) == {index}
             assert not [node for node in nodes(plan) if node["Node Type"] in {"Seq Scan", "Sort"}]

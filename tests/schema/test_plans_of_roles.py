@@ -14,7 +14,7 @@ from app.accounts.users.reactions import refresh_works_on_tickets
 from app.core.outbox.events import SYSTEM
 from app.tickets.user_changes.unassigning import unassign_tickets_of_role
 from tests.schema.catalog import Connection
-from tests.schema.plans import ORG, START, USER_ID, explain, refused, scanned
+from tests.schema.plans import ORG, START, USER_ID, explain, find_statement_problems, used_indexes
 
 ROLE = USER_ID  # a user and a role have this id
 
@@ -39,6 +39,6 @@ async def test_the_users_of_a_role_and_their_tickets_are_found_by_indexes(
     found = [one for one in sent if one[0].startswith(("SELECT", "UPDATE"))]
     used = set()
     for sql, parameters in found:
-        assert await refused(service, sql, parameters) == [], sql
-        used |= scanned(await explain(service, sql, parameters))
+        assert await find_statement_problems(service, sql, parameters) == [], sql
+        used |= used_indexes(await explain(service, sql, parameters))
     assert {"ix_users_org_id_role_id", "pk_users", "pk_tickets"} <= used

@@ -30,16 +30,16 @@ from tests.schema.plans import (
     USER_ID,
     WORDS,
     Recorder,
-    complaints,
     explain,
+    find_problems,
+    find_statement_problems,
     has_prefix,
     nodes,
-    refused,
-    scanned,
+    used_indexes,
 )
 from tests.schema.test_plans_of_lists import FILTERS, SORTS
 
-OWN = {"own": USER_ID}
+OWN = {"requester_id": USER_ID}
 A_RESPONSE = UUID("00000001-0000-0000-0000-000000000007")
 # The number of matching tickets of the organisation, by search text.
 FOUND: dict[str, int] = {
@@ -72,11 +72,11 @@ def match_newest(count: int) -> dict[str, dict[str, list[datetime]]]:
 async def explain_both(
     connection: Connection, statement: tuple[str, Sequence[object]], *, run: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the custom and the generic plan of a statement, and check that there are no complaints about them."""
+    """Return the custom and the generic plan of a statement, and check that they have no problems."""
     (wanted,) = [one for one in statement[1] if isinstance(one, str) and one.startswith("'")]
     assert has_prefix(wanted)
     both = [await explain(connection, *statement, generic=generic, run=run) for generic in (False, True)]
-    assert [complaints(plan) for plan in both] == [[], []]
+    assert [find_problems(plan) for plan in both] == [[], []]
     return both
 
 
@@ -121,14 +121,14 @@ async def test_other_ways_of_reading_words_are_detected(filled: TestServer, cond
         if "all of" in BAD[condition][0]:
             await connection.execute(f"DROP INDEX {WORDS}")
 
-        assert complaints(await explain(connection, sql, parameters, generic=generic)) == BAD[condition]
+        assert find_problems(await explain(connection, sql, parameters, generic=generic)) == BAD[condition]
 
 
 @pytest.mark.parametrize("text", ["'invoice':*", "'00000001invoice':* & 'export'", "'00000002invoice' | '00000001#7'"])
 async def test_words_without_the_organisations_prefix_are_detected(service: Connection, text: str) -> None:
     sql = f"SELECT ticket_id FROM ticket_search WHERE (org_id = $1) IS TRUE AND {IS_WORD}"
 
-    assert complaints(await explain(service, sql, [ORG, text])) == [f"{WORDS} is searched without a prefix"]
+    assert find_problems(await explain(service, sql, [ORG, text])) == [f"{WORDS} is searched without a prefix"]
 
 
 # --- a page ----------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ async def test_the_searches_of_these_tests_find_the_expected_numbers(service: Co
     assert {
         text: await count_tickets(recorder.driver, ORG, Listing(search=make_search(text))) for text in FOUND
     } == FOUND
-    # The only words of replies among them.
+    # `try` is a word of replies only.
     assert await count_tickets(recorder.driver, ORG, Listing(search=make_search("try", replies=False))) == 0
 
 
@@ -156,10 +156,10 @@ async def test_tickets_are_scanned_in_order_and_then_found_by_the_index_of_words
 
     for plan in await explain_both(service, statement):
         found, others, rest = inner(plan, "found"), inner(plan, "others"), outer(plan)
-        assert scanned(found) == {in_order, "pk_ticket_search"}
+        assert used_indexes(found) == {in_order, "pk_ticket_search"}
         assert not [node for node in nodes(found) if node["Node Type"] in {"Sort", "Bitmap Heap Scan"}]
-        assert scanned(others) == {in_order, WORDS}
-        assert scanned(rest) == {"pk_tickets", "pk_users"}
+        assert used_indexes(others) == {in_order, WORDS}
+        assert used_indexes(rest) == {"pk_tickets", "pk_users"}
         (which,) = conditions(rest, "pk_tickets")
         assert "(id = ANY (" in which
 
@@ -174,9 +174,9 @@ async def test_words_are_found_by_their_index_with_any_other_filter(
             listing = Listing(**FILTERS[name], search=make_search(text), sort=sort)
             statement = page_statement(ORG, listing, after, 21)
             for plan in await explain_both(service, statement):
-                assert WORDS in scanned(inner(plan, "others"))
-                assert "pk_ticket_search" not in scanned(inner(plan, "others"))
-                assert WORDS not in scanned(inner(plan, "found"))
+                assert WORDS in used_indexes(inner(plan, "others"))
+                assert "pk_ticket_search" not in used_indexes(inner(plan, "others"))
+                assert WORDS not in used_indexes(inner(plan, "found"))
                 by_id = conditions(outer(plan), "pk_tickets")
                 assert all("(id = ANY (" in one for one in by_id)
                 assert by_id or name in SELECTIVE_FILTERS
@@ -192,20 +192,20 @@ async def test_matches_are_counted_from_the_index_of_words(service: Connection, 
             )
             (statement,) = recorder.sent
             for plan in await explain_both(service, statement):
-                assert scanned(inner(plan, "found")) == {WORDS}
-                assert "pk_ticket_search" not in scanned(plan)
+                assert used_indexes(inner(plan, "found")) == {WORDS}
+                assert "pk_ticket_search" not in used_indexes(plan)
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "filters", "looked_at", "gathered"),
+    ("text", "limit", "filters", "scanned", "index_scans"),
     [
         ("export", 21, {}, 21, 0),
         ("export", 101, {}, 101, 0),
         ("invoice", 21, {}, 21 * SCAN_FACTOR, 1),
         ("nothing", 21, {}, 21 * SCAN_FACTOR, 1),
-        ("refund", 21, {}, 21 * SCAN_FACTOR, 1),  # one of 100 has it
+        ("refund", 21, {}, 21 * SCAN_FACTOR, 1),  # one ticket in 100 has the word
         ("refund", 3, {}, 3 * SCAN_FACTOR, 1),
-        # Where all that can match have been looked at, there is nothing else to gather.
+        # If the scan has checked all candidates, the index has no further matches to collect.
         ("invoice", 21, match_newest(200), 200, 0),
         ("export", 201, match_newest(200), 200, 0),
         ("invoice", 21, match_newest(21 * SCAN_FACTOR), 21 * SCAN_FACTOR, 1),
@@ -213,15 +213,15 @@ async def test_matches_are_counted_from_the_index_of_words(service: Connection, 
     ],
 )
 async def test_only_the_tickets_that_fill_the_page_are_read(
-    service: Connection, text: str, limit: int, filters: dict[str, Any], *, looked_at: int, gathered: int
+    service: Connection, text: str, limit: int, filters: dict[str, Any], *, scanned: int, index_scans: int
 ) -> None:
     statement = page_statement(ORG, Listing(search=make_search(text), **filters), None, limit)
 
     for plan in await explain_both(service, statement, run=True):
-        (walk,) = [node for node in nodes(inner(plan, "found")) if node.get("Relation Name") == "tickets"]
-        (gathering,) = [node for node in nodes(inner(plan, "others")) if node.get("Index Name") == WORDS]
-        assert (walk["Actual Rows"], walk["Actual Loops"]) == (looked_at, 1)
-        assert gathering["Actual Loops"] == gathered
+        (scan,) = [node for node in nodes(inner(plan, "found")) if node.get("Relation Name") == "tickets"]
+        (collecting,) = [node for node in nodes(inner(plan, "others")) if node.get("Index Name") == WORDS]
+        assert (scan["Actual Rows"], scan["Actual Loops"]) == (scanned, 1)
+        assert collecting["Actual Loops"] == index_scans
 
 
 # --- customers -------------------------------------------------------------------------------------------------------
@@ -241,11 +241,11 @@ async def test_a_customers_search_reads_only_their_own_tickets(service: Connecti
             ]
             for statement in [*recorder.sent, *pages]:
                 for plan in await explain_both(service, statement):
-                    assert WORDS not in scanned(plan)
-                    assert "pk_ticket_search" in scanned(plan)
+                    assert WORDS not in used_indexes(plan)
+                    assert "pk_ticket_search" in used_indexes(plan)
 
 
-# --- keeping the words -----------------------------------------------------------------------------------------------
+# --- indexing --------------------------------------------------------------------------------------------------------
 
 
 async def test_indexing_reads_tickets_and_comments_from_indexes(service: Connection, session: Any) -> None:
@@ -263,11 +263,11 @@ async def test_indexing_reads_tickets_and_comments_from_indexes(service: Connect
     reads = [one for one in sent if one[0].lstrip().startswith("SELECT")]
     writes = [one for one in sent if "INSERT INTO ticket_search" in one[0]]
     chunks = jobs.TICKETS_PER_BATCH // TICKETS_PER_STATEMENT
-    # Of the first seven tickets, and of the newest, which have no replies; and of one answer.
+    # Index the first seven tickets, the newest ones, which have no replies, and one reply.
     assert (len(reads), len(writes)) == ((3 + 1) + (3 + chunks) + 1, (1 + 1) + chunks + 1)
     for sql, parameters in reads:
-        assert await refused(service, sql, parameters) == [], sql
+        assert await find_statement_problems(service, sql, parameters) == [], sql
     for sql, parameters in writes:
         plan = await explain(service, sql, parameters)
-        assert complaints(plan) == []
+        assert find_problems(plan) == []
         assert plan["Conflict Arbiter Indexes"] == ["pk_ticket_search"]

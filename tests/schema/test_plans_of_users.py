@@ -15,7 +15,7 @@ from app.accounts.users.rules import UserStatus
 from app.accounts.users.schemas import UserFilter
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
-from tests.schema.plans import ORG, START, complaints, explain, nodes, refused, scanned
+from tests.schema.plans import ORG, START, explain, find_problems, find_statement_problems, nodes, used_indexes
 
 USER_ID = UUID("00000001-0000-0000-0000-000000000007")
 WORDS = """
@@ -62,7 +62,7 @@ async def test_a_list_of_users_is_read_from_indexes(service: Connection, session
 
     assert len(sent) == 3
     for sql, parameters in sent:
-        assert await refused(service, sql, parameters) == [], sql
+        assert await find_statement_problems(service, sql, parameters) == [], sql
 
 
 async def test_a_prefix_of_a_word_is_a_range_of_the_index(service: Connection, session: Any) -> None:
@@ -84,8 +84,8 @@ async def test_users_are_locked_through_indexes(service: Connection, session: An
     await roles.lock_assignable(db, ORG, USER_ID)
     assert USER_ID in locked
 
-    assert await refused(service, *sent[0]) == []
-    assert await refused(service, *sent[-1]) == []
+    assert await find_statement_problems(service, *sent[0]) == []
+    assert await find_statement_problems(service, *sent[-1]) == []
 
 
 async def test_admins_are_found_among_many_customers(filled: TestServer, session: Any) -> None:
@@ -98,5 +98,5 @@ async def test_admins_are_found_among_many_customers(filled: TestServer, session
         await connection.execute(f"SET LOCAL ROLE tessera_service; SET LOCAL app.org_id = '{ORG}'")
         plan = await explain(connection, *sent[0])
 
-        assert complaints(plan) == []
-        assert scanned(plan) == {"pk_users", "ix_users_org_id_role_kind_id"}
+        assert find_problems(plan) == []
+        assert used_indexes(plan) == {"pk_users", "ix_users_org_id_role_kind_id"}

@@ -42,7 +42,7 @@ async def find_breaches(connection: Connection) -> list[str]:
         }.items()
     }
     found = [*_of_columns(rows), *_of_keys(rows), *_of_names(rows), *_of_row_security(rows)]
-    return sorted([*found, *await _of_what_should_not_be(connection)])
+    return sorted([*found, *await _of_forbidden_objects(connection)])
 
 
 Rows = Mapping[str, list[asyncpg.Record]]
@@ -127,7 +127,7 @@ def _of_row_security(rows: Rows) -> list[str]:
     return found
 
 
-async def _of_what_should_not_be(connection: Connection) -> list[str]:
+async def _of_forbidden_objects(connection: Connection) -> list[str]:
     found = await connection.fetch(
         """
         SELECT format('%s is an enum', typname) FROM pg_type

@@ -29,8 +29,8 @@ def at(text_of_a_time: str) -> datetime:
     return datetime.fromisoformat(text_of_a_time)
 
 
-async def a_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ticket:
-    """Write a ticket in the caller's organisation directly."""
+async def add_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ticket:
+    """Add a ticket to the caller's organisation, without the service."""
     number = (await db.scalar(select(func.max(Ticket.number)).where(Ticket.org_id == caller.org_id)) or 0) + 1
     ticket = Ticket(
         **{
@@ -71,28 +71,28 @@ async def event_types(desk: Desk, ticket: JSON) -> list[str]:
     return [event["type"] for event in await desk.history(ticket)]
 
 
-async def sequence(desk: Desk) -> list[int]:
-    """The numbers of all of the organisation's events."""
+async def read_event_numbers(desk: Desk) -> list[int]:
+    """Read the numbers of all events of the organisation, in order."""
     async with desk.database.session(desk.id) as db:
         return list(await db.scalars(select(EventRow.seq).where(EventRow.org_id == desk.id).order_by(EventRow.seq)))
 
 
 async def assert_events_are_numbered_densely(desk: Desk) -> None:
-    numbers = await sequence(desk)
+    numbers = await read_event_numbers(desk)
     async with desk.database.session(desk.id) as db:
         counted = await db.scalar(text("SELECT last_event FROM counters WHERE org_id = :org"), {"org": desk.id})
     assert numbers == list(range(1, len(numbers) + 1))
     assert counted == len(numbers)
 
 
-async def waiting(desk: Desk) -> list[int]:
-    """The numbers of the tickets that wait for an assignee."""
+async def list_waiting(desk: Desk) -> list[int]:
+    """List the numbers of the tickets that wait for an assignee."""
     async with desk.database.session(desk.id) as db:
-        which = select(Ticket.number).where(Ticket.org_id == desk.id, text(WAITING)).order_by(Ticket.number)
-        return list(await db.scalars(which))
+        statement = select(Ticket.number).where(Ticket.org_id == desk.id, text(WAITING)).order_by(Ticket.number)
+        return list(await db.scalars(statement))
 
 
-async def shares(desk: Desk) -> dict[UUID | None, int]:
+async def count_by_assignee(desk: Desk) -> dict[UUID | None, int]:
     """Count the tickets of each assignee."""
     async with desk.database.session(desk.id) as db:
         counted = select(Ticket.assignee_id, func.count()).where(Ticket.org_id == desk.id).group_by(Ticket.assignee_id)
@@ -103,11 +103,11 @@ async def pass_time(desk: Desk, by: timedelta, *tickets: JSON) -> None:
     """Make the timers of these tickets, or of the whole organisation, due earlier, as if time had passed."""
     subjects = [UUID(ticket["id"]) for ticket in tickets]
     async with desk.database.session(desk.id) as db:
-        which = [Timer.org_id == desk.id, *([Timer.subject_id.in_(subjects)] if subjects else [])]
-        await db.execute(update(Timer).where(*which).values(due_at=Timer.due_at - by))
+        conditions = [Timer.org_id == desk.id, *([Timer.subject_id.in_(subjects)] if subjects else [])]
+        await db.execute(update(Timer).where(*conditions).values(due_at=Timer.due_at - by))
 
 
-async def work_off_timers(database: Database) -> None:
+async def run_due_timers(database: Database) -> None:
     """Run one pass of the worker's first loop."""
     await timers.run_due(database, wiring.TIMERS)
 

@@ -10,8 +10,15 @@ import pytest
 
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, suspend, timers_of
-from tests.tickets.users import a_customer, an_engineer
+from tests.tickets.rows import (
+    assert_events_are_numbered_densely,
+    at,
+    event_types,
+    read_event_numbers,
+    suspend,
+    timers_of,
+)
+from tests.tickets.users import add_customer, add_engineer
 
 STATUSES = ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")
 
@@ -32,14 +39,14 @@ any_operation = pytest.mark.parametrize("change", [by_status, by_post, by_patch]
 either_edit = pytest.mark.parametrize("change", [by_post, by_patch])
 
 
-async def done(answer: httpx.Response) -> JSON:
+async def changed_ticket(answer: httpx.Response) -> JSON:
     assert answer.status_code == 200, answer.text
     ticket: JSON = answer.json()
     return ticket
 
 
-async def plain(desk: Desk, ticket: JSON) -> JSON:
-    """The ticket without its comments."""
+async def read_without_comments(desk: Desk, ticket: JSON) -> JSON:
+    """Read a ticket without its comments."""
     read = await desk.read(ticket)
     return {name: value for name, value in read.items() if name != "comments"}
 
@@ -50,11 +57,11 @@ async def test_a_change_of_status_returns_the_ticket_and_is_recorded(desk: Desk,
 
     answer = await change(desk, ticket, {"status": "IN_PROGRESS"})
 
-    changed = await done(answer)
+    changed = await changed_ticket(answer)
     assert changed == ticket | {"status": "IN_PROGRESS", "version": 2, "updatedAt": changed["updatedAt"]}
     assert at(changed["updatedAt"]) > at(ticket["updatedAt"])
     assert answer.headers["etag"] == '"2"'
-    assert await plain(desk, ticket) == changed
+    assert await read_without_comments(desk, ticket) == changed
     last = (await desk.history(ticket))[-1]
     assert (last["type"], last["data"]) == ("ticket.status_changed", {"from": "OPEN", "to": "IN_PROGRESS"})
     assert last["createdAt"] == changed["updatedAt"]
@@ -65,13 +72,17 @@ async def test_a_change_of_status_returns_the_ticket_and_is_recorded(desk: Desk,
 async def test_the_same_status_again_changes_nothing(desk: Desk, change: Any, status: str) -> None:
     ticket = await desk.open()
     await change(desk, ticket, {"status": status})
-    before, events, due = await plain(desk, ticket), await sequence(desk), await timers_of(desk, ticket)
+    before, events, due = (
+        await read_without_comments(desk, ticket),
+        await read_event_numbers(desk),
+        await timers_of(desk, ticket),
+    )
 
     answer = await change(desk, ticket, {"status": status})
 
-    assert await done(answer) == before
+    assert await changed_ticket(answer) == before
     assert answer.headers["etag"] == f'"{before["version"]}"'
-    assert await sequence(desk) == events
+    assert await read_event_numbers(desk) == events
     assert await timers_of(desk, ticket) == due
 
 
@@ -79,9 +90,9 @@ async def test_the_same_status_again_changes_nothing(desk: Desk, change: Any, st
 async def test_entering_responded_starts_the_countdown_and_leaving_it_cancels_it(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
-    responded = await done(await change(desk, ticket, {"status": "RESPONDED"}))
+    responded = await changed_ticket(await change(desk, ticket, {"status": "RESPONDED"}))
     due = await timers_of(desk, ticket)
-    resolved = await done(await change(desk, ticket, {"status": "RESOLVED"}))
+    resolved = await changed_ticket(await change(desk, ticket, {"status": "RESOLVED"}))
 
     assert responded["respondedAt"] == responded["updatedAt"]
     assert (at(responded["autoCloseAt"]) - at(responded["respondedAt"])).days == 30
@@ -95,8 +106,8 @@ async def test_entering_responded_starts_the_countdown_and_leaving_it_cancels_it
 async def test_closing_sets_the_time_and_reopening_clears_it(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
-    closed = await done(await change(desk, ticket, {"status": "CLOSED"}))
-    reopened = await done(await change(desk, ticket, {"status": "OPEN"}))
+    closed = await changed_ticket(await change(desk, ticket, {"status": "CLOSED"}))
+    reopened = await changed_ticket(await change(desk, ticket, {"status": "OPEN"}))
 
     assert closed["closedAt"] == closed["updatedAt"]
     assert (reopened["status"], reopened["closedAt"]) == ("OPEN", None)
@@ -107,7 +118,7 @@ async def test_a_closed_ticket_that_becomes_responded_has_a_countdown_again(desk
     ticket = await desk.open()
     await change(desk, ticket, {"status": "CLOSED"})
 
-    responded = await done(await change(desk, ticket, {"status": "RESPONDED"}))
+    responded = await changed_ticket(await change(desk, ticket, {"status": "RESPONDED"}))
 
     assert responded["closedAt"] is None
     assert (await timers_of(desk, ticket))["AUTO_CLOSE"] == at(responded["autoCloseAt"])
@@ -121,7 +132,7 @@ async def test_an_invalid_status_is_refused(desk: Desk, change: Any, value: obje
     answer = await change(desk, ticket, {"status": value})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "status")
-    assert await plain(desk, ticket) == ticket
+    assert await read_without_comments(desk, ticket) == ticket
 
 
 @any_operation
@@ -131,7 +142,7 @@ async def test_unknown_fields_are_refused(desk: Desk, change: Any) -> None:
     for field in ("number", "version", "closedAt", "addedBy", "id", "secret"):
         answer = await change(desk, ticket, {"status": "CLOSED", field: ticket.get(field)})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
-    assert await plain(desk, ticket) == ticket
+    assert await read_without_comments(desk, ticket) == ticket
 
 
 async def test_a_change_of_status_requires_a_status(desk: Desk) -> None:
@@ -144,8 +155,8 @@ async def test_a_change_of_status_requires_a_status(desk: Desk) -> None:
 async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> None:
     bo = await desk.another_admin()
     ticket = await desk.open()
-    assert ticket["assigneeId"] != str(bo.id) or await done(await change(desk, ticket, {"assigneeId": None}))
-    before = await plain(desk, ticket)
+    assert ticket["assigneeId"] != str(bo.id) or await changed_ticket(await change(desk, ticket, {"assigneeId": None}))
+    before = await read_without_comments(desk, ticket)
     wanted = {
         "title": "Another",
         "description": "A part of it.",
@@ -155,7 +166,7 @@ async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> No
         "orgId": str(desk.id),
     }
 
-    changed = await done(await change(desk, ticket, wanted))
+    changed = await changed_ticket(await change(desk, ticket, wanted))
 
     assert wanted.items() <= changed.items()
     assert changed["assignee"] == {"id": str(bo.id), "email": bo.email, "firstName": "Ada", "lastName": "Lovelace"}
@@ -183,7 +194,7 @@ async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> No
 async def test_one_field_can_be_changed_alone(desk: Desk, change: Any, field: str, value: str) -> None:
     ticket = await desk.open()
 
-    changed = await done(await change(desk, ticket, {field: value}))
+    changed = await changed_ticket(await change(desk, ticket, {field: value}))
 
     assert changed == ticket | {field: value, "version": 2, "updatedAt": changed["updatedAt"]}
     assert (await event_types(desk, ticket))[2:] == ["ticket.updated"]
@@ -192,12 +203,12 @@ async def test_one_field_can_be_changed_alone(desk: Desk, change: Any, field: st
 @either_edit
 async def test_the_same_values_again_change_nothing(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
-    events = await sequence(desk)
+    events = await read_event_numbers(desk)
     same = {name: ticket[name] for name in ("title", "description", "priority", "status", "assigneeId", "orgId")}
 
     for body in (same, {}, {"orgId": ticket["orgId"]}, {"title": f" {ticket['title']} "}):
-        assert await done(await change(desk, ticket, body)) == ticket
-    assert await sequence(desk) == events
+        assert await changed_ticket(await change(desk, ticket, body)) == ticket
+    assert await read_event_numbers(desk) == events
 
 
 @either_edit
@@ -215,20 +226,20 @@ async def test_an_invalid_value_is_named_and_changes_nothing(desk: Desk, change:
     answer = await change(desk, ticket, {"status": "CLOSED", field: value})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
-    assert await plain(desk, ticket) == ticket
+    assert await read_without_comments(desk, ticket) == ticket
 
 
 @either_edit
 async def test_a_ticket_stays_in_its_organisation(desk: Desk, change: Any, api: Api, database: Database) -> None:
     other, ticket = await create_desk(api, database), await desk.open()
-    events = await sequence(desk)
+    events = await read_event_numbers(desk)
 
     for org_id in (other.id, uuid4()):
         answer = await change(desk, ticket, {"orgId": str(org_id), "title": "Another", "status": "CLOSED"})
         assert (answer.status_code, answer.json()["code"]) == (422, "org_mismatch")
         assert [error["field"] for error in answer.json()["errors"]] == ["orgId"]
-    assert await plain(desk, ticket) == ticket
-    assert await sequence(desk) == events
+    assert await read_without_comments(desk, ticket) == ticket
+    assert await read_event_numbers(desk) == events
 
 
 @either_edit
@@ -237,16 +248,16 @@ async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_the_a
 ) -> None:
     foreign, gone = (await create_desk(api, database)).admin, await desk.another_admin(available=False)
     await suspend(desk, gone.id)
-    pending, customer = await an_engineer(desk, status="PENDING"), await a_customer(desk, available=True)
+    pending, customer = await add_engineer(desk, status="PENDING"), await add_customer(desk, available=True)
     ticket = await desk.open()
-    events = await sequence(desk)
+    events = await read_event_numbers(desk)
 
     for user in (foreign.id, gone.id, pending.id, customer.id, uuid4()):
         answer = await change(desk, ticket, {"title": "Another", "status": "RESPONDED", "assigneeId": str(user)})
         assert (answer.status_code, answer.json()["code"]) == (422, "assignee_not_active")
         assert [error["field"] for error in answer.json()["errors"]] == ["assigneeId"]
-    assert await plain(desk, ticket) == ticket
-    assert await sequence(desk) == events
+    assert await read_without_comments(desk, ticket) == ticket
+    assert await read_event_numbers(desk) == events
     assert await timers_of(desk, ticket) == {}
 
 
@@ -254,8 +265,10 @@ async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_the_a
 async def test_an_unavailable_user_can_be_made_the_assignee(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
-    for bo in (await desk.another_admin(available=False), await an_engineer(desk, available=False)):
-        assert (await done(await change(desk, ticket, {"assigneeId": str(bo.id)})))["assigneeId"] == str(bo.id)
+    for bo in (await desk.another_admin(available=False), await add_engineer(desk, available=False)):
+        assert (await changed_ticket(await change(desk, ticket, {"assigneeId": str(bo.id)})))["assigneeId"] == str(
+            bo.id
+        )
 
 
 @either_edit
@@ -269,7 +282,7 @@ async def test_an_unknown_ticket_is_not_found_with_any_assignee(desk: Desk, chan
 async def test_the_assignee_can_be_removed(desk: Desk, change: Any) -> None:
     ticket = await desk.open()
 
-    taken = await done(await change(desk, ticket, {"assigneeId": None}))
+    taken = await changed_ticket(await change(desk, ticket, {"assigneeId": None}))
 
     unassigned = {"assigneeId": None, "adminId": None, "assignee": None}
     assert taken == ticket | unassigned | {"version": 2, "updatedAt": taken["updatedAt"]}
@@ -291,4 +304,4 @@ async def test_a_change_requires_a_json_object(desk: Desk) -> None:
                 headers=desk.admin.headers | {"Content-Type": "application/json"},
             )
             assert answer.status_code == 422, (content, path)
-    assert await plain(desk, ticket) == ticket
+    assert await read_without_comments(desk, ticket) == ticket

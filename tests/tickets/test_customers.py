@@ -11,9 +11,9 @@ from app.access.user_permissions import RoleKind
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
-from tests.tickets.rows import sequence
+from tests.tickets.rows import read_event_numbers
 from tests.tickets.test_other_organisations import CHANGES, READS, Operation, without_request_id
-from tests.tickets.users import a_customer, an_engineer, change_row, joins
+from tests.tickets.users import add_and_sign_in, add_customer, add_engineer, change_row
 
 TEXTS = {"title": "It broke", "description": "All of it."}
 NOT_THEIRS: list[JSON] = [
@@ -26,7 +26,7 @@ NOT_THEIRS: list[JSON] = [
 
 @pytest.fixture
 async def mia(desk: Desk) -> SignedInUser:
-    return await a_customer(desk)
+    return await add_customer(desk)
 
 
 async def open_own(user: SignedInUser, **fields: object) -> JSON:
@@ -59,19 +59,19 @@ async def test_a_customers_own_ticket_is_assigned_like_any_other(desk: Desk, mia
     assert (read.status_code, read.json()) == (200, ticket | {"comments": []})
 
 
-async def test_a_customer_may_name_no_requester_but_themselves(desk: Desk, mia: SignedInUser) -> None:
-    leo = await a_customer(desk)
-    events = await sequence(desk)
+async def test_a_customer_can_name_only_themselves_as_the_requester(desk: Desk, mia: SignedInUser) -> None:
+    leo = await add_customer(desk)
+    events = await read_event_numbers(desk)
 
     for other in (leo.email, desk.admin.email, "nobody@customer.example"):
         answer = await mia.post("/tickets", TEXTS | {"requester": {"email": other}})
         assert wrong_fields(answer) == {"requester"}
-    assert await sequence(desk) == events
+    assert await read_event_numbers(desk) == events
     assert (await open_own(mia, requester={"email": f" {mia.email.upper()} "}))["requester"]["userId"] == str(mia.id)
 
 
 async def test_a_customer_with_an_unverified_address_has_only_the_tickets_that_they_opened(desk: Desk) -> None:
-    sly = await a_customer(desk, "mia@customer.example", verified=False)
+    sly = await add_customer(desk, "mia@customer.example", verified=False)
 
     of_the_product = await desk.open(requester={"email": "mia@customer.example"})
     own = await open_own(sly)
@@ -82,7 +82,7 @@ async def test_a_customer_with_an_unverified_address_has_only_the_tickets_that_t
 
 
 async def test_a_ticket_opened_for_a_verified_address_belongs_to_its_account(desk: Desk, mia: SignedInUser) -> None:
-    engineer = await an_engineer(desk)
+    engineer = await add_engineer(desk)
 
     by_product = await desk.open(requester={"email": mia.email.upper()})
     by_engineer = await open_own(engineer, requester={"email": mia.email})
@@ -93,7 +93,7 @@ async def test_a_ticket_opened_for_a_verified_address_belongs_to_its_account(des
 
 
 async def test_staff_who_name_no_requester_open_a_ticket_of_their_own(desk: Desk) -> None:
-    for user in (desk.admin, await an_engineer(desk)):
+    for user in (desk.admin, await add_engineer(desk)):
         for fields in ({}, {"requester": {"email": user.email}}):
             ticket = await open_own(user, **fields)
             assert (ticket["requester"]["email"], ticket["requester"]["userId"]) == (user.email, str(user.id))
@@ -109,14 +109,14 @@ async def test_an_inactive_account_gets_no_tickets(desk: Desk, mia: SignedInUser
 
 
 async def test_an_account_of_another_organisation_gets_no_tickets(desk: Desk, api: Api, database: Database) -> None:
-    theirs = await a_customer(await create_desk(api, database), "mia@customer.example")
+    theirs = await add_customer(await create_desk(api, database), "mia@customer.example")
 
     assert (await desk.open(requester={"email": theirs.email}))["requester"]["userId"] is None
 
 
 async def test_a_user_just_suspended_cannot_open_tickets(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
-    mia = await a_customer(desk)
+    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    mia = await add_customer(desk)
     await open_own(mia)
     await change_row(desk, mia, status="SUSPENDED")
 
@@ -126,7 +126,7 @@ async def test_a_user_just_suspended_cannot_open_tickets(api: Api, database: Dat
 
 async def test_a_ticket_has_the_current_address_of_its_requester(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)
-    mia = await a_customer(desk)
+    mia = await add_customer(desk)
     await open_own(mia)
     await change_row(desk, mia, email="mia@elsewhere.example")
 
@@ -137,7 +137,7 @@ async def test_a_ticket_has_the_current_address_of_its_requester(api: Api, datab
 
 
 async def test_customers_list_and_count_only_their_own_tickets_with_any_filter(desk: Desk, mia: SignedInUser) -> None:
-    leo = await a_customer(desk)
+    leo = await add_customer(desk)
     for user in (mia, leo, mia, leo):
         await open_own(user)
     await desk.open()
@@ -156,7 +156,7 @@ async def test_customers_list_and_count_only_their_own_tickets_with_any_filter(d
 
 
 async def test_pages_and_cursors_of_a_customer_are_only_theirs(desk: Desk, mia: SignedInUser) -> None:
-    leo = await a_customer(desk)
+    leo = await add_customer(desk)
     for user in (mia, leo) * 3:
         await open_own(user)
 
@@ -178,9 +178,9 @@ async def test_the_ticket_of_another_requester_is_not_found(
     expected = (403, "not_for_customers") if for_staff else (404, "ticket_not_found")
     if operation.rest == "/respond":
         expected = (403, "permission_required")
-    leo = await a_customer(desk)
+    leo = await add_customer(desk)
     unlinked, leos = await desk.open(), await open_own(leo)
-    before, events = [await desk.read(ticket) for ticket in (unlinked, leos)], await sequence(desk)
+    before, events = [await desk.read(ticket) for ticket in (unlinked, leos)], await read_event_numbers(desk)
 
     answers = [
         await mia.http.request(
@@ -194,7 +194,7 @@ async def test_the_ticket_of_another_requester_is_not_found(
     assert without_request_id(answers[0]) == without_request_id(answers[1]) == without_request_id(answers[2])
     assert answers[0].headers.keys() == answers[1].headers.keys() == answers[2].headers.keys()
     assert [await desk.read(ticket) for ticket in (unlinked, leos)] == before
-    assert await sequence(desk) == events
+    assert await read_event_numbers(desk) == events
 
 
 async def test_customers_read_the_history_and_the_schedule_of_their_tickets(desk: Desk, mia: SignedInUser) -> None:
@@ -239,14 +239,14 @@ async def test_customers_change_neither_status_nor_assignee(
     desk: Desk, mia: SignedInUser, method: str, body: JSON
 ) -> None:
     ticket = await open_own(mia)
-    events = await sequence(desk)
+    events = await read_event_numbers(desk)
 
     answer = await mia.http.request(method, f"/tickets/{ticket['id']}", json=body, headers=mia.headers)
 
     document = refused(answer, 403, "not_for_customers")
     assert "title, description and priority" in document["detail"]
     assert (await desk.read(ticket))["version"] == 1
-    assert await sequence(desk) == events
+    assert await read_event_numbers(desk) == events
 
 
 async def test_customers_neither_answer_nor_close_nor_accept_their_own_tickets(desk: Desk, mia: SignedInUser) -> None:
@@ -263,7 +263,7 @@ async def test_customers_neither_answer_nor_close_nor_accept_their_own_tickets(d
 
 
 async def test_a_customer_with_all_permissions_still_reaches_only_their_own_tickets(desk: Desk) -> None:
-    powerful = await a_customer(
+    powerful = await add_customer(
         desk, granted=["tickets:view", "tickets:create", "tickets:update", "tickets:delete", "comments:create"]
     )
     ticket = await desk.open()
@@ -276,14 +276,14 @@ async def test_a_customer_with_all_permissions_still_reaches_only_their_own_tick
 
 async def test_customers_read_the_comments_on_their_tickets_unless_denied(desk: Desk) -> None:
     for denied, seen in ([], 1), (["comments:view"], 0):
-        customer = await a_customer(desk, denied=denied)
+        customer = await add_customer(desk, denied=denied)
         ticket = await open_own(customer)
         await desk.respond(ticket)
         read = (await customer.get(f"/tickets/{ticket['id']}")).json()
         assert (read["status"], len(read["comments"])) == ("RESPONDED", seen)
 
 
-async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, mia: SignedInUser) -> None:
+async def test_a_stale_version_is_also_refused_to_customers(desk: Desk, mia: SignedInUser) -> None:
     ticket = await open_own(mia)
     await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "LOW"})
 
@@ -294,7 +294,7 @@ async def test_a_stale_version_is_refused_to_customers_as_to_others(desk: Desk, 
 
 @pytest.mark.parametrize("role", [RoleKind.ENGINEER, RoleKind.ADMIN])
 async def test_staff_see_the_tickets_of_all_requesters(desk: Desk, mia: SignedInUser, role: RoleKind) -> None:
-    colleague = await joins(desk, role)
+    colleague = await add_and_sign_in(desk, role)
     await open_own(mia)
     await desk.open()
 

@@ -31,7 +31,7 @@ from app.core.outbox.timers import Due
 from app.organisations.queries import get_tenant
 from app.tickets import service
 from app.tickets.assignment.backlog import assign_waiting
-from app.tickets.assignment.queries import available_users
+from app.tickets.assignment.queries import list_available_users
 from app.tickets.assignment.rules import ROLE_KINDS_IN_ORDER, choose_assignee
 from app.tickets.assignment.service import Reassignment, assign, reassign
 from app.tickets.auto_close.jobs import close_answered
@@ -51,8 +51,8 @@ from app.tickets.schemas import Ticket as TicketSchema
 from app.tickets.status_changes import enter_status
 from tests.organisation_client import JSON, Desk
 from tests.tickets.conftest import NOW
-from tests.tickets.rows import a_ticket
-from tests.tickets.users import a_customer, an_engineer
+from tests.tickets.rows import add_ticket
+from tests.tickets.users import add_customer, add_engineer
 
 LATER = NOW + timedelta(days=30)
 
@@ -63,8 +63,8 @@ async def last_at(db: AsyncSession, org_id: UUID) -> datetime:
 
 async def events_of(db: AsyncSession, org_id: UUID, *ticket_ids: UUID) -> list[EventRow]:
     await run_before_commit(db)
-    which = (EventRow.org_id == org_id, EventRow.subject_id.in_(ticket_ids))
-    return list(await db.scalars(select(EventRow).where(*which).order_by(EventRow.seq)))
+    conditions = (EventRow.org_id == org_id, EventRow.subject_id.in_(ticket_ids))
+    return list(await db.scalars(select(EventRow).where(*conditions).order_by(EventRow.seq)))
 
 
 async def columns_of(db: AsyncSession, ticket: Ticket, *left_out: str) -> JSON:
@@ -102,7 +102,7 @@ async def test_a_ticket_closed_by_the_worker_has_the_row_and_the_event_of_one_cl
         "assignee_id": caller.user.id if is_assigned else None,
         "version": 7,
     }
-    by_user, by_worker = [await a_ticket(db, caller, **columns) for _ in range(2)]
+    by_user, by_worker = [await add_ticket(db, caller, **columns) for _ in range(2)]
 
     await close_by_statement(db, caller.org_id, [by_worker], None)
     by_user.count_change()
@@ -117,12 +117,12 @@ async def test_a_ticket_closed_by_the_worker_has_the_row_and_the_event_of_one_cl
 
 
 @pytest.mark.parametrize("at", [None, LATER + timedelta(days=2)], ids=["each at its time", "all at once"])
-async def test_closing_many_numbers_and_dates_events_as_any_other_change(
+async def test_closing_many_tickets_numbers_and_dates_their_events_like_other_changes(
     db: AsyncSession, caller: UserCaller, at: datetime | None
 ) -> None:
     days = (3, 1, 2, 2, 1, 3, 0)  # some are equal, and one is before the previous commit
     tickets = [
-        await a_ticket(db, caller, status=TicketStatus.RESPONDED, auto_close_at=NOW + timedelta(days=day))
+        await add_ticket(db, caller, status=TicketStatus.RESPONDED, auto_close_at=NOW + timedelta(days=day))
         for day in days
     ]
     await db.execute(
@@ -169,7 +169,7 @@ async def test_a_ticket_reassigned_by_a_statement_has_the_row_and_the_event_of_o
     before = None if is_accepted is is_removed else caller.user.id
     after = None if is_removed else caller.user.id
     columns = {"assignee_id": before, "accepted_at": NOW if is_accepted else None}
-    by_user, by_statement = [await a_ticket(db, caller, **columns) for _ in range(2)]
+    by_user, by_statement = [await add_ticket(db, caller, **columns) for _ in range(2)]
     if before == after:
         by_user.assignee_id = by_statement.assignee_id = None
         await db.flush()
@@ -213,10 +213,10 @@ async def product_of(desk: Desk) -> ProductCaller:
 async def test_new_and_waiting_tickets_go_to_the_users_that_the_rule_chooses(
     desk: Desk, engineers: int, admins: int
 ) -> None:
-    users = {RoleKind.ADMIN: [desk.admin], RoleKind.ENGINEER: [await an_engineer(desk) for _ in range(engineers)]}
+    users = {RoleKind.ADMIN: [desk.admin], RoleKind.ENGINEER: [await add_engineer(desk) for _ in range(engineers)]}
     users[RoleKind.ADMIN] += [await desk.another_admin(f"user{n}@growfin.test") for n in range(admins - 1)]
-    await a_customer(desk, available=True)
-    await an_engineer(desk, available=False)
+    await add_customer(desk, available=True)
+    await add_engineer(desk, available=False)
     kind = next(kind for kind in ROLE_KINDS_IN_ORDER if users[kind])
     available = sorted(user.id for user in users[kind])
 
@@ -224,7 +224,7 @@ async def test_new_and_waiting_tickets_go_to_the_users_that_the_rule_chooses(
 
     assert [row["assignee_id"] for row in opened] == [choose_assignee(row["number"], available) for row in opened]
     async with desk.database.session(desk.id) as db:
-        assert [*await available_users(db, desk.id)] == available
+        assert [*await list_available_users(db, desk.id)] == available
         await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(assignee_id=None))
         assert await assign_waiting(db, desk.id, real_now()) == len(opened)
     async with desk.database.session(desk.id) as db:
@@ -281,7 +281,7 @@ async def test_the_events_of_a_new_ticket_are_those_that_record_would_write(
 
 async def test_waiting_is_the_same_in_python_and_in_sql(db: AsyncSession, caller: UserCaller) -> None:
     tickets = [
-        await a_ticket(db, caller, status=status, assignee_id=assignee_id)
+        await add_ticket(db, caller, status=status, assignee_id=assignee_id)
         for status, assignee_id in product(TicketStatus, (None, caller.user.id))
     ]
 
@@ -314,7 +314,7 @@ async def test_who_gets_new_tickets_is_the_same_in_python_and_in_sql(db: AsyncSe
     assert len(in_python) == 2
 
 
-# --- schemas and what is answered ------------------------------------------------------------------------------------
+# --- schemas and responses -------------------------------------------------------------------------------------------
 
 
 def as_sent(content: object) -> Any:
@@ -329,7 +329,7 @@ def assert_is(schema: type[BaseModel], sent: JSON) -> None:
 
 
 async def test_tickets_comments_and_events_are_answered_as_their_schemas_say(desk: Desk) -> None:
-    mia = await a_customer(desk)
+    mia = await add_customer(desk)
     answered, closed = await desk.open(requester={"email": mia.email}), await desk.open()
     for ticket in (answered, closed):
         await desk.respond(ticket)

@@ -10,7 +10,7 @@ from dirty_equals import IsStr
 
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.tickets.rows import MOMENT, sequence
+from tests.tickets.rows import MOMENT, read_event_numbers
 
 UUID_TEXT = IsStr(regex=r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 BODY: JSON = {"title": "It broke", "description": "All of it.", "requester": {"email": "mia@customer.example"}}
@@ -161,12 +161,12 @@ async def test_the_longest_texts_are_stored_whole(desk: Desk) -> None:
     ],
 )
 async def test_an_invalid_field_is_named_and_nothing_is_written(desk: Desk, field: str, value: Any) -> None:
-    events = await sequence(desk)
+    events = await read_event_numbers(desk)
     answer = await post(desk, BODY | {field.partition(".")[0]: value}, desk.secret)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
-    assert await sequence(desk) == events
+    assert await read_event_numbers(desk) == events
     assert (await desk.open())["number"] == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.tickets.rows import sequence
+from tests.tickets.rows import read_event_numbers
 
 
 class Operation(NamedTuple):
@@ -51,7 +51,7 @@ def without_request_id(answer: httpx.Response) -> JSON:
 @pytest.mark.parametrize("operation", CHANGES + READS)
 async def test_a_ticket_of_another_organisation_is_not_found(desk: Desk, other: Desk, operation: Operation) -> None:
     ticket = await desk.open()
-    before, events = await desk.read(ticket), await sequence(desk)
+    before, events = await desk.read(ticket), await read_event_numbers(desk)
 
     theirs = await call(other, operation, ticket["id"], other.admin.headers)
     unknown = await call(other, operation, uuid4(), other.admin.headers)
@@ -60,7 +60,7 @@ async def test_a_ticket_of_another_organisation_is_not_found(desk: Desk, other: 
     assert without_request_id(theirs) == without_request_id(unknown)
     assert theirs.headers.keys() == unknown.headers.keys()
     assert await desk.read(ticket) == before
-    assert await sequence(desk) == events
+    assert await read_event_numbers(desk) == events
 
 
 @pytest.mark.parametrize("operation", READS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.access.user_permissions import RoleKind
 from tests.organisation_client import Desk
-from tests.tickets.users import joins
+from tests.tickets.users import add_and_sign_in
 
 
 async def test_a_ticket_has_its_comments_oldest_first(desk: Desk) -> None:
@@ -47,7 +47,7 @@ async def test_comments_require_the_permission_to_view_them(desk: Desk) -> None:
     path = f"/tickets/{ticket['id']}"
     for denied, seen in ([], 1), (["comments:view"], 0):
         for role in (RoleKind.ENGINEER, RoleKind.ADMIN):
-            reader = await joins(desk, role, denied=denied)
+            reader = await add_and_sign_in(desk, role, denied=denied)
             answer = await reader.get(path)
             assert answer.status_code == 200
             read = answer.json()

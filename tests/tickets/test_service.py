@@ -24,7 +24,7 @@ from app.tickets.comments.models import Comment
 from app.tickets.errors import AssigneeNotActive, OrgMismatch, TicketClosed, TicketNotFound
 from app.tickets.models import Ticket, TicketStatus
 from tests.tickets.conftest import NOW
-from tests.tickets.rows import a_ticket, timers_in
+from tests.tickets.rows import add_ticket, timers_in
 
 
 def any_version(_version: int) -> None:
@@ -37,14 +37,14 @@ def stale(_version: int) -> None:
 
 async def types_of(db: AsyncSession, ticket: Ticket) -> list[str]:
     await run_before_commit(db)
-    which = select(EventRow.type).where(EventRow.org_id == ticket.org_id, EventRow.subject_id == ticket.id)
-    return list(await db.scalars(which.order_by(EventRow.seq)))
+    statement = select(EventRow.type).where(EventRow.org_id == ticket.org_id, EventRow.subject_id == ticket.id)
+    return list(await db.scalars(statement.order_by(EventRow.seq)))
 
 
 async def test_a_reply_makes_the_ticket_responded_and_starts_the_countdown(
     db: AsyncSession, caller: UserCaller
 ) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await add_ticket(db, caller)
 
     response = await comments.respond(db, caller, ticket.id, "Fixed.", any_version)
 
@@ -61,7 +61,7 @@ async def test_a_reply_makes_the_ticket_responded_and_starts_the_countdown(
 async def test_replying_again_restarts_the_countdown_and_is_no_change_of_status(
     db: AsyncSession, caller: UserCaller
 ) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await add_ticket(db, caller)
     await comments.respond(db, caller, ticket.id, "Fixed.", any_version)
     later = replace(caller, now=NOW + timedelta(days=5))
 
@@ -79,7 +79,7 @@ async def test_replying_again_restarts_the_countdown_and_is_no_change_of_status(
 async def test_a_short_countdown_has_no_reminder_even_if_the_previous_one_had(
     db: AsyncSession, caller: UserCaller, days: int
 ) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await add_ticket(db, caller)
     await comments.respond(db, caller, ticket.id, "Fixed.", any_version)
     hasty = replace(caller, tenant=replace(caller.tenant, auto_close_days=days))
 
@@ -89,7 +89,7 @@ async def test_a_short_countdown_has_no_reminder_even_if_the_previous_one_had(
 
 
 async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: UserCaller) -> None:
-    ticket = await a_ticket(db, caller, status=TicketStatus.CLOSED, closed_at=NOW)
+    ticket = await add_ticket(db, caller, status=TicketStatus.CLOSED, closed_at=NOW)
 
     with pytest.raises(TicketClosed):
         await comments.respond(db, caller, ticket.id, "Hello", any_version)
@@ -102,7 +102,7 @@ async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: User
 async def test_leaving_responded_cancels_the_countdown_and_keeps_the_time_of_the_reply(
     db: AsyncSession, caller: UserCaller, left_for: TicketStatus
 ) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await add_ticket(db, caller)
     await service.change_ticket(db, caller, ticket.id, TicketChanges(status=TicketStatus.RESPONDED), any_version)
     assert await timers_in(db, caller.org_id, ticket.id)
 
@@ -117,7 +117,7 @@ async def test_leaving_responded_cancels_the_countdown_and_keeps_the_time_of_the
 async def test_only_closed_tickets_have_a_closing_time_and_only_responded_ones_a_countdown(
     db: AsyncSession, caller: UserCaller, before: TicketStatus, after: TicketStatus
 ) -> None:
-    ticket = await a_ticket(db, caller, assignee_id=caller.user.id)
+    ticket = await add_ticket(db, caller, assignee_id=caller.user.id)
     await service.change_ticket(db, caller, ticket.id, TicketChanges(status=before), any_version)
     version = ticket.version
 
@@ -135,7 +135,7 @@ async def test_only_closed_tickets_have_a_closing_time_and_only_responded_ones_a
 
 
 async def test_a_version_conflict_changes_nothing(db: AsyncSession, caller: UserCaller) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await add_ticket(db, caller)
 
     with pytest.raises(VersionConflict):
         await service.change_ticket(db, caller, ticket.id, TicketChanges(title="Another"), stale)
@@ -144,7 +144,7 @@ async def test_a_version_conflict_changes_nothing(db: AsyncSession, caller: User
 
 
 async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: UserCaller) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await add_ticket(db, caller)
 
     await service.change_ticket(db, caller, ticket.id, TicketChanges(org_id=caller.org_id), any_version)
     with pytest.raises(OrgMismatch):
@@ -156,7 +156,7 @@ async def test_a_ticket_stays_in_its_organisation(db: AsyncSession, caller: User
 
 
 async def test_a_suspended_admin_cannot_be_the_assignee(db: AsyncSession, caller: UserCaller) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await add_ticket(db, caller)
     user = await db.get_one(User, (caller.org_id, caller.user.id))
     user.status = UserStatus.SUSPENDED
 
@@ -170,7 +170,7 @@ async def test_an_unknown_ticket_is_not_found(db: AsyncSession, caller: UserCall
 
 
 async def test_unfinished_tickets_without_an_assignee_are_assigned(db: AsyncSession, caller: UserCaller) -> None:
-    tickets = {status: await a_ticket(db, caller, status=status) for status in TicketStatus}
+    tickets = {status: await add_ticket(db, caller, status=status) for status in TicketStatus}
 
     assert await assign_waiting(db, caller.org_id, NOW) == 3
 
@@ -182,7 +182,7 @@ async def test_unfinished_tickets_without_an_assignee_are_assigned(db: AsyncSess
 
 
 async def test_tickets_keep_waiting_without_available_users(db: AsyncSession, caller: UserCaller) -> None:
-    ticket = await a_ticket(db, caller)
+    ticket = await add_ticket(db, caller)
     user = await db.get_one(User, (caller.org_id, caller.user.id))
     user.available = False
     await db.flush()

@@ -19,7 +19,9 @@ from app.tickets.models import Ticket
 from tests.organisation_client import Desk, SignedInUser, open_session
 
 
-async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
+async def add_and_sign_in(
+    desk: Desk, role: RoleKind, email: str = "", *, verified: bool = True, **columns: Any
+) -> SignedInUser:
     """Add a user, active and unavailable by default, and sign them in."""
     now = real_now()
     row = UserRow(
@@ -45,21 +47,21 @@ async def joins(desk: Desk, role: RoleKind, email: str = "", *, verified: bool =
     return await open_session(desk, row)
 
 
-async def a_customer(desk: Desk, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
-    return await joins(desk, RoleKind.CUSTOMER, email, verified=verified, **columns)
+async def add_customer(desk: Desk, email: str = "", *, verified: bool = True, **columns: Any) -> SignedInUser:
+    return await add_and_sign_in(desk, RoleKind.CUSTOMER, email, verified=verified, **columns)
 
 
-async def an_engineer(desk: Desk, *, available: bool = True, **columns: Any) -> SignedInUser:
-    return await joins(desk, RoleKind.ENGINEER, available=available, **columns)
+async def add_engineer(desk: Desk, *, available: bool = True, **columns: Any) -> SignedInUser:
+    return await add_and_sign_in(desk, RoleKind.ENGINEER, available=available, **columns)
 
 
 async def change_row(desk: Desk, user: SignedInUser, **columns: Any) -> None:
-    """Change the row of a user directly."""
+    """Change the row of a user, without the service."""
     async with desk.database.session(desk.id) as db:
         await db.execute(update(UserRow).where(UserRow.org_id == desk.id, UserRow.id == user.id).values(**columns))
         if email := columns.get("email"):
-            which = (Credential.org_id == desk.id, Credential.user_id == user.id)
-            await db.execute(update(Credential).where(*which).values(email=email))
+            conditions = (Credential.org_id == desk.id, Credential.user_id == user.id)
+            await db.execute(update(Credential).where(*conditions).values(email=email))
 
 
 async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
@@ -72,7 +74,7 @@ async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
         record(db, EmailVerified(at=real_now(), actor=SYSTEM, user_id=user.id))
 
 
-async def give_all_to(desk: Desk, user_id: UUID) -> None:
-    """Assign all tickets of the organisation to a user, directly."""
+async def assign_all_to(desk: Desk, user_id: UUID) -> None:
+    """Assign all tickets of the organisation to a user, without the service."""
     async with desk.database.session(desk.id) as db:
         await db.execute(update(Ticket).where(Ticket.org_id == desk.id).values(assignee_id=user_id))

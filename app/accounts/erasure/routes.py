@@ -32,8 +32,8 @@ Eraser = Annotated[UserCaller, requires(Resource.USERS, Action.DELETE)]
 async def erase_user(user_id: Annotated[UUID, Path(alias="id")], caller: Eraser, request: Request) -> None:
     """Delete all personal data of a user, for good, and sign them out.
 
-    What they wrote stays, by an anonymous author. Their e-mail address can sign up again, as a new user. Tickets of an
-    address that they never verified stay as they are, since the address may belong to another person.
+    Texts that they wrote stay, with an anonymous author. Their e-mail address can sign up again, as a new user. Tickets
+    of an address that they never verified stay as they are, since the address may belong to another person.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         await service.erase(db, caller, user_id)

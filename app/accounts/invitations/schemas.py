@@ -43,7 +43,7 @@ class InvitedUser(User):
 
     @classmethod
     def of_invitation(cls, row: models.User, link: Link) -> Self:
-        """Make the response from a row that was read with its role, and the link that was mailed last."""
+        """Make the response from a row whose `role` is loaded, and the link that was mailed last."""
         return cls(**user_fields(row), invitation_expires_at=link.expires_at)
 
 

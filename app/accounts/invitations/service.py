@@ -78,7 +78,7 @@ async def get_invited(db: AsyncSession, caller: UserCaller, user_id: UUID) -> Us
 
 
 async def resend(db: AsyncSession, caller: UserCaller, user_id: UUID) -> tuple[User, Link]:
-    """Mail another link, which expires as late as a new one; earlier links stop working.
+    """Mail another link, valid for the full lifetime from now on; earlier links stop working.
 
     Raises:
         UserNotFound, NotInvited, PrivilegeEscalation: see `get_invited`.
@@ -127,8 +127,8 @@ def _send_link(db: AsyncSession, caller: UserCaller, user: User) -> Link:
 async def accept(database: Database, secret_key: str, token: str, password: str) -> User:
     """Set the password of an invited user's account and make it active. It does not sign the user in.
 
-    The holder of the link receives the mails of its address, so this verifies the address. A refused password does not
-    use up the link.
+    A user who has the link receives the mails to its address, so accepting verifies the address. A refused password
+    does not use up the link.
 
     Raises:
         LinkExpired: also if the invitation was accepted, replaced or cancelled.

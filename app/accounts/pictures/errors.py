@@ -20,6 +20,7 @@ class NotAnImage(BadInput):
 
     code = "not_an_image"
     title = "The file is not a JPEG, PNG, WebP or GIF image, or it is broken."
+    field = "file"
 
 
 class ImageTooLarge(BadInput):
@@ -27,6 +28,7 @@ class ImageTooLarge(BadInput):
 
     code = "image_too_large"
     title = f"The image is too large: at most {MAX_PIXELS // 1_000_000} million pixels are allowed."
+    field = "file"
 
 
 class TooManyPictures(Busy):

@@ -12,7 +12,6 @@ from PIL import Image
 from PIL.Image import Resampling, Transpose
 
 from app.accounts.pictures.errors import MAX_PIXELS, ImageTooLarge, NotAnImage, TooManyPictures
-from app.core.errors import FieldError
 from app.core.threads import BoundedThreads
 
 MAX_SIDE = 512  # pixels
@@ -74,15 +73,15 @@ def convert_to_webp(file: IO[bytes]) -> bytes:
     except (ImageTooLarge, NotAnImage):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large() from None
+        raise ImageTooLarge from None
     except Exception:  # noqa: BLE001 - decoders raise all kinds of errors for hostile files
-        raise NotAnImage(errors=[FieldError("file", NotAnImage.title)]) from None
+        raise NotAnImage from None
 
 
 def _check_size(image: Image.Image) -> None:
     # The size comes from the header; nothing has been decoded yet.
     if image.width * image.height > MAX_PIXELS:
-        raise _too_large()
+        raise ImageTooLarge
 
 
 def _check_scans(image: Image.Image, file: IO[bytes]) -> None:
@@ -92,11 +91,7 @@ def _check_scans(image: Image.Image, file: IO[bytes]) -> None:
     scans = sum(1 for _ in islice(_SCAN_HEADER.finditer(file.read()), MAX_SCANS + 1))
     file.seek(position)
     if scans > MAX_SCANS or scans * image.width * image.height > MAX_SCANNED_PIXELS:
-        raise NotAnImage(_TOO_MANY_SCANS, errors=[FieldError("file", _TOO_MANY_SCANS)])
-
-
-def _too_large() -> ImageTooLarge:
-    return ImageTooLarge(errors=[FieldError("file", ImageTooLarge.title)])
+        raise NotAnImage(_TOO_MANY_SCANS)
 
 
 def _shrink(image: Image.Image) -> Image.Image:

@@ -75,7 +75,7 @@ async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     responses=responses(),
 )
 async def remove_picture(caller: CurrentUser, request: Request) -> None:
-    """Remove your picture. Succeeds if you have none."""
+    """Remove your picture. The request also succeeds if you have none."""
     async with services_of(request).database.session(caller.org_id) as db:
         await service.remove_picture(db, caller)
 

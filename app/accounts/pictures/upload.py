@@ -49,12 +49,12 @@ async def parse_upload(request: Request) -> AsyncIterator[UploadFile]:
         HTTPException: 413, the file is larger than `MAX_FILE_BYTES`.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
-        raise _bad_input("", "A form with Content-Type: multipart/form-data is required.")
+        raise BadInput.of_field("", "A form with Content-Type: multipart/form-data is required.")
     parser = MultiPartParser(request.headers, request.stream(), max_files=MAX_PARTS, max_fields=MAX_PARTS)
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError):  # ValueError: an invalid charset
-        raise _bad_input("", "The body is not valid multipart/form-data, or has too many parts.") from None
+        raise BadInput.of_field("", "The body is not valid multipart/form-data, or has too many parts.") from None
     try:
         yield _get_file(form)
     finally:
@@ -65,14 +65,14 @@ def _get_file(form: FormData) -> UploadFile:
     parts = form.multi_items()
     unknown = [FieldError(_printable(name), "There is no such field.") for name, _ in parts if name != FIELD]
     if unknown:
-        raise BadInput(f"{unknown[0].field}: {unknown[0].message}", errors=unknown)
+        raise BadInput(errors=unknown)
     if not parts:
-        raise _bad_input(FIELD, "This is required.")
+        raise BadInput.of_field(FIELD, "This is required.")
     if len(parts) > 1:
-        raise _bad_input(FIELD, "It may be given once.")
+        raise BadInput.of_field(FIELD, "It may be given once.")
     file = parts[0][1]
     if not isinstance(file, UploadFile):
-        raise _bad_input(FIELD, "A file with a filename is required.")
+        raise BadInput.of_field(FIELD, "A file with a filename is required.")
     if (file.size or 0) > MAX_FILE_BYTES:
         raise HTTPException(413)
     return file
@@ -81,7 +81,3 @@ def _get_file(form: FormData) -> UploadFile:
 def _printable(name: str) -> str:
     # The client chooses the charset, so the name may contain anything, including lone surrogates.
     return name[:100].encode(errors="replace").decode()
-
-
-def _bad_input(field: str, message: str) -> BadInput:
-    return BadInput(f"{field}: {message}" if field else message, errors=[FieldError(field, message)])

@@ -13,13 +13,18 @@ from app.accounts.users import models
 from app.accounts.users.fields import Bio, FirstName, LastName, LocaleOfUser, TimeZoneOfUser
 from app.accounts.users.schemas import User, user_fields
 from app.core.fields import LongText, RequestModel, ResponseModel, TimeZone
+from app.core.patterns import Matches
 
 MAX_BIO_LENGTH = 2000
 # BCP 47 (RFC 5646), in the recommended case: a language, optionally a script and a region.
 LOCALE_PATTERN = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$"
 
 BioText = Annotated[LongText, StringConstraints(max_length=MAX_BIO_LENGTH)]
-Locale = Annotated[str, StringConstraints(max_length=16, pattern=LOCALE_PATTERN)]
+Locale = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    Matches(LOCALE_PATTERN, "This must be a language, optionally with a script and a region, such as en or de-AT."),
+]
 
 _TICKET_ASSIGNED = Field(description="Mail when a ticket is assigned to you.")
 _TICKET_ANSWERED = Field(description="Mail when your ticket gets a reply.")
@@ -59,8 +64,8 @@ class ProfileUpdate(RequestModel):
     available: Annotated[
         StrictBool | MISSING,
         Field(
-            description="Your own switch: whether you want new tickets. It has an effect while you may see and change "
-            "tickets.",
+            description="Whether you want to be assigned new tickets. This has an effect only while you may see and "
+            "change tickets.",
             examples=[True],
         ),
     ] = MISSING
@@ -101,7 +106,7 @@ class Profile(User):
 
     @classmethod
     def of(cls, row: models.User) -> Self:
-        """Make the response from a row that was read with its role."""
+        """Make the response from a row whose `role` is loaded."""
         return cls(
             **user_fields(row),
             bio=row.bio,

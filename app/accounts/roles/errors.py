@@ -17,7 +17,7 @@ class UnknownRole(BadInput):
     """The role to assign does not exist in the organisation."""
 
     def __init__(self) -> None:
-        super().__init__(errors=[FieldError("roleId", "There is no such role.")])
+        super().__init__(errors=[FieldError("roleId", "There is no role with this id.")])
 
 
 class BuiltInRoleChanged(Conflict):

@@ -41,12 +41,12 @@ RoleId = Annotated[UUID, Path(alias="id")]
     responses=responses(InvalidCursor),
 )
 async def list_roles(
-    wanted: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
+    page_query: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> RolePage:
     """List the organisation's own roles, newest first, and then the three built-in ones."""
-    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "roles")
+    paging = Paging.of(request, page_query, services_of(request).secret_key, caller.org_id, "roles")
     rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
-    total = await queries.count_custom(db, caller.org_id) + len(BY_ID) if wanted.include else None
+    total = await queries.count_custom(db, caller.org_id) + len(BY_ID) if page_query.include else None
     return paging.page(response, RolePage, rows, Role.of, position=lambda row: (row.id,), total=total)
 
 

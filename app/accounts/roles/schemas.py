@@ -25,7 +25,7 @@ _DELETE = Field(description="May delete it.")
 
 
 class ResourceActions(RequestModel):
-    """The actions on one resource. Actions that are not sent are not included."""
+    """The actions on one resource. Actions that are not sent are not allowed."""
 
     resource: Annotated[Resource, _RESOURCE]
     view: Annotated[StrictBool, _VIEW] = False

@@ -16,7 +16,7 @@ from app.accounts.roles.events import RoleCreated, RoleDeleted, RoleUpdated
 from app.accounts.roles.models import Role
 from app.core.clock import real_now
 from app.core.database.violations import FOREIGN_KEY_VIOLATION, raise_on_violation
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput
 from app.core.ids import new_id
 from app.core.outbox.events import record
 from app.organisations.queries import lock_organisation
@@ -124,7 +124,7 @@ async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
     role = await _lock(db, caller, role_id)
     ensure_can_grant(caller, role.kind, frozenset(role.permissions))
     await db.delete(role)
-    # Users stand above roles: only the database knows here whether a user has this one.
+    # This layer cannot read users, so a foreign key tells whether a user has the role.
     with raise_on_violation(RoleInUse, FOREIGN_KEY_VIOLATION):
         await db.flush()
     record(db, RoleDeleted(at=caller.now, actor=caller.actor, role_id=role.id, name=role.name))
@@ -136,7 +136,7 @@ async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) ->
         try:
             original = await queries.get_role(db, org_id, new.copy_of)
         except RoleNotFound:
-            raise BadInput(errors=[FieldError("copyOf", "There is no such role.")]) from None
+            raise BadInput.of_field("copyOf", "There is no role with this id.") from None
         kind = kind or original.kind
         permissions = frozenset(original.permissions) if permissions is None else permissions
     return kind or RoleKind.ENGINEER, permissions or frozenset()

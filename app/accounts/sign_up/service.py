@@ -1,4 +1,4 @@
-"""Sign users up: admins with the organisation's secret key, and anyone who asks for an account."""
+"""Sign users up: admins with the organisation's secret key, and users who ask for an account."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, p
 
 
 async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str) -> User:
-    """Create an account for a person who asks for one. All but customers wait for an admin's approval.
+    """Create an account that its future user asks for. All but customers wait for an admin's approval.
 
-    If the e-mail is taken, nothing is created and its owner is notified. The person who asked cannot tell: the result
+    If the e-mail is taken, nothing is created and its owner is notified. The response does not reveal this: the result
     is then a user who was not written, after the same amount of work.
     """
     user = new_user(tenant.id, new, role_kind, rules.status_of_sign_up(role_kind))
@@ -70,7 +70,7 @@ def _announce(db: AsyncSession, tenant: Tenant, user: User) -> None:
 async def _write_and_undo(
     db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: RoleKind, password_hash: str
 ) -> None:
-    """Write what a sign-up writes and roll it back, so that the time does not tell that the e-mail is taken."""
+    """Write what a sign-up writes and roll it back, so that the duration does not reveal that the e-mail is taken."""
     other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
     user = new_user(tenant.id, other, role_kind, rules.status_of_sign_up(role_kind))
     async with db.begin_nested() as savepoint:

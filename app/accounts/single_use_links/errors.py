@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput
 
 
 class LinkExpired(BadInput):
@@ -10,6 +10,4 @@ class LinkExpired(BadInput):
 
     code = "link_expired"
     title = "This link is not valid: it was used, has expired, or was replaced. Ask for another one."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("token", self.title)])
+    field = "token"

@@ -16,7 +16,6 @@ from app.accounts.users.models import Credential, User, UserWord
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
-from app.core.errors import FieldError
 from app.core.ids import new_id
 from app.core.security.passwords import derive_salt, find_password_weakness, hash_password
 
@@ -45,7 +44,7 @@ async def hash_new_password(
         Busy
     """
     if weakness := find_password_weakness(password, email, tenant.name, tenant.domain, *names):
-        raise WeakPassword(weakness, errors=[FieldError(field, weakness)])
+        raise WeakPassword.of_field(field, weakness)
     return await hash_password(password, derive_salt(secret_key, email))
 
 

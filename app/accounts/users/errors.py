@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.accounts.users.rules import AccountStatus
-from app.core.errors import BadInput, Conflict, FieldError, NotFound
+from app.core.errors import BadInput, Conflict, NotFound
 
 
 class UserNotFound(NotFound):
@@ -34,9 +34,7 @@ class CustomerNotAvailable(BadInput):
 
     code = "customer_not_available"
     title = "A customer cannot be available: tickets are assigned to admins and engineers."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("available", self.title)])
+    field = "available"
 
 
 class LastAdmin(Conflict):

@@ -48,7 +48,7 @@ class HasWords(ConditionOperator):
 
 def _limit_words(text: str) -> str:
     if len(query_terms(text)) > MAX_WORDS:
-        raise ValueError(f"At most {MAX_WORDS} words.")
+        raise ValueError(f"This may have at most {MAX_WORDS} words.")
     return text
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.access.user_permissions import Permissions, RoleKind, allow_ticket_work, effective
+from app.access.user_permissions import Permissions, RoleKind, allow_ticket_work, combine_permissions
 from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.errors import CustomerNotAvailable
@@ -95,8 +95,8 @@ class User(Base):
 
     @property
     def permissions(self) -> Permissions:
-        """The permissions that the user has in the end; `role` must be loaded."""
-        return effective(self.role_permissions, frozenset(self.granted), frozenset(self.denied))
+        """The effective permissions of the user; `role` must be loaded."""
+        return combine_permissions(self.role_permissions, frozenset(self.granted), frozenset(self.denied))
 
     @property
     def picture_url(self) -> str | None:
@@ -167,7 +167,7 @@ class Credential(Base):
 
 
 class UserWord(Base):
-    """A folded word of a user's name or e-mail, by whose beginning the user is found."""
+    """A normalised word of a user's name or e-mail. A search for its first letters finds the user."""
 
     __tablename__ = "user_words"
 

@@ -8,7 +8,7 @@ from sqlalchemy import Uuid, any_, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.user_permissions import allow_ticket_work, effective
+from app.access.user_permissions import allow_ticket_work, combine_permissions
 from app.accounts.roles import queries as roles
 from app.accounts.roles.events import RoleUpdated
 from app.accounts.users.models import User
@@ -23,7 +23,7 @@ async def refresh_works_on_tickets(db: AsyncSession, org_id: UUID, event: RoleUp
     if not (event.may_start_ticket_work or event.may_end_ticket_work):
         return
     await db.flush()
-    of_role = frozenset((await roles.get_role(db, org_id, event.role_id)).permissions)
+    role_permissions = frozenset((await roles.get_role(db, org_id, event.role_id)).permissions)
     statement = (
         select(User.id, User.works_on_tickets, User.granted, User.denied)
         .where(User.org_id == org_id, User.role_id == event.role_id)
@@ -34,7 +34,7 @@ async def refresh_works_on_tickets(db: AsyncSession, org_id: UUID, event: RoleUp
     allowed = {
         user.id
         for user in users
-        if allow_ticket_work(effective(of_role, frozenset(user.granted), frozenset(user.denied)))
+        if allow_ticket_work(combine_permissions(role_permissions, frozenset(user.granted), frozenset(user.denied)))
     }
     for works in (True, False):
         ids = [user.id for user in users if (user.id in allowed) is works and user.works_on_tickets is not works]

@@ -54,7 +54,7 @@ def can_be_available(role_kind: RoleKind) -> bool:
 
 
 def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
-    """Tell whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
+    """Return whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
 
     The address must be verified: a user who signs up with the address of another person must not see their tickets.
     """
@@ -65,14 +65,14 @@ def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
 
 
 def is_full_admin(*, role_kind: RoleKind, role_id: UUID | None, status: str, denied: Collection[str]) -> bool:
-    """Tell whether a user has every permission, and so can grant any. Every organisation keeps one such user."""
+    """Return whether a user has every permission, and so can grant any. Every organisation keeps one such user."""
     return role_kind == RoleKind.ADMIN and role_id is None and status == AccountStatus.ACTIVE and not denied
 
 
 def can_raise_permissions(
     before: tuple[Collection[str], Collection[str]], after: tuple[Collection[str], Collection[str]]
 ) -> bool:
-    """Tell whether replacing a user's overrides, granted and denied permissions, could ever allow the user more.
+    """Return whether replacing a user's overrides, granted and denied permissions, could ever allow the user more.
 
     A new grant counts even if the role allows the same: it would outlast the role.
     """
@@ -89,7 +89,7 @@ def erased_email(user_id: UUID) -> str:
 
 
 def is_deliverable(email: str) -> bool:
-    """Tell whether mail can be sent to an address: not to that of an erased user."""
+    """Return whether mail can be sent to an address: not to that of an erased user."""
     return not email.endswith(f"@{ERASED_DOMAIN}")
 
 
@@ -108,7 +108,7 @@ def refuse_erased_email(email: str) -> str:
 
 
 def search_words(*texts: str) -> set[str]:
-    """Return the words that find a user, folded: those of the texts, and each text without spaces as a whole."""
+    """Return the normalised words by which a user is found: those of the texts, and each text that has no spaces."""
     found: set[str] = set()
     for text in texts:
         folded = fold(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput
 
 
 class SameEmail(BadInput):
@@ -10,6 +10,4 @@ class SameEmail(BadInput):
 
     code = "same_email"
     title = "This is the current e-mail: nothing would change."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("email", self.title)])
+    field = "email"

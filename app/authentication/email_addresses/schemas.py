@@ -13,7 +13,7 @@ from app.core.fields import RequestModel, ResponseModel
 
 
 class VerificationMailRequest(AccountSearch):
-    """The accounts to mail a link to that verifies the e-mail address."""
+    """The accounts to which a link is mailed that verifies their e-mail address."""
 
 
 class EmailVerification(RequestModel):

@@ -16,13 +16,14 @@ from app.accounts.users.creation import index_words
 from app.accounts.users.events import EmailChanged, EmailClaimed, EmailVerified
 from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
-from app.authentication.credentials import lock_link_owner, lock_own, read_own
+from app.authentication.credentials import lock_caller_with_credential, lock_link_owner, read_caller_with_credential
 from app.authentication.email_addresses.errors import SameEmail
 from app.authentication.errors import WrongPassword
 from app.authentication.link_mails import AccountFilter, send_links
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.database.violations import raise_on_violation
+from app.core.errors import BadInput
 from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
 from app.core.security.passwords import derive_salt, hash_password, match_hashes
@@ -46,7 +47,7 @@ async def mail_verification_links(database: Database, attempts: Attempts, email:
 
 
 async def verify_email(db: AsyncSession, subject: TokenSubject) -> User:
-    """Verify the address that a link was mailed to. If the link is for a change, it becomes the user's address first.
+    """Verify the address that a link was mailed to. A link for a change first makes the address that of the user.
 
     Raises:
         LinkExpired: Also if another user of the organisation has taken the address meanwhile.
@@ -102,15 +103,16 @@ async def request_email_change(database: Database, secret_key: str, caller: User
     Raises:
         SameEmail
         WrongPassword
+        BadInput: The password is missing.
         Busy
         InvalidToken: The user was erased or is no longer active.
     """
-    user, compared = await read_own(database, caller)
+    user, compared = await read_caller_with_credential(database, caller)
     if new.email == user.email:
         raise SameEmail
     password_hash = await _hash_with_new_salt(secret_key, compared, new)
     async with database.session(caller.org_id) as db:
-        user, _ = await lock_own(db, caller, compared)
+        user, _ = await lock_caller_with_credential(db, caller, compared)
         at, actor = caller.tenant.now(), caller.actor
         # The address requested before may have been a typing error: its owner must not get this account.
         await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)
@@ -128,6 +130,8 @@ async def _hash_with_new_salt(secret_key: str, compared: Credential, new: NewEma
     """Check the current password, and hash it with the salt of the new address; `None` if the account has none."""
     if compared.password_hash is None:
         return None
-    if new.password is None or not await match_hashes(new.password, [compared.password_hash]):
+    if new.password is None:
+        raise BadInput.of_field("password", "This is required, since the account has a password.")
+    if not await match_hashes(new.password, [compared.password_hash]):
         raise WrongPassword
     return await hash_password(new.password, derive_salt(secret_key, new.email))

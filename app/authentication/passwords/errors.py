@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.errors import BadInput, Conflict, FieldError
+from app.core.errors import BadInput, Conflict
 
 
 class NoPassword(Conflict):
@@ -17,6 +17,4 @@ class SamePassword(BadInput):
 
     code = "same_password"
     title = "This is the current password: choose another."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("newPassword", self.title)])
+    field = "newPassword"

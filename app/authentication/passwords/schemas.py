@@ -13,7 +13,7 @@ from app.core.fields import RequestModel
 
 
 class PasswordResetRequest(AccountSearch):
-    """The accounts to mail a link to that resets the password."""
+    """The accounts to which a link is mailed that resets their password."""
 
 
 class PasswordReset(RequestModel):

@@ -16,7 +16,7 @@ from app.accounts.users.errors import UserNotFound
 from app.accounts.users.events import EmailVerified, PasswordChanged
 from app.accounts.users.models import Credential, User
 from app.accounts.users.rules import AccountStatus
-from app.authentication.credentials import lock_link_owner, lock_own, read_own
+from app.authentication.credentials import lock_caller_with_credential, lock_link_owner, read_caller_with_credential
 from app.authentication.errors import WrongPassword
 from app.authentication.link_mails import AccountFilter, send_links
 from app.authentication.passwords.errors import NoPassword, SamePassword
@@ -101,7 +101,7 @@ async def change_password(
         Busy
         InvalidToken: The user was erased or is no longer active.
     """
-    user, compared = await read_own(database, caller)
+    user, compared = await read_caller_with_credential(database, caller)
     if compared.password_hash is None:
         raise NoPassword
     if not await match_hashes(current_password, [compared.password_hash]):
@@ -110,13 +110,13 @@ async def change_password(
         raise SamePassword
     password_hash = await _hash_new_password(secret_key, caller.tenant, user, new_password)
     async with database.session(caller.org_id) as db:
-        user, credential = await lock_own(db, caller, compared)
+        user, credential = await lock_caller_with_credential(db, caller, compared)
         await _set_password(db, user, credential, password_hash)
         await sessions.end_sessions(db, caller.org_id, user.id, keep=caller.user.session_id)
         record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, user_id=user.id))
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
+# --- setting the password --------------------------------------------------------------------------------------------
 
 
 async def _hash_new_password(secret_key: str, tenant: Tenant, user: User, password: str) -> str:

@@ -60,7 +60,7 @@ async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactor
     responses=_responses_with_code(SecondFactorActive),
 )
 async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
-    """Show with a code that your authenticator has the secret. From now on, signing in requires a code too (`totp`).
+    """Prove with a code that your authenticator has the secret. From now on, signing in requires a code too (`totp`).
 
     The response contains ten recovery codes, for when you lose the authenticator. They are shown only once.
     """
@@ -96,7 +96,7 @@ async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore
     responses=_responses_with_code(SecondFactorMandatory),
 )
 async def disable(body: SecondFactorProof, caller: CurrentUserBefore2FA, request: Request) -> None:
-    """Sign in with only the password from now on. Requires a code of the authenticator or a recovery code.
+    """Disable your second factor, with a code of the authenticator or a recovery code.
 
     If the organisation requires a second factor of you, you cannot disable it.
     """

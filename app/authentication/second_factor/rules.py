@@ -15,7 +15,7 @@ MAX_ACCOUNT_LENGTH = 100
 
 
 def find_step(secret: str, code: str, now: datetime) -> int | None:
-    """Return the time step around `now` (real time) whose code this is; `None` if there is none."""
+    """Return the time step near `now` (real time) that has this code; `None` if no step has it."""
     totp = pyotp.TOTP(secret, interval=STEP)
     current = int(now.timestamp()) // STEP
     steps = range(current - MAX_CLOCK_DRIFT, current + MAX_CLOCK_DRIFT + 1)

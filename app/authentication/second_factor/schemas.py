@@ -8,13 +8,15 @@ from pydantic import MISSING, AfterValidator, Field, ValidationInfo, model_valid
 
 from app.authentication.second_factor.service import AuthenticatorSecret, SubmittedCode
 from app.core.fields import RequestModel, ResponseModel
+from app.core.patterns import Matches
 
 _SECRET = "EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAM"  # noqa: S105 - of the documentation
 _URI = f"otpauth://totp/Growfin:ada%40growfin.com?secret={_SECRET}&issuer=Growfin"
 
 Code = Annotated[
     str,
-    Field(pattern=r"^[0-9]{6}$", description="The six digits that your authenticator shows now.", examples=["492039"]),
+    Matches(r"^[0-9]{6}$", "This must be the six digits that the authenticator shows, such as 492039."),
+    Field(description="The six digits that your authenticator shows now.", examples=["492039"]),
 ]
 RecoveryCode = Annotated[str, Field(min_length=1, max_length=40)]
 
@@ -29,7 +31,7 @@ def _refuse_both(value: str | None, others: ValidationInfo) -> str | None:
 Totp = Annotated[
     Code | None, Field(description="The six digits that your authenticator shows now, if you have a second factor.")
 ]
-OrRecoveryCode = Annotated[
+OptionalRecoveryCode = Annotated[
     RecoveryCode | None,
     AfterValidator(_refuse_both),
     Field(description="One of the recovery codes, instead of `totp`."),

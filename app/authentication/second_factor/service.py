@@ -50,7 +50,7 @@ class SubmittedCode:
 
     @classmethod
     def of_user(cls, user: User, totp: str | None, recovery_code: str | None) -> SubmittedCode:
-        """Return the code that a user has sent; without a second factor, whatever they sent is ignored."""
+        """Return the code that a user has sent. Codes of users without a second factor are ignored."""
         return cls(totp, recovery_code) if user.second_factor else cls()
 
     @property
@@ -71,7 +71,7 @@ class AuthenticatorSecret:
 
 
 async def set_up(db: AsyncSession, secret_key: str, caller: UserCaller) -> AuthenticatorSecret:
-    """Make a secret for the caller's authenticator, in place of an unconfirmed one. `confirm` puts it into force.
+    """Make a secret for the caller's authenticator, in place of an unconfirmed one. `confirm` activates it.
 
     Raises:
         SecondFactorActive
@@ -170,7 +170,7 @@ async def use_code(db: AsyncSession, secret_key: str, user: User, code: Submitte
     """Check and use up a code at `now` (real time). Of two concurrent requests with the same code, one is refused.
 
     Raises:
-        TotpRequired: There is no code.
+        TotpRequired: No code was sent.
         WrongCode
     """
     if code.totp is not None:

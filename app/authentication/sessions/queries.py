@@ -70,7 +70,7 @@ async def count(db: AsyncSession, org_id: UUID, user_id: UUID, now: datetime) ->
 
 
 def principal_of(user: User, session_id: UUID, *, remembered: bool = False) -> Principal:
-    """Make the principal of a user's session; the row must have been read with `role`."""
+    """Make the principal of a user's session; the `role` of the row must be loaded."""
     return Principal(
         id=user.id,
         email=user.email,

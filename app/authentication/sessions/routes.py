@@ -92,7 +92,7 @@ async def sign_out_everywhere(caller: CurrentUserBefore2FA, request: Request) ->
     responses=responses(body=True),
 )
 async def verify(body: TokenVerificationRequest, request: Request) -> TokenVerification:
-    """For your own services that receive an access token: its claims, if it is valid now.
+    """Return the claims of an access token if it is valid now, for your own services that receive tokens.
 
     The response to an expired or foreign token, or one whose session has ended, is `active: false` alone. A user who
     has yet to set up the second factor that their organisation requires has no permissions until then.
@@ -120,7 +120,7 @@ async def list_sessions(
     request: Request,
     response: Response,
 ) -> SessionPage:
-    """Your sessions that have not ended, newest first. A session begins with a sign-in, and refreshing prolongs it."""
+    """List your sessions that have not ended, newest first. A sign-in starts a session, and refreshing prolongs it."""
     user, now = caller.user, real_now()
     paging = Paging.of(request, page_query, services_of(request).secret_key, caller.org_id, "sessions", filters=user.id)
     after, limit = paging.after(UUID), paging.fetch_limit

@@ -51,7 +51,7 @@ def open_session(
     """Add a session of a user, who has proved who they are, at `now` (real time).
 
     Args:
-        remember: Whether it is one of the longer sessions.
+        remember: Whether the session lasts 30 days after its last use instead of one.
     """
     session_id = new_id()
     refresh_token = opaque_tokens.make_refresh_token(secret_key, user.org_id, session_id)

@@ -61,7 +61,7 @@ async def sign_in(body: SignInRequest, request: Request) -> SignInResult:
 
 @router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_for_role_kind({}))
 async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
-    """Like `POST /auth/signin`, for admins only: other users get 403 `wrong_role`."""
+    """Sign in as with `POST /auth/signin`, for admins only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.ADMIN)
 
 
@@ -69,7 +69,7 @@ async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     "/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_for_role_kind(ENGINEER_USER)
 )
 async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: Request) -> SignInResult:
-    """Like `POST /auth/signin`, for engineers only: other users get 403 `wrong_role`."""
+    """Sign in as with `POST /auth/signin`, for engineers only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.ENGINEER)
 
 
@@ -77,7 +77,7 @@ async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: R
     "/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_for_role_kind(CUSTOMER_USER)
 )
 async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: Request) -> SignInResult:
-    """Like `POST /auth/signin`, for customers only: other users get 403 `wrong_role`."""
+    """Sign in as with `POST /auth/signin`, for customers only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.CUSTOMER)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool
 
 from app.accounts.users.fields import CurrentPassword, Designation, EmailField
 from app.accounts.users.schemas import User
-from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
+from app.authentication.second_factor.schemas import OptionalRecoveryCode, Totp
 from app.authentication.sessions.rules import session_lifetime
 from app.authentication.sessions.schemas import TokenPair, token_fields
 from app.authentication.sign_in.service import SignedIn
@@ -34,7 +34,7 @@ class SignInRequest(RequestModel):
     ] = None
     remember_me: RememberMe = False
     totp: Totp = None
-    recovery_code: OrRecoveryCode = None
+    recovery_code: OptionalRecoveryCode = None
 
 
 class SignInResult(TokenPair):

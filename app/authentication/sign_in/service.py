@@ -153,7 +153,7 @@ async def sign_in(
     """Open a session for a user who has proved who they are, with a password or at a provider.
 
     Args:
-        remember: Whether the session is one of the longer ones.
+        remember: Whether the session lasts 30 days after its last use instead of one.
 
     Raises:
         AccountPending, AccountRejected, AccountSuspended

@@ -116,7 +116,7 @@ async def start_social_sign_in(
 async def finish_social_sign_in(
     provider: ProviderName, callback: Annotated[ProviderCallback, Query()], request: Request
 ) -> Response:
-    """The provider redirects the browser here. Register this address, at `PUBLIC_URL`, with the provider.
+    """Finish a social sign-in: the provider redirects the browser here. Register `PUBLIC_URL` with this path there.
 
     If the organisation has an `appUrl`, the browser is redirected to `{appUrl}/signed-in#token=…`, or to
     `{appUrl}/signed-in#error=…` with the `code` of an error; exchange the token with `POST /auth/oidc/exchange`, once,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StrictBool
 
 from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links.schemas import LinkToken
-from app.authentication.second_factor.schemas import OrRecoveryCode, Totp
+from app.authentication.second_factor.schemas import OptionalRecoveryCode, Totp
 from app.core.fields import Domain, OptionalParameter, RequestModel
 
 
@@ -57,4 +57,4 @@ class SocialSignInExchange(RequestModel):
         Field(description="Stay signed in for 30 days (true) or one (false); otherwise as in `…/start`."),
     ] = None
     totp: Totp = None
-    recovery_code: OrRecoveryCode = None
+    recovery_code: OptionalRecoveryCode = None

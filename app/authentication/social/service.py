@@ -159,7 +159,7 @@ def issue_exchange_token(db: AsyncSession, secret_key: str, user: User, *, remem
     """Issue a token, valid for a minute, that `exchange` turns into a session.
 
     Args:
-        remember: Whether the session is a long one, unless `exchange` overrides it.
+        remember: Whether the session lasts 30 days instead of one, unless `exchange` overrides it.
     """
     link = links.issue(db, user.org_id, user.id, user.email, LinkPurpose.SIGN_IN)
     link.remembered = remember

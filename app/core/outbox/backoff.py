@@ -9,7 +9,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True)
 class Backoff:
-    """A schedule with a last attempt: one wait after each attempt before it.
+    """A schedule with a limited number of attempts: `waits` has one wait after each attempt except the last.
 
     A random part of each wait, at most `jitter`, is added to it, so that many retries spread out.
     """

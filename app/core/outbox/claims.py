@@ -1,8 +1,9 @@
 """Claim due deliveries and record the results of their attempts: the database's part of the worker's third loop.
 
 No query plan depends on fresh statistics, since many deliveries may be added at once. A claim first reads ids in the
-order of their index, and then rows by an array of ids through the primary key. The planner can use no other index for
-that, because all other indexes of these tables are partial (see `Delivery`).
+order of their index. After that, each row is read and written by its own id, in one round trip for all: with an array
+of ids and outdated statistics, the planner may prefer to read all rows of the organisation. It can only use the primary
+key, because all other indexes of these tables are partial (see `Delivery`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import DateTime, Text, Uuid, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import DateTime, TextClause, Uuid, bindparam, text
 
 from app.core import telemetry
 from app.core.clock import real_now
+from app.core.database.lookups import select_by_ids
 from app.core.database.pool import Database
 from app.core.outbox.channels import Channels, Outcome
-from app.core.outbox.models import IS_DELIVERY, DeliveryStatus
+from app.core.outbox.models import IS_DELIVERY, Delivery, DeliveryStatus
 
 DELIVERIES_PER_BATCH = 50
 LEASE_DURATION = timedelta(seconds=60)
@@ -64,18 +65,29 @@ _DUE_IDS = text(
     """  # noqa: S608 - constants
 ).bindparams(bindparam("org_id", type_=Uuid))
 
-# By id alone, without the kind: a delivery has only this timer, and the indexes by kind cannot find it by id.
-_SET_LEASE = text(
-    "UPDATE timers SET due_at = :lease_end WHERE org_id = :org_id AND subject_id = ANY (:ids)"
-).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
+_CLAIMED = (Delivery.id, Delivery.channel, Delivery.attempts, Delivery.status)
 
-_COUNT_ATTEMPT = text(
+
+def _with_ids(statement: str) -> TextClause:
+    return text(statement).bindparams(bindparam("org_id", type_=Uuid), bindparam("id", type_=Uuid))
+
+
+# By id alone, without the kind: a delivery has only this timer, and the indexes by kind cannot find it by id.
+_SET_TIMER = _with_ids("UPDATE timers SET due_at = :due_at WHERE org_id = :org_id AND subject_id = :id")
+_DELETE_TIMER = _with_ids("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
+_INCREMENT_ATTEMPTS = _with_ids(
     f"""
     UPDATE deliveries SET attempts = attempts + 1
-    WHERE org_id = :org_id AND id = ANY (:ids) AND status = '{DeliveryStatus.QUEUED}'
-    RETURNING id, channel, attempts
+    WHERE org_id = :org_id AND id = :id AND status = '{DeliveryStatus.QUEUED}'
     """  # noqa: S608 - a constant
-).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
+)
+_DECREMENT_ATTEMPTS = _with_ids("UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id")
+_RECORD = _with_ids(
+    f"""
+    UPDATE deliveries SET status = :status, last_error = :error, sent_at = :sent_at
+    WHERE org_id = :org_id AND id = :id AND status = '{DeliveryStatus.QUEUED}'
+    """  # noqa: S608 - a constant
+).bindparams(bindparam("sent_at", type_=DateTime(timezone=True)))
 
 
 async def claim_deliveries(database: Database, org_id: UUID, channels: Channels) -> list[Claim]:
@@ -86,8 +98,11 @@ async def claim_deliveries(database: Database, org_id: UUID, channels: Channels)
         ids = (await db.scalars(_DUE_IDS, {"org_id": org_id, "now": now})).all()
         if not ids:
             return []
-        await db.execute(_SET_LEASE, {"org_id": org_id, "ids": ids, "lease_end": now + LEASE_DURATION})
-        rows = (await db.execute(_COUNT_ATTEMPT, {"org_id": org_id, "ids": ids})).all()
+        lease_end = now + LEASE_DURATION
+        await db.execute(_SET_TIMER, [{"org_id": org_id, "id": one, "due_at": lease_end} for one in ids])
+        await db.execute(_INCREMENT_ATTEMPTS, [{"org_id": org_id, "id": one} for one in ids])
+        found = await db.execute(select_by_ids(Delivery, org_id, ids, _CLAIMED))
+        rows = [row for row in found if row.status is DeliveryStatus.QUEUED]
         messages: dict[UUID, Any] = {}
         for name in {row.channel for row in rows} & channels.keys():
             channel_ids = [row.id for row in rows if row.channel == name]
@@ -96,50 +111,14 @@ async def claim_deliveries(database: Database, org_id: UUID, channels: Channels)
     return sorted(claims, key=lambda one: one.id)
 
 
-_UNCOUNT_ATTEMPT = text(
-    "UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = ANY (:ids)"
-).bindparams(bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
-
-_DELETE_TIMERS = text("DELETE FROM timers WHERE org_id = :org_id AND subject_id = ANY (:ids)").bindparams(
-    bindparam("org_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid))
-)
-
-_POSTPONE = text(
-    """
-    UPDATE timers SET due_at = postponed.due_at
-    FROM unnest(:ids, :times) AS postponed (id, due_at)
-    WHERE timers.org_id = :org_id AND timers.subject_id = ANY (:ids) AND timers.subject_id = postponed.id
-    """
-).bindparams(
-    bindparam("org_id", type_=Uuid),
-    bindparam("ids", type_=ARRAY(Uuid)),
-    bindparam("times", type_=ARRAY(DateTime(timezone=True))),
-)
-
-_RECORD = text(
-    f"""
-    UPDATE deliveries SET status = ended.status, last_error = ended.error, sent_at = ended.sent_at
-    FROM unnest(:ids, :statuses, :errors, :times) AS ended (id, status, error, sent_at)
-    WHERE deliveries.org_id = :org_id AND deliveries.id = ANY (:ids) AND deliveries.id = ended.id
-          AND deliveries.status = '{DeliveryStatus.QUEUED}'
-    """  # noqa: S608 - a constant
-).bindparams(
-    bindparam("org_id", type_=Uuid),
-    bindparam("ids", type_=ARRAY(Uuid)),
-    bindparam("statuses", type_=ARRAY(Text)),
-    bindparam("errors", type_=ARRAY(Text)),
-    bindparam("times", type_=ARRAY(DateTime(timezone=True))),
-)
-
-
 async def release_deliveries(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
-    """End these leases and uncount their attempts, because nothing was sent."""
+    """End these leases and decrement the counts of attempts, because nothing was sent."""
     if not claims:
         return
-    ids = [one.id for one in claims]
+    now = real_now()
     async with database.session(org_id) as db:
-        await db.execute(_SET_LEASE, {"org_id": org_id, "ids": ids, "lease_end": real_now()})
-        await db.execute(_UNCOUNT_ATTEMPT, {"org_id": org_id, "ids": ids})
+        await db.execute(_SET_TIMER, [{"org_id": org_id, "id": one.id, "due_at": now} for one in claims])
+        await db.execute(_DECREMENT_ATTEMPTS, [{"org_id": org_id, "id": one.id} for one in claims])
 
 
 async def record_attempts(database: Database, org_id: UUID, attempts: Sequence[FinishedAttempt]) -> None:
@@ -147,24 +126,26 @@ async def record_attempts(database: Database, org_id: UUID, attempts: Sequence[F
     if not attempts:
         return
     now = real_now()
-    ended = [one.claim.id for one in attempts if one.wait is None]
-    postponed = {one.claim.id: now + one.wait for one in attempts if one.wait is not None}
+    ended = [{"org_id": org_id, "id": one.claim.id} for one in attempts if one.wait is None]
+    postponed = [
+        {"org_id": org_id, "id": one.claim.id, "due_at": now + one.wait} for one in attempts if one.wait is not None
+    ]
+    results = [
+        {
+            "org_id": org_id,
+            "id": one.claim.id,
+            "status": one.status.value,
+            "error": one.outcome.error,
+            "sent_at": now if one.status is DeliveryStatus.SENT else None,
+        }
+        for one in attempts
+    ]
     async with database.session(org_id) as db:
         if ended:
-            await db.execute(_DELETE_TIMERS, {"org_id": org_id, "ids": ended})
+            await db.execute(_DELETE_TIMER, ended)
         if postponed:
-            times = {"ids": list(postponed), "times": list(postponed.values())}
-            await db.execute(_POSTPONE, {"org_id": org_id, **times})
-        await db.execute(
-            _RECORD,
-            {
-                "org_id": org_id,
-                "ids": [one.claim.id for one in attempts],
-                "statuses": [one.status.value for one in attempts],
-                "errors": [one.outcome.error for one in attempts],
-                "times": [now if one.status is DeliveryStatus.SENT else None for one in attempts],
-            },
-        )
+            await db.execute(_SET_TIMER, postponed)
+        await db.execute(_RECORD, results)
     for one in attempts:
         _report(org_id, one)
 

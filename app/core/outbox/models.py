@@ -30,7 +30,8 @@ IS_NO_DELIVERY = f"kind <> '{DELIVER}'"
 class DatedRow:
     """A row that receives the time of its event, and is therefore written under the counter's lock (`numbering.py`).
 
-    A transaction that adds or changes it must lock it, and every row that it refers to, before that.
+    A transaction that adds or changes the row must lock it, and every row that it refers to, before it locks the
+    counter.
     """
 
 
@@ -51,7 +52,7 @@ class Counter(Base):
 
 
 class EventRow(Base):
-    """An event, numbered 1, 2, 3… in its organisation, in commit order; its time is never before an earlier one's.
+    """An event, numbered 1, 2, 3… in its organisation, in commit order. Times never decrease in this order.
 
     `subject_id` is the row that the event is about: its history consists of the events with its id. `version` is
     the version of the event's class, and therefore of `data`.
@@ -134,8 +135,8 @@ class Delivery(Base):
 
     The content is a row with the same id in the channel's own table.
 
-    Every index but the primary key is partial, even if its condition is true of all rows. The planner then uses it for
-    queries by channel and never for a lookup by id, however old its statistics are.
+    Every index except the primary key is partial, even if its condition is true of all rows. The planner then uses it
+    for queries by channel and never for a lookup by id, however old its statistics are.
     """
 
     __tablename__ = "deliveries"

@@ -4,8 +4,8 @@ The organisation's counter row is locked from the numbering to the commit. Numbe
 order, and a reader that asks for `seq > N` never misses an event. Times follow the same order: each time is later than
 all times of earlier commits, and a reader that asks for `updatedAfter` misses nothing either.
 
-A transaction takes this lock last, so it cannot deadlock. The transaction has already locked the rows that it writes
-after it (`DatedRow`), so no statement waits while the counter is locked.
+A transaction takes this lock last, so it cannot deadlock. Before that, it has locked the rows that it writes
+afterwards (`DatedRow`), so no statement waits while the counter is locked.
 """
 
 from __future__ import annotations

@@ -85,10 +85,10 @@ async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
     return [d for d in due if d.subject_id in claimed]
 
 
-async def find_unlocked(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+async def lock_unlocked(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
     """Lock these timers (all of one kind); return the ones that no other transaction has locked.
 
-    To claim a timer that is locked would wait for the other transaction.
+    Claiming a locked timer would wait for the other transaction.
     """
     ids = [one.subject_id for one in due]
     conditions = (Timer.org_id == org_id, Timer.kind == due[0].kind, Timer.subject_id.in_(ids))

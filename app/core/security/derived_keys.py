@@ -1,6 +1,6 @@
 """Keys derived from the service's secret key, one for each purpose.
 
-What is signed, hashed or encrypted for one purpose is useless for another, and no purpose reveals the secret key.
+A signature, hash or ciphertext made for one purpose is not valid for another. No derived key reveals the secret key.
 """
 
 from __future__ import annotations

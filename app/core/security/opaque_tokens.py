@@ -86,7 +86,7 @@ def read_link_token(secret_key: str, token: str) -> TokenSubject:
     return _decode(secret_key, LINK_PREFIX, token, extra_bytes=0)
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
+# --- encoding --------------------------------------------------------------------------------------------------------
 
 
 def _encode(secret_key: str, prefix: str, payload: bytes) -> str:

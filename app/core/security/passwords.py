@@ -66,7 +66,7 @@ async def match_hashes(password: str, hashes: Collection[str]) -> set[str]:
 
 
 def is_same_password(password: str, other: str) -> bool:
-    """Tell whether two typed texts are the same password."""
+    """Return whether two typed texts are the same password."""
     return _normalize(password) == _normalize(other)
 
 

@@ -20,7 +20,7 @@ def generate_secret_key() -> str:
 
 
 def is_secret_key(text: str) -> bool:
-    """Tell whether a text has the form of a secret key. Scanners for leaked keys can verify its checksum too."""
+    """Return whether a text has the form of a secret key. Scanners for leaked keys can verify its checksum too."""
     if len(text) != len(SECRET_PREFIX) + SECRET_LENGTH or not text.startswith(SECRET_PREFIX) or not text.isascii():
         return False
     body, checksum = text[len(SECRET_PREFIX) : -_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]

@@ -39,7 +39,7 @@ def classify_database_error(error: Exception) -> TesseraError | None:
         log.error("database_not_migrated", error=f"{error}"[:300])
         return NotMigrated()
     if state.startswith(INVALID_VALUE_STATES):
-        return BadInput()
+        return BadInput("One of the values cannot be stored: a text or a number is outside of what is possible.")
     if not state or state.startswith(TRANSIENT_STATES):
         log.warning("database_unavailable", sqlstate=state, error=f"{type(error).__name__}: {error}"[:300])
         return Unavailable()

@@ -12,7 +12,6 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from email.message import Message
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, params
@@ -23,7 +22,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.core.web.endpoint_signatures import Endpoint, Parameter, Source, is_repeatable, read_parameters
-from app.core.web.routing import JsonRequest, Route, refuse_unknown_query
+from app.core.web.media_types import is_json
+from app.core.web.routing import Fault, JsonRequest, Route, find_query_faults, merge_faults
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
@@ -92,25 +92,13 @@ class FastRoute(Route):
         """
         _check_route(self)
         arguments = _Arguments.of(self)
-        endpoint, dependencies, fields = self.endpoint, arguments.dependencies, arguments.fields
-        body_field, request_name, parameters = arguments.body, arguments.request_name, self.query_parameters
+        endpoint, parameters = self.endpoint, self.query_parameters
 
         async def handle(request: Request) -> Response:
-            if request.scope["query_string"]:
-                refuse_unknown_query(request, parameters)
-            body = await _read_body(request) if body_field else None
-            values = {name: await depend(request) for name, depend in dependencies}
-            faults: list[Any] = []
-            for field in fields:
-                field.validate(field.read(request), values, faults)
-            if body_field and body == b"":
-                faults.append(MISSING_BODY)
-            elif body_field:
-                body_field.validate(body, values, faults)
-            if faults:
-                raise RequestValidationError(faults)
-            if request_name:
-                values[request_name] = request
+            query_faults = find_query_faults(request, parameters) if request.scope["query_string"] else []
+            values, faults = await arguments.read(request)
+            if query_faults or faults:
+                raise merge_faults(query_faults, RequestValidationError(faults))
             return cast("Response", await endpoint(**values))
 
         return handle
@@ -129,7 +117,7 @@ class _BodyField:
     location: tuple[str, ...]
     parse: Callable[[object], object]
 
-    def validate(self, value: object, values: dict[str, object], faults: list[Any]) -> None:
+    def validate(self, value: object, values: dict[str, object], faults: list[Fault]) -> None:
         """Add the argument to `values`, or its faults to `faults`."""
         try:
             values[self.name] = self.parse(value)
@@ -178,6 +166,25 @@ class _Arguments:
             ],
             body=_make_body_field(route, bodies[0]) if bodies else None,
         )
+
+    async def read(self, request: Request) -> tuple[dict[str, object], list[Fault]]:
+        """Read the arguments from a request; return them by name, and the faults of those that are not valid."""
+        faults: list[Fault] = []
+        body: object = None
+        if self.body:
+            body, faults = await _read_body(request)
+            if faults:  # as in FastAPI, malformed JSON is reported before the caller is identified
+                return {}, faults
+        values = {name: await depend(request) for name, depend in self.dependencies}
+        for field in self.fields:
+            field.validate(field.read(request), values, faults)
+        if self.body and body == b"":
+            faults.append(MISSING_BODY)
+        elif self.body:
+            self.body.validate(body, values, faults)
+        if self.request_name:
+            values[self.request_name] = request
+        return values, faults
 
 
 def _make_path_field(parameter: Parameter) -> _Field:
@@ -246,26 +253,15 @@ def _check_application(app: FastAPI) -> None:
             raise NotServedFast(f"The error handler of {kind} would be skipped: use a coroutine function for a class.")
 
 
-async def _read_body(request: Request) -> object:
-    """Read the body's JSON. Return a body of another type as bytes, which no model accepts.
+async def _read_body(request: Request) -> tuple[object, list[Fault]]:
+    """Read the body's JSON; return it, and the fault of malformed JSON.
 
-    Raises:
-        RequestValidationError: the JSON is malformed.
+    A body of another type is returned as bytes, which no model accepts.
     """
     content = await request.body()
-    if not content or not _is_json(request.headers.get("content-type", "")):
-        return content
+    if not content or not is_json(request.headers.get("content-type", "")):
+        return content, []
     try:
-        return await request.json()
+        return await request.json(), []
     except json.JSONDecodeError as error:
-        fault = {"type": "json_invalid", "loc": ("body", error.pos), "msg": error.msg, "input": None}
-        raise RequestValidationError([fault]) from error
-
-
-def _is_json(content_type: str) -> bool:
-    if content_type == "application/json":  # nearly always: parsing takes longer than all the rest of this function
-        return True
-    message = Message()
-    message["content-type"] = content_type
-    subtype = message.get_content_subtype()
-    return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
+        return None, [{"type": "json_invalid", "loc": ("body", error.pos), "ctx": {"error": error.msg}}]

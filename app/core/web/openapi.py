@@ -6,12 +6,13 @@ The credentials that exist, and the paths in examples, are passed in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from app.core import errors
 from app.core.errors import TesseraError
+from app.core.web.declarations import Declaration
 from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
-from app.core.web.problems import CHALLENGE, CODES_BY_STATUS, PROBLEM_MEDIA_TYPE, get_status
+from app.core.web.problems import CODES_BY_STATUS, PROBLEM_MEDIA_TYPE, get_status
 
 HEADERS = {
     "ETag": {
@@ -24,9 +25,10 @@ HEADERS = {
         "schema": {"type": "string"},
     },
     "WWW-Authenticate": {
-        "description": "The credentials that are accepted.",
+        "description": "The credentials that the operation accepts: `Bearer` is an access token, and `OrgSecret` a "
+        "secret key.",
         "schema": {"type": "string"},
-        "example": CHALLENGE,
+        "example": 'Bearer realm="tessera"',
     },
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
     "RateLimit": {
@@ -131,28 +133,6 @@ def _describe_codes(examples: Mapping[str, Any]) -> str:
     return lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines)
 
 
-@runtime_checkable
-class Declaration(Protocol):
-    """The requirements of an operation for its caller, declared by one of its dependencies."""
-
-    permission: str | None
-
-    @property
-    def description(self) -> str:
-        """The requirement in words, such as `an admin`."""
-        ...
-
-    @property
-    def credentials(self) -> list[dict[str, list[str]]]:
-        """The `security` of the operation in OpenAPI."""
-        ...
-
-    @property
-    def errors(self) -> tuple[type[TesseraError], ...]:
-        """The errors that it can raise."""
-        ...
-
-
 def document_declaration(operation: dict[str, Any], declaration: Declaration | None) -> None:
     """Add the required credentials to an operation, and the errors that a caller without them gets.
 
@@ -163,8 +143,8 @@ def document_declaration(operation: dict[str, Any], declaration: Declaration | N
         operation |= {"security": [], "x-permission": "none"}
         return
     operation["security"] = declaration.credentials
-    operation["x-permission"] = declaration.permission or declaration.description
-    operation["description"] += f"\n\n**Permission:** {declaration.description}."
+    operation["x-permission"] = declaration.permission or declaration.kind
+    operation["description"] += f"\n\n{declaration.description}"
     documented = operation["responses"]
     for status, response in responses(*declaration.errors).items():
         present = documented.setdefault(str(status), response)

@@ -9,9 +9,9 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from app.core.web.endpoint_signatures import Source, read_parameters
+from app.core.web.declarations import find_declaration
 from app.core.web.error_catalogue import list_error_members
-from app.core.web.openapi import Declaration, document_declaration
+from app.core.web.openapi import document_declaration
 from app.core.web.openapi_events import document_events
 from app.core.web.openapi_examples import add_examples
 from app.core.web.openapi_sharing import iterate_operations, share_parameters, share_responses
@@ -61,7 +61,7 @@ def finalize_openapi(
     schemas["Problem"], schemas["FieldError"] = _make_problem_schema(), _FIELD_ERROR_SCHEMA
     document_events(document)
     for operation, route in _iterate_operations(document, routes):
-        document_declaration(operation, find_declaration(route))
+        document_declaration(operation, find_declaration(route.endpoint))
         document_link(operation, route.path_format)
         for parameter in operation.get("parameters", ()):
             _tidy_parameter(parameter)
@@ -81,14 +81,6 @@ def finalize_openapi(
     share_responses(document)
     share_parameters(document)
     return document
-
-
-def find_declaration(route: APIRoute) -> Declaration | None:
-    """Return the route's requirements for its caller; `None` if it needs no credentials."""
-    for parameter in read_parameters(route.endpoint, route.param_convertors):
-        if parameter.source is Source.DEPENDENCY and isinstance(parameter.dependency, Declaration):
-            return parameter.dependency
-    return None
 
 
 def _make_problem_schema() -> dict[str, Any]:

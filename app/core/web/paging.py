@@ -21,7 +21,7 @@ import orjson
 from fastapi import Request, Response
 from pydantic import MISSING, BeforeValidator, Field
 
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput
 from app.core.fields import EXAMPLE_ID, OptionalParameter, RequestModel, ResponseModel
 from app.core.security.derived_keys import derive_key
 
@@ -88,9 +88,7 @@ class InvalidCursor(BadInput):
 
     code = "invalid_cursor"
     title = "The cursor does not belong to this list."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("cursor", "It does not belong to this list.")])
+    field = "cursor"
 
 
 @dataclass(frozen=True)

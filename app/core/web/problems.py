@@ -16,7 +16,8 @@ from starlette.responses import Response
 from app.core import errors
 from app.core.errors import FieldError, TesseraError
 from app.core.web.database_errors import DATABASE_ERRORS, classify_database_error
-from app.core.web.validation_messages import MAX_FAULTS, read_faults, summarise
+from app.core.web.declarations import get_challenge
+from app.core.web.validation_messages import MAX_FAULTS, read_faults
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"  # of a 503
@@ -43,8 +44,6 @@ CODES_BY_STATUS = {
 }
 METHOD_NOT_ALLOWED = 405
 CLOSING_STATUSES = frozenset({408, 413})  # the connection ends with them, since the rest of the body is not read
-
-CHALLENGE = 'Bearer realm="tessera", OrgSecret realm="tessera"'
 
 
 def make_problem(
@@ -108,7 +107,7 @@ async def respond_to_error(request: Request, error: Exception) -> Response:
         _get_request_id(request),
         errors=error.errors,
         members=error.members,
-        headers=_make_headers(error),
+        headers=_make_headers(request, error),
     )
 
 
@@ -116,10 +115,10 @@ def _get_request_id(request: Request) -> str:
     return getattr(request.state, "request_id", "")
 
 
-def _make_headers(error: TesseraError) -> dict[str, str]:
+def _make_headers(request: Request, error: TesseraError) -> dict[str, str]:
     match error:
         case errors.Unauthenticated():
-            return {"WWW-Authenticate": CHALLENGE}
+            return {"WWW-Authenticate": get_challenge(request.scope)}
         case errors.TooMany():
             # draft-ietf-httpapi-ratelimit-headers: how many attempts are left, and when all of them are back.
             return {
@@ -135,8 +134,8 @@ def _make_headers(error: TesseraError) -> dict[str, str]:
 
 async def _respond_to_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = read_faults(error)
-    return await respond_to_error(request, errors.BadInput(summarise(faults), errors=faults[:MAX_FAULTS]))
+    faults = read_faults(error, request.headers.get("content-type", ""))
+    return await respond_to_error(request, errors.BadInput(errors.summarise(faults), errors=faults[:MAX_FAULTS]))
 
 
 async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:

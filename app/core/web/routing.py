@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Never
 from urllib.parse import unquote_to_bytes
 
 import orjson
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from app.core import errors
-from app.core.errors import FieldError
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
-from app.core.web.validation_messages import MAX_FAULTS
+
+# A fault of a request as pydantic describes it: `type`, `loc`, `msg`.
+Fault = dict[str, Any]
 
 # The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
 METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -38,7 +42,10 @@ class JsonRequest(Request):
 
 
 class Route(APIRoute):
-    """A route that parses JSON strictly, and refuses undeclared query parameters and an undeclared body."""
+    """A route that parses JSON strictly, and refuses undeclared query parameters and an undeclared body.
+
+    One response has these faults and those that FastAPI finds in the declared arguments.
+    """
 
     @cached_property
     def parameters(self) -> list[Parameter]:
@@ -59,51 +66,69 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Any:
         """Make FastAPI's handler, and give it the stricter request."""
-        handler, known = super().get_route_handler(), self.query_parameters
+        handler, check_arguments, known = super().get_route_handler(), self._make_check(), self.query_parameters
         takes_body = any(parameter.source is Source.BODY for parameter in self.parameters)
         takes_no_body = not takes_body and "requestBody" not in (self.openapi_extra or {})
 
         async def handle(request: Request) -> Response:
-            if request.scope["query_string"]:
-                refuse_unknown_query(request, known)
+            faults = find_query_faults(request, known) if request.scope["query_string"] else []
             request = JsonRequest(request.scope, request.receive)
             if takes_no_body and request.method not in METHODS_WITHOUT_BODY:
-                await _refuse_body(request)
-            return await handler(request)
+                faults += await _find_body_faults(request)
+            if not faults:
+                return await handler(request)
+            try:
+                return await check_arguments(request)
+            except RequestValidationError as error:
+                raise merge_faults(faults, error) from error
 
         return handle
 
+    def _make_check(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Make a handler that reads the arguments like FastAPI's, and raises in place of the endpoint."""
+        checking = copy(self)
+        checking.dependant = replace(self.dependant, call=_raise_no_faults)
+        return APIRoute.get_route_handler(checking)
 
-async def _refuse_body(request: Request) -> None:
-    """Raise `BadInput` if the body has any content."""
-    if (await request.body()).strip() not in EMPTY_BODIES:
-        fault = FieldError("", "This operation takes no body.")
-        raise errors.BadInput(fault.message, errors=[fault])
+
+async def _raise_no_faults(**_arguments: object) -> Never:
+    raise RequestValidationError([])
 
 
-def refuse_unknown_query(request: Request, known: Mapping[str, bool]) -> None:
-    """Refuse unknown query parameters, repeated ones that may not be repeated, and text that is not UTF-8.
+async def _find_body_faults(request: Request) -> list[Fault]:
+    """Return the fault of a body that has any content."""
+    if (await request.body()).strip() in EMPTY_BODIES:
+        return []
+    return [{"type": "body_not_taken", "loc": ("body",), "msg": "This operation takes no body."}]
+
+
+def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault]:
+    """Find unknown query parameters, repeated ones that may not be repeated, and text that is not UTF-8.
 
     Args:
         known: the names of the route's parameters, and whether each may be repeated.
-
-    Raises:
-        BadInput: `errors` names the parameters.
     """
+    faults: list[Fault] = []
     try:
         unquote_to_bytes(request.scope["query_string"]).decode()
     except UnicodeDecodeError:
-        fault = FieldError("", "The query is not valid UTF-8.")
-        raise errors.BadInput(fault.message, errors=[fault]) from None
-    names = [name for name, _ in request.query_params.multi_items()]
-    unknown = sorted(set(names) - known.keys())
-    if unknown:
-        raise errors.BadInput(
-            f"There is no query parameter {unknown[0][:100]!r} here.",
-            errors=[FieldError(name[:100], "There is no such parameter.") for name in unknown[:MAX_FAULTS]],
-        )
-    repeated = sorted({name for name in names if not known[name] and names.count(name) > 1})
-    if repeated:
-        raise errors.BadInput(
-            f"{repeated[0]} may be given once.", errors=[FieldError(name, "It may be given once.") for name in repeated]
-        )
+        faults.append({"type": "not_utf_8", "loc": ("query",), "msg": "The query is not valid UTF-8."})
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in sorted(counts.items()):
+        if name not in known:
+            fault = "unknown_parameter", "There is no such parameter."
+        elif count > 1 and not known[name]:
+            fault = "repeated_parameter", "It may be given once."
+        else:
+            continue
+        faults.append({"type": fault[0], "loc": ("query", name), "msg": fault[1]})
+    return faults
+
+
+def merge_faults(faults: Sequence[Fault], error: RequestValidationError) -> RequestValidationError:
+    """Make one error of the faults that this module found and those of FastAPI or pydantic.
+
+    Pydantic may find fault with the same parameters in general words, so it has no say in these.
+    """
+    places = {fault["loc"] for fault in faults}
+    return RequestValidationError([*faults, *(other for other in error.errors() if tuple(other["loc"]) not in places)])

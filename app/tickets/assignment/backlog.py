@@ -16,7 +16,7 @@ from app.core.clock import real_now
 from app.core.outbox import timers
 from app.core.outbox.timers import Due
 from app.organisations.queries import get_tenant
-from app.tickets.assignment.queries import available_users
+from app.tickets.assignment.queries import list_available_users
 from app.tickets.assignment.rules import ASSIGN, choose_assignee
 from app.tickets.assignment.service import Reassignment, reassign
 from app.tickets.models import WAITING, Ticket
@@ -30,7 +30,7 @@ async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
 
     Skips tickets that other transactions have locked.
     """
-    available = await available_users(db, org_id)
+    available = await list_available_users(db, org_id)
     if not available:
         return 0
     waiting = (
@@ -79,15 +79,15 @@ async def _assign_backlog(db: AsyncSession, org_id: UUID, subject_id: UUID, at: 
 
 async def resume_assigning(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Assign a batch of waiting tickets on the timer `ASSIGN`. Tickets left over wait for the next available user."""
-    clock = await get_tenant(db, org_id)
-    assigned = await assign_waiting(db, org_id, clock.now())
-    claimed = await timers.claim(db, org_id, await timers.find_unlocked(db, org_id, due))
+    tenant = await get_tenant(db, org_id)
+    assigned = await assign_waiting(db, org_id, tenant.now())
+    claimed = await timers.claim(db, org_id, await timers.lock_unlocked(db, org_id, due))
     if claimed and (assigned == TICKETS_PER_BATCH or await _can_assign_more(db, org_id)):
         await timers.set_timers(db, org_id, claimed[0].subject_id, {ASSIGN: real_now() + RETRY_DELAY})
     return claimed
 
 
 async def _can_assign_more(db: AsyncSession, org_id: UUID) -> bool:
-    if not await available_users(db, org_id):
+    if not await list_available_users(db, org_id):
         return False
     return (await db.scalar(select(Ticket.id).where(Ticket.org_id == org_id, text(WAITING)).limit(1))) is not None

@@ -12,7 +12,7 @@ from app.accounts.users.models import User
 from app.tickets.assignment.statements import available_users_sql
 
 
-async def available_users(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
+async def list_available_users(db: AsyncSession, org_id: UUID) -> Sequence[UUID]:
     """Return the users that new tickets go to, in the order of the rotation."""
     return await db.scalar(text(available_users_sql(":org_id")).bindparams(org_id=org_id)) or []
 

@@ -9,7 +9,7 @@ from app.access.user_permissions import RoleKind
 
 ASSIGN: Final = "ASSIGN"  # the kind of timer that assigns waiting tickets
 
-# Tickets go to the available users of the first of these kinds that has any.
+# Tickets are assigned to engineers, and to admins only if no engineer is available.
 ROLE_KINDS_IN_ORDER: Final = (RoleKind.ENGINEER, RoleKind.ADMIN)
 
 T = TypeVar("T")

@@ -26,8 +26,8 @@ from app.tickets.models import Ticket, TicketStatus
 
 @writes(TicketStatusChanged)
 async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Close the tickets whose requesters have not come back since they were answered."""
-    clock = await get_tenant(db, org_id)
+    """Close the answered tickets whose countdown has ended."""
+    tenant = await get_tenant(db, org_id)
     locked = await _lock_tickets(db, org_id, due)
     if not locked:
         return []
@@ -39,7 +39,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
             "org_id": org_id,
             "ids": [one.subject_id for one in locked],
             "latest": latest,
-            "now": None if is_on_time else clock.organisation_time(latest),
+            "now": None if is_on_time else tenant.organisation_time(latest),
             "event_ids": [new_id() for _ in locked],
         },
     )
@@ -49,8 +49,8 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
 
 
 async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Record that answered tickets will close soon, of which the requesters are told by mail."""
-    clock = await get_tenant(db, org_id)
+    """Record that answered tickets will close soon. Their requesters get a mail about it."""
+    tenant = await get_tenant(db, org_id)
     claimed = await timers.claim(db, org_id, await _lock_tickets(db, org_id, due))
     rows = await db.execute(
         select(Ticket.id, Ticket.auto_close_at).where(
@@ -62,13 +62,13 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
     closing = {row.id: row.auto_close_at for row in rows}
     for one in claimed:
         if closes_at := closing.get(one.subject_id):
-            at = clock.organisation_time(one.at)
+            at = tenant.organisation_time(one.at)
             record(db, TicketClosingSoon(at=at, actor=SYSTEM, ticket_id=one.subject_id, auto_close_at=closes_at))
     return claimed
 
 
 async def _lock_tickets(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
-    """Lock the tickets of due timers, but for those that other transactions have locked; return the timers of these."""
+    """Lock the tickets of due timers that no other transaction has locked; return the timers of the locked tickets."""
     unlocked = set(
         await db.scalars(
             select(Ticket.id)

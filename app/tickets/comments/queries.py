@@ -32,7 +32,7 @@ class CommentRow(TypedDict):
 
 
 def sees_comments(caller: Caller) -> bool:
-    """Tell whether the caller may read comments."""
+    """Return whether the caller may read comments."""
     match caller:
         case ProductCaller():
             return True

@@ -28,10 +28,12 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
     responses=responses(TicketNotFound, InvalidCursor),
 )
 async def get_history(
-    ticket_id: TicketId, wanted: Annotated[PageQuery, Query()], caller: Reader, request: Request
+    ticket_id: TicketId, page_query: Annotated[PageQuery, Query()], caller: Reader, request: Request
 ) -> Response:
-    """List the ticket's events, oldest first. What Tessera did automatically has the actor `SYSTEM`."""
-    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "history", filters=ticket_id)
+    """List the ticket's events, oldest first. Events that Tessera caused automatically have the actor `SYSTEM`."""
+    paging = Paging.of(
+        request, page_query, services_of(request).secret_key, caller.org_id, "history", filters=ticket_id
+    )
     after = paging.after(int) or 0
     async with services_of(request).database.driver(caller.org_id) as driver:
         await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))

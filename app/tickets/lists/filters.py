@@ -59,7 +59,7 @@ Requester = Annotated[UUID | str, PlainValidator(_parse_requester), WithJsonSche
 
 def _limit_words(text: str) -> str:
     if len(query_terms(text)) > MAX_QUERY_TERMS:
-        raise ValueError(f"At most {MAX_QUERY_TERMS} words.")
+        raise ValueError(f"This may have at most {MAX_QUERY_TERMS} words.")
     return text
 
 
@@ -92,7 +92,7 @@ class TicketSort(StrEnum):
 # --- the filters -----------------------------------------------------------------------------------------------------
 
 
-def _several(description: str) -> Any:
+def _repeatable(description: str) -> Any:
     return Field(max_length=MAX_FILTER_VALUES, description=description)
 
 
@@ -103,28 +103,30 @@ class TicketFilters(Filters):
         OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
         Field(
             description="Words of the title, the description, the requester's e-mail address or the replies. All must "
-            f"match, in any order, ignoring case and accents. One with {MIN_PREFIX_LENGTH} or more letters also "
-            f"matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters count. At most "
+            f"match, in any order, ignoring case and accents. A search word of {MIN_PREFIX_LENGTH} or more letters "
+            f"also matches the beginning of a word; only its first {MAX_WORD_LENGTH} letters are compared. At most "
             f"{MAX_QUERY_TERMS} words. A number or a reference (`42`, `#42`, `GROWFIN-42`) also finds that ticket. "
-            f"Text of the last second may not be found yet. Searchable are at most {MAX_WORDS:,} words of a ticket, "
-            "and as many of all its replies.",
+            f"Text of the last second may not be found yet. At most {MAX_WORDS:,} words of a ticket can be found, "
+            f"and at most {MAX_WORDS:,} words of all replies to it.",
             examples=["export march"],
         ),
     ] = None
     assignee: Annotated[
         list[Assignee],
         HasAssignee(),
-        _several("Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."),
+        _repeatable(
+            "Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."
+        ),
     ] = []
-    admin_email: Annotated[list[PersonalEmail], HasAssignee(), _several("Use `assignee` instead."), DEPRECATED] = []
+    admin_email: Annotated[list[PersonalEmail], HasAssignee(), _repeatable("Use `assignee` instead."), DEPRECATED] = []
     requester: Annotated[
-        list[Requester], HasRequester(), _several("Requesters: e-mail addresses, or ids of their accounts.")
+        list[Requester], HasRequester(), _repeatable("Requesters: e-mail addresses, or ids of their accounts.")
     ] = []
     customer_email: Annotated[
-        list[PersonalEmail], HasRequester(), _several("Use `requester` instead."), DEPRECATED
+        list[PersonalEmail], HasRequester(), _repeatable("Use `requester` instead."), DEPRECATED
     ] = []
-    status: Annotated[list[TicketStatus], IsAnyOf(Ticket.status), _several("Statuses.")] = []
-    priority: Annotated[list[TicketPriority], IsAnyOf(Ticket.priority), _several("Priorities.")] = []
+    status: Annotated[list[TicketStatus], IsAnyOf(Ticket.status), _repeatable("Statuses.")] = []
+    priority: Annotated[list[TicketPriority], IsAnyOf(Ticket.priority), _repeatable("Priorities.")] = []
     created_after: Annotated[
         OptionalParameter[Timestamp],
         Compares(Ticket.created_at, ">"),

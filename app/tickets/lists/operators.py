@@ -66,7 +66,7 @@ class Compares(TicketOperator):
 
 
 class HasAssignee(TicketOperator):
-    """The assignee has any of these ids or e-mail addresses, or there is `none`."""
+    """The assignee has any of these ids or e-mail addresses; `none` matches tickets without one."""
 
     columns = (Ticket.assignee_id,)
 

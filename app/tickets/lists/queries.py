@@ -1,4 +1,4 @@
-"""The statements that read a page of the list of tickets, and count it. Only filters in use are in them."""
+"""SQL that reads a page of the list of tickets, and counts the list. It contains only the filters that are used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.tickets.statements import ASSIGNEE, COLUMNS
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
 
-# The sizes of the pages that are fetched. Each has a statement of its own, and a connection keeps only so many.
+# The numbers of rows that are fetched. Each has its own prepared statement, and a connection keeps a limited number.
 _PAGE_SIZES = (21, 51, 101)
 
 
@@ -25,11 +25,11 @@ class Listing:
     """Which tickets to list, in what order.
 
     Args:
-        own: the requester whose tickets alone are listed.
+        requester_id: the only requester whose tickets are listed; `None` for all.
         filters: values by the names of the fields. Those of one filter are alternatives, and all filters must hold.
     """
 
-    own: UUID | None = None
+    requester_id: UUID | None = None
     filters: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     search: Search | None = None
     sort: TicketSort = TicketSort.CREATED_AT_DESC
@@ -41,33 +41,35 @@ class Listing:
 
 
 async def read_page(
-    driver: Driver, org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int
+    driver: Driver, org_id: UUID, listing: Listing, after: Sequence[Any] | None, limit: int
 ) -> list[TicketRow]:
     """Read the tickets that follow the position `after` (time, number), with their assignees; at most `limit`."""
-    if wanted.is_empty:
+    if listing.is_empty:
         return []
     size = next(size for size in _PAGE_SIZES if size >= limit)
-    sql, parameters = page_statement(org_id, wanted, after, size)
+    sql, parameters = page_statement(org_id, listing, after, size)
     return cast("list[TicketRow]", await driver.fetch(sql, *parameters))[:limit]
 
 
-def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, limit: int) -> tuple[str, Sequence[Any]]:
+def page_statement(
+    org_id: UUID, listing: Listing, after: Sequence[Any] | None, limit: int
+) -> tuple[str, Sequence[Any]]:
     """Return the statement that reads a page, with its parameters. Each combination of filters has its own plan.
 
-    The limit is written out: PostgreSQL keeps a plan only if it knows how few rows are wanted.
+    The limit is a literal: PostgreSQL keeps a generic plan only if it knows that the statement returns few rows.
     """
     parameters = Parameters([org_id])
-    conditions = _conditions(wanted, parameters)
-    column = wanted.sort.column
-    direction, beyond = ("DESC", "<") if wanted.sort.is_descending else ("ASC", ">")
+    conditions = _conditions(listing, parameters)
+    column = listing.sort.column
+    direction, beyond = ("DESC", "<") if listing.sort.is_descending else ("ASC", ">")
     if after is not None:
         at, number = (parameters.add(part) for part in after)
         conditions.append(f"(t.{column}, t.number) {beyond} ({at}, {number})")
     order = f"{column} {direction}, number {direction}"
     ctes = ""
-    if wanted.search and not wanted.own:
+    if listing.search and not listing.requester_id:
         in_order = f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order}"  # noqa: S608 - every value is a parameter
-        ctes = matching_page_ctes(wanted.search, parameters.add(wanted.search.query), in_order, order, limit)
+        ctes = matching_page_ctes(listing.search, parameters.add(listing.search.query), in_order, order, limit)
         conditions.append("t.id = ANY(ARRAY(SELECT id FROM found UNION ALL SELECT id FROM others))")
     sql = f"""
         {ctes}
@@ -78,25 +80,25 @@ def page_statement(org_id: UUID, wanted: Listing, after: Sequence[Any] | None, l
     return sql, parameters
 
 
-async def count_tickets(driver: Driver, org_id: UUID, wanted: Listing) -> int:
+async def count_tickets(driver: Driver, org_id: UUID, listing: Listing) -> int:
     """Count the tickets that match."""
-    if wanted.is_empty:
+    if listing.is_empty:
         return 0
     parameters = Parameters([org_id])
-    conditions, ctes = _conditions(wanted, parameters), ""
-    if wanted.search and not wanted.own:
-        ctes = f"WITH found AS MATERIALIZED ({matching_ids(wanted.search, parameters.add(wanted.search.query))})"
+    conditions, ctes = _conditions(listing, parameters), ""
+    if listing.search and not listing.requester_id:
+        ctes = f"WITH found AS MATERIALIZED ({matching_ids(listing.search, parameters.add(listing.search.query))})"
         conditions.append("t.id IN (SELECT id FROM found)")
     sql = f"{ctes} SELECT count(*) FROM tickets AS t WHERE {' AND '.join(conditions)}"  # noqa: S608 - as above
     return int(await driver.fetchval(sql, *parameters))
 
 
-def _conditions(wanted: Listing, parameters: Parameters) -> list[str]:
+def _conditions(listing: Listing, parameters: Parameters) -> list[str]:
     conditions = ["t.org_id = $1"]
-    if wanted.own is not None:
-        conditions.append(f"t.requester_user_id = {parameters.add(wanted.own)}")
-        if wanted.search:
-            # Every own ticket is checked, so that the time that it takes tells nothing about the tickets of others.
-            conditions.append(match_condition(wanted.search, parameters.add(wanted.search.query)))
-    conditions += [OPERATORS[name].condition(values, parameters) for name, values in wanted.filters.items()]
+    if listing.requester_id is not None:
+        conditions.append(f"t.requester_user_id = {parameters.add(listing.requester_id)}")
+        if listing.search:
+            # Each of the requester's tickets is checked, so that the duration reveals nothing about other tickets.
+            conditions.append(match_condition(listing.search, parameters.add(listing.search.query)))
+    conditions += [OPERATORS[name].condition(values, parameters) for name, values in listing.filters.items()]
     return conditions

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from app.access.callers import Caller, UserCaller
 from app.access.services import services_of
 from app.access.tenant import reference_prefix
-from app.core.errors import BadInput, FieldError
+from app.core.errors import BadInput
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
@@ -36,22 +36,27 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
     response_model_exclude_unset=True,
     responses=responses(InvalidCursor),
 )
-async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
+async def list_tickets(ticket_filter: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
     """List the organisation's tickets, newest first unless `sort` says otherwise. Customers list their own.
 
-    Repeat a filter to accept any of its values; different filters must all hold, and `q` with them. Pass `nextCursor`
-    as `cursor`, with the same filters and sort, to get the next page.
+    Repeat a filter to accept any of its values. A ticket must match all filters that are sent, including `q`. Pass
+    `nextCursor` as `cursor`, with the same filters and sort, to get the next page.
 
     For users without the permission `comments:view`, `q` does not search the replies.
     """
     listing = Listing(
-        own=requester_scope(caller), filters=_filters(wanted, caller), search=_search(wanted, caller), sort=wanted.sort
+        requester_id=requester_scope(caller),
+        filters=_filters(ticket_filter, caller),
+        search=_search(ticket_filter, caller),
+        sort=ticket_filter.sort,
     )
-    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "tickets", filters=listing)
+    paging = Paging.of(
+        request, ticket_filter, services_of(request).secret_key, caller.org_id, "tickets", filters=listing
+    )
     after = paging.after(lambda at, number: (datetime.fromisoformat(at), number))
     async with services_of(request).database.driver(caller.org_id) as driver:
         found = await read_page(driver, caller.org_id, listing, after, paging.fetch_limit)
-        total = await count_tickets(driver, caller.org_id, listing) if wanted.include else None
+        total = await count_tickets(driver, caller.org_id, listing) if ticket_filter.include else None
     rows, next_cursor = paging.split_page(found, itemgetter(listing.sort.column, "number"))
     content: dict[str, Any] = {"items": represent_tickets(rows, caller.tenant), "nextCursor": next_cursor}
     if total is not None:
@@ -59,21 +64,20 @@ async def list_tickets(wanted: Annotated[TicketFilter, Query()], caller: Reader,
     return json_response(content, 200, **paging.link_headers(next_cursor))
 
 
-def _filters(wanted: TicketFilter, caller: Caller) -> dict[str, list[Any]]:
+def _filters(ticket_filter: TicketFilter, caller: Caller) -> dict[str, list[Any]]:
     """Return the values of the filters, with the caller's id in place of `me`."""
-    filters = wanted.values()
+    filters = ticket_filter.values()
     if ME not in filters.get("assignee", ()):
         return filters
     match caller:
         case UserCaller(user=user):
             return filters | {"assignee": [user.id if one == ME else one for one in filters["assignee"]]}
         case _:
-            fault = FieldError("assignee", "`me` needs an access token: with a secret key, give the user's id.")
-            raise BadInput(f"{fault.field}: {fault.message}", errors=[fault])
+            raise BadInput.of_field("assignee", "`me` needs an access token: with a secret key, give the user's id.")
 
 
-def _search(wanted: TicketFilter, caller: Caller) -> Search | None:
-    if wanted.q is None:
+def _search(ticket_filter: TicketFilter, caller: Caller) -> Search | None:
+    if ticket_filter.q is None:
         return None
-    words = query(caller.org_id, wanted.q, reference_prefix(caller.tenant.domain))
+    words = query(caller.org_id, ticket_filter.q, reference_prefix(caller.tenant.domain))
     return Search(query=words, include_replies=sees_comments(caller))

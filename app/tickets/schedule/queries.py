@@ -27,20 +27,22 @@ class ScheduleRow(TypedDict):
     due_at: datetime
 
 
-async def read_schedule(driver: Driver, org_id: UUID, ticket_id: UUID, own: UUID | None = None) -> list[ScheduleRow]:
+async def read_schedule(
+    driver: Driver, org_id: UUID, ticket_id: UUID, requester_id: UUID | None = None
+) -> list[ScheduleRow]:
     """Read the timers of a ticket, next first.
 
     Args:
-        own: the requester whose ticket it must be.
+        requester_id: the requester whose ticket it must be.
 
     Raises:
         TicketNotFound
     """
-    if own is None:
+    if requester_id is None:
         rows = await driver.fetch(f"{_SCHEDULE} ORDER BY timers.due_at", org_id, ticket_id)
     else:
         condition = "AND t.requester_user_id = $3"
-        rows = await driver.fetch(f"{_SCHEDULE} {condition} ORDER BY timers.due_at", org_id, ticket_id, own)
+        rows = await driver.fetch(f"{_SCHEDULE} {condition} ORDER BY timers.due_at", org_id, ticket_id, requester_id)
     if not rows:
         raise TicketNotFound
     return [cast("ScheduleRow", row) for row in rows if row["kind"] is not None]

@@ -44,9 +44,9 @@ def query_terms(text: str) -> list[str]:
 
 
 def query(org_id: UUID, text: str, reference_prefix: str) -> str | None:
-    """Return a `tsquery` for all terms, or for the ticket whose number or reference the text is.
+    """Return a `tsquery` for all terms of a text; `None` if the text contains no words.
 
-    Returns `None` if the text contains no words.
+    If the text is a number or a reference of a ticket, the query also matches that ticket.
 
     Args:
         reference_prefix: The part of the organisation's references before the hyphen, such as `GROWFIN`.

@@ -1,9 +1,9 @@
 """Change the tickets of a user in batches: the machinery of `linking.py`, `unassigning.py` and `erasing.py`.
 
 A reaction changes a first batch in the transaction of the event, and sets a timer on the user for the rest. Tickets
-that other transactions have locked are left to the timer, so that no transaction waits for another. The timer looks a
-last time when all transactions that began before the event are over, since they do not see the event's change, nor does
-its transaction see theirs.
+that other transactions have locked are left to the timer, so that no transaction waits for another. The timer fires a
+last time when all transactions that began before the event have ended: they do not see the change of the event, and
+its transaction does not see their changes.
 """
 
 from __future__ import annotations
@@ -43,66 +43,68 @@ UserRow = Row[UUID, str, AccountStatus, bool, bool]  # with these columns
 
 
 @dataclass(frozen=True)
-class Work:
+class BatchedChange:
     """A change of the tickets of a user.
 
     Args:
-        kind: the kind of the timer.
+        timer_kind: the kind of the timer that changes the rest.
         condition: which tickets of the organisation to change; `None` if there cannot be any.
-        change: changes a batch of them, which are locked; the time is the organisation's.
+        apply: changes a batch of them, which are locked; the time is the organisation's.
     """
 
-    kind: str
+    timer_kind: str
     condition: Callable[[UserRow], ColumnElement[bool] | None]
-    change: Callable[[AsyncSession, UUID, UserRow, Sequence[UUID], datetime], Awaitable[None]]
+    apply: Callable[[AsyncSession, UUID, UserRow, Sequence[UUID], datetime], Awaitable[None]]
 
 
-async def run_first_batch(db: AsyncSession, org_id: UUID, user_id: UUID, at: datetime, work: Work) -> None:
+async def run_first_batch(db: AsyncSession, org_id: UUID, user_id: UUID, at: datetime, change: BatchedChange) -> None:
     """Change a first batch in the transaction of the event, and set the timer."""
     await db.flush()
     user = await read_user(db, org_id, user_id)
-    if work.condition(user) is not None:
-        _, delay = await _run_batch(db, org_id, user, at, work)
-        await timers.set_timers(db, org_id, user_id, {work.kind: real_now() + delay})
+    if change.condition(user) is not None:
+        _, delay = await _run_batch(db, org_id, user, at, change)
+        await timers.set_timers(db, org_id, user_id, {change.timer_kind: real_now() + delay})
 
 
-async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], work: Work) -> Sequence[Due]:
-    """Change a batch for each user whose row is unlocked; set the timer again as long as there were tickets.
+async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], change: BatchedChange) -> Sequence[Due]:
+    """Change a batch for each user whose row is unlocked; set the timer again if there were tickets to change.
 
-    The timers of users who are left out, since enough was done for one transaction, stay due. Those of users who no
-    longer exist are claimed.
+    The transaction stops after `TICKETS_PER_BATCH` tickets, and the timers of the other users stay due. Timers of users
+    who no longer exist are claimed.
     """
-    clock = await get_tenant(db, org_id)
+    tenant = await get_tenant(db, org_id)
     ids = [one.subject_id for one in due]
     of_users = (User.org_id == org_id, User.id.in_(ids))
     users = select(*_USER_COLUMNS).where(*of_users).order_by(User.id).limit(USERS_PER_BATCH)
-    seen = set(ids).difference(await db.scalars(select(User.id).where(*of_users)))
+    handled = set(ids).difference(await db.scalars(select(User.id).where(*of_users)))
     delays, changed = {}, 0
     for user in (await db.execute(users.with_for_update(read=True, skip_locked=True))).all():
-        count, delay = await _run_batch(db, org_id, user, clock.now(), work)
-        seen.add(user.id)
+        count, delay = await _run_batch(db, org_id, user, tenant.now(), change)
+        handled.add(user.id)
         if count or delay == RETRY_DELAY:
             delays[user.id] = delay
         changed += count
         if changed >= TICKETS_PER_BATCH:
             break
-    claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id in seen])
+    claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id in handled])
     for user_id, delay in delays.items():
-        await timers.set_timers(db, org_id, user_id, {work.kind: real_now() + delay})
+        await timers.set_timers(db, org_id, user_id, {change.timer_kind: real_now() + delay})
     return claimed
 
 
-async def _run_batch(db: AsyncSession, org_id: UUID, user: UserRow, at: datetime, work: Work) -> tuple[int, timedelta]:
-    """Change at most a batch of unlocked tickets; return how many, and the delay until the next look."""
-    condition = work.condition(user)
+async def _run_batch(
+    db: AsyncSession, org_id: UUID, user: UserRow, at: datetime, change: BatchedChange
+) -> tuple[int, timedelta]:
+    """Change at most a batch of unlocked tickets; return how many, and the delay until the next batch."""
+    condition = change.condition(user)
     if condition is None:
         return 0, RECHECK_DELAY
-    which = select(Ticket.id).where(Ticket.org_id == org_id, condition).order_by(Ticket.created_at, Ticket.number)
-    batch = which.limit(TICKETS_PER_BATCH).with_for_update(key_share=True, skip_locked=True)
+    statement = select(Ticket.id).where(Ticket.org_id == org_id, condition).order_by(Ticket.created_at, Ticket.number)
+    batch = statement.limit(TICKETS_PER_BATCH).with_for_update(key_share=True, skip_locked=True)
     ids = (await db.scalars(batch)).all()
     if ids:
-        await work.change(db, org_id, user, ids, at)
-    has_more = await db.scalar(which.limit(1)) is not None
+        await change.apply(db, org_id, user, ids, at)
+    has_more = await db.scalar(statement.limit(1)) is not None
     return len(ids), RETRY_DELAY if has_more else RECHECK_DELAY
 
 
@@ -114,5 +116,5 @@ async def read_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> UserRow:
 async def update_tickets(db: AsyncSession, org_id: UUID, ids: Sequence[UUID], **values: object) -> None:
     """Set columns of tickets to the same values."""
     # Rows are found by an array of their ids: see `assignment/statements.py`.
-    which = (Ticket.org_id == org_id, Ticket.id == any_(literal(ids, IDS)))
-    await db.execute(update(Ticket).where(*which).values(**values).execution_options(synchronize_session=False))
+    conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(ids, IDS)))
+    await db.execute(update(Ticket).where(*conditions).values(**values).execution_options(synchronize_session=False))

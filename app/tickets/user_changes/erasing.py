@@ -17,8 +17,8 @@ from app.core.outbox.timers import Due
 from app.tickets.events import TicketUpdated
 from app.tickets.models import Ticket
 from app.tickets.user_changes.batches import (
+    BatchedChange,
     UserRow,
-    Work,
     read_user,
     resume_batches,
     run_first_batch,
@@ -28,7 +28,7 @@ from app.tickets.user_changes.batches import (
 ERASE_REQUESTER: Final = "ERASE_REQUESTER"  # the kind of the timer, on the user
 
 
-def _not_erased(user: UserRow) -> ColumnElement[bool] | None:
+def _not_erased_condition(user: UserRow) -> ColumnElement[bool] | None:
     return and_(Ticket.requester_user_id == user.id, Ticket.requester_email != erased_email(user.id))
 
 
@@ -41,11 +41,11 @@ async def _erase(db: AsyncSession, org_id: UUID, user: UserRow, ids: Sequence[UU
         requester_user_id=user.id,
         version=Ticket.version + 1,
     )
-    # The event tells that the requester changed, and not what the address was.
+    # The event says that the requester changed, without the addresses.
     record(db, *(TicketUpdated(at=at, actor=SYSTEM, ticket_id=one, changes={"requester": {}}) for one in ids))
 
 
-_ERASING = Work(ERASE_REQUESTER, _not_erased, _erase)
+_ERASING = BatchedChange(ERASE_REQUESTER, _not_erased_condition, _erase)
 
 
 async def erase_requester(db: AsyncSession, org_id: UUID, event: UserErased) -> None:

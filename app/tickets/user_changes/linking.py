@@ -14,12 +14,12 @@ from app.accounts.users.events import EmailVerified, UserApproved, UserReactivat
 from app.accounts.users.rules import is_requesters_account
 from app.core.outbox.timers import Due
 from app.tickets.models import Ticket
-from app.tickets.user_changes.batches import UserRow, Work, resume_batches, run_first_batch, update_tickets
+from app.tickets.user_changes.batches import BatchedChange, UserRow, resume_batches, run_first_batch, update_tickets
 
 LINK_TICKETS: Final = "LINK_TICKETS"  # the kind of the timer, on the user
 
 
-def _unlinked(user: UserRow) -> ColumnElement[bool] | None:
+def _unlinked_condition(user: UserRow) -> ColumnElement[bool] | None:
     if not is_requesters_account(user.status, verified=user.is_verified):
         return None
     return and_(Ticket.requester_email == user.email, Ticket.requester_user_id.is_(None))
@@ -30,7 +30,7 @@ async def _link(db: AsyncSession, org_id: UUID, user: UserRow, ids: Sequence[UUI
     await update_tickets(db, org_id, ids, requester_user_id=user.id)
 
 
-_LINKING = Work(LINK_TICKETS, _unlinked, _link)
+_LINKING = BatchedChange(LINK_TICKETS, _unlinked_condition, _link)
 
 
 async def link_tickets(db: AsyncSession, org_id: UUID, event: EmailVerified | UserApproved | UserReactivated) -> None:

@@ -29,8 +29,8 @@ from app.tickets.user_changes.batches import (
     RECHECK_DELAY,
     RETRY_DELAY,
     TICKETS_PER_BATCH,
+    BatchedChange,
     UserRow,
-    Work,
     resume_batches,
     run_first_batch,
 )
@@ -40,7 +40,7 @@ UNASSIGN_TICKETS: Final = "UNASSIGN_TICKETS"
 UNASSIGN_TICKETS_OF_ROLE: Final = "UNASSIGN_TICKETS_OF_ROLE"
 
 
-def _unfinished(user: UserRow) -> ColumnElement[bool] | None:
+def _unfinished_condition(user: UserRow) -> ColumnElement[bool] | None:
     return None if user.may_be_assigned else and_(Ticket.assignee_id == user.id, Ticket.status.in_(UNFINISHED))
 
 
@@ -57,7 +57,7 @@ async def _unassign_all(
     await timers.set_timers(db, org_id, subject_id, {ASSIGN: real_now()})
 
 
-_UNASSIGNING = Work(UNASSIGN_TICKETS, _unfinished, _unassign)
+_UNASSIGNING = BatchedChange(UNASSIGN_TICKETS, _unfinished_condition, _unassign)
 
 
 async def unassign_tickets(
@@ -89,10 +89,10 @@ async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequen
 
     Users who have left the role in the meantime had their tickets unassigned then.
     """
-    clock = await get_tenant(db, org_id)
+    tenant = await get_tenant(db, org_id)
     role_id = due[0].subject_id
-    count, delay = await _unassign_batch_of_role(db, org_id, role_id, clock.now())
-    claimed = await timers.claim(db, org_id, await timers.find_unlocked(db, org_id, due[:1]))
+    count, delay = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
+    claimed = await timers.claim(db, org_id, await timers.lock_unlocked(db, org_id, due[:1]))
     if claimed and (count or delay == RETRY_DELAY):
         await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: real_now() + delay})
     return claimed
@@ -102,13 +102,13 @@ async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID,
     """Unassign at most a batch of unlocked tickets of unlocked users; return how many, and the delay until the next."""
     unassignable = and_(User.org_id == org_id, User.role_id == role_id, not_(User.may_be_assigned))
     user_ids = (await db.scalars(select(User.id).where(unassignable))).all()
-    of_users = _unfinished_of(org_id, user_ids)
+    of_users = _unfinished_condition_of_users(org_id, user_ids)
     assignees = set(await db.scalars(select(Ticket.assignee_id).where(of_users).limit(TICKETS_PER_BATCH)))
     if not assignees:
         return 0, RECHECK_DELAY
     with_tickets = select(User.id).where(unassignable, User.id == any_(literal(list(assignees), IDS))).order_by(User.id)
     locked = (await db.scalars(with_tickets.with_for_update(read=True, skip_locked=True))).all()
-    batch = select(Ticket.id, Ticket.assignee_id).where(_unfinished_of(org_id, locked))
+    batch = select(Ticket.id, Ticket.assignee_id).where(_unfinished_condition_of_users(org_id, locked))
     in_order = batch.order_by(Ticket.created_at, Ticket.number).limit(TICKETS_PER_BATCH)
     rows = (await db.execute(in_order.with_for_update(key_share=True, skip_locked=True))).all()
     if rows:
@@ -117,7 +117,7 @@ async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID,
     return len(rows), RETRY_DELAY if has_more else RECHECK_DELAY
 
 
-def _unfinished_of(org_id: UUID, user_ids: Sequence[UUID]) -> ColumnElement[bool]:
+def _unfinished_condition_of_users(org_id: UUID, user_ids: Sequence[UUID]) -> ColumnElement[bool]:
     # Rows are found by an array of ids: see `assignment/statements.py`.
     of_users = Ticket.assignee_id == any_(literal(user_ids, IDS))
     return and_(Ticket.org_id == org_id, of_users, Ticket.status.in_(UNFINISHED))

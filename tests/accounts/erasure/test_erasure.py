@@ -185,7 +185,7 @@ async def test_the_callers_role_kind_must_not_be_below_that_of_the_erased_user(d
         assert (await read_row(desk, row.id)).status == AccountStatus.ACTIVE
 
 
-# --- afterwards ------------------------------------------------------------------------------------------------------
+# --- after an erasure ------------------------------------------------------------------------------------------------
 
 
 async def test_the_e_mail_of_an_erased_user_can_be_used_by_a_new_user(desk: Desk) -> None:

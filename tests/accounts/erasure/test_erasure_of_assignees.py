@@ -12,7 +12,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from tests.accounts.users_and_roles import add_signed_in_user
 from tests.organisation_client import Desk
-from tests.tickets.rows import pass_time, shares, work_off_timers
+from tests.tickets.rows import count_by_assignee, pass_time, run_due_timers
 
 
 async def caller_of(desk: Desk) -> UserCaller:
@@ -37,8 +37,8 @@ async def test_a_ticket_is_assigned_to_a_user_whose_erasure_has_not_committed_ye
 
     assert ticket["adminId"] == str(engineer.id)
     await pass_time(desk, timedelta(seconds=10))
-    await work_off_timers(database)
-    assert await shares(desk) == {desk.admin.id: 1}
+    await run_due_timers(database)
+    assert await count_by_assignee(desk) == {desk.admin.id: 1}
 
 
 async def test_engineers_are_erased_while_tickets_are_opened(desk: Desk, database: Database) -> None:
@@ -49,5 +49,5 @@ async def test_engineers_are_erased_while_tickets_are_opened(desk: Desk, databas
         assert erased.status_code == 204, erased.text
 
     await pass_time(desk, timedelta(seconds=10))
-    await work_off_timers(database)
-    assert await shares(desk) == {desk.admin.id: 20}
+    await run_due_timers(database)
+    assert await count_by_assignee(desk) == {desk.admin.id: 20}

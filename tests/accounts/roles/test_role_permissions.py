@@ -106,7 +106,7 @@ async def test_a_role_of_a_higher_kind_cannot_be_created_or_changed(desk: Desk) 
 # --- permissions ------------------------------------------------------------------------------------------------------
 
 
-async def each_operation(user: SignedInUser, role_id: object) -> dict[str, httpx.Response]:
+async def call_each_operation(user: SignedInUser, role_id: object) -> dict[str, httpx.Response]:
     path = f"/roles/{role_id}"
     return {
         "roles:view": await user.get(path),
@@ -119,7 +119,7 @@ async def each_operation(user: SignedInUser, role_id: object) -> dict[str, httpx
 @pytest.mark.parametrize("has", ROLES)
 async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> None:
     user = await add_user_with_only(desk, has)
-    for required, answer in (await each_operation(user, await add_role(desk))).items():
+    for required, answer in (await call_each_operation(user, await add_role(desk))).items():
         if required == has:
             assert answer.is_success, answer.text
         else:
@@ -133,7 +133,7 @@ async def test_engineers_and_customers_cannot_manage_roles(desk: Desk) -> None:
     customer = await add_user_with_only(desk, *ROLES, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
         refused(await user.get("/roles"), 403, code)
-        for answer in (await each_operation(user, role_id)).values():
+        for answer in (await call_each_operation(user, role_id)).values():
             refused(answer, 403, code)
 
 

@@ -63,7 +63,7 @@ async def set_role(desk: Desk, user_id: UUID, role_id: UUID | None) -> None:
 
 
 async def list_names(desk: Desk) -> list[str]:
-    """The list_names of all roles, as they are listed."""
+    """List the names of all roles, in the order of the list."""
     return [role["name"] for role in (await desk.admin.get("/roles", params={"limit": 100})).json()["items"]]
 
 

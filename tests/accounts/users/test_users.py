@@ -115,10 +115,12 @@ OPERATIONS: list[tuple[str, str, object]] = [
     ("GET", "/permissions", None),
     ("PUT", "/permissions", {"granted": [], "denied": []}),
 ]
-EACH = pytest.mark.parametrize(("method", "path", "body"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS])
+each_operation = pytest.mark.parametrize(
+    ("method", "path", "body"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS]
+)
 
 
-@EACH
+@each_operation
 async def test_users_of_another_organisation_are_not_found(
     database: Database, desk: Desk, method: str, path: str, body: object
 ) -> None:
@@ -131,7 +133,7 @@ async def test_users_of_another_organisation_are_not_found(
     assert ok(await desk.admin.get(f"/users/{row.id}")) == before
 
 
-@EACH
+@each_operation
 async def test_each_operation_requires_its_permission(
     api: Api, desk: Desk, method: str, path: str, body: object
 ) -> None:

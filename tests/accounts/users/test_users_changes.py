@@ -188,7 +188,7 @@ async def test_a_customer_who_becomes_an_engineer_can_be_available(desk: Desk) -
     assert (result["role"], result["available"]) == ("ENGINEER", True)
 
 
-# --- input ------------------------------------------------------------------------------------------------------------
+# --- invalid input ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("values", [{}, {"role": "ENGINEER", "status": "ACTIVE", "available": False}])
@@ -204,7 +204,7 @@ async def test_the_refusal_of_a_status_lists_the_allowed_ones(desk: Desk) -> Non
     row = await add_user(desk)
     answer = await desk.admin.patch(f"/users/{row.id}", {"status": "PENDING"})
     faults = refused(answer, 422, "invalid_input")["errors"]
-    assert faults == [{"field": "status", "message": "Input should be 'ACTIVE' or 'SUSPENDED'"}]
+    assert faults == [{"field": "status", "message": "This must be 'ACTIVE' or 'SUSPENDED'."}]
 
 
 @pytest.mark.parametrize(

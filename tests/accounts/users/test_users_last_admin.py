@@ -32,7 +32,7 @@ DEPARTURES: list[tuple[str, str, Any]] = [
     ("PUT", "/permissions", DENIAL),
     ("DELETE", "", None),
 ]
-EACH = pytest.mark.parametrize(("method", "path", "body"), DEPARTURES)
+each_departure = pytest.mark.parametrize(("method", "path", "body"), DEPARTURES)
 
 
 async def change(caller: SignedInUser, method: str, user: SignedInUser, path: str, body: Any) -> httpx.Response:
@@ -40,7 +40,7 @@ async def change(caller: SignedInUser, method: str, user: SignedInUser, path: st
 
 
 async def count_full_admins(desk: Desk) -> int:
-    """How many there are, by the rule's own words."""
+    """Count the full admins, as the rule defines them."""
     async with desk.database.session(desk.id) as db:
         rows = await db.scalars(select(UserRow).where(UserRow.org_id == desk.id))
         return sum(
@@ -49,7 +49,7 @@ async def count_full_admins(desk: Desk) -> int:
         )
 
 
-@EACH
+@each_departure
 async def test_the_last_admin_can_be_neither_demoted_suspended_nor_erased(
     desk: Desk, method: str, path: str, body: Any
 ) -> None:
@@ -70,7 +70,7 @@ async def test_an_admin_with_a_custom_role_of_all_permissions_does_not_count(des
     refused(await change(other, "DELETE", desk.admin, "", None), 409, "last_admin")
 
 
-@EACH
+@each_departure
 async def test_one_of_two_admins_can_be_demoted_suspended_or_erased(
     desk: Desk, method: str, path: str, body: Any
 ) -> None:
@@ -119,7 +119,7 @@ async def run_concurrently(desk: Desk, *requests: Coroutine[Any, Any, httpx.Resp
     return [task.result() for task in running]
 
 
-@EACH
+@each_departure
 async def test_one_of_two_admins_who_demote_each_other_concurrently_stays(
     desk: Desk, method: str, path: str, body: Any
 ) -> None:
@@ -127,19 +127,19 @@ async def test_one_of_two_admins_who_demote_each_other_concurrently_stays(
     answers = await run_concurrently(
         desk, change(one, method, other, path, body), change(other, method, one, path, body)
     )
-    (lost,) = [answer for answer in answers if answer.status_code not in {200, 204}]
-    refused(lost, 409, "last_admin")
+    (refusal,) = [answer for answer in answers if answer.status_code not in {200, 204}]
+    refused(refusal, 409, "last_admin")
     assert await count_full_admins(desk) == 1
 
 
-@EACH
+@each_departure
 async def test_one_of_two_admins_who_leave_concurrently_stays(desk: Desk, method: str, path: str, body: Any) -> None:
     one, other = desk.admin, await desk.another_admin()
     answers = await run_concurrently(
         desk, change(one, method, one, path, body), change(other, method, other, path, body)
     )
-    (lost,) = [answer for answer in answers if answer.status_code not in {200, 204}]
-    refused(lost, 409, "last_admin")
+    (refusal,) = [answer for answer in answers if answer.status_code not in {200, 204}]
+    refused(refusal, 409, "last_admin")
     assert await count_full_admins(desk) == 1
 
 

@@ -30,12 +30,12 @@ def as_set(table: list[JSON]) -> set[str]:
     return {f"{row['resource']}:{action}" for row in table for action, allowed in row.items() if allowed is True}
 
 
-def lists(granted: object = (), denied: object = ()) -> JSON:
+def permission_lists(granted: object = (), denied: object = ()) -> JSON:
     """Return both lists as a request contains them."""
     return {"granted": granted or [], "denied": denied or []}
 
 
-def line(resource: str, *actions: str) -> JSON:
+def permission_row(resource: str, *actions: str) -> JSON:
     return {"resource": resource, **dict.fromkeys(actions, True)}
 
 
@@ -44,7 +44,7 @@ def line(resource: str, *actions: str) -> JSON:
 
 async def test_effective_permissions_are_those_of_the_role_plus_grants_minus_denials(desk: Desk) -> None:
     row = await add_user(desk)
-    body = {"granted": [line("keys", "view", "create")], "denied": [line("vendors", "view")]}
+    body = {"granted": [permission_row("keys", "view", "create")], "denied": [permission_row("vendors", "view")]}
     result = ok(await desk.admin.put(f"/users/{row.id}/permissions", body))
     assert result == ok(await desk.admin.get(f"/users/{row.id}/permissions"))
     assert (result["role"], result["roleId"], result["designation"]) == ("ENGINEER", str(roles.ENGINEER.id), "Engineer")
@@ -75,10 +75,14 @@ async def test_both_lists_are_replaced_and_apply_to_access_tokens_in_use_immedia
     engineer = await add_signed_in_user(desk)
     path = f"/users/{engineer.id}/permissions"
     refused(await engineer.get("/notifications"), 403, "permission_required")
-    ok(await desk.admin.put(path, {"granted": [line("notifications", "view")], "denied": [line("users", "view")]}))
+    ok(
+        await desk.admin.put(
+            path, {"granted": [permission_row("notifications", "view")], "denied": [permission_row("users", "view")]}
+        )
+    )
     ok(await engineer.get("/notifications"))
     refused(await engineer.get("/users"), 403, "permission_required")
-    result = ok(await desk.admin.put(path, lists()))
+    result = ok(await desk.admin.put(path, permission_lists()))
     assert (result["granted"], result["denied"]) == ([], [])
     refused(await engineer.get("/notifications"), 403, "permission_required")
     ok(await engineer.get("/users"))
@@ -86,7 +90,7 @@ async def test_both_lists_are_replaced_and_apply_to_access_tokens_in_use_immedia
 
 async def test_the_same_lists_again_change_nothing(desk: Desk) -> None:
     row = await add_user(desk)
-    body = {"granted": [line("keys", "view", "create")], "denied": [line("vendors", "view")]}
+    body = {"granted": [permission_row("keys", "view", "create")], "denied": [permission_row("vendors", "view")]}
     for _ in range(2):
         ok(await desk.admin.put(f"/users/{row.id}/permissions", body))
     assert len(await list_events(desk, row.id)) == 1
@@ -95,11 +99,14 @@ async def test_the_same_lists_again_change_nothing(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("body", "wrong"),
     [
-        ({"granted": [line("keys", "view"), line("keys", "create")]}, "granted"),
-        ({"denied": [line("keys"), line("keys")]}, "denied"),
-        ({"granted": [line("keys", "view", "create")], "denied": [line("keys", "create")]}, "denied"),
-        ({"granted": [line("safes", "view")]}, "granted.0.resource"),
-        ({"granted": [line("keys", "open")]}, "granted.0.open"),
+        ({"granted": [permission_row("keys", "view"), permission_row("keys", "create")]}, "granted"),
+        ({"denied": [permission_row("keys"), permission_row("keys")]}, "denied"),
+        (
+            {"granted": [permission_row("keys", "view", "create")], "denied": [permission_row("keys", "create")]},
+            "denied",
+        ),
+        ({"granted": [permission_row("safes", "view")]}, "granted.0.resource"),
+        ({"granted": [permission_row("keys", "open")]}, "granted.0.open"),
         ({"granted": [{"resource": "keys", "view": "yes"}]}, "granted.0.view"),
         ({"granted": [{"view": True}]}, "granted.0.resource"),
         ({"granted": ["keys:view"]}, "granted.0"),
@@ -109,7 +116,7 @@ async def test_the_same_lists_again_change_nothing(desk: Desk) -> None:
 )
 async def test_an_invalid_table_is_refused_and_nothing_changes(desk: Desk, body: JSON, wrong: str) -> None:
     row = await add_user(desk, granted=["org:view"])
-    assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", lists() | body)) == {wrong}
+    assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", permission_lists() | body)) == {wrong}
     after = await read_row(desk, row.id)
     assert (after.granted, after.denied) == (["org:view"], [])
 
@@ -144,7 +151,7 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("POST", "/approve", None),
     ("POST", "/reject", {}),
     ("PUT", "/role", {"roleId": str(roles.CUSTOMER.id)}),
-    ("PUT", "/permissions", lists(denied=[line("keys", "view")])),
+    ("PUT", "/permissions", permission_lists(denied=[permission_row("keys", "view")])),
 ]
 
 
@@ -170,7 +177,7 @@ async def test_the_only_admin_cannot_be_changed_by_a_caller_with_fewer_permissio
 async def test_a_user_with_no_more_permissions_than_the_caller_can_be_changed(desk: Desk) -> None:
     limited, row = await add_limited_admin(desk), await add_user(desk, role_id=await add_role(desk, "tickets:view"))
     ok(await limited.patch(f"/users/{row.id}", {"status": "SUSPENDED", "available": True}))
-    ok(await limited.put(f"/users/{row.id}/permissions", lists([line("users", "view")])))
+    ok(await limited.put(f"/users/{row.id}/permissions", permission_lists([permission_row("users", "view")])))
     ok(await limited.put(f"/users/{row.id}/role", {"roleId": str(await add_role(desk, "users:update"))}))
     assert (await limited.delete(f"/users/{row.id}")).status_code == 204
 
@@ -183,8 +190,8 @@ async def test_callers_cannot_give_permissions_that_they_lack(desk: Desk) -> Non
         ("PATCH", "", {"role": "CUSTOMER"}),  # customers may create tickets
         ("PUT", "/role", {"roleId": str(roles.ENGINEER.id)}),
         ("PUT", "/role", {"roleId": str(wide)}),
-        ("PUT", "/permissions", lists([line("keys", "view")])),
-        ("PUT", "/permissions", lists([line("users", "view", "create")])),
+        ("PUT", "/permissions", permission_lists([permission_row("keys", "view")])),
+        ("PUT", "/permissions", permission_lists([permission_row("users", "view", "create")])),
     ):
         answer = await limited.http.request(method, f"/users/{row.id}{path}", json=body, headers=limited.headers)
         refused(answer, 403, "privilege_escalation")
@@ -197,7 +204,7 @@ async def test_a_customers_grants_count_when_the_role_changes(desk: Desk) -> Non
     limited = await add_user_with_only(desk, *FEW, *roles.ENGINEER.permissions, *roles.CUSTOMER.permissions)
     row = await add_user(desk, CUSTOMER, granted=["keys:delete"])
     refused(await limited.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "privilege_escalation")
-    ok(await desk.admin.put(f"/users/{row.id}/permissions", lists()))
+    ok(await desk.admin.put(f"/users/{row.id}/permissions", permission_lists()))
     ok(await limited.patch(f"/users/{row.id}", {"role": "ENGINEER"}))
 
 
@@ -212,7 +219,7 @@ async def test_users_cannot_promote_themselves(desk: Desk) -> None:
         ("PATCH", "", {"role": "ENGINEER"}),
         ("PUT", "/role", {"roleId": str(roles.ADMIN.id)}),
         ("PUT", "/role", {"roleId": str(wide)}),
-        ("PUT", "/permissions", lists([line("keys", "view")])),
+        ("PUT", "/permissions", permission_lists([permission_row("keys", "view")])),
     ):
         answer = await limited.http.request(method, f"/users/{limited.id}{path}", json=body, headers=limited.headers)
         refused(answer, 403, "privilege_escalation")
@@ -222,15 +229,17 @@ async def test_users_cannot_promote_themselves(desk: Desk) -> None:
 
 async def test_users_cannot_lift_a_denial_that_applies_to_them(desk: Desk) -> None:
     restricted = await add_signed_in_user(desk, ADMIN, denied=["keys:view"])
-    refused(await restricted.put(f"/users/{restricted.id}/permissions", lists()), 403, "privilege_escalation")
+    refused(
+        await restricted.put(f"/users/{restricted.id}/permissions", permission_lists()), 403, "privilege_escalation"
+    )
     other = await add_user(desk, ADMIN, denied=["keys:view"])
-    refused(await restricted.put(f"/users/{other.id}/permissions", lists()), 403, "privilege_escalation")
+    refused(await restricted.put(f"/users/{other.id}/permissions", permission_lists()), 403, "privilege_escalation")
     assert (await read_row(desk, restricted.id)).denied == (await read_row(desk, other.id)).denied == ["keys:view"]
 
 
 async def test_users_cannot_grant_themselves_what_their_role_allows(desk: Desk) -> None:
     other = await desk.another_admin()
-    body = lists([line("users", "update")])
+    body = permission_lists([permission_row("users", "update")])
     refused(await other.put(f"/users/{other.id}/permissions", body), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{other.id}/permissions", body))
     ok(await other.put(f"/users/{other.id}/permissions", body))  # the user has this grant already
@@ -238,7 +247,9 @@ async def test_users_cannot_grant_themselves_what_their_role_allows(desk: Desk) 
 
 async def test_users_can_lower_their_own_permissions(desk: Desk) -> None:
     other = await desk.another_admin()
-    result = ok(await other.put(f"/users/{other.id}/permissions", lists(denied=[line("keys", "delete")])))
+    result = ok(
+        await other.put(f"/users/{other.id}/permissions", permission_lists(denied=[permission_row("keys", "delete")]))
+    )
     assert as_set(result["effective"]) == ALL - {"keys:delete"}
     ok(await other.patch(f"/users/{other.id}", {"role": "ENGINEER"}))
     refused(await other.patch(f"/users/{other.id}", {"role": "ADMIN"}), 401, "invalid_token")
@@ -270,7 +281,7 @@ async def test_denials_do_not_help_to_get_an_admin_role(desk: Desk) -> None:
         await add_user_with_only(desk, *STEWARD),
         await add_user(desk, role_id=await add_role(desk, "tickets:view")),
     )
-    rest = lists(denied=[row.model_dump(mode="json") for row in as_table(ALL - set(STEWARD))])
+    rest = permission_lists(denied=[row.model_dump(mode="json") for row in as_table(ALL - set(STEWARD))])
     for user_id in (steward.id, colleague.id):
         path = f"/users/{user_id}"
         ok(await steward.put(f"{path}/permissions", rest))
@@ -308,10 +319,10 @@ async def test_for_the_same_role_kind_permissions_decide(desk: Desk) -> None:
     ok(await limited.patch(f"/users/{row.id}", {"status": "SUSPENDED"}))
 
 
-async def test_a_grant_cannot_be_turned_into_a_role_of_ones_own(desk: Desk) -> None:
+async def test_users_cannot_take_a_role_with_permissions_that_were_granted_to_them(desk: Desk) -> None:
     wanted = {"webhooks:delete", *STEWARD}
     keeper = await add_user_with_only(desk, *STEWARD)
-    grant = lists([line("webhooks", "delete")])
+    grant = permission_lists([permission_row("webhooks", "delete")])
     ok(await desk.admin.put(f"/users/{keeper.id}/permissions", grant))
     table = [row.model_dump(mode="json") for row in as_table(frozenset(wanted))]
     created = await keeper.post("/roles", {"name": "Keeper", "permissions": table})
@@ -319,7 +330,7 @@ async def test_a_grant_cannot_be_turned_into_a_role_of_ones_own(desk: Desk) -> N
 
     own_path = f"/users/{keeper.id}"
     refused(await keeper.put(f"{own_path}/role", {"roleId": created.json()["id"]}), 403, "privilege_escalation")
-    ok(await desk.admin.put(f"{own_path}/permissions", lists()))
+    ok(await desk.admin.put(f"{own_path}/permissions", permission_lists()))
     assert (await read_row(desk, keeper.id)).permissions == set(STEWARD)
     less = await add_role(desk, "users:update", "users:view")
     assert ok(await keeper.put(f"{own_path}/role", {"roleId": str(less)}))["roleId"] == str(less)

@@ -32,7 +32,7 @@ def table(*permissions: str) -> list[JSON]:
     return [row.model_dump(mode="json") for row in as_table(frozenset(permissions))]
 
 
-def lists(granted: tuple[str, ...] = (), denied: tuple[str, ...] = ()) -> JSON:
+def permission_lists(granted: tuple[str, ...] = (), denied: tuple[str, ...] = ()) -> JSON:
     return {"granted": table(*granted), "denied": table(*denied)}
 
 
@@ -73,7 +73,10 @@ async def test_works_on_tickets_follows_from_the_role_and_the_overrides(
     row = await add_user(desk)
     path = f"/users/{row.id}"
     role_id = await add_role(desk, *(("stores:view", *BOTH[:1]) if order == "role changed" else of_role))
-    steps: list[tuple[str, JSON]] = [("/role", {"roleId": str(role_id)}), ("/permissions", lists(granted, denied))]
+    steps: list[tuple[str, JSON]] = [
+        ("/role", {"roleId": str(role_id)}),
+        ("/permissions", permission_lists(granted, denied)),
+    ]
     for step, body in steps if order == "role first" else steps[::-1]:
         ok(await desk.admin.put(path + step, body))
     if order == "role changed":
@@ -138,7 +141,12 @@ async def test_the_available_filter_finds_users_whom_new_tickets_may_be_assigned
 async def test_became_available_is_recorded_when_tickets_can_be_assigned_again(desk: Desk) -> None:
     row = await add_user(desk, available=True)
     path = f"/users/{row.id}/permissions"
-    for body in (lists(denied=("tickets:view",)), OTHERS, lists(denied=("tickets:update",)), lists()):
+    for body in (
+        permission_lists(denied=("tickets:view",)),
+        OTHERS,
+        permission_lists(denied=("tickets:update",)),
+        permission_lists(),
+    ):
         ok(await desk.admin.put(path, body))
     kinds = [kind for kind, _ in await list_events(desk, row.id)]
     changed, available = "user.permissions_changed", "user.became_available"
@@ -186,7 +194,7 @@ async def test_a_role_change_applies_to_users_who_concurrently_get_the_role(desk
             case "assigned":
                 first = asyncio.create_task(admin.put(f"{path}/role", {"roleId": str(role_id)}))
             case "granted":
-                first = asyncio.create_task(admin.put(f"{path}/permissions", lists(granted=BOTH[1:])))
+                first = asyncio.create_task(admin.put(f"{path}/permissions", permission_lists(granted=BOTH[1:])))
             case _:
                 first = asyncio.create_task(admin.post("/users", invitation))
         await wait_until_waiting(desk.database, 1)
@@ -214,7 +222,7 @@ async def test_concurrent_changes_leave_consistent_rows_and_do_not_deadlock(desk
                 admin.put(f"/users/{row.id}/role", {"roleId": str(role_ids[(turn + place) % 2])})
                 for place, row in enumerate(crew)
             ),
-            *(admin.put(f"/users/{row.id}/permissions", lists(denied=BOTH[: turn % 3])) for row in crew),
+            *(admin.put(f"/users/{row.id}/permissions", permission_lists(denied=BOTH[: turn % 3])) for row in crew),
             *(admin.patch(f"/users/{row.id}", {"available": turn % 2 == 0}) for row in crew),
         )
         assert {answer.status_code for answer in answers} == {200}

@@ -149,9 +149,12 @@ class TestPassword:
     async def test_a_wrong_password_is_refused_and_ends_no_session(
         self, desk: Desk, user: SignedInUser, new: str
     ) -> None:
-        for password in (WRONG, None):
-            refused(await request_change(user, new, password), 403, "wrong_password")
+        refused(await request_change(user, new, WRONG), 403, "wrong_password")
         assert (await user.get("/me")).status_code == 200
+        assert await list_links(desk, user.id) == []
+
+    async def test_a_missing_password_is_named(self, desk: Desk, user: SignedInUser, new: str) -> None:
+        assert wrong_fields(await request_change(user, new, None)) == {"password"}
         assert await list_links(desk, user.id) == []
 
     async def test_a_user_without_a_password_needs_none(

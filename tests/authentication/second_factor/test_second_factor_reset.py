@@ -1,4 +1,4 @@
-"""An admin lets protected in who has lost their authenticator and their recovery codes."""
+"""An admin resets the second factor of a user who has lost their authenticator and their recovery codes."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ async def test_an_unconfirmed_second_factor_cannot_be_reset(desk: Desk) -> None:
     assert problem["detail"] == "The user has no second factor."
 
 
-async def test_an_admin_cannot_reset_their_own(desk: Desk) -> None:
+async def test_an_admin_cannot_reset_their_own_second_factor(desk: Desk) -> None:
     admin = await create_protected_user(desk, ADMIN)
     problem = refused(await admin.user.delete(path_of(admin)), 403, "privilege_escalation")
     assert "POST /auth/2fa/disable" in problem["detail"]
     assert (await read_row(desk, admin.user.id)).second_factor
 
 
-async def test_a_user_cannot_reset_that_of_a_higher_ranking_user(desk: Desk) -> None:
+async def test_a_user_cannot_reset_the_second_factor_of_a_higher_ranking_user(desk: Desk) -> None:
     admin, customer = await create_protected_user(desk, ADMIN), await create_protected_user(desk, CUSTOMER)
     editor = await add_user_with_only(desk, "users:update", role=ENGINEER)
     refused(await editor.delete(path_of(admin)), 403, "privilege_escalation")

@@ -103,7 +103,7 @@ class TestSigningIn:
 
 
 class TestLimits:
-    """Wrong codes are limited per user, whatever the address: only a caller who knows the password gets that far."""
+    """Wrong codes are limited per user, from any address: only a caller who knows the password gets that far."""
 
     async def test_too_many_wrong_codes_delay_even_the_right_one(self, start: Start, protected: ProtectedUser) -> None:
         service, wrong = await start(second_factor_limit="3/5 minutes"), protected.authenticator.wrong_code

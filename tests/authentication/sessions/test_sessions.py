@@ -31,10 +31,10 @@ def bearer(signed_in: JSON) -> dict[str, str]:
 
 async def has_ended(api: Api, signed_in: JSON) -> bool:
     """Return whether a session has ended, so that neither of its tokens works."""
-    acts = (await api.http.get("/me", headers=bearer(signed_in))).status_code
-    refreshes = await api.http.post("/auth/refresh", json={"refreshToken": signed_in["refreshToken"]})
-    assert (acts == 200) == (refreshes.status_code == 200), (acts, refreshes.text)
-    return acts == 401
+    status = (await api.http.get("/me", headers=bearer(signed_in))).status_code
+    refreshed = await api.http.post("/auth/refresh", json={"refreshToken": signed_in["refreshToken"]})
+    assert (status == 200) == (refreshed.status_code == 200), (status, refreshed.text)
+    return status == 401
 
 
 @pytest.fixture

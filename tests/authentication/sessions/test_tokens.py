@@ -45,7 +45,7 @@ async def test_an_oversized_token_is_refused_unread(api: Api) -> None:
 async def test_a_missing_token_is_a_401_with_the_accepted_schemes(api: Api, header: str) -> None:
     answer = await api.http.get("/me", headers={"Authorization": header})
     refused(answer, 401, "invalid_token" if header.lower().startswith("bearer") else "missing_credential")
-    assert answer.headers["www-authenticate"] == 'Bearer realm="tessera", OrgSecret realm="tessera"'
+    assert answer.headers["www-authenticate"] == 'Bearer realm="tessera"'
 
 
 async def test_the_case_of_the_scheme_is_ignored(api: Api, desk: Desk) -> None:

@@ -27,7 +27,7 @@ async def sign_in(http: httpx.AsyncClient, email: str, password: str = WRONG, **
 
 
 async def cheap_attempt(http: httpx.AsyncClient, forwarded: str | None = None) -> httpx.Response:
-    """An attempt to sign an organisation up, conditions costs no password's hash."""
+    """Try to sign an organisation up, with an invalid body: an attempt that hashes no password."""
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     return await http.post("/auth/org/signup", json={"name": "Growfin", "domain": "?"}, headers=headers)
 
@@ -165,7 +165,7 @@ class TestAttackersAccount:
 
     @pytest.mark.parametrize("path", ["/auth/signin", "/auth/admin/signin", "/auth/engineer/signin"])
     @pytest.mark.parametrize("status", ["ACTIVE", "PENDING", "SUSPENDED"])
-    async def test_a_match_of_the_own_account_does_not_refund_a_failure_at_the_other(
+    async def test_a_match_of_the_attackers_account_does_not_refund_a_failure_at_the_victims(
         self, start: Start, desk: Desk, own: Desk, path: str, status: str
     ) -> None:
         http, email = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER), unique_email()

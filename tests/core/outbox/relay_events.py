@@ -94,7 +94,7 @@ async def read_retry_timers(database: Database, org_id: UUID) -> list[Timer]:
 async def retry_now(database: Database, org_id: UUID, subscribers: Subscribers) -> None:
     """Retry failed events without waiting for their timers."""
     async with database.session(org_id) as db:
-        which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
-        await db.execute(update(Timer).where(*which).values(due_at=real_now() - SECOND))
+        conditions = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
+        await db.execute(update(Timer).where(*conditions).values(due_at=real_now() - SECOND))
     with capture_logs():
         await timers.run_due(database, {RELAY_RETRY: make_retry_handler(subscribers)})

@@ -132,8 +132,8 @@ async def test_an_event_is_parked_after_the_last_attempt(pool: Database, org_id:
             began = real_now()
             waits.append(timers_left[0].due_at - began)
             async with pool.session(org_id) as db:
-                which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
-                await db.execute(update(Timer).where(*which).values(due_at=began))
+                conditions = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
+                await db.execute(update(Timer).where(*conditions).values(due_at=began))
             await timers.run_due(pool, {RELAY_RETRY: make_retry_handler(subscribers)})
 
     assert [round(wait / SECOND) for wait in waits] == [5, 30, 120, 600, 3600]
@@ -154,8 +154,8 @@ async def test_two_workers_retry_a_failed_event_once(pool: Database, org_id: UUI
         await relay.relay_new_events(pool, subscribers)
     listener.failing, listener.received = set(), []
     async with pool.session(org_id) as db:
-        which = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
-        await db.execute(update(Timer).where(*which).values(due_at=real_now() - SECOND))
+        conditions = (Timer.org_id == org_id, Timer.kind == RELAY_RETRY)
+        await db.execute(update(Timer).where(*conditions).values(due_at=real_now() - SECOND))
     handlers = {RELAY_RETRY: make_retry_handler(subscribers)}
 
     await asyncio.gather(*(timers.run_due(pool, handlers) for _ in range(3)))

@@ -64,7 +64,7 @@ class TestLogAndMetrics:
         await becomes_true(lambda: len(requests_in(lines)) == 4)
         assert "hunter2" not in repr(lines).lower()
 
-    async def test_probes_are_logged_as_any_request(self, web: Server, lines: list[Any]) -> None:
+    async def test_probes_are_logged_like_other_requests(self, web: Server, lines: list[Any]) -> None:
         async with web.http() as http:
             await http.get("/health/ready")
             await http.get("/metrics")

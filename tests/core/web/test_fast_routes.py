@@ -287,7 +287,7 @@ def test_error_handlers_that_would_be_skipped_are_refused(kind: int | type[Excep
         FastRoutes(app)
 
 
-# --- what is added later, and what happens around an endpoint ---------------------------------------------------------
+# --- later additions, error handlers and background tasks -------------------------------------------------------------
 
 
 async def test_overrides_that_are_added_later_are_used() -> None:

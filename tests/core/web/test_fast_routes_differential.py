@@ -41,6 +41,7 @@ QUERIES = [
     "", "colour=red", "colour=red&status=OPEN", "status=OPEN", "status=OPEN&status=CLOSED", "status=SHUT&status=OPEN",
     "status=", "limit=5", "limit=0", "limit=", "limit=1_0", "limit=+1", "limit=1.0", "limit=1&limit=2", "limit=%00",
     "limit=%ff", "cursor=", "cursor=x", "cursor=" + "A" * 1025, "sort=createdAt", "sort=-updatedAt", "sort=number",
+    "limit=0&limit=x&colour=red&sort=number", "colour=red&limit=%ff",
     "include=total", "include=", "include=all", "unassigned=true",
     *(f"{name}={value}"
       for name in ("createdAfter", "createdBefore", "updatedAfter", "updatedBefore", "closedAfter", "closedBefore")
@@ -163,8 +164,9 @@ def creations(desk: Desk) -> Iterator[Sent]:
         yield Sent("POST", "/tickets", by_secret, content, content_type)
     for headers, content in product(credentials(desk), (good, in_body, b"", b"[", b'{"title": 5}')):
         yield Sent("POST", "/tickets", headers, content, JSON_TYPE)
-    for query in ("colour=red", "title=x", "%ff"):
-        yield Sent("POST", f"/tickets?{query}", by_secret, good, JSON_TYPE)
+    for query, content in product(("colour=red", "title=x", "%ff", "a=1&a=2&b=3"), (good, b'{"title": 5}', b"[", b"")):
+        yield Sent("POST", f"/tickets?{query}", by_secret, content, JSON_TYPE)
+        yield Sent("POST", f"/tickets?{query}", {}, content, JSON_TYPE)
 
 
 def lists(desk: Desk) -> Iterator[Sent]:
@@ -180,6 +182,7 @@ def reads(desk: Desk, ticket_id: str) -> Iterator[Sent]:
         yield Sent("GET", f"/tickets/{identifier}", desk.admin.headers)
     for headers, path in product(credentials(desk), (ticket_id, "x", str(uuid4()), f"{ticket_id}?colour=red")):
         yield Sent("GET", f"/tickets/{path}", headers)
+    yield Sent("GET", "/tickets/x?colour=red", desk.admin.headers)
     for tag in ('"1"', 'W/"1"', '"0", "1"', "*", '"2"', "", "1", '"', '"1" "2"'):
         yield Sent("GET", f"/tickets/{ticket_id}", desk.admin.headers | {"If-None-Match": tag})
     yield Sent("HEAD", f"/tickets/{ticket_id}", desk.admin.headers)

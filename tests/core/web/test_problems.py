@@ -60,7 +60,9 @@ class TestFieldNames:
 
     async def test_malformed_json_has_no_fields(self, http: httpx.AsyncClient) -> None:
         answer = await http.post("/orders", content=b'{"orderLines": [', headers={"Content-Type": "application/json"})
-        assert answer.json()["errors"] == [{"field": "", "message": "The body is not valid JSON."}]
+        assert answer.json()["errors"] == [
+            {"field": "", "message": "The body is not valid JSON: unexpected end of data, at character 17."}
+        ]
 
 
 def test_every_kind_of_error_has_a_status_and_a_unique_code() -> None:

@@ -116,6 +116,75 @@ class TestQueries:
         assert wrong_fields(answer) == {"status.1", "customerEmail.0"}
 
 
+class TestAllFaultsInOneResponse:
+    """Unknown and bad query parameters, bad path parameters and bad fields are listed together."""
+
+    async def test_of_an_ordinary_route(self, desk: Desk) -> None:
+        params = {"limit": 0, "nonsense": 1, "cursor": ""}
+        assert wrong_fields(await desk.admin.get("/notifications", params=params)) == {"limit", "nonsense", "cursor"}
+        answer = await desk.admin.http.patch(
+            "/users/x?force=1", json={"firstName": 5, "colour": "red"}, headers=desk.admin.headers
+        )
+        assert wrong_fields(answer) == {"force", "id", "firstName", "colour"}
+
+    async def test_of_a_fast_route(self, api: Api, desk: Desk) -> None:
+        params = {"limit": 0, "nonsense": 1, "status": "SHUT"}
+        assert wrong_fields(await desk.admin.get("/tickets", params=params)) == {"limit", "nonsense", "status.0"}
+        answer = await api.http.post("/tickets?force=1", json={"title": 5}, headers={"X-Org-Secret": desk.secret})
+        assert wrong_fields(answer) == {"force", "title", "description"}
+
+    async def test_of_a_body_that_is_not_taken(self, desk: Desk) -> None:
+        answer = await desk.admin.http.post("/auth/2fa/setup?force=1", json={"userId": 1}, headers=desk.admin.headers)
+        assert wrong_fields(answer) == {"force", ""}
+
+    async def test_of_malformed_json(self, api: Api, desk: Desk) -> None:
+        for path in ("/tickets?force=1", "/auth/org/signup?force=1"):
+            answer = await api.http.post(path, content=b"[", headers=JSON | {"X-Org-Secret": desk.secret})
+            assert wrong_fields(answer) == {"force", ""}
+
+    async def test_each_fault_is_listed_once(self, desk: Desk) -> None:
+        for path in ("/tickets", "/notifications"):
+            answer = await desk.admin.get(f"{path}?nonsense=1&limit=0&limit=x")
+            assert [fault["field"] for fault in answer.json()["errors"]] == ["limit", "nonsense"]
+
+    async def test_a_stranger_learns_no_faults(self, api: Api) -> None:
+        for path in ("/tickets?nonsense=1", "/notifications?nonsense=1"):
+            refused(await api.http.get(path), 401, "missing_credential")
+
+    async def test_the_detail_states_the_first_fault_and_how_many_there_are(self, desk: Desk) -> None:
+        details = [
+            (await desk.admin.get(f"/tickets?{query}")).json()["detail"]
+            for query in ("colour=red", "colour=red&limit=0", "colour=red&limit=0&status=SHUT")
+        ]
+        assert details == [
+            "colour: There is no such parameter.",
+            "colour: There is no such parameter. There is 1 more fault: see errors.",
+            "colour: There is no such parameter. There are 2 more faults: see errors.",
+        ]
+
+    @pytest.mark.parametrize(
+        ("content", "media_type", "message"),
+        [
+            (b"[1, 2", "application/json", "The body is not valid JSON: unexpected end of data, at character 6."),
+            (b"{a: 1}", "application/json",
+             "The body is not valid JSON: unexpected character, expected a string key, at character 2."),
+            (b"[]", "application/json", "The body must be a JSON object."),
+            (b'"x"', "application/json", "The body must be a JSON object."),
+            (b"{}", "text/plain", "The body must be JSON: send it with Content-Type: application/json."),
+            (b"{}", "", "The body must be JSON: send it with Content-Type: application/json."),
+            (b"", "application/json", "A body is required: send a JSON object, with Content-Type: application/json."),
+        ],
+    )  # fmt: skip
+    async def test_a_body_that_cannot_be_read_is_refused_with_the_reason(
+        self, api: Api, desk: Desk, content: bytes, media_type: str, message: str
+    ) -> None:
+        for path in ("/tickets", "/auth/org/signup"):
+            headers = {"Content-Type": media_type, "X-Org-Secret": desk.secret}
+            document = refused(await api.http.post(path, content=content, headers=headers), 422, "invalid_input")
+            assert document["errors"] == [{"field": "", "message": message}]
+            assert document["detail"] == message
+
+
 class TestCursors:
     """A cursor works only with the list that it was issued for."""
 

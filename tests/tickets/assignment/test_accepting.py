@@ -9,14 +9,14 @@ import pytest
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
-from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, sequence, timers_of
-from tests.tickets.users import an_engineer, change_row
+from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, read_event_numbers, timers_of
+from tests.tickets.users import add_engineer, change_row
 
 
 @pytest.fixture
 async def bo(desk: Desk) -> SignedInUser:
     """An unavailable engineer."""
-    return await an_engineer(desk, available=False)
+    return await add_engineer(desk, available=False)
 
 
 async def accept(user: SignedInUser, ticket: JSON, **headers: str) -> JSON:
@@ -54,7 +54,7 @@ async def test_accepting_an_open_ticket_assigns_it_and_starts_the_work(desk: Des
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_accepting_an_own_ticket_does_not_assign_it_again(desk: Desk) -> None:
+async def test_the_assignee_can_accept_the_ticket_without_being_assigned_again(desk: Desk) -> None:
     ticket = await desk.open()
 
     accepted = await accept(desk.admin, ticket)
@@ -86,10 +86,10 @@ async def test_a_waiting_ticket_can_be_accepted(desk: Desk, bo: SignedInUser) ->
 async def test_accepting_again_changes_nothing(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     accepted = await accept(bo, ticket)
-    events = await sequence(desk)
+    events = await read_event_numbers(desk)
 
     assert await accept(bo, ticket) == accepted
-    assert await sequence(desk) == events
+    assert await read_event_numbers(desk) == events
 
 
 async def test_a_ticket_accepted_by_another_user_cannot_be_accepted(desk: Desk, bo: SignedInUser) -> None:
@@ -113,7 +113,7 @@ async def test_a_resolved_or_closed_ticket_cannot_be_accepted(desk: Desk, bo: Si
 
 
 async def test_one_of_two_concurrent_users_accepts_the_ticket(desk: Desk, bo: SignedInUser) -> None:
-    cy = await an_engineer(desk, available=False)
+    cy = await add_engineer(desk, available=False)
     for place in range(12):
         ticket = await desk.open()
         pair = (bo, cy) if place % 2 else (cy, bo)
@@ -129,7 +129,7 @@ async def test_one_of_two_concurrent_users_accepts_the_ticket(desk: Desk, bo: Si
 
 
 async def test_one_of_eight_concurrent_users_accepts_the_ticket_even_with_retries(desk: Desk) -> None:
-    crew = [await an_engineer(desk, available=False) for _ in range(4)]
+    crew = [await add_engineer(desk, available=False) for _ in range(4)]
     ticket = await desk.open()
 
     answers = await asyncio.gather(*(one.post(f"/tickets/{ticket['id']}/accept") for one in crew * 2))
@@ -140,7 +140,7 @@ async def test_one_of_eight_concurrent_users_accepts_the_ticket_even_with_retrie
     assert (await event_types(desk, ticket)).count("ticket.accepted") == 1
 
 
-async def test_reassigning_a_ticket_takes_the_acceptance_back(desk: Desk, bo: SignedInUser) -> None:
+async def test_reassigning_a_ticket_clears_the_acceptance(desk: Desk, bo: SignedInUser) -> None:
     ticket = await desk.open()
     for assignee_id in (str(desk.admin.id), None):
         await accept(bo, ticket)
@@ -161,15 +161,15 @@ async def test_naming_the_same_assignee_again_keeps_the_acceptance(desk: Desk, b
 
 async def test_accepting_requires_the_permission(desk: Desk) -> None:
     ticket = await desk.open()
-    cannot = await an_engineer(desk, available=False, denied=["tickets:update"])
+    cannot = await add_engineer(desk, available=False, denied=["tickets:update"])
 
     refused(await cannot.post(f"/tickets/{ticket['id']}/accept"), 403, "permission_required")
 
 
 async def test_a_user_just_suspended_or_made_a_customer_cannot_accept(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # where a user is remembered for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
     for change in ({"status": "SUSPENDED"}, {"role_kind": "CUSTOMER"}):
-        bo = await an_engineer(desk, available=False)
+        bo = await add_engineer(desk, available=False)
         ticket = await desk.open()
         assert (await bo.get("/tickets")).status_code == 200
         await change_row(desk, bo, **change)

@@ -19,19 +19,19 @@ from app.tickets.models import TicketPriority
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
+    count_by_assignee,
     insert_many,
+    list_waiting,
     pass_time,
-    shares,
+    run_due_timers,
     skip_earlier_work,
     skip_work,
     timers_of,
-    waiting,
-    work_off_timers,
 )
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 
@@ -65,7 +65,7 @@ async def test_a_waiting_ticket_is_assigned_to_a_user_who_signs_up(desk: Desk) -
     assert event["data"] == {"assigneeId": str(bo.id), "previousAssigneeId": None}
 
 
-async def test_signing_up_answers_after_the_waiting_tickets_are_assigned(desk: Desk) -> None:
+async def test_signing_up_responds_after_the_waiting_tickets_are_assigned(desk: Desk) -> None:
     ticket = await desk.open()
 
     body = {"firstName": "Bo", "lastName": "Diaz", "email": "bo@growfin.test", "password": "cobalt-heron-47-lamp"}
@@ -91,7 +91,7 @@ async def test_waiting_tickets_are_shared_by_all_available_users_oldest_first(de
 
     bo = await desk.another_admin()
 
-    assert await shares(desk) == {desk.admin.id: 3, bo.id: 4}
+    assert await count_by_assignee(desk) == {desk.admin.id: 3, bo.id: 4}
     assigned = [await last_event(desk, ticket) for ticket in tickets]
     assert [event["id"] for event in assigned] == sorted(event["id"] for event in assigned)
     assert [event["data"]["assigneeId"] for event in assigned] == [str(bo.id), str(desk.admin.id)] * 3 + [str(bo.id)]
@@ -113,10 +113,10 @@ async def test_a_ticket_reopened_without_an_assignee_is_assigned(desk: Desk, dat
     ticket = await desk.open()
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})
     await be_available(desk)
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "OPEN"})
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
@@ -127,7 +127,7 @@ async def test_tickets_of_other_organisations_are_not_assigned(desk: Desk, api: 
     ticket = await other.open()
 
     await be_available(desk)
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert (await other.read(ticket))["assigneeId"] is None
 
@@ -136,7 +136,7 @@ async def test_waiting_changes_nothing(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     assert set(await timers_of(desk, ticket)) == {"ASSIGN"}
 
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await desk.read(ticket) == ticket | {"comments": []}
     assert await timers_of(desk, ticket) == {}
@@ -151,11 +151,11 @@ async def test_a_ticket_opened_just_before_a_user_becomes_available_is_assigned(
         becoming = asyncio.create_task(be_available(desk))
         await asyncio.sleep(0.2)  # the reaction looks for waiting tickets, and does not see this one
     await becoming
-    assert await waiting(desk) == [1]
+    assert await list_waiting(desk) == [1]
 
-    await work_off_timers(database)
+    await run_due_timers(database)
 
-    assert await shares(desk) == {desk.admin.id: 1}
+    assert await count_by_assignee(desk) == {desk.admin.id: 1}
 
 
 async def test_a_ticket_opened_while_a_user_becomes_available_is_assigned(desk: Desk, database: Database) -> None:
@@ -165,11 +165,11 @@ async def test_a_ticket_opened_while_a_user_becomes_available_is_assigned(desk: 
         event = UserBecameAvailable(at=real_now(), actor=SYSTEM, user_id=desk.admin.id)
         await assign_backlog_to_user(db, desk.id, event)
         ticket = await desk.open()
-        await work_off_timers(database)  # its own timer does not see the available user yet
+        await run_due_timers(database)  # its own timer does not see the available user yet
         assert ticket["assigneeId"] is None
         assert await timers_of(desk, ticket) == {}
 
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
@@ -178,17 +178,17 @@ async def test_a_locked_ticket_is_assigned_a_second_after_a_user_becomes_availab
     desk: Desk, database: Database
 ) -> None:
     busy, free = await desk.open(), await desk.open()
-    await work_off_timers(database)
+    await run_due_timers(database)
     async with database.session(desk.id) as db:
         await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
         await be_available(desk)
-        await work_off_timers(database)
-        assert await waiting(desk) == [busy["number"]]
+        await run_due_timers(database)
+        assert await list_waiting(desk) == [busy["number"]]
 
     await pass_time(desk, timedelta(seconds=1))
-    await work_off_timers(database)
+    await run_due_timers(database)
 
-    assert await waiting(desk) == []
+    assert await list_waiting(desk) == []
     assert (await desk.read(free))["assigneeId"] == str(desk.admin.id)
 
 
@@ -201,22 +201,22 @@ async def test_no_ticket_waits_after_the_pass_that_follows_concurrent_changes(de
             await asyncio.sleep(after)
             await be_available(desk)
 
-        await asyncio.gather(desk.open(), desk.open(), later(delay), desk.open(), work_off_timers(database))
+        await asyncio.gather(desk.open(), desk.open(), later(delay), desk.open(), run_due_timers(database))
         opened += 3
-        await work_off_timers(database)
-        assert await waiting(desk) == []
+        await run_due_timers(database)
+        assert await list_waiting(desk) == []
 
-    assert await shares(desk) == {desk.admin.id: opened}
+    assert await count_by_assignee(desk) == {desk.admin.id: opened}
     await assert_events_are_numbered_densely(desk)
 
 
 async def test_a_ticket_opened_while_a_user_signs_up_is_assigned(desk: Desk, database: Database) -> None:
     for place in range(5):
         await asyncio.gather(desk.open(), desk.another_admin(f"user{place}@growfin.test"), desk.open())
-        await work_off_timers(database)
-        assert await waiting(desk) == []
+        await run_due_timers(database)
+        assert await list_waiting(desk) == []
 
-    assert len(await shares(desk)) > 1
+    assert len(await count_by_assignee(desk)) > 1
 
 
 async def test_more_than_a_batch_of_waiting_tickets_is_shared_exactly(desk: Desk, database: Database) -> None:
@@ -227,13 +227,13 @@ async def test_more_than_a_batch_of_waiting_tickets_is_shared_exactly(desk: Desk
             (await db.get_one(User, (desk.id, user.id))).available = True
 
     await be_available(desk)
-    assert await waiting(desk) == list(range(1001, 2401))
+    assert await list_waiting(desk) == list(range(1001, 2401))
     for _ in range(3):
-        await work_off_timers(database)
+        await run_due_timers(database)
         await pass_time(desk, timedelta(seconds=1))
 
-    assert await waiting(desk) == []
-    assert await shares(desk) == {desk.admin.id: 800, bo.id: 800, cy.id: 800}
+    assert await list_waiting(desk) == []
+    assert await count_by_assignee(desk) == {desk.admin.id: 800, bo.id: 800, cy.id: 800}
     await assert_events_are_numbered_densely(desk)
     await skip_work(desk)
 

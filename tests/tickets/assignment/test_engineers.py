@@ -14,13 +14,13 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
 from tests.organisation_client import Desk
-from tests.tickets.rows import shares, timers_of
-from tests.tickets.users import a_customer, an_engineer, change_row, joins
+from tests.tickets.rows import count_by_assignee, timers_of
+from tests.tickets.users import add_and_sign_in, add_customer, add_engineer, change_row
 
 
 async def test_new_tickets_go_to_engineers_in_turn_and_not_to_admins(desk: Desk) -> None:
     await desk.another_admin()
-    crew = sorted([(await an_engineer(desk)).id for _ in range(3)])
+    crew = sorted([(await add_engineer(desk)).id for _ in range(3)])
 
     turns = [(await desk.open())["assigneeId"] for _ in range(7)]
 
@@ -28,31 +28,31 @@ async def test_new_tickets_go_to_engineers_in_turn_and_not_to_admins(desk: Desk)
 
 
 async def test_concurrent_tickets_are_shared_exactly_among_the_engineers(desk: Desk) -> None:
-    crew = [await an_engineer(desk) for _ in range(3)]
+    crew = [await add_engineer(desk) for _ in range(3)]
 
     await asyncio.gather(*(desk.open() for _ in range(30)))
 
-    assert await shares(desk) == {engineer.id: 10 for engineer in crew}
+    assert await count_by_assignee(desk) == {engineer.id: 10 for engineer in crew}
 
 
 @pytest.mark.parametrize(
     "columns", [{"available": False}, {"status": "PENDING"}, {"status": "SUSPENDED"}, {"status": "REJECTED"}]
 )
 async def test_without_an_available_engineer_new_tickets_go_to_admins(desk: Desk, columns: dict[str, Any]) -> None:
-    engineer = await an_engineer(desk, **columns)
+    engineer = await add_engineer(desk, **columns)
     bo = await desk.another_admin()
 
     for _ in range(4):
         await desk.open()
 
-    assert await shares(desk) == {desk.admin.id: 2, bo.id: 2}
+    assert await count_by_assignee(desk) == {desk.admin.id: 2, bo.id: 2}
     await change_row(desk, engineer, available=True, status="ACTIVE")
     assert (await desk.open())["assigneeId"] == str(engineer.id)
 
 
 async def test_customers_are_assigned_nothing_even_if_they_are_available(desk: Desk) -> None:
     await desk.admin.patch("/me", {"available": False})
-    await a_customer(desk, available=True)
+    await add_customer(desk, available=True)
 
     assert (await desk.open())["assigneeId"] is None
 
@@ -60,7 +60,7 @@ async def test_customers_are_assigned_nothing_even_if_they_are_available(desk: D
 async def test_waiting_tickets_go_to_the_engineer_who_becomes_available(desk: Desk) -> None:
     await desk.admin.patch("/me", {"available": False})
     tickets = [await desk.open() for _ in range(3)]
-    engineer = await an_engineer(desk, available=False)
+    engineer = await add_engineer(desk, available=False)
 
     assert (await engineer.patch("/me", {"available": True})).status_code == 200
 
@@ -70,7 +70,7 @@ async def test_waiting_tickets_go_to_the_engineer_who_becomes_available(desk: De
 async def test_waiting_tickets_go_to_an_engineer_even_if_an_admin_becomes_available(desk: Desk) -> None:
     await desk.admin.patch("/me", {"available": False})
     ticket = await desk.open()
-    engineer = await an_engineer(desk)
+    engineer = await add_engineer(desk)
 
     await desk.admin.patch("/me", {"available": True})
 
@@ -87,10 +87,10 @@ async def test_waiting_tickets_go_to_an_engineer_even_if_an_admin_becomes_availa
         (RoleKind.ADMIN, AccountStatus.ACTIVE, True),
     ],
 )
-async def test_only_a_user_who_can_be_assigned_at_once_sets_off_the_assignment_of_waiting_tickets(
+async def test_only_a_user_who_can_be_assigned_tickets_at_once_triggers_the_assignment_of_waiting_ones(
     desk: Desk, database: Database, role: RoleKind, status: AccountStatus, looks: bool
 ) -> None:
-    user = await joins(desk, role, status=status, available=role != RoleKind.CUSTOMER)
+    user = await add_and_sign_in(desk, role, status=status, available=role != RoleKind.CUSTOMER)
 
     async with database.session(desk.id) as db:
         record(db, UserSignedUp(at=real_now(), actor=SYSTEM, user_id=user.id, role=role, status=status))
@@ -99,7 +99,7 @@ async def test_only_a_user_who_can_be_assigned_at_once_sets_off_the_assignment_o
 
 
 async def test_engineers_answer_and_change_any_ticket_of_the_organisation(desk: Desk) -> None:
-    engineer = await an_engineer(desk, available=False)
+    engineer = await add_engineer(desk, available=False)
     ticket = await desk.open()
     path = f"/tickets/{ticket['id']}"
 

@@ -17,7 +17,7 @@ from app.organisations.queries import get_tenant
 from app.tickets import service
 from app.tickets.models import Ticket, TicketPriority
 from tests.organisation_client import JSON, Desk
-from tests.tickets.rows import assert_events_are_numbered_densely, sequence, shares
+from tests.tickets.rows import assert_events_are_numbered_densely, count_by_assignee, read_event_numbers
 
 
 async def numbers_in_the_table(desk: Desk) -> list[int]:
@@ -48,12 +48,12 @@ async def test_concurrent_tickets_are_numbered_without_gaps_and_shared_exactly(d
     tickets = await asyncio.gather(*(desk.open(title=f"Ticket {place}") for place in range(50)))
 
     assert sorted(ticket["number"] for ticket in tickets) == list(range(1, 51))
-    assert sorted((await shares(desk)).values()) == [10] * 5
+    assert sorted((await count_by_assignee(desk)).values()) == [10] * 5
     by_number = sorted(tickets, key=lambda ticket: ticket["number"])
     assert len({ticket["assigneeId"] for ticket in by_number[:5]}) == 5
     assert [t["assigneeId"] for t in by_number] == [t["assigneeId"] for t in by_number[:5]] * 10
     await assert_events_are_numbered_densely(desk)
-    assert len(await sequence(desk)) == 1 + 5 + 2 * 50
+    assert len(await read_event_numbers(desk)) == 1 + 5 + 2 * 50
 
 
 async def open_one(database: Database, product: ProductCaller, *, title: str | None = "x") -> None:
@@ -104,7 +104,7 @@ async def test_unavailable_users_are_assigned_nothing(desk: Desk) -> None:
     for _ in range(6):
         await desk.open()
 
-    assert await shares(desk) == {desk.admin.id: 3, cy.id: 3}
+    assert await count_by_assignee(desk) == {desk.admin.id: 3, cy.id: 3}
 
 
 async def test_users_take_part_while_they_are_available(desk: Desk) -> None:

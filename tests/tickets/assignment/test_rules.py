@@ -11,7 +11,7 @@ from app.tickets.assignment.rules import choose_assignee
 
 
 @given(first=st.integers(1, 10**9), users=st.integers(1, 40), rounds=st.integers(1, 5))
-def test_consecutive_numbers_are_shared_exactly_and_in_turn(first: int, users: int, rounds: int) -> None:
+def test_tickets_with_consecutive_numbers_are_assigned_in_strict_rotation(first: int, users: int, rounds: int) -> None:
     available = [f"user {place}" for place in range(users)]
     turns = [choose_assignee(number, available) for number in range(first, first + users * rounds)]
 

@@ -22,14 +22,14 @@ from tests.tickets.rows import (
     insert_many,
     insert_timers,
     pass_time,
+    run_due_timers,
     skip_earlier_work,
     timers_of,
-    work_off_timers,
 )
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 
@@ -38,7 +38,7 @@ MONTH = timedelta(days=31)
 
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
-    """An organisation without a clock of its own."""
+    """An organisation that is not a sandbox."""
     return await create_desk(api, database, sandbox=False)
 
 
@@ -59,7 +59,7 @@ async def test_a_ticket_closes_when_its_time_has_come(desk: Desk, database: Data
     await pass_time(desk, timedelta(days=29), not_yet)
 
     before = real_now()
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     closed, open_still = await desk.read(due), await desk.read(not_yet)
     assert (closed["status"], closed["version"], closed["autoCloseAt"]) == ("CLOSED", due["version"] + 1, None)
@@ -78,8 +78,8 @@ async def test_the_requester_is_reminded_once_three_days_before(desk: Desk, data
     ticket = await answered(desk)
     await pass_time(desk, timedelta(days=27), ticket)
 
-    await work_off_timers(database)
-    await work_off_timers(database)
+    await run_due_timers(database)
+    await run_due_timers(database)
 
     assert (await event_types(desk, ticket)).count("ticket.closing_soon") == 1
     last = (await desk.history(ticket))[-1]
@@ -93,7 +93,7 @@ async def test_a_ticket_that_left_responded_is_not_closed(desk: Desk, database: 
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "IN_PROGRESS"})
     await pass_time(desk, MONTH)
 
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert (await desk.read(ticket))["status"] == "IN_PROGRESS"
     assert (await event_types(desk, ticket))[-1] == "ticket.status_changed"
@@ -104,7 +104,7 @@ async def test_a_stray_timer_neither_closes_nor_reminds(desk: Desk, database: Da
     for kind in ("AUTO_CLOSE", "AUTO_CLOSE_REMINDER"):
         await insert_timers(desk, [UUID(ticket["id"])], kind, real_now() - timedelta(days=1))
 
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await desk.read(ticket) == ticket | {"comments": []}
     assert await event_types(desk, ticket) == ["ticket.created", "ticket.assigned"]
@@ -119,10 +119,10 @@ async def test_a_locked_ticket_is_left_for_the_next_pass_while_others_close(desk
     async with database.session(desk.id) as db:
         await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
         async with asyncio.timeout(4):  # less than the lock timeout
-            await work_off_timers(database)
+            await run_due_timers(database)
         assert await statuses(desk) == {"CLOSED": 3, "RESPONDED": 1}
         assert set(await timers_of(desk, busy)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await statuses(desk) == {"CLOSED": 4}
     await assert_events_are_numbered_densely(desk)
@@ -135,8 +135,8 @@ async def test_a_ticket_that_is_being_answered_again_does_not_close(desk: Desk, 
 
         answer, _, _ = await asyncio.gather(
             desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Now it really is."}),
-            work_off_timers(database),
-            work_off_timers(database),
+            run_due_timers(database),
+            run_due_timers(database),
         )
 
         read, due = await desk.read(ticket), await timers_of(desk, ticket)
@@ -151,12 +151,12 @@ async def test_more_than_a_batch_is_closed_in_one_pass_with_an_event_each(desk: 
     ids = await insert_many(desk, 1500, responded_at=due_at - timedelta(days=30))
     await insert_timers(desk, ids, "AUTO_CLOSE", due_at)
 
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await statuses(desk) == {"CLOSED": 1500}
     async with desk.database.session(desk.id) as db:
-        which = (EventRow.org_id == desk.id, EventRow.type == "ticket.status_changed")
-        closes = (await db.execute(select(EventRow.subject_id, EventRow.id).where(*which))).all()
+        conditions = (EventRow.org_id == desk.id, EventRow.type == "ticket.status_changed")
+        closes = (await db.execute(select(EventRow.subject_id, EventRow.id).where(*conditions))).all()
     assert {row.subject_id for row in closes} == set(ids)
     assert len({row.id for row in closes}) == len(closes) == 1500
     await assert_events_are_numbered_densely(desk)
@@ -167,7 +167,7 @@ async def test_several_workers_close_each_ticket_once(desk: Desk, database: Data
     tickets = [await answered(desk) for _ in range(6)]
     await pass_time(desk, MONTH)
 
-    await asyncio.gather(*(work_off_timers(database) for _ in range(4)))
+    await asyncio.gather(*(run_due_timers(database) for _ in range(4)))
 
     assert await statuses(desk) == {"CLOSED": 6}
     for ticket in tickets:
@@ -181,7 +181,7 @@ async def test_each_organisation_closes_its_own_tickets(desk: Desk, api: Api, da
     ours, theirs = await answered(desk), await answered(other)
     await pass_time(desk, MONTH)
 
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert (await desk.read(ours))["status"] == "CLOSED"
     assert (await other.read(theirs))["status"] == "RESPONDED"
@@ -194,7 +194,7 @@ async def test_a_sandbox_closes_tickets_by_its_own_clock(api: Api, database: Dat
     ticket = await answered(sandbox)
     await pass_time(sandbox, MONTH)
 
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     closed = await sandbox.read(ticket)
     assert closed["status"] == "CLOSED"

@@ -23,15 +23,15 @@ from tests.tickets.rows import (
     at,
     insert_many,
     insert_timers,
-    sequence,
+    read_event_numbers,
+    run_due_timers,
     skip_earlier_work,
     timers_of,
-    work_off_timers,
 )
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 
@@ -127,7 +127,7 @@ async def test_reminders_and_closes_of_many_tickets_keep_their_order_in_the_hist
     ]
 
 
-async def test_the_reminder_is_queued_before_the_advance_answers(desk: Desk) -> None:
+async def test_the_reminder_is_queued_before_the_response_to_the_advance(desk: Desk) -> None:
     ticket = await answered(desk)
     await advance(desk, days=27, seconds=1)
 
@@ -160,8 +160,8 @@ async def test_three_hundred_tickets_close_in_one_advance(desk: Desk) -> None:
     assert {UUID(one["ticketId"]) for one in fired} == set(ids)
     assert len(fired) == 300
     async with desk.database.session(desk.id) as db:
-        which = (Ticket.org_id == desk.id, Ticket.status == TicketStatus.CLOSED, Ticket.closed_at == closes_at)
-        assert await db.scalar(select(func.count()).where(*which)) == 300
+        conditions = (Ticket.org_id == desk.id, Ticket.status == TicketStatus.CLOSED, Ticket.closed_at == closes_at)
+        assert await db.scalar(select(func.count()).where(*conditions)) == 300
     await assert_events_are_numbered_densely(desk)
 
 
@@ -201,7 +201,7 @@ async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database
 
     assert {answer.status_code for answer in done} <= {200, 201, 409}
     assert {answer.status_code for answer in done[len(answers) :]} == {200}
-    await work_off_timers(database)
+    await run_due_timers(database)
     async with database.session(desk.id) as db:
         clock = await get_tenant(db, desk.id)
     assert clock.clock_offset == timedelta(days=48)
@@ -218,10 +218,10 @@ async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database
 async def test_a_refused_advance_changes_nothing(api: Api, database: Database) -> None:
     real = await create_desk(api, database, sandbox=False)
     ticket = await answered(real)
-    events, due = await sequence(real), await timers_of(real, ticket)
+    events, due = await read_event_numbers(real), await timers_of(real, ticket)
 
     answer = await real.admin.post("/org/clock/advance", {"days": 30})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "not_a_sandbox")
-    assert await sequence(real) == events
+    assert await read_event_numbers(real) == events
     assert await timers_of(real, ticket) == due

@@ -74,7 +74,7 @@ async def test_pages_of_the_history_stay_complete_while_it_grows(desk: Desk, lim
         cursor = page["nextCursor"]
         if cursor is None:
             break
-        await desk.open()  # its events come in between
+        await desk.open()  # its events get the numbers in between
 
     assert found == whole
 

@@ -10,14 +10,14 @@ import pytest
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
-from tests.tickets.users import an_engineer
+from tests.tickets.users import add_engineer
 
 
 @pytest.fixture(scope="module")
-async def shelf(api: Api, database: Database) -> tuple[Desk, SignedInUser, list[JSON]]:
+async def desk_with_tickets(api: Api, database: Database) -> tuple[Desk, SignedInUser, list[JSON]]:
     """Eight tickets: the engineer has those with odd numbers, and the admin the others except two."""
     desk = await create_desk(api, database)
-    engineer = await an_engineer(desk, available=False)
+    engineer = await add_engineer(desk, available=False)
     tickets = []
     for place in range(8):
         ticket = await desk.open(priority=("LOW", "HIGH")[place // 4])
@@ -38,9 +38,9 @@ async def numbers(user: SignedInUser, params: Any) -> list[int]:
 
 
 async def test_tickets_are_filtered_by_the_caller_or_another_assignee(
-    shelf: tuple[Desk, SignedInUser, list[JSON]],
+    desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]],
 ) -> None:
-    desk, engineer, _ = shelf
+    desk, engineer, _ = desk_with_tickets
     ada, cy = str(desk.admin.id), str(engineer.id)
 
     assert await numbers(engineer, {"assignee": "me"}) == [7, 5, 3, 1]
@@ -51,8 +51,10 @@ async def test_tickets_are_filtered_by_the_caller_or_another_assignee(
     assert await numbers(desk.admin, {"assignee": str(uuid4())}) == []
 
 
-async def test_the_assignee_is_combined_with_other_filters(shelf: tuple[Desk, SignedInUser, list[JSON]]) -> None:
-    desk, engineer, _ = shelf
+async def test_the_assignee_is_combined_with_other_filters(
+    desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]],
+) -> None:
+    desk, engineer, _ = desk_with_tickets
 
     assert await numbers(engineer, {"assignee": "me", "priority": "HIGH"}) == [7, 5]
     assert await numbers(engineer, {"assignee": "me", "sort": "createdAt", "status": "OPEN"}) == [1, 3, 5, 7]
@@ -61,8 +63,10 @@ async def test_the_assignee_is_combined_with_other_filters(shelf: tuple[Desk, Si
     assert await numbers(engineer, {"assignee": "me", "adminEmail": desk.admin.email}) == []
 
 
-async def test_pages_of_the_callers_tickets_contain_no_others(shelf: tuple[Desk, SignedInUser, list[JSON]]) -> None:
-    desk, engineer, _ = shelf
+async def test_pages_of_the_callers_tickets_contain_no_others(
+    desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]],
+) -> None:
+    desk, engineer, _ = desk_with_tickets
 
     first = (await engineer.get("/tickets", params={"assignee": "me", "limit": 3})).json()
     second = (
@@ -75,9 +79,9 @@ async def test_pages_of_the_callers_tickets_contain_no_others(shelf: tuple[Desk,
 
 
 async def test_a_product_cannot_filter_by_me_and_names_users_by_id(
-    shelf: tuple[Desk, SignedInUser, list[JSON]],
+    desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]],
 ) -> None:
-    desk, engineer, _ = shelf
+    desk, engineer, _ = desk_with_tickets
     secret = {"X-Org-Secret": desk.secret}
 
     for params in ({"assignee": "me"}, {"assignee": [str(engineer.id), "me"]}):
@@ -88,23 +92,25 @@ async def test_a_product_cannot_filter_by_me_and_names_users_by_id(
 
 
 @pytest.mark.parametrize("value", ["", "Me", "nobody", "@growfin.test", "0190b8e5", "me,me"])
-async def test_an_invalid_assignee_is_refused(shelf: tuple[Desk, SignedInUser, list[JSON]], value: str) -> None:
-    desk, _, _ = shelf
+async def test_an_invalid_assignee_is_refused(
+    desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]], value: str
+) -> None:
+    desk, _, _ = desk_with_tickets
 
     assert wrong_fields(await desk.admin.get("/tickets", params={"assignee": value})) == {"assignee.0"}
 
 
-async def test_at_most_twenty_assignees_can_be_named(shelf: tuple[Desk, SignedInUser, list[JSON]]) -> None:
-    desk, _, _ = shelf
+async def test_at_most_twenty_assignees_can_be_named(desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]]) -> None:
+    desk, _, _ = desk_with_tickets
 
     assert await numbers(desk.admin, {"assignee": ["me"] * 20}) == [8, 2]
     assert wrong_fields(await desk.admin.get("/tickets", params={"assignee": ["me"] * 21})) == {"assignee"}
 
 
 async def test_a_user_of_another_organisation_has_no_tickets_here(
-    shelf: tuple[Desk, SignedInUser, list[JSON]], api: Api, database: Database
+    desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]], api: Api, database: Database
 ) -> None:
-    desk, engineer, _ = shelf
+    desk, engineer, _ = desk_with_tickets
     other = await create_desk(api, database)
 
     assert await numbers(other.admin, {"assignee": str(engineer.id)}) == []

@@ -19,7 +19,7 @@ PRIORITIES = ("LOW", "MEDIUM", "HIGH", "CRITICAL")
 
 
 @pytest.fixture(scope="module")
-async def shelf(api: Api, database: Database) -> tuple[Desk, list[JSON]]:
+async def desk_with_tickets(api: Api, database: Database) -> tuple[Desk, list[JSON]]:
     """An organisation with twelve different tickets, which tests must not change; and the tickets, newest first."""
     desk = await create_desk(api, database)
     await desk.another_admin(BO)
@@ -81,9 +81,9 @@ FILTERS: list[tuple[dict[str, Any], Callable[[JSON], bool]]] = [
 
 @pytest.mark.parametrize(("params", "wanted"), FILTERS)
 async def test_a_filter_lists_and_counts_exactly_the_matching_tickets(
-    shelf: tuple[Desk, list[JSON]], params: dict[str, Any], wanted: Callable[[JSON], bool]
+    desk_with_tickets: tuple[Desk, list[JSON]], params: dict[str, Any], wanted: Callable[[JSON], bool]
 ) -> None:
-    desk, tickets = shelf
+    desk, tickets = desk_with_tickets
     expected = [ticket["number"] for ticket in tickets if wanted(ticket)]
     assert 0 < len(expected) < len(tickets)
 
@@ -111,17 +111,17 @@ async def test_a_filter_lists_and_counts_exactly_the_matching_tickets(
     ],
 )
 async def test_a_filter_without_matches_gives_an_empty_page(
-    shelf: tuple[Desk, list[JSON]], params: dict[str, Any]
+    desk_with_tickets: tuple[Desk, list[JSON]], params: dict[str, Any]
 ) -> None:
-    desk, _ = shelf
+    desk, _ = desk_with_tickets
 
     answer = await desk.admin.get("/tickets", params=params | {"include": "total"})
 
     assert answer.json() == {"items": [], "nextCursor": None, "total": 0}
 
 
-async def test_time_filters_exclude_their_bounds(shelf: tuple[Desk, list[JSON]]) -> None:
-    desk, tickets = shelf
+async def test_time_filters_exclude_their_bounds(desk_with_tickets: tuple[Desk, list[JSON]]) -> None:
+    desk, tickets = desk_with_tickets
     created = {ticket["number"]: ticket["createdAt"] for ticket in tickets}
     changed = next(ticket for ticket in tickets if ticket["number"] == 3)
 
@@ -138,32 +138,32 @@ async def test_time_filters_exclude_their_bounds(shelf: tuple[Desk, list[JSON]])
     assert await numbers(desk, {"closedBefore": closed[10]}) == [5]
 
 
-async def test_a_time_may_have_any_offset(shelf: tuple[Desk, list[JSON]]) -> None:
-    desk, tickets = shelf
+async def test_a_time_may_have_any_offset(desk_with_tickets: tuple[Desk, list[JSON]]) -> None:
+    desk, tickets = desk_with_tickets
     boundary = tickets[2]["createdAt"]
     shifted = boundary.replace("Z", "+00:00")
 
     assert await numbers(desk, {"createdAfter": shifted}) == await numbers(desk, {"createdAfter": boundary}) == [12, 11]
 
 
-async def test_a_listed_ticket_is_the_same_as_when_read_alone(shelf: tuple[Desk, list[JSON]]) -> None:
-    desk, tickets = shelf
+async def test_a_listed_ticket_is_the_same_as_when_read_alone(desk_with_tickets: tuple[Desk, list[JSON]]) -> None:
+    desk, tickets = desk_with_tickets
 
     read = await desk.read(tickets[5])
 
     assert {name: value for name, value in read.items() if name != "comments"} == tickets[5]
 
 
-async def test_the_secret_key_lists_tickets(shelf: tuple[Desk, list[JSON]]) -> None:
-    desk, tickets = shelf
+async def test_the_secret_key_lists_tickets(desk_with_tickets: tuple[Desk, list[JSON]]) -> None:
+    desk, tickets = desk_with_tickets
 
     answer = await desk.api.http.get("/tickets", headers={"X-Org-Secret": desk.secret}, params={"limit": 100})
 
     assert (answer.status_code, answer.json()) == (200, {"items": tickets, "nextCursor": None})
 
 
-async def test_listing_requires_a_credential(shelf: tuple[Desk, list[JSON]]) -> None:
-    desk, _ = shelf
+async def test_listing_requires_a_credential(desk_with_tickets: tuple[Desk, list[JSON]]) -> None:
+    desk, _ = desk_with_tickets
 
     answer = await desk.api.http.get("/tickets")
 
@@ -204,9 +204,9 @@ async def test_listing_requires_a_credential(shelf: tuple[Desk, list[JSON]]) -> 
     ],
 )
 async def test_an_invalid_or_unknown_parameter_is_named(
-    shelf: tuple[Desk, list[JSON]], params: dict[str, Any], field: str
+    desk_with_tickets: tuple[Desk, list[JSON]], params: dict[str, Any], field: str
 ) -> None:
-    desk, _ = shelf
+    desk, _ = desk_with_tickets
 
     answer = await desk.admin.get("/tickets", params=params)
 

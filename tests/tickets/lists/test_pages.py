@@ -20,18 +20,18 @@ SORTS = {
 }
 
 
-async def page(desk: Desk, **params: Any) -> JSON:
+async def read_page(desk: Desk, **params: Any) -> JSON:
     answer = await desk.admin.get("/tickets", params=params)
     assert answer.status_code == 200, answer.text
     content: JSON = answer.json()
     return content
 
 
-async def pages(desk: Desk, **params: Any) -> list[list[JSON]]:
+async def read_pages(desk: Desk, **params: Any) -> list[list[JSON]]:
     """Read all pages of a list."""
     found, cursor = [], None
     while True:
-        content = await page(desk, **params, **({"cursor": cursor} if cursor else {}))
+        content = await read_page(desk, **params, **({"cursor": cursor} if cursor else {}))
         found.append(content["items"])
         cursor = content["nextCursor"]
         if cursor is None:
@@ -39,7 +39,7 @@ async def pages(desk: Desk, **params: Any) -> list[list[JSON]]:
 
 
 @pytest.fixture(scope="module")
-async def shelf(api: Api, database: Database) -> Desk:
+async def desk_with_tickets(api: Api, database: Database) -> Desk:
     """An organisation with nine tickets, some of them changed in another order than they were opened."""
     desk = await create_desk(api, database)
     tickets = [await desk.open(priority="LOW" if place % 3 else "HIGH") for place in range(9)]
@@ -49,10 +49,10 @@ async def shelf(api: Api, database: Database) -> Desk:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_a_list_is_sorted_as_asked(shelf: Desk, sort: str) -> None:
+async def test_a_list_is_sorted_as_asked(desk_with_tickets: Desk, sort: str) -> None:
     field, descending = SORTS[sort]
 
-    items = (await page(shelf, sort=sort))["items"]
+    items = (await read_page(desk_with_tickets, sort=sort))["items"]
 
     assert len(items) == 9
     assert items == sorted(items, key=lambda item: (item[field], item["number"]), reverse=descending)
@@ -63,16 +63,16 @@ async def test_a_list_is_sorted_as_asked(shelf: Desk, sort: str) -> None:
     )
 
 
-async def test_the_newest_come_first_by_default(shelf: Desk) -> None:
-    assert await page(shelf) == await page(shelf, sort="-createdAt")
+async def test_the_newest_come_first_by_default(desk_with_tickets: Desk) -> None:
+    assert await read_page(desk_with_tickets) == await read_page(desk_with_tickets, sort="-createdAt")
 
 
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("limit", [1, 2, 3, 8, 9, 10])
-async def test_pages_together_are_the_list(shelf: Desk, sort: str, limit: int) -> None:
-    whole = (await page(shelf, sort=sort))["items"]
+async def test_pages_together_are_the_list(desk_with_tickets: Desk, sort: str, limit: int) -> None:
+    whole = (await read_page(desk_with_tickets, sort=sort))["items"]
 
-    found = await pages(shelf, sort=sort, limit=limit)
+    found = await read_pages(desk_with_tickets, sort=sort, limit=limit)
 
     assert [item for items in found for item in items] == whole
     assert [len(items) for items in found[:-1]] == [limit] * (len(found) - 1)
@@ -80,10 +80,12 @@ async def test_pages_together_are_the_list(shelf: Desk, sort: str, limit: int) -
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_pages_of_a_filtered_list_together_are_that_list(shelf: Desk, sort: str) -> None:
-    found = await pages(shelf, sort=sort, limit=2, priority="LOW")
+async def test_pages_of_a_filtered_list_together_are_that_list(desk_with_tickets: Desk, sort: str) -> None:
+    found = await read_pages(desk_with_tickets, sort=sort, limit=2, priority="LOW")
 
-    assert [item for items in found for item in items] == (await page(shelf, sort=sort, priority="LOW"))["items"]
+    assert [item for items in found for item in items] == (
+        await read_page(desk_with_tickets, sort=sort, priority="LOW")
+    )["items"]
     assert sum(len(items) for items in found) == 6
 
 
@@ -91,7 +93,7 @@ async def test_pages_of_a_filtered_list_together_are_that_list(shelf: Desk, sort
 async def test_tickets_of_the_same_time_are_neither_lost_nor_repeated(desk: Desk, sort: str) -> None:
     await insert_many(desk, 11)
 
-    found = await pages(desk, sort=sort, limit=3)
+    found = await read_pages(desk, sort=sort, limit=3)
 
     numbers = [item["number"] for items in found for item in items]
     assert numbers == (list(range(11, 0, -1)) if sort.startswith("-") else list(range(1, 12)))
@@ -104,7 +106,7 @@ async def test_pages_stay_complete_while_tickets_are_opened(desk: Desk, sort: st
     cursor: str | None = None
 
     for _ in range(20):
-        content = await page(desk, sort=sort, limit=2, **({"cursor": cursor} if cursor else {}))
+        content = await read_page(desk, sort=sort, limit=2, **({"cursor": cursor} if cursor else {}))
         seen += [item["number"] for item in content["items"]]
         cursor = content["nextCursor"]
         if cursor is None:
@@ -121,33 +123,33 @@ async def test_pages_stay_complete_while_tickets_are_opened(desk: Desk, sort: st
 
 async def test_a_ticket_that_stops_matching_between_two_pages_hides_no_other(desk: Desk) -> None:
     tickets = [await desk.open() for _ in range(6)]
-    first = await page(desk, limit=2, status="OPEN")
+    first = await read_page(desk, limit=2, status="OPEN")
     await desk.admin.post(f"/tickets/{tickets[5]['id']}/change_status", {"status": "CLOSED"})
     await desk.admin.post(f"/tickets/{tickets[3]['id']}/change_status", {"status": "CLOSED"})
 
-    second = await page(desk, limit=2, status="OPEN", cursor=first["nextCursor"])
+    second = await read_page(desk, limit=2, status="OPEN", cursor=first["nextCursor"])
 
     assert [item["number"] for item in second["items"]] == [3, 2]
 
 
-async def test_the_total_counts_all_pages_and_is_sent_on_request(shelf: Desk) -> None:
-    first = await page(shelf, limit=2, include="total")
-    second = await page(shelf, limit=2, include="total", cursor=first["nextCursor"])
+async def test_the_total_counts_all_pages_and_is_sent_on_request(desk_with_tickets: Desk) -> None:
+    first = await read_page(desk_with_tickets, limit=2, include="total")
+    second = await read_page(desk_with_tickets, limit=2, include="total", cursor=first["nextCursor"])
 
     assert (first["total"], second["total"]) == (9, 9)
-    assert "total" not in await page(shelf, limit=2)
+    assert "total" not in await read_page(desk_with_tickets, limit=2)
 
 
-async def test_a_cursor_belongs_to_its_filters_and_its_order(shelf: Desk) -> None:
-    cursor = (await page(shelf, limit=2, status="OPEN"))["nextCursor"]
+async def test_a_cursor_belongs_to_its_filters_and_its_order(desk_with_tickets: Desk) -> None:
+    cursor = (await read_page(desk_with_tickets, limit=2, status="OPEN"))["nextCursor"]
 
     for params in ({"status": "CLOSED"}, {}, {"status": "OPEN", "sort": "createdAt"}, {"status": ["OPEN", "CLOSED"]}):
-        answer = await shelf.admin.get("/tickets", params=params | {"cursor": cursor})
+        answer = await desk_with_tickets.admin.get("/tickets", params=params | {"cursor": cursor})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
 
 
-async def test_a_cursor_belongs_to_its_organisation_and_its_list(shelf: Desk, desk: Desk) -> None:
-    cursor = (await page(shelf, limit=2))["nextCursor"]
+async def test_a_cursor_belongs_to_its_organisation_and_its_list(desk_with_tickets: Desk, desk: Desk) -> None:
+    cursor = (await read_page(desk_with_tickets, limit=2))["nextCursor"]
     history = f"/tickets/{(await desk.open())['id']}/history"
 
     for path in ("/tickets", history, "/notifications"):
@@ -165,20 +167,20 @@ BROKEN: list[Callable[[str], str]] = [
 
 
 @pytest.mark.parametrize("change", BROKEN)
-async def test_a_broken_cursor_is_refused(shelf: Desk, change: Callable[[str], str]) -> None:
-    cursor = (await page(shelf, limit=2))["nextCursor"]
+async def test_a_broken_cursor_is_refused(desk_with_tickets: Desk, change: Callable[[str], str]) -> None:
+    cursor = (await read_page(desk_with_tickets, limit=2))["nextCursor"]
 
-    answer = await shelf.admin.get("/tickets", params={"cursor": change(cursor)})
+    answer = await desk_with_tickets.admin.get("/tickets", params={"cursor": change(cursor)})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
 
 
 async def test_a_cursor_stays_valid_after_its_ticket_was_deleted(desk: Desk) -> None:
     await insert_many(desk, 5)
-    first = await page(desk, limit=2)
+    first = await read_page(desk, limit=2)
     async with desk.database.session(desk.id) as db:
         await db.execute(text("DELETE FROM tickets WHERE org_id = :org AND number = 4"), {"org": desk.id})
 
-    second = await page(desk, limit=2, cursor=first["nextCursor"])
+    second = await read_page(desk, limit=2, cursor=first["nextCursor"])
 
     assert [item["number"] for item in second["items"]] == [3, 2]

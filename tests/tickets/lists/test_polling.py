@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -16,17 +17,17 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.tickets.rows import pass_time, waiting, work_off_timers
+from tests.tickets.rows import list_waiting, pass_time, run_due_timers
 
 WRITERS = 8
-CHANGES = 45  # of each writer
+CHANGES = int(os.environ.get("POLLING_CHANGES", "45"))  # of each writer; 500 takes half a minute
 PAGE = 7  # so small that a poll takes several pages
 OPERATIONS = ("title", "respond", "status", "accept")
 
 
 @pytest.fixture
 async def desk(api: Api, database: Database) -> Desk:
-    """An organisation without a clock of its own, with several available admins."""
+    """An organisation that is not a sandbox, with several available admins."""
     desk = await create_desk(api, database, sandbox=False)
     for name in ("bo", "cy"):
         await desk.another_admin(f"{name}@growfin.test")
@@ -68,39 +69,90 @@ async def poll(desk: Desk, column: str, *, descending: bool, after: str | None) 
         params["cursor"] = content["nextCursor"]
 
 
-async def follow(desk: Desk, column: str, *, descending: bool, is_writing: Callable[[], bool]) -> list[JSON]:
+IsWriting = Callable[[], bool]
+
+
+async def follow_by_time(desk: Desk, column: str, *, descending: bool, is_writing: IsWriting) -> list[JSON]:
     """Return all that a client sees that polls with the latest time it has seen."""
     seen: list[JSON] = []
     latest: str | None = None
     while True:
         last_round = not is_writing()
-        seen += await poll(desk, column, descending=descending, after=latest)
-        latest = max((ticket[column] for ticket in seen), default=None)
+        found = await poll(desk, column, descending=descending, after=latest)
+        seen += found
+        latest = max((ticket[column] for ticket in found), default=latest)
         if last_round:
             return seen
         await asyncio.sleep(0.01)
 
 
+async def follow_by_held_cursor(desk: Desk, column: str, *, is_writing: IsWriting) -> list[JSON]:
+    """Return all that a client sees that asks for the page after the last cursor again and again."""
+    seen: dict[tuple[int, int], JSON] = {}
+    params = {"sort": column, "limit": str(PAGE)}
+    while True:
+        last_round = not is_writing()
+        content = (await desk.admin.get("/tickets", params=params)).json()
+        seen |= {(ticket["number"], ticket["version"]): ticket for ticket in content["items"]}
+        if content["nextCursor"] is not None:
+            params["cursor"] = content["nextCursor"]
+        elif last_round:
+            return list(seen.values())
+        else:
+            await asyncio.sleep(0.01)
+
+
+async def follow_from_the_top(desk: Desk, column: str, *, is_writing: IsWriting) -> list[JSON]:
+    """Return all that a client sees that reads the newest pages until it meets a ticket of an earlier round."""
+    seen: dict[tuple[int, int], JSON] = {}
+    while True:
+        last_round, known = not is_writing(), set(seen)
+        params = {"sort": f"-{column}", "limit": str(PAGE)}
+        while True:
+            content = (await desk.admin.get("/tickets", params=params)).json()
+            items = {(ticket["number"], ticket["version"]): ticket for ticket in content["items"]}
+            seen |= items
+            if content["nextCursor"] is None or known & items.keys():
+                break
+            params["cursor"] = content["nextCursor"]
+        if last_round:
+            return list(seen.values())
+        await asyncio.sleep(0.01)
+
+
 async def test_pollers_miss_nothing_while_eight_writers_work(desk: Desk) -> None:
     tickets, writing = [await desk.open()], True
-    columns = [(column, descending) for column in ("createdAt", "updatedAt") for descending in (False, True)]
-    pollers = [
-        asyncio.create_task(follow(desk, column, descending=descending, is_writing=lambda: writing))
-        for column, descending in columns
-    ]
+
+    def is_writing() -> bool:
+        return writing
+
+    followers = {
+        (column, way): asyncio.create_task(following)
+        for column in ("createdAt", "updatedAt")
+        for way, following in (
+            ("ascending", follow_by_time(desk, column, descending=False, is_writing=is_writing)),
+            ("descending", follow_by_time(desk, column, descending=True, is_writing=is_writing)),
+            ("held cursor", follow_by_held_cursor(desk, column, is_writing=is_writing)),
+            ("from the top", follow_from_the_top(desk, column, is_writing=is_writing)),
+        )
+    }
 
     await asyncio.gather(*(write(desk, tickets, random.Random(place)) for place in range(WRITERS)))
     writing = False
-    seen = dict(zip(columns, await asyncio.gather(*pollers), strict=True))
+    seen = {key: await follower for key, follower in followers.items()}
 
     everything = await poll(desk, "createdAt", descending=False, after=None)
     assert len(everything) == len(tickets) == 1 + WRITERS * len(range(0, CHANGES, 3))
-    for descending in (False, True):
-        opened = Counter(ticket["number"] for ticket in seen["createdAt", descending])
-        assert opened == Counter(ticket["number"] for ticket in everything)
-        changed = Counter((ticket["number"], ticket["version"]) for ticket in seen["updatedAt", descending])
-        assert set(changed.values()) == {1}
-        assert changed.keys() >= {(ticket["number"], ticket["version"]) for ticket in everything}
+    for (column, way), listed in seen.items():
+        if column == "createdAt":
+            numbers = Counter(ticket["number"] for ticket in listed)
+            assert numbers.keys() == {ticket["number"] for ticket in everything}, way
+            if way in {"ascending", "descending"}:
+                assert set(numbers.values()) == {1}, way
+        else:
+            versions = Counter((ticket["number"], ticket["version"]) for ticket in listed)
+            assert set(versions.values()) == {1}, way
+            assert versions.keys() >= {(ticket["number"], ticket["version"]) for ticket in everything}, way
 
 
 async def test_creation_times_follow_ticket_numbers(desk: Desk) -> None:
@@ -137,14 +189,14 @@ async def test_tickets_changed_in_one_transaction_have_different_times(desk: Des
     assert len(theirs) == 3
 
     latest = max(ticket["updatedAt"] for ticket in await poll(desk, "updatedAt", descending=False, after=None))
-    await work_off_timers(database)
-    assert await waiting(desk) == []
+    await run_due_timers(database)
+    assert await list_waiting(desk) == []
     assert sorted(await polled_one_by_one(desk, latest)) == theirs
 
     for ticket in tickets:
         latest = (await desk.respond(ticket))["ticket"]["updatedAt"]
     await pass_time(desk, timedelta(days=31))
-    await work_off_timers(database)
+    await run_due_timers(database)
     assert await polled_one_by_one(desk, latest) == [ticket["number"] for ticket in tickets]
     closed = await poll(desk, "updatedAt", descending=False, after=latest)
     assert {ticket["status"] for ticket in closed} == {"CLOSED"}

@@ -20,7 +20,7 @@ from app.tickets.search.rules import MAX_WORDS, lexemes
 from tests.organisation_client import JSON, Desk
 from tests.tickets.search.searching import index_rows, list_tickets, open_indexed, relay_events, relay_failures, search
 from tests.tickets.test_customers import open_own
-from tests.tickets.users import a_customer
+from tests.tickets.users import add_customer
 
 
 def id_of(ticket: JSON) -> UUID:
@@ -37,11 +37,11 @@ async def add_replies(desk: Desk, ticket: JSON, *messages: str) -> None:
         await service.add_replies(db, desk.id, {id_of(ticket): messages})
 
 
-# --- as things happen ------------------------------------------------------------------------------------------------
+# --- indexing new events ---------------------------------------------------------------------------------------------
 
 
 async def test_requests_do_not_write_the_index(desk: Desk) -> None:
-    mia = await a_customer(desk)
+    mia = await add_customer(desk)
     ticket = await desk.open()
     await open_own(mia)
     await change(desk, ticket, title="Another")
@@ -66,7 +66,7 @@ async def test_the_worker_indexes_all_new_events_at_once(desk: Desk) -> None:
     assert await search(desk, "answer") == [3, 1]
     assert await search(desk, "settled answer well") == [3]
     assert await search(desk, "urgent") == [4]
-    # Each is as it is now.
+    # Each ticket is indexed with its current texts.
     assert {key: kept[0] for key, kept in (await index_rows(desk)).items()} == {
         id_of(ticket): (await desk.read(ticket))["version"] for ticket in tickets
     }
@@ -265,7 +265,7 @@ async def test_many_replies_are_indexed_up_to_the_limit(desk: Desk) -> None:
 
 
 async def test_an_erased_user_is_no_longer_found(desk: Desk) -> None:
-    mia = await a_customer(desk, "mia.moreau@shop.example")
+    mia = await add_customer(desk, "mia.moreau@shop.example")
     await open_own(mia)
     await desk.open(requester={"email": mia.email})
     await relay_events(desk)
@@ -288,7 +288,7 @@ async def test_an_erased_user_is_no_longer_found(desk: Desk) -> None:
 
 
 async def test_tickets_are_still_found_by_a_customers_previous_email(desk: Desk) -> None:
-    mia = await a_customer(desk, "mia.moreau@shop.example")
+    mia = await add_customer(desk, "mia.moreau@shop.example")
     await open_own(mia)
     await relay_events(desk)
 

@@ -29,7 +29,7 @@ from tests.tickets.search.searching import index_rows, list_tickets, relay_event
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 

@@ -46,7 +46,7 @@ async def indexed_tickets(api: Api, database: Database) -> Desk:
 @pytest.mark.parametrize(
     ("q", "numbers"),
     [
-        # the title, the description, the requester's e-mail, the answers
+        # words of the title, the description, the requester's e-mail and the replies
         ("printer", [2]),
         ("promised", [3]),
         ("mia.moreau@shop.example", [1]),
@@ -55,7 +55,7 @@ async def indexed_tickets(api: Api, database: Database) -> Desk:
         ("capacitor", [1]),
         ("again", [1]),
         ("courier", [3]),
-        # whatever case and accents
+        # case and accents are ignored
         ("PRINTER", [2]),
         ("march", [5, 3, 1]),
         ("märch", [5, 3, 1]),
@@ -66,7 +66,7 @@ async def indexed_tickets(api: Api, database: Database) -> Desk:
         ("ελλαδα", [4]),
         ("日本語", [4]),
         ("plait", [1]),
-        # beginnings, of three letters or more
+        # terms of three or more letters match beginnings of words
         ("exp", [2, 1]),
         ("export", [2, 1]),
         ("exporting", [2]),
@@ -75,13 +75,13 @@ async def indexed_tickets(api: Api, database: Database) -> Desk:
         ("prin", [2]),
         ("rinter", []),
         ("printers", []),
-        # a short word is that word
+        # shorter terms match whole words only
         ("it", [4, 3, 2, 1]),
         ("i", []),
         ("an", [4]),
         ("40", [1]),
-        ("4", [4]),  # a number besides
-        # all of them, in any order, wherever each is
+        ("4", [4]),  # the ticket's number
+        # all terms must match, in any order and in any field
         ("cannot export", [1]),
         ("export cannot", [1]),
         ("report flux shop", [1]),
@@ -90,7 +90,7 @@ async def indexed_tickets(api: Api, database: Database) -> Desk:
         ("printer courier", []),
         ("exp export exporting", [2]),
         ("export export", [2, 1]),
-        # whatever is between them
+        # characters between terms are ignored
         ("  march \t report ", [1]),
         ("march's", [1]),
         ("(cannot & export) | printer", []),
@@ -204,7 +204,7 @@ async def test_a_search_can_be_filtered_by_assignee(indexed_tickets: Desk) -> No
     assert await search(indexed_tickets, "march", assignee="me", status="OPEN") == []
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- invalid search texts --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ async def test_a_cursor_is_bound_to_the_search_text(indexed_tickets: Desk) -> No
     refused(await list_tickets(indexed_tickets, q="march", cursor=of_the_list), 422, "invalid_cursor")
 
 
-# --- what changes ----------------------------------------------------------------------------------------------------
+# --- changed tickets -------------------------------------------------------------------------------------------------
 
 
 async def test_a_ticket_is_found_once_the_worker_has_indexed_it(desk: Desk) -> None:

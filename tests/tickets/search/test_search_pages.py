@@ -23,7 +23,7 @@ from app.tickets.search.rules import query
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import insert_many
 from tests.tickets.search.searching import SCANNED_TICKETS, flatten, list_pages, list_tickets, search, set_titles
-from tests.tickets.users import joins
+from tests.tickets.users import add_and_sign_in
 
 TICKETS = 4 * SCANNED_TICKETS + 100  # more than are scanned, even for pages of fifty
 SORTS = ("-createdAt", "createdAt", "-updatedAt", "updatedAt")
@@ -214,7 +214,7 @@ async def test_pages_of_a_customer_contain_only_their_tickets(
     indexed_tickets: tuple[Desk, list[Row]], sort: str
 ) -> None:
     desk, rows = indexed_tickets
-    mia: SignedInUser = await joins(desk, RoleKind.CUSTOMER)
+    mia: SignedInUser = await add_and_sign_in(desk, RoleKind.CUSTOMER)
     async with desk.database.session(desk.id) as db:
         await db.execute(
             text("UPDATE tickets SET requester_user_id = :mia WHERE org_id = :org AND number % 5 <> 0"),

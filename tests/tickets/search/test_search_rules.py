@@ -44,11 +44,11 @@ def query_without_prefix(text: str, reference_prefix: str = "GROWFIN") -> str:
     return found.replace(f"'{OWN}", "'")
 
 
-# --- what a ticket is found by ---------------------------------------------------------------------------------------
+# --- lexemes of tickets ----------------------------------------------------------------------------------------------
 
 
 def test_lexemes_start_with_the_last_eight_digits_of_the_organisation_id() -> None:
-    # Their first ones are the time: those of all who signed up within a minute are the same.
+    # The first digits are the time of the sign-up, so organisations that sign up at about the same time share them.
     assert lexemes(ORG, "It broke", number=7) == ["deadbeef#7", "deadbeefit", "deadbeefbroke"]
 
 
@@ -88,7 +88,7 @@ def test_lexemes_are_short_distinct_and_alphanumeric(texts: list[str], number: i
     assert all(0 < len(one) <= MAX_WORD_LENGTH for one in found)
 
 
-# --- what is looked for ----------------------------------------------------------------------------------------------
+# --- queries ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_lexemes_are_short_distinct_and_alphanumeric(texts: list[str], number: i
     [
         ("Export MÄRCH", ["export", "march"]),
         ("export export", ["export"]),
-        ("exp expo export", ["export"]),  # what begins with the longest begins with all of them
+        ("exp expo export", ["export"]),  # a word that starts with the longest term starts with all of them
         ("export exporter march", ["exporter", "march"]),
-        ("it item", ["it", "item"]),  # `it` is looked for as it is: an item does not do
+        ("it item", ["it", "item"]),  # `it` matches only the whole word, so `item` does not imply it
         ("a an ant", ["a", "an", "ant"]),
         ("ant ante", ["ante"]),
         ("mia@customer.example", ["customer", "example", "mia"]),
@@ -148,7 +148,7 @@ def test_a_text_without_words_gives_no_query(text: str) -> None:
         ("[GROWFIN-42]", "'42' & 'growfin':* | '#42'"),
         ("(#42).", "'42' | '#42'"),
         ("9" * 18, f"'{'9' * 18}':* | '#{'9' * 18}'"),
-        # No number of a ticket's:
+        # These are not numbers of tickets:
         ("9" * 19, f"'{'9' * 19}':*"),
         ("OTHER-42", "'42' & 'other':*"),
         ("GROWFIN-", "'growfin':*"),
@@ -175,7 +175,7 @@ def test_reference_prefixes_of_any_kind_are_recognised() -> None:
     assert query_without_prefix("TT-7", "T") == "'7' & 'tt'"
 
 
-# --- whatever is asked for -------------------------------------------------------------------------------------------
+# --- any search text -------------------------------------------------------------------------------------------------
 
 ANYTHING = TEXT | st.lists(
     st.sampled_from(

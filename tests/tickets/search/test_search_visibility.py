@@ -27,7 +27,7 @@ from tests.tickets.search.searching import (
     search,
 )
 from tests.tickets.test_customers import open_own
-from tests.tickets.users import a_customer, an_engineer, change_row
+from tests.tickets.users import add_customer, add_engineer, change_row
 
 EMPTY_PAGE: JSON = {"items": [], "nextCursor": None, "total": 0}
 
@@ -92,7 +92,7 @@ async def test_a_customer_of_a_colliding_organisation_finds_only_their_tickets(
     colliding: tuple[Desk, Desk], database: Database
 ) -> None:
     for desk, own, other in zip(colliding, ("apple", "banana"), ("banana", "apple"), strict=True):
-        customer = await a_customer(desk)
+        customer = await add_customer(desk)
         async with database.session(desk.id) as db:
             await db.execute(
                 text("UPDATE tickets SET requester_user_id = :id WHERE org_id = :org AND number <= 2"),
@@ -122,7 +122,7 @@ async def test_a_query_of_another_organisation_finds_nothing(desk: Desk, api: Ap
 
 
 async def test_customers_find_only_their_tickets(desk: Desk) -> None:
-    mia, leo = await a_customer(desk), await a_customer(desk)
+    mia, leo = await add_customer(desk), await add_customer(desk)
     await open_own(mia, title="Mine is red")
     await open_own(leo, title="Mine is blue")
     await desk.open(title="The product's is red")
@@ -141,7 +141,7 @@ async def test_customers_find_only_their_tickets(desk: Desk) -> None:
 
 
 async def test_customers_page_through_their_matches(desk: Desk) -> None:
-    mia, leo = await a_customer(desk), await a_customer(desk)
+    mia, leo = await add_customer(desk), await add_customer(desk)
     for place in range(12):
         await open_own((mia, leo)[place % 2], title=("Red", "Blue")[place % 3 == 0])
     await relay_events(desk)
@@ -154,8 +154,8 @@ async def test_customers_page_through_their_matches(desk: Desk) -> None:
 
 
 async def test_a_ticket_is_found_by_its_new_requester(desk: Desk) -> None:
-    mia = await a_customer(desk)
-    leo = await a_customer(desk)
+    mia = await add_customer(desk)
+    leo = await add_customer(desk)
     ticket = await open_own(mia, title="Red")
     await relay_events(desk)
 
@@ -212,7 +212,7 @@ async def test_a_cursor_depends_on_the_permission_to_see_replies(desk: Desk) -> 
 async def test_customers_without_permission_for_replies_cannot_search_them(
     desk: Desk, denied: list[str], by_answer: list[int]
 ) -> None:
-    mia = await a_customer(desk, denied=denied)
+    mia = await add_customer(desk, denied=denied)
     await desk.respond(await open_own(mia, title="Cannot export"), "Reboot the flux capacitor.")
     await relay_events(desk)
 
@@ -232,10 +232,10 @@ async def test_the_secret_key_finds_all_tickets(desk: Desk, ticket_with_reply: J
 
 @pytest.mark.parametrize("role", [RoleKind.ADMIN, RoleKind.ENGINEER])
 async def test_staff_find_tickets_of_all_requesters(desk: Desk, role: RoleKind) -> None:
-    mia = await a_customer(desk)
+    mia = await add_customer(desk)
     await open_own(mia, title="Red")
     await open_indexed(desk, title="Red")
-    engineer = await an_engineer(desk)
+    engineer = await add_engineer(desk)
     await change_row(desk, engineer, role_kind=role)
 
     assert await search(engineer, "red") == [2, 1]

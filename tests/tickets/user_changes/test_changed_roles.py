@@ -18,74 +18,74 @@ from tests.accounts.users_and_roles import ok
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
+    count_by_assignee,
     insert_many,
+    list_waiting,
     pass_time,
-    shares,
+    run_due_timers,
     skip_earlier_work,
     skip_work,
     timers_of,
-    waiting,
-    work_off_timers,
 )
 from tests.tickets.user_changes.test_permissions import (
-    BOTH,
-    CHANGES,
-    SEES,
-    STORES,
-    a_role,
+    UPDATE,
+    VIEW,
+    VIEW_AND_UPDATE,
+    VIEW_STORES,
+    assign_role,
     change_role,
+    create_role,
     deny,
-    give,
-    have_besides,
+    set_overrides,
 )
-from tests.tickets.users import an_engineer, change_row, give_all_to
+from tests.tickets.users import add_engineer, assign_all_to, change_row
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 
 @pytest.fixture
 async def bo(desk: Desk) -> SignedInUser:
     """An available engineer."""
-    return await an_engineer(desk)
+    return await add_engineer(desk)
 
 
-# --- all who have it --------------------------------------------------------------------------------------------------
+# --- the users of the role --------------------------------------------------------------------------------------------
 
 
 async def test_a_role_is_combined_with_the_users_own_permissions(desk: Desk, database: Database) -> None:
-    role_id = await a_role(desk, BOTH)
-    plain, granted, denied = [await an_engineer(desk) for _ in range(3)]
+    role_id = await create_role(desk, VIEW_AND_UPDATE)
+    plain, granted, denied = [await add_engineer(desk) for _ in range(3)]
     for user in (plain, granted, denied):
-        await give(desk, user, role_id)
-    await have_besides(desk, granted, granted=[CHANGES])
-    await deny(desk, denied, SEES)
+        await assign_role(desk, user, role_id)
+    await set_overrides(desk, granted, granted=[UPDATE])
+    await deny(desk, denied, VIEW)
     await desk.open()
-    await give_all_to(desk, granted.id)
+    await assign_all_to(desk, granted.id)
 
-    await change_role(desk, role_id, SEES)
-    await work_off_timers(database)
-    assert await shares(desk) == {granted.id: 1}
+    await change_role(desk, role_id, VIEW)
+    await run_due_timers(database)
+    assert await count_by_assignee(desk) == {granted.id: 1}
     assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(granted.id)}
 
     await deny(desk, denied)
-    await change_role(desk, role_id, BOTH)
+    await change_role(desk, role_id, VIEW_AND_UPDATE)
     assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(one.id) for one in (plain, granted, denied)}
 
 
 async def test_only_users_of_the_role_and_the_organisation_are_affected(
     desk: Desk, api: Api, database: Database, bo: SignedInUser
 ) -> None:
-    role_id, same_table = await a_role(desk, BOTH), await a_role(desk, BOTH)
-    await give(desk, bo, same_table)
+    role_id, same_table = await create_role(desk, VIEW_AND_UPDATE), await create_role(desk, VIEW_AND_UPDATE)
+    await assign_role(desk, bo, same_table)
     kept = await desk.open()
     other = await create_desk(api, database)
     theirs = await other.open()
 
-    await change_role(desk, role_id, STORES)
-    await work_off_timers(database)
+    await change_role(desk, role_id, VIEW_STORES)
+    await run_due_timers(database)
 
     assert await desk.read(kept) == kept | {"comments": []}
     assert await other.read(theirs) == theirs | {"comments": []}
@@ -94,10 +94,10 @@ async def test_only_users_of_the_role_and_the_organisation_are_affected(
 @pytest.mark.parametrize("columns", [{"status": "SUSPENDED"}, {"status": "PENDING"}, {"status": "INVITED"}])
 async def test_inactive_users_are_updated_too(desk: Desk, bo: SignedInUser, columns: JSON) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
-    role_id = await a_role(desk, BOTH)
-    await give(desk, bo, role_id)
+    role_id = await create_role(desk, VIEW_AND_UPDATE)
+    await assign_role(desk, bo, role_id)
     await change_row(desk, bo, **columns)
-    await change_role(desk, role_id, SEES)
+    await change_role(desk, role_id, VIEW)
     await change_row(desk, bo, status="ACTIVE")
     assert (await desk.open())["assigneeId"] is None
 
@@ -105,7 +105,7 @@ async def test_inactive_users_are_updated_too(desk: Desk, bo: SignedInUser, colu
 async def test_a_role_of_thousands_is_changed_in_few_statements_and_unassigned_in_batches(
     desk: Desk, database: Database
 ) -> None:
-    role_id = await a_role(desk, BOTH)
+    role_id = await create_role(desk, VIEW_AND_UPDATE)
     crew = [new_id() for _ in range(3_000)]
     async with database.session(desk.id) as db:
         common = {
@@ -115,34 +115,34 @@ async def test_a_role_of_thousands_is_changed_in_few_statements_and_unassigned_i
         await db.execute(insert(UserRow), [common | {"id": one, "email": f"{one}@growfin.test"} for one in crew])
     await insert_many(desk, 2_500)
     for user_id in crew[:2]:
-        await give_some_to(desk, user_id, 1_200)
+        await assign_some_to(desk, user_id, 1_200)
 
-    await change_role(desk, role_id, STORES)
+    await change_role(desk, role_id, VIEW_STORES)
 
-    left = await shares(desk)
+    left = await count_by_assignee(desk)
     assert left[None] == 1_100
     assert sum(count for user_id, count in left.items() if user_id in crew) == 1_400
     assert set(await timers_of(desk, {"id": role_id})) == {"ASSIGN", "UNASSIGN_TICKETS_OF_ROLE"}
     for _ in range(4):
         await pass_time(desk, timedelta(seconds=11))
-        await work_off_timers(database)
-    assert await shares(desk) == {desk.admin.id: 2_500}
+        await run_due_timers(database)
+    assert await count_by_assignee(desk) == {desk.admin.id: 2_500}
     assert await timers_of(desk, {"id": role_id}) == {}
     await assert_events_are_numbered_densely(desk)
 
     ok(await desk.admin.patch("/me", {"available": False}))
-    await give_some_to(desk, None, 1_500)
-    await change_role(desk, role_id, BOTH)
-    await work_off_timers(database)
+    await assign_some_to(desk, None, 1_500)
+    await change_role(desk, role_id, VIEW_AND_UPDATE)
+    await run_due_timers(database)
     await pass_time(desk, timedelta(seconds=1))
-    await work_off_timers(database)
-    assert await waiting(desk) == []
-    assert set((await shares(desk)).values()) == {1, 1_000}
+    await run_due_timers(database)
+    assert await list_waiting(desk) == []
+    assert set((await count_by_assignee(desk)).values()) == {1, 1_000}
     await skip_work(desk)
 
 
-async def give_some_to(desk: Desk, user_id: UUID | None, count: int) -> None:
-    """Assign so many of the unassigned tickets, or else of the admin's, to a user, directly."""
+async def assign_some_to(desk: Desk, user_id: UUID | None, count: int) -> None:
+    """Assign this many unassigned tickets to a user, without the service; with `None`, unassign this many tickets."""
     held_by = "IS NULL" if user_id else "IS NOT NULL"
     async with desk.database.session(desk.id) as db:
         connection = await Database.get_driver(db)
@@ -153,37 +153,37 @@ async def give_some_to(desk: Desk, user_id: UUID | None, count: int) -> None:
         )  # fmt: skip
 
 
-# --- at the same moment -----------------------------------------------------------------------------------------------
+# --- concurrent changes -----------------------------------------------------------------------------------------------
 
 
 async def test_a_locked_ticket_is_unassigned_a_second_later(desk: Desk, database: Database, bo: SignedInUser) -> None:
-    role_id = await a_role(desk, BOTH)
-    await give(desk, bo, role_id)
+    role_id = await create_role(desk, VIEW_AND_UPDATE)
+    await assign_role(desk, bo, role_id)
     busy, free = await desk.open(), await desk.open()
     async with database.session(desk.id) as db:
         await lock_ticket(db, desk.id, UUID(busy["id"]))
-        await change_role(desk, role_id, SEES)
+        await change_role(desk, role_id, VIEW)
         assert (await desk.read(busy))["assigneeId"] == str(bo.id)
         assert (await desk.read(free))["assigneeId"] is None
 
     await pass_time(desk, timedelta(seconds=1))
-    await work_off_timers(database)
+    await run_due_timers(database)
 
-    assert await shares(desk) == {desk.admin.id: 2}
+    assert await count_by_assignee(desk) == {desk.admin.id: 2}
 
 
 async def test_a_ticket_assigned_in_the_meantime_is_unassigned_seconds_later(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
-    role_id = await a_role(desk, BOTH)
-    await give(desk, bo, role_id)
+    role_id = await create_role(desk, VIEW_AND_UPDATE)
+    await assign_role(desk, bo, role_id)
     ticket = await desk.open()
-    await change_role(desk, role_id, SEES)
-    await work_off_timers(database)
-    await give_all_to(desk, bo.id)  # as a request does that began before
+    await change_role(desk, role_id, VIEW)
+    await run_due_timers(database)
+    await assign_all_to(desk, bo.id)  # like a request that began before the change
 
     await pass_time(desk, timedelta(seconds=10))
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
@@ -191,11 +191,11 @@ async def test_a_ticket_assigned_in_the_meantime_is_unassigned_seconds_later(
 async def test_after_concurrent_changes_no_user_keeps_tickets_that_they_may_not_see(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
-    role_id = await a_role(desk, BOTH)
-    await give(desk, bo, role_id)
+    role_id = await create_role(desk, VIEW_AND_UPDATE)
+    await assign_role(desk, bo, role_id)
     for place in range(6):
         tickets = [await desk.open() for _ in range(2)]
-        leaving = change_role(desk, role_id, SEES) if place % 2 else deny(desk, bo, CHANGES)
+        leaving = change_role(desk, role_id, VIEW) if place % 2 else deny(desk, bo, UPDATE)
 
         async def give_by_hand(ticket: JSON) -> int:
             return (await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)})).status_code
@@ -203,13 +203,13 @@ async def test_after_concurrent_changes_no_user_keeps_tickets_that_they_may_not_
         first, _, second, *_ = await asyncio.gather(
             give_by_hand(tickets[0]), leaving, give_by_hand(tickets[1]), desk.open(), desk.open()
         )
-        await work_off_timers(database)
+        await run_due_timers(database)
         await pass_time(desk, timedelta(seconds=10))
-        await work_off_timers(database)
+        await run_due_timers(database)
 
         assert {first, second} <= {200, 422}
-        assert bo.id not in await shares(desk)
-        assert await waiting(desk) == []
-        await change_role(desk, role_id, BOTH)
+        assert bo.id not in await count_by_assignee(desk)
+        assert await list_waiting(desk) == []
+        await change_role(desk, role_id, VIEW_AND_UPDATE)
         await deny(desk, bo)
     await assert_events_are_numbered_densely(desk)

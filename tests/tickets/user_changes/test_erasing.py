@@ -16,24 +16,24 @@ from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     insert_many,
     pass_time,
+    run_due_timers,
     skip_earlier_work,
     skip_work,
-    work_off_timers,
 )
-from tests.tickets.users import a_customer, an_engineer, change_row, verify
+from tests.tickets.users import add_customer, add_engineer, change_row, verify
 
 MIA, MANY = "mia@customer.example", "many@customer.example"
 TEXTS = {"title": "It broke", "description": "All of it."}
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 
-async def count(desk: Desk, *which: Any) -> int:
+async def count(desk: Desk, *conditions: Any) -> int:
     async with desk.database.session(desk.id) as db:
-        return await db.scalar(select(func.count()).where(Ticket.org_id == desk.id, *which)) or 0
+        return await db.scalar(select(func.count()).where(Ticket.org_id == desk.id, *conditions)) or 0
 
 
 async def erase(desk: Desk, user: SignedInUser) -> str:
@@ -43,19 +43,19 @@ async def erase(desk: Desk, user: SignedInUser) -> str:
     return f"erased-{user.id}@erased.invalid"
 
 
-async def everything_said_of(desk: Desk, ticket: JSON) -> str:
-    """All responses that could contain the address of a ticket's requester."""
+async def read_all_responses_about(desk: Desk, ticket: JSON) -> str:
+    """Read all responses that could contain the address of a ticket's requester."""
     paths = (f"/tickets/{ticket['id']}", f"/tickets/{ticket['id']}/history", "/tickets")
     return "".join([(await desk.admin.get(path)).text for path in paths])
 
 
 async def test_the_tickets_of_an_erased_requester_stay_without_the_address(desk: Desk) -> None:
-    mia, leo = await a_customer(desk), await a_customer(desk)
+    mia, leo = await add_customer(desk), await add_customer(desk)
     own = (await mia.post("/tickets", TEXTS)).json()
     await mia.patch(f"/tickets/{own['id']}", {"title": "Another"})
     by_product, leos = await desk.open(requester={"email": mia.email}), await desk.open(requester={"email": leo.email})
     before = {ticket["id"]: await desk.read(ticket) for ticket in (own, by_product)}
-    assert mia.email in await everything_said_of(desk, own)
+    assert mia.email in await read_all_responses_about(desk, own)
 
     erased_email = await erase(desk, mia)
 
@@ -69,7 +69,7 @@ async def test_the_tickets_of_an_erased_requester_stay_without_the_address(desk:
         }
         last = (await desk.history(ticket))[-1]
         assert (last["type"], last["data"]) == ("ticket.updated", {"changes": {"requester": {}}})
-        said = await everything_said_of(desk, ticket)
+        said = await read_all_responses_about(desk, ticket)
         assert mia.email not in said
         assert "Moreau" not in said
     assert await desk.read(leos) == leos | {"comments": []}
@@ -77,7 +77,7 @@ async def test_the_tickets_of_an_erased_requester_stay_without_the_address(desk:
 
 
 async def test_no_event_contains_the_address(desk: Desk, database: Database) -> None:
-    mia = await a_customer(desk)
+    mia = await add_customer(desk)
     ticket = (await mia.post("/tickets", TEXTS)).json()
     await mia.patch(f"/tickets/{ticket['id']}", {"description": "A part of it."})
     await desk.respond(ticket)
@@ -89,7 +89,7 @@ async def test_no_event_contains_the_address(desk: Desk, database: Database) -> 
 
 
 async def test_previous_addresses_of_the_requester_are_erased(desk: Desk) -> None:
-    mia = await a_customer(desk, MIA)
+    mia = await add_customer(desk, MIA)
     ticket = await desk.open()
     await verify(desk, mia, email="mia@elsewhere.example")
 
@@ -99,7 +99,7 @@ async def test_previous_addresses_of_the_requester_are_erased(desk: Desk) -> Non
 
 
 async def test_a_verified_address_is_erased_from_tickets_that_were_never_linked(desk: Desk) -> None:
-    mia = await a_customer(desk, MIA)
+    mia = await add_customer(desk, MIA)
     await change_row(desk, mia, status="SUSPENDED")
     ticket = await desk.open()
     assert ticket["requester"]["userId"] is None
@@ -111,7 +111,7 @@ async def test_a_verified_address_is_erased_from_tickets_that_were_never_linked(
 
 
 async def test_an_unverified_address_stays_in_tickets_that_were_never_linked(desk: Desk) -> None:
-    sly = await a_customer(desk, MIA, verified=False)
+    sly = await add_customer(desk, MIA, verified=False)
     unlinked, own = await desk.open(), (await sly.post("/tickets", TEXTS)).json()
 
     erased_email = await erase(desk, sly)
@@ -124,13 +124,13 @@ async def test_another_organisations_tickets_keep_the_address(desk: Desk, api: A
     other = await create_desk(api, database)
     theirs = await other.open()
 
-    await erase(desk, await a_customer(desk, MIA))
+    await erase(desk, await add_customer(desk, MIA))
 
     assert (await other.read(theirs))["requester"]["email"] == MIA
 
 
 async def test_comments_of_erased_staff_stay_without_a_name(desk: Desk) -> None:
-    engineer = await an_engineer(desk)
+    engineer = await add_engineer(desk)
     ticket, own = await desk.open(), (await engineer.post("/tickets", TEXTS)).json()
     await engineer.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})
 
@@ -140,11 +140,11 @@ async def test_comments_of_erased_staff_stay_without_a_name(desk: Desk) -> None:
     assert read["comments"][0]["message"] == "Fixed."
     assert read["comments"][0]["author"]["id"] == str(engineer.id)
     assert (await desk.read(own))["requester"]["email"] == erased_email
-    assert engineer.email not in await everything_said_of(desk, ticket)
+    assert engineer.email not in await read_all_responses_about(desk, ticket)
 
 
 async def test_a_ticket_opened_after_the_erasure_has_no_account(desk: Desk) -> None:
-    mia = await a_customer(desk, MIA)
+    mia = await add_customer(desk, MIA)
     await erase(desk, mia)
 
     assert (await desk.open())["requester"]["userId"] is None
@@ -152,14 +152,14 @@ async def test_a_ticket_opened_after_the_erasure_has_no_account(desk: Desk) -> N
 
 async def test_opening_and_erasing_concurrently_leaves_no_address(desk: Desk, database: Database) -> None:
     for _ in range(5):
-        mia = await a_customer(desk)
+        mia = await add_customer(desk)
         await mia.post("/tickets", TEXTS)
 
         answers = await asyncio.gather(
             mia.post("/tickets", TEXTS), mia.post("/tickets", TEXTS), erase(desk, mia), mia.post("/tickets", TEXTS)
         )
         await pass_time(desk, timedelta(seconds=10))
-        await work_off_timers(database)
+        await run_due_timers(database)
 
         assert {answer.status_code for answer in answers if not isinstance(answer, str)} <= {201, 401}
         assert await count(desk, Ticket.requester_email == mia.email) == 0
@@ -167,7 +167,7 @@ async def test_opening_and_erasing_concurrently_leaves_no_address(desk: Desk, da
 
 
 async def test_more_than_a_thousand_tickets_are_erased_in_batches(desk: Desk, database: Database) -> None:
-    mia = await a_customer(desk, MANY, verified=False)
+    mia = await add_customer(desk, MANY, verified=False)
     await insert_many(desk, 1_300)
     async with database.session(desk.id) as db:
         await db.execute(
@@ -177,7 +177,7 @@ async def test_more_than_a_thousand_tickets_are_erased_in_batches(desk: Desk, da
     erased_email = await erase(desk, mia)
     assert await count(desk, Ticket.requester_email == erased_email) == 1_000
     await pass_time(desk, timedelta(seconds=1))
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await count(desk, Ticket.requester_email == erased_email) == 1_300
     await assert_events_are_numbered_densely(desk)

@@ -21,26 +21,26 @@ from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.tickets.rows import (
     insert_many,
     pass_time,
-    sequence,
+    read_event_numbers,
+    run_due_timers,
     skip_earlier_work,
     skip_work,
     timers_of,
-    work_off_timers,
 )
-from tests.tickets.users import a_customer, an_engineer, change_row, verify
+from tests.tickets.users import add_customer, add_engineer, change_row, verify
 
 MIA, MANY = "mia@customer.example", "many@customer.example"
 TEXTS = {"title": "It broke", "description": "All of it."}
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 
-async def count(desk: Desk, *which: Any) -> int:
+async def count(desk: Desk, *conditions: Any) -> int:
     async with desk.database.session(desk.id) as db:
-        return await db.scalar(select(func.count()).where(Ticket.org_id == desk.id, *which)) or 0
+        return await db.scalar(select(func.count()).where(Ticket.org_id == desk.id, *conditions)) or 0
 
 
 async def numbers(user: SignedInUser) -> list[int]:
@@ -49,10 +49,10 @@ async def numbers(user: SignedInUser) -> list[int]:
 
 async def test_earlier_tickets_are_linked_once_the_address_is_verified(desk: Desk) -> None:
     earlier, others = await desk.open(), await desk.open(requester={"email": "leo@customer.example"})
-    mia = await a_customer(desk, MIA, verified=False)
+    mia = await add_customer(desk, MIA, verified=False)
     between = await desk.open()
     assert await numbers(mia) == []
-    events = len(await sequence(desk))
+    events = len(await read_event_numbers(desk))
 
     await verify(desk, mia)
 
@@ -60,7 +60,7 @@ async def test_earlier_tickets_are_linked_once_the_address_is_verified(desk: Des
     for ticket in (earlier, between):  # nothing else about it has changed
         assert await desk.read(ticket) == ticket | {"requester": {"email": MIA, "userId": str(mia.id)}, "comments": []}
     assert await desk.read(others) == others | {"comments": []}
-    assert len(await sequence(desk)) == events + 1
+    assert len(await read_event_numbers(desk)) == events + 1
 
 
 @pytest.mark.parametrize("verified", [True, False])
@@ -69,7 +69,7 @@ async def test_linking_and_opening_agree_on_the_requesters_account(
     desk: Desk, status: AccountStatus, *, verified: bool
 ) -> None:
     earlier = await desk.open()
-    mia = await a_customer(desk, MIA, verified=verified)
+    mia = await add_customer(desk, MIA, verified=verified)
     await change_row(desk, mia, status=status)
 
     async with desk.database.session(desk.id) as db:
@@ -82,7 +82,7 @@ async def test_linking_and_opening_agree_on_the_requesters_account(
 
 
 async def test_a_new_address_links_its_tickets_and_keeps_the_earlier_ones(desk: Desk) -> None:
-    mia = await a_customer(desk, MIA)
+    mia = await add_customer(desk, MIA)
     old, new = await desk.open(), await desk.open(requester={"email": "mia@elsewhere.example"})
 
     await verify(desk, mia, email="mia@elsewhere.example")
@@ -91,10 +91,10 @@ async def test_a_new_address_links_its_tickets_and_keeps_the_earlier_ones(desk: 
 
 
 async def test_tickets_linked_to_an_account_are_not_linked_to_a_later_owner_of_the_address(desk: Desk) -> None:
-    mia = await a_customer(desk, MIA)
+    mia = await add_customer(desk, MIA)
     hers = await desk.open()
     await change_row(desk, mia, email="mia@elsewhere.example")
-    leo = await a_customer(desk, MIA, verified=False)
+    leo = await add_customer(desk, MIA, verified=False)
 
     await verify(desk, leo)
 
@@ -105,13 +105,13 @@ async def test_tickets_of_other_organisations_are_not_linked(desk: Desk, api: Ap
     other = await create_desk(api, database)
     theirs = await other.open()
 
-    await verify(desk, await a_customer(desk, MIA, verified=False))
+    await verify(desk, await add_customer(desk, MIA, verified=False))
 
     assert await other.read(theirs) == theirs | {"comments": []}
 
 
 async def test_a_reactivated_user_gets_the_tickets_opened_in_the_meantime(desk: Desk) -> None:
-    mia = await a_customer(desk, MIA)
+    mia = await add_customer(desk, MIA)
     for status in ("SUSPENDED", "ACTIVE"):
         assert (await desk.admin.patch(f"/users/{mia.id}", {"status": status})).status_code == 200
         if status == "SUSPENDED":
@@ -124,7 +124,7 @@ async def test_a_reactivated_user_gets_the_tickets_opened_in_the_meantime(desk: 
 async def test_an_approved_user_gets_their_tickets_if_the_address_is_verified(
     desk: Desk, verified: bool, linked: int
 ) -> None:
-    engineer = await an_engineer(desk, status="PENDING", email=MIA, verified=verified)
+    engineer = await add_engineer(desk, status="PENDING", email=MIA, verified=verified)
     await desk.open()
 
     assert (await desk.admin.post(f"/users/{engineer.id}/approve")).status_code == 200
@@ -133,24 +133,24 @@ async def test_an_approved_user_gets_their_tickets_if_the_address_is_verified(
 
 
 async def test_a_locked_or_unfinished_ticket_is_linked_later(desk: Desk, database: Database) -> None:
-    mia = await a_customer(desk, MIA, verified=False)
+    mia = await add_customer(desk, MIA, verified=False)
     busy = await desk.open()
     async with database.session(desk.id) as db:
         await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
         await verify(desk, mia)
         assert await numbers(mia) == []
     await pass_time(desk, timedelta(seconds=1))
-    await work_off_timers(database)
+    await run_due_timers(database)
     assert await numbers(mia) == [1]
     await desk.open(requester={"email": "late@customer.example"})
-    async with database.session(desk.id) as db:  # as a request does that began before
+    async with database.session(desk.id) as db:  # like a request that began before the change
         await db.execute(
             text("UPDATE tickets SET requester_email = :mia WHERE number = 2 AND org_id = :org"),
             {"mia": MIA, "org": desk.id},
         )
 
     await pass_time(desk, timedelta(seconds=10))
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await numbers(mia) == [2, 1]
 
@@ -158,29 +158,29 @@ async def test_a_locked_or_unfinished_ticket_is_linked_later(desk: Desk, databas
 async def test_opening_while_an_address_is_being_verified_loses_no_ticket(desk: Desk, database: Database) -> None:
     for place in range(5):
         email = f"mia{place}@customer.example"
-        mia = await a_customer(desk, email, verified=False)
+        mia = await add_customer(desk, email, verified=False)
         await asyncio.gather(
             desk.open(requester={"email": email}), verify(desk, mia), desk.open(requester={"email": email})
         )
         await pass_time(desk, timedelta(seconds=10))
-        await work_off_timers(database)
+        await run_due_timers(database)
 
         assert len(await numbers(mia)) == 2
 
 
 async def test_more_than_a_thousand_tickets_are_linked_in_batches(desk: Desk, database: Database) -> None:
-    mia = await a_customer(desk, MANY, verified=False)
+    mia = await add_customer(desk, MANY, verified=False)
     await insert_many(desk, 2_300)
 
     await verify(desk, mia)
     assert await count(desk, Ticket.requester_user_id == mia.id) == 1_000
     for _ in range(3):
         await pass_time(desk, timedelta(seconds=1))
-        await work_off_timers(database)
+        await run_due_timers(database)
 
     assert await count(desk, Ticket.requester_user_id == mia.id) == 2_300
-    assert set(await timers_of(desk, {"id": str(mia.id)})) == {"LINK_TICKETS"}  # for one more look
+    assert set(await timers_of(desk, {"id": str(mia.id)})) == {"LINK_TICKETS"}  # for the last check
     await pass_time(desk, timedelta(seconds=10))
-    await work_off_timers(database)
+    await run_due_timers(database)
     assert await timers_of(desk, {"id": str(mia.id)}) == {}
     await skip_work(desk)

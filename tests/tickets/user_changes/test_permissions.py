@@ -20,32 +20,32 @@ from tests.postgres import TestServer
 from tests.problems import refused, wrong_fields
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    shares,
+    count_by_assignee,
+    list_waiting,
+    run_due_timers,
     skip_earlier_work,
     timers_of,
-    waiting,
-    work_off_timers,
 )
-from tests.tickets.users import a_customer, an_engineer
+from tests.tickets.users import add_customer, add_engineer
 
-BOTH: JSON = {"resource": "tickets", "view": True, "update": True}
-SEES: JSON = {"resource": "tickets", "view": True}
-CHANGES: JSON = {"resource": "tickets", "update": True}
-STORES: JSON = {"resource": "stores", "view": True}
+VIEW_AND_UPDATE: JSON = {"resource": "tickets", "view": True, "update": True}
+VIEW: JSON = {"resource": "tickets", "view": True}
+UPDATE: JSON = {"resource": "tickets", "update": True}
+VIEW_STORES: JSON = {"resource": "stores", "view": True}
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 
 @pytest.fixture
 async def bo(desk: Desk) -> SignedInUser:
     """An available engineer."""
-    return await an_engineer(desk)
+    return await add_engineer(desk)
 
 
-async def a_role(desk: Desk, *table: JSON, role: str = "ENGINEER") -> str:
+async def create_role(desk: Desk, *table: JSON, role: str = "ENGINEER") -> str:
     body = {"name": f"Role {uuid4().hex}", "role": role, "permissions": list(table)}
     answer = await desk.admin.post("/roles", body)
     assert answer.status_code == 201, answer.text
@@ -56,15 +56,15 @@ async def change_role(desk: Desk, role_id: str, *table: JSON) -> None:
     ok(await desk.admin.patch(f"/roles/{role_id}", {"permissions": list(table)}))
 
 
-async def give(desk: Desk, user: SignedInUser, role_id: object) -> None:
+async def assign_role(desk: Desk, user: SignedInUser, role_id: object) -> None:
     ok(await desk.admin.put(f"/users/{user.id}/role", {"roleId": str(role_id)}))
 
 
 async def deny(desk: Desk, user: SignedInUser, *table: JSON) -> None:
-    await have_besides(desk, user, denied=list(table))
+    await set_overrides(desk, user, denied=list(table))
 
 
-async def have_besides(desk: Desk, user: SignedInUser, **lists: list[JSON]) -> None:
+async def set_overrides(desk: Desk, user: SignedInUser, **lists: list[JSON]) -> None:
     ok(await desk.admin.put(f"/users/{user.id}/permissions", {"granted": [], "denied": []} | lists))
 
 
@@ -75,10 +75,10 @@ class OfRole:
         self.table = table
 
     async def lose(self, desk: Desk, user: SignedInUser) -> None:
-        await give(desk, user, await a_role(desk, *self.table))
+        await assign_role(desk, user, await create_role(desk, *self.table))
 
     async def regain(self, desk: Desk, user: SignedInUser) -> None:
-        await give(desk, user, ENGINEER.id)
+        await assign_role(desk, user, ENGINEER.id)
 
 
 class Denied:
@@ -99,11 +99,11 @@ class NotGranted:
 
     async def lose(self, desk: Desk, user: SignedInUser) -> None:
         await self.regain(desk, user)
-        await have_besides(desk, user, granted=[])
+        await set_overrides(desk, user, granted=[])
 
     async def regain(self, desk: Desk, user: SignedInUser) -> None:
-        await have_besides(desk, user, granted=[CHANGES])
-        await give(desk, user, await a_role(desk, SEES))
+        await set_overrides(desk, user, granted=[UPDATE])
+        await assign_role(desk, user, await create_role(desk, VIEW))
 
 
 class RoleChanged:
@@ -113,33 +113,33 @@ class RoleChanged:
         self.table = table
 
     async def lose(self, desk: Desk, user: SignedInUser) -> None:
-        await give(desk, user, await a_role(desk, BOTH))
+        await assign_role(desk, user, await create_role(desk, VIEW_AND_UPDATE))
         await change_role(desk, await self.role_of(desk, user), *self.table)
 
     async def regain(self, desk: Desk, user: SignedInUser) -> None:
-        await change_role(desk, await self.role_of(desk, user), BOTH, STORES)
+        await change_role(desk, await self.role_of(desk, user), VIEW_AND_UPDATE, VIEW_STORES)
 
     async def role_of(self, desk: Desk, user: SignedInUser) -> str:
         return str(ok(await desk.admin.get(f"/users/{user.id}"))["roleId"])
 
 
-def ways() -> Iterator[Any]:
-    for table in ((STORES,), (SEES,), (CHANGES,), ()):
+def list_losses() -> Iterator[Any]:
+    for table in ((VIEW_STORES,), (VIEW,), (UPDATE,), ()):
         name = " ".join(one["resource"] + "".join(k[0] for k in one if k != "resource") for one in table) or "nothing"
         yield pytest.param(OfRole(*table), id=f"a role with {name}")
         yield pytest.param(RoleChanged(*table), id=f"their role changed to {name}")
-    for table in ((SEES,), (CHANGES,), (BOTH,)):
+    for table in ((VIEW,), (UPDATE,), (VIEW_AND_UPDATE,)):
         yield pytest.param(Denied(*table), id=f"denied {'+'.join(k for k in table[0] if k != 'resource')}")
     yield pytest.param(NotGranted(), id="a grant taken back")
 
 
-every_way = pytest.mark.parametrize("way", list(ways()))
+every_loss = pytest.mark.parametrize("way", list(list_losses()))
 
 
 # --- new tickets ------------------------------------------------------------------------------------------------------
 
 
-@every_way
+@every_loss
 async def test_users_who_may_not_see_and_change_tickets_are_assigned_none(
     desk: Desk, bo: SignedInUser, way: Any
 ) -> None:
@@ -153,7 +153,7 @@ async def test_users_who_may_not_see_and_change_tickets_are_assigned_none(
 async def test_a_user_who_may_not_see_tickets_gets_no_mail_about_them(
     desk: Desk, bo: SignedInUser, server: TestServer, tmp_path: Any
 ) -> None:
-    await give(desk, bo, await a_role(desk, STORES))
+    await assign_role(desk, bo, await create_role(desk, VIEW_STORES))
     ticket = await desk.open(description="My card number is 4242.")
     await desk.work(settings_for(server, mail_dir=tmp_path))
 
@@ -165,12 +165,12 @@ async def test_a_user_who_may_not_see_tickets_gets_no_mail_about_them(
 
 async def test_an_admin_who_may_not_work_on_tickets_is_assigned_none(desk: Desk) -> None:
     cy = await desk.another_admin()
-    await give(desk, cy, await a_role(desk, STORES, role="ADMIN"))
+    await assign_role(desk, cy, await create_role(desk, VIEW_STORES, role="ADMIN"))
     assert {(await desk.open())["assigneeId"] for _ in range(3)} == {str(desk.admin.id)}
 
 
 async def test_a_custom_role_with_both_permissions_suffices(desk: Desk, bo: SignedInUser) -> None:
-    await give(desk, bo, await a_role(desk, BOTH))
+    await assign_role(desk, bo, await create_role(desk, VIEW_AND_UPDATE))
     assert (await desk.open())["assigneeId"] == str(bo.id)
 
 
@@ -178,36 +178,36 @@ async def test_without_users_who_may_work_on_tickets_they_wait(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
-    await deny(desk, bo, SEES)
+    await deny(desk, bo, VIEW)
     assert (await desk.open())["assigneeId"] is None
-    await work_off_timers(database)
-    assert await waiting(desk) == [1]
+    await run_due_timers(database)
+    assert await list_waiting(desk) == [1]
 
 
-@pytest.mark.parametrize("table", [(), (STORES,), (SEES,), (CHANGES,)])
+@pytest.mark.parametrize("table", [(), (VIEW_STORES,), (VIEW,), (UPDATE,)])
 async def test_an_invited_user_who_may_not_work_on_tickets_is_assigned_none(
     desk: Desk, database: Database, table: tuple[JSON, ...]
 ) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
-    role_id = await a_role(desk, *table)
+    role_id = await create_role(desk, *table)
     body = {"firstName": "Bo", "lastName": "Diaz", "email": f"b{uuid4().hex}@growfin.test", "roleId": role_id}
     answer = await desk.admin.post("/users", body)
     assert answer.status_code == 201, answer.text
     user_id = UUID(answer.json()["id"])
     async with database.session(desk.id) as db:
-        which = (UserRow.org_id == desk.id, UserRow.id == user_id)
-        await db.execute(update(UserRow).where(*which).values(status="ACTIVE", available=True))
+        conditions = (UserRow.org_id == desk.id, UserRow.id == user_id)
+        await db.execute(update(UserRow).where(*conditions).values(status="ACTIVE", available=True))
     assert (await desk.open())["assigneeId"] is None
 
-    await change_role(desk, role_id, BOTH)
+    await change_role(desk, role_id, VIEW_AND_UPDATE)
 
-    assert await shares(desk) == {user_id: 1}
-
-
-# --- tickets that they have -------------------------------------------------------------------------------------------
+    assert await count_by_assignee(desk) == {user_id: 1}
 
 
-@every_way
+# --- assigned tickets -------------------------------------------------------------------------------------------------
+
+
+@every_loss
 async def test_unfinished_tickets_are_reassigned_to_others(
     desk: Desk, database: Database, bo: SignedInUser, way: Any
 ) -> None:
@@ -225,12 +225,12 @@ async def test_unfinished_tickets_are_reassigned_to_others(
         assert (last["type"], last["actor"]) == ("ticket.assigned", {"type": "SYSTEM"})
         assert last["data"] == {"assigneeId": None, "previousAssigneeId": str(bo.id)}
     assert (await desk.read(closed))["assigneeId"] == str(bo.id)
-    await work_off_timers(database)
-    assert await shares(desk) == {desk.admin.id: 2, bo.id: 1}
+    await run_due_timers(database)
+    assert await count_by_assignee(desk) == {desk.admin.id: 2, bo.id: 1}
     await assert_events_are_numbered_densely(desk)
 
 
-@every_way
+@every_loss
 async def test_a_user_who_may_work_on_tickets_again_gets_the_waiting_ones(
     desk: Desk, bo: SignedInUser, way: Any
 ) -> None:
@@ -238,52 +238,54 @@ async def test_a_user_who_may_work_on_tickets_again_gets_the_waiting_ones(
     await desk.open()
     await way.lose(desk, bo)
     await desk.open()
-    assert await waiting(desk) == [1, 2]
+    assert await list_waiting(desk) == [1, 2]
 
     await way.regain(desk, bo)
 
-    assert await shares(desk) == {bo.id: 2}
+    assert await count_by_assignee(desk) == {bo.id: 2}
 
 
-@every_way
+@every_loss
 async def test_an_unavailable_user_who_may_work_on_tickets_again_gets_none(desk: Desk, way: Any) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
-    bo = await an_engineer(desk, available=False)
+    bo = await add_engineer(desk, available=False)
     await way.lose(desk, bo)
     await desk.open()
     await way.regain(desk, bo)
-    assert await waiting(desk) == [1]
+    assert await list_waiting(desk) == [1]
 
 
 async def test_becoming_available_assigns_none_to_a_user_who_may_not_work_on_tickets(desk: Desk) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
-    bo = await an_engineer(desk, available=False)
-    await deny(desk, bo, CHANGES)
+    bo = await add_engineer(desk, available=False)
+    await deny(desk, bo, UPDATE)
     await desk.open()
     assert ok(await bo.patch("/me", {"available": True}))["available"] is True
-    assert await waiting(desk) == [1]
+    assert await list_waiting(desk) == [1]
     await deny(desk, bo)
-    assert await shares(desk) == {bo.id: 1}
+    assert await count_by_assignee(desk) == {bo.id: 1}
 
 
-@pytest.mark.parametrize("change", [{"denied": [STORES]}, {"granted": [STORES], "denied": []}])
+@pytest.mark.parametrize("change", [{"denied": [VIEW_STORES]}, {"granted": [VIEW_STORES], "denied": []}])
 async def test_other_permissions_do_not_unassign_tickets(desk: Desk, bo: SignedInUser, change: JSON) -> None:
-    role_id = await a_role(desk, BOTH, STORES)
-    await give(desk, bo, role_id)
+    role_id = await create_role(desk, VIEW_AND_UPDATE, VIEW_STORES)
+    await assign_role(desk, bo, role_id)
     ticket = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
 
-    await have_besides(desk, bo, **change)
-    await change_role(desk, role_id, {**BOTH, "delete": True})
+    await set_overrides(desk, bo, **change)
+    await change_role(desk, role_id, {**VIEW_AND_UPDATE, "delete": True})
 
     assert await desk.read(ticket) == ticket | {"comments": []}
     assert await timers_of(desk, {"id": str(bo.id)}) == {}
 
 
-# --- by hand ----------------------------------------------------------------------------------------------------------
+# --- assigning by an admin --------------------------------------------------------------------------------------------
 
 
-@every_way
-async def test_they_cannot_be_made_the_assignee(desk: Desk, bo: SignedInUser, way: Any) -> None:
+@every_loss
+async def test_users_who_may_not_work_on_tickets_cannot_be_made_the_assignee(
+    desk: Desk, bo: SignedInUser, way: Any
+) -> None:
     await way.lose(desk, bo)
     ticket = await desk.open()
     answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)})
@@ -296,14 +298,14 @@ async def test_they_cannot_be_made_the_assignee(desk: Desk, bo: SignedInUser, wa
 
 
 async def test_a_user_who_may_not_see_tickets_cannot_accept_them(desk: Desk, bo: SignedInUser) -> None:
-    await deny(desk, bo, SEES)
+    await deny(desk, bo, VIEW)
     ticket = await desk.open()
     refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
     assert await desk.read(ticket) == ticket | {"comments": []}
 
 
 async def test_a_customer_with_all_permissions_is_assigned_none(desk: Desk) -> None:
-    mia = await a_customer(desk)
-    await have_besides(desk, mia, granted=[BOTH])
+    mia = await add_customer(desk)
+    await set_overrides(desk, mia, granted=[VIEW_AND_UPDATE])
     ticket = await desk.open()
     refused(await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(mia.id)}), 422, "assignee_not_active")

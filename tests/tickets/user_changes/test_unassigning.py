@@ -15,29 +15,29 @@ from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import refused
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
+    count_by_assignee,
     insert_many,
+    list_waiting,
     pass_time,
-    shares,
+    run_due_timers,
     skip_earlier_work,
     skip_work,
     timers_of,
-    waiting,
-    work_off_timers,
 )
-from tests.tickets.users import a_customer, an_engineer, change_row, give_all_to
+from tests.tickets.users import add_customer, add_engineer, assign_all_to, change_row
 
 STATUSES = ("OPEN", "IN_PROGRESS", "RESPONDED", "RESOLVED", "CLOSED")
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _nothing_left(database: Database) -> None:
+async def _skip_earlier_work(database: Database) -> None:
     await skip_earlier_work(database)
 
 
 @pytest.fixture
 async def bo(desk: Desk) -> SignedInUser:
     """An engineer, who is assigned all new tickets."""
-    return await an_engineer(desk)
+    return await add_engineer(desk)
 
 
 async def suspend(desk: Desk, user: SignedInUser) -> None:
@@ -58,10 +58,10 @@ async def change_user(desk: Desk, user: SignedInUser, change: JSON) -> None:
     assert answer.status_code == 200, answer.text
 
 
-every_way_out = pytest.mark.parametrize("leave", [suspend, make_a_customer, erase])
+every_removal = pytest.mark.parametrize("leave", [suspend, make_a_customer, erase])
 
 
-@every_way_out
+@every_removal
 async def test_unfinished_tickets_are_unassigned_at_once(desk: Desk, bo: SignedInUser, leave: Any) -> None:
     tickets = {status: await desk.open() for status in STATUSES}
     for status, ticket in tickets.items():
@@ -85,22 +85,22 @@ async def test_unfinished_tickets_are_unassigned_at_once(desk: Desk, bo: SignedI
     await assert_events_are_numbered_densely(desk)
 
 
-@every_way_out
+@every_removal
 async def test_unassigned_tickets_go_to_other_users_in_turn(
     desk: Desk, database: Database, bo: SignedInUser, leave: Any
 ) -> None:
     for _ in range(6):
         await desk.open()
-    cy, di = await an_engineer(desk), await an_engineer(desk)
+    cy, di = await add_engineer(desk), await add_engineer(desk)
 
     await leave(desk, bo)
-    await work_off_timers(database)
+    await run_due_timers(database)
 
-    assert await shares(desk) == {cy.id: 3, di.id: 3}
-    assert await waiting(desk) == []
+    assert await count_by_assignee(desk) == {cy.id: 3, di.id: 3}
+    assert await list_waiting(desk) == []
 
 
-@every_way_out
+@every_removal
 async def test_unassigned_tickets_wait_without_available_users(
     desk: Desk, database: Database, bo: SignedInUser, leave: Any
 ) -> None:
@@ -108,11 +108,11 @@ async def test_unassigned_tickets_wait_without_available_users(
     await desk.admin.patch("/me", {"available": False})
 
     await leave(desk, bo)
-    await work_off_timers(database)
-    assert await waiting(desk) == [1]
+    await run_due_timers(database)
+    assert await list_waiting(desk) == [1]
     await desk.admin.patch("/me", {"available": True})
 
-    assert await shares(desk) == {desk.admin.id: 1}
+    assert await count_by_assignee(desk) == {desk.admin.id: 1}
 
 
 async def test_a_change_between_roles_that_may_be_assigned_keeps_the_tickets(
@@ -121,13 +121,13 @@ async def test_a_change_between_roles_that_may_be_assigned_keeps_the_tickets(
     accepted = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
 
     await change_user(desk, bo, {"role": "ADMIN"})
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await desk.read(accepted) == accepted | {"comments": []}
 
 
 async def test_other_users_keep_their_tickets(desk: Desk, api: Api, database: Database, bo: SignedInUser) -> None:
-    cy = await an_engineer(desk)
+    cy = await add_engineer(desk)
     kept = await desk.open()
     if kept["assigneeId"] != str(cy.id):
         kept = (await desk.admin.patch(f"/tickets/{kept['id']}", {"assigneeId": str(cy.id)})).json()
@@ -135,14 +135,14 @@ async def test_other_users_keep_their_tickets(desk: Desk, api: Api, database: Da
     theirs = await other.open()
 
     await suspend(desk, bo)
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await desk.read(kept) == kept | {"comments": []}
     assert await other.read(theirs) == theirs | {"comments": []}
 
 
 async def test_suspending_a_customer_unassigns_nothing(desk: Desk) -> None:
-    mia = await a_customer(desk)
+    mia = await add_customer(desk)
     ticket = (await mia.post("/tickets", {"title": "x", "description": "x"})).json()
 
     await suspend(desk, mia)
@@ -155,14 +155,14 @@ async def test_a_locked_ticket_is_unassigned_a_second_later(desk: Desk, database
     async with database.session(desk.id) as db:
         await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
         await suspend(desk, bo)
-        await work_off_timers(database)
-        assert await shares(desk) == {bo.id: 1, desk.admin.id: 1}
+        await run_due_timers(database)
+        assert await count_by_assignee(desk) == {bo.id: 1, desk.admin.id: 1}
         assert (await desk.read(busy))["assigneeId"] == str(bo.id)
 
     await pass_time(desk, timedelta(seconds=1))
-    await work_off_timers(database)
+    await run_due_timers(database)
 
-    assert await shares(desk) == {desk.admin.id: 2}
+    assert await count_by_assignee(desk) == {desk.admin.id: 2}
     assert (await desk.read(free))["assigneeId"] == str(desk.admin.id)
 
 
@@ -171,18 +171,18 @@ async def test_a_ticket_assigned_in_the_meantime_is_unassigned_seconds_later(
 ) -> None:
     ticket = await desk.open()
     await suspend(desk, bo)
-    await work_off_timers(database)
-    await give_all_to(desk, bo.id)  # as a request does that began before
+    await run_due_timers(database)
+    await assign_all_to(desk, bo.id)  # like a request that began before the change
 
-    await work_off_timers(database)
+    await run_due_timers(database)
     assert (await desk.read(ticket))["assigneeId"] == str(bo.id)
     await pass_time(desk, timedelta(seconds=10))
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_a_user_who_is_back_keeps_what_they_were_assigned_since(
+async def test_a_user_who_may_be_assigned_tickets_again_keeps_those_assigned_since(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     await suspend(desk, bo)
@@ -191,7 +191,7 @@ async def test_a_user_who_is_back_keeps_what_they_were_assigned_since(
     assert ticket["assigneeId"] == str(bo.id)
 
     await pass_time(desk, timedelta(seconds=10))
-    await work_off_timers(database)
+    await run_due_timers(database)
 
     assert await desk.read(ticket) == ticket | {"comments": []}
     assert await timers_of(desk, {"id": str(bo.id)}) == {}
@@ -201,15 +201,15 @@ async def test_more_than_a_thousand_tickets_are_unassigned_in_batches(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     await insert_many(desk, 1_300)
-    await give_all_to(desk, bo.id)
+    await assign_all_to(desk, bo.id)
 
     await suspend(desk, bo)
-    assert await shares(desk) == {bo.id: 300, None: 1_000}
+    assert await count_by_assignee(desk) == {bo.id: 300, None: 1_000}
     for _ in range(3):
-        await work_off_timers(database)
+        await run_due_timers(database)
         await pass_time(desk, timedelta(seconds=1))
 
-    assert await shares(desk) == {desk.admin.id: 1_300}
+    assert await count_by_assignee(desk) == {desk.admin.id: 1_300}
     await assert_events_are_numbered_densely(desk)
     await skip_work(desk)
 
@@ -225,12 +225,12 @@ async def test_assigning_and_suspending_concurrently_leaves_no_tickets_with_the_
 
         await give(tickets[0])
         statuses = await asyncio.gather(give(tickets[1]), suspend(desk, bo), give(tickets[2]), desk.open())
-        await work_off_timers(database)
+        await run_due_timers(database)
         await pass_time(desk, timedelta(seconds=10))
-        await work_off_timers(database)
+        await run_due_timers(database)
 
         assert {statuses[0], statuses[2]} <= {200, 422}
-        assert bo.id not in await shares(desk)
+        assert bo.id not in await count_by_assignee(desk)
         await change_user(desk, bo, {"status": "ACTIVE"})
     await assert_events_are_numbered_densely(desk)
 
