@@ -68,24 +68,36 @@ class BodyRefused(HTTPException):
 
 
 INTERNAL_ERROR = Refusal(
-    500, "internal_error", "The service failed unexpectedly.", "The error has been logged under this request id."
+    500,
+    "internal_error",
+    "The service failed unexpectedly.",
+    "The service failed, and logged the request id. Try again, and report the id if it fails again.",
 )
-OVERLOADED = Refusal(503, "overloaded", "The service is overloaded.", "Try again in a second.", {"Retry-After": "1"})
+OVERLOADED = Refusal(
+    503,
+    "overloaded",
+    "The service is overloaded.",
+    "The service has too many requests. Send this one again after the seconds in Retry-After.",
+    {"Retry-After": "1"},
+)
 STOPPING = Refusal(
     503,
     "unavailable",
-    "The service is temporarily unavailable: try again shortly.",
-    "The service is stopping.",
+    "The service is temporarily unavailable. Try again shortly.",
+    "The service is stopping. Send the request again after the seconds in Retry-After.",
     {"Retry-After": "1", "Connection": "close"},
 )
 URI_TOO_LONG = Refusal(
-    414, "uri_too_long", "The address is too long.", f"Path and query may have at most {MAX_URL_BYTES} bytes."
+    414,
+    "uri_too_long",
+    "The address is too long.",
+    f"Path and query may have at most {MAX_URL_BYTES} bytes. Send less.",
 )
 HEADERS_TOO_LARGE = Refusal(
     431,
     "headers_too_large",
     "The request's headers are too large.",
-    f"A request may have at most {MAX_HEADERS} headers with {MAX_HEADER_BYTES} bytes in all.",
+    f"A request may have at most {MAX_HEADERS} headers with {MAX_HEADER_BYTES} bytes in all. Send less.",
 )
 
 

@@ -92,7 +92,8 @@ class InvalidCursor(BadInput):
     """The cursor was not issued for this list of this organisation, or it was changed."""
 
     code = "invalid_cursor"
-    title = "The cursor does not belong to this list."
+    title = "The cursor does not belong to this list. Start again without a cursor."
+    advice = "Start again without a cursor, and change no filters between pages."
     field = "cursor"
 
 
