@@ -96,7 +96,7 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
         row = await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
         if is_unmodified(request.headers.get("if-none-match"), make_etag(row["version"])):
             return Response(status_code=304, headers={"ETag": make_etag(row["version"])})
-        # A ticket that was never answered has no comments: most reads are spared a round trip.
+        # A ticket without a reply has no comments: most reads are spared a round trip.
         may_have_comments = row["responded_at"] and sees_comments(caller)
         comments = await read_comments(driver, caller.org_id, ticket_id) if may_have_comments else []
     content = represent_ticket(row, caller.tenant)
