@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,8 @@ MAX_HEADER_BYTES = 32 * 1024  # names and values together
 LINGER_TIMEOUT = 1.0  # seconds for which the rest of a refused body is read
 CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response
 
+# Of all operations that are deprecated: the release in which they were, as a date of RFC 9651.
+DEPRECATION = f"@{int(datetime(2026, 11, 27, tzinfo=UTC).timestamp())}"
 CLOSE = {"Connection": "close"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
@@ -300,6 +303,8 @@ class _Exchange:
         self.started = True
         self.status = message["status"]
         headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF]
+        if getattr(self.scope.get("route"), "deprecated", False):
+            headers.append((b"deprecation", DEPRECATION.encode()))
         path = self.scope["path"]
         may_be_stored = path in _CACHEABLE or path.startswith(_ASSETS)
         if not may_be_stored and not any(name == b"cache-control" for name, _ in headers):

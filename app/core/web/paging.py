@@ -21,12 +21,13 @@ from fastapi import Request, Response
 from pydantic import MISSING, BeforeValidator, Field
 
 from app.core.errors import BadInput
-from app.core.fields import OptionalParameter, RequestModel, ResponseModel
+from app.core.fields import EXAMPLE_ID, OptionalParameter, RequestModel, ResponseModel
 from app.core.security.derived_keys import derive_key
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 _SIGNATURE_BYTES = 16
+_EXAMPLE_CURSOR = "HTZ5bEK2mV0Xn8dYcR1qTVs0Ml0"
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -70,7 +71,10 @@ class Page(ResponseModel, Generic[T]):
     """A page of a list."""
 
     items: Annotated[list[T], Field(description="The items of this page, in the order of the list.")]
-    next_cursor: Annotated[str | None, Field(description="Pass it as `cursor` for the next page; null on the last.")]
+    next_cursor: Annotated[
+        str | None,
+        Field(description="Pass it as `cursor` for the next page; null on the last.", examples=[_EXAMPLE_CURSOR]),
+    ]
 
 
 class CountedPage(Page[T], Generic[T]):
@@ -79,13 +83,6 @@ class CountedPage(Page[T], Generic[T]):
     total: Annotated[
         int | MISSING, Field(description="How many items match in all. Only with `include=total`.", examples=[1])
     ] = MISSING
-
-
-LINK_HEADER: Mapping[str, Any] = {
-    "description": "The address of the next page, relative to this one (RFC 8288). Absent on the last page.",
-    "schema": {"type": "string"},
-    "example": '</tickets?cursor=WzEsMl0>; rel="next"',
-}
 
 
 class InvalidCursor(BadInput):
@@ -213,7 +210,18 @@ class Paging:
         return page
 
 
-def document_link(operation: Mapping[str, Any]) -> None:
-    """Add the `Link` header to the documented response of an operation, if the operation is a list."""
+def document_link(operation: Mapping[str, Any], path: str) -> None:
+    """Add the `Link` header to the documented response of an operation, if the operation is a list.
+
+    The example continues that of the response, which is a page of one item.
+
+    Args:
+        path: of the operation, with its parameters in braces.
+    """
     if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
-        operation["responses"]["200"].setdefault("headers", {})["Link"] = LINK_HEADER
+        address = f"{path.format(id=EXAMPLE_ID)}?limit=1&cursor={_EXAMPLE_CURSOR}"
+        operation["responses"]["200"].setdefault("headers", {})["Link"] = {
+            "description": "The address of the next page (RFC 8288). Absent on the last page.",
+            "schema": {"type": "string"},
+            "example": f'<{address}>; rel="next"',
+        }
