@@ -32,17 +32,25 @@ _PRIORITY = Field(description="How urgent the ticket is.", examples=["HIGH"])
 _REQUESTER_EMAIL = Field(description="The requester's e-mail address.", examples=["mia@customer.example"])
 
 
-def alias_of(field: str, value_of: Callable[[Any], object] = lambda value: value) -> AfterValidator:
+def _identity(value: object) -> object:
+    return value
+
+
+def alias_of(
+    field: str, value_of: Callable[[Any], object] = _identity, own_value_of: Callable[[Any], object] = _identity
+) -> AfterValidator:
     """Refuse a value of a deprecated field that differs from that of the field which replaces it.
 
     Args:
         field: the field that replaces it; it must be declared before.
         value_of: returns the value to compare from that of `field`.
+        own_value_of: returns the value to compare from that of the deprecated field.
     """
 
     def check(value: object, info: ValidationInfo) -> object:
         replaced_by = info.data.get(field, MISSING)
-        if replaced_by is not MISSING and value_of(replaced_by) != value:
+        is_sent = replaced_by is not MISSING and replaced_by != []  # a filter that is not sent is an empty list
+        if is_sent and value_of(replaced_by) != own_value_of(value):
             raise ValueError("This deprecated name differs from the field that replaces it. Send one of them.")
         return value
 

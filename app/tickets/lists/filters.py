@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema
 from app.core.fields import DEPRECATED, Email, Name, OptionalParameter, RequestModel, Timestamp
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, Operator
 from app.tickets.models import TicketPriority, TicketStatus
+from app.tickets.schemas import alias_of
 from app.tickets.search.rules import MAX_QUERY_TERMS, MAX_WORD_LENGTH, MAX_WORDS, MIN_PREFIX_LENGTH, query_terms
 
 MAX_FILTER_VALUES = 20
@@ -118,11 +119,15 @@ class TicketFilters(RequestModel):
         HasAssignee(),
         _several("Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."),
     ] = []
-    admin_email: Annotated[list[Email], HasAssignee(), _several("Use `assignee` instead."), DEPRECATED] = []
+    admin_email: Annotated[
+        list[Email], HasAssignee(), alias_of("assignee", set, set), _several("Use `assignee` instead."), DEPRECATED
+    ] = []
     requester: Annotated[
         list[Requester], HasRequester(), _several("Requesters: e-mail addresses, or ids of their accounts.")
     ] = []
-    customer_email: Annotated[list[Email], HasRequester(), _several("Use `requester` instead."), DEPRECATED] = []
+    customer_email: Annotated[
+        list[Email], HasRequester(), alias_of("requester", set, set), _several("Use `requester` instead."), DEPRECATED
+    ] = []
     status: Annotated[list[TicketStatus], IsAnyOf("status"), _several("Statuses.")] = []
     priority: Annotated[list[TicketPriority], IsAnyOf("priority"), _several("Priorities.")] = []
     created_after: Annotated[
