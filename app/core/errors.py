@@ -134,7 +134,7 @@ class TooMany(TesseraError):
     advice = "Wait for the seconds that `Retry-After` names, then try again."
 
     def __init__(self, retry_after: int, *, limit: int, window: int) -> None:
-        super().__init__()
+        super().__init__(f"Too many attempts. Try again in {retry_after} s.")
         self.retry_after = retry_after
         self.limit = limit
         self.window = window

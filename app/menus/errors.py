@@ -18,7 +18,7 @@ class MenuTooDeep(BadInput):
     """The menu would have too many levels."""
 
     code = "menu_too_deep"
-    title = f"A menu can have at most {MAX_DEPTH} levels."
+    title = f"A menu can have at most {MAX_DEPTH} levels: choose a parent on a higher level."
     advice = "Choose a parent on a higher level."
     field = "parentId"
 
