@@ -108,6 +108,7 @@ def create_app(settings: Settings) -> ASGIApp:
                 "X-Request-Id",
             ],
             expose_headers=[
+                "Deprecation",
                 "ETag",
                 "Link",
                 "Location",

@@ -56,7 +56,7 @@ from app.tickets.assignment.backlog import (
     resume_assigning,
 )
 from app.tickets.assignment.rules import ASSIGN
-from app.tickets.auto_close.jobs import close_answered, remind_requesters
+from app.tickets.auto_close.jobs import close_responded, remind_requesters
 from app.tickets.auto_close.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
 from app.tickets.dates import date_comments, date_tickets
 from app.tickets.events import (
@@ -124,7 +124,7 @@ NUMBERING_WITHOUT_REACTIONS = Numbering(dating=DATING)
 
 # Kind of timer -> what happens when it is due. These run on the organisation's clock, which a sandbox can move…
 TICKET_TIMERS: Handlers = {
-    AUTO_CLOSE: close_answered,
+    AUTO_CLOSE: close_responded,
     AUTO_CLOSE_REMINDER: remind_requesters,
 }
 

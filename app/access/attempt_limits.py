@@ -77,6 +77,14 @@ class Attempts:
         if org_id is not None:
             await self._limiter.hit(self._settings.sign_up_limit, "sign-up-org", str(org_id))
 
+    async def count_organisation_sign_up(self, address: str | None) -> None:
+        """Count the sign-up of an organisation.
+
+        Raises:
+            TooMany
+        """
+        await self._limiter.hit(self._settings.sign_up_limit, "org-sign-up", get_network(address))
+
     def counting_sign_in(
         self, email: str, domain: str | None, address: str | None, *, failure: Failure
     ) -> AbstractAsyncContextManager[Attempt]:

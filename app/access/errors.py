@@ -6,52 +6,59 @@ from app.core.errors import Forbidden, Unauthenticated
 
 
 class MissingCredential(Unauthenticated):
-    """The request has none of the credentials that the operation takes."""
+    """The request has no credential that the operation accepts."""
 
     code = "missing_credential"
-    title = "A credential is required: WWW-Authenticate names the kinds."
+    title = "A credential is required. WWW-Authenticate names the kinds."
+    advice = "`detail` names the header to send."
 
 
 class InvalidSecretKey(Unauthenticated):
     """No organisation has this secret key, or it was revoked."""
 
     code = "invalid_secret_key"
-    title = "The organisation secret key is not valid, or it was revoked."
+    title = "The organisation secret key is not valid, or it was revoked. Check that it is complete."
+    advice = "Check that you send the whole key."
 
 
 class SecretKeyMismatch(Unauthenticated):
-    """The header and the body name different secret keys."""
+    """The header `X-Org-Secret` and the field `secret` of the body differ."""
 
     code = "secret_key_mismatch"
-    title = "The secret keys in the header and in the body differ: send one of them."
+    title = "The secret keys in the header and in the body differ. Send one of them."
+    advice = "Send one of them."
 
 
 class AccessTokenRequired(Forbidden):
-    """The request has a valid secret key, and the operation is for users."""
+    """The operation is for users, but the request has a secret key."""
 
     code = "access_token_required"
     title = "Organisation secret keys are not accepted here: use a user's access token."
+    advice = "Send the access token of a user, from `POST /auth/signin`."
 
 
 class SecretKeyRequired(Forbidden):
-    """The request has a valid access token, and the operation is for products."""
+    """The operation is for products, but the request has an access token."""
 
     code = "secret_key_required"
     title = "Access tokens are not accepted here: use an organisation secret key."
+    advice = "Send the organisation's secret key in `X-Org-Secret`."
 
 
 class PermissionRequired(Forbidden):
-    """The user lacks the permission that the operation requires."""
+    """The user lacks the permission that `detail` names."""
 
     code = "permission_required"
     title = "You lack the permission for this: ask an admin for a role that has it."
+    advice = "An admin can give them a role that has it, or grant it to them."
 
 
 class NotForCustomers(Forbidden):
-    """The operation reaches beyond the customer's own tickets and profile."""
+    """Customers reach only their own tickets and profile."""
 
     code = "not_for_customers"
     title = "Customers cannot do this: it is for admins and engineers."
+    advice = "Ask an admin or an engineer of the organisation."
 
 
 class SecondFactorRequired(Forbidden):
@@ -59,6 +66,7 @@ class SecondFactorRequired(Forbidden):
 
     code = "second_factor_required"
     title = "Your organisation requires a second factor: set it up with POST /auth/2fa/setup first."
+    advice = "Set one up with `POST /auth/2fa/setup`."
 
 
 class PrivilegeEscalation(Forbidden):
@@ -69,3 +77,4 @@ class PrivilegeEscalation(Forbidden):
 
     code = "privilege_escalation"
     title = "This exceeds your own role kind or permissions: ask an admin who has them."
+    advice = "Ask an admin who has them."

@@ -19,11 +19,13 @@ class TesseraError(Exception):
     """An expected failure, reported to the client as a problem document (RFC 9457).
 
     `code` is stable and documented. `title` describes the kind of failure, `detail` this occurrence. `members` are
-    additional members of the problem document, such as a token to continue with.
+    additional members of the problem document, such as a token to continue with. The table of codes is for integrators:
+    it has the first line of the docstring, and `advice`, the way out.
     """
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
+    advice: ClassVar[str] = ""
     member_descriptions: ClassVar[Mapping[str, str]] = {}  # of all `members` that it may have
 
     def __init__(
@@ -53,7 +55,7 @@ def summarise(faults: Sequence[FieldError]) -> str:
 
 
 class BadInput(TesseraError):
-    """The input is invalid.
+    """Parameters, fields or the body are not valid.
 
     `detail` states the fact: the title of a kind that has its own, and otherwise the summary of the faults. A kind
     whose fault is always in the same field names it as `field`.
@@ -61,6 +63,7 @@ class BadInput(TesseraError):
 
     code = "invalid_input"
     title = "The input is not valid."
+    advice = "`errors` lists every fault. Correct them, and send the request again."
     field: ClassVar[str | None] = None
 
     def __init__(self, detail: str | None = None, *, errors: Sequence[FieldError] = ()) -> None:
@@ -79,24 +82,27 @@ class BadInput(TesseraError):
 
 
 class Unauthenticated(TesseraError):
-    """The credential is missing or invalid."""
+    """The request has no valid credential."""
 
     code = "unauthenticated"
     title = "A valid credential is required."
+    advice = "`WWW-Authenticate` names the kinds that the operation accepts."
 
 
 class Forbidden(TesseraError):
-    """The credential is valid but lacks the permission."""
+    """The credential is valid, but it does not permit the operation."""
 
     code = "forbidden"
     title = "This credential does not permit this operation."
+    advice = "Use one that does."
 
 
 class NotFound(TesseraError):
-    """The row does not exist in the caller's organisation."""
+    """There is nothing at this address, or your organisation has no such resource."""
 
     code = "not_found"
     title = "The resource does not exist."
+    advice = "Check the path and the ids in it."
 
 
 class Conflict(TesseraError):
@@ -104,30 +110,39 @@ class Conflict(TesseraError):
 
     code = "conflict"
     title = "The current state does not allow this operation."
+    advice = "Read the resource again, and decide whether to repeat it."
 
 
 class VersionConflict(TesseraError):
-    """The row has changed since the version that `If-Match` names."""
+    """The resource has changed since the version that `If-Match` names."""
 
     code = "version_conflict"
     title = "The resource has changed since the version in If-Match: read it again."
+    advice = "Read it again, and repeat the change on the new version."
 
 
 class TooMany(TesseraError):
-    """A rate limit is exceeded. `retry_after` and `window` are in seconds."""
+    """There were too many attempts.
+
+    Args:
+        retry_after: seconds until the next attempt is allowed.
+        window: seconds.
+    """
 
     code = "rate_limited"
-    title = "Too many attempts: wait before the next one."
+    title = "Too many attempts. Wait before the next one."
+    advice = "Wait for the seconds that `Retry-After` names, then try again."
 
     def __init__(self, retry_after: int, *, limit: int, window: int) -> None:
-        super().__init__()
+        super().__init__(f"Too many attempts. Try again in {retry_after} s.")
         self.retry_after = retry_after
         self.limit = limit
         self.window = window
 
 
 class Unavailable(TesseraError):
-    """The service is temporarily unable to handle the request; a retry may succeed in a few seconds."""
+    """The service cannot handle the request at the moment."""
 
     code = "unavailable"
-    title = "The service is temporarily unavailable: try again shortly."
+    title = "The service is temporarily unavailable. Try again shortly."
+    advice = "Send it again after the seconds that `Retry-After` names."

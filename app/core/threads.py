@@ -14,10 +14,11 @@ T = TypeVar("T")
 
 
 class Busy(Unavailable):
-    """Too many calls are waiting for a thread."""
+    """The service has as many passwords or pictures to process as it can take."""
 
     code = "busy"
     title = "The service is busy right now. Try again in a moment."
+    advice = "Send the request again after the seconds that `Retry-After` names."
 
 
 class BoundedThreads:

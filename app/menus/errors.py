@@ -7,25 +7,28 @@ from app.menus.rules import MAX_DEPTH, MAX_MENUS
 
 
 class MenuNotFound(NotFound):
-    """The caller's organisation has no menu entry with this id."""
+    """Your organisation has no menu entry with this id."""
 
     code = "menu_not_found"
-    title = "There is no such menu."
+    title = "There is no such menu entry."
+    advice = "`GET /menus` lists the entries."
 
 
 class MenuTooDeep(BadInput):
     """The menu would have too many levels."""
 
     code = "menu_too_deep"
-    title = f"A menu can have at most {MAX_DEPTH} levels."
+    title = f"A menu can have at most {MAX_DEPTH} levels: choose a parent on a higher level."
+    advice = "Choose a parent on a higher level."
     field = "parentId"
 
 
 class MenuCycle(BadInput):
-    """An entry would be its own descendant."""
+    """The new parent is the entry itself or below it."""
 
     code = "menu_cycle"
-    title = "A menu entry cannot be moved below itself."
+    title = "A menu entry cannot be moved below itself. Choose another parent."
+    advice = "Choose a parent elsewhere in the menu."
     field = "parentId"
 
 
@@ -34,10 +37,12 @@ class MenuHasChildren(Conflict):
 
     code = "menu_has_children"
     title = "The menu entry has children: move or delete them first."
+    advice = "Move or delete them first."
 
 
 class TooManyMenus(Conflict):
-    """The organisation has `MAX_MENUS` entries already."""
+    """Your organisation has as many menu entries as it can have."""
 
     code = "too_many_menus"
     title = f"An organisation can have at most {MAX_MENUS} menu entries: delete one first."
+    advice = "Delete one first."

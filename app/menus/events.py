@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from app.core.outbox.events import Event, Subject
 
@@ -28,7 +30,7 @@ class MenuUpdated(MenuEvent):
 
     type: ClassVar[str] = "menu.updated"
 
-    fields: list[str]
+    fields: Annotated[list[str], Field(description="The names of the fields that changed.")]
 
 
 @dataclass(frozen=True, kw_only=True)

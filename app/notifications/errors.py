@@ -6,7 +6,8 @@ from app.core.errors import NotFound
 
 
 class NotificationNotFound(NotFound):
-    """No notification of the caller's organisation has this id."""
+    """Your organisation has no notification with this id."""
 
     code = "notification_not_found"
     title = "There is no such notification."
+    advice = "`GET /notifications` lists them."

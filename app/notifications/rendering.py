@@ -7,7 +7,7 @@ All keys of a template are required. Other keys are ignored. All templates take:
 
 Templates about a ticket also take `reference` and `title`, which are the ticket's, and:
 
-- `ticket_answered`, to the requester: `message` (the reply), `author` (the author's full name), `auto_close_at`
+- `ticket_responded`, to the requester: `message` (the reply), `author` (the author's full name), `auto_close_at`
   (when the ticket closes automatically, or `None` if it does not)
 - `ticket_assigned`, to the assignee: `first_name` (the assignee's), `description` (of any length; shown in part),
   `priority` (such as `HIGH`), `requester` (an e-mail address)
@@ -55,7 +55,7 @@ class RenderedMail:
 
 
 def render(template: str, context: Mapping[str, ContextValue]) -> RenderedMail:
-    """Fill in a template, such as `ticket_answered`.
+    """Fill in a template, such as `ticket_responded`.
 
     Raises:
         jinja2.TemplateNotFound: there is no such template.

@@ -26,7 +26,7 @@ class Notification(ResponseModel):
     channel: Annotated[str, Field(description="How it is sent.", examples=["EMAIL"])]
     to: Annotated[str, Field(description="The recipient's address.", examples=["mia@customer.example"])]
     subject: Annotated[
-        str, Field(description="The subject line.", examples=["[GROWFIN-42] Answered: Cannot export March"])
+        str, Field(description="The subject line.", examples=["[GROWFIN-42] Reply: Cannot export March"])
     ]
     status: Annotated[
         DeliveryStatus,

@@ -177,9 +177,9 @@ class Connection:
     def _make_outcome(self, error: SMTPException | OSError) -> Outcome:
         match error:
             case SMTPResponseException():
-                text = f"The mail server answered {error.code} {error.message}"
+                text = f"The mail server replied {error.code} {error.message}"
             case TimeoutError():
-                text = f"The mail server did not answer within {self._timeout:g} s"
+                text = f"The mail server did not reply within {self._timeout:g} s"
             case _:
                 text = f"The mail server cannot be used: {error}"
         # A failure before the command MAIL cannot concern the mail.

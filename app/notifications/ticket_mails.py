@@ -46,7 +46,7 @@ async def mail_reply_to_requester(
     drafts = [
         _write_draft(
             organisation,
-            "ticket_answered",
+            "ticket_responded",
             ticket,
             recipient,
             ticket.requester_user_id,
@@ -56,7 +56,7 @@ async def mail_reply_to_requester(
             auto_close_at=ticket.auto_close_at,
         )
         for response, ticket, author in rows
-        if (recipient := _find_address(ticket, requesters, MailKind.TICKET_ANSWERED))
+        if (recipient := _find_address(ticket, requesters, MailKind.TICKET_RESPONDED))
     ]
     await mails.queue(db, org_id, drafts)
 

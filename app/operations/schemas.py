@@ -12,7 +12,7 @@ from app.core.fields import ResponseModel, UtcTimestamp
 class Health(ResponseModel):
     """The service is healthy."""
 
-    status: Annotated[Literal["ok"], Field(description="Always `ok`: an unhealthy service answers with an error.")] = (
+    status: Annotated[Literal["ok"], Field(description="Always `ok`: an unhealthy service responds with an error.")] = (
         "ok"
     )
 

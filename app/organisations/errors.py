@@ -10,17 +10,22 @@ class OrganisationNotFound(NotFound):
 
     code = "organisation_not_found"
     title = "There is no organisation with this domain."
+    advice = "Check its spelling, or sign the organisation up."
 
 
 class DomainTaken(Conflict):
-    """Another organisation has this domain."""
+    """Another organisation has signed up with this domain."""
 
     code = "domain_taken"
-    title = "Another organisation has signed up with this domain."
+    title = (
+        "Another organisation has signed up with this domain. Use another domain, or ask its admins for an invitation."
+    )
+    advice = "Use another domain, or ask an admin of that organisation for an invitation."
 
 
 class NotASandbox(Forbidden):
-    """Only a sandbox's clock can be moved."""
+    """Only the clock of a sandbox can be moved."""
 
     code = "not_a_sandbox"
-    title = "Only a sandbox organisation's clock can be moved."
+    title = "This organisation is not a sandbox, so its clock cannot be moved. Sign up a sandbox organisation for that."
+    advice = "Sign up another organisation with `sandbox: true`."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from app.core.outbox.events import Event
 
@@ -21,7 +23,9 @@ class OrganisationUpdated(Event):
 
     type: ClassVar[str] = "organisation.updated"
 
-    changes: dict[str, dict[str, Any]]
+    changes: Annotated[
+        dict[str, dict[str, Any]], Field(description="The settings that changed: `{field: {from, to}}`.")
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,4 +34,4 @@ class ClockAdvanced(Event):
 
     type: ClassVar[str] = "organisation.clock_advanced"
 
-    seconds: int
+    seconds: Annotated[int, Field(description="By how much the clock was moved.")]

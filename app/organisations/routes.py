@@ -16,7 +16,6 @@ from app.core.errors import TooMany
 from app.core.ids import new_id
 from app.core.outbox import relay, timers
 from app.core.web.client_address import address_of
-from app.core.web.limits import get_network
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.organisations import service
@@ -43,8 +42,7 @@ router = APIRouter(tags=["Organisations"], route_class=Route)
 
 
 async def _count_sign_up(request: Request) -> None:
-    services = services_of(request)
-    await services.limiter.hit(services.settings.sign_up_limit, "org-sign-up", get_network(address_of(request)))
+    await services_of(request).attempts.count_organisation_sign_up(address_of(request))
 
 
 @router.post(

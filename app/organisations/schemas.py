@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, cast
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
@@ -196,10 +196,17 @@ class ClockAdvance(RequestModel):
         return timedelta(days=self.days, hours=self.hours, seconds=self.seconds)
 
 
+# A test compares them with the timers that run on the organisation's clock.
+FiredKind = Literal["AUTO_CLOSE", "AUTO_CLOSE_REMINDER"]
+
+
 class FiredTimer(ResponseModel):
     """Something that came due while the clock moved, and has happened."""
 
-    kind: Annotated[str, Field(description="What happened.", examples=["AUTO_CLOSE"])]
+    kind: Annotated[
+        FiredKind,
+        Field(description="What happened: the ticket closed, or its requester was reminded that it will close."),
+    ]
     ticket_id: Annotated[UUID, Field(description="The ticket that it happened to.", examples=[EXAMPLE_ID])]
     due_at: Annotated[UtcTimestamp, Field(description="When it was due, on the organisation's clock.")]
 
@@ -217,4 +224,4 @@ def fired_timer(tenant: Tenant, kind: str, subject_id: UUID, due_at: datetime) -
     Args:
         due_at: real time.
     """
-    return FiredTimer(kind=kind, ticket_id=subject_id, due_at=tenant.organisation_time(due_at))
+    return FiredTimer(kind=cast("FiredKind", kind), ticket_id=subject_id, due_at=tenant.organisation_time(due_at))

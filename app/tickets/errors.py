@@ -6,10 +6,11 @@ from app.core.errors import BadInput, Conflict, NotFound
 
 
 class TicketNotFound(NotFound):
-    """The ticket does not exist in the caller's organisation, or the caller may not see it."""
+    """Your organisation has no ticket with this id, or you may not see it."""
 
     code = "ticket_not_found"
     title = "There is no such ticket."
+    advice = "`GET /tickets` lists those that you may see."
 
 
 class TicketClosed(Conflict):
@@ -17,26 +18,30 @@ class TicketClosed(Conflict):
 
     code = "ticket_closed"
     title = "The ticket is closed. Reopen it first."
+    advice = "Reopen it first."
 
 
 class AlreadyAccepted(Conflict):
     """Another user has accepted the ticket."""
 
     code = "already_accepted"
-    title = "Another user has accepted this ticket."
+    title = "Another user has accepted this ticket. Change its assignee to take it over."
+    advice = "Change its `assigneeId` to take it over."
 
 
 class OrgMismatch(BadInput):
-    """`orgId` is not the ticket's organisation. A ticket stays in its organisation."""
+    """`orgId` is not the ticket's organisation, and a ticket stays in its organisation."""
 
     code = "org_mismatch"
-    title = "A ticket cannot move to another organisation."
+    title = "A ticket cannot move to another organisation. Leave `orgId` out."
+    advice = "Leave `orgId` out."
     field = "orgId"
 
 
 class AssigneeNotActive(BadInput):
-    """The assignee is not an active admin or engineer of the organisation who may see and change tickets."""
+    """The user cannot work on tickets."""
 
     code = "assignee_not_active"
     title = "The assignee must be an active admin or engineer of the organisation who may see and change tickets."
+    advice = "Choose an active admin or engineer of the organisation who may see and change tickets."
     field = "assigneeId"

@@ -26,6 +26,7 @@ from app.tickets.comments.queries import read_comments, sees_comments
 from app.tickets.comments.representation import represent_comment
 from app.tickets.comments.schemas import TicketWithComments
 from app.tickets.errors import AssigneeNotActive, OrgMismatch, TicketNotFound
+from app.tickets.examples import CHANGED, RESPONDED
 from app.tickets.http import (
     CHANGE_ERRORS,
     ETAG,
@@ -84,7 +85,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     operation_id="getTicket",
     summary="Get a ticket with its comments",
     response_model=TicketWithComments,
-    responses=responses(TicketNotFound, ok=ETAG) | {304: NOT_MODIFIED},
+    responses=responses(TicketNotFound, ok=ETAG, example_overrides={200: RESPONDED}, version=2) | {304: NOT_MODIFIED},
     openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
 async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
@@ -96,7 +97,7 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
         row = await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
         if is_unmodified(request.headers.get("if-none-match"), make_etag(row["version"])):
             return Response(status_code=304, headers={"ETag": make_etag(row["version"])})
-        # A ticket that was never answered has no comments: most reads are spared a round trip.
+        # A ticket without a reply has no comments: most reads are spared a round trip.
         may_have_comments = row["responded_at"] and sees_comments(caller)
         comments = await read_comments(driver, caller.org_id, ticket_id) if may_have_comments else []
     content = represent_ticket(row, caller.tenant)
@@ -106,7 +107,16 @@ async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> R
 
 _CHANGE_TICKET: dict[str, Any] = {
     "response_model": Ticket,
-    "responses": responses(*CHANGE_ERRORS, NotForCustomers, OrgMismatch, AssigneeNotActive, body=True, ok=ETAG),
+    "responses": responses(
+        *CHANGE_ERRORS,
+        NotForCustomers,
+        OrgMismatch,
+        AssigneeNotActive,
+        body=True,
+        ok=ETAG,
+        example_overrides={200: CHANGED},
+        version=2,
+    ),
 }
 
 
@@ -114,7 +124,8 @@ _CHANGE_TICKET: dict[str, Any] = {
 @router.post(
     "/{id}",
     operation_id="changeTicketByPost",
-    summary="Change a ticket, for clients that cannot send PATCH",
+    summary="Change a ticket by POST",
+    description="Use `PATCH /tickets/{id}` instead, which takes the same body and has the same effects.",
     deprecated=True,
     **_CHANGE_TICKET,
 )
@@ -135,12 +146,12 @@ async def change_ticket(
     summary="Change a ticket's status",
     deprecated=True,
     response_model=Ticket,
-    responses=responses(*CHANGE_ERRORS, body=True, ok=ETAG),
+    responses=responses(*CHANGE_ERRORS, body=True, ok=ETAG, example_overrides={200: CHANGED}, version=2),
 )
 async def change_status(
     ticket_id: TicketId, body: TicketStatusUpdate, caller: Agent, db: Db, if_match: IfMatch = None
 ) -> Response:
-    """Change the status. The same status again changes nothing.
+    """Use `PATCH /tickets/{id}` with `{"status": …}` instead. The same status again changes nothing.
 
     `RESPONDED` starts the countdown to auto-close, and any other status cancels it. `CLOSED` sets `closedAt`.
     """

@@ -35,7 +35,7 @@ from tests.notifications.users import (
 )
 from tests.organisation_client import Api, Desk, create_desk
 
-EVERYTHING = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
+EVERYTHING = ["TICKET_ASSIGNED", "TICKET_RESPONDED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
 
 
 def signed_up(user: User) -> Any:

@@ -80,7 +80,7 @@ async def test_a_pass_waits_for_a_silent_server_only_once() -> None:
             connection.close()
 
     assert {outcome.result for outcome in outcomes} == {Result.TEMPORARY}
-    assert outcomes[0].error == "The mail server did not answer within 0.2 s"
+    assert outcomes[0].error == "The mail server did not reply within 0.2 s"
     assert len(connections) == 1
 
 

@@ -211,7 +211,7 @@ async def test_the_link_of_a_social_sign_in_is_never_mailed(desk: Desk) -> None:
 
 
 async def test_a_link_mail_cannot_be_muted(desk: Desk) -> None:
-    everything = ["TICKET_ASSIGNED", "TICKET_ANSWERED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
+    everything = ["TICKET_ASSIGNED", "TICKET_RESPONDED", "TICKET_CLOSING_SOON", "SIGN_UP_REQUESTS"]
     user = await add_user(desk, muted=everything)
     await request_link(desk, user, LinkPurpose.RESET_PASSWORD)
     await relay_events(desk)

@@ -11,7 +11,7 @@ from app.accounts.users.models import User
 from tests.notifications.users import add_user, execute_sql, read_mails_to, relay_events, unique_address
 from tests.organisation_client import JSON, Desk
 
-BY_SUBJECT = {"Answered": MailKind.TICKET_ANSWERED, "Closing soon": MailKind.TICKET_CLOSING_SOON}
+BY_SUBJECT = {"Reply": MailKind.TICKET_RESPONDED, "Closing soon": MailKind.TICKET_CLOSING_SOON}
 ERASED = "0190b8e5@erased.invalid"
 
 

@@ -19,7 +19,7 @@ TICKET = {"reference": "GRO-12", "title": "Export fails"}
 CLOSING = datetime(2026, 12, 21, 14, 5, tzinfo=ZoneInfo("Europe/Berlin"))
 LINK = {"link": "https://link.invalid/", "expires_at": CLOSING}
 TICKETS: dict[str, dict[str, Any]] = {
-    "ticket_answered": TICKET | {"message": "Try again.", "author": "Ada Lovelace", "auto_close_at": CLOSING},
+    "ticket_responded": TICKET | {"message": "Try again.", "author": "Ada Lovelace", "auto_close_at": CLOSING},
     "ticket_assigned": TICKET
     | {
         "first_name": "Grace",
@@ -80,9 +80,9 @@ class _Shape(HTMLParser):
 
 
 def test_a_reply_names_its_author_and_when_the_ticket_closes() -> None:
-    mail = render("ticket_answered", make_context("ticket_answered"))
+    mail = render("ticket_responded", make_context("ticket_responded"))
 
-    assert mail.subject == "[GRO-12] Answered: Export fails"
+    assert mail.subject == "[GRO-12] Reply: Export fails"
     for body in (mail.text, _Shape(mail.html).text):
         for part in ("GRO-12", "Export fails", "Try again.", "Ada Lovelace of Growfin", "help@growfin.com"):
             assert part in body
@@ -107,7 +107,7 @@ def test_a_reminder_says_when_the_ticket_closes() -> None:
 
 
 def test_a_reply_to_a_ticket_that_stays_open_names_no_date() -> None:
-    mail = render("ticket_answered", make_context("ticket_answered", auto_close_at=None))
+    mail = render("ticket_responded", make_context("ticket_responded", auto_close_at=None))
 
     assert "close" not in mail.text + mail.html
     assert "Try again.\n\n-- \n" in mail.text
@@ -190,7 +190,7 @@ def test_every_key_is_required(template: str, key: str) -> None:
 
 
 def test_line_breaks_of_a_reply_are_kept() -> None:
-    mail = render("ticket_answered", make_context("ticket_answered", message="First <1>\n\nThird"))
+    mail = render("ticket_responded", make_context("ticket_responded", message="First <1>\n\nThird"))
 
     assert "First <1>\n\nThird" in mail.text
     assert "First &lt;1&gt;<br>\n<br>\nThird" in mail.html
@@ -228,7 +228,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
 @pytest.mark.parametrize("name", ["no_such", "../layout", "/etc/passwd"])
 def test_an_unknown_template_is_refused(name: str) -> None:
     with pytest.raises(jinja2.TemplateNotFound):
-        render(name, make_context("ticket_answered"))
+        render(name, make_context("ticket_responded"))
 
 
 def test_every_template_is_tested() -> None:

@@ -49,7 +49,7 @@ async def test_the_requester_is_mailed_a_reply(desk: Desk) -> None:
     (mail,) = await read_ticket_mails_to(desk, ticket, requester)
 
     assert (mail["status"], mail["channel"], mail["attempts"]) == ("QUEUED", "EMAIL", 0)
-    assert mail["subject"] == f"[{ticket['reference']}] Answered: Export <b>fails</b>"
+    assert mail["subject"] == f"[{ticket['reference']}] Reply: Export <b>fails</b>"
     assert "Fixed, & tested." in mail["body"]
     assert "Ada Lovelace of Growfin" in mail["body"]
     assert "Fixed, &amp; tested." in mail["bodyHtml"]
@@ -135,7 +135,7 @@ async def test_an_automatic_close_sends_no_mail(desk: Desk) -> None:
 
     subjects = [mail["subject"] for mail in await read_ticket_mails_to(desk, ticket, requester)]
 
-    assert [subject.partition("] ")[2] for subject in subjects] == ["Answered: It broke", "Closing soon: It broke"]
+    assert [subject.partition("] ")[2] for subject in subjects] == ["Reply: It broke", "Closing soon: It broke"]
 
 
 @pytest.mark.parametrize("timezone", ["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])

@@ -86,7 +86,7 @@ async def test_every_invalid_secret_key_gets_the_same_message(
     in_header = await post(api, header=change(desk.secret))
     in_body = await post(api, secret=change(desk.secret))
     details = {refused(answer, 401, "invalid_secret_key")["detail"] for answer in (in_header, in_body)}
-    assert details == {"The organisation secret key is not valid, or it was revoked."}
+    assert details == {"The organisation secret key is not valid, or it was revoked. Check that it is complete."}
 
 
 async def test_a_header_with_bytes_beyond_ascii_is_an_invalid_secret_key(api: Api) -> None:

@@ -34,7 +34,7 @@ from app.tickets.assignment.backlog import assign_waiting
 from app.tickets.assignment.queries import list_available_users
 from app.tickets.assignment.rules import ROLE_KINDS_IN_ORDER, choose_assignee
 from app.tickets.assignment.service import Reassignment, assign, reassign
-from app.tickets.auto_close.jobs import close_answered
+from app.tickets.auto_close.jobs import close_responded
 from app.tickets.auto_close.rules import AUTO_CLOSE
 from app.tickets.comments import schemas as comment_schemas
 from app.tickets.comments.queries import CommentRow, read_comments
@@ -86,7 +86,7 @@ async def close_by_statement(db: AsyncSession, org_id: UUID, tickets: Sequence[T
         assert due_at is not None
         await timers.set_timers(db, org_id, ticket.id, {AUTO_CLOSE: due_at})
         dues.append(Due(kind=AUTO_CLOSE, subject_id=ticket.id, due_at=due_at, at=at or due_at))
-    assert await close_answered(db, org_id, dues) == dues
+    assert await close_responded(db, org_id, dues) == dues
 
 
 @pytest.mark.parametrize("accepted_at", [None, NOW])

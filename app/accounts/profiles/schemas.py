@@ -27,7 +27,7 @@ Locale = Annotated[
 ]
 
 _TICKET_ASSIGNED = Field(description="Mail when a ticket is assigned to you.")
-_TICKET_ANSWERED = Field(description="Mail when your ticket gets a reply.")
+_TICKET_RESPONDED = Field(description="Mail when your ticket gets a reply.")
 _TICKET_CLOSING_SOON = Field(description="Mail before your ticket closes automatically.")
 _SIGN_UP_REQUESTS = Field(description="Mail when a user who signed up waits for approval.")
 
@@ -36,7 +36,7 @@ class NotificationPreferencesUpdate(RequestModel):
     """Changes to the mails that you receive. Fields that are not sent stay as they are."""
 
     ticket_assigned: Annotated[StrictBool | MISSING, _TICKET_ASSIGNED] = MISSING
-    ticket_answered: Annotated[StrictBool | MISSING, _TICKET_ANSWERED] = MISSING
+    ticket_responded: Annotated[StrictBool | MISSING, _TICKET_RESPONDED] = MISSING
     ticket_closing_soon: Annotated[StrictBool | MISSING, _TICKET_CLOSING_SOON] = MISSING
     sign_up_requests: Annotated[StrictBool | MISSING, _SIGN_UP_REQUESTS] = MISSING
 
@@ -90,7 +90,7 @@ class NotificationPreferences(ResponseModel):
     """The mails that a user receives. Mails about the safety of their account are always sent."""
 
     ticket_assigned: Annotated[bool, _TICKET_ASSIGNED]
-    ticket_answered: Annotated[bool, _TICKET_ANSWERED]
+    ticket_responded: Annotated[bool, _TICKET_RESPONDED]
     ticket_closing_soon: Annotated[bool, _TICKET_CLOSING_SOON]
     sign_up_requests: Annotated[bool, _SIGN_UP_REQUESTS, Field(examples=[False])]
 

@@ -7,10 +7,11 @@ from app.core.errors import BadInput, Conflict, FieldError, NotFound
 
 
 class RoleNotFound(NotFound):
-    """Neither a built-in role nor a custom role of the caller's organisation has this id."""
+    """Your organisation has no role with this id."""
 
     code = "role_not_found"
     title = "There is no such role."
+    advice = "`GET /roles` lists the roles."
 
 
 class UnknownRole(BadInput):
@@ -21,17 +22,19 @@ class UnknownRole(BadInput):
 
 
 class BuiltInRoleChanged(Conflict):
-    """Built-in roles cannot be changed."""
+    """A built-in role cannot be changed or deleted."""
 
     code = "built_in_role"
     title = "A built-in role cannot be changed or deleted: copy it, and change the copy."
+    advice = "Copy it (`copyOf`), and change the copy."
 
 
 class RoleNameTaken(Conflict):
-    """Another role has this name."""
+    """Another role of the organisation, or a built-in role, has this name."""
 
     code = "role_name_taken"
-    title = "Another role of the organisation, or a built-in role, has this name."
+    title = "Another role of the organisation, or a built-in role, has this name. Choose another name."
+    advice = "Choose another name."
 
 
 class RoleInUse(Conflict):
@@ -39,10 +42,12 @@ class RoleInUse(Conflict):
 
     code = "role_in_use"
     title = "The role is assigned to users: assign another role to them first."
+    advice = "Assign another role to them first."
 
 
 class TooManyRoles(Conflict):
-    """The organisation has `MAX_ROLES` custom roles already."""
+    """Your organisation has as many roles as it can have."""
 
     code = "too_many_roles"
-    title = f"An organisation can have at most {MAX_ROLES} custom roles."
+    title = f"An organisation can have at most {MAX_ROLES} custom roles: delete one first."
+    advice = "Delete one first."

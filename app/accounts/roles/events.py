@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from app.access.user_permissions import TICKET_WORK, RoleKind
 from app.core.outbox.events import Event, Subject
@@ -14,7 +16,7 @@ class RoleEvent(Event):
     """The base of events about a role."""
 
     role_id: Subject
-    name: str
+    name: Annotated[str, Field(description="The name of the role.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +25,8 @@ class RoleCreated(RoleEvent):
 
     type: ClassVar[str] = "role.created"
 
-    role: RoleKind
-    permissions: list[str]
+    role: Annotated[RoleKind, Field(description="The kind of the role.")]
+    permissions: Annotated[list[str], Field(description="The permissions of the role, such as `tickets:view`.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,8 @@ class RoleUpdated(RoleEvent):
 
     type: ClassVar[str] = "role.updated"
 
-    added: list[str]
-    removed: list[str]
+    added: Annotated[list[str], Field(description="The permissions that the role has gained.")]
+    removed: Annotated[list[str], Field(description="The permissions that the role has lost.")]
 
     @property
     def may_start_ticket_work(self) -> bool:

@@ -6,8 +6,9 @@ from app.core.errors import BadInput
 
 
 class LinkExpired(BadInput):
-    """No link with this token can be used for this purpose, or not any more."""
+    """The token of the link was used, has expired, or was replaced."""
 
     code = "link_expired"
     title = "This link is not valid: it was used, has expired, or was replaced. Ask for another one."
+    advice = "Request another link."
     field = "token"

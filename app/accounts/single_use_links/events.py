@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
+
+from pydantic import Field
 
 from app.accounts.single_use_links.models import LinkPurpose
 from app.core.outbox.events import Event, Subject
@@ -17,5 +19,5 @@ class LinkRequested(Event):
     type: ClassVar[str] = "user.link_requested"
 
     user_id: Subject
-    link_id: UUID
-    purpose: LinkPurpose
+    link_id: Annotated[UUID, Field(description="The id of the link.")]
+    purpose: Annotated[LinkPurpose, Field(description="What the link is for.")]

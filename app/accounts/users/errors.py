@@ -9,49 +9,55 @@ from app.core.errors import BadInput, Conflict, NotFound
 
 
 class UserNotFound(NotFound):
-    """No user of the organisation has this id, or the user was erased."""
+    """Your organisation has no user with this id, or the user was erased."""
 
     code = "user_not_found"
     title = "There is no such user."
+    advice = "`GET /users` lists the users."
 
 
 class EmailTaken(Conflict):
     """Another user of the organisation has this e-mail."""
 
     code = "email_taken"
-    title = "Another user of this organisation has this e-mail."
+    title = "Another user of this organisation has this e-mail. Use another address."
+    advice = "Use another address, or sign in as that user."
 
 
 class WeakPassword(BadInput):
     """The password is easily guessed."""
 
     code = "weak_password"
-    title = "This password is easily guessed."
+    title = "This password is easily guessed. Choose another."
+    advice = "Choose one that is neither common nor close to a name."
 
 
 class CustomerNotAvailable(BadInput):
-    """Tickets are not assigned to customers."""
+    """Tickets are assigned only to admins and engineers, so a customer cannot be available."""
 
     code = "customer_not_available"
-    title = "A customer cannot be available: tickets are assigned to admins and engineers."
+    title = "A customer cannot be available: tickets are assigned only to admins and engineers."
+    advice = "Leave `available` out."
     field = "available"
 
 
 class LastAdmin(Conflict):
-    """The organisation would have no full admin left, who can grant every permission."""
+    """The organisation would be left without an active admin who can grant every permission."""
 
     code = "last_admin"
     title = (
-        "This is the organisation's last active admin of the built-in role Admin with nothing denied: "
-        "make another user such an admin first."
+        "The organisation must keep an active admin with the built-in role Admin and nothing denied, and this "
+        "is the last one. Make another user such an admin first."
     )
+    advice = "Make another user such an admin first: the built-in role Admin, with nothing denied."
 
 
 class NotPending(Conflict):
-    """The account does not wait for approval."""
+    """The account does not wait for approval, so it can be neither approved nor rejected."""
 
     code = "not_pending"
-    title = "This account does not wait for approval."
+    title = "This account does not wait for approval: PATCH /users/{id} suspends or reactivates it."
+    advice = "`PATCH /users/{id}` suspends or reactivates it."
 
 
 class NotActiveYet(Conflict):
@@ -59,6 +65,7 @@ class NotActiveYet(Conflict):
 
     code = "not_active_yet"
     title = "This account is not active yet: approve it first, or wait until its user accepts the invitation."
+    advice = "`detail` names the operation that makes it active."
 
     def __init__(self, status: str) -> None:
         super().__init__(_NOT_ACTIVE_YET[status])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
+
+from pydantic import Field
 
 from app.access.user_permissions import RoleKind
 from app.accounts.users.rules import AccountStatus
@@ -24,8 +26,8 @@ class UserSignedUp(UserEvent):
 
     type: ClassVar[str] = "user.signed_up"
 
-    role: RoleKind
-    status: AccountStatus
+    role: Annotated[RoleKind, Field(description="The role kind of the account.")]
+    status: Annotated[AccountStatus, Field(description="The status of the account after the sign-up.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class UserUpdated(UserEvent):
 
     type: ClassVar[str] = "user.updated"
 
-    fields: list[str]
+    fields: Annotated[list[str], Field(description="The names of the fields that changed.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class UserInvited(UserEvent):
 
     type: ClassVar[str] = "user.invited"
 
-    role: RoleKind
+    role: Annotated[RoleKind, Field(description="The role kind of the account.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +119,10 @@ class UserRoleChanged(UserEvent):
 
     type: ClassVar[str] = "user.role_changed"
 
-    from_role: RoleKind
-    to_role: RoleKind
-    from_role_id: UUID
-    to_role_id: UUID
+    from_role: Annotated[RoleKind, Field(description="The role kind before.")]
+    to_role: Annotated[RoleKind, Field(description="The role kind after.")]
+    from_role_id: Annotated[UUID, Field(description="The role before.")]
+    to_role_id: Annotated[UUID, Field(description="The role after.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +131,8 @@ class UserPermissionsChanged(UserEvent):
 
     type: ClassVar[str] = "user.permissions_changed"
 
-    granted: list[str]
-    denied: list[str]
+    granted: Annotated[list[str], Field(description="The permissions granted on top of those of the role.")]
+    denied: Annotated[list[str], Field(description="The permissions denied although the role has them.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,5 +9,6 @@ class SameEmail(BadInput):
     """The new address is the current one."""
 
     code = "same_email"
-    title = "This is the current e-mail: nothing would change."
+    title = "This is the current e-mail. Send the new one."
+    advice = "Send another address."
     field = "email"

@@ -6,10 +6,11 @@ from app.core.errors import BadInput, Conflict
 
 
 class NoPassword(Conflict):
-    """The user signs in at a provider and has no password to change."""
+    """The user signs in at a provider and has no password."""
 
     code = "no_password"
     title = "This account has no password yet: set one with POST /auth/password/forgot."
+    advice = "`POST /auth/password/forgot` sets one."
 
 
 class SamePassword(BadInput):
@@ -17,4 +18,5 @@ class SamePassword(BadInput):
 
     code = "same_password"
     title = "This is the current password: choose another."
+    advice = "Choose another."
     field = "newPassword"

@@ -6,10 +6,11 @@ from app.core.errors import Conflict, Forbidden, Unauthenticated
 
 
 class TotpRequired(Unauthenticated):
-    """The password is right, but the user has a second factor."""
+    """The password is right, and the user has a second factor."""
 
     code = "totp_required"
     title = "Send the code of your authenticator as `totp` as well, or a recovery code as `recoveryCode`."
+    advice = "Send the request again, with `totp` or `recoveryCode`."
     member_descriptions = {"exchangeToken": "Token for `POST /auth/oidc/exchange`. Only after a social sign-in."}
 
 
@@ -17,14 +18,19 @@ class WrongCode(Unauthenticated):
     """The code does not match, or was used before."""
 
     code = "totp_invalid"
-    title = "The code is wrong, or was used before."
+    title = "The code is wrong, or was used before. Send the code that the authenticator shows now."
+    advice = "Send the code that the authenticator shows now, or another recovery code."
 
 
 class CodeRefused(Forbidden):
-    """The code of a signed-in user does not match. Not a 401, because clients sign their user out at a 401."""
+    """The code does not match, or was used before.
+
+    Refuses a signed-in user. Not a 401, because clients sign their user out at a 401.
+    """
 
     code = "wrong_code"
-    title = "The code is wrong, or was used before."
+    title = "The code is wrong, or was used before. Send the code that the authenticator shows now."
+    advice = "Send the code that the authenticator shows now, or another recovery code."
 
 
 class SecondFactorActive(Conflict):
@@ -32,6 +38,7 @@ class SecondFactorActive(Conflict):
 
     code = "second_factor_active"
     title = "You have a second factor: disable it before you set up another."
+    advice = "Disable it before you set up another."
 
 
 class SecondFactorNotSetUp(Conflict):
@@ -39,10 +46,15 @@ class SecondFactorNotSetUp(Conflict):
 
     code = "second_factor_not_set_up"
     title = "You have no second factor: set it up with POST /auth/2fa/setup first."
+    advice = "`POST /auth/2fa/setup` sets one up."
 
 
 class SecondFactorMandatory(Conflict):
     """The organisation requires a second factor of its admins and engineers."""
 
     code = "second_factor_mandatory"
-    title = "Your organisation requires a second factor: you cannot disable it."
+    title = (
+        "Your organisation requires a second factor, so you cannot disable it. If you have lost it, ask an "
+        "admin to reset it."
+    )
+    advice = "An admin can reset that of a user who has lost it (`DELETE /users/{id}/2fa`)."

@@ -6,14 +6,16 @@ from app.core.errors import NotFound, Unauthenticated
 
 
 class SessionNotFound(NotFound):
-    """The signed-in user has no session with this id."""
+    """You have no session with this id, or it has ended."""
 
     code = "session_not_found"
     title = "There is no such session."
+    advice = "`GET /me/sessions` lists your sessions."
 
 
 class InvalidRefreshToken(Unauthenticated):
-    """The token is not one of this service, was used before, or its session has ended."""
+    """The refresh token was used before, has expired, or its session has ended."""
 
     code = "invalid_refresh_token"
     title = "The refresh token is not valid, has expired, or was used before: sign in again."
+    advice = "Sign in again."

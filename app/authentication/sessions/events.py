@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
+
+from pydantic import Field
 
 from app.accounts.users.events import UserEvent
 
@@ -15,4 +17,4 @@ class SessionRevoked(UserEvent):
 
     type: ClassVar[str] = "user.session_revoked"
 
-    session_id: UUID
+    session_id: Annotated[UUID, Field(description="The session that has ended.")]

@@ -14,6 +14,7 @@ from app.access.operation_requirements import CurrentUserBefore2FA
 from app.access.services import services_of
 from app.access.transactions import Db, transaction_refreshing_credentials
 from app.authentication.sessions import queries, service
+from app.authentication.sessions.clients import client_of
 from app.authentication.sessions.errors import InvalidRefreshToken, SessionNotFound
 from app.authentication.sessions.schemas import (
     Session,
@@ -24,20 +25,13 @@ from app.authentication.sessions.schemas import (
     TokenVerificationRequest,
     token_fields,
 )
-from app.authentication.sessions.service import ClientInfo
 from app.core.clock import real_now
 from app.core.security.access_tokens import InvalidToken
-from app.core.web.client_address import address_of
 from app.core.web.openapi import responses
 from app.core.web.paging import CountedPageQuery, InvalidCursor, Paging
 from app.core.web.routing import Route
 
 router = APIRouter(tags=["Signing in"], route_class=Route)
-
-
-def client_of(request: Request) -> ClientInfo:
-    """Return the client of a request, as its session shows it."""
-    return ClientInfo(device=request.headers.get("user-agent", ""), address=address_of(request) or "")
 
 
 @router.post(

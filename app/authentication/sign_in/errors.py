@@ -6,10 +6,11 @@ from app.core.errors import Conflict, Forbidden, Unauthenticated
 
 
 class WrongEmailOrPassword(Unauthenticated):
-    """Deliberately does not say which of the two was wrong."""
+    """The e-mail or the password is wrong."""
 
     code = "wrong_email_or_password"
-    title = "The e-mail or the password is wrong."
+    title = "The e-mail or the password is wrong. Try again, or set a new password with POST /auth/password/forgot."
+    advice = "The response does not say which. `POST /auth/password/forgot` sets a new password."
 
 
 class OrgRequired(Conflict):
@@ -17,31 +18,36 @@ class OrgRequired(Conflict):
 
     code = "org_required"
     title = "E-mail and password match accounts in several organisations: name one as `org`."
+    advice = "Send the domain of one as `org`."
 
 
 class WrongRole(Forbidden):
-    """The operation is for users of another role kind."""
+    """The account has another role kind than this sign-in is for."""
 
     code = "wrong_role"
     title = "This account has another role: use the sign-in of that role, or POST /auth/signin."
+    advice = "Use `POST /auth/signin`, which is for all."
 
 
 class AccountPending(Forbidden):
-    """An admin has not approved the sign-up yet."""
+    """An admin of the organisation has not approved the sign-up yet."""
 
     code = "account_pending"
     title = "This account waits for the approval of an admin of your organisation. You will get a mail."
+    advice = "The user gets a mail when it is approved."
 
 
 class AccountRejected(Forbidden):
-    """An admin rejected the sign-up."""
+    """An admin of the organisation rejected the sign-up."""
 
     code = "account_rejected"
     title = "An admin of your organisation has rejected this account: ask them if that was a mistake."
+    advice = "Only an admin can approve it after all."
 
 
 class AccountSuspended(Forbidden):
-    """An admin suspended the account."""
+    """An admin of the organisation suspended the account."""
 
     code = "account_suspended"
     title = "This account is suspended: an admin of your organisation can reactivate it."
+    advice = "Only an admin can reactivate it."

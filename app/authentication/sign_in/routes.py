@@ -14,7 +14,7 @@ from app.accounts.users.fields import EXAMPLE_PASSWORD
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCode
 from app.authentication.second_factor.service import SubmittedCode
-from app.authentication.sessions.routes import client_of
+from app.authentication.sessions.clients import client_of
 from app.authentication.sign_in import service
 from app.authentication.sign_in.errors import (
     AccountPending,

@@ -6,31 +6,38 @@ from app.core.errors import Forbidden, NotFound, Unavailable
 
 
 class ProviderNotFound(NotFound):
-    """The settings do not contain this provider."""
+    """This service has no social sign-in provider of that name."""
 
     code = "provider_not_found"
     title = "There is no such social sign-in provider."
+    advice = "Use another provider, or sign in with the password."
 
 
 class ProviderUnavailable(Unavailable):
-    """The provider cannot be reached, or its responses are invalid."""
+    """The provider cannot be reached, or its responses are not valid."""
 
     code = "provider_unavailable"
     title = "The provider is currently unavailable: try again shortly, or sign in another way."
+    advice = "Try again shortly, or sign in another way."
 
 
 class SocialSignInRefused(Forbidden):
-    """The provider refused the sign-in or did not prove the identity. Only the log contains the reason."""
+    """The provider refused the sign-in or did not prove the identity.
+
+    Only the log contains the reason.
+    """
 
     code = "social_sign_in_refused"
     title = "The provider did not confirm your identity: start again, or sign in another way."
+    advice = "Start again, or sign in another way."
 
 
 class StateMismatch(Forbidden):
-    """The callback does not belong to a sign-in that this browser started."""
+    """The callback does not belong to a sign-in that this browser started within the last ten minutes."""
 
     code = "state_mismatch"
     title = "This sign-in was not started in this browser, is complete, or took longer than ten minutes: start again."
+    advice = "Start again."
 
 
 class EmailNotVerified(Forbidden):
@@ -38,13 +45,15 @@ class EmailNotVerified(Forbidden):
 
     code = "email_not_verified"
     title = "The e-mail is not verified."
+    advice = "`detail` says where, and what to do."
 
 
 class LinkedElsewhere(Forbidden):
-    """The user with this e-mail is linked to another account at the same provider."""
+    """The user with this e-mail is linked to another account at the provider."""
 
     code = "linked_elsewhere"
     title = "The user with this e-mail is linked to another account at the provider: sign in with that account."
+    advice = "Sign in with that account."
 
 
 class IdentityRejected(Exception):

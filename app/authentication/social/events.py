@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from app.accounts.users.events import UserEvent
 
@@ -14,4 +16,4 @@ class IdentityLinked(UserEvent):
 
     type: ClassVar[str] = "user.identity_linked"
 
-    provider: str
+    provider: Annotated[str, Field(description="The name of the provider.")]

@@ -17,7 +17,7 @@ from app.accounts.users.models import User
 from app.authentication.second_factor.code_limits import counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCode
 from app.authentication.second_factor.service import SubmittedCode
-from app.authentication.sessions.routes import client_of
+from app.authentication.sessions.clients import client_of
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.errors import AccountPending, AccountRejected, AccountSuspended
 from app.authentication.sign_in.queries import lock_for_sign_in

@@ -45,10 +45,11 @@ class CommitFailed(Exception):
 
 
 class NotMigrated(Unavailable):
-    """The database is not at the migration that this version needs."""
+    """The database is not prepared for this version of the service."""
 
     code = "not_migrated"
     title = "The database is not migrated to this version. Run `tessera migrate`."
+    advice = "The operator of the service must run `tessera migrate`."
 
 
 class Database:

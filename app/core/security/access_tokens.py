@@ -22,10 +22,11 @@ _AUDIENCE = "tessera-api"
 
 
 class InvalidToken(Unauthenticated):
-    """The bearer token was not issued by this service, or it has expired."""
+    """The access token is not one of this service, has expired, or its session has ended."""
 
     code = "invalid_token"
-    title = "The access token is not valid, or has expired."
+    title = "The access token is not valid, or has expired. Refresh it or sign in again."
+    advice = "Get another with `POST /auth/refresh`, or sign in again."
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,8 @@ MAX_HEADER_BYTES = 32 * 1024  # names and values together
 LINGER_TIMEOUT = 1.0  # seconds for which the rest of a refused body is read
 CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response
 
+# Of all operations that are deprecated: the release in which they were, as a date of RFC 9651.
+DEPRECATION = f"@{int(datetime(2026, 11, 27, tzinfo=UTC).timestamp())}"
 CLOSE = {"Connection": "close"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
@@ -68,24 +71,36 @@ class BodyRefused(HTTPException):
 
 
 INTERNAL_ERROR = Refusal(
-    500, "internal_error", "The service failed unexpectedly.", "The error has been logged under this request id."
+    500,
+    "internal_error",
+    "The service failed unexpectedly.",
+    "The service failed, and logged the request id. Try again, and report the id if it fails again.",
 )
-OVERLOADED = Refusal(503, "overloaded", "The service is overloaded.", "Try again in a second.", {"Retry-After": "1"})
+OVERLOADED = Refusal(
+    503,
+    "overloaded",
+    "The service is overloaded.",
+    "The service has too many requests. Send this one again after the seconds in Retry-After.",
+    {"Retry-After": "1"},
+)
 STOPPING = Refusal(
     503,
     "unavailable",
-    "The service is temporarily unavailable: try again shortly.",
-    "The service is stopping.",
+    "The service is temporarily unavailable. Try again shortly.",
+    "The service is stopping. Send the request again after the seconds in Retry-After.",
     {"Retry-After": "1", "Connection": "close"},
 )
 URI_TOO_LONG = Refusal(
-    414, "uri_too_long", "The address is too long.", f"Path and query may have at most {MAX_URL_BYTES} bytes."
+    414,
+    "uri_too_long",
+    "The address is too long.",
+    f"Path and query may have at most {MAX_URL_BYTES} bytes. Send less.",
 )
 HEADERS_TOO_LARGE = Refusal(
     431,
     "headers_too_large",
     "The request's headers are too large.",
-    f"A request may have at most {MAX_HEADERS} headers with {MAX_HEADER_BYTES} bytes in all.",
+    f"A request may have at most {MAX_HEADERS} headers with {MAX_HEADER_BYTES} bytes in all. Send less.",
 )
 
 
@@ -295,6 +310,8 @@ class _Exchange:
         self.started = True
         self.status = message["status"]
         headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF]
+        if getattr(self.scope.get("route"), "deprecated", False):
+            headers.append((b"deprecation", DEPRECATION.encode()))
         path = self.scope["path"]
         may_be_stored = path in _CACHEABLE or path.startswith(_ASSETS)
         if not may_be_stored and not any(name == b"cache-control" for name, _ in headers):

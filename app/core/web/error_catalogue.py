@@ -10,9 +10,18 @@ from app.core.errors import TesseraError
 from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 from app.core.web.problems import CODES_BY_STATUS, get_status
 
+_FRAMEWORK_MEANINGS = {
+    400: "The request is not valid HTTP, or its body cannot be read. Check how the client writes it.",
+    404: "There is nothing at this address. Check the path.",
+    405: "The address does not have this method. `Allow` names those that it has.",
+    408: "The body did not arrive in time. Send the request again.",
+    413: "The body has too many bytes. Send a smaller one.",
+    415: "The operation takes no body of this type. Send JSON, with `Content-Type: application/json`.",
+}
+
 
 class ErrorCode(NamedTuple):
-    """A code that a problem document can have; `meaning` is one paragraph of Markdown."""
+    """A code that a problem document can have; `meaning` is one paragraph of Markdown: the fact and the way out."""
 
     status: int
     code: str
@@ -33,13 +42,13 @@ def list_error_members() -> dict[str, str]:
 
 def make_error_table() -> str:
     """Write the catalogue as a Markdown table."""
-    rows = [f"| `{one.code}` | {one.status} | {one.title} | {one.meaning} |" for one in list_error_codes()]
-    return "\n".join(["| Code | Status | Title | Meaning |", "|---|---|---|---|", *rows])
+    rows = [f"| `{one.code}` | {one.status} | {one.meaning} |" for one in list_error_codes()]
+    return "\n".join(["| Code | Status | Meaning, and what to do |", "|---|---|---|", *rows])
 
 
 def _list_framework_codes() -> Iterator[ErrorCode]:
     for status, (code, title) in CODES_BY_STATUS.items():
-        yield ErrorCode(status, code, title, "Refused before an operation was reached.")
+        yield ErrorCode(status, code, title, _FRAMEWORK_MEANINGS[status])
 
 
 def _list_edge_codes() -> Iterator[ErrorCode]:
@@ -50,8 +59,8 @@ def _list_edge_codes() -> Iterator[ErrorCode]:
 def _list_domain_codes() -> Iterator[ErrorCode]:
     for kind in _list_error_classes():
         if "code" in vars(kind) and kind is not TesseraError:  # other classes have the code of a more general error
-            meaning = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
-            yield ErrorCode(get_status(kind), kind.code, kind.title, meaning)
+            fact = (inspect.getdoc(kind) or "").partition("\n")[0]
+            yield ErrorCode(get_status(kind), kind.code, kind.title, f"{fact} {kind.advice}")
 
 
 def _list_error_classes() -> Iterator[type[TesseraError]]:

@@ -11,7 +11,7 @@ from typing import Any
 from app.core import errors
 from app.core.errors import TesseraError
 from app.core.web.declarations import Declaration
-from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
+from app.core.web.edge import DEPRECATION, HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 from app.core.web.problems import CODES_BY_STATUS, PROBLEM_MEDIA_TYPE, get_status
 
 HEADERS = {
@@ -29,6 +29,11 @@ HEADERS = {
         "secret key.",
         "schema": {"type": "string"},
         "example": 'Bearer realm="tessera"',
+    },
+    "Deprecation": {
+        "description": "Since when the operation is deprecated (RFC 9745). Its description names the replacement.",
+        "schema": {"type": "string"},
+        "example": DEPRECATION,
     },
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
     "RateLimit": {
@@ -69,6 +74,7 @@ def responses(
     ok: Mapping[int, tuple[str, ...]] | None = None,
     location: str | None = None,
     example_overrides: Mapping[int, Mapping[str, Any]] | None = None,
+    version: int = 1,
 ) -> dict[int | str, Any]:
     """Make the `responses` of an operation.
 
@@ -79,6 +85,7 @@ def responses(
         location: the example of the header `Location`, if `ok` names it.
         example_overrides: values for the examples of its success responses, by status, where they differ from the
             examples of the fields.
+        version: the version in the example of the header `ETag`.
     """
     titles: dict[int, dict[str, str]] = {}
     all_kinds: tuple[type[TesseraError], ...] = (*kinds, errors.BadInput, errors.Unavailable)
@@ -94,6 +101,8 @@ def responses(
     }
     for status, names in (ok or {}).items():
         documented[status] = {"headers": {name: HEADERS[name] for name in names}}
+        if "ETag" in names and version != 1:
+            documented[status]["headers"]["ETag"] = HEADERS["ETag"] | {"example": f'"{version}"'}
         if location:
             documented[status]["headers"]["Location"] = HEADERS["Location"] | {"example": location}
     for status, overrides in (example_overrides or {}).items():

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from app.core.web.declarations import find_declaration
 from app.core.web.error_catalogue import list_error_members
-from app.core.web.openapi import document_declaration
+from app.core.web.openapi import HEADERS, document_declaration
 from app.core.web.openapi_events import document_events
 from app.core.web.openapi_examples import add_examples
 from app.core.web.openapi_sharing import iterate_operations, share_parameters, share_responses
@@ -61,16 +61,7 @@ def finalize_openapi(
     schemas["Problem"], schemas["FieldError"] = _make_problem_schema(), _FIELD_ERROR_SCHEMA
     document_events(document)
     for operation, route in _iterate_operations(document, routes):
-        document_declaration(operation, find_declaration(route.endpoint))
-        document_link(operation, route.path_format)
-        for parameter in operation.get("parameters", ()):
-            _tidy_parameter(parameter)
-        for message in (operation.get("requestBody", {}), *operation["responses"].values()):
-            for media in message.get("content", {}).values():
-                remove_titles(media["schema"])
-        for status, response in operation["responses"].items():
-            if response["description"] == FASTAPI_DESCRIPTION:
-                response["description"] = HTTPStatus(int(status)).phrase
+        _complete_operation(operation, route)
     for schema in schemas.values():
         remove_titles(schema)
     name_enum_values(document)
@@ -105,6 +96,27 @@ def _iterate_operations(
         if isinstance(route, APIRoute) and route.include_in_schema:
             for method in route.methods or ():
                 yield document["paths"][route.path_format][method.lower()], route
+
+
+def _complete_operation(operation: dict[str, Any], route: APIRoute) -> None:
+    document_declaration(operation, find_declaration(route.endpoint))
+    document_link(operation, route.path_format)
+    if operation.get("deprecated"):
+        _document_deprecation(operation)
+    for parameter in operation.get("parameters", ()):
+        _tidy_parameter(parameter)
+    for message in (operation.get("requestBody", {}), *operation["responses"].values()):
+        for media in message.get("content", {}).values():
+            remove_titles(media["schema"])
+    for status, response in operation["responses"].items():
+        if response["description"] == FASTAPI_DESCRIPTION:
+            response["description"] = HTTPStatus(int(status)).phrase
+
+
+def _document_deprecation(operation: dict[str, Any]) -> None:
+    for status, response in operation["responses"].items():
+        if status.startswith("2"):
+            response.setdefault("headers", {})["Deprecation"] = HEADERS["Deprecation"]
 
 
 def _tidy_parameter(parameter: dict[str, Any]) -> None:

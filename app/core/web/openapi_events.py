@@ -15,7 +15,13 @@ _ENVELOPE: dict[str, Any] = {
         "type": "object",
         "description": "Who caused it.",
         "required": ["type"],
-        "properties": {"type": {"type": "string", "enum": [one.value for one in ActorType]}},
+        "properties": {
+            "type": {
+                "type": "string",
+                "enum": [one.value for one in ActorType],
+                "description": "A user, a product of the organisation, or Tessera itself.",
+            }
+        },
     },
     "createdAt": {"type": "string", "format": "date-time", "description": "The organisation's time."},
 }

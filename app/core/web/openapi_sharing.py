@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from app.core.errors import Forbidden
 from app.core.web.openapi import HEADERS
 from app.core.web.problems import PROBLEM_MEDIA_TYPE, STATUSES_BY_KIND
 
 _NAMES_BY_STATUS = {status: kind.__name__ for kind, status in STATUSES_BY_KIND.items()}
+MAX_CODES_IN_NAME = 4
 
 
 def iterate_operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -50,18 +52,31 @@ def _serialize(value: object) -> str:
 
 
 def _share_error_responses(operations: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    found = [
+        (operation, status, response)
+        for operation in operations
+        for status, response in operation["responses"].items()
+        if PROBLEM_MEDIA_TYPE in response.get("content", {})
+    ]
+    usual = _find_usual_codes((status, response) for _, status, response in found)
     names: dict[str, str] = {}  # by content: the same codes in another order are the same response
     shared: dict[str, Any] = {}
-    for operation in operations:
-        for status, response in operation["responses"].items():
-            if PROBLEM_MEDIA_TYPE not in response.get("content", {}):
-                continue
-            content = _serialize(response | {"description": ""})
-            if content not in names:
-                name = names[content] = _find_free_name(_make_response_name(int(status), response), shared)
-                shared[name] = response
-            operation["responses"][status] = {"$ref": f"#/components/responses/{names[content]}"}
+    for operation, status, response in found:
+        content = _serialize(response | {"description": ""})
+        if content not in names:
+            wanted = _make_response_name(int(status), _list_codes(response), usual[status], operation["operationId"])
+            name = names[content] = _find_free_name(wanted, shared)
+            shared[name] = response
+        operation["responses"][status] = {"$ref": f"#/components/responses/{names[content]}"}
     return dict(sorted(shared.items()))
+
+
+def _find_usual_codes(responses: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, set[str]]:
+    """Return the codes of the most frequent response of each status."""
+    counts: dict[str, Counter[frozenset[str]]] = {}
+    for status, response in responses:
+        counts.setdefault(status, Counter())[frozenset(_list_codes(response))] += 1
+    return {status: set(by_codes.most_common(1)[0][0]) for status, by_codes in counts.items()}
 
 
 def _share_examples(responses: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -88,12 +103,28 @@ def _share_headers(responses: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return dict(sorted(shared.items()))
 
 
-def _make_response_name(status: int, response: dict[str, Any]) -> str:
-    """Name a response after its code, or after its kind of error if it has several codes."""
-    codes = list(response["content"][PROBLEM_MEDIA_TYPE]["examples"])
-    if len(codes) > 1:
-        return _NAMES_BY_STATUS[status]
-    return "".join(word.capitalize() for word in codes[0].split("_"))
+def _list_codes(response: Mapping[str, Any]) -> list[str]:
+    return list(response["content"][PROBLEM_MEDIA_TYPE]["examples"])
+
+
+def _make_response_name(status: int, codes: list[str], usual: set[str], operation_id: str) -> str:
+    """Name a response after its codes, with the kind of error in place of those that most operations have.
+
+    A response of many codes is named after its operation.
+    """
+    kind, names = _NAMES_BY_STATUS.get(status, ""), [_make_name(code) for code in codes]
+    usual_name = kind if len(usual) > 1 else "".join(map(_make_name, usual))
+    if set(codes) == usual:
+        return usual_name
+    if usual < set(codes) or (kind == Forbidden.__name__ and usual & set(codes)):
+        names = [*(_make_name(code) for code in codes if code not in usual), usual_name]
+    if names == [usual_name]:
+        names = [_make_name(code) for code in codes]
+    return "Or".join(names) if len(names) <= MAX_CODES_IN_NAME else f"{operation_id[0].upper()}{operation_id[1:]}{kind}"
+
+
+def _make_name(code: str) -> str:
+    return "".join(word.capitalize() for word in code.split("_"))
 
 
 def _find_free_name(wanted: str, taken: Iterable[str]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +27,7 @@ from app.core.security.derived_keys import derive_key
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 _SIGNATURE_BYTES = 16
-_PATH_PARAMETER = re.compile(r"\{[^}]+\}")
+_EXAMPLE_CURSOR = "HTZ5bEK2mV0Xn8dYcR1qTVs0Ml0"
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -72,7 +71,10 @@ class Page(ResponseModel, Generic[T]):
     """A page of a list."""
 
     items: Annotated[list[T], Field(description="The items of this page, in the order of the list.")]
-    next_cursor: Annotated[str | None, Field(description="Pass it as `cursor` for the next page; null on the last.")]
+    next_cursor: Annotated[
+        str | None,
+        Field(description="Pass it as `cursor` for the next page; null on the last.", examples=[_EXAMPLE_CURSOR]),
+    ]
 
 
 class CountedPage(Page[T], Generic[T]):
@@ -87,7 +89,8 @@ class InvalidCursor(BadInput):
     """The cursor was not issued for this list of this organisation, or it was changed."""
 
     code = "invalid_cursor"
-    title = "The cursor does not belong to this list."
+    title = "The cursor does not belong to this list. Start again without a cursor."
+    advice = "Start again without a cursor, and change no filters between pages."
     field = "cursor"
 
 
@@ -210,12 +213,15 @@ class Paging:
 def document_link(operation: Mapping[str, Any], path: str) -> None:
     """Add the `Link` header to the documented response of an operation, if the operation is a list.
 
+    The example continues that of the response, which is a page of one item.
+
     Args:
-        path: of the operation, with `{…}` in place of ids.
+        path: of the operation, with its parameters in braces.
     """
     if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
+        address = f"{path.format(id=EXAMPLE_ID)}?limit=1&cursor={_EXAMPLE_CURSOR}"
         operation["responses"]["200"].setdefault("headers", {})["Link"] = {
-            "description": "The address of the next page, relative to this one (RFC 8288). Absent on the last page.",
+            "description": "The address of the next page (RFC 8288). Absent on the last page.",
             "schema": {"type": "string"},
-            "example": f'<{_PATH_PARAMETER.sub(EXAMPLE_ID, path)}?cursor=WzEsMl0>; rel="next"',
+            "example": f'<{address}>; rel="next"',
         }

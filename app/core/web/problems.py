@@ -140,7 +140,7 @@ async def _respond_to_invalid_request(request: Request, error: Exception) -> Res
 
 async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:
     assert isinstance(error, HTTPException)
-    code, title = CODES_BY_STATUS.get(error.status_code, ("error", "The request cannot be answered."))
+    code, title = CODES_BY_STATUS.get(error.status_code, ("error", "The request cannot be served."))
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:  # the framework names the methods of one route only
         headers["Allow"] = ", ".join(sorted(_find_methods(request, has_cors=has_cors)))

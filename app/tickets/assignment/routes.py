@@ -12,12 +12,11 @@ from app.core.web.preconditions import check_if_match
 from app.core.web.routing import Route
 from app.tickets.assignment import service
 from app.tickets.errors import AlreadyAccepted, AssigneeNotActive, TicketClosed
+from app.tickets.examples import ACCEPTED
 from app.tickets.http import CHANGE_ERRORS, ETAG, Agent, IfMatch, TicketId, read_changed, ticket_response
 from app.tickets.schemas import Ticket
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
-
-_EXAMPLE = {"status": "IN_PROGRESS", "acceptedAt": "2026-03-02T09:35:00.125Z", "version": 2}
 
 
 @router.post(
@@ -31,7 +30,8 @@ _EXAMPLE = {"status": "IN_PROGRESS", "acceptedAt": "2026-03-02T09:35:00.125Z", "
         AlreadyAccepted,
         AssigneeNotActive,
         ok=ETAG,
-        example_overrides={200: _EXAMPLE},
+        example_overrides={200: ACCEPTED},
+        version=2,
     ),
 )
 async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch = None) -> Response:

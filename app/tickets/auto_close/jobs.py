@@ -1,4 +1,4 @@
-"""Close answered tickets, and remind their requesters before: a batch of timers at a time.
+"""Close tickets with the status RESPONDED, and remind their requesters before: a batch of timers at a time.
 
 Each handler locks tickets first and then claims their timers, in the order in which requests lock them.
 """
@@ -25,8 +25,8 @@ from app.tickets.models import Ticket, TicketStatus
 
 
 @writes(TicketStatusChanged)
-async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Close the answered tickets whose countdown has ended."""
+async def close_responded(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
+    """Close the responded tickets whose countdown has ended."""
     tenant = await get_tenant(db, org_id)
     locked = await _lock_tickets(db, org_id, due)
     if not locked:
@@ -49,7 +49,7 @@ async def close_answered(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> 
 
 
 async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
-    """Record that answered tickets will close soon. Their requesters get a mail about it."""
+    """Record that responded tickets will close soon. Their requesters get a mail about it."""
     tenant = await get_tenant(db, org_id)
     claimed = await timers.claim(db, org_id, await _lock_tickets(db, org_id, due))
     rows = await db.execute(

@@ -31,7 +31,7 @@ CLOSE = text(
         FROM (
             SELECT id, number, coalesce(:now, auto_close_at) AS closes_at FROM tickets
             WHERE org_id = :org_id AND id = ANY(ARRAY(SELECT subject_id FROM claimed)) AND status = :from_status
-        ) AS answered
+        ) AS responded
     ), before AS MATERIALIZED (
         SELECT last_event, last_at FROM counters WHERE org_id = :org_id FOR NO KEY UPDATE
     ), dated AS MATERIALIZED (

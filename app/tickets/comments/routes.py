@@ -17,6 +17,7 @@ from app.core.web.routing import Route
 from app.tickets.comments import service
 from app.tickets.comments.schemas import CommentWithTicket, ReplyCreate
 from app.tickets.errors import TicketClosed
+from app.tickets.examples import REPLY
 from app.tickets.http import CHANGE_ERRORS, EXAMPLE_PATH, IfMatch, TicketId, json_response, read_changed
 from app.tickets.representation import represent_ticket, represent_user
 
@@ -31,7 +32,15 @@ Responder = Annotated[UserCaller, requires(Resource.COMMENTS, Action.CREATE)]
     summary="Reply to the requester",
     status_code=201,
     response_model=CommentWithTicket,
-    responses=responses(*CHANGE_ERRORS, TicketClosed, body=True, ok={201: ("Location", "ETag")}, location=EXAMPLE_PATH),
+    responses=responses(
+        *CHANGE_ERRORS,
+        TicketClosed,
+        body=True,
+        ok={201: ("Location", "ETag")},
+        location=EXAMPLE_PATH,
+        example_overrides={201: REPLY},
+        version=2,
+    ),
 )
 async def respond(
     ticket_id: TicketId, body: ReplyCreate, caller: Responder, db: Db, if_match: IfMatch = None

@@ -12,6 +12,7 @@ from pydantic import MISSING, BaseModel, Field, create_model
 from app.core.fields import EXAMPLE_ID, ResponseModel, UtcTimestamp
 from app.core.outbox.events import ActorType, get_data_model, list_event_classes
 from app.core.web.paging import Page
+from app.tickets.auto_close.rules import AUTO_CLOSE
 from app.tickets.events import TicketEvent, TicketStatusChanged
 from app.tickets.models import TicketStatus
 
@@ -38,8 +39,9 @@ _EXAMPLE = {
     "type": TicketStatusChanged.type,
     "actor": {"type": ActorType.SYSTEM.value},
     "data": {
-        TicketStatusChanged.get_stored_name("from_status"): TicketStatus.OPEN.value,
-        TicketStatusChanged.get_stored_name("to_status"): TicketStatus.RESPONDED.value,
+        TicketStatusChanged.get_stored_name("from_status"): TicketStatus.RESPONDED.value,
+        TicketStatusChanged.get_stored_name("to_status"): TicketStatus.CLOSED.value,
+        TicketStatusChanged.get_stored_name("reason"): AUTO_CLOSE,
     },
     "createdAt": "2026-03-02T09:30:00.125Z",
 }

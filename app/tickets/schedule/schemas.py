@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from app.core.fields import ResponseModel, UtcTimestamp
 class ScheduledAction(ResponseModel):
     """Something that will happen to a ticket automatically."""
 
-    kind: Annotated[str, Field(description="What will happen.", examples=["AUTO_CLOSE"])]
+    kind: Annotated[Literal["AUTO_CLOSE"], Field(description="What will happen.")]
     due_at: Annotated[UtcTimestamp, Field(description="When, on the organisation's clock.")]
     reason: Annotated[
         str,

@@ -43,7 +43,7 @@ async def test_the_profile_is_that_of_the_signed_in_user(desk: Desk) -> None:
         "status": "ACTIVE", "available": True, "emailVerified": False, "secondFactor": False, "bio": None,
         "timezone": None, "locale": None, "pictureUrl": None,
         "notifications": {
-            "ticketAssigned": True, "ticketAnswered": True, "ticketClosingSoon": True, "signUpRequests": True,
+            "ticketAssigned": True, "ticketResponded": True, "ticketClosingSoon": True, "signUpRequests": True,
         },
     }  # fmt: skip
     assert [row.pop("resource") for row in permissions] == list(Resource)

@@ -13,7 +13,7 @@ from tests.accounts.users_and_roles import CUSTOMER, ENGINEER, add_role, add_sig
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
 from tests.problems import refused, wrong_fields
 
-ALL_ON = {"ticketAssigned": True, "ticketAnswered": True, "ticketClosingSoon": True, "signUpRequests": True}
+ALL_ON = {"ticketAssigned": True, "ticketResponded": True, "ticketClosingSoon": True, "signUpRequests": True}
 
 
 async def read_profile(user: SignedInUser) -> dict[str, Any]:
@@ -33,7 +33,7 @@ async def test_engineers_and_customers_have_a_profile(desk: Desk, role: RoleKind
 
 async def test_the_history_names_changed_fields_without_their_values(desk: Desk) -> None:
     user = await add_signed_in_user(desk)
-    await user.patch("/me", {"bio": "Secret.", "locale": "en", "notifications": {"ticketAnswered": False}})
+    await user.patch("/me", {"bio": "Secret.", "locale": "en", "notifications": {"ticketResponded": False}})
     fields = {"fields": ["bio", "locale", "notifications"]}
     assert await list_events(desk, user.id) == [("user.updated", fields)]
 
@@ -99,9 +99,9 @@ class TestNotifications:
 
     async def test_each_kind_of_mail_can_be_turned_off_separately(self, desk: Desk) -> None:
         user = await add_signed_in_user(desk)
-        first = ok(await user.patch("/me", {"notifications": {"ticketAnswered": False, "signUpRequests": False}}))
-        assert first["notifications"] == ALL_ON | {"ticketAnswered": False, "signUpRequests": False}
-        second = ok(await user.patch("/me", {"notifications": {"ticketAnswered": True, "ticketAssigned": False}}))
+        first = ok(await user.patch("/me", {"notifications": {"ticketResponded": False, "signUpRequests": False}}))
+        assert first["notifications"] == ALL_ON | {"ticketResponded": False, "signUpRequests": False}
+        second = ok(await user.patch("/me", {"notifications": {"ticketResponded": True, "ticketAssigned": False}}))
         assert second["notifications"] == ALL_ON | {"signUpRequests": False, "ticketAssigned": False}
         assert (await read_row(desk, user.id)).muted == [MailKind.SIGN_UP_REQUESTS, MailKind.TICKET_ASSIGNED]
         assert (await read_profile(user))["notifications"] == second["notifications"]

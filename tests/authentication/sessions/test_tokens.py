@@ -34,7 +34,9 @@ async def test_every_hostile_token_is_a_401(api: Api) -> None:
     for wrong, text in hostile_tokens().items():
         for path in ("/me", "/org"):
             document = refused(await api.http.get(path, headers=bearer(text)), 401, "invalid_token")
-            assert document["detail"] == "The access token is not valid, or has expired.", wrong
+            assert (
+                document["detail"] == "The access token is not valid, or has expired. Refresh it or sign in again."
+            ), wrong
 
 
 async def test_an_oversized_token_is_refused_unread(api: Api) -> None:

@@ -34,8 +34,9 @@ async def cheap_attempt(http: httpx.AsyncClient, forwarded: str | None = None) -
 
 def limited(answer: httpx.Response, policy: str) -> None:
     """Check that a response is a 429 that states the limit and when to retry."""
-    refused(answer, 429, "rate_limited")
+    document = refused(answer, 429, "rate_limited")
     wait = answer.headers["retry-after"]
+    assert document["detail"] == f"Too many attempts. Try again in {wait} s."
     window = int(policy.rpartition("w=")[2])
     assert 1 <= int(wait) <= window
     assert answer.headers["ratelimit"] == f'"default";r=0;t={wait}'

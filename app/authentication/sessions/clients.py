@@ -1,0 +1,13 @@
+"""The clients that open and use sessions, as their requests describe them."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from app.authentication.sessions.service import ClientInfo
+from app.core.web.client_address import address_of
+
+
+def client_of(request: Request) -> ClientInfo:
+    """Return the client of a request, as its session shows it."""
+    return ClientInfo(device=request.headers.get("user-agent", ""), address=address_of(request) or "")
