@@ -30,7 +30,7 @@ from app.core.errors import TesseraError
 from app.core.security.access_tokens import InvalidToken
 from app.core.web.declarations import DEFAULT_CHALLENGE
 
-# By whether access tokens and whether secret keys are accepted.
+# Keys: whether access tokens are accepted, and whether secret keys are accepted.
 _HOW_TO_SEND = {
     (True, True): "Send a user's access token as `Authorization: Bearer …`, or a secret key as `X-Org-Secret: tsk_…`.",
     (True, False): "Send a user's access token as `Authorization: Bearer …`.",
@@ -89,10 +89,10 @@ class Requirement:
         return known[1]
 
     async def _identify(self, request: Request) -> Caller:
-        given = await read_secret(request, from_body=self.secret_in_body)
-        if self.secret and given is not None and (self.secret_in_body or "authorization" not in request.headers):
-            return await identify_product(request, given)
-        user = await identify_user(request, given, _HOW_TO_SEND[self.users, self.secret])
+        secret = await read_secret(request, from_body=self.secret_in_body)
+        if self.secret and secret is not None and (self.secret_in_body or "authorization" not in request.headers):
+            return await identify_product(request, secret)
+        user = await identify_user(request, secret, _HOW_TO_SEND[self.users, self.secret])
         if not self.users:
             raise SecretKeyRequired
         self._check(user)
@@ -118,7 +118,7 @@ class Requirement:
 
     @property
     def kind(self) -> str:
-        """The required caller if no permission is required, in a few words."""
+        """A short name of the required caller, for operations that require no permission."""
         return "signed in" if self.users else "the organisation's secret key"
 
     @property
@@ -166,9 +166,10 @@ def requires(
     secret_in_body: bool = False,
     customers: bool = False,
 ) -> Any:
-    """Require a permission of the users who call an operation; the arguments are those of `Requirement`.
+    """Require a permission of the users who call an operation. See `Requirement` for the arguments.
 
-    `caller` is a `UserCaller`, or with `secret` a `Caller`; `check_callers` compares that at start-up.
+    Annotate the endpoint's `caller` as `UserCaller`, or as `Caller` with `secret`. `check_callers` verifies this at
+    start-up.
     """
     return Depends(Requirement((resource, action), secret=secret, secret_in_body=secret_in_body, customers=customers))
 

@@ -1,4 +1,4 @@
-"""Users, their credentials, and the words that find them."""
+"""Users, their credentials, and their search words: the words of name and e-mail that `q` looks for."""
 
 from __future__ import annotations
 

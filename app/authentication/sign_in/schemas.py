@@ -38,7 +38,7 @@ class SignInRequest(RequestModel):
 
 
 class SignInResult(TokenPair):
-    """The tokens, their user, and what an organisation's own front end shows them."""
+    """The tokens, the user who signed in, and what the organisation's front end shows this user."""
 
     user: Annotated[User, Field(description="The user who signed in.")]
     designation: Designation

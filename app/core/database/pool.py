@@ -122,9 +122,9 @@ class Database:
 
     @asynccontextmanager
     async def driver(self, org_id: UUID, *, has_work: bool = False) -> AsyncIterator[Driver]:
-        """Open a transaction on the driver's connection, without SQLAlchemy, for hot statements.
+        """Open a transaction on the driver's connection, without SQLAlchemy, for the most frequent statements.
 
-        They take a third of the CPU time.
+        They take a third of the CPU time that they take with SQLAlchemy.
 
         Args:
             has_work: whether the transaction writes events or timers. The worker of this process then looks for work
@@ -175,7 +175,7 @@ def wake_worker_after_commit(db: AsyncSession) -> None:
 
 
 async def run_before_commit(db: AsyncSession) -> None:
-    """Write what the session has collected now, and not only before it commits."""
+    """Run `before_commit` now instead of at the commit. It writes what the session has collected so far."""
     before_commit: BeforeCommit | None = db.info.get(BEFORE_COMMIT)
     if before_commit is not None:
         await before_commit(db, db.info.get(ORG_ID))

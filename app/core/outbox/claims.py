@@ -1,4 +1,4 @@
-"""Claim due deliveries and record the results of their attempts: the database's part of the worker's third loop.
+"""Claim due deliveries and record the results of their attempts: the database's part of the worker's job `deliver`.
 
 No query plan depends on fresh statistics, since many deliveries may be added at once. A claim first reads ids in the
 order of their index. After that, each row is read and written by its own id, in one round trip for all: with an array

@@ -59,8 +59,8 @@ async def erase_requester(db: AsyncSession, org_id: UUID, event: UserErased) -> 
         unlinked = (
             Ticket.org_id == org_id, Ticket.requester_email == event.email.value, Ticket.requester_user_id.is_(None)
         )  # fmt: skip
-        in_order = select(Ticket.id).where(*unlinked).order_by(Ticket.id)
-        if ids := (await db.scalars(in_order.with_for_update(key_share=True))).all():
+        ordered_tickets = select(Ticket.id).where(*unlinked).order_by(Ticket.id)
+        if ids := (await db.scalars(ordered_tickets.with_for_update(key_share=True))).all():
             await _erase(db, org_id, await read_user(db, org_id, event.user_id), ids, event.at)
     await run_first_batch(db, org_id, event.user_id, event.at, _ERASING)
 

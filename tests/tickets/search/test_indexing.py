@@ -159,8 +159,8 @@ async def test_only_the_same_or_a_newer_version_is_written(desk: Desk, version: 
     assert (await index_rows(desk))[id_of(ticket)][0] == 3
 
     async with desk.database.session(desk.id) as db:
-        words = " ".join(lexemes(desk.id, "Written", number=1))
-        values = {"org_id": desk.id, "ids": [id_of(ticket)], "versions": [version], "words": [words]}
+        joined = " ".join(lexemes(desk.id, "Written", number=1))
+        values = {"org_id": desk.id, "ids": [id_of(ticket)], "versions": [version], "lexemes": [joined]}
         await db.execute(service._UPSERT_TICKET_LEXEMES, values)
 
     assert await search(desk, title) == [1]
