@@ -97,7 +97,7 @@ def _repeatable(description: str) -> Any:
 
 
 class TicketFilters(Filters):
-    """Select tickets, and sort them. A repeated filter accepts any of its values."""
+    """Select tickets, and sort them. A repeated filter matches any of its values."""
 
     q: Annotated[
         OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
