@@ -72,9 +72,9 @@ class SecondFactorRequired(Forbidden):
 class PrivilegeEscalation(Forbidden):
     """The change would grant permissions that the caller lacks, or would change a user who has such permissions.
 
-    The same holds for a kind of role above the caller's own, whatever its permissions are.
+    The same holds for a role kind above the caller's own, whatever its permissions are.
     """
 
     code = "privilege_escalation"
-    title = "This exceeds your own kind of role or permissions: ask an admin who has them."
+    title = "This exceeds your own role kind or permissions: ask an admin who has them."
     advice = "Ask an admin who has them."

@@ -22,10 +22,10 @@ class OrgRequired(Conflict):
 
 
 class WrongRole(Forbidden):
-    """The account has another kind of role than this sign-in is for."""
+    """The account has another role kind than this sign-in is for."""
 
     code = "wrong_role"
-    title = "This account has another kind of role: use the sign-in for that kind, or POST /auth/signin."
+    title = "This account has another role kind: use the sign-in for that kind, or POST /auth/signin."
     advice = "Use `POST /auth/signin`, which is for all kinds."
 
 
