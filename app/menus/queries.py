@@ -16,7 +16,7 @@ from app.menus.rules import Entry, MenuNode, Viewer, build_menu
 
 
 async def get_menu(db: AsyncSession, org_id: UUID, menu_id: UUID) -> Menu:
-    """Return an entry.
+    """Return a menu entry.
 
     Raises:
         MenuNotFound

@@ -82,7 +82,7 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
         for ticket_id, user_id in given
         if ticket_id in tickets
         and user_id in users
-        and users[user_id].may_be_assigned
+        and users[user_id].is_assignable
         and MailKind.TICKET_ASSIGNED not in users[user_id].muted
         and is_deliverable(users[user_id].email)
     ]

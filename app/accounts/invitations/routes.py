@@ -119,6 +119,6 @@ async def accept_invitation(body: InvitationAcceptance, request: Request) -> Use
     use it up. If the user can be assigned tickets, unassigned tickets are assigned to them at once.
     """
     services = services_of(request)
-    await services.attempts.count_recovery(address_of(request))
+    await services.attempts.count_link_call(address_of(request))
     user = await service.accept(services.database, services.secret_key, body.token, body.password)
     return User.of(user)

@@ -48,14 +48,14 @@ async def hash_new_password(
     return await hash_password(password, derive_salt(secret_key, email))
 
 
-def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountStatus) -> User:
+def build_user(org_id: UUID, details: NewUser, role_kind: RoleKind, status: AccountStatus) -> User:
     """Return the row of a new user with a built-in role. `add_user` writes it."""
     user = User(
         org_id=org_id,
         id=new_id(),
-        first_name=new.first_name,
-        last_name=new.last_name,
-        email=new.email,
+        first_name=details.first_name,
+        last_name=details.last_name,
+        email=details.email,
         role_kind=role_kind,
         status=status,
         available=False,
@@ -71,7 +71,7 @@ def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountSta
 
 
 async def add_user(db: AsyncSession, user: User, password_hash: str | None) -> None:
-    """Write a new user with their credential and words.
+    """Write a new user with their credential and search words.
 
     Raises:
         EmailTaken

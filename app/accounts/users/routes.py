@@ -23,7 +23,7 @@ from app.accounts.users.schemas import (
     EXAMPLE_REASON,
     User,
     UserDetails,
-    UserFilter,
+    UserListQuery,
     UserPage,
     UserPermissions,
     UserPermissionsUpdate,
@@ -57,7 +57,7 @@ async def _details_of(db: AsyncSession, row: models.User) -> UserDetails:
     responses=responses(InvalidCursor),
 )
 async def list_users(
-    user_filter: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request, response: Response
+    user_filter: Annotated[UserListQuery, Query()], caller: Viewer, db: Db, request: Request, response: Response
 ) -> UserPage:
     """List users, newest first. `status=PENDING` finds the sign-ups that wait for approval."""
     filters = user_filter.values()

@@ -29,7 +29,7 @@ class AccountStatus(StrEnum):
 
 
 class UserStatus(StrEnum):
-    """The status of an account in requests and responses. Erased users are in neither."""
+    """The status of an account as requests and responses have it: an `AccountStatus` other than `ERASED`."""
 
     ACTIVE = AccountStatus.ACTIVE
     PENDING = AccountStatus.PENDING
@@ -44,7 +44,7 @@ SETTLED = frozenset({AccountStatus.ACTIVE, AccountStatus.SUSPENDED})
 
 
 def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
-    """Return the status of a user who signs up without an admin: all but customers wait for approval."""
+    """Return the initial status of a user who signs up themselves: all but customers wait for approval."""
     return AccountStatus.ACTIVE if role_kind == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
@@ -54,7 +54,7 @@ def can_be_available(role_kind: RoleKind) -> bool:
 
 
 def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
-    """Return whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
+    """Return whether an account with a requester's address belongs to the requester. If so, tickets are linked to it.
 
     The address must be verified: a user who signs up with the address of another person must not see their tickets.
     """
@@ -127,8 +127,8 @@ def query_terms(text: str) -> list[str]:
     for part in fold(text).split():
         local, at, domain = part.partition("@")
         found |= {part} if local and at and domain else set(split_words(part))
-    cut = {word[:MAX_WORD_LENGTH] for word in found}
-    return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
+    words = {word[:MAX_WORD_LENGTH] for word in found}
+    return sorted(word for word in words if not any(other != word and other.startswith(word) for other in words))
 
 
 def prefix_upper_bound(prefix: str) -> str:

@@ -38,7 +38,7 @@ _ERRORS = (
     WrongEmailOrPassword, TotpRequired, WrongCode, OrgRequired, AccountPending, AccountRejected, AccountSuspended,
     TooMany, Busy,
 )  # fmt: skip
-# The examples of other operations make these an engineer and a customer.
+# The same users as in the examples of other operations: Bo is an engineer, Mia is a customer.
 _ENGINEER = Body(examples=[{"email": "bo@growfin.com", "password": EXAMPLE_PASSWORD}])
 _CUSTOMER = Body(examples=[{"email": "mia@customer.example", "password": EXAMPLE_PASSWORD}])
 
@@ -88,10 +88,10 @@ async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | 
         body.email, body.org, address_of(request), failure=WrongEmailOrPassword
     ) as attempt:
         matches = await service.match_accounts(database, body.email, body.password, body.org)
-        attempt.failed = len(matches.accounts) < matches.compared
+        attempt.failed = len(matches.accounts) < matches.compared_count
         account = await service.choose_account(database, matches, role_kind)
-    if matches.compared == 1:
-        await attempts.remember_address(attempt)
+    if matches.compared_count == 1:  # with several accounts, the owner of the network is unknown
+        await attempts.remember_network(attempt)
     code, client = SubmittedCode.of_user(account.user, body.totp, body.recovery_code), client_of(request)
     async with counting_attempts(attempts, account.user, code), database.session(account.user.org_id) as db:
         locked = await service.lock_account(db, account)

@@ -52,7 +52,7 @@ class SignInResult(TokenPair):
         return cls(
             **token_fields(tokens),
             user=User.of(user),
-            designation=user.designation,
+            designation=user.role_name,
             session_time_in_minutes=in_minutes(session_lifetime(remembered=tokens.session.remembered)),
             menu=[VisibleMenu.of(node) for node in menu],
         )

@@ -31,7 +31,7 @@ from app.core.database.pool import Database
 from app.core.errors import Forbidden
 from app.core.security.passwords import match_hashes
 
-# Accounts with the same e-mail and password that are loaded to choose from; with more, `org` is required.
+# The most matching accounts to choose from. If more accounts match, `org` is required.
 MAX_MATCHING_ACCOUNTS = 10
 
 INACTIVE_ERRORS: Mapping[AccountStatus, type[Forbidden]] = {
@@ -53,11 +53,11 @@ class Account:
 class MatchResult:
     """The accounts of an e-mail that a password matches: (org_id, user_id, password_hash).
 
-    `compared` counts all accounts of the e-mail, including those that the password does not match.
+    `compared_count` counts all accounts of the e-mail, including those that the password does not match.
     """
 
     accounts: Sequence[tuple[UUID, UUID, str]]
-    compared: int
+    compared_count: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ async def match_accounts(database: Database, email: str, password: str, domain: 
     matching = await match_hashes(password, [account.password_hash for account in accounts if account.password_hash])
     return MatchResult(
         [(one.org_id, one.user_id, one.password_hash) for one in accounts if one.password_hash in matching],
-        compared=len(accounts),
+        compared_count=len(accounts),
     )
 
 
@@ -130,7 +130,7 @@ async def lock_account(db: AsyncSession, account: Account) -> LockedAccount:
     """Lock an account whose password was compared, and check that it still has that password.
 
     Raises:
-        WrongEmailOrPassword: The password has changed since, which ended all sessions; or the user was erased.
+        WrongEmailOrPassword: The password was changed since it was compared, or the user was erased.
     """
     try:
         locked = await lock_for_sign_in(db, account.user.org_id, account.user.id)

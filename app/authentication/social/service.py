@@ -14,7 +14,7 @@ from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries as users
-from app.accounts.users.creation import NewUser, add_user, new_user
+from app.accounts.users.creation import NewUser, add_user, build_user
 from app.accounts.users.errors import EmailTaken, UserNotFound
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
@@ -128,7 +128,7 @@ async def _create_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -
     identity, role = login.identity, login.role
     assert identity.email is not None
     new = NewUser(identity.first_name, identity.last_name, identity.email)
-    user = new_user(tenant.id, new, role, status_of_sign_up(role))
+    user = build_user(tenant.id, new, role, status_of_sign_up(role))
     user.email_verified_at = user.created_at
     await add_user(db, user, None)
     await _link(db, user, login)

@@ -33,7 +33,7 @@ BeforeCommit = Callable[[AsyncSession, UUID | None], Awaitable[None]]
 
 ORG_ID = "org_id"
 BEFORE_COMMIT = "before_commit"
-HAS_WORK = "has_work"
+WAKES_WORKER = "wakes_worker"
 CONNECT_TIMEOUT = 5.0  # seconds
 LOCK_TIMEOUT = 5.0  # seconds
 DRIVER_TIMEOUT_MARGIN = 5.0  # seconds
@@ -117,18 +117,18 @@ class Database:
             yield db
             await run_before_commit(db)
             await db.commit()
-            if db.info.get(HAS_WORK):
+            if db.info.get(WAKES_WORKER):
                 self.run_after_commit()
 
     @asynccontextmanager
-    async def driver(self, org_id: UUID, *, has_work: bool = False) -> AsyncIterator[Driver]:
+    async def driver(self, org_id: UUID, *, wakes_worker: bool = False) -> AsyncIterator[Driver]:
         """Open a transaction on the driver's connection, without SQLAlchemy, for the most frequent statements.
 
         They take a third of the CPU time that they take with SQLAlchemy.
 
         Args:
-            has_work: whether the transaction writes events or timers. The worker of this process then looks for work
-                after the commit.
+            wakes_worker: whether the transaction writes events or timers. The worker of this process then looks for
+                work after the commit.
         """
         connection = await self.engine.raw_connection()
         driver = cast("Driver", connection.driver_connection)
@@ -141,7 +141,7 @@ class Database:
             await asyncio.shield(greenlet_spawn(connection.close))
             raise
         connection.close()  # nothing to roll back, so nothing to await
-        if has_work:
+        if wakes_worker:
             self.run_after_commit()
 
     @staticmethod
@@ -171,7 +171,7 @@ class Database:
 
 def wake_worker_after_commit(db: AsyncSession) -> None:
     """Make this process's worker look for work as soon as the transaction has committed, not at its next interval."""
-    db.info[HAS_WORK] = True
+    db.info[WAKES_WORKER] = True
 
 
 async def run_before_commit(db: AsyncSession) -> None:

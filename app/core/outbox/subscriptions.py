@@ -70,7 +70,7 @@ class Reactions:
                 if event in _WRITTEN_BY:
                     raise UnreachableReaction(
                         f"{get_handler_name(react)} cannot react to {event.__name__}: {_WRITTEN_BY[event]} writes that "
-                        "event past `record`. Make it a subscriber, or let the statement do what it does."
+                        "event without `record`. Register it as a subscriber, or do its work in that statement."
                     )
 
 
@@ -86,7 +86,7 @@ class Subscribers:
         return self
 
     def find(self, event_type: str) -> list[AnySubscriber]:
-        """Return the subscribers to a type of event; those to `ANY` if the type has no class."""
+        """Return the subscribers to a type of event. A type of a newer version, without a class, has those to `ANY`."""
         event = find_event_class(event_type) or Event
         found = [subscriber for declared, subscriber in self._declared if issubclass(event, declared)]
         return list(dict.fromkeys(found))

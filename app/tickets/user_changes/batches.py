@@ -37,7 +37,7 @@ _USER_COLUMNS = (
     User.email,
     User.status,
     User.email_verified_at.is_not(None).label("is_verified"),
-    User.may_be_assigned.label("may_be_assigned"),
+    User.is_assignable.label("is_assignable"),
 )
 UserRow = Row[UUID, str, AccountStatus, bool, bool]  # with these columns
 

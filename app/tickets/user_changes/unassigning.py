@@ -41,7 +41,7 @@ UNASSIGN_TICKETS_OF_ROLE: Final = "UNASSIGN_TICKETS_OF_ROLE"
 
 
 def _unfinished_condition(user: UserRow) -> ColumnElement[bool] | None:
-    return None if user.may_be_assigned else and_(Ticket.assignee_id == user.id, Ticket.status.in_(UNFINISHED))
+    return None if user.is_assignable else and_(Ticket.assignee_id == user.id, Ticket.status.in_(UNFINISHED))
 
 
 async def _unassign(db: AsyncSession, org_id: UUID, user: UserRow, ids: Sequence[UUID], at: datetime) -> None:
@@ -100,7 +100,7 @@ async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequen
 
 async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, timedelta]:
     """Unassign at most a batch of unlocked tickets of unlocked users; return how many, and the delay until the next."""
-    ineligible_users_condition = and_(User.org_id == org_id, User.role_id == role_id, not_(User.may_be_assigned))
+    ineligible_users_condition = and_(User.org_id == org_id, User.role_id == role_id, not_(User.is_assignable))
     user_ids = (await db.scalars(select(User.id).where(ineligible_users_condition))).all()
     tickets_condition = _unfinished_of_users_condition(org_id, user_ids)
     assignees = set(await db.scalars(select(Ticket.assignee_id).where(tickets_condition).limit(TICKETS_PER_BATCH)))

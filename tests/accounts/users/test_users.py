@@ -283,4 +283,4 @@ async def test_a_list_contains_the_names_of_custom_roles(desk: Desk) -> None:
     row = await add_user(desk, role_id=role_id)
     (first, _) = ok(await desk.admin.get("/users"))["items"]
     assert (first["id"], first["roleId"]) == (str(row.id), str(role_id))
-    assert first["designation"] == (await read_row(desk, row.id)).designation
+    assert first["designation"] == (await read_row(desk, row.id)).role_name
