@@ -14,7 +14,7 @@ from app.core.database.pool import Database
 from app.menus.models import Menu
 from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_only
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.services import create_user
 
 DAY, MONTH = 1440, 43_200  # minutes
@@ -155,8 +155,8 @@ async def test_each_organisation_has_its_own_menu(api: Api, database: Database, 
 
 
 async def test_only_signed_in_users_have_a_menu(api: Api, desk: Desk) -> None:
-    refused(await api.http.get("/me/menu"), 401, "missing_credential")
-    refused(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "access_token_required")
+    assert_problem(await api.http.get("/me/menu"), 401, "missing_credential")
+    assert_problem(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "access_token_required")
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from tests.organisation_client import JSON, Desk
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
 
 
-def at(text_of_a_time: str) -> datetime:
+def parse_time(text_of_a_time: str) -> datetime:
     """Parse a time of a response."""
     return datetime.fromisoformat(text_of_a_time)
 
@@ -53,7 +53,7 @@ async def add_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ti
     return ticket
 
 
-async def timers_in(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[str, datetime]:
+async def read_timers(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[str, datetime]:
     """Return when each kind of timer of a subject is due (real time)."""
     rows = await db.execute(
         select(Timer.kind, Timer.due_at).where(Timer.org_id == org_id, Timer.subject_id == subject_id)
@@ -61,10 +61,10 @@ async def timers_in(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[st
     return {row.kind: row.due_at for row in rows}
 
 
-async def timers_of(desk: Desk, ticket: JSON) -> dict[str, datetime]:
+async def read_ticket_timers(desk: Desk, ticket: JSON) -> dict[str, datetime]:
     """Return when each kind of timer of a ticket is due (real time)."""
     async with desk.database.session(desk.id) as db:
-        return await timers_in(db, desk.id, UUID(ticket["id"]))
+        return await read_timers(db, desk.id, UUID(ticket["id"]))
 
 
 async def event_types(desk: Desk, ticket: JSON) -> list[str]:

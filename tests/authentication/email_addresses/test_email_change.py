@@ -31,7 +31,7 @@ from tests.authentication.account_state import (
 )
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import PASSWORD, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import Start, create_user, unique_email
 
 WRONG = "cobalt-heron-47-lamq"
@@ -67,7 +67,7 @@ async def test_nothing_changes_until_the_link_is_followed(api: Api, desk: Desk, 
     assert (link.purpose, link.email) == ("CHANGE_EMAIL", new)
     assert (await user.get("/me")).json()["email"] == user.email
     assert (await sign_in(api.http, user.email)).status_code == 200
-    refused(await sign_in(api.http, new), 401, "wrong_email_or_password")
+    assert_problem(await sign_in(api.http, new), 401, "wrong_email_or_password")
     assert await list_event_types(desk, user.id) == ["user.link_requested"]
 
 
@@ -81,8 +81,8 @@ async def test_the_link_changes_the_email_and_keeps_the_password(api: Api, datab
     me = (await user.get("/me")).json()
     assert (me["email"], me["emailVerified"]) == (new, True), "the session continues"
     assert (await sign_in(api.http, new)).status_code == 200
-    refused(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
-    refused(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
+    assert_problem(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
+    assert_problem(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
 
 
 async def test_the_password_hash_has_the_salt_of_the_new_email(
@@ -140,7 +140,7 @@ async def test_another_request_cancels_the_link_to_a_mistyped_address(
     mistyped = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
     await request_change(user, new)
 
-    refused(await api.http.post("/auth/email/verify", json={"token": mistyped}), 422, "link_expired")
+    assert_problem(await api.http.post("/auth/email/verify", json={"token": mistyped}), 422, "link_expired")
     assert (await follow_link(api, desk, user)).status_code == 200
     assert (await user.get("/me")).json()["email"] == new
 
@@ -149,12 +149,12 @@ class TestPassword:
     async def test_a_wrong_password_is_refused_and_ends_no_session(
         self, desk: Desk, user: SignedInUser, new: str
     ) -> None:
-        refused(await request_change(user, new, WRONG), 403, "wrong_password")
+        assert_problem(await request_change(user, new, WRONG), 403, "wrong_password")
         assert (await user.get("/me")).status_code == 200
         assert await list_links(desk, user.id) == []
 
     async def test_a_missing_password_is_named(self, desk: Desk, user: SignedInUser, new: str) -> None:
-        assert wrong_fields(await request_change(user, new, None)) == {"password"}
+        assert read_invalid_fields(await request_change(user, new, None)) == {"password"}
         assert await list_links(desk, user.id) == []
 
     async def test_a_user_without_a_password_needs_none(
@@ -173,7 +173,7 @@ class TestPassword:
         token = await latest_token(desk, user.id, LinkPurpose.CHANGE_EMAIL)
         body = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
         assert (await user.post("/auth/password/change", body)).status_code == 204
-        refused(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
+        assert_problem(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
         assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
     async def test_a_reset_password_cancels_the_change_of_email(
@@ -184,7 +184,7 @@ class TestPassword:
         reset = await issue_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         body = {"token": reset, "newPassword": NEW_PASSWORD}
         assert (await api.http.post("/auth/password/reset", json=body)).status_code == 204
-        refused(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
+        assert_problem(await api.http.post("/auth/email/verify", json={"token": token}), 422, "link_expired")
         assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
     async def test_a_concurrent_change_of_the_password_cancels_the_change_of_email(
@@ -222,7 +222,7 @@ class TestTakenAddress:
     ) -> None:
         await request_change(user, new)
         await create_user(desk, new)
-        refused(await follow_link(api, desk, user), 422, "link_expired")
+        assert_problem(await follow_link(api, desk, user), 422, "link_expired")
         assert (await read_user(desk, user.id)).email == user.email
         assert (await sign_in(api.http, user.email)).status_code == 200
 
@@ -239,14 +239,14 @@ class TestTakenAddress:
 
 
 async def test_the_current_email_is_refused(desk: Desk, user: SignedInUser) -> None:
-    assert wrong_fields(await request_change(user, user.email.upper()), "same_email") == {"email"}
+    assert read_invalid_fields(await request_change(user, user.email.upper()), "same_email") == {"email"}
     assert await list_links(desk, user.id) == []
 
 
 async def test_an_expired_link_changes_nothing(api: Api, desk: Desk, user: SignedInUser, new: str) -> None:
     await request_change(user, new)
     await expire_links(desk, user.id)
-    refused(await follow_link(api, desk, user), 422, "link_expired")
+    assert_problem(await follow_link(api, desk, user), 422, "link_expired")
     assert (await read_user(desk, user.id)).email == user.email
 
 
@@ -255,7 +255,7 @@ async def test_a_link_of_a_user_suspended_meanwhile_changes_nothing(
 ) -> None:
     await request_change(user, new)
     await update_user(desk, user.id, status="SUSPENDED")
-    refused(await follow_link(api, desk, user), 422, "link_expired")
+    assert_problem(await follow_link(api, desk, user), 422, "link_expired")
     assert (await read_user(desk, user.id)).email == user.email
 
 
@@ -269,15 +269,15 @@ async def test_mails_to_a_new_address_are_limited(start: Start, desk: Desk, new:
 
 async def test_other_fields_are_refused(user: SignedInUser, new: str) -> None:
     for field in ("role", "status", "orgId", "userId", "emailVerified"):
-        assert wrong_fields(await request_change(user, new, **{field: "ADMIN"})) == {field}
-    assert wrong_fields(await request_change(user, "ada")) == {"email"}
+        assert read_invalid_fields(await request_change(user, new, **{field: "ADMIN"})) == {field}
+    assert read_invalid_fields(await request_change(user, "ada")) == {"email"}
 
 
 async def test_an_access_token_is_required(api: Api, desk: Desk, new: str) -> None:
     body: Any = {"email": new, "password": PASSWORD}
-    refused(await api.http.post("/auth/email/change", json=body), 401, "missing_credential")
+    assert_problem(await api.http.post("/auth/email/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
-    refused(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "access_token_required")
+    assert_problem(await api.http.post("/auth/email/change", json=body, headers=secret), 403, "access_token_required")
 
 
 async def test_addresses_tokens_and_passwords_are_not_logged(

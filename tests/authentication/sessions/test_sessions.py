@@ -14,7 +14,7 @@ from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.services import Start, create_user, unique_email
 
 
@@ -49,7 +49,7 @@ async def test_signing_out_ends_this_session_only(api: Api, email: str) -> None:
     assert (await api.http.post("/auth/signout", headers=bearer(one))).status_code == 204
     assert await has_ended(api, one)
     assert not await has_ended(api, other)
-    refused(await api.http.post("/auth/signout", headers=bearer(one)), 401, "invalid_token")
+    assert_problem(await api.http.post("/auth/signout", headers=bearer(one)), 401, "invalid_token")
 
 
 async def test_a_demotion_ends_all_sessions_of_the_user_and_a_promotion_none(api: Api, desk: Desk) -> None:
@@ -130,7 +130,7 @@ async def test_a_session_can_be_ended_from_another(api: Api, email: str) -> None
     path = f"/me/sessions/{session_id}"
     assert (await api.http.delete(path, headers=bearer(other))).status_code == 204
     assert await has_ended(api, one)
-    refused(await api.http.delete(path, headers=bearer(other)), 404, "session_not_found")
+    assert_problem(await api.http.delete(path, headers=bearer(other)), 404, "session_not_found")
 
 
 async def test_sessions_of_other_users_can_be_neither_seen_nor_ended(
@@ -142,9 +142,9 @@ async def test_sessions_of_other_users_can_be_neither_seen_nor_ended(
     ]
     stranger = await create_desk(api, database)
     for other in (desk.admin, stranger.admin):
-        refused(await other.delete(f"/me/sessions/{my_id}"), 404, "session_not_found")
+        assert_problem(await other.delete(f"/me/sessions/{my_id}"), 404, "session_not_found")
         assert my_id not in (await other.get("/me/sessions")).text
-    refused(await desk.admin.delete(f"/me/sessions/{uuid4()}"), 404, "session_not_found")
+    assert_problem(await desk.admin.delete(f"/me/sessions/{uuid4()}"), 404, "session_not_found")
     assert not await has_ended(api, mine)
 
 
@@ -158,9 +158,9 @@ async def test_a_session_ended_in_one_process_ends_in_others_within_five_seconds
     signed_in = await sign_in(api.http, email)
     assert (await other.get("/me", headers=bearer(signed_in))).status_code == 200
     assert (await api.http.post("/auth/signout", headers=bearer(signed_in))).status_code == 204
-    refused(await api.http.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
+    assert_problem(await api.http.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
     await asyncio.sleep(LIFETIME + 0.1)
-    refused(await other.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
+    assert_problem(await other.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
 
 
 class TestVerify:

@@ -13,7 +13,7 @@ from app.accounts.users.models import User as UserRow
 from app.authentication.sign_in.service import MAX_MATCHING_ACCOUNTS
 from app.core.database.pool import Database
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.services import Service, Start, change_password, create_user, unique_email
 
 WRONG = "cobalt-heron-47-lamq"
@@ -34,7 +34,7 @@ async def cheap_attempt(http: httpx.AsyncClient, forwarded: str | None = None) -
 
 def limited(answer: httpx.Response, policy: str) -> None:
     """Check that a response is a 429 that states the limit and when to retry."""
-    document = refused(answer, 429, "rate_limited")
+    document = assert_problem(answer, 429, "rate_limited")
     wait = answer.headers["retry-after"]
     assert document["detail"] == f"Too many attempts. Try again in {wait} s."
     window = int(policy.rpartition("w=")[2])
@@ -153,7 +153,7 @@ class TestFailures:
         await create_user(desk, email)
         await create_user(other, email)
         for _ in range(2):
-            refused(await sign_in(http, email, PASSWORD), 409, "org_required")
+            assert_problem(await sign_in(http, email, PASSWORD), 409, "org_required")
         assert (await sign_in(http, email, PASSWORD, org=desk.domain)).status_code == 200
 
 
@@ -189,7 +189,7 @@ class TestAttackersAccount:
         http, email = (await start()).at(VICTIM), unique_email()
         for _ in range(MAX_MATCHING_ACCOUNTS + 1):
             await create_user(await create_desk(desk.api, desk.database), email)
-        refused(await sign_in(http, email, PASSWORD), 409, "org_required")
+        assert_problem(await sign_in(http, email, PASSWORD), 409, "org_required")
         await create_user(own, email)
         assert (await sign_in(http, email, PASSWORD, org=own.domain)).status_code == 200
 
@@ -239,6 +239,6 @@ async def test_sign_ups_and_sign_ins_fail_while_the_counts_are_unreachable(start
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     http = (await start(redis_url=f"redis://127.0.0.1:{port}/0")).at(VICTIM)
-    refused(await cheap_attempt(http), 503, "unavailable")
-    refused(await sign_in(http, unique_email()), 503, "unavailable")
+    assert_problem(await cheap_attempt(http), 503, "unavailable")
+    assert_problem(await sign_in(http, unique_email()), 503, "unavailable")
     assert (await http.get("/me", headers=desk.admin.headers)).status_code == 200, "other requests still work"

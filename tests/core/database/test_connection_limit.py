@@ -13,7 +13,7 @@ from app.main import create_app
 from tests.conftest import SECRET_KEY, connect, copy_database, settings_for
 from tests.organisation_client import Api, create_desk
 from tests.postgres import TestServer
-from tests.problems import refused
+from tests.problems import assert_problem
 
 
 async def test_requests_get_503_until_the_server_accepts_connections_again(server: TestServer) -> None:
@@ -40,5 +40,5 @@ async def test_requests_get_503_until_the_server_accepts_connections_again(serve
             finally:
                 await superuser.close()
             for answer in answers:
-                refused(answer, 503, "unavailable")
+                assert_problem(answer, 503, "unavailable")
             assert (await http.get(path, headers=headers)).status_code == 200

@@ -82,7 +82,7 @@ async def set_titles(desk: Desk, titles: Mapping[int, str]) -> None:
         await service.index(db, desk.id, ids.all())
 
 
-async def index_rows(desk: Desk) -> dict[UUID, tuple[int, int, int]]:
+async def read_search_rows(desk: Desk) -> dict[UUID, tuple[int, int, int]]:
     """Return for each indexed ticket its indexed version and the numbers of its own lexemes and those of replies."""
     async with desk.database.session(desk.id) as db:
         kept = select(

@@ -15,7 +15,7 @@ from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from tests.accounts.users_and_roles import add_user_with_only
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.tickets.rows import insert_many
 from tests.tickets.search.searching import (
     SCANNED_TICKETS,
@@ -150,7 +150,7 @@ async def test_customers_page_through_their_matches(desk: Desk) -> None:
     assert await list_pages(mia, q="red", limit=3, sort="createdAt") == [[3, 5, 9], [11]]
     assert await list_pages(leo, q="red", limit=10, sort="updatedAt") == [[2, 6, 8, 12]]
     cursor = (await list_tickets(mia, q="red", limit=1)).json()["nextCursor"]
-    refused(await list_tickets(leo, q="red", limit=1, cursor=cursor), 422, "invalid_cursor")
+    assert_problem(await list_tickets(leo, q="red", limit=1, cursor=cursor), 422, "invalid_cursor")
 
 
 async def test_a_ticket_is_found_by_its_new_requester(desk: Desk) -> None:
@@ -205,7 +205,7 @@ async def test_a_cursor_depends_on_the_permission_to_see_replies(desk: Desk) -> 
     cursor = (await list_tickets(with_replies, q="broke", limit=1)).json()["nextCursor"]
 
     assert (await list_tickets(desk, q="broke", limit=1, cursor=cursor)).status_code == 200
-    refused(await list_tickets(without_replies, q="broke", limit=1, cursor=cursor), 422, "invalid_cursor")
+    assert_problem(await list_tickets(without_replies, q="broke", limit=1, cursor=cursor), 422, "invalid_cursor")
 
 
 @pytest.mark.parametrize(("denied", "by_reply"), [([], [1]), (["comments:view"], [])])
@@ -244,5 +244,7 @@ async def test_staff_find_tickets_of_all_requesters(desk: Desk, role: RoleKind) 
 async def test_searching_requires_the_permission_to_list(desk: Desk) -> None:
     await open_indexed(desk)
 
-    refused(await list_tickets(await add_user_with_only(desk, "comments:view"), q="broke"), 403, "permission_required")
-    refused(await desk.api.http.get("/tickets", params={"q": "broke"}), 401, "missing_credential")
+    assert_problem(
+        await list_tickets(await add_user_with_only(desk, "comments:view"), q="broke"), 403, "permission_required"
+    )
+    assert_problem(await desk.api.http.get("/tickets", params={"q": "broke"}), 401, "missing_credential")

@@ -12,17 +12,17 @@ import pytest
 from app.core.database.pool import Database
 from app.tickets import queries
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     count_by_assignee,
     insert_many,
     list_waiting,
     pass_time,
+    read_ticket_timers,
     run_due_timers,
     skip_earlier_work,
     skip_work,
-    timers_of,
 )
 from tests.tickets.users import add_customer, add_engineer, assign_all_to, change_row
 
@@ -194,7 +194,7 @@ async def test_a_user_who_may_be_assigned_tickets_again_keeps_those_assigned_sin
     await run_due_timers(database)
 
     assert await desk.read(ticket) == ticket | {"comments": []}
-    assert await timers_of(desk, {"id": str(bo.id)}) == {}
+    assert await read_ticket_timers(desk, {"id": str(bo.id)}) == {}
 
 
 async def test_more_than_a_thousand_tickets_are_unassigned_in_batches(
@@ -240,4 +240,4 @@ async def test_a_suspended_user_cannot_be_the_assignee(desk: Desk, bo: SignedInU
 
     answer = await desk.admin.patch(f"/tickets/{(await desk.open())['id']}", {"assigneeId": str(bo.id)})
 
-    refused(answer, 422, "assignee_not_active")
+    assert_problem(answer, 422, "assignee_not_active")
