@@ -72,7 +72,7 @@ async def test_changed_settings_are_visible_immediately(api: Api, desk: Desk) ->
 
 
 async def test_a_changed_setting_is_not_served_from_a_cache(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose settings would be cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # settings of sandboxes are never cached
     await desk.open()
     assert (await desk.admin.patch("/org", {"autoCloseDays": 3})).status_code == 200
     ticket = (await desk.respond(await desk.open()))["ticket"]

@@ -24,9 +24,9 @@ from tests.organisation_client import JSON, Desk
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
 
 
-def parse_time(text_of_a_time: str) -> datetime:
+def parse_time(value: str) -> datetime:
     """Parse a time of a response."""
-    return datetime.fromisoformat(text_of_a_time)
+    return datetime.fromisoformat(value)
 
 
 async def add_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ticket:
@@ -108,7 +108,7 @@ async def pass_time(desk: Desk, by: timedelta, *tickets: JSON) -> None:
 
 
 async def run_due_timers(database: Database) -> None:
-    """Run one pass of the worker's first loop."""
+    """Run the worker's job `timers` once."""
     await timers.run_due(database, wiring.TIMERS)
 
 
@@ -133,7 +133,7 @@ _INSERT = text(
 
 
 async def insert_many(desk: Desk, count: int, *, responded_at: datetime | None = None) -> Sequence[UUID]:
-    """Insert tickets without an assignee and of the same time: open ones, or responded ones without timers."""
+    """Insert unassigned tickets with equal `created_at`: `OPEN`, or `RESPONDED` at a time but without timers."""
     async with desk.database.session(desk.id) as db:
         values = {
             "org": desk.id,
@@ -157,7 +157,7 @@ async def insert_timers(desk: Desk, ids: Sequence[UUID], kind: str, due_at: date
 
 
 async def skip_work(desk: Desk) -> None:
-    """Skip the events and timers of an organisation, to save time in later tests."""
+    """Discard the work that the events and timers of an organisation cause, to save time in later tests."""
     async with desk.database.session(desk.id) as db:
         last = select(func.max(EventRow.seq)).where(EventRow.org_id == desk.id).scalar_subquery()
         await db.execute(update(Relay).where(Relay.org_id == desk.id).values(last_seq=last))

@@ -174,9 +174,9 @@ async def test_pages_and_cursors_of_a_customer_are_only_theirs(desk: Desk, mia: 
 async def test_the_ticket_of_another_requester_is_not_found(
     desk: Desk, mia: SignedInUser, operation: Operation
 ) -> None:
-    for_staff = operation.rest in {"/change_status", "/accept"} or "assigneeId" in (operation.body or {})
+    for_staff = operation.path_suffix in {"/change_status", "/accept"} or "assigneeId" in (operation.body or {})
     expected = (403, "not_for_customers") if for_staff else (404, "ticket_not_found")
-    if operation.rest == "/respond":
+    if operation.path_suffix == "/respond":
         expected = (403, "permission_required")
     leo = await add_customer(desk)
     unlinked, leos = await desk.open(), await open_own(leo)
@@ -184,7 +184,7 @@ async def test_the_ticket_of_another_requester_is_not_found(
 
     answers = [
         await mia.http.request(
-            operation.method, f"/tickets/{ticket}{operation.rest}", json=operation.body, headers=mia.headers
+            operation.method, f"/tickets/{ticket}{operation.path_suffix}", json=operation.body, headers=mia.headers
         )
         for ticket in (unlinked["id"], leos["id"], uuid4())
     ]

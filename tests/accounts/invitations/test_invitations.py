@@ -134,7 +134,7 @@ class TestInviting:
         for wrong in (both, {name: value for name, value in body.items() if name != "role"}):
             assert read_invalid_fields(await desk.admin.post("/users", wrong)) == {""}
 
-    async def test_a_taken_e_mail_is_reported_to_admins(self, desk: Desk) -> None:
+    async def test_inviting_a_taken_e_mail_is_refused(self, desk: Desk) -> None:
         created = await invite(desk)
         for email in (desk.admin.email, created["email"].upper()):
             assert_problem(await desk.admin.post("/users", body_for(email)), 409, "email_taken")
@@ -197,7 +197,7 @@ class TestPermissions:
         answer = await inviter.post("/users", body_for(unique_email(), roleId=str(less)))
         assert (answer.status_code, answer.json()["roleId"]) == (201, str(less))
 
-    async def test_grants_and_denials_of_the_inviter_count(self, desk: Desk) -> None:
+    async def test_the_inviters_own_grants_and_denials_are_taken_into_account(self, desk: Desk) -> None:
         admin = await add_signed_in_user(desk, RoleKind.ADMIN, denied=["jobs:delete"])
         assert_problem(await admin.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
         assert (await admin.post("/users", body_for(unique_email()))).status_code == 201

@@ -31,7 +31,7 @@ async def count_users(desk: Desk) -> int:
         return await db.scalar(select(func.count()).select_from(User).where(User.org_id == desk.id)) or 0
 
 
-async def test_an_admin_of_the_keys_organisation_is_active_and_available(desk: Desk) -> None:
+async def test_an_admin_who_signs_up_with_the_secret_key_is_active_and_available(desk: Desk) -> None:
     answer = await sign_up(desk, secret=desk.secret, firstName=" Bo ", email="Bo@GrowFin.TEST")
 
     assert answer.status_code == 201
@@ -69,7 +69,7 @@ async def test_waiting_tickets_are_assigned_before_the_response(desk: Desk) -> N
 
 
 class TestEmail:
-    async def test_an_e_mail_is_taken_in_any_case(self, desk: Desk) -> None:
+    async def test_e_mails_are_unique_regardless_of_letter_case(self, desk: Desk) -> None:
         await desk.another_admin("bo@growfin.test")
         for email in ("bo@growfin.test", " Bo@GrowFin.Test "):
             assert_problem(await sign_up(desk, secret=desk.secret, email=email), 409, "email_taken")

@@ -91,7 +91,7 @@ async def test_the_password_hash_has_the_salt_of_the_new_email(
     await request_change(user, new)
     await follow_link(api, desk, user)
     moved = (await read_credential(desk, user.id)).password_hash
-    # As after a sign-up: one computation still compares a password with all accounts of an e-mail.
+    # As after a sign-up: all accounts of an address share a salt, so a sign-in hashes the password once.
     assert moved == await hash_password(PASSWORD, derive_salt(SECRET_KEY, new))
 
 
@@ -194,7 +194,9 @@ class TestPassword:
         changed, asked = await asyncio.gather(user.post("/auth/password/change", body), request_change(user, new))
         assert changed.status_code == 204
         assert asked.status_code in {202, 403}
-        assert await list_links(desk, user.id, LinkPurpose.CHANGE_EMAIL) == [], "the link holds the old hash"
+        assert await list_links(desk, user.id, LinkPurpose.CHANGE_EMAIL) == [], (
+            "the link would restore the old password"
+        )
 
 
 class TestTakenAddress:

@@ -131,11 +131,11 @@ async def test_an_account_with_the_same_email_in_another_organisation_is_unchang
     api: Api, database: Database, desk: Desk
 ) -> None:
     email, other = unique_email(), await create_desk(api, database)
-    mine, same = await create_user(desk, email), await create_user(other, email)
-    before = (await read_credential(other, same.id)).password_hash
-    assert (await change(mine)).status_code == 204
-    assert (await read_credential(other, same.id)).password_hash == before
-    assert (await same.get("/me")).status_code == 200
+    user, namesake = await create_user(desk, email), await create_user(other, email)
+    before = (await read_credential(other, namesake.id)).password_hash
+    assert (await change(user)).status_code == 204
+    assert (await read_credential(other, namesake.id)).password_hash == before
+    assert (await namesake.get("/me")).status_code == 200
 
 
 class TestLimits:
@@ -169,11 +169,11 @@ class TestLimits:
         assert [await guess("203.0.113.66") for _ in range(4)] == [403, 403, 403, 429]
 
     async def test_right_passwords_are_not_counted(self, start: Start, user: SignedInUser) -> None:
-        attacker = await self.user_at_service(start, user, sign_in_failure_limit="1/5 minutes")
+        user_elsewhere = await self.user_at_service(start, user, sign_in_failure_limit="1/5 minutes")
         for _ in range(2):
-            assert_problem(await change(attacker, new="password"), 422, "weak_password")
-        assert (await change(attacker)).status_code == 204
-        assert (await change(attacker, NEW_PASSWORD, PASSWORD)).status_code == 204
+            assert_problem(await change(user_elsewhere, new="password"), 422, "weak_password")
+        assert (await change(user_elsewhere)).status_code == 204
+        assert (await change(user_elsewhere, NEW_PASSWORD, PASSWORD)).status_code == 204
 
 
 async def test_a_user_suspended_meanwhile_cannot_change_the_password(api: Api, database: Database) -> None:

@@ -101,7 +101,7 @@ async def test_using_a_token_again_ends_its_session(api: Api, desk: Desk) -> Non
     assert [str(event.subject_id) for event in revoked] == [first["user"]["id"]]
 
 
-async def test_using_a_token_older_than_the_last_ends_its_session_at_once(api: Api, desk: Desk) -> None:
+async def test_reusing_a_token_from_before_the_previous_refresh_ends_the_session_at_once(api: Api, desk: Desk) -> None:
     first = await create_user_and_sign_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
     third = (await refresh(api, second["refreshToken"])).json()

@@ -81,16 +81,20 @@ async def test_sessions_are_listed_with_device_address_and_times(start: Start, e
 
     items = (await laptop.get("/me/sessions", headers=bearer(here))).json()["items"]
 
-    laptops, phones, *_ = items  # the session that the fixture opened follows
-    assert (laptops["device"], laptops["address"], laptops["current"]) == ("Laptop", "2001:db8::7", True)
-    assert (phones["device"], phones["address"], phones["current"]) == ("Phone " + "x" * 194, "198.51.100.7", False)
-    assert laptops.keys() == {
+    on_laptop, on_phone, *_ = items  # the session that the fixture opened follows
+    assert (on_laptop["device"], on_laptop["address"], on_laptop["current"]) == ("Laptop", "2001:db8::7", True)
+    assert (on_phone["device"], on_phone["address"], on_phone["current"]) == (
+        "Phone " + "x" * 194,
+        "198.51.100.7",
+        False,
+    )
+    assert on_laptop.keys() == {
         "id", "device", "address", "current", "rememberMe", "createdAt", "lastUsedAt", "expiresAt",
     }  # fmt: skip
     refreshed = await phone.post("/auth/refresh", json={"refreshToken": here["refreshToken"]})
     after = (await laptop.get("/me/sessions", headers={"Authorization": f"Bearer {refreshed.json()['jwt']}"})).json()
     assert after["items"][0]["address"] == "198.51.100.7"
-    assert after["items"][0]["lastUsedAt"] > laptops["lastUsedAt"]
+    assert after["items"][0]["lastUsedAt"] > on_laptop["lastUsedAt"]
 
 
 async def test_the_listed_address_cannot_be_spoofed(start: Start, email: str) -> None:
@@ -115,7 +119,7 @@ async def test_a_page_starts_where_the_previous_one_ended(api: Api, email: str) 
     assert len(set(seen)) == len(seen) == 5
 
 
-async def test_the_total_is_counted_on_request(api: Api, desk: Desk, email: str) -> None:
+async def test_the_total_is_included_only_if_asked_for(api: Api, desk: Desk, email: str) -> None:
     mine = [await sign_in(api.http, email) for _ in range(2)]
     assert (await desk.admin.get("/me/sessions")).json().keys() == {"items", "nextCursor"}
     params = {"include": "total", "limit": "1"}
@@ -193,7 +197,7 @@ class TestVerify:
         answer = await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})
         assert (answer.status_code, answer.json()) == (200, {"active": False})
 
-    async def test_anything_else_is_inactive(self, api: Api, desk: Desk, email: str) -> None:
+    async def test_tokens_of_other_kinds_are_inactive(self, api: Api, desk: Desk, email: str) -> None:
         signed_in = await sign_in(api.http, email)
         others = [signed_in["refreshToken"], desk.secret, *hostile_tokens().values()]
         for token in others:

@@ -255,7 +255,7 @@ async def test_a_cancelled_begin_closes_the_connection(pool: Database, superuser
     async with pool.driver(uuid4()) as driver:
         pid = driver.get_server_pid()
     beginning = asyncio.create_task(use_driver(pool, uuid4()))
-    while pool.connections_in_use() == 0:  # noqa: ASYNC110 - must continue at the next step of the loop
+    while pool.connections_in_use() == 0:  # noqa: ASYNC110 - must notice it within one iteration of the event loop
         await asyncio.sleep(0)
     beginning.cancel()
     await asyncio.wait([beginning])

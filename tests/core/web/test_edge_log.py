@@ -72,7 +72,7 @@ class TestLogAndMetrics:
         await assert_eventually(lambda: len(lines) == 3)
         assert [line["log_level"] for line in lines] == ["info", "info", "info"]
 
-    async def test_requests_are_counted_and_timed_by_template(self, web: Server) -> None:
+    async def test_requests_are_counted_and_timed_by_route_pattern(self, web: Server) -> None:
         route = "/v1/tickets/{ticket_id}"
         before = (
             read_request_count("GET", route, 200),

@@ -1,4 +1,4 @@
-"""The worker closes tickets and reminds requesters in real time."""
+"""The worker closes tickets and reminds requesters by the real clock."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_the_requester_is_reminded_once_three_days_before(desk: Desk, data
     assert (read["status"], read["version"]) == ("RESPONDED", ticket["version"])
 
 
-async def test_a_ticket_that_left_responded_is_not_closed(desk: Desk, database: Database) -> None:
+async def test_a_ticket_no_longer_in_status_responded_is_not_closed(desk: Desk, database: Database) -> None:
     ticket = await open_and_respond(desk)
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "IN_PROGRESS"})
     await pass_time(desk, MONTH)
@@ -128,7 +128,7 @@ async def test_a_locked_ticket_is_left_for_the_next_pass_while_others_close(desk
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_a_ticket_that_is_being_replied_to_again_does_not_close(desk: Desk, database: Database) -> None:
+async def test_a_concurrent_reply_either_prevents_closing_or_is_refused(desk: Desk, database: Database) -> None:
     for _ in range(8):
         ticket = await open_and_respond(desk)
         await pass_time(desk, MONTH, ticket)
@@ -146,7 +146,9 @@ async def test_a_ticket_that_is_being_replied_to_again_does_not_close(desk: Desk
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_more_than_a_batch_is_closed_in_one_pass_with_an_event_each(desk: Desk, database: Database) -> None:
+async def test_more_than_one_batch_closes_in_one_run_and_each_ticket_has_an_event(
+    desk: Desk, database: Database
+) -> None:
     due_at = real_now() - timedelta(hours=1)
     ids = await insert_many(desk, 1500, responded_at=due_at - timedelta(days=30))
     await insert_timers(desk, ids, "AUTO_CLOSE", due_at)

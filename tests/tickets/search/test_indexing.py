@@ -74,7 +74,7 @@ async def test_the_worker_indexes_all_new_events_at_once(desk: Desk) -> None:
     assert await search(desk, "settled reply well") == [3]
     assert await search(desk, "urgent") == [4]
     # Each ticket is indexed with its current texts.
-    assert {key: kept[0] for key, kept in (await read_search_rows(desk)).items()} == {
+    assert {key: row.version for key, row in (await read_search_rows(desk)).items()} == {
         id_of(ticket): (await desk.read(ticket))["version"] for ticket in tickets
     }
     assert await relay_failures(desk) == []

@@ -65,10 +65,10 @@ async def timer_subjects(desk: Desk) -> Sequence[UUID]:
 
 async def indexed_numbers(desk: Desk) -> list[int]:
     """Return the numbers of indexed tickets, newest first."""
-    kept = await read_search_rows(desk)
+    search_rows = await read_search_rows(desk)
     async with desk.database.session(desk.id) as db:
         tickets = await db.execute(select(Ticket.id, Ticket.number).where(Ticket.org_id == desk.id))
-        return sorted((row.number for row in tickets if row.id in kept), reverse=True)
+        return sorted((row.number for row in tickets if row.id in search_rows), reverse=True)
 
 
 async def read_number(desk: Desk, ticket_id: UUID) -> int:
@@ -133,7 +133,7 @@ async def test_words_of_tickets_and_replies_are_indexed(desk: Desk, database: Da
     assert await search(desk, "broke") == []
     assert await search(desk, "mia@customer.example") == [3, 2, 1]
     assert await search(desk, "blue reboot again") == [2]
-    assert {key: (kept[0], kept[2]) for key, kept in (await read_search_rows(desk)).items()} == {
+    assert {key: (row.version, row.reply_lexemes) for key, row in (await read_search_rows(desk)).items()} == {
         UUID(tickets[0]["id"]): (1, 0),
         UUID(tickets[1]["id"]): (3, 4),
         UUID(tickets[2]["id"]): (1, 0),
@@ -148,8 +148,8 @@ async def test_already_indexed_tickets_stay_the_same(desk: Desk, database: Datab
     await start_indexing(desk)
 
     await run_due(database)
-    assert {key: kept[1:] for key, kept in (await read_search_rows(desk)).items()} == {
-        key: kept[1:] for key, kept in before.items()
+    assert {key: row[1:] for key, row in (await read_search_rows(desk)).items()} == {
+        key: row[1:] for key, row in before.items()
     }
     await relay_events(desk)
 
@@ -159,8 +159,8 @@ async def test_already_indexed_tickets_stay_the_same(desk: Desk, database: Datab
 
 async def test_indexing_resumes_with_the_ticket_of_the_timer(desk: Desk) -> None:
     ids = await insert_many(desk, 30)
-    (ten,) = [one for one in ids if await read_number(desk, one) == 10]
-    await start_indexing(desk, ten)
+    (ticket_id_10,) = [one for one in ids if await read_number(desk, one) == 10]
+    await start_indexing(desk, ticket_id_10)
 
     await index_batch(desk)
 
@@ -169,8 +169,8 @@ async def test_indexing_resumes_with_the_ticket_of_the_timer(desk: Desk) -> None
 
 async def test_two_timers_are_handled_one_after_the_other(desk: Desk, database: Database) -> None:
     ids = await insert_many(desk, 30)
-    (ten,) = [one for one in ids if await read_number(desk, one) == 10]
-    await start_indexing(desk, ten)
+    (ticket_id_10,) = [one for one in ids if await read_number(desk, one) == 10]
+    await start_indexing(desk, ticket_id_10)
     await start_indexing(desk)
 
     assert await index_batch(desk) == 1
@@ -233,7 +233,10 @@ async def test_a_batch_does_not_overwrite_a_concurrent_change(desk: Desk, databa
 
 
 async def test_indexing_and_the_relay_do_not_deadlock(desk: Desk, database: Database) -> None:
-    """The relay has locked the second ticket, and then needs the first one, which the batch would have locked."""
+    """Without the lock on the relay's row, the batch could lock the first ticket, and the relay would wait for it.
+
+    The relay holds the second ticket at that time, which the batch needs.
+    """
     first, second = await desk.open(title="First"), await desk.open(title="Second")
     await relay_events(desk)
     await desk.admin.patch(f"/tickets/{second['id']}", {"title": "Last"})

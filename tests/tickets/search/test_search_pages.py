@@ -25,7 +25,7 @@ from tests.tickets.rows import insert_many
 from tests.tickets.search.searching import SCANNED_TICKETS, flatten, list_pages, list_tickets, search, set_titles
 from tests.tickets.users import add_and_sign_in
 
-TICKETS = 4 * SCANNED_TICKETS + 100  # more than are scanned, even for pages of fifty
+TICKETS = 4 * SCANNED_TICKETS + 100  # more than are scanned for pages of 20 (`SCANNED_TICKETS`) and of 50
 SORTS = ("-createdAt", "createdAt", "-updatedAt", "updatedAt")
 STATUSES, PRIORITIES = ("OPEN", "IN_PROGRESS", "CLOSED"), ("LOW", "HIGH")
 
@@ -35,19 +35,19 @@ WORDS: dict[str, Callable[[int], bool]] = {
     "half": lambda n: n % 2 == 0,
     "third": lambda n: n % 3 == 1,
     "sparse": lambda n: n % 61 == 5,
-    "old": lambda n: n <= 40,
-    "young": lambda n: n > TICKETS - 40,
+    "early": lambda n: n <= 40,
+    "late": lambda n: n > TICKETS - 40,
     "middle": lambda n: abs(n - TICKETS // 2) < 20,
-    "last": lambda n: n == 1,
-    "first": lambda n: n == TICKETS,
+    "oldest": lambda n: n == 1,
+    "newest": lambda n: n == TICKETS,
     "none": lambda _: False,
 }
 SEARCHES: dict[str, Callable[[int], bool]] = {
     **WORDS,
     "half third": lambda n: n % 6 == 4,
     "half sparse": lambda n: n % 122 == 66,
-    "old half common": lambda n: n <= 40 and n % 2 == 0,
-    "old young": lambda _: False,
+    "early half common": lambda n: n <= 40 and n % 2 == 0,
+    "early late": lambda _: False,
     "77": lambda n: n == 77,
     f"#{TICKETS}": lambda n: n == TICKETS,
 }
@@ -132,7 +132,7 @@ async def test_filtered_pages_contain_every_match_once_and_in_order(
     indexed_tickets: tuple[Desk, list[Row]], params: dict[str, Any], sort: str
 ) -> None:
     desk, rows = indexed_tickets
-    for q in ("third", "sparse", "old", "middle", "half sparse"):
+    for q in ("third", "sparse", "early", "middle", "half sparse"):
         whole = expected(
             rows,
             sort,
@@ -199,7 +199,7 @@ async def test_time_filters_apply_to_matches_of_the_index(indexed_tickets: tuple
         (times[5] + timedelta(seconds=0.5), times[60]),
     ):
         params = {"createdAfter": to_rfc3339(begin), "createdBefore": to_rfc3339(end)}
-        for q in ("third", "sparse", "old"):
+        for q in ("third", "sparse", "early"):
             whole = expected(
                 rows,
                 "-createdAt",
@@ -221,7 +221,7 @@ async def test_pages_of_a_customer_contain_only_their_tickets(
             {"mia": mia.id, "org": desk.id},
         )
 
-    for q in ("half", "sparse", "old", "young", "last", "first", "none"):
+    for q in ("half", "sparse", "early", "late", "oldest", "newest", "none"):
         whole = expected(rows, sort, lambda row, q=q: SEARCHES[q](row.number) and row.number % 5 != 0)  # type: ignore[misc]
         assert flatten(await list_pages(mia, q=q, sort=sort, limit=60)) == whole
         assert (await list_tickets(mia, q=q, limit=1, include="total")).json()["total"] == len(whole)

@@ -78,7 +78,7 @@ async def test_organisations_with_the_same_prefix_do_not_find_each_others_ticket
 ) -> None:
     desk = colliding[place]
 
-    for sort in ("-createdAt", "createdAt"):  # it is the last one, and the first
+    for sort in ("-createdAt", "createdAt"):  # ticket 1 is the last of the first order and the first of the second
         for q in (own, "pear", "juice", f"{own} juice", f"{own} pear juice", "#1"):
             assert await search(desk, q, sort=sort) == [1], q
         assert flatten(await list_pages(desk, q="one", limit=100, sort=sort)) == sorted(
@@ -208,16 +208,16 @@ async def test_a_cursor_depends_on_the_permission_to_see_replies(desk: Desk) -> 
     assert_problem(await list_tickets(without_replies, q="broke", limit=1, cursor=cursor), 422, "invalid_cursor")
 
 
-@pytest.mark.parametrize(("denied", "by_reply"), [([], [1]), (["comments:view"], [])])
+@pytest.mark.parametrize(("denied", "found_by_reply"), [([], [1]), (["comments:view"], [])])
 async def test_customers_without_permission_for_replies_cannot_search_them(
-    desk: Desk, denied: list[str], by_reply: list[int]
+    desk: Desk, denied: list[str], found_by_reply: list[int]
 ) -> None:
     mia = await add_customer(desk, denied=denied)
     await desk.respond(await open_own(mia, title="Cannot export"), "Reboot the flux capacitor.")
     await relay_events(desk)
 
-    assert (await search(mia, "export"), await search(mia, "capacitor")) == ([1], by_reply)
-    assert await search(mia, "export capacitor") == by_reply
+    assert (await search(mia, "export"), await search(mia, "capacitor")) == ([1], found_by_reply)
+    assert await search(mia, "export capacitor") == found_by_reply
 
 
 # --- other callers ---------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ async def test_earlier_tickets_are_linked_once_the_address_is_verified(desk: Des
 
 @pytest.mark.parametrize("verified", [True, False])
 @pytest.mark.parametrize("status", [one for one in AccountStatus if one != AccountStatus.ERASED])
-async def test_linking_and_opening_agree_on_the_requesters_account(
+async def test_earlier_and_later_tickets_are_linked_under_the_same_conditions(
     desk: Desk, status: AccountStatus, *, verified: bool
 ) -> None:
     earlier = await desk.open()
@@ -132,7 +132,7 @@ async def test_an_approved_user_gets_their_tickets_if_the_address_is_verified(
     assert await count(desk, Ticket.requester_user_id == engineer.id) == linked
 
 
-async def test_a_locked_or_unfinished_ticket_is_linked_later(desk: Desk, database: Database) -> None:
+async def test_a_ticket_locked_or_opened_concurrently_is_linked_later(desk: Desk, database: Database) -> None:
     mia = await add_customer(desk, MIA, verified=False)
     busy = await desk.open()
     async with database.session(desk.id) as db:
