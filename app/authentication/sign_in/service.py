@@ -28,7 +28,7 @@ from app.authentication.sign_in.queries import LockedAccount, lock_for_sign_in
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.errors import Forbidden
-from app.core.security.passwords import match_hashes
+from app.core.security.password_hashing import match_hashes
 
 # Accounts with the same e-mail and password that are loaded to choose from; with more, `org` is required.
 MAX_MATCHING_ACCOUNTS = 10
