@@ -178,7 +178,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
 
 def _build_services(settings: Settings) -> ProcessServices:
     assert settings.secret_key is not None
-    database, limiter = wiring.make_database(settings), Limiter(settings.redis_url)
+    database = wiring.make_database(settings)
     return ProcessServices(
         settings=settings,
         secret_key=settings.secret_key,
@@ -186,8 +186,7 @@ def _build_services(settings: Settings) -> ProcessServices:
         credential_cache=CredentialCache(
             database, settings.secret_key, find_tenant=find_by_secret_hash, find_user=find_principal
         ),
-        limiter=limiter,
-        attempts=Attempts(limiter, settings),
+        attempts=Attempts(Limiter(settings.redis_url), settings),
         ticket_timers=wiring.TICKET_TIMERS,
         subscribers=wiring.SUBSCRIBERS,
         providers=Providers(settings.oidc_providers),

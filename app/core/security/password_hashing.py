@@ -45,7 +45,7 @@ async def match_hashes(password: str, hashes: Collection[str]) -> set[str]:
     """Return the hashes that the password matches.
 
     Hashes with the same salt take one computation. An empty collection takes one as well, so that an unknown e-mail
-    address is answered as slowly as a known one.
+    address takes as long as a known one.
 
     Raises:
         Busy: too many computations are waiting already.

@@ -99,7 +99,7 @@ def _repeatable(description: str) -> Any:
 
 
 class TicketFilters(Filters):
-    """Select tickets, and sort them. A repeated filter accepts any of its values."""
+    """Select tickets, and sort them. A repeated filter matches any of its values."""
 
     q: Annotated[
         OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
@@ -120,12 +120,20 @@ class TicketFilters(Filters):
             "Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."
         ),
     ] = []
-    admin_email: Annotated[list[PersonalEmail], HasAssignee(), _repeatable("Use `assignee` instead."), DEPRECATED] = []
+    admin_email: Annotated[
+        list[PersonalEmail],
+        HasAssignee(),
+        _repeatable("Use `assignee` instead. If both are sent, both must match."),
+        DEPRECATED,
+    ] = []
     requester: Annotated[
         list[Requester], HasRequester(), _repeatable("Requesters: e-mail addresses, or ids of their accounts.")
     ] = []
     customer_email: Annotated[
-        list[PersonalEmail], HasRequester(), _repeatable("Use `requester` instead."), DEPRECATED
+        list[PersonalEmail],
+        HasRequester(),
+        _repeatable("Use `requester` instead. If both are sent, both must match."),
+        DEPRECATED,
     ] = []
     status: Annotated[list[TicketStatus], IsAnyOf(Ticket.status), _repeatable("Statuses.")] = []
     priority: Annotated[list[TicketPriority], IsAnyOf(Ticket.priority), _repeatable("Priorities.")] = []
