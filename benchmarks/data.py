@@ -32,7 +32,7 @@ from app.core.database.pool import Database
 from app.core.embedded.sockets import SERVICE
 from app.core.ids import new_id
 from app.core.outbox.numbering import Numbering
-from app.core.security.passwords import hash_password
+from app.core.security.password_hashing import hash_password
 from app.organisations import queries
 from app.organisations import service as organisations
 from app.tickets.search.models import TicketSearch

@@ -15,11 +15,11 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.caller_checks import check_callers
 from app.access.callers import Caller, Principal, ProductCaller, UserCaller
 from app.access.credential_cache import CredentialCache
 from app.access.operation_requirements import CurrentUser, CurrentUserBefore2FA, Product, Requirement, requires
 from app.access.services import Services
+from app.access.startup_checks import check_callers
 from app.access.tenant import Tenant
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource

@@ -25,10 +25,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.database.pool import Database, wake_worker_after_commit
-from app.core.outbox import claims
-from app.core.outbox.backoff import Backoff
-from app.core.outbox.channels import STANDARD_BACKOFF, ChannelPolicy, Channels, Outcome, Result, Sender
-from app.core.outbox.claims import LEASE_DURATION, Claim, FinishedAttempt
+from app.core.outbox import delivery_claims
+from app.core.outbox.backoff import DELIVERY_BACKOFF, Backoff
+from app.core.outbox.channels import ChannelPolicy, Channels, Outcome, Result, Sender
+from app.core.outbox.delivery_claims import LEASE_DURATION, Claim, FinishedAttempt
 from app.core.outbox.models import DELIVER, IS_DELIVERY, Delivery, DeliveryStatus, Timer
 from app.core.outbox.timers import serve_in_turn, write_due_organisations_query
 
@@ -108,7 +108,7 @@ async def _deliver_round(database: Database, channels: Channels, stopping: Calla
         senders: dict[str, Sender[Any]] = {}
 
         async def serve(org_id: UUID) -> int:
-            claimed = await claims.claim_deliveries(database, org_id, channels)
+            claimed = await delivery_claims.claim_deliveries(database, org_id, channels)
             for name in {one.channel for one in claimed} & channels.keys() - senders.keys():
                 senders[name] = await stack.enter_async_context(channels[name].open())
             await _Batch(database, org_id, channels, senders).send(claimed, stopping)
@@ -139,19 +139,19 @@ class _Batch:
         except BaseException:
             # Cancelled in the middle of a message: earlier ones must not be sent again, later ones need not wait.
             with suppress(Exception):
-                await claims.record_attempts(self.database, self.org_id, finished)
-                await claims.release_deliveries(self.database, self.org_id, waiting)
+                await delivery_claims.record_attempts(self.database, self.org_id, finished)
+                await delivery_claims.release_deliveries(self.database, self.org_id, waiting)
             raise
         await self._record_reliably(finished)
-        await claims.release_deliveries(self.database, self.org_id, waiting)
+        await delivery_claims.release_deliveries(self.database, self.org_id, waiting)
 
     async def _attempt(self, one: Claim) -> FinishedAttempt:
         sender = self.senders.get(one.channel)
         if sender is None:  # queued by another version of the code, while both are running
             outcome = Outcome(Result.TEMPORARY, f"This worker has no channel {one.channel}")
-            return finish_attempt(one, outcome, STANDARD_BACKOFF)
+            return finish_attempt(one, outcome, DELIVERY_BACKOFF)
         if one.message is None:
-            return finish_attempt(one, Outcome(Result.PERMANENT, "The message has no content"), STANDARD_BACKOFF)
+            return finish_attempt(one, Outcome(Result.PERMANENT, "The message has no content"), DELIVERY_BACKOFF)
         return finish_attempt(one, await sender.send(one.message), self.channels[one.channel].policy.backoff)
 
     async def _record_reliably(self, attempts: Sequence[FinishedAttempt]) -> None:
@@ -159,7 +159,7 @@ class _Batch:
         give_up_at = time.monotonic() + LEASE_DURATION.total_seconds()
         while True:
             try:
-                return await claims.record_attempts(self.database, self.org_id, attempts)
+                return await delivery_claims.record_attempts(self.database, self.org_id, attempts)
             except Exception:
                 if time.monotonic() > give_up_at:
                     raise
