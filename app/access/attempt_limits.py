@@ -69,7 +69,7 @@ class Attempts:
         """Count a sign-up.
 
         Args:
-            org_id: the organisation whose secret key it was made with. A public sign-up counts for no organisation:
+            org_id: the organisation whose secret key the request has. A public sign-up counts for no organisation:
                 otherwise an attacker could use up its limit.
 
         Raises:

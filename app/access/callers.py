@@ -39,7 +39,7 @@ class Principal:
 
 @dataclass(frozen=True, kw_only=True)
 class _OrganisationCaller:
-    """What every caller has. `now` is the organisation's time when the request came."""
+    """The fields of every caller. `now` is the organisation's time when the request came."""
 
     tenant: Tenant
     now: datetime

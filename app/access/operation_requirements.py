@@ -52,12 +52,12 @@ class Requirement:
     """What an operation requires of its caller. As a dependency, it returns the caller, identified once per request.
 
     Args:
-        needed: the permission that a user needs; without one, any signed-in user may call.
+        needed: the permission that a user needs; `None` if any signed-in user may call the operation.
         users: whether access tokens are accepted.
         secret: whether secret keys are accepted.
         secret_in_body: whether the secret key may also come in the body.
-        customers: whether customers may call it; the operation then limits them to what is their own.
-        before_second_factor: whether it serves users who have yet to set up a mandatory second factor.
+        customers: whether customers may call the operation. It must then limit them to their own data.
+        before_second_factor: whether users may call the operation before they set up a mandatory second factor.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ def requirement_of(endpoint: Callable[..., object]) -> Requirement:
     """Return the requirement that an endpoint declares.
 
     Raises:
-        TypeError: it declares none, or several.
+        TypeError: the endpoint declares no requirement, or several.
     """
     found = [one.call for one in dependencies_of(endpoint) if isinstance(one.call, Requirement)]
     if len(found) != 1:

@@ -15,7 +15,7 @@ def check_callers(routes: Iterable[BaseRoute]) -> None:
     """Check that the caller of each operation has the type that its requirement gives.
 
     Raises:
-        TypeError: it has another type, or an operation opens a transaction without exactly one caller.
+        TypeError: the caller has another type, or an operation opens a transaction without exactly one caller.
     """
     for route in routes:
         if not isinstance(route, APIRoute):

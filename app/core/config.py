@@ -271,7 +271,7 @@ def load_settings() -> Settings:
     """Read and validate the settings.
 
     Raises:
-        InvalidSettings: Names the first variable with an invalid value.
+        InvalidSettings: A value is invalid. The message names the first such variable.
     """
     try:
         return Settings()

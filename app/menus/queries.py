@@ -45,7 +45,7 @@ async def load_positions(db: AsyncSession, org_id: UUID) -> dict[UUID, tuple[UUI
 
 
 async def filter_existing_users(db: AsyncSession, org_id: UUID, user_ids: Collection[UUID]) -> set[UUID]:
-    """Return those of the ids that belong to users of the organisation."""
+    """Return the ids that belong to users of the organisation."""
     if not user_ids:
         return set()
     existing = await db.scalars(

@@ -95,7 +95,7 @@ def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
     """Tell the admins on `user.signed_up` that a user waits for approval, at most `MAX_REQUESTS_PER_HOUR` times.
 
-    The mail does not name the user: it would still name them after their erasure.
+    The mail does not name the user: the name would stay in the notification log after the user is erased.
     """
     ids = [one.event.user_id for one in recorded if one.event.status == AccountStatus.PENDING]
     if not ids:

@@ -62,7 +62,7 @@ class Mailbox:
 class EncodedMail:
     """A mail and its envelope. `utf8`: an address requires a server that supports SMTPUTF8 (RFC 6531)."""
 
-    id: UUID  # the delivery's
+    id: UUID  # of the delivery
     sender: str
     recipient: str
     content: bytes

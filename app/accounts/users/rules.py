@@ -84,12 +84,12 @@ def can_raise_permissions(
 
 
 def erased_email(user_id: UUID) -> str:
-    """Return the address that replaces an erased user's."""
+    """Return the address that replaces the address of an erased user."""
     return f"erased-{user_id}@{ERASED_DOMAIN}"
 
 
 def is_deliverable(email: str) -> bool:
-    """Return whether mail can be sent to an address: not to that of an erased user."""
+    """Return whether mail can be sent to an address. The address of an erased user is not deliverable."""
     return not email.endswith(f"@{ERASED_DOMAIN}")
 
 
@@ -97,7 +97,7 @@ def refuse_erased_email(email: str) -> str:
     """Return the address unchanged.
 
     Raises:
-        ValueError: it is of the domain that is reserved for erased users.
+        ValueError: the address is of the domain that is reserved for erased users.
     """
     if not is_deliverable(email):
         raise ValueError("This e-mail address is reserved.")
@@ -108,7 +108,7 @@ def refuse_erased_email(email: str) -> str:
 
 
 def search_words(*texts: str) -> set[str]:
-    """Return the normalised words by which a user is found: those of the texts, and each text that has no spaces."""
+    """Return a user's search words, normalised: the words of the texts, and each text that has no spaces."""
     found: set[str] = set()
     for text in texts:
         folded = fold(text)

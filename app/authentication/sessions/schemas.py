@@ -61,7 +61,7 @@ class TokenVerificationRequest(RequestModel):
 class TokenVerification(ResponseModel):
     """The claims of a valid access token (RFC 7519) and the current rights of its user.
 
-    Of an invalid token, there is only `active: false`.
+    For an invalid token, the only field is `active: false`.
     """
 
     active: Annotated[bool, Field(description="Whether the token is valid now.", examples=[True])]

@@ -68,7 +68,7 @@ class SignedIn:
 
 
 async def match_accounts(database: Database, email: str, password: str, domain: str | None) -> MatchResult:
-    """Compare a password with those of an e-mail's accounts, in the same time whether or not there are any.
+    """Compare a password with the accounts of an e-mail, in the same time whether or not there are any.
 
     No transaction is open during the comparisons, each of which takes a tenth of a second.
 

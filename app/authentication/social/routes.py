@@ -142,7 +142,7 @@ router.routes.extend(_callback_router.routes)
     responses=responses(LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
 )
 async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
-    """Exchange the token that `…/callback` ended with for what a sign-in responds.
+    """Exchange the token of `…/callback` for the response of a sign-in.
 
     A user with a second factor gets 401 `totp_required` first: repeat the request with `totp` or `recoveryCode`. Only
     success uses up the token.

@@ -55,7 +55,7 @@ class ProviderLogin:
 
     Attributes:
         role: The role kind of the user if the login creates one. All but customers then wait for an admin's approval.
-        address: The client's address, whose sign-ups are limited.
+        address: The client's address. The number of sign-ups per address is limited.
     """
 
     provider: str

@@ -1,4 +1,4 @@
-"""Loop 2 of the worker: relay each organisation's new events to the subscribers, once and in order.
+"""The worker's job `relay`: relay each organisation's new events to the subscribers, once and in order.
 
 One transaction locks the organisation's `relays` row, runs the subscribers (which only add rows or update derived ones)
 and advances the row.

@@ -1,4 +1,7 @@
-"""Retry events that a subscriber failed on: a `relay_failures` row each, tried again by a timer, parked in the end."""
+"""Retry events that a subscriber failed on.
+
+Each has a row in `relay_failures`. A timer retries it, and it is parked after the last attempt.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Reactions:
         self._declared: list[tuple[type[Event], Reaction[Any]]] = []
 
     def on(self, event: type[E], *reactions: Reaction[E]) -> Self:
-        """Run these in the transaction of an event, in this order, before it commits.
+        """Run these reactions in the transaction of an event, in this order, before it commits.
 
         Raises:
             UnreachableReaction
@@ -81,7 +81,7 @@ class Subscribers:
         self._declared: list[tuple[type[Event], AnySubscriber]] = []
 
     def on(self, event: type[E], *subscribers: Subscriber[E]) -> Self:
-        """Relay an event to these."""
+        """Relay an event to these subscribers."""
         self._declared.extend((event, subscriber) for subscriber in subscribers)
         return self
 

@@ -29,7 +29,7 @@ class TicketOperator(Operator, ABC):
 
     @abstractmethod
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
-        """Return the condition that any of the values is met. There is at least one."""
+        """Return a condition that holds if any of `values` matches. `values` is not empty."""
 
 
 def _is_any_of(column: str, values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:

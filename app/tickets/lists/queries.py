@@ -26,7 +26,7 @@ class Listing:
 
     Args:
         requester_id: the only requester whose tickets are listed; `None` for all.
-        filters: values by the names of the fields. Those of one filter are alternatives, and all filters must hold.
+        filters: the values of each filter, by the name of its field. A ticket must match one value of every filter.
     """
 
     requester_id: UUID | None = None

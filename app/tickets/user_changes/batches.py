@@ -2,8 +2,8 @@
 
 A reaction changes a first batch in the transaction of the event, and sets a timer on the user for the rest. Tickets
 that other transactions have locked are left to the timer, so that no transaction waits for another. The timer fires a
-last time when all transactions that began before the event have ended: they do not see the change of the event, and
-its transaction does not see their changes.
+last time when all transactions that began before the event have ended. These transactions do not see the change of the
+event, and the event's transaction does not see their changes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class BatchedChange:
     Args:
         timer_kind: the kind of the timer that changes the rest.
         condition: which tickets of the organisation to change; `None` if there cannot be any.
-        apply: changes a batch of them, which are locked; the time is the organisation's.
+        apply: changes a batch of locked tickets. The time is the organisation's.
     """
 
     timer_kind: str
@@ -115,6 +115,6 @@ async def read_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> UserRow:
 
 async def update_tickets(db: AsyncSession, org_id: UUID, ids: Sequence[UUID], **values: object) -> None:
     """Set columns of tickets to the same values."""
-    # Rows are found by an array of their ids: see `assignment/statements.py`.
+    # An array, not a join: a join gets a bad plan while the planner's statistics lag (see `assignment/statements.py`).
     conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(ids, IDS)))
     await db.execute(update(Ticket).where(*conditions).values(**values).execution_options(synchronize_session=False))
