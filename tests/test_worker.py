@@ -195,17 +195,17 @@ async def test_the_last_run_of_each_job_is_reported(
 ) -> None:
     before = real_now()
 
-    async def reported() -> dict[str, JobRun]:
+    async def read_runs() -> dict[str, JobRun]:
         async with pool.session(None) as db:
             return {run.name: run for run in await db.scalars(select(JobRun))}
 
-    async def all_reported() -> bool:
+    async def are_all_reported() -> bool:
         await worker.report_runs()
-        return set(JOBS) <= set(await reported())
+        return set(JOBS) <= set(await read_runs())
 
     async with running_worker(own_database, pool, smtp_server) as worker:
-        assert await eventually(all_reported)
-        for run in (await reported()).values():
+        assert await eventually(are_all_reported)
+        for run in (await read_runs()).values():
             assert run.every_seconds == JOBS[run.name].every
             assert before <= run.last_run_at <= real_now()
             assert run.next_run_at is not None

@@ -83,10 +83,10 @@ class Requirement:
         Raises:
             One of `errors`.
         """
-        known: tuple[Requirement, Caller] | None = request.scope.get(_CALLER)
-        if known is None or known[0] is not self:
-            known = request.scope[_CALLER] = (self, await self._identify(request))
-        return known[1]
+        cached: tuple[Requirement, Caller] | None = request.scope.get(_CALLER)
+        if cached is None or cached[0] is not self:
+            cached = request.scope[_CALLER] = (self, await self._identify(request))
+        return cached[1]
 
     async def _identify(self, request: Request) -> Caller:
         secret = await read_secret(request, from_body=self.secret_in_body)

@@ -138,7 +138,7 @@ async def test_the_order_is_that_of_positions_and_then_names(desk: Desk) -> None
 
 
 async def test_a_change_of_the_role_is_seen_at_once(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     user = await add_user_with_only(desk, "tickets:view")
     assert await visible_names(user) == ["Tickets"]
     role_id = (await user.get("/me")).json()["roleId"]

@@ -257,8 +257,8 @@ async def test_indexing_reads_tickets_and_comments_from_indexes(service: Connect
     for one in due:
         assert await jobs.resume_indexing(db, ORG, [one]) == [one]
     event = TicketResponded(at=START, actor=SYSTEM, ticket_id=TICKET, comment_id=A_RESPONSE)
-    of_an_event = Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=event)
-    await jobs.index_replies(db, ORG, [of_an_event])
+    recorded_reply = Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=event)
+    await jobs.index_replies(db, ORG, [recorded_reply])
 
     reads = [one for one in sent if one[0].lstrip().startswith("SELECT")]
     writes = [one for one in sent if "INSERT INTO ticket_search" in one[0]]

@@ -165,7 +165,7 @@ async def skip_work(desk: Desk) -> None:
 
 
 async def skip_earlier_work(database: Database) -> None:
-    """Skip the events and timers that earlier tests left, in all organisations."""
+    """Discard the work that earlier tests left, in all organisations."""
     async with database.session(None) as db:
         await db.execute(delete(Timer))
         await db.execute(text("UPDATE relays SET last_seq = last_event FROM counters c WHERE c.org_id = relays.org_id"))

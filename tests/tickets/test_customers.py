@@ -73,12 +73,12 @@ async def test_a_customer_can_name_only_themselves_as_the_requester(desk: Desk, 
 async def test_a_customer_with_an_unverified_address_has_only_the_tickets_that_they_opened(desk: Desk) -> None:
     sly = await add_customer(desk, "mia@customer.example", verified=False)
 
-    of_the_product = await desk.open(requester={"email": "mia@customer.example"})
+    product_ticket = await desk.open(requester={"email": "mia@customer.example"})
     own = await open_own(sly)
 
-    assert (of_the_product["requester"]["userId"], own["requester"]["userId"]) == (None, str(sly.id))
+    assert (product_ticket["requester"]["userId"], own["requester"]["userId"]) == (None, str(sly.id))
     assert await list_ticket_numbers(sly) == [own["number"]]
-    assert_problem(await sly.get(f"/tickets/{of_the_product['id']}"), 404, "ticket_not_found")
+    assert_problem(await sly.get(f"/tickets/{product_ticket['id']}"), 404, "ticket_not_found")
 
 
 async def test_a_ticket_opened_for_a_verified_address_belongs_to_its_account(desk: Desk, mia: SignedInUser) -> None:
@@ -115,7 +115,7 @@ async def test_an_account_of_another_organisation_gets_no_tickets(desk: Desk, ap
 
 
 async def test_a_user_just_suspended_cannot_open_tickets(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     mia = await add_customer(desk)
     await open_own(mia)
     await change_row(desk, mia, status="SUSPENDED")

@@ -108,12 +108,12 @@ async def choose_account(database: Database, matches: MatchResult, role_kind: Ro
     active = [account for account in found if account.user.status == AccountStatus.ACTIVE]
     if not active:
         ensure_active(found[0].user)
-    of_role_kind = [account for account in active if role_kind in {None, account.user.role_kind}]
-    if not of_role_kind:
+    matching_accounts = [account for account in active if role_kind in {None, account.user.role_kind}]
+    if not matching_accounts:
         raise WrongRole
-    if len(of_role_kind) > 1:
+    if len(matching_accounts) > 1:
         raise OrgRequired
-    return of_role_kind[0]
+    return matching_accounts[0]
 
 
 async def _find_user(database: Database, org_id: UUID, user_id: UUID) -> User | None:

@@ -20,8 +20,8 @@ def available_users_sql(org_id: str) -> str:
     Args:
         org_id: the placeholder of the organisation's id, such as `$1` or `:org_id`.
     """
-    by_kind = (f"array_agg(id ORDER BY id) FILTER (WHERE role_kind = '{kind}')" for kind in ROLE_KINDS_IN_ORDER)
-    return f"SELECT coalesce({', '.join(by_kind)}) AS ids FROM users WHERE org_id = {org_id} AND {AVAILABLE}"  # noqa: S608 - constants
+    ids_by_kind = (f"array_agg(id ORDER BY id) FILTER (WHERE role_kind = '{kind}')" for kind in ROLE_KINDS_IN_ORDER)
+    return f"SELECT coalesce({', '.join(ids_by_kind)}) AS ids FROM users WHERE org_id = {org_id} AND {AVAILABLE}"  # noqa: S608 - constants
 
 
 # Do what `Ticket.assign` and `Ticket.count_change` do, for many tickets in one statement. Rows are found by an array of

@@ -74,9 +74,9 @@ async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], cha
     """
     tenant = await get_tenant(db, org_id)
     ids = [one.subject_id for one in due]
-    of_users = (User.org_id == org_id, User.id.in_(ids))
-    users = select(*_USER_COLUMNS).where(*of_users).order_by(User.id).limit(USERS_PER_BATCH)
-    handled = set(ids).difference(await db.scalars(select(User.id).where(*of_users)))
+    user_conditions = (User.org_id == org_id, User.id.in_(ids))
+    users = select(*_USER_COLUMNS).where(*user_conditions).order_by(User.id).limit(USERS_PER_BATCH)
+    handled = set(ids).difference(await db.scalars(select(User.id).where(*user_conditions)))
     delays, changed = {}, 0
     for user in (await db.execute(users.with_for_update(read=True, skip_locked=True))).all():
         count, delay = await _run_batch(db, org_id, user, tenant.now(), change)

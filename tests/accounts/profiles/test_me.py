@@ -61,7 +61,7 @@ async def test_names_can_be_changed(desk: Desk) -> None:
 
 
 async def test_a_changed_name_is_visible_immediately(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     ticket = await desk.open()
     await desk.admin.patch("/me", {"firstName": "Augusta"})
     assert (await desk.respond(ticket))["author"]["firstName"] == "Augusta"

@@ -155,7 +155,7 @@ async def test_an_admin_of_another_organisation_has_no_access(api: Api, database
 
 
 async def test_a_change_applies_to_signed_in_users_immediately(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     role = await create_role(desk.admin, name="Agent", permissions=TICKET_READER)
     agent = await add_signed_in_user(desk, role_id=UUID(role["id"]))
     assert (await agent.get("/tickets")).status_code == 200

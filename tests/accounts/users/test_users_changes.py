@@ -48,7 +48,7 @@ async def test_an_admin_changes_a_users_built_in_role(desk: Desk) -> None:
 
 
 async def test_a_demotion_ends_the_users_sessions_immediately(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     engineer = await add_signed_in_user(desk)
     ok(await engineer.get("/users"))
     ok(await desk.admin.patch(f"/users/{engineer.id}", {"role": "CUSTOMER"}))

@@ -135,7 +135,7 @@ async def test_the_available_filter_finds_users_whom_new_tickets_may_be_assigned
         assert {UUID(item["id"]) for item in result["items"]} == expected
         assert result["total"] == len(expected)
     shown = ok(await desk.admin.get(f"/users/{others[-1].id}"))
-    assert shown["available"] is True  # the user's own switch
+    assert shown["available"] is True  # whether the user wants new tickets
 
 
 async def test_became_available_is_recorded_when_tickets_can_be_assigned_again(desk: Desk) -> None:

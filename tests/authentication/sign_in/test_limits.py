@@ -32,8 +32,8 @@ async def cheap_attempt(http: httpx.AsyncClient, forwarded: str | None = None) -
     return await http.post("/auth/org/signup", json={"name": "Growfin", "domain": "?"}, headers=headers)
 
 
-def limited(answer: httpx.Response, policy: str) -> None:
-    """Check that a response is a 429 that states the limit and when to retry."""
+def assert_rate_limited(answer: httpx.Response, policy: str) -> None:
+    """Assert that a response is a 429 that states the limit and when to retry."""
     document = assert_problem(answer, 429, "rate_limited")
     wait = answer.headers["retry-after"]
     assert document["detail"] == f"Too many attempts. Try again in {wait} s."
@@ -47,20 +47,20 @@ class TestPerAddress:
     async def test_sign_ups_of_organisations_are_limited(self, start: Start) -> None:
         http = (await start(sign_up_limit="2/minute")).at(ATTACKER)
         assert [(await cheap_attempt(http)).status_code for _ in range(2)] == [422, 422]
-        limited(await cheap_attempt(http), '"default";q=2;w=60')
+        assert_rate_limited(await cheap_attempt(http), '"default";q=2;w=60')
 
     async def test_sign_ups_of_admins_are_limited(self, start: Start, desk: Desk) -> None:
         http = (await start(sign_up_limit="1/hour")).at(ATTACKER)
         body = {"firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "password": "password"}
         secret = {"X-Org-Secret": desk.secret}
         assert (await http.post("/auth/admin/signup", json=body, headers=secret)).json()["code"] == "weak_password"
-        limited(await http.post("/auth/admin/signup", json=body, headers=secret), '"default";q=1;w=3600')
+        assert_rate_limited(await http.post("/auth/admin/signup", json=body, headers=secret), '"default";q=1;w=3600')
 
     async def test_sign_ins_are_limited_across_accounts(self, start: Start, desk: Desk) -> None:
         http = (await start(sign_in_limit="2/minute")).at(ATTACKER)
         emails = [(await create_user(desk)).email for _ in range(2)]
         assert [(await sign_in(http, email)).status_code for email in emails] == [401, 401]
-        limited(await sign_in(http, unique_email()), '"default";q=2;w=60')
+        assert_rate_limited(await sign_in(http, unique_email()), '"default";q=2;w=60')
 
     async def test_each_address_has_its_own_limit(self, start: Start) -> None:
         service = await start(sign_up_limit="1/minute")
@@ -119,7 +119,7 @@ class TestFailures:
         http = (await start(sign_in_failure_limit="2/5 minutes")).at(ATTACKER)
         email, another = [(await create_user(desk)).email for _ in range(2)]
         assert [(await sign_in(http, email)).status_code for _ in range(2)] == [401, 401]
-        limited(await sign_in(http, email.upper()), '"default";q=2;w=300')
+        assert_rate_limited(await sign_in(http, email.upper()), '"default";q=2;w=300')
         assert (await sign_in(http, another)).status_code == 401
 
     async def test_failures_at_an_unknown_account_count(self, start: Start) -> None:
@@ -143,7 +143,7 @@ class TestFailures:
         assert (await sign_in(http, email)).status_code == 401
         assert (await sign_in(http, email, PASSWORD)).status_code == 200
         assert (await sign_in(http, email)).status_code == 401
-        limited(await sign_in(http, email), '"default";q=2;w=300')
+        assert_rate_limited(await sign_in(http, email), '"default";q=2;w=300')
 
     async def test_being_asked_for_the_organisation_is_no_failure(
         self, start: Start, database: Database, desk: Desk

@@ -173,7 +173,7 @@ async def test_accepting_requires_the_permission(desk: Desk) -> None:
 
 
 async def test_a_user_just_suspended_or_made_a_customer_cannot_accept(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     for change in ({"status": "SUSPENDED"}, {"role_kind": "CUSTOMER"}):
         bo = await add_engineer(desk, available=False)
         ticket = await desk.open()

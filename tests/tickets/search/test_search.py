@@ -242,8 +242,8 @@ async def test_a_cursor_is_bound_to_the_search_text(indexed_tickets: Desk) -> No
     assert (await list_tickets(indexed_tickets, q="March", limit=1, cursor=cursor)).json()["items"][0]["number"] == 3
     for params in ({}, {"q": "printer"}, {"q": "marc"}, {"q": "march", "sort": "createdAt"}, {"q": "!!!"}):
         assert_problem(await list_tickets(indexed_tickets, **params, cursor=cursor), 422, "invalid_cursor")
-    of_the_list = (await list_tickets(indexed_tickets, limit=1)).json()["nextCursor"]
-    assert_problem(await list_tickets(indexed_tickets, q="march", cursor=of_the_list), 422, "invalid_cursor")
+    list_cursor = (await list_tickets(indexed_tickets, limit=1)).json()["nextCursor"]
+    assert_problem(await list_tickets(indexed_tickets, q="march", cursor=list_cursor), 422, "invalid_cursor")
 
 
 # --- changed tickets -------------------------------------------------------------------------------------------------

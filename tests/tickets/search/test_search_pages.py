@@ -95,7 +95,7 @@ async def indexed_tickets(api: Api, database: Database) -> tuple[Desk, list[Row]
     return desk, rows
 
 
-def expected(rows: list[Row], sort: str, *conditions: Callable[[Row], bool]) -> list[int]:
+def list_expected_numbers(rows: list[Row], sort: str, *conditions: Callable[[Row], bool]) -> list[int]:
     """Return the numbers of the expected tickets in order, by checking each row."""
     listed = [row for row in rows if all(holds(row) for holds in conditions)]
     listed.sort(key=lambda row: row.position(sort), reverse=sort.startswith("-"))
@@ -108,7 +108,7 @@ async def test_pages_contain_every_match_once_and_in_order(
     indexed_tickets: tuple[Desk, list[Row]], q: str, sort: str
 ) -> None:
     desk, rows = indexed_tickets
-    whole = expected(rows, sort, lambda row: SEARCHES[q](row.number))
+    whole = list_expected_numbers(rows, sort, lambda row: SEARCHES[q](row.number))
 
     for limit in (100, 37) if len(whole) > 50 else (1, 7, 19, 20, 21):
         listed = await list_pages(desk, q=q, sort=sort, limit=limit)
@@ -133,7 +133,7 @@ async def test_filtered_pages_contain_every_match_once_and_in_order(
 ) -> None:
     desk, rows = indexed_tickets
     for q in ("third", "sparse", "early", "middle", "half sparse"):
-        whole = expected(
+        whole = list_expected_numbers(
             rows,
             sort,
             lambda row, q=q: SEARCHES[q](row.number),  # type: ignore[misc]
@@ -149,7 +149,7 @@ async def test_filtered_pages_contain_every_match_once_and_in_order(
 async def test_a_page_of_any_length_has_the_first_matches(indexed_tickets: tuple[Desk, list[Row]], sort: str) -> None:
     """This includes a page as long as the number of matches in the scan, and one more or less."""
     desk, rows = indexed_tickets
-    whole = expected(rows, sort, lambda row: SEARCHES["sparse"](row.number))
+    whole = list_expected_numbers(rows, sort, lambda row: SEARCHES["sparse"](row.number))
     first = {
         row.number
         for row in sorted(rows, key=lambda r: r.position(sort), reverse=sort.startswith("-"))[:SCANNED_TICKETS]
@@ -200,7 +200,7 @@ async def test_time_filters_apply_to_matches_of_the_index(indexed_tickets: tuple
     ):
         params = {"createdAfter": to_rfc3339(begin), "createdBefore": to_rfc3339(end)}
         for q in ("third", "sparse", "early"):
-            whole = expected(
+            whole = list_expected_numbers(
                 rows,
                 "-createdAt",
                 lambda row, q=q: SEARCHES[q](row.number),  # type: ignore[misc]
@@ -222,6 +222,6 @@ async def test_pages_of_a_customer_contain_only_their_tickets(
         )
 
     for q in ("half", "sparse", "early", "late", "oldest", "newest", "none"):
-        whole = expected(rows, sort, lambda row, q=q: SEARCHES[q](row.number) and row.number % 5 != 0)  # type: ignore[misc]
+        whole = list_expected_numbers(rows, sort, lambda row, q=q: SEARCHES[q](row.number) and row.number % 5 != 0)  # type: ignore[misc]
         assert flatten(await list_pages(mia, q=q, sort=sort, limit=60)) == whole
         assert (await list_tickets(mia, q=q, limit=1, include="total")).json()["total"] == len(whole)
