@@ -55,12 +55,6 @@ async def test_the_case_of_the_scheme_is_ignored(api: Api, desk: Desk) -> None:
     assert (await api.http.get("/me", headers={"Authorization": f"bEARER  {text}"})).status_code == 200
 
 
-def issued(user_id: UUID, org_id: UUID, session_id: UUID) -> str:
-    return issue_access_token(
-        SECRET_KEY, user_id=user_id, org_id=org_id, session_id=session_id, role="ADMIN", now=real_now()
-    )
-
-
 async def test_a_token_is_valid_only_in_the_organisation_of_its_user(api: Api, database: Database, desk: Desk) -> None:
     other = await create_desk(api, database)
     for org in (other.id, uuid4()):
