@@ -139,7 +139,7 @@ class Menu(ResponseModel):
     updated_at: UpdatedAt
 
     @classmethod
-    def of(cls, row: models.Menu) -> Self:
+    def of(cls, row: models.MenuEntry) -> Self:
         """Make the response from a row."""
         return cls(
             id=row.id,

@@ -18,7 +18,7 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
-from app.menus.models import Menu
+from app.menus.models import MenuEntry
 from app.menus.rules import MAX_MENUS
 from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user, add_user_with_only
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
@@ -200,8 +200,8 @@ async def test_the_limit_of_entries_holds_for_concurrent_requests(desk: Desk) ->
     now = real_now()
     same = {"org_id": desk.id, "name": "Entry", "position": 1, "created_at": now, "updated_at": now}
     async with desk.database.session(desk.id) as db:
-        present = len((await db.scalars(select(Menu.id).where(Menu.org_id == desk.id))).all())
-        await db.execute(insert(Menu), [{"id": new_id(), **same} for _ in range(MAX_MENUS - 1 - present)])
+        present = len((await db.scalars(select(MenuEntry.id).where(MenuEntry.org_id == desk.id))).all())
+        await db.execute(insert(MenuEntry), [{"id": new_id(), **same} for _ in range(MAX_MENUS - 1 - present)])
     answers = await asyncio.gather(*(desk.admin.post("/menus", {"name": "New"}) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
     assert_problem(await desk.admin.post("/menus", {"name": "One more"}), 409, "too_many_menus")
@@ -272,8 +272,8 @@ async def test_a_concurrent_deletion_or_new_child_fails(desk: Desk) -> None:
 
 async def test_an_organisation_without_a_menu_can_create_one(desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
-        await db.execute(delete(Menu).where(Menu.org_id == desk.id, Menu.parent_id.is_not(None)))
-        await db.execute(delete(Menu).where(Menu.org_id == desk.id))
+        await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id, MenuEntry.parent_id.is_not(None)))
+        await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id))
     assert await list_menus(desk) == []
     assert (await create_menu(desk.admin))["position"] == 1
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
-from app.menus.models import Menu
+from app.menus.models import MenuEntry
 from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_only
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem
@@ -53,8 +53,8 @@ async def create_menu(desk: Desk, **fields: object) -> JSON:
 async def clear(desk: Desk) -> None:
     """Delete the default menus."""
     async with desk.database.session(desk.id) as db:
-        await db.execute(delete(Menu).where(Menu.org_id == desk.id, Menu.parent_id.is_not(None)))
-        await db.execute(delete(Menu).where(Menu.org_id == desk.id))
+        await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id, MenuEntry.parent_id.is_not(None)))
+        await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id))
 
 
 WHOLE_MENU = ["Tickets", "Notifications", ("Users", ["Users", "Roles"]), ("Settings", ["Organisation", "Menus"])]

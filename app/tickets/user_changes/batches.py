@@ -62,8 +62,8 @@ async def run_first_batch(db: AsyncSession, org_id: UUID, user_id: UUID, at: dat
     await db.flush()
     user = await read_user(db, org_id, user_id)
     if change.condition(user) is not None:
-        _, delay = await _run_batch(db, org_id, user, at, change)
-        await timers.set_timers(db, org_id, user_id, {change.timer_kind: real_now() + delay})
+        _, has_more = await _run_batch(db, org_id, user, at, change)
+        await timers.set_timers(db, org_id, user_id, {change.timer_kind: next_batch_at(has_more=has_more)})
 
 
 async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], change: BatchedChange) -> Sequence[Due]:
@@ -77,35 +77,40 @@ async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], cha
     user_conditions = (User.org_id == org_id, User.id.in_(ids))
     users = select(*_USER_COLUMNS).where(*user_conditions).order_by(User.id).limit(USERS_PER_BATCH)
     handled = set(ids).difference(await db.scalars(select(User.id).where(*user_conditions)))
-    delays, changed = {}, 0
+    next_batches, changed = {}, 0
     for user in (await db.execute(users.with_for_update(read=True, skip_locked=True))).all():
-        count, delay = await _run_batch(db, org_id, user, tenant.now(), change)
+        count, has_more = await _run_batch(db, org_id, user, tenant.now(), change)
         handled.add(user.id)
-        if count or delay == RETRY_DELAY:
-            delays[user.id] = delay
+        if count or has_more:
+            next_batches[user.id] = next_batch_at(has_more=has_more)
         changed += count
         if changed >= TICKETS_PER_BATCH:
             break
     claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id in handled])
-    for user_id, delay in delays.items():
-        await timers.set_timers(db, org_id, user_id, {change.timer_kind: real_now() + delay})
+    for user_id, due_at in next_batches.items():
+        await timers.set_timers(db, org_id, user_id, {change.timer_kind: due_at})
     return claimed
+
+
+def next_batch_at(*, has_more: bool) -> datetime:
+    """Return when the timer is due again (real time): soon if there are more tickets, else for a last check."""
+    return real_now() + (RETRY_DELAY if has_more else RECHECK_DELAY)
 
 
 async def _run_batch(
     db: AsyncSession, org_id: UUID, user: UserRow, at: datetime, change: BatchedChange
-) -> tuple[int, timedelta]:
-    """Change at most a batch of unlocked tickets; return how many, and the delay until the next batch."""
+) -> tuple[int, bool]:
+    """Change at most a batch of unlocked tickets; return how many, and whether there are more."""
     condition = change.condition(user)
     if condition is None:
-        return 0, RECHECK_DELAY
+        return 0, False
     statement = select(Ticket.id).where(Ticket.org_id == org_id, condition).order_by(Ticket.created_at, Ticket.number)
     batch = statement.limit(TICKETS_PER_BATCH).with_for_update(key_share=True, skip_locked=True)
     ids = (await db.scalars(batch)).all()
     if ids:
         await change.apply(db, org_id, user, ids, at)
     has_more = await db.scalar(statement.limit(1)) is not None
-    return len(ids), RETRY_DELAY if has_more else RECHECK_DELAY
+    return len(ids), has_more
 
 
 async def read_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> UserRow:

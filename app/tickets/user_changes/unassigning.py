@@ -7,7 +7,7 @@ all users with the role.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -26,11 +26,10 @@ from app.tickets.assignment.service import Reassignment, reassign
 from app.tickets.models import UNFINISHED, Ticket
 from app.tickets.user_changes.batches import (
     IDS,
-    RECHECK_DELAY,
-    RETRY_DELAY,
     TICKETS_PER_BATCH,
     BatchedChange,
     UserRow,
+    next_batch_at,
     resume_batches,
     run_first_batch,
 )
@@ -80,8 +79,9 @@ async def unassign_tickets_of_role(db: AsyncSession, org_id: UUID, event: RoleUp
     if not event.may_end_ticket_work:
         return
     await db.flush()
-    _, delay = await _unassign_batch_of_role(db, org_id, event.role_id, event.at)
-    await timers.set_timers(db, org_id, event.role_id, {UNASSIGN_TICKETS_OF_ROLE: real_now() + delay})
+    _, has_more = await _unassign_batch_of_role(db, org_id, event.role_id, event.at)
+    due_at = next_batch_at(has_more=has_more)
+    await timers.set_timers(db, org_id, event.role_id, {UNASSIGN_TICKETS_OF_ROLE: due_at})
 
 
 async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
@@ -91,21 +91,22 @@ async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequen
     """
     tenant = await get_tenant(db, org_id)
     role_id = due[0].subject_id
-    count, delay = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
+    count, has_more = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
     claimed = await timers.claim(db, org_id, await timers.lock_unlocked(db, org_id, due[:1]))
-    if claimed and (count or delay == RETRY_DELAY):
-        await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: real_now() + delay})
+    if claimed and (count or has_more):
+        due_at = next_batch_at(has_more=has_more)
+        await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: due_at})
     return claimed
 
 
-async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, timedelta]:
-    """Unassign at most a batch of unlocked tickets of unlocked users; return how many, and the delay until the next."""
+async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, bool]:
+    """Unassign at most a batch of unlocked tickets of unlocked users; return how many, and whether there are more."""
     ineligible_users_condition = and_(User.org_id == org_id, User.role_id == role_id, not_(User.is_assignable))
     user_ids = (await db.scalars(select(User.id).where(ineligible_users_condition))).all()
     tickets_condition = _unfinished_of_users_condition(org_id, user_ids)
     assignees = set(await db.scalars(select(Ticket.assignee_id).where(tickets_condition).limit(TICKETS_PER_BATCH)))
     if not assignees:
-        return 0, RECHECK_DELAY
+        return 0, False
     assignees_condition = User.id == any_(literal(list(assignees), IDS))
     users = select(User.id).where(ineligible_users_condition, assignees_condition).order_by(User.id)
     locked_ids = (await db.scalars(users.with_for_update(read=True, skip_locked=True))).all()
@@ -115,7 +116,7 @@ async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID,
     if rows:
         await _unassign_all(db, org_id, role_id, {row.id: row.assignee_id for row in rows}, at)
     has_more = await db.scalar(select(Ticket.id).where(tickets_condition).limit(1)) is not None
-    return len(rows), RETRY_DELAY if has_more else RECHECK_DELAY
+    return len(rows), has_more
 
 
 def _unfinished_of_users_condition(org_id: UUID, user_ids: Sequence[UUID]) -> ColumnElement[bool]:

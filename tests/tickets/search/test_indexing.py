@@ -92,7 +92,7 @@ async def test_changes_of_other_fields_do_not_write_the_index(desk: Desk, fields
     assert await read_search_rows(desk) == before == {id_of(ticket): (1, before[id_of(ticket)][1], 0)}
     await change(desk, ticket, title="Another", priority="CRITICAL")
     await relay_events(desk)
-    assert (await read_search_rows(desk))[id_of(ticket)][0] == 3
+    assert (await read_search_rows(desk))[id_of(ticket)].version == 3
 
 
 async def test_relaying_events_again_changes_nothing(desk: Desk) -> None:
@@ -154,7 +154,7 @@ async def test_an_older_version_never_overwrites_a_newer_one(desk: Desk, databas
     await late_one
 
     assert (await search(desk, "after"), await search(desk, "before")) == ([1], [])
-    assert (await read_search_rows(desk))[id_of(ticket)][0] == 2
+    assert (await read_search_rows(desk))[id_of(ticket)].version == 2
 
 
 @pytest.mark.parametrize(("version", "title"), [(1, "Kept"), (2, "Kept"), (3, "Written"), (4, "Written")])
@@ -163,7 +163,7 @@ async def test_only_the_same_or_a_newer_version_is_written(desk: Desk, version: 
     for name in ("Nearly", "Kept"):
         await change(desk, ticket, title=name)
     await relay_events(desk)
-    assert (await read_search_rows(desk))[id_of(ticket)][0] == 3
+    assert (await read_search_rows(desk))[id_of(ticket)].version == 3
 
     async with desk.database.session(desk.id) as db:
         joined = " ".join(lexemes(desk.id, "Written", number=1))
@@ -171,7 +171,7 @@ async def test_only_the_same_or_a_newer_version_is_written(desk: Desk, version: 
         await db.execute(service._UPSERT_TICKET_LEXEMES, values)
 
     assert await search(desk, title) == [1]
-    assert (await read_search_rows(desk))[id_of(ticket)][0] == max(version, 3)
+    assert (await read_search_rows(desk))[id_of(ticket)].version == max(version, 3)
 
 
 # --- replies ---------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ async def test_words_of_further_replies_are_added(desk: Desk) -> None:
     for messages in (["One two."], ["Two three!", "Four"], ["one"], ["!!!"]):
         await add_replies(desk, ticket, *messages)
 
-    assert (await read_search_rows(desk))[id_of(ticket)][2] == 4
+    assert (await read_search_rows(desk))[id_of(ticket)].reply_lexemes == 4
     assert await search(desk, "one two three four") == [1]
 
 
@@ -204,7 +204,7 @@ async def test_the_number_of_words_of_replies_is_limited(desk: Desk) -> None:
     for message in (*texts, "late", f"{texts[0]} later", texts[2]):
         await add_replies(desk, ticket, message)
 
-    assert (await read_search_rows(desk))[id_of(ticket)][2] == MAX_WORDS
+    assert (await read_search_rows(desk))[id_of(ticket)].reply_lexemes == MAX_WORDS
     for word in ("w0x0", "w1x999", f"w2x{MAX_WORDS // 3 - 1}"):
         assert await search(desk, word) == [1]
     for word in ("late", "later"):
@@ -249,7 +249,7 @@ async def test_a_reply_beyond_the_limit_is_indexed_partially(desk: Desk) -> None
 
     for message in ("late more words", "late more words again", "w0 w1"):
         await add_replies(desk, ticket, message)
-        assert (await read_search_rows(desk))[id_of(ticket)][2] == MAX_WORDS
+        assert (await read_search_rows(desk))[id_of(ticket)].reply_lexemes == MAX_WORDS
 
     assert [word for word in ("late", "more", "words", "again") if await search(desk, word)] == ["late", "more"]
     assert await search(desk, f"w0 w{MAX_WORDS - 3} late") == [1]

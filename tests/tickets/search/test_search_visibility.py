@@ -30,6 +30,7 @@ from tests.tickets.test_customers import open_own
 from tests.tickets.users import add_customer, add_engineer, change_row
 
 EMPTY_PAGE: JSON = {"items": [], "nextCursor": None, "total": 0}
+SAME_PREFIX = "5ca1ab1e"  # the end of the organisation's id is the prefix of its lexemes
 
 
 async def assert_finds_nothing(caller: Desk | SignedInUser, q: str) -> None:
@@ -57,7 +58,7 @@ async def colliding(api: Api, database: Database) -> tuple[Desk, Desk]:
     """Two organisations with the same lexeme prefix, whose first tickets have the same id."""
     ticket_id, desks = uuid4(), []
     for title in ("Apple and pear", "Banana and pear"):
-        org_id = UUID(f"{uuid4().hex[:-8]}5ca1ab1e")
+        org_id = UUID(f"{uuid4().hex[:-8]}{SAME_PREFIX}")
         desk = await create_desk(api, database, org_id=org_id)
         ids = await insert_many(desk, SCANNED_TICKETS + 20)
         async with database.session(org_id) as db:
