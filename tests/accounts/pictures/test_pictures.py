@@ -269,8 +269,8 @@ class TestRejection:
         assert await put(content=b"nonsense", headers={"Content-Type": f"{form}; boundary=b"}) == {""}
         assert await put(content=b"", headers={"Content-Type": f"{form}; boundary=b"}) <= {"", "file"}
         named = b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\nx\r\n--b--\r\n'
-        # The client chooses the charset of names. The first always fails, the second yields a lone surrogate, and the third
-        # does not exist.
+        # The client chooses the charset of names. The first always fails, the second yields a lone surrogate, and
+        # the third does not exist.
         for name, charset, wrong in ((b"a", "undefined", ""), (b"\\ud800", "unicode_escape", "?"), (b"a", "none", "a")):
             kind = {"Content-Type": f"{form}; boundary=b; charset={charset}"}
             assert await put(content=named % name, headers=kind) == {wrong}
