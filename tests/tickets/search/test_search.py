@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.access.tenant import reference_prefix
+from app.tickets.references import reference_prefix
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.problems import assert_problem, read_invalid_fields
