@@ -281,7 +281,9 @@ class TestLimits:
         assert_problem(await http.post("/auth/signup", json=nowhere), 404, "organisation_not_found")
         assert_problem(await http.post("/auth/signup", json=nowhere), 429, "rate_limited")
 
-    async def test_mails_are_limited_per_e_mail_whether_or_not_it_is_known(self, start: Start, desk: Desk) -> None:
+    async def test_mails_are_limited_per_e_mail_address_whether_or_not_an_account_has_it(
+        self, start: Start, desk: Desk
+    ) -> None:
         service = await start()
         for email in (desk.admin.email, unique_email()):
             answers = [await service.at("198.51.100.7").post("/auth/signup", json=body_for(desk, email))

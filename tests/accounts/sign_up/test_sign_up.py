@@ -146,7 +146,7 @@ class TestPassword:
         assert password not in answer.text
         assert await count_users(desk) == 1
 
-    async def test_spaces_around_a_password_belong_to_it(self, desk: Desk) -> None:
+    async def test_spaces_around_a_password_are_part_of_the_password(self, desk: Desk) -> None:
         password = "  heron lamp  "
         assert (await sign_up(desk, secret=desk.secret, password=password)).status_code == 201
         body = {"email": ADMIN_BODY["email"], "org": desk.domain}

@@ -87,7 +87,7 @@ class TestSettingUp:
 
 
 class TestConfirming:
-    async def test_confirming_enables_it_and_returns_ten_recovery_codes(self, desk: Desk) -> None:
+    async def test_confirming_enables_the_second_factor_and_returns_ten_recovery_codes(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk)
         authenticator = await set_up(user)
         answer = await user.post("/auth/2fa/confirm", {"code": authenticator.code()})
@@ -240,7 +240,7 @@ class TestRequired:
         body = ok(await user.http.post("/auth/verify", json=token))
         assert (body["secondFactorRequired"], "tickets:view" in body["permissions"]) == (False, True)
 
-    async def test_the_admin_who_required_it_is_no_exception(self, desk: Desk) -> None:
+    async def test_the_admin_who_required_second_factors_needs_one_too(self, desk: Desk) -> None:
         ok(await desk.admin.patch("/org", {"require2fa": True}))
         assert_problem(await desk.admin.patch("/org", {"require2fa": False}), 403, "second_factor_required")
 

@@ -50,7 +50,7 @@ class TestSigningIn:
         ok(await protected.sign_in(totp=code))
         assert_problem(await protected.sign_in(totp=code), 401, "totp_invalid")
 
-    async def test_the_code_that_confirmed_it_is_used_up(self, desk: Desk) -> None:
+    async def test_the_code_that_confirmed_the_second_factor_is_used_up(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk)
         authenticator = await set_up(user)
         code = authenticator.code()

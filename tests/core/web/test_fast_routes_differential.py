@@ -223,14 +223,14 @@ def test_every_fast_route_is_compared() -> None:
     assert {route.operation_id for route in routes} == {"openTicket", "listTickets", "getTicket"}
 
 
-async def test_opening_a_ticket_is_answered_alike(twins: Twins, desk: Desk) -> None:
+async def test_opening_a_ticket_has_the_same_response_both_ways(twins: Twins, desk: Desk) -> None:
     statuses = await twins.send_both_ways(creations(desk))
 
     assert len(statuses) > 200
     assert set(statuses) == {201, 401, 422}
 
 
-async def test_listing_tickets_is_answered_alike(twins: Twins, desk: Desk) -> None:
+async def test_listing_tickets_has_the_same_response_both_ways(twins: Twins, desk: Desk) -> None:
     for _ in range(3):
         await desk.open()
 
@@ -240,7 +240,7 @@ async def test_listing_tickets_is_answered_alike(twins: Twins, desk: Desk) -> No
     assert set(statuses) == {200, 401, 422}
 
 
-async def test_getting_a_ticket_is_answered_alike(twins: Twins, desk: Desk) -> None:
+async def test_getting_a_ticket_has_the_same_response_both_ways(twins: Twins, desk: Desk) -> None:
     ticket = await desk.open()
     await desk.respond(ticket)
 

@@ -111,7 +111,7 @@ async def test_a_stray_timer_neither_closes_nor_reminds(desk: Desk, database: Da
     assert await read_ticket_timers(desk, ticket) == {}
 
 
-async def test_a_locked_ticket_is_left_for_the_next_pass_while_others_close(desk: Desk, database: Database) -> None:
+async def test_a_locked_ticket_is_left_for_the_next_run_while_others_close(desk: Desk, database: Database) -> None:
     tickets = [await open_and_respond(desk) for _ in range(4)]
     busy = tickets[1]
     await pass_time(desk, MONTH)

@@ -72,7 +72,7 @@ async def test_the_assignee_is_combined_with_other_filters(
     assert await list_ticket_numbers(engineer, {"assignee": "me", "adminEmail": desk.admin.email}) == []
 
 
-async def test_pages_of_the_callers_tickets_contain_no_others(
+async def test_pages_of_the_callers_tickets_contain_no_tickets_of_other_users(
     desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]],
 ) -> None:
     desk, engineer, _ = desk_with_tickets

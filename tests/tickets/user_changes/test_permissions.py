@@ -255,7 +255,7 @@ async def test_an_unavailable_user_who_may_work_on_tickets_again_gets_none(desk:
     assert await list_waiting(desk) == [1]
 
 
-async def test_becoming_available_assigns_none_to_a_user_who_may_not_work_on_tickets(desk: Desk) -> None:
+async def test_becoming_available_assigns_no_tickets_to_a_user_who_may_not_work_on_them(desk: Desk) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     bo = await add_engineer(desk, available=False)
     await deny(desk, bo, UPDATE)
