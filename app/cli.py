@@ -73,13 +73,13 @@ def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[
         return
     running = None if exclusive else attach(settings.data_dir)
     if running is not None:
-        yield _with_embedded(settings, running), running.owner_url
+        yield _complete_settings(settings, running), running.owner_url
         return
     with start(settings.data_dir) as server:
-        yield _with_embedded(settings, server.address), server.address.owner_url
+        yield _complete_settings(settings, server.address), server.address.owner_url
 
 
-def _with_embedded(settings: Settings, address: Address) -> Settings:
+def _complete_settings(settings: Settings, address: Address) -> Settings:
     key = settings.secret_key or load_or_create_secret_key(settings.data_dir)
     return settings.model_copy(update={"database_url": address.service_url, "secret_key": key})
 

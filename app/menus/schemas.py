@@ -209,10 +209,10 @@ class MyMenu(ResponseModel):
         return cls(
             menu=[VisibleMenu.of(node) for node in menu],
             designation=user.role_name,
-            session_time_in_minutes=in_minutes(user.session_lifetime),
+            session_time_in_minutes=to_minutes(user.session_lifetime),
         )
 
 
-def in_minutes(duration: timedelta) -> int:
+def to_minutes(duration: timedelta) -> int:
     """Return a duration in minutes, rounded down."""
     return duration // timedelta(minutes=1)

@@ -55,7 +55,7 @@ async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> Me
     if len(positions) >= MAX_MENUS:
         raise TooManyMenus
     parent_id = None if fields.parent_id is MISSING else fields.parent_id
-    _check_parent(_parents(positions), None, parent_id)
+    _check_parent(_map_parents(positions), None, parent_id)
     values = fields.values
     await _check_hidden(db, caller.org_id, values)
     now, siblings = real_now(), [position for parent, position in positions.values() if parent == parent_id]
@@ -83,7 +83,7 @@ async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: M
     if not different:
         return menu
     if "parent_id" in different:
-        parents = _parents(await queries.load_positions(db, caller.org_id))
+        parents = _map_parents(await queries.load_positions(db, caller.org_id))
         _check_parent(parents, menu_id, different["parent_id"])
     await _check_hidden(db, caller.org_id, different, menu)
     for name, value in different.items():
@@ -102,13 +102,13 @@ async def delete(db: AsyncSession, caller: UserCaller, menu_id: UUID) -> None:
     """
     await lock_organisation(db, caller.org_id)
     menu = await queries.get_menu_entry(db, caller.org_id, menu_id)
-    if menu_id in _parents(await queries.load_positions(db, caller.org_id)).values():
+    if menu_id in _map_parents(await queries.load_positions(db, caller.org_id)).values():
         raise MenuHasChildren
     await db.delete(menu)
     record(db, MenuDeleted(at=caller.now, actor=caller.actor, menu_id=menu_id))
 
 
-def _parents(positions: Mapping[UUID, tuple[UUID | None, int]]) -> Parents:
+def _map_parents(positions: Mapping[UUID, tuple[UUID | None, int]]) -> Parents:
     return {menu_id: parent_id for menu_id, (parent_id, _) in positions.items()}
 
 

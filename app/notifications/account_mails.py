@@ -108,11 +108,13 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
     organisation = await get_tenant(db, org_id)
     admins = await _find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS)
     requests = [_write_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
-    told = await _count_recent_mails(db, org_id, list(admins.values()), {request.subject for request in requests})
+    recent_counts = await _count_recent_mails(
+        db, org_id, list(admins.values()), {request.subject for request in requests}
+    )
     drafts = [
         replace(request, recipient=email, user_id=admin_id, id=new_id())
         for admin_id, email in admins.items()
-        for request in requests[: max(0, MAX_REQUESTS_PER_HOUR - told.get(email, 0))]
+        for request in requests[: max(0, MAX_REQUESTS_PER_HOUR - recent_counts.get(email, 0))]
     ]
     await mails.queue(db, org_id, drafts)
 
@@ -183,7 +185,7 @@ async def mail_previous_address(db: AsyncSession, org_id: UUID, event: EmailChan
     if not is_deliverable(old_email):
         return
     organisation = await get_tenant(db, org_id)
-    # Read from the database, because a statement may have made the change past the objects of this session.
+    # Read from the database, because a statement may have changed the row without changing the objects of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
     notice = _write_draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
     await mails.queue(db, org_id, [notice])

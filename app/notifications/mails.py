@@ -80,8 +80,8 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> 
     if not drafts:
         return
     now = real_now()
-    new = [NewDelivery(id=draft.id, destination=draft.recipient, error=draft.error) for draft in drafts]
-    await deliveries.queue(db, org_id, EMAIL, new, now=now)
+    new_deliveries = [NewDelivery(id=draft.id, destination=draft.recipient, error=draft.error) for draft in drafts]
+    await deliveries.queue(db, org_id, EMAIL, new_deliveries, now=now)
     await db.execute(
         insert(Mail),
         [

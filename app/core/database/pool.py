@@ -226,11 +226,11 @@ def _rollback(connection: Connection) -> None:
     if connection.invalidated:  # already closed, after a cancelled statement or by the server
         return
     dbapi = connection.connection.dbapi_connection
-    if dbapi is not None and _in_transaction(dbapi):
+    if dbapi is not None and _is_in_transaction(dbapi):
         _execute(dbapi, "ROLLBACK")
 
 
-def _in_transaction(dbapi: DBAPIConnection) -> bool:
+def _is_in_transaction(dbapi: DBAPIConnection) -> bool:
     driver = cast("Any", dbapi).driver_connection
     return bool(not driver.is_closed() and driver.is_in_transaction())
 
@@ -242,5 +242,5 @@ def _reject_closed(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, _proxy:
 
 
 def _end_transaction(dbapi: DBAPIConnection, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
-    if state.asyncio_safe and _in_transaction(dbapi):
+    if state.asyncio_safe and _is_in_transaction(dbapi):
         _execute(dbapi, "ROLLBACK")

@@ -68,21 +68,23 @@ _DUE_IDS = text(
 _CLAIMED = (Delivery.id, Delivery.channel, Delivery.attempts, Delivery.status)
 
 
-def _with_ids(statement: str) -> TextClause:
+def _make_statement(statement: str) -> TextClause:
     return text(statement).bindparams(bindparam("org_id", type_=Uuid), bindparam("id", type_=Uuid))
 
 
 # By id alone, without the kind: a delivery has only this timer, and the indexes by kind cannot find it by id.
-_SET_TIMER = _with_ids("UPDATE timers SET due_at = :due_at WHERE org_id = :org_id AND subject_id = :id")
-_DELETE_TIMER = _with_ids("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
-_INCREMENT_ATTEMPTS = _with_ids(
+_SET_TIMER = _make_statement("UPDATE timers SET due_at = :due_at WHERE org_id = :org_id AND subject_id = :id")
+_DELETE_TIMER = _make_statement("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
+_INCREMENT_ATTEMPTS = _make_statement(
     f"""
     UPDATE deliveries SET attempts = attempts + 1
     WHERE org_id = :org_id AND id = :id AND status = '{DeliveryStatus.QUEUED}'
     """  # noqa: S608 - a constant
 )
-_DECREMENT_ATTEMPTS = _with_ids("UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id")
-_RECORD = _with_ids(
+_DECREMENT_ATTEMPTS = _make_statement(
+    "UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id"
+)
+_RECORD = _make_statement(
     f"""
     UPDATE deliveries SET status = :status, last_error = :error, sent_at = :sent_at
     WHERE org_id = :org_id AND id = :id AND status = '{DeliveryStatus.QUEUED}'
