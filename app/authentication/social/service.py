@@ -116,12 +116,12 @@ async def _find_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> 
 
 
 async def _is_linked(db: AsyncSession, user: User, provider: str) -> bool:
-    linked = select(ExternalIdentity.subject).where(
+    identities = select(ExternalIdentity.subject).where(
         ExternalIdentity.org_id == user.org_id,
         ExternalIdentity.user_id == user.id,
         ExternalIdentity.provider == provider,
     )
-    return await db.scalar(linked.limit(1)) is not None
+    return await db.scalar(identities.limit(1)) is not None
 
 
 async def _create_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> User:
