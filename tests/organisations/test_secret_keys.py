@@ -24,7 +24,7 @@ from tests.problems import assert_problem
 UNREACHABLE = "postgresql+asyncpg://tessera@/tessera?host=/nonexistent"
 
 
-def with_wrong_checksum() -> str:
+def make_key_with_wrong_checksum() -> str:
     secret = generate_secret_key()
     return secret[:-1] + ("0" if secret[-1] != "0" else "1")
 
@@ -69,7 +69,7 @@ async def test_a_ticket_without_a_credential_is_refused(api: Api) -> None:
     "change",
     [
         lambda _: generate_secret_key(),
-        lambda _: with_wrong_checksum(),
+        lambda _: make_key_with_wrong_checksum(),
         lambda secret: secret[:-1],
         lambda secret: secret + "0",
         lambda secret: secret.swapcase(),
@@ -98,7 +98,7 @@ async def test_a_secret_key_with_a_wrong_checksum_is_refused_without_a_query() -
     database = Database(UNREACHABLE)
     cache = CredentialCache(database, SECRET_KEY, find_tenant=find_by_secret_hash, find_user=find_principal)
     with pytest.raises(InvalidSecretKey):
-        await cache.resolve_secret_key(with_wrong_checksum())
+        await cache.resolve_secret_key(make_key_with_wrong_checksum())
     with pytest.raises(FileNotFoundError):
         await cache.resolve_secret_key(generate_secret_key())
     await database.dispose()
@@ -111,7 +111,7 @@ async def test_without_a_database_a_wrong_checksum_is_a_401_and_any_other_secret
         httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://tessera.test") as http,
     ):
         api = Api(http, SECRET_KEY)
-        assert_problem(await post(api, header=with_wrong_checksum()), 401, "invalid_secret_key")
+        assert_problem(await post(api, header=make_key_with_wrong_checksum()), 401, "invalid_secret_key")
         assert_problem(await post(api, header=generate_secret_key()), 503, "unavailable")
 
 

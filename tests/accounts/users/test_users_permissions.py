@@ -25,7 +25,7 @@ from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
 from tests.problems import assert_problem, read_invalid_fields
 
 
-def as_set(table: list[JSON]) -> set[str]:
+def collect_permissions(table: list[JSON]) -> set[str]:
     """Return the permissions in a table, as they are stored."""
     return {f"{row['resource']}:{action}" for row in table for action, allowed in row.items() if allowed is True}
 
@@ -52,8 +52,11 @@ async def test_effective_permissions_are_those_of_the_role_plus_grants_minus_den
     assert result["granted"] == [{"resource": "keys", **nothing, "view": True, "create": True}]
     assert result["denied"] == [{"resource": "vendors", **nothing, "view": True}]
     assert [row["resource"] for row in result["fromRole"]] == [resource.value for resource in Resource]
-    assert as_set(result["fromRole"]) == roles.ENGINEER.permissions
-    assert as_set(result["effective"]) == roles.ENGINEER.permissions - {"vendors:view"} | {"keys:view", "keys:create"}
+    assert collect_permissions(result["fromRole"]) == roles.ENGINEER.permissions
+    assert collect_permissions(result["effective"]) == roles.ENGINEER.permissions - {"vendors:view"} | {
+        "keys:view",
+        "keys:create",
+    }
     expected = {"granted": ["keys:create", "keys:view"], "denied": ["vendors:view"]}
     assert await list_events(desk, row.id) == [("user.permissions_changed", expected)]
 
@@ -64,8 +67,8 @@ async def test_a_custom_role_gives_its_permissions(desk: Desk) -> None:
     result = ok(await desk.admin.get(f"/users/{row.id}/permissions"))
     assert (result["role"], result["roleId"]) == ("ENGINEER", str(role_id))
     assert result["designation"].startswith("Role ")
-    assert as_set(result["fromRole"]) == {"org:view", "tickets:view"}
-    assert as_set(result["effective"]) == {"tickets:view"}
+    assert collect_permissions(result["fromRole"]) == {"org:view", "tickets:view"}
+    assert collect_permissions(result["effective"]) == {"tickets:view"}
 
 
 async def test_both_lists_are_replaced_and_apply_to_access_tokens_in_use_immediately(
@@ -254,7 +257,7 @@ async def test_users_can_lower_their_own_permissions(desk: Desk) -> None:
     result = ok(
         await other.put(f"/users/{other.id}/permissions", permission_lists(denied=[permission_row("keys", "delete")]))
     )
-    assert as_set(result["effective"]) == ALL - {"keys:delete"}
+    assert collect_permissions(result["effective"]) == ALL - {"keys:delete"}
     ok(await other.patch(f"/users/{other.id}", {"role": "ENGINEER"}))
     assert_problem(await other.patch(f"/users/{other.id}", {"role": "ADMIN"}), 401, "invalid_token")
     assert ok(await desk.admin.get(f"/users/{other.id}"))["role"] == "ENGINEER"

@@ -95,18 +95,18 @@ class TestLogAndMetrics:
         assert not labels & {"PROPFIND", "/hunter3"}
 
     async def test_a_gauge_counts_the_requests_in_flight(self) -> None:
-        def in_flight() -> float | None:
+        def read_in_flight() -> float | None:
             return REGISTRY.get_sample_value("tessera_http_requests_in_flight")
 
-        before = in_flight() or 0
+        before = read_in_flight() or 0
         with serving(make_app(gate := Gate())) as web:
             async with web.http() as http:
                 held = asyncio.create_task(http.get("/hold"))
                 await assert_eventually(gate.entered.is_set)
-                assert in_flight() == before + 1
+                assert read_in_flight() == before + 1
                 gate.opened.set()
                 await held
-            await assert_eventually(lambda: in_flight() == before)
+            await assert_eventually(lambda: read_in_flight() == before)
 
     async def test_a_client_that_disconnects_is_logged_as_499(self, web: Server, lines: list[Any]) -> None:
         async with web.connected() as wire:
