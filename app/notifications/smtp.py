@@ -180,6 +180,8 @@ class Connection:
                 text = f"The mail server replied {error.code} {error.message}"
             case TimeoutError():
                 text = f"The mail server did not reply within {self._timeout:g} s"
+            case SMTPNotSupported() if self._client is not None:
+                text = f"The mail server does not support this mail: {error}"
             case _:
                 text = f"The mail server cannot be used: {error}"
         # A failure before the command MAIL cannot concern the mail.
@@ -206,7 +208,7 @@ async def _send_mail_command(client: SMTP, mail: EncodedMail) -> None:
     options = [f"SIZE={len(mail.content)}"] if client.supports_extension("size") else []
     if mail.utf8:
         if not client.supports_extension("smtputf8"):
-            raise SMTPNotSupported("it does not accept non-ASCII characters before the @ sign")
+            raise SMTPNotSupported("an address has non-ASCII characters before the @ sign")
         options.append("SMTPUTF8")
     try:
         await client.mail(mail.sender, options=options)
