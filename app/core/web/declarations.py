@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from starlette.types import Scope
 
@@ -53,8 +53,8 @@ def find_declaration(endpoint: Endpoint) -> Declaration | None:
     Raises:
         TypeError: it declares several.
     """
-    dependencies = (one.dependency for one in read_parameters(endpoint) if one.source is Source.DEPENDENCY)
-    found = [one for one in dependencies if isinstance(one, Declaration)]
+    dependencies = [one.dependency for one in read_parameters(endpoint) if one.source is Source.DEPENDENCY]
+    found = [cast("Declaration", one) for one in dependencies if isinstance(one, Declaration)]
     if len(found) > 1:
         raise TypeError(f"{endpoint.__qualname__} declares {len(found)} requirements of its caller instead of one")
     return found[0] if found else None
