@@ -20,7 +20,8 @@ class TesseraError(Exception):
 
     `code` is stable and documented. `title` describes the kind of failure, `detail` this occurrence. `members` are
     additional members of the problem document, such as a token to continue with. The table of codes is for integrators:
-    it has the first line of the docstring, and `advice`, the way out.
+    it has the first line of the docstring, and the way out: what `title` says after its first sentence or colon, or
+    else `advice`, where the title has none or the table can say more.
     """
 
     code: ClassVar[str] = "error"
