@@ -148,7 +148,11 @@ def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault
         unquote_to_bytes(request.scope["query_string"]).decode()
     except UnicodeDecodeError:
         faults.append({"type": "not_utf_8", "loc": ("query",), "msg": "The query is not valid UTF-8."})
-    counts = Counter(name for name, _ in request.query_params.multi_items())
+    names = [name for name, _ in request.query_params.multi_items()]
+    distinct = set(names)
+    if len(distinct) == len(names) and distinct <= known.keys():
+        return faults
+    counts = Counter(names)
     for name, count in sorted(counts.items()):
         if name not in known:
             fault = "unknown_parameter", "There is no such parameter."
