@@ -25,6 +25,7 @@ from app.core.web.validation_messages import MAX_OBJECT_MEMBERS, TOO_MANY_MEMBER
 # A fault of a request as pydantic describes it: `type`, `loc`, `msg`.
 Fault = dict[str, Any]
 
+QUERY = ("query",)  # the place of a fault of the query as a whole
 # The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
 METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 # Many clients send an empty object if they have nothing to send.
@@ -143,15 +144,15 @@ def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault
     Args:
         known: the names of the route's parameters, and whether each may be repeated.
     """
-    faults: list[Fault] = []
     try:
         unquote_to_bytes(request.scope["query_string"]).decode()
-    except UnicodeDecodeError:
-        faults.append({"type": "not_utf_8", "loc": ("query",), "msg": "The query is not valid UTF-8."})
+    except UnicodeDecodeError:  # what the parameters contain is unknown
+        return [{"type": "not_utf_8", "loc": QUERY, "msg": "The query is not valid UTF-8."}]
     names = [name for name, _ in request.query_params.multi_items()]
     distinct = set(names)
     if len(distinct) == len(names) and distinct <= known.keys():
-        return faults
+        return []
+    faults: list[Fault] = []
     counts = Counter(names)
     for name, count in sorted(counts.items()):
         if name not in known:
@@ -167,7 +168,11 @@ def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault
 def merge_faults(faults: Sequence[Fault], error: RequestValidationError) -> RequestValidationError:
     """Make one error of the faults that this module found and those of FastAPI or pydantic.
 
-    Pydantic may find fault with the same parameters in general words, so it has no say in these.
+    Pydantic may find fault with the same parameters in general words, so it has no say in these. A fault of the query
+    as a whole stands for all its parameters.
     """
     places = {fault["loc"] for fault in faults}
-    return RequestValidationError([*faults, *(other for other in error.errors() if tuple(other["loc"]) not in places)])
+    others = [one for one in error.errors() if tuple(one["loc"]) not in places]
+    if QUERY in places:
+        others = [one for one in others if one["loc"][0] != QUERY[0]]
+    return RequestValidationError([*faults, *others])
