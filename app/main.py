@@ -115,6 +115,7 @@ def create_app(settings: Settings) -> ASGIApp:
                 "RateLimit",
                 "RateLimit-Policy",
                 "Retry-After",
+                "Sunset",
                 "WWW-Authenticate",
                 "X-Request-Id",
             ],

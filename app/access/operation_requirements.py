@@ -4,13 +4,9 @@ async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICK
 """
 
 # Without `from __future__ import annotations`: FastAPI cannot resolve string annotations of a callable object.
-import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 
-from fastapi import Depends, Request, params
+from fastapi import Depends, Request
 from pydantic import Field
 
 from app.access.caller_identification import identify_product, identify_user, read_secret
@@ -28,7 +24,8 @@ from app.access.errors import (
 from app.access.user_permissions import Action, Resource, RoleKind, permission
 from app.core.errors import TesseraError
 from app.core.security.access_tokens import InvalidToken
-from app.core.web.declarations import DEFAULT_CHALLENGE
+from app.core.web.declarations import DEFAULT_CHALLENGE, find_declaration
+from app.core.web.endpoint_signatures import Endpoint
 
 # Keys: whether access tokens are accepted, and whether secret keys are accepted.
 _HOW_TO_SEND = {
@@ -58,6 +55,9 @@ class Requirement:
         secret_in_body: whether the secret key may also come in the body.
         customers: whether customers may call the operation. It must then limit them to their own data.
         before_second_factor: whether users may call the operation before they set up a mandatory second factor.
+
+    Raises:
+        ValueError: the requirement accepts no credentials.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class Requirement:
         customers: bool = False,
         before_second_factor: bool = False,
     ) -> None:
+        if not (users or secret):
+            raise ValueError("A requirement must accept access tokens, secret keys or both.")
         self.permission = permission(*needed) if needed else None
         self.users = users
         self.secret = secret
@@ -182,38 +184,13 @@ CurrentUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_f
 Product = Annotated[ProductCaller, Depends(Requirement(users=False, secret=True, secret_in_body=True))]
 
 
-# --- what operations declare -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Dependency:
-    """A parameter that FastAPI fills with what `call` returns."""
-
-    name: str
-    annotation: object
-    call: object
-
-
-def dependencies_of(endpoint: Callable[..., object]) -> Iterator[Dependency]:
-    """Find the dependencies that an endpoint declares."""
-    for name, parameter in inspect.signature(endpoint, eval_str=True).parameters.items():
-        annotation, markers = parameter.annotation, [parameter.default]
-        if get_origin(annotation) is Annotated:
-            annotation, *metadata = get_args(annotation)
-            markers += metadata
-        for marker in markers:
-            if isinstance(marker, params.Depends):
-                yield Dependency(name, annotation, marker.dependency)
-
-
-@cache
-def requirement_of(endpoint: Callable[..., object]) -> Requirement:
+def get_requirement(endpoint: Endpoint) -> Requirement:
     """Return the requirement that an endpoint declares.
 
     Raises:
         TypeError: the endpoint declares no requirement, or several.
     """
-    found = [one.call for one in dependencies_of(endpoint) if isinstance(one.call, Requirement)]
-    if len(found) != 1:
-        raise TypeError(f"{endpoint.__qualname__} declares {len(found)} requirements of its caller instead of one")
-    return found[0]
+    found = find_declaration(endpoint)
+    if not isinstance(found, Requirement):
+        raise TypeError(f"{endpoint.__qualname__} declares no requirement of its caller")
+    return found

@@ -18,7 +18,6 @@ class Busy(Unavailable):
 
     code = "busy"
     title = "The service is busy right now. Try again in a moment."
-    advice = "Send the request again after the seconds that `Retry-After` names."
 
 
 class BoundedThreads:

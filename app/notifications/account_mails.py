@@ -29,11 +29,12 @@ from app.accounts.users.events import (
     UserSignedUp,
 )
 from app.accounts.users.models import User
-from app.accounts.users.rules import AccountStatus, is_deliverable
+from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
 from app.core.clock import real_now
+from app.core.fields import is_deliverable
 from app.core.ids import new_id
 from app.core.outbox.events import Recorded
 from app.notifications import mails

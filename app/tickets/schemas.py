@@ -9,11 +9,11 @@ from uuid import UUID
 from pydantic import MISSING, AfterValidator, Field, ValidationInfo
 
 from app.access.operation_requirements import BodySecret
-from app.accounts.users.fields import PersonalEmail
 from app.core.fields import (
     DEPRECATED,
     EXAMPLE_ID,
     CreatedAt,
+    Email,
     LongText,
     RequestModel,
     ResponseModel,
@@ -55,7 +55,7 @@ class RequesterCreate(RequestModel):
     """The person that a ticket is opened for."""
 
     email: Annotated[
-        PersonalEmail,
+        Email,
         Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
     ]
 
@@ -74,7 +74,7 @@ class TicketCreate(RequestModel):
         ),
     ] = MISSING
     added_by: Annotated[
-        PersonalEmail | MISSING,
+        Email | MISSING,
         same_as("requester", lambda requester: requester.email),
         Field(description="Use `requester.email` instead.", examples=["mia@customer.example"]),
         DEPRECATED,

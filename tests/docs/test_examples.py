@@ -104,12 +104,14 @@ def test_shared_responses_have_names_and_no_numbers() -> None:
 
 
 @pytest.mark.parametrize("operation", DEPRECATED, ids=lambda operation: operation.id)
-def test_a_deprecated_operation_names_its_replacement_and_documents_its_header(operation: Operation) -> None:
+def test_a_deprecated_operation_names_its_replacement_and_documents_its_headers(operation: Operation) -> None:
     named = re.match(r"Use `(\w+) ([^`]+)`", operation.definition["description"])
 
     assert named is not None
     assert {one.key for one in OPERATIONS if not one.definition.get("deprecated")} >= {named.groups()}
-    assert success_of(operation)["headers"]["Deprecation"]["example"] == "@1795737600"
+    headers = success_of(operation)["headers"]
+    assert headers["Deprecation"]["example"] == "@1795737600"
+    assert headers["Sunset"]["example"] == "Sat, 27 Nov 2027 00:00:00 GMT"
 
 
 def test_there_are_deprecated_operations_and_lists() -> None:

@@ -180,6 +180,7 @@ async def test_an_invalid_app_url_is_refused(desk: Desk, invalid_url: object) ->
         ({"timezone": "../../etc/passwd"}, "timezone"),
         ({"timezone": None}, "timezone"),
         ({"supportEmail": "no address"}, "supportEmail"),
+        ({"supportEmail": "help@Erased.invalid"}, "supportEmail"),
         ({"supportEmail": "help@growfin.com\nBcc: all@growfin.com"}, "supportEmail"),
         ({"domain": "other.test"}, "domain"),
         ({"sandbox": False}, "sandbox"),

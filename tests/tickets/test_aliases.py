@@ -118,7 +118,7 @@ async def test_a_deprecated_filter_may_repeat_the_current_one_in_another_order_a
 
 
 class TestDeprecatedOperations:
-    async def test_every_response_says_since_when(self, desk: Desk) -> None:
+    async def test_every_response_says_since_when_and_until_when(self, desk: Desk) -> None:
         ticket = await desk.open()
         path = f"/tickets/{ticket['id']}"
         stranger = {"Authorization": "Bearer x"}
@@ -131,6 +131,7 @@ class TestDeprecatedOperations:
             ]
             assert [answer.status_code for answer in answers] == [200, 422, 404, 401]
             assert {answer.headers["deprecation"] for answer in answers} == {"@1795737600"}  # 2026-11-27
+            assert {answer.headers["sunset"] for answer in answers} == {"Sat, 27 Nov 2027 00:00:00 GMT"}
 
     async def test_other_operations_do_not(self, desk: Desk) -> None:
         ticket = await desk.open()
@@ -138,5 +139,7 @@ class TestDeprecatedOperations:
             await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "HIGH"}),
             await desk.admin.get(f"/tickets/{ticket['id']}"),
             await desk.admin.get("/nothing"),
+            await desk.api.http.put(f"/tickets/{ticket['id']}"),
+            await desk.api.http.delete(f"/tickets/{ticket['id']}/change_status"),
         ):
-            assert "deprecation" not in answer.headers
+            assert not {"deprecation", "sunset"} & answer.headers.keys(), answer.status_code

@@ -53,7 +53,7 @@ async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tu
     """Create an account that cannot act yet, and mail a link with which its user sets a password.
 
     Raises:
-        UnknownRole
+        BadInput: there is no such role.
         PrivilegeEscalation: the role has permissions that the caller lacks, or a kind above the caller's.
         EmailTaken
     """

@@ -21,7 +21,8 @@ MAX_WORDS = 8
 class TakesTickets(ConditionOperator):
     """Whether new tickets can be assigned to the user now."""
 
-    columns = (User.role_kind,)  # in `ix_users_available`, the index that this filter reads
+    # No index has the comparison of these columns together, so the list is read in its own order.
+    columns = (User.id,)
 
     def condition(self, _org_id: UUID, values: Sequence[bool]) -> ColumnElement[bool]:
         """Compare the state of the user."""

@@ -7,11 +7,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.access.user_permissions import RoleKind
+from app.core.fields import RESERVED_EMAIL_DOMAIN
 from app.core.words import fold, split_words
 
 MAX_WORD_LENGTH = 64
-# Erased users get an address of this domain: it is reserved (RFC 2606), so mail to it never arrives anywhere.
-ERASED_DOMAIN = "erased.invalid"
 # What an erased user is called.
 ANONYMOUS_FIRST_NAME = "Erased"
 ANONYMOUS_LAST_NAME = "user"
@@ -84,24 +83,8 @@ def can_raise_permissions(
 
 
 def erased_email(user_id: UUID) -> str:
-    """Return the address that replaces the address of an erased user."""
-    return f"erased-{user_id}@{ERASED_DOMAIN}"
-
-
-def is_deliverable(email: str) -> bool:
-    """Return whether mail can be sent to an address. The address of an erased user is not deliverable."""
-    return not email.endswith(f"@{ERASED_DOMAIN}")
-
-
-def refuse_erased_email(email: str) -> str:
-    """Return the address unchanged.
-
-    Raises:
-        ValueError: the address is of the domain that is reserved for erased users.
-    """
-    if not is_deliverable(email):
-        raise ValueError("This e-mail address is reserved.")
-    return email
+    """Return the address that replaces an erased user's."""
+    return f"erased-{user_id}@{RESERVED_EMAIL_DOMAIN}"
 
 
 # --- search ----------------------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ async def set_role(db: AsyncSession, caller: UserCaller, user_id: UUID, role_id:
     """Give a user a role, built-in or custom.
 
     Raises:
-        UnknownRole
+        BadInput: there is no such role.
         UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `changing_user`.
     """
     async with changing_user(db, caller, user_id) as user:

@@ -49,7 +49,6 @@ class NotMigrated(Unavailable):
 
     code = "not_migrated"
     title = "The database is not migrated to this version. Run `tessera migrate`."
-    advice = "The operator of the service must run `tessera migrate`."
 
 
 class Database:

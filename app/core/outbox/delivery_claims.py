@@ -2,8 +2,8 @@
 
 No query plan depends on fresh statistics, since many deliveries may be added at once. A claim first reads ids in the
 order of their index. After that, each row is read and written by its own id, in one round trip for all: with an array
-of ids and outdated statistics, the planner may prefer to read all rows of the organisation. It can only use the primary
-key, because all other indexes of these tables are partial (see `Delivery`).
+of ids and outdated statistics, the planner may prefer to read all rows of the organisation. For one id, the planner can
+only use the primary key, because all other indexes of these tables are partial (see `Delivery`).
 """
 
 from __future__ import annotations
@@ -68,23 +68,21 @@ _DUE_IDS = text(
 _CLAIMED = (Delivery.id, Delivery.channel, Delivery.attempts, Delivery.status)
 
 
-def _make_statement(statement: str) -> TextClause:
+def _with_id(statement: str) -> TextClause:
     return text(statement).bindparams(bindparam("org_id", type_=Uuid), bindparam("id", type_=Uuid))
 
 
 # By id alone, without the kind: a delivery has only this timer, and the indexes by kind cannot find it by id.
-_SET_TIMER = _make_statement("UPDATE timers SET due_at = :due_at WHERE org_id = :org_id AND subject_id = :id")
-_DELETE_TIMER = _make_statement("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
-_INCREMENT_ATTEMPTS = _make_statement(
+_SET_TIMER = _with_id("UPDATE timers SET due_at = :due_at WHERE org_id = :org_id AND subject_id = :id")
+_DELETE_TIMER = _with_id("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
+_INCREMENT_ATTEMPTS = _with_id(
     f"""
     UPDATE deliveries SET attempts = attempts + 1
     WHERE org_id = :org_id AND id = :id AND status = '{DeliveryStatus.QUEUED}'
     """  # noqa: S608 - a constant
 )
-_DECREMENT_ATTEMPTS = _make_statement(
-    "UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id"
-)
-_RECORD = _make_statement(
+_DECREMENT_ATTEMPTS = _with_id("UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id")
+_RECORD = _with_id(
     f"""
     UPDATE deliveries SET status = :status, last_error = :error, sent_at = :sent_at
     WHERE org_id = :org_id AND id = :id AND status = '{DeliveryStatus.QUEUED}'

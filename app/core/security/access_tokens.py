@@ -26,7 +26,6 @@ class InvalidToken(Unauthenticated):
 
     code = "invalid_token"
     title = "The access token is not valid, or has expired. Refresh it or sign in again."
-    advice = "Get another with `POST /auth/refresh`, or sign in again."
 
 
 @dataclass(frozen=True)

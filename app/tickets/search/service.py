@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Text, Uuid, any_, bindparam, literal, select,
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.users.rules import is_deliverable
+from app.core.fields import is_deliverable
 from app.tickets.models import Ticket
 from app.tickets.search import rules
 from app.tickets.search.rules import MAX_WORDS

