@@ -108,7 +108,7 @@ class Relay(Base):
 
 
 class RelayFailure(Base):
-    """An event that a subscriber failed to handle. A timer on `id` retries it; after the last attempt it is parked."""
+    """An event that a subscriber failed to handle. A timer on `id` retries it. It is parked in the end."""
 
     __tablename__ = "relay_failures"
 
