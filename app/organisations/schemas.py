@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self, cast
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from pydantic import MISSING, AfterValidator, Field, StrictBool, StringConstraints, model_validator
 
 from app.access.tenant import Tenant
 from app.core.config import is_safe_url
@@ -22,6 +22,7 @@ from app.core.fields import (
     ResponseModel,
     TimeZone,
     UtcTimestamp,
+    WholeNumber,
 )
 from app.organisations import models
 from app.organisations.service import OrganisationChanges
@@ -160,7 +161,7 @@ class OrganisationUpdate(RequestModel):
     """Changes to an organisation's settings. Fields that are not sent stay as they are."""
 
     name: Annotated[Name | MISSING, _NAME] = MISSING
-    auto_close_days: Annotated[StrictInt | MISSING, Field(ge=1, le=365), _AUTO_CLOSE_DAYS] = MISSING
+    auto_close_days: Annotated[WholeNumber | MISSING, Field(ge=1, le=365), _AUTO_CLOSE_DAYS] = MISSING
     timezone: Annotated[TimeZone | MISSING, _TIMEZONE] = MISSING
     support_email: Annotated[Email | MISSING | None, _SUPPORT_EMAIL] = MISSING
     app_url: Annotated[AppUrl | MISSING | None, _APP_URL] = MISSING
@@ -181,9 +182,9 @@ class OrganisationUpdate(RequestModel):
 class ClockAdvance(RequestModel):
     """How far to move a sandbox's clock forward: the sum of the three, more than zero and at most 400 days."""
 
-    days: Annotated[StrictInt, Field(ge=0, le=400, description="Days to move.", examples=[30])] = 0
-    hours: Annotated[StrictInt, Field(ge=0, le=9_600, description="Hours to move, added to the days.")] = 0
-    seconds: Annotated[StrictInt, Field(ge=0, le=34_560_000, description="Seconds to move, added to both.")] = 0
+    days: Annotated[WholeNumber, Field(ge=0, le=400, description="Days to move.", examples=[30])] = 0
+    hours: Annotated[WholeNumber, Field(ge=0, le=9_600, description="Hours to move, added to the days.")] = 0
+    seconds: Annotated[WholeNumber, Field(ge=0, le=34_560_000, description="Seconds to move, added to both.")] = 0
 
     @model_validator(mode="after")
     def _check_total(self) -> Self:
