@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Literal, Self, cast, get_args
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, StrictBool, StringConstraints, model_validator
@@ -197,8 +198,19 @@ class ClockAdvance(RequestModel):
         return timedelta(days=self.days, hours=self.hours, seconds=self.seconds)
 
 
-# A test compares them with the timers that run on the organisation's clock.
+# The timers that run on the organisation's clock.
 FiredKind = Literal["AUTO_CLOSE", "AUTO_CLOSE_REMINDER"]
+
+
+def check_fired_kinds(kinds: Iterable[str]) -> None:
+    """Check that `FiredKind` has exactly these kinds. A timer of another kind could fire, but not be described.
+
+    Raises:
+        TypeError
+    """
+    different = set(kinds) ^ set(get_args(FiredKind))
+    if different:
+        raise TypeError(f"FiredKind differs from the timers that a sandbox runs: {', '.join(sorted(different))}")
 
 
 class FiredTimer(ResponseModel):
