@@ -122,7 +122,7 @@ class UserDetails(User):
         )
 
 
-class UserFilter(UserFilters, CountedPageQuery):
+class UserListQuery(UserFilters, CountedPageQuery):
     """Select users. A repeated filter matches any of its values."""
 
 
