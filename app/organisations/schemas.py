@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self, cast, get_args
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, Field, StrictBool, StringConstraints, model_validator
+from pydantic import MISSING, AfterValidator, BeforeValidator, Field, StrictBool, StringConstraints, model_validator
 
 from app.access.tenant import Tenant
 from app.core.config import is_safe_url
@@ -24,6 +24,7 @@ from app.core.fields import (
     TimeZone,
     UtcTimestamp,
     WholeNumber,
+    clean_line,
 )
 from app.organisations import models
 from app.organisations.service import OrganisationChanges
@@ -62,6 +63,7 @@ def normalise_url(value: str) -> str:
 AppUrl = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_URL_LENGTH),
+    BeforeValidator(clean_line),
     AfterValidator(normalise_url),
 ]
 
