@@ -18,16 +18,17 @@ class FieldError:
 class TesseraError(Exception):
     """An expected failure, reported to the client as a problem document (RFC 9457).
 
-    `code` is stable and documented. `title` describes the kind of failure, `detail` this occurrence. `members` are
-    additional members of the problem document, such as a token to continue with. The table of codes is for integrators:
-    it has the first line of the docstring, and the way out: what `title` says after its first sentence or colon, or
-    else `advice`, where the title has none or the table can say more.
+    `code` is stable and documented. A kind without a code is raised only as one of its subclasses. `title` describes
+    the kind of failure, `detail` this occurrence. `members` are additional members of the problem document, such as a
+    token to continue with. The table of codes is for integrators: it has the first line of the docstring, and the way
+    out: what `title` says after its first sentence or colon, or else `advice`, where the title has none or the table
+    can say more.
     """
 
-    code: ClassVar[str] = "error"
-    title: ClassVar[str] = "Error"
+    code: ClassVar[str]
+    title: ClassVar[str]
     advice: ClassVar[str] = ""
-    member_descriptions: ClassVar[Mapping[str, str]] = {}  # of the members that it can have, by name
+    member_descriptions: ClassVar[Mapping[str, str]] = {}  # of the members that the problem document can have, by name
 
     def __init__(
         self,
@@ -65,8 +66,8 @@ def summarise(faults: Sequence[FieldError], total: int) -> str:
 class BadInput(TesseraError):
     """Parameters, fields or the body are not valid.
 
-    `detail` states the fact: the title of a kind that has its own, and otherwise the summary of the faults. A kind
-    whose fault is always in the same field names it as `field`.
+    `detail` states the fact: the kind's own title, or else a summary of the faults. If the fault is always in the same
+    field, the kind names it as `field`.
     """
 
     code = "invalid_input"
@@ -90,19 +91,15 @@ class BadInput(TesseraError):
 
 
 class Unauthenticated(TesseraError):
-    """The request has no valid credential."""
+    """The request has no valid credential. Subclasses say which one."""
 
-    code = "unauthenticated"
     title = "A valid credential is required."
-    advice = "`WWW-Authenticate` names the kinds that the operation accepts."
 
 
 class Forbidden(TesseraError):
-    """The credential is valid, but it does not permit the operation."""
+    """The credential is valid, but it does not permit the operation. Subclasses say why."""
 
-    code = "forbidden"
     title = "This credential does not permit this operation."
-    advice = "Use one that does."
 
 
 class NotFound(TesseraError):
@@ -114,11 +111,9 @@ class NotFound(TesseraError):
 
 
 class Conflict(TesseraError):
-    """The current state does not allow the operation."""
+    """The current state does not allow the operation. Subclasses say why."""
 
-    code = "conflict"
     title = "The current state does not allow this operation."
-    advice = "Read the resource again, and decide whether to repeat it."
 
 
 class VersionConflict(TesseraError):

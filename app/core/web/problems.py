@@ -21,7 +21,7 @@ from app.core.web.paging import InvalidCursor
 from app.core.web.validation_messages import read_faults
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_SECONDS = "2"  # of a 503
+RETRY_AFTER_SECONDS = "2"  # seconds, in a 503
 
 STATUSES_BY_KIND: dict[type[TesseraError], int] = {
     errors.BadInput: 422,
@@ -41,7 +41,6 @@ CODES_BY_STATUS = {
     405: ("method_not_allowed", "This address does not support the method."),
     408: ("request_timeout", "The request's body did not arrive in time."),
     413: ("body_too_large", "The request's body is too large."),
-    415: ("unsupported_media_type", "The body must be JSON, with Content-Type: application/json."),
 }
 METHOD_NOT_ALLOWED = 405
 CLOSING_STATUSES = frozenset({408, 413})  # the connection ends with them, since the rest of the body is not read
@@ -62,7 +61,7 @@ def make_problem(
 
     Args:
         code: stable, for programs to compare.
-        detail: describes this one occurrence.
+        detail: the description of this occurrence.
         members: extension members (RFC 9457, 3.2).
     """
     body: dict[str, Any] = {
@@ -145,7 +144,7 @@ async def _respond_to_invalid_request(request: Request, error: Exception) -> Res
 
 async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:
     assert isinstance(error, HTTPException)
-    code, title = CODES_BY_STATUS.get(error.status_code, ("error", "The request cannot be processed."))
+    code, title = CODES_BY_STATUS[error.status_code]  # another status would be a defect, responded to with a 500
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:  # the framework names the methods of one route only
         headers["Allow"] = ", ".join(sorted(_find_methods(request, has_cors=has_cors)))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+import app
 from app.accounts.roles.errors import RoleInUse, RoleNotFound
 from app.authentication.passwords.errors import NoPassword
 from app.core.errors import Conflict, TesseraError, TooMany
 from app.core.web.error_catalogue import find_way_out, list_error_classes
 
 import_module("app.main")  # and with it all errors
-ERRORS = [kind for kind in list_error_classes() if "code" in vars(kind) and kind is not TesseraError]
+ERRORS = [kind for kind in list_error_classes() if "code" in vars(kind)]
+SOURCES = "\n".join(path.read_text() for path in Path(app.__file__).parent.rglob("*.py"))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,14 @@ def test_an_error_without_a_way_out_is_refused() -> None:
 
     with pytest.raises(TypeError, match="NoWayOut has neither advice nor"):
         find_way_out(NoWayOut)
+
+
+@pytest.mark.parametrize("kind", [*list_error_classes()], ids=lambda kind: kind.__name__)
+def test_a_class_of_errors_has_a_code_exactly_if_it_is_raised(kind: type[TesseraError]) -> None:
+    is_concrete = not kind.__subclasses__()
+    is_raised = re.search(rf"\b(raise|return) (errors\.)?{kind.__name__}\b|= {kind.__name__}\)", SOURCES) is not None
+
+    assert hasattr(kind, "code") == (is_concrete or is_raised)
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
