@@ -15,9 +15,12 @@ HTML, JSON = "text/html", "application/json"
 
 router = APIRouter(tags=["Operations"], route_class=Route)
 
+VARY = {"Vary": "Accept"}  # so that no cache gives the links to a browser, or the redirect to a client
+
+_VARY_HEADER = {"Vary": {"description": "`Accept`, which chooses the response.", "schema": {"type": "string"}}}
 _REDIRECT = {
     "description": "Redirect to the documentation, because the client prefers HTML.",
-    "headers": {"Location": HEADERS["Location"] | {"example": DOCS}},
+    "headers": {"Location": HEADERS["Location"] | {"example": DOCS}} | _VARY_HEADER,
 }
 
 
@@ -26,9 +29,9 @@ _REDIRECT = {
     operation_id="getIndex",
     summary="Get the links of the API",
     response_model=ApiIndex,
-    responses=responses() | {307: _REDIRECT},
+    responses=responses() | {200: {"headers": _VARY_HEADER}, 307: _REDIRECT},
 )
-async def get_index(request: Request) -> ApiIndex | Response:
+async def get_index(request: Request, response: Response) -> ApiIndex | Response:
     """Return the version and the addresses of the documentation and the health checks.
 
     A browser, or any client whose `Accept` prefers HTML to JSON, is redirected to the documentation.
@@ -36,7 +39,8 @@ async def get_index(request: Request) -> ApiIndex | Response:
     root = request.scope.get("root_path", "")
     accept = request.headers.get("accept", "*/*")
     if read_quality(accept, HTML) > read_quality(accept, JSON):
-        return RedirectResponse(f"{root}{DOCS}")
+        return RedirectResponse(f"{root}{DOCS}", headers=VARY)
+    response.headers.update(VARY)
     return ApiIndex(
         name="Tessera",
         version=__version__,
