@@ -58,7 +58,7 @@ from app.tickets.assignment.backlog import (
 from app.tickets.assignment.rules import ASSIGN
 from app.tickets.auto_close.jobs import close_responded, remind_requesters
 from app.tickets.auto_close.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
-from app.tickets.dates import date_comments, date_tickets
+from app.tickets.dates import set_comment_times, set_ticket_times
 from app.tickets.events import (
     TicketAssigned,
     TicketChangeEvent,
@@ -101,7 +101,7 @@ REACTIONS = (
 )
 
 # Event -> what gives rows the time of the event. Runs under the lock of the organisation's counter.
-DATING = Subscribers().on(TicketChangeEvent, date_tickets).on(TicketResponded, date_comments)
+TIME_SETTERS = Subscribers().on(TicketChangeEvent, set_ticket_times).on(TicketResponded, set_comment_times)
 
 # Event -> what follows from it within a second. Runs in the worker.
 SUBSCRIBERS = (
@@ -118,9 +118,9 @@ for _notice in ACCOUNT_NOTICES:
     SUBSCRIBERS.on(_notice, mail_account_notices)
 
 # Runs at the end of every session, before it commits.
-NUMBERING = Numbering(REACTIONS, DATING)
+NUMBERING = Numbering(REACTIONS, TIME_SETTERS)
 # For the demo: its scripts already contain the effects of reactions. It still numbers and writes events.
-NUMBERING_WITHOUT_REACTIONS = Numbering(dating=DATING)
+NUMBERING_WITHOUT_REACTIONS = Numbering(dating=TIME_SETTERS)
 
 # Kind of timer -> what happens when it is due. These run on the organisation's clock, which a sandbox can move…
 TICKET_TIMERS: Handlers = {

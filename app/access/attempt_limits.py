@@ -189,7 +189,7 @@ class Attempts:
         await self._limiter.count_or_refuse(self._settings.sign_in_limit, "sign-in", network)
         restricted = await self._limiter.is_used_up(
             self._settings.account_failure_limit, "account", account
-        ) and not await self._limiter.is_known_address(account, network)
+        ) and not await self._limiter.is_known_network(account, network)
         if restricted:
             await self._limiter.count_or_refuse(UNKNOWN_NETWORK_LIMIT, "guarded", account, network)
         await self._limiter.count_or_refuse(self._settings.sign_in_failure_limit, "failures", account, network)
@@ -204,7 +204,7 @@ class Attempts:
 
     async def remember_network(self, attempt: Attempt) -> None:
         """Note that the attempt's network belongs to the account's owner."""
-        await self._limiter.remember_address(attempt.account, attempt.network)
+        await self._limiter.remember_network(attempt.account, attempt.network)
 
 
 @asynccontextmanager

@@ -119,7 +119,7 @@ class Requirement:
         return Caller if self.secret else UserCaller
 
     @property
-    def kind(self) -> str:
+    def caller_label(self) -> str:
         """A short name of the required caller, for operations that require no permission."""
         return "signed in" if self.users else "the organisation's secret key"
 

@@ -18,7 +18,7 @@ from app.tickets.comments.models import Comment
 from app.tickets.events import TicketChangeEvent, TicketResponded
 from app.tickets.models import Ticket
 
-_DATE_TICKETS = text(
+_SET_TICKET_TIMES = text(
     """
     UPDATE tickets SET updated_at = (:times)[array_position(:ids, id)] WHERE org_id = :org_id AND id = ANY(:ids)
     """
@@ -29,7 +29,7 @@ _DATE_TICKETS = text(
 )
 
 
-async def date_tickets(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketChangeEvent]]) -> None:
+async def set_ticket_times(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketChangeEvent]]) -> None:
     """Set `updated_at` of changed tickets: on the object if the session has loaded it, else with a statement."""
     times: dict[UUID, datetime] = {one.event.ticket_id: one.event.at for one in recorded}
     for ticket_id in list(times):
@@ -37,10 +37,10 @@ async def date_tickets(db: AsyncSession, org_id: UUID, recorded: Sequence[Record
         if ticket is not None:
             ticket.updated_at = times.pop(ticket_id)
     if times:
-        await db.execute(_DATE_TICKETS, {"org_id": org_id, "ids": list(times), "times": list(times.values())})
+        await db.execute(_SET_TICKET_TIMES, {"org_id": org_id, "ids": list(times), "times": list(times.values())})
 
 
-async def date_comments(db: AsyncSession, _org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
+async def set_comment_times(db: AsyncSession, _org_id: UUID, recorded: Sequence[Recorded[TicketResponded]]) -> None:
     """Set `created_at` of the comments that this transaction adds."""
     times: dict[UUID, datetime] = {one.event.comment_id: one.event.at for one in recorded}
     for row in db:

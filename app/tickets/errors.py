@@ -35,8 +35,8 @@ class OrgMismatch(BadInput):
     field = "orgId"
 
 
-class AssigneeNotActive(BadInput):
-    """The user cannot work on tickets."""
+class AssigneeNotEligible(BadInput):
+    """The user is not an active admin or engineer who may see and change tickets."""
 
     code = "assignee_not_active"
     title = "The assignee must be an active admin or engineer of the organisation who may see and change tickets."

@@ -27,8 +27,8 @@ IfMatch = Annotated[
     Header(description="The ETag that your change is based on: a stale one is refused with 412."),
 ]
 
-Reader = Annotated[Caller, requires(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
-Agent = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE)]
+TicketReader = Annotated[Caller, requires(Resource.TICKETS, Action.VIEW, secret=True, customers=True)]
+TicketEditor = Annotated[UserCaller, requires(Resource.TICKETS, Action.UPDATE)]
 
 CHANGE_ERRORS = (TicketNotFound, VersionConflict)
 ETAG = {200: ("ETag",)}

@@ -27,16 +27,16 @@ from app.tickets.changes import TicketChanges
 from app.tickets.comments.queries import read_comments, sees_comments
 from app.tickets.comments.representation import represent_comment
 from app.tickets.comments.schemas import TicketWithComments
-from app.tickets.errors import AssigneeNotActive, OrgMismatch, TicketNotFound
+from app.tickets.errors import AssigneeNotEligible, OrgMismatch, TicketNotFound
 from app.tickets.examples import CHANGED, RESPONDED
 from app.tickets.http import (
     CHANGE_ERRORS,
     ETAG,
     EXAMPLE_PATH,
-    Agent,
     IfMatch,
-    Reader,
+    TicketEditor,
     TicketId,
+    TicketReader,
     json_response,
     read_changed,
     ticket_response,
@@ -90,7 +90,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     responses=responses(TicketNotFound, ok=ETAG, example_overrides={200: RESPONDED}, version=2) | {304: NOT_MODIFIED},
     openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
-async def get_ticket(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
+async def get_ticket(ticket_id: TicketId, caller: TicketReader, request: Request) -> Response:
     """Get a ticket, its assignee, and all comments on it, oldest first. Customers get their own tickets.
 
     Users without the permission `comments:view` get no comments.
@@ -113,7 +113,7 @@ _CHANGE_TICKET: dict[str, Any] = {
         *CHANGE_ERRORS,
         NotForCustomers,
         OrgMismatch,
-        AssigneeNotActive,
+        AssigneeNotEligible,
         body=True,
         ok=ETAG,
         example_overrides={200: CHANGED},
@@ -155,7 +155,7 @@ async def change_ticket(
     **_DEPRECATED,
 )
 async def change_status(
-    ticket_id: TicketId, body: TicketStatusUpdate, caller: Agent, db: Db, if_match: IfMatch = None
+    ticket_id: TicketId, body: TicketStatusUpdate, caller: TicketEditor, db: Db, if_match: IfMatch = None
 ) -> Response:
     """Use `PATCH /tickets/{id}` with `{"status": …}` instead. The same status again changes nothing.
 

@@ -18,7 +18,7 @@ from app.core.security.access_tokens import InvalidToken
 from app.tickets.assignment.queries import lock_assignee
 from app.tickets.assignment.service import assign
 from app.tickets.changes import CUSTOMER_FIELDS, TicketChanges
-from app.tickets.errors import AssigneeNotActive, OrgMismatch
+from app.tickets.errors import AssigneeNotEligible, OrgMismatch
 from app.tickets.events import TicketUpdated
 from app.tickets.models import TicketPriority
 from app.tickets.queries import (
@@ -45,7 +45,7 @@ async def open_ticket(
     priority: TicketPriority,
     requester_email: str | None,
 ) -> TicketRow:
-    """Open a ticket, and assign it to an available user by the rotation; without one, it waits.
+    """Open a ticket, and assign it to an available user by the rotation. If no user is available, the ticket waits.
 
     Args:
         requester_email: `None` stands for the caller, who must be a user.
@@ -94,10 +94,10 @@ def _requester_account(caller: Caller, requester_email: str | None) -> UUID | No
 async def change_ticket(
     db: AsyncSession, caller: UserCaller, ticket_id: UUID, changes: TicketChanges, expect: Expectation
 ) -> None:
-    """Change a ticket, with all that follows from a new assignee or status. Values that it has already change nothing.
+    """Change a ticket, with the effects of a new assignee or status. Values that the ticket has already change nothing.
 
     Raises:
-        TicketNotFound, VersionConflict, AssigneeNotActive
+        TicketNotFound, VersionConflict, AssigneeNotEligible
         NotForCustomers: a customer would change more than `CUSTOMER_FIELDS`.
         OrgMismatch: `org_id` is not the ticket's own.
     """
@@ -116,7 +116,7 @@ async def change_ticket(
     if not changes.names:
         return
     if changes.assignee_id is not MISSING and changes.assignee_id is not None and assignee is None:
-        raise AssigneeNotActive
+        raise AssigneeNotEligible
     ticket.count_change()
     if changed_fields := changes.edit(ticket):
         record(db, TicketUpdated(at=caller.now, actor=caller.actor, ticket_id=ticket.id, changes=changed_fields))

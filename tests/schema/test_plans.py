@@ -25,7 +25,7 @@ from app.tickets import queries as tickets
 from app.tickets.assignment import backlog
 from app.tickets.assignment import queries as assignment
 from app.tickets.comments.queries import read_comments
-from app.tickets.dates import date_tickets
+from app.tickets.dates import set_ticket_times
 from app.tickets.errors import TicketNotFound
 from app.tickets.events import TicketAssigned
 from app.tickets.history.queries import read_history
@@ -129,7 +129,7 @@ async def test_changing_a_ticket_reads_indexes(service: Connection, session: Any
     await tickets.lock_ticket(db, ORG, TICKET)
     db.expunge_all()
     changed = TicketAssigned(at=START, actor=SYSTEM, ticket_id=TICKET, assignee_id=None)
-    await date_tickets(db, ORG, [Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=changed)])
+    await set_ticket_times(db, ORG, [Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=changed)])
     await assignment.lock_assignee(db, ORG, USER_ID)
     await timers.set_timers(db, ORG, TICKET, {"AUTO_CLOSE": START})
     await timers.cancel(db, ORG, TICKET, ("AUTO_CLOSE", "AUTO_CLOSE_REMINDER"))

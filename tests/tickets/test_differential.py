@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import ProductCaller, UserCaller
 from app.access.tenant import Tenant
 from app.access.user_permissions import RoleKind
-from app.accounts.users.models import AVAILABLE, User
+from app.accounts.users.models import RECEIVES_NEW_TICKETS_SQL, User
 from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.pool import Database, run_before_commit
@@ -133,7 +133,7 @@ async def test_closing_many_tickets_numbers_and_dates_their_events_like_other_ch
 
     await close_by_statement(db, caller.org_id, tickets, at)
 
-    in_order = sorted(tickets, key=lambda ticket: (closes_at[ticket.id], ticket.number))
+    ordered_tickets = sorted(tickets, key=lambda ticket: (closes_at[ticket.id], ticket.number))
     expected: list[Event] = [
         TicketStatusChanged(
             at=closes_at[ticket.id],
@@ -143,7 +143,7 @@ async def test_closing_many_tickets_numbers_and_dates_their_events_like_other_ch
             to_status=TicketStatus.CLOSED,
             reason="AUTO_CLOSE",
         )
-        for ticket in in_order
+        for ticket in ordered_tickets
     ]
     rows = await events_of(db, caller.org_id, *closes_at)
     times = assign_times(expected, before)
@@ -153,7 +153,7 @@ async def test_closing_many_tickets_numbers_and_dates_their_events_like_other_ch
     assert [row.seq - rows[0].seq for row in rows] == list(range(len(rows)))
     counter = await db.get_one(Counter, caller.org_id, populate_existing=True)
     assert (counter.last_event, counter.last_at) == (rows[-1].seq, times[-1])
-    for ticket, time in zip(in_order, times, strict=True):
+    for ticket, time in zip(ordered_tickets, times, strict=True):
         await db.refresh(ticket)
         assert (ticket.updated_at, ticket.closed_at) == (time, closes_at[ticket.id])
 
@@ -309,8 +309,8 @@ async def test_who_gets_new_tickets_is_the_same_in_python_and_in_sql(db: AsyncSe
         ids = [row.id for row in rows]
         return set(await db.scalars(select(User.id).where(User.org_id == caller.org_id, User.id.in_(ids), condition)))
 
-    in_python = {row.id for row in rows if row.takes_tickets}
-    assert await found(literal_column(AVAILABLE)) == await found(User.takes_tickets) == in_python
+    in_python = {row.id for row in rows if row.receives_new_tickets}
+    assert await found(literal_column(RECEIVES_NEW_TICKETS_SQL)) == await found(User.receives_new_tickets) == in_python
     assert len(in_python) == 2
 
 

@@ -21,7 +21,7 @@ from app.tickets.assignment.backlog import assign_waiting
 from app.tickets.changes import TicketChanges
 from app.tickets.comments import service as comments
 from app.tickets.comments.models import Comment
-from app.tickets.errors import AssigneeNotActive, OrgMismatch, TicketClosed, TicketNotFound
+from app.tickets.errors import AssigneeNotEligible, OrgMismatch, TicketClosed, TicketNotFound
 from app.tickets.models import Ticket, TicketStatus
 from tests.tickets.conftest import NOW
 from tests.tickets.rows import add_ticket, read_timers
@@ -160,7 +160,7 @@ async def test_a_suspended_admin_cannot_be_the_assignee(db: AsyncSession, caller
     user = await db.get_one(User, (caller.org_id, caller.user.id))
     user.status = UserStatus.SUSPENDED
 
-    with pytest.raises(AssigneeNotActive):
+    with pytest.raises(AssigneeNotEligible):
         await service.change_ticket(db, caller, ticket.id, TicketChanges(assignee_id=user.id), any_version)
 
 

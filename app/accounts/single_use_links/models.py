@@ -14,7 +14,7 @@ from app.core.database.base import Base, TextEnum, one_of
 
 
 class LinkPurpose(StrEnum):
-    """What the holder of a link's token may do, once."""
+    """The single-use operation that a link's token permits."""
 
     VERIFY_EMAIL = "VERIFY_EMAIL"
     CHANGE_EMAIL = "CHANGE_EMAIL"

@@ -19,9 +19,9 @@ def recording_availability(db: AsyncSession, user: User, *, at: datetime, actor:
 
     The events of a suspension, of a role and of permissions say themselves that tickets cannot be assigned any more.
     """
-    took_tickets = user.takes_tickets
+    received_new_tickets = user.receives_new_tickets
     yield
-    if user.takes_tickets and not took_tickets:
+    if user.receives_new_tickets and not received_new_tickets:
         record(db, UserBecameAvailable(at=at, actor=actor, user_id=user.id))
-    elif took_tickets and not user.takes_tickets and user.is_assignable:
+    elif received_new_tickets and not user.receives_new_tickets and user.is_assignable:
         record(db, UserBecameUnavailable(at=at, actor=actor, user_id=user.id))

@@ -18,7 +18,7 @@ from app.core.fields import Name, OptionalParameter
 MAX_WORDS = 8
 
 
-class TakesTickets(ConditionOperator):
+class ReceivesNewTickets(ConditionOperator):
     """Whether new tickets can be assigned to the user now."""
 
     # No index has the comparison of these columns together, so the list is read in its own order.
@@ -26,8 +26,8 @@ class TakesTickets(ConditionOperator):
 
     def condition(self, _org_id: UUID, values: Sequence[bool]) -> ColumnElement[bool]:
         """Compare the state of the user."""
-        (takes_tickets,) = values
-        return User.takes_tickets == takes_tickets
+        (receives_new_tickets,) = values
+        return User.receives_new_tickets == receives_new_tickets
 
 
 class HasWords(ConditionOperator):
@@ -79,7 +79,7 @@ class UserFilters(Filters):
     ] = None
     available: Annotated[
         OptionalParameter[bool],
-        TakesTickets(),
+        ReceivesNewTickets(),
         Field(
             description="Whether new tickets can be assigned to the user now: `available` is on, and the user is "
             "active, not a customer, and may see and change tickets. `false` finds all others."

@@ -18,8 +18,8 @@ from app.accounts.users.errors import CustomerNotAvailable
 from app.accounts.users.rules import AccountStatus, can_be_available
 from app.core.database.base import DIRECTORY_TABLE, Base, TextEnum, one_of
 
-# `User.takes_tickets` as SQL, for the index that the rotation of tickets reads.
-AVAILABLE = (
+# `User.receives_new_tickets` as SQL, for the index that the rotation of tickets reads.
+RECEIVES_NEW_TICKETS_SQL = (
     f"available AND works_on_tickets AND status = '{AccountStatus.ACTIVE}' AND role_kind <> '{RoleKind.CUSTOMER}'"
 )
 
@@ -71,7 +71,7 @@ class User(Base):
         Index("ix_users_org_id_status_id", "org_id", "status", "id"),
         Index("ix_users_org_id_role_id", "org_id", "role_id", postgresql_where=text("role_id IS NOT NULL")),
         # The rotation of tickets follows the order of this index.
-        Index("ix_users_available", "org_id", "role_kind", "id", postgresql_where=text(AVAILABLE)),
+        Index("ix_users_available", "org_id", "role_kind", "id", postgresql_where=text(RECEIVES_NEW_TICKETS_SQL)),
     )
 
     @property
@@ -109,7 +109,7 @@ class User(Base):
         return (self.status == AccountStatus.ACTIVE) & (self.role_kind != RoleKind.CUSTOMER) & self.works_on_tickets
 
     @hybrid_property
-    def takes_tickets(self) -> bool:
+    def receives_new_tickets(self) -> bool:
         """Whether new tickets are assigned to the user now. On the class: the same condition in SQL."""
         return self.available & self.is_assignable
 

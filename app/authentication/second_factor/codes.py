@@ -48,9 +48,9 @@ class SubmittedCode:
 
 @asynccontextmanager
 async def counting_attempts(attempts: Attempts, user: User | Principal, code: SubmittedCode) -> AsyncIterator[None]:
-    """Count the block as a wrong code of the user if the code is refused.
+    """Count an attempt before the block, and refund it unless the block raises that the code is wrong.
 
-    Enter it before the transaction: of many concurrent guesses, only as many as the limit allows are then compared.
+    Enter it before the transaction, so that concurrent guesses beyond the limit are refused before they are checked.
 
     Raises:
         TooMany
@@ -104,7 +104,7 @@ def find_step(secret_key: str, factor: SecondFactor, code: str, now: datetime) -
     try:
         secret = unseal(secret_key, sealing_purpose(factor.user_id), factor.secret).decode()
     except CannotUnseal:
-        # Every code is refused then, recovery codes included, until an admin resets the second factor.
+        # Then every code is refused, also recovery codes, until an admin resets the second factor.
         log.warning("second_factor_unreadable", user_id=str(factor.user_id), hint="Has SECRET_KEY been changed?")
         return None
     return rules.find_step(secret, code, now)
@@ -154,7 +154,7 @@ async def delete_recovery_codes(db: AsyncSession, user: User) -> None:
 def _hash_recovery_code(secret_key: str, code: str) -> bytes:
     """Return the stored hash of a recovery code. Case, dashes and spaces do not matter.
 
-    The hash is keyed, because the code has too few bits for a plain one.
+    The hash is keyed, because the code has too few bits for a plain hash.
     """
     characters = "".join(character for character in code.upper() if character.isalnum())
     return compute_keyed_hash(secret_key, "recovery code", characters.encode())

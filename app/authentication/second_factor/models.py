@@ -16,7 +16,7 @@ class SecondFactor(Base):
 
     Attributes:
         last_step: The time step of the last code that was used.
-        confirmed_at: When the user confirmed it with a code. Until then, sign-ins do not require it.
+        confirmed_at: When the user confirmed the authenticator with a code. Until then, sign-ins require no code.
     """
 
     __tablename__ = "second_factors"

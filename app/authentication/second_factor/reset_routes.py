@@ -33,7 +33,9 @@ Editor = Annotated[UserCaller, requires(Resource.USERS, Action.UPDATE)]
 async def reset_user_second_factor(
     user_id: Annotated[UUID, Path(alias="id")], caller: Editor, request: Request
 ) -> None:
-    """Help a user who has lost their authenticator and their recovery codes. Check their identity first.
+    """Remove the second factor of a user who has lost their authenticator and recovery codes.
+
+    Before you call this, check the user's identity.
 
     The user is signed out everywhere, gets a mail, and signs in with the password alone. If the organisation requires a
     second factor of them, they must then set up a new one. Disable your own with a code, at `POST /auth/2fa/disable`.

@@ -60,5 +60,9 @@ class ProviderUnreachable(IdentityRejected):
     """The provider does not respond."""
 
 
+class InvalidProviderResponse(IdentityRejected):
+    """The provider's response has an error status, is too large, or is not a JSON object."""
+
+
 class ConcurrentLink(Exception):
     """A concurrent sign-in has linked the same account."""

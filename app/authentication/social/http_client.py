@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import orjson
 
-from app.authentication.social.errors import IdentityRejected, ProviderUnreachable
+from app.authentication.social.errors import InvalidProviderResponse, ProviderUnreachable
 
 PROVIDER_TIMEOUT = 10.0  # seconds, for a complete response
 MAX_RESPONSE_BYTES = 512 * 1024
@@ -26,7 +26,7 @@ async def fetch_json(
 
     Raises:
         ProviderUnreachable: No response in time, or a response with a status of 500 or above.
-        IdentityRejected: A response with another status than 2xx, or one that is too large or not a JSON object.
+        InvalidProviderResponse: A response with another status than 2xx, or one that is too large or not a JSON object.
     """
     all_headers = {"Accept": "application/json", **(headers or {})}
     try:
@@ -41,13 +41,13 @@ async def fetch_json(
     if response.status_code >= MIN_SERVER_ERROR:
         raise ProviderUnreachable(f"responds with status {response.status_code}")
     if response.status_code != OK:
-        raise IdentityRejected(f"responds with status {response.status_code}")
+        raise InvalidProviderResponse(f"responds with status {response.status_code}")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
-        raise IdentityRejected("responds with something other than a JSON object")
+        raise InvalidProviderResponse("responds with something other than a JSON object")
     return document
 
 
@@ -56,7 +56,7 @@ async def _read_body(response: httpx.Response) -> bytes:
     async for part in response.aiter_bytes():
         body += part
         if len(body) > MAX_RESPONSE_BYTES:
-            raise IdentityRejected("responds with too many bytes")
+            raise InvalidProviderResponse("responds with too many bytes")
     return body
 
 

@@ -41,7 +41,7 @@ class ChannelPolicy:
         name: stored with each delivery, so it must outlive the process.
         backoff: the waits between attempts; after the last attempt, a delivery has failed.
         max_in_flight: the number of messages that one worker may send at the same time.
-        max_in_flight_per_lane: the same for one lane.
+        max_in_flight_per_lane: the number of messages of one lane that one worker may send at the same time.
         get_lane: returns the name of a destination's lane. A slow destination delays only its own lane.
     """
 
@@ -77,7 +77,7 @@ class Channel(Protocol[MessageT]):
         ...
 
     def open(self) -> AbstractAsyncContextManager[Sender[MessageT]]:
-        """Open the channel for one pass of the worker, so that many messages share one connection."""
+        """Open the channel for one run of the job `deliver`, so that many messages share one connection."""
         ...
 
 

@@ -6,5 +6,5 @@ from fastapi import Request
 
 
 def address_of(request: Request) -> str | None:
-    """Return the client's address; behind trusted proxies, the one that they report."""
+    """Return the client's address. Behind trusted proxies, it is the address that the proxies report."""
     return request.client.host if request.client else None

@@ -22,7 +22,7 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (
     OSError,  # no connection: refused, timed out, no such host, no such socket
 )
 
-# Classes of SQLSTATE (appendix A of PostgreSQL's manual).
+# SQLSTATE classes and codes (appendix A of PostgreSQL's manual).
 TRANSIENT_STATES = ("08", "53", "57", "40", "55P03", "25P03")  # the same statement may succeed in a moment
 INVALID_VALUE_STATES = ("22",)  # a text or a number that cannot be stored
 UNDEFINED_TABLE = "42P01"

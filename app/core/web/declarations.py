@@ -21,7 +21,7 @@ class Declaration(Protocol):
     permission: str | None
 
     @property
-    def kind(self) -> str:
+    def caller_label(self) -> str:
         """The required caller in two or three words, such as `signed in`."""
         ...
 

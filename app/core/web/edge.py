@@ -36,8 +36,9 @@ class Edge:
 
     Args:
         app: the application.
-        body_limits: the maximum bytes of a body, by method and path, where it differs from `max_body_bytes`.
-        operational_paths: those by which the service is watched: they are served even under overload.
+        body_limits: the maximum bytes of a body, by method and path, for operations with another limit than
+            `max_body_bytes`.
+        operational_paths: the paths that monitoring uses. They are served even under overload.
     """
 
     def __init__(

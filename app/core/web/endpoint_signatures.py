@@ -51,7 +51,7 @@ class Parameter:
     """A parameter of an endpoint or of a dependency.
 
     Attributes:
-        type: its annotation without the metadata of `Annotated`.
+        type: the annotation of the parameter without the metadata of `Annotated`.
         extras: the metadata of `Annotated` without `marker`.
         marker: the object that tells FastAPI the source: `Path(…)`, `Query(…)`, `Depends(…)` and so on.
     """
@@ -65,7 +65,7 @@ class Parameter:
 
     @property
     def alias(self) -> str:
-        """Its name in the request."""
+        """The name of the parameter in the request."""
         alias = None if isinstance(self.marker, params.Depends | None) else self.marker.alias
         return alias or self.name
 
@@ -76,10 +76,10 @@ class Parameter:
 
     @property
     def dependency(self) -> Endpoint:
-        """The callable that makes its value: the one in the marker, or else its type.
+        """The callable that makes the value: the callable in the marker, or else the type.
 
         Raises:
-            TypeError: it is not a dependency.
+            TypeError: the parameter is not a dependency.
         """
         if not isinstance(self.marker, params.Depends):
             raise TypeError(f"The parameter {self.name} is not a dependency.")
@@ -112,7 +112,7 @@ def read_all_parameters(
 
     Args:
         path_names: the names in the route's path, which need no marker.
-        dependencies: those that the route declares in addition to the signature of its endpoint.
+        dependencies: the dependencies that the route declares in addition to the endpoint's signature.
     """
     names = set(path_names)
     waiting = [endpoint, *(one.dependency for one in dependencies if one.dependency)]

@@ -62,8 +62,8 @@ class BodyLimits:
     """The limits on the bodies of requests.
 
     Args:
-        max_bytes: of a body.
-        max_bytes_of: the same by method and path, where it differs.
+        max_bytes: the maximum size of a body, in bytes.
+        max_bytes_of: the maximum size by method and path, for operations with another limit.
         timeout: seconds in which a body must arrive.
     """
 
@@ -81,7 +81,7 @@ class Exchange:
     """One request and its response, as the application sees them.
 
     Args:
-        limits: on the body.
+        limits: the limits on the body.
     """
 
     def __init__(self, limits: BodyLimits, scope: Scope, receive: Receive, send: Send) -> None:

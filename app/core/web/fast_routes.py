@@ -40,7 +40,7 @@ class FastRoutes:
     """Serve the fast routes of an application directly, and pass all other requests on to it.
 
     Args:
-        app: has the routes, fast ones and others. Its error handlers are used for both.
+        app: the application with all routes. Its error handlers serve fast routes and others.
 
     Raises:
         NotServedFast: the application or one of the routes uses a feature that would be skipped.
@@ -109,7 +109,7 @@ class _BodyField:
     """The argument that is made from the body.
 
     Attributes:
-        location: its place in the request, as faults name it.
+        location: the place of the argument in the request, as faults name it.
         parse: returns the argument, or raises `ValidationError`.
     """
 

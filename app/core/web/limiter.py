@@ -16,7 +16,7 @@ from limits.errors import StorageError
 
 from app.core.errors import TooMany, Unavailable
 
-KNOWN_ADDRESS_LIFETIME = 30 * 24 * 3600  # seconds
+KNOWN_NETWORK_LIFETIME = 30 * 24 * 3600  # seconds
 
 log = structlog.get_logger("tessera.limits")
 
@@ -67,15 +67,15 @@ class Limiter:
         wait = max(1, math.ceil(stats.reset_time - time.time()))
         return TooMany(min(wait, item.get_expiry()), limit=item.amount, window=item.get_expiry())
 
-    async def remember_address(self, *key: str) -> None:
-        """Remember for 30 days that this address has signed in to this account."""
+    async def remember_network(self, *key: str) -> None:
+        """Remember for 30 days that a client of this network has signed in to this account."""
         with _convert_storage_errors():
-            await self._storage.incr("/".join(("known-address", *key)), KNOWN_ADDRESS_LIFETIME)
+            await self._storage.incr("/".join(("known-network", *key)), KNOWN_NETWORK_LIFETIME)
 
-    async def is_known_address(self, *key: str) -> bool:
-        """Return whether this address has signed in to this account within the last 30 days."""
+    async def is_known_network(self, *key: str) -> bool:
+        """Return whether a client of this network has signed in to this account within the last 30 days."""
         with _convert_storage_errors():
-            return await self._storage.get("/".join(("known-address", *key))) > 0
+            return await self._storage.get("/".join(("known-network", *key))) > 0
 
 
 @contextmanager

@@ -82,8 +82,8 @@ def responses(
 
     Args:
         kinds: the errors of this operation. The errors that all operations have are added.
-        body: whether it takes a body, which can be too large, too slow or malformed.
-        ok: the names of the headers of its success responses, by status.
+        body: whether the operation takes a body. A body can be too large, too slow or malformed.
+        ok: the names of the headers of success responses, by status.
         location: the example of the header `Location`, if `ok` names it.
         example_overrides: values for the examples of its success responses, by status, where they differ from the
             examples of the fields.
@@ -148,13 +148,13 @@ def document_declaration(operation: dict[str, Any], declaration: Declaration | N
     """Add the required credentials to an operation, and the errors that a caller without them gets.
 
     Args:
-        declaration: `None` for an operation that needs no credentials.
+        declaration: the requirements of the operation; `None` if it needs no credentials.
     """
     if declaration is None:
         operation |= {"security": [], "x-permission": "none"}
         return
     operation["security"] = declaration.credentials
-    operation["x-permission"] = declaration.permission or declaration.kind
+    operation["x-permission"] = declaration.permission or declaration.caller_label
     operation["description"] += f"\n\n{declaration.description}"
     documented = operation["responses"]
     for status, response in responses(*declaration.errors).items():

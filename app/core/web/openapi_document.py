@@ -45,9 +45,10 @@ _PROBLEM_MEMBERS = {
 def finalize_openapi(
     document: dict[str, Any], routes: Iterable[BaseRoute], security_schemes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Complete FastAPI's document with what all operations share: credentials, problems, examples, names and order.
+    """Complete FastAPI's document with the parts that all operations share.
 
-    The events of the catalogue are added. Operations follow the order of the document's tags.
+    These are credentials, problems, examples, names and order. The events of the catalogue are added. Operations follow
+    the order of the document's tags.
 
     Equal responses and parameters are moved to `components`.
 
@@ -61,7 +62,7 @@ def finalize_openapi(
     components["securitySchemes"] = dict(security_schemes)
     schemas["Problem"], schemas["FieldError"] = _make_problem_schema(), _FIELD_ERROR_SCHEMA
     document_events(document)
-    for operation, route in _iterate_operations(document, routes):
+    for operation, route in _iterate_routes(document, routes):
         _complete_operation(operation, route)
     for schema in schemas.values():
         remove_titles(schema)
@@ -90,9 +91,7 @@ def _make_problem_schema() -> dict[str, Any]:
     }
 
 
-def _iterate_operations(
-    document: dict[str, Any], routes: Iterable[BaseRoute]
-) -> Iterator[tuple[dict[str, Any], APIRoute]]:
+def _iterate_routes(document: dict[str, Any], routes: Iterable[BaseRoute]) -> Iterator[tuple[dict[str, Any], APIRoute]]:
     for route in routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
             for method in route.methods or ():
@@ -125,7 +124,7 @@ def _document_deprecation(operation: dict[str, Any]) -> None:
 def _tidy_parameter(parameter: dict[str, Any]) -> None:
     """Describe the parameter once, and not as nullable: a query or a header cannot send null."""
     if parameter["name"] == "id":
-        parameter.setdefault("description", "The id, from a list or from the response that created it.")
+        parameter.setdefault("description", "The id, as returned when the object was created or listed.")
     schema = drop_null(parameter["schema"])
     schema.pop("description", None)
     if schema.get("deprecated"):

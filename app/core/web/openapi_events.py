@@ -10,7 +10,7 @@ from app.core.outbox.events import ActorType, Event, get_data_model, list_event_
 _REFERENCE = "#/components/schemas/{model}"
 _ENVELOPE: dict[str, Any] = {
     "id": {"type": "string", "format": "uuid", "description": "The event's id."},
-    "seq": {"type": "integer", "description": "Counts the organisation's events."},
+    "seq": {"type": "integer", "description": "The number of the event: 1, 2, 3… in the organisation."},
     "actor": {
         "type": "object",
         "description": "Who caused it.",

@@ -77,7 +77,7 @@ def unwrap(markdown: str) -> str:
 
 
 def _iterate_schemas(schema: Any) -> Iterator[dict[str, Any]]:
-    """Yield a schema and all schemas inside it. A property may have the name of a keyword."""
+    """Yield a schema and all schemas inside it. Only keywords are followed: a property may be named like one."""
     if not isinstance(schema, dict):
         return
     yield schema
@@ -96,7 +96,10 @@ def _is_constant_name(value: object) -> bool:
 
 
 def _make_constant_name(value: str, values: list[Any]) -> str:
-    """Make the name of an enum's value: `-createdAt` becomes `CREATED_AT_DESC`."""
+    """Make the name of an enum's value.
+
+    `-createdAt` becomes `CREATED_AT_DESC`. `createdAt` becomes `CREATED_AT_ASC` if `-createdAt` exists too.
+    """
     name = _WORD_BOUNDARY.sub("_", value.removeprefix("-")).strip("_").upper()
     if value.startswith("-"):
         return f"{name}_DESC"

@@ -126,7 +126,7 @@ class CursorSigner:
     """Write and read the cursors of one list: of one organisation, with one set of filters and one order.
 
     Args:
-        scope: identifies the list.
+        scope: the bytes that identify the list.
     """
 
     key: bytes
@@ -147,7 +147,7 @@ class CursorSigner:
         """Read the position from a cursor, as JSON has it: times (RFC 3339) and UUIDs are strings.
 
         Raises:
-            InvalidCursor: it is broken, or belongs to another list.
+            InvalidCursor: the cursor is broken, or belongs to another list.
         """
         try:
             raw = _decode(cursor)
@@ -186,7 +186,7 @@ class Paging:
         """Read the position after which the page starts, or `None` for the first page.
 
         Args:
-            parse: makes the position from the parts of the cursor.
+            parse: the function that makes the position from the parts of the cursor.
 
         Raises:
             InvalidCursor
@@ -243,7 +243,7 @@ def document_link(operation: Mapping[str, Any], path: str) -> None:
     The example continues that of the response, which is a page of one item.
 
     Args:
-        path: of the operation, with its parameters in braces.
+        path: the path of the operation, with its parameters in braces.
     """
     if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
         address = f"{path.format(id=EXAMPLE_ID)}?limit=1&cursor={_EXAMPLE_CURSOR}"

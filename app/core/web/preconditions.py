@@ -19,8 +19,8 @@ def check_if_match(if_match: str | None, version: int) -> None:
     """Compare `If-Match` with the version of a row. Weak tags are accepted like strong ones, since proxies weaken tags.
 
     Raises:
-        BadInput: it is not a list of entity tags.
-        VersionConflict: none of them is the current version.
+        BadInput: the header is not a list of entity tags.
+        VersionConflict: none of the tags is the current version.
     """
     if if_match is None or if_match.strip() == "*":
         return

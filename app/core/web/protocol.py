@@ -26,7 +26,7 @@ class BoundedProtocol(HttpToolsProtocol):
     WebSocket must be off (`ws="none"`), since an upgrade does not stop the timer.
 
     Args:
-        header_timeout: seconds.
+        header_timeout: the maximum seconds for the head of a request.
     """
 
     def __init__(self, *args: Any, header_timeout: float, max_header_bytes: int, **kwargs: Any) -> None:
@@ -87,7 +87,7 @@ def make_bounded_protocol(header_timeout: float, max_header_bytes: int = MAX_HEA
     which several worker processes require.
 
     Args:
-        header_timeout: seconds.
+        header_timeout: the maximum seconds for the head of a request.
     """
     bounded = partial(BoundedProtocol, header_timeout=header_timeout, max_header_bytes=max_header_bytes)
     return cast("type[HttpToolsProtocol]", bounded)

@@ -1,4 +1,4 @@
-"""The refusals of the edge: problem documents that it sends itself, and the sizes beyond which it does."""
+"""The refusals of the edge: problem documents that the edge sends itself, and the sizes that it refuses."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _has_large_object(value: object) -> bool:
 class Route(APIRoute):
     """A route that parses JSON strictly, and refuses undeclared query parameters and an undeclared body.
 
-    One response has these faults and those that FastAPI finds in the declared arguments.
+    One response lists these faults together with the faults that FastAPI finds in the declared arguments.
     """
 
     @cached_property
@@ -168,8 +168,8 @@ def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault
 def merge_faults(faults: Sequence[Fault], error: RequestValidationError) -> RequestValidationError:
     """Make one error of the faults that this module found and those of FastAPI or pydantic.
 
-    Pydantic may find fault with the same parameters in general words, so it has no say in these. A fault of the query
-    as a whole stands for all its parameters.
+    Pydantic may report the same parameters in general words. Its faults of these parameters are dropped. A fault of the
+    query as a whole stands for all its parameters.
     """
     places = {fault["loc"] for fault in faults}
     others = [one for one in error.errors() if tuple(one["loc"]) not in places]

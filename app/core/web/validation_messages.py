@@ -91,7 +91,7 @@ def read_faults(error: RequestValidationError, content_type: str) -> list[FieldE
     """List the first `MAX_FAULTS` faults, each with the path of its field in the request.
 
     Args:
-        content_type: of the request.
+        content_type: the `Content-Type` of the request.
     """
     first = error.errors()[:MAX_FAULTS]
     return [FieldError(_find_path(fault), _choose_message(fault, content_type)) for fault in first]

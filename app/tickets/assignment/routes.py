@@ -11,9 +11,9 @@ from app.core.web.openapi import responses
 from app.core.web.preconditions import check_if_match
 from app.core.web.routing import Route
 from app.tickets.assignment import service
-from app.tickets.errors import AlreadyAccepted, AssigneeNotActive, TicketClosed
+from app.tickets.errors import AlreadyAccepted, AssigneeNotEligible, TicketClosed
 from app.tickets.examples import ACCEPTED
-from app.tickets.http import CHANGE_ERRORS, ETAG, Agent, IfMatch, TicketId, read_changed, ticket_response
+from app.tickets.http import CHANGE_ERRORS, ETAG, IfMatch, TicketEditor, TicketId, read_changed, ticket_response
 from app.tickets.schemas import Ticket
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
@@ -28,13 +28,13 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
         *CHANGE_ERRORS,
         TicketClosed,
         AlreadyAccepted,
-        AssigneeNotActive,
+        AssigneeNotEligible,
         ok=ETAG,
         example_overrides={200: ACCEPTED},
         version=2,
     ),
 )
-async def accept(ticket_id: TicketId, caller: Agent, db: Db, if_match: IfMatch = None) -> Response:
+async def accept(ticket_id: TicketId, caller: TicketEditor, db: Db, if_match: IfMatch = None) -> Response:
     """Become the ticket's assignee and confirm that you work on it (`acceptedAt`).
 
     An `OPEN` ticket becomes `IN_PROGRESS`. Of two users who accept a ticket at the same time, one succeeds. Accepting

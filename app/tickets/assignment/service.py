@@ -13,7 +13,7 @@ from app.access.callers import UserCaller
 from app.core.outbox.events import SYSTEM, record
 from app.tickets.assignment.queries import lock_assignee
 from app.tickets.assignment.statements import REASSIGN
-from app.tickets.errors import AlreadyAccepted, AssigneeNotActive, TicketClosed
+from app.tickets.errors import AlreadyAccepted, AssigneeNotEligible, TicketClosed
 from app.tickets.events import TicketAccepted, TicketAssigned
 from app.tickets.models import Ticket, TicketStatus
 from app.tickets.queries import Expectation, lock_ticket, with_locked_clock
@@ -28,12 +28,12 @@ async def accept(db: AsyncSession, caller: UserCaller, ticket_id: UUID, expect: 
     Raises:
         TicketNotFound, VersionConflict, AlreadyAccepted
         TicketClosed: it is closed or resolved.
-        AssigneeNotActive: the caller may no longer be assigned tickets.
+        AssigneeNotEligible: the caller may no longer be assigned tickets.
     """
     caller = await with_locked_clock(db, caller)
     user = await lock_assignee(db, caller.org_id, caller.user.id)
     if user is None:
-        raise AssigneeNotActive
+        raise AssigneeNotEligible
     ticket = await lock_ticket(db, caller.org_id, ticket_id)
     expect(ticket.version)
     if ticket.accepted_at is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.accounts.users.models import AVAILABLE
+from app.accounts.users.models import RECEIVES_NEW_TICKETS_SQL
 from app.tickets.assignment.rules import ROLE_KINDS_IN_ORDER
 
 # `rules.choose_assignee` in SQL. Expects `last_number` from the counter's row and `ids` from `available_users_sql`.
@@ -21,7 +21,8 @@ def available_users_sql(org_id: str) -> str:
         org_id: the placeholder of the organisation's id, such as `$1` or `:org_id`.
     """
     ids_by_kind = (f"array_agg(id ORDER BY id) FILTER (WHERE role_kind = '{kind}')" for kind in ROLE_KINDS_IN_ORDER)
-    return f"SELECT coalesce({', '.join(ids_by_kind)}) AS ids FROM users WHERE org_id = {org_id} AND {AVAILABLE}"  # noqa: S608 - constants
+    conditions = f"org_id = {org_id} AND {RECEIVES_NEW_TICKETS_SQL}"
+    return f"SELECT coalesce({', '.join(ids_by_kind)}) AS ids FROM users WHERE {conditions}"  # noqa: S608 - constants
 
 
 # Do what `Ticket.assign` and `Ticket.count_change` do, for many tickets in one statement. Rows are found by an array of

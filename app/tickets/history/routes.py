@@ -14,7 +14,7 @@ from app.tickets.errors import TicketNotFound
 from app.tickets.history.queries import read_history
 from app.tickets.history.representation import represent_event
 from app.tickets.history.schemas import TicketEventPage
-from app.tickets.http import Reader, TicketId, json_response
+from app.tickets.http import TicketId, TicketReader, json_response
 from app.tickets.queries import read_ticket, requester_scope
 
 router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
     responses=responses(TicketNotFound, InvalidCursor),
 )
 async def get_history(
-    ticket_id: TicketId, page_query: Annotated[PageQuery, Query()], caller: Reader, request: Request
+    ticket_id: TicketId, page_query: Annotated[PageQuery, Query()], caller: TicketReader, request: Request
 ) -> Response:
     """List the ticket's events, oldest first. Events that Tessera caused automatically have the actor `SYSTEM`."""
     paging = Paging.of(

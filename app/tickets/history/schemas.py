@@ -50,7 +50,7 @@ _EXAMPLE = {
 def _schema_of(event: type[TicketEvent]) -> type[BaseModel]:
     fields: dict[str, Any] = {
         "id": Annotated[UUID, Field(description="The event's id.")],
-        "seq": Annotated[int, Field(description="Counts the organisation's events.")],
+        "seq": Annotated[int, Field(description="The number of the event: 1, 2, 3… in the organisation.")],
         "type": Annotated[Literal[event.type], Field(description="What happened.")],
         "actor": Annotated[EventActor, Field(description="Who caused it.")],
         "data": Annotated[get_data_model(event), Field(description="What the event is about.")],

@@ -14,7 +14,7 @@ from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
 from app.tickets.comments.queries import sees_comments
-from app.tickets.http import Reader, json_response
+from app.tickets.http import TicketReader, json_response
 from app.tickets.lists.queries import Listing, count_tickets, read_page
 from app.tickets.lists.schemas import TicketListQuery, TicketPage
 from app.tickets.queries import requester_scope
@@ -34,7 +34,9 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
     response_model_exclude_unset=True,
     responses=responses(InvalidCursor),
 )
-async def list_tickets(list_query: Annotated[TicketListQuery, Query()], caller: Reader, request: Request) -> Response:
+async def list_tickets(
+    list_query: Annotated[TicketListQuery, Query()], caller: TicketReader, request: Request
+) -> Response:
     """List the organisation's tickets, newest first unless `sort` says otherwise. Customers list their own.
 
     Repeat a filter to accept any of its values. A ticket must match all filters that are sent, including `q`. Pass

@@ -11,7 +11,7 @@ from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.tickets.auto_close.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER, auto_close_reason
 from app.tickets.errors import TicketNotFound
-from app.tickets.http import Reader, TicketId, json_response
+from app.tickets.http import TicketId, TicketReader, json_response
 from app.tickets.queries import requester_scope
 from app.tickets.schedule.queries import read_schedule
 from app.tickets.schedule.schemas import TicketSchedule
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
     response_model=TicketSchedule,
     responses=responses(TicketNotFound),
 )
-async def get_schedule(ticket_id: TicketId, caller: Reader, request: Request) -> Response:
+async def get_schedule(ticket_id: TicketId, caller: TicketReader, request: Request) -> Response:
     """List what will happen to the ticket as time passes on the organisation's clock."""
     async with services_of(request).database.driver(caller.org_id) as driver:
         timers = await read_schedule(driver, caller.org_id, ticket_id, requester_scope(caller))

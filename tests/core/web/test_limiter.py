@@ -87,11 +87,11 @@ async def test_counting_never_refuses_an_attempt(limiter: Limiter) -> None:
 
 async def test_an_address_is_known_only_for_the_account_that_signed_in_from_it(limiter: Limiter) -> None:
     account = uuid4().hex
-    assert not await limiter.is_known_address(account, "192.0.2.7")
-    await limiter.remember_address(account, "192.0.2.7")
-    assert await limiter.is_known_address(account, "192.0.2.7")
-    assert not await limiter.is_known_address(account, "192.0.2.8")
-    assert not await limiter.is_known_address(uuid4().hex, "192.0.2.7")
+    assert not await limiter.is_known_network(account, "192.0.2.7")
+    await limiter.remember_network(account, "192.0.2.7")
+    assert await limiter.is_known_network(account, "192.0.2.7")
+    assert not await limiter.is_known_network(account, "192.0.2.8")
+    assert not await limiter.is_known_network(uuid4().hex, "192.0.2.7")
 
 
 async def test_attempts_are_refused_while_the_storage_is_unreachable() -> None:
@@ -103,8 +103,8 @@ async def test_attempts_are_refused_while_the_storage_is_unreachable() -> None:
         limiter.count("3/minute", "a"),
         limiter.refund("3/minute", "a"),
         limiter.is_used_up("3/minute", "a"),
-        limiter.remember_address("a", "b"),
-        limiter.is_known_address("a", "b"),
+        limiter.remember_network("a", "b"),
+        limiter.is_known_network("a", "b"),
     ):
         with pytest.raises(Unavailable):
             await attempt
