@@ -263,7 +263,7 @@ async def find_or_open_ticket(desk: Desk) -> str:
     return ticket_id
 
 
-async def test_many_or_large_headers_are_answered(desk: Desk) -> None:
+async def test_many_or_large_headers_get_a_response(desk: Desk) -> None:
     for headers, status in (
         ([(f"x-{n}".encode(), b"1") for n in range(200)], 431),
         ([(b"x-large", b"x" * 40_000)], 431),

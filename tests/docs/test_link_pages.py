@@ -260,7 +260,7 @@ async def test_a_page_loads_nothing_and_cannot_be_stored_or_framed(desk: Desk, p
     assert not re.search(r"(src|href)=\"(?!data:,)|url\(|@import", answer.text)
 
 
-async def test_a_page_answers_only_get_and_head(desk: Desk) -> None:
+async def test_a_page_supports_only_get_and_head(desk: Desk) -> None:
     head = await desk.api.http.head("/reset-password")
     post = await desk.api.http.post("/reset-password")
 

@@ -143,7 +143,7 @@ async def test_a_response_has_exactly_the_fields_of_its_schema(desk: Desk) -> No
         assert find_schema_errors((await desk.admin.get(path)).json(), media["schema"], closed=True) == [], path
 
 
-async def test_a_picture_is_answered_as_documented(desk: Desk) -> None:
+async def test_the_response_with_a_picture_is_as_documented(desk: Desk) -> None:
     operation = BY_ID["getPicture"]
     put = await desk.api.http.put("/me/picture", files={"file": ("me.png", make_picture())}, headers=desk.admin.headers)
     path = put.json()["pictureUrl"]

@@ -128,8 +128,8 @@ async def test_every_admin_signs_in_with_the_printed_password(summary: str, depl
         async with httpx.AsyncClient(transport=transport, base_url=deployment.settings.base_url) as client:
             for email in emails:
                 body = {"email": email, "password": read_value("password", summary)}
-                answer = await client.post("/auth/admin/signin", json=body)
-                assert (answer.status_code, answer.json()["user"]["email"]) == (200, email)
+                response = await client.post("/auth/admin/signin", json=body)
+                assert (response.status_code, response.json()["user"]["email"]) == (200, email)
 
 
 async def test_the_summary_ends_with_a_command_that_signs_in(summary: str, deployment: Deployment) -> None:
@@ -197,10 +197,10 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
 
             async def found(q: str) -> set[int]:
                 params: dict[str, Any] = {"q": q, "limit": 100}
-                answer = await client.get(
+                response = await client.get(
                     "/tickets", params=params, headers={"X-Org-Secret": read_value("secret", summary)}
                 )
-                return {ticket["number"] for ticket in answer.json()["items"]}
+                return {ticket["number"] for ticket in response.json()["items"]}
 
             for number, ticket in tickets.items():
                 same = {other.number for other in tickets.values() if other.title == ticket.title}

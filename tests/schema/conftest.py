@@ -61,7 +61,7 @@ async def filled(server: TestServer) -> TestServer:
 
 
 @pytest.fixture
-async def service(filled: TestServer) -> AsyncIterator[Connection]:
+async def service_connection(filled: TestServer) -> AsyncIterator[Connection]:
     """A transaction of the service in one of the organisations of `filled`."""
     async with rolled_back(filled.service_url) as connection:
         await connection.execute(f"SET LOCAL app.org_id = '{ORG}'")
@@ -72,9 +72,9 @@ async def service(filled: TestServer) -> AsyncIterator[Connection]:
 async def session(filled: TestServer) -> AsyncIterator[tuple[AsyncSession, list[tuple[str, Sequence[object]]]]]:
     """A session of the service that is rolled back, and the statements that it sends."""
     database = Database(filled.service_url, pool_size=1, before_commit=Numbering())
-    with recording_statements(database) as sent:
+    with recording_statements(database) as sent_statements:
         async with database.session(ORG) as db:
-            yield db, sent
+            yield db, sent_statements
             db.info.clear()
             await db.rollback()
     await database.dispose()

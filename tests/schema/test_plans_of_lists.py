@@ -80,19 +80,21 @@ def test_every_filter_of_tickets_is_tested() -> None:
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("name", FILTERS)
 async def test_a_list_of_tickets_is_read_from_an_index(
-    service: Connection, name: str, sort: TicketSort, after: tuple[datetime, int] | None
+    service_connection: Connection, name: str, sort: TicketSort, after: tuple[datetime, int] | None
 ) -> None:
     statement = page_statement(ORG, Listing(**FILTERS[name], sort=sort), after, 21)
 
-    assert await find_statement_problems(service, *statement) == []
+    assert await find_statement_problems(service_connection, *statement) == []
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_combined_filters_are_read_from_an_index(service: Connection, sort: TicketSort) -> None:
+async def test_combined_filters_are_read_from_an_index(service_connection: Connection, sort: TicketSort) -> None:
     several = [*combinations(FILTERS, 2), *combinations([name for name in FILTERS if name not in VARIANTS], 3)]
     found = {}
     for names in several:
-        if bad := await find_statement_problems(service, *page_statement(ORG, combine(*names, sort=sort), AFTER, 21)):
+        if bad := await find_statement_problems(
+            service_connection, *page_statement(ORG, combine(*names, sort=sort), AFTER, 21)
+        ):
             found[names] = bad
 
     assert found == {}
@@ -115,12 +117,12 @@ async def test_combined_filters_are_read_from_an_index(service: Connection, sort
     ],
 )
 async def test_a_page_is_read_in_order_from_an_index_without_sorting(
-    service: Connection, name: str, sort: TicketSort, index: str
+    service_connection: Connection, name: str, sort: TicketSort, index: str
 ) -> None:
     for after in (None, AFTER):
         for generic in (False, True):
             statement = page_statement(ORG, Listing(**FILTERS[name], sort=sort), after, 21)
-            plan = await explain(service, *statement, generic=generic)
+            plan = await explain(service_connection, *statement, generic=generic)
             limit = next(node for node in nodes(plan) if node["Node Type"] == "Limit")
 
             assert index in used_indexes(limit)
@@ -128,8 +130,8 @@ async def test_a_page_is_read_in_order_from_an_index_without_sorting(
 
 
 @pytest.mark.parametrize("name", FILTERS)
-async def test_counting_tickets_reads_an_index(service: Connection, name: str) -> None:
-    recorder = Recorder(service)
+async def test_counting_tickets_reads_an_index(service_connection: Connection, name: str) -> None:
+    recorder = Recorder(service_connection)
     await count_tickets(recorder.driver, ORG, Listing(**FILTERS[name]))
 
-    assert await find_statement_problems(service, *recorder.sent[0]) == []
+    assert await find_statement_problems(service_connection, *recorder.sent[0]) == []

@@ -22,23 +22,23 @@ ROLE = USER_ID  # a user and a role have this id
 # For many more users the planner would read all of them.
 @pytest.mark.parametrize("users", [1, 8])
 async def test_the_users_of_a_role_and_their_tickets_are_found_by_indexes(
-    service: Connection, session: Any, users: int
+    service_connection: Connection, session: Any, users: int
 ) -> None:
-    db, sent = session
+    db, sent_statements = session
     ids = [UUID(int=ROLE.int + place) for place in range(users)]
     await db.execute(update(User).where(User.org_id == ORG, User.id.in_(ids)).values(role_id=ROLE))
     # `tickets:view` is what the role has left.
     event = RoleUpdated(at=START, actor=SYSTEM, role_id=ROLE, name="Lead", added=[], removed=["tickets:update"])
-    sent.clear()
+    sent_statements.clear()
     await refresh_works_on_tickets(db, ORG, event)
     await unassign_tickets_of_role(db, ORG, event)
 
-    assert sum(one[0].startswith("UPDATE users") for one in sent) == 1
-    assert sum(one[0].startswith("UPDATE tickets") for one in sent) == 1
-    assert len(sent) == 11  # for any number of users
-    found = [one for one in sent if one[0].startswith(("SELECT", "UPDATE"))]
+    assert sum(one[0].startswith("UPDATE users") for one in sent_statements) == 1
+    assert sum(one[0].startswith("UPDATE tickets") for one in sent_statements) == 1
+    assert len(sent_statements) == 11  # for any number of users
+    found = [one for one in sent_statements if one[0].startswith(("SELECT", "UPDATE"))]
     used = set()
     for sql, parameters in found:
-        assert await find_statement_problems(service, sql, parameters) == [], sql
-        used |= used_indexes(await explain(service, sql, parameters))
+        assert await find_statement_problems(service_connection, sql, parameters) == [], sql
+        used |= used_indexes(await explain(service_connection, sql, parameters))
     assert {"ix_users_org_id_role_id", "pk_users", "pk_tickets"} <= used

@@ -125,17 +125,19 @@ async def test_other_ways_of_reading_words_are_detected(filled: TestServer, cond
 
 
 @pytest.mark.parametrize("text", ["'invoice':*", "'00000001invoice':* & 'export'", "'00000002invoice' | '00000001#7'"])
-async def test_words_without_the_organisations_prefix_are_detected(service: Connection, text: str) -> None:
+async def test_words_without_the_organisations_prefix_are_detected(service_connection: Connection, text: str) -> None:
     sql = f"SELECT ticket_id FROM ticket_search WHERE (org_id = $1) IS TRUE AND {IS_WORD}"
 
-    assert find_problems(await explain(service, sql, [ORG, text])) == [f"{WORDS} is searched without a prefix"]
+    assert find_problems(await explain(service_connection, sql, [ORG, text])) == [
+        f"{WORDS} is searched without a prefix"
+    ]
 
 
 # --- a page ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_searches_of_these_tests_find_the_expected_numbers(service: Connection) -> None:
-    recorder = Recorder(service)
+async def test_the_searches_of_these_tests_find_the_expected_numbers(service_connection: Connection) -> None:
+    recorder = Recorder(service_connection)
 
     assert {
         text: await count_tickets(recorder.driver, ORG, Listing(search=make_search(text))) for text in FOUND
@@ -149,12 +151,12 @@ async def test_the_searches_of_these_tests_find_the_expected_numbers(service: Co
 @pytest.mark.parametrize("replies", [True, False], ids=["with replies", "own words"])
 @pytest.mark.parametrize("text", FOUND)
 async def test_tickets_are_scanned_in_order_and_then_found_by_the_index_of_words(
-    service: Connection, text: str, replies: bool, sort: TicketSort, after: tuple[datetime, int] | None
+    service_connection: Connection, text: str, replies: bool, sort: TicketSort, after: tuple[datetime, int] | None
 ) -> None:
     statement = page_statement(ORG, Listing(search=make_search(text, replies=replies), sort=sort), after, 21)
     index_in_list_order = f"ix_tickets_org_id_{'updated' if 'updated' in sort else 'created'}_at_number"
 
-    for plan in await explain_both(service, statement):
+    for plan in await explain_both(service_connection, statement):
         scanned, collected, rest = inner(plan, "scanned_matches"), inner(plan, "all_matches"), outer(plan)
         assert used_indexes(scanned) == {index_in_list_order, "pk_ticket_search"}
         assert not [node for node in nodes(scanned) if node["Node Type"] in {"Sort", "Bitmap Heap Scan"}]
@@ -167,13 +169,13 @@ async def test_tickets_are_scanned_in_order_and_then_found_by_the_index_of_words
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("name", FILTERS_BESIDES_SEARCH)
 async def test_words_are_found_by_their_index_with_any_other_filter(
-    service: Connection, name: str, sort: TicketSort
+    service_connection: Connection, name: str, sort: TicketSort
 ) -> None:
     for text in ("invoice", "export"):
         for after in (None, AFTER):
             listing = Listing(**FILTERS[name], search=make_search(text), sort=sort)
             statement = page_statement(ORG, listing, after, 21)
-            for plan in await explain_both(service, statement):
+            for plan in await explain_both(service_connection, statement):
                 assert WORDS in used_indexes(inner(plan, "all_matches"))
                 assert "pk_ticket_search" not in used_indexes(inner(plan, "all_matches"))
                 assert WORDS not in used_indexes(inner(plan, "scanned_matches"))
@@ -183,15 +185,15 @@ async def test_words_are_found_by_their_index_with_any_other_filter(
 
 
 @pytest.mark.parametrize("name", ["everything", *FILTERS_BESIDES_SEARCH])
-async def test_matches_are_counted_from_the_index_of_words(service: Connection, name: str) -> None:
+async def test_matches_are_counted_from_the_index_of_words(service_connection: Connection, name: str) -> None:
     for text in FOUND:
         for replies in (True, False):
-            recorder = Recorder(service)
+            recorder = Recorder(service_connection)
             await count_tickets(
                 recorder.driver, ORG, Listing(**FILTERS[name], search=make_search(text, replies=replies))
             )
             (statement,) = recorder.sent
-            for plan in await explain_both(service, statement):
+            for plan in await explain_both(service_connection, statement):
                 assert used_indexes(inner(plan, "matches")) == {WORDS}
                 assert "pk_ticket_search" not in used_indexes(plan)
 
@@ -213,11 +215,11 @@ async def test_matches_are_counted_from_the_index_of_words(service: Connection, 
     ],
 )
 async def test_only_the_tickets_that_fill_the_page_are_read(
-    service: Connection, text: str, limit: int, filters: dict[str, Any], *, scanned: int, index_scans: int
+    service_connection: Connection, text: str, limit: int, filters: dict[str, Any], *, scanned: int, index_scans: int
 ) -> None:
     statement = page_statement(ORG, Listing(search=make_search(text), **filters), None, limit)
 
-    for plan in await explain_both(service, statement, run=True):
+    for plan in await explain_both(service_connection, statement, run=True):
         (scan,) = [node for node in nodes(inner(plan, "scanned_matches")) if node.get("Relation Name") == "tickets"]
         (collecting,) = [node for node in nodes(inner(plan, "all_matches")) if node.get("Index Name") == WORDS]
         assert (scan["Actual Rows"], scan["Actual Loops"]) == (scanned, 1)
@@ -228,11 +230,11 @@ async def test_only_the_tickets_that_fill_the_page_are_read(
 
 
 @pytest.mark.parametrize("text", FOUND)
-async def test_a_customers_search_reads_only_their_own_tickets(service: Connection, text: str) -> None:
+async def test_a_customers_search_reads_only_their_own_tickets(service_connection: Connection, text: str) -> None:
     for other in ({}, *(FILTERS[name] for name in FILTERS_BESIDES_SEARCH)):
         for replies in (True, False):
             wanted = {**OWN, **other, "search": make_search(text, replies=replies)}
-            recorder = Recorder(service)
+            recorder = Recorder(service_connection)
             await count_tickets(recorder.driver, ORG, Listing(**wanted))
             pages = [
                 page_statement(ORG, Listing(**wanted, sort=sort), after, 21)
@@ -240,7 +242,7 @@ async def test_a_customers_search_reads_only_their_own_tickets(service: Connecti
                 for after in (None, AFTER)
             ]
             for statement in [*recorder.sent, *pages]:
-                for plan in await explain_both(service, statement):
+                for plan in await explain_both(service_connection, statement):
                     assert WORDS not in used_indexes(plan)
                     assert "pk_ticket_search" in used_indexes(plan)
 
@@ -248,26 +250,26 @@ async def test_a_customers_search_reads_only_their_own_tickets(service: Connecti
 # --- indexing --------------------------------------------------------------------------------------------------------
 
 
-async def test_indexing_reads_tickets_and_comments_from_indexes(service: Connection, session: Any) -> None:
-    db, sent = session
+async def test_indexing_reads_tickets_and_comments_from_indexes(service_connection: Connection, session: Any) -> None:
+    db, sent_statements = session
     due = [Due(kind=INDEX_TICKETS, subject_id=subject, due_at=START, at=START) for subject in (TICKET, ORG)]
     for one in due:
         await timers.set_timers(db, ORG, one.subject_id, {one.kind: one.due_at})
-    sent.clear()
+    sent_statements.clear()
     for one in due:
         assert await jobs.resume_indexing(db, ORG, [one]) == [one]
     event = TicketResponded(at=START, actor=SYSTEM, ticket_id=TICKET, comment_id=A_RESPONSE)
     recorded_reply = Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=event)
     await jobs.index_replies(db, ORG, [recorded_reply])
 
-    reads = [one for one in sent if one[0].lstrip().startswith("SELECT")]
-    writes = [one for one in sent if "INSERT INTO ticket_search" in one[0]]
+    reads = [one for one in sent_statements if one[0].lstrip().startswith("SELECT")]
+    writes = [one for one in sent_statements if "INSERT INTO ticket_search" in one[0]]
     chunks = jobs.TICKETS_PER_BATCH // TICKETS_PER_STATEMENT
     # Index the first seven tickets, the newest ones, which have no replies, and one reply.
     assert (len(reads), len(writes)) == ((3 + 1) + (3 + chunks) + 1, (1 + 1) + chunks + 1)
     for sql, parameters in reads:
-        assert await find_statement_problems(service, sql, parameters) == [], sql
+        assert await find_statement_problems(service_connection, sql, parameters) == [], sql
     for sql, parameters in writes:
-        plan = await explain(service, sql, parameters)
+        plan = await explain(service_connection, sql, parameters)
         assert find_problems(plan) == []
         assert plan["Conflict Arbiter Indexes"] == ["pk_ticket_search"]

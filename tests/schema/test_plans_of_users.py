@@ -28,7 +28,7 @@ CUSTOMERS = f"""
            '{START}'
     FROM generate_series(1, 20000) AS n;
 """
-WHICH: dict[str, UserFilters] = {
+FILTERS_BY_NAME: dict[str, UserFilters] = {
     "everything": UserFilters(),
     "role": UserFilters(role=[RoleKind.ADMIN]),
     "role twice": UserFilters(role=[RoleKind.ADMIN, RoleKind.ENGINEER]),
@@ -53,22 +53,22 @@ def test_every_filter_of_users_is_tested() -> None:
     assert parameters_of_the_operation - {"include", "limit", "cursor"} == {"role", "status", "available", "q"}
 
 
-@pytest.mark.parametrize("name", WHICH)
-async def test_a_list_of_users_is_read_from_indexes(service: Connection, session: Any, name: str) -> None:
-    db, sent = session
-    await queries.list_page(db, ORG, WHICH[name], after=None, limit=21)
-    await queries.list_page(db, ORG, WHICH[name], after=USER_ID, limit=21)
-    await queries.count(db, ORG, WHICH[name])
+@pytest.mark.parametrize("name", FILTERS_BY_NAME)
+async def test_a_list_of_users_is_read_from_indexes(service_connection: Connection, session: Any, name: str) -> None:
+    db, sent_statements = session
+    await queries.list_page(db, ORG, FILTERS_BY_NAME[name], after=None, limit=21)
+    await queries.list_page(db, ORG, FILTERS_BY_NAME[name], after=USER_ID, limit=21)
+    await queries.count(db, ORG, FILTERS_BY_NAME[name])
 
-    assert len(sent) == 3
-    for sql, parameters in sent:
-        assert await find_statement_problems(service, sql, parameters) == [], sql
+    assert len(sent_statements) == 3
+    for sql, parameters in sent_statements:
+        assert await find_statement_problems(service_connection, sql, parameters) == [], sql
 
 
-async def test_a_prefix_of_a_word_is_a_range_of_the_index(service: Connection, session: Any) -> None:
-    db, sent = session
-    found = await queries.list_page(db, ORG, WHICH["q"], after=None, limit=21)
-    plan = await explain(service, *sent[0])
+async def test_a_prefix_of_a_word_is_a_range_of_the_index(service_connection: Connection, session: Any) -> None:
+    db, sent_statements = session
+    found = await queries.list_page(db, ORG, FILTERS_BY_NAME["q"], after=None, limit=21)
+    plan = await explain(service_connection, *sent_statements[0])
 
     assert [user.email for user in found] == [f"admin{n}@growfin.test" for n in range(129, 119, -1)] + [
         "admin12@growfin.test"
@@ -78,25 +78,25 @@ async def test_a_prefix_of_a_word_is_a_range_of_the_index(service: Connection, s
     assert "word < " in words["Index Cond"]
 
 
-async def test_users_are_locked_through_indexes(service: Connection, session: Any) -> None:
-    db, sent = session
+async def test_users_are_locked_through_indexes(service_connection: Connection, session: Any) -> None:
+    db, sent_statements = session
     locked = await queries.lock_with_admins(db, ORG, USER_ID)
     await roles.lock_assignable(db, ORG, USER_ID)
     assert USER_ID in locked
 
-    assert await find_statement_problems(service, *sent[0]) == []
-    assert await find_statement_problems(service, *sent[-1]) == []
+    assert await find_statement_problems(service_connection, *sent_statements[0]) == []
+    assert await find_statement_problems(service_connection, *sent_statements[-1]) == []
 
 
 async def test_admins_are_found_among_many_customers(filled: TestServer, session: Any) -> None:
-    db, sent = session
+    db, sent_statements = session
     await queries.lock_with_admins(db, ORG, USER_ID)
     await db.rollback()  # releases the locked rows
     async with rolled_back(filled.superuser_url) as connection:
         await connection.execute(CUSTOMERS)
         await connection.execute("ANALYZE users")
         await connection.execute(f"SET LOCAL ROLE tessera_service; SET LOCAL app.org_id = '{ORG}'")
-        plan = await explain(connection, *sent[0])
+        plan = await explain(connection, *sent_statements[0])
 
         assert find_problems(plan) == []
         assert used_indexes(plan) == {"pk_users", "ix_users_org_id_role_kind_id"}

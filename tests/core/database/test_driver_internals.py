@@ -129,7 +129,7 @@ async def test_the_driver_sends_several_statements_and_returns_the_last_tag(engi
 
 
 async def test_an_error_has_the_drivers_error_with_sqlstate_and_constraint(engine: AsyncEngine) -> None:
-    """Otherwise a violated constraint is answered with 500 instead of the domain's error (`violations.py`)."""
+    """Otherwise a violated constraint leads to a 500 instead of the domain's error (`violations.py`)."""
     async with AsyncSession(engine) as db:
         await db.execute(text("CREATE TEMP TABLE canaries (name text CONSTRAINT uq_canaries_name UNIQUE)"))
         await db.execute(text("INSERT INTO canaries VALUES ('Tweety')"))

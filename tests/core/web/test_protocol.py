@@ -65,7 +65,7 @@ class TestSlowHeads:
             assert (await wire.receive_response()).status == 401
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
-    async def test_a_slow_head_that_arrives_in_time_is_answered(self, web: Server) -> None:
+    async def test_a_slow_head_that_arrives_in_time_gets_a_response(self, web: Server) -> None:
         async with web.connected() as wire:
             request = get("/v1/tickets/1")
             await wire.send(request[:9], request[9:-2], request[-2:], pause=HEADER_TIMEOUT / 10)
@@ -116,7 +116,7 @@ class TestEverythingElse:
                 assert (await wire.receive_response()).status == 200
                 assert 0.1 < await seconds_until_closed(wire) < 1
 
-    async def test_pipelined_requests_are_answered_in_order(self, web: Server) -> None:
+    async def test_pipelined_requests_get_their_responses_in_order(self, web: Server) -> None:
         async with web.connected() as wire:
             await wire.send(b"".join(get(f"/v1/tickets/{n}") for n in range(5)) + get("/v1/tickets/5")[:20])
             await wire.send(get("/v1/tickets/5")[20:])

@@ -277,7 +277,7 @@ class TestAddresses:
         assert_problem(answer, 405, "method_not_allowed")
         assert set(answer.headers["allow"].split(", ")) == allowed
 
-    async def test_head_is_answered_like_get_without_a_body(self, api: Api, desk: Desk) -> None:
+    async def test_head_responds_like_get_without_a_body(self, api: Api, desk: Desk) -> None:
         for path in ("/health/live", "/docs", "/me", "/tickets", f"/tickets/{(await desk.open())['id']}"):
             whole = await api.http.get(path, headers=desk.admin.headers)
             head = await api.http.head(path, headers=desk.admin.headers)

@@ -130,7 +130,7 @@ async def test_a_request_has_a_cycle_with_its_progress(protocol: Recorded, trans
     assert transport.written == b""
 
 
-async def test_malformed_http_is_answered_by_send_400_response(protocol: Recorded, transport: Transport) -> None:
+async def test_send_400_response_responds_to_malformed_http(protocol: Recorded, transport: Transport) -> None:
     """Otherwise a client that does not speak HTTP gets uvicorn's plain text instead of a problem document."""
     protocol.data_received(b"\x16\x03\x01 this is TLS\r\n\r\n")
     assert protocol.calls == ["send_400_response"]

@@ -133,16 +133,16 @@ async def test_a_concurrent_reply_either_prevents_closing_or_is_refused(desk: De
         ticket = await open_and_respond(desk)
         await pass_time(desk, MONTH, ticket)
 
-        answer, _, _ = await asyncio.gather(
+        response, _, _ = await asyncio.gather(
             desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Now it really is."}),
             run_due_timers(database),
             run_due_timers(database),
         )
 
         read, due = await desk.read(ticket), await read_ticket_timers(desk, ticket)
-        assert answer.status_code in {201, 409}
-        assert read["status"] == ("RESPONDED" if answer.status_code == 201 else "CLOSED")
-        assert ("AUTO_CLOSE" in due) == (answer.status_code == 201)
+        assert response.status_code in {201, 409}
+        assert read["status"] == ("RESPONDED" if response.status_code == 201 else "CLOSED")
+        assert ("AUTO_CLOSE" in due) == (response.status_code == 201)
     await assert_events_are_numbered_densely(desk)
 
 

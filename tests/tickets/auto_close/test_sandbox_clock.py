@@ -36,9 +36,9 @@ async def _skip_earlier_work(database: Database) -> None:
 
 
 async def advance(desk: Desk, **by: int) -> JSON:
-    answer = await desk.admin.post("/org/clock/advance", by)
-    assert answer.status_code == 200, answer.text
-    advanced: JSON = answer.json()
+    response = await desk.admin.post("/org/clock/advance", by)
+    assert response.status_code == 200, response.text
+    advanced: JSON = response.json()
     return advanced
 
 
@@ -194,13 +194,13 @@ async def test_the_clock_does_not_move_while_a_ticket_is_being_replied_to(desk: 
 
 async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database: Database) -> None:
     tickets = [await open_and_respond(desk) for _ in range(4)]
-    answers = [desk.admin.post(f"/tickets/{t['id']}/respond", {"message": "Again."}) for t in tickets * 2]
+    replies = [desk.admin.post(f"/tickets/{t['id']}/respond", {"message": "Again."}) for t in tickets * 2]
     advances = [desk.admin.post("/org/clock/advance", {"days": 12}) for _ in range(4)]
 
-    done = await asyncio.gather(*answers, *advances)
+    done = await asyncio.gather(*replies, *advances)
 
-    assert {answer.status_code for answer in done} <= {200, 201, 409}
-    assert {answer.status_code for answer in done[len(answers) :]} == {200}
+    assert {response.status_code for response in done} <= {200, 201, 409}
+    assert {response.status_code for response in done[len(replies) :]} == {200}
     await run_due_timers(database)
     async with database.session(desk.id) as db:
         clock = await get_tenant(db, desk.id)
@@ -220,8 +220,8 @@ async def test_a_refused_advance_changes_nothing(api: Api, database: Database) -
     ticket = await open_and_respond(real)
     events, due = await read_event_numbers(real), await read_ticket_timers(real, ticket)
 
-    answer = await real.admin.post("/org/clock/advance", {"days": 30})
+    response = await real.admin.post("/org/clock/advance", {"days": 30})
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "not_a_sandbox")
+    assert (response.status_code, response.json()["code"]) == (403, "not_a_sandbox")
     assert await read_event_numbers(real) == events
     assert await read_ticket_timers(real, ticket) == due

@@ -21,14 +21,14 @@ from tests.tickets.rows import (
 async def test_the_response_to_a_reply_has_the_comment_and_its_ticket(desk: Desk) -> None:
     ticket = await desk.open()
 
-    answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": " Mended.\r\nReally. "})
+    response = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": " Mended.\r\nReally. "})
 
-    response = answer.json()
-    assert answer.status_code == 201
-    assert answer.headers["etag"] == '"2"'
-    assert answer.headers["location"] == f"/tickets/{ticket['id']}"
-    moment = response["createdAt"]
-    assert response == {
+    reply = response.json()
+    assert response.status_code == 201
+    assert response.headers["etag"] == '"2"'
+    assert response.headers["location"] == f"/tickets/{ticket['id']}"
+    moment = reply["createdAt"]
+    assert reply == {
         "id": IsStr(regex=r"[0-9a-f-]{36}"),
         "ticketId": ticket["id"],
         "message": "Mended.\nReally.",
@@ -126,9 +126,9 @@ async def test_a_closed_ticket_cannot_be_replied_to(desk: Desk) -> None:
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})
     before, events = await desk.read(ticket), await read_event_numbers(desk)
 
-    answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})
+    response = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": "Fixed."})
 
-    assert (answer.status_code, answer.json()["code"]) == (409, "ticket_closed")
+    assert (response.status_code, response.json()["code"]) == (409, "ticket_closed")
     assert await desk.read(ticket) == before
     assert await read_event_numbers(desk) == events
     assert await read_ticket_timers(desk, ticket) == {}
@@ -158,9 +158,9 @@ async def test_a_reopened_ticket_can_be_replied_to_again(desk: Desk) -> None:
 async def test_an_invalid_reply_is_refused_and_changes_nothing(desk: Desk, body: object, field: str) -> None:
     ticket = await desk.open()
 
-    answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", body)
+    response = await desk.admin.post(f"/tickets/{ticket['id']}/respond", body)
 
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, field)
     assert await desk.read(ticket) == ticket | {"comments": []}
     assert await read_ticket_timers(desk, ticket) == {}
     await assert_events_are_numbered_densely(desk)

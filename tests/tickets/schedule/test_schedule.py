@@ -54,7 +54,7 @@ async def test_a_ticket_without_a_countdown_has_an_empty_schedule(desk: Desk) ->
     await desk.admin.patch("/me", {"available": False})
     unassigned = await desk.admin.get(f"/tickets/{(await desk.open())['id']}/schedule")
 
-    assert [answer.json() for answer in (new, taken_up, unassigned)] == [{"items": []}] * 3
+    assert [response.json() for response in (new, taken_up, unassigned)] == [{"items": []}] * 3
 
 
 async def test_the_schedule_can_be_read_while_the_ticket_is_being_replied_to(desk: Desk) -> None:
@@ -62,6 +62,6 @@ async def test_the_schedule_can_be_read_while_the_ticket_is_being_replied_to(des
         ticket = await desk.open()
         path = f"/tickets/{ticket['id']}"
         reads = [desk.admin.get(f"{path}/schedule") for _ in range(4)]
-        answer, *schedules = await asyncio.gather(desk.admin.post(f"{path}/respond", {"message": "Fixed."}), *reads)
-        assert answer.status_code == 201
+        response, *schedules = await asyncio.gather(desk.admin.post(f"{path}/respond", {"message": "Fixed."}), *reads)
+        assert response.status_code == 201
         assert {schedule.status_code for schedule in schedules} == {200}
