@@ -85,7 +85,7 @@ log = structlog.get_logger("tessera")
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessServices(SocialServices, OperationsServices):
-    """Everything that a process keeps for its requests. Routes read their part of it with `services_of`."""
+    """Everything that a process keeps for its requests. Routes read their part of it with `get_services`."""
 
 
 def create_app(settings: Settings) -> ASGIApp:

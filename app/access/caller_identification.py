@@ -6,7 +6,7 @@ from fastapi import Request
 
 from app.access.callers import ProductCaller, UserCaller
 from app.access.errors import AccessTokenRequired, MissingCredential, SecretKeyMismatch
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.tenant import Tenant
 
 SECRET_HEADER = "x-org-secret"  # noqa: S105 - a name
@@ -42,7 +42,7 @@ async def identify_product(request: Request, secret: str) -> ProductCaller:
     Raises:
         InvalidSecretKey
     """
-    tenant = await services_of(request).credential_cache.resolve_secret_key(secret)
+    tenant = await get_services(request).credential_cache.resolve_secret_key(secret)
     _note_for_log(request, tenant)
     return ProductCaller(tenant=tenant, now=tenant.now())
 
@@ -59,7 +59,7 @@ async def identify_user(request: Request, secret: str | None, how_to_send: str) 
         AccessTokenRequired: the request has a valid secret key only.
         InvalidSecretKey
     """
-    cache = services_of(request).credential_cache
+    cache = get_services(request).credential_cache
     if "authorization" not in request.headers and secret is not None:
         _note_for_log(request, await cache.resolve_secret_key(secret))
         raise AccessTokenRequired

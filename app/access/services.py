@@ -40,10 +40,10 @@ S = TypeVar("S", bound=Services)
 
 
 @overload
-def services_of(request: Request) -> Services: ...
+def get_services(request: Request) -> Services: ...
 @overload
-def services_of(request: Request, kind: type[S]) -> S: ...
-def services_of(request: Request, kind: type[Services] = Services) -> Services:
+def get_services(request: Request, kind: type[S]) -> S: ...
+def get_services(request: Request, kind: type[Services] = Services) -> Services:
     """Return the services of the process that serves the request.
 
     Args:

@@ -11,13 +11,13 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.operation_requirements import get_requirement
-from app.access.services import services_of
+from app.access.services import get_services
 
 
 async def open_transaction(request: Request) -> AsyncIterator[AsyncSession]:
     """Open the request's transaction in the organisation of its caller, in either order of the parameters."""
     caller = await get_requirement(request.scope["endpoint"])(request)
-    async with services_of(request).database.session(caller.org_id) as db:
+    async with get_services(request).database.session(caller.org_id) as db:
         yield db
 
 
@@ -34,11 +34,11 @@ async def transaction_refreshing_credentials(
     Args:
         user_id: the only user whom the change concerns; `None` for the organisation and all its users.
     """
-    async with services_of(request).database.session(org_id) as db:
+    async with get_services(request).database.session(org_id) as db:
         yield db
     invalidate_credentials(request, org_id, user_id)  # after the commit: before, the old state could be read again
 
 
 def invalidate_credentials(request: Request, org_id: UUID, user_id: UUID | None = None) -> None:
     """Remove the credentials of one user, or of an organisation and all its users, from the cache."""
-    services_of(request).credential_cache.invalidate(org_id, user_id)
+    get_services(request).credential_cache.invalidate(org_id, user_id)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import UserCaller
 from app.access.operation_requirements import requires
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
 from app.core.fields import EXAMPLE_ID
@@ -43,7 +43,7 @@ async def list_menus(
 
     `parentId` and `position` give the place in the tree. `GET /me/menu` returns the tree that you see.
     """
-    paging = Paging.of(request, page_query, services_of(request).secret_key, caller.org_id, "menus")
+    paging = Paging.of(request, page_query, get_services(request).secret_key, caller.org_id, "menus")
     rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count(db, caller.org_id) if page_query.include else None
     return paging.page(response, MenuPage, rows, Menu.of, position=lambda row: (row.id,), total=total)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import UserCaller
 from app.access.operation_requirements import requires
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
 from app.core.web.openapi import responses
@@ -45,7 +45,7 @@ async def list_notifications(
     """
     filters = list_query.values()
     paging = Paging.of(
-        request, list_query, services_of(request).secret_key, caller.org_id, "notifications", filters=filters
+        request, list_query, get_services(request).secret_key, caller.org_id, "notifications", filters=filters
     )
     after = paging.after(lambda at, id_: (datetime.fromisoformat(at), UUID(id_)))
     rows = await queries.list_entries(db, caller.org_id, list_query, after, paging.fetch_limit)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.access.callers import UserCaller
 from app.access.operation_requirements import requires
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
 from app.core.database.pool import NotMigrated
@@ -49,7 +49,7 @@ async def is_live() -> Health:
 )
 async def is_ready(request: Request) -> Health:
     """Check that the database can be reached and is migrated to this version. On 503, send requests elsewhere."""
-    services = services_of(request, OperationsServices)
+    services = get_services(request, OperationsServices)
     try:
         # On a separate connection: requests that wait for connections do not make the service unready.
         async with services.probe.session(None) as db:
@@ -80,7 +80,7 @@ async def get_metrics(request: Request) -> Response:
 
     Do not expose it to the internet.
     """
-    await services_of(request, OperationsServices).gauges.refresh()
+    await get_services(request, OperationsServices).gauges.refresh()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

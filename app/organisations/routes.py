@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.access.callers import Caller, UserCaller
 from app.access.operation_requirements import requires
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource
 from app.core.errors import TooMany
@@ -57,7 +57,7 @@ async def sign_up(body: OrganisationCreate, request: Request, response: Response
     The organisation gets a default menu. `GET /me/menu` shows each user the entries that their permissions allow, and
     `/menus` changes it.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_organisation_sign_up(address_of(request))
     org_id = new_id()  # row level security needs it before the organisation exists
     request.state.org_id = org_id  # for the log
@@ -115,7 +115,7 @@ async def advance_clock(body: ClockAdvance, caller: ClockMover, request: Request
     Everything that comes due on the way has happened, in order, before the response. Sessions, links in mails,
     invitations and limits still follow real time.
     """
-    services = services_of(request)
+    services = get_services(request)
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         advanced, fired = await service.advance_clock(
             db, caller.tenant, caller.actor, body.total(), services.ticket_timers

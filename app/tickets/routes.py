@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from app.access.callers import Caller, UserCaller
 from app.access.errors import NotForCustomers
 from app.access.operation_requirements import requires
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
 from app.core.web.deprecation import deprecated_since
@@ -70,7 +70,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     A requester with an account finds the ticket there, if their e-mail address is verified. Admins and engineers may
     name any `requester`.
     """
-    async with services_of(request).database.driver(caller.org_id, wakes_worker=True) as driver:
+    async with get_services(request).database.driver(caller.org_id, wakes_worker=True) as driver:
         row = await service.open_ticket(
             driver,
             caller,
@@ -95,7 +95,7 @@ async def get_ticket(ticket_id: TicketId, caller: TicketReader, request: Request
 
     Users without the permission `comments:view` get no comments.
     """
-    async with services_of(request).database.driver(caller.org_id) as driver:
+    async with get_services(request).database.driver(caller.org_id) as driver:
         row = await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
         if is_unmodified(request.headers.get("if-none-match"), make_etag(row["version"])):
             return Response(status_code=304, headers={"ETag": make_etag(row["version"])})

@@ -11,7 +11,7 @@ from pydantic import MISSING
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
 from app.access.operation_requirements import requires
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource
 from app.accounts.invitations import service
@@ -62,7 +62,7 @@ async def invite_user(body: InvitationCreate, caller: Inviter, request: Request,
     `roleId`, must not have permissions that you lack, or a higher kind than yours (`ADMIN`, then `ENGINEER`, then
     `CUSTOMER`).
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_invitation(caller.org_id, body.email)
     user = NewUser(body.first_name, body.last_name, body.email)
     new = NewInvitation(
@@ -84,7 +84,7 @@ async def invite_user(body: InvitationCreate, caller: Inviter, request: Request,
 )
 async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedUser:
     """Mail an `INVITED` user a new link that expires in 7 days. Earlier links stop working."""
-    services = services_of(request)
+    services = get_services(request)
     async with services.database.session(caller.org_id) as db:
         email = (await service.get_invited(db, caller, user_id)).email
     await services.attempts.count_invitation(caller.org_id, email)
@@ -118,7 +118,7 @@ async def accept_invitation(body: InvitationAcceptance, request: Request) -> Use
     This verifies the e-mail address, and does not sign the user in. The token works once; a refused password does not
     use it up. If the user can be assigned tickets, unassigned tickets are assigned to them at once.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_link_call(address_of(request))
     user = await service.accept(services.database, services.secret_key, body.token, body.password)
     return User.of(user)

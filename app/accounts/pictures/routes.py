@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from app.access.operation_requirements import CurrentUser
-from app.access.services import services_of
+from app.access.services import get_services
 from app.accounts.pictures import queries, service
 from app.accounts.pictures.errors import ImageTooLarge, NotAnImage, PictureNotFound, TooManyPictures
 from app.accounts.pictures.image import normalise_image
@@ -57,7 +57,7 @@ async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     Only the pixels are kept, scaled to at most 512 on the longer side, without metadata such as the place and the
     camera. Of an animation, the first frame is kept. You can upload 20 pictures an hour.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_picture_upload(caller.user.id)
     async with parse_upload(request) as file:
         image = await normalise_image(file.file)
@@ -75,7 +75,7 @@ async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
 )
 async def remove_picture(caller: CurrentUser, request: Request) -> None:
     """Remove your picture. The request also succeeds if you have none."""
-    async with services_of(request).database.session(caller.org_id) as db:
+    async with get_services(request).database.session(caller.org_id) as db:
         await service.remove_picture(db, caller)
 
 
@@ -98,7 +98,7 @@ async def get_picture(
 
     Send the access token in the header, as always: fetch the picture in a script, since an `img` element sends none.
     """
-    async with services_of(request).database.session(caller.org_id) as db:
+    async with get_services(request).database.session(caller.org_id) as db:
         set_at = await queries.get_picture_time(db, caller, user_id)
         tag = f'"{(set_at - _EPOCH) // _MICROSECOND:x}"'
         headers = {**CACHING, "ETag": tag}

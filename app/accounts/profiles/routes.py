@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import MISSING
 
 from app.access.operation_requirements import CurrentUser, CurrentUserBefore2FA
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
 from app.accounts.profiles import service
 from app.accounts.profiles.schemas import Profile, ProfileUpdate
@@ -26,7 +26,7 @@ router = APIRouter(tags=["Profile"], route_class=Route)
 )
 async def get_me(caller: CurrentUserBefore2FA, request: Request) -> Profile:
     """Get the signed-in user, with preferences and permissions."""
-    async with services_of(request).database.session(caller.org_id) as db:
+    async with get_services(request).database.session(caller.org_id) as db:
         return Profile.of(await queries.get_caller(db, caller))
 
 

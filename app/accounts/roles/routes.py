@@ -11,7 +11,7 @@ from pydantic import MISSING
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
 from app.access.operation_requirements import requires
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource
 from app.accounts.roles import queries, service
@@ -44,7 +44,7 @@ async def list_roles(
     page_query: Annotated[CountedPageQuery, Query()], caller: Reader, db: Db, request: Request, response: Response
 ) -> RolePage:
     """List the organisation's own roles, newest first, and then the three built-in ones."""
-    paging = Paging.of(request, page_query, services_of(request).secret_key, caller.org_id, "roles")
+    paging = Paging.of(request, page_query, get_services(request).secret_key, caller.org_id, "roles")
     rows = await queries.list_page(db, caller.org_id, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count_custom(db, caller.org_id) + len(BY_ID) if page_query.include else None
     return paging.page(response, RolePage, rows, Role.of, position=lambda row: (row.id,), total=total)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response
 
 from app.access.operation_requirements import Product
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.tenant import Tenant
 from app.accounts.sign_up import service
 from app.accounts.sign_up.schemas import AdminSignUpRequest, SignUpRequest
@@ -42,7 +42,7 @@ async def sign_up_admin(body: AdminSignUpRequest, caller: Product, request: Requ
     Tickets that wait for an assignee are assigned before the response. Send the secret key in the header
     `X-Org-Secret` or in the body.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_sign_up(address_of(request), caller.org_id)
     new, password_hash = await _hash_password(body, caller.tenant, request)
     caller = replace(caller, now=caller.tenant.now())  # hashing took a while
@@ -70,7 +70,7 @@ async def sign_up(body: SignUpRequest, request: Request, response: Response) -> 
     If the e-mail is taken, the response is the same, but nothing is created and the owner of the address gets a mail
     instead. So do not rely on the `id` of this response: use the one that signing in returns.
     """
-    services = services_of(request)
+    services = get_services(request)
     database, attempts = services.database, services.attempts
     await attempts.count_sign_up(address_of(request))
     async with database.session(None) as db:
@@ -89,6 +89,6 @@ async def _hash_password(
 ) -> tuple[NewUser, str]:
     """Return the new user and the hash of their password."""
     password_hash = await hash_new_password(
-        services_of(request).secret_key, tenant, body.password, body.first_name, body.last_name, email=body.email
+        get_services(request).secret_key, tenant, body.password, body.first_name, body.last_name, email=body.email
     )
     return NewUser(body.first_name, body.last_name, body.email), password_hash

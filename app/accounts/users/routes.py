@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.callers import UserCaller
 from app.access.errors import PrivilegeEscalation
 from app.access.operation_requirements import requires
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
 from app.access.user_permissions import Action, Resource
 from app.accounts.roles.schemas import from_table
@@ -61,7 +61,7 @@ async def list_users(
 ) -> UserPage:
     """List users, newest first. `status=PENDING` finds the sign-ups that wait for approval."""
     filters = list_query.values()
-    paging = Paging.of(request, list_query, services_of(request).secret_key, caller.org_id, "users", filters=filters)
+    paging = Paging.of(request, list_query, get_services(request).secret_key, caller.org_id, "users", filters=filters)
     rows = await queries.list_page(db, caller.org_id, list_query, after=paging.after(UUID), limit=paging.fetch_limit)
     total = await queries.count(db, caller.org_id, list_query) if list_query.include else None
     return paging.page(response, UserPage, rows, User.of, position=lambda row: (row.id,), total=total)

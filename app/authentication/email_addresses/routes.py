@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from app.access.operation_requirements import CurrentUser
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
@@ -43,7 +43,7 @@ async def verify_email(body: EmailVerification, request: Request) -> VerifiedEma
 
     With a token of `POST /auth/email/change`, the address becomes that of the account.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_link_call(address_of(request))
     subject = links.parse_token(services.secret_key, body.token)
     async with transaction_refreshing_credentials(request, subject.org_id) as db:
@@ -64,7 +64,7 @@ async def resend_verification(body: VerificationMailRequest, request: Request) -
     Its token is for `POST /auth/email/verify`, for three days.
     The response is the same, after the same time, whether or not there is such an account.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_link_call(address_of(request))
     async with round_up_duration(RESPONSE_TIME_STEP):
         await service.mail_verification_links(services.database, services.attempts, body.email, body.org)
@@ -84,7 +84,7 @@ async def change_email(body: EmailChangeRequest, caller: CurrentUser, request: R
     The old address is notified when the change is made. Another request replaces this one. The response is the same if
     another user has the new address.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_mail("change", body.email)
     async with (
         services.attempts.counting_confirmation(caller.user.id, address_of(request), failure=WrongPassword),

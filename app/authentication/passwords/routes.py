@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from app.access.operation_requirements import CurrentUser
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import invalidate_credentials
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.users.errors import WeakPassword
@@ -37,7 +37,7 @@ async def forgot_password(body: PasswordResetRequest, request: Request) -> MailR
 
     The response is the same, after the same time, whether or not there is such an account.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_link_call(address_of(request))
     async with round_up_duration(RESPONSE_TIME_STEP):
         await service.mail_reset_links(services.database, services.attempts, body.email, body.org)
@@ -57,7 +57,7 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     All sessions of the account end, and the request opens none: sign in with the new password, and with the second
     factor if there is one. A refused password does not use up the token.
     """
-    services = services_of(request)
+    services = get_services(request)
     await services.attempts.count_link_call(address_of(request))
     user = await service.reset_password(services.database, services.secret_key, body.token, body.new_password)
     invalidate_credentials(request, user.org_id, user.id)
@@ -75,7 +75,7 @@ async def change_password(body: PasswordChange, caller: CurrentUser, request: Re
 
     Links that were mailed to reset the password or to change the e-mail stop working.
     """
-    services = services_of(request)
+    services = get_services(request)
     async with services.attempts.counting_confirmation(caller.user.id, address_of(request), failure=WrongPassword):
         await service.change_password(
             services.database, services.secret_key, caller, body.current_password, body.new_password

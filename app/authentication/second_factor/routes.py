@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from app.access.operation_requirements import CurrentUserBefore2FA
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import transaction_refreshing_credentials
 from app.authentication.second_factor import service
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
@@ -47,8 +47,8 @@ async def set_up(caller: CurrentUserBefore2FA, request: Request) -> SecondFactor
 
     Confirm it with `POST /auth/2fa/confirm`. Another request before that replaces the secret.
     """
-    async with services_of(request).database.session(caller.org_id) as db:
-        secret = await service.set_up(db, services_of(request).secret_key, caller)
+    async with get_services(request).database.session(caller.org_id) as db:
+        secret = await service.set_up(db, get_services(request).secret_key, caller)
     return SecondFactorSetup.of(secret, await draw_qr_code(secret.uri))
 
 
@@ -64,10 +64,10 @@ async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request:
     The response contains ten recovery codes, for when you lose the authenticator. They are shown only once.
     """
     async with (
-        counting_attempts(services_of(request).attempts, caller.user, SubmittedCode(totp=body.code)),
+        counting_attempts(get_services(request).attempts, caller.user, SubmittedCode(totp=body.code)),
         transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db,
     ):
-        codes = await service.confirm(db, services_of(request).secret_key, caller, body.code)
+        codes = await service.confirm(db, get_services(request).secret_key, caller, body.code)
     return RecoveryCodes(recovery_codes=codes)
 
 
@@ -80,10 +80,10 @@ async def confirm(body: SecondFactorCode, caller: CurrentUserBefore2FA, request:
 async def renew_recovery_codes(body: SecondFactorCode, caller: CurrentUserBefore2FA, request: Request) -> RecoveryCodes:
     """Get ten new recovery codes, which are shown only once. The previous ones stop working."""
     async with (
-        counting_attempts(services_of(request).attempts, caller.user, SubmittedCode(totp=body.code)),
-        services_of(request).database.session(caller.org_id) as db,
+        counting_attempts(get_services(request).attempts, caller.user, SubmittedCode(totp=body.code)),
+        get_services(request).database.session(caller.org_id) as db,
     ):
-        codes = await service.renew_recovery_codes(db, services_of(request).secret_key, caller, body.code)
+        codes = await service.renew_recovery_codes(db, get_services(request).secret_key, caller, body.code)
     return RecoveryCodes(recovery_codes=codes)
 
 
@@ -101,7 +101,7 @@ async def disable(body: SecondFactorProof, caller: CurrentUserBefore2FA, request
     """
     code = body.submitted_code()
     async with (
-        counting_attempts(services_of(request).attempts, caller.user, code),
+        counting_attempts(get_services(request).attempts, caller.user, code),
         transaction_refreshing_credentials(request, caller.org_id, caller.user.id) as db,
     ):
-        await service.disable(db, services_of(request).secret_key, caller, code)
+        await service.disable(db, get_services(request).secret_key, caller, code)

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access.callers import lacks_second_factor
 from app.access.operation_requirements import CurrentUserBefore2FA
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.transactions import Db, transaction_refreshing_credentials
 from app.authentication.sessions import queries, service
-from app.authentication.sessions.clients import client_of
+from app.authentication.sessions.clients import describe_client
 from app.authentication.sessions.errors import InvalidRefreshToken, SessionNotFound
 from app.authentication.sessions.schemas import (
     Session,
@@ -46,8 +46,8 @@ async def refresh(body: TokenRefreshRequest, request: Request) -> TokenPair:
     For ten seconds, the same token gets the same successor again, in case the first response was lost. Using a token
     again later, or after its successor was used, ends the session: the token may have been stolen.
     """
-    services = services_of(request)
-    tokens = await service.refresh(services.database, services.secret_key, body.refresh_token, client_of(request))
+    services = get_services(request)
+    tokens = await service.refresh(services.database, services.secret_key, body.refresh_token, describe_client(request))
     return TokenPair(**token_fields(tokens))
 
 
@@ -91,7 +91,7 @@ async def verify(body: TokenVerificationRequest, request: Request) -> TokenVerif
     The response to an expired or foreign token, or one whose session has ended, is `active: false` alone. A user who
     has yet to set up the second factor that their organisation requires has no permissions until then.
     """
-    credential_cache = services_of(request).credential_cache
+    credential_cache = get_services(request).credential_cache
     try:
         tenant, user = await credential_cache.resolve_access_token(body.token)
         claims = credential_cache.read_claims(body.token)
@@ -116,7 +116,9 @@ async def list_sessions(
 ) -> SessionPage:
     """List your sessions that have not ended, newest first. A sign-in starts a session, and refreshing prolongs it."""
     user, now = caller.user, real_now()
-    paging = Paging.of(request, page_query, services_of(request).secret_key, caller.org_id, "sessions", filters=user.id)
+    paging = Paging.of(
+        request, page_query, get_services(request).secret_key, caller.org_id, "sessions", filters=user.id
+    )
     after, limit = paging.after(UUID), paging.fetch_limit
     rows = await queries.list_page(db, caller.org_id, user.id, now, after=after, limit=limit)
     total = await queries.count(db, caller.org_id, user.id, now) if page_query.include else None

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 
-from app.access.services import services_of
+from app.access.services import get_services
 from app.access.user_permissions import RoleKind
 from app.accounts.users.examples import CUSTOMER_USER, ENGINEER_USER
 from app.accounts.users.fields import EXAMPLE_PASSWORD
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCode
-from app.authentication.sessions.clients import client_of
+from app.authentication.sessions.clients import describe_client
 from app.authentication.sign_in import service
 from app.authentication.sign_in.errors import (
     AccountPending,
@@ -87,7 +87,7 @@ async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: R
 
 
 async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | None) -> SignInResult:
-    services = services_of(request)
+    services = get_services(request)
     attempts, database = services.attempts, services.database
     async with attempts.counting_sign_in(
         body.email, body.org, address_of(request), failure=WrongEmailOrPassword
@@ -97,7 +97,7 @@ async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | 
         account = await service.choose_account(database, matches, role_kind)
     if matches.compared_count == 1:  # with several accounts, the owner of the network is unknown
         await attempts.remember_network(attempt)
-    code, client = SubmittedCode.of_user(account.user, body.totp, body.recovery_code), client_of(request)
+    code, client = SubmittedCode.of_user(account.user, body.totp, body.recovery_code), describe_client(request)
     async with counting_attempts(attempts, account.user, code), database.session(account.user.org_id) as db:
         locked = await service.lock_account(db, account)
         signed_in = await service.sign_in(db, services.secret_key, locked, client, code, remember=body.remember_me)

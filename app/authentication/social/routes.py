@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.access.services import services_of
+from app.access.services import get_services
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
@@ -16,7 +16,7 @@ from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
 from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCode
-from app.authentication.sessions.clients import client_of
+from app.authentication.sessions.clients import describe_client
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.errors import AccountPending, AccountRejected, AccountSuspended
 from app.authentication.sign_in.queries import lock_for_sign_in
@@ -90,7 +90,7 @@ async def start_social_sign_in(
     account. Otherwise an account with this `role` is created: a customer is `ACTIVE` at once, an engineer or an admin
     is `PENDING` until an admin of the organisation approves.
     """
-    chosen_provider, services = _find_provider(request, provider), services_of(request)
+    chosen_provider, services = _find_provider(request, provider), get_services(request)
     await services.attempts.count_social_sign_in(address_of(request))
     async with services.database.session(None) as db:
         tenant = await organisations.get_by_domain(db, query.org)
@@ -147,14 +147,14 @@ async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) 
     A user with a second factor gets 401 `totp_required` first: repeat the request with `totp` or `recoveryCode`. Only
     success uses up the token.
     """
-    services = services_of(request)
+    services = get_services(request)
     database, secret_key = services.database, services.secret_key
     subject = links.parse_token(secret_key, body.token)
     async with database.session(subject.org_id) as db:
         user, remember = await service.get_token_user(db, subject)
     if body.remember_me is not None:
         remember = body.remember_me
-    code, client = SubmittedCode.of_user(user, body.totp, body.recovery_code), client_of(request)
+    code, client = SubmittedCode.of_user(user, body.totp, body.recovery_code), describe_client(request)
     async with counting_attempts(services.attempts, user, code), database.session(subject.org_id) as db:
         signed_in = await service.exchange(db, secret_key, subject, client, code, remember=remember)
         menu = await menu_of_user(db, signed_in.user)
@@ -162,7 +162,7 @@ async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) 
 
 
 async def _finish(provider: Provider, callback: ProviderCallback, cookie: str | None, request: Request) -> Response:
-    services, address = services_of(request), address_of(request)
+    services, address = get_services(request), address_of(request)
     await services.attempts.count_social_sign_in(address)
     if callback.error is not None and callback.state is None:  # some providers omit the state of an error
         raise SocialSignInRefused
@@ -185,7 +185,7 @@ async def _finish(provider: Provider, callback: ProviderCallback, cookie: str | 
 
 
 async def _sign_in(user: User, request: Request, *, remember: bool) -> Response:
-    services, client = services_of(request), client_of(request)
+    services, client = get_services(request), describe_client(request)
     try:
         async with services.database.session(user.org_id) as db:
             account = await lock_for_sign_in(db, user.org_id, user.id)
@@ -203,7 +203,7 @@ async def _sign_in(user: User, request: Request, *, remember: bool) -> Response:
 
 
 async def _issue_exchange_token(user: User, request: Request, *, remember: bool) -> str:
-    services = services_of(request)
+    services = get_services(request)
     async with services.database.session(user.org_id) as db:
         return service.issue_exchange_token(db, services.secret_key, user, remember=remember)
 
@@ -214,11 +214,11 @@ def _redirect_to_app(app_url: str, name: str, value: str) -> Response:
 
 
 def _find_provider(request: Request, name: str) -> Provider:
-    return services_of(request, SocialServices).providers.get(name)
+    return get_services(request, SocialServices).providers.get(name)
 
 
 def _public_url(request: Request) -> str:
-    return services_of(request).settings.base_url
+    return get_services(request).settings.base_url
 
 
 def _callback_url(request: Request, provider: str) -> str:

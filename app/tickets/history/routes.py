@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.access.services import services_of
+from app.access.services import get_services
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, PageQuery, Paging
 from app.core.web.routing import Route
@@ -32,10 +32,10 @@ async def get_history(
 ) -> Response:
     """List the ticket's events, oldest first. Events that Tessera caused automatically have the actor `SYSTEM`."""
     paging = Paging.of(
-        request, page_query, services_of(request).secret_key, caller.org_id, "history", filters=ticket_id
+        request, page_query, get_services(request).secret_key, caller.org_id, "history", filters=ticket_id
     )
     after = paging.after(int) or 0
-    async with services_of(request).database.driver(caller.org_id) as driver:
+    async with get_services(request).database.driver(caller.org_id) as driver:
         await read_ticket(driver, caller.org_id, ticket_id, requester_scope(caller))
         found = await read_history(driver, caller.org_id, ticket_id, after, paging.fetch_limit)
     rows, next_cursor = paging.split_page(found, lambda row: (row["seq"],))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import Caller
-from app.access.services import services_of
+from app.access.services import get_services
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
@@ -50,9 +50,9 @@ async def list_tickets(
         search=_search(list_query, caller),
         sort=list_query.sort,
     )
-    paging = Paging.of(request, list_query, services_of(request).secret_key, caller.org_id, "tickets", filters=listing)
+    paging = Paging.of(request, list_query, get_services(request).secret_key, caller.org_id, "tickets", filters=listing)
     after = paging.after(lambda at, number: (datetime.fromisoformat(at), number))
-    async with services_of(request).database.driver(caller.org_id) as driver:
+    async with get_services(request).database.driver(caller.org_id) as driver:
         found = await read_page(driver, caller.org_id, listing, after, paging.fetch_limit)
         total = await count_tickets(driver, caller.org_id, listing) if list_query.include else None
     rows, next_cursor = paging.split_page(found, itemgetter(listing.sort.column, "number"))

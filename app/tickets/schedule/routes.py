@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
 
-from app.access.services import services_of
+from app.access.services import get_services
 from app.core.web.openapi import responses
 from app.core.web.routing import Route
 from app.tickets.auto_close.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER, auto_close_reason
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=Route)
 )
 async def get_schedule(ticket_id: TicketId, caller: TicketReader, request: Request) -> Response:
     """List what will happen to the ticket as time passes on the organisation's clock."""
-    async with services_of(request).database.driver(caller.org_id) as driver:
+    async with get_services(request).database.driver(caller.org_id) as driver:
         timers = await read_schedule(driver, caller.org_id, ticket_id, requester_scope(caller))
     due = {timer["kind"]: caller.tenant.organisation_time(timer["due_at"]) for timer in timers}
     items = []
