@@ -14,10 +14,10 @@ from uuid import UUID
 
 from sqlalchemy import make_url
 
-from app.access.tenant import reference_prefix
 from app.tickets.comments.queries import COMMENTS
 from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.models import TicketPriority
+from app.tickets.references import reference_prefix
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from app.tickets.statements import OPEN, READ, created_data

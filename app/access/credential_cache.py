@@ -53,10 +53,10 @@ class CredentialCache:
         self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=CLAIMS_LIFETIME, size=MAX_ENTRIES)
 
     async def resolve_secret_key(self, secret: str) -> Tenant:
-        """Return the organisation of a secret key; one with a wrong checksum is refused without a query.
+        """Return the organisation of a secret key. A key with a wrong checksum is refused without a query.
 
         Raises:
-            InvalidSecretKey: no organisation has it, or it was revoked.
+            InvalidSecretKey: no organisation has the secret key, or it was revoked.
         """
         if not is_secret_key(secret):
             raise InvalidSecretKey

@@ -17,7 +17,7 @@ def check_callers(routes: Iterable[BaseRoute]) -> None:
     """Check that the caller of each operation has the type that its requirement gives.
 
     Raises:
-        TypeError: it has another type, or an operation has several callers, or opens a transaction without one.
+        TypeError: the caller has another type, or an operation has several callers, or opens a transaction without one.
     """
     for route in routes:
         if not isinstance(route, APIRoute):

@@ -32,7 +32,7 @@ async def transaction_refreshing_credentials(
     """Open a transaction that changes what credentials allow. The change takes effect at once in this process.
 
     Args:
-        user_id: the only user whom it concerns; `None` for the organisation and all its users.
+        user_id: the only user whom the change concerns; `None` for the organisation and all its users.
     """
     async with services_of(request).database.session(org_id) as db:
         yield db

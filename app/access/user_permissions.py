@@ -10,7 +10,7 @@ class RoleKind(StrEnum):
 
     ADMIN = "ADMIN"
     ENGINEER = "ENGINEER"
-    CUSTOMER = "CUSTOMER"  # sees only what is their own
+    CUSTOMER = "CUSTOMER"  # sees only their own tickets
 
     def outranks(self, other: RoleKind) -> bool:
         """Return whether this kind ranks above another: users neither grant nor act on a kind above their own."""
@@ -67,10 +67,10 @@ def allow_ticket_work(permissions: Permissions) -> bool:
 
 
 def combine_permissions(role_permissions: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
-    """Combine the permissions of a user's role with those granted and denied to the user."""
+    """Combine the permissions of a user's role with the permissions granted and denied to the user."""
     return (role_permissions | granted) - denied
 
 
 def exceeds(wanted: Permissions, own: Permissions) -> bool:
-    """Return whether a user with `own` permissions lacks any of those that they would grant or act on."""
+    """Return whether `wanted` has a permission that is not in `own`."""
     return not wanted <= own

@@ -70,7 +70,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     A requester with an account finds the ticket there, if their e-mail address is verified. Admins and engineers may
     name any `requester`.
     """
-    async with services_of(request).database.driver(caller.org_id, has_work=True) as driver:
+    async with services_of(request).database.driver(caller.org_id, wakes_worker=True) as driver:
         row = await service.open_ticket(
             driver,
             caller,

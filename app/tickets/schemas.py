@@ -32,18 +32,20 @@ _PRIORITY = Field(description="How urgent the ticket is.", examples=["HIGH"])
 _REQUESTER_EMAIL = Field(description="The requester's e-mail address.", examples=["mia@customer.example"])
 
 
-def alias_of(field: str, value_of: Callable[[Any], object] = lambda value: value) -> AfterValidator:
-    """Refuse a value of a deprecated field that differs from that of the field which replaces it.
+def same_as(field: str, convert: Callable[[Any], object] = lambda value: value) -> AfterValidator:
+    """Validate that a deprecated field, if it is sent together with its replacement, has the same value.
 
     Args:
-        field: the field that replaces it; it must be declared before.
-        value_of: returns the value to compare from that of `field`.
+        field: the replacement. It must be declared before the deprecated field.
+        convert: converts the value of `field` to the form that the deprecated field has.
     """
 
     def check(value: object, info: ValidationInfo) -> object:
-        replaced_by = info.data.get(field, MISSING)
-        if replaced_by is not MISSING and value_of(replaced_by) != value:
-            raise ValueError("This deprecated name differs from the field that replaces it. Send one of them.")
+        replacement = info.data.get(field, MISSING)
+        if replacement is not MISSING and convert(replacement) != value:
+            raise ValueError(
+                "This deprecated field has another value than the field that replaces it. Send one of them."
+            )
         return value
 
     return AfterValidator(check)
@@ -73,7 +75,7 @@ class TicketCreate(RequestModel):
     ] = MISSING
     added_by: Annotated[
         Email | MISSING,
-        alias_of("requester", lambda requester: requester.email),
+        same_as("requester", lambda requester: requester.email),
         Field(description="Use `requester.email` instead.", examples=["mia@customer.example"]),
         DEPRECATED,
     ] = MISSING
@@ -105,7 +107,7 @@ class TicketUpdate(RequestModel):
         ),
     ] = MISSING
     admin_id: Annotated[
-        UUID | MISSING | None, alias_of("assignee_id"), Field(description="Use `assigneeId` instead."), DEPRECATED
+        UUID | MISSING | None, same_as("assignee_id"), Field(description="Use `assigneeId` instead."), DEPRECATED
     ] = MISSING
     status: Annotated[
         TicketStatus | MISSING, Field(description="The new status. Not for customers.", examples=["IN_PROGRESS"])
@@ -152,7 +154,7 @@ class TicketRequester(ResponseModel):
 
 
 class Ticket(ResponseModel):
-    """A ticket. All times are those of the organisation's clock."""
+    """A ticket. All times follow the organisation's clock."""
 
     id: Annotated[UUID, Field(description="The ticket's id.", examples=[EXAMPLE_ID])]
     number: Annotated[int, Field(description="Counts 1, 2, 3… in the organisation.", examples=[42])]

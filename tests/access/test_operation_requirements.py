@@ -29,7 +29,7 @@ from app.organisations.queries import find_by_secret_hash
 from tests.conftest import settings_for
 from tests.organisation_client import Api, Desk
 from tests.postgres import TestServer
-from tests.problems import BEARER, ORG_SECRET, refused
+from tests.problems import BEARER, ORG_SECRET, assert_problem
 
 users_only = requires(Resource.TICKETS, Action.UPDATE)
 users_and_products = requires(Resource.TICKETS, Action.VIEW, secret=True)
@@ -203,7 +203,7 @@ async def test_a_refusal_names_the_credentials_that_the_operation_accepts(
 ) -> None:
     answer = await api.http.request(method, path)
 
-    assert header in refused(answer, 401, "missing_credential")["detail"]
+    assert header in assert_problem(answer, 401, "missing_credential")["detail"]
     assert answer.headers["www-authenticate"] == challenge
     wrong = await api.http.request(method, path, headers={"Authorization": "Bearer x"})
     assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, challenge)

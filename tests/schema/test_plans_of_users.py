@@ -49,8 +49,8 @@ async def _words(filled: TestServer) -> None:
 
 
 def test_every_filter_of_users_is_tested() -> None:
-    of_the_operation = {field.alias for field in UserListQuery.model_fields.values()}
-    assert of_the_operation - {"include", "limit", "cursor"} == {"role", "status", "available", "q"}
+    parameters_of_the_operation = {field.alias for field in UserListQuery.model_fields.values()}
+    assert parameters_of_the_operation - {"include", "limit", "cursor"} == {"role", "status", "available", "q"}
 
 
 @pytest.mark.parametrize("name", WHICH)

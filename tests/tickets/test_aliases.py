@@ -17,7 +17,7 @@ async def post(desk: Desk, **fields: object) -> httpx.Response:
     return await desk.api.http.post("/tickets", json=TEXTS | fields, headers={"X-Org-Secret": desk.secret})
 
 
-async def numbers(desk: Desk, **filters: str | list[str]) -> list[int]:
+async def list_ticket_numbers(desk: Desk, **filters: str | list[str]) -> list[int]:
     answer = await desk.admin.get("/tickets", params=filters)
     assert answer.status_code == 200, answer.text
     return [ticket["number"] for ticket in answer.json()["items"]]
@@ -51,7 +51,7 @@ async def test_added_by_may_repeat_the_requester_and_not_contradict_it(desk: Des
     assert (await post(desk, requester={"email": MIA}, addedBy=MIA.upper())).status_code == 201
 
     assert fields_of(await post(desk, requester={"email": MIA}, addedBy=LEO)) == ["addedBy"]
-    assert await numbers(desk) == [1]
+    assert await list_ticket_numbers(desk) == [1]
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
@@ -87,18 +87,24 @@ async def test_the_deprecated_filters_find_the_same_as_the_current_ones(desk: De
     await desk.admin.patch("/me", {"available": False})
     await desk.open()
 
-    assert await numbers(desk, customerEmail=MIA) == await numbers(desk, requester=MIA) == [3, 1]
-    assert await numbers(desk, adminEmail=desk.admin.email) == await numbers(desk, assignee=desk.admin.email) == [2, 1]
-    assert await numbers(desk, customerEmail=MIA, assignee="none") == [3]
-    assert await numbers(desk, customerEmail=MIA, requester=MIA) == [3, 1]
+    assert (
+        await list_ticket_numbers(desk, customerEmail=MIA) == await list_ticket_numbers(desk, requester=MIA) == [3, 1]
+    )
+    assert (
+        await list_ticket_numbers(desk, adminEmail=desk.admin.email)
+        == await list_ticket_numbers(desk, assignee=desk.admin.email)
+        == [2, 1]
+    )
+    assert await list_ticket_numbers(desk, customerEmail=MIA, assignee="none") == [3]
+    assert await list_ticket_numbers(desk, customerEmail=MIA, requester=MIA) == [3, 1]
 
 
 async def test_a_deprecated_filter_and_the_current_one_both_narrow_the_list(desk: Desk) -> None:
     await desk.open(), await desk.open(requester={"email": LEO})
 
-    assert await numbers(desk, requester=LEO, customerEmail=[MIA, LEO]) == [2]
-    assert await numbers(desk, requester=LEO, customerEmail=MIA) == []
-    assert await numbers(desk, assignee="me", adminEmail=desk.admin.email) == [2, 1]
+    assert await list_ticket_numbers(desk, requester=LEO, customerEmail=[MIA, LEO]) == [2]
+    assert await list_ticket_numbers(desk, requester=LEO, customerEmail=MIA) == []
+    assert await list_ticket_numbers(desk, assignee="me", adminEmail=desk.admin.email) == [2, 1]
 
 
 async def test_a_deprecated_filter_may_repeat_the_current_one_in_another_order_and_case(desk: Desk) -> None:

@@ -10,7 +10,7 @@ from dirty_equals import IsStr
 
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.tickets.rows import MOMENT, read_event_numbers
 
 UUID_TEXT = IsStr(regex=r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -65,7 +65,7 @@ async def test_a_character_that_is_not_allowed_is_named_with_its_position(desk: 
     sent = {"title": "txt.\u202eexe", "description": "All\x1b of it."}
     answer = await post(desk, BODY | sent, desk.secret)
 
-    assert refused(answer, 422, "invalid_input")["errors"] == [
+    assert assert_problem(answer, 422, "invalid_input")["errors"] == [
         {"field": "title", "message": "The direction override U+202E at position 5 is not allowed: remove it."},
         {"field": "description", "message": "The control character U+001B at position 4 is not allowed: remove it."},
     ]
@@ -178,7 +178,7 @@ async def test_the_longest_texts_are_stored_whole(desk: Desk) -> None:
         ("orgId", None),
     ],
 )
-async def test_an_invalid_field_is_named_and_nothing_is_written(desk: Desk, field: str, value: Any) -> None:
+async def test_an_invalid_field_is_reported_and_nothing_is_written(desk: Desk, field: str, value: Any) -> None:
     events = await read_event_numbers(desk)
     answer = await post(desk, BODY | {field.partition(".")[0]: value}, desk.secret)
 

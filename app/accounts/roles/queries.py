@@ -81,7 +81,7 @@ async def list_names(db: AsyncSession, org_id: UUID, *, except_id: UUID | None =
 
 
 async def filter_existing(db: AsyncSession, org_id: UUID, role_ids: Collection[UUID]) -> set[UUID]:
-    """Return those of the ids that belong to roles, built-in or custom."""
+    """Return the ids that belong to roles, built-in or custom."""
     built_in = {role_id for role_id in role_ids if role_id in BY_ID}
     if not (others := set(role_ids) - built_in):
         return built_in

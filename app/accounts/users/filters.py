@@ -41,7 +41,7 @@ class HasWords(ConditionOperator):
         return and_(*(User.id.in_(self._users_with(org_id, term)) for term in terms)) if terms else false()
 
     def _users_with(self, org_id: UUID, term: str) -> Any:
-        # Under row level security a range reaches the index. LIKE would read every user's words.
+        # Under row level security, a range can use the index. LIKE would read every user's words.
         return select(UserWord.user_id).where(
             UserWord.org_id == org_id, UserWord.word >= term, UserWord.word < prefix_upper_bound(term)
         )

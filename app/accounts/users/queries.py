@@ -98,7 +98,7 @@ async def find_id_by_email(db: AsyncSession, org_id: UUID, email: str) -> UUID |
 
 
 async def get_invitation_expiry(db: AsyncSession, user: User) -> datetime | None:
-    """Return when the last link of a user's invitation expires; `None` if none can be used any more."""
+    """Return when the last link of a user's invitation expires; `None` if no link can be used."""
     found: datetime | None = await db.scalar(
         select(func.max(Link.expires_at)).where(
             Link.org_id == user.org_id,
@@ -166,7 +166,7 @@ def _conditions(org_id: UUID, filters: UserFilters) -> list[ColumnElement[bool]]
 async def list_credentials(
     db: AsyncSession, email: str, domain: str | None, *, limit: int = MAX_ACCOUNTS_PER_EMAIL
 ) -> Sequence[Row[UUID, UUID, str | None]]:
-    """List the accounts with an e-mail as (org_id, user_id, password_hash), those of the oldest organisations first.
+    """List the accounts with an e-mail as (org_id, user_id, password_hash), oldest organisations first.
 
     Args:
         domain: the domain of the only organisation to search; required for users with more than `limit` accounts.

@@ -134,7 +134,7 @@ async def set_user_role(user_id: UserId, body: UserRoleUpdate, caller: Editor, r
     """Give a user a built-in role or one of the organisation's own, which replaces the present one.
 
     Permissions that are granted and denied to the user stay. Access tokens that are in use follow within five seconds.
-    You need all permissions of the role, and its kind must not be above yours. To yourself you can only give a role
+    You need all permissions of the role, and its kind must not be above yours. You can give yourself only a role
     that allows nothing more than your present one.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:

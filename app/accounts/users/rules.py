@@ -28,7 +28,7 @@ class AccountStatus(StrEnum):
 
 
 class UserStatus(StrEnum):
-    """The status of an account in requests and responses. Erased users are in neither."""
+    """The status of an account as requests and responses have it: an `AccountStatus` other than `ERASED`."""
 
     ACTIVE = AccountStatus.ACTIVE
     PENDING = AccountStatus.PENDING
@@ -43,7 +43,7 @@ SETTLED = frozenset({AccountStatus.ACTIVE, AccountStatus.SUSPENDED})
 
 
 def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
-    """Return the status of a user who signs up without an admin: all but customers wait for approval."""
+    """Return the initial status of a user who signs up themselves: all but customers wait for approval."""
     return AccountStatus.ACTIVE if role_kind == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
@@ -53,7 +53,7 @@ def can_be_available(role_kind: RoleKind) -> bool:
 
 
 def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
-    """Return whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
+    """Return whether an account with a requester's address belongs to the requester. If so, tickets are linked to it.
 
     The address must be verified: a user who signs up with the address of another person must not see their tickets.
     """
@@ -91,7 +91,7 @@ def erased_email(user_id: UUID) -> str:
 
 
 def search_words(*texts: str) -> set[str]:
-    """Return the normalised words by which a user is found: those of the texts, and each text that has no spaces."""
+    """Return a user's search words, normalised: the words of the texts, and each text that has no spaces."""
     found: set[str] = set()
     for text in texts:
         folded = fold(text)
@@ -110,8 +110,8 @@ def query_terms(text: str) -> list[str]:
     for part in fold(text).split():
         local, at, domain = part.partition("@")
         found |= {part} if local and at and domain else set(split_words(part))
-    cut = {word[:MAX_WORD_LENGTH] for word in found}
-    return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
+    words = {word[:MAX_WORD_LENGTH] for word in found}
+    return sorted(word for word in words if not any(other != word and other.startswith(word) for other in words))
 
 
 def prefix_upper_bound(prefix: str) -> str:

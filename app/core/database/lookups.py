@@ -27,10 +27,13 @@ def select_by_ids(
         ids: distinct; a repeated id would return its row twice.
         columns: columns of the model.
     """
-    key = model.__table__.c
+    table_columns = model.__table__.c
     parameter = literal(list(ids), ARRAY(Uuid))
     wanted = func.unnest(parameter).table_valued("id").render_derived("wanted")
     found = (
-        select(*columns).where(key.org_id == org_id, key.id == wanted.c.id).limit(literal_column("1")).lateral("found")
+        select(*columns)
+        .where(table_columns.org_id == org_id, table_columns.id == wanted.c.id)
+        .limit(literal_column("1"))
+        .lateral("found")
     )
     return select(found).select_from(wanted.join(found, true()))

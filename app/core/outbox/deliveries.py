@@ -1,9 +1,10 @@
-"""Loop 3 of the worker: send the messages that are due, outside any transaction.
+"""The worker's job `deliver`: send the messages that are due, outside any transaction.
 
-A delivery is one outgoing message: its channel, its lane, its status and its outcome. The content belongs to the
-channel. The next attempt is a timer of kind `DELIVER`. A worker first leases the delivery: it moves the timer to the
-end of the lease, so that the delivery of a killed worker comes due again. Then the channel sends the message, and the
-outcome is recorded. A delivery keeps its id over all attempts, so a receiver can recognise a second copy.
+A delivery is one outgoing message: its channel, its lane, its status and its outcome. Deliveries of a channel to one
+destination share a lane, which limits how many of them run at the same time. The content belongs to the channel. The
+next attempt is a timer of kind `DELIVER`. A worker first claims the delivery: it moves the timer to the end of a lease,
+so that the delivery of a killed worker comes due again. Then the channel sends the message, and the outcome is
+recorded. A delivery keeps its id over all attempts, so a receiver can recognise a second copy.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.database.pool import Database, wake_worker_after_commit
-from app.core.outbox import claims
+from app.core.outbox import delivery_claims
 from app.core.outbox.backoff import DELIVERY_BACKOFF, Backoff
 from app.core.outbox.channels import ChannelPolicy, Channels, Outcome, Result, Sender
-from app.core.outbox.claims import LEASE_DURATION, Claim, FinishedAttempt
+from app.core.outbox.delivery_claims import LEASE_DURATION, Claim, FinishedAttempt
 from app.core.outbox.models import DELIVER, IS_DELIVERY, Delivery, DeliveryStatus, Timer
 from app.core.outbox.timers import serve_in_turn, write_due_organisations_query
 
@@ -43,7 +44,7 @@ log = structlog.get_logger("tessera.deliveries")
 class NewDelivery:
     """A message to queue. `destination` determines its lane and is not stored.
 
-    With `error`, it is stored as a failed delivery, which is visible and never tried.
+    With `error`, it is stored as a failed delivery: listed with its error, and never attempted.
     """
 
     id: UUID
@@ -87,7 +88,7 @@ async def queue(
 _DUE_ORGANISATIONS = text(write_due_organisations_query(IS_DELIVERY))
 
 
-async def deliver_due(database: Database, channels: Channels, stopping: Callable[[], bool] = bool) -> int:
+async def deliver_due(database: Database, channels: Channels, stopping: Callable[[], bool] = lambda: False) -> int:
     """Send due deliveries, one batch per organisation in turn, until none are due; return the number of attempts.
 
     Args:
@@ -107,7 +108,7 @@ async def _deliver_round(database: Database, channels: Channels, stopping: Calla
         senders: dict[str, Sender[Any]] = {}
 
         async def serve(org_id: UUID) -> int:
-            claimed = await claims.claim_deliveries(database, org_id, channels)
+            claimed = await delivery_claims.claim_deliveries(database, org_id, channels)
             for name in {one.channel for one in claimed} & channels.keys() - senders.keys():
                 senders[name] = await stack.enter_async_context(channels[name].open())
             await _Batch(database, org_id, channels, senders).send(claimed, stopping)
@@ -138,11 +139,11 @@ class _Batch:
         except BaseException:
             # Cancelled in the middle of a message: earlier ones must not be sent again, later ones need not wait.
             with suppress(Exception):
-                await claims.record_attempts(self.database, self.org_id, finished)
-                await claims.release_deliveries(self.database, self.org_id, waiting)
+                await delivery_claims.record_attempts(self.database, self.org_id, finished)
+                await delivery_claims.release_deliveries(self.database, self.org_id, waiting)
             raise
         await self._record_reliably(finished)
-        await claims.release_deliveries(self.database, self.org_id, waiting)
+        await delivery_claims.release_deliveries(self.database, self.org_id, waiting)
 
     async def _attempt(self, one: Claim) -> FinishedAttempt:
         sender = self.senders.get(one.channel)
@@ -154,11 +155,11 @@ class _Batch:
         return finish_attempt(one, await sender.send(one.message), self.channels[one.channel].policy.backoff)
 
     async def _record_reliably(self, attempts: Sequence[FinishedAttempt]) -> None:
-        """Record attempts, and retry while the database is unavailable: otherwise they would be sent again."""
+        """Record attempts, and retry while the database is unavailable: otherwise the messages would be sent again."""
         give_up_at = time.monotonic() + LEASE_DURATION.total_seconds()
         while True:
             try:
-                return await claims.record_attempts(self.database, self.org_id, attempts)
+                return await delivery_claims.record_attempts(self.database, self.org_id, attempts)
             except Exception:
                 if time.monotonic() > give_up_at:
                     raise

@@ -92,7 +92,7 @@ class Timer(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
 
     __table_args__ = (
-        # Two loops of the worker look for due timers, each through its own index, in the order of processing.
+        # Two jobs of the worker look for due timers, each through its own index, in the order of processing.
         Index("ix_timers_due", "org_id", "due_at", "kind", "subject_id", postgresql_where=text(IS_NOT_DELIVERY)),
         Index("ix_timers_deliver", "org_id", "due_at", postgresql_where=text(IS_DELIVERY)),
         UNPROTECTED_TENANT_TABLE,
@@ -111,7 +111,7 @@ class Relay(Base):
 
 
 class RelayFailure(Base):
-    """An event that a subscriber failed to handle. A timer on `id` retries it; after the last attempt it is parked."""
+    """An event that a subscriber failed to handle. A timer on `id` retries it. It is parked in the end."""
 
     __tablename__ = "relay_failures"
 

@@ -14,12 +14,13 @@ from app.tickets.models import TicketStatus
 _INSTANT = TIMESTAMP(timezone=True)
 _IDS = ARRAY(Uuid)
 
-# Claims due timers of locked tickets, and closes those tickets: `Ticket.move_to` and `Ticket.count_change` for many.
+# Claims due timers of locked tickets, and closes the tickets. Does what `Ticket.move_to` and `Ticket.count_change` do,
+# for many tickets in one statement.
 #
-# A ticket that has left RESPONDED has no timer left to claim. Without `now`, each closes at its `auto_close_at`.
-# Events and rows are numbered and dated as by `numbering.py`: each after the one before, and the first after the
+# A ticket that is no longer RESPONDED has no timer to claim. Without `now`, each ticket closes at its `auto_close_at`.
+# Events and rows get numbers and times as in `numbering.py`: each after the one before, and the first after the
 # previous commit. The counter is locked last, since the tickets are locked already. Rows are found by arrays of their
-# ids, and not by joins, whose plans go wrong while the planner's statistics lag behind.
+# ids and not by joins: joins get bad plans while the planner's statistics lag behind.
 CLOSE = text(
     """
     WITH claimed AS (

@@ -52,7 +52,7 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
     for chunk in _chunks(sorted(ids)):
         conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(chunk, _IDS)))
         rows = (await db.execute(select(*columns).where(*conditions))).all()
-        words = [
+        lexemes_by_ticket = [
             rules.lexemes(org_id, row.title, _searchable_email(row.requester_email), row.description, number=row.number)
             for row in rows
         ]
@@ -62,7 +62,7 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
                 "org_id": org_id,
                 "ids": [row.id for row in rows],
                 "versions": [row.version for row in rows],
-                "words": [" ".join(lexemes) for lexemes in words],
+                "words": [" ".join(lexemes) for lexemes in lexemes_by_ticket],
             },
         )
 

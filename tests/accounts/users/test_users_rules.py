@@ -39,7 +39,7 @@ def test_an_active_admin_with_nothing_denied_is_a_full_admin() -> None:
         *({"status": status} for status in ("PENDING", "REJECTED", "INVITED", "SUSPENDED", "ERASED")),
     ],
 )
-def test_every_other_user_is_no_full_admin(difference: dict[str, Any]) -> None:
+def test_no_other_user_is_a_full_admin(difference: dict[str, Any]) -> None:
     assert not is_full_admin(**FULL_ADMIN | difference)
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from structlog.testing import capture_logs
 
 from app.core.database.pool import Database
-from app.core.outbox import claims, deliveries
+from app.core.outbox import deliveries, delivery_claims
 from app.core.outbox.channels import Channels, Outcome, Result
-from app.core.outbox.claims import LEASE_DURATION
 from app.core.outbox.deliveries import finish_attempt
+from app.core.outbox.delivery_claims import LEASE_DURATION
 from app.core.outbox.models import DeliveryStatus
 from app.notifications.mails import EMAIL
 from tests.core.outbox.queued_mails import (
@@ -47,7 +47,7 @@ async def test_a_delivery_of_a_killed_worker_is_sent_again_with_the_same_message
     This is the only case of a second copy.
     """
     org_id = await queue_mails(pool, "mia@customer.example")
-    (claim,) = await claims.claim_deliveries(pool, org_id, channels)
+    (claim,) = await delivery_claims.claim_deliveries(pool, org_id, channels)
     async with channels["EMAIL"].open() as sender:
         await sender.send(claim.message)
 
@@ -66,10 +66,10 @@ async def test_a_late_outcome_does_not_overwrite_a_newer_one(
     pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
     org_id = await queue_mails(pool, "mia@customer.example")
-    (claim,) = await claims.claim_deliveries(pool, org_id, channels)
+    (claim,) = await delivery_claims.claim_deliveries(pool, org_id, channels)
     await make_due(pool, org_id)
     await deliveries.deliver_due(pool, channels)
-    await claims.record_attempts(
+    await delivery_claims.record_attempts(
         pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
     )
 
@@ -89,13 +89,13 @@ async def test_the_outcome_is_recorded_when_the_database_is_unavailable_after_se
     )
     async with open_pool(own_database) as pool, superuser_connection(own_database.at("postgres")) as elsewhere:
         org_id = await queue_mails(pool, "mia@customer.example")
-        smtp_server.release = asyncio.Event()
+        smtp_server.pause()
         with capture_logs() as logs:
             delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
             await asyncio.sleep(0.3)
             await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
             await elsewhere.fetch(close_connections, name)
-            smtp_server.release.set()
+            smtp_server.resume()
             assert await eventually(partial(is_logged, logs, "outcomes_not_recorded"))
             await elsewhere.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
             assert await delivering == 1
@@ -136,14 +136,14 @@ async def test_a_cancelled_worker_records_the_mails_that_it_has_sent(
     """Sent mails are not sent again, and the remaining mails do not wait for the end of the lease."""
     org_id = await queue_mails(pool, *make_addresses(10))
     delivering = asyncio.create_task(deliveries.deliver_due(pool, channels))
-    while len(smtp_server.received) < 4:  # noqa: ASYNC110 - must continue at the next step of the loop
+    while len(smtp_server.received) < 4:  # noqa: ASYNC110 - must notice it within one iteration of the event loop
         await asyncio.sleep(0)
-    smtp_server.release = asyncio.Event()
+    smtp_server.pause()
     await asyncio.sleep(0.1)
     sent = len(smtp_server.received)
     delivering.cancel()
     await asyncio.wait([delivering])
-    smtp_server.release.set()
+    smtp_server.resume()
 
     after = await read_deliveries(pool, org_id)
     assert Counter(row.status for row in after.values()) == {

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from tests.organisation_client import Api, Desk
-from tests.problems import refused
+from tests.problems import assert_problem
 
 JSON = {"Content-Type": "application/json"}
 PATHS = ("/tickets", "/auth/signin")  # a fast route and an ordinary one
@@ -33,7 +33,7 @@ async def test_an_object_with_too_many_members_is_one_fault(api: Api, desk: Desk
     headers = JSON | {"X-Org-Secret": desk.secret}
     answer = await api.http.post(path, content=orjson.dumps(body), headers=headers)
 
-    assert refused(answer, 422, "invalid_input")["errors"] == [{"field": "", "message": TOO_MANY_MEMBERS}]
+    assert assert_problem(answer, 422, "invalid_input")["errors"] == [{"field": "", "message": TOO_MANY_MEMBERS}]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -41,7 +41,7 @@ async def test_of_many_faults_the_first_50_are_listed_and_all_are_counted(api: A
     headers = JSON | {"X-Org-Secret": desk.secret}
     answer = await api.http.post(path, content=orjson.dumps(unknown_fields(1000)), headers=headers)
 
-    document = refused(answer, 422, "invalid_input")
+    document = assert_problem(answer, 422, "invalid_input")
     total = 1000 + 2  # and two missing fields
     assert len(document["errors"]) == 50
     assert document["detail"].endswith(f"There are {total - 1} more faults: errors lists the first 50.")

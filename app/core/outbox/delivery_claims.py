@@ -1,4 +1,4 @@
-"""Claim due deliveries and record the results of their attempts: the database's part of the worker's third loop.
+"""Claim due deliveries and record the results of their attempts: the database's part of the worker's job `deliver`.
 
 No query plan depends on fresh statistics, since many deliveries may be added at once. A claim first reads ids in the
 order of their index. After that, each row is read and written by its own id, in one round trip for all: with an array
@@ -32,7 +32,7 @@ log = structlog.get_logger("tessera.deliveries")
 
 @dataclass(frozen=True)
 class Claim:
-    """A delivery that this worker has leased.
+    """A delivery that this worker has claimed.
 
     `attempt` counts from 1. `message` is what the channel loaded; `None` if it found nothing, or if this worker does
     not have the channel.
@@ -91,7 +91,7 @@ _RECORD = _with_id(
 
 
 async def claim_deliveries(database: Database, org_id: UUID, channels: Channels) -> list[Claim]:
-    """Lease an organisation's next batch of due deliveries and load their content; return them in the order of ids."""
+    """Claim an organisation's next batch of due deliveries and load their content; return them in the order of ids."""
     now = real_now()
     async with database.session(org_id) as db:
         await db.execute(_IN_INDEX_ORDER)
@@ -112,7 +112,7 @@ async def claim_deliveries(database: Database, org_id: UUID, channels: Channels)
 
 
 async def release_deliveries(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
-    """End these leases and decrement the counts of attempts, because nothing was sent."""
+    """Release these claims and decrement the counts of attempts, because nothing was sent."""
     if not claims:
         return
     now = real_now()
