@@ -78,11 +78,10 @@ class TestHostileBodies:
                 headers=desk.admin.headers | JSON,
             )
             assert read_invalid_fields(answer) == {field}
-            bound = number if isinstance(number, int) else None
-            if bound is not None:  # and not only that it must be a whole number
-                limit = {"autoCloseDays": (1, 365), "seconds": (0, 34_560_000)}[field]
-                words = f"at most {limit[1]}" if bound > 0 else f"at least {limit[0]}"
-                assert answer.json()["errors"][0]["message"] == f"This must be {words}."
+            if isinstance(number, int):  # and not only that it must be a whole number
+                least, most = {"autoCloseDays": (1, 365), "seconds": (0, 34_560_000)}[field]
+                bound = f"at most {most}" if number > 0 else f"at least {least}"
+                assert answer.json()["errors"][0]["message"] == f"This must be {bound}."
 
     async def test_the_last_value_of_a_repeated_name_counts_also_for_the_credential(self, api: Api, desk: Desk) -> None:
         body = b'{"secret": "tsk_x", "secret": "%b", "title": 5}' % desk.secret.encode()
