@@ -17,10 +17,9 @@ router = APIRouter(tags=["Operations"], route_class=Route)
 
 VARY = {"Vary": "Accept"}  # so that no cache gives the links to a browser, or the redirect to a client
 
-_VARY_HEADER = {"Vary": {"description": "`Accept`, which chooses the response.", "schema": {"type": "string"}}}
 _REDIRECT = {
     "description": "Redirect to the documentation, because the client prefers HTML.",
-    "headers": {"Location": HEADERS["Location"] | {"example": DOCS}} | _VARY_HEADER,
+    "headers": {"Location": HEADERS["Location"] | {"example": DOCS}},
 }
 
 
@@ -29,7 +28,7 @@ _REDIRECT = {
     operation_id="getIndex",
     summary="Get the links of the API",
     response_model=ApiIndex,
-    responses=responses() | {200: {"headers": _VARY_HEADER}, 307: _REDIRECT},
+    responses=responses() | {307: _REDIRECT},
 )
 async def get_index(request: Request, response: Response) -> ApiIndex | Response:
     """Return the version and the addresses of the documentation and the health checks.
