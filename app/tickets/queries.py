@@ -17,7 +17,7 @@ from app.core.outbox.events import SYSTEM, Actor, Event
 from app.core.outbox.numbering import write_numbered
 from app.core.outbox.subscriptions import writes
 from app.organisations.models import Organisation
-from app.organisations.queries import as_tenant
+from app.organisations.queries import as_tenant, lock_organisation
 from app.tickets.errors import TicketNotFound
 from app.tickets.events import TicketAssigned, TicketCreated
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
@@ -48,8 +48,8 @@ async def with_locked_clock(db: AsyncSession, caller: UserCaller) -> UserCaller:
     """
     if not caller.tenant.sandbox:
         return caller
-    organisation = await db.get_one(Organisation, caller.org_id, with_for_update={"read": True})
-    tenant = as_tenant(organisation)
+    await lock_organisation(db, caller.org_id, shared=True)
+    tenant = as_tenant(await db.get_one(Organisation, caller.org_id, populate_existing=True))
     return replace(caller, tenant=tenant, now=tenant.now())
 
 

@@ -97,17 +97,12 @@ async def lock_unlocked(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> l
 
 
 def write_due_organisations_query(condition: str) -> str:
-    """Write the query for the organisations with due timers that meet `condition`: one index probe per organisation."""
+    """Return the query for the organisations with due timers that meet `condition`: one index probe for each."""
     return f"""
-        WITH RECURSIVE first (org_id, due_at) AS (
-            (SELECT org_id, due_at FROM timers WHERE {condition} ORDER BY org_id, due_at LIMIT 1)
-            UNION ALL
-            SELECT following.org_id, following.due_at FROM first, LATERAL (
-                SELECT org_id, due_at FROM timers
-                WHERE {condition} AND org_id > first.org_id ORDER BY org_id, due_at LIMIT 1
-            ) AS following
-        )
-        SELECT org_id FROM first WHERE due_at <= :now
+        SELECT counters.org_id FROM counters, LATERAL (
+            SELECT due_at FROM timers WHERE timers.org_id = counters.org_id AND {condition} ORDER BY due_at LIMIT 1
+        ) AS first
+        WHERE first.due_at <= :now ORDER BY counters.org_id
         """  # noqa: S608 - the condition is one of two constants
 
 
@@ -234,7 +229,10 @@ def take_first_kind(due: Sequence[Due]) -> list[Due]:
 async def bring_forward(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by: timedelta) -> None:
     """Make the organisation's timers of these kinds due earlier by `by`."""
     await db.execute(
-        update(Timer).where(Timer.org_id == org_id, Timer.kind.in_(kinds)).values(due_at=Timer.due_at - by)
+        update(Timer)
+        .where(Timer.org_id == org_id, Timer.kind.in_(kinds))
+        # In UTC without a time zone: Citus refuses `timestamptz - interval`, which depends on the session's time zone.
+        .values(due_at=func.timezone("UTC", func.timezone("UTC", Timer.due_at) - by))
     )
 
 

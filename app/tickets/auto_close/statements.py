@@ -48,12 +48,13 @@ CLOSE = text(
         FROM dated
     ), closed AS (
         UPDATE tickets SET status = :to_status, auto_close_at = NULL, version = version + 1,
-               closed_at = ids.closes_at[array_position(ids.id, tickets.id)],
-               updated_at = ids.at[array_position(ids.id, tickets.id)]
+               closed_at = coalesce(ids.closes_at[array_position(ids.id, tickets.id)]),
+               updated_at = coalesce(ids.at[array_position(ids.id, tickets.id)])
         FROM ids WHERE tickets.org_id = :org_id AND tickets.id = ANY(ARRAY(SELECT id FROM dated))
     ), happened AS (
         INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, data, created_at)
         SELECT :org_id, seq, (:event_ids)[place], :type, :version, id, :actor_type, CAST(:data AS jsonb), at FROM dated
+        RETURNING seq
     )
     SELECT subject_id FROM claimed
     """
