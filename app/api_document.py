@@ -18,7 +18,7 @@ TITLE = "Tessera"
 LICENCE = {"name": "MIT", "identifier": "MIT"}
 CONTACT = {"name": "Tessera contributors"}
 
-# In the order in which a newcomer needs them. Operations of the document follow it.
+# In the order in which new users need them. The operations of the document have the same order.
 TAGS = [
     {"name": "Tickets", "description": "Open, find, reply to and change tickets. Read their history and schedule."},
     {"name": "Organisations", "description": "Sign up an organisation. Change its settings and a sandbox's clock."},
@@ -26,8 +26,11 @@ TAGS = [
     {"name": "Profile", "description": "Read and change the signed-in user. Read their menu."},
     {"name": "Users", "description": "Approve, invite, change and erase the users of the organisation."},
     {"name": "Roles", "description": "Define what users may do."},
-    {"name": "Menus", "description": "Define the navigation of your own front end, and who sees which entry."},
-    {"name": "Notifications", "description": "Read which mails were sent to whom, and whether they arrived."},
+    {"name": "Menus", "description": "Define the navigation of your own front end, and which users see each entry."},
+    {
+        "name": "Notifications",
+        "description": "Read which mails were sent, to which addresses, and whether the mail server accepted them.",
+    },
     {"name": "Operations", "description": "Health, metrics, and the jobs of the worker."},
 ]
 
@@ -65,6 +68,6 @@ def build_openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
 
 
 def read_introduction() -> str:
-    """Read the introduction to the API (Markdown), with the table of all error codes in its place."""
+    """Read the introduction to the API (Markdown), with the table of all error codes filled in."""
     text = files("app").joinpath("api_introduction.md").read_text(encoding="utf-8")
     return text.replace("{error_codes}", make_error_table())

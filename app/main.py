@@ -18,8 +18,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app import __version__, api_document, wiring
 from app import models as _models  # noqa: F401 - all mappers, before the first query
 from app.access.attempt_limits import Attempts
-from app.access.caller_checks import check_callers
 from app.access.credential_cache import CredentialCache
+from app.access.startup_checks import check_callers
 from app.accounts.erasure.routes import router as erasure
 from app.accounts.invitations.routes import router as invitations
 from app.accounts.pictures.routes import router as pictures
@@ -42,7 +42,7 @@ from app.authentication.social.services import SocialServices
 from app.core import telemetry
 from app.core.config import Settings, load_settings
 from app.core.database.migrations import find_head_revision
-from app.core.security import passwords as password_hashing
+from app.core.security import password_hashing, password_strength
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
@@ -158,6 +158,7 @@ def create_api(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     app.state.services = services = _build_services(settings)
     password_hashing.warm_up()
+    password_strength.load_common_passwords()
     worker = Worker(settings, services.database) if settings.worker == "inline" else None
     if worker:
         worker.start()
@@ -177,7 +178,7 @@ async def _lifespan(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
 
 def _build_services(settings: Settings) -> ProcessServices:
     assert settings.secret_key is not None
-    database, limiter = wiring.make_database(settings), Limiter(settings.redis_url)
+    database = wiring.make_database(settings)
     return ProcessServices(
         settings=settings,
         secret_key=settings.secret_key,
@@ -185,8 +186,7 @@ def _build_services(settings: Settings) -> ProcessServices:
         credential_cache=CredentialCache(
             database, settings.secret_key, find_tenant=find_by_secret_hash, find_user=find_principal
         ),
-        limiter=limiter,
-        attempts=Attempts(limiter, settings),
+        attempts=Attempts(Limiter(settings.redis_url), settings),
         ticket_timers=wiring.TICKET_TIMERS,
         subscribers=wiring.SUBSCRIBERS,
         providers=Providers(settings.oidc_providers),

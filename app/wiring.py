@@ -80,7 +80,7 @@ from app.tickets.user_changes.unassigning import (
     unassign_tickets_of_role,
 )
 
-# Event -> what must be done when the request is answered. Runs in the transaction of the event.
+# Event -> what must be done before the client has its response. Runs in the transaction of the event.
 REACTIONS = (
     Reactions()
     .on(UserSignedUp, assign_backlog_to_new_user)

@@ -32,7 +32,7 @@ from app.core.database.pool import Database
 from app.core.embedded.sockets import SERVICE
 from app.core.ids import new_id
 from app.core.outbox.numbering import Numbering
-from app.core.security.passwords import hash_password
+from app.core.security.password_hashing import hash_password
 from app.organisations import queries
 from app.organisations import service as organisations
 from app.tickets.search.models import TicketSearch
@@ -48,7 +48,7 @@ WEEKS = 53
 FORMAT = 2  # version of the generated data; increase it to generate the databases again
 MAINTENANCE_MEMORY = "512MB"  # enough to build the search index of a million tickets in few passes
 
-# Created over the last two years; the oldest tenth is closed. Auto-close of answered tickets is due in two years, so
+# Created over the last two years; the oldest tenth is closed. Auto-close of responded tickets is due in two years, so
 # that no timer becomes due between two runs.
 _INSERT_TICKETS = f"""
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email, assignee_id,
@@ -57,12 +57,12 @@ _INSERT_TICKETS = f"""
            'Ticket ' || n || ': ' || repeat('The export stops at 40 % with an error. ', 1 + n % 10),
            status, (ARRAY['LOW', 'MEDIUM', 'MEDIUM', 'MEDIUM', 'HIGH', 'CRITICAL'])[1 + floor(random() * 6)::int],
            'customer' || 1 + floor(random() * $3::int)::int || '@' || $4::text,
-           ($5::uuid[])[1 + n % cardinality($5::uuid[])], made_at, coalesce(answered_at, made_at), answered_at,
+           ($5::uuid[])[1 + n % cardinality($5::uuid[])], made_at, coalesce(responded_at, made_at), responded_at,
            CASE WHEN status = 'CLOSED' THEN least(made_at + interval '30 days', now()) END,
            CASE WHEN status = 'RESPONDED' THEN now() + interval '730 days' END, 1
     FROM (
         SELECT *, CASE WHEN status NOT IN ('OPEN', 'IN_PROGRESS') THEN least(made_at + interval '3 hours', now()) END
-               AS answered_at
+               AS responded_at
         FROM (
             SELECT n, now() - interval '730 days' * (1 - n::float / $2::int) AS made_at,
                    CASE WHEN n <= $2::int / 10 THEN 'CLOSED' ELSE (ARRAY[
@@ -70,7 +70,7 @@ _INSERT_TICKETS = f"""
                    ])[1 + floor(random() * 9)::int] END AS status
             FROM generate_series(1, $2::int) AS n
         ) AS made
-    ) AS answered
+    ) AS responded
 """
 
 _INSERT_REPLIES = """

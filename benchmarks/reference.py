@@ -76,7 +76,7 @@ async def create(request: Request) -> Response:
 
 
 async def read(request: Request) -> Response:
-    """Serve `GET /tickets/{id}`, with the replies of an answered ticket."""
+    """Serve `GET /tickets/{id}`, with the comments of a responded ticket."""
     org_id, prefix = await _by_token(request)
     ticket_id = request.path_params["id"]
     async with request.app.state.pool.acquire() as connection:

@@ -124,8 +124,8 @@ async def _send_all(web: Web, requests: Sequence[Request], counted: Count) -> Ro
 
 async def _send(client: httpx.AsyncClient, request: Request) -> None:
     headers = {**request.headers, **({"Content-Type": "application/json"} if request.body else {})}
-    answer = await client.request(request.method, request.path, headers=headers, content=request.body)
-    answer.raise_for_status()
+    response = await client.request(request.method, request.path, headers=headers, content=request.body)
+    response.raise_for_status()
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 from app import wiring
 from app.core.config import Settings
 from app.core.database.pool import BEFORE_COMMIT, Database
-from app.core.security import passwords
+from app.core.security import password_hashing, password_strength
 from app.main import create_app
 from tests.organisation_client import Api, Desk, create_desk
 from tests.postgres import TEMPLATE, TestServer, running_postgres
@@ -141,5 +141,6 @@ async def desk(api: Api, database: Database) -> Desk:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _warm_up_password_hashing() -> None:
-    passwords.warm_up()
+def _warm_up_passwords() -> None:
+    password_hashing.warm_up()
+    password_strength.load_common_passwords()

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from starlette.types import ASGIApp
 
 from app.accounts.users.models import Credential
-from app.authentication.second_factor.service import SubmittedCode
+from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.sessions.service import ClientInfo
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.service import Account

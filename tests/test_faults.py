@@ -84,10 +84,10 @@ async def superuser_connection_to(deployment: Deployment) -> AsyncIterator[Super
 
 @dataclass
 class Load:
-    """Clients that open, answer and read tickets continuously, and the responses that they got."""
+    """Clients that open, reply to and read tickets continuously, and the responses that they got."""
 
     acknowledged: list[str] = field(default_factory=list)
-    answered: list[str] = field(default_factory=list)
+    replied_to: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     invalid_responses: list[str] = field(default_factory=list)
     last_success: float = 0.0
@@ -101,7 +101,7 @@ class Load:
             ticket = str(opened.json()["id"])
             self.acknowledged.append(ticket)
             if await self.send(client.respond(ticket)):
-                self.answered.append(ticket)
+                self.replied_to.append(ticket)
             await self.send(client.get(f"/tickets/{ticket}"))
 
     async def send(self, request: Awaitable[httpx.Response]) -> httpx.Response | None:
@@ -138,8 +138,8 @@ async def has_opened(load: Load, count: int) -> bool:
 
 async def wait_for_recovery(load: Load) -> float:
     """Wait until each kind of request succeeds again; return the seconds."""
-    started, before = time.monotonic(), len(load.answered)
-    while len(load.answered) < before + 2 * CLIENTS:
+    started, before = time.monotonic(), len(load.replied_to)
+    while len(load.replied_to) < before + 2 * CLIENTS:
         assert time.monotonic() - started < 3 * RECOVERY_TIMEOUT, load.statuses
         await asyncio.sleep(0.01)
     return time.monotonic() - started
@@ -166,7 +166,7 @@ async def assert_no_data_is_lost(deployment: Deployment, load: Load) -> None:
         assert await has_mails(deployment.folder, expected)
         assert await eventually(lambda: no_transaction_is_open(superuser), within=2)
     assert set(load.acknowledged) <= kept
-    assert set(load.answered) <= responded
+    assert set(load.replied_to) <= responded
     assert await eventually(lambda: pool_is_idle(client), within=2)
 
 

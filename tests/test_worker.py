@@ -76,9 +76,7 @@ async def running_worker(
 
 async def queue_mail(database: Database, org_id: UUID, count: int = 1) -> None:
     async with database.session(org_id) as db:
-        drafts = [
-            MailDraft(recipient=f"mia{n}@customer.example", subject="Answered", text="Hello") for n in range(count)
-        ]
+        drafts = [MailDraft(recipient=f"mia{n}@customer.example", subject="Reply", text="Hello") for n in range(count)]
         await mails.queue(db, org_id, drafts)
 
 

@@ -38,8 +38,8 @@ ORGANISATIONS = 4
 TICKETS = 1000  # per organisation, each with a timer
 REMINDED = 90  # of these tickets also have a reminder: another timer, an event and a mail
 
-# Tickets that were answered 30 days ago. Their timers are due now: first the reminders, then auto-close.
-INSERT_ANSWERED_TICKETS = """
+# Tickets that were responded to 30 days ago. Their timers are due now: first the reminders, then auto-close.
+INSERT_RESPONDED_TICKETS = """
     INSERT INTO tickets (org_id, id, number, title, description, status, priority, requester_email,
                          created_at, updated_at, responded_at, auto_close_at)
     SELECT $1::uuid, gen_random_uuid(), n, 'It broke', 'All of it.', 'RESPONDED', 'LOW',
@@ -84,7 +84,7 @@ async def create_backlog(pool: Database, superuser: Superuser) -> list[UUID]:
     organisations = [await create_organisation(pool) for _ in range(ORGANISATIONS)]
     async with superuser.transaction():
         for org_id in organisations:
-            await superuser.execute(INSERT_ANSWERED_TICKETS, org_id, TICKETS)
+            await superuser.execute(INSERT_RESPONDED_TICKETS, org_id, TICKETS)
             await superuser.execute(INSERT_REMINDER_TIMERS, org_id, REMINDED)
             await superuser.execute(INSERT_CLOSE_TIMERS, org_id)
     return organisations

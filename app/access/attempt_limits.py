@@ -1,4 +1,4 @@
-"""Limits on sign-up and sign-in attempts: they slow guessing down without locking users out of their accounts.
+"""Limits on attempts: they slow guessing down without locking users out, and bound mails and uploads.
 
 Attempts count per network, and failures per account and network. If an account has too many failures in total, networks
 from which it has not been used before get fewer attempts. Second-factor codes count per user, from any network: only a
@@ -31,6 +31,8 @@ MAIL_LIMIT = "5/15 minutes"
 INVITATION_LIMIT = "10/hour"
 # Per organisation: any organisation may invite strangers.
 INVITATIONS_LIMIT = "1000/hour"
+# Per user: decoding the largest picture takes a second of CPU.
+PICTURE_UPLOAD_LIMIT = "20/hour"
 
 # The exceptions that are raised if the guess was wrong.
 Failure = type[Exception] | tuple[type[Exception], ...]
@@ -73,9 +75,9 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(self._settings.sign_up_limit, "sign-up", get_network(address))
+        await self._limiter.count_or_refuse(self._settings.sign_up_limit, "sign-up", get_network(address))
         if org_id is not None:
-            await self._limiter.hit(self._settings.sign_up_limit, "sign-up-org", str(org_id))
+            await self._limiter.count_or_refuse(self._settings.sign_up_limit, "sign-up-org", str(org_id))
 
     async def count_organisation_sign_up(self, address: str | None) -> None:
         """Count the sign-up of an organisation.
@@ -83,7 +85,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(self._settings.sign_up_limit, "org-sign-up", get_network(address))
+        await self._limiter.count_or_refuse(self._settings.sign_up_limit, "org-sign-up", get_network(address))
 
     def counting_sign_in(
         self, email: str, domain: str | None, address: str | None, *, failure: Failure
@@ -113,7 +115,7 @@ class Attempts:
             TooMany
         """
         counted = (self._settings.second_factor_limit, "second-factor", str(user_id))
-        await self._limiter.hit(*counted)
+        await self._limiter.count_or_refuse(*counted)
         async with _refunding_unless(failure, partial(self._limiter.refund, *counted)):
             yield
 
@@ -123,7 +125,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(self._settings.sign_in_limit, "recovery", get_network(address))
+        await self._limiter.count_or_refuse(self._settings.sign_in_limit, "recovery", get_network(address))
 
     async def count_social_sign_in(self, address: str | None) -> None:
         """Count a step of a social sign-in.
@@ -131,7 +133,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(self._settings.sign_in_limit, "social", get_network(address))
+        await self._limiter.count_or_refuse(self._settings.sign_in_limit, "social", get_network(address))
 
     async def count_invitation(self, org_id: UUID, email: str) -> None:
         """Count an invitation that an organisation sends to an e-mail address.
@@ -139,8 +141,8 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(INVITATION_LIMIT, "invitation", str(org_id), _account_key(email, None))
-        await self._limiter.hit(INVITATIONS_LIMIT, "invitations", str(org_id))
+        await self._limiter.count_or_refuse(INVITATION_LIMIT, "invitation", str(org_id), _account_key(email, None))
+        await self._limiter.count_or_refuse(INVITATIONS_LIMIT, "invitations", str(org_id))
 
     async def count_mail(self, kind: str, email: str) -> None:
         """Count a request for a mail of this kind to an e-mail address, whether or not an account has it.
@@ -148,7 +150,7 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.hit(MAIL_LIMIT, "mail", kind, _account_key(email, None))
+        await self._limiter.count_or_refuse(MAIL_LIMIT, "mail", kind, _account_key(email, None))
 
     async def count_account_mail(self, kind: str, user_id: UUID) -> bool:
         """Count a request for a mail of this kind to an account; return whether it is within the limit.
@@ -156,10 +158,18 @@ class Attempts:
         Per account, and only if there is one: requests in one organisation must not use up those of another.
         """
         try:
-            await self._limiter.hit(MAIL_LIMIT, "mail", kind, str(user_id))
+            await self._limiter.count_or_refuse(MAIL_LIMIT, "mail", kind, str(user_id))
         except TooMany:
             return False
         return True
+
+    async def count_picture_upload(self, user_id: UUID) -> None:
+        """Count a picture that a user uploads.
+
+        Raises:
+            TooMany
+        """
+        await self._limiter.count_or_refuse(PICTURE_UPLOAD_LIMIT, "picture", str(user_id))
 
     @asynccontextmanager
     async def _counting_password(self, account: str, network: str, failure: Failure) -> AsyncIterator[Attempt]:
@@ -175,13 +185,13 @@ class Attempts:
                 await self._limiter.count(self._settings.account_failure_limit, "account", account)
 
     async def _begin(self, account: str, network: str) -> Attempt:
-        await self._limiter.hit(self._settings.sign_in_limit, "sign-in", network)
+        await self._limiter.count_or_refuse(self._settings.sign_in_limit, "sign-in", network)
         restricted = await self._limiter.is_used_up(
             self._settings.account_failure_limit, "account", account
         ) and not await self._limiter.is_known_address(account, network)
         if restricted:
-            await self._limiter.hit(UNKNOWN_NETWORK_LIMIT, "guarded", account, network)
-        await self._limiter.hit(self._settings.sign_in_failure_limit, "failures", account, network)
+            await self._limiter.count_or_refuse(UNKNOWN_NETWORK_LIMIT, "guarded", account, network)
+        await self._limiter.count_or_refuse(self._settings.sign_in_failure_limit, "failures", account, network)
         return Attempt(account, network, restricted)
 
     async def _refund(self, attempt: Attempt) -> None:

@@ -1,4 +1,4 @@
-"""Refusals of a request because of its credentials or the permissions behind them."""
+"""Errors about credentials and permissions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class MissingCredential(Unauthenticated):
     """The request has no credential that the operation accepts."""
 
     code = "missing_credential"
-    title = "A credential is required. WWW-Authenticate names the kinds."
+    title = "A credential is required. The header WWW-Authenticate lists what is accepted."
     advice = "`detail` names the header to send."
 
 
@@ -22,10 +22,10 @@ class InvalidSecretKey(Unauthenticated):
 
 
 class SecretKeyMismatch(Unauthenticated):
-    """The header `X-Org-Secret` and the field `secret` of the body differ."""
+    """The header `X-Org-Secret` and the field `secret` of the body contain different secret keys."""
 
     code = "secret_key_mismatch"
-    title = "The secret keys in the header and in the body differ. Send one of them."
+    title = "The header and the body contain different secret keys. Send one of them."
     advice = "Send one of them."
 
 
@@ -54,7 +54,7 @@ class PermissionRequired(Forbidden):
 
 
 class NotForCustomers(Forbidden):
-    """Customers reach only their own tickets and profile."""
+    """Customers can use only their own tickets and profile."""
 
     code = "not_for_customers"
     title = "Customers cannot do this: it is for admins and engineers."
@@ -70,7 +70,7 @@ class SecondFactorRequired(Forbidden):
 
 
 class PrivilegeEscalation(Forbidden):
-    """The change would grant permissions that the caller lacks, or concerns a user who has them.
+    """The change would grant permissions that the caller lacks, or would change a user who has such permissions.
 
     The same holds for a role kind above the caller's own, whatever its permissions are.
     """

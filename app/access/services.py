@@ -17,7 +17,6 @@ from app.core.config import Settings
 from app.core.database.pool import Database
 from app.core.outbox.subscriptions import Subscribers
 from app.core.outbox.timers import Handlers
-from app.core.web.limits import Limiter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,6 @@ class Services:
     secret_key: str
     database: Database
     credential_cache: CredentialCache
-    limiter: Limiter
     attempts: Attempts
     ticket_timers: Handlers
     subscribers: Subscribers

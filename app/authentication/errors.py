@@ -1,4 +1,4 @@
-"""Refusals that several ways to prove who a user is have in common."""
+"""Errors that several ways to authenticate share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from app.core.errors import Forbidden
 
 
 class WrongPassword(Forbidden):
-    """The current password is a different one.
+    """The current password is wrong.
 
-    Not a 401, because clients sign their user out at a 401.
+    Not a 401, because clients sign their user out when they get a 401.
     """
 
     code = "wrong_password"

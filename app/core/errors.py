@@ -26,7 +26,7 @@ class TesseraError(Exception):
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
     advice: ClassVar[str] = ""
-    member_descriptions: ClassVar[Mapping[str, str]] = {}  # of all `members` that it may have
+    member_descriptions: ClassVar[Mapping[str, str]] = {}  # of the members that it can have, by name
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Refusals about menus."""
+"""Errors about menus."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class MenuTooDeep(BadInput):
 
 
 class MenuCycle(BadInput):
-    """The new parent is the entry itself or below it."""
+    """The new parent is the entry itself or one of its descendants."""
 
     code = "menu_cycle"
-    title = "A menu entry cannot be moved below itself. Choose another parent."
+    title = "A menu entry cannot be moved below itself or one of its descendants. Choose another parent."
     advice = "Choose a parent elsewhere in the menu."
     field = "parentId"
 

@@ -205,7 +205,13 @@ def _write_draft(
     link: str | None = None,
     link_id: UUID | None = None,
 ) -> MailDraft:
-    subject = f"[{organisation.name}] {template.replace('_', ' ').capitalize()}"
     return write_draft(
-        organisation, template, recipient, context, subject=subject, user_id=user_id, link=link, link_id=link_id
+        organisation,
+        template,
+        recipient,
+        context,
+        fallback_subject=f"[{organisation.name}] {template.replace('_', ' ').capitalize()}",
+        user_id=user_id,
+        link=link,
+        link_id=link_id,
     )

@@ -29,7 +29,7 @@ def write_draft(
     recipient: str,
     context: Mapping[str, ContextValue],
     *,
-    subject: str,
+    fallback_subject: str,
     ticket_id: UUID | None = None,
     user_id: UUID | None = None,
     author_id: UUID | None = None,
@@ -40,7 +40,7 @@ def write_draft(
 
     Args:
         context: the values that the template takes, without the organisation's. Times are shown in its time zone.
-        subject: used only if the mail cannot be written.
+        fallback_subject: the subject if the mail cannot be written. Otherwise the template gives it.
         user_id: the user whose account the mail is written to, if it is written to one.
         author_id: the user whom the mail names.
         link: the address of the mail's link; the channel adds the token of `link_id`.
@@ -61,7 +61,7 @@ def write_draft(
     except Exception as error:
         log.exception("mail_not_rendered", template=template, org_id=str(organisation.id))
         reason = f"The mail could not be written: {type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]
-        return make(subject=subject, error=reason)
+        return make(subject=fallback_subject, error=reason)
     return make(subject=mail.subject, text=mail.text, html=mail.html)
 
 

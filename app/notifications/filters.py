@@ -13,7 +13,7 @@ from app.notifications.models import Mail
 
 
 class NotificationFilters(Filters):
-    """Select notifications. A repeated filter accepts any of its values."""
+    """Select notifications. A repeated filter matches any of its values."""
 
     status: Annotated[
         list[DeliveryStatus], ColumnIsIn(Delivery.status), Field(max_length=10, description="Statuses.")

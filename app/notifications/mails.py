@@ -14,7 +14,8 @@ from app.core.clock import real_now
 from app.core.database.lookups import select_by_ids
 from app.core.ids import new_id
 from app.core.outbox import deliveries
-from app.core.outbox.channels import STANDARD_BACKOFF, ChannelPolicy
+from app.core.outbox.backoff import DELIVERY_BACKOFF
+from app.core.outbox.channels import ChannelPolicy
 from app.core.outbox.deliveries import NewDelivery
 from app.notifications.models import Mail
 
@@ -26,7 +27,7 @@ def get_lane(address: str) -> str:
 
 EMAIL = ChannelPolicy(
     name="EMAIL",
-    backoff=STANDARD_BACKOFF,
+    backoff=DELIVERY_BACKOFF,
     max_in_flight=16,
     max_in_flight_per_lane=4,
     get_lane=get_lane,

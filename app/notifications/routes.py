@@ -33,16 +33,23 @@ Reader = Annotated[UserCaller, requires(Resource.NOTIFICATIONS, Action.VIEW)]
     responses=responses(InvalidCursor),
 )
 async def list_notifications(
-    wanted: Annotated[NotificationFilter, Query()], caller: Reader, db: Db, request: Request, response: Response
+    notification_filter: Annotated[NotificationFilter, Query()],
+    caller: Reader,
+    db: Db,
+    request: Request,
+    response: Response,
 ) -> NotificationPage:
-    """Return a page of the log of mails, newest first. `QUEUED` mails will be tried; `FAILED` ones will not."""
-    filters = wanted.values()
+    """Return a page of the log of mails, newest first.
+
+    `QUEUED` mails will be sent; `FAILED` ones will not be tried again.
+    """
+    filters = notification_filter.values()
     paging = Paging.of(
-        request, wanted, services_of(request).secret_key, caller.org_id, "notifications", filters=filters
+        request, notification_filter, services_of(request).secret_key, caller.org_id, "notifications", filters=filters
     )
     after = paging.after(lambda at, id_: (datetime.fromisoformat(at), UUID(id_)))
-    rows = await queries.list_entries(db, caller.org_id, wanted, after, paging.fetch_limit)
-    total = await queries.count_entries(db, caller.org_id, wanted) if wanted.include else None
+    rows = await queries.list_entries(db, caller.org_id, notification_filter, after, paging.fetch_limit)
+    total = await queries.count_entries(db, caller.org_id, notification_filter) if notification_filter.include else None
     return paging.page(
         response, NotificationPage, rows, Notification.of, position=lambda row: (row.created_at, row.id), total=total
     )

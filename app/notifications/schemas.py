@@ -16,7 +16,7 @@ from app.notifications.queries import LogEntry, LogEntryContent
 
 
 class NotificationFilter(NotificationFilters, CountedPageQuery):
-    """Select notifications. A repeated filter accepts any of its values."""
+    """Select notifications. A repeated filter matches any of its values."""
 
 
 class Notification(ResponseModel):
@@ -31,11 +31,11 @@ class Notification(ResponseModel):
     status: Annotated[
         DeliveryStatus,
         Field(
-            description="`QUEUED`: will be tried. `SENT`: done. `FAILED`: will not be tried again.", examples=["SENT"]
+            description="`QUEUED`: will be sent. `SENT`: done. `FAILED`: will not be tried again.", examples=["SENT"]
         ),
     ]
     attempts: Annotated[int, Field(description="The number of attempts to send it.", examples=[1])]
-    last_error: Annotated[str | None, Field(description="Why the last attempt failed; null if none has.")]
+    last_error: Annotated[str | None, Field(description="Why the last attempt failed; null if no attempt has failed.")]
     ticket_id: Annotated[UUID | None, Field(description="The ticket that it is about; null for none.")]
     created_at: CreatedAt
     sent_at: Annotated[UtcTimestamp | None, Field(description="When it was sent; null if it was not.")]

@@ -154,7 +154,7 @@ def _write_draft(
         template,
         recipient,
         {"reference": reference, "title": ticket.title, **context},
-        subject=f"{reference}: {ticket.title}",
+        fallback_subject=f"{reference}: {ticket.title}",
         ticket_id=ticket.id,
         user_id=user_id,
         author_id=author_id,

@@ -75,7 +75,7 @@ AREAS = (
 )  # fmt: skip
 PROBLEM_TEMPLATES = (
     ("{area} is slow", "Since {when}, {area} takes about {n} seconds to open."),
-    ("{area} shows an error", "Since {when}, {area} answers with “Something went wrong”, {n} times out of {m}."),
+    ("{area} shows an error", "Since {when}, {area} responds with “Something went wrong”, {n} times out of {m}."),
     ("{area} stops half-way", "{area} gets to {m} % and then nothing happens any more. It last worked {when}."),
     ("How do we set up {area}?", "We are {m} users and would like to use {area}. The guide ends at step {n}."),
     ("{area} does not load in Firefox", "In Firefox {area} stays blank; in Chrome it is fine. It began {when}."),

@@ -1,4 +1,4 @@
-"""What can go wrong with organisations."""
+"""Errors about organisations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expected failures of operations on tickets."""
+"""Errors about tickets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TicketNotFound(NotFound):
 
 
 class TicketClosed(Conflict):
-    """A closed ticket takes no replies, and neither a closed nor a resolved one can be accepted."""
+    """The ticket is closed and cannot be replied to, or it is closed or resolved and cannot be accepted."""
 
     code = "ticket_closed"
     title = "The ticket is closed. Reopen it first."

@@ -104,6 +104,16 @@ class Ticket(DatedRow, Base):
         """Whether the ticket waits for an assignee: `WAITING` for this row."""
         return self.assignee_id is None and self.status in UNFINISHED
 
+    @property
+    def permits_replies(self) -> bool:
+        """Whether the status permits a reply."""
+        return self.status != TicketStatus.CLOSED
+
+    @property
+    def permits_accepting(self) -> bool:
+        """Whether the status permits accepting the ticket."""
+        return self.status in UNFINISHED
+
     def assign(self, assignee_id: UUID | None) -> None:
         """Replace or remove the assignee. A new assignee has not accepted the ticket yet."""
         self.assignee_id = assignee_id

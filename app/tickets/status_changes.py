@@ -1,4 +1,13 @@
-"""Changes of status, whichever operation causes them."""
+"""Changes of status, whichever operation causes them.
+
+Any status may follow any other, except:
+
+* Customers cannot set the status: `CUSTOMER_FIELDS` in `changes.py`.
+* A reply makes a ticket `RESPONDED`. A `CLOSED` ticket cannot be replied to: `Ticket.permits_replies`.
+* Accepting makes an `OPEN` ticket `IN_PROGRESS` and keeps other statuses. A `RESOLVED` or `CLOSED` ticket cannot be
+  accepted: `Ticket.permits_accepting`.
+* Auto-close makes only `RESPONDED` tickets `CLOSED`, many at a time in SQL: `auto_close/statements.py`.
+"""
 
 from __future__ import annotations
 

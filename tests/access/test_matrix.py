@@ -1,4 +1,4 @@
-"""Every operation answers every kind of caller with the status that the table says."""
+"""Every operation responds to every kind of caller with the status that the table says."""
 
 from __future__ import annotations
 

@@ -15,11 +15,11 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.caller_checks import check_callers
 from app.access.callers import Caller, Principal, ProductCaller, UserCaller
 from app.access.credential_cache import CredentialCache
 from app.access.operation_requirements import CurrentUser, CurrentUserBefore2FA, Product, Requirement, requires
 from app.access.services import Services
+from app.access.startup_checks import check_callers
 from app.access.tenant import Tenant
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
@@ -201,7 +201,7 @@ async def test_a_refusal_names_the_credentials_that_the_operation_accepts(
     assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, challenge)
 
 
-async def test_a_refused_sign_in_names_the_access_token_that_it_would_have_given(api: Api) -> None:
+async def test_a_refused_sign_in_names_the_access_token_as_the_credential(api: Api) -> None:
     answer = await api.http.post("/auth/signin", json={"email": "ada@growfin.com", "password": "x"})
 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, BEARER)

@@ -19,7 +19,7 @@ from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.single_use_links.pages import PAGE, PATHS
 from app.accounts.users.models import User
 from app.core.security.opaque_tokens import LINK_PREFIX
-from app.core.security.passwords import MIN_PASSWORD_LENGTH
+from app.core.security.password_strength import MIN_PASSWORD_LENGTH
 from tests.conftest import settings_for
 from tests.docs.visits import Visit
 from tests.http_server import running_server

@@ -23,7 +23,7 @@ MAIL = OutgoingMail(
     org_id=UUID(int=1),
     id=UUID("01890a5d-ac96-774b-bcce-b302099a8057"),
     recipient="ann@customer.example",
-    subject="Answered",
+    subject="Reply: Cannot export",
     text="Hello,\n\ntry again.\n",
     html="<p>Hello,</p><p>try again.</p>",
     reply_to=None,
@@ -59,7 +59,7 @@ def test_a_mail_has_the_standard_headers() -> None:
     assert sorted(mail.keys()) == sorted(HEADERS)
     assert mail["From"] == "Growfin Desk <desk@growfin.com>"
     assert mail["To"] == "ann@customer.example"
-    assert mail["Subject"] == "Answered"
+    assert mail["Subject"] == "Reply: Cannot export"
     assert mail["Date"].datetime == MAIL.created_at
     assert mail["Message-ID"] == "<01890a5d-ac96-774b-bcce-b302099a8057@growfin.com>"
     assert mail["Auto-Submitted"] == "auto-generated"

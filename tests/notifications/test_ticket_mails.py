@@ -117,13 +117,13 @@ async def test_the_assignee_of_a_waiting_ticket_is_mailed(desk: Desk) -> None:
 async def test_the_requester_is_mailed_three_days_before_the_ticket_closes(desk: Desk) -> None:
     requester = unique_address()
     ticket = await desk.open(addedBy=requester)
-    answered = (await desk.respond(ticket))["ticket"]
+    responded = (await desk.respond(ticket))["ticket"]
     assert (await desk.admin.post("/org/clock/advance", {"days": 27})).status_code == 200
 
     *_, reminder = await read_ticket_mails_to(desk, ticket, requester)
 
     assert reminder["subject"] == f"[{ticket['reference']}] Closing soon: It broke"
-    closes_at = datetime.fromisoformat(answered["autoCloseAt"])
+    closes_at = datetime.fromisoformat(responded["autoCloseAt"])
     assert f"The ticket will close automatically on {closes_at.day} {closes_at:%B %Y, %H:%M} UTC" in reminder["body"]
 
 
@@ -143,12 +143,12 @@ async def test_times_in_mails_are_in_the_organisations_time_zone(desk: Desk, tim
     requester = unique_address()
     assert (await desk.admin.patch("/org", {"timezone": timezone})).status_code == 200
     ticket = await desk.open(addedBy=requester)
-    answered = (await desk.respond(ticket))["ticket"]
+    responded = (await desk.respond(ticket))["ticket"]
     await desk.admin.post("/org/clock/advance", {"days": 27})
 
     reply, reminder = await read_ticket_mails_to(desk, ticket, requester)
 
-    local = datetime.fromisoformat(answered["autoCloseAt"]).astimezone(ZoneInfo(timezone))
+    local = datetime.fromisoformat(responded["autoCloseAt"]).astimezone(ZoneInfo(timezone))
     offset = f"{local:%z}"
     moment = f"{local.day} {local:%B %Y, %H:%M} UTC{offset[:3]}:{offset[3:]}"
     for mail in (reply, reminder):

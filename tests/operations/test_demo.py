@@ -162,21 +162,21 @@ async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Databas
         assert moments == sorted(moments)
         assert (moments[0], moments[-1]) == (ticket.created_at, ticket.updated_at)
         assert ticket.updated_at <= min(real_now(), ticket.created_at + timedelta(days=5))
-    answered = {response.ticket_id for response in await read_rows(database, org_id, Comment)}
-    assert answered == {ticket.id for ticket in await read_rows(database, org_id, Ticket) if ticket.responded_at}
+    responded = {comment.ticket_id for comment in await read_rows(database, org_id, Comment)}
+    assert responded == {ticket.id for ticket in await read_rows(database, org_id, Ticket) if ticket.responded_at}
 
 
-async def test_only_answered_tickets_have_timers_and_none_is_due(database: Database, org_id: UUID) -> None:
+async def test_only_responded_tickets_have_timers_and_none_is_due(database: Database, org_id: UUID) -> None:
     tickets = await read_rows(database, org_id, Ticket)
     waiting = await read_rows(database, org_id, Timer)
-    answered = {ticket.id for ticket in tickets if ticket.status == TicketStatus.RESPONDED}
+    responded = {ticket.id for ticket in tickets if ticket.status == TicketStatus.RESPONDED}
     for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
-        assert {timer.subject_id for timer in waiting if timer.kind == kind} == answered
-    assert answered
+        assert {timer.subject_id for timer in waiting if timer.kind == kind} == responded
+    assert responded
     assert min(timer.due_at for timer in waiting if timer.kind != INDEX_TICKETS) > real_now() + timedelta(hours=12)
     assert {timer.kind for timer in waiting} <= {AUTO_CLOSE, AUTO_CLOSE_REMINDER, INDEX_TICKETS}
     assert await timers.run_due(database, wiring.TICKET_TIMERS) == 0
-    assert min(ticket.created_at for ticket in tickets if ticket.id in answered) > real_now() - timedelta(
+    assert min(ticket.created_at for ticket in tickets if ticket.id in responded) > real_now() - timedelta(
         days=26, hours=1
     )
 
@@ -189,7 +189,7 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
     ]
     assert await timers.run_due(database, wiring.TIMERS) == 1
     tickets = {ticket.number: ticket for ticket in await read_rows(database, org_id, Ticket)}
-    answers = await read_rows(database, org_id, Comment)
+    comments = await read_rows(database, org_id, Comment)
     assert len(await read_rows(database, org_id, TicketSearch)) == len(tickets)
     async with LifespanManager(create_app(deployment.settings.model_copy(update={"worker": "off"}))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
@@ -206,10 +206,10 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
                 same = {other.number for other in tickets.values() if other.title == ticket.title}
                 assert same <= await found(" ".join(ticket.title.split()[:8]))
                 assert number in await found(ticket.requester_email)
-            assert answers
-            for response in answers[:10]:
-                (number,) = [number for number, ticket in tickets.items() if ticket.id == response.ticket_id]
-                assert number in await found(" ".join(response.message.split()[:5]))
+            assert comments
+            for comment in comments[:10]:
+                (number,) = [number for number, ticket in tickets.items() if ticket.id == comment.ticket_id]
+                assert number in await found(" ".join(comment.message.split()[:5]))
 
 
 async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Database, org_id: UUID) -> None:

@@ -155,13 +155,13 @@ async def test_pending_work_counts_only_the_callers_organisation(desk: Desk, api
             await db.execute(text("DELETE FROM timers WHERE org_id = :org"), {"org": busy.id})
     assert (await jobs(desk))["pending"] == {"timers": 0, "deliveries": 0, "oldestDueAt": None, "parkedEvents": 0}
 
-    answered = (await desk.respond(await desk.open()))["ticket"]
+    responded = (await desk.respond(await desk.open()))["ticket"]
     countdown = (await jobs(desk))["pending"]
     before = real_now()
     await relay.catch_up(database, desk.id, wiring.SUBSCRIBERS)
     with_mail = (await jobs(desk))["pending"]
 
-    closes_at = datetime.fromisoformat(answered["autoCloseAt"])
+    closes_at = datetime.fromisoformat(responded["autoCloseAt"])
     assert (countdown["timers"], countdown["deliveries"]) == (2, 0)
     assert datetime.fromisoformat(countdown["oldestDueAt"]) == closes_at - timedelta(days=3)
     assert (with_mail["timers"], with_mail["deliveries"]) == (2, 2)

@@ -133,7 +133,7 @@ _INSERT = text(
 
 
 async def insert_many(desk: Desk, count: int, *, responded_at: datetime | None = None) -> Sequence[UUID]:
-    """Insert tickets without an assignee and of the same time: open ones, or answered ones without timers."""
+    """Insert tickets without an assignee and of the same time: open ones, or responded ones without timers."""
     async with desk.database.session(desk.id) as db:
         values = {
             "org": desk.id,

@@ -249,7 +249,7 @@ async def test_customers_change_neither_status_nor_assignee(
     assert await read_event_numbers(desk) == events
 
 
-async def test_customers_neither_answer_nor_close_nor_accept_their_own_tickets(desk: Desk, mia: SignedInUser) -> None:
+async def test_customers_neither_reply_to_nor_close_nor_accept_their_own_tickets(desk: Desk, mia: SignedInUser) -> None:
     ticket = await open_own(mia)
 
     for path, body, code in (

@@ -79,7 +79,7 @@ async def columns_of(db: AsyncSession, ticket: Ticket, *left_out: str) -> JSON:
 
 
 async def close_by_statement(db: AsyncSession, org_id: UUID, tickets: Sequence[Ticket], at: datetime | None) -> None:
-    """Close answered tickets as the worker does: each at its own time, or all `at` a later one."""
+    """Close responded tickets as the worker does: each at its own time, or all `at` a later one."""
     dues = []
     for ticket in tickets:
         due_at = ticket.auto_close_at
@@ -328,19 +328,19 @@ def assert_is(schema: type[BaseModel], sent: JSON) -> None:
     assert list(sent) == [field.alias for field in schema.model_fields.values() if field.alias in sent]
 
 
-async def test_tickets_comments_and_events_are_answered_as_their_schemas_say(desk: Desk) -> None:
+async def test_tickets_comments_and_events_are_as_their_schemas_say(desk: Desk) -> None:
     mia = await add_customer(desk)
-    answered, closed = await desk.open(requester={"email": mia.email}), await desk.open()
-    for ticket in (answered, closed):
+    responded, closed = await desk.open(requester={"email": mia.email}), await desk.open()
+    for ticket in (responded, closed):
         await desk.respond(ticket)
     await desk.admin.patch(f"/tickets/{closed['id']}", {"status": "CLOSED", "title": "Another", "assigneeId": None})
-    await desk.admin.post(f"/tickets/{answered['id']}/accept")
+    await desk.admin.post(f"/tickets/{responded['id']}/accept")
     await desk.admin.patch("/me", {"available": False})
     schemas = {cast("Any", schema.model_fields["type"].annotation).__args__[0]: schema for schema in TICKET_EVENTS}
     async with desk.database.session(desk.id) as db:
         organisation: Tenant = await get_tenant(db, desk.id)
     async with desk.database.driver(desk.id) as driver:
-        for ticket in (answered, closed, await desk.open()):
+        for ticket in (responded, closed, await desk.open()):
             ticket_id = UUID(ticket["id"])
             assert_is(
                 TicketSchema, as_sent(represent_ticket(await read_ticket(driver, desk.id, ticket_id), organisation))

@@ -88,7 +88,7 @@ async def test_a_short_countdown_has_no_reminder_even_if_the_previous_one_had(
     assert await timers_in(db, caller.org_id, ticket.id) == {"AUTO_CLOSE": NOW + timedelta(days=days)}
 
 
-async def test_a_closed_ticket_cannot_be_answered(db: AsyncSession, caller: UserCaller) -> None:
+async def test_a_closed_ticket_cannot_be_replied_to(db: AsyncSession, caller: UserCaller) -> None:
     ticket = await add_ticket(db, caller, status=TicketStatus.CLOSED, closed_at=NOW)
 
     with pytest.raises(TicketClosed):

@@ -1,4 +1,4 @@
-"""What can go wrong with invitations."""
+"""Errors about invitations."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from app.core.errors import Conflict
 
 
 class NotInvited(Conflict):
-    """The user has no open invitation, since they have an account already."""
+    """The user has no open invitation."""
 
     code = "not_invited"
-    title = "This user has no open invitation: they have an account already."
-    advice = "There is nothing to repeat or to withdraw."
+    title = "This user has no open invitation. Read their status with GET /users/{id}."
+    advice = "`status` in `GET /users/{id}` says why: they have accepted it, or signed up themselves."

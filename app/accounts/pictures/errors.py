@@ -1,4 +1,4 @@
-"""What can go wrong with pictures."""
+"""Errors about pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PictureNotFound(NotFound):
 
 
 class NotAnImage(BadInput):
-    """The file is in none of the formats that are accepted, or it is broken."""
+    """The file is not in a supported format, or it is broken."""
 
     code = "not_an_image"
     title = "The file is not a JPEG, PNG, WebP or GIF image, or it is broken."

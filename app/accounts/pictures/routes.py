@@ -25,7 +25,6 @@ from app.core.web.routing import Route
 WEBP = "image/webp"
 # Private, because not every user may see every picture. A minute saves most requests of a page with many pictures.
 CACHING = {"Cache-Control": "private, max-age=60", "Vary": "Authorization"}
-UPLOAD_LIMIT = "20/hour"  # per user: decoding the largest takes a second of CPU
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -59,7 +58,7 @@ async def set_picture(caller: CurrentUser, request: Request) -> ProfilePicture:
     camera. Of an animation, the first frame is kept. You can upload 20 pictures an hour.
     """
     services = services_of(request)
-    await services.limiter.hit(UPLOAD_LIMIT, "picture", str(caller.user.id))
+    await services.attempts.count_picture_upload(caller.user.id)
     async with parse_upload(request) as file:
         image = await normalise_image(file.file)
     async with services.database.session(caller.org_id) as db:

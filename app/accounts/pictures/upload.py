@@ -69,7 +69,7 @@ def _get_file(form: FormData) -> UploadFile:
     if not parts:
         raise BadInput.of_field(FIELD, "This is required.")
     if len(parts) > 1:
-        raise BadInput.of_field(FIELD, "It may be given once.")
+        raise BadInput.of_field(FIELD, "Send it only once.")
     file = parts[0][1]
     if not isinstance(file, UploadFile):
         raise BadInput.of_field(FIELD, "A file with a filename is required.")

@@ -1,4 +1,4 @@
-"""What can go wrong with roles."""
+"""Errors about roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong with single-use links."""
+"""Errors about single-use links."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.core.errors import BadInput
 
 
 class LinkExpired(BadInput):
-    """The token of the link was used, has expired, or was replaced."""
+    """There is no link with this token for this purpose, or it was used, has expired, or was replaced."""
 
     code = "link_expired"
     title = "This link is not valid: it was used, has expired, or was replaced. Ask for another one."

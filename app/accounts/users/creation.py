@@ -17,7 +17,8 @@ from app.accounts.users.rules import AccountStatus
 from app.core.clock import real_now
 from app.core.database.violations import raise_on_violation
 from app.core.ids import new_id
-from app.core.security.passwords import derive_salt, find_password_weakness, hash_password
+from app.core.security.password_hashing import derive_salt, hash_password
+from app.core.security.password_strength import find_password_weakness
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What can go wrong with users."""
+"""Errors about users."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ class CustomerNotAvailable(BadInput):
 
 
 class LastAdmin(Conflict):
-    """The organisation would be left without an active admin who can grant every permission."""
+    """The organisation would have no full admin left. Only a full admin can grant every permission."""
 
     code = "last_admin"
     title = (
-        "The organisation must keep an active admin with the built-in role Admin and nothing denied, and this "
-        "is the last one. Make another user such an admin first."
+        "This is the organisation's last full admin (active, with the built-in role Admin and no denied permissions). "
+        "Make another user a full admin first."
     )
-    advice = "Make another user such an admin first: the built-in role Admin, with nothing denied."
+    advice = "Make another user a full admin first: active, with the built-in role Admin and no denied permissions."
 
 
 class NotPending(Conflict):
-    """The account does not wait for approval, so it can be neither approved nor rejected."""
+    """The account is not waiting for approval, so it can be neither approved nor rejected."""
 
     code = "not_pending"
-    title = "This account does not wait for approval: PATCH /users/{id} suspends or reactivates it."
+    title = "This account is not waiting for approval: PATCH /users/{id} suspends or reactivates it."
     advice = "`PATCH /users/{id}` suspends or reactivates it."
 
 
@@ -73,8 +73,8 @@ class NotActiveYet(Conflict):
 
 _NOT_ACTIVE_YET: Mapping[str, str] = {
     AccountStatus.PENDING: (
-        "This account waits for approval: use POST /users/{id}/approve or POST /users/{id}/reject."
+        "This account is waiting for approval: use POST /users/{id}/approve or POST /users/{id}/reject."
     ),
-    AccountStatus.REJECTED: "This account was rejected: POST /users/{id}/approve makes it active after all.",
+    AccountStatus.REJECTED: "This account was rejected: use POST /users/{id}/approve to approve it now.",
     AccountStatus.INVITED: "The invitation is still open: the account becomes active when its user accepts it.",
 }

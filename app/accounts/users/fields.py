@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from app.accounts.roles.rules import ENGINEER
 from app.accounts.users.rules import refuse_erased_email
 from app.core.fields import Email, Name, refuse_control_characters
-from app.core.security.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
+from app.core.security.password_strength import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 FirstName = Annotated[Name, Field(description="The user's first name.", examples=["Ada"])]
 LastName = Annotated[Name, Field(description="The user's last name.", examples=["Lovelace"])]

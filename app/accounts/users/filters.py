@@ -19,14 +19,14 @@ MAX_WORDS = 8
 
 
 class TakesTickets(ConditionOperator):
-    """New tickets may be assigned to the user now, or may not."""
+    """Whether new tickets can be assigned to the user now."""
 
     columns = (User.role_kind,)  # of the index of available users
 
     def condition(self, _org_id: UUID, values: Sequence[bool]) -> ColumnElement[bool]:
         """Compare the state of the user."""
-        (wanted,) = values
-        return User.takes_tickets == wanted
+        (takes_tickets,) = values
+        return User.takes_tickets == takes_tickets
 
 
 class HasWords(ConditionOperator):
@@ -35,7 +35,7 @@ class HasWords(ConditionOperator):
     columns = (UserWord.word,)
 
     def condition(self, org_id: UUID, values: Sequence[str]) -> ColumnElement[bool]:
-        """Look the words up. A text without words finds nobody."""
+        """Look up the words. A text without words finds no user."""
         terms = [term for text in values for term in query_terms(text)]
         return and_(*(User.id.in_(self._users_with(org_id, term)) for term in terms)) if terms else false()
 
@@ -53,7 +53,7 @@ def _limit_words(text: str) -> str:
 
 
 class UserFilters(Filters):
-    """Select users. A repeated filter accepts any of its values."""
+    """Select users. A repeated filter matches any of its values."""
 
     role: Annotated[
         list[RoleKind],
@@ -80,7 +80,7 @@ class UserFilters(Filters):
         OptionalParameter[bool],
         TakesTickets(),
         Field(
-            description="Whether new tickets may be assigned to the user now: `available` is on, and the user is "
+            description="Whether new tickets can be assigned to the user now: `available` is on, and the user is "
             "active, not a customer, and may see and change tickets. `false` finds all others."
         ),
     ] = None

@@ -29,8 +29,8 @@ class User(Base):
 
     `role_id` is the id of a custom role, and `None` for the built-in role of the kind `role_kind`. `granted` and
     `denied` are permissions on top of the role; `works_on_tickets` is derived from all of them: whether the user may
-    see and change tickets. `available` is the user's own switch: whether they want new tickets. `muted` has the kinds
-    of mail that they do not want.
+    see and change tickets. `available` is whether the user wants to be assigned new tickets. `muted` has the
+    kinds of mail that they do not want.
     """
 
     __tablename__ = "users"
@@ -119,7 +119,7 @@ class User(Base):
         self.available = can_be_available(self.role_kind)
 
     def set_available(self, available: bool) -> None:
-        """Set the user's own switch.
+        """Set whether the user wants to be assigned new tickets.
 
         Raises:
             CustomerNotAvailable: customers are never assigned tickets.

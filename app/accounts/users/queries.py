@@ -114,10 +114,10 @@ async def get_invitation_expiry(db: AsyncSession, user: User) -> datetime | None
 
 
 async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mapping[UUID, User]:
-    """Return those of these users that exist, and all who may be full admins, locked in the order of their ids.
+    """Lock these users, if they exist, and all users who may be full admins; return them by id.
 
-    Every transaction that may remove a full admin locks all of them: of two at the same time, the second sees the
-    result of the first.
+    They are locked in the order of their ids. Every transaction that may remove a full admin locks all of them: of two
+    at the same time, the second sees the result of the first.
     """
     found = await db.scalars(
         select(User)
@@ -169,7 +169,7 @@ async def list_credentials(
     """List the accounts with an e-mail as (org_id, user_id, password_hash), those of the oldest organisations first.
 
     Args:
-        domain: of the only organisation to look in. A user with more than `limit` accounts has to name it.
+        domain: the domain of the only organisation to search; required for users with more than `limit` accounts.
     """
     statement = (
         select(Credential.org_id, Credential.user_id, Credential.password_hash)

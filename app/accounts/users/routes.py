@@ -57,13 +57,13 @@ async def _details_of(db: AsyncSession, row: models.User) -> UserDetails:
     responses=responses(InvalidCursor),
 )
 async def list_users(
-    wanted: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request, response: Response
+    user_filter: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request, response: Response
 ) -> UserPage:
     """List users, newest first. `status=PENDING` finds the sign-ups that wait for approval."""
-    filters = wanted.values()
-    paging = Paging.of(request, wanted, services_of(request).secret_key, caller.org_id, "users", filters=filters)
-    rows = await queries.list_page(db, caller.org_id, wanted, after=paging.after(UUID), limit=paging.fetch_limit)
-    total = await queries.count(db, caller.org_id, wanted) if wanted.include else None
+    filters = user_filter.values()
+    paging = Paging.of(request, user_filter, services_of(request).secret_key, caller.org_id, "users", filters=filters)
+    rows = await queries.list_page(db, caller.org_id, user_filter, after=paging.after(UUID), limit=paging.fetch_limit)
+    total = await queries.count(db, caller.org_id, user_filter) if user_filter.include else None
     return paging.page(response, UserPage, rows, User.of, position=lambda row: (row.id,), total=total)
 
 
@@ -85,9 +85,9 @@ async def get_user(user_id: UserId, caller: Viewer, db: Db) -> UserDetails:
 async def change_user(user_id: UserId, body: UserUpdate, caller: Editor, request: Request) -> UserDetails:
     """Change any of these fields. Access tokens that are in use follow within five seconds.
 
-    You can neither change a user with a higher kind of role (`ADMIN`, then `ENGINEER`, then `CUSTOMER`) or with
-    permissions that you lack, nor give such a role. Users cannot be available before their account was active. The
-    organisation's last active admin with the built-in role and nothing denied must stay one.
+    You cannot change a user whose kind of role is higher than yours (`ADMIN`, then `ENGINEER`, then `CUSTOMER`) or who
+    has permissions that you lack, and you cannot give such a role. Users cannot be available before their account was
+    active. An organisation keeps at least one active admin with the built-in role and no denied permissions.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:
         return await _details_of(db, await service.change(db, caller, user_id, body.changes()))

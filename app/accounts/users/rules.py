@@ -49,7 +49,7 @@ def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
 
 
 def can_be_available(role_kind: RoleKind) -> bool:
-    """Tell whether users of this kind may be available for tickets: customers are never assigned any."""
+    """Return whether users of this kind may be available for tickets: customers are never assigned any."""
     return role_kind != RoleKind.CUSTOMER
 
 

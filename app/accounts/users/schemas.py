@@ -55,8 +55,8 @@ class User(ResponseModel):
     available: Annotated[
         bool,
         Field(
-            description="The user's own switch: whether they want new tickets. It has an effect while they are active "
-            "and may see and change tickets."
+            description="Whether the user wants to be assigned new tickets. This has an effect only while they are "
+            "active and may see and change tickets."
         ),
     ]
     email_verified: Annotated[bool, Field(description="Whether the user has proved that the e-mail address is theirs.")]
@@ -71,7 +71,7 @@ class User(ResponseModel):
 
     @classmethod
     def of(cls, row: models.User) -> Self:
-        """Make the response from a row that was read with its role."""
+        """Make the response from a row whose `role` is loaded."""
         return cls(**user_fields(row))
 
 
@@ -111,7 +111,7 @@ class UserDetails(User):
 
     @classmethod
     def of_user(cls, row: models.User, invitation_expires_at: datetime | None) -> Self:
-        """Make the response from a row that was read with its role."""
+        """Make the response from a row whose `role` is loaded."""
         return cls(
             **user_fields(row),
             bio=row.bio,
@@ -123,7 +123,7 @@ class UserDetails(User):
 
 
 class UserFilter(UserFilters, CountedPageQuery):
-    """Select users. A repeated filter accepts any of its values."""
+    """Select users. A repeated filter matches any of its values."""
 
 
 class UserPage(CountedPage[User]):
@@ -148,8 +148,8 @@ class UserUpdate(RequestModel):
     available: Annotated[
         StrictBool | MISSING,
         Field(
-            description="The user's own switch: whether they want new tickets. It has an effect while they are active "
-            "and may see and change tickets. Customers cannot be available.",
+            description="Whether the user wants to be assigned new tickets. This has an effect only while they are "
+            "active and may see and change tickets. Customers cannot be available.",
             examples=[True],
         ),
     ] = MISSING
@@ -192,14 +192,16 @@ class UserPermissionsUpdate(RequestModel):
     ]
     denied: Annotated[
         PermissionTable,
-        Field(description="Not allowed, whatever the role allows.", examples=[[{"resource": "vendors", "view": True}]]),
+        Field(
+            description="Not allowed, even if the role allows it.", examples=[[{"resource": "vendors", "view": True}]]
+        ),
     ]
 
     @field_validator("denied")
     @classmethod
     def _refuse_overlap(cls, denied: list[ResourceActions], info: ValidationInfo) -> list[ResourceActions]:
         if both := from_table(info.data.get("granted", [])) & from_table(denied):
-            raise ValueError(f"The same is granted and denied: {', '.join(sorted(both))}.")
+            raise ValueError(f"These permissions are both granted and denied: {', '.join(sorted(both))}.")
         return denied
 
 
@@ -218,7 +220,7 @@ class UserPermissions(ResponseModel):
     ]
     denied: Annotated[
         list[ResourcePermissions],
-        Field(description="Not allowed, whatever the role allows.", examples=[[_NO_VENDORS]]),
+        Field(description="Not allowed, even if the role allows it.", examples=[[_NO_VENDORS]]),
     ]
     effective: Annotated[
         list[ResourcePermissions],
@@ -227,7 +229,7 @@ class UserPermissions(ResponseModel):
 
     @classmethod
     def of(cls, row: models.User) -> Self:
-        """Make the response from a row that was read with its role."""
+        """Make the response from a row whose `role` is loaded."""
         return cls(
             role=row.role_kind,
             role_id=row.effective_role_id,

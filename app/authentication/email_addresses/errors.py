@@ -1,4 +1,4 @@
-"""Refusals to change an e-mail address."""
+"""Errors about e-mail addresses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ class SameEmail(BadInput):
     """The new address is the current one."""
 
     code = "same_email"
-    title = "This is the current e-mail. Send the new one."
+    title = "This is your current e-mail. Send another one."
     advice = "Send another address."
     field = "email"

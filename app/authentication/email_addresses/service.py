@@ -26,7 +26,7 @@ from app.core.database.violations import raise_on_violation
 from app.core.errors import BadInput
 from app.core.outbox.events import Actor, ActorType, ReactionOnly, record
 from app.core.security.opaque_tokens import TokenSubject
-from app.core.security.passwords import derive_salt, hash_password, match_hashes
+from app.core.security.password_hashing import derive_salt, hash_password, match_hashes
 
 _STATUSES_THAT_MAY_VERIFY = {AccountStatus.ACTIVE, AccountStatus.PENDING}
 

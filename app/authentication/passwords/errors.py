@@ -1,4 +1,4 @@
-"""Refusals to change a password."""
+"""Errors about passwords."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import Actor, ActorType, record
 from app.core.security.opaque_tokens import TokenSubject
-from app.core.security.passwords import is_same_password, match_hashes
+from app.core.security.password_hashing import is_same_password, match_hashes
 
 # --- with a mailed link ----------------------------------------------------------------------------------------------
 

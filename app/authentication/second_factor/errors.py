@@ -1,4 +1,4 @@
-"""Refusals about second factors."""
+"""Errors about second factors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.core.errors import Conflict, Forbidden, Unauthenticated
 
 
 class TotpRequired(Unauthenticated):
-    """The password is right, and the user has a second factor."""
+    """The password is right, but a code of the second factor is missing."""
 
     code = "totp_required"
     title = "Send the code of your authenticator as `totp` as well, or a recovery code as `recoveryCode`."
@@ -25,7 +25,7 @@ class WrongCode(Unauthenticated):
 class CodeRefused(Forbidden):
     """The code does not match, or was used before.
 
-    Refuses a signed-in user. Not a 401, because clients sign their user out at a 401.
+    Refuses a signed-in user. Not a 401, because clients sign their user out when they get a 401.
     """
 
     code = "wrong_code"

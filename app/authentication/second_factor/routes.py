@@ -10,7 +10,7 @@ from app.access.operation_requirements import CurrentUserBefore2FA
 from app.access.services import services_of
 from app.access.transactions import transaction_refreshing_credentials
 from app.authentication.second_factor import service
-from app.authentication.second_factor.code_limits import counting_attempts
+from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import (
     CodeRefused,
     SecondFactorActive,
@@ -24,7 +24,6 @@ from app.authentication.second_factor.schemas import (
     SecondFactorProof,
     SecondFactorSetup,
 )
-from app.authentication.second_factor.service import SubmittedCode
 from app.core.errors import TesseraError, TooMany
 from app.core.threads import Busy
 from app.core.web.openapi import responses

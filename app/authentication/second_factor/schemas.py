@@ -6,7 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import MISSING, AfterValidator, Field, ValidationInfo, model_validator
 
-from app.authentication.second_factor.service import AuthenticatorSecret, SubmittedCode
+from app.authentication.second_factor.codes import SubmittedCode
+from app.authentication.second_factor.service import AuthenticatorSecret
 from app.core.fields import RequestModel, ResponseModel
 from app.core.patterns import Matches
 

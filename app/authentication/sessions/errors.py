@@ -1,4 +1,4 @@
-"""Refusals about sessions."""
+"""Errors about sessions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SessionNotFound(NotFound):
 
 
 class InvalidRefreshToken(Unauthenticated):
-    """The refresh token was used before, has expired, or its session has ended."""
+    """This service did not issue the refresh token, it was used before or has expired, or its session has ended."""
 
     code = "invalid_refresh_token"
     title = "The refresh token is not valid, has expired, or was used before: sign in again."

@@ -1,4 +1,4 @@
-"""Refusals to sign a user in."""
+"""Errors about sign-ins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class WrongEmailOrPassword(Unauthenticated):
 
     code = "wrong_email_or_password"
     title = "The e-mail or the password is wrong. Try again, or set a new password with POST /auth/password/forgot."
-    advice = "The response does not say which. `POST /auth/password/forgot` sets a new password."
+    advice = "The response deliberately does not say which. `POST /auth/password/forgot` sets a new password."
 
 
 class OrgRequired(Conflict):
@@ -25,8 +25,8 @@ class WrongRole(Forbidden):
     """The account has another role kind than this sign-in is for."""
 
     code = "wrong_role"
-    title = "This account has another role: use the sign-in of that role, or POST /auth/signin."
-    advice = "Use `POST /auth/signin`, which is for all."
+    title = "This account has another role kind: use the sign-in for that kind, or POST /auth/signin."
+    advice = "Use `POST /auth/signin`, which is for all kinds."
 
 
 class AccountPending(Forbidden):

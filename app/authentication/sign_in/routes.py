@@ -11,9 +11,8 @@ from app.access.services import services_of
 from app.access.user_permissions import RoleKind
 from app.accounts.users.examples import CUSTOMER_USER, ENGINEER_USER
 from app.accounts.users.fields import EXAMPLE_PASSWORD
-from app.authentication.second_factor.code_limits import counting_attempts
+from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCode
-from app.authentication.second_factor.service import SubmittedCode
 from app.authentication.sessions.clients import client_of
 from app.authentication.sign_in import service
 from app.authentication.sign_in.errors import (

@@ -13,8 +13,7 @@ from app.accounts.users import queries as users
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus
-from app.authentication.second_factor import service as second_factor
-from app.authentication.second_factor.service import SubmittedCode
+from app.authentication.second_factor.codes import SubmittedCode, use_code
 from app.authentication.sessions import service as sessions
 from app.authentication.sessions.service import ClientInfo, SessionTokens
 from app.authentication.sign_in.errors import (
@@ -29,7 +28,7 @@ from app.authentication.sign_in.queries import LockedAccount, lock_for_sign_in
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.errors import Forbidden
-from app.core.security.passwords import match_hashes
+from app.core.security.password_hashing import match_hashes
 
 # Accounts with the same e-mail and password that are loaded to choose from; with more, `org` is required.
 MAX_MATCHING_ACCOUNTS = 10
@@ -162,7 +161,7 @@ async def sign_in(
     user, now = account.user, real_now()
     ensure_active(user)
     if user.second_factor:
-        await second_factor.use_code(db, secret_key, user, code, now)
+        await use_code(db, secret_key, user, code, now)
     return SignedIn(user, sessions.open_session(db, secret_key, user, client, now, remember=remember))
 
 

@@ -1,4 +1,4 @@
-"""Refusals and failures of social sign-in."""
+"""Errors about social sign-ins."""
 
 from __future__ import annotations
 

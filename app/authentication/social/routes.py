@@ -14,9 +14,8 @@ from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.schemas import EXAMPLE_TOKEN
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.models import User
-from app.authentication.second_factor.code_limits import counting_attempts
+from app.authentication.second_factor.codes import SubmittedCode, counting_attempts
 from app.authentication.second_factor.errors import TotpRequired, WrongCode
-from app.authentication.second_factor.service import SubmittedCode
 from app.authentication.sessions.clients import client_of
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.errors import AccountPending, AccountRejected, AccountSuspended

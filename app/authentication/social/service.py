@@ -19,7 +19,7 @@ from app.accounts.users.errors import EmailTaken, UserNotFound
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus, status_of_sign_up
-from app.authentication.second_factor.service import SubmittedCode
+from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.sessions.service import ClientInfo
 from app.authentication.sign_in import service as sign_in
 from app.authentication.sign_in.queries import lock_for_sign_in

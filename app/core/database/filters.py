@@ -19,7 +19,7 @@ from app.core.fields import RequestModel
 
 
 class Operator:
-    """Compares columns with the values of a filter. How depends on the subclass.
+    """Compare columns with the values of a filter, in the way of the subclass.
 
     Attributes:
         columns: the columns that find the rows. Each needs an index.
@@ -53,7 +53,7 @@ def find_operators(filters: type[Filters], kind: type[AnyOperator]) -> Mapping[s
 
 
 class ConditionOperator(Operator, ABC):
-    """Makes a condition of SQLAlchemy from the values of a filter."""
+    """Make a condition of SQLAlchemy from the values of a filter."""
 
     @abstractmethod
     def condition(self, org_id: UUID, values: Sequence[Any]) -> ColumnElement[bool]:
@@ -72,6 +72,6 @@ class ColumnIsIn(ConditionOperator):
 
 
 def make_conditions(org_id: UUID, filters: Filters) -> list[ColumnElement[bool]]:
-    """Return the conditions of the filters that were sent. All must hold."""
+    """Return the conditions of the filters that were sent. A row must meet all of them."""
     operators = find_operators(type(filters), ConditionOperator)
     return [operators[name].condition(org_id, values) for name, values in filters.values().items()]

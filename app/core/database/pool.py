@@ -41,7 +41,7 @@ IDLE_IN_TRANSACTION_TIMEOUT = 15.0  # seconds
 
 
 class CommitFailed(Exception):
-    """The server answered COMMIT with a rollback, because an earlier statement had failed."""
+    """The server responded to COMMIT with a rollback, because an earlier statement had failed."""
 
 
 class NotMigrated(Unavailable):
@@ -58,7 +58,7 @@ class Database:
     Args:
         url: `postgresql+asyncpg://…`, with a role that is neither superuser nor BYPASSRLS.
         pool_size: the maximum number of connections.
-        pool_timeout: how long a request waits for a connection before it is answered with 503, in seconds.
+        pool_timeout: how long a request waits for a connection before it gets a 503, in seconds.
         statement_timeout: how long the server works on a statement before it gives up, in seconds.
         before_commit: called last in every session, before it commits.
     """
@@ -192,7 +192,7 @@ def _write_begin(org_id: UUID | None) -> str:
 
 def _ensure_committed(status: str) -> None:
     if status != "COMMIT":
-        raise CommitFailed(f"COMMIT was answered with {status}")
+        raise CommitFailed(f"The server responded to COMMIT with {status}")
 
 
 async def _begin_on(driver: Driver, org_id: UUID | None) -> None:

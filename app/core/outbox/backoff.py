@@ -1,4 +1,4 @@
-"""The waits between attempts, for deliveries, the relay and timers."""
+"""The waits between attempts: the schedules of deliveries, the relay and timers."""
 
 from __future__ import annotations
 
@@ -44,3 +44,15 @@ class ExponentialBackoff:
                 break
             wait *= 2
         return min(wait, self.cap)
+
+
+def _seconds(*numbers: int) -> tuple[timedelta, ...]:
+    return tuple(timedelta(seconds=number) for number in numbers)
+
+
+# Of a delivery that failed temporarily: seven attempts over some 17 hours.
+DELIVERY_BACKOFF = Backoff(_seconds(30, 2 * 60, 10 * 60, 3600, 4 * 3600, 12 * 3600), jitter=0.2)
+# Of an event that a subscriber failed on: six attempts, then it is parked.
+RELAY_BACKOFF = Backoff(_seconds(5, 30, 2 * 60, 10 * 60, 3600))
+# Of a timer whose handler failed: it is tried until it succeeds.
+TIMER_BACKOFF = ExponentialBackoff(first=timedelta(seconds=5), cap=timedelta(hours=1))

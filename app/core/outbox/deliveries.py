@@ -25,8 +25,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.clock import real_now
 from app.core.database.pool import Database, wake_worker_after_commit
 from app.core.outbox import claims
-from app.core.outbox.backoff import Backoff
-from app.core.outbox.channels import STANDARD_BACKOFF, ChannelPolicy, Channels, Outcome, Result, Sender
+from app.core.outbox.backoff import DELIVERY_BACKOFF, Backoff
+from app.core.outbox.channels import ChannelPolicy, Channels, Outcome, Result, Sender
 from app.core.outbox.claims import LEASE_DURATION, Claim, FinishedAttempt
 from app.core.outbox.models import DELIVER, IS_DELIVERY, Delivery, DeliveryStatus, Timer
 from app.core.outbox.timers import serve_in_turn, write_due_organisations_query
@@ -148,9 +148,9 @@ class _Batch:
         sender = self.senders.get(one.channel)
         if sender is None:  # queued by another version of the code, while both are running
             outcome = Outcome(Result.TEMPORARY, f"This worker has no channel {one.channel}")
-            return finish_attempt(one, outcome, STANDARD_BACKOFF)
+            return finish_attempt(one, outcome, DELIVERY_BACKOFF)
         if one.message is None:
-            return finish_attempt(one, Outcome(Result.PERMANENT, "The message has no content"), STANDARD_BACKOFF)
+            return finish_attempt(one, Outcome(Result.PERMANENT, "The message has no content"), DELIVERY_BACKOFF)
         return finish_attempt(one, await sender.send(one.message), self.channels[one.channel].policy.backoff)
 
     async def _record_reliably(self, attempts: Sequence[FinishedAttempt]) -> None:

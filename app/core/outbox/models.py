@@ -36,7 +36,7 @@ class DatedRow:
 
 
 class Counter(Base):
-    """One narrow row per organisation: the numbers of its last row and event, and the time of its last commit.
+    """One narrow row per organisation: its last number, the number of its last event, and the time of its last commit.
 
     `last_number` is for the domain whose rows users know by a number. The time is the organisation's.
     """

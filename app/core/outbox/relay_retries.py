@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -14,13 +14,12 @@ from app.core import telemetry
 from app.core.clock import real_now
 from app.core.ids import new_id
 from app.core.outbox import timers
-from app.core.outbox.backoff import Backoff
+from app.core.outbox.backoff import RELAY_BACKOFF
 from app.core.outbox.events import Event, Recorded, UnreadableEvent, get_pending_events
 from app.core.outbox.models import EventRow, RelayFailure
 from app.core.outbox.subscriptions import AnySubscriber, Subscribers, get_handler_name
 
 RELAY_RETRY = "RELAY_RETRY"
-BACKOFF = Backoff(tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 3600)))
 MAX_ERROR_LENGTH = 300  # characters
 
 log = structlog.get_logger("tessera.relay")
@@ -58,7 +57,7 @@ async def store_failure(db: AsyncSession, org_id: UUID, subscriber: AnySubscribe
             last_error=describe_error(error), created_at=now,
         )
     )  # fmt: skip
-    await timers.set_timers(db, org_id, failure_id, {RELAY_RETRY: now + BACKOFF.waits[0]})
+    await timers.set_timers(db, org_id, failure_id, {RELAY_RETRY: now + RELAY_BACKOFF.waits[0]})
 
 
 def make_retry_handler(subscribers: Subscribers) -> timers.Handler:
@@ -102,7 +101,7 @@ async def _relay_row(db: AsyncSession, org_id: UUID, subscriber: AnySubscriber, 
 async def _postpone(db: AsyncSession, failure: RelayFailure, error: Exception, now: datetime) -> None:
     failure.attempts += 1
     failure.last_error = describe_error(error)
-    if (wait := BACKOFF.wait_after(failure.attempts)) is not None:
+    if (wait := RELAY_BACKOFF.wait_after(failure.attempts)) is not None:
         await timers.set_timers(db, failure.org_id, failure.id, {RELAY_RETRY: now + wait})
         return
     failure.parked_at = now

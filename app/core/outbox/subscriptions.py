@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.outbox.events import ANY, E, Event, Recorded, find_event_class, list_event_classes
 
-# Runs in the transaction of the event: its effect must be visible as soon as the request is answered.
+# Runs in the transaction of the event: its effect must be visible as soon as the client has its response.
 Reaction = Callable[[AsyncSession, UUID, E], Awaitable[None]]
 # Runs in the worker, soon after the commit. Receives events in order, with their numbers.
 Subscriber = Callable[[AsyncSession, UUID, Sequence[Recorded[E]]], Awaitable[None]]

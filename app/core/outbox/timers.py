@@ -20,11 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.database.pool import Database, run_before_commit
-from app.core.outbox.backoff import ExponentialBackoff
+from app.core.outbox.backoff import TIMER_BACKOFF
 from app.core.outbox.models import DELIVER, IS_NO_DELIVERY, Timer
 
 TIMERS_PER_BATCH = 1000
-BACKOFF = ExponentialBackoff(first=timedelta(seconds=5), cap=timedelta(hours=1))
 RECHECK_DELAY = 0.05  # seconds
 # A timer refers to no row, so the session need not flush rows that have not received their time yet (`numbering.py`).
 _WITHOUT_AUTOFLUSH = {"autoflush": False}
@@ -192,7 +191,7 @@ async def _postpone(database: Database, org_id: UUID, due: Due) -> None:
     async with database.session(org_id) as db:
         conditions = (Timer.org_id == org_id, Timer.subject_id == due.subject_id, Timer.kind == due.kind)
         attempts = await db.scalar(select(Timer.attempts).where(*conditions)) or 0
-        due_at = real_now() + BACKOFF.wait_after(attempts + 1)
+        due_at = real_now() + TIMER_BACKOFF.wait_after(attempts + 1)
         await db.execute(update(Timer).where(*conditions).values(due_at=due_at, attempts=attempts + 1))
 
 

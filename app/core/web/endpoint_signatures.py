@@ -124,7 +124,7 @@ def read_all_parameters(
 
 
 def is_repeatable(annotation: object) -> bool:
-    """Tell whether a query parameter of this type may be given several times."""
+    """Return whether a query parameter of this type may be given several times."""
     return get_origin(annotation) is list
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from app.core.errors import TesseraError
-from app.core.web.edge import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 from app.core.web.problems import CODES_BY_STATUS, get_status
+from app.core.web.refusals import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 
 _FRAMEWORK_MEANINGS = {
     400: "The request is not valid HTTP, or its body cannot be read. Check how the client writes it.",
     404: "There is nothing at this address. Check the path.",
-    405: "The address does not have this method. `Allow` names those that it has.",
+    405: "The address does not support the method. `Allow` names those that it supports.",
     408: "The body did not arrive in time. Send the request again.",
     413: "The body has too many bytes. Send a smaller one.",
     415: "The operation takes no body of this type. Send JSON, with `Content-Type: application/json`.",

@@ -144,16 +144,19 @@ class _Arguments:
 
     @classmethod
     def of(cls, route: FastRoute) -> _Arguments:
-        """Sort the parameters in the endpoint's signature.
+        """Group the parameters of the endpoint's signature by source.
 
         Raises:
-            NotServedFast: a parameter is of another kind.
+            NotServedFast: a parameter has a default or another source, or there are two requests, query models or
+                bodies.
         """
         by_source: dict[Source, list[Parameter]] = {source: [] for source in Source}
         for parameter in read_parameters(route.endpoint, route.param_convertors):
             by_source[parameter.source].append(parameter)
             if parameter.source is Source.OTHER or parameter.has_default:
-                raise NotServedFast(f"{route.name}: parameters such as {parameter.name} are not served fast.")
+                raise NotServedFast(
+                    f"{route.name}: {parameter.name} has a default, or a source that fast routes do not support."
+                )
         if any(len(by_source[source]) > 1 for source in (Source.REQUEST, Source.QUERY, Source.BODY)):
             raise NotServedFast(f"{route.name}: there can be one request, one query model and one body.")
         requests, bodies = by_source[Source.REQUEST], by_source[Source.BODY]

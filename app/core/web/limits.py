@@ -36,8 +36,8 @@ class Limiter:
         )
         self._strategy = SlidingWindowCounterRateLimiter(self._storage)
 
-    async def hit(self, rate: str, *key: str) -> None:
-        """Count an attempt.
+    async def count_or_refuse(self, rate: str, *key: str) -> None:
+        """Count an attempt, or refuse it if the limit is reached.
 
         Raises:
             TooMany: the limit is reached. `retry_after` has the seconds until the next attempt is allowed.
@@ -58,7 +58,7 @@ class Limiter:
             return not await self._strategy.test(parse(rate), *key)
 
     async def refund(self, rate: str, *key: str) -> None:
-        """Uncount one attempt."""
+        """Take back one counted attempt."""
         with _convert_storage_errors():
             await self._strategy.hit(parse(rate), *key, cost=-1)
 

@@ -6,7 +6,7 @@ from email.message import Message
 
 
 def is_json(content_type: str) -> bool:
-    """Tell whether a `Content-Type` is one of JSON, such as `application/json` or `application/vnd.api+json`."""
+    """Return whether a `Content-Type` is one of JSON, such as `application/json` or `application/vnd.api+json`."""
     if content_type == "application/json":  # nearly always: parsing takes longer than all the rest of this function
         return True
     message = Message()

@@ -11,8 +11,9 @@ from typing import Any
 from app.core import errors
 from app.core.errors import TesseraError
 from app.core.web.declarations import Declaration
-from app.core.web.edge import DEPRECATION, HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
+from app.core.web.exchange import DEPRECATION
 from app.core.web.problems import CODES_BY_STATUS, PROBLEM_MEDIA_TYPE, get_status
+from app.core.web.refusals import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 
 HEADERS = {
     "ETag": {
@@ -48,7 +49,7 @@ HEADERS = {
     },
 }
 
-# Of an operation that answers `If-None-Match`.
+# Of an operation that supports `If-None-Match`.
 IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",

@@ -71,7 +71,7 @@ def make_example(schema: dict[str, Any], schemas: dict[str, Any], *, whole: bool
         case {"$ref": reference}:
             return make_example(schemas[reference.rpartition("/")[2]], schemas, whole=whole)
         case {"anyOf": [first, *others]}:
-            # Most nullable fields are null at first. Objects are shown nevertheless, for their fields.
+            # Most nullable fields are null at first. Objects are shown nevertheless, so that readers see their fields.
             is_null = {"type": "null"} in others and "$ref" not in first
             return None if is_null else make_example(first, schemas, whole=whole)
         case {"properties": properties}:

@@ -64,8 +64,8 @@ def _share_error_responses(operations: Iterable[dict[str, Any]]) -> dict[str, An
     for operation, status, response in found:
         content = _serialize(response | {"description": ""})
         if content not in names:
-            wanted = _make_response_name(int(status), _list_codes(response), usual[status], operation["operationId"])
-            name = names[content] = _find_free_name(wanted, shared)
+            name = _make_response_name(int(status), _list_codes(response), usual[status], operation["operationId"])
+            name = names[content] = _find_free_name(name, shared)
             shared[name] = response
         operation["responses"][status] = {"$ref": f"#/components/responses/{names[content]}"}
     return dict(sorted(shared.items()))
@@ -127,9 +127,10 @@ def _make_name(code: str) -> str:
     return "".join(word.capitalize() for word in code.split("_"))
 
 
-def _find_free_name(wanted: str, taken: Iterable[str]) -> str:
-    number, name = 1, wanted
-    while name in taken:
+def _find_free_name(name: str, taken: Iterable[str]) -> str:
+    """Return the name, with the first free number after it if it is taken."""
+    number, free_name = 1, name
+    while free_name in taken:
         number += 1
-        name = f"{wanted}{number}"
-    return name
+        free_name = f"{name}{number}"
+    return free_name

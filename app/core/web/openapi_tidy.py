@@ -1,4 +1,4 @@
-"""Make generated JSON schemas and descriptions tidy: for people who read them, and for generators of clients."""
+"""Make generated JSON schemas and descriptions tidy: for readers and for client generators."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def drop_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove_titles(schema: dict[str, Any]) -> None:
-    """Remove the titles that pydantic makes. Generators of clients would name types after them."""
+    """Remove the titles that pydantic makes. Client generators would name types after them."""
     for part in _iterate_schemas(schema):
         part.pop("title", None)
 
 
 def name_enum_values(value: Any) -> None:
-    """Add `x-enum-varnames` to all enums whose values are not valid names of constants, for generators of clients."""
+    """Add `x-enum-varnames` to all enums whose values are not valid names of constants, for client generators."""
     if isinstance(value, list):
         for item in value:
             name_enum_values(item)
@@ -96,7 +96,7 @@ def _is_constant_name(value: object) -> bool:
 
 
 def _make_constant_name(value: str, values: list[Any]) -> str:
-    """Make the name of an enum's value: `-createdAt` is `CREATED_AT_DESC` beside a `createdAt`."""
+    """Make the name of an enum's value: `-createdAt` becomes `CREATED_AT_DESC`."""
     name = _WORD_BOUNDARY.sub("_", value.removeprefix("-")).strip("_").upper()
     if value.startswith("-"):
         return f"{name}_DESC"

@@ -73,7 +73,9 @@ class Page(ResponseModel, Generic[T]):
     items: Annotated[list[T], Field(description="The items of this page, in the order of the list.")]
     next_cursor: Annotated[
         str | None,
-        Field(description="Pass it as `cursor` for the next page; null on the last.", examples=[_EXAMPLE_CURSOR]),
+        Field(
+            description="Pass it as `cursor` to get the next page; null on the last page.", examples=[_EXAMPLE_CURSOR]
+        ),
     ]
 
 
@@ -81,7 +83,7 @@ class CountedPage(Page[T], Generic[T]):
     """A page of a list, with the number of all matches if the request asked for it."""
 
     total: Annotated[
-        int | MISSING, Field(description="How many items match in all. Only with `include=total`.", examples=[1])
+        int | MISSING, Field(description="The total number of matching items. Only with `include=total`.", examples=[1])
     ] = MISSING
 
 

@@ -16,7 +16,7 @@ def make_etag(version: int) -> str:
 
 
 def check_if_match(if_match: str | None, version: int) -> None:
-    """Compare `If-Match` with the version of a row. A weak tag counts as a strong one, since proxies weaken tags.
+    """Compare `If-Match` with the version of a row. Weak tags are accepted like strong ones, since proxies weaken tags.
 
     Raises:
         BadInput: it is not a list of entity tags.
@@ -33,7 +33,7 @@ def check_if_match(if_match: str | None, version: int) -> None:
 
 
 def is_unmodified(if_none_match: str | None, tag: str) -> bool:
-    """Tell whether `If-None-Match` contains the current entity tag. A malformed header contains none."""
+    """Return whether `If-None-Match` contains the current entity tag. A malformed header contains none."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or tag in (_read_tags(if_none_match) or ())

@@ -37,7 +37,7 @@ STATUSES_BY_KIND: dict[type[TesseraError], int] = {
 CODES_BY_STATUS = {
     400: ("bad_request", "The request is malformed."),
     404: ("not_found", "There is nothing at this address."),
-    405: ("method_not_allowed", "This address does not have that method."),
+    405: ("method_not_allowed", "This address does not support the method."),
     408: ("request_timeout", "The request's body did not arrive in time."),
     413: ("body_too_large", "The request's body is too large."),
     415: ("unsupported_media_type", "The body must be JSON, with Content-Type: application/json."),
@@ -87,7 +87,7 @@ def install_error_handlers(app: FastAPI, *, has_cors: bool = False) -> None:
     """Make the application respond to every error with a problem document.
 
     Args:
-        has_cors: whether every path also answers the OPTIONS requests of browsers.
+        has_cors: whether every path also responds to the OPTIONS requests of browsers.
     """
     app.add_exception_handler(TesseraError, respond_to_error)
     app.add_exception_handler(RequestValidationError, _respond_to_invalid_request)
@@ -140,7 +140,7 @@ async def _respond_to_invalid_request(request: Request, error: Exception) -> Res
 
 async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:
     assert isinstance(error, HTTPException)
-    code, title = CODES_BY_STATUS.get(error.status_code, ("error", "The request cannot be served."))
+    code, title = CODES_BY_STATUS.get(error.status_code, ("error", "The request cannot be processed."))
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:  # the framework names the methods of one route only
         headers["Allow"] = ", ".join(sorted(_find_methods(request, has_cors=has_cors)))
@@ -160,5 +160,5 @@ def _find_methods(request: Request, *, has_cors: bool) -> set[str]:
 async def _respond_to_database_error(request: Request, error: Exception) -> Response:
     failure = classify_database_error(error)
     if failure is None:
-        raise error  # a defect, logged and answered as a 500
+        raise error  # a defect, logged and responded to with a 500
     return await respond_to_error(request, failure)

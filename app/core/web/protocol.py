@@ -19,9 +19,10 @@ MAX_HEAD_BYTES = 64 * 1024  # more than the edge accepts, so that clients usuall
 class BoundedProtocol(HttpToolsProtocol):
     """Close connections on which the head of the next request is too slow or too large.
 
-    uvicorn itself waits without limit for a head, and for the rest of a body whose response was already sent. The time
-    runs from the start of the connection, or from the first bytes after a response. Trailers and chunk extensions count
-    like a head. A head that arrives in a single read may be larger: the edge refuses it.
+    uvicorn itself waits without limit for a head, and for the rest of a request's body after it has sent the response.
+    The time runs from the start of the connection, or from the first bytes after a response. Trailers and chunk
+    extensions count like a head. A head that arrives in a single read may be larger: the edge refuses it.
+
     WebSocket must be off (`ws="none"`), since an upgrade does not stop the timer.
 
     Args:
@@ -35,7 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer: a client that connects and sends nothing is slow as well."""
+        """Start the timer: a client that connects and sends nothing counts as slow."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(self._header_timeout, transport.close)
 
@@ -68,9 +69,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Send a problem document for malformed HTTP, unless an earlier response is being sent; then close."""
         if self.cycle is None or self.cycle.response_complete:
             headers = {"Connection": "close", "X-Content-Type-Options": "nosniff", "X-Request-Id": new_id().hex}
-            answer = make_problem(400, *CODES_BY_STATUS[400], msg, headers["X-Request-Id"], headers=headers)
-            lines = [STATUS_LINE[400], *(b"%b: %b\r\n" % header for header in answer.raw_headers), b"\r\n"]
-            self.transport.write(b"".join(lines) + bytes(answer.body))
+            problem = make_problem(400, *CODES_BY_STATUS[400], msg, headers["X-Request-Id"], headers=headers)
+            lines = [STATUS_LINE[400], *(b"%b: %b\r\n" % header for header in problem.raw_headers), b"\r\n"]
+            self.transport.write(b"".join(lines) + bytes(problem.body))
         self.transport.close()
 
     def _stop_timer(self) -> None:

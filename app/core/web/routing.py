@@ -34,7 +34,7 @@ class JsonRequest(Request):
         """Parse the body, once.
 
         Raises:
-            json.JSONDecodeError: the body is not JSON; answered as a 422.
+            json.JSONDecodeError: the body is not JSON; the response is a 422.
         """
         if not hasattr(self, "_json"):
             self._json = orjson.loads(await self.body())
@@ -103,7 +103,7 @@ async def _find_body_faults(request: Request) -> list[Fault]:
 
 
 def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault]:
-    """Find unknown query parameters, repeated ones that may not be repeated, and text that is not UTF-8.
+    """Find unknown query parameters, repetitions of parameters that may occur only once, and text that is not UTF-8.
 
     Args:
         known: the names of the route's parameters, and whether each may be repeated.
@@ -118,7 +118,7 @@ def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault
         if name not in known:
             fault = "unknown_parameter", "There is no such parameter."
         elif count > 1 and not known[name]:
-            fault = "repeated_parameter", "It may be given once."
+            fault = "repeated_parameter", "Send it only once."
         else:
             continue
         faults.append({"type": fault[0], "loc": ("query", name), "msg": fault[1]})

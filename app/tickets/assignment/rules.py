@@ -1,4 +1,8 @@
-"""The rules of assignment, as pure functions: new and waiting tickets go to the available users in rotation."""
+"""The rules of assignment, as pure functions: new and waiting tickets go to the available users in rotation.
+
+`choose_assignee` chooses for waiting tickets. For new ones, the statement that opens a ticket chooses by the same rule
+in SQL: `statements.ASSIGNEE_IN_TURN`. `tests/tickets/test_differential.py` compares them.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,5 @@ T = TypeVar("T")
 
 
 def choose_assignee(number: int, available: Sequence[T]) -> T | None:
-    """Choose the assignee of the ticket with this number: a strict rotation over the available users, in fixed order.
-
-    `statements.ASSIGNEE_IN_TURN` is the same rule in SQL.
-    """
+    """Choose a ticket's assignee by its number: a strict rotation over the available users, in fixed order."""
     return available[number % len(available)] if available else None

@@ -15,7 +15,7 @@ from app.tickets.assignment.queries import lock_assignee
 from app.tickets.assignment.statements import REASSIGN
 from app.tickets.errors import AlreadyAccepted, AssigneeNotActive, TicketClosed
 from app.tickets.events import TicketAccepted, TicketAssigned
-from app.tickets.models import UNFINISHED, Ticket, TicketStatus
+from app.tickets.models import Ticket, TicketStatus
 from app.tickets.queries import Expectation, lock_ticket, with_locked_clock
 from app.tickets.status_changes import enter_status
 
@@ -40,7 +40,7 @@ async def accept(db: AsyncSession, caller: UserCaller, ticket_id: UUID, expect: 
         if ticket.assignee_id != user.id:
             raise AlreadyAccepted
         return
-    if ticket.status not in UNFINISHED:
+    if not ticket.permits_accepting:
         raise TicketClosed(f"The ticket is {ticket.status.lower()}. Reopen it first.")
     ticket.count_change()
     if ticket.assignee_id != user.id:

@@ -26,7 +26,7 @@ async def respond(db: AsyncSession, caller: UserCaller, ticket_id: UUID, message
     caller = await with_locked_clock(db, caller)
     ticket = await lock_ticket(db, caller.org_id, ticket_id)
     expect(ticket.version)
-    if ticket.status == TicketStatus.CLOSED:
+    if not ticket.permits_replies:
         raise TicketClosed
     comment = Comment(
         org_id=caller.org_id,

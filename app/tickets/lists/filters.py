@@ -10,8 +10,10 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PlainValidator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from app.access.callers import Caller, UserCaller
 from app.accounts.users.fields import PersonalEmail
 from app.core.database.filters import Filters, find_operators
+from app.core.errors import BadInput
 from app.core.fields import DEPRECATED, Name, OptionalParameter, Timestamp
 from app.tickets.lists.operators import NONE, Compares, HasAssignee, HasRequester, IsAnyOf, TicketOperator
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
@@ -97,7 +99,7 @@ def _repeatable(description: str) -> Any:
 
 
 class TicketFilters(Filters):
-    """Select tickets, and sort them. A repeated filter accepts any of its values."""
+    """Select tickets, and sort them. A repeated filter matches any of its values."""
 
     q: Annotated[
         OptionalParameter[Annotated[Name, AfterValidator(_limit_words)]],
@@ -118,12 +120,20 @@ class TicketFilters(Filters):
             "Assignees: `me` for the caller, `none` for tickets without one, ids or e-mail addresses of users."
         ),
     ] = []
-    admin_email: Annotated[list[PersonalEmail], HasAssignee(), _repeatable("Use `assignee` instead."), DEPRECATED] = []
+    admin_email: Annotated[
+        list[PersonalEmail],
+        HasAssignee(),
+        _repeatable("Use `assignee` instead. If both are sent, both must match."),
+        DEPRECATED,
+    ] = []
     requester: Annotated[
         list[Requester], HasRequester(), _repeatable("Requesters: e-mail addresses, or ids of their accounts.")
     ] = []
     customer_email: Annotated[
-        list[PersonalEmail], HasRequester(), _repeatable("Use `requester` instead."), DEPRECATED
+        list[PersonalEmail],
+        HasRequester(),
+        _repeatable("Use `requester` instead. If both are sent, both must match."),
+        DEPRECATED,
     ] = []
     status: Annotated[list[TicketStatus], IsAnyOf(Ticket.status), _repeatable("Statuses.")] = []
     priority: Annotated[list[TicketPriority], IsAnyOf(Ticket.priority), _repeatable("Priorities.")] = []
@@ -156,6 +166,23 @@ class TicketFilters(Filters):
         Field(description="Closed earlier than this time."),
     ] = None
     sort: Annotated[TicketSort, Field(description="The order; `-` means latest first.")] = TicketSort.CREATED_AT_DESC
+
+    def values_for(self, caller: Caller) -> dict[str, list[Any]]:
+        """Return the values of each filter that was sent, with the caller's id in place of `me`.
+
+        Raises:
+            BadInput: `me` was sent with a secret key, which stands for no user.
+        """
+        filters = self.values()
+        if ME not in filters.get("assignee", ()):
+            return filters
+        match caller:
+            case UserCaller(user=user):
+                return filters | {"assignee": [user.id if one == ME else one for one in filters["assignee"]]}
+            case _:
+                raise BadInput.of_field(
+                    "assignee", "`me` needs an access token: with a secret key, give the user's id."
+                )
 
 
 OPERATORS = find_operators(TicketFilters, TicketOperator)

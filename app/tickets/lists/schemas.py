@@ -8,7 +8,7 @@ from app.tickets.schemas import Ticket
 
 
 class TicketFilter(TicketFilters, CountedPageQuery):
-    """Select tickets. A repeated filter accepts any of its values."""
+    """Select tickets. A repeated filter matches any of its values."""
 
 
 class TicketPage(CountedPage[Ticket]):

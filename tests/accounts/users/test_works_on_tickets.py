@@ -158,7 +158,7 @@ async def test_the_refusal_explains_what_the_last_admin_is(desk: Desk) -> None:
     await add_user(desk, ADMIN, denied=["keys:view"])
     problem = refused(await desk.admin.delete(f"/users/{desk.admin.id}"), 409, "last_admin")
     assert problem["title"] == LastAdmin.title
-    assert "built-in role Admin and nothing denied" in problem["title"]
+    assert "built-in role Admin and no denied permissions" in problem["title"]
 
 
 # --- concurrent changes ----------------------------------------------------------------------------------------------

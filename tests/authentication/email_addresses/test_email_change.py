@@ -15,7 +15,7 @@ from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users.models import UserWord
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
-from app.core.security.passwords import derive_salt, hash_password
+from app.core.security.password_hashing import derive_salt, hash_password
 from tests.authentication.account_state import (
     NEW_PASSWORD,
     expire_links,

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import func, select, update
 from structlog.testing import capture_logs
 
+from app.authentication.second_factor.codes import sealing_purpose
 from app.authentication.second_factor.models import RecoveryCode, SecondFactor
-from app.authentication.second_factor.service import sealing_purpose
 from app.core.database.pool import Database
 from app.core.security.sealing import seal
 from tests.accounts.users_and_roles import ADMIN, CUSTOMER, ENGINEER, add_user_with_only, list_events, ok, read_row

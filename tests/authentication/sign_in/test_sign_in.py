@@ -13,12 +13,12 @@ from sqlalchemy import select, update
 from app.accounts.users.models import Credential, User
 from app.authentication.sign_in.errors import AccountSuspended, WrongEmailOrPassword
 from app.core.database.pool import Database
-from app.core.security import passwords as security
+from app.core.security import password_hashing
 from app.core.security.access_tokens import read_access_token
-from app.core.security.passwords import MAX_RUNNING_HASHES, MAX_WAITING_HASHES
+from app.core.security.password_hashing import MAX_RUNNING_HASHES, MAX_WAITING_HASHES
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
-from tests.core.security.test_passwords import Gate
+from tests.core.security.test_password_hashing import Gate
 from tests.organisation_client import PASSWORD, Api, Desk, create_admin, create_desk
 from tests.problems import refused, wrong_fields
 from tests.services import account_of, change_password, create_user, finish_sign_in, unique_email
@@ -230,7 +230,8 @@ async def test_a_sign_in_does_not_change_the_credential(api: Api, desk: Desk) ->
 async def test_a_sign_in_is_refused_while_too_many_are_waiting(api: Api, desk: Desk) -> None:
     gate = Gate()
     tasks = [
-        asyncio.create_task(security._threads.run(gate.work)) for _ in range(MAX_RUNNING_HASHES + MAX_WAITING_HASHES)
+        asyncio.create_task(password_hashing._threads.run(gate.work))
+        for _ in range(MAX_RUNNING_HASHES + MAX_WAITING_HASHES)
     ]
     try:
         assert await asyncio.to_thread(gate.is_full.wait, 5)

@@ -33,7 +33,7 @@ async def queue_mails(database: Database, *recipients: str, org_id: UUID | None 
     """Queue a mail to each recipient; return the organisation that sends them."""
     org_id = org_id or uuid4()
     async with database.session(org_id) as db:
-        drafts = [MailDraft(recipient=to, subject="Answered", text="Hello") for to in recipients]
+        drafts = [MailDraft(recipient=to, subject="Reply", text="Hello") for to in recipients]
         await mails.queue(db, org_id, drafts)
     return org_id
 

@@ -48,7 +48,7 @@ FILL = """
         RETURNING org_id, id, created_at
     ), content AS (
         INSERT INTO mails (org_id, id, recipient, subject, body_text, ticket_id, user_id, created_at)
-        SELECT org_id, id, id || '@customer.example', 'Answered', repeat('Hello. ', 50), gen_random_uuid(),
+        SELECT org_id, id, id || '@customer.example', 'Reply', repeat('Hello. ', 50), gen_random_uuid(),
                gen_random_uuid(), created_at
         FROM new
     )

@@ -18,9 +18,10 @@ from app.core import telemetry
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import relay, timers
+from app.core.outbox.backoff import RELAY_BACKOFF
 from app.core.outbox.events import SYSTEM, Recorded, record
 from app.core.outbox.models import EventRow, Timer
-from app.core.outbox.relay_retries import BACKOFF, RELAY_RETRY, make_retry_handler
+from app.core.outbox.relay_retries import RELAY_RETRY, make_retry_handler
 from app.core.outbox.subscriptions import Subscribers
 from tests.core.outbox.relay_events import (
     SECOND,
@@ -51,7 +52,7 @@ async def test_one_failing_event_does_not_affect_the_others(pool: Database, org_
     assert any(line["event"] == "subscriber_failed" and line["subscriber"] == "listen" for line in logs)
     (timer,) = await read_retry_timers(pool, org_id)
     assert timer.subject_id == failure.id
-    assert timedelta(0) <= failure.created_at + BACKOFF.waits[0] - timer.due_at < SECOND
+    assert timedelta(0) <= failure.created_at + RELAY_BACKOFF.waits[0] - timer.due_at < SECOND
 
 
 async def test_a_failing_subscriber_does_not_delay_other_events_or_organisations(pool: Database, org_id: UUID) -> None:
@@ -138,7 +139,7 @@ async def test_an_event_is_parked_after_the_last_attempt(pool: Database, org_id:
 
     assert [round(wait / SECOND) for wait in waits] == [5, 30, 120, 600, 3600]
     (failure,) = await read_failures(pool, org_id)
-    assert failure.attempts == BACKOFF.max_attempts
+    assert failure.attempts == RELAY_BACKOFF.max_attempts
     assert failure.parked_at is not None
     assert await read_written_numbers(pool, org_id, "stubborn") == Counter()
     assert parked._value.get() == before + 1

@@ -19,8 +19,9 @@ from structlog.testing import capture_logs
 from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox import timers
+from app.core.outbox.backoff import TIMER_BACKOFF
 from app.core.outbox.models import DELIVER, Timer
-from app.core.outbox.timers import BACKOFF, TIMERS_PER_BATCH, Due
+from app.core.outbox.timers import TIMERS_PER_BATCH, Due
 from tests.databases import open_pool
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ async def test_the_wait_of_a_failing_timer_doubles_up_to_an_hour(pool: Database)
         async with pool.session(org_id) as db:
             await db.execute(update(Timer).where(Timer.org_id == org_id).values(due_at=before - SECOND))
 
-    expected = [min(BACKOFF.first * 2**n, BACKOFF.cap) for n in range(14)]
+    expected = [min(TIMER_BACKOFF.first * 2**n, TIMER_BACKOFF.cap) for n in range(14)]
     assert all(timedelta(0) <= wait - least < SECOND for wait, least in zip(waits, expected, strict=True)), waits
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.core.web.edge import MAX_HEADERS
 from app.core.web.problems import PROBLEM_MEDIA_TYPE
+from app.core.web.refusals import MAX_HEADERS
 from tests.core.web.edge_server import TIMEOUT, Gate, Server, becomes_true, counted, get, make_app, post, serving
 
 if TYPE_CHECKING:

@@ -37,44 +37,46 @@ def test_a_client_is_an_ipv4_address_or_an_ipv6_network(address: str | None, net
 
 async def test_attempts_beyond_the_limit_are_refused_with_the_time_to_wait(limiter: Limiter) -> None:
     for _ in range(3):
-        await limiter.hit("3/minute", "a")
+        await limiter.count_or_refuse("3/minute", "a")
     with pytest.raises(TooMany) as refused:
-        await limiter.hit("3/minute", "a")
+        await limiter.count_or_refuse("3/minute", "a")
     assert 1 <= refused.value.retry_after <= 60
     assert (refused.value.limit, refused.value.window) == (3, 60)
 
 
 async def test_concurrent_attempts_are_all_counted(limiter: Limiter) -> None:
-    outcomes = await asyncio.gather(*(limiter.hit("3/minute", "a") for _ in range(20)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(limiter.count_or_refuse("3/minute", "a") for _ in range(20)), return_exceptions=True
+    )
     assert sum(outcome is None for outcome in outcomes) == 3
     assert all(outcome is None or isinstance(outcome, TooMany) for outcome in outcomes)
 
 
 async def test_each_key_has_its_own_limit(limiter: Limiter) -> None:
-    await limiter.hit("1/minute", "a", "x")
-    await limiter.hit("1/minute", "a", "y")
-    await limiter.hit("1/minute", "b", "x")
+    await limiter.count_or_refuse("1/minute", "a", "x")
+    await limiter.count_or_refuse("1/minute", "a", "y")
+    await limiter.count_or_refuse("1/minute", "b", "x")
     with pytest.raises(TooMany):
-        await limiter.hit("1/minute", "a", "x")
+        await limiter.count_or_refuse("1/minute", "a", "x")
 
 
 async def test_attempts_are_allowed_again_after_the_window(limiter: Limiter) -> None:
-    await limiter.hit("1/second", "a")
+    await limiter.count_or_refuse("1/second", "a")
     with pytest.raises(TooMany) as refused:
-        await limiter.hit("1/second", "a")
+        await limiter.count_or_refuse("1/second", "a")
     await asyncio.sleep(refused.value.retry_after + 1.1)
-    await limiter.hit("1/second", "a")
+    await limiter.count_or_refuse("1/second", "a")
 
 
 async def test_a_refund_leaves_earlier_attempts_counted(limiter: Limiter) -> None:
-    await limiter.hit("2/minute", "a")
-    await limiter.hit("2/minute", "a")
+    await limiter.count_or_refuse("2/minute", "a")
+    await limiter.count_or_refuse("2/minute", "a")
     await limiter.refund("2/minute", "a")
     assert not await limiter.is_used_up("2/minute", "a")
-    await limiter.hit("2/minute", "a")
+    await limiter.count_or_refuse("2/minute", "a")
     assert await limiter.is_used_up("2/minute", "a")
     with pytest.raises(TooMany):
-        await limiter.hit("2/minute", "a")
+        await limiter.count_or_refuse("2/minute", "a")
 
 
 async def test_counting_never_refuses_an_attempt(limiter: Limiter) -> None:
@@ -97,7 +99,7 @@ async def test_attempts_are_refused_while_the_storage_is_unreachable() -> None:
         port = closed.getsockname()[1]
     limiter = Limiter(f"redis://127.0.0.1:{port}/0")
     for attempt in (
-        limiter.hit("3/minute", "a"),
+        limiter.count_or_refuse("3/minute", "a"),
         limiter.count("3/minute", "a"),
         limiter.refund("3/minute", "a"),
         limiter.is_used_up("3/minute", "a"),

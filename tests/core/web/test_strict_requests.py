@@ -119,7 +119,7 @@ class TestQueries:
 class TestAllFaultsInOneResponse:
     """Unknown and bad query parameters, bad path parameters and bad fields are listed together."""
 
-    async def test_of_an_ordinary_route(self, desk: Desk) -> None:
+    async def test_an_ordinary_route_lists_all_faults(self, desk: Desk) -> None:
         params = {"limit": 0, "nonsense": 1, "cursor": ""}
         assert wrong_fields(await desk.admin.get("/notifications", params=params)) == {"limit", "nonsense", "cursor"}
         answer = await desk.admin.http.patch(
@@ -127,17 +127,17 @@ class TestAllFaultsInOneResponse:
         )
         assert wrong_fields(answer) == {"force", "id", "firstName", "colour"}
 
-    async def test_of_a_fast_route(self, api: Api, desk: Desk) -> None:
+    async def test_a_fast_route_lists_all_faults(self, api: Api, desk: Desk) -> None:
         params = {"limit": 0, "nonsense": 1, "status": "SHUT"}
         assert wrong_fields(await desk.admin.get("/tickets", params=params)) == {"limit", "nonsense", "status.0"}
         answer = await api.http.post("/tickets?force=1", json={"title": 5}, headers={"X-Org-Secret": desk.secret})
         assert wrong_fields(answer) == {"force", "title", "description"}
 
-    async def test_of_a_body_that_is_not_taken(self, desk: Desk) -> None:
+    async def test_a_body_is_one_of_the_faults(self, desk: Desk) -> None:
         answer = await desk.admin.http.post("/auth/2fa/setup?force=1", json={"userId": 1}, headers=desk.admin.headers)
         assert wrong_fields(answer) == {"force", ""}
 
-    async def test_of_malformed_json(self, api: Api, desk: Desk) -> None:
+    async def test_malformed_json_is_one_of_the_faults(self, api: Api, desk: Desk) -> None:
         for path in ("/tickets?force=1", "/auth/org/signup?force=1"):
             answer = await api.http.post(path, content=b"[", headers=JSON | {"X-Org-Secret": desk.secret})
             assert wrong_fields(answer) == {"force", ""}

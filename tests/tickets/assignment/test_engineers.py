@@ -98,7 +98,7 @@ async def test_only_a_user_who_can_be_assigned_tickets_at_once_triggers_the_assi
     assert bool(await timers_of(desk, {"id": str(user.id)})) is looks
 
 
-async def test_engineers_answer_and_change_any_ticket_of_the_organisation(desk: Desk) -> None:
+async def test_engineers_reply_to_and_change_any_ticket_of_the_organisation(desk: Desk) -> None:
     engineer = await add_engineer(desk, available=False)
     ticket = await desk.open()
     path = f"/tickets/{ticket['id']}"

@@ -42,7 +42,7 @@ async def desk(api: Api, database: Database) -> Desk:
     return await create_desk(api, database, sandbox=False)
 
 
-async def answered(desk: Desk) -> JSON:
+async def open_and_respond(desk: Desk) -> JSON:
     ticket: JSON = (await desk.respond(await desk.open()))["ticket"]
     return ticket
 
@@ -54,7 +54,7 @@ async def statuses(desk: Desk) -> dict[str, int]:
 
 
 async def test_a_ticket_closes_when_its_time_has_come(desk: Desk, database: Database) -> None:
-    due, not_yet = await answered(desk), await answered(desk)
+    due, not_yet = await open_and_respond(desk), await open_and_respond(desk)
     await pass_time(desk, timedelta(days=30), due)
     await pass_time(desk, timedelta(days=29), not_yet)
 
@@ -75,7 +75,7 @@ async def test_a_ticket_closes_when_its_time_has_come(desk: Desk, database: Data
 
 
 async def test_the_requester_is_reminded_once_three_days_before(desk: Desk, database: Database) -> None:
-    ticket = await answered(desk)
+    ticket = await open_and_respond(desk)
     await pass_time(desk, timedelta(days=27), ticket)
 
     await run_due_timers(database)
@@ -89,7 +89,7 @@ async def test_the_requester_is_reminded_once_three_days_before(desk: Desk, data
 
 
 async def test_a_ticket_that_left_responded_is_not_closed(desk: Desk, database: Database) -> None:
-    ticket = await answered(desk)
+    ticket = await open_and_respond(desk)
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "IN_PROGRESS"})
     await pass_time(desk, MONTH)
 
@@ -112,7 +112,7 @@ async def test_a_stray_timer_neither_closes_nor_reminds(desk: Desk, database: Da
 
 
 async def test_a_locked_ticket_is_left_for_the_next_pass_while_others_close(desk: Desk, database: Database) -> None:
-    tickets = [await answered(desk) for _ in range(4)]
+    tickets = [await open_and_respond(desk) for _ in range(4)]
     busy = tickets[1]
     await pass_time(desk, MONTH)
 
@@ -128,9 +128,9 @@ async def test_a_locked_ticket_is_left_for_the_next_pass_while_others_close(desk
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_a_ticket_that_is_being_answered_again_does_not_close(desk: Desk, database: Database) -> None:
+async def test_a_ticket_that_is_being_replied_to_again_does_not_close(desk: Desk, database: Database) -> None:
     for _ in range(8):
-        ticket = await answered(desk)
+        ticket = await open_and_respond(desk)
         await pass_time(desk, MONTH, ticket)
 
         answer, _, _ = await asyncio.gather(
@@ -164,7 +164,7 @@ async def test_more_than_a_batch_is_closed_in_one_pass_with_an_event_each(desk: 
 
 async def test_several_workers_close_each_ticket_once(desk: Desk, database: Database) -> None:
     await desk.admin.patch("/org", {"autoCloseDays": 3})
-    tickets = [await answered(desk) for _ in range(6)]
+    tickets = [await open_and_respond(desk) for _ in range(6)]
     await pass_time(desk, MONTH)
 
     await asyncio.gather(*(run_due_timers(database) for _ in range(4)))
@@ -178,7 +178,7 @@ async def test_several_workers_close_each_ticket_once(desk: Desk, database: Data
 
 async def test_each_organisation_closes_its_own_tickets(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database, sandbox=False)
-    ours, theirs = await answered(desk), await answered(other)
+    ours, theirs = await open_and_respond(desk), await open_and_respond(other)
     await pass_time(desk, MONTH)
 
     await run_due_timers(database)
@@ -191,7 +191,7 @@ async def test_each_organisation_closes_its_own_tickets(desk: Desk, api: Api, da
 async def test_a_sandbox_closes_tickets_by_its_own_clock(api: Api, database: Database) -> None:
     sandbox = await create_desk(api, database)
     await sandbox.admin.post("/org/clock/advance", {"days": 100})
-    ticket = await answered(sandbox)
+    ticket = await open_and_respond(sandbox)
     await pass_time(sandbox, MONTH)
 
     await run_due_timers(database)

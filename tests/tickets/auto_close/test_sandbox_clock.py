@@ -42,14 +42,14 @@ async def advance(desk: Desk, **by: int) -> JSON:
     return advanced
 
 
-async def answered(desk: Desk, **fields: Any) -> JSON:
+async def open_and_respond(desk: Desk, **fields: Any) -> JSON:
     """Open a ticket and reply to it."""
     ticket: JSON = (await desk.respond(await desk.open(**fields)))["ticket"]
     return ticket
 
 
 async def test_the_reminder_and_the_close_each_have_their_own_time(desk: Desk) -> None:
-    ticket = await answered(desk)
+    ticket = await open_and_respond(desk)
 
     advanced = await advance(desk, days=40)
 
@@ -68,7 +68,7 @@ async def test_the_reminder_and_the_close_each_have_their_own_time(desk: Desk) -
 
 
 async def test_the_history_has_the_reminder_before_the_close_both_by_the_system(desk: Desk) -> None:
-    ticket = await answered(desk)
+    ticket = await open_and_respond(desk)
     await advance(desk, days=30)
 
     *_, reminder, close = await desk.history(ticket)
@@ -82,7 +82,7 @@ async def test_the_history_has_the_reminder_before_the_close_both_by_the_system(
 
 
 async def test_nothing_happens_before_its_time_and_nothing_twice(desk: Desk) -> None:
-    ticket = await answered(desk)
+    ticket = await open_and_respond(desk)
 
     early = await advance(desk, days=26, hours=23)
     reminded = await advance(desk, hours=2)
@@ -97,10 +97,10 @@ async def test_nothing_happens_before_its_time_and_nothing_twice(desk: Desk) -> 
 
 
 async def test_a_later_reply_closes_the_ticket_later(desk: Desk) -> None:
-    first = await answered(desk)
+    first = await open_and_respond(desk)
     await advance(desk, days=1)
-    second = await answered(desk)
-    third = await answered(desk)
+    second = await open_and_respond(desk)
+    third = await open_and_respond(desk)
     await advance(desk, hours=1)
     await desk.respond(first)
 
@@ -114,9 +114,9 @@ async def test_a_later_reply_closes_the_ticket_later(desk: Desk) -> None:
 
 
 async def test_reminders_and_closes_of_many_tickets_keep_their_order_in_the_history(desk: Desk) -> None:
-    first = await answered(desk)
+    first = await open_and_respond(desk)
     await advance(desk, days=28)
-    second = await answered(desk)
+    second = await open_and_respond(desk)
 
     fired = (await advance(desk, days=40))["fired"]
 
@@ -128,7 +128,7 @@ async def test_reminders_and_closes_of_many_tickets_keep_their_order_in_the_hist
 
 
 async def test_the_reminder_is_queued_before_the_response_to_the_advance(desk: Desk) -> None:
-    ticket = await answered(desk)
+    ticket = await open_and_respond(desk)
     await advance(desk, days=27, seconds=1)
 
     mails = (await desk.admin.get("/notifications", params={"ticketId": ticket["id"]})).json()["items"]
@@ -139,9 +139,9 @@ async def test_the_reminder_is_queued_before_the_response_to_the_advance(desk: D
 
 async def test_tickets_of_other_organisations_stay_as_they_are(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database)
-    theirs = await answered(other)
+    theirs = await open_and_respond(other)
     due = await timers_of(other, theirs)
-    await answered(desk)
+    await open_and_respond(desk)
 
     fired = (await advance(desk, days=400))["fired"]
 
@@ -176,24 +176,24 @@ async def test_more_tickets_than_a_batch_close_in_one_advance(desk: Desk) -> Non
     assert len(fired) == 1100
 
 
-async def test_the_clock_does_not_move_while_a_ticket_is_being_answered(desk: Desk, database: Database) -> None:
+async def test_the_clock_does_not_move_while_a_ticket_is_being_replied_to(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
     async with database.session(desk.id) as db:
         organisation = await get_tenant(db, desk.id)
         await organisations.advance_clock(db, organisation, SYSTEM, timedelta(days=10), wiring.TICKET_TIMERS)
-        answering = asyncio.create_task(desk.respond(ticket))
+        responding = asyncio.create_task(desk.respond(ticket))
         await asyncio.sleep(0.2)
-    response = await answering
+    response = await responding
 
-    answered_ticket, due = response["ticket"], await timers_of(desk, ticket)
+    responded_ticket, due = response["ticket"], await timers_of(desk, ticket)
     async with database.session(desk.id) as db:
         advanced = await get_tenant(db, desk.id)
-    assert advanced.organisation_time(due["AUTO_CLOSE"]) == at(answered_ticket["autoCloseAt"])
-    assert at(answered_ticket["respondedAt"]) > real_now() + timedelta(days=9)
+    assert advanced.organisation_time(due["AUTO_CLOSE"]) == at(responded_ticket["autoCloseAt"])
+    assert at(responded_ticket["respondedAt"]) > real_now() + timedelta(days=9)
 
 
 async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database: Database) -> None:
-    tickets = [await answered(desk) for _ in range(4)]
+    tickets = [await open_and_respond(desk) for _ in range(4)]
     answers = [desk.admin.post(f"/tickets/{t['id']}/respond", {"message": "Again."}) for t in tickets * 2]
     advances = [desk.admin.post("/org/clock/advance", {"days": 12}) for _ in range(4)]
 
@@ -217,7 +217,7 @@ async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database
 
 async def test_a_refused_advance_changes_nothing(api: Api, database: Database) -> None:
     real = await create_desk(api, database, sandbox=False)
-    ticket = await answered(real)
+    ticket = await open_and_respond(real)
     events, due = await read_event_numbers(real), await timers_of(real, ticket)
 
     answer = await real.admin.post("/org/clock/advance", {"days": 30})

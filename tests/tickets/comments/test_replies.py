@@ -18,7 +18,7 @@ from tests.tickets.rows import (
 )
 
 
-async def test_a_reply_is_answered_with_the_comment_and_its_ticket(desk: Desk) -> None:
+async def test_the_response_to_a_reply_has_the_comment_and_its_ticket(desk: Desk) -> None:
     ticket = await desk.open()
 
     answer = await desk.admin.post(f"/tickets/{ticket['id']}/respond", {"message": " Mended.\r\nReally. "})
@@ -49,11 +49,11 @@ async def test_the_history_has_the_reply_and_the_change_of_status(desk: Desk) ->
     ticket = await desk.open()
     response = await desk.respond(ticket)
 
-    answered, moved = (await desk.history(ticket))[-2:]
+    responded, moved = (await desk.history(ticket))[-2:]
 
-    assert (answered["type"], answered["data"]) == ("ticket.responded", {"commentId": response["id"]})
+    assert (responded["type"], responded["data"]) == ("ticket.responded", {"commentId": response["id"]})
     assert (moved["type"], moved["data"]) == ("ticket.status_changed", {"from": "OPEN", "to": "RESPONDED"})
-    assert answered["actor"] == moved["actor"] == {"type": "USER"} | response["author"]
+    assert responded["actor"] == moved["actor"] == {"type": "USER"} | response["author"]
 
 
 async def test_another_reply_restarts_the_countdown(desk: Desk) -> None:
@@ -114,13 +114,13 @@ async def test_a_reply_makes_a_ticket_of_any_other_status_responded(desk: Desk, 
     ticket = await desk.open()
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
 
-    answered = (await desk.respond(ticket))["ticket"]
+    responded = (await desk.respond(ticket))["ticket"]
 
-    assert answered["status"] == "RESPONDED"
+    assert responded["status"] == "RESPONDED"
     assert (await desk.history(ticket))[-1]["data"] == {"from": status, "to": "RESPONDED"}
 
 
-async def test_a_closed_ticket_cannot_be_answered(desk: Desk) -> None:
+async def test_a_closed_ticket_cannot_be_replied_to(desk: Desk) -> None:
     ticket = await desk.open()
     await desk.respond(ticket)
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "CLOSED"})
@@ -134,7 +134,7 @@ async def test_a_closed_ticket_cannot_be_answered(desk: Desk) -> None:
     assert await timers_of(desk, ticket) == {}
 
 
-async def test_a_reopened_ticket_can_be_answered_again(desk: Desk) -> None:
+async def test_a_reopened_ticket_can_be_replied_to_again(desk: Desk) -> None:
     ticket = await desk.open()
     for status in ("CLOSED", "OPEN"):
         await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})

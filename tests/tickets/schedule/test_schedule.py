@@ -13,11 +13,11 @@ from tests.tickets.rows import MOMENT, at
 
 async def test_the_schedule_tells_when_and_why_the_ticket_closes(desk: Desk) -> None:
     ticket = await desk.open()
-    answered = (await desk.respond(ticket))["ticket"]
+    responded = (await desk.respond(ticket))["ticket"]
 
     schedule = (await desk.admin.get(f"/tickets/{ticket['id']}/schedule")).json()
 
-    day = at(answered["respondedAt"])
+    day = at(responded["respondedAt"])
     assert schedule == {
         "items": [
             {
@@ -30,18 +30,18 @@ async def test_the_schedule_tells_when_and_why_the_ticket_closes(desk: Desk) -> 
             }
         ]
     }
-    assert schedule["items"][0]["dueAt"] == answered["autoCloseAt"]
-    assert at(answered["autoCloseAt"]) - day == timedelta(days=30)
+    assert schedule["items"][0]["dueAt"] == responded["autoCloseAt"]
+    assert at(responded["autoCloseAt"]) - day == timedelta(days=30)
 
 
 async def test_the_schedule_is_on_the_organisations_clock(desk: Desk) -> None:
     ticket = await desk.open()
-    answered = (await desk.respond(ticket))["ticket"]
+    responded = (await desk.respond(ticket))["ticket"]
     await desk.admin.post("/org/clock/advance", {"days": 28})
 
     item = (await desk.admin.get(f"/tickets/{ticket['id']}/schedule")).json()["items"][0]
 
-    assert item["dueAt"] == answered["autoCloseAt"]
+    assert item["dueAt"] == responded["autoCloseAt"]
     assert "reminded" not in item["reason"]
 
 
@@ -57,7 +57,7 @@ async def test_a_ticket_without_a_countdown_has_an_empty_schedule(desk: Desk) ->
     assert [answer.json() for answer in (new, taken_up, unassigned)] == [{"items": []}] * 3
 
 
-async def test_the_schedule_can_be_read_while_the_ticket_is_being_answered(desk: Desk) -> None:
+async def test_the_schedule_can_be_read_while_the_ticket_is_being_replied_to(desk: Desk) -> None:
     for _ in range(10):
         ticket = await desk.open()
         path = f"/tickets/{ticket['id']}"

@@ -56,15 +56,15 @@ async def test_requests_do_not_write_the_index(desk: Desk) -> None:
 async def test_the_worker_indexes_all_new_events_at_once(desk: Desk) -> None:
     tickets = [await desk.open(title=f"Matter {place}") for place in range(5)]
     for place in (0, 2, 2):
-        await desk.respond(tickets[place], f"Answer {place}, {len(await desk.history(tickets[place]))}.")
+        await desk.respond(tickets[place], f"Reply {place}, {len(await desk.history(tickets[place]))}.")
     await change(desk, tickets[2], title="Settled", description="All is well.")
     await change(desk, tickets[3], title="Urgent")
 
     await relay_events(desk)
 
     assert await search(desk, "matter") == [5, 2, 1]
-    assert await search(desk, "answer") == [3, 1]
-    assert await search(desk, "settled answer well") == [3]
+    assert await search(desk, "reply") == [3, 1]
+    assert await search(desk, "settled reply well") == [3]
     assert await search(desk, "urgent") == [4]
     # Each ticket is indexed with its current texts.
     assert {key: kept[0] for key, kept in (await index_rows(desk)).items()} == {
@@ -255,7 +255,7 @@ async def test_many_replies_are_indexed_up_to_the_limit(desk: Desk) -> None:
 
     await relay_events(desk)
 
-    # The first answer alone has more.
+    # The first reply alone has more.
     assert (await index_rows(desk))[id_of(ticket)] == (65, MAX_WORDS, MAX_WORDS - 1)
     assert await search(desk, f"{10_000:x} {10_000 + MAX_WORDS - 2:x}") == [1]
     assert await relay_failures(desk) == []

@@ -272,7 +272,7 @@ async def test_indexing_runs_concurrently_with_requests_and_the_relay(desk: Desk
         nonlocal working
         for place, ticket in enumerate(tickets * 3):
             await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": f"title{place:03}"})
-            await desk.respond(ticket, f"answer{place:03}")
+            await desk.respond(ticket, f"reply{place:03}")
         working = False
 
     await asyncio.gather(relay_all(), index_all(), work())
@@ -284,7 +284,7 @@ async def test_indexing_runs_concurrently_with_requests_and_the_relay(desk: Desk
     for place in range(30):
         number = first + place % 10
         assert await search(desk, f"title{place:03}") == ([number] if place >= 20 else [])
-        assert await search(desk, f"answer{place:03}") == [number]
+        assert await search(desk, f"reply{place:03}") == [number]
     assert (len(await index_rows(desk)), await timer_subjects(desk)) == (2 * TICKETS_PER_BATCH + 20, [])
     assert await relay_failures(desk) == []
 

@@ -208,16 +208,16 @@ async def test_a_cursor_depends_on_the_permission_to_see_replies(desk: Desk) -> 
     refused(await list_tickets(without_replies, q="broke", limit=1, cursor=cursor), 422, "invalid_cursor")
 
 
-@pytest.mark.parametrize(("denied", "by_answer"), [([], [1]), (["comments:view"], [])])
+@pytest.mark.parametrize(("denied", "by_reply"), [([], [1]), (["comments:view"], [])])
 async def test_customers_without_permission_for_replies_cannot_search_them(
-    desk: Desk, denied: list[str], by_answer: list[int]
+    desk: Desk, denied: list[str], by_reply: list[int]
 ) -> None:
     mia = await add_customer(desk, denied=denied)
     await desk.respond(await open_own(mia, title="Cannot export"), "Reboot the flux capacitor.")
     await relay_events(desk)
 
-    assert (await search(mia, "export"), await search(mia, "capacitor")) == ([1], by_answer)
-    assert await search(mia, "export capacitor") == by_answer
+    assert (await search(mia, "export"), await search(mia, "capacitor")) == ([1], by_reply)
+    assert await search(mia, "export capacitor") == by_reply
 
 
 # --- other callers ---------------------------------------------------------------------------------------------------

@@ -211,14 +211,14 @@ async def test_an_invited_user_who_may_not_work_on_tickets_is_assigned_none(
 async def test_unfinished_tickets_are_reassigned_to_others(
     desk: Desk, database: Database, bo: SignedInUser, way: Any
 ) -> None:
-    open_, answered, closed = [await desk.open() for _ in range(3)]
+    open_, responded, closed = [await desk.open() for _ in range(3)]
     await bo.post(f"/tickets/{open_['id']}/accept")
-    for ticket, status in ((answered, "RESPONDED"), (closed, "CLOSED")):
+    for ticket, status in ((responded, "RESPONDED"), (closed, "CLOSED")):
         ok(await bo.post(f"/tickets/{ticket['id']}/change_status", {"status": status}))
 
     await way.lose(desk, bo)
 
-    for ticket in (open_, answered):
+    for ticket in (open_, responded):
         read = await desk.read(ticket)
         assert (read["assigneeId"], read["acceptedAt"]) == (None, None)
         last = (await desk.history(ticket))[-1]

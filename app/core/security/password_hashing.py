@@ -1,4 +1,4 @@
-"""Hash and compare passwords, and recognise weak ones. Nothing here reads a database."""
+"""Hash and compare passwords, without a database."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ from functools import lru_cache, partial
 from typing import Any
 
 from passlib.hash import argon2 as _argon2
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from app.core.security.derived_keys import compute_keyed_hash
 from app.core.threads import BoundedThreads
 
-MIN_PASSWORD_LENGTH = 8
-MAX_PASSWORD_LENGTH = 128
-MIN_DIFFERENT_CHARACTERS = 3
-MIN_FACT_LENGTH = 4  # characters; shorter names, and parts of names, occur in good passwords by chance
 MAX_RUNNING_HASHES = 2  # each takes 64 MiB while it runs
 MAX_WAITING_HASHES = 32
 _SALT_BYTES = 16
 
 argon2: Any = _argon2  # passlib's types do not know its methods
 _threads = BoundedThreads(MAX_RUNNING_HASHES, MAX_WAITING_HASHES)
-
-
-# --- hashing ---------------------------------------------------------------------------------------------------------
 
 
 def derive_salt(secret_key: str, email: str) -> bytes:
@@ -53,7 +45,7 @@ async def match_hashes(password: str, hashes: Collection[str]) -> set[str]:
     """Return the hashes that the password matches.
 
     Hashes with the same salt take one computation. An empty collection takes one as well, so that an unknown e-mail
-    address is answered as slowly as a known one.
+    address takes as long as a known one.
 
     Raises:
         Busy: too many computations are waiting already.
@@ -88,39 +80,5 @@ def _dummy_hash() -> str:
 
 
 def warm_up() -> None:
-    """Compute and load what the first sign-in needs, so that it takes as long as every other one."""
+    """Compute what the first sign-in with an unknown address needs, so that it takes as long as every other one."""
     _dummy_hash()
-    _load_common_passwords()
-
-
-# --- weak passwords --------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _load_common_passwords() -> frozenset[str]:
-    return frozenset(FREQUENCY_LISTS["passwords"])
-
-
-def find_password_weakness(password: str, *known_facts: str) -> str | None:
-    """Return why a password is easy to guess; `None` if it is not.
-
-    Args:
-        known_facts: what others know: the user's names and e-mail address, the organisation's name and domain.
-    """
-    if password.lower() in _load_common_passwords() or len(set(password.lower())) < MIN_DIFFERENT_CHARACTERS:
-        return "This password is among the most common ones. Choose another."
-    simplified = _simplify(password)
-    for fact in known_facts:
-        parts = {_simplify(fact), _simplify(fact.partition("@")[0]), _simplify(fact.partition(".")[0])}
-        if any(len(part) >= MIN_FACT_LENGTH and _is_mostly(simplified, part) for part in parts):
-            return "This password is too close to a name that others know. Choose another."
-    return None
-
-
-def _simplify(text: str) -> str:
-    """Keep only letters and digits, in lower case: the rest does not make a password harder to guess."""
-    return "".join(character for character in text.lower() if character.isalnum())
-
-
-def _is_mostly(password: str, part: str) -> bool:
-    return part in password and len(password) - len(part) < MIN_FACT_LENGTH

@@ -1,0 +1,212 @@
+"""One request and its response at the edge: the limits on its head and body, and the headers of all responses."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from starlette.exceptions import HTTPException
+
+from app.core.ids import new_id
+from app.core.web.problems import CODES_BY_STATUS, make_problem
+from app.core.web.refusals import (
+    HEADERS_TOO_LARGE,
+    INTERNAL_ERROR,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_URL_BYTES,
+    URI_TOO_LONG,
+    Refusal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Message, Receive, Scope, Send
+
+LINGER_TIMEOUT = 1.0  # seconds for which the rest of a refused body is read
+CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response
+CLOSE = {"Connection": "close"}
+
+# Of all operations that are deprecated: the release in which they were, as a date of RFC 9651.
+DEPRECATION = f"@{int(datetime(2026, 11, 27, tzinfo=UTC).timestamp())}"
+
+_VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+CACHEABLE_PATHS = frozenset({"/docs", "/redoc", "/openapi.json"})
+ASSETS_PREFIX = "/static-offline-docs/"
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
+_DOCUMENTATION_PAGES = frozenset({"/docs", "/redoc"})
+# The pages load nothing from other hosts (Redoc would load a logo), and no other page can frame them.
+_CONTENT_SECURITY_POLICY = (
+    b"content-security-policy",
+    (
+        b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data:; font-src 'self' data:; worker-src blob:; base-uri 'none'; frame-ancestors 'none'"
+    ),
+)
+
+
+class BodyRefused(HTTPException):
+    """The body is too large (413) or too slow (408). Raised while the application reads it.
+
+    It is an `HTTPException` because FastAPI turns all other exceptions while reading a body into a 400.
+    """
+
+
+@dataclass(frozen=True)
+class BodyLimits:
+    """The limits on the bodies of requests.
+
+    Args:
+        max_bytes: of a body.
+        max_bytes_of: the same by method and path, where it differs.
+        timeout: seconds in which a body must arrive.
+    """
+
+    max_bytes: int
+    max_bytes_of: Mapping[tuple[str, str], int]
+    timeout: float
+
+    @property
+    def too_slow(self) -> Refusal:
+        """The refusal of a body that did not arrive in time."""
+        return Refusal(408, *CODES_BY_STATUS[408], f"The body must arrive within {self.timeout:g} s.", CLOSE)
+
+
+class Exchange:
+    """One request and its response, as the application sees them.
+
+    Args:
+        limits: on the body.
+    """
+
+    def __init__(self, limits: BodyLimits, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started_at = perf_counter()
+        self.method: str = scope["method"]
+        # HEAD gets the response of GET (RFC 9110, 9.3.2) without the body.
+        self.scope = {**scope, "method": "GET"} if self.method == "HEAD" else scope
+        self._limits, self.server_receive, self._send = limits, receive, send
+        self.refusal: Refusal | None = None  # sent in place of the application's response
+        self.status = CLIENT_GONE_STATUS
+        self.started = self.must_linger = self.client_is_gone = False
+        self._is_read = False  # whether the whole body has arrived
+        self._received_bytes = 0  # of the body
+        self._seconds_left = limits.timeout  # to wait for the body
+        self._max_body_bytes = limits.max_bytes_of.get((self.method, scope["path"]), limits.max_bytes)
+        self.request_id = self._read_headers() or new_id().hex
+        # Always a copy: the organisation of one request must not leak into another.
+        self.state: dict[str, Any] = {**scope.get("state", {})}
+        self.scope["state"] = self.state
+        self.state["request_id"] = self.request_id
+        # All log lines of this task get the request id. Cleared first: a task can inherit the id of an earlier request
+        # of the same connection.
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+
+    def _read_headers(self) -> str | None:
+        """Read the headers that the edge needs in one pass; return the caller's request id if it is valid."""
+        size, self.content_length, self.has_body, request_id = 0, 0, False, None
+        for name, value in self.scope["headers"]:
+            size += len(name) + len(value)
+            if name == b"content-length":
+                self.content_length = int(value) if value.isdigit() else 0
+                self.has_body = self.has_body or self.content_length > 0
+            elif name == b"transfer-encoding":
+                self.has_body = True
+            elif name == b"x-request-id" and _VALID_REQUEST_ID.fullmatch(value):
+                request_id = value.decode()
+        self.head_bytes = size
+        return request_id
+
+    def check_head(self) -> Refusal | None:
+        """Return the reason to refuse the request before its body is read, if there is one."""
+        scope = self.scope
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL_BYTES:
+            return URI_TOO_LONG
+        if self.head_bytes > MAX_HEADER_BYTES or len(scope["headers"]) > MAX_HEADERS:
+            return HEADERS_TOO_LARGE
+        return self._too_large if self.content_length > self._max_body_bytes else None
+
+    async def receive(self) -> Message:
+        """Receive the next part of the body within its limits, or, after the last one, a disconnect.
+
+        Only the time spent waiting for the client counts, not the work of the application between two parts.
+
+        Raises:
+            BodyRefused: the body is too large or too slow.
+        """
+        if self._is_read:
+            return await self.server_receive()
+        began = perf_counter()
+        try:
+            async with asyncio.timeout(self._seconds_left):
+                message = await self.server_receive()
+        except TimeoutError:
+            raise self._refuse_body(self._limits.too_slow) from None
+        self._seconds_left -= perf_counter() - began
+        if message["type"] == "http.disconnect":
+            self.client_is_gone = True
+        self._received_bytes += len(message.get("body", b""))
+        if self._received_bytes > self._max_body_bytes:
+            raise self._refuse_body(self._too_large)
+        self._is_read = not message.get("more_body", False)
+        return message
+
+    @property
+    def _too_large(self) -> Refusal:
+        return Refusal(413, *CODES_BY_STATUS[413], f"The body may have at most {self._max_body_bytes} bytes.", CLOSE)
+
+    def _refuse_body(self, refusal: Refusal) -> BodyRefused:
+        self.refusal = refusal
+        return BodyRefused(refusal.status, refusal.title)
+
+    async def send(self, message: Message) -> None:
+        """Pass the application's response on with our headers, or drop it if the edge sends a refusal."""
+        if message["type"] == "http.response.start":
+            if message["status"] == INTERNAL_ERROR.status and self.refusal is None:
+                self.refusal = INTERNAL_ERROR
+            # A client that disconnected while sending its body gets no response: it would be logged as a 400.
+            if self.refusal is None and not self.client_is_gone:
+                await self._start(message)
+        elif self.started:
+            await self._send({**message, "body": b""} if self.method == "HEAD" else message)
+
+    async def _start(self, message: Message) -> None:
+        self.started = True
+        self.status = message["status"]
+        headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF]
+        if getattr(self.scope.get("route"), "deprecated", False):
+            headers.append((b"deprecation", DEPRECATION.encode()))
+        path = self.scope["path"]
+        may_be_stored = path in CACHEABLE_PATHS or path.startswith(ASSETS_PREFIX)
+        if not may_be_stored and not any(name == b"cache-control" for name, _ in headers):
+            headers.append(_NO_STORE)
+        if path in _DOCUMENTATION_PAGES:
+            headers.append(_CONTENT_SECURITY_POLICY)
+        await self._send({**message, "headers": headers})
+
+    async def send_refusal(self, refusal: Refusal) -> None:
+        """Send a refusal. If it closes the connection, `linger` sends the end of the response."""
+        status, code, title, detail, headers = refusal
+        response = make_problem(status, code, title, detail, self.request_id, headers=headers)
+        self.must_linger = status in {408, 413}
+        await self._start({"type": "http.response.start", "status": status, "headers": response.raw_headers})
+        await self._send({"type": "http.response.body", "body": response.body, "more_body": self.must_linger})
+
+    async def linger(self) -> None:
+        """Read the rest of a refused body for a while, then end the response.
+
+        If the connection were closed with unread data, many clients would lose the response (RFC 9112, 9.6).
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_TIMEOUT):
+                while (await self.server_receive()).get("more_body", False):
+                    pass
+        await self._send({"type": "http.response.body", "body": b""})
