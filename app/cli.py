@@ -127,7 +127,7 @@ def _check_channels_and_limiter(settings: Settings) -> None:
         InvalidSettings: A setting is invalid.
     """
     from app import wiring
-    from app.core.web.limits import Limiter
+    from app.core.web.limiter import Limiter
 
     try:
         wiring.make_channels(settings)

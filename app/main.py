@@ -46,7 +46,7 @@ from app.core.security import password_hashing, password_strength
 from app.core.web.docs_page import install_docs_page
 from app.core.web.edge import Edge
 from app.core.web.fast_routes import FastRoutes
-from app.core.web.limits import Limiter
+from app.core.web.limiter import Limiter
 from app.core.web.problems import install_error_handlers
 from app.menus.my_menu_routes import router as my_menu
 from app.menus.routes import router as menus

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from app.core.config import Settings
 from app.core.errors import TooMany
-from app.core.web.limits import Limiter, get_network
+from app.core.web.limiter import Limiter, get_network
 
 # Per network from which an account with too many failures has not been used before.
 UNKNOWN_NETWORK_LIMIT = "3/5 minutes"

@@ -24,10 +24,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
 from app.core.database.pool import Database, wake_worker_after_commit
-from app.core.outbox import claims
+from app.core.outbox import delivery_claims
 from app.core.outbox.backoff import DELIVERY_BACKOFF, Backoff
 from app.core.outbox.channels import ChannelPolicy, Channels, Outcome, Result, Sender
-from app.core.outbox.claims import LEASE_DURATION, Claim, FinishedAttempt
+from app.core.outbox.delivery_claims import LEASE_DURATION, Claim, FinishedAttempt
 from app.core.outbox.models import DELIVER, IS_DELIVERY, Delivery, DeliveryStatus, Timer
 from app.core.outbox.timers import serve_in_turn, write_due_organisations_query
 
@@ -107,7 +107,7 @@ async def _deliver_round(database: Database, channels: Channels, stopping: Calla
         senders: dict[str, Sender[Any]] = {}
 
         async def serve(org_id: UUID) -> int:
-            claimed = await claims.claim_deliveries(database, org_id, channels)
+            claimed = await delivery_claims.claim_deliveries(database, org_id, channels)
             for name in {one.channel for one in claimed} & channels.keys() - senders.keys():
                 senders[name] = await stack.enter_async_context(channels[name].open())
             await _Batch(database, org_id, channels, senders).send(claimed, stopping)
@@ -138,11 +138,11 @@ class _Batch:
         except BaseException:
             # Cancelled in the middle of a message: earlier ones must not be sent again, later ones need not wait.
             with suppress(Exception):
-                await claims.record_attempts(self.database, self.org_id, finished)
-                await claims.release_deliveries(self.database, self.org_id, waiting)
+                await delivery_claims.record_attempts(self.database, self.org_id, finished)
+                await delivery_claims.release_deliveries(self.database, self.org_id, waiting)
             raise
         await self._record_reliably(finished)
-        await claims.release_deliveries(self.database, self.org_id, waiting)
+        await delivery_claims.release_deliveries(self.database, self.org_id, waiting)
 
     async def _attempt(self, one: Claim) -> FinishedAttempt:
         sender = self.senders.get(one.channel)
@@ -158,7 +158,7 @@ class _Batch:
         give_up_at = time.monotonic() + LEASE_DURATION.total_seconds()
         while True:
             try:
-                return await claims.record_attempts(self.database, self.org_id, attempts)
+                return await delivery_claims.record_attempts(self.database, self.org_id, attempts)
             except Exception:
                 if time.monotonic() > give_up_at:
                     raise

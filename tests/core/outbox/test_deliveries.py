@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from app.core.clock import real_now
 from app.core.database.pool import Database
-from app.core.outbox import claims, deliveries
+from app.core.outbox import deliveries, delivery_claims
 from app.core.outbox.channels import Channels
-from app.core.outbox.claims import DELIVERIES_PER_BATCH
+from app.core.outbox.delivery_claims import DELIVERIES_PER_BATCH
 from app.core.outbox.models import DeliveryStatus
 from app.notifications import mails
 from app.notifications.mails import MailDraft
@@ -51,7 +51,7 @@ async def test_two_workers_at_once_send_each_mail_once(
 async def test_a_claimed_delivery_is_not_claimed_by_another_worker(pool: Database, channels: Channels) -> None:
     for _ in range(5):
         org_id = await queue_mails(pool, *make_addresses(3 * DELIVERIES_PER_BATCH))
-        batches = await asyncio.gather(*(claims.claim_deliveries(pool, org_id, channels) for _ in range(8)))
+        batches = await asyncio.gather(*(delivery_claims.claim_deliveries(pool, org_id, channels) for _ in range(8)))
         claimed = [one.id for batch in batches for one in batch]
         assert len(set(claimed)) == len(claimed) <= 3 * DELIVERIES_PER_BATCH
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from structlog.testing import capture_logs
 
 from app.core.database.pool import Database
-from app.core.outbox import claims, deliveries
+from app.core.outbox import deliveries, delivery_claims
 from app.core.outbox.channels import Channels, Outcome, Result
-from app.core.outbox.claims import LEASE_DURATION
 from app.core.outbox.deliveries import finish_attempt
+from app.core.outbox.delivery_claims import LEASE_DURATION
 from app.core.outbox.models import DeliveryStatus
 from app.notifications.mails import EMAIL
 from tests.core.outbox.queued_mails import (
@@ -47,7 +47,7 @@ async def test_a_delivery_of_a_killed_worker_is_sent_again_with_the_same_message
     This is the only case of a second copy.
     """
     org_id = await queue_mails(pool, "mia@customer.example")
-    (claim,) = await claims.claim_deliveries(pool, org_id, channels)
+    (claim,) = await delivery_claims.claim_deliveries(pool, org_id, channels)
     async with channels["EMAIL"].open() as sender:
         await sender.send(claim.message)
 
@@ -66,10 +66,10 @@ async def test_a_late_outcome_does_not_overwrite_a_newer_one(
     pool: Database, smtp_server: SmtpServer, channels: Channels
 ) -> None:
     org_id = await queue_mails(pool, "mia@customer.example")
-    (claim,) = await claims.claim_deliveries(pool, org_id, channels)
+    (claim,) = await delivery_claims.claim_deliveries(pool, org_id, channels)
     await make_due(pool, org_id)
     await deliveries.deliver_due(pool, channels)
-    await claims.record_attempts(
+    await delivery_claims.record_attempts(
         pool, org_id, [finish_attempt(claim, Outcome(Result.TEMPORARY, "Too slow"), EMAIL.backoff)]
     )
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from app.core.errors import TooMany, Unavailable
-from app.core.web.limits import Limiter, get_network
+from app.core.web.limiter import Limiter, get_network
 
 
 @pytest.fixture
