@@ -14,11 +14,11 @@ from uuid import UUID
 
 from sqlalchemy import make_url
 
-from app.access.tenant import reference_prefix
 from app.core.outbox.numbering import insert_events_sql
 from app.tickets.comments.queries import COMMENTS
 from app.tickets.events import TicketAssigned, TicketCreated
 from app.tickets.lists.queries import Listing, page_statement
+from app.tickets.references import reference_prefix
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from app.tickets.statements import COUNT, INSERT, READ

@@ -21,6 +21,7 @@ from app.organisations.queries import get_tenant
 from app.tickets.comments.models import Comment
 from app.tickets.events import TicketAssigned, TicketClosingSoon, TicketResponded
 from app.tickets.models import Ticket
+from app.tickets.references import make_reference
 
 
 async def mail_reply_to_requester(
@@ -148,7 +149,7 @@ def _write_draft(
     **context: ContextValue,
 ) -> MailDraft:
     """Write a mail about a ticket."""
-    reference = organisation.reference(ticket.number)
+    reference = make_reference(organisation.domain, ticket.number)
     return write_draft(
         organisation,
         template,

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from app.access.tenant import Tenant, reference_prefix
+from app.access.tenant import Tenant
+from app.tickets.references import reference_prefix
 from app.tickets.rows import TicketRow
 
 

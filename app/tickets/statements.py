@@ -7,6 +7,7 @@ them. A ticket's row includes its assignee, so that a response takes one round t
 from __future__ import annotations
 
 from app.accounts.users.rules import AccountStatus
+from app.core.database.intervals import add_interval_sql
 from app.core.outbox.numbering import TICK
 from app.tickets.assignment.rules import ASSIGN
 from app.tickets.assignment.statements import ASSIGNEE_IN_TURN, available_users_sql
@@ -21,6 +22,8 @@ ASSIGNEE = "LEFT JOIN users AS p ON p.org_id = $1 AND p.id = t.assignee_id"
 
 READ = f"SELECT {COLUMNS} FROM tickets AS t {ASSIGNEE} WHERE t.org_id = $1 AND t.id = $2"  # noqa: S608 - constants
 READ_OWN = f"{READ} AND t.requester_user_id = $3"
+
+_TICK = f"interval '{TICK.microseconds} microseconds'"
 
 
 def _count_sql(*, account: str, join: str, requester_email: str) -> str:
@@ -43,7 +46,7 @@ def _count_sql(*, account: str, join: str, requester_email: str) -> str:
     ), counted AS (
         UPDATE counters SET last_number = last_number + 1,
                last_event = last_event + CASE WHEN available.ids IS NULL THEN 1 ELSE 2 END,
-               last_at = greatest($3, last_at + interval '{TICK.microseconds} microseconds')
+               last_at = greatest($3, {add_interval_sql("last_at", _TICK)})
         FROM available {join} JOIN requester ON true WHERE counters.org_id = $1
         RETURNING last_number AS number, last_event, last_at AS at, {ASSIGNEE_IN_TURN} AS assignee_id,
                   requester.id AS requester_user_id, {requester_email} AS requester_email

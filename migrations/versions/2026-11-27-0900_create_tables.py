@@ -59,6 +59,35 @@ TABLES = (
 
 
 def upgrade() -> None:
+    create_counters()
+    create_credentials()
+    create_deliveries()
+    create_events()
+    create_job_runs()
+    create_organisations()
+    create_relay_failures()
+    create_relays()
+    create_timers()
+    create_mails()
+    create_menus()
+    create_roles()
+    create_secret_keys()
+    create_users()
+    create_external_identities()
+    create_links()
+    create_pictures()
+    create_recovery_codes()
+    create_second_factors()
+    create_sessions()
+    create_tickets()
+    create_indexes_of_tickets()
+    create_user_words()
+    create_comments()
+    create_ticket_search()
+    protect_tables()
+
+
+def create_counters() -> None:
     op.create_table(
         "counters",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -67,6 +96,10 @@ def upgrade() -> None:
         sa.Column("last_at", sa.DateTime(timezone=True), server_default=sa.text("'epoch'"), nullable=False),
         sa.PrimaryKeyConstraint("org_id", name=op.f("pk_counters")),
     )
+    op.execute("ALTER TABLE counters SET (fillfactor = 20)")
+
+
+def create_credentials() -> None:
     op.create_table(
         "credentials",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -77,6 +110,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("org_id", "email", name=op.f("uq_credentials_org_id_email")),
     )
     op.create_index("ix_credentials_email", "credentials", ["email"], unique=False)
+
+
+def create_deliveries() -> None:
     op.create_table(
         "deliveries",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -105,6 +141,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("channel IS NOT NULL"),
     )
+
+
+def create_events() -> None:
     op.create_table(
         "events",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -121,6 +160,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "seq", name=op.f("pk_events")),
     )
     op.create_index("ix_events_org_id_subject_id_seq", "events", ["org_id", "subject_id", "seq"], unique=False)
+
+
+def create_job_runs() -> None:
     op.create_table(
         "job_runs",
         sa.Column("name", sa.Text(), nullable=False),
@@ -130,6 +172,9 @@ def upgrade() -> None:
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_job_runs")),
     )
+
+
+def create_organisations() -> None:
     op.create_table(
         "organisations",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -149,6 +194,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_organisations")),
         sa.UniqueConstraint("domain", name=op.f("uq_organisations_domain")),
     )
+
+
+def create_relay_failures() -> None:
     op.create_table(
         "relay_failures",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -161,12 +209,19 @@ def upgrade() -> None:
         sa.Column("parked_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_relay_failures")),
     )
+
+
+def create_relays() -> None:
     op.create_table(
         "relays",
         sa.Column("org_id", sa.Uuid(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("org_id", name=op.f("pk_relays")),
     )
+    op.execute("ALTER TABLE relays SET (fillfactor = 20)")
+
+
+def create_timers() -> None:
     op.create_table(
         "timers",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -186,6 +241,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("kind <> 'DELIVER'"),
     )
+
+
+def create_mails() -> None:
     op.create_table(
         "mails",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -234,6 +292,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("user_id IS NOT NULL"),
     )
+
+
+def create_menus() -> None:
     op.create_table(
         "menus",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -257,6 +318,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_menus")),
     )
     op.create_index("ix_menus_org_id_parent_id", "menus", ["org_id", "parent_id"], unique=False)
+
+
+def create_roles() -> None:
     op.create_table(
         "roles",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -271,6 +335,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_roles")),
         sa.UniqueConstraint("org_id", "name", name=op.f("uq_roles_org_id_name")),
     )
+
+
+def create_secret_keys() -> None:
     op.create_table(
         "secret_keys",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -282,6 +349,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_secret_keys")),
     )
     op.create_index("ix_secret_keys_hash", "secret_keys", ["hash"], unique=True)
+
+
+def create_users() -> None:
     op.create_table(
         "users",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -339,6 +409,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_users_org_id_role_kind_id", "users", ["org_id", "role_kind", "id"], unique=False)
     op.create_index("ix_users_org_id_status_id", "users", ["org_id", "status", "id"], unique=False)
+
+
+def create_external_identities() -> None:
     op.create_table(
         "external_identities",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -354,6 +427,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "provider", "subject", name=op.f("pk_external_identities")),
     )
     op.create_index("ix_external_identities_org_id_user_id", "external_identities", ["org_id", "user_id"], unique=False)
+
+
+def create_links() -> None:
     op.create_table(
         "links",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -376,6 +452,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_links_org_id_expires_at", "links", ["org_id", "expires_at"], unique=False)
     op.create_index("ix_links_org_id_user_id_purpose", "links", ["org_id", "user_id", "purpose"], unique=False)
+
+
+def create_pictures() -> None:
     op.create_table(
         "pictures",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -386,6 +465,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("org_id", "user_id", name=op.f("pk_pictures")),
     )
+
+
+def create_recovery_codes() -> None:
     op.create_table(
         "recovery_codes",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -396,6 +478,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("org_id", "user_id", "hash", name=op.f("pk_recovery_codes")),
     )
+
+
+def create_second_factors() -> None:
     op.create_table(
         "second_factors",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -409,6 +494,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("org_id", "user_id", name=op.f("pk_second_factors")),
     )
+
+
+def create_sessions() -> None:
     op.create_table(
         "sessions",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -430,6 +518,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_sessions_org_id_expires_at", "sessions", ["org_id", "expires_at"], unique=False)
     op.create_index("ix_sessions_org_id_user_id", "sessions", ["org_id", "user_id"], unique=False)
+
+
+def create_tickets() -> None:
     op.create_table(
         "tickets",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -464,6 +555,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_tickets")),
         sa.UniqueConstraint("org_id", "number", name=op.f("uq_tickets_org_id_number")),
     )
+
+
+def create_indexes_of_tickets() -> None:
     op.create_index(
         "ix_tickets_org_id_assignee_id_created_at_number",
         "tickets",
@@ -511,6 +605,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("assignee_id IS NULL AND status IN ('OPEN', 'IN_PROGRESS', 'RESPONDED')"),
     )
+
+
+def create_user_words() -> None:
     op.create_table(
         "user_words",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -522,6 +619,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "word", "user_id", name=op.f("pk_user_words")),
     )
     op.create_index("ix_user_words_org_id_user_id", "user_words", ["org_id", "user_id"], unique=False)
+
+
+def create_comments() -> None:
     op.create_table(
         "comments",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -539,6 +639,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("org_id", "id", name=op.f("pk_comments")),
     )
     op.create_index("ix_comments_org_id_ticket_id_id", "comments", ["org_id", "ticket_id", "id"], unique=False)
+
+
+def create_ticket_search() -> None:
     op.create_table(
         "ticket_search",
         sa.Column("org_id", sa.Uuid(), nullable=False),
@@ -560,6 +663,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_using="gin",
     )
+
+
+def protect_tables() -> None:
     for table in PROTECTED:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
@@ -567,9 +673,6 @@ def upgrade() -> None:
             f"CREATE POLICY {table}_of_the_organisation ON {table} "
             "USING (org_id = nullif(current_setting('app.org_id', true), '')::uuid)"
         )
-    # Leave room on each page for new versions of these rows, which change very often.
-    op.execute("ALTER TABLE counters SET (fillfactor = 20)")
-    op.execute("ALTER TABLE relays SET (fillfactor = 20)")
 
 
 def downgrade() -> None:

@@ -22,6 +22,7 @@ import orjson
 from sqlalchemy import BigInteger, DateTime, Interval, Table, Uuid, bindparam, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.database.intervals import add_interval_sql
 from app.core.database.pool import wake_worker_after_commit
 from app.core.ids import new_id
 from app.core.outbox.events import Event, Recorded, get_pending_events
@@ -35,14 +36,15 @@ TICK = timedelta(microseconds=1)  # the resolution of a stored time
 
 # `before` waits for the row's lock and then reads its latest version. The update reads the same version.
 _TAKE_NUMBERS = text(
-    """
+    f"""
     WITH before AS MATERIALIZED (
         SELECT last_at FROM counters WHERE org_id = :org_id FOR NO KEY UPDATE
     )
-    UPDATE counters SET last_event = last_event + :events, last_at = greatest(:latest, counters.last_at + :span)
+    UPDATE counters SET last_event = last_event + :events,
+           last_at = greatest(:latest, {add_interval_sql("counters.last_at", ":span")})
     FROM before WHERE counters.org_id = :org_id
     RETURNING last_event - :events AS last_event, before.last_at
-    """
+    """  # noqa: S608 - constants
 ).bindparams(
     bindparam("org_id", type_=Uuid),
     bindparam("events", type_=BigInteger),

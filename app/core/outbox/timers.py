@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
+from app.core.database.intervals import add_interval_sql
 from app.core.database.pool import Database, run_before_commit
 from app.core.outbox.backoff import TIMER_BACKOFF
 from app.core.outbox.models import DELIVER, IS_NO_DELIVERY, Timer
@@ -230,8 +231,7 @@ async def bring_forward(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by
     await db.execute(
         update(Timer)
         .where(Timer.org_id == org_id, Timer.kind.in_(kinds))
-        # In UTC without a time zone: Citus refuses `timestamptz - interval`, which depends on the session's time zone.
-        .values(due_at=func.timezone("UTC", func.timezone("UTC", Timer.due_at) - by))
+        .values(due_at=text(add_interval_sql("due_at", "-CAST(:by AS interval)")).bindparams(by=by))
     )
 
 

@@ -54,7 +54,7 @@ _ID_OR_EMAIL: list[JsonSchemaValue] = [{"type": "string", "format": "uuid"}, {"t
 Assignee = Annotated[
     UUID | str,
     PlainValidator(_parse_assignee),
-    WithJsonSchema({"anyOf": [{"type": "string", "enum": [ME, NONE]}, *_ID_OR_EMAIL]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "title": "AssigneeKeyword", "enum": [ME, NONE]}, *_ID_OR_EMAIL]}),
 ]
 Requester = Annotated[UUID | str, PlainValidator(_parse_requester), WithJsonSchema({"anyOf": _ID_OR_EMAIL})]
 

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.access.callers import Caller
 from app.access.services import services_of
-from app.access.tenant import reference_prefix
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import responses
 from app.core.web.paging import InvalidCursor, Paging
@@ -19,6 +18,7 @@ from app.tickets.http import Reader, json_response
 from app.tickets.lists.queries import Listing, count_tickets, read_page
 from app.tickets.lists.schemas import TicketFilter, TicketPage
 from app.tickets.queries import requester_scope
+from app.tickets.references import reference_prefix
 from app.tickets.representation import represent_tickets
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query

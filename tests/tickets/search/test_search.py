@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.access.tenant import reference_prefix
 from app.core.database.pool import Database
+from app.tickets.references import reference_prefix
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.problems import refused, wrong_fields
 from tests.tickets.lists.test_filters import ADA, BO
