@@ -22,6 +22,7 @@ from app.core.security import password_hashing, password_strength
 from app.main import create_app
 from tests.organisation_client import Api, Desk, create_desk
 from tests.postgres import TEMPLATE, TestServer, running_postgres
+from tests.statement_recorder import start_recording
 
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
 
@@ -42,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
+    start_recording()
     # Only in the process that distributes the tests: the others read the URLs from the environment.
     if not hasattr(config, "workerinput"):
         _server.enter_context(running_postgres(config.getoption("--postgres"))).export()

@@ -55,7 +55,7 @@ async def set_timers(db: AsyncSession, org_id: UUID, subject_id: UUID, due: Mapp
     await db.execute(
         statement.on_conflict_do_update(
             index_elements=[Timer.org_id, Timer.subject_id, Timer.kind],
-            set_={"due_at": statement.excluded.due_at, "attempts": 0},
+            set_={"due_at": statement.excluded.due_at, "attempts": text("0")},
         ),
         execution_options=_WITHOUT_AUTOFLUSH,
     )
