@@ -73,13 +73,13 @@ def _database(settings: Settings, *, exclusive: bool = False) -> Iterator[tuple[
         return
     running = None if exclusive else attach(settings.data_dir)
     if running is not None:
-        yield _with_embedded(settings, running), running.owner_url
+        yield _complete_settings(settings, running), running.owner_url
         return
     with start(settings.data_dir) as server:
-        yield _with_embedded(settings, server.address), server.address.owner_url
+        yield _complete_settings(settings, server.address), server.address.owner_url
 
 
-def _with_embedded(settings: Settings, address: Address) -> Settings:
+def _complete_settings(settings: Settings, address: Address) -> Settings:
     key = settings.secret_key or load_or_create_secret_key(settings.data_dir)
     return settings.model_copy(update={"database_url": address.service_url, "secret_key": key})
 
@@ -110,14 +110,14 @@ def serve(
     _exit_cleanly_on_sigterm()
     with (
         closing(_bind(settings)) as listener,
-        _database(settings, exclusive=True) as (complete, owner_url),
+        _database(settings, exclusive=True) as (complete_settings, owner_url),
         suppress(KeyboardInterrupt),
     ):
-        _check_channels_and_limiter(complete)
+        _check_channels_and_limiter(complete_settings)
         if migrate or settings.database_url is None:
-            _migrate(complete, owner_url)
+            _migrate(complete_settings, owner_url)
         is_ready = settings.database_url is None or _check_database(settings.database_url)
-        _serve(complete, listener, is_ready=is_ready)
+        _serve(complete_settings, listener, is_ready=is_ready)
 
 
 def _check_channels_and_limiter(settings: Settings) -> None:
@@ -148,6 +148,7 @@ def _check_database(url: str) -> bool:
     from app.operations.doctor import check_database
 
     failed = {finding.check: finding.detail for finding in asyncio.run(check_database(url)) if not finding.is_ok}
+    # If the database is unavailable, the other findings only repeat that.
     for check in ["database"] if "database" in failed else failed:
         sys.stderr.write(f"tessera: {check}: {failed[check]}\n")
     return not failed.keys() & {"database", "migrations"}
@@ -246,20 +247,20 @@ def worker() -> None:
     """Run the worker only: timers, relay, deliveries and housekeeping. Several workers can run at the same time."""
     settings = _load_settings()
     _exit_cleanly_on_sigterm()
-    with _database(settings) as (complete, owner_url), suppress(KeyboardInterrupt):
+    with _database(settings) as (complete_settings, owner_url), suppress(KeyboardInterrupt):
         from app.worker import run_worker
 
-        _check_channels_and_limiter(complete)
+        _check_channels_and_limiter(complete_settings)
         if settings.database_url is None:
-            _migrate(complete, owner_url)
-        asyncio.run(run_worker(complete))
+            _migrate(complete_settings, owner_url)
+        asyncio.run(run_worker(complete_settings))
 
 
 @cli.command()
 def migrate() -> None:
     """Migrate the database to this version's schema, as the role of MIGRATIONS_DATABASE_URL."""
-    with _database(_load_settings()) as (complete, owner_url):
-        _migrate(complete, owner_url)
+    with _database(_load_settings()) as (complete_settings, owner_url):
+        _migrate(complete_settings, owner_url)
     sys.stdout.write("The database is up to date.\n")
 
 
@@ -269,8 +270,8 @@ def doctor() -> None:
     from app import models as _models  # noqa: F401 - the tables that the checks expect
     from app.operations.doctor import run_checks
 
-    with _database(_load_settings()) as (complete, _):
-        findings = asyncio.run(run_checks(complete))
+    with _database(_load_settings()) as (complete_settings, _):
+        findings = asyncio.run(run_checks(complete_settings))
     for finding in findings:
         sys.stdout.write(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.check:<14} {finding.detail}\n")
     if not all(finding.is_ok for finding in findings):
@@ -294,9 +295,9 @@ def demo(
     from app import wiring
     from app.operations.demo import create_demo
 
-    with _database(_load_settings()) as (complete, owner_url):
-        _migrate(complete, owner_url)
-        sys.stdout.write(asyncio.run(create_demo(complete, tickets, wiring.NUMBERING_WITHOUT_REACTIONS)))
+    with _database(_load_settings()) as (complete_settings, owner_url):
+        _migrate(complete_settings, owner_url)
+        sys.stdout.write(asyncio.run(create_demo(complete_settings, tickets, wiring.NUMBERING_WITHOUT_REACTIONS)))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ ROUTERS = (
 
 # Larger limits than `max_body_bytes`, by method and path.
 BODY_LIMITS = {("PUT", "/me/picture"): MAX_UPLOAD_BYTES}
-# Served even under overload, since the service is watched by them.
+# Served even under overload, since monitoring depends on them.
 OPERATIONAL_PATHS = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 log = structlog.get_logger("tessera")
@@ -115,6 +115,7 @@ def create_app(settings: Settings) -> ASGIApp:
                 "RateLimit",
                 "RateLimit-Policy",
                 "Retry-After",
+                "Sunset",
                 "WWW-Authenticate",
                 "X-Request-Id",
             ],

@@ -119,7 +119,7 @@ for _notice in ACCOUNT_NOTICES:
 
 # Runs at the end of every session, before it commits.
 NUMBERING = Numbering(REACTIONS, DATING)
-# For the demo, whose scripts contain the effects of reactions.
+# For the demo: its scripts already contain the effects of reactions. It still numbers and writes events.
 NUMBERING_WITHOUT_REACTIONS = Numbering(dating=DATING)
 
 # Kind of timer -> what happens when it is due. These run on the organisation's clock, which a sandbox can move…

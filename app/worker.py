@@ -144,7 +144,7 @@ class Worker:
         """
         self._stopping = True
         self.database.after_commit.remove(self._wake)
-        self._scheduler.pause()  # a shutdown would cancel running jobs
+        self._scheduler.pause()  # first: `shutdown` would cancel running jobs before SHUTDOWN_TIMEOUT
         self._wake()
         try:
             async with asyncio.timeout(SHUTDOWN_TIMEOUT):
@@ -179,7 +179,8 @@ class Worker:
             try:
                 await running
             except Exception as failure:  # noqa: BLE001 - logged, and the job runs again
-                error = type(failure).__name__  # the message may contain one tenant's data, and every tenant sees it
+                # Without the message: `GET /jobs` shows the error to every tenant, the message may contain data of one.
+                error = type(failure).__name__
                 self._log_failure(name, failure)
             finally:
                 self._running.discard(running)

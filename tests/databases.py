@@ -51,7 +51,7 @@ async def superuser_connection(server: TestServer) -> AsyncIterator[Superuser]:
 
 @asynccontextmanager
 async def open_pool(server: TestServer, **options: object) -> AsyncIterator[Database]:
-    """Open a pool, by default without reactions."""
+    """Open a pool whose commits number events. They run no reactions unless `before_commit` is given."""
     database = Database(server.service_url, **{"before_commit": Numbering(), **options})  # type: ignore[arg-type]
     try:
         yield database

@@ -9,7 +9,7 @@ import httpx
 KEYS = {"type", "title", "status", "detail", "code", "requestId"}
 
 
-def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """Assert that a response is a problem document (RFC 9457) with this status and code, and return it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -27,8 +27,8 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return document
 
 
-def wrong_fields(answer: httpx.Response, code: str = "invalid_input") -> set[str]:
-    """Assert that a response is a 422, and return the names of the invalid fields."""
-    errors: list[dict[str, str]] = refused(answer, 422, code).get("errors", [])
+def read_invalid_fields(answer: httpx.Response, code: str = "invalid_input") -> set[str]:
+    """Return the names of the invalid fields of a response, which must be a 422 with this code."""
+    errors: list[dict[str, str]] = assert_problem(answer, 422, code).get("errors", [])
     assert all(error.keys() == {"field", "message"} and error["message"] for error in errors)
     return {error["field"] for error in errors}

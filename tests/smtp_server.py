@@ -30,11 +30,19 @@ class SmtpServer:
     refused: list[Received] = field(default_factory=list)
     replies: dict[str, list[str]] = field(default_factory=dict)  # by recipient, one per attempt
     delay: float = 0.0  # seconds before each mail is accepted
-    release: asyncio.Event | None = None  # if given, mails wait until it is set
+    _resumed: asyncio.Event | None = None
 
     @property
     def url(self) -> str:
         return f"smtp://127.0.0.1:{self.port}"
+
+    def pause(self) -> None:
+        """Let mails wait until `resume` is called."""
+        self._resumed = asyncio.Event()
+
+    def resume(self) -> None:
+        assert self._resumed is not None
+        self._resumed.set()
 
     def recipients(self) -> list[str]:
         return [mail.recipient for mail in self.received]
@@ -48,8 +56,8 @@ class SmtpServer:
         assert envelope.mail_from is not None
         (recipient,) = envelope.rcpt_tos
         await asyncio.sleep(self.delay)
-        if self.release is not None:
-            await self.release.wait()
+        if self._resumed is not None:
+            await self._resumed.wait()
         message_id = str(message_from_bytes(content)["Message-ID"])
         mail = Received(message_id, envelope.mail_from, recipient, time.monotonic())
         if replies := self.replies.get(recipient):

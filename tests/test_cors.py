@@ -14,7 +14,7 @@ from tests.postgres import TestServer
 ALLOWED, OTHER = "https://desk.example.com", "https://evil.example.com"
 
 
-# A hot operation, another one, and an error.
+# An operation that is served without FastAPI (`FastRoutes`), another operation, and an error.
 @pytest.mark.parametrize("path", ["/tickets", "/me", "/nothing"])
 async def test_only_configured_origins_are_allowed(server: TestServer, desk: Desk, path: str) -> None:
     app = create_app(settings_for(server, cors_origins=[ALLOWED]))

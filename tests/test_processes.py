@@ -57,10 +57,10 @@ async def serving(folder: Path, **settings: object) -> AsyncIterator[Program]:
 async def all_end(pids: set[int]) -> bool:
     """Return whether all these processes end; Python's helper processes end shortly after their parent."""
 
-    async def ended() -> bool:
+    async def have_ended() -> bool:
         return not any(is_running(pid) for pid in pids)
 
-    return await eventually(ended, within=1)
+    return await eventually(have_ended, within=1)
 
 
 def superuser_url(data_dir: Path) -> str:

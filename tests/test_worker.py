@@ -160,7 +160,8 @@ async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
 async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
     own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
-    org_id, smtp_server.release = uuid4(), asyncio.Event()
+    org_id = uuid4()
+    smtp_server.pause()
     async with running_worker(own_database, pool, smtp_server) as worker:
         await queue_mail(pool, org_id, 5)
         await asyncio.sleep(0.3)
@@ -168,7 +169,7 @@ async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
         with capture_logs():
             await worker.stop()
         assert time.monotonic() - started < SHUTDOWN_TIMEOUT + 1
-    smtp_server.release.set()
+    smtp_server.resume()
     async with pool.session(org_id) as db:
         conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.due_at <= real_now())
         assert await db.scalar(select(func.count()).select_from(Timer).where(*conditions)) == 4
@@ -194,17 +195,17 @@ async def test_the_last_run_of_each_job_is_reported(
 ) -> None:
     before = real_now()
 
-    async def reported() -> dict[str, JobRun]:
+    async def read_runs() -> dict[str, JobRun]:
         async with pool.session(None) as db:
             return {run.name: run for run in await db.scalars(select(JobRun))}
 
-    async def all_reported() -> bool:
+    async def are_all_reported() -> bool:
         await worker.report_runs()
-        return set(JOBS) <= set(await reported())
+        return set(JOBS) <= set(await read_runs())
 
     async with running_worker(own_database, pool, smtp_server) as worker:
-        assert await eventually(all_reported)
-        for run in (await reported()).values():
+        assert await eventually(are_all_reported)
+        for run in (await read_runs()).values():
             assert run.every_seconds == JOBS[run.name].every
             assert before <= run.last_run_at <= real_now()
             assert run.next_run_at is not None

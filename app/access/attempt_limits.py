@@ -6,7 +6,7 @@ caller who knows the password can try one.
 
 An attacker can sign up an organisation, and in it an account with the e-mail address of a user of another organisation.
 Signing in to that account must not give the attacker further guesses at the user's account. Therefore a success refunds
-only its own attempt, and not even that if the password was wrong for one of the accounts that it was compared with.
+one attempt, and none if the password was wrong for any of the accounts that it was compared with.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from app.core.web.limiter import Limiter, get_network
 
 # Per network from which an account with too many failures has not been used before.
 UNKNOWN_NETWORK_LIMIT = "3/5 minutes"
-# Per account or e-mail address, of each kind of mail that any stranger can request. A user who is refused because
-# strangers used it up has those mails already, with links that are valid for longer than this.
+# Per account (or e-mail address) and kind of mail, for mails that anyone can request. If strangers use up the limit,
+# the user has the mails already, and their links are valid for longer than the period of the limit.
 MAIL_LIMIT = "5/15 minutes"
 # Per organisation and e-mail address: cancelling an invitation and making another does not reset the count.
-INVITATION_LIMIT = "10/hour"
+INVITATION_LIMIT_PER_EMAIL = "10/hour"
 # Per organisation: any organisation may invite strangers.
-INVITATIONS_LIMIT = "1000/hour"
+INVITATION_LIMIT_PER_ORGANISATION = "1000/hour"
 # Per user: decoding the largest picture takes a second of CPU.
 PICTURE_UPLOAD_LIMIT = "20/hour"
 
@@ -69,7 +69,7 @@ class Attempts:
         """Count a sign-up.
 
         Args:
-            org_id: the organisation whose secret key it was made with. A public sign-up counts for no organisation:
+            org_id: the organisation whose secret key the request has. A public sign-up counts for no organisation:
                 otherwise an attacker could use up its limit.
 
         Raises:
@@ -90,7 +90,7 @@ class Attempts:
     def counting_sign_in(
         self, email: str, domain: str | None, address: str | None, *, failure: Failure
     ) -> AbstractAsyncContextManager[Attempt]:
-        """Count the block as a failed sign-in if it raises `failure`.
+        """Count an attempt to sign in before the block, and refund it unless it raises `failure`.
 
         Raises:
             TooMany
@@ -100,7 +100,7 @@ class Attempts:
     def counting_confirmation(
         self, user_id: UUID, address: str | None, *, failure: Failure
     ) -> AbstractAsyncContextManager[Attempt]:
-        """Count the block as a signed-in user's wrong password if it raises `failure`.
+        """Count an attempt at a signed-in user's password before the block, and refund it unless it raises `failure`.
 
         Raises:
             TooMany
@@ -109,7 +109,7 @@ class Attempts:
 
     @asynccontextmanager
     async def counting_code(self, user_id: UUID, *, failure: Failure) -> AsyncIterator[None]:
-        """Count the block as a wrong code of the user's second factor if it raises `failure`.
+        """Count an attempt at a code of the second factor before the block, and refund it unless it raises `failure`.
 
         Raises:
             TooMany
@@ -119,8 +119,8 @@ class Attempts:
         async with _refunding_unless(failure, partial(self._limiter.refund, *counted)):
             yield
 
-    async def count_recovery(self, address: str | None) -> None:
-        """Count a public call that recovers an account.
+    async def count_link_call(self, address: str | None) -> None:
+        """Count a public call that requests or uses a mailed link.
 
         Raises:
             TooMany
@@ -141,8 +141,9 @@ class Attempts:
         Raises:
             TooMany
         """
-        await self._limiter.count_or_refuse(INVITATION_LIMIT, "invitation", str(org_id), _account_key(email, None))
-        await self._limiter.count_or_refuse(INVITATIONS_LIMIT, "invitations", str(org_id))
+        key = ("invitation", str(org_id), _account_key(email, None))
+        await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_EMAIL, *key)
+        await self._limiter.count_or_refuse(INVITATION_LIMIT_PER_ORGANISATION, "invitations", str(org_id))
 
     async def count_mail(self, kind: str, email: str) -> None:
         """Count a request for a mail of this kind to an e-mail address, whether or not an account has it.
@@ -155,7 +156,7 @@ class Attempts:
     async def count_account_mail(self, kind: str, user_id: UUID) -> bool:
         """Count a request for a mail of this kind to an account; return whether it is within the limit.
 
-        Per account, and only if there is one: requests in one organisation must not use up those of another.
+        Counts per account, so that requests in one organisation do not use up the limit in another.
         """
         try:
             await self._limiter.count_or_refuse(MAIL_LIMIT, "mail", kind, str(user_id))
@@ -201,14 +202,14 @@ class Attempts:
             await self._limiter.refund(UNKNOWN_NETWORK_LIMIT, "guarded", attempt.account, attempt.network)
         await self._limiter.refund(self._settings.sign_in_failure_limit, "failures", attempt.account, attempt.network)
 
-    async def remember_address(self, attempt: Attempt) -> None:
+    async def remember_network(self, attempt: Attempt) -> None:
         """Note that the attempt's network belongs to the account's owner."""
         await self._limiter.remember_address(attempt.account, attempt.network)
 
 
 @asynccontextmanager
 async def _refunding_unless(failure: Failure, refund: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Refund what was counted before, unless the block raises `failure`: otherwise no guess was wrong."""
+    """Refund the attempt if the block succeeds or raises another error than `failure`: then no guess was wrong."""
     try:
         yield
     except failure:

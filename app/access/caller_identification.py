@@ -16,17 +16,17 @@ async def read_secret(request: Request, *, from_body: bool) -> str | None:
     """Return the secret key in the request, if there is one.
 
     Args:
-        from_body: whether it may also be the body's field `secret`.
+        from_body: whether the secret key may also come in the body, as the field `secret`.
 
     Raises:
-        SecretKeyMismatch: header and body have different ones.
+        SecretKeyMismatch: the header and the body have different secret keys.
     """
     in_header = request.headers.get(SECRET_HEADER)
     if not from_body:
         return in_header
     try:
         body = await request.json()
-    except ValueError:  # not JSON: the body's own validation says so, if the header has a valid secret key
+    except ValueError:  # not JSON: if the header has a valid secret key, the validation of the body reports this
         body = None
     in_body = body.get("secret") if isinstance(body, dict) else None
     if not isinstance(in_body, str):

@@ -39,7 +39,7 @@ class Principal:
 
 @dataclass(frozen=True, kw_only=True)
 class _OrganisationCaller:
-    """What every caller has. `now` is the organisation's time when the request came."""
+    """The fields of every caller. `now` is the organisation's time when the request came."""
 
     tenant: Tenant
     now: datetime
@@ -76,7 +76,7 @@ Caller = UserCaller | ProductCaller
 
 
 def is_second_factor_mandatory(tenant: Tenant, role_kind: RoleKind) -> bool:
-    """Return whether the organisation requires a second factor of users of this kind. It never does of customers."""
+    """Return whether the organisation requires a second factor of users of this kind. Customers never need one."""
     return tenant.require_2fa and role_kind != RoleKind.CUSTOMER
 
 
@@ -86,7 +86,9 @@ def lacks_second_factor(tenant: Tenant, user: Principal) -> bool:
 
 
 def ensure_can_grant(caller: UserCaller, role_kind: str, permissions: Permissions) -> None:
-    """Refuse to grant, or to act on a user with, a role kind or permissions that exceed the caller's own.
+    """Refuse a role kind or permissions that exceed the caller's own.
+
+    The caller wants to grant them, or to change a user who has them.
 
     Raises:
         PrivilegeEscalation

@@ -53,7 +53,7 @@ class CredentialCache:
         self._claims: ExpiringCache[AccessClaims] = ExpiringCache(seconds=CLAIMS_LIFETIME, size=MAX_ENTRIES)
 
     async def resolve_secret_key(self, secret: str) -> Tenant:
-        """Return the organisation of a secret key; one with a wrong checksum is refused without a query.
+        """Return the organisation of a secret key. A key with a wrong checksum is refused without a query.
 
         Raises:
             InvalidSecretKey: no organisation has it, or it was revoked.

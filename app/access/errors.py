@@ -18,7 +18,6 @@ class InvalidSecretKey(Unauthenticated):
 
     code = "invalid_secret_key"
     title = "The organisation secret key is not valid, or it was revoked. Check that it is complete."
-    advice = "Check that you send the whole key."
 
 
 class SecretKeyMismatch(Unauthenticated):
@@ -26,7 +25,6 @@ class SecretKeyMismatch(Unauthenticated):
 
     code = "secret_key_mismatch"
     title = "The header and the body contain different secret keys. Send one of them."
-    advice = "Send one of them."
 
 
 class AccessTokenRequired(Forbidden):
@@ -50,7 +48,6 @@ class PermissionRequired(Forbidden):
 
     code = "permission_required"
     title = "You lack the permission for this: ask an admin for a role that has it."
-    advice = "An admin can give them a role that has it, or grant it to them."
 
 
 class NotForCustomers(Forbidden):
@@ -66,7 +63,6 @@ class SecondFactorRequired(Forbidden):
 
     code = "second_factor_required"
     title = "Your organisation requires a second factor: set it up with POST /auth/2fa/setup first."
-    advice = "Set one up with `POST /auth/2fa/setup`."
 
 
 class PrivilegeEscalation(Forbidden):
@@ -77,4 +73,3 @@ class PrivilegeEscalation(Forbidden):
 
     code = "privilege_escalation"
     title = "This exceeds your own role kind or permissions: ask an admin who has them."
-    advice = "Ask an admin who has them."

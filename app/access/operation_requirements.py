@@ -4,13 +4,9 @@ async def close(ticket_id: TicketId, caller: Annotated[UserCaller, requires(TICK
 """
 
 # Without `from __future__ import annotations`: FastAPI cannot resolve string annotations of a callable object.
-import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 
-from fastapi import Depends, Request, params
+from fastapi import Depends, Request
 from pydantic import Field
 
 from app.access.caller_identification import identify_product, identify_user, read_secret
@@ -28,9 +24,10 @@ from app.access.errors import (
 from app.access.user_permissions import Action, Resource, RoleKind, permission
 from app.core.errors import TesseraError
 from app.core.security.access_tokens import InvalidToken
-from app.core.web.declarations import DEFAULT_CHALLENGE
+from app.core.web.declarations import DEFAULT_CHALLENGE, find_declaration
+from app.core.web.endpoint_signatures import Endpoint
 
-# By whether access tokens and whether secret keys are accepted.
+# Keys: whether access tokens are accepted, and whether secret keys are accepted.
 _HOW_TO_SEND = {
     (True, True): "Send a user's access token as `Authorization: Bearer …`, or a secret key as `X-Org-Secret: tsk_…`.",
     (True, False): "Send a user's access token as `Authorization: Bearer …`.",
@@ -52,12 +49,15 @@ class Requirement:
     """What an operation requires of its caller. As a dependency, it returns the caller, identified once per request.
 
     Args:
-        needed: the permission that a user needs; without one, any signed-in user may call.
+        needed: the permission that a user needs; `None` if any signed-in user may call the operation.
         users: whether access tokens are accepted.
         secret: whether secret keys are accepted.
         secret_in_body: whether the secret key may also come in the body.
-        customers: whether customers may call it; the operation then limits them to what is their own.
-        before_second_factor: whether it serves users who have yet to set up a mandatory second factor.
+        customers: whether customers may call the operation. It must then limit them to their own data.
+        before_second_factor: whether users may call the operation before they set up a mandatory second factor.
+
+    Raises:
+        ValueError: the requirement accepts no credentials.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class Requirement:
         customers: bool = False,
         before_second_factor: bool = False,
     ) -> None:
+        if not (users or secret):
+            raise ValueError("A requirement must accept access tokens, secret keys or both.")
         self.permission = permission(*needed) if needed else None
         self.users = users
         self.secret = secret
@@ -83,16 +85,16 @@ class Requirement:
         Raises:
             One of `errors`.
         """
-        known: tuple[Requirement, Caller] | None = request.scope.get(_CALLER)
-        if known is None or known[0] is not self:
-            known = request.scope[_CALLER] = (self, await self._identify(request))
-        return known[1]
+        cached: tuple[Requirement, Caller] | None = request.scope.get(_CALLER)
+        if cached is None or cached[0] is not self:
+            cached = request.scope[_CALLER] = (self, await self._identify(request))
+        return cached[1]
 
     async def _identify(self, request: Request) -> Caller:
-        given = await read_secret(request, from_body=self.secret_in_body)
-        if self.secret and given is not None and (self.secret_in_body or "authorization" not in request.headers):
-            return await identify_product(request, given)
-        user = await identify_user(request, given, _HOW_TO_SEND[self.users, self.secret])
+        secret = await read_secret(request, from_body=self.secret_in_body)
+        if self.secret and secret is not None and (self.secret_in_body or "authorization" not in request.headers):
+            return await identify_product(request, secret)
+        user = await identify_user(request, secret, _HOW_TO_SEND[self.users, self.secret])
         if not self.users:
             raise SecretKeyRequired
         self._check(user)
@@ -118,7 +120,7 @@ class Requirement:
 
     @property
     def kind(self) -> str:
-        """The required caller if no permission is required, in a few words."""
+        """A short name of the required caller, for operations that require no permission."""
         return "signed in" if self.users else "the organisation's secret key"
 
     @property
@@ -166,9 +168,10 @@ def requires(
     secret_in_body: bool = False,
     customers: bool = False,
 ) -> Any:
-    """Require a permission of the users who call an operation; the arguments are those of `Requirement`.
+    """Require a permission of the users who call an operation. See `Requirement` for the arguments.
 
-    `caller` is a `UserCaller`, or with `secret` a `Caller`; `check_callers` compares that at start-up.
+    Annotate the endpoint's `caller` as `UserCaller`, or as `Caller` with `secret`. `check_callers` verifies this at
+    start-up.
     """
     return Depends(Requirement((resource, action), secret=secret, secret_in_body=secret_in_body, customers=customers))
 
@@ -181,38 +184,13 @@ CurrentUserBefore2FA = Annotated[UserCaller, Depends(Requirement(before_second_f
 Product = Annotated[ProductCaller, Depends(Requirement(users=False, secret=True, secret_in_body=True))]
 
 
-# --- what operations declare -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Dependency:
-    """A parameter that FastAPI fills with what `call` returns."""
-
-    name: str
-    annotation: object
-    call: object
-
-
-def dependencies_of(endpoint: Callable[..., object]) -> Iterator[Dependency]:
-    """Find the dependencies that an endpoint declares."""
-    for name, parameter in inspect.signature(endpoint, eval_str=True).parameters.items():
-        annotation, markers = parameter.annotation, [parameter.default]
-        if get_origin(annotation) is Annotated:
-            annotation, *metadata = get_args(annotation)
-            markers += metadata
-        for marker in markers:
-            if isinstance(marker, params.Depends):
-                yield Dependency(name, annotation, marker.dependency)
-
-
-@cache
-def requirement_of(endpoint: Callable[..., object]) -> Requirement:
+def get_requirement(endpoint: Endpoint) -> Requirement:
     """Return the requirement that an endpoint declares.
 
     Raises:
-        TypeError: it declares none, or several.
+        TypeError: the endpoint declares no requirement, or several.
     """
-    found = [one.call for one in dependencies_of(endpoint) if isinstance(one.call, Requirement)]
-    if len(found) != 1:
-        raise TypeError(f"{endpoint.__qualname__} declares {len(found)} requirements of its caller instead of one")
-    return found[0]
+    found = find_declaration(endpoint)
+    if not isinstance(found, Requirement):
+        raise TypeError(f"{endpoint.__qualname__} declares no requirement of its caller")
+    return found

@@ -21,10 +21,10 @@ from app.core.outbox.timers import Handlers
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What the routes of every domain may use.
+    """The services that the routes of every domain may use.
 
-    `secret_key` is the one of the settings: it signs tokens, links and cursors. `ticket_timers` and `subscribers` are
-    what a sandbox runs when its clock is moved.
+    `secret_key` is the service's own: it signs tokens, links and cursors. `ticket_timers` and `subscribers` run when
+    the clock of a sandbox is moved.
     """
 
     settings: Settings

@@ -7,25 +7,35 @@ from collections.abc import Iterable
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from app.access.operation_requirements import Requirement, dependencies_of, requirement_of
+from app.access.operation_requirements import Requirement, get_requirement
 from app.access.transactions import open_transaction
+from app.core.web.declarations import find_declaration
+from app.core.web.endpoint_signatures import Endpoint, Parameter, Source, read_parameters
 
 
 def check_callers(routes: Iterable[BaseRoute]) -> None:
     """Check that the caller of each operation has the type that its requirement gives.
 
     Raises:
-        TypeError: it has another type, or an operation opens a transaction without exactly one caller.
+        TypeError: the caller has another type, or an operation has several callers, or opens a transaction without one.
     """
     for route in routes:
         if not isinstance(route, APIRoute):
             continue
         endpoint = route.endpoint
-        for one in dependencies_of(endpoint):
-            if isinstance(one.call, Requirement) and one.annotation != one.call.caller_type:
-                raise TypeError(
-                    f"{endpoint.__qualname__} takes {one.name} as {one.annotation}: "
-                    f"its requirement gives {one.call.caller_type}"
-                )
-            if one.call is open_transaction:
-                requirement_of(endpoint)
+        requirement = find_declaration(endpoint)
+        for one in read_parameters(endpoint):
+            if one.source is not Source.DEPENDENCY:
+                continue
+            if isinstance(requirement, Requirement) and one.dependency is requirement:
+                _check_type(endpoint, one, requirement)
+            if one.dependency is open_transaction:
+                get_requirement(endpoint)
+
+
+def _check_type(endpoint: Endpoint, caller: Parameter, requirement: Requirement) -> None:
+    if caller.type != requirement.caller_type:
+        raise TypeError(
+            f"{endpoint.__qualname__} takes {caller.name} as {caller.type}: "
+            f"its requirement gives {requirement.caller_type}"
+        )

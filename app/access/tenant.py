@@ -1,4 +1,4 @@
-"""The organisation that a request or a job acts in: the part of it that rules need."""
+"""The organisation of a request or a job, with the settings that rules read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.core.clock import real_now
 
 @dataclass(frozen=True)
 class Tenant:
-    """The settings of an organisation when it was read."""
+    """A snapshot of an organisation's settings."""
 
     id: UUID
     name: str

@@ -10,13 +10,13 @@ from uuid import UUID
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access.operation_requirements import requirement_of
+from app.access.operation_requirements import get_requirement
 from app.access.services import services_of
 
 
 async def open_transaction(request: Request) -> AsyncIterator[AsyncSession]:
     """Open the request's transaction in the organisation of its caller, in either order of the parameters."""
-    caller = await requirement_of(request.scope["endpoint"])(request)
+    caller = await get_requirement(request.scope["endpoint"])(request)
     async with services_of(request).database.session(caller.org_id) as db:
         yield db
 
@@ -32,7 +32,7 @@ async def transaction_refreshing_credentials(
     """Open a transaction that changes what credentials allow. The change takes effect at once in this process.
 
     Args:
-        user_id: the only user whom it concerns; `None` for the organisation and all its users.
+        user_id: the only user whom the change concerns; `None` for the organisation and all its users.
     """
     async with services_of(request).database.session(org_id) as db:
         yield db

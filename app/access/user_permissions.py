@@ -10,7 +10,7 @@ class RoleKind(StrEnum):
 
     ADMIN = "ADMIN"
     ENGINEER = "ENGINEER"
-    CUSTOMER = "CUSTOMER"  # sees only what is their own
+    CUSTOMER = "CUSTOMER"  # sees only their own tickets
 
     def outranks(self, other: RoleKind) -> bool:
         """Return whether this kind ranks above another: users neither grant nor act on a kind above their own."""
@@ -72,5 +72,5 @@ def combine_permissions(role_permissions: Permissions, granted: Permissions, den
 
 
 def exceeds(wanted: Permissions, own: Permissions) -> bool:
-    """Return whether a user with `own` permissions lacks any of those that they would grant or act on."""
+    """Return whether `wanted` has a permission that is not in `own`."""
     return not wanted <= own

@@ -47,9 +47,9 @@ async def read_caller_with_credential(database: Database, caller: UserCaller) ->
 
 
 async def lock_caller_with_credential(
-    db: AsyncSession, caller: UserCaller, compared: Credential
+    db: AsyncSession, caller: UserCaller, checked_credential: Credential
 ) -> tuple[User, Credential]:
-    """Lock the signed-in user, after a password was compared with the credential `compared`.
+    """Lock the signed-in user, after a password was compared with `checked_credential`.
 
     Raises:
         WrongPassword: The credential has changed since, so the comparison no longer counts.
@@ -57,7 +57,7 @@ async def lock_caller_with_credential(
     """
     user = await users.lock_caller(db, caller)
     credential = await get_credential(db, user)
-    if (credential.email, credential.password_hash) != (compared.email, compared.password_hash):
+    if (credential.email, credential.password_hash) != (checked_credential.email, checked_credential.password_hash):
         raise WrongPassword
     return user, credential
 

@@ -13,4 +13,3 @@ class WrongPassword(Forbidden):
 
     code = "wrong_password"
     title = "The password is wrong. Send the current one, or set a new one with POST /auth/password/forgot."
-    advice = "Send the current one, or set a new one with `POST /auth/password/forgot`."

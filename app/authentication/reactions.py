@@ -27,13 +27,13 @@ async def end_sessions(db: AsyncSession, org_id: UUID, event: UserSuspended) -> 
 
 
 async def end_sessions_after_demotion(db: AsyncSession, org_id: UUID, event: UserRoleChanged) -> None:
-    """Sign a user out everywhere whose new role is of a lower kind."""
+    """End all sessions of a user whose new role is of a lower kind."""
     if event.from_role.outranks(event.to_role):
         await sessions.end_sessions(db, org_id, event.user_id)
 
 
 async def end_sessions_after_reset(db: AsyncSession, org_id: UUID, event: SecondFactorDisabled) -> None:
-    """Sign a user out everywhere whose second factor an admin reset. Users who disable their own stay signed in."""
+    """End all sessions of a user if an admin reset their second factor. Users who disable their own stay signed in."""
     if event.actor.id != event.user_id:
         await sessions.end_sessions(db, org_id, event.user_id)
 

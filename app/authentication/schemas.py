@@ -10,7 +10,7 @@ from app.accounts.users.fields import EmailField
 from app.core.fields import Domain, RequestModel, ResponseModel
 
 
-class AccountSearch(RequestModel):
+class AccountSelector(RequestModel):
     """The accounts of an e-mail address: in one organisation, or in all."""
 
     email: EmailField

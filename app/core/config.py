@@ -146,7 +146,7 @@ class Settings(BaseSettings):
             raise ValueError("must be postgresql://user:password@host:port/database")
         try:
             url = make_url(f"postgresql+asyncpg://{rest}")
-        except (ArgumentError, ValueError):  # its message would quote a part of the password
+        except (ArgumentError, ValueError):  # the error would quote a part of the password
             raise ValueError("the host or port is invalid; percent-encode user and password") from None
         # libpq's sslmode is called ssl by asyncpg.
         query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
@@ -160,12 +160,12 @@ class Settings(BaseSettings):
         try:
             parts = urlsplit(value)
             _ = parts.port
-        except ValueError:  # its message would quote a part of the password
+        except ValueError:  # the error would quote a part of the password
             raise ValueError("the host or port is invalid; percent-encode user and password") from None
         if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
             raise ValueError("must be smtp://user:password@host:port or smtps://…")
-        unknown = parse_qs(parts.query, keep_blank_values=True)
-        if unknown.pop("starttls", ["required"]) != ["required"] or unknown or parts.path not in {"", "/"}:
+        options = parse_qs(parts.query, keep_blank_values=True)
+        if options.pop("starttls", ["required"]) != ["required"] or options or parts.path not in {"", "/"}:
             raise ValueError("the only supported option is ?starttls=required")
         if parts.fragment:  # the rest of a password that contains #
             raise ValueError("percent-encode user and password")
@@ -271,7 +271,7 @@ def load_settings() -> Settings:
     """Read and validate the settings.
 
     Raises:
-        InvalidSettings: Names the first variable with an invalid value.
+        InvalidSettings: A value is invalid. The message names the first such variable.
     """
     try:
         return Settings()

@@ -20,7 +20,8 @@ class TesseraError(Exception):
 
     `code` is stable and documented. `title` describes the kind of failure, `detail` this occurrence. `members` are
     additional members of the problem document, such as a token to continue with. The table of codes is for integrators:
-    it has the first line of the docstring, and `advice`, the way out.
+    it has the first line of the docstring, and the way out: what `title` says after its first sentence or colon, or
+    else `advice`, where the title has none or the table can say more.
     """
 
     code: ClassVar[str] = "error"
@@ -42,10 +43,17 @@ class TesseraError(Exception):
         super().__init__(self.detail)
 
 
-def summarise(faults: Sequence[FieldError]) -> str:
-    """Describe faults in one line: the first one, and how many more there are."""
+def summarise(faults: Sequence[FieldError], total: int) -> str:
+    """Describe faults in one line: the first one, and how many more there are.
+
+    Args:
+        faults: those that the problem document lists.
+        total: the number of all faults.
+    """
     first = f"{faults[0].field}: {faults[0].message}" if faults[0].field else faults[0].message
-    match len(faults) - 1:
+    if total > len(faults):
+        return f"{first} There are {total - 1} more faults: errors lists the first {len(faults)}."
+    match total - 1:
         case 0:
             return first
         case 1:
@@ -63,7 +71,7 @@ class BadInput(TesseraError):
 
     code = "invalid_input"
     title = "The input is not valid."
-    advice = "`errors` lists every fault. Correct them, and send the request again."
+    advice = "`errors` lists the faults, up to 50 of them. Correct them, and send the request again."
     field: ClassVar[str | None] = None
 
     def __init__(self, detail: str | None = None, *, errors: Sequence[FieldError] = ()) -> None:
@@ -71,7 +79,7 @@ class BadInput(TesseraError):
         if self.field is not None and not faults:
             faults = [FieldError(self.field, detail or self.title)]
         if faults and self.title == BadInput.title:
-            detail = detail or summarise(faults)
+            detail = detail or summarise(faults, len(faults))
         super().__init__(detail, errors=faults)
 
     @classmethod

@@ -29,6 +29,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 MAX_EMAIL_LENGTH = 254  # RFC 5321, 4.5.3.1, less the angle brackets
+# Of addresses that replace erased ones. Mail to it never arrives anywhere (RFC 2606).
+RESERVED_EMAIL_DOMAIN = "erased.invalid"
 MAX_TEXT_LENGTH = 20_000
 SUPPORTED_YEARS = range(1970, 9001)
 # Files in an operating system's zone folder that are not zones of the IANA database.
@@ -137,11 +139,28 @@ def normalise_email(value: str) -> str:
     return normalised
 
 
+def is_deliverable(email: str) -> bool:
+    """Return whether mail can be sent to an address: not to one that replaces an erased one."""
+    return not email.endswith(f"@{RESERVED_EMAIL_DOMAIN}")
+
+
+def refuse_reserved_email(email: str) -> str:
+    """Return the address unchanged.
+
+    Raises:
+        ValueError: it is of the domain that is reserved for addresses that replace erased ones.
+    """
+    if not is_deliverable(email):
+        raise ValueError("This e-mail address is reserved.")
+    return email
+
+
 Email = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=3, max_length=320),
     AfterValidator(refuse_control_characters),
     AfterValidator(normalise_email),
+    AfterValidator(refuse_reserved_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
 ]
 

@@ -1,4 +1,4 @@
-"""Run a limited number of calls in threads: work that takes much CPU time or memory would block the event loop."""
+"""Run work that takes much CPU time or memory in a limited number of threads, so that the event loop stays free."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ class Busy(Unavailable):
 
     code = "busy"
     title = "The service is busy right now. Try again in a moment."
-    advice = "Send the request again after the seconds that `Retry-After` names."
 
 
 class BoundedThreads:

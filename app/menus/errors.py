@@ -19,7 +19,6 @@ class MenuTooDeep(BadInput):
 
     code = "menu_too_deep"
     title = f"A menu can have at most {MAX_DEPTH} levels: choose a parent on a higher level."
-    advice = "Choose a parent on a higher level."
     field = "parentId"
 
 
@@ -28,7 +27,6 @@ class MenuCycle(BadInput):
 
     code = "menu_cycle"
     title = "A menu entry cannot be moved below itself or one of its descendants. Choose another parent."
-    advice = "Choose a parent elsewhere in the menu."
     field = "parentId"
 
 
@@ -37,7 +35,6 @@ class MenuHasChildren(Conflict):
 
     code = "menu_has_children"
     title = "The menu entry has children: move or delete them first."
-    advice = "Move or delete them first."
 
 
 class TooManyMenus(Conflict):
@@ -45,4 +42,3 @@ class TooManyMenus(Conflict):
 
     code = "too_many_menus"
     title = f"An organisation can have at most {MAX_MENUS} menu entries: delete one first."
-    advice = "Delete one first."

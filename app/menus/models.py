@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.core.database.base import Base
 
 
-class Menu(Base):
+class MenuEntry(Base):
     """A menu entry. Users who may view its `resource` see it, unless it is hidden for them or their role."""
 
     __tablename__ = "menus"

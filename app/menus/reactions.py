@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.ids import new_id
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
-from app.menus.models import Menu
+from app.menus.models import MenuEntry
 from app.organisations.events import OrganisationSignedUp
 
 
@@ -41,4 +41,4 @@ async def seed_menus(db: AsyncSession, org_id: UUID, event: OrganisationSignedUp
             add(entry.children, menu_id)
 
     add(DEFAULT_MENU, None)
-    await db.execute(insert(Menu), rows)  # parents precede their children
+    await db.execute(insert(MenuEntry), rows)  # parents precede their children

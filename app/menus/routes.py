@@ -78,7 +78,7 @@ async def create_menu(body: MenuCreate, caller: Creator, db: Db, response: Respo
 )
 async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
     """Get an entry, with the roles and users that it is hidden for."""
-    return Menu.of(await queries.get_menu(db, caller.org_id, menu_id))
+    return Menu.of(await queries.get_menu_entry(db, caller.org_id, menu_id))
 
 
 @router.patch(

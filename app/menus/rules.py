@@ -58,7 +58,7 @@ def validate_url(value: str) -> str:
     """Validate that a URL is safe to link to: a path `/…`, or an absolute URL of http or https.
 
     Raises:
-        ValueError: It is anything else, such as a script or a disguised URL of another host.
+        ValueError: The URL is anything else, such as a script or a disguised URL of another host.
     """
     # Browsers skip tabs and newlines, and treat a backslash as a slash: `/\\host` would lead to another host.
     if any(character in FORBIDDEN_URL_CHARACTERS or not character.isprintable() for character in value):

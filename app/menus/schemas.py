@@ -139,7 +139,7 @@ class Menu(ResponseModel):
     updated_at: UpdatedAt
 
     @classmethod
-    def of(cls, row: models.Menu) -> Self:
+    def of(cls, row: models.MenuEntry) -> Self:
         """Make the response from a row."""
         return cls(
             id=row.id,
@@ -209,10 +209,10 @@ class MyMenu(ResponseModel):
         return cls(
             menu=[VisibleMenu.of(node) for node in menu],
             designation=user.role_name,
-            session_time_in_minutes=in_minutes(user.session_lifetime),
+            session_time_in_minutes=to_minutes(user.session_lifetime),
         )
 
 
-def in_minutes(duration: timedelta) -> int:
+def to_minutes(duration: timedelta) -> int:
     """Return a duration in minutes, rounded down."""
     return duration // timedelta(minutes=1)

@@ -22,7 +22,7 @@ from app.core.outbox.events import record
 from app.menus import queries, rules
 from app.menus.errors import MenuCycle, MenuHasChildren, MenuTooDeep, TooManyMenus
 from app.menus.events import MenuCreated, MenuDeleted, MenuUpdated
-from app.menus.models import Menu
+from app.menus.models import MenuEntry
 from app.menus.rules import MAX_DEPTH, MAX_MENUS, Parents
 from app.organisations.queries import lock_organisation
 
@@ -43,7 +43,7 @@ class MenuFields(Changes):
     hidden_for_users: list[UUID] | MISSING = MISSING
 
 
-async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> Menu:
+async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> MenuEntry:
     """Create an entry. Without a `position`, it is the last of its siblings.
 
     Raises:
@@ -55,7 +55,7 @@ async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> Me
     if len(positions) >= MAX_MENUS:
         raise TooManyMenus
     parent_id = None if fields.parent_id is MISSING else fields.parent_id
-    _check_parent(_parents(positions), None, parent_id)
+    _check_parent(_map_parents(positions), None, parent_id)
     values = fields.values
     await _check_hidden(db, caller.org_id, values)
     now, siblings = real_now(), [position for parent, position in positions.values() if parent == parent_id]
@@ -64,13 +64,13 @@ async def create(db: AsyncSession, caller: UserCaller, fields: MenuFields) -> Me
         "hidden_for_roles": [],
         "hidden_for_users": [],
     }
-    menu = Menu(org_id=caller.org_id, id=new_id(), created_at=now, updated_at=now, **(defaults | values))
+    menu = MenuEntry(org_id=caller.org_id, id=new_id(), created_at=now, updated_at=now, **(defaults | values))
     db.add(menu)
     record(db, MenuCreated(at=caller.now, actor=caller.actor, menu_id=menu.id))
     return menu
 
 
-async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: MenuFields) -> Menu:
+async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: MenuFields) -> MenuEntry:
     """Change an entry. Its descendants move with it. Unchanged values are ignored.
 
     Raises:
@@ -78,12 +78,12 @@ async def change(db: AsyncSession, caller: UserCaller, menu_id: UUID, changes: M
         BadInput: The parent, or a role or user to hide the entry from, does not exist.
     """
     await lock_organisation(db, caller.org_id)
-    menu = await queries.get_menu(db, caller.org_id, menu_id)
+    menu = await queries.get_menu_entry(db, caller.org_id, menu_id)
     different = changes.values_differing_from(menu)
     if not different:
         return menu
     if "parent_id" in different:
-        parents = _parents(await queries.load_positions(db, caller.org_id))
+        parents = _map_parents(await queries.load_positions(db, caller.org_id))
         _check_parent(parents, menu_id, different["parent_id"])
     await _check_hidden(db, caller.org_id, different, menu)
     for name, value in different.items():
@@ -101,14 +101,14 @@ async def delete(db: AsyncSession, caller: UserCaller, menu_id: UUID) -> None:
         MenuNotFound, MenuHasChildren
     """
     await lock_organisation(db, caller.org_id)
-    menu = await queries.get_menu(db, caller.org_id, menu_id)
-    if menu_id in _parents(await queries.load_positions(db, caller.org_id)).values():
+    menu = await queries.get_menu_entry(db, caller.org_id, menu_id)
+    if menu_id in _map_parents(await queries.load_positions(db, caller.org_id)).values():
         raise MenuHasChildren
     await db.delete(menu)
     record(db, MenuDeleted(at=caller.now, actor=caller.actor, menu_id=menu_id))
 
 
-def _parents(positions: Mapping[UUID, tuple[UUID | None, int]]) -> Parents:
+def _map_parents(positions: Mapping[UUID, tuple[UUID | None, int]]) -> Parents:
     return {menu_id: parent_id for menu_id, (parent_id, _) in positions.items()}
 
 
@@ -126,7 +126,9 @@ def _check_parent(parents: Parents, menu_id: UUID | None, parent_id: UUID | None
         raise MenuTooDeep
 
 
-async def _check_hidden(db: AsyncSession, org_id: UUID, fields: Mapping[str, Any], menu: Menu | None = None) -> None:
+async def _check_hidden(
+    db: AsyncSession, org_id: UUID, fields: Mapping[str, Any], menu: MenuEntry | None = None
+) -> None:
     """Check that added roles and users exist. Ids that the entry has already are not checked: they may be outdated."""
     faults: list[FieldError] = []
     added_roles = set(fields.get("hidden_for_roles", ())) - set(menu.hidden_for_roles if menu else ())

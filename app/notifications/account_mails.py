@@ -29,11 +29,12 @@ from app.accounts.users.events import (
     UserSignedUp,
 )
 from app.accounts.users.models import User
-from app.accounts.users.rules import AccountStatus, is_deliverable
+from app.accounts.users.rules import AccountStatus
 from app.authentication.second_factor.events import SecondFactorDisabled, SecondFactorEnabled
 from app.authentication.sessions.events import SessionRevoked
 from app.authentication.social.events import IdentityLinked
 from app.core.clock import real_now
+from app.core.fields import is_deliverable
 from app.core.ids import new_id
 from app.core.outbox.events import Recorded
 from app.notifications import mails
@@ -95,7 +96,7 @@ def _write_link_mail(organisation: Tenant, link: Link) -> MailDraft:
 async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[UserSignedUp]]) -> None:
     """Tell the admins on `user.signed_up` that a user waits for approval, at most `MAX_REQUESTS_PER_HOUR` times.
 
-    The mail does not name the user: it would still name them after their erasure.
+    The mail does not name the user: the name would stay in the notification log after the user is erased.
     """
     ids = [one.event.user_id for one in recorded if one.event.status == AccountStatus.PENDING]
     if not ids:
@@ -108,11 +109,13 @@ async def mail_sign_up_requests(db: AsyncSession, org_id: UUID, recorded: Sequen
     organisation = await get_tenant(db, org_id)
     admins = await _find_admins_to_notify(db, org_id, MailKind.SIGN_UP_REQUESTS)
     requests = [_write_draft(organisation, "sign_up_requested", "", None, {"role": user.role_kind}) for user in waiting]
-    told = await _count_recent_mails(db, org_id, list(admins.values()), {request.subject for request in requests})
+    recent_counts = await _count_recent_mails(
+        db, org_id, list(admins.values()), {request.subject for request in requests}
+    )
     drafts = [
         replace(request, recipient=email, user_id=admin_id, id=new_id())
         for admin_id, email in admins.items()
-        for request in requests[: max(0, MAX_REQUESTS_PER_HOUR - told.get(email, 0))]
+        for request in requests[: max(0, MAX_REQUESTS_PER_HOUR - recent_counts.get(email, 0))]
     ]
     await mails.queue(db, org_id, drafts)
 
@@ -183,7 +186,7 @@ async def mail_previous_address(db: AsyncSession, org_id: UUID, event: EmailChan
     if not is_deliverable(old_email):
         return
     organisation = await get_tenant(db, org_id)
-    # Read from the database, because a statement may have made the change past the objects of this session.
+    # Read from the database, because a statement may have changed the row without changing the objects of this session.
     new_email = await db.scalar(select(User.email).where(User.org_id == org_id, User.id == event.user_id)) or ""
     notice = _write_draft(organisation, "email_changed", old_email, event.user_id, {"new_email": mask(new_email)})
     await mails.queue(db, org_id, [notice])

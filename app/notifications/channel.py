@@ -48,7 +48,7 @@ def make_email_channel(
 
     Args:
         mail_from: the sender, as `address` or `Name <address>`.
-        complete: fills in what is not stored with a mail.
+        complete: a function that fills in the parts of a mail that are not stored, such as the token of its link.
         attempt_timeout: seconds for everything that one mail takes, including the connection.
 
     Raises:

@@ -31,15 +31,15 @@ async def erase_mails(db: AsyncSession, org_id: UUID, event: UserErased | UserIn
     are deleted when the retention of the log ends.
     """
     await db.flush()  # writes the tickets that other reactions to this event have changed
-    own = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_user_id == event.user_id)
-    about_them = select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own))
-    to_their_account = select(Mail.id).where(Mail.org_id == org_id, Mail.user_id == event.user_id)
-    to_them = select(Mail.id).where(Mail.org_id == org_id, Mail.recipient == event.email.value)
+    own_tickets = select(Ticket.id).where(Ticket.org_id == org_id, Ticket.requester_user_id == event.user_id)
+    mails_about_tickets = select(Mail.id).where(Mail.org_id == org_id, Mail.ticket_id.in_(own_tickets))
+    account_mails = select(Mail.id).where(Mail.org_id == org_id, Mail.user_id == event.user_id)
+    received_mails = select(Mail.id).where(Mail.org_id == org_id, Mail.recipient == event.email.value)
     if isinstance(event, UserInvitationCancelled) or not event.email_was_verified.value:
-        to_them = to_them.where(Mail.ticket_id.is_(None))
-    await _delete_all(db, org_id, about_them)
-    await _delete_all(db, org_id, to_their_account)
-    await _delete_all(db, org_id, to_them)
+        received_mails = received_mails.where(Mail.ticket_id.is_(None))
+    await _delete_all(db, org_id, mails_about_tickets)
+    await _delete_all(db, org_id, account_mails)
+    await _delete_all(db, org_id, received_mails)
     if isinstance(event, UserErased):
         await _remove_name(db, org_id, event)
 
@@ -49,21 +49,23 @@ async def _remove_name(db: AsyncSession, org_id: UUID, event: UserErased) -> Non
 
     In queued mails the name is replaced. The texts of sent mails are deleted, since the ticket has them too.
     """
-    names_them = (Mail.org_id == org_id, Mail.author_id == event.user_id)
-    nameless = {
+    author_conditions = (Mail.org_id == org_id, Mail.author_id == event.user_id)
+    anonymous_texts = {
         "body_text": func.replace(Mail.body_text, to_one_line(event.name.value), ANONYMOUS_NAME),
         "body_html": func.replace(Mail.body_html, str(escape(event.name.value)), ANONYMOUS_NAME),
     }
     for _ in range(MAX_BATCHES):
-        ids = (await db.scalars(select(Mail.id).where(*names_them).order_by(Mail.id).limit(MAILS_PER_BATCH))).all()
-        still_queued = (
+        ids = (
+            await db.scalars(select(Mail.id).where(*author_conditions).order_by(Mail.id).limit(MAILS_PER_BATCH))
+        ).all()
+        queued_conditions = (
             Delivery.org_id == org_id, Delivery.id.in_(ids), Delivery.status == DeliveryStatus.QUEUED,
         )  # fmt: skip
-        queued = (await db.scalars(select(Delivery.id).where(*still_queued))).all()
+        queued = (await db.scalars(select(Delivery.id).where(*queued_conditions))).all()
         texts = update(Mail).where(Mail.org_id == org_id)
-        await db.execute(texts.where(Mail.id.in_(queued)).values(author_id=None, **nameless))
-        ended = texts.where(Mail.id.in_(set(ids) - set(queued)))
-        await db.execute(ended.values(author_id=None, body_text=ERASED_TEXT, body_html=None))
+        await db.execute(texts.where(Mail.id.in_(queued)).values(author_id=None, **anonymous_texts))
+        finished_mails = texts.where(Mail.id.in_(set(ids) - set(queued)))
+        await db.execute(finished_mails.values(author_id=None, body_text=ERASED_TEXT, body_html=None))
         if len(ids) < MAILS_PER_BATCH:
             return
 
@@ -79,8 +81,10 @@ async def _delete_all(db: AsyncSession, org_id: UUID, mail_ids: Select[UUID]) ->
 
 async def _delete(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
     # Timers first: everything locks in the same order.
-    timers = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.subject_id.in_(ids))
-    await db.execute(select(Timer.subject_id).where(*timers).order_by(Timer.subject_id).with_for_update(key_share=True))
-    await db.execute(delete(Timer).where(*timers))
+    timer_conditions = (Timer.org_id == org_id, Timer.kind == DELIVER, Timer.subject_id.in_(ids))
+    await db.execute(
+        select(Timer.subject_id).where(*timer_conditions).order_by(Timer.subject_id).with_for_update(key_share=True)
+    )
+    await db.execute(delete(Timer).where(*timer_conditions))
     await mails.delete_mails(db, org_id, ids)
     await db.execute(delete(Delivery).where(Delivery.org_id == org_id, Delivery.id.in_(ids)))

@@ -17,7 +17,7 @@ HIDDEN_TOKEN = "…"  # noqa: S105 - the notification log shows this in place of
 
 
 def fill_in_link(mail: OutgoingMail, *, public_url: str, secret_key: str) -> OutgoingMail:
-    """Replace the placeholder in a mail by its link, with the token.
+    """Replace the placeholder in a mail by the mail's link, including the token.
 
     Args:
         public_url: the base URL of Tessera's own pages, for links that are only a path.

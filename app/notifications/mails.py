@@ -42,7 +42,7 @@ class MailDraft:
         link: the address of the link in the text; the channel adds the token of `link_id`.
         user_id: the user whose account the mail is written to.
         author_id: the user whom the mail names.
-        error: why the mail could not be written. It is then stored as failed, which is visible and never tried.
+        error: why the mail could not be written. The mail is then stored as failed, and never attempted.
     """
 
     recipient: str
@@ -61,7 +61,7 @@ class MailDraft:
 
 @dataclass(frozen=True)
 class OutgoingMail:
-    """A mail as the channel sends it. `id` is the delivery's, and the same at every attempt."""
+    """A mail as the channel sends it. `id` is the id of the delivery, the same at every attempt."""
 
     org_id: UUID
     id: UUID
@@ -80,8 +80,8 @@ async def queue(db: AsyncSession, org_id: UUID, drafts: Sequence[MailDraft]) -> 
     if not drafts:
         return
     now = real_now()
-    new = [NewDelivery(id=draft.id, destination=draft.recipient, error=draft.error) for draft in drafts]
-    await deliveries.queue(db, org_id, EMAIL, new, now=now)
+    new_deliveries = [NewDelivery(id=draft.id, destination=draft.recipient, error=draft.error) for draft in drafts]
+    await deliveries.queue(db, org_id, EMAIL, new_deliveries, now=now)
     await db.execute(
         insert(Mail),
         [

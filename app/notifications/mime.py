@@ -1,8 +1,8 @@
 """Encode mails for SMTP (RFC 5322, MIME).
 
 This module writes the header section itself. The standard library's header classes decode text that looks like an
-encoded word, and write its newlines unencoded: a ticket titled `=?utf-8?q?=0D=0ABcc:...?=` would add a header. The
-standard library writes the body, where newlines do no harm.
+encoded word (RFC 2047, such as `=?utf-8?q?...?=`), and write its newlines unencoded: a ticket titled
+`=?utf-8?q?=0D=0ABcc:...?=` would add a header. The standard library writes the body, where newlines do no harm.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Mailbox:
 class EncodedMail:
     """A mail and its envelope. `utf8`: an address requires a server that supports SMTPUTF8 (RFC 6531)."""
 
-    id: UUID  # the delivery's
+    id: UUID  # of the delivery
     sender: str
     recipient: str
     content: bytes

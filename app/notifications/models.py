@@ -12,7 +12,7 @@ from app.core.database.base import Base
 
 
 class Mail(Base):
-    """The content of the delivery with the same id. `created_at` is the delivery's.
+    """The content of the delivery with the same id. `created_at` is the time of the delivery's creation.
 
     If the texts have a link that ends in a token, `link` is the link without the token, and `link_id` is the id from
     which the token is made. `user_id` is the user whose account the mail was written to, even if their address has

@@ -54,7 +54,7 @@ async def list_entries(
     db: AsyncSession, org_id: UUID, filters: NotificationFilters, after: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[LogEntry]:
     """Read the notifications that follow the position `after`, newest first, without their bodies."""
-    # The columns of the table whose index finds the rows.
+    # Order by the table whose index is read: `mails` if tickets are selected, else `deliveries`.
     created_at, mail_id = (Mail.created_at, Mail.id) if filters.ticket_id else (Delivery.created_at, Delivery.id)
     statement = (
         select(*_ENTRY_COLUMNS)

@@ -13,7 +13,8 @@ Templates about a ticket also take `reference` and `title`, which are the ticket
   `priority` (such as `HIGH`), `requester` (an e-mail address)
 - `ticket_closing_soon`, to the requester: `auto_close_at`
 
-Templates about an account greet no user by name, since a visitor may have invented names and addresses:
+Templates about an account do not contain the user's name: a visitor can sign up with the address of another person, and
+with any text as the name:
 
 - `verify_email`, `change_email`, `reset_password` and `invitation`, to the address that the link is for: `link` and
   `expires_at`

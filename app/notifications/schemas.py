@@ -23,7 +23,7 @@ class Notification(ResponseModel):
     """A message to a user or requester, and whether it was sent. All times are real time."""
 
     id: Annotated[UUID, Field(description="The notification's id.", examples=[EXAMPLE_ID])]
-    channel: Annotated[str, Field(description="How it is sent.", examples=["EMAIL"])]
+    channel: Annotated[str, Field(description="The channel that sends the notification.", examples=["EMAIL"])]
     to: Annotated[str, Field(description="The recipient's address.", examples=["mia@customer.example"])]
     subject: Annotated[
         str, Field(description="The subject line.", examples=["[GROWFIN-42] Reply: Cannot export March"])
@@ -34,7 +34,7 @@ class Notification(ResponseModel):
             description="`QUEUED`: will be sent. `SENT`: done. `FAILED`: will not be tried again.", examples=["SENT"]
         ),
     ]
-    attempts: Annotated[int, Field(description="The number of attempts to send it.", examples=[1])]
+    attempts: Annotated[int, Field(description="The number of attempts to send the notification.", examples=[1])]
     last_error: Annotated[str | None, Field(description="Why the last attempt failed; null if no attempt has failed.")]
     ticket_id: Annotated[UUID | None, Field(description="The ticket that it is about; null for none.")]
     created_at: CreatedAt

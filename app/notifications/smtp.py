@@ -1,4 +1,4 @@
-"""Mail over SMTP (RFC 5321): one connection for each pass of the worker, one mail at a time.
+"""Mail over SMTP (RFC 5321): one connection for each run of the worker's job `deliver`, one mail at a time.
 
 One rule classifies failures: a delivery fails permanently only if the server refused that mail. A problem of this
 service or of the server (unreachable, an untrusted certificate, a wrong password, a sender it does not accept) concerns
@@ -99,7 +99,7 @@ class Server:
         return client
 
     def mask_secrets(self, text: str) -> str:
-        """Mask the password in a server's reply. A server may repeat it as it was sent: plain, or as in RFC 4616."""
+        """Mask the password in a reply. A server may repeat it in plain text, or in base64 (AUTH PLAIN, RFC 4616)."""
         secrets = (f"\0{self.user}\0{self.password}", self.password) if self.password else ()
         for secret in secrets:
             text = text.replace(base64.b64encode(secret.encode()).decode(), "***").replace(secret, "***")
@@ -115,15 +115,15 @@ class Connection:
         self._timeout = timeout
         self._client: SMTP | None = None
         self._unavailable: Outcome | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def hand_over(self, mail: EncodedMail) -> Outcome:
         """Try once to hand the mail to the server.
 
-        After a failed connection, the server is not tried again in this pass: each of the other mails would wait for a
+        After a failed connection, the server is not tried again in this run: each of the other mails would wait for a
         time-out, or try a wrong password again until the account is locked.
         """
-        async with self._turn:
+        async with self._lock:
             if self._unavailable:
                 return self._unavailable
             try:
@@ -180,6 +180,8 @@ class Connection:
                 text = f"The mail server replied {error.code} {error.message}"
             case TimeoutError():
                 text = f"The mail server did not reply within {self._timeout:g} s"
+            case SMTPNotSupported() if self._client is not None:
+                text = f"The mail server does not support this mail: {error}"
             case _:
                 text = f"The mail server cannot be used: {error}"
         # A failure before the command MAIL cannot concern the mail.
@@ -206,7 +208,7 @@ async def _send_mail_command(client: SMTP, mail: EncodedMail) -> None:
     options = [f"SIZE={len(mail.content)}"] if client.supports_extension("size") else []
     if mail.utf8:
         if not client.supports_extension("smtputf8"):
-            raise SMTPNotSupported("it does not accept non-ASCII characters before the @ sign")
+            raise SMTPNotSupported("an address has non-ASCII characters before the @ sign")
         options.append("SMTPUTF8")
     try:
         await client.mail(mail.sender, options=options)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access.tenant import Tenant
 from app.accounts.profiles.mail_kinds import MailKind
 from app.accounts.users.models import User
-from app.accounts.users.rules import is_deliverable
+from app.core.fields import is_deliverable
 from app.core.outbox.events import Recorded
 from app.notifications import mails
 from app.notifications.drafts import write_draft
@@ -65,9 +65,9 @@ async def mail_reply_to_requester(
 async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[TicketAssigned]]) -> None:
     """Mail the assignee on `ticket.assigned`, unless they may no longer work on tickets."""
     organisation = await get_tenant(db, org_id)
-    given = [(one.event.ticket_id, one.event.assignee_id) for one in recorded if one.event.assignee_id]
-    tickets = await _read_tickets(db, org_id, (ticket_id for ticket_id, _ in given))
-    users = await _read_users(db, org_id, (user_id for _, user_id in given))
+    assignments = [(one.event.ticket_id, one.event.assignee_id) for one in recorded if one.event.assignee_id]
+    tickets = await _read_tickets(db, org_id, (ticket_id for ticket_id, _ in assignments))
+    users = await _read_users(db, org_id, (user_id for _, user_id in assignments))
     drafts = [
         _write_draft(
             organisation,
@@ -80,10 +80,10 @@ async def mail_new_assignee(db: AsyncSession, org_id: UUID, recorded: Sequence[R
             requester=tickets[ticket_id].requester_email,
             first_name=users[user_id].first_name,
         )
-        for ticket_id, user_id in given
+        for ticket_id, user_id in assignments
         if ticket_id in tickets
         and user_id in users
-        and users[user_id].may_be_assigned
+        and users[user_id].is_assignable
         and MailKind.TICKET_ASSIGNED not in users[user_id].muted
         and is_deliverable(users[user_id].email)
     ]
@@ -127,14 +127,20 @@ def _find_address(ticket: Ticket, requesters: Mapping[UUID | None, User], kind: 
 
 
 async def _read_tickets(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, Ticket]:
-    wanted = set(ids) - {None}
-    rows = await db.scalars(select(Ticket).where(Ticket.org_id == org_id, Ticket.id.in_(wanted))) if wanted else ()
+    existing_ids = set(ids) - {None}
+    rows = (
+        await db.scalars(select(Ticket).where(Ticket.org_id == org_id, Ticket.id.in_(existing_ids)))
+        if existing_ids
+        else ()
+    )
     return {ticket.id: ticket for ticket in rows}
 
 
 async def _read_users(db: AsyncSession, org_id: UUID, ids: Iterable[UUID | None]) -> Mapping[UUID | None, User]:
-    wanted = set(ids) - {None}
-    rows = await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(wanted))) if wanted else ()
+    existing_ids = set(ids) - {None}
+    rows = (
+        await db.scalars(select(User).where(User.org_id == org_id, User.id.in_(existing_ids))) if existing_ids else ()
+    )
     return {user.id: user for user in rows}
 
 

@@ -130,7 +130,7 @@ class _TicketScript:
     reply: str
 
 
-async def create_demo(settings: Settings, tickets: int, before_commit: BeforeCommit) -> str:
+async def create_demo(settings: Settings, ticket_count: int, before_commit: BeforeCommit) -> str:
     """Create the organisation with its admins and this many tickets; return a summary with the credentials.
 
     Secret key and password are random. All e-mail addresses use reserved domains (RFC 2606).
@@ -143,13 +143,13 @@ async def create_demo(settings: Settings, tickets: int, before_commit: BeforeCom
         try:
             password = secrets.token_urlsafe(12)
             admins = [await _create_admin(database, settings.secret_key, tenant, name, password) for name in ADMINS]
-            await _create_tickets(database, tenant, admins, tickets)
+            await _create_tickets(database, tenant, admins, ticket_count)
         finally:
             # Also after a failure: events so far cause no mail, and later ones do.
             await _resume_relay(database, tenant.id)
     finally:
         await database.dispose()
-    headline = f"The sandbox organisation {tenant.domain} has {tickets} new tickets. No mail is sent for them.\n\n"
+    headline = f"The sandbox organisation {tenant.domain} has {ticket_count} new tickets. No mail is sent for them.\n\n"
     return headline + _write_summary(settings, admins, secret=secret, password=password)
 
 
@@ -183,14 +183,14 @@ async def _create_admin(
     password_hash = await hash_new_password(secret_key, tenant, password, *name, email=new.email)
     async with database.session(tenant.id) as db:
         user = await sign_up_admin(db, ProductCaller(tenant=tenant, now=tenant.now()), new, password_hash)
-    return principal_of(user, session_id=new_id())  # of no session: it only writes
+    return principal_of(user, session_id=new_id())  # no session has this id: the principal only writes
 
 
-async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[Principal], tickets: int) -> None:
-    scripts, opening_lock = _write_scripts(tickets, real_now()), asyncio.Lock()
-    by_id = {admin.id: admin for admin in admins}
+async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[Principal], ticket_count: int) -> None:
+    scripts, opening_lock = _write_scripts(ticket_count, real_now()), asyncio.Lock()
+    admins_by_id = {admin.id: admin for admin in admins}
     with Progress(console=Console(stderr=True)) as progress:
-        progress_bar = progress.add_task("Tickets", total=tickets)
+        progress_bar = progress.add_task("Tickets", total=ticket_count)
 
         async def create_batches() -> None:
             while True:
@@ -203,7 +203,7 @@ async def _create_tickets(database: Database, tenant: Tenant, admins: Iterable[P
                         opened.append((await _open_ticket(driver, caller, script), script))
                 if not opened:
                     return
-                await _play_scripts(database, tenant, by_id, opened)
+                await _play_scripts(database, tenant, admins_by_id, opened)
                 progress.advance(progress_bar, len(opened))
 
         async with asyncio.TaskGroup() as group:

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Uuid, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.ids import read_creation_time
-from app.core.outbox.models import IS_DELIVERY, IS_NO_DELIVERY, RelayFailure
+from app.core.outbox.models import IS_DELIVERY, IS_NOT_DELIVERY, RelayFailure
 from app.operations.models import JobRun
 
 
@@ -30,7 +30,7 @@ _BACKLOG = text(
     f"""
     SELECT (SELECT coalesce(sum(greatest(counters.last_event - relays.last_seq, 0)), 0)::bigint
             FROM counters JOIN relays ON relays.org_id = counters.org_id) AS events,
-           (SELECT count(*) FROM timers WHERE {IS_NO_DELIVERY} AND due_at < :now) AS timers,
+           (SELECT count(*) FROM timers WHERE {IS_NOT_DELIVERY} AND due_at < :now) AS timers,
            (SELECT count(*) FROM timers WHERE {IS_DELIVERY}) AS deliveries,
            (SELECT subject_id FROM timers WHERE {IS_DELIVERY} ORDER BY subject_id LIMIT 1) AS oldest
     """  # noqa: S608 - constants

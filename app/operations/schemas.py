@@ -55,5 +55,7 @@ class ApiIndex(ResponseModel):
     docs: Annotated[str, Field(description="Documentation to try operations out in.", examples=["/docs"])]
     redoc: Annotated[str, Field(description="Documentation to read.", examples=["/redoc"])]
     openapi: Annotated[str, Field(description="The OpenAPI document.", examples=["/openapi.json"])]
-    live: Annotated[str, Field(description="Whether the process runs.", examples=["/health/live"])]
-    ready: Annotated[str, Field(description="Whether requests can be served.", examples=["/health/ready"])]
+    live: Annotated[str, Field(description="The path that tells whether the process runs.", examples=["/health/live"])]
+    ready: Annotated[
+        str, Field(description="The path that tells whether requests can be served.", examples=["/health/ready"])
+    ]

@@ -20,7 +20,6 @@ class DomainTaken(Conflict):
     title = (
         "Another organisation has signed up with this domain. Use another domain, or ask its admins for an invitation."
     )
-    advice = "Use another domain, or ask an admin of that organisation for an invitation."
 
 
 class NotASandbox(Forbidden):

@@ -20,7 +20,10 @@ class OrganisationStatus(StrEnum):
 
 
 class Organisation(Base):
-    """A tenant. `clock_offset` is zero except in a sandbox. Links in mails lead to `app_url`, or else to our pages."""
+    """A tenant. `clock_offset` is zero except in a sandbox.
+
+    Links in mails lead to `app_url`, or else to Tessera's own pages.
+    """
 
     __tablename__ = "organisations"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from app.access.callers import Caller, UserCaller
 from app.access.operation_requirements import requires
@@ -41,17 +41,12 @@ log = structlog.get_logger("tessera.organisations")
 router = APIRouter(tags=["Organisations"], route_class=Route)
 
 
-async def _count_sign_up(request: Request) -> None:
-    await services_of(request).attempts.count_organisation_sign_up(address_of(request))
-
-
 @router.post(
     "/auth/org/signup",
     operation_id="signUpOrganisation",
     summary="Sign up an organisation",
     status_code=201,
     responses=responses(DomainTaken, TooMany, body=True, ok={201: ("Location",)}, location="/org"),
-    dependencies=[Depends(_count_sign_up)],
 )
 async def sign_up(body: OrganisationCreate, request: Request, response: Response) -> OrganisationCreated:
     """Create an organisation and its secret key, which your product posts tickets with.
@@ -62,9 +57,11 @@ async def sign_up(body: OrganisationCreate, request: Request, response: Response
     The organisation gets a default menu. `GET /me/menu` shows each user the entries that their permissions allow, and
     `/menus` changes it.
     """
+    services = services_of(request)
+    await services.attempts.count_organisation_sign_up(address_of(request))
     org_id = new_id()  # row level security needs it before the organisation exists
     request.state.org_id = org_id  # for the log
-    async with services_of(request).database.session(org_id) as db:
+    async with services.database.session(org_id) as db:
         organisation, secret = await service.sign_up(db, org_id, body.name, body.domain, sandbox=body.sandbox)
     response.headers["Location"] = "/org"
     return OrganisationCreated(

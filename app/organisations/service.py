@@ -125,8 +125,8 @@ async def advance_clock(
         .values(clock_offset=Organisation.clock_offset + by)
         .execution_options(synchronize_session=False)
     )
-    advanced = await queries.get_tenant(db, tenant.id)
+    advanced_tenant = await queries.get_tenant(db, tenant.id)
     await timers.bring_forward(db, tenant.id, list(handlers), by)
     fired = await timers.run_due_in_order(db, tenant.id, handlers, real_now())
-    record(db, ClockAdvanced(at=advanced.now(), actor=actor, seconds=int(by.total_seconds())))
-    return advanced, fired
+    record(db, ClockAdvanced(at=advanced_tenant.now(), actor=actor, seconds=int(by.total_seconds())))
+    return advanced_tenant, fired

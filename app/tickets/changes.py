@@ -11,9 +11,9 @@ from pydantic import MISSING
 from app.core.changes import Changes
 from app.tickets.models import Ticket, TicketPriority, TicketStatus
 
-# What customers may send for their own tickets. `org_id` is compared and never changed.
+# What customers may send for their own tickets. `org_id` must be the ticket's own.
 CUSTOMER_FIELDS = frozenset({"title", "description", "priority", "org_id"})
-_TEXT_FIELDS = ("title", "description", "priority")
+_EDITABLE_FIELDS = ("title", "description", "priority")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class TicketChanges(Changes):
         Descriptions are long, so the data only says that they changed.
         """
         data: dict[str, dict[str, Any]] = {}
-        for name in _TEXT_FIELDS:
+        for name in _EDITABLE_FIELDS:
             if name in self.names:
                 value = getattr(self, name)
                 data[name] = {} if name == "description" else {"from": getattr(ticket, name), "to": value}

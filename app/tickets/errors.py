@@ -18,7 +18,6 @@ class TicketClosed(Conflict):
 
     code = "ticket_closed"
     title = "The ticket is closed. Reopen it first."
-    advice = "Reopen it first."
 
 
 class AlreadyAccepted(Conflict):
@@ -26,7 +25,6 @@ class AlreadyAccepted(Conflict):
 
     code = "already_accepted"
     title = "Another user has accepted this ticket. Change its assignee to take it over."
-    advice = "Change its `assigneeId` to take it over."
 
 
 class OrgMismatch(BadInput):
@@ -34,7 +32,6 @@ class OrgMismatch(BadInput):
 
     code = "org_mismatch"
     title = "A ticket cannot move to another organisation. Leave `orgId` out."
-    advice = "Leave `orgId` out."
     field = "orgId"
 
 

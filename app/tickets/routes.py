@@ -5,6 +5,7 @@ Each subfolder has the routes of its topic.
 
 from __future__ import annotations
 
+from datetime import date
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from app.access.operation_requirements import requires
 from app.access.services import services_of
 from app.access.transactions import Db
 from app.access.user_permissions import Action, Resource
+from app.core.web.deprecation import deprecated_since
 from app.core.web.fast_routes import FastRoute
 from app.core.web.openapi import IF_NONE_MATCH, NOT_MODIFIED, responses
 from app.core.web.preconditions import check_if_match, is_unmodified, make_etag
@@ -68,7 +70,7 @@ async def open_ticket(body: TicketCreate, caller: Opener, request: Request) -> R
     A requester with an account finds the ticket there, if their e-mail address is verified. Admins and engineers may
     name any `requester`.
     """
-    async with services_of(request).database.driver(caller.org_id, has_work=True) as driver:
+    async with services_of(request).database.driver(caller.org_id, wakes_worker=True) as driver:
         row = await service.open_ticket(
             driver,
             caller,
@@ -120,14 +122,18 @@ _CHANGE_TICKET: dict[str, Any] = {
 }
 
 
+# The names of the first clients.
+_DEPRECATED = deprecated_since(date(2026, 11, 27))
+
+
 @router.patch("/{id}", operation_id="changeTicket", summary="Change a ticket", **_CHANGE_TICKET)
 @router.post(
     "/{id}",
     operation_id="changeTicketByPost",
     summary="Change a ticket by POST",
     description="Use `PATCH /tickets/{id}` instead, which takes the same body and has the same effects.",
-    deprecated=True,
     **_CHANGE_TICKET,
+    **_DEPRECATED,
 )
 async def change_ticket(
     ticket_id: TicketId, body: TicketUpdate, caller: Editor, db: Db, if_match: IfMatch = None
@@ -144,9 +150,9 @@ async def change_ticket(
     "/{id}/change_status",
     operation_id="changeTicketStatus",
     summary="Change a ticket's status",
-    deprecated=True,
     response_model=Ticket,
     responses=responses(*CHANGE_ERRORS, body=True, ok=ETAG, example_overrides={200: CHANGED}, version=2),
+    **_DEPRECATED,
 )
 async def change_status(
     ticket_id: TicketId, body: TicketStatusUpdate, caller: Agent, db: Db, if_match: IfMatch = None

@@ -1,4 +1,4 @@
-"""The row of a ticket as the hot statements return it.
+"""The row of a ticket as the statements without the ORM return it (`queries.py`, `statements.py`).
 
 The driver returns its own records, which are used as they are: a `TypedDict` costs nothing at run time. Statuses and
 priorities are plain strings in them.

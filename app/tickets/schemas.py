@@ -9,11 +9,11 @@ from uuid import UUID
 from pydantic import MISSING, AfterValidator, Field, ValidationInfo
 
 from app.access.operation_requirements import BodySecret
-from app.accounts.users.fields import PersonalEmail
 from app.core.fields import (
     DEPRECATED,
     EXAMPLE_ID,
     CreatedAt,
+    Email,
     LongText,
     RequestModel,
     ResponseModel,
@@ -32,18 +32,20 @@ _PRIORITY = Field(description="How urgent the ticket is.", examples=["HIGH"])
 _REQUESTER_EMAIL = Field(description="The requester's e-mail address.", examples=["mia@customer.example"])
 
 
-def alias_of(field: str, value_of: Callable[[Any], object] = lambda value: value) -> AfterValidator:
-    """Refuse a value of a deprecated field that differs from that of the field which replaces it.
+def same_as(field: str, convert: Callable[[Any], object] = lambda value: value) -> AfterValidator:
+    """Validate that a deprecated field, if it is sent together with its replacement, has the same value.
 
     Args:
-        field: the field that replaces it; it must be declared before.
-        value_of: returns the value to compare from that of `field`.
+        field: the replacement. It must be declared before the deprecated field.
+        convert: converts the value of `field` to the form that the deprecated field has.
     """
 
     def check(value: object, info: ValidationInfo) -> object:
-        replaced_by = info.data.get(field, MISSING)
-        if replaced_by is not MISSING and value_of(replaced_by) != value:
-            raise ValueError("This deprecated name differs from the field that replaces it. Send one of them.")
+        replacement = info.data.get(field, MISSING)
+        if replacement is not MISSING and convert(replacement) != value:
+            raise ValueError(
+                "This deprecated field has another value than the field that replaces it. Send one of them."
+            )
         return value
 
     return AfterValidator(check)
@@ -53,7 +55,7 @@ class RequesterCreate(RequestModel):
     """The person that a ticket is opened for."""
 
     email: Annotated[
-        PersonalEmail,
+        Email,
         Field(description="The e-mail address, to which replies are mailed.", examples=["mia@customer.example"]),
     ]
 
@@ -72,8 +74,8 @@ class TicketCreate(RequestModel):
         ),
     ] = MISSING
     added_by: Annotated[
-        PersonalEmail | MISSING,
-        alias_of("requester", lambda requester: requester.email),
+        Email | MISSING,
+        same_as("requester", lambda requester: requester.email),
         Field(description="Use `requester.email` instead.", examples=["mia@customer.example"]),
         DEPRECATED,
     ] = MISSING
@@ -105,7 +107,7 @@ class TicketUpdate(RequestModel):
         ),
     ] = MISSING
     admin_id: Annotated[
-        UUID | MISSING | None, alias_of("assignee_id"), Field(description="Use `assigneeId` instead."), DEPRECATED
+        UUID | MISSING | None, same_as("assignee_id"), Field(description="Use `assigneeId` instead."), DEPRECATED
     ] = MISSING
     status: Annotated[
         TicketStatus | MISSING, Field(description="The new status. Not for customers.", examples=["IN_PROGRESS"])

@@ -9,7 +9,7 @@ from tests.access.table import COLUMNS, STATUSES
 from tests.access.world import World, create_world
 from tests.docs.openapi import OPERATIONS
 from tests.organisation_client import Api, Desk
-from tests.problems import refused
+from tests.problems import assert_problem
 
 METHODS = {operation.definition["operationId"]: operation.method for operation in OPERATIONS}
 
@@ -38,7 +38,7 @@ async def test_each_kind_of_caller_gets_what_the_table_says(api: Api, world: Wor
         )
         statuses[column] = answer.status_code
         if answer.status_code >= 400:
-            document = refused(answer, answer.status_code, answer.json()["code"])
+            document = assert_problem(answer, answer.status_code, answer.json()["code"])
             if answer.status_code == 401:
                 assert document["code"] == {"revoked": "invalid_secret_key"}.get(column, "missing_credential")
     assert statuses == STATUSES[operation]

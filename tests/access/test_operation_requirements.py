@@ -29,7 +29,7 @@ from app.organisations.queries import find_by_secret_hash
 from tests.conftest import settings_for
 from tests.organisation_client import Api, Desk
 from tests.postgres import TestServer
-from tests.problems import refused
+from tests.problems import assert_problem
 
 users_only = requires(Resource.TICKETS, Action.UPDATE)
 users_and_products = requires(Resource.TICKETS, Action.VIEW, secret=True)
@@ -45,6 +45,7 @@ async def any_caller_as_product(caller: Annotated[ProductCaller, users_and_produ
 async def current_user(caller: CurrentUser) -> None: ...
 async def current_user_before_2fa(caller: CurrentUserBefore2FA) -> None: ...
 async def product(caller: Product) -> None: ...
+async def two_callers(caller: CurrentUser, other: Product) -> None: ...
 async def transaction_of_user(db: Db, caller: CurrentUser) -> None: ...
 async def transaction_of_no_caller(db: Db) -> None: ...
 async def transaction_of_two_callers(db: Db, caller: CurrentUser, other: Product) -> None: ...
@@ -80,10 +81,20 @@ def test_an_annotation_that_does_not_fit_the_requirement_prevents_the_start(endp
         check(endpoint)
 
 
-@pytest.mark.parametrize("endpoint", [transaction_of_no_caller, transaction_of_two_callers])
-def test_a_transaction_without_exactly_one_caller_prevents_the_start(endpoint: Callable[..., object]) -> None:
-    with pytest.raises(TypeError, match="requirements of its caller instead of one"):
+def test_a_transaction_without_a_caller_prevents_the_start() -> None:
+    with pytest.raises(TypeError, match="declares no requirement of its caller"):
+        check(transaction_of_no_caller)
+
+
+@pytest.mark.parametrize("endpoint", [two_callers, transaction_of_two_callers])
+def test_two_callers_prevent_the_start(endpoint: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="declares 2 requirements of its caller instead of one"):
         check(endpoint)
+
+
+def test_a_requirement_that_accepts_no_credentials_is_refused() -> None:
+    with pytest.raises(ValueError, match="must accept access tokens, secret keys or both"):
+        Requirement(users=False)
 
 
 async def organisation_of(db: AsyncSession) -> str:
@@ -195,7 +206,7 @@ async def test_a_refusal_names_the_credentials_that_the_operation_accepts(
 ) -> None:
     answer = await api.http.request(method, path)
 
-    assert header in refused(answer, 401, "missing_credential")["detail"]
+    assert header in assert_problem(answer, 401, "missing_credential")["detail"]
     assert answer.headers["www-authenticate"] == challenge
     wrong = await api.http.request(method, path, headers={"Authorization": "Bearer x"})
     assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, challenge)

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 BROWSER = shutil.which("chromium")
-MISSING = "needs a browser: apt-get install chromium"
+SKIP_REASON = "needs a browser: apt-get install chromium"
 
 
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
     if BROWSER is None:
         if os.environ.get("TESSERA_CI"):
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
+            pytest.fail(SKIP_REASON)
+        pytest.skip(SKIP_REASON)
     async with async_playwright() as playwright:
         # The browser's sandbox does not work for root, the usual user in a container.
         flags = ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -40,7 +40,7 @@ def test_a_changed_ticket_has_a_new_version_and_time(name: str) -> None:
     assert ticket["updatedAt"] > ticket["createdAt"]
 
 
-def test_tickets_have_the_times_of_their_status() -> None:
+def test_only_responded_example_tickets_have_response_and_auto_close_times() -> None:
     for operation in OPERATIONS:
         if not operation.path.startswith("/tickets") or not operation.success_statuses[0] < 202:
             continue
@@ -60,7 +60,7 @@ def test_the_example_of_a_history_is_an_auto_close() -> None:
 
 
 @pytest.mark.parametrize("operation", LISTS, ids=lambda operation: operation.id)
-def test_the_example_of_a_link_continues_the_list_after_the_example(operation: Operation) -> None:
+def test_the_example_link_leads_to_the_page_after_the_example_page(operation: Operation) -> None:
     link = success_of(operation)["headers"]["Link"]["example"]
     page = example_of(operation)
     address = urlsplit(re.fullmatch(r'<(.+)>; rel="next"', link)[1])  # type: ignore[index]
@@ -104,12 +104,14 @@ def test_shared_responses_have_names_and_no_numbers() -> None:
 
 
 @pytest.mark.parametrize("operation", DEPRECATED, ids=lambda operation: operation.id)
-def test_a_deprecated_operation_names_its_replacement_and_documents_its_header(operation: Operation) -> None:
+def test_a_deprecated_operation_names_its_replacement_and_documents_its_headers(operation: Operation) -> None:
     named = re.match(r"Use `(\w+) ([^`]+)`", operation.definition["description"])
 
     assert named is not None
     assert {one.key for one in OPERATIONS if not one.definition.get("deprecated")} >= {named.groups()}
-    assert success_of(operation)["headers"]["Deprecation"]["example"] == "@1795737600"
+    headers = success_of(operation)["headers"]
+    assert headers["Deprecation"]["example"] == "@1795737600"
+    assert headers["Sunset"]["example"] == "Sat, 27 Nov 2027 00:00:00 GMT"
 
 
 def test_there_are_deprecated_operations_and_lists() -> None:

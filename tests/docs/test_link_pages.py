@@ -82,7 +82,7 @@ class Reader(Visit):
     async def is_refused(self, text: str) -> None:
         await expect(self.page.get_by_role("alert")).to_contain_text(text)
 
-    def posted(self) -> list[str]:
+    def list_posted_paths(self) -> list[str]:
         return [request.removeprefix(f"POST {self.address}") for request in self.requests if request.startswith("POST")]
 
 
@@ -128,7 +128,7 @@ async def test_a_forgotten_password_is_reset_once_with_the_mailed_link(
 
     await reader.follow(link)
     await reader.choose("short")
-    assert reader.posted() == []  # the browser refuses a password that is too short
+    assert reader.list_posted_paths() == []  # the browser refuses a password that is too short
     await reader.choose("password123")
     await reader.is_refused("This password is easily guessed.")
     await reader.choose(NEW_PASSWORD)
@@ -142,7 +142,7 @@ async def test_a_forgotten_password_is_reset_once_with_the_mailed_link(
     await reader.is_refused(NOT_VALID)
     await expect(reader.page.get_by_label("New password")).to_have_count(0)
     assert await sign_in(desk, user.email, NEW_PASSWORD) == 200
-    assert reader.posted() == ["/auth/password/reset"] * 3
+    assert reader.list_posted_paths() == ["/auth/password/reset"] * 3
 
 
 async def test_an_invitation_is_accepted_once_with_the_mailed_link(desk: Desk, reader: Reader, link_to: LinkTo) -> None:
@@ -164,7 +164,7 @@ async def test_an_invitation_is_accepted_once_with_the_mailed_link(desk: Desk, r
     await reader.choose("another-otter-59-desk")
     await reader.is_refused(NOT_VALID)
     assert await sign_in(desk, email, NEW_PASSWORD) == 200
-    assert reader.posted() == ["/auth/invitation/accept"] * 2
+    assert reader.list_posted_paths() == ["/auth/invitation/accept"] * 2
 
 
 async def test_an_address_is_confirmed_by_the_button_and_not_by_opening_the_page(
@@ -177,7 +177,7 @@ async def test_an_address_is_confirmed_by_the_button_and_not_by_opening_the_page
     await reader.follow(link)
     await expect(reader.page.get_by_label("New password")).to_be_hidden()
     await reader.page.wait_for_load_state("networkidle")
-    assert reader.posted() == []
+    assert reader.list_posted_paths() == []
     assert not await is_verified(desk, user.id)
     await reader.page.get_by_role("button", name="Confirm").click()
     await reader.is_told("Your e-mail address is confirmed.")

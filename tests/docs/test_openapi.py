@@ -192,7 +192,7 @@ def test_an_operation_declares_its_credentials(operation: Operation) -> None:
 
 
 @each_operation
-def test_the_contract_agrees_with_the_table_of_callers(operation: Operation) -> None:
+def test_the_contract_agrees_with_the_access_table(operation: Operation) -> None:
     statuses, is_public = STATUSES[operation.id], operation.credentials == PUBLIC
     good = 404 if operation.id in PROVIDER_OPERATIONS else operation.success_statuses[0]
 
@@ -223,7 +223,7 @@ def test_headers_of_responses_are_described(operation: Operation) -> None:
 def test_every_process_makes_the_same_document() -> None:
     program = "import json; from tests.docs.openapi import DOCUMENT; print(json.dumps(DOCUMENT))"
     made = {
-        subprocess.run(  # another seed gives sets another order
+        subprocess.run(  # with another hash seed, sets have another order
             [sys.executable, "-c", program],
             env={**os.environ, "PYTHONHASHSEED": seed},
             cwd=ROOT,

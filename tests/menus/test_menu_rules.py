@@ -91,23 +91,22 @@ def test_entries_are_sorted_by_position_and_name() -> None:
 
 
 IDS = [UUID(int=100 + n) for n in range(8)]
-some = st.sampled_from
 
 
 @st.composite
 def forests(draw: st.DrawFn) -> list[Entry]:
     """Generate entries in any arrangement, including impossible ones: cycles and missing parents."""
-    ids = draw(st.lists(some(IDS), unique=True))
+    ids = draw(st.lists(st.sampled_from(IDS), unique=True))
     return [
         make_entry(
             entry_id,
-            draw(st.none() | some(IDS)),
-            name=draw(some(["A", "B"])),
-            url=draw(some([None, "/somewhere"])),
+            draw(st.none() | st.sampled_from(IDS)),
+            name=draw(st.sampled_from(["A", "B"])),
+            url=draw(st.sampled_from([None, "/somewhere"])),
             position=draw(st.integers(0, 2)),
-            resource=draw(st.none() | some(["tickets", "users"])),
-            hidden_for_roles=draw(st.lists(some([MY_ROLE, OTHER_ROLE]), max_size=1)),
-            hidden_for_users=draw(st.lists(some([ME, OTHER]), max_size=1)),
+            resource=draw(st.none() | st.sampled_from(["tickets", "users"])),
+            hidden_for_roles=draw(st.lists(st.sampled_from([MY_ROLE, OTHER_ROLE]), max_size=1)),
+            hidden_for_users=draw(st.lists(st.sampled_from([ME, OTHER]), max_size=1)),
         )
         for entry_id in ids
     ]
@@ -134,7 +133,7 @@ def _is_reachable(entry: Entry, entries: dict[UUID, Entry], permissions: Permiss
     return False
 
 
-permission_sets = st.frozensets(some(["tickets:view", "tickets:create", "users:view", "users:delete"]))
+permission_sets = st.frozensets(st.sampled_from(["tickets:view", "tickets:create", "users:view", "users:delete"]))
 
 
 @given(forests(), permission_sets)
@@ -175,7 +174,7 @@ def test_depth_and_height_of_an_entry(entry: UUID, depth: int, height: int) -> N
     assert (rules.compute_depth(PARENTS, entry), rules.compute_height(PARENTS, entry)) == (depth, height)
 
 
-def test_the_depth_of_no_entry_is_zero() -> None:
+def test_depth_of_none_is_zero() -> None:
     assert rules.compute_depth(PARENTS, None) == 0
 
 

@@ -18,11 +18,11 @@ from app.core.database.pool import Database
 from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from app.menus.defaults import DEFAULT_MENU, DefaultEntry
-from app.menus.models import Menu
+from app.menus.models import MenuEntry
 from app.menus.rules import MAX_MENUS
 from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user, add_user_with_only
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
 MENUS = ("menus:view", "menus:create", "menus:update", "menus:delete")
@@ -145,7 +145,7 @@ async def test_all_entries_are_listed_newest_first_over_several_pages(desk: Desk
 async def test_a_cursor_of_another_list_is_rejected(desk: Desk) -> None:
     cursor = (await desk.admin.get("/roles", params={"limit": 1})).json()["nextCursor"]
     answer = await desk.admin.get("/menus", params={"cursor": cursor})
-    assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
+    assert read_invalid_fields(answer, "invalid_cursor") == {"cursor"}
 
 
 INVALID_FIELDS = [
@@ -185,8 +185,8 @@ INVALID_FIELDS = [
 async def test_an_invalid_field_is_reported_and_changes_nothing(desk: Desk, fields: JSON, wrong: str) -> None:
     menu = await create_menu(desk.admin)
     before = await list_menus(desk)
-    assert wrong_fields(await desk.admin.post("/menus", {"name": "New", **fields})) == {wrong}
-    assert wrong_fields(await desk.admin.patch(f"/menus/{menu['id']}", {"icon": "new", **fields})) == {wrong}
+    assert read_invalid_fields(await desk.admin.post("/menus", {"name": "New", **fields})) == {wrong}
+    assert read_invalid_fields(await desk.admin.patch(f"/menus/{menu['id']}", {"icon": "new", **fields})) == {wrong}
     assert await list_menus(desk) == before
     assert len(await menu_events(desk)) == 1
 
@@ -200,11 +200,11 @@ async def test_the_limit_of_entries_holds_for_concurrent_requests(desk: Desk) ->
     now = real_now()
     same = {"org_id": desk.id, "name": "Entry", "position": 1, "created_at": now, "updated_at": now}
     async with desk.database.session(desk.id) as db:
-        present = len((await db.scalars(select(Menu.id).where(Menu.org_id == desk.id))).all())
-        await db.execute(insert(Menu), [{"id": new_id(), **same} for _ in range(MAX_MENUS - 1 - present)])
+        present = len((await db.scalars(select(MenuEntry.id).where(MenuEntry.org_id == desk.id))).all())
+        await db.execute(insert(MenuEntry), [{"id": new_id(), **same} for _ in range(MAX_MENUS - 1 - present)])
     answers = await asyncio.gather(*(desk.admin.post("/menus", {"name": "New"}) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
-    refused(await desk.admin.post("/menus", {"name": "One more"}), 409, "too_many_menus")
+    assert_problem(await desk.admin.post("/menus", {"name": "One more"}), 409, "too_many_menus")
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ async def test_deleted_roles_may_stay_in_a_list_but_erased_users_cannot_be_added
     path = f"/menus/{menu['id']}"
     more = await desk.admin.patch(path, {"hiddenForRoles": [str(role_id), str(ENGINEER.id)]})
     assert more.json()["hiddenForRoles"] == [str(role_id), str(ENGINEER.id)]
-    assert wrong_fields(await desk.admin.patch(path, {"hiddenForUsers": [str(erased.id)]})) == {"hiddenForUsers"}
+    assert read_invalid_fields(await desk.admin.patch(path, {"hiddenForUsers": [str(erased.id)]})) == {"hiddenForUsers"}
 
 
 # --- deleting ---------------------------------------------------------------------------------------------------------
@@ -248,12 +248,12 @@ async def test_deleted_roles_may_stay_in_a_list_but_erased_users_cannot_be_added
 
 async def test_an_entry_can_be_deleted_once_it_has_no_children(desk: Desk) -> None:
     one, two = await create_chain(desk.admin, 2)
-    refused(await desk.admin.delete(f"/menus/{one['id']}"), 409, "menu_has_children")
+    assert_problem(await desk.admin.delete(f"/menus/{one['id']}"), 409, "menu_has_children")
     for menu in (two, one):
         answer = await desk.admin.delete(f"/menus/{menu['id']}")
         assert (answer.status_code, answer.content) == (204, b"")
-        refused(await desk.admin.get(f"/menus/{menu['id']}"), 404, "menu_not_found")
-        refused(await desk.admin.delete(f"/menus/{menu['id']}"), 404, "menu_not_found")
+        assert_problem(await desk.admin.get(f"/menus/{menu['id']}"), 404, "menu_not_found")
+        assert_problem(await desk.admin.delete(f"/menus/{menu['id']}"), 404, "menu_not_found")
         assert (await menu_events(desk))[-1] == ("menu.deleted", {"menuId": menu["id"]})
 
 
@@ -264,16 +264,16 @@ async def test_a_concurrent_deletion_or_new_child_fails(desk: Desk) -> None:
             desk.admin.delete(f"/menus/{menu['id']}"), desk.admin.post("/menus", {"name": "B", "parentId": menu["id"]})
         )
         if deleted.status_code == 204:
-            assert wrong_fields(child) == {"parentId"}
+            assert read_invalid_fields(child) == {"parentId"}
         else:
-            refused(deleted, 409, "menu_has_children")
+            assert_problem(deleted, 409, "menu_has_children")
             assert child.status_code == 201
 
 
 async def test_an_organisation_without_a_menu_can_create_one(desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
-        await db.execute(delete(Menu).where(Menu.org_id == desk.id, Menu.parent_id.is_not(None)))
-        await db.execute(delete(Menu).where(Menu.org_id == desk.id))
+        await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id, MenuEntry.parent_id.is_not(None)))
+        await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id))
     assert await list_menus(desk) == []
     assert (await create_menu(desk.admin))["position"] == 1
 
@@ -298,7 +298,7 @@ async def test_each_operation_needs_its_own_permission(desk: Desk, has: str) -> 
         if required == has:
             assert answer.is_success, answer.text
         else:
-            refused(answer, 403, "permission_required")
+            assert_problem(answer, 403, "permission_required")
     assert (await user.get("/menus")).status_code == (200 if has == "menus:view" else 403)
 
 
@@ -307,9 +307,9 @@ async def test_engineers_and_customers_cannot_manage_menus(desk: Desk) -> None:
     engineer = await add_signed_in_user(desk, RoleKind.ENGINEER)
     customer = await add_user_with_only(desk, *MENUS, role=RoleKind.CUSTOMER)
     for user, code in ((engineer, "permission_required"), (customer, "not_for_customers")):
-        refused(await user.get("/menus"), 403, code)
+        assert_problem(await user.get("/menus"), 403, code)
         for answer in (await call_each_operation(user, menu)).values():
-            refused(answer, 403, code)
+            assert_problem(answer, 403, code)
     assert await read_menu(desk.admin, menu) == menu
 
 
@@ -317,16 +317,16 @@ async def test_an_admin_of_another_organisation_has_no_access(api: Api, database
     other = await create_desk(api, database)
     menu, foreign = await create_menu(desk.admin), await create_menu(other.admin)
     path = f"/menus/{menu['id']}"
-    refused(await other.admin.get(path), 404, "menu_not_found")
-    refused(await other.admin.patch(path, {"name": "Mine"}), 404, "menu_not_found")
-    refused(await other.admin.delete(path), 404, "menu_not_found")
+    assert_problem(await other.admin.get(path), 404, "menu_not_found")
+    assert_problem(await other.admin.patch(path, {"name": "Mine"}), 404, "menu_not_found")
+    assert_problem(await other.admin.delete(path), 404, "menu_not_found")
     references = {
         "parentId": menu["id"],
         "hiddenForRoles": [str(await add_role(desk))],
         "hiddenForUsers": [str(desk.admin.id)],
     }
     for name, value in references.items():
-        assert wrong_fields(await other.admin.post("/menus", {"name": "Mine", name: value})) == {name}
-        assert wrong_fields(await other.admin.patch(f"/menus/{foreign['id']}", {name: value})) == {name}
+        assert read_invalid_fields(await other.admin.post("/menus", {"name": "Mine", name: value})) == {name}
+        assert read_invalid_fields(await other.admin.patch(f"/menus/{foreign['id']}", {name: value})) == {name}
     assert menu["id"] not in {item["id"] for item in await list_menus(other)}
     assert await read_menu(desk.admin, menu) == menu

@@ -9,7 +9,7 @@ import pytest
 
 from tests.menus.test_menus import create_chain, create_menu, read_menu
 from tests.organisation_client import JSON, Desk, SignedInUser
-from tests.problems import wrong_fields
+from tests.problems import read_invalid_fields
 
 
 async def move(user: SignedInUser, menu: JSON, parent: JSON | None) -> httpx.Response:
@@ -28,7 +28,7 @@ async def test_descendants_move_with_an_entry(desk: Desk) -> None:
 async def test_a_menu_has_at_most_four_levels(desk: Desk) -> None:
     chain = await create_chain(desk.admin, 4)
     child = {"name": "Level 4", "parentId": chain[-1]["id"]}
-    assert wrong_fields(await desk.admin.post("/menus", child), "menu_too_deep") == {"parentId"}
+    assert read_invalid_fields(await desk.admin.post("/menus", child), "menu_too_deep") == {"parentId"}
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ async def test_a_move_counts_the_levels_of_the_whole_subtree(desk: Desk, depth: 
     if fits:
         assert answer.status_code == 200
     else:
-        assert wrong_fields(answer, "menu_too_deep") == {"parentId"}
+        assert read_invalid_fields(answer, "menu_too_deep") == {"parentId"}
         assert (await read_menu(desk.admin, subtree[0]))["parentId"] is None
 
 
 async def test_an_entry_cannot_be_moved_below_itself(desk: Desk) -> None:
     one, two, three = await create_chain(desk.admin, 3)
     for parent in (one, two, three):
-        assert wrong_fields(await move(desk.admin, one, parent), "menu_cycle") == {"parentId"}
+        assert read_invalid_fields(await move(desk.admin, one, parent), "menu_cycle") == {"parentId"}
     assert (await move(desk.admin, three, one)).status_code == 200
     assert (await read_menu(desk.admin, one))["parentId"] is None
 
@@ -61,7 +61,7 @@ async def test_concurrent_moves_cannot_form_a_cycle(desk: Desk) -> None:
         answers = await asyncio.gather(*(move(desk.admin, menu, parent) for menu, parent in cycle))
         assert sorted(answer.status_code for answer in answers) == [200, 200, 422]
         (loser,) = (answer for answer in answers if answer.status_code == 422)
-        assert wrong_fields(loser, "menu_cycle") == {"parentId"}
+        assert read_invalid_fields(loser, "menu_cycle") == {"parentId"}
         parents = {menu["id"]: (await read_menu(desk.admin, menu))["parentId"] for menu in entries}
         assert list(parents.values()).count(None) == 1
 
@@ -76,4 +76,4 @@ async def test_a_concurrent_move_and_new_child_cannot_exceed_the_depth(desk: Des
         )
         assert sorted(answer.is_success for answer in answers) == [False, True]
         (loser,) = (answer for answer in answers if not answer.is_success)
-        wrong_fields(loser, "menu_too_deep")
+        read_invalid_fields(loser, "menu_too_deep")

@@ -11,10 +11,10 @@ from sqlalchemy import delete
 from app.access.user_permissions import RoleKind
 from app.accounts.roles.rules import ADMIN, ENGINEER
 from app.core.database.pool import Database
-from app.menus.models import Menu
+from app.menus.models import MenuEntry
 from tests.accounts.users_and_roles import add_role, add_signed_in_user, add_user_with_only
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.services import create_user
 
 DAY, MONTH = 1440, 43_200  # minutes
@@ -53,8 +53,8 @@ async def create_menu(desk: Desk, **fields: object) -> JSON:
 async def clear(desk: Desk) -> None:
     """Delete the default menus."""
     async with desk.database.session(desk.id) as db:
-        await db.execute(delete(Menu).where(Menu.org_id == desk.id, Menu.parent_id.is_not(None)))
-        await db.execute(delete(Menu).where(Menu.org_id == desk.id))
+        await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id, MenuEntry.parent_id.is_not(None)))
+        await db.execute(delete(MenuEntry).where(MenuEntry.org_id == desk.id))
 
 
 WHOLE_MENU = ["Tickets", "Notifications", ("Users", ["Users", "Roles"]), ("Settings", ["Organisation", "Menus"])]
@@ -138,7 +138,7 @@ async def test_the_order_is_that_of_positions_and_then_names(desk: Desk) -> None
 
 
 async def test_a_change_of_the_role_is_seen_at_once(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     user = await add_user_with_only(desk, "tickets:view")
     assert await visible_names(user) == ["Tickets"]
     role_id = (await user.get("/me")).json()["roleId"]
@@ -155,8 +155,8 @@ async def test_each_organisation_has_its_own_menu(api: Api, database: Database, 
 
 
 async def test_only_signed_in_users_have_a_menu(api: Api, desk: Desk) -> None:
-    refused(await api.http.get("/me/menu"), 401, "missing_credential")
-    refused(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "access_token_required")
+    assert_problem(await api.http.get("/me/menu"), 401, "missing_credential")
+    assert_problem(await api.http.get("/me/menu", headers={"X-Org-Secret": desk.secret}), 403, "access_token_required")
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ async def test_an_erased_user_is_mailed_nothing(desk: Desk, columns: dict[str, A
     assert await read_mails_to(desk, user.email) == []
 
 
-async def test_the_old_address_is_mailed_the_new_one_masked(desk: Desk) -> None:
+async def test_the_mail_to_the_old_address_masks_the_new_address(desk: Desk) -> None:
     old, new = unique_address(), f"augusta.{unique_address()}"
     user = await add_user(desk, email=new)
     await record_and_relay(desk, make_event(EmailChanged, user, old_email=ReactionOnly(old)))
@@ -163,7 +163,7 @@ async def test_the_old_address_is_mailed_the_new_one_masked(desk: Desk) -> None:
     assert await read_mails_to(desk, new) == []
 
 
-async def test_the_old_address_is_mailed_before_the_change_is_flushed(desk: Desk) -> None:
+async def test_the_mail_has_the_new_address_even_if_the_change_is_not_flushed_yet(desk: Desk) -> None:
     old, new = unique_address(), f"b{unique_address()}"
     user = await add_user(desk, email=old)
     async with desk.database.session(desk.id) as db:
@@ -201,8 +201,8 @@ async def test_admins_are_mailed_a_sign_up_request_without_the_name(desk: Desk) 
         await add_user(desk, role_kind="ADMIN", status="PENDING"),
         await add_user(desk, role_kind="ADMIN", muted=["SIGN_UP_REQUESTS"]),
     ]
-    asking = await add_sign_up_request(desk, first_name="Evelyn", last_name="Ekdahl")
-    await record_and_relay(desk, signed_up(asking))
+    applicant = await add_sign_up_request(desk, first_name="Evelyn", last_name="Ekdahl")
+    await record_and_relay(desk, signed_up(applicant))
 
     for admin in (desk.admin, bo):
         (mail,) = await read_mails_to(desk, admin.email)
@@ -212,9 +212,9 @@ async def test_admins_are_mailed_a_sign_up_request_without_the_name(desk: Desk) 
             assert "GET /users?status=PENDING" in part
             assert "Approve only users you know" in part
             assert "emailVerified" in part
-            # The log would still name them after their erasure.
-            assert [word for word in ("Evelyn", "Ekdahl", asking.email, str(asking.id)) if word in part] == []
-    for user in (*others, asking):
+            # Personal data in the mail would stay in the notification log after the user is erased.
+            assert [word for word in ("Evelyn", "Ekdahl", applicant.email, str(applicant.id)) if word in part] == []
+    for user in (*others, applicant):
         assert await read_mails_to(desk, user.email) == []
 
 
@@ -246,8 +246,8 @@ async def test_each_admin_is_mailed_a_limited_number_of_requests_per_hour(desk: 
         desk, *[signed_up(await add_sign_up_request(desk)) for _ in range(MAX_REQUESTS_PER_HOUR - 1)]
     )
     bo = await desk.another_admin()  # was mailed none of them
-    asking = [signed_up(await add_sign_up_request(desk)) for _ in range(3)]
-    await record_and_relay(desk, *asking)
+    applicant = [signed_up(await add_sign_up_request(desk)) for _ in range(3)]
+    await record_and_relay(desk, *applicant)
     await record_and_relay(desk, signed_up(await add_sign_up_request(desk)))
     told = {admin.email: len(await read_mails_to(desk, admin.email)) for admin in (desk.admin, bo)}
     assert told == {desk.admin.email: MAX_REQUESTS_PER_HOUR, bo.email: 4}

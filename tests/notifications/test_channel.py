@@ -159,6 +159,9 @@ async def test_a_non_ascii_address_fails_on_a_server_that_does_not_support_it() 
         assert await sender.send(make_message("z@bücher.example")) == SENT
 
         assert failed.result == Result.PERMANENT
+        assert failed.error == (
+            "The mail server does not support this mail: an address has non-ASCII characters before the @ sign"
+        )
         assert smtp_server.recipients() == ["z@xn--bcher-kva.example"]
 
 

@@ -100,7 +100,7 @@ async def test_an_untrusted_certificate_is_refused(tls: ssl.SSLContext, scheme: 
     assert smtp_server.mails == []
 
 
-async def test_required_starttls_sends_nothing_if_it_is_not_offered() -> None:
+async def test_nothing_is_sent_if_starttls_is_required_and_not_offered() -> None:
     gate = ScriptedSmtpServer()
     async with running_scripted_server(authenticator=gate.authenticate, auth_require_tls=False) as smtp_server:
         channel = make_channel(smtp_server.url(ENCODED_LOGIN, query="?starttls=required"))

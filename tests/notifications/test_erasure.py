@@ -132,7 +132,7 @@ async def test_tickets_that_the_erasure_links_to_the_user_count_as_theirs(desk: 
     assert await read_mails_to(desk, desk.admin.email) == []
 
 
-async def test_a_cancelled_invitation_deletes_all_mails_but_those_about_tickets(desk: Desk) -> None:
+async def test_a_cancelled_invitation_deletes_all_mails_except_mails_about_tickets(desk: Desk) -> None:
     email = unique_address()
     body = {"firstName": "Bo", "lastName": "Ek", "role": "ENGINEER", "email": email}
     ticket_id = UUID((await desk.open(addedBy=email))["id"])

@@ -29,7 +29,7 @@ from app.core.outbox.models import EventRow, Relay, Timer
 from app.core.security.secret_keys import hash_secret_key
 from app.main import create_app
 from app.notifications.models import Mail
-from app.operations.demo import create_demo
+from app.operations.demo import PAUSED_SEQ, create_demo
 from app.organisations.models import Organisation
 from app.organisations.queries import find_by_secret_hash, get_tenant
 from app.tickets.auto_close.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER
@@ -168,13 +168,13 @@ async def test_events_of_a_ticket_are_in_order_and_in_the_past(database: Databas
 
 async def test_only_responded_tickets_have_timers_and_none_is_due(database: Database, org_id: UUID) -> None:
     tickets = await read_rows(database, org_id, Ticket)
-    waiting = await read_rows(database, org_id, Timer)
+    all_timers = await read_rows(database, org_id, Timer)
     responded = {ticket.id for ticket in tickets if ticket.status == TicketStatus.RESPONDED}
     for kind in (AUTO_CLOSE, AUTO_CLOSE_REMINDER):
-        assert {timer.subject_id for timer in waiting if timer.kind == kind} == responded
+        assert {timer.subject_id for timer in all_timers if timer.kind == kind} == responded
     assert responded
-    assert min(timer.due_at for timer in waiting if timer.kind != INDEX_TICKETS) > real_now() + timedelta(hours=12)
-    assert {timer.kind for timer in waiting} <= {AUTO_CLOSE, AUTO_CLOSE_REMINDER, INDEX_TICKETS}
+    assert min(timer.due_at for timer in all_timers if timer.kind != INDEX_TICKETS) > real_now() + timedelta(hours=12)
+    assert {timer.kind for timer in all_timers} <= {AUTO_CLOSE, AUTO_CLOSE_REMINDER, INDEX_TICKETS}
     assert await timers.run_due(database, wiring.TICKET_TIMERS) == 0
     assert min(ticket.created_at for ticket in tickets if ticket.id in responded) > real_now() - timedelta(
         days=26, hours=1
@@ -212,7 +212,7 @@ async def test_tickets_can_be_searched_once_the_worker_has_indexed_them(
                 assert number in await found(" ".join(comment.message.split()[:5]))
 
 
-async def test_no_mail_is_sent_for_demo_events_but_for_later_ones(database: Database, org_id: UUID) -> None:
+async def test_mails_are_sent_for_later_events_and_not_for_demo_events(database: Database, org_id: UUID) -> None:
     assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
     assert await read_rows(database, org_id, Mail) == []
     ticket = next(t for t in await read_rows(database, org_id, Ticket) if t.status == TicketStatus.OPEN)
@@ -248,12 +248,12 @@ async def test_no_mail_is_sent_when_the_demo_is_cancelled_midway(deployment: Dep
     filling = asyncio.create_task(create_demo(deployment.settings, 500, wiring.NUMBERING_WITHOUT_REACTIONS))
     while (org_id := await find_newest_organisation(database)) == before:  # noqa: ASYNC110 - another pool creates it
         await asyncio.sleep(0.01)
-    held = (await read_rows(database, org_id, Relay))[0].last_seq
+    seq_while_filling = (await read_rows(database, org_id, Relay))[0].last_seq
     filling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await filling
-    let_go = (await read_rows(database, org_id, Relay))[0].last_seq
-    assert held == 2**40
-    assert let_go == (await read_rows(database, org_id, CounterRow))[0].last_event
+    seq_after_cancel = (await read_rows(database, org_id, Relay))[0].last_seq
+    assert seq_while_filling == PAUSED_SEQ
+    assert seq_after_cancel == (await read_rows(database, org_id, CounterRow))[0].last_event
     assert await relay.relay_new_events(database, wiring.SUBSCRIBERS) == 0
     assert await read_rows(database, org_id, Mail) == []

@@ -187,11 +187,11 @@ async def test_the_jobs_of_a_running_worker_are_reported(elsewhere: TestServer, 
     async with running_service(elsewhere, worker="inline", data_dir=tmp_path) as client:
         desk = await create_desk(Api(client, settings_for(elsewhere).secret_key or ""), database)
 
-        async def all_reported() -> list[JSON]:
-            reported: list[JSON] = (await jobs(desk))["jobs"]
-            return reported if len(reported) == len(JOBS) else []
+        async def read_complete_report() -> list[JSON]:
+            job_reports: list[JSON] = (await jobs(desk))["jobs"]
+            return job_reports if len(job_reports) == len(JOBS) else []
 
-        reported = await wait_for(all_reported)
+        job_reports = await wait_for(read_complete_report)
         ticket = await desk.open(addedBy="mia@customer.example")
 
         async def sent() -> bool:
@@ -202,8 +202,8 @@ async def test_the_jobs_of_a_running_worker_are_reported(elsewhere: TestServer, 
         assert (await jobs(desk))["pending"]["deliveries"] == 0
     await database.dispose()
 
-    assert [job["name"] for job in reported] == sorted(JOBS)
-    for job in reported:
+    assert [job["name"] for job in job_reports] == sorted(JOBS)
+    for job in job_reports:
         every = JOBS[job["name"]].every
         assert job == {
             "name": job["name"], "every": every, "lastRunAt": MOMENT, "nextRunAt": MOMENT, "lastError": None,

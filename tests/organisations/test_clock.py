@@ -13,7 +13,7 @@ from sqlalchemy import update
 from app.core.database.pool import Database
 from app.organisations.models import Organisation
 from tests.organisation_client import Api, Desk, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 
 async def read_now(desk: Desk) -> datetime:
@@ -77,9 +77,9 @@ async def test_other_organisations_are_not_affected(api: Api, database: Database
 
 async def test_only_the_clock_of_a_sandbox_can_be_moved(api: Api, database: Database) -> None:
     desk = await create_desk(api, database, sandbox=False)
-    refused(await advance(desk, days=1), 403, "not_a_sandbox")
+    assert_problem(await advance(desk, days=1), 403, "not_a_sandbox")
     by_secret = await api.http.post("/org/clock/advance", json={"days": 1}, headers={"X-Org-Secret": desk.secret})
-    refused(by_secret, 403, "not_a_sandbox")
+    assert_problem(by_secret, 403, "not_a_sandbox")
     assert await read_offset(desk) == timedelta(0)
 
 
@@ -118,7 +118,7 @@ async def test_the_clock_can_be_moved_by_up_to_400_days(desk: Desk, by: dict[str
 async def test_an_invalid_distance_is_refused_and_the_clock_stays(
     desk: Desk, by: dict[str, object], wrong: str
 ) -> None:
-    assert wrong_fields(await advance(desk, **by)) == {wrong}
+    assert read_invalid_fields(await advance(desk, **by)) == {wrong}
     assert await read_offset(desk) == timedelta(0)
 
 
@@ -126,11 +126,11 @@ async def test_the_clock_can_be_at_most_a_hundred_years_ahead(desk: Desk) -> Non
     async with desk.database.session(desk.id) as db:
         far = timedelta(days=36_400)
         await db.execute(update(Organisation).where(Organisation.id == desk.id).values(clock_offset=far))
-    assert wrong_fields(await advance(desk, days=101)) == {"days"}
+    assert read_invalid_fields(await advance(desk, days=101)) == {"days"}
     assert (await advance(desk, days=100)).status_code == 200
     assert await read_offset(desk) == timedelta(days=36_500)
     assert (await desk.open())["createdAt"] > "2100"
 
 
 async def test_a_credential_is_required_to_move_the_clock(api: Api) -> None:
-    refused(await api.http.post("/org/clock/advance", json={"days": 1}), 401, "missing_credential")
+    assert_problem(await api.http.post("/org/clock/advance", json={"days": 1}), 401, "missing_credential")

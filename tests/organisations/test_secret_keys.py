@@ -19,12 +19,12 @@ from app.main import create_app
 from app.organisations.queries import find_by_secret_hash
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import Api, Desk, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 
 UNREACHABLE = "postgresql+asyncpg://tessera@/tessera?host=/nonexistent"
 
 
-def with_wrong_checksum() -> str:
+def make_key_with_wrong_checksum() -> str:
     secret = generate_secret_key()
     return secret[:-1] + ("0" if secret[-1] != "0" else "1")
 
@@ -50,26 +50,26 @@ async def test_different_secret_keys_in_header_and_body_are_refused_even_if_both
     api: Api, database: Database, desk: Desk
 ) -> None:
     other = await create_desk(api, database)
-    refused(await post(api, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
-    refused(await post(api, header=desk.secret, secret=generate_secret_key()), 401, "secret_key_mismatch")
-    refused(await post(api, header=desk.secret, secret=""), 401, "secret_key_mismatch")
+    assert_problem(await post(api, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
+    assert_problem(await post(api, header=desk.secret, secret=generate_secret_key()), 401, "secret_key_mismatch")
+    assert_problem(await post(api, header=desk.secret, secret=""), 401, "secret_key_mismatch")
     assert (await desk.open())["number"] == 1, "nothing was posted"
 
 
 @pytest.mark.parametrize("secret", [None, 5, ["tsk_"], {}, True])
 async def test_a_secret_in_the_body_that_is_not_a_string_is_no_credential(api: Api, secret: object) -> None:
-    refused(await post(api, secret=secret), 401, "missing_credential")
+    assert_problem(await post(api, secret=secret), 401, "missing_credential")
 
 
 async def test_a_ticket_without_a_credential_is_refused(api: Api) -> None:
-    refused(await post(api), 401, "missing_credential")
+    assert_problem(await post(api), 401, "missing_credential")
 
 
 @pytest.mark.parametrize(
     "change",
     [
         lambda _: generate_secret_key(),
-        lambda _: with_wrong_checksum(),
+        lambda _: make_key_with_wrong_checksum(),
         lambda secret: secret[:-1],
         lambda secret: secret + "0",
         lambda secret: secret.swapcase(),
@@ -85,20 +85,20 @@ async def test_every_invalid_secret_key_gets_the_same_message(
 ) -> None:
     in_header = await post(api, header=change(desk.secret))
     in_body = await post(api, secret=change(desk.secret))
-    details = {refused(answer, 401, "invalid_secret_key")["detail"] for answer in (in_header, in_body)}
+    details = {assert_problem(answer, 401, "invalid_secret_key")["detail"] for answer in (in_header, in_body)}
     assert details == {"The organisation secret key is not valid, or it was revoked. Check that it is complete."}
 
 
 async def test_a_header_with_bytes_beyond_ascii_is_an_invalid_secret_key(api: Api) -> None:
     answer = await api.http.get("/org", headers=[(b"X-Org-Secret", "tsk_é\u00ff".encode("latin-1"))])
-    refused(answer, 401, "invalid_secret_key")
+    assert_problem(answer, 401, "invalid_secret_key")
 
 
 async def test_a_secret_key_with_a_wrong_checksum_is_refused_without_a_query() -> None:
     database = Database(UNREACHABLE)
     cache = CredentialCache(database, SECRET_KEY, find_tenant=find_by_secret_hash, find_user=find_principal)
     with pytest.raises(InvalidSecretKey):
-        await cache.resolve_secret_key(with_wrong_checksum())
+        await cache.resolve_secret_key(make_key_with_wrong_checksum())
     with pytest.raises(FileNotFoundError):
         await cache.resolve_secret_key(generate_secret_key())
     await database.dispose()
@@ -111,15 +111,15 @@ async def test_without_a_database_a_wrong_checksum_is_a_401_and_any_other_secret
         httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://tessera.test") as http,
     ):
         api = Api(http, SECRET_KEY)
-        refused(await post(api, header=with_wrong_checksum()), 401, "invalid_secret_key")
-        refused(await post(api, header=generate_secret_key()), 503, "unavailable")
+        assert_problem(await post(api, header=make_key_with_wrong_checksum()), 401, "invalid_secret_key")
+        assert_problem(await post(api, header=generate_secret_key()), 503, "unavailable")
 
 
 async def test_the_access_token_is_used_if_both_credentials_are_sent(api: Api, desk: Desk) -> None:
     both = desk.admin.headers | {"X-Org-Secret": desk.secret}
     assert (await api.http.get("/org", headers=both)).status_code == 200
     broken = {"Authorization": "Bearer hunter2", "X-Org-Secret": desk.secret}
-    refused(await api.http.get("/org", headers=broken), 401, "invalid_token")
+    assert_problem(await api.http.get("/org", headers=broken), 401, "invalid_token")
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/me"), ("PATCH", "/me"), ("PATCH", "/org"), ("GET", "/jobs")])
@@ -128,13 +128,13 @@ async def test_operations_for_users_refuse_secret_keys(api: Api, desk: Desk, met
     valid, invalid = (desk.secret, 403, "access_token_required"), (generate_secret_key(), 401, "invalid_secret_key")
     for secret, status, code in (valid, invalid):
         answer = await api.http.request(method, path, headers={"X-Org-Secret": secret}, content=content)
-        refused(answer, status, code)
+        assert_problem(answer, status, code)
     as_token = {"Authorization": f"Bearer {desk.secret}"}
-    refused(await api.http.request(method, path, headers=as_token, content=content), 401, "invalid_token")
+    assert_problem(await api.http.request(method, path, headers=as_token, content=content), 401, "invalid_token")
 
 
 async def test_operations_for_products_refuse_access_tokens(api: Api, desk: Desk) -> None:
     body = {"firstName": "Bo", "lastName": "Li", "email": "bo@growfin.test", "password": "walnut-otter-83-kite"}
-    document = refused(await desk.admin.post("/auth/admin/signup", body), 403, "secret_key_required")
+    document = assert_problem(await desk.admin.post("/auth/admin/signup", body), 403, "secret_key_required")
     assert document["detail"] == "Access tokens are not accepted here: use an organisation secret key."
     assert (await api.http.post("/auth/admin/signup", json=body | {"secret": desk.secret})).status_code == 201

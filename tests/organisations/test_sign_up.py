@@ -20,7 +20,7 @@ from app.organisations.models import Organisation, SecretKey
 from tests.conftest import SECRET_KEY, settings_for
 from tests.organisation_client import Api
 from tests.postgres import TestServer
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ async def test_a_domain_is_taken_in_any_case_and_script(api: Api, database: Data
     label = uuid4().hex
     first = (await sign_up(api, f"bücher{label}.test")).json()
     for domain in (first["domain"], first["domain"].upper(), f"BÜCHER{label}.Test", f"bu\u0308cher{label}.test."):
-        refused(await sign_up(api, domain), 409, "domain_taken")
+        assert_problem(await sign_up(api, domain), 409, "domain_taken")
     assert await count_organisations(database, first["domain"]) == 1
 
 
@@ -107,7 +107,7 @@ async def test_one_of_several_concurrent_sign_ups_gets_the_domain(api: Api, data
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     for answer in answers:
         if answer.status_code == 409:
-            refused(answer, 409, "domain_taken")
+            assert_problem(answer, 409, "domain_taken")
     assert await count_organisations(database, domain) == 1
     winner = next(answer.json() for answer in answers if answer.status_code == 201)
     assert (await api.http.get("/org", headers={"X-Org-Secret": winner["secret"]})).json()["id"] == winner["id"]
@@ -140,12 +140,12 @@ async def test_an_invalid_field_is_reported_and_no_organisation_is_created(
     api: Api, database: Database, fields: dict[str, object], wrong: str
 ) -> None:
     body = {"domain": unique_domain()} | fields
-    assert wrong_fields(await api.http.post("/auth/org/signup", json={"name": "Growfin", **body})) == {wrong}
+    assert read_invalid_fields(await api.http.post("/auth/org/signup", json={"name": "Growfin", **body})) == {wrong}
     assert await count_organisations(database, str(body["domain"])) == 0
 
 
 async def test_all_missing_fields_are_reported_at_once(api: Api) -> None:
-    assert wrong_fields(await api.http.post("/auth/org/signup", json={})) == {"name", "domain"}
+    assert read_invalid_fields(await api.http.post("/auth/org/signup", json={})) == {"name", "domain"}
 
 
 async def test_a_refused_sign_up_leaves_the_domain_free(api: Api) -> None:

@@ -18,7 +18,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 BOOKKEEPING = "alembic_version"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
-# PostgreSQL 18 and newer list NOT NULL as constraints; all versions list it with the columns.
+# Without NOT NULL: only PostgreSQL 18 and newer list it as a constraint, and `COLUMNS` has it.
 CONSTRAINTS = """
     SELECT c.conrelid::regclass::text AS "table", c.conname AS name, c.contype::text AS kind,
            pg_get_constraintdef(c.oid) AS definition, c.confrelid::regclass::text AS referred,

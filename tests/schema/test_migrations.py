@@ -27,6 +27,7 @@ from tests.schema.catalog import BOOKKEEPING, COLUMNS, CONSTRAINTS, INDEXES, POL
 
 VERSIONS = Path(__file__).parents[2] / "migrations" / "versions"
 SERVICE = "tessera_service"
+ADVISORY_LOCK = 8_377_327_225  # as in `migrations/env.py`, which can be imported only by Alembic
 
 
 async def up(server: TestServer, revision: str = "head") -> None:
@@ -104,7 +105,7 @@ async def fill_every_table(server: TestServer) -> None:
         await catalog.fill(connection, uuid4())
 
 
-async def test_revisions_form_one_line() -> None:
+async def test_revisions_have_no_branches() -> None:
     script = ScriptDirectory.from_config(make_alembic_config(""))
 
     assert script.get_bases() == [list_revisions()[-1]]
@@ -143,7 +144,7 @@ async def test_concurrent_migrations_both_succeed(empty: TestServer) -> None:
 
 async def test_a_migration_waits_for_a_running_one(empty: TestServer) -> None:
     async with connected(empty.superuser_url) as other:
-        await other.execute("SELECT pg_advisory_lock(8377327225)")
+        await other.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)
         waiting = asyncio.create_task(up(empty))
         await asyncio.sleep(5.5)  # longer than the timeout for locks of tables
         assert not waiting.done()
@@ -201,7 +202,7 @@ def test_migration_files_are_named_by_date_and_content() -> None:
 async def test_the_tests_use_separate_roles_as_in_production(scratch: TestServer) -> None:
     async with connected(scratch.superuser_url) as connection:
         rows = await connection.fetch(
-            "SELECT rolname, rolsuper OR rolbypassrls AS mighty FROM pg_roles WHERE rolname = ANY($1)",
+            "SELECT rolname, rolsuper OR rolbypassrls AS bypasses_rls FROM pg_roles WHERE rolname = ANY($1)",
             [make_url(url).username for url in (scratch.service_url, scratch.owner_url)],
         )
 

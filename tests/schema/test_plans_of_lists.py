@@ -72,8 +72,8 @@ def combine(*names: str, **fields: Any) -> Listing:
 
 
 def test_every_filter_of_tickets_is_tested() -> None:
-    of_the_operation = {field.alias for field in TicketFilter.model_fields.values()}
-    assert of_the_operation - {"sort", "include", "limit", "cursor"} == FILTERS.keys() - set(VARIANTS)
+    parameters_of_the_operation = {field.alias for field in TicketFilter.model_fields.values()}
+    assert parameters_of_the_operation - {"sort", "include", "limit", "cursor"} == FILTERS.keys() - set(VARIANTS)
 
 
 @pytest.mark.parametrize("after", [None, AFTER], ids=["first page", "next page"])

@@ -152,13 +152,13 @@ async def test_tickets_are_scanned_in_order_and_then_found_by_the_index_of_words
     service: Connection, text: str, replies: bool, sort: TicketSort, after: tuple[datetime, int] | None
 ) -> None:
     statement = page_statement(ORG, Listing(search=make_search(text, replies=replies), sort=sort), after, 21)
-    in_order = f"ix_tickets_org_id_{'updated' if 'updated' in sort else 'created'}_at_number"
+    index_in_list_order = f"ix_tickets_org_id_{'updated' if 'updated' in sort else 'created'}_at_number"
 
     for plan in await explain_both(service, statement):
-        found, others, rest = inner(plan, "found"), inner(plan, "others"), outer(plan)
-        assert used_indexes(found) == {in_order, "pk_ticket_search"}
-        assert not [node for node in nodes(found) if node["Node Type"] in {"Sort", "Bitmap Heap Scan"}]
-        assert used_indexes(others) == {in_order, WORDS}
+        scanned, collected, rest = inner(plan, "scanned_matches"), inner(plan, "all_matches"), outer(plan)
+        assert used_indexes(scanned) == {index_in_list_order, "pk_ticket_search"}
+        assert not [node for node in nodes(scanned) if node["Node Type"] in {"Sort", "Bitmap Heap Scan"}]
+        assert used_indexes(collected) == {index_in_list_order, WORDS}
         assert used_indexes(rest) == {"pk_tickets", "pk_users"}
         (which,) = conditions(rest, "pk_tickets")
         assert "(id = ANY (" in which
@@ -174,9 +174,9 @@ async def test_words_are_found_by_their_index_with_any_other_filter(
             listing = Listing(**FILTERS[name], search=make_search(text), sort=sort)
             statement = page_statement(ORG, listing, after, 21)
             for plan in await explain_both(service, statement):
-                assert WORDS in used_indexes(inner(plan, "others"))
-                assert "pk_ticket_search" not in used_indexes(inner(plan, "others"))
-                assert WORDS not in used_indexes(inner(plan, "found"))
+                assert WORDS in used_indexes(inner(plan, "all_matches"))
+                assert "pk_ticket_search" not in used_indexes(inner(plan, "all_matches"))
+                assert WORDS not in used_indexes(inner(plan, "scanned_matches"))
                 by_id = conditions(outer(plan), "pk_tickets")
                 assert all("(id = ANY (" in one for one in by_id)
                 assert by_id or name in SELECTIVE_FILTERS
@@ -192,7 +192,7 @@ async def test_matches_are_counted_from_the_index_of_words(service: Connection, 
             )
             (statement,) = recorder.sent
             for plan in await explain_both(service, statement):
-                assert used_indexes(inner(plan, "found")) == {WORDS}
+                assert used_indexes(inner(plan, "matches")) == {WORDS}
                 assert "pk_ticket_search" not in used_indexes(plan)
 
 
@@ -218,8 +218,8 @@ async def test_only_the_tickets_that_fill_the_page_are_read(
     statement = page_statement(ORG, Listing(search=make_search(text), **filters), None, limit)
 
     for plan in await explain_both(service, statement, run=True):
-        (scan,) = [node for node in nodes(inner(plan, "found")) if node.get("Relation Name") == "tickets"]
-        (collecting,) = [node for node in nodes(inner(plan, "others")) if node.get("Index Name") == WORDS]
+        (scan,) = [node for node in nodes(inner(plan, "scanned_matches")) if node.get("Relation Name") == "tickets"]
+        (collecting,) = [node for node in nodes(inner(plan, "all_matches")) if node.get("Index Name") == WORDS]
         assert (scan["Actual Rows"], scan["Actual Loops"]) == (scanned, 1)
         assert collecting["Actual Loops"] == index_scans
 
@@ -257,8 +257,8 @@ async def test_indexing_reads_tickets_and_comments_from_indexes(service: Connect
     for one in due:
         assert await jobs.resume_indexing(db, ORG, [one]) == [one]
     event = TicketResponded(at=START, actor=SYSTEM, ticket_id=TICKET, comment_id=A_RESPONSE)
-    of_an_event = Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=event)
-    await jobs.index_replies(db, ORG, [of_an_event])
+    recorded_reply = Recorded(org_id=ORG, seq=1, id=UUID(int=1), event=event)
+    await jobs.index_replies(db, ORG, [recorded_reply])
 
     reads = [one for one in sent if one[0].lstrip().startswith("SELECT")]
     writes = [one for one in sent if "INSERT INTO ticket_search" in one[0]]

@@ -12,7 +12,7 @@ from app.accounts.roles import queries as roles
 from app.accounts.users import queries
 from app.accounts.users.filters import UserFilters
 from app.accounts.users.rules import UserStatus
-from app.accounts.users.schemas import UserFilter
+from app.accounts.users.schemas import UserListQuery
 from tests.postgres import TestServer
 from tests.schema.catalog import Connection, connected, rolled_back
 from tests.schema.plans import ORG, START, explain, find_problems, find_statement_problems, nodes, used_indexes
@@ -49,8 +49,8 @@ async def _words(filled: TestServer) -> None:
 
 
 def test_every_filter_of_users_is_tested() -> None:
-    of_the_operation = {field.alias for field in UserFilter.model_fields.values()}
-    assert of_the_operation - {"include", "limit", "cursor"} == {"role", "status", "available", "q"}
+    parameters_of_the_operation = {field.alias for field in UserListQuery.model_fields.values()}
+    assert parameters_of_the_operation - {"include", "limit", "cursor"} == {"role", "status", "available", "q"}
 
 
 @pytest.mark.parametrize("name", WHICH)

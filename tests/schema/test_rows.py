@@ -72,8 +72,8 @@ def _of_columns(rows: Rows) -> list[str]:
 def _of_keys(rows: Rows) -> list[str]:
     found = []
     tenant = {table["name"] for table in rows["tables"]} - DIRECTORY_TABLES
-    with_key = {one["table"] for one in rows["constraints"] if one["kind"] == "p"}
-    found += [f"{table} has no primary key" for table in {one["name"] for one in rows["tables"]} - with_key]
+    tables_with_key = {one["table"] for one in rows["constraints"] if one["kind"] == "p"}
+    found += [f"{table} has no primary key" for table in {one["name"] for one in rows["tables"]} - tables_with_key]
     for one in rows["constraints"]:
         if one["table"] not in tenant:
             continue
@@ -348,9 +348,9 @@ async def test_an_organisation_cannot_write_a_row_of_another(
     await set_organisation(role, ours)
 
     for table in await protected_tables(role):
-        as_theirs = f"jsonb_populate_record(NULL::{table}, to_jsonb(one) || jsonb_build_object('org_id', $1::text))"
+        moved_row = f"jsonb_populate_record(NULL::{table}, to_jsonb(one) || jsonb_build_object('org_id', $1::text))"
         for statement in (
-            f"INSERT INTO {table} SELECT ({as_theirs}).* FROM {table} AS one",
+            f"INSERT INTO {table} SELECT ({moved_row}).* FROM {table} AS one",
             f"UPDATE {table} SET org_id = $1::text::uuid",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):

@@ -24,9 +24,9 @@ from tests.organisation_client import JSON, Desk
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z"
 
 
-def at(text_of_a_time: str) -> datetime:
+def parse_time(value: str) -> datetime:
     """Parse a time of a response."""
-    return datetime.fromisoformat(text_of_a_time)
+    return datetime.fromisoformat(value)
 
 
 async def add_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ticket:
@@ -53,7 +53,7 @@ async def add_ticket(db: AsyncSession, caller: UserCaller, **columns: Any) -> Ti
     return ticket
 
 
-async def timers_in(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[str, datetime]:
+async def read_timers(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[str, datetime]:
     """Return when each kind of timer of a subject is due (real time)."""
     rows = await db.execute(
         select(Timer.kind, Timer.due_at).where(Timer.org_id == org_id, Timer.subject_id == subject_id)
@@ -61,10 +61,10 @@ async def timers_in(db: AsyncSession, org_id: UUID, subject_id: UUID) -> dict[st
     return {row.kind: row.due_at for row in rows}
 
 
-async def timers_of(desk: Desk, ticket: JSON) -> dict[str, datetime]:
+async def read_ticket_timers(desk: Desk, ticket: JSON) -> dict[str, datetime]:
     """Return when each kind of timer of a ticket is due (real time)."""
     async with desk.database.session(desk.id) as db:
-        return await timers_in(db, desk.id, UUID(ticket["id"]))
+        return await read_timers(db, desk.id, UUID(ticket["id"]))
 
 
 async def event_types(desk: Desk, ticket: JSON) -> list[str]:
@@ -108,7 +108,7 @@ async def pass_time(desk: Desk, by: timedelta, *tickets: JSON) -> None:
 
 
 async def run_due_timers(database: Database) -> None:
-    """Run one pass of the worker's first loop."""
+    """Run the worker's job `timers` once."""
     await timers.run_due(database, wiring.TIMERS)
 
 
@@ -133,7 +133,7 @@ _INSERT = text(
 
 
 async def insert_many(desk: Desk, count: int, *, responded_at: datetime | None = None) -> Sequence[UUID]:
-    """Insert tickets without an assignee and of the same time: open ones, or responded ones without timers."""
+    """Insert unassigned tickets with equal `created_at`: `OPEN`, or `RESPONDED` at a time but without timers."""
     async with desk.database.session(desk.id) as db:
         values = {
             "org": desk.id,
@@ -157,7 +157,7 @@ async def insert_timers(desk: Desk, ids: Sequence[UUID], kind: str, due_at: date
 
 
 async def skip_work(desk: Desk) -> None:
-    """Skip the events and timers of an organisation, to save time in later tests."""
+    """Discard the work that the events and timers of an organisation cause, to save time in later tests."""
     async with desk.database.session(desk.id) as db:
         last = select(func.max(EventRow.seq)).where(EventRow.org_id == desk.id).scalar_subquery()
         await db.execute(update(Relay).where(Relay.org_id == desk.id).values(last_seq=last))
@@ -165,7 +165,7 @@ async def skip_work(desk: Desk) -> None:
 
 
 async def skip_earlier_work(database: Database) -> None:
-    """Skip the events and timers that earlier tests left, in all organisations."""
+    """Discard the work that earlier tests left, in all organisations."""
     async with database.session(None) as db:
         await db.execute(delete(Timer))
         await db.execute(text("UPDATE relays SET last_seq = last_event FROM counters c WHERE c.org_id = relays.org_id"))

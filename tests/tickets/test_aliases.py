@@ -17,7 +17,7 @@ async def post(desk: Desk, **fields: object) -> httpx.Response:
     return await desk.api.http.post("/tickets", json=TEXTS | fields, headers={"X-Org-Secret": desk.secret})
 
 
-async def numbers(desk: Desk, **filters: str | list[str]) -> list[int]:
+async def list_ticket_numbers(desk: Desk, **filters: str | list[str]) -> list[int]:
     answer = await desk.admin.get("/tickets", params=filters)
     assert answer.status_code == 200, answer.text
     return [ticket["number"] for ticket in answer.json()["items"]]
@@ -51,7 +51,7 @@ async def test_added_by_may_repeat_the_requester_and_not_contradict_it(desk: Des
     assert (await post(desk, requester={"email": MIA}, addedBy=MIA.upper())).status_code == 201
 
     assert fields_of(await post(desk, requester={"email": MIA}, addedBy=LEO)) == ["addedBy"]
-    assert await numbers(desk) == [1]
+    assert await list_ticket_numbers(desk) == [1]
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
@@ -87,18 +87,24 @@ async def test_the_deprecated_filters_find_the_same_as_the_current_ones(desk: De
     await desk.admin.patch("/me", {"available": False})
     await desk.open()
 
-    assert await numbers(desk, customerEmail=MIA) == await numbers(desk, requester=MIA) == [3, 1]
-    assert await numbers(desk, adminEmail=desk.admin.email) == await numbers(desk, assignee=desk.admin.email) == [2, 1]
-    assert await numbers(desk, customerEmail=MIA, assignee="none") == [3]
-    assert await numbers(desk, customerEmail=MIA, requester=MIA) == [3, 1]
+    assert (
+        await list_ticket_numbers(desk, customerEmail=MIA) == await list_ticket_numbers(desk, requester=MIA) == [3, 1]
+    )
+    assert (
+        await list_ticket_numbers(desk, adminEmail=desk.admin.email)
+        == await list_ticket_numbers(desk, assignee=desk.admin.email)
+        == [2, 1]
+    )
+    assert await list_ticket_numbers(desk, customerEmail=MIA, assignee="none") == [3]
+    assert await list_ticket_numbers(desk, customerEmail=MIA, requester=MIA) == [3, 1]
 
 
 async def test_a_deprecated_filter_and_the_current_one_both_narrow_the_list(desk: Desk) -> None:
     await desk.open(), await desk.open(requester={"email": LEO})
 
-    assert await numbers(desk, requester=LEO, customerEmail=[MIA, LEO]) == [2]
-    assert await numbers(desk, requester=LEO, customerEmail=MIA) == []
-    assert await numbers(desk, assignee="me", adminEmail=desk.admin.email) == [2, 1]
+    assert await list_ticket_numbers(desk, requester=LEO, customerEmail=[MIA, LEO]) == [2]
+    assert await list_ticket_numbers(desk, requester=LEO, customerEmail=MIA) == []
+    assert await list_ticket_numbers(desk, assignee="me", adminEmail=desk.admin.email) == [2, 1]
 
 
 async def test_a_deprecated_filter_may_repeat_the_current_one_in_another_order_and_case(desk: Desk) -> None:
@@ -112,7 +118,7 @@ async def test_a_deprecated_filter_may_repeat_the_current_one_in_another_order_a
 
 
 class TestDeprecatedOperations:
-    async def test_every_response_says_since_when(self, desk: Desk) -> None:
+    async def test_every_response_says_since_when_and_until_when(self, desk: Desk) -> None:
         ticket = await desk.open()
         path = f"/tickets/{ticket['id']}"
         stranger = {"Authorization": "Bearer x"}
@@ -125,6 +131,7 @@ class TestDeprecatedOperations:
             ]
             assert [answer.status_code for answer in answers] == [200, 422, 404, 401]
             assert {answer.headers["deprecation"] for answer in answers} == {"@1795737600"}  # 2026-11-27
+            assert {answer.headers["sunset"] for answer in answers} == {"Sat, 27 Nov 2027 00:00:00 GMT"}
 
     async def test_other_operations_do_not(self, desk: Desk) -> None:
         ticket = await desk.open()
@@ -132,5 +139,7 @@ class TestDeprecatedOperations:
             await desk.admin.patch(f"/tickets/{ticket['id']}", {"priority": "HIGH"}),
             await desk.admin.get(f"/tickets/{ticket['id']}"),
             await desk.admin.get("/nothing"),
+            await desk.api.http.put(f"/tickets/{ticket['id']}"),
+            await desk.api.http.delete(f"/tickets/{ticket['id']}/change_status"),
         ):
-            assert "deprecation" not in answer.headers
+            assert not {"deprecation", "sunset"} & answer.headers.keys(), answer.status_code

@@ -12,11 +12,11 @@ from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    at,
     event_types,
+    parse_time,
     read_event_numbers,
+    read_ticket_timers,
     suspend,
-    timers_of,
 )
 from tests.tickets.users import add_customer, add_engineer
 
@@ -59,7 +59,7 @@ async def test_a_change_of_status_returns_the_ticket_and_is_recorded(desk: Desk,
 
     changed = await changed_ticket(answer)
     assert changed == ticket | {"status": "IN_PROGRESS", "version": 2, "updatedAt": changed["updatedAt"]}
-    assert at(changed["updatedAt"]) > at(ticket["updatedAt"])
+    assert parse_time(changed["updatedAt"]) > parse_time(ticket["updatedAt"])
     assert answer.headers["etag"] == '"2"'
     assert await read_without_comments(desk, ticket) == changed
     last = (await desk.history(ticket))[-1]
@@ -75,7 +75,7 @@ async def test_the_same_status_again_changes_nothing(desk: Desk, change: Any, st
     before, events, due = (
         await read_without_comments(desk, ticket),
         await read_event_numbers(desk),
-        await timers_of(desk, ticket),
+        await read_ticket_timers(desk, ticket),
     )
 
     answer = await change(desk, ticket, {"status": status})
@@ -83,7 +83,7 @@ async def test_the_same_status_again_changes_nothing(desk: Desk, change: Any, st
     assert await changed_ticket(answer) == before
     assert answer.headers["etag"] == f'"{before["version"]}"'
     assert await read_event_numbers(desk) == events
-    assert await timers_of(desk, ticket) == due
+    assert await read_ticket_timers(desk, ticket) == due
 
 
 @any_operation
@@ -91,15 +91,15 @@ async def test_entering_responded_starts_the_countdown_and_leaving_it_cancels_it
     ticket = await desk.open()
 
     responded = await changed_ticket(await change(desk, ticket, {"status": "RESPONDED"}))
-    due = await timers_of(desk, ticket)
+    due = await read_ticket_timers(desk, ticket)
     resolved = await changed_ticket(await change(desk, ticket, {"status": "RESOLVED"}))
 
     assert responded["respondedAt"] == responded["updatedAt"]
-    assert (at(responded["autoCloseAt"]) - at(responded["respondedAt"])).days == 30
-    assert due["AUTO_CLOSE"] == at(responded["autoCloseAt"])
+    assert (parse_time(responded["autoCloseAt"]) - parse_time(responded["respondedAt"])).days == 30
+    assert due["AUTO_CLOSE"] == parse_time(responded["autoCloseAt"])
     assert set(due) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
     assert (resolved["respondedAt"], resolved["autoCloseAt"]) == (responded["respondedAt"], None)
-    assert await timers_of(desk, ticket) == {}
+    assert await read_ticket_timers(desk, ticket) == {}
 
 
 @any_operation
@@ -121,7 +121,7 @@ async def test_a_closed_ticket_that_becomes_responded_has_a_countdown_again(desk
     responded = await changed_ticket(await change(desk, ticket, {"status": "RESPONDED"}))
 
     assert responded["closedAt"] is None
-    assert (await timers_of(desk, ticket))["AUTO_CLOSE"] == at(responded["autoCloseAt"])
+    assert (await read_ticket_timers(desk, ticket))["AUTO_CLOSE"] == parse_time(responded["autoCloseAt"])
 
 
 @any_operation
@@ -171,7 +171,7 @@ async def test_every_field_can_be_changed_at_once(desk: Desk, change: Any) -> No
     assert wanted.items() <= changed.items()
     assert changed["assignee"] == {"id": str(bo.id), "email": bo.email, "firstName": "Ada", "lastName": "Lovelace"}
     assert changed["version"] == before["version"] + 1
-    assert set(await timers_of(desk, ticket)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
+    assert set(await read_ticket_timers(desk, ticket)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
     updated, assigned, moved = (await desk.history(ticket))[-3:]
     assert updated["type"] == "ticket.updated"
     assert updated["data"] == {
@@ -258,7 +258,7 @@ async def test_only_an_active_admin_or_engineer_of_the_organisation_can_be_the_a
         assert [error["field"] for error in answer.json()["errors"]] == ["assigneeId"]
     assert await read_without_comments(desk, ticket) == ticket
     assert await read_event_numbers(desk) == events
-    assert await timers_of(desk, ticket) == {}
+    assert await read_ticket_timers(desk, ticket) == {}
 
 
 @either_edit

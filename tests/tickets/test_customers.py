@@ -10,7 +10,7 @@ import pytest
 from app.access.user_permissions import RoleKind
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.rows import read_event_numbers
 from tests.tickets.test_other_organisations import CHANGES, READS, Operation, without_request_id
 from tests.tickets.users import add_and_sign_in, add_customer, add_engineer, change_row
@@ -36,7 +36,7 @@ async def open_own(user: SignedInUser, **fields: object) -> JSON:
     return ticket
 
 
-async def numbers(user: SignedInUser, **params: Any) -> list[int]:
+async def list_ticket_numbers(user: SignedInUser, **params: Any) -> list[int]:
     answer = await user.get("/tickets", params=params)
     assert answer.status_code == 200, answer.text
     return [ticket["number"] for ticket in answer.json()["items"]]
@@ -65,7 +65,7 @@ async def test_a_customer_can_name_only_themselves_as_the_requester(desk: Desk, 
 
     for other in (leo.email, desk.admin.email, "nobody@customer.example"):
         answer = await mia.post("/tickets", TEXTS | {"requester": {"email": other}})
-        assert wrong_fields(answer) == {"requester"}
+        assert read_invalid_fields(answer) == {"requester"}
     assert await read_event_numbers(desk) == events
     assert (await open_own(mia, requester={"email": f" {mia.email.upper()} "}))["requester"]["userId"] == str(mia.id)
 
@@ -73,12 +73,12 @@ async def test_a_customer_can_name_only_themselves_as_the_requester(desk: Desk, 
 async def test_a_customer_with_an_unverified_address_has_only_the_tickets_that_they_opened(desk: Desk) -> None:
     sly = await add_customer(desk, "mia@customer.example", verified=False)
 
-    of_the_product = await desk.open(requester={"email": "mia@customer.example"})
+    product_ticket = await desk.open(requester={"email": "mia@customer.example"})
     own = await open_own(sly)
 
-    assert (of_the_product["requester"]["userId"], own["requester"]["userId"]) == (None, str(sly.id))
-    assert await numbers(sly) == [own["number"]]
-    refused(await sly.get(f"/tickets/{of_the_product['id']}"), 404, "ticket_not_found")
+    assert (product_ticket["requester"]["userId"], own["requester"]["userId"]) == (None, str(sly.id))
+    assert await list_ticket_numbers(sly) == [own["number"]]
+    assert_problem(await sly.get(f"/tickets/{product_ticket['id']}"), 404, "ticket_not_found")
 
 
 async def test_a_ticket_opened_for_a_verified_address_belongs_to_its_account(desk: Desk, mia: SignedInUser) -> None:
@@ -89,7 +89,7 @@ async def test_a_ticket_opened_for_a_verified_address_belongs_to_its_account(des
     by_admin = await open_own(desk.admin, requester={"email": mia.email})
 
     assert {t["requester"]["userId"] for t in (by_product, by_engineer, by_admin)} == {str(mia.id)}
-    assert await numbers(mia) == [3, 2, 1]
+    assert await list_ticket_numbers(mia) == [3, 2, 1]
 
 
 async def test_staff_who_name_no_requester_open_a_ticket_of_their_own(desk: Desk) -> None:
@@ -115,12 +115,12 @@ async def test_an_account_of_another_organisation_gets_no_tickets(desk: Desk, ap
 
 
 async def test_a_user_just_suspended_cannot_open_tickets(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     mia = await add_customer(desk)
     await open_own(mia)
     await change_row(desk, mia, status="SUSPENDED")
 
-    refused(await mia.post("/tickets", TEXTS), 401, "invalid_token")
+    assert_problem(await mia.post("/tickets", TEXTS), 401, "invalid_token")
     assert (await desk.open())["number"] == 2
 
 
@@ -167,16 +167,16 @@ async def test_pages_and_cursors_of_a_customer_are_only_theirs(desk: Desk, mia: 
     assert second["nextCursor"] is None
     for other in (leo, desk.admin):
         answer = await other.get("/tickets", params={"limit": 2, "cursor": first["nextCursor"]})
-        refused(answer, 422, "invalid_cursor")
+        assert_problem(answer, 422, "invalid_cursor")
 
 
 @pytest.mark.parametrize("operation", READS + CHANGES)
 async def test_the_ticket_of_another_requester_is_not_found(
     desk: Desk, mia: SignedInUser, operation: Operation
 ) -> None:
-    for_staff = operation.rest in {"/change_status", "/accept"} or "assigneeId" in (operation.body or {})
+    for_staff = operation.path_suffix in {"/change_status", "/accept"} or "assigneeId" in (operation.body or {})
     expected = (403, "not_for_customers") if for_staff else (404, "ticket_not_found")
-    if operation.rest == "/respond":
+    if operation.path_suffix == "/respond":
         expected = (403, "permission_required")
     leo = await add_customer(desk)
     unlinked, leos = await desk.open(), await open_own(leo)
@@ -184,13 +184,13 @@ async def test_the_ticket_of_another_requester_is_not_found(
 
     answers = [
         await mia.http.request(
-            operation.method, f"/tickets/{ticket}{operation.rest}", json=operation.body, headers=mia.headers
+            operation.method, f"/tickets/{ticket}{operation.path_suffix}", json=operation.body, headers=mia.headers
         )
         for ticket in (unlinked["id"], leos["id"], uuid4())
     ]
 
     for answer in answers:
-        refused(answer, *expected)
+        assert_problem(answer, *expected)
     assert without_request_id(answers[0]) == without_request_id(answers[1]) == without_request_id(answers[2])
     assert answers[0].headers.keys() == answers[1].headers.keys() == answers[2].headers.keys()
     assert [await desk.read(ticket) for ticket in (unlinked, leos)] == before
@@ -212,7 +212,7 @@ async def test_a_customer_with_a_new_address_keeps_their_tickets(desk: Desk, mia
     own, by_product = await open_own(mia), await desk.open(requester={"email": mia.email})
     await change_row(desk, mia, email="mia@elsewhere.example")
 
-    assert await numbers(mia) == [by_product["number"], own["number"]]
+    assert await list_ticket_numbers(mia) == [by_product["number"], own["number"]]
     assert (await mia.patch(f"/tickets/{own['id']}", {"title": "Another"})).status_code == 200
 
 
@@ -243,7 +243,7 @@ async def test_customers_change_neither_status_nor_assignee(
 
     answer = await mia.http.request(method, f"/tickets/{ticket['id']}", json=body, headers=mia.headers)
 
-    document = refused(answer, 403, "not_for_customers")
+    document = assert_problem(answer, 403, "not_for_customers")
     assert "title, description and priority" in document["detail"]
     assert (await desk.read(ticket))["version"] == 1
     assert await read_event_numbers(desk) == events
@@ -258,7 +258,7 @@ async def test_customers_neither_reply_to_nor_close_nor_accept_their_own_tickets
         ("accept", None, "not_for_customers"),
     ):
         answer = await mia.post(f"/tickets/{ticket['id']}/{path}", body)
-        refused(answer, 403, code)
+        assert_problem(answer, 403, code)
     assert await desk.read(ticket) == ticket | {"comments": []}
 
 
@@ -268,10 +268,10 @@ async def test_a_customer_with_all_permissions_still_reaches_only_their_own_tick
     )
     ticket = await desk.open()
 
-    assert await numbers(powerful) == []
-    refused(await powerful.get(f"/tickets/{ticket['id']}"), 404, "ticket_not_found")
-    refused(await powerful.post(f"/tickets/{ticket['id']}/respond", {"message": "x"}), 403, "not_for_customers")
-    refused(await powerful.patch(f"/tickets/{ticket['id']}", {"title": "x"}), 404, "ticket_not_found")
+    assert await list_ticket_numbers(powerful) == []
+    assert_problem(await powerful.get(f"/tickets/{ticket['id']}"), 404, "ticket_not_found")
+    assert_problem(await powerful.post(f"/tickets/{ticket['id']}/respond", {"message": "x"}), 403, "not_for_customers")
+    assert_problem(await powerful.patch(f"/tickets/{ticket['id']}", {"title": "x"}), 404, "ticket_not_found")
 
 
 async def test_customers_read_the_comments_on_their_tickets_unless_denied(desk: Desk) -> None:
@@ -289,7 +289,7 @@ async def test_a_stale_version_is_also_refused_to_customers(desk: Desk, mia: Sig
 
     answer = await mia.patch(f"/tickets/{ticket['id']}", {"title": "Another"}, **{"If-Match": '"1"'})
 
-    refused(answer, 412, "version_conflict")
+    assert_problem(answer, 412, "version_conflict")
 
 
 @pytest.mark.parametrize("role", [RoleKind.ENGINEER, RoleKind.ADMIN])
@@ -298,4 +298,4 @@ async def test_staff_see_the_tickets_of_all_requesters(desk: Desk, mia: SignedIn
     await open_own(mia)
     await desk.open()
 
-    assert await numbers(colleague) == [2, 1]
+    assert await list_ticket_numbers(colleague) == [2, 1]

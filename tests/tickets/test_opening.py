@@ -160,7 +160,7 @@ async def test_the_longest_texts_are_stored_whole(desk: Desk) -> None:
         ("orgId", None),
     ],
 )
-async def test_an_invalid_field_is_named_and_nothing_is_written(desk: Desk, field: str, value: Any) -> None:
+async def test_an_invalid_field_is_reported_and_nothing_is_written(desk: Desk, field: str, value: Any) -> None:
     events = await read_event_numbers(desk)
     answer = await post(desk, BODY | {field.partition(".")[0]: value}, desk.secret)
 

@@ -17,7 +17,7 @@ class Operation(NamedTuple):
     """A request about a ticket."""
 
     method: str
-    rest: str
+    path_suffix: str
     body: JSON | None = None
 
 
@@ -40,7 +40,7 @@ async def other(api: Api, database: Database) -> Desk:
 
 
 async def call(desk: Desk, operation: Operation, ticket_id: UUID | str, headers: dict[str, str]) -> httpx.Response:
-    path = f"/tickets/{ticket_id}{operation.rest}"
+    path = f"/tickets/{ticket_id}{operation.path_suffix}"
     return await desk.api.http.request(operation.method, path, json=operation.body, headers=headers)
 
 

@@ -24,7 +24,7 @@ from app.tickets.comments.models import Comment
 from app.tickets.errors import AssigneeNotActive, OrgMismatch, TicketClosed, TicketNotFound
 from app.tickets.models import Ticket, TicketStatus
 from tests.tickets.conftest import NOW
-from tests.tickets.rows import add_ticket, timers_in
+from tests.tickets.rows import add_ticket, read_timers
 
 
 def any_version(_version: int) -> None:
@@ -51,7 +51,7 @@ async def test_a_reply_makes_the_ticket_responded_and_starts_the_countdown(
     assert (response.message, response.author_id) == ("Fixed.", caller.user.id)
     assert ticket.status == TicketStatus.RESPONDED
     assert (ticket.responded_at, ticket.auto_close_at) == (NOW, NOW + timedelta(days=30))
-    assert await timers_in(db, caller.org_id, ticket.id) == {
+    assert await read_timers(db, caller.org_id, ticket.id) == {
         "AUTO_CLOSE": NOW + timedelta(days=30),
         "AUTO_CLOSE_REMINDER": NOW + timedelta(days=27),
     }
@@ -68,7 +68,7 @@ async def test_replying_again_restarts_the_countdown_and_is_no_change_of_status(
     await comments.respond(db, later, ticket.id, "Now it really is.", any_version)
 
     assert ticket.responded_at == later.now
-    assert await timers_in(db, caller.org_id, ticket.id) == {
+    assert await read_timers(db, caller.org_id, ticket.id) == {
         "AUTO_CLOSE": NOW + timedelta(days=35),
         "AUTO_CLOSE_REMINDER": NOW + timedelta(days=32),
     }
@@ -85,7 +85,7 @@ async def test_a_short_countdown_has_no_reminder_even_if_the_previous_one_had(
 
     await comments.respond(db, hasty, ticket.id, "Now it really is.", any_version)
 
-    assert await timers_in(db, caller.org_id, ticket.id) == {"AUTO_CLOSE": NOW + timedelta(days=days)}
+    assert await read_timers(db, caller.org_id, ticket.id) == {"AUTO_CLOSE": NOW + timedelta(days=days)}
 
 
 async def test_a_closed_ticket_cannot_be_replied_to(db: AsyncSession, caller: UserCaller) -> None:
@@ -104,11 +104,11 @@ async def test_leaving_responded_cancels_the_countdown_and_keeps_the_time_of_the
 ) -> None:
     ticket = await add_ticket(db, caller)
     await service.change_ticket(db, caller, ticket.id, TicketChanges(status=TicketStatus.RESPONDED), any_version)
-    assert await timers_in(db, caller.org_id, ticket.id)
+    assert await read_timers(db, caller.org_id, ticket.id)
 
     await service.change_ticket(db, caller, ticket.id, TicketChanges(status=left_for), any_version)
 
-    assert await timers_in(db, caller.org_id, ticket.id) == {}
+    assert await read_timers(db, caller.org_id, ticket.id) == {}
     assert (ticket.auto_close_at, ticket.responded_at) == (None, NOW)
 
 
@@ -128,7 +128,7 @@ async def test_only_closed_tickets_have_a_closing_time_and_only_responded_ones_a
     assert ticket.status == after
     assert (ticket.closed_at is not None) == (after is TicketStatus.CLOSED)
     assert (ticket.auto_close_at is not None) == (after is TicketStatus.RESPONDED)
-    assert set(await timers_in(db, caller.org_id, ticket.id)) == (
+    assert set(await read_timers(db, caller.org_id, ticket.id)) == (
         {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"} if after is TicketStatus.RESPONDED else set()
     )
     assert ticket.version == version + (before is not after)

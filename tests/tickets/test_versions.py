@@ -11,10 +11,10 @@ from tests.organisation_client import JSON, Desk
 
 
 class Change(NamedTuple):
-    """A change of a ticket, and the status of its success."""
+    """A request that changes a ticket, and its HTTP status on success."""
 
     method: str
-    rest: str
+    path_suffix: str
     body: JSON
     success: int = 200
 
@@ -31,7 +31,7 @@ every_change = pytest.mark.parametrize("change", CHANGES)
 
 async def call(desk: Desk, change: Change, ticket: JSON, if_match: str | None) -> tuple[int, JSON]:
     headers = desk.admin.headers | ({"If-Match": if_match} if if_match is not None else {})
-    path = f"/tickets/{ticket['id']}{change.rest}"
+    path = f"/tickets/{ticket['id']}{change.path_suffix}"
     answer = await desk.api.http.request(change.method, path, json=change.body, headers=headers)
     content: JSON = answer.json()
     if answer.is_success:
@@ -85,7 +85,7 @@ async def test_a_stale_version_is_refused_even_if_nothing_would_change(desk: Des
     assert (status, problem["code"]) == (412, "version_conflict")
 
 
-async def test_one_of_two_concurrent_changes_of_a_version_succeeds(desk: Desk) -> None:
+async def test_only_one_of_several_concurrent_changes_of_a_version_succeeds(desk: Desk) -> None:
     ticket = await desk.open()
 
     for version in range(1, 6):

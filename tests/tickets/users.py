@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import update
 
 from app.access.user_permissions import RoleKind
-from app.accounts.users import creation as service
+from app.accounts.users import creation
 from app.accounts.users.events import EmailVerified
 from app.accounts.users.models import Credential
 from app.accounts.users.models import User as UserRow
@@ -43,7 +43,7 @@ async def add_and_sign_in(
     )
     row.refresh_derived_permissions()
     async with desk.database.session(desk.id) as db:
-        await service.add_user(db, row, None)
+        await creation.add_user(db, row, None)
     return await open_session(desk, row)
 
 
@@ -65,7 +65,7 @@ async def change_row(desk: Desk, user: SignedInUser, **columns: Any) -> None:
 
 
 async def verify(desk: Desk, user: SignedInUser, **columns: Any) -> None:
-    """Verify the e-mail address of a user, perhaps with a new one."""
+    """Mark a user's e-mail address as verified, after changing these columns of the user."""
     async with desk.database.session(desk.id) as db:
         row = await db.get_one(UserRow, (desk.id, user.id), with_for_update={"key_share": True})
         for name, value in columns.items():

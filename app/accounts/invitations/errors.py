@@ -10,4 +10,3 @@ class NotInvited(Conflict):
 
     code = "not_invited"
     title = "This user has no open invitation. Read their status with GET /users/{id}."
-    advice = "`status` in `GET /users/{id}` says why: they have accepted it, or signed up themselves."

@@ -59,7 +59,8 @@ async def invite_user(body: InvitationCreate, caller: Inviter, request: Request,
     """Create an account that is `INVITED` until its user follows the mailed link and sets a password.
 
     The link's token can be used once, with `POST /auth/invitation/accept`, within 7 days. The role, given by `role` or
-    `roleId`, must not have permissions that you lack, or a kind above yours.
+    `roleId`, must not have permissions that you lack, or a higher kind than yours (`ADMIN`, then `ENGINEER`, then
+    `CUSTOMER`).
     """
     services = services_of(request)
     await services.attempts.count_invitation(caller.org_id, body.email)
@@ -82,7 +83,7 @@ async def invite_user(body: InvitationCreate, caller: Inviter, request: Request,
     responses=responses(UserNotFound, NotInvited, PrivilegeEscalation, TooMany, example_overrides={200: _INVITED}),
 )
 async def resend_invitation(user_id: UserId, caller: Inviter, request: Request) -> InvitedUser:
-    """Mail another link to an `INVITED` user, which expires in 7 days. Earlier links stop working."""
+    """Mail an `INVITED` user a new link that expires in 7 days. Earlier links stop working."""
     services = services_of(request)
     async with services.database.session(caller.org_id) as db:
         email = (await service.get_invited(db, caller, user_id)).email
@@ -115,9 +116,9 @@ async def accept_invitation(body: InvitationAcceptance, request: Request) -> Use
     """Set the password of the account that the token was mailed to, and make it `ACTIVE`.
 
     This verifies the e-mail address, and does not sign the user in. The token works once; a refused password does not
-    use it up. Waiting tickets are assigned at once.
+    use it up. If the user can be assigned tickets, unassigned tickets are assigned to them at once.
     """
     services = services_of(request)
-    await services.attempts.count_recovery(address_of(request))
+    await services.attempts.count_link_call(address_of(request))
     user = await service.accept(services.database, services.secret_key, body.token, body.password)
     return User.of(user)

@@ -20,7 +20,7 @@ from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users import queries as users
 from app.accounts.users.availability import recording_availability
-from app.accounts.users.creation import NewUser, add_user, hash_new_password, new_user
+from app.accounts.users.creation import NewUser, add_user, build_user, hash_new_password
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.events import (
     EmailVerified,
@@ -53,13 +53,13 @@ async def invite(db: AsyncSession, caller: UserCaller, new: NewInvitation) -> tu
     """Create an account that cannot act yet, and mail a link with which its user sets a password.
 
     Raises:
-        UnknownRole
+        BadInput: there is no such role.
         PrivilegeEscalation: the role has permissions that the caller lacks, or a kind above the caller's.
         EmailTaken
     """
     role = await _lock_role(db, caller.org_id, new)
     ensure_can_grant(caller, role.kind, frozenset(role.permissions))
-    user = new_user(caller.org_id, new.user, role.kind, AccountStatus.INVITED)
+    user = build_user(caller.org_id, new.user, role.kind, AccountStatus.INVITED)
     user.assign_role(role)
     await add_user(db, user, None)
     record(db, UserInvited(at=caller.now, actor=caller.actor, user_id=user.id, role=user.role_kind))
@@ -127,8 +127,8 @@ def _send_link(db: AsyncSession, caller: UserCaller, user: User) -> Link:
 async def accept(database: Database, secret_key: str, token: str, password: str) -> User:
     """Set the password of an invited user's account and make it active. It does not sign the user in.
 
-    A user who has the link receives the mails to its address, so accepting verifies the address. A refused password
-    does not use up the link.
+    Whoever has the link can read the mails to the address that it was sent to, so accepting verifies the address. A
+    refused password does not use up the link.
 
     Raises:
         LinkExpired: also if the invitation was accepted, replaced or cancelled.
@@ -176,6 +176,6 @@ async def _activate(db: AsyncSession, tenant: Tenant, link: Link, password_hash:
 
 
 def _ensure_can_accept(user: User, link: Link) -> None:
-    # The salt of the password's hash is made from the e-mail, so it must be the one that the link was sent to.
+    # The hash is salted with the e-mail address, so the address must still be the one that the link was sent to.
     if user.status != AccountStatus.INVITED or user.email != link.email:
         raise LinkExpired

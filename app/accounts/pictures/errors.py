@@ -39,4 +39,3 @@ class TooManyPictures(Busy):
 
     code = "too_many_pictures"
     title = "Too many pictures are being processed right now: try again in a moment."
-    advice = "Send yours again after the seconds that `Retry-After` names."

@@ -94,7 +94,7 @@ async def get_picture(
         OptionalParameter[str], Header(description="The ETag of the picture that you have.")
     ] = None,
 ) -> Response:
-    """Get the picture of a user of your organisation, as WebP. Customers see their own, and those of staff.
+    """Get the picture of a user of your organisation, as WebP. Customers see their own picture and those of staff.
 
     Send the access token in the header, as always: fetch the picture in a script, since an `img` element sends none.
     """

@@ -63,7 +63,7 @@ async def parse_upload(request: Request) -> AsyncIterator[UploadFile]:
 
 def _get_file(form: FormData) -> UploadFile:
     parts = form.multi_items()
-    unknown = [FieldError(_printable(name), "There is no such field.") for name, _ in parts if name != FIELD]
+    unknown = [FieldError(_make_printable(name), "There is no such field.") for name, _ in parts if name != FIELD]
     if unknown:
         raise BadInput(errors=unknown)
     if not parts:
@@ -78,6 +78,6 @@ def _get_file(form: FormData) -> UploadFile:
     return file
 
 
-def _printable(name: str) -> str:
+def _make_printable(name: str) -> str:
     # The client chooses the charset, so the name may contain anything, including lone surrogates.
     return name[:100].encode(errors="replace").decode()

@@ -39,7 +39,7 @@ async def get_me(caller: CurrentUserBefore2FA, request: Request) -> Profile:
 async def change_me(body: ProfileUpdate, caller: CurrentUser, request: Request) -> Profile:
     """Change your name and details, the mails you want, or whether new tickets may be assigned to you.
 
-    When you become available, waiting tickets are assigned, oldest first, shared with the others who are available.
+    When you become available, unassigned tickets are distributed among all available users, oldest first.
     Tickets are not assigned to customers, so customers cannot be available.
     """
     wanted_mails = {} if body.notifications is MISSING else body.notifications.by_kind()

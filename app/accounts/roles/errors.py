@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.accounts.roles.rules import MAX_ROLES
-from app.core.errors import BadInput, Conflict, FieldError, NotFound
+from app.core.errors import Conflict, NotFound
 
 
 class RoleNotFound(NotFound):
@@ -14,19 +14,11 @@ class RoleNotFound(NotFound):
     advice = "`GET /roles` lists the roles."
 
 
-class UnknownRole(BadInput):
-    """The role to assign does not exist in the organisation."""
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError("roleId", "There is no role with this id.")])
-
-
 class BuiltInRoleChanged(Conflict):
     """A built-in role cannot be changed or deleted."""
 
     code = "built_in_role"
     title = "A built-in role cannot be changed or deleted: copy it, and change the copy."
-    advice = "Copy it (`copyOf`), and change the copy."
 
 
 class RoleNameTaken(Conflict):
@@ -34,7 +26,6 @@ class RoleNameTaken(Conflict):
 
     code = "role_name_taken"
     title = "Another role of the organisation, or a built-in role, has this name. Choose another name."
-    advice = "Choose another name."
 
 
 class RoleInUse(Conflict):
@@ -42,7 +33,6 @@ class RoleInUse(Conflict):
 
     code = "role_in_use"
     title = "The role is assigned to users: assign another role to them first."
-    advice = "Assign another role to them first."
 
 
 class TooManyRoles(Conflict):
@@ -50,4 +40,3 @@ class TooManyRoles(Conflict):
 
     code = "too_many_roles"
     title = f"An organisation can have at most {MAX_ROLES} custom roles: delete one first."
-    advice = "Delete one first."

@@ -31,7 +31,7 @@ class RoleCreated(RoleEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class RoleUpdated(RoleEvent):
-    """The name or the permissions of a role changed, for all users who have it. `name` is the present one."""
+    """The name or the permissions of a role changed, for all users who have it. `name` is the current name."""
 
     type: ClassVar[str] = "role.updated"
 
@@ -40,17 +40,17 @@ class RoleUpdated(RoleEvent):
 
     @property
     def may_start_ticket_work(self) -> bool:
-        """Whether users of the role may work on tickets from now on who could not before."""
+        """Whether users of the role may work on tickets from now on, and could not before."""
         return not TICKET_WORK.isdisjoint(self.added)
 
     @property
     def may_end_ticket_work(self) -> bool:
-        """Whether users of the role may no longer work on tickets who could before."""
+        """Whether users of the role may no longer work on tickets, and could before."""
         return not TICKET_WORK.isdisjoint(self.removed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoleDeleted(RoleEvent):
-    """A role that no user had was deleted."""
+    """A role was deleted. No user had it."""
 
     type: ClassVar[str] = "role.deleted"

@@ -8,9 +8,10 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.roles.errors import RoleNotFound, UnknownRole
+from app.accounts.roles.errors import RoleNotFound
 from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BY_ID
+from app.core.errors import BadInput
 
 
 async def get_role(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyRole:
@@ -29,13 +30,13 @@ async def lock_assignable(db: AsyncSession, org_id: UUID, role_id: UUID) -> AnyR
     """Return a role to assign, and lock it against deletion until the transaction ends.
 
     Raises:
-        UnknownRole
+        BadInput: there is no such role.
     """
     found = BY_ID.get(role_id) or await db.scalar(
         select(Role).where(Role.org_id == org_id, Role.id == role_id).with_for_update(read=True, key_share=True)
     )
     if found is None:
-        raise UnknownRole
+        raise BadInput.of_field("roleId", "There is no role with this id.")
     return found
 
 
@@ -80,7 +81,7 @@ async def list_names(db: AsyncSession, org_id: UUID, *, except_id: UUID | None =
 
 
 async def filter_existing(db: AsyncSession, org_id: UUID, role_ids: Collection[UUID]) -> set[UUID]:
-    """Return those of the ids that belong to roles, built-in or custom."""
+    """Return the ids that belong to roles, built-in or custom."""
     built_in = {role_id for role_id in role_ids if role_id in BY_ID}
     if not (others := set(role_ids) - built_in):
         return built_in

@@ -17,11 +17,11 @@ from app.core.web.paging import CountedPage
 _EXAMPLE_TIME = "2026-03-02T09:30:00.125Z"
 _EXAMPLE_TABLE = [{"resource": "tickets", "view": True, "update": True}]
 
-_RESOURCE = Field(description="What the actions apply to.", examples=["tickets"])
-_VIEW = Field(description="May read it.", examples=[True])
-_CREATE = Field(description="May create it.")
-_UPDATE = Field(description="May change it.", examples=[True])
-_DELETE = Field(description="May delete it.")
+_RESOURCE = Field(description="The resource that the actions apply to.", examples=["tickets"])
+_VIEW = Field(description="May read the resource.", examples=[True])
+_CREATE = Field(description="May create the resource.")
+_UPDATE = Field(description="May change the resource.", examples=[True])
+_DELETE = Field(description="May delete the resource.")
 
 
 class ResourceActions(RequestModel):

@@ -40,7 +40,7 @@ async def create(db: AsyncSession, caller: UserCaller, new: NewRole) -> Role:
         PrivilegeEscalation: The role would have permissions that the caller lacks, or a kind above the caller's.
         BadInput: The role to copy does not exist.
     """
-    kind, permissions = await _kind_and_permissions(db, caller.org_id, new)
+    kind, permissions = await _choose_kind_and_permissions(db, caller.org_id, new)
     ensure_can_grant(caller, kind, permissions)
     await lock_organisation(db, caller.org_id)  # serialises the checks of name and number
     await _check_name(db, caller.org_id, new.name)
@@ -130,7 +130,7 @@ async def delete(db: AsyncSession, caller: UserCaller, role_id: UUID) -> None:
     record(db, RoleDeleted(at=caller.now, actor=caller.actor, role_id=role.id, name=role.name))
 
 
-async def _kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[RoleKind, Permissions]:
+async def _choose_kind_and_permissions(db: AsyncSession, org_id: UUID, new: NewRole) -> tuple[RoleKind, Permissions]:
     kind, permissions = new.kind, new.permissions
     if new.copy_of is not None:
         try:

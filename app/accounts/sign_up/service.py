@@ -12,7 +12,7 @@ from app.access.user_permissions import RoleKind
 from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries, rules
-from app.accounts.users.creation import NewUser, add_user, new_user
+from app.accounts.users.creation import NewUser, add_user, build_user
 from app.accounts.users.errors import EmailTaken
 from app.accounts.users.events import EmailClaimed, UserSignedUp
 from app.accounts.users.models import User
@@ -27,7 +27,7 @@ async def sign_up_admin(db: AsyncSession, caller: ProductCaller, new: NewUser, p
     Raises:
         EmailTaken
     """
-    user = new_user(caller.org_id, new, RoleKind.ADMIN, AccountStatus.ACTIVE)
+    user = build_user(caller.org_id, new, RoleKind.ADMIN, AccountStatus.ACTIVE)
     await add_user(db, user, password_hash)
     record(
         db,
@@ -44,7 +44,7 @@ async def sign_up(db: AsyncSession, tenant: Tenant, new: NewUser, role_kind: Rol
     If the e-mail is taken, nothing is created and its owner is notified. The response does not reveal this: the result
     is then a user who was not written, after the same amount of work.
     """
-    user = new_user(tenant.id, new, role_kind, rules.status_of_sign_up(role_kind))
+    user = build_user(tenant.id, new, role_kind, rules.status_of_sign_up(role_kind))
     owner_id = await queries.find_id_by_email(db, tenant.id, new.email)
     if owner_id is not None:
         await _write_and_undo(db, tenant, new, role_kind, password_hash)
@@ -72,7 +72,7 @@ async def _write_and_undo(
 ) -> None:
     """Write what a sign-up writes and roll it back, so that the duration does not reveal that the e-mail is taken."""
     other = replace(new, email=f"{new_id().hex}@{new.email.rpartition('@')[2]}")
-    user = new_user(tenant.id, other, role_kind, rules.status_of_sign_up(role_kind))
+    user = build_user(tenant.id, other, role_kind, rules.status_of_sign_up(role_kind))
     async with db.begin_nested() as savepoint:
         await add_user(db, user, password_hash)
         links.issue(db, tenant.id, user.id, user.email, LinkPurpose.VERIFY_EMAIL)

@@ -23,7 +23,7 @@ class LinkPurpose(StrEnum):
     SIGN_IN = "SIGN_IN"  # ends a social sign-in; never mailed
 
 
-# The paths that mailed links lead to, in the organisation's front end or on our own pages.
+# The paths that mailed links lead to, in the organisation's front end or on Tessera's own pages.
 PAGES: Mapping[str, str] = {
     LinkPurpose.VERIFY_EMAIL: "/verify-email",
     LinkPurpose.CHANGE_EMAIL: "/confirm-email",

@@ -1,4 +1,4 @@
-"""Issue links for mails, and use each once."""
+"""Issue single-use links for mails, and consume them."""
 
 from __future__ import annotations
 

@@ -23,5 +23,5 @@ def recording_availability(db: AsyncSession, user: User, *, at: datetime, actor:
     yield
     if user.takes_tickets and not took_tickets:
         record(db, UserBecameAvailable(at=at, actor=actor, user_id=user.id))
-    elif took_tickets and not user.takes_tickets and user.may_be_assigned:
+    elif took_tickets and not user.takes_tickets and user.is_assignable:
         record(db, UserBecameUnavailable(at=at, actor=actor, user_id=user.id))

@@ -1,4 +1,4 @@
-"""Create users: their row, their credential and the words that find them."""
+"""Create users: their row, their credential and their search words."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ async def hash_new_password(
     """Check a chosen password and hash it. It takes a tenth of a second: call it outside of transactions.
 
     Args:
-        names: the user's.
-        email: the user's.
-        field: of the request, which an error names.
+        names: the user's first and last name.
+        email: the user's e-mail address.
+        field: the field of the request that the error names.
 
     Raises:
         WeakPassword: the password is common, or close to the user's or the organisation's name.
@@ -49,14 +49,14 @@ async def hash_new_password(
     return await hash_password(password, derive_salt(secret_key, email))
 
 
-def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountStatus) -> User:
-    """Make the row of a new user with a built-in role, to be written with `add_user`."""
+def build_user(org_id: UUID, details: NewUser, role_kind: RoleKind, status: AccountStatus) -> User:
+    """Return the row of a new user with a built-in role. `add_user` writes it."""
     user = User(
         org_id=org_id,
         id=new_id(),
-        first_name=new.first_name,
-        last_name=new.last_name,
-        email=new.email,
+        first_name=details.first_name,
+        last_name=details.last_name,
+        email=details.email,
         role_kind=role_kind,
         status=status,
         available=False,
@@ -72,7 +72,7 @@ def new_user(org_id: UUID, new: NewUser, role_kind: RoleKind, status: AccountSta
 
 
 async def add_user(db: AsyncSession, user: User, password_hash: str | None) -> None:
-    """Write a new user with their credential and words.
+    """Write a new user with their credential and search words.
 
     Raises:
         EmailTaken
@@ -85,7 +85,7 @@ async def add_user(db: AsyncSession, user: User, password_hash: str | None) -> N
 
 
 async def index_words(db: AsyncSession, user: User) -> None:
-    """Replace the words that find a user by those of the current name and e-mail."""
+    """Replace a user's search words by the words of the current name and e-mail."""
     await db.execute(delete(UserWord).where(UserWord.org_id == user.org_id, UserWord.user_id == user.id))
     words = rules.search_words(user.first_name, user.last_name, user.email)
     await db.execute(

@@ -21,7 +21,6 @@ class EmailTaken(Conflict):
 
     code = "email_taken"
     title = "Another user of this organisation has this e-mail. Use another address."
-    advice = "Use another address, or sign in as that user."
 
 
 class WeakPassword(BadInput):
@@ -57,7 +56,6 @@ class NotPending(Conflict):
 
     code = "not_pending"
     title = "This account is not waiting for approval: PATCH /users/{id} suspends or reactivates it."
-    advice = "`PATCH /users/{id}` suspends or reactivates it."
 
 
 class NotActiveYet(Conflict):
@@ -65,7 +63,6 @@ class NotActiveYet(Conflict):
 
     code = "not_active_yet"
     title = "This account is not active yet: approve it first, or wait until its user accepts the invitation."
-    advice = "`detail` names the operation that makes it active."
 
     def __init__(self, status: str) -> None:
         super().__init__(_NOT_ACTIVE_YET[status])

@@ -8,16 +8,13 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from app.accounts.roles.rules import ENGINEER
-from app.accounts.users.rules import refuse_erased_email
 from app.core.fields import Email, Name, refuse_control_characters
 from app.core.security.password_strength import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH
 
 FirstName = Annotated[Name, Field(description="The user's first name.", examples=["Ada"])]
 LastName = Annotated[Name, Field(description="The user's last name.", examples=["Lovelace"])]
-# The e-mail address of a user or a requester.
-PersonalEmail = Annotated[Email, AfterValidator(refuse_erased_email)]
 EmailField = Annotated[
-    PersonalEmail,
+    Email,
     Field(description="An e-mail address in any case; stored in lower case.", examples=["ada@growfin.com"]),
 ]
 EXAMPLE_PASSWORD = "cobalt-heron-47-lamp"  # noqa: S105 - of the documentation

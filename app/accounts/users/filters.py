@@ -21,7 +21,8 @@ MAX_WORDS = 8
 class TakesTickets(ConditionOperator):
     """Whether new tickets can be assigned to the user now."""
 
-    columns = (User.role_kind,)  # of the index of available users
+    # No index has the comparison of these columns together, so the list is read in its own order.
+    columns = (User.id,)
 
     def condition(self, _org_id: UUID, values: Sequence[bool]) -> ColumnElement[bool]:
         """Compare the state of the user."""
@@ -40,7 +41,7 @@ class HasWords(ConditionOperator):
         return and_(*(User.id.in_(self._users_with(org_id, term)) for term in terms)) if terms else false()
 
     def _users_with(self, org_id: UUID, term: str) -> Any:
-        # Under row level security a range reaches the index. LIKE would read every user's words.
+        # Under row level security, a range can use the index. LIKE would read every user's words.
         return select(UserWord.user_id).where(
             UserWord.org_id == org_id, UserWord.word >= term, UserWord.word < prefix_upper_bound(term)
         )

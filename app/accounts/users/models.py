@@ -1,4 +1,4 @@
-"""Users, their credentials, and the words that find them."""
+"""Users, their credentials, and their search words: the words of name and e-mail that `q` looks for."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class User(Base):
         ForeignKeyConstraint(["org_id", "role_id"], ["roles.org_id", "roles.id"]),
         one_of("role_kind", tuple(RoleKind)),
         one_of("status", tuple(AccountStatus)),
-        # The condition is always true. Without it, the index could be the target of a foreign key, and a transaction
-        # that changes an e-mail would keep out new references to the row. A new ticket, which holds the counter while
-        # its reference to the assignee is checked, would wait for the erasure that waits for the counter: a deadlock.
+        # The condition is always true. It keeps PostgreSQL from treating `email` as a key column: an update of the
+        # e-mail would then lock the row `FOR UPDATE` and block the checks of foreign keys to it. Opening a ticket holds
+        # the counter while the assignee is checked, and erasing the assignee waits for the counter: a deadlock.
         Index("ix_users_org_id_email", "org_id", "email", unique=True, postgresql_where=text("email IS NOT NULL")),
         Index("ix_users_org_id_role_kind_id", "org_id", "role_kind", "id"),
         Index("ix_users_org_id_status_id", "org_id", "status", "id"),
@@ -80,7 +80,7 @@ class User(Base):
         return self.role_id or BUILT_IN[self.role_kind].id
 
     @property
-    def designation(self) -> str:
+    def role_name(self) -> str:
         """The name of the user's role; `role` must be loaded."""
         return self._effective_role.name
 
@@ -104,14 +104,14 @@ class User(Base):
         return f"/users/{self.id}/picture" if self.picture_at else None
 
     @hybrid_property
-    def may_be_assigned(self) -> bool:
-        """Whether tickets may be assigned to the user; of the class, the condition in SQL."""
+    def is_assignable(self) -> bool:
+        """Whether tickets may be assigned to the user. On the class: the same condition in SQL."""
         return (self.status == AccountStatus.ACTIVE) & (self.role_kind != RoleKind.CUSTOMER) & self.works_on_tickets
 
     @hybrid_property
     def takes_tickets(self) -> bool:
-        """Whether new tickets are assigned to the user now; of the class, the condition in SQL."""
-        return self.available & self.may_be_assigned
+        """Whether new tickets are assigned to the user now. On the class: the same condition in SQL."""
+        return self.available & self.is_assignable
 
     def activate(self) -> None:
         """Make the account active, and available for tickets at once, unless it is a customer's."""

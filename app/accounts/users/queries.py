@@ -105,7 +105,7 @@ async def find_id_by_email(db: AsyncSession, org_id: UUID, email: str) -> UUID |
 
 
 async def get_invitation_expiry(db: AsyncSession, user: User) -> datetime | None:
-    """Return when the last link of a user's invitation expires; `None` if none can be used any more."""
+    """Return when the last link of a user's invitation expires; `None` if no link can be used."""
     found: datetime | None = await db.scalar(
         select(func.max(Link.expires_at)).where(
             Link.org_id == user.org_id,

@@ -23,7 +23,7 @@ from app.accounts.users.schemas import (
     EXAMPLE_REASON,
     User,
     UserDetails,
-    UserFilter,
+    UserListQuery,
     UserPage,
     UserPermissions,
     UserPermissionsUpdate,
@@ -57,7 +57,7 @@ async def _details_of(db: AsyncSession, row: models.User) -> UserDetails:
     responses=responses(InvalidCursor),
 )
 async def list_users(
-    user_filter: Annotated[UserFilter, Query()], caller: Viewer, db: Db, request: Request, response: Response
+    user_filter: Annotated[UserListQuery, Query()], caller: Viewer, db: Db, request: Request, response: Response
 ) -> UserPage:
     """List users, newest first. `status=PENDING` finds the sign-ups that wait for approval."""
     filters = user_filter.values()
@@ -134,7 +134,7 @@ async def set_user_role(user_id: UserId, body: UserRoleUpdate, caller: Editor, r
     """Give a user a built-in role or one of the organisation's own, which replaces the present one.
 
     Permissions that are granted and denied to the user stay. Access tokens that are in use follow within five seconds.
-    You need all permissions of the role, and its kind must not be above yours. To yourself you can only give a role
+    You need all permissions of the role, and its kind must not be above yours. You can give yourself only a role
     that allows nothing more than your present one.
     """
     async with transaction_refreshing_credentials(request, caller.org_id) as db:

@@ -7,11 +7,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.access.user_permissions import RoleKind
+from app.core.fields import RESERVED_EMAIL_DOMAIN
 from app.core.words import fold, split_words
 
 MAX_WORD_LENGTH = 64
-# Erased users get an address of this domain: it is reserved (RFC 2606), so mail to it never arrives anywhere.
-ERASED_DOMAIN = "erased.invalid"
 # What an erased user is called.
 ANONYMOUS_FIRST_NAME = "Erased"
 ANONYMOUS_LAST_NAME = "user"
@@ -29,7 +28,7 @@ class AccountStatus(StrEnum):
 
 
 class UserStatus(StrEnum):
-    """The status of an account in requests and responses. Erased users are in neither."""
+    """The status of an account as requests and responses have it: an `AccountStatus` other than `ERASED`."""
 
     ACTIVE = AccountStatus.ACTIVE
     PENDING = AccountStatus.PENDING
@@ -44,7 +43,7 @@ SETTLED = frozenset({AccountStatus.ACTIVE, AccountStatus.SUSPENDED})
 
 
 def status_of_sign_up(role_kind: RoleKind) -> AccountStatus:
-    """Return the status of a user who signs up without an admin: all but customers wait for approval."""
+    """Return the initial status of a user who signs up themselves: all but customers wait for approval."""
     return AccountStatus.ACTIVE if role_kind == RoleKind.CUSTOMER else AccountStatus.PENDING
 
 
@@ -54,7 +53,7 @@ def can_be_available(role_kind: RoleKind) -> bool:
 
 
 def is_requesters_account(status: AccountStatus, *, verified: bool) -> bool:
-    """Return whether an account with a requester's e-mail address is the requester's, who then sees their tickets.
+    """Return whether an account with a requester's address belongs to the requester. If so, tickets are linked to it.
 
     The address must be verified: a user who signs up with the address of another person must not see their tickets.
     """
@@ -85,30 +84,14 @@ def can_raise_permissions(
 
 def erased_email(user_id: UUID) -> str:
     """Return the address that replaces an erased user's."""
-    return f"erased-{user_id}@{ERASED_DOMAIN}"
-
-
-def is_deliverable(email: str) -> bool:
-    """Return whether mail can be sent to an address: not to that of an erased user."""
-    return not email.endswith(f"@{ERASED_DOMAIN}")
-
-
-def refuse_erased_email(email: str) -> str:
-    """Return the address unchanged.
-
-    Raises:
-        ValueError: it is of the domain that is reserved for erased users.
-    """
-    if not is_deliverable(email):
-        raise ValueError("This e-mail address is reserved.")
-    return email
+    return f"erased-{user_id}@{RESERVED_EMAIL_DOMAIN}"
 
 
 # --- search ----------------------------------------------------------------------------------------------------------
 
 
 def search_words(*texts: str) -> set[str]:
-    """Return the normalised words by which a user is found: those of the texts, and each text that has no spaces."""
+    """Return a user's search words, normalised: the words of the texts, and each text that has no spaces."""
     found: set[str] = set()
     for text in texts:
         folded = fold(text)
@@ -127,8 +110,8 @@ def query_terms(text: str) -> list[str]:
     for part in fold(text).split():
         local, at, domain = part.partition("@")
         found |= {part} if local and at and domain else set(split_words(part))
-    cut = {word[:MAX_WORD_LENGTH] for word in found}
-    return sorted(word for word in cut if not any(other != word and other.startswith(word) for other in cut))
+    words = {word[:MAX_WORD_LENGTH] for word in found}
+    return sorted(word for word in words if not any(other != word and other.startswith(word) for other in words))
 
 
 def prefix_upper_bound(prefix: str) -> str:

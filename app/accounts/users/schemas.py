@@ -29,8 +29,8 @@ from app.core.web.paging import CountedPage, CountedPageQuery
 MAX_REASON_LENGTH = 1000
 EXAMPLE_REASON = "Please sign up with your work e-mail."
 _PICTURE_URL = f"/users/{EXAMPLE_ID}/picture"
-_SEES_MENUS = {"resource": "menus", "view": True, "create": False, "update": False, "delete": False}
-_NO_VENDORS = _SEES_MENUS | {"resource": "vendors"}
+_VIEWS_MENUS = {"resource": "menus", "view": True, "create": False, "update": False, "delete": False}
+_VIEWS_VENDORS = _VIEWS_MENUS | {"resource": "vendors"}
 
 
 class User(ResponseModel):
@@ -47,8 +47,8 @@ class User(ResponseModel):
     status: Annotated[
         UserStatus,
         Field(
-            description="Only `ACTIVE` users can sign in. `PENDING` accounts wait for an admin's approval, `INVITED` "
-            "ones for their user to accept.",
+            description="Only `ACTIVE` users can sign in. `PENDING` accounts wait for an admin's approval. `INVITED` "
+            "accounts wait until their user accepts the invitation.",
             examples=["ACTIVE"],
         ),
     ]
@@ -85,7 +85,7 @@ def user_fields(row: models.User) -> dict[str, Any]:
         "email": row.email,
         "role": row.role_kind,
         "role_id": row.effective_role_id,
-        "designation": row.designation,
+        "designation": row.role_name,
         "status": row.status,
         "available": row.available,
         "email_verified": row.email_verified_at is not None,
@@ -122,7 +122,7 @@ class UserDetails(User):
         )
 
 
-class UserFilter(UserFilters, CountedPageQuery):
+class UserListQuery(UserFilters, CountedPageQuery):
     """Select users. A repeated filter matches any of its values."""
 
 
@@ -183,7 +183,7 @@ class UserRoleUpdate(RequestModel):
 class UserPermissionsUpdate(RequestModel):
     """The permissions that are granted and denied to a user on top of their role. They replace the previous ones.
 
-    Both lists are required: a forgotten one would otherwise lift every denial.
+    Both lists are required: otherwise, leaving out `denied` by mistake would lift every denial.
     """
 
     granted: Annotated[
@@ -216,11 +216,11 @@ class UserPermissions(ResponseModel):
     ]
     granted: Annotated[
         list[ResourcePermissions],
-        Field(description="Allowed in addition to the role.", examples=[[_SEES_MENUS]]),
+        Field(description="Allowed in addition to the role.", examples=[[_VIEWS_MENUS]]),
     ]
     denied: Annotated[
         list[ResourcePermissions],
-        Field(description="Not allowed, even if the role allows it.", examples=[[_NO_VENDORS]]),
+        Field(description="Not allowed, even if the role allows it.", examples=[[_VIEWS_VENDORS]]),
     ]
     effective: Annotated[
         list[ResourcePermissions],
@@ -233,7 +233,7 @@ class UserPermissions(ResponseModel):
         return cls(
             role=row.role_kind,
             role_id=row.effective_role_id,
-            designation=row.designation,
+            designation=row.role_name,
             from_role=as_table(row.role_permissions),
             granted=_as_short_table(frozenset(row.granted)),
             denied=_as_short_table(frozenset(row.denied)),

@@ -34,7 +34,7 @@ from app.core.outbox.events import record
 from app.core.security.access_tokens import InvalidToken
 from app.organisations.queries import lock_organisation
 
-OWN_PERMISSIONS = "You cannot give yourself more permissions: ask another admin."
+OWN_PERMISSIONS_MESSAGE = "You cannot give yourself more permissions: ask another admin."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +60,12 @@ async def changing_user(db: AsyncSession, caller: UserCaller, user_id: UUID) -> 
     me = caller.user
     await lock_organisation(db, caller.org_id, shared=True)  # no role changes until this commits
     users = await queries.lock_with_admins(db, caller.org_id, me.id, user_id)
-    user, actor = users.get(user_id), users.get(me.id)
+    user, my_row = users.get(user_id), users.get(me.id)
     if user is None:
         raise UserNotFound
     if user_id != me.id:
         ensure_can_grant(caller, user.role_kind, user.permissions)
-    caller_is_unchanged = actor is not None and _has_all_rights_of(actor, me)
+    caller_is_unchanged = my_row is not None and _has_all_rights_of(my_row, me)
     was_full_admin = _is_full_admin(user)
 
     with recording_availability(db, user, at=caller.now, actor=caller.actor):
@@ -137,7 +137,7 @@ def _assign_role(db: AsyncSession, caller: UserCaller, user: User, role: AnyRole
     permissions = frozenset(role.permissions)
     ensure_can_grant(caller, role.kind, permissions)
     if user.id == caller.user.id and exceeds(permissions, user.role_permissions):
-        raise PrivilegeEscalation(OWN_PERMISSIONS)
+        raise PrivilegeEscalation(OWN_PERMISSIONS_MESSAGE)
     record(
         db,
         UserRoleChanged(
@@ -187,7 +187,7 @@ async def set_role(db: AsyncSession, caller: UserCaller, user_id: UUID, role_id:
     """Give a user a role, built-in or custom.
 
     Raises:
-        UnknownRole
+        BadInput: there is no such role.
         UserNotFound, PrivilegeEscalation, LastAdmin, InvalidToken: see `changing_user`.
     """
     async with changing_user(db, caller, user_id) as user:
@@ -206,7 +206,7 @@ async def set_permissions(
     async with changing_user(db, caller, user_id) as user:
         before, after = (user.granted, user.denied), (sorted(granted), sorted(denied))
         if user_id == caller.user.id and rules.can_raise_permissions(before, after):
-            raise PrivilegeEscalation(OWN_PERMISSIONS)
+            raise PrivilegeEscalation(OWN_PERMISSIONS_MESSAGE)
         if before != after:
             user.set_permission_overrides(granted, denied)
             record(

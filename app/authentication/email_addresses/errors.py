@@ -10,5 +10,4 @@ class SameEmail(BadInput):
 
     code = "same_email"
     title = "This is your current e-mail. Send another one."
-    advice = "Send another address."
     field = "email"

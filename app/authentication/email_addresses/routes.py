@@ -44,7 +44,7 @@ async def verify_email(body: EmailVerification, request: Request) -> VerifiedEma
     With a token of `POST /auth/email/change`, the address becomes that of the account.
     """
     services = services_of(request)
-    await services.attempts.count_recovery(address_of(request))
+    await services.attempts.count_link_call(address_of(request))
     subject = links.parse_token(services.secret_key, body.token)
     async with transaction_refreshing_credentials(request, subject.org_id) as db:
         user = await service.verify_email(db, subject)
@@ -65,7 +65,7 @@ async def resend_verification(body: VerificationMailRequest, request: Request) -
     The response is the same, after the same time, whether or not there is such an account.
     """
     services = services_of(request)
-    await services.attempts.count_recovery(address_of(request))
+    await services.attempts.count_link_call(address_of(request))
     async with round_up_duration(RESPONSE_TIME_STEP):
         await service.mail_verification_links(services.database, services.attempts, body.email, body.org)
     return MailRequestAccepted()

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from app.accounts.single_use_links.schemas import LinkToken
 from app.accounts.users.fields import EXAMPLE_PASSWORD, CurrentPassword, EmailField
-from app.authentication.schemas import AccountSearch
+from app.authentication.schemas import AccountSelector
 from app.core.fields import RequestModel, ResponseModel
 
 
-class VerificationMailRequest(AccountSearch):
-    """The accounts to which a link is mailed that verifies their e-mail address."""
+class VerificationMailRequest(AccountSelector):
+    """The accounts to mail a verification link to."""
 
 
 class EmailVerification(RequestModel):

@@ -107,12 +107,12 @@ async def request_email_change(database: Database, secret_key: str, caller: User
         Busy
         InvalidToken: The user was erased or is no longer active.
     """
-    user, compared = await read_caller_with_credential(database, caller)
+    user, checked_credential = await read_caller_with_credential(database, caller)
     if new.email == user.email:
         raise SameEmail
-    password_hash = await _hash_with_new_salt(secret_key, compared, new)
+    password_hash = await _hash_with_new_salt(secret_key, checked_credential, new)
     async with database.session(caller.org_id) as db:
-        user, _ = await lock_caller_with_credential(db, caller, compared)
+        user, _ = await lock_caller_with_credential(db, caller, checked_credential)
         at, actor = caller.tenant.now(), caller.actor
         # The address requested before may have been a typing error: its owner must not get this account.
         await links.cancel(db, caller.org_id, user.id, LinkPurpose.CHANGE_EMAIL)
@@ -126,12 +126,12 @@ async def request_email_change(database: Database, secret_key: str, caller: User
             )  # fmt: skip
 
 
-async def _hash_with_new_salt(secret_key: str, compared: Credential, new: NewEmail) -> str | None:
+async def _hash_with_new_salt(secret_key: str, credential: Credential, new: NewEmail) -> str | None:
     """Check the current password, and hash it with the salt of the new address; `None` if the account has none."""
-    if compared.password_hash is None:
+    if credential.password_hash is None:
         return None
     if new.password is None:
         raise BadInput.of_field("password", "This is required, since the account has a password.")
-    if not await match_hashes(new.password, [compared.password_hash]):
+    if not await match_hashes(new.password, [credential.password_hash]):
         raise WrongPassword
     return await hash_password(new.password, derive_salt(secret_key, new.email))

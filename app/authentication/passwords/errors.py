@@ -10,7 +10,6 @@ class NoPassword(Conflict):
 
     code = "no_password"
     title = "This account has no password yet: set one with POST /auth/password/forgot."
-    advice = "`POST /auth/password/forgot` sets one."
 
 
 class SamePassword(BadInput):
@@ -18,5 +17,4 @@ class SamePassword(BadInput):
 
     code = "same_password"
     title = "This is the current password: choose another."
-    advice = "Choose another."
     field = "newPassword"

@@ -38,7 +38,7 @@ async def forgot_password(body: PasswordResetRequest, request: Request) -> MailR
     The response is the same, after the same time, whether or not there is such an account.
     """
     services = services_of(request)
-    await services.attempts.count_recovery(address_of(request))
+    await services.attempts.count_link_call(address_of(request))
     async with round_up_duration(RESPONSE_TIME_STEP):
         await service.mail_reset_links(services.database, services.attempts, body.email, body.org)
     return MailRequestAccepted()
@@ -58,7 +58,7 @@ async def reset_password(body: PasswordReset, request: Request) -> None:
     factor if there is one. A refused password does not use up the token.
     """
     services = services_of(request)
-    await services.attempts.count_recovery(address_of(request))
+    await services.attempts.count_link_call(address_of(request))
     user = await service.reset_password(services.database, services.secret_key, body.token, body.new_password)
     invalidate_credentials(request, user.org_id, user.id)
 

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from app.accounts.single_use_links.schemas import LinkToken
 from app.accounts.users.fields import CurrentPassword, NewPassword
-from app.authentication.schemas import AccountSearch
+from app.authentication.schemas import AccountSelector
 from app.core.fields import RequestModel
 
 
-class PasswordResetRequest(AccountSearch):
-    """The accounts to which a link is mailed that resets their password."""
+class PasswordResetRequest(AccountSelector):
+    """The accounts to mail a password reset link to."""
 
 
 class PasswordReset(RequestModel):

@@ -31,9 +31,9 @@ from app.core.security.password_hashing import is_same_password, match_hashes
 
 
 async def mail_reset_links(database: Database, attempts: Attempts, email: str, domain: str | None) -> None:
-    """Mail a link that resets the password to the active accounts of an e-mail address.
+    """Mail a password reset link to each active account with this e-mail address.
 
-    Accounts without a password get one too: that is how they set their first.
+    Accounts without a password also get a link, and set their first password with it.
 
     Args:
         domain: The domain of the organisation; `None` for all organisations.
@@ -101,16 +101,16 @@ async def change_password(
         Busy
         InvalidToken: The user was erased or is no longer active.
     """
-    user, compared = await read_caller_with_credential(database, caller)
-    if compared.password_hash is None:
+    user, checked_credential = await read_caller_with_credential(database, caller)
+    if checked_credential.password_hash is None:
         raise NoPassword
-    if not await match_hashes(current_password, [compared.password_hash]):
+    if not await match_hashes(current_password, [checked_credential.password_hash]):
         raise WrongPassword
     if is_same_password(current_password, new_password):
         raise SamePassword
     password_hash = await _hash_new_password(secret_key, caller.tenant, user, new_password)
     async with database.session(caller.org_id) as db:
-        user, credential = await lock_caller_with_credential(db, caller, compared)
+        user, credential = await lock_caller_with_credential(db, caller, checked_credential)
         await _set_password(db, user, credential, password_hash)
         await sessions.end_sessions(db, caller.org_id, user.id, keep=caller.user.session_id)
         record(db, PasswordChanged(at=caller.tenant.now(), actor=caller.actor, user_id=user.id))
@@ -125,6 +125,9 @@ async def _hash_new_password(secret_key: str, tenant: Tenant, user: User, passwo
 
 
 async def _set_password(db: AsyncSession, user: User, credential: Credential, password_hash: str) -> None:
-    """Set the password, and cancel the links that could undo it: a link that changes the e-mail holds an old hash."""
+    """Set the password, and cancel the user's links that reset the password or change the e-mail address.
+
+    A link that changes the e-mail address stores a hash of the password, and would restore the previous password.
+    """
     credential.password_hash = password_hash
     await links.cancel(db, user.org_id, user.id, LinkPurpose.RESET_PASSWORD, LinkPurpose.CHANGE_EMAIL)

@@ -38,7 +38,6 @@ class SecondFactorActive(Conflict):
 
     code = "second_factor_active"
     title = "You have a second factor: disable it before you set up another."
-    advice = "Disable it before you set up another."
 
 
 class SecondFactorNotSetUp(Conflict):
@@ -46,7 +45,6 @@ class SecondFactorNotSetUp(Conflict):
 
     code = "second_factor_not_set_up"
     title = "You have no second factor: set it up with POST /auth/2fa/setup first."
-    advice = "`POST /auth/2fa/setup` sets one up."
 
 
 class SecondFactorMandatory(Conflict):
@@ -57,4 +55,3 @@ class SecondFactorMandatory(Conflict):
         "Your organisation requires a second factor, so you cannot disable it. If you have lost it, ask an "
         "admin to reset it."
     )
-    advice = "An admin can reset that of a user who has lost it (`DELETE /users/{id}/2fa`)."

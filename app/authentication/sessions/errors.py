@@ -18,4 +18,3 @@ class InvalidRefreshToken(Unauthenticated):
 
     code = "invalid_refresh_token"
     title = "The refresh token is not valid, has expired, or was used before: sign in again."
-    advice = "Sign in again."

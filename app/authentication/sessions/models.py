@@ -17,7 +17,7 @@ class Session(Base):
     Attributes:
         refresh_hash: The hash of the token to be used next.
         previous_hash: The hash of the token that was used at `rotated_at`.
-        remembered: Whether it lasts for 30 days after its last use instead of one.
+        remembered: Whether the session lasts for 30 days after its last use instead of one.
     """
 
     __tablename__ = "sessions"

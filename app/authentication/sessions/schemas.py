@@ -61,7 +61,7 @@ class TokenVerificationRequest(RequestModel):
 class TokenVerification(ResponseModel):
     """The claims of a valid access token (RFC 7519) and the current rights of its user.
 
-    Of an invalid token, there is only `active: false`.
+    For an invalid token, the only field is `active: false`.
     """
 
     active: Annotated[bool, Field(description="Whether the token is valid now.", examples=[True])]
@@ -116,12 +116,14 @@ class Session(ResponseModel):
 
     id: Annotated[UUID, Field(description="The session's id.", examples=[EXAMPLE_ID])]
     device: Annotated[str, Field(description="The device's `User-Agent`.", examples=["Mozilla/5.0 (X11)"])]
-    address: Annotated[str, Field(description="The IP address that used it last.", examples=["198.51.100.7"])]
-    current: Annotated[bool, Field(description="Whether this request belongs to it.", examples=[True])]
-    remember_me: Annotated[bool, Field(description="Whether it lasts for 30 days after its last use instead of one.")]
+    address: Annotated[str, Field(description="The IP address that used the session last.", examples=["198.51.100.7"])]
+    current: Annotated[bool, Field(description="Whether this request belongs to the session.", examples=[True])]
+    remember_me: Annotated[
+        bool, Field(description="Whether the session lasts for 30 days after its last use instead of one.")
+    ]
     created_at: Annotated[UtcTimestamp, Field(description="When the user signed in.")]
-    last_used_at: Annotated[UtcTimestamp, Field(description="When it was last refreshed, or else began.")]
-    expires_at: Annotated[UtcTimestamp, Field(description="When it ends, unless it is refreshed before.")]
+    last_used_at: Annotated[UtcTimestamp, Field(description="When the session was last refreshed, or when it began.")]
+    expires_at: Annotated[UtcTimestamp, Field(description="When the session ends, unless it is refreshed before.")]
 
     @classmethod
     def of(cls, row: models.Session, current: UUID | None) -> Self:

@@ -138,12 +138,12 @@ async def end_session(db: AsyncSession, org_id: UUID, user_id: UUID, session_id:
     Raises:
         SessionNotFound: The session is another user's, or has ended already.
     """
-    ended = await db.scalar(
+    ended_id = await db.scalar(
         delete(Session)
         .where(Session.org_id == org_id, Session.user_id == user_id, Session.id == session_id)
         .returning(Session.id)
     )
-    if ended is None:
+    if ended_id is None:
         raise SessionNotFound
 
 
@@ -155,13 +155,13 @@ async def end_sessions(db: AsyncSession, org_id: UUID, user_id: UUID, *, keep: U
 
 async def delete_expired(db: AsyncSession, org_id: UUID, now: datetime, *, batch: int = 1000) -> int:
     """Delete up to `batch` sessions that have expired by `now` (real time), and return how many."""
-    expired = (
+    expired_ids = (
         select(Session.id)
         .where(Session.org_id == org_id, ~Session.is_valid_at(now))
         .order_by(Session.expires_at)
         .limit(batch)
     )
     deleted = await db.scalars(
-        delete(Session).where(Session.org_id == org_id, Session.id.in_(expired)).returning(Session.id)
+        delete(Session).where(Session.org_id == org_id, Session.id.in_(expired_ids)).returning(Session.id)
     )
     return len(deleted.all())

@@ -6,11 +6,10 @@ from app.core.errors import Conflict, Forbidden, Unauthenticated
 
 
 class WrongEmailOrPassword(Unauthenticated):
-    """The e-mail or the password is wrong."""
+    """The e-mail or the password is wrong. The response deliberately does not say which."""
 
     code = "wrong_email_or_password"
     title = "The e-mail or the password is wrong. Try again, or set a new password with POST /auth/password/forgot."
-    advice = "The response deliberately does not say which. `POST /auth/password/forgot` sets a new password."
 
 
 class OrgRequired(Conflict):
@@ -26,7 +25,6 @@ class WrongRole(Forbidden):
 
     code = "wrong_role"
     title = "This account has another role kind: use the sign-in for that kind, or POST /auth/signin."
-    advice = "Use `POST /auth/signin`, which is for all kinds."
 
 
 class AccountPending(Forbidden):
@@ -42,7 +40,6 @@ class AccountRejected(Forbidden):
 
     code = "account_rejected"
     title = "An admin of your organisation has rejected this account: ask them if that was a mistake."
-    advice = "Only an admin can approve it after all."
 
 
 class AccountSuspended(Forbidden):
@@ -50,4 +47,3 @@ class AccountSuspended(Forbidden):
 
     code = "account_suspended"
     title = "This account is suspended: an admin of your organisation can reactivate it."
-    advice = "Only an admin can reactivate it."

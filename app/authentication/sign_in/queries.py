@@ -23,7 +23,7 @@ class LockedAccount:
 
 
 async def lock_for_sign_in(db: AsyncSession, org_id: UUID, user_id: UUID) -> LockedAccount:
-    """Lock a user, shared with other sign-ins.
+    """Take a shared lock on a user and their credential: other sign-ins proceed, changes wait.
 
     Raises:
         UserNotFound: The user was erased.
@@ -34,7 +34,7 @@ async def lock_for_sign_in(db: AsyncSession, org_id: UUID, user_id: UUID) -> Loc
             .join(Credential, and_(Credential.org_id == org_id, Credential.user_id == User.id))
             .options(load_role(org_id))
             .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
-            # Both rows: the columns of an unlocked one would be those from before the wait for the lock.
+            # Lock both rows. An unlocked row would be read as it was before the statement waited for the lock.
             .with_for_update(read=True)
             .execution_options(populate_existing=True)
         )

@@ -37,12 +37,12 @@ _ERRORS = (
     WrongEmailOrPassword, TotpRequired, WrongCode, OrgRequired, AccountPending, AccountRejected, AccountSuspended,
     TooMany, Busy,
 )  # fmt: skip
-# The examples of other operations make these an engineer and a customer.
+# The same users as in the examples of other operations: Bo is an engineer, Mia is a customer.
 _ENGINEER = Body(examples=[{"email": "bo@growfin.com", "password": EXAMPLE_PASSWORD}])
 _CUSTOMER = Body(examples=[{"email": "mia@customer.example", "password": EXAMPLE_PASSWORD}])
 
 
-def _for_role_kind(example_user: Mapping[str, Any]) -> dict[str, Any]:
+def _document(example_user: Mapping[str, Any]) -> dict[str, Any]:
     """Document an operation for users of one role kind, with this user in the example response."""
     overrides = {name: value for name, value in example_user.items() if name == "designation"} | {"user": example_user}
     return {"responses": responses(*_ERRORS, WrongRole, body=True, example_overrides={200: overrides})}
@@ -58,14 +58,17 @@ async def sign_in(body: SignInRequest, request: Request) -> SignInResult:
     return await _sign_in(body, request, None)
 
 
-@router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_for_role_kind({}))
+@router.post("/admin/signin", operation_id="signInAdmin", summary="Sign in as an admin", **_document({}))
 async def sign_in_admin(body: SignInRequest, request: Request) -> SignInResult:
     """Sign in as with `POST /auth/signin`, for admins only: other users get 403 `wrong_role`."""
     return await _sign_in(body, request, RoleKind.ADMIN)
 
 
 @router.post(
-    "/engineer/signin", operation_id="signInEngineer", summary="Sign in as an engineer", **_for_role_kind(ENGINEER_USER)
+    "/engineer/signin",
+    operation_id="signInEngineer",
+    summary="Sign in as an engineer",
+    **_document(ENGINEER_USER),
 )
 async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: Request) -> SignInResult:
     """Sign in as with `POST /auth/signin`, for engineers only: other users get 403 `wrong_role`."""
@@ -73,7 +76,10 @@ async def sign_in_engineer(body: Annotated[SignInRequest, _ENGINEER], request: R
 
 
 @router.post(
-    "/customer/signin", operation_id="signInCustomer", summary="Sign in as a customer", **_for_role_kind(CUSTOMER_USER)
+    "/customer/signin",
+    operation_id="signInCustomer",
+    summary="Sign in as a customer",
+    **_document(CUSTOMER_USER),
 )
 async def sign_in_customer(body: Annotated[SignInRequest, _CUSTOMER], request: Request) -> SignInResult:
     """Sign in as with `POST /auth/signin`, for customers only: other users get 403 `wrong_role`."""
@@ -87,10 +93,10 @@ async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | 
         body.email, body.org, address_of(request), failure=WrongEmailOrPassword
     ) as attempt:
         matches = await service.match_accounts(database, body.email, body.password, body.org)
-        attempt.failed = len(matches.accounts) < matches.compared
+        attempt.failed = len(matches.accounts) < matches.compared_count
         account = await service.choose_account(database, matches, role_kind)
-    if matches.compared == 1:
-        await attempts.remember_address(attempt)
+    if matches.compared_count == 1:  # with several accounts, the owner of the network is unknown
+        await attempts.remember_network(attempt)
     code, client = SubmittedCode.of_user(account.user, body.totp, body.recovery_code), client_of(request)
     async with counting_attempts(attempts, account.user, code), database.session(account.user.org_id) as db:
         locked = await service.lock_account(db, account)

@@ -15,7 +15,7 @@ from app.authentication.sessions.schemas import TokenPair, token_fields
 from app.authentication.sign_in.service import SignedIn
 from app.core.fields import Domain, RequestModel
 from app.menus.rules import MenuNode
-from app.menus.schemas import SessionMinutes, VisibleMenu, in_minutes
+from app.menus.schemas import SessionMinutes, VisibleMenu, to_minutes
 
 RememberMe = Annotated[StrictBool, Field(description="Stay signed in for 30 days instead of one.")]
 
@@ -38,7 +38,7 @@ class SignInRequest(RequestModel):
 
 
 class SignInResult(TokenPair):
-    """The tokens, their user, and what an organisation's own front end shows them."""
+    """The tokens, the user who signed in, and what the organisation's front end shows this user."""
 
     user: Annotated[User, Field(description="The user who signed in.")]
     designation: Designation
@@ -52,7 +52,7 @@ class SignInResult(TokenPair):
         return cls(
             **token_fields(tokens),
             user=User.of(user),
-            designation=user.designation,
-            session_time_in_minutes=in_minutes(session_lifetime(remembered=tokens.session.remembered)),
+            designation=user.role_name,
+            session_time_in_minutes=to_minutes(session_lifetime(remembered=tokens.session.remembered)),
             menu=[VisibleMenu.of(node) for node in menu],
         )

@@ -30,7 +30,7 @@ from app.core.database.pool import Database
 from app.core.errors import Forbidden
 from app.core.security.password_hashing import match_hashes
 
-# Accounts with the same e-mail and password that are loaded to choose from; with more, `org` is required.
+# The most matching accounts to choose from. If more accounts match, `org` is required.
 MAX_MATCHING_ACCOUNTS = 10
 
 INACTIVE_ERRORS: Mapping[AccountStatus, type[Forbidden]] = {
@@ -52,11 +52,11 @@ class Account:
 class MatchResult:
     """The accounts of an e-mail that a password matches: (org_id, user_id, password_hash).
 
-    `compared` counts all accounts of the e-mail, including those that the password does not match.
+    `compared_count` counts all accounts of the e-mail, including those that the password does not match.
     """
 
     accounts: Sequence[tuple[UUID, UUID, str]]
-    compared: int
+    compared_count: int
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class SignedIn:
 
 
 async def match_accounts(database: Database, email: str, password: str, domain: str | None) -> MatchResult:
-    """Compare a password with those of an e-mail's accounts, in the same time whether or not there are any.
+    """Compare a password with the accounts of an e-mail, in the same time whether or not there are any.
 
     No transaction is open during the comparisons, each of which takes a tenth of a second.
 
@@ -80,7 +80,7 @@ async def match_accounts(database: Database, email: str, password: str, domain: 
     matching = await match_hashes(password, [account.password_hash for account in accounts if account.password_hash])
     return MatchResult(
         [(one.org_id, one.user_id, one.password_hash) for one in accounts if one.password_hash in matching],
-        compared=len(accounts),
+        compared_count=len(accounts),
     )
 
 
@@ -108,12 +108,12 @@ async def choose_account(database: Database, matches: MatchResult, role_kind: Ro
     active = [account for account in found if account.user.status == AccountStatus.ACTIVE]
     if not active:
         ensure_active(found[0].user)
-    of_role_kind = [account for account in active if role_kind in {None, account.user.role_kind}]
-    if not of_role_kind:
+    matching_accounts = [account for account in active if role_kind in {None, account.user.role_kind}]
+    if not matching_accounts:
         raise WrongRole
-    if len(of_role_kind) > 1:
+    if len(matching_accounts) > 1:
         raise OrgRequired
-    return of_role_kind[0]
+    return matching_accounts[0]
 
 
 async def _find_user(database: Database, org_id: UUID, user_id: UUID) -> User | None:
@@ -129,7 +129,7 @@ async def lock_account(db: AsyncSession, account: Account) -> LockedAccount:
     """Lock an account whose password was compared, and check that it still has that password.
 
     Raises:
-        WrongEmailOrPassword: The password has changed since, which ended all sessions; or the user was erased.
+        WrongEmailOrPassword: The password was changed since it was compared, or the user was erased.
     """
     try:
         locked = await lock_for_sign_in(db, account.user.org_id, account.user.id)

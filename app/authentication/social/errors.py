@@ -18,7 +18,6 @@ class ProviderUnavailable(Unavailable):
 
     code = "provider_unavailable"
     title = "The provider is currently unavailable: try again shortly, or sign in another way."
-    advice = "Try again shortly, or sign in another way."
 
 
 class SocialSignInRefused(Forbidden):
@@ -29,7 +28,6 @@ class SocialSignInRefused(Forbidden):
 
     code = "social_sign_in_refused"
     title = "The provider did not confirm your identity: start again, or sign in another way."
-    advice = "Start again, or sign in another way."
 
 
 class StateMismatch(Forbidden):
@@ -37,7 +35,6 @@ class StateMismatch(Forbidden):
 
     code = "state_mismatch"
     title = "This sign-in was not started in this browser, is complete, or took longer than ten minutes: start again."
-    advice = "Start again."
 
 
 class EmailNotVerified(Forbidden):
@@ -53,7 +50,6 @@ class LinkedElsewhere(Forbidden):
 
     code = "linked_elsewhere"
     title = "The user with this e-mail is linked to another account at the provider: sign in with that account."
-    advice = "Sign in with that account."
 
 
 class IdentityRejected(Exception):

@@ -25,8 +25,8 @@ async def fetch_json(
     """Request a JSON object from a provider. Redirects are not followed, since they would forward secrets.
 
     Raises:
-        ProviderUnreachable: There is no response in time, or it is a server error.
-        IdentityRejected: The response is another error, too large, or not a JSON object.
+        ProviderUnreachable: No response in time, or a response with a status of 500 or above.
+        IdentityRejected: A response with another status than 2xx, or one that is too large or not a JSON object.
     """
     all_headers = {"Accept": "application/json", **(headers or {})}
     try:

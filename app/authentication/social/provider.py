@@ -45,7 +45,7 @@ from app.core.config import OidcProvider
 CACHE_LIFETIME = 3600.0  # seconds
 CLOCK_LEEWAY = 60  # seconds that a provider's clock may be off
 
-_VISIBLE = re.compile("[!-~]+")  # RFC 6749, A.12
+_VISIBLE_ASCII = re.compile("[!-~]+")  # RFC 6749, A.12
 
 log = structlog.get_logger("tessera.social")
 
@@ -68,7 +68,7 @@ class Provider:
         try:
             metadata = await self._load_metadata()
         except IdentityRejected as error:
-            raise self._unavailable(error) from None
+            raise self._log_unavailable(error) from None
         url: str = prepare_grant_uri(
             metadata.authorization_endpoint,
             client_id=self._settings.client_id,
@@ -92,12 +92,12 @@ class Provider:
         try:
             return await self._identify(pending, callback, redirect_uri)
         except ProviderUnreachable as error:
-            raise self._unavailable(error) from None
+            raise self._log_unavailable(error) from None
         except IdentityRejected as error:
             log.warning("social_sign_in_refused", provider=self.name, reason=str(error))
             raise SocialSignInRefused from None
 
-    def _unavailable(self, error: IdentityRejected) -> ProviderUnavailable:
+    def _log_unavailable(self, error: IdentityRejected) -> ProviderUnavailable:
         log.warning("provider_unavailable", provider=self.name, reason=str(error))
         return ProviderUnavailable()
 
@@ -116,7 +116,7 @@ class Provider:
         return parse_identity(claims)
 
     async def _fetch_userinfo(self, userinfo_endpoint: str, access_token: object) -> Mapping[str, Any]:
-        if not isinstance(access_token, str) or not _VISIBLE.fullmatch(access_token):
+        if not isinstance(access_token, str) or not _VISIBLE_ASCII.fullmatch(access_token):
             raise IdentityRejected("no access token")
         return await fetch_json("GET", userinfo_endpoint, headers={"Authorization": f"Bearer {access_token}"})
 

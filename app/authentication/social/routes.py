@@ -90,12 +90,12 @@ async def start_social_sign_in(
     account. Otherwise an account with this `role` is created: a customer is `ACTIVE` at once, an engineer or an admin
     is `PENDING` until an admin of the organisation approves.
     """
-    chosen, services = _find_provider(request, provider), services_of(request)
+    chosen_provider, services = _find_provider(request, provider), services_of(request)
     await services.attempts.count_social_sign_in(address_of(request))
     async with services.database.session(None) as db:
         tenant = await organisations.get_by_domain(db, query.org)
     pending = PendingSignIn.begin(tenant.domain, query.role, real_now(), remember=query.remember_me)
-    response = RedirectResponse(await chosen.authorization_url(pending, _callback_url(request, provider)), 302)
+    response = RedirectResponse(await chosen_provider.authorization_url(pending, _callback_url(request, provider)), 302)
     response.set_cookie(
         cookie_name(provider, pending.state),
         pending.seal(services.secret_key, provider),
@@ -122,10 +122,10 @@ async def finish_social_sign_in(
     within a minute. Otherwise the response is that of a sign-in; a user with a second factor gets 401 `totp_required`,
     and the problem document has an `exchangeToken` for the same operation.
     """
-    chosen = _find_provider(request, provider)
+    chosen_provider = _find_provider(request, provider)
     cookie = cookie_name(provider, callback.state or "")
     try:
-        response = await _finish(chosen, callback, request.cookies.get(cookie), request)
+        response = await _finish(chosen_provider, callback, request.cookies.get(cookie), request)
     except TesseraError as error:
         response = await respond_to_error(request, error)
     response.delete_cookie(cookie, **_cookie_attributes(request))
@@ -142,7 +142,7 @@ router.routes.extend(_callback_router.routes)
     responses=responses(LinkExpired, TotpRequired, WrongCode, *_NOT_ACTIVE, TooMany, body=True),
 )
 async def exchange_social_sign_in(body: SocialSignInExchange, request: Request) -> SignInResult:
-    """Exchange the token that `…/callback` ended with for what a sign-in responds.
+    """Exchange the token of `…/callback` for the response of a sign-in.
 
     A user with a second factor gets 401 `totp_required` first: repeat the request with `totp` or `recoveryCode`. Only
     success uses up the token.

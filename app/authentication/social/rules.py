@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.accounts.users.rules import refuse_erased_email
 from app.authentication.social.errors import IdentityRejected
-from app.core.fields import normalise_email
+from app.core.fields import normalise_email, refuse_reserved_email
 
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core, section 2
 MAX_NAME_LENGTH = 100
@@ -71,7 +70,7 @@ def _verified_email(claims: Mapping[str, Any]) -> str | None:
     if not isinstance(email, str) or not is_verified:
         return None
     try:
-        return refuse_erased_email(normalise_email(email.strip()))
+        return refuse_reserved_email(normalise_email(email.strip()))
     except ValueError:
         return None
 

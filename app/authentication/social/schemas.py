@@ -54,7 +54,10 @@ class SocialSignInExchange(RequestModel):
     ]
     remember_me: Annotated[
         StrictBool | None,
-        Field(description="Stay signed in for 30 days (true) or one (false); otherwise as in `…/start`."),
+        Field(
+            description="Stay signed in for 30 days (true) or one (false). If it is left out, the choice made at "
+            "`…/start` applies."
+        ),
     ] = None
     totp: Totp = None
     recovery_code: OptionalRecoveryCode = None

@@ -14,7 +14,7 @@ from app.accounts.single_use_links import service as links
 from app.accounts.single_use_links.errors import LinkExpired
 from app.accounts.single_use_links.models import LinkPurpose
 from app.accounts.users import queries as users
-from app.accounts.users.creation import NewUser, add_user, new_user
+from app.accounts.users.creation import NewUser, add_user, build_user
 from app.accounts.users.errors import EmailTaken, UserNotFound
 from app.accounts.users.events import EmailVerified, UserSignedUp
 from app.accounts.users.models import User
@@ -55,7 +55,7 @@ class ProviderLogin:
 
     Attributes:
         role: The role kind of the user if the login creates one. All but customers then wait for an admin's approval.
-        address: The client's address, whose sign-ups are limited.
+        address: The client's address. The number of sign-ups per address is limited.
     """
 
     provider: str
@@ -116,19 +116,19 @@ async def _find_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> 
 
 
 async def _is_linked(db: AsyncSession, user: User, provider: str) -> bool:
-    linked = select(ExternalIdentity.subject).where(
+    identities = select(ExternalIdentity.subject).where(
         ExternalIdentity.org_id == user.org_id,
         ExternalIdentity.user_id == user.id,
         ExternalIdentity.provider == provider,
     )
-    return await db.scalar(linked.limit(1)) is not None
+    return await db.scalar(identities.limit(1)) is not None
 
 
 async def _create_user(db: AsyncSession, tenant: Tenant, login: ProviderLogin) -> User:
     identity, role = login.identity, login.role
     assert identity.email is not None
     new = NewUser(identity.first_name, identity.last_name, identity.email)
-    user = new_user(tenant.id, new, role, status_of_sign_up(role))
+    user = build_user(tenant.id, new, role, status_of_sign_up(role))
     user.email_verified_at = user.created_at
     await add_user(db, user, None)
     await _link(db, user, login)

@@ -87,8 +87,8 @@ class TextEnum(TypeDecorator[E], Generic[E]):
 
     def result_processor(self, _dialect: Dialect, _coltype: object) -> Callable[[str | None], E | None]:
         """Make the function that converts stored texts to members; a mapping is faster than calling the class."""
-        by_value: dict[str, E] = {member.value: member for member in self.members}
-        return lambda value: None if value is None else by_value[value]
+        members_by_value: dict[str, E] = {member.value: member for member in self.members}
+        return lambda value: None if value is None else members_by_value[value]
 
 
 def one_of(column: str, values: tuple[str, ...], name: str | None = None) -> CheckConstraint:

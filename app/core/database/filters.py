@@ -1,6 +1,6 @@
 """The filters of lists: each is declared once, as a field of a schema that is marked with an operator.
 
-From the field follow the query parameter, its validation and its documentation; from the operator the SQL condition.
+The field defines the query parameter, its validation and its documentation. The operator defines the SQL condition.
 `tests/schema/test_filter_indexes.py` checks that each column has its index.
 """
 
@@ -22,7 +22,7 @@ class Operator:
     """Compare columns with the values of a filter, in the way of the subclass.
 
     Attributes:
-        columns: the columns that find the rows. Each needs an index.
+        columns: the columns that are compared. Each needs an index.
     """
 
     columns: tuple[InstrumentedAttribute[Any], ...]
@@ -32,7 +32,7 @@ AnyOperator = TypeVar("AnyOperator", bound=Operator)
 
 
 class Filters(RequestModel):
-    """The base of the filters of a list. A field without an operator is not a filter by itself."""
+    """The base of the filters of a list. A field without an operator, such as a cursor, is not a filter."""
 
     def values(self) -> dict[str, list[Any]]:
         """Return the values of each filter that was sent, by the name of its field."""
@@ -57,7 +57,7 @@ class ConditionOperator(Operator, ABC):
 
     @abstractmethod
     def condition(self, org_id: UUID, values: Sequence[Any]) -> ColumnElement[bool]:
-        """Return the condition that any of the values is met. There is at least one."""
+        """Return a condition that holds if any of `values` matches. `values` is not empty."""
 
 
 class ColumnIsIn(ConditionOperator):

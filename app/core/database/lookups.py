@@ -19,16 +19,21 @@ def select_by_ids(
     """Select columns of an organisation's rows with these ids, by one probe of the primary key for each id.
 
     With `id = ANY (…)`, the planner may prefer to read all rows of the organisation, if outdated statistics say that
-    it has few. A `LATERAL` subquery with a limit leaves it no choice.
+    it has few. A `LATERAL` subquery with a limit makes it probe an index for each id. That is the primary key only if
+    all other indexes of the table are partial, with conditions that these queries do not meet (see `Delivery`).
 
     Args:
         model: a table with the primary key `(org_id, id)`.
+        ids: distinct; a repeated id would return its row twice.
         columns: columns of the model.
     """
-    key = model.__table__.c
+    table_columns = model.__table__.c
     parameter = literal(list(ids), ARRAY(Uuid))
     wanted = func.unnest(parameter).table_valued("id").render_derived("wanted")
     found = (
-        select(*columns).where(key.org_id == org_id, key.id == wanted.c.id).limit(literal_column("1")).lateral("found")
+        select(*columns)
+        .where(table_columns.org_id == org_id, table_columns.id == wanted.c.id)
+        .limit(literal_column("1"))
+        .lateral("found")
     )
     return select(found).select_from(wanted.join(found, true()))

@@ -30,7 +30,7 @@ class Address:
 
 
 def build_address(data_dir: Path, passwords: dict[str, str]) -> Address:
-    """Return the address of this folder's server."""
+    """Return the URLs of the server whose data is in `data_dir`."""
     location = f"host={_choose_socket_folder(data_dir)}&port={PORT}"
 
     def url(role: str) -> str:
@@ -50,7 +50,9 @@ def create_folder(site: Site) -> Path:
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if os.fstat(folder).st_uid not in {os.geteuid(), site.account.uid}:
-            raise EmbeddedUnavailable(f"{path} belongs to another user: set DATA_DIR to a folder with a shorter path")
+            raise EmbeddedUnavailable(
+                f"{path} belongs to another user: shorten DATA_DIR, so that the socket can be inside it"
+            )
         os.fchmod(folder, 0o700)
         os.fchown(folder, site.account.uid, site.account.gid)
     finally:

@@ -1,9 +1,10 @@
-"""Loop 3 of the worker: send the messages that are due, outside any transaction.
+"""The worker's job `deliver`: send the messages that are due, outside any transaction.
 
-A delivery is one outgoing message: its channel, its lane, its status and its outcome. The content belongs to the
-channel. The next attempt is a timer of kind `DELIVER`. A worker first leases the delivery: it moves the timer to the
-end of the lease, so that the delivery of a killed worker comes due again. Then the channel sends the message, and the
-outcome is recorded. A delivery keeps its id over all attempts, so a receiver can recognise a second copy.
+A delivery is one outgoing message: its channel, its lane, its status and its outcome. Deliveries of a channel to one
+destination share a lane, which limits how many of them run at the same time. The content belongs to the channel. The
+next attempt is a timer of kind `DELIVER`. A worker first claims the delivery: it moves the timer to the end of a lease,
+so that the delivery of a killed worker comes due again. Then the channel sends the message, and the outcome is
+recorded. A delivery keeps its id over all attempts, so a receiver can recognise a second copy.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ log = structlog.get_logger("tessera.deliveries")
 class NewDelivery:
     """A message to queue. `destination` determines its lane and is not stored.
 
-    With `error`, it is stored as a failed delivery, which is visible and never tried.
+    With `error`, it is stored as a failed delivery: listed with its error, and never attempted.
     """
 
     id: UUID
@@ -87,7 +88,7 @@ async def queue(
 _DUE_ORGANISATIONS = text(write_due_organisations_query(IS_DELIVERY))
 
 
-async def deliver_due(database: Database, channels: Channels, stopping: Callable[[], bool] = bool) -> int:
+async def deliver_due(database: Database, channels: Channels, stopping: Callable[[], bool] = lambda: False) -> int:
     """Send due deliveries, one batch per organisation in turn, until none are due; return the number of attempts.
 
     Args:
@@ -154,7 +155,7 @@ class _Batch:
         return finish_attempt(one, await sender.send(one.message), self.channels[one.channel].policy.backoff)
 
     async def _record_reliably(self, attempts: Sequence[FinishedAttempt]) -> None:
-        """Record attempts, and retry while the database is unavailable: otherwise they would be sent again."""
+        """Record attempts, and retry while the database is unavailable: otherwise the messages would be sent again."""
         give_up_at = time.monotonic() + LEASE_DURATION.total_seconds()
         while True:
             try:

@@ -1,9 +1,9 @@
-"""Claim due deliveries and record the results of their attempts: the database's part of the worker's third loop.
+"""Claim due deliveries and record the results of their attempts: the database's part of the worker's job `deliver`.
 
 No query plan depends on fresh statistics, since many deliveries may be added at once. A claim first reads ids in the
 order of their index. After that, each row is read and written by its own id, in one round trip for all: with an array
-of ids and outdated statistics, the planner may prefer to read all rows of the organisation. It can only use the primary
-key, because all other indexes of these tables are partial (see `Delivery`).
+of ids and outdated statistics, the planner may prefer to read all rows of the organisation. For one id, the planner can
+only use the primary key, because all other indexes of these tables are partial (see `Delivery`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = structlog.get_logger("tessera.deliveries")
 
 @dataclass(frozen=True)
 class Claim:
-    """A delivery that this worker has leased.
+    """A delivery that this worker has claimed.
 
     `attempt` counts from 1. `message` is what the channel loaded; `None` if it found nothing, or if this worker does
     not have the channel.
@@ -68,21 +68,21 @@ _DUE_IDS = text(
 _CLAIMED = (Delivery.id, Delivery.channel, Delivery.attempts, Delivery.status)
 
 
-def _with_ids(statement: str) -> TextClause:
+def _with_id(statement: str) -> TextClause:
     return text(statement).bindparams(bindparam("org_id", type_=Uuid), bindparam("id", type_=Uuid))
 
 
 # By id alone, without the kind: a delivery has only this timer, and the indexes by kind cannot find it by id.
-_SET_TIMER = _with_ids("UPDATE timers SET due_at = :due_at WHERE org_id = :org_id AND subject_id = :id")
-_DELETE_TIMER = _with_ids("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
-_INCREMENT_ATTEMPTS = _with_ids(
+_SET_TIMER = _with_id("UPDATE timers SET due_at = :due_at WHERE org_id = :org_id AND subject_id = :id")
+_DELETE_TIMER = _with_id("DELETE FROM timers WHERE org_id = :org_id AND subject_id = :id")
+_INCREMENT_ATTEMPTS = _with_id(
     f"""
     UPDATE deliveries SET attempts = attempts + 1
     WHERE org_id = :org_id AND id = :id AND status = '{DeliveryStatus.QUEUED}'
     """  # noqa: S608 - a constant
 )
-_DECREMENT_ATTEMPTS = _with_ids("UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id")
-_RECORD = _with_ids(
+_DECREMENT_ATTEMPTS = _with_id("UPDATE deliveries SET attempts = attempts - 1 WHERE org_id = :org_id AND id = :id")
+_RECORD = _with_id(
     f"""
     UPDATE deliveries SET status = :status, last_error = :error, sent_at = :sent_at
     WHERE org_id = :org_id AND id = :id AND status = '{DeliveryStatus.QUEUED}'
@@ -91,7 +91,7 @@ _RECORD = _with_ids(
 
 
 async def claim_deliveries(database: Database, org_id: UUID, channels: Channels) -> list[Claim]:
-    """Lease an organisation's next batch of due deliveries and load their content; return them in the order of ids."""
+    """Claim an organisation's next batch of due deliveries and load their content; return them in the order of ids."""
     now = real_now()
     async with database.session(org_id) as db:
         await db.execute(_IN_INDEX_ORDER)
@@ -112,7 +112,7 @@ async def claim_deliveries(database: Database, org_id: UUID, channels: Channels)
 
 
 async def release_deliveries(database: Database, org_id: UUID, claims: Collection[Claim]) -> None:
-    """End these leases and decrement the counts of attempts, because nothing was sent."""
+    """Release these claims and decrement the counts of attempts, because nothing was sent."""
     if not claims:
         return
     now = real_now()

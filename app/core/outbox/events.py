@@ -266,12 +266,14 @@ def _get_shape(event: type[Event]) -> _Shape:
 
 def _make_shape(event: type[Event]) -> _Shape:
     hints = get_type_hints(event, include_extras=True)
-    own = [one for one in fields(event) if one.name not in _COMMON_FIELDS]
-    subjects = [one.name for one in own if any(isinstance(mark, _IsSubject) for mark in get_args(hints[one.name]))]
-    reaction_only = [one.name for one in own if get_origin(hints[one.name]) is ReactionOnly]
+    own_fields = [one for one in fields(event) if one.name not in _COMMON_FIELDS]
+    subjects = [
+        one.name for one in own_fields if any(isinstance(mark, _IsSubject) for mark in get_args(hints[one.name]))
+    ]
+    reaction_only = [one.name for one in own_fields if get_origin(hints[one.name]) is ReactionOnly]
     declared: dict[str, Any] = {
         one.name: (hints[one.name], ... if one.default is MISSING else one.default)
-        for one in own
+        for one in own_fields
         if one.name not in {*subjects, *reaction_only}
     }
     model = create_model(f"{event.__name__}Data", __base__=_Data, __doc__=event.__doc__, **declared)

@@ -24,7 +24,7 @@ from app.core.outbox.events import ActorType
 DELIVER = "DELIVER"
 # Conditions on timers. Indexes have them, so queries must use the same text.
 IS_DELIVERY = f"kind = '{DELIVER}'"
-IS_NO_DELIVERY = f"kind <> '{DELIVER}'"
+IS_NOT_DELIVERY = f"kind <> '{DELIVER}'"
 
 
 class DatedRow:
@@ -89,8 +89,8 @@ class Timer(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
 
     __table_args__ = (
-        # Two loops of the worker look for due timers, each through its own index, in the order of processing.
-        Index("ix_timers_due", "org_id", "due_at", "kind", "subject_id", postgresql_where=text(IS_NO_DELIVERY)),
+        # Two jobs of the worker look for due timers, each through its own index, in the order of processing.
+        Index("ix_timers_due", "org_id", "due_at", "kind", "subject_id", postgresql_where=text(IS_NOT_DELIVERY)),
         Index("ix_timers_deliver", "org_id", "due_at", postgresql_where=text(IS_DELIVERY)),
         UNPROTECTED_TENANT_TABLE,
     )

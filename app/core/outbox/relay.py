@@ -1,4 +1,4 @@
-"""Loop 2 of the worker: relay each organisation's new events to the subscribers, once and in order.
+"""The worker's job `relay`: relay each organisation's new events to the subscribers, once and in order.
 
 One transaction locks the organisation's `relays` row, runs the subscribers (which only add rows or update derived ones)
 and advances the row.
@@ -35,7 +35,9 @@ _ORGANISATIONS_BEHIND = text(
 )
 
 
-async def relay_new_events(database: Database, subscribers: Subscribers, stopping: Callable[[], bool] = bool) -> int:
+async def relay_new_events(
+    database: Database, subscribers: Subscribers, stopping: Callable[[], bool] = lambda: False
+) -> int:
     """Relay one batch per organisation in turn, until no events are left; return the number of events.
 
     Args:
@@ -85,15 +87,15 @@ async def relay_batch(db: AsyncSession, org_id: UUID, subscribers: Subscribers, 
     rows = await _read_rows(db, org_id, subscribers, EventRow.seq > last_seq, EventRow.seq <= end)
     events_by_subscriber: dict[AnySubscriber, list[Recorded[Event]]] = {}
     for row in rows:
-        interested = subscribers.find(row.type)
+        matching_subscribers = subscribers.find(row.type)
         try:
             event = Event.from_row(row)
         except UnreadableEvent as error:
             log.warning("event_unreadable", org_id=str(org_id), seq=row.seq, type=row.type, error=describe_error(error))
-            for subscriber in interested:
+            for subscriber in matching_subscribers:
                 await store_failure(db, org_id, subscriber, row.seq, error)
             continue
-        for subscriber in interested:
+        for subscriber in matching_subscribers:
             events_by_subscriber.setdefault(subscriber, []).append(event)
     for subscriber, its_events in events_by_subscriber.items():
         await _run(db, org_id, subscriber, its_events)

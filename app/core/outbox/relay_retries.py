@@ -1,4 +1,7 @@
-"""Retry events that a subscriber failed on: a `relay_failures` row each, tried again by a timer, parked in the end."""
+"""Retry events that a subscriber failed on.
+
+Each has a row in `relay_failures`. A timer retries it, and it is parked after the last attempt.
+"""
 
 from __future__ import annotations
 
@@ -83,8 +86,8 @@ async def _retry(db: AsyncSession, failure: RelayFailure, subscribers: Subscribe
     org_id = failure.org_id
     row = await db.get_one(EventRow, (org_id, failure.seq))
     # If the code no longer has the subscriber, the failure is deleted.
-    named = [one for one in subscribers.find(row.type) if get_handler_name(one) == failure.subscriber]
-    if named and (error := await _relay_row(db, org_id, named[0], row)):
+    matching_subscribers = [one for one in subscribers.find(row.type) if get_handler_name(one) == failure.subscriber]
+    if matching_subscribers and (error := await _relay_row(db, org_id, matching_subscribers[0], row)):
         await _postpone(db, failure, error, now)
         return
     await db.execute(delete(RelayFailure).where(RelayFailure.org_id == org_id, RelayFailure.id == failure.id))

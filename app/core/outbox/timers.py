@@ -22,7 +22,7 @@ from app.core.clock import real_now
 from app.core.database.intervals import add_interval_sql
 from app.core.database.pool import Database, run_before_commit
 from app.core.outbox.backoff import TIMER_BACKOFF
-from app.core.outbox.models import DELIVER, IS_NO_DELIVERY, Timer
+from app.core.outbox.models import DELIVER, IS_NOT_DELIVERY, Timer
 
 TIMERS_PER_BATCH = 1000
 RECHECK_DELAY = 0.05  # seconds
@@ -106,7 +106,7 @@ def write_due_organisations_query(condition: str) -> str:
         """  # noqa: S608 - the condition is one of two constants
 
 
-_DUE_ORGANISATIONS = text(write_due_organisations_query(IS_NO_DELIVERY))
+_DUE_ORGANISATIONS = text(write_due_organisations_query(IS_NOT_DELIVERY))
 
 
 async def run_due(database: Database, handlers: Handlers, stopping: Callable[[], bool] = bool) -> int:

@@ -26,7 +26,6 @@ class InvalidToken(Unauthenticated):
 
     code = "invalid_token"
     title = "The access token is not valid, or has expired. Refresh it or sign in again."
-    advice = "Get another with `POST /auth/refresh`, or sign in again."
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def read_access_token(secret_key: str, token: str) -> AccessClaims:
             issuer=_ISSUER,
             options={f"require_{claim}": True for claim in ("iss", "aud", "sub", "iat", "exp", "jti")},
         )
-        # RFC 7519, 4.1.4: not "on or after" that second. The library accepts that second.
+        # A token is invalid from the second `exp` on (RFC 7519, 4.1.4). The library still accepts it in that second.
         if claims["typ"] != "access" or claims["exp"] <= time.time():
             raise InvalidToken  # noqa: TRY301 - the except clause turns every error into this one
         return AccessClaims(

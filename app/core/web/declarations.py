@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from starlette.types import Scope
 
@@ -48,11 +48,16 @@ class Declaration(Protocol):
 
 @cache
 def find_declaration(endpoint: Endpoint) -> Declaration | None:
-    """Return the requirements of an operation for its caller; `None` if it needs no credentials."""
-    for parameter in read_parameters(endpoint):
-        if parameter.source is Source.DEPENDENCY and isinstance(parameter.dependency, Declaration):
-            return parameter.dependency
-    return None
+    """Return the requirements of an operation for its caller; `None` if it needs no credentials.
+
+    Raises:
+        TypeError: it declares several.
+    """
+    dependencies = [one.dependency for one in read_parameters(endpoint) if one.source is Source.DEPENDENCY]
+    found = [cast("Declaration", one) for one in dependencies if isinstance(one, Declaration)]
+    if len(found) > 1:
+        raise TypeError(f"{endpoint.__qualname__} declares {len(found)} requirements of its caller instead of one")
+    return found[0] if found else None
 
 
 def get_challenge(scope: Scope) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import structlog
 from starlette.exceptions import HTTPException
 
 from app.core.ids import new_id
+from app.core.web.deprecation import DEPRECATED_SINCE, make_deprecation_headers
 from app.core.web.problems import CODES_BY_STATUS, make_problem
 from app.core.web.refusals import (
     HEADERS_TOO_LARGE,
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 LINGER_TIMEOUT = 1.0  # seconds for which the rest of a refused body is read
 CLIENT_GONE_STATUS = 499  # nginx's status for a client that disconnects before the response
 CLOSE = {"Connection": "close"}
-
-# Of all operations that are deprecated: the release in which they were, as a date of RFC 9651.
-DEPRECATION = f"@{int(datetime(2026, 11, 27, tzinfo=UTC).timestamp())}"
 
 _VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CACHEABLE_PATHS = frozenset({"/docs", "/redoc", "/openapi.json"})
@@ -182,8 +179,11 @@ class Exchange:
         self.started = True
         self.status = message["status"]
         headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), _NOSNIFF]
-        if getattr(self.scope.get("route"), "deprecated", False):
-            headers.append((b"deprecation", DEPRECATION.encode()))
+        route: Any = self.scope.get("route")
+        # The framework also sets the route for a 405 of another method.
+        if getattr(route, "deprecated", False) and self.scope["method"] in route.methods:
+            announced = make_deprecation_headers(route.openapi_extra[DEPRECATED_SINCE])
+            headers += [(name.lower().encode(), value.encode()) for name, value in announced.items()]
         path = self.scope["path"]
         may_be_stored = path in CACHEABLE_PATHS or path.startswith(ASSETS_PREFIX)
         if not may_be_stored and not any(name == b"cache-control" for name, _ in headers):

@@ -11,7 +11,6 @@ from typing import Any
 from app.core import errors
 from app.core.errors import TesseraError
 from app.core.web.declarations import Declaration
-from app.core.web.exchange import DEPRECATION
 from app.core.web.problems import CODES_BY_STATUS, PROBLEM_MEDIA_TYPE, get_status
 from app.core.web.refusals import HEADERS_TOO_LARGE, INTERNAL_ERROR, OVERLOADED, URI_TOO_LONG
 
@@ -34,7 +33,10 @@ HEADERS = {
     "Deprecation": {
         "description": "Since when the operation is deprecated (RFC 9745). Its description names the replacement.",
         "schema": {"type": "string"},
-        "example": DEPRECATION,
+    },
+    "Sunset": {
+        "description": "Until when the operation stays at least (RFC 8594).",
+        "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string"}, "example": "2"},
     "RateLimit": {

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from app.core.web.declarations import find_declaration
+from app.core.web.deprecation import DEPRECATED_SINCE, make_deprecation_headers
 from app.core.web.error_catalogue import list_error_members
 from app.core.web.openapi import HEADERS, document_declaration
 from app.core.web.openapi_events import document_events
@@ -114,9 +115,11 @@ def _complete_operation(operation: dict[str, Any], route: APIRoute) -> None:
 
 
 def _document_deprecation(operation: dict[str, Any]) -> None:
+    announced = make_deprecation_headers(operation[DEPRECATED_SINCE])
+    documented = {name: HEADERS[name] | {"example": value} for name, value in announced.items()}
     for status, response in operation["responses"].items():
         if status.startswith("2"):
-            response.setdefault("headers", {})["Deprecation"] = HEADERS["Deprecation"]
+            response["headers"] = response.get("headers", {}) | documented
 
 
 def _tidy_parameter(parameter: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from app.core import errors
 from app.core.errors import FieldError, TesseraError
 from app.core.web.database_errors import DATABASE_ERRORS, classify_database_error
 from app.core.web.declarations import get_challenge
-from app.core.web.validation_messages import MAX_FAULTS, read_faults
+from app.core.web.validation_messages import read_faults
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"  # of a 503
@@ -135,7 +135,9 @@ def _make_headers(request: Request, error: TesseraError) -> dict[str, str]:
 async def _respond_to_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = read_faults(error, request.headers.get("content-type", ""))
-    return await respond_to_error(request, errors.BadInput(errors.summarise(faults), errors=faults[:MAX_FAULTS]))
+    return await respond_to_error(
+        request, errors.BadInput(errors.summarise(faults, len(error.errors())), errors=faults)
+    )
 
 
 async def _respond_to_framework_error(request: Request, error: Exception, *, has_cors: bool) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
@@ -12,33 +14,57 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from app.core.web.endpoint_signatures import Parameter, Source, is_repeatable, read_all_parameters
+from app.core.web.validation_messages import MAX_OBJECT_MEMBERS, TOO_MANY_MEMBERS
 
 # A fault of a request as pydantic describes it: `type`, `loc`, `msg`.
 Fault = dict[str, Any]
 
+QUERY = ("query",)  # the place of a fault of the query as a whole
 # The body of a request with one of these methods has no meaning (RFC 9110, 9.3.1).
 METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 # Many clients send an empty object if they have nothing to send.
 EMPTY_BODIES = frozenset({b"", b"{}", b"null"})
+# The members of objects are counted only in larger bodies, so that most requests do not pay for it.
+MAX_UNCOUNTED_BYTES = 16 * 1024
 
 
 class JsonRequest(Request):
-    """A request whose body is parsed strictly: no NaN, no lone surrogates, bounded nesting."""
+    """A request whose body is parsed strictly: no NaN, no lone surrogates, bounded nesting, bounded objects."""
 
     async def json(self) -> Any:
         """Parse the body, once.
 
         Raises:
-            json.JSONDecodeError: the body is not JSON; the response is a 422.
+            json.JSONDecodeError: the body is not JSON, or an object in it has too many members; the response is a 422.
         """
         if not hasattr(self, "_json"):
-            self._json = orjson.loads(await self.body())
+            body = await self.body()
+            value = orjson.loads(body)
+            # Each unknown field is a fault, and describing 100,000 of them would block the event loop.
+            if len(body) > MAX_UNCOUNTED_BYTES and _has_large_object(value):
+                raise json.JSONDecodeError(TOO_MANY_MEMBERS, "", 0)
+            self._json = value
         return self._json
+
+
+def _has_large_object(value: object) -> bool:
+    """Return whether an object in the JSON value has more than `MAX_OBJECT_MEMBERS` members."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if len(one) > MAX_OBJECT_MEMBERS:
+                return True
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return False
 
 
 class Route(APIRoute):
@@ -85,10 +111,20 @@ class Route(APIRoute):
         return handle
 
     def _make_check(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Make a handler that reads the arguments like FastAPI's, and raises in place of the endpoint."""
+        """Make a handler that reads the arguments like FastAPI's, and raises in place of the endpoint.
+
+        It skips dependencies that open a resource, such as a transaction, but calls all others. So these must not
+        change anything: an endpoint counts attempts itself.
+        """
         checking = copy(self)
-        checking.dependant = replace(self.dependant, call=_raise_no_faults)
+        checking.dependant = replace(_without_resources(self.dependant), call=_raise_no_faults)
         return APIRoute.get_route_handler(checking)
+
+
+def _without_resources(dependant: Dependant) -> Dependant:
+    """Copy the dependencies of an endpoint without those that open a resource and close it after the request."""
+    kept = [one for one in dependant.dependencies if not inspect.isasyncgenfunction(one.call)]
+    return replace(dependant, dependencies=[_without_resources(one) for one in kept])
 
 
 async def _raise_no_faults(**_arguments: object) -> Never:
@@ -108,12 +144,16 @@ def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault
     Args:
         known: the names of the route's parameters, and whether each may be repeated.
     """
-    faults: list[Fault] = []
     try:
         unquote_to_bytes(request.scope["query_string"]).decode()
-    except UnicodeDecodeError:
-        faults.append({"type": "not_utf_8", "loc": ("query",), "msg": "The query is not valid UTF-8."})
-    counts = Counter(name for name, _ in request.query_params.multi_items())
+    except UnicodeDecodeError:  # what the parameters contain is unknown
+        return [{"type": "not_utf_8", "loc": QUERY, "msg": "The query is not valid UTF-8."}]
+    names = [name for name, _ in request.query_params.multi_items()]
+    distinct = set(names)
+    if len(distinct) == len(names) and distinct <= known.keys():
+        return []
+    faults: list[Fault] = []
+    counts = Counter(names)
     for name, count in sorted(counts.items()):
         if name not in known:
             fault = "unknown_parameter", "There is no such parameter."
@@ -128,7 +168,11 @@ def find_query_faults(request: Request, known: Mapping[str, bool]) -> list[Fault
 def merge_faults(faults: Sequence[Fault], error: RequestValidationError) -> RequestValidationError:
     """Make one error of the faults that this module found and those of FastAPI or pydantic.
 
-    Pydantic may find fault with the same parameters in general words, so it has no say in these.
+    Pydantic may find fault with the same parameters in general words, so it has no say in these. A fault of the query
+    as a whole stands for all its parameters.
     """
     places = {fault["loc"] for fault in faults}
-    return RequestValidationError([*faults, *(other for other in error.errors() if tuple(other["loc"]) not in places)])
+    others = [one for one in error.errors() if tuple(one["loc"]) not in places]
+    if QUERY in places:
+        others = [one for one in others if one["loc"][0] != QUERY[0]]
+    return RequestValidationError([*faults, *others])

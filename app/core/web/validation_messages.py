@@ -11,6 +11,7 @@ from app.core.errors import FieldError
 from app.core.web.media_types import is_json
 
 MAX_FAULTS = 50  # in one response
+MAX_OBJECT_MEMBERS = 1000  # of an object in a body
 MAX_NAME_LENGTH = 100
 MAX_MESSAGE_LENGTH = 500
 
@@ -22,6 +23,9 @@ _BODY_MESSAGES = {
     "model_type": "The body must be a JSON object.",
     "dict_type": "The body must be a JSON object.",
 }
+# The `error` of `json_invalid` for a body that has too many members.
+TOO_MANY_MEMBERS = "too many members"
+_TOO_MANY_MEMBERS_MESSAGE = f"An object in the body may have at most {MAX_OBJECT_MEMBERS} members."
 _NOT_JSON = "The body must be JSON: send it with Content-Type: application/json."
 
 _TEXT = "This must be a text."
@@ -81,12 +85,13 @@ _OTHER = "This is not valid."
 
 
 def read_faults(error: RequestValidationError, content_type: str) -> list[FieldError]:
-    """List the faults, each with the path of its field in the request.
+    """List the first `MAX_FAULTS` faults, each with the path of its field in the request.
 
     Args:
         content_type: of the request.
     """
-    return [FieldError(_find_path(fault), _choose_message(fault, content_type)) for fault in error.errors()]
+    first = error.errors()[:MAX_FAULTS]
+    return [FieldError(_find_path(fault), _choose_message(fault, content_type)) for fault in first]
 
 
 def _find_path(fault: Mapping[str, Any]) -> str:
@@ -99,7 +104,9 @@ def _find_path(fault: Mapping[str, Any]) -> str:
 def _choose_message(fault: Mapping[str, Any], content_type: str) -> str:
     kind, place, context = fault["type"], tuple(fault["loc"]), fault.get("ctx", {})
     if kind == "json_invalid":
-        return f"The body is not valid JSON: {context['error']}, at character {place[1] + 1}."
+        reason = context["error"]
+        malformed = f"The body is not valid JSON: {reason}, at character {place[1] + 1}."
+        return _TOO_MANY_MEMBERS_MESSAGE if reason == TOO_MANY_MEMBERS else malformed
     if place == BODY and kind in _BODY_MESSAGES:
         is_other_type = kind != "missing" and not is_json(content_type)
         return _NOT_JSON if is_other_type else _BODY_MESSAGES[kind]

@@ -55,7 +55,7 @@ async def assign_backlog_to_user(db: AsyncSession, org_id: UUID, event: UserBeca
 
 
 async def assign_backlog_to_new_user(db: AsyncSession, org_id: UUID, event: UserSignedUp) -> None:
-    """Assign the waiting tickets when a user signs up who can be assigned tickets at once."""
+    """Assign the waiting tickets when a user signs up and can be assigned tickets at once."""
     user = await db.get_one(User, (org_id, event.user_id))  # already read: it was written in this transaction
     if user.takes_tickets:
         await _assign_backlog(db, org_id, event.user_id, event.at)

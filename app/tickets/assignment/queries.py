@@ -24,4 +24,4 @@ async def lock_assignee(db: AsyncSession, org_id: UUID, user_id: UUID) -> User |
     the tickets of a user lock in this order.
     """
     user = await db.scalar(select(User).where(User.org_id == org_id, User.id == user_id).with_for_update(read=True))
-    return user if user is not None and user.may_be_assigned else None
+    return user if user is not None and user.is_assignable else None

@@ -13,7 +13,7 @@ from app.tickets.auto_close.rules import AUTO_CLOSE, AUTO_CLOSE_REMINDER, remind
 
 
 async def start_countdown(db: AsyncSession, caller: UserCaller, ticket_id: UUID, closes_at: datetime) -> None:
-    """Set the timers for a reply that is sent now, and replace those of an earlier reply."""
+    """Set the timers of a reply, and replace the timers of an earlier reply."""
     due = {AUTO_CLOSE: caller.tenant.real_time(closes_at)}
     remind_at = reminder_at(caller.now, closes_at)
     if remind_at is None:

@@ -69,7 +69,7 @@ async def remind_requesters(db: AsyncSession, org_id: UUID, due: Sequence[Due]) 
 
 async def _lock_tickets(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
     """Lock the tickets of due timers that no other transaction has locked; return the timers of the locked tickets."""
-    unlocked = set(
+    locked_ids = set(
         await db.scalars(
             select(Ticket.id)
             .where(Ticket.org_id == org_id, Ticket.id == any_(literal([one.subject_id for one in due], ARRAY(Uuid))))
@@ -77,4 +77,4 @@ async def _lock_tickets(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> l
             .with_for_update(key_share=True, skip_locked=True)
         )
     )
-    return [one for one in due if one.subject_id in unlocked]
+    return [one for one in due if one.subject_id in locked_ids]

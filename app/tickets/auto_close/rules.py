@@ -13,12 +13,12 @@ REMIND_BEFORE = timedelta(days=3)
 
 
 def auto_close_at(now: datetime, days: int) -> datetime:
-    """Return when a ticket that is replied to now closes automatically."""
+    """Return when a ticket closes automatically if a reply is sent at `now`."""
     return now + timedelta(days=days)
 
 
 def reminder_at(now: datetime, closes_at: datetime) -> datetime | None:
-    """Return when to remind the requester; `None` if that would not be after the reply."""
+    """Return when to remind the requester; `None` if that time is not after `now`, the time of the reply."""
     remind_at = closes_at - REMIND_BEFORE
     return remind_at if remind_at > now else None
 

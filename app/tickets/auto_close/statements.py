@@ -19,12 +19,13 @@ _TIME_BEFORE_FIRST = (
     f"greatest(before.last_at, max({add_interval_sql('closes_at', '-place * :tick')}) OVER (ORDER BY place))"
 )
 
-# Claims due timers of locked tickets, and closes those tickets: `Ticket.move_to` and `Ticket.count_change` for many.
+# Claims due timers of locked tickets, and closes the tickets. Does what `Ticket.move_to` and `Ticket.count_change` do,
+# for many tickets in one statement.
 #
-# A ticket that has left RESPONDED has no timer left to claim. Without `now`, each closes at its `auto_close_at`.
-# Events and rows are numbered and dated as by `numbering.py`: each after the one before, and the first after the
+# A ticket that is no longer RESPONDED has no timer to claim. Without `now`, each ticket closes at its `auto_close_at`.
+# Events and rows get numbers and times as in `numbering.py`: each after the one before, and the first after the
 # previous commit. The counter is locked last, since the tickets are locked already. Rows are found by arrays of their
-# ids, and not by joins, whose plans go wrong while the planner's statistics lag behind.
+# ids and not by joins: joins get bad plans while the planner's statistics lag behind.
 CLOSE = text(
     f"""
     WITH claimed AS (

@@ -13,7 +13,7 @@ from app.core.outbox.models import DatedRow
 
 
 class Comment(DatedRow, Base):
-    """A message on a ticket by a user of the organisation: a reply to the requester."""
+    """A public message on a ticket: the reply of an admin or engineer to the requester."""
 
     __tablename__ = "comments"
 

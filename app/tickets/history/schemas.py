@@ -20,7 +20,7 @@ from app.tickets.models import TicketStatus
 class EventActor(ResponseModel):
     """Who caused an event: a user, the organisation's product, or Tessera itself."""
 
-    type: Annotated[ActorType, Field(description="Which of the three.")]
+    type: Annotated[ActorType, Field(description="The kind of actor.")]
     id: Annotated[UUID | MISSING, Field(description="The id of the user or organisation.", examples=[EXAMPLE_ID])] = (
         MISSING
     )

@@ -29,7 +29,7 @@ class TicketOperator(Operator, ABC):
 
     @abstractmethod
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
-        """Return the condition that any of the values is met. There is at least one."""
+        """Return a condition that holds if any of `values` matches. `values` is not empty."""
 
 
 def _is_any_of(column: str, values: Sequence[Any], parameters: Parameters, sql_type: str) -> str:
@@ -39,7 +39,7 @@ def _is_any_of(column: str, values: Sequence[Any], parameters: Parameters, sql_t
     return f"t.{column} = ANY({parameters.add(list(values))}::{sql_type}[])"
 
 
-def _any(conditions: Sequence[str]) -> str:
+def _join_with_or(conditions: Sequence[str]) -> str:
     return conditions[0] if len(conditions) == 1 else f"({' OR '.join(conditions)})"
 
 
@@ -62,7 +62,7 @@ class Compares(TicketOperator):
 
     def condition(self, values: Sequence[Any], parameters: Parameters) -> str:
         """Compare the column."""
-        return _any([f"t.{self.columns[0].key} {self.operator} {parameters.add(value)}" for value in values])
+        return _join_with_or([f"t.{self.columns[0].key} {self.operator} {parameters.add(value)}" for value in values])
 
 
 class HasAssignee(TicketOperator):
@@ -81,11 +81,11 @@ class HasAssignee(TicketOperator):
             email = parameters.add(emails[0])
             conditions.append(f"t.assignee_id = (SELECT id FROM users WHERE org_id = $1 AND email = {email})")  # noqa: S608
         elif emails:
-            found = f"SELECT id FROM users WHERE org_id = $1 AND email = ANY({parameters.add(emails)}::text[])"  # noqa: S608
-            conditions.append(f"t.assignee_id = ANY(ARRAY({found}))")
+            assignees_sql = f"SELECT id FROM users WHERE org_id = $1 AND email = ANY({parameters.add(emails)}::text[])"  # noqa: S608
+            conditions.append(f"t.assignee_id = ANY(ARRAY({assignees_sql}))")
         if NONE in values:
             conditions.append("t.assignee_id IS NULL")
-        return _any(conditions)
+        return _join_with_or(conditions)
 
 
 class HasRequester(TicketOperator):
@@ -102,4 +102,4 @@ class HasRequester(TicketOperator):
             conditions.append(_is_any_of("requester_email", emails, parameters, "text"))
         if ids:
             conditions.append(_is_any_of("requester_user_id", ids, parameters, "uuid"))
-        return _any(conditions)
+        return _join_with_or(conditions)

@@ -26,7 +26,7 @@ class Listing:
 
     Args:
         requester_id: the only requester whose tickets are listed; `None` for all.
-        filters: values by the names of the fields. Those of one filter are alternatives, and all filters must hold.
+        filters: the values of each filter, by the name of its field. A ticket must match one value of every filter.
     """
 
     requester_id: UUID | None = None
@@ -65,17 +65,20 @@ def page_statement(
     if after is not None:
         at, number = (parameters.add(part) for part in after)
         conditions.append(f"(t.{column}, t.number) {beyond} ({at}, {number})")
-    order = f"{column} {direction}, number {direction}"
+    order_by = f"{column} {direction}, number {direction}"
     ctes = ""
     if listing.search and not listing.requester_id:
-        in_order = f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order}"  # noqa: S608 - every value is a parameter
-        ctes = matching_page_ctes(listing.search, parameters.add(listing.search.query), in_order, order, limit)
-        conditions.append("t.id = ANY(ARRAY(SELECT id FROM found UNION ALL SELECT id FROM others))")
+        candidates_sql = (
+            f"SELECT id, {column}, number FROM tickets AS t WHERE {' AND '.join(conditions)} ORDER BY {order_by}"  # noqa: S608 - every value is a parameter
+        )
+        query_parameter = parameters.add(listing.search.query)
+        ctes = matching_page_ctes(listing.search, query_parameter, candidates_sql, order_by, limit)
+        conditions.append("t.id = ANY(ARRAY(SELECT id FROM scanned_matches UNION ALL SELECT id FROM all_matches))")
     sql = f"""
         {ctes}
         SELECT {COLUMNS} FROM (
-            SELECT * FROM tickets AS t WHERE {" AND ".join(conditions)} ORDER BY {order} LIMIT {limit:d}
-        ) AS t {ASSIGNEE} ORDER BY {order}
+            SELECT * FROM tickets AS t WHERE {" AND ".join(conditions)} ORDER BY {order_by} LIMIT {limit:d}
+        ) AS t {ASSIGNEE} ORDER BY {order_by}
     """  # noqa: S608 - as above
     return sql, parameters
 
@@ -87,8 +90,8 @@ async def count_tickets(driver: Driver, org_id: UUID, listing: Listing) -> int:
     parameters = Parameters([org_id])
     conditions, ctes = _conditions(listing, parameters), ""
     if listing.search and not listing.requester_id:
-        ctes = f"WITH found AS MATERIALIZED ({matching_ids(listing.search, parameters.add(listing.search.query))})"
-        conditions.append("t.id IN (SELECT id FROM found)")
+        ctes = f"WITH matches AS MATERIALIZED ({matching_ids(listing.search, parameters.add(listing.search.query))})"
+        conditions.append("t.id IN (SELECT id FROM matches)")
     sql = f"{ctes} SELECT count(*) FROM tickets AS t WHERE {' AND '.join(conditions)}"  # noqa: S608 - as above
     return int(await driver.fetchval(sql, *parameters))
 

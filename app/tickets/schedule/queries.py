@@ -33,10 +33,10 @@ async def read_schedule(
     """Read the timers of a ticket, next first.
 
     Args:
-        requester_id: the requester whose ticket it must be.
+        requester_id: if given, the ticket must belong to this requester.
 
     Raises:
-        TicketNotFound
+        TicketNotFound: also if the ticket belongs to another requester.
     """
     if requester_id is None:
         rows = await driver.fetch(f"{_SCHEDULE} ORDER BY timers.due_at", org_id, ticket_id)

@@ -1,4 +1,4 @@
-"""Index tickets for search in the worker, within a second, so that requests do not pay for it."""
+"""Add tickets and replies to the search index. The worker does it within a second, so that requests stay fast."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ async def index_replies(db: AsyncSession, org_id: UUID, recorded: Sequence[Recor
 async def resume_indexing(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Index a batch of tickets on the timer `INDEX_TICKETS`, newest first.
 
-    A timer of the organisation starts with its newest ticket, a timer of a ticket with that ticket. Sets a timer on the
-    next ticket if there are more. The relay, which writes the same rows, is blocked meanwhile.
+    If the timer's subject is the organisation, start with the newest ticket. If it is a ticket, start with that one.
+    Set a timer on the next ticket if there are more. The relay writes the same rows and is blocked meanwhile.
     """
     await db.execute(select(Relay.last_seq).where(Relay.org_id == org_id).with_for_update(key_share=True))
     timer = due[0]  # further timers stay due
@@ -62,8 +62,9 @@ async def resume_indexing(db: AsyncSession, org_id: UUID, due: Sequence[Due]) ->
     await service.index(db, org_id, ids[:TICKETS_PER_BATCH])
     await _index_replies_where(db, org_id, Comment.ticket_id.in_(ids[:TICKETS_PER_BATCH]))
     claimed = await timers.claim(db, org_id, [timer])
-    for next_id in ids[TICKETS_PER_BATCH:] if claimed else ():
-        await timers.set_timers(db, org_id, next_id, {INDEX_TICKETS: real_now()})
+    has_more = len(ids) > TICKETS_PER_BATCH
+    if claimed and has_more:
+        await timers.set_timers(db, org_id, ids[TICKETS_PER_BATCH], {INDEX_TICKETS: real_now()})
     return claimed
 
 

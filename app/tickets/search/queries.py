@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Tickets scanned in list order, for each ticket of a page, before the index collects all matches: words that occur in
-# more than every twentieth ticket fill the page during the scan, and only rarer words need the index.
+# The number of tickets that are scanned in list order for each ticket of a page. Words in more than 1 of 20 tickets
+# fill the page during the scan. Rarer words use the index.
 SCAN_FACTOR = 20
 
 
@@ -28,43 +28,48 @@ def _parse(query: str) -> str:
     return f"(SELECT {query}::text::tsquery)"
 
 
-def match_condition(search: Search, query: str) -> str:
+def match_condition(search: Search, query_parameter: str) -> str:
     """Return the condition that the ticket `t` matches; its cost grows with the number of tickets checked.
 
     Args:
-        query: The statement's parameter for `search.query`.
+        query_parameter: The placeholder of `search.query` in the statement, such as `$2`.
     """
     lexemes_sql = "s.lexemes || s.replies" if search.include_replies else "s.lexemes"
     return f"""(
-        SELECT ({lexemes_sql}) @@ {_parse(query)} FROM ticket_search AS s WHERE s.org_id = $1 AND s.ticket_id = t.id
+        SELECT ({lexemes_sql}) @@ {_parse(query_parameter)}
+        FROM ticket_search AS s WHERE s.org_id = $1 AND s.ticket_id = t.id
     )"""  # noqa: S608 - constants and the name of a parameter
 
 
-def matching_ids(search: Search, query: str) -> str:
-    """Return a query for the ids of all matching tickets; its cost grows with the number of matches."""
+def matching_ids(search: Search, query_parameter: str) -> str:
+    """Return a statement for the ids of all matching tickets; its cost grows with the number of matches."""
     # A plain equality on `org_id` would make the planner also read the organisation's part of the primary key.
-    own_words_only = "" if search.include_replies else f" AND lexemes @@ {_parse(query)}"
+    ticket_words_condition = "" if search.include_replies else f" AND lexemes @@ {_parse(query_parameter)}"
     return f"""
         SELECT ticket_id AS id FROM ticket_search
-        WHERE (org_id = $1) IS TRUE AND (lexemes || replies) @@ {_parse(query)}{own_words_only}
+        WHERE (org_id = $1) IS TRUE AND (lexemes || replies) @@ {_parse(query_parameter)}{ticket_words_condition}
     """  # noqa: S608 - as above
 
 
-def matching_page_ctes(search: Search, query: str, in_order: str, order: str, limit: int) -> str:
-    """Return two CTEs, `found` and `others`, whose ids contain the first `limit` matching tickets.
+def matching_page_ctes(search: Search, query_parameter: str, candidates_sql: str, order_by: str, limit: int) -> str:
+    """Return two CTEs that together contain the ids of the first `limit` matching tickets.
 
-    `found` scans the first tickets of the list; `others` collects all matches if the scan does not fill the page.
+    `scanned_matches` scans the first tickets of the list. If they do not fill the page, `all_matches` collects the ids
+    of all matching tickets. Otherwise it is empty.
 
     Args:
-        in_order: A statement that returns `t.id` and the columns of `order` of all candidate tickets, in that order.
+        candidates_sql: A statement for `t.id` and the columns of `order_by` of all candidate tickets, in that order.
+        order_by: The columns that the list is ordered by, each with its direction.
         limit: The length of the page.
     """
-    first = f"{in_order} LIMIT {SCAN_FACTOR * limit}"
+    first = f"{candidates_sql} LIMIT {SCAN_FACTOR * limit}"
     return f"""
-        WITH found AS MATERIALIZED (
-            SELECT id FROM ({first}) AS t WHERE {match_condition(search, query)} ORDER BY {order} LIMIT {limit}
-        ), others AS MATERIALIZED (
-            {matching_ids(search, query)}
-            AND (SELECT count(*) FROM found) < {limit} AND (SELECT count(*) FROM ({first}) AS t) = {SCAN_FACTOR * limit}
+        WITH scanned_matches AS MATERIALIZED (
+            SELECT id FROM ({first}) AS t
+            WHERE {match_condition(search, query_parameter)} ORDER BY {order_by} LIMIT {limit}
+        ), all_matches AS MATERIALIZED (
+            {matching_ids(search, query_parameter)}
+            AND (SELECT count(*) FROM scanned_matches) < {limit}
+            AND (SELECT count(*) FROM ({first}) AS t) = {SCAN_FACTOR * limit}
         )
     """  # noqa: S608 - as above

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Text, Uuid, any_, bindparam, literal, select,
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.users.rules import is_deliverable
+from app.core.fields import is_deliverable
 from app.tickets.models import Ticket
 from app.tickets.search import rules
 from app.tickets.search.rules import MAX_WORDS
@@ -52,7 +52,7 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
     for chunk in _chunks(sorted(ids)):
         conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(chunk, _IDS)))
         rows = (await db.execute(select(*columns).where(*conditions))).all()
-        words = [
+        lexemes_by_ticket = [
             rules.lexemes(org_id, row.title, _searchable_email(row.requester_email), row.description, number=row.number)
             for row in rows
         ]
@@ -62,7 +62,7 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
                 "org_id": org_id,
                 "ids": [row.id for row in rows],
                 "versions": [row.version for row in rows],
-                "words": [" ".join(lexemes) for lexemes in words],
+                "words": [" ".join(lexemes) for lexemes in lexemes_by_ticket],
             },
         )
 

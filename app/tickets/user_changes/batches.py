@@ -2,8 +2,8 @@
 
 A reaction changes a first batch in the transaction of the event, and sets a timer on the user for the rest. Tickets
 that other transactions have locked are left to the timer, so that no transaction waits for another. The timer fires a
-last time when all transactions that began before the event have ended: they do not see the change of the event, and
-its transaction does not see their changes.
+last time when all transactions that began before the event have ended. These transactions do not see the change of the
+event, and the event's transaction does not see their changes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _USER_COLUMNS = (
     User.email,
     User.status,
     User.email_verified_at.is_not(None).label("is_verified"),
-    User.may_be_assigned.label("may_be_assigned"),
+    User.is_assignable.label("is_assignable"),
 )
 UserRow = Row[UUID, str, AccountStatus, bool, bool]  # with these columns
 
@@ -49,7 +49,7 @@ class BatchedChange:
     Args:
         timer_kind: the kind of the timer that changes the rest.
         condition: which tickets of the organisation to change; `None` if there cannot be any.
-        apply: changes a batch of them, which are locked; the time is the organisation's.
+        apply: changes a batch of locked tickets. The time is the organisation's.
     """
 
     timer_kind: str
@@ -62,8 +62,8 @@ async def run_first_batch(db: AsyncSession, org_id: UUID, user_id: UUID, at: dat
     await db.flush()
     user = await read_user(db, org_id, user_id)
     if change.condition(user) is not None:
-        _, delay = await _run_batch(db, org_id, user, at, change)
-        await timers.set_timers(db, org_id, user_id, {change.timer_kind: real_now() + delay})
+        _, has_more = await _run_batch(db, org_id, user, at, change)
+        await timers.set_timers(db, org_id, user_id, {change.timer_kind: next_batch_at(has_more=has_more)})
 
 
 async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], change: BatchedChange) -> Sequence[Due]:
@@ -74,38 +74,43 @@ async def resume_batches(db: AsyncSession, org_id: UUID, due: Sequence[Due], cha
     """
     tenant = await get_tenant(db, org_id)
     ids = [one.subject_id for one in due]
-    of_users = (User.org_id == org_id, User.id.in_(ids))
-    users = select(*_USER_COLUMNS).where(*of_users).order_by(User.id).limit(USERS_PER_BATCH)
-    handled = set(ids).difference(await db.scalars(select(User.id).where(*of_users)))
-    delays, changed = {}, 0
+    user_conditions = (User.org_id == org_id, User.id.in_(ids))
+    users = select(*_USER_COLUMNS).where(*user_conditions).order_by(User.id).limit(USERS_PER_BATCH)
+    handled = set(ids).difference(await db.scalars(select(User.id).where(*user_conditions)))
+    next_batches, changed = {}, 0
     for user in (await db.execute(users.with_for_update(read=True, skip_locked=True))).all():
-        count, delay = await _run_batch(db, org_id, user, tenant.now(), change)
+        count, has_more = await _run_batch(db, org_id, user, tenant.now(), change)
         handled.add(user.id)
-        if count or delay == RETRY_DELAY:
-            delays[user.id] = delay
+        if count or has_more:
+            next_batches[user.id] = next_batch_at(has_more=has_more)
         changed += count
         if changed >= TICKETS_PER_BATCH:
             break
     claimed = await timers.claim(db, org_id, [one for one in due if one.subject_id in handled])
-    for user_id, delay in delays.items():
-        await timers.set_timers(db, org_id, user_id, {change.timer_kind: real_now() + delay})
+    for user_id, due_at in next_batches.items():
+        await timers.set_timers(db, org_id, user_id, {change.timer_kind: due_at})
     return claimed
+
+
+def next_batch_at(*, has_more: bool) -> datetime:
+    """Return when the timer is due again (real time): soon if there are more tickets, else for a last check."""
+    return real_now() + (RETRY_DELAY if has_more else RECHECK_DELAY)
 
 
 async def _run_batch(
     db: AsyncSession, org_id: UUID, user: UserRow, at: datetime, change: BatchedChange
-) -> tuple[int, timedelta]:
-    """Change at most a batch of unlocked tickets; return how many, and the delay until the next batch."""
+) -> tuple[int, bool]:
+    """Change at most a batch of unlocked tickets; return how many, and whether there are more."""
     condition = change.condition(user)
     if condition is None:
-        return 0, RECHECK_DELAY
+        return 0, False
     statement = select(Ticket.id).where(Ticket.org_id == org_id, condition).order_by(Ticket.created_at, Ticket.number)
     batch = statement.limit(TICKETS_PER_BATCH).with_for_update(key_share=True, skip_locked=True)
     ids = (await db.scalars(batch)).all()
     if ids:
         await change.apply(db, org_id, user, ids, at)
     has_more = await db.scalar(statement.limit(1)) is not None
-    return len(ids), RETRY_DELAY if has_more else RECHECK_DELAY
+    return len(ids), has_more
 
 
 async def read_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> UserRow:
@@ -115,6 +120,6 @@ async def read_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> UserRow:
 
 async def update_tickets(db: AsyncSession, org_id: UUID, ids: Sequence[UUID], **values: object) -> None:
     """Set columns of tickets to the same values."""
-    # Rows are found by an array of their ids: see `assignment/statements.py`.
+    # An array, not a join: a join gets a bad plan while the planner's statistics lag (see `assignment/statements.py`).
     conditions = (Ticket.org_id == org_id, Ticket.id == any_(literal(ids, IDS)))
     await db.execute(update(Ticket).where(*conditions).values(**values).execution_options(synchronize_session=False))

@@ -52,15 +52,15 @@ async def erase_requester(db: AsyncSession, org_id: UUID, event: UserErased) -> 
     """Erase the e-mail address of an erased user from their tickets.
 
     Tickets that were never linked to the account are found by the e-mail address, if it was verified. All of them are
-    changed in this transaction, which waits for those that others have locked: the address is not known afterwards.
+    changed in this transaction, which waits for locked tickets too: afterwards, the address is not known.
     """
     await db.flush()
     if event.email_was_verified.value:
-        unlinked = (
+        unlinked_conditions = (
             Ticket.org_id == org_id, Ticket.requester_email == event.email.value, Ticket.requester_user_id.is_(None)
         )  # fmt: skip
-        in_order = select(Ticket.id).where(*unlinked).order_by(Ticket.id)
-        if ids := (await db.scalars(in_order.with_for_update(key_share=True))).all():
+        ordered_tickets = select(Ticket.id).where(*unlinked_conditions).order_by(Ticket.id)
+        if ids := (await db.scalars(ordered_tickets.with_for_update(key_share=True))).all():
             await _erase(db, org_id, await read_user(db, org_id, event.user_id), ids, event.at)
     await run_first_batch(db, org_id, event.user_id, event.at, _ERASING)
 

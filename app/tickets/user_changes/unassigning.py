@@ -1,13 +1,13 @@
 """Unassign the unfinished tickets of users who may no longer work on tickets, so that others get them.
 
-A change of a role can concern very many users. A batch then consists of tickets of all of them, and the timer is on the
-role.
+Editing a role can affect very many users. One timer on the role then drives the batches, and a batch mixes tickets of
+all users with the role.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -26,11 +26,10 @@ from app.tickets.assignment.service import Reassignment, reassign
 from app.tickets.models import UNFINISHED, Ticket
 from app.tickets.user_changes.batches import (
     IDS,
-    RECHECK_DELAY,
-    RETRY_DELAY,
     TICKETS_PER_BATCH,
     BatchedChange,
     UserRow,
+    next_batch_at,
     resume_batches,
     run_first_batch,
 )
@@ -41,7 +40,7 @@ UNASSIGN_TICKETS_OF_ROLE: Final = "UNASSIGN_TICKETS_OF_ROLE"
 
 
 def _unfinished_condition(user: UserRow) -> ColumnElement[bool] | None:
-    return None if user.may_be_assigned else and_(Ticket.assignee_id == user.id, Ticket.status.in_(UNFINISHED))
+    return None if user.is_assignable else and_(Ticket.assignee_id == user.id, Ticket.status.in_(UNFINISHED))
 
 
 async def _unassign(db: AsyncSession, org_id: UUID, user: UserRow, ids: Sequence[UUID], at: datetime) -> None:
@@ -80,44 +79,47 @@ async def unassign_tickets_of_role(db: AsyncSession, org_id: UUID, event: RoleUp
     if not event.may_end_ticket_work:
         return
     await db.flush()
-    _, delay = await _unassign_batch_of_role(db, org_id, event.role_id, event.at)
-    await timers.set_timers(db, org_id, event.role_id, {UNASSIGN_TICKETS_OF_ROLE: real_now() + delay})
+    _, has_more = await _unassign_batch_of_role(db, org_id, event.role_id, event.at)
+    due_at = next_batch_at(has_more=has_more)
+    await timers.set_timers(db, org_id, event.role_id, {UNASSIGN_TICKETS_OF_ROLE: due_at})
 
 
 async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> Sequence[Due]:
     """Unassign a batch on the timer `UNASSIGN_TICKETS_OF_ROLE`, for one role.
 
-    Users who have left the role in the meantime had their tickets unassigned then.
+    Users who have left the role meanwhile are skipped: their tickets were unassigned when they left.
     """
     tenant = await get_tenant(db, org_id)
     role_id = due[0].subject_id
-    count, delay = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
+    count, has_more = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
     claimed = await timers.claim(db, org_id, await timers.lock_unlocked(db, org_id, due[:1]))
-    if claimed and (count or delay == RETRY_DELAY):
-        await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: real_now() + delay})
+    if claimed and (count or has_more):
+        due_at = next_batch_at(has_more=has_more)
+        await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: due_at})
     return claimed
 
 
-async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, timedelta]:
-    """Unassign at most a batch of unlocked tickets of unlocked users; return how many, and the delay until the next."""
-    unassignable = and_(User.org_id == org_id, User.role_id == role_id, not_(User.may_be_assigned))
-    user_ids = (await db.scalars(select(User.id).where(unassignable))).all()
-    of_users = _unfinished_condition_of_users(org_id, user_ids)
-    assignees = set(await db.scalars(select(Ticket.assignee_id).where(of_users).limit(TICKETS_PER_BATCH)))
+async def _unassign_batch_of_role(db: AsyncSession, org_id: UUID, role_id: UUID, at: datetime) -> tuple[int, bool]:
+    """Unassign at most a batch of unlocked tickets of unlocked users; return how many, and whether there are more."""
+    ineligible_users_condition = and_(User.org_id == org_id, User.role_id == role_id, not_(User.is_assignable))
+    user_ids = (await db.scalars(select(User.id).where(ineligible_users_condition))).all()
+    tickets_condition = _unfinished_of_users_condition(org_id, user_ids)
+    assignees = set(await db.scalars(select(Ticket.assignee_id).where(tickets_condition).limit(TICKETS_PER_BATCH)))
     if not assignees:
-        return 0, RECHECK_DELAY
-    with_tickets = select(User.id).where(unassignable, User.id == any_(literal(list(assignees), IDS))).order_by(User.id)
-    locked = (await db.scalars(with_tickets.with_for_update(read=True, skip_locked=True))).all()
-    batch = select(Ticket.id, Ticket.assignee_id).where(_unfinished_condition_of_users(org_id, locked))
-    in_order = batch.order_by(Ticket.created_at, Ticket.number).limit(TICKETS_PER_BATCH)
-    rows = (await db.execute(in_order.with_for_update(key_share=True, skip_locked=True))).all()
+        return 0, False
+    assignees_condition = User.id == any_(literal(list(assignees), IDS))
+    users = select(User.id).where(ineligible_users_condition, assignees_condition).order_by(User.id)
+    locked_ids = (await db.scalars(users.with_for_update(read=True, skip_locked=True))).all()
+    batch = select(Ticket.id, Ticket.assignee_id).where(_unfinished_of_users_condition(org_id, locked_ids))
+    ordered_batch = batch.order_by(Ticket.created_at, Ticket.number).limit(TICKETS_PER_BATCH)
+    rows = (await db.execute(ordered_batch.with_for_update(key_share=True, skip_locked=True))).all()
     if rows:
         await _unassign_all(db, org_id, role_id, {row.id: row.assignee_id for row in rows}, at)
-    has_more = await db.scalar(select(Ticket.id).where(of_users).limit(1)) is not None
-    return len(rows), RETRY_DELAY if has_more else RECHECK_DELAY
+    has_more = await db.scalar(select(Ticket.id).where(tickets_condition).limit(1)) is not None
+    return len(rows), has_more
 
 
-def _unfinished_condition_of_users(org_id: UUID, user_ids: Sequence[UUID]) -> ColumnElement[bool]:
-    # Rows are found by an array of ids: see `assignment/statements.py`.
-    of_users = Ticket.assignee_id == any_(literal(user_ids, IDS))
-    return and_(Ticket.org_id == org_id, of_users, Ticket.status.in_(UNFINISHED))
+def _unfinished_of_users_condition(org_id: UUID, user_ids: Sequence[UUID]) -> ColumnElement[bool]:
+    # An array, not a join: a join gets a bad plan while the planner's statistics lag (see `assignment/statements.py`).
+    users_condition = Ticket.assignee_id == any_(literal(user_ids, IDS))
+    return and_(Ticket.org_id == org_id, users_condition, Ticket.status.in_(UNFINISHED))

@@ -36,7 +36,7 @@ from tests.accounts.users_and_roles import (
 )
 from tests.organisation_client import Api, Desk, create_desk, open_session
 from tests.postgres import TestServer
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import unique_email
 
 TABLES = "SELECT table_name FROM information_schema.columns WHERE column_name = $1 AND table_schema = 'public'"
@@ -159,7 +159,7 @@ async def test_users_of_every_status_can_be_erased_and_are_not_found_afterwards(
         await desk.admin.post(f"{path}/approve"),
         await desk.admin.delete(path),
     ):
-        refused(answer, 404, "user_not_found")
+        assert_problem(answer, 404, "user_not_found")
     for query in ({}, {"q": "zora"}, {"q": "erased"}, {"role": "CUSTOMER"}):
         listed = ok(await desk.admin.get("/users", params=query))["items"]
         assert str(row.id) not in [one["id"] for one in listed]
@@ -170,7 +170,7 @@ async def test_access_tokens_of_an_erased_user_stop_working_immediately(api: Api
     engineer = await add_signed_in_user(desk)
     ok(await engineer.get("/me"))
     assert (await desk.admin.delete(f"/users/{engineer.id}")).status_code == 204
-    refused(await engineer.get("/me"), 401, "invalid_token")
+    assert_problem(await engineer.get("/me"), 401, "invalid_token")
 
 
 @pytest.mark.parametrize("role", [ADMIN, ENGINEER])
@@ -181,7 +181,7 @@ async def test_the_callers_role_kind_must_not_be_below_that_of_the_erased_user(d
     if role == ADMIN:
         assert answer.status_code == 204
     else:
-        refused(answer, 403, "privilege_escalation")
+        assert_problem(answer, 403, "privilege_escalation")
         assert (await read_row(desk, row.id)).status == AccountStatus.ACTIVE
 
 
@@ -201,16 +201,16 @@ async def test_the_address_that_replaces_an_erased_one_cannot_be_taken(desk: Des
     row = await add_user(desk)
     taken = f"erased-{row.id}@ERASED.invalid"
     user = {"firstName": "Eve", "lastName": "Ek", "role": "CUSTOMER", "email": taken}
-    assert wrong_fields(await desk.admin.post("/users", user)) == {"email"}
+    assert read_invalid_fields(await desk.admin.post("/users", user)) == {"email"}
     ticket = {"title": "Export", "description": "It stops.", "requester": {"email": taken}}
-    assert wrong_fields(await desk.admin.post("/tickets", ticket)) == {"requester.email"}
-    assert wrong_fields(await desk.admin.get(f"/tickets?requester={taken}")) == {"requester.0"}
+    assert read_invalid_fields(await desk.admin.post("/tickets", ticket)) == {"requester.email"}
+    assert read_invalid_fields(await desk.admin.get(f"/tickets?requester={taken}")) == {"requester.0"}
     assert (await desk.admin.delete(f"/users/{row.id}")).status_code == 204
 
 
 async def test_users_can_erase_themselves_except_the_last_admin(desk: Desk) -> None:
     other = await desk.another_admin()
     assert (await other.delete(f"/users/{other.id}")).status_code == 204
-    refused(await other.get("/me"), 401, "invalid_token")
-    refused(await desk.admin.delete(f"/users/{desk.admin.id}"), 409, "last_admin")
+    assert_problem(await other.get("/me"), 401, "invalid_token")
+    assert_problem(await desk.admin.delete(f"/users/{desk.admin.id}"), 409, "last_admin")
     ok(await desk.admin.get("/me"))

@@ -23,7 +23,7 @@ from tests.accounts.sign_up.test_public_sign_up import sign_in
 from tests.accounts.stored_rows import list_account_events, list_links, list_users
 from tests.accounts.users_and_roles import add_role, add_signed_in_user
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import unique_email
 
 
@@ -39,7 +39,7 @@ async def invite(desk: Desk, email: str | None = None, **fields: object) -> JSON
     return created
 
 
-async def token_for(desk: Desk) -> str:
+async def latest_link_token(desk: Desk) -> str:
     """Return the token of the latest link."""
     return make_link_token(desk.api.secret_key, desk.id, (await list_links(desk))[-1].id)
 
@@ -82,7 +82,7 @@ class TestInviting:
             credential = await db.get(Credential, (desk.id, UUID(created["id"])))
         assert credential is not None
         assert (credential.email, credential.password_hash) == (email, None)
-        refused(await sign_in(desk, email), 401, "wrong_email_or_password")
+        assert_problem(await sign_in(desk, email), 401, "wrong_email_or_password")
 
     async def test_the_history_contains_no_name_and_a_mail_is_requested(self, desk: Desk) -> None:
         created = await invite(desk)
@@ -108,7 +108,7 @@ class TestInviting:
             role = await db.get(Role, (desk.id, role_id))
         assert role is not None
         assert (created["role"], created["roleId"], created["designation"]) == ("ADMIN", str(role_id), role.name)
-        assert (await accept(desk, await token_for(desk))).json()["designation"] == role.name
+        assert (await accept(desk, await latest_link_token(desk))).json()["designation"] == role.name
 
     async def test_a_role_that_does_not_exist_in_the_organisation_is_refused(
         self, api: Api, database: Database, desk: Desk
@@ -116,7 +116,7 @@ class TestInviting:
         other = await create_desk(api, database)
         for role_id in (await add_role(other), uuid4()):
             answer = await desk.admin.post("/users", body_for(unique_email(), roleId=str(role_id)))
-            assert wrong_fields(answer) == {"roleId"}
+            assert read_invalid_fields(answer) == {"roleId"}
         assert await list_account_events(desk) == []
 
     async def test_a_role_that_is_deleted_concurrently_is_not_assigned(self, desk: Desk) -> None:
@@ -132,12 +132,12 @@ class TestInviting:
         body = body_for(unique_email())
         both = body | {"roleId": str(ENGINEER.id)}
         for wrong in (both, {name: value for name, value in body.items() if name != "role"}):
-            assert wrong_fields(await desk.admin.post("/users", wrong)) == {""}
+            assert read_invalid_fields(await desk.admin.post("/users", wrong)) == {""}
 
-    async def test_a_taken_e_mail_is_reported_to_admins(self, desk: Desk) -> None:
+    async def test_inviting_a_taken_e_mail_is_refused(self, desk: Desk) -> None:
         created = await invite(desk)
         for email in (desk.admin.email, created["email"].upper()):
-            refused(await desk.admin.post("/users", body_for(email)), 409, "email_taken")
+            assert_problem(await desk.admin.post("/users", body_for(email)), 409, "email_taken")
 
     @pytest.mark.parametrize(
         ("fields", "wrong"),
@@ -162,7 +162,9 @@ class TestInviting:
     async def test_an_invalid_field_is_reported_and_no_user_is_created(
         self, desk: Desk, fields: dict[str, object], wrong: str
     ) -> None:
-        assert wrong_fields(await desk.admin.post("/users", body_for(**{"email": unique_email()} | fields))) == {wrong}
+        assert read_invalid_fields(await desk.admin.post("/users", body_for(**{"email": unique_email()} | fields))) == {
+            wrong
+        }
         assert await list_account_events(desk) == []
 
 
@@ -183,7 +185,7 @@ class TestPermissions:
                 (customer.headers, 403, "not_for_customers"),
             ):
                 answer = await desk.api.http.request(method, path, json=body, headers=headers)
-                refused(answer, status, code)
+                assert_problem(answer, status, code)
         assert (await list_users(desk, created["email"]))[0].status == "INVITED"
 
     async def test_inviters_cannot_give_permissions_that_they_lack(self, desk: Desk) -> None:
@@ -191,74 +193,76 @@ class TestPermissions:
         more, less = await add_role(desk, "users:create", "org:update"), await add_role(desk, "users:view")
         for given in ({"role": "ADMIN"}, {"role": "ENGINEER"}, {"role": "CUSTOMER"}, {"roleId": str(more)},
                       {"roleId": str(ADMIN.id)}):  # fmt: skip
-            refused(await inviter.post("/users", body_for(unique_email(), **given)), 403, "privilege_escalation")
+            assert_problem(await inviter.post("/users", body_for(unique_email(), **given)), 403, "privilege_escalation")
         answer = await inviter.post("/users", body_for(unique_email(), roleId=str(less)))
         assert (answer.status_code, answer.json()["roleId"]) == (201, str(less))
 
-    async def test_grants_and_denials_of_the_inviter_count(self, desk: Desk) -> None:
+    async def test_the_inviters_own_grants_and_denials_are_taken_into_account(self, desk: Desk) -> None:
         admin = await add_signed_in_user(desk, RoleKind.ADMIN, denied=["jobs:delete"])
-        refused(await admin.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
+        assert_problem(await admin.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
         assert (await admin.post("/users", body_for(unique_email()))).status_code == 201
         engineer = await add_signed_in_user(desk, granted=["users:create"])
         assert (await engineer.post("/users", body_for(unique_email()))).status_code == 201
-        refused(await engineer.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation")
+        assert_problem(
+            await engineer.post("/users", body_for(unique_email(), role="ADMIN")), 403, "privilege_escalation"
+        )
 
     async def test_inviters_cannot_give_a_higher_role_kind_than_their_own(self, desk: Desk) -> None:
         inviter = await add_signed_in_user(desk, role_id=await add_role(desk, "users:create", "users:view"))
         above = await add_role(desk, "users:view", role=RoleKind.ADMIN)
         email = unique_email()
-        refused(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "privilege_escalation")
+        assert_problem(await inviter.post("/users", body_for(email, roleId=str(above))), 403, "privilege_escalation")
         assert await list_users(desk, email) == []
         created = await invite(desk, roleId=str(above))
         for method in (inviter.post, inviter.delete):
-            refused(await method(f"/users/{created['id']}/invitation"), 403, "privilege_escalation")
+            assert_problem(await method(f"/users/{created['id']}/invitation"), 403, "privilege_escalation")
 
     async def test_an_invitation_to_a_higher_role_cannot_be_resent_or_cancelled(self, desk: Desk) -> None:
         created = await invite(desk, role="ADMIN")
         engineer = await add_signed_in_user(desk, granted=["users:create"])
         path = f"/users/{created['id']}/invitation"
-        refused(await engineer.post(path), 403, "privilege_escalation")
-        refused(await engineer.delete(path), 403, "privilege_escalation")
-        assert (await accept(desk, await token_for(desk))).status_code == 200
+        assert_problem(await engineer.post(path), 403, "privilege_escalation")
+        assert_problem(await engineer.delete(path), 403, "privilege_escalation")
+        assert (await accept(desk, await latest_link_token(desk))).status_code == 200
 
     async def test_users_of_another_organisation_are_not_found(self, api: Api, database: Database, desk: Desk) -> None:
         created, stranger = await invite(desk), (await create_desk(api, database)).admin
         for user_id in (created["id"], str(uuid4())):
-            refused(await stranger.post(f"/users/{user_id}/invitation"), 404, "user_not_found")
-            refused(await stranger.delete(f"/users/{user_id}/invitation"), 404, "user_not_found")
-        assert (await accept(desk, await token_for(desk))).status_code == 200
+            assert_problem(await stranger.post(f"/users/{user_id}/invitation"), 404, "user_not_found")
+            assert_problem(await stranger.delete(f"/users/{user_id}/invitation"), 404, "user_not_found")
+        assert (await accept(desk, await latest_link_token(desk))).status_code == 200
 
 
 class TestResending:
     async def test_a_new_link_replaces_the_old_one(self, desk: Desk) -> None:
         created = await invite(desk)
-        old = await token_for(desk)
+        old = await latest_link_token(desk)
         answer = await desk.admin.post(f"/users/{created['id']}/invitation")
 
         assert answer.status_code == 200
         again = answer.json()
         assert again["invitationExpiresAt"] > created["invitationExpiresAt"]
         assert again | {"invitationExpiresAt": ""} == created | {"invitationExpiresAt": ""}
-        refused(await accept(desk, old), 422, "link_expired")
+        assert_problem(await accept(desk, old), 422, "link_expired")
         (link,) = await list_links(desk)
         assert (await list_account_events(desk))[-1] == (
             "user.link_requested",
             {"userId": created["id"], "linkId": str(link.id), "purpose": "INVITATION"},
         )
-        assert (await accept(desk, await token_for(desk))).status_code == 200
+        assert (await accept(desk, await latest_link_token(desk))).status_code == 200
 
     async def test_an_expired_invitation_is_renewed(self, desk: Desk) -> None:
         created = await invite(desk)
         async with desk.database.session(desk.id) as db:
             await db.execute(delete(Link).where(Link.org_id == desk.id))
         assert (await desk.admin.post(f"/users/{created['id']}/invitation")).status_code == 200
-        assert (await accept(desk, await token_for(desk))).status_code == 200
+        assert (await accept(desk, await latest_link_token(desk))).status_code == 200
 
     async def test_a_user_with_an_account_cannot_be_invited_again(self, desk: Desk) -> None:
         created = await invite(desk)
-        await accept(desk, await token_for(desk))
+        await accept(desk, await latest_link_token(desk))
         for user_id in (created["id"], str(desk.admin.id)):
-            refused(await desk.admin.post(f"/users/{user_id}/invitation"), 409, "not_invited")
+            assert_problem(await desk.admin.post(f"/users/{user_id}/invitation"), 409, "not_invited")
         assert await list_links(desk) == []
 
     async def test_an_address_gets_at_most_ten_invitations_an_hour(self, desk: Desk) -> None:
@@ -268,7 +272,7 @@ class TestResending:
             path = f"/users/{created['id']}/invitation"
             assert (await desk.admin.post(path)).status_code == 200
             assert (await desk.admin.delete(path)).status_code == 204
-        refused(await desk.admin.post("/users", body_for(email)), 429, "rate_limited")
+        assert_problem(await desk.admin.post("/users", body_for(email)), 429, "rate_limited")
         assert (await desk.admin.post("/users", body_for(unique_email()))).status_code == 201
 
     async def test_resending_counts_towards_the_limit(self, desk: Desk) -> None:
@@ -280,7 +284,7 @@ class TestResending:
 class TestCancelling:
     async def test_cancelling_deletes_the_account_and_frees_the_e_mail(self, desk: Desk) -> None:
         created = await invite(desk)
-        token = await token_for(desk)
+        token = await latest_link_token(desk)
         assert await tables_with_rows_of(desk, created["id"]) == {"users", "credentials", "user_words", "links"}
 
         answer = await desk.admin.delete(f"/users/{created['id']}/invitation")
@@ -288,21 +292,21 @@ class TestCancelling:
         assert (answer.status_code, answer.content) == (204, b"")
         assert await tables_with_rows_of(desk, created["id"]) == set()
         assert (await list_account_events(desk))[-1] == ("user.invitation_cancelled", {"userId": created["id"]})
-        refused(await accept(desk, token), 422, "link_expired")
-        refused(await desk.admin.delete(f"/users/{created['id']}/invitation"), 404, "user_not_found")
+        assert_problem(await accept(desk, token), 422, "link_expired")
+        assert_problem(await desk.admin.delete(f"/users/{created['id']}/invitation"), 404, "user_not_found")
         assert (await invite(desk, created["email"]))["id"] != created["id"]
 
     async def test_an_accepted_invitation_cannot_be_cancelled(self, desk: Desk) -> None:
         created = await invite(desk)
-        await accept(desk, await token_for(desk))
+        await accept(desk, await latest_link_token(desk))
         for user_id in (created["id"], str(desk.admin.id)):
-            refused(await desk.admin.delete(f"/users/{user_id}/invitation"), 409, "not_invited")
+            assert_problem(await desk.admin.delete(f"/users/{user_id}/invitation"), 409, "not_invited")
         assert (await sign_in(desk, created["email"])).status_code == 200
 
     async def test_either_a_cancellation_or_a_concurrent_acceptance_wins(self, desk: Desk) -> None:
         for _ in range(3):
             created = await invite(desk)
-            token, path = await token_for(desk), f"/users/{created['id']}/invitation"
+            token, path = await latest_link_token(desk), f"/users/{created['id']}/invitation"
             cancelled, accepted, resent = await asyncio.gather(
                 desk.admin.delete(path), accept(desk, token), desk.admin.post(path)
             )

@@ -17,7 +17,7 @@ from tests.accounts.images import encode, jpeg_with_scans, noise
 from tests.accounts.pictures.test_pictures import SMALL, upload_picture
 from tests.accounts.users_and_roles import add_signed_in_user, ok
 from tests.organisation_client import Desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from tests.problems import refused, wrong_fields
 )
 async def test_a_jpeg_with_too_many_scans_is_rejected_quickly(desk: Desk, file: bytes) -> None:
     began = time.perf_counter()
-    assert wrong_fields(await upload_picture(desk.admin, file), "not_an_image") == {"file"}
+    assert read_invalid_fields(await upload_picture(desk.admin, file), "not_an_image") == {"file"}
     assert time.perf_counter() - began < 1
 
 
@@ -50,7 +50,7 @@ async def test_uploads_are_limited_to_twenty_an_hour(desk: Desk) -> None:
     other = await add_signed_in_user(desk)
     for file in (SMALL, b"nonsense") * 10:
         assert (await upload_picture(desk.admin, file)).status_code in {200, 422}
-    refused(await upload_picture(desk.admin, SMALL), 429, "rate_limited")
+    assert_problem(await upload_picture(desk.admin, SMALL), 429, "rate_limited")
     ok(await upload_picture(other, SMALL))
     assert (await desk.admin.delete("/me/picture")).status_code == 204
 

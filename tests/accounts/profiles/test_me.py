@@ -13,7 +13,7 @@ from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from tests.organisation_client import Api, Desk, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 
 async def read_profile(desk: Desk) -> dict[str, Any]:
@@ -61,7 +61,7 @@ async def test_names_can_be_changed(desk: Desk) -> None:
 
 
 async def test_a_changed_name_is_visible_immediately(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     ticket = await desk.open()
     await desk.admin.patch("/me", {"firstName": "Augusta"})
     assert (await desk.respond(ticket))["author"]["firstName"] == "Augusta"
@@ -119,7 +119,7 @@ async def test_an_invalid_field_is_reported_and_nothing_changes(
     desk: Desk, change: dict[str, object], wrong: str
 ) -> None:
     before = await read_profile(desk)
-    assert wrong_fields(await desk.admin.patch("/me", change)) == {wrong}
+    assert read_invalid_fields(await desk.admin.patch("/me", change)) == {wrong}
     assert await read_profile(desk) == before
     assert await events_of(desk) == []
 
@@ -127,8 +127,8 @@ async def test_an_invalid_field_is_reported_and_nothing_changes(
 async def test_only_signed_in_users_have_a_profile(api: Api, desk: Desk) -> None:
     secret = {"X-Org-Secret": desk.secret}
     for headers, status, code in (({}, 401, "missing_credential"), (secret, 403, "access_token_required")):
-        refused(await api.http.get("/me", headers=headers), status, code)
-        refused(await api.http.patch("/me", json={"firstName": "Eve"}, headers=headers), status, code)
+        assert_problem(await api.http.get("/me", headers=headers), status, code)
+        assert_problem(await api.http.patch("/me", json={"firstName": "Eve"}, headers=headers), status, code)
     assert (await read_profile(desk))["firstName"] == "Ada"
 
 
@@ -147,4 +147,4 @@ async def test_a_suspended_user_who_is_still_cached_cannot_change_their_profile(
         await db.execute(
             update(UserRow).where(UserRow.org_id == desk.id, UserRow.id == desk.admin.id).values(status="SUSPENDED")
         )
-    refused(await desk.admin.patch("/me", {"firstName": "Eve"}), 401, "invalid_token")
+    assert_problem(await desk.admin.patch("/me", {"firstName": "Eve"}), 401, "invalid_token")

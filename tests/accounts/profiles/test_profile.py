@@ -11,7 +11,7 @@ from app.accounts.profiles.mail_kinds import MailKind
 from app.core.database.pool import Database
 from tests.accounts.users_and_roles import CUSTOMER, ENGINEER, add_role, add_signed_in_user, list_events, ok, read_row
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 ALL_ON = {"ticketAssigned": True, "ticketResponded": True, "ticketClosingSoon": True, "signUpRequests": True}
 
@@ -84,7 +84,7 @@ async def test_an_invalid_field_is_reported_and_nothing_changes(
     desk: Desk, change: dict[str, object], wrong: str
 ) -> None:
     before = await read_profile(desk.admin)
-    assert wrong_fields(await desk.admin.patch("/me", change)) == {wrong}
+    assert read_invalid_fields(await desk.admin.patch("/me", change)) == {wrong}
     assert await read_profile(desk.admin) == before
 
 
@@ -128,7 +128,7 @@ class TestAvailability:
     async def test_customers_cannot_be_available(self, desk: Desk) -> None:
         customer = await add_signed_in_user(desk, CUSTOMER)
         answer = await customer.patch("/me", {"available": True, "firstName": "Eve"})
-        assert wrong_fields(answer, "customer_not_available") == {"available"}
+        assert read_invalid_fields(answer, "customer_not_available") == {"available"}
         read = await read_profile(customer)
         assert (read["available"], read["firstName"]) == (False, "Grace")
 
@@ -158,7 +158,7 @@ class TestPermissions:
 async def test_a_suspended_user_has_no_profile(api: Api, desk: Desk, database: Database) -> None:
     stranger = await create_desk(api, database)
     engineer, suspended = await add_signed_in_user(desk), await add_signed_in_user(desk, status="SUSPENDED")
-    refused(await suspended.get("/me"), 401, "invalid_token")
-    refused(await suspended.patch("/me", {"bio": "Hello."}), 401, "invalid_token")
+    assert_problem(await suspended.get("/me"), 401, "invalid_token")
+    assert_problem(await suspended.patch("/me", {"bio": "Hello."}), 401, "invalid_token")
     ok(await stranger.admin.patch("/me", {"bio": "Hello."}))
     assert (await read_profile(engineer))["bio"] is None

@@ -22,7 +22,7 @@ from app.core.ids import new_id
 from app.core.outbox.models import EventRow
 from tests.accounts.users_and_roles import add_role, add_user
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 NO_ID = "0190b8e5-0000-7000-8000-000000000001"
 TICKET_READER = [{"resource": "tickets", "view": True}]
@@ -122,7 +122,7 @@ async def test_a_cursor_of_another_organisation_is_rejected(api: Api, database: 
     other = await create_desk(api, database)
     cursor = (await other.admin.get("/roles", params={"limit": 1})).json()["nextCursor"]
     answer = await desk.admin.get("/roles", params={"cursor": cursor})
-    assert wrong_fields(answer, "invalid_cursor") == {"cursor"}
+    assert read_invalid_fields(answer, "invalid_cursor") == {"cursor"}
 
 
 @pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
@@ -193,30 +193,30 @@ async def test_fields_of_a_copy_can_be_overridden(desk: Desk) -> None:
     ],
 )
 async def test_an_invalid_field_is_reported_and_nothing_is_created(desk: Desk, fields: JSON, wrong: str) -> None:
-    assert wrong_fields(await desk.admin.post("/roles", fields)) == {wrong}
+    assert read_invalid_fields(await desk.admin.post("/roles", fields)) == {wrong}
     assert await list_names(desk) == ["Customer", "Engineer", "Admin"]
     assert await role_events(desk) == []
 
 
 async def test_a_role_name_is_unique_in_an_organisation_in_any_case(api: Api, database: Database, desk: Desk) -> None:
     first = await create_role(desk.admin, name="Agent")
-    refused(await desk.admin.post("/roles", {"name": "Agent"}), 409, "role_name_taken")
+    assert_problem(await desk.admin.post("/roles", {"name": "Agent"}), 409, "role_name_taken")
     other = await create_role(desk.admin, name="Other")
     for name in ("Agent", "agent", "AGENT", " aGENT "):  # users could not tell these apart
-        refused(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
-        refused(await desk.admin.patch(f"/roles/{other['id']}", {"name": name}), 409, "role_name_taken")
+        assert_problem(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
+        assert_problem(await desk.admin.patch(f"/roles/{other['id']}", {"name": name}), 409, "role_name_taken")
     for name in ("Agent", "AGENT"):
         assert (await desk.admin.patch(f"/roles/{first['id']}", {"name": name})).status_code == 200
     await create_role(desk.admin, name="Straße")
-    refused(await desk.admin.post("/roles", {"name": "STRASSE"}), 409, "role_name_taken")
+    assert_problem(await desk.admin.post("/roles", {"name": "STRASSE"}), 409, "role_name_taken")
     await create_role((await create_desk(api, database)).admin, name="Agent")
 
 
 @pytest.mark.parametrize("name", ["Admin", "ENGINEER", "customer"])
 async def test_a_custom_role_cannot_have_a_built_in_name(desk: Desk, name: str) -> None:
-    refused(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
+    assert_problem(await desk.admin.post("/roles", {"name": name}), 409, "role_name_taken")
     role = await create_role(desk.admin)
-    refused(await desk.admin.patch(f"/roles/{role['id']}", {"name": name}), 409, "role_name_taken")
+    assert_problem(await desk.admin.patch(f"/roles/{role['id']}", {"name": name}), 409, "role_name_taken")
 
 
 async def test_one_of_several_concurrent_creations_gets_the_name(desk: Desk) -> None:
@@ -244,7 +244,7 @@ async def test_the_limit_of_roles_holds_for_concurrent_requests(desk: Desk) -> N
         await db.execute(insert(Role), rows)
     answers = await asyncio.gather(*(desk.admin.post("/roles", {"name": f"New {n}"}) for n in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
-    refused(await desk.admin.post("/roles", {"name": "One more"}), 409, "too_many_roles")
+    assert_problem(await desk.admin.post("/roles", {"name": "One more"}), 409, "too_many_roles")
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------
@@ -282,16 +282,16 @@ async def test_values_that_are_already_set_change_nothing(desk: Desk) -> None:
 async def test_other_fields_cannot_be_changed(desk: Desk, wrong: str) -> None:
     role = await create_role(desk.admin, name="Agent")
     body = {"name": "Other", wrong: role.get(wrong)}
-    assert wrong_fields(await desk.admin.patch(f"/roles/{role['id']}", body)) == {wrong}
+    assert read_invalid_fields(await desk.admin.patch(f"/roles/{role['id']}", body)) == {wrong}
     assert await read_role(desk.admin, role["id"]) == role
 
 
 @pytest.mark.parametrize("built_in", [ADMIN, ENGINEER, CUSTOMER])
 async def test_a_built_in_role_cannot_be_changed(desk: Desk, built_in: Any) -> None:
     path = f"/roles/{built_in.id}"
-    refused(await desk.admin.patch(path, {"permissions": []}), 409, "built_in_role")
-    refused(await desk.admin.patch(path, {}), 409, "built_in_role")
-    refused(await desk.admin.delete(path), 409, "built_in_role")
+    assert_problem(await desk.admin.patch(path, {"permissions": []}), 409, "built_in_role")
+    assert_problem(await desk.admin.patch(path, {}), 409, "built_in_role")
+    assert_problem(await desk.admin.delete(path), 409, "built_in_role")
     assert permissions_of(await read_role(desk.admin, built_in.id)) == built_in.permissions
 
 
@@ -302,15 +302,15 @@ async def test_an_unassigned_role_can_be_deleted(desk: Desk) -> None:
     role = await create_role(desk.admin, name="Agent")
     answer = await desk.admin.delete(f"/roles/{role['id']}")
     assert (answer.status_code, answer.content) == (204, b"")
-    refused(await desk.admin.get(f"/roles/{role['id']}"), 404, "role_not_found")
-    refused(await desk.admin.delete(f"/roles/{role['id']}"), 404, "role_not_found")
+    assert_problem(await desk.admin.get(f"/roles/{role['id']}"), 404, "role_not_found")
+    assert_problem(await desk.admin.delete(f"/roles/{role['id']}"), 404, "role_not_found")
     assert (await role_events(desk))[-1] == ("role.deleted", {"roleId": role["id"], "name": "Agent"})
 
 
 async def test_an_assigned_role_cannot_be_deleted(desk: Desk) -> None:
     role_id = await add_role(desk, "tickets:view")
     user = await add_user(desk, role_id=role_id)
-    refused(await desk.admin.delete(f"/roles/{role_id}"), 409, "role_in_use")
+    assert_problem(await desk.admin.delete(f"/roles/{role_id}"), 409, "role_in_use")
     await read_role(desk.admin, role_id)
     assert await role_events(desk) == []
     await set_role(desk, user.id, None)

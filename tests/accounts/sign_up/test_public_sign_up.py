@@ -19,7 +19,7 @@ from app.organisations.models import Organisation
 from tests.accounts.stored_rows import list_account_events, list_links, list_users, tables_containing
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
 from tests.postgres import TestServer
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import Start, unique_email
 
 CUSTOMER_ROLE = "00000000-0000-7000-8000-000000000003"
@@ -80,8 +80,8 @@ class TestNewAddress:
         created = (await sign_up(desk, email, role=role)).json()
 
         assert (created["role"], created["status"], created["available"]) == (role, "PENDING", False)
-        refused(await sign_in(desk, email), 403, "account_pending")
-        refused(await sign_in(desk, email, "amber-otter-58-desk"), 401, "wrong_email_or_password")
+        assert_problem(await sign_in(desk, email), 403, "account_pending")
+        assert_problem(await sign_in(desk, email, "amber-otter-58-desk"), 401, "wrong_email_or_password")
         assert (await desk.open())["adminId"] is None
 
     @pytest.mark.parametrize(("role", "status"), [("CUSTOMER", "ACTIVE"), ("ENGINEER", "PENDING")])
@@ -156,7 +156,7 @@ class TestKnownAddress:
         assert [before[0].id] == [row.id]
         assert len(await list_links(desk)) == links
         assert (await sign_in(desk, email)).status_code == 200
-        refused(await sign_in(desk, email, "amber-otter-58-desk"), 401, "wrong_email_or_password")
+        assert_problem(await sign_in(desk, email, "amber-otter-58-desk"), 401, "wrong_email_or_password")
         async with desk.database.session(desk.id) as db:
             credentials = (await db.scalars(select(Credential.email).where(Credential.org_id == desk.id))).all()
         assert sorted(credentials) == sorted([email, desk.admin.email])
@@ -176,7 +176,7 @@ class TestKnownAddress:
         assert (answer.status_code, answer.json()["status"]) == (201, "PENDING")
         (row,) = await list_users(desk, email)
         assert (str(row.id), row.status) == (invited["id"], "INVITED")
-        refused(await sign_in(desk, email), 401, "wrong_email_or_password")
+        assert_problem(await sign_in(desk, email), 401, "wrong_email_or_password")
 
     async def test_the_database_executes_the_same_statements(self, desk: Desk) -> None:
         email = unique_email()
@@ -209,13 +209,13 @@ class TestKnownAddress:
 
 class TestRefusals:
     async def test_an_unknown_organisation_is_not_found(self, desk: Desk) -> None:
-        refused(await sign_up(desk, unique_email(), org="unknown.growfin.test"), 404, "organisation_not_found")
+        assert_problem(await sign_up(desk, unique_email(), org="unknown.growfin.test"), 404, "organisation_not_found")
 
     async def test_a_suspended_organisation_is_not_found(self, desk: Desk) -> None:
         async with desk.database.session(desk.id) as db:
             await db.execute(update(Organisation).where(Organisation.id == desk.id).values(status="SUSPENDED"))
         email = unique_email()
-        refused(await sign_up(desk, email), 404, "organisation_not_found")
+        assert_problem(await sign_up(desk, email), 404, "organisation_not_found")
         assert await list_users(desk, email) == []
 
     @pytest.mark.parametrize("password", ["password1", "growfin1", "Mia Ek Mia"])
@@ -223,7 +223,7 @@ class TestRefusals:
         fields: Any = {"password": password, "firstName": "Mia Ek Mia"}
         unknown = f"ada@{desk.domain}"
         known = await sign_up(desk, desk.admin.email, **fields)
-        assert wrong_fields(known, "weak_password") == {"password"}
+        assert read_invalid_fields(known, "weak_password") == {"password"}
         new = await sign_up(desk, unknown, **fields)
         assert known.json() | {"requestId": ""} == new.json() | {"requestId": ""}
         assert await list_users(desk, unknown) == []
@@ -258,7 +258,7 @@ class TestRefusals:
         self, desk: Desk, fields: dict[str, object], wrong: str
     ) -> None:
         answer = await desk.api.http.post("/auth/signup", json=body_for(desk, unique_email()) | fields)
-        assert wrong_fields(answer) == {wrong}
+        assert read_invalid_fields(answer) == {wrong}
         assert await list_account_events(desk) == []
 
 
@@ -268,20 +268,22 @@ class TestLimits:
         one, other = service.at("198.51.100.7"), service.at("198.51.100.8")
         statuses = [(await one.post("/auth/signup", json=body_for(desk, unique_email()))).status_code for _ in range(2)]
         assert statuses == [201, 201]
-        refused(await one.post("/auth/signup", json=body_for(desk, unique_email())), 429, "rate_limited")
+        assert_problem(await one.post("/auth/signup", json=body_for(desk, unique_email())), 429, "rate_limited")
         forwarded = {"X-Forwarded-For": "198.51.100.9"}
         again = await one.post("/auth/signup", json=body_for(desk, unique_email()), headers=forwarded)
-        refused(again, 429, "rate_limited")
+        assert_problem(again, 429, "rate_limited")
         # One network does not use up the limit of others.
         assert (await other.post("/auth/signup", json=body_for(desk, unique_email()))).status_code == 201
 
     async def test_sign_ups_in_unknown_organisations_count_too(self, start: Start, desk: Desk) -> None:
         http = (await start(sign_up_limit="1/hour")).at("198.51.100.7")
         nowhere = body_for(desk, unique_email()) | {"org": "nowhere.test"}
-        refused(await http.post("/auth/signup", json=nowhere), 404, "organisation_not_found")
-        refused(await http.post("/auth/signup", json=nowhere), 429, "rate_limited")
+        assert_problem(await http.post("/auth/signup", json=nowhere), 404, "organisation_not_found")
+        assert_problem(await http.post("/auth/signup", json=nowhere), 429, "rate_limited")
 
-    async def test_mails_are_limited_per_e_mail_whether_or_not_it_is_known(self, start: Start, desk: Desk) -> None:
+    async def test_mails_are_limited_per_e_mail_address_whether_or_not_an_account_has_it(
+        self, start: Start, desk: Desk
+    ) -> None:
         service = await start()
         for email in (desk.admin.email, unique_email()):
             answers = [await service.at("198.51.100.7").post("/auth/signup", json=body_for(desk, email))
@@ -293,5 +295,5 @@ class TestLimits:
         http = service.at("198.51.100.7")
         for _ in range(6):
             weak = await http.post("/auth/signup", json=body_for(desk, email, password="password1"))
-            refused(weak, 422, "weak_password")
+            assert_problem(weak, 422, "weak_password")
         assert (await http.post("/auth/signup", json=body_for(desk, email))).status_code == 201

@@ -16,7 +16,7 @@ from app.core.database.pool import Database
 from app.core.outbox.models import EventRow
 from app.core.security.secret_keys import generate_secret_key
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 ADMIN_BODY = {"firstName": "Bo", "lastName": "Ek", "email": "bo@growfin.test", "password": PASSWORD}
 
@@ -31,7 +31,7 @@ async def count_users(desk: Desk) -> int:
         return await db.scalar(select(func.count()).select_from(User).where(User.org_id == desk.id)) or 0
 
 
-async def test_an_admin_of_the_keys_organisation_is_active_and_available(desk: Desk) -> None:
+async def test_an_admin_who_signs_up_with_the_secret_key_is_active_and_available(desk: Desk) -> None:
     answer = await sign_up(desk, secret=desk.secret, firstName=" Bo ", email="Bo@GrowFin.TEST")
 
     assert answer.status_code == 201
@@ -69,10 +69,10 @@ async def test_waiting_tickets_are_assigned_before_the_response(desk: Desk) -> N
 
 
 class TestEmail:
-    async def test_an_e_mail_is_taken_in_any_case(self, desk: Desk) -> None:
+    async def test_e_mails_are_unique_regardless_of_letter_case(self, desk: Desk) -> None:
         await desk.another_admin("bo@growfin.test")
         for email in ("bo@growfin.test", " Bo@GrowFin.Test "):
-            refused(await sign_up(desk, secret=desk.secret, email=email), 409, "email_taken")
+            assert_problem(await sign_up(desk, secret=desk.secret, email=email), 409, "email_taken")
         assert await count_users(desk) == 2
 
     async def test_one_of_several_concurrent_sign_ups_gets_the_e_mail(self, desk: Desk) -> None:
@@ -93,19 +93,19 @@ class TestEmail:
 
 class TestSecretKey:
     async def test_a_secret_key_is_required(self, desk: Desk) -> None:
-        refused(await sign_up(desk), 401, "missing_credential")
-        refused(await sign_up(desk, secret=None), 401, "missing_credential")
+        assert_problem(await sign_up(desk), 401, "missing_credential")
+        assert_problem(await sign_up(desk, secret=None), 401, "missing_credential")
         assert await count_users(desk) == 1
 
     async def test_a_wrong_secret_key_is_refused(self, desk: Desk) -> None:
-        refused(await sign_up(desk, secret=generate_secret_key()), 401, "invalid_secret_key")
-        refused(await sign_up(desk, header=desk.secret[:-1] + "!"), 401, "invalid_secret_key")
+        assert_problem(await sign_up(desk, secret=generate_secret_key()), 401, "invalid_secret_key")
+        assert_problem(await sign_up(desk, header=desk.secret[:-1] + "!"), 401, "invalid_secret_key")
 
     async def test_different_secret_keys_in_header_and_body_are_refused(
         self, api: Api, database: Database, desk: Desk
     ) -> None:
         other = await create_desk(api, database)
-        refused(await sign_up(desk, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
+        assert_problem(await sign_up(desk, header=desk.secret, secret=other.secret), 401, "secret_key_mismatch")
         assert (await count_users(desk), await count_users(other)) == (1, 1)
 
     async def test_access_tokens_are_refused(self, desk: Desk) -> None:
@@ -113,7 +113,9 @@ class TestSecretKey:
             (desk.admin.headers, 403, "secret_key_required"),
             ({"Authorization": "Bearer hunter2"}, 401, "invalid_token"),
         ):
-            refused(await desk.api.http.post("/auth/admin/signup", json=ADMIN_BODY, headers=headers), status, code)
+            assert_problem(
+                await desk.api.http.post("/auth/admin/signup", json=ADMIN_BODY, headers=headers), status, code
+            )
         assert await count_users(desk) == 1
 
 
@@ -122,7 +124,7 @@ class TestPassword:
         "password", ["seven77", "xy8" * 43, "x" * 4097, "", None, 12345678, "lamp\0heron", "\x1b[31mlamp"]
     )
     async def test_a_password_of_a_wrong_length_or_type_is_refused(self, desk: Desk, password: Any) -> None:
-        assert wrong_fields(await sign_up(desk, secret=desk.secret, password=password)) == {"password"}
+        assert read_invalid_fields(await sign_up(desk, secret=desk.secret, password=password)) == {"password"}
         assert await count_users(desk) == 1
 
     @pytest.mark.parametrize(
@@ -140,11 +142,11 @@ class TestPassword:
     )
     async def test_a_weak_password_is_refused(self, desk: Desk, password: str) -> None:
         answer = await sign_up(desk, secret=desk.secret, password=password)
-        assert wrong_fields(answer, "weak_password") == {"password"}
+        assert read_invalid_fields(answer, "weak_password") == {"password"}
         assert password not in answer.text
         assert await count_users(desk) == 1
 
-    async def test_spaces_around_a_password_belong_to_it(self, desk: Desk) -> None:
+    async def test_spaces_around_a_password_are_part_of_the_password(self, desk: Desk) -> None:
         password = "  heron lamp  "
         assert (await sign_up(desk, secret=desk.secret, password=password)).status_code == 201
         body = {"email": ADMIN_BODY["email"], "org": desk.domain}
@@ -181,10 +183,10 @@ class TestPassword:
 async def test_an_invalid_field_is_reported_and_no_user_is_created(
     desk: Desk, fields: dict[str, object], wrong: str
 ) -> None:
-    assert wrong_fields(await sign_up(desk, header=desk.secret, **fields)) == {wrong}
+    assert read_invalid_fields(await sign_up(desk, header=desk.secret, **fields)) == {wrong}
     assert await count_users(desk) == 1
 
 
 async def test_all_missing_fields_are_reported_at_once(desk: Desk) -> None:
     answer = await desk.api.http.post("/auth/admin/signup", json={"secret": desk.secret})
-    assert wrong_fields(answer) == {"firstName", "lastName", "email", "password"}
+    assert read_invalid_fields(answer) == {"firstName", "lastName", "email", "password"}

@@ -121,4 +121,4 @@ async def test_housekeeping_deletes_expired_links(server: TestServer, api: Api, 
         await expire(desk, await issue(desk, RESET, VERIFY))
     valid = [await issue(desk, RESET) for desk in desks]
     await JOBS["housekeeping"].run(Worker(settings_for(server), database))
-    assert [await list_links(desk) for desk in desks] == [set(subject) for subject in valid]
+    assert [await list_links(desk) for desk in desks] == [set(links) for links in valid]

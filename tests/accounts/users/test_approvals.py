@@ -19,13 +19,13 @@ from tests.accounts.users_and_roles import (
     read_row,
 )
 from tests.organisation_client import Api, Desk, create_desk, open_session
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 
 async def test_an_approved_user_can_act(desk: Desk) -> None:
     row = await add_user(desk, status="PENDING")
     user = await open_session(desk, row)
-    refused(await user.get("/me"), 401, "invalid_token")
+    assert_problem(await user.get("/me"), 401, "invalid_token")
     result = ok(await desk.admin.post(f"/users/{row.id}/approve"))
     assert (result["id"], result["status"]) == (str(row.id), "ACTIVE")
     ok(await user.get("/me"))
@@ -61,7 +61,7 @@ async def test_an_approved_customer_is_not_available(desk: Desk) -> None:
 @pytest.mark.parametrize("status", ["PENDING", "REJECTED", "INVITED"])
 async def test_a_user_who_was_never_active_cannot_be_available(desk: Desk, status: str) -> None:
     row = await add_user(desk, status=status)
-    refused(await desk.admin.patch(f"/users/{row.id}", {"available": True}), 409, "not_active_yet")
+    assert_problem(await desk.admin.patch(f"/users/{row.id}", {"available": True}), 409, "not_active_yet")
     result = ok(await desk.admin.patch(f"/users/{row.id}", {"available": False}))
     assert (result["status"], result["available"]) == (status, False)
     assert await list_events(desk, row.id) == []
@@ -97,7 +97,7 @@ async def test_a_rejection_needs_no_body(desk: Desk) -> None:
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 1001, "a\0b", 7, ["No."]])
 async def test_an_invalid_reason_is_refused(desk: Desk, reason: object) -> None:
     row = await add_user(desk, status="PENDING")
-    assert wrong_fields(await desk.admin.post(f"/users/{row.id}/reject", {"reason": reason})) == {"reason"}
+    assert read_invalid_fields(await desk.admin.post(f"/users/{row.id}/reject", {"reason": reason})) == {"reason"}
     assert (await read_row(desk, row.id)).status == "PENDING"
 
 
@@ -117,15 +117,15 @@ async def test_a_rejected_user_can_still_be_approved(desk: Desk) -> None:
 )
 async def test_only_pending_accounts_can_be_approved_or_rejected(desk: Desk, status: str, verb: str) -> None:
     row = await add_user(desk, status=status)
-    refused(await desk.admin.post(f"/users/{row.id}/{verb}"), 409, "not_pending")
+    assert_problem(await desk.admin.post(f"/users/{row.id}/{verb}"), 409, "not_pending")
     assert (await read_row(desk, row.id)).status == status
     assert await list_events(desk, row.id) == []
 
 
 async def test_users_cannot_approve_themselves(desk: Desk) -> None:
     waiting = await open_session(desk, await add_user(desk, ADMIN, status="PENDING"))
-    refused(await waiting.post(f"/users/{waiting.id}/approve"), 401, "invalid_token")
-    refused(await desk.admin.post(f"/users/{desk.admin.id}/approve"), 409, "not_pending")
+    assert_problem(await waiting.post(f"/users/{waiting.id}/approve"), 401, "invalid_token")
+    assert_problem(await desk.admin.post(f"/users/{desk.admin.id}/approve"), 409, "not_pending")
 
 
 async def test_a_caller_with_fewer_permissions_cannot_decide_about_an_admin(desk: Desk) -> None:
@@ -134,7 +134,7 @@ async def test_a_caller_with_fewer_permissions_cannot_decide_about_an_admin(desk
         await add_user(desk, ADMIN, status="PENDING"),
     )
     for verb in ("approve", "reject"):
-        refused(await limited.post(f"/users/{row.id}/{verb}"), 403, "privilege_escalation")
+        assert_problem(await limited.post(f"/users/{row.id}/{verb}"), 403, "privilege_escalation")
     assert (await read_row(desk, row.id)).status == "PENDING"
 
 
@@ -142,13 +142,13 @@ async def test_a_caller_of_a_lower_role_kind_cannot_decide_about_an_admin_with_f
     limited = await add_user_with_only(desk, "users:view", "users:update")
     row = await add_user(desk, ADMIN, status="PENDING", role_id=await add_role(desk, "users:view", role=ADMIN))
     for verb in ("approve", "reject"):
-        refused(await limited.post(f"/users/{row.id}/{verb}"), 403, "privilege_escalation")
+        assert_problem(await limited.post(f"/users/{row.id}/{verb}"), 403, "privilege_escalation")
     assert (await read_row(desk, row.id)).status == "PENDING"
 
 
 async def test_an_admin_of_another_organisation_cannot_decide(api: Api, database: Database, desk: Desk) -> None:
     row, stranger = await add_user(desk, CUSTOMER, status="PENDING"), (await create_desk(api, database)).admin
     for verb in ("approve", "reject"):
-        refused(await stranger.post(f"/users/{row.id}/{verb}"), 404, "user_not_found")
-        refused(await stranger.post(f"/users/{UUID(int=1)}/{verb}"), 404, "user_not_found")
+        assert_problem(await stranger.post(f"/users/{row.id}/{verb}"), 404, "user_not_found")
+        assert_problem(await stranger.post(f"/users/{UUID(int=1)}/{verb}"), 404, "user_not_found")
     assert (await read_row(desk, row.id)).status == "PENDING"

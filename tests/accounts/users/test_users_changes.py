@@ -26,7 +26,7 @@ from tests.accounts.users_and_roles import (
     read_row,
 )
 from tests.organisation_client import JSON, Api, Desk, create_desk, open_session
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 
 def role_change(before: UUID, after: UUID, kinds: str) -> JSON:
@@ -48,11 +48,11 @@ async def test_an_admin_changes_a_users_built_in_role(desk: Desk) -> None:
 
 
 async def test_a_demotion_ends_the_users_sessions_immediately(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     engineer = await add_signed_in_user(desk)
     ok(await engineer.get("/users"))
     ok(await desk.admin.patch(f"/users/{engineer.id}", {"role": "CUSTOMER"}))
-    refused(await engineer.get("/users"), 401, "invalid_token")
+    assert_problem(await engineer.get("/users"), 401, "invalid_token")
     assert ok(await desk.admin.get(f"/users/{engineer.id}"))["role"] == "CUSTOMER"
 
 
@@ -63,7 +63,7 @@ async def test_a_custom_role_can_be_assigned_and_replaced(api: Api, database: Da
     result = ok(await desk.admin.put(f"/users/{engineer.id}/role", {"roleId": str(role_id)}))
     assert (result["role"], result["roleId"]) == ("ADMIN", str(role_id))
     assert result["designation"].startswith("Role ")
-    refused(await engineer.get("/users"), 403, "permission_required")
+    assert_problem(await engineer.get("/users"), 403, "permission_required")
 
     result = ok(await desk.admin.patch(f"/users/{engineer.id}", {"role": "ENGINEER"}))
     assert (result["roleId"], result["designation"]) == (str(roles.ENGINEER.id), "Engineer")
@@ -93,7 +93,7 @@ async def test_a_role_that_does_not_exist_in_the_organisation_cannot_be_assigned
     foreign = await add_role(await create_desk(api, database), "tickets:view")
     for role_id in (foreign, UUID(int=1)):
         answer = await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(role_id)})
-        assert wrong_fields(answer) == {"roleId"}
+        assert read_invalid_fields(answer) == {"roleId"}
     assert (await read_row(desk, row.id)).role_id is None
     assert await list_events(desk, row.id) == []
 
@@ -112,7 +112,7 @@ async def test_suspending_a_user_ends_sessions_and_links_for_good(api: Api, data
 
     assert ok(await desk.admin.patch(f"/users/{row.id}", {"status": "SUSPENDED"}))["status"] == "SUSPENDED"
     for device in (phone, laptop):
-        refused(await device.get("/me"), 401, "invalid_token")
+        assert_problem(await device.get("/me"), 401, "invalid_token")
     async with database.session(desk.id) as db:
         purposes = set(await db.scalars(select(Link.purpose).where(Link.org_id == desk.id)))
         sessions = await db.scalar(select(func.count()).where(Session.org_id == desk.id, Session.user_id == row.id))
@@ -120,7 +120,7 @@ async def test_suspending_a_user_ends_sessions_and_links_for_good(api: Api, data
     assert sessions == 0
 
     assert ok(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}))["status"] == "ACTIVE"
-    refused(await phone.get("/me"), 401, "invalid_token")
+    assert_problem(await phone.get("/me"), 401, "invalid_token")
     assert [kind for kind, _ in await list_events(desk, row.id)] == ["user.suspended", "user.reactivated"]
     ok(await (await open_session(desk, row)).get("/me"))
 
@@ -131,7 +131,7 @@ async def test_an_account_that_was_never_active_can_be_neither_suspended_nor_rea
     desk: Desk, status: str, wanted: str
 ) -> None:
     row = await add_user(desk, status=status)
-    problem = refused(await desk.admin.patch(f"/users/{row.id}", {"status": wanted}), 409, "not_active_yet")
+    problem = assert_problem(await desk.admin.patch(f"/users/{row.id}", {"status": wanted}), 409, "not_active_yet")
     assert ("invitation" if status == "INVITED" else "/approve") in problem["detail"]
     assert (await read_row(desk, row.id)).status == status
     assert await list_events(desk, row.id) == []
@@ -140,7 +140,7 @@ async def test_an_account_that_was_never_active_can_be_neither_suspended_nor_rea
 async def test_no_part_of_a_refused_change_is_applied(desk: Desk) -> None:
     row = await add_user(desk, status="PENDING")
     answer = await desk.admin.patch(f"/users/{row.id}", {"role": "ADMIN", "available": True, "status": "ACTIVE"})
-    refused(answer, 409, "not_active_yet")
+    assert_problem(answer, 409, "not_active_yet")
     after = await read_row(desk, row.id)
     assert (after.role_kind, after.available, after.status) == ("ENGINEER", False, "PENDING")
 
@@ -148,7 +148,7 @@ async def test_no_part_of_a_refused_change_is_applied(desk: Desk) -> None:
 async def test_admins_can_suspend_themselves_if_another_admin_is_left(desk: Desk) -> None:
     other = await desk.another_admin()
     assert ok(await other.patch(f"/users/{other.id}", {"status": "SUSPENDED"}))["status"] == "SUSPENDED"
-    refused(await other.get("/me"), 401, "invalid_token")
+    assert_problem(await other.get("/me"), 401, "invalid_token")
 
 
 # --- availability -----------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ async def test_availability_takes_effect_when_the_user_is_reactivated(desk: Desk
 async def test_a_customer_cannot_be_available(desk: Desk, role: RoleKind, change: dict[str, object]) -> None:
     row = await add_user(desk, role)
     answer = await desk.admin.patch(f"/users/{row.id}", {**change, "available": True})
-    assert wrong_fields(answer, "customer_not_available") == {"available"}
+    assert read_invalid_fields(answer, "customer_not_available") == {"available"}
     assert (await read_row(desk, row.id)).role_kind == role
 
 
@@ -203,7 +203,7 @@ async def test_values_that_are_already_set_change_nothing(desk: Desk, values: di
 async def test_the_refusal_of_a_status_lists_the_allowed_ones(desk: Desk) -> None:
     row = await add_user(desk)
     answer = await desk.admin.patch(f"/users/{row.id}", {"status": "PENDING"})
-    faults = refused(answer, 422, "invalid_input")["errors"]
+    faults = assert_problem(answer, 422, "invalid_input")["errors"]
     assert faults == [{"field": "status", "message": "This must be 'ACTIVE' or 'SUSPENDED'."}]
 
 
@@ -238,13 +238,13 @@ async def test_an_invalid_field_is_reported_and_nothing_changes(
     row = await add_user(desk)
     before = ok(await desk.admin.get(f"/users/{row.id}"))
     answer = await desk.admin.http.request(method, f"/users/{row.id}{path}", json=body, headers=desk.admin.headers)
-    assert wrong_fields(answer) == {wrong}
+    assert read_invalid_fields(answer) == {wrong}
     assert ok(await desk.admin.get(f"/users/{row.id}")) == before
     assert await list_events(desk, row.id) == []
 
 
 async def test_an_erased_user_cannot_be_changed(desk: Desk) -> None:
     row = await add_user(desk, created_at=real_now(), status="ERASED")
-    refused(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}), 404, "user_not_found")
-    refused(await desk.admin.get(f"/users/{row.id}"), 404, "user_not_found")
+    assert_problem(await desk.admin.patch(f"/users/{row.id}", {"status": "ACTIVE"}), 404, "user_not_found")
+    assert_problem(await desk.admin.get(f"/users/{row.id}"), 404, "user_not_found")
     assert [one["id"] for one in ok(await desk.admin.get("/users"))["items"]] == [str(desk.admin.id)]

@@ -21,7 +21,7 @@ from app.accounts.users.rules import AccountStatus, is_full_admin
 from app.core.database.pool import Database
 from tests.accounts.users_and_roles import ADMIN, add_role, add_signed_in_user, add_user, list_events, ok, read_row
 from tests.organisation_client import Desk, SignedInUser
-from tests.problems import refused
+from tests.problems import assert_problem
 
 DENIAL = {"granted": [], "denied": [{"resource": "keys", "view": True}]}
 DEPARTURES: list[tuple[str, str, Any]] = [
@@ -57,7 +57,7 @@ async def test_the_last_admin_can_be_neither_demoted_suspended_nor_erased(
     await add_user(desk, ADMIN, status="PENDING")
     await add_user(desk, ADMIN, denied=["keys:view"])
     await add_user(desk, ADMIN, role_id=await add_role(desk, *roles.ADMIN.permissions, role=ADMIN))
-    refused(await change(desk.admin, method, desk.admin, path, body), 409, "last_admin")
+    assert_problem(await change(desk.admin, method, desk.admin, path, body), 409, "last_admin")
     ok(await desk.admin.get("/users"))
     assert (await read_row(desk, desk.admin.id)).permissions == roles.ADMIN.permissions
     assert [kind for kind, _ in await list_events(desk, desk.admin.id)] == ["user.signed_up"]
@@ -65,9 +65,9 @@ async def test_the_last_admin_can_be_neither_demoted_suspended_nor_erased(
 
 async def test_an_admin_with_a_custom_role_of_all_permissions_does_not_count(desk: Desk) -> None:
     equal = await add_role(desk, *roles.ADMIN.permissions, role=ADMIN)
-    refused(await desk.admin.put(f"/users/{desk.admin.id}/role", {"roleId": str(equal)}), 409, "last_admin")
+    assert_problem(await desk.admin.put(f"/users/{desk.admin.id}/role", {"roleId": str(equal)}), 409, "last_admin")
     other = await add_signed_in_user(desk, ADMIN, role_id=equal)
-    refused(await change(other, "DELETE", desk.admin, "", None), 409, "last_admin")
+    assert_problem(await change(other, "DELETE", desk.admin, "", None), 409, "last_admin")
 
 
 @each_departure
@@ -76,7 +76,7 @@ async def test_one_of_two_admins_can_be_demoted_suspended_or_erased(
 ) -> None:
     other = await desk.another_admin()
     assert (await change(other, method, desk.admin, path, body)).status_code in {200, 204}
-    refused(await change(other, method, other, path, body), 409, "last_admin")
+    assert_problem(await change(other, method, other, path, body), 409, "last_admin")
 
 
 async def test_the_last_admin_can_change_other_fields(desk: Desk) -> None:
@@ -128,7 +128,7 @@ async def test_one_of_two_admins_who_demote_each_other_concurrently_stays(
         desk, change(one, method, other, path, body), change(other, method, one, path, body)
     )
     (refusal,) = [answer for answer in answers if answer.status_code not in {200, 204}]
-    refused(refusal, 409, "last_admin")
+    assert_problem(refusal, 409, "last_admin")
     assert await count_full_admins(desk) == 1
 
 
@@ -139,7 +139,7 @@ async def test_one_of_two_admins_who_leave_concurrently_stays(desk: Desk, method
         desk, change(one, method, one, path, body), change(other, method, other, path, body)
     )
     (refusal,) = [answer for answer in answers if answer.status_code not in {200, 204}]
-    refused(refusal, 409, "last_admin")
+    assert_problem(refusal, 409, "last_admin")
     assert await count_full_admins(desk) == 1
 
 
@@ -150,7 +150,7 @@ async def test_an_admin_who_is_being_erased_cannot_demote_another(desk: Desk) ->
     # If the erasure comes first, the demotion is refused, because its caller is gone.
     assert erased.status_code == 204
     if demoted.status_code != 200:
-        refused(demoted, 401, "invalid_token")
+        assert_problem(demoted, 401, "invalid_token")
     assert (await read_row(desk, third.id)).role_kind == ("CUSTOMER" if demoted.status_code == 200 else "ADMIN")
 
 
@@ -158,7 +158,7 @@ async def test_an_admin_who_was_demoted_meanwhile_cannot_demote_another(desk: De
     other, third = await desk.another_admin(), await desk.another_admin("cy@growfin.test")
     async with blocked(desk, change(other, "PATCH", third, "", {"role": "CUSTOMER"})) as (db, running):
         (await users.lock_user(db, desk.id, other.id)).role_kind = RoleKind.ENGINEER
-    refused(running[0].result(), 401, "invalid_token")
+    assert_problem(running[0].result(), 401, "invalid_token")
     assert (await read_row(desk, third.id)).role_kind == "ADMIN"
 
 

@@ -22,10 +22,10 @@ from tests.accounts.users_and_roles import (
     read_row,
 )
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 
-def as_set(table: list[JSON]) -> set[str]:
+def collect_permissions(table: list[JSON]) -> set[str]:
     """Return the permissions in a table, as they are stored."""
     return {f"{row['resource']}:{action}" for row in table for action, allowed in row.items() if allowed is True}
 
@@ -52,8 +52,11 @@ async def test_effective_permissions_are_those_of_the_role_plus_grants_minus_den
     assert result["granted"] == [{"resource": "keys", **nothing, "view": True, "create": True}]
     assert result["denied"] == [{"resource": "vendors", **nothing, "view": True}]
     assert [row["resource"] for row in result["fromRole"]] == [resource.value for resource in Resource]
-    assert as_set(result["fromRole"]) == roles.ENGINEER.permissions
-    assert as_set(result["effective"]) == roles.ENGINEER.permissions - {"vendors:view"} | {"keys:view", "keys:create"}
+    assert collect_permissions(result["fromRole"]) == roles.ENGINEER.permissions
+    assert collect_permissions(result["effective"]) == roles.ENGINEER.permissions - {"vendors:view"} | {
+        "keys:view",
+        "keys:create",
+    }
     expected = {"granted": ["keys:create", "keys:view"], "denied": ["vendors:view"]}
     assert await list_events(desk, row.id) == [("user.permissions_changed", expected)]
 
@@ -64,8 +67,8 @@ async def test_a_custom_role_gives_its_permissions(desk: Desk) -> None:
     result = ok(await desk.admin.get(f"/users/{row.id}/permissions"))
     assert (result["role"], result["roleId"]) == ("ENGINEER", str(role_id))
     assert result["designation"].startswith("Role ")
-    assert as_set(result["fromRole"]) == {"org:view", "tickets:view"}
-    assert as_set(result["effective"]) == {"tickets:view"}
+    assert collect_permissions(result["fromRole"]) == {"org:view", "tickets:view"}
+    assert collect_permissions(result["effective"]) == {"tickets:view"}
 
 
 async def test_both_lists_are_replaced_and_apply_to_access_tokens_in_use_immediately(
@@ -74,17 +77,17 @@ async def test_both_lists_are_replaced_and_apply_to_access_tokens_in_use_immedia
     desk = await create_desk(api, database, sandbox=False)
     engineer = await add_signed_in_user(desk)
     path = f"/users/{engineer.id}/permissions"
-    refused(await engineer.get("/notifications"), 403, "permission_required")
+    assert_problem(await engineer.get("/notifications"), 403, "permission_required")
     ok(
         await desk.admin.put(
             path, {"granted": [permission_row("notifications", "view")], "denied": [permission_row("users", "view")]}
         )
     )
     ok(await engineer.get("/notifications"))
-    refused(await engineer.get("/users"), 403, "permission_required")
+    assert_problem(await engineer.get("/users"), 403, "permission_required")
     result = ok(await desk.admin.put(path, permission_lists()))
     assert (result["granted"], result["denied"]) == ([], [])
-    refused(await engineer.get("/notifications"), 403, "permission_required")
+    assert_problem(await engineer.get("/notifications"), 403, "permission_required")
     ok(await engineer.get("/users"))
 
 
@@ -116,7 +119,9 @@ async def test_the_same_lists_again_change_nothing(desk: Desk) -> None:
 )
 async def test_an_invalid_table_is_refused_and_nothing_changes(desk: Desk, body: JSON, wrong: str) -> None:
     row = await add_user(desk, granted=["org:view"])
-    assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", permission_lists() | body)) == {wrong}
+    assert read_invalid_fields(await desk.admin.put(f"/users/{row.id}/permissions", permission_lists() | body)) == {
+        wrong
+    }
     after = await read_row(desk, row.id)
     assert (after.granted, after.denied) == (["org:view"], [])
 
@@ -127,7 +132,7 @@ async def test_an_invalid_table_is_refused_and_nothing_changes(desk: Desk, body:
 )
 async def test_both_lists_are_required(desk: Desk, body: JSON, missing: set[str]) -> None:
     row = await add_user(desk, granted=["org:view"], denied=["vendors:view"])
-    assert wrong_fields(await desk.admin.put(f"/users/{row.id}/permissions", body)) == missing
+    assert read_invalid_fields(await desk.admin.put(f"/users/{row.id}/permissions", body)) == missing
     after = await read_row(desk, row.id)
     assert (after.granted, after.denied) == (["org:view"], ["vendors:view"])
 
@@ -163,15 +168,15 @@ async def test_a_user_with_more_permissions_than_the_caller_cannot_be_changed(
     limited, row = await add_limited_admin(desk), await add_user(desk, ADMIN, status=status)
     before = ok(await desk.admin.get(f"/users/{row.id}"))
     answer = await limited.http.request(method, f"/users/{row.id}{path}", json=body, headers=limited.headers)
-    refused(answer, 403, "privilege_escalation")
+    assert_problem(answer, 403, "privilege_escalation")
     assert ok(await desk.admin.get(f"/users/{row.id}")) == before
     assert await list_events(desk, row.id) == []
 
 
 async def test_the_only_admin_cannot_be_changed_by_a_caller_with_fewer_permissions(desk: Desk) -> None:
     limited = await add_limited_admin(desk)
-    refused(await limited.patch(f"/users/{desk.admin.id}", {"status": "SUSPENDED"}), 403, "privilege_escalation")
-    refused(await limited.delete(f"/users/{desk.admin.id}"), 403, "privilege_escalation")
+    assert_problem(await limited.patch(f"/users/{desk.admin.id}", {"status": "SUSPENDED"}), 403, "privilege_escalation")
+    assert_problem(await limited.delete(f"/users/{desk.admin.id}"), 403, "privilege_escalation")
 
 
 async def test_a_user_with_no_more_permissions_than_the_caller_can_be_changed(desk: Desk) -> None:
@@ -194,7 +199,7 @@ async def test_callers_cannot_give_permissions_that_they_lack(desk: Desk) -> Non
         ("PUT", "/permissions", permission_lists([permission_row("users", "view", "create")])),
     ):
         answer = await limited.http.request(method, f"/users/{row.id}{path}", json=body, headers=limited.headers)
-        refused(answer, 403, "privilege_escalation")
+        assert_problem(answer, 403, "privilege_escalation")
     after = await read_row(desk, row.id)
     assert after.role_kind == "ENGINEER"
     assert after.permissions == {"tickets:view"}
@@ -203,7 +208,7 @@ async def test_callers_cannot_give_permissions_that_they_lack(desk: Desk) -> Non
 async def test_a_customers_grants_count_when_the_role_changes(desk: Desk) -> None:
     limited = await add_user_with_only(desk, *FEW, *roles.ENGINEER.permissions, *roles.CUSTOMER.permissions)
     row = await add_user(desk, CUSTOMER, granted=["keys:delete"])
-    refused(await limited.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "privilege_escalation")
+    assert_problem(await limited.patch(f"/users/{row.id}", {"role": "ENGINEER"}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{row.id}/permissions", permission_lists()))
     ok(await limited.patch(f"/users/{row.id}", {"role": "ENGINEER"}))
 
@@ -222,25 +227,27 @@ async def test_users_cannot_promote_themselves(desk: Desk) -> None:
         ("PUT", "/permissions", permission_lists([permission_row("keys", "view")])),
     ):
         answer = await limited.http.request(method, f"/users/{limited.id}{path}", json=body, headers=limited.headers)
-        refused(answer, 403, "privilege_escalation")
+        assert_problem(answer, 403, "privilege_escalation")
     assert (await read_row(desk, limited.id)).permissions == set(FEW)
     assert await list_events(desk, limited.id) == []
 
 
 async def test_users_cannot_lift_a_denial_that_applies_to_them(desk: Desk) -> None:
     restricted = await add_signed_in_user(desk, ADMIN, denied=["keys:view"])
-    refused(
+    assert_problem(
         await restricted.put(f"/users/{restricted.id}/permissions", permission_lists()), 403, "privilege_escalation"
     )
     other = await add_user(desk, ADMIN, denied=["keys:view"])
-    refused(await restricted.put(f"/users/{other.id}/permissions", permission_lists()), 403, "privilege_escalation")
+    assert_problem(
+        await restricted.put(f"/users/{other.id}/permissions", permission_lists()), 403, "privilege_escalation"
+    )
     assert (await read_row(desk, restricted.id)).denied == (await read_row(desk, other.id)).denied == ["keys:view"]
 
 
 async def test_users_cannot_grant_themselves_what_their_role_allows(desk: Desk) -> None:
     other = await desk.another_admin()
     body = permission_lists([permission_row("users", "update")])
-    refused(await other.put(f"/users/{other.id}/permissions", body), 403, "privilege_escalation")
+    assert_problem(await other.put(f"/users/{other.id}/permissions", body), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{other.id}/permissions", body))
     ok(await other.put(f"/users/{other.id}/permissions", body))  # the user has this grant already
 
@@ -250,9 +257,9 @@ async def test_users_can_lower_their_own_permissions(desk: Desk) -> None:
     result = ok(
         await other.put(f"/users/{other.id}/permissions", permission_lists(denied=[permission_row("keys", "delete")]))
     )
-    assert as_set(result["effective"]) == ALL - {"keys:delete"}
+    assert collect_permissions(result["effective"]) == ALL - {"keys:delete"}
     ok(await other.patch(f"/users/{other.id}", {"role": "ENGINEER"}))
-    refused(await other.patch(f"/users/{other.id}", {"role": "ADMIN"}), 401, "invalid_token")
+    assert_problem(await other.patch(f"/users/{other.id}", {"role": "ADMIN"}), 401, "invalid_token")
     assert ok(await desk.admin.get(f"/users/{other.id}"))["role"] == "ENGINEER"
 
 
@@ -266,13 +273,13 @@ async def test_an_admin_role_with_the_callers_permissions_cannot_be_created_or_a
     steward = await add_user_with_only(desk, *STEWARD)
     table = [row.model_dump(mode="json") for row in as_table(frozenset(STEWARD))]
     created = await steward.post("/roles", {"name": "Head steward", "role": "ADMIN", "permissions": table})
-    refused(created, 403, "privilege_escalation")
+    assert_problem(created, 403, "privilege_escalation")
     above = await add_role(desk, *STEWARD, role=ADMIN)  # by an admin
-    refused(await steward.post("/roles", {"name": "A copy", "copyOf": str(above)}), 403, "privilege_escalation")
+    assert_problem(await steward.post("/roles", {"name": "A copy", "copyOf": str(above)}), 403, "privilege_escalation")
     colleague = await add_user(desk, role_id=await add_role(desk, "tickets:view"))
     for user_id in (steward.id, colleague.id):
         answer = await steward.put(f"/users/{user_id}/role", {"roleId": str(above)})
-        refused(answer, 403, "privilege_escalation")
+        assert_problem(answer, 403, "privilege_escalation")
         assert (await read_row(desk, user_id)).role_kind == "ENGINEER"
 
 
@@ -285,8 +292,8 @@ async def test_denials_do_not_help_to_get_an_admin_role(desk: Desk) -> None:
     for user_id in (steward.id, colleague.id):
         path = f"/users/{user_id}"
         ok(await steward.put(f"{path}/permissions", rest))
-        refused(await steward.patch(path, {"role": "ADMIN"}), 403, "privilege_escalation")
-        refused(await steward.put(f"{path}/role", {"roleId": str(roles.ADMIN.id)}), 403, "privilege_escalation")
+        assert_problem(await steward.patch(path, {"role": "ADMIN"}), 403, "privilege_escalation")
+        assert_problem(await steward.put(f"{path}/role", {"roleId": str(roles.ADMIN.id)}), 403, "privilege_escalation")
         assert (await read_row(desk, user_id)).role_kind == "ENGINEER"
 
 
@@ -294,7 +301,7 @@ async def test_permissions_of_a_role_count_even_if_they_are_denied_to_the_user(d
     limited = await add_limited_admin(desk)
     row = await add_user(desk, role_id=await add_role(desk, "tickets:view"), denied=["keys:view"])
     wide = await add_role(desk, "tickets:view", "keys:view")
-    refused(await limited.put(f"/users/{row.id}/role", {"roleId": str(wide)}), 403, "privilege_escalation")
+    assert_problem(await limited.put(f"/users/{row.id}/role", {"roleId": str(wide)}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"/users/{row.id}/role", {"roleId": str(wide)}))
 
 
@@ -306,7 +313,7 @@ async def test_a_user_of_a_higher_role_kind_cannot_be_changed_whatever_their_per
     limited = await add_limited_admin(desk)
     row = await add_user(desk, ADMIN, status=status, role_id=await add_role(desk, "tickets:view", role=ADMIN))
     answer = await limited.http.request(method, f"/users/{row.id}{path}", json=body, headers=limited.headers)
-    refused(answer, 403, "privilege_escalation")
+    assert_problem(answer, 403, "privilege_escalation")
     assert await list_events(desk, row.id) == []
     assert (await read_row(desk, row.id)).status == status
 
@@ -329,7 +336,7 @@ async def test_users_cannot_take_a_role_with_permissions_that_were_granted_to_th
     assert created.status_code == 201
 
     own_path = f"/users/{keeper.id}"
-    refused(await keeper.put(f"{own_path}/role", {"roleId": created.json()["id"]}), 403, "privilege_escalation")
+    assert_problem(await keeper.put(f"{own_path}/role", {"roleId": created.json()["id"]}), 403, "privilege_escalation")
     ok(await desk.admin.put(f"{own_path}/permissions", permission_lists()))
     assert (await read_row(desk, keeper.id)).permissions == set(STEWARD)
     less = await add_role(desk, "users:update", "users:view")

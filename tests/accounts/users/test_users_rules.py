@@ -14,14 +14,13 @@ from app.accounts.users.rules import (
     UserStatus,
     can_raise_permissions,
     erased_email,
-    is_deliverable,
     is_full_admin,
     prefix_upper_bound,
     query_terms,
-    refuse_erased_email,
     search_words,
 )
 from app.accounts.users.schemas import UserUpdate
+from app.core.fields import is_deliverable, refuse_reserved_email
 
 FULL_ADMIN: dict[str, Any] = {"role_kind": "ADMIN", "role_id": None, "status": "ACTIVE", "denied": []}
 
@@ -40,7 +39,7 @@ def test_an_active_admin_with_nothing_denied_is_a_full_admin() -> None:
         *({"status": status} for status in ("PENDING", "REJECTED", "INVITED", "SUSPENDED", "ERASED")),
     ],
 )
-def test_every_other_user_is_no_full_admin(difference: dict[str, Any]) -> None:
+def test_no_other_user_is_a_full_admin(difference: dict[str, Any]) -> None:
     assert not is_full_admin(**FULL_ADMIN | difference)
 
 
@@ -101,7 +100,7 @@ def test_the_address_of_an_erased_user_is_not_deliverable() -> None:
     assert erased_email(UUID(int=7)) == "erased-00000000-0000-0000-0000-000000000007@erased.invalid"
     assert not is_deliverable(erased_email(UUID(int=7)))
     with pytest.raises(ValueError, match="reserved"):
-        refuse_erased_email("ada@erased.invalid")
+        refuse_reserved_email("ada@erased.invalid")
     assert is_deliverable("ada@not-erased.invalid")
 
 

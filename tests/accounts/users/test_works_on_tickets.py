@@ -19,7 +19,7 @@ from app.core.database.pool import Database
 from app.core.outbox.models import Counter
 from tests.accounts.users_and_roles import ADMIN, CUSTOMER, add_role, add_user, list_events, ok, read_row
 from tests.organisation_client import JSON, Desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.services import unique_email
 
 BOTH = ("tickets:view", "tickets:update")
@@ -135,7 +135,7 @@ async def test_the_available_filter_finds_users_whom_new_tickets_may_be_assigned
         assert {UUID(item["id"]) for item in result["items"]} == expected
         assert result["total"] == len(expected)
     shown = ok(await desk.admin.get(f"/users/{others[-1].id}"))
-    assert shown["available"] is True  # the user's own switch
+    assert shown["available"] is True  # whether the user wants new tickets
 
 
 async def test_became_available_is_recorded_when_tickets_can_be_assigned_again(desk: Desk) -> None:
@@ -156,7 +156,7 @@ async def test_became_available_is_recorded_when_tickets_can_be_assigned_again(d
 async def test_the_refusal_explains_what_the_last_admin_is(desk: Desk) -> None:
     await add_user(desk, ADMIN, role_id=await add_role(desk, *roles.ADMIN.permissions, role=ADMIN))
     await add_user(desk, ADMIN, denied=["keys:view"])
-    problem = refused(await desk.admin.delete(f"/users/{desk.admin.id}"), 409, "last_admin")
+    problem = assert_problem(await desk.admin.delete(f"/users/{desk.admin.id}"), 409, "last_admin")
     assert problem["title"] == LastAdmin.title
     assert "built-in role Admin and no denied permissions" in problem["title"]
 

@@ -24,7 +24,7 @@ from tests.authentication.account_state import (
 )
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import create_user
 
 
@@ -77,7 +77,7 @@ class TestVerification:
 class TestInvalidLinks:
     async def test_a_used_link_is_refused(self, api: Api, token: str) -> None:
         assert (await verify(api.http, token)).status_code == 200
-        assert wrong_fields(await verify(api.http, token), "link_expired") == {"token"}
+        assert read_invalid_fields(await verify(api.http, token), "link_expired") == {"token"}
 
     async def test_one_of_several_concurrent_uses_succeeds(
         self, api: Api, desk: Desk, user: SignedInUser, token: str
@@ -88,14 +88,16 @@ class TestInvalidLinks:
 
     async def test_an_expired_link_is_refused(self, api: Api, desk: Desk, user: SignedInUser, token: str) -> None:
         await expire_links(desk, user.id)
-        refused(await verify(api.http, token), 422, "link_expired")
+        assert_problem(await verify(api.http, token), 422, "link_expired")
         assert (await read_user(desk, user.id)).email_verified_at is None
 
     @pytest.mark.parametrize("purpose", [LinkPurpose.RESET_PASSWORD, LinkPurpose.INVITATION, LinkPurpose.SIGN_IN])
     async def test_a_link_for_another_purpose_is_refused_and_stays_usable(
         self, api: Api, desk: Desk, user: SignedInUser, purpose: LinkPurpose
     ) -> None:
-        refused(await verify(api.http, await issue_link(desk, user.id, user.email, purpose)), 422, "link_expired")
+        assert_problem(
+            await verify(api.http, await issue_link(desk, user.id, user.email, purpose)), 422, "link_expired"
+        )
         assert len(await list_links(desk, user.id, purpose)) == 1
 
     async def test_a_link_of_another_organisation_is_refused(
@@ -103,12 +105,12 @@ class TestInvalidLinks:
     ) -> None:
         other = await create_desk(api, database)
         [link] = await list_links(desk, user.id)
-        refused(await verify(api.http, make_link_token(SECRET_KEY, other.id, link.id)), 422, "link_expired")
+        assert_problem(await verify(api.http, make_link_token(SECRET_KEY, other.id, link.id)), 422, "link_expired")
         assert (await verify(api.http, token)).status_code == 200
 
     async def test_a_link_mailed_to_another_address_is_refused(self, api: Api, desk: Desk, user: SignedInUser) -> None:
         token = await issue_link(desk, user.id, "before@growfin.test", LinkPurpose.VERIFY_EMAIL)
-        refused(await verify(api.http, token), 422, "link_expired")
+        assert_problem(await verify(api.http, token), 422, "link_expired")
         assert (await read_user(desk, user.id)).email_verified_at is None
 
     @pytest.mark.parametrize("status", sorted(set(AccountStatus) - {AccountStatus.ACTIVE, AccountStatus.PENDING}))
@@ -118,17 +120,17 @@ class TestInvalidLinks:
     ) -> None:
         token = await issue_link(desk, user.id, user.email, purpose)
         await update_user(desk, user.id, status=status)
-        refused(await verify(api.http, token), 422, "link_expired")
+        assert_problem(await verify(api.http, token), 422, "link_expired")
         assert (await read_user(desk, user.id)).email_verified_at is None
 
     async def test_a_link_of_a_suspended_organisation_is_refused(self, api: Api, desk: Desk, token: str) -> None:
         async with desk.database.session(desk.id) as db:
             await db.execute(update(Organisation).where(Organisation.id == desk.id).values(status="SUSPENDED"))
-        refused(await verify(api.http, token), 422, "link_expired")
+        assert_problem(await verify(api.http, token), 422, "link_expired")
 
     @pytest.mark.parametrize("body", [{}, {"token": ""}, {"token": None}, {"token": "x" * 201}, {"token": ["x"]}])
     async def test_an_invalid_token_field_is_reported(self, api: Api, body: object) -> None:
-        assert wrong_fields(await api.http.post("/auth/email/verify", json=body)) == {"token"}
+        assert read_invalid_fields(await api.http.post("/auth/email/verify", json=body)) == {"token"}
 
 
 class TestResend:
@@ -171,4 +173,4 @@ class TestResend:
         later = await latest_token(desk, user.id, LinkPurpose.VERIFY_EMAIL)
         assert later != token
         assert (await verify(api.http, token)).status_code == 200
-        refused(await verify(api.http, later), 422, "link_expired")
+        assert_problem(await verify(api.http, later), 422, "link_expired")

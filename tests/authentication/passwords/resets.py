@@ -6,7 +6,7 @@ import httpx
 
 from tests.authentication.account_state import NEW_PASSWORD
 from tests.organisation_client import Api
-from tests.problems import wrong_fields
+from tests.problems import read_invalid_fields
 
 
 async def reset(http: httpx.AsyncClient, token: str, password: str = NEW_PASSWORD) -> httpx.Response:
@@ -15,4 +15,4 @@ async def reset(http: httpx.AsyncClient, token: str, password: str = NEW_PASSWOR
 
 async def is_expired(api: Api, token: str) -> bool:
     """Return whether a reset with this token is refused, because the link is not valid."""
-    return wrong_fields(await reset(api.http, token), "link_expired") == {"token"}
+    return read_invalid_fields(await reset(api.http, token), "link_expired") == {"token"}

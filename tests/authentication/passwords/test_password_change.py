@@ -21,7 +21,7 @@ from tests.authentication.account_state import (
     update_user,
 )
 from tests.organisation_client import PASSWORD, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import Start, create_user, unique_email
 
 WRONG = "cobalt-heron-47-lamq"
@@ -42,7 +42,7 @@ async def test_the_new_password_replaces_the_old_one(api: Api, desk: Desk, user:
     answer = await change(user)
     assert (answer.status_code, answer.content) == (204, b"")
     assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
-    refused(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
+    assert_problem(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
     assert await list_event_types(desk, user.id) == ["user.password_changed"]
 
 
@@ -55,9 +55,9 @@ async def test_other_sessions_end_at_once_and_this_one_continues(api: Api, datab
 
     assert (await change(user)).status_code == 204
 
-    refused(await api.http.get("/me", headers=bearer), 401, "invalid_token")
+    assert_problem(await api.http.get("/me", headers=bearer), 401, "invalid_token")
     refreshed = await api.http.post("/auth/refresh", json={"refreshToken": other["refreshToken"]})
-    refused(refreshed, 401, "invalid_refresh_token")
+    assert_problem(refreshed, 401, "invalid_refresh_token")
     assert (await user.get("/me")).status_code == 200
     assert (await desk.admin.get("/me")).status_code == 200
 
@@ -65,8 +65,8 @@ async def test_other_sessions_end_at_once_and_this_one_continues(api: Api, datab
 async def test_a_wrong_current_password_changes_nothing_and_ends_no_session(
     api: Api, desk: Desk, user: SignedInUser
 ) -> None:
-    refused(await change(user, WRONG), 403, "wrong_password")
-    refused(await change(user, WRONG, WRONG), 403, "wrong_password")
+    assert_problem(await change(user, WRONG), 403, "wrong_password")
+    assert_problem(await change(user, WRONG, WRONG), 403, "wrong_password")
     assert (await user.get("/me")).status_code == 200
     assert (await sign_in(api.http, user.email)).status_code == 200
     assert await list_event_types(desk, user.id) == []
@@ -80,26 +80,26 @@ async def test_a_change_cancels_links_that_could_undo_it(api: Api, desk: Desk, u
     left = {link.purpose for link in await list_links(desk, user.id)}
     assert left == set(LinkPurpose) - {LinkPurpose.RESET_PASSWORD, LinkPurpose.CHANGE_EMAIL}
     body = {"token": tokens[LinkPurpose.RESET_PASSWORD], "newPassword": "another-heron-48-lamp"}
-    refused(await api.http.post("/auth/password/reset", json=body), 422, "link_expired")
+    assert_problem(await api.http.post("/auth/password/reset", json=body), 422, "link_expired")
     verified = await api.http.post("/auth/email/verify", json={"token": tokens[LinkPurpose.CHANGE_EMAIL]})
-    refused(verified, 422, "link_expired")
+    assert_problem(verified, 422, "link_expired")
 
 
 async def test_the_current_password_is_refused_as_the_new_one_in_any_normal_form(desk: Desk) -> None:
     user = await create_user(desk, password="Zoë-heron-47-lamp")
     for same in ("Zoë-heron-47-lamp", "Zoe\u0308-heron-47-lamp"):
-        assert wrong_fields(await change(user, "Zoë-heron-47-lamp", same), "same_password") == {"newPassword"}
+        assert read_invalid_fields(await change(user, "Zoë-heron-47-lamp", same), "same_password") == {"newPassword"}
 
 
 @pytest.mark.parametrize("weak", ["password", "lovelace1", "aaaaaaaaaaaa"])
 async def test_a_weak_password_is_refused(api: Api, user: SignedInUser, weak: str) -> None:
-    assert wrong_fields(await change(user, new=weak), "weak_password") == {"newPassword"}
+    assert read_invalid_fields(await change(user, new=weak), "weak_password") == {"newPassword"}
     assert (await sign_in(api.http, user.email)).status_code == 200
 
 
 async def test_a_user_without_a_password_is_told_how_to_set_one(desk: Desk, user: SignedInUser) -> None:
     await remove_password(desk, user.id)
-    assert "/auth/password/forgot" in refused(await change(user), 409, "no_password")["detail"]
+    assert "/auth/password/forgot" in assert_problem(await change(user), 409, "no_password")["detail"]
 
 
 async def test_one_of_several_concurrent_changes_succeeds(api: Api, desk: Desk, user: SignedInUser) -> None:
@@ -114,26 +114,28 @@ async def test_one_of_several_concurrent_changes_succeeds(api: Api, desk: Desk, 
 
 async def test_other_fields_are_refused(user: SignedInUser) -> None:
     for field in ("role", "status", "orgId", "userId", "email"):
-        assert wrong_fields(await change(user, **{field: "ADMIN"})) == {field}
-    assert wrong_fields(await change(user, "", "short")) == {"currentPassword", "newPassword"}
+        assert read_invalid_fields(await change(user, **{field: "ADMIN"})) == {field}
+    assert read_invalid_fields(await change(user, "", "short")) == {"currentPassword", "newPassword"}
 
 
 async def test_an_access_token_is_required(api: Api, desk: Desk) -> None:
     body = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
-    refused(await api.http.post("/auth/password/change", json=body), 401, "missing_credential")
+    assert_problem(await api.http.post("/auth/password/change", json=body), 401, "missing_credential")
     secret = {"X-Org-Secret": desk.secret}
-    refused(await api.http.post("/auth/password/change", json=body, headers=secret), 403, "access_token_required")
+    assert_problem(
+        await api.http.post("/auth/password/change", json=body, headers=secret), 403, "access_token_required"
+    )
 
 
 async def test_an_account_with_the_same_email_in_another_organisation_is_unchanged(
     api: Api, database: Database, desk: Desk
 ) -> None:
     email, other = unique_email(), await create_desk(api, database)
-    mine, same = await create_user(desk, email), await create_user(other, email)
-    before = (await read_credential(other, same.id)).password_hash
-    assert (await change(mine)).status_code == 204
-    assert (await read_credential(other, same.id)).password_hash == before
-    assert (await same.get("/me")).status_code == 200
+    user, namesake = await create_user(desk, email), await create_user(other, email)
+    before = (await read_credential(other, namesake.id)).password_hash
+    assert (await change(user)).status_code == 204
+    assert (await read_credential(other, namesake.id)).password_hash == before
+    assert (await namesake.get("/me")).status_code == 200
 
 
 class TestLimits:
@@ -144,9 +146,9 @@ class TestLimits:
     async def test_wrong_passwords_are_limited(self, start: Start, user: SignedInUser) -> None:
         attacker = await self.user_at_service(start, user, sign_in_failure_limit="2/5 minutes")
         assert [(await change(attacker, WRONG)).status_code for _ in range(2)] == [403, 403]
-        refused(await change(attacker), 429, "rate_limited")
+        assert_problem(await change(attacker), 429, "rate_limited")
         body = {"email": unique_email(), "password": WRONG}
-        refused(await attacker.post("/auth/email/change", body), 429, "rate_limited")
+        assert_problem(await attacker.post("/auth/email/change", body), 429, "rate_limited")
         assert (await attacker.get("/me")).status_code == 200
 
     async def test_concurrent_wrong_passwords_are_limited(self, start: Start, user: SignedInUser) -> None:
@@ -167,11 +169,11 @@ class TestLimits:
         assert [await guess("203.0.113.66") for _ in range(4)] == [403, 403, 403, 429]
 
     async def test_right_passwords_are_not_counted(self, start: Start, user: SignedInUser) -> None:
-        attacker = await self.user_at_service(start, user, sign_in_failure_limit="1/5 minutes")
+        user_elsewhere = await self.user_at_service(start, user, sign_in_failure_limit="1/5 minutes")
         for _ in range(2):
-            refused(await change(attacker, new="password"), 422, "weak_password")
-        assert (await change(attacker)).status_code == 204
-        assert (await change(attacker, NEW_PASSWORD, PASSWORD)).status_code == 204
+            assert_problem(await change(user_elsewhere, new="password"), 422, "weak_password")
+        assert (await change(user_elsewhere)).status_code == 204
+        assert (await change(user_elsewhere, NEW_PASSWORD, PASSWORD)).status_code == 204
 
 
 async def test_a_user_suspended_meanwhile_cannot_change_the_password(api: Api, database: Database) -> None:
@@ -180,5 +182,5 @@ async def test_a_user_suspended_meanwhile_cannot_change_the_password(api: Api, d
     before = (await read_credential(desk, user.id)).password_hash
     assert (await user.get("/me")).status_code == 200  # from here on the user is cached
     await update_user(desk, user.id, status="SUSPENDED")
-    refused(await change(user), 401, "invalid_token")
+    assert_problem(await change(user), 401, "invalid_token")
     assert (await read_credential(desk, user.id)).password_hash == before

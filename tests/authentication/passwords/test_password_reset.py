@@ -29,7 +29,7 @@ from tests.authentication.account_state import (
 from tests.authentication.passwords.resets import is_expired, reset
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import create_user, unique_email
 
 
@@ -49,7 +49,7 @@ class TestReset:
         assert (answer.status_code, answer.content) == (204, b""), "no session is opened"
         assert "set-cookie" not in answer.headers
         assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
-        refused(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
+        assert_problem(await sign_in(api.http, user.email), 401, "wrong_email_or_password")
 
     async def test_a_reset_verifies_the_email(self, api: Api, desk: Desk, user: SignedInUser, token: str) -> None:
         await reset(api.http, token)
@@ -73,10 +73,10 @@ class TestReset:
         token = await issue_link(desk, user.id, user.email, LinkPurpose.RESET_PASSWORD)
         assert (await reset(api.http, token)).status_code == 204
 
-        refused(await api.http.get("/me", headers=bearer), 401, "invalid_token")
-        refused(await user.get("/me"), 401, "invalid_token")
+        assert_problem(await api.http.get("/me", headers=bearer), 401, "invalid_token")
+        assert_problem(await user.get("/me"), 401, "invalid_token")
         refreshed = await api.http.post("/auth/refresh", json={"refreshToken": signed_in["refreshToken"]})
-        refused(refreshed, 401, "invalid_refresh_token")
+        assert_problem(refreshed, 401, "invalid_refresh_token")
         assert (await desk.admin.get("/me")).status_code == 200, "sessions of other users do not end"
 
     async def test_a_second_factor_is_still_required(
@@ -84,7 +84,7 @@ class TestReset:
     ) -> None:
         await update_user(desk, user.id, second_factor=True)
         assert (await reset(api.http, token)).status_code == 204
-        refused(await sign_in(api.http, user.email, NEW_PASSWORD), 401, "totp_required")
+        assert_problem(await sign_in(api.http, user.email, NEW_PASSWORD), 401, "totp_required")
 
     async def test_only_the_account_of_the_link_changes(
         self, api: Api, database: Database, user: SignedInUser, token: str
@@ -100,21 +100,23 @@ class TestReset:
     async def test_a_refused_password_does_not_use_up_the_link(
         self, api: Api, user: SignedInUser, token: str, weak: str
     ) -> None:
-        assert wrong_fields(await reset(api.http, token, weak), "weak_password") == {"newPassword"}
-        assert wrong_fields(await reset(api.http, token, "short")) == {"newPassword"}
+        assert read_invalid_fields(await reset(api.http, token, weak), "weak_password") == {"newPassword"}
+        assert read_invalid_fields(await reset(api.http, token, "short")) == {"newPassword"}
         assert (await reset(api.http, token)).status_code == 204
         assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
     async def test_other_fields_are_refused(self, api: Api, token: str) -> None:
         body = {"token": token, "newPassword": NEW_PASSWORD}
         for field in ("role", "status", "orgId", "email", "userId"):
-            assert wrong_fields(await api.http.post("/auth/password/reset", json=body | {field: "ADMIN"})) == {field}
+            assert read_invalid_fields(await api.http.post("/auth/password/reset", json=body | {field: "ADMIN"})) == {
+                field
+            }
 
 
 class TestInvalidLinks:
     async def test_a_used_link_is_refused(self, api: Api, user: SignedInUser, token: str) -> None:
         assert (await reset(api.http, token)).status_code == 204
-        refused(await reset(api.http, token, "another-heron-48-lamp"), 422, "link_expired")
+        assert_problem(await reset(api.http, token, "another-heron-48-lamp"), 422, "link_expired")
         assert (await sign_in(api.http, user.email, NEW_PASSWORD)).status_code == 200
 
     async def test_one_of_several_concurrent_uses_succeeds(

@@ -19,7 +19,7 @@ from tests.authentication.second_factor.authenticators import (
 )
 from tests.notifications.users import read_mails_to, relay_events
 from tests.organisation_client import Api, Desk, SignedInUser, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def reset(by: SignedInUser, protected: ProtectedUser) -> None:
 
 
 async def test_the_user_signs_in_with_the_password_and_can_set_up_another(desk: Desk, protected: ProtectedUser) -> None:
-    refused(await protected.sign_in(), 401, "totp_required")
+    assert_problem(await protected.sign_in(), 401, "totp_required")
 
     await reset(desk.admin, protected)
 
@@ -47,7 +47,7 @@ async def test_the_user_signs_in_with_the_password_and_can_set_up_another(desk: 
     new = await set_up(protected.user)
     assert new.secret != protected.authenticator.secret
     assert (await protected.user.post("/auth/2fa/confirm", {"code": new.code()})).status_code == 200
-    refused(await protected.sign_in(totp=protected.authenticator.code(1)), 401, "totp_invalid")
+    assert_problem(await protected.sign_in(totp=protected.authenticator.code(1)), 401, "totp_invalid")
 
 
 async def test_a_reset_deletes_the_secret_and_the_recovery_codes(desk: Desk, protected: ProtectedUser) -> None:
@@ -66,7 +66,7 @@ async def test_a_reset_ends_sessions_at_once_and_is_mailed(desk: Desk, protected
 
     await reset(desk.admin, protected)
 
-    refused(await protected.user.get("/me"), 401, "invalid_token")
+    assert_problem(await protected.user.get("/me"), 401, "invalid_token")
     assert (await list_events(desk, protected.user.id))[-1] == ("user.second_factor_disabled", {})
     await relay_events(desk)
     told = (await read_mails_to(desk, protected.user.email))[before:]
@@ -79,7 +79,7 @@ async def test_a_secret_encrypted_with_another_key_can_be_reset(desk: Desk, prot
         conditions = (SecondFactor.org_id == desk.id, SecondFactor.user_id == protected.user.id)
         await db.execute(update(SecondFactor).where(*conditions).values(secret=sealed))
     with capture_logs() as lines:
-        refused(await protected.sign_in(totp=protected.authenticator.code(1)), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(totp=protected.authenticator.code(1)), 401, "totp_invalid")
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["second_factor_unreadable"]
 
     await reset(desk.admin, protected)
@@ -95,20 +95,20 @@ async def test_a_mandatory_second_factor_must_be_set_up_again(desk: Desk, protec
 
     body = ok(await protected.sign_in())
     protected.user.headers["Authorization"] = f"Bearer {body['jwt']}"
-    refused(await protected.user.get("/tickets"), 403, "second_factor_required")
+    assert_problem(await protected.user.get("/tickets"), 403, "second_factor_required")
     assert (await protected.user.post("/auth/2fa/setup")).status_code == 200
 
 
 async def test_an_unconfirmed_second_factor_cannot_be_reset(desk: Desk) -> None:
     user = await create_unprotected_user(desk)
     await set_up(user)  # not confirmed
-    problem = refused(await desk.admin.delete(f"/users/{user.id}/2fa"), 409, "second_factor_not_set_up")
+    problem = assert_problem(await desk.admin.delete(f"/users/{user.id}/2fa"), 409, "second_factor_not_set_up")
     assert problem["detail"] == "The user has no second factor."
 
 
 async def test_an_admin_cannot_reset_their_own_second_factor(desk: Desk) -> None:
     admin = await create_protected_user(desk, ADMIN)
-    problem = refused(await admin.user.delete(path_of(admin)), 403, "privilege_escalation")
+    problem = assert_problem(await admin.user.delete(path_of(admin)), 403, "privilege_escalation")
     assert "POST /auth/2fa/disable" in problem["detail"]
     assert (await read_row(desk, admin.user.id)).second_factor
 
@@ -116,8 +116,8 @@ async def test_an_admin_cannot_reset_their_own_second_factor(desk: Desk) -> None
 async def test_a_user_cannot_reset_the_second_factor_of_a_higher_ranking_user(desk: Desk) -> None:
     admin, customer = await create_protected_user(desk, ADMIN), await create_protected_user(desk, CUSTOMER)
     editor = await add_user_with_only(desk, "users:update", role=ENGINEER)
-    refused(await editor.delete(path_of(admin)), 403, "privilege_escalation")
-    refused(await customer.user.delete(path_of(admin)), 403, "permission_required")
+    assert_problem(await editor.delete(path_of(admin)), 403, "privilege_escalation")
+    assert_problem(await customer.user.delete(path_of(admin)), 403, "permission_required")
     assert (await read_row(desk, admin.user.id)).second_factor
 
 
@@ -125,5 +125,5 @@ async def test_an_admin_of_another_organisation_finds_no_user(
     desk: Desk, api: Api, database: Database, protected: ProtectedUser
 ) -> None:
     stranger = (await create_desk(api, database)).admin
-    refused(await stranger.delete(path_of(protected)), 404, "user_not_found")
+    assert_problem(await stranger.delete(path_of(protected)), 404, "user_not_found")
     assert (await read_row(desk, protected.user.id)).second_factor

@@ -22,7 +22,7 @@ from tests.authentication.second_factor.authenticators import (
     set_up,
 )
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ class TestSettingUp:
         assert ok(await user.get("/me"))["secondFactor"] is False
         body = {"email": user.email, "password": PASSWORD, "org": desk.domain}
         assert (await user.http.post("/auth/signin", json=body)).status_code == 200
-        refused(await user.post("/auth/2fa/disable", {"code": "123456"}), 409, "second_factor_not_set_up")
+        assert_problem(await user.post("/auth/2fa/disable", {"code": "123456"}), 409, "second_factor_not_set_up")
 
     async def test_another_setup_replaces_the_secret(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk)
@@ -65,13 +65,13 @@ class TestSettingUp:
 
         assert first.secret != second.secret
         answer = await user.post("/auth/2fa/confirm", {"code": first.code()})
-        refused(answer, 403, "wrong_code")
+        assert_problem(answer, 403, "wrong_code")
         assert (await user.post("/auth/2fa/confirm", {"code": second.code()})).status_code == 200
 
     async def test_a_user_with_a_second_factor_cannot_set_up_another(self, protected: ProtectedUser) -> None:
-        refused(await protected.user.post("/auth/2fa/setup"), 409, "second_factor_active")
+        assert_problem(await protected.user.post("/auth/2fa/setup"), 409, "second_factor_active")
         code = {"code": protected.authenticator.code(1)}
-        refused(await protected.user.post("/auth/2fa/confirm", code), 409, "second_factor_active")
+        assert_problem(await protected.user.post("/auth/2fa/confirm", code), 409, "second_factor_active")
 
     async def test_a_second_factor_belongs_to_one_user(
         self, api: Api, desk: Desk, database: Database, protected: ProtectedUser
@@ -80,14 +80,14 @@ class TestSettingUp:
         for other in (desk.admin, stranger):
             code = {"code": protected.authenticator.code(1)}
             for path in ("/auth/2fa/confirm", "/auth/2fa/disable", "/auth/2fa/recovery-codes"):
-                refused(await other.post(path, code), 409, "second_factor_not_set_up")
-        refused(await api.http.post("/auth/2fa/setup"), 401, "missing_credential")
+                assert_problem(await other.post(path, code), 409, "second_factor_not_set_up")
+        assert_problem(await api.http.post("/auth/2fa/setup"), 401, "missing_credential")
         secret = {"X-Org-Secret": desk.secret}
-        refused(await api.http.post("/auth/2fa/setup", headers=secret), 403, "access_token_required")
+        assert_problem(await api.http.post("/auth/2fa/setup", headers=secret), 403, "access_token_required")
 
 
 class TestConfirming:
-    async def test_confirming_enables_it_and_returns_ten_recovery_codes(self, desk: Desk) -> None:
+    async def test_confirming_enables_the_second_factor_and_returns_ten_recovery_codes(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk)
         authenticator = await set_up(user)
         answer = await user.post("/auth/2fa/confirm", {"code": authenticator.code()})
@@ -103,27 +103,27 @@ class TestConfirming:
     async def test_an_invalid_code_field_is_reported(self, desk: Desk, code: object) -> None:
         user = await create_unprotected_user(desk)
         await set_up(user)
-        assert wrong_fields(await user.post("/auth/2fa/confirm", {"code": code})) == {"code"}
+        assert read_invalid_fields(await user.post("/auth/2fa/confirm", {"code": code})) == {"code"}
 
     async def test_a_wrong_code_changes_nothing(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk)
         authenticator = await set_up(user)
         for code in (authenticator.wrong_code, authenticator.code(3), authenticator.code(-3)):
             answer = await user.post("/auth/2fa/confirm", {"code": code})
-            refused(answer, 403, "wrong_code")
+            assert_problem(answer, 403, "wrong_code")
         assert ok(await user.get("/me"))["secondFactor"] is False
         assert await list_events(desk, user.id) == []
 
     async def test_only_a_secret_that_was_set_up_can_be_confirmed(self, desk: Desk) -> None:
         answer = await desk.admin.post("/auth/2fa/confirm", {"code": "123456"})
-        refused(answer, 409, "second_factor_not_set_up")
+        assert_problem(answer, 409, "second_factor_not_set_up")
 
     async def test_secrets_and_codes_are_neither_stored_nor_logged(self, desk: Desk) -> None:
         with capture_logs() as lines:
             protected = await create_protected_user(desk)
             used = protected.authenticator.code(1)
             ok(await protected.sign_in(totp=used))
-            refused(await protected.sign_in(totp=used), 401, "totp_invalid")
+            assert_problem(await protected.sign_in(totp=used), 401, "totp_invalid")
         async with desk.database.session(desk.id) as db:
             factor = await db.scalar(select(SecondFactor).where(SecondFactor.org_id == desk.id))
             hashes = (await db.scalars(select(RecoveryCode.hash).where(RecoveryCode.org_id == desk.id))).all()
@@ -142,7 +142,7 @@ class TestRecoveryCodes:
     async def test_each_recovery_code_can_be_used_once(self, protected: ProtectedUser) -> None:
         first, second, *_ = protected.recovery_codes
         ok(await protected.sign_in(recoveryCode=first))
-        refused(await protected.sign_in(recoveryCode=first), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(recoveryCode=first), 401, "totp_invalid")
         ok(await protected.sign_in(recoveryCode=second))
 
     async def test_case_dashes_and_spaces_of_a_recovery_code_are_ignored(self, protected: ProtectedUser) -> None:
@@ -152,7 +152,7 @@ class TestRecoveryCodes:
 
     async def test_a_recovery_code_of_another_user_is_refused(self, desk: Desk, protected: ProtectedUser) -> None:
         other = await create_protected_user(desk)
-        refused(await protected.sign_in(recoveryCode=other.recovery_codes[0]), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(recoveryCode=other.recovery_codes[0]), 401, "totp_invalid")
         ok(await other.sign_in(recoveryCode=other.recovery_codes[0]))
 
     async def test_new_recovery_codes_replace_all_previous_ones(self, protected: ProtectedUser) -> None:
@@ -161,10 +161,10 @@ class TestRecoveryCodes:
 
         assert len(set(new)) == 10
         assert not set(new) & set(protected.recovery_codes)
-        refused(await protected.sign_in(recoveryCode=protected.recovery_codes[0]), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(recoveryCode=protected.recovery_codes[0]), 401, "totp_invalid")
         ok(await protected.sign_in(recoveryCode=new[0]))
         again = await protected.user.post("/auth/2fa/recovery-codes", code)
-        refused(again, 403, "wrong_code")
+        assert_problem(again, 403, "wrong_code")
 
 
 class TestDisabling:
@@ -194,19 +194,19 @@ class TestDisabling:
             ("recoveryCode", "AAAAA-AAAAA"),
         ):
             answer = await protected.user.post("/auth/2fa/disable", {field: code})
-            refused(answer, 403, "wrong_code")
-        refused(await protected.sign_in(), 401, "totp_required")
+            assert_problem(answer, 403, "wrong_code")
+        assert_problem(await protected.sign_in(), 401, "totp_required")
 
     @pytest.mark.parametrize("body", [{}, {"code": "123456", "recoveryCode": "AAAAA-AAAAA"}, {"totp": "123456"}])
     async def test_exactly_one_code_is_required(self, protected: ProtectedUser, body: object) -> None:
-        refused(await protected.user.post("/auth/2fa/disable", body), 422, "invalid_input")
+        assert_problem(await protected.user.post("/auth/2fa/disable", body), 422, "invalid_input")
 
     async def test_a_disabled_second_factor_can_be_set_up_again(self, protected: ProtectedUser) -> None:
         await protected.user.post("/auth/2fa/disable", {"code": protected.authenticator.code(1)})
         second = await set_up(protected.user)
         assert second.secret != protected.authenticator.secret
         ok(await protected.user.post("/auth/2fa/confirm", {"code": second.code()}))
-        refused(await protected.sign_in(totp=protected.authenticator.code(1)), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(totp=protected.authenticator.code(1)), 401, "totp_invalid")
         ok(await protected.sign_in(totp=second.code(1)))
 
 
@@ -219,14 +219,14 @@ class TestRequired:
         ok(await desk.admin.patch("/org", {"require2fa": True}))
 
         for path in ("/org", "/tickets", f"/users/{user.id}/picture"):
-            refused(await user.get(path), 403, "second_factor_required")
-        refused(await user.patch("/me", {"firstName": "Eve"}), 403, "second_factor_required")
+            assert_problem(await user.get(path), 403, "second_factor_required")
+        assert_problem(await user.patch("/me", {"firstName": "Eve"}), 403, "second_factor_required")
         assert ok(await user.get("/me"))["secondFactor"] is False
         authenticator = await set_up(user)
         ok(await user.post("/auth/2fa/confirm", {"code": authenticator.code()}))
         ok(await user.get("/org"))
         answer = await user.post("/auth/2fa/disable", {"code": authenticator.code(1)})
-        refused(answer, 409, "second_factor_mandatory")
+        assert_problem(answer, 409, "second_factor_mandatory")
 
     async def test_the_verification_of_a_token_says_that_a_second_factor_is_required(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk, ENGINEER)
@@ -240,9 +240,9 @@ class TestRequired:
         body = ok(await user.http.post("/auth/verify", json=token))
         assert (body["secondFactorRequired"], "tickets:view" in body["permissions"]) == (False, True)
 
-    async def test_the_admin_who_required_it_is_no_exception(self, desk: Desk) -> None:
+    async def test_the_admin_who_required_second_factors_needs_one_too(self, desk: Desk) -> None:
         ok(await desk.admin.patch("/org", {"require2fa": True}))
-        refused(await desk.admin.patch("/org", {"require2fa": False}), 403, "second_factor_required")
+        assert_problem(await desk.admin.patch("/org", {"require2fa": False}), 403, "second_factor_required")
 
     async def test_customers_need_no_second_factor(self, desk: Desk) -> None:
         customer = await create_protected_user(desk, CUSTOMER)
@@ -261,6 +261,6 @@ class TestRequired:
 
     async def test_the_requirement_can_be_lifted(self, desk: Desk, protected: ProtectedUser) -> None:
         ok(await desk.admin.patch("/org", {"require2fa": True}))
-        refused(await desk.admin.get("/org"), 403, "second_factor_required")
+        assert_problem(await desk.admin.get("/org"), 403, "second_factor_required")
         ok(await protected.user.patch("/org", {"require2fa": False}))
         ok(await desk.admin.get("/org"))

@@ -17,7 +17,7 @@ from tests.authentication.second_factor.authenticators import (
     set_up,
 )
 from tests.organisation_client import PASSWORD, Desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import Start, account_of, finish_sign_in
 
 
@@ -28,7 +28,7 @@ async def protected(desk: Desk) -> ProtectedUser:
 
 class TestSigningIn:
     async def test_a_code_is_required_besides_the_password(self, protected: ProtectedUser) -> None:
-        refused(await protected.sign_in(), 401, "totp_required")
+        assert_problem(await protected.sign_in(), 401, "totp_required")
         answer = ok(await protected.sign_in(totp=protected.authenticator.code(1)))
         assert answer["user"]["id"] == str(protected.user.id)
         assert answer["user"]["secondFactor"] is True
@@ -40,30 +40,32 @@ class TestSigningIn:
             {"recoveryCode": protected.recovery_codes[0]},
         ]
         for more in proofs:
-            refused(await protected.sign_in(password="cobalt-heron-47-lamq", **more), 401, "wrong_email_or_password")
+            assert_problem(
+                await protected.sign_in(password="cobalt-heron-47-lamq", **more), 401, "wrong_email_or_password"
+            )
         ok(await protected.sign_in(totp=protected.authenticator.code(1)))
 
     async def test_a_code_can_be_used_once(self, protected: ProtectedUser) -> None:
         code = protected.authenticator.code(1)
         ok(await protected.sign_in(totp=code))
-        refused(await protected.sign_in(totp=code), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(totp=code), 401, "totp_invalid")
 
-    async def test_the_code_that_confirmed_it_is_used_up(self, desk: Desk) -> None:
+    async def test_the_code_that_confirmed_the_second_factor_is_used_up(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk)
         authenticator = await set_up(user)
         code = authenticator.code()
         codes = ok(await user.post("/auth/2fa/confirm", {"code": code}))["recoveryCodes"]
         protected = ProtectedUser(desk, user, authenticator, codes)
-        refused(await protected.sign_in(totp=code), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(totp=code), 401, "totp_invalid")
 
     async def test_a_code_older_than_the_last_used_one_is_refused(self, protected: ProtectedUser) -> None:
         earlier = protected.authenticator.code()
         ok(await protected.sign_in(totp=protected.authenticator.code(1)))
-        refused(await protected.sign_in(totp=earlier), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(totp=earlier), 401, "totp_invalid")
 
     async def test_codes_more_than_a_step_away_are_refused(self, protected: ProtectedUser) -> None:
         for ahead in (-3, 3):
-            refused(await protected.sign_in(totp=protected.authenticator.code(ahead)), 401, "totp_invalid")
+            assert_problem(await protected.sign_in(totp=protected.authenticator.code(ahead)), 401, "totp_invalid")
 
     async def test_one_of_several_concurrent_sign_ins_with_one_code_succeeds(
         self, start: Start, protected: ProtectedUser
@@ -80,11 +82,11 @@ class TestSigningIn:
 
     @pytest.mark.parametrize("totp", ["12345", "1234567", "12345a", "", 123456])
     async def test_an_invalid_totp_field_is_reported(self, protected: ProtectedUser, totp: object) -> None:
-        assert wrong_fields(await protected.sign_in(totp=totp)) == {"totp"}
+        assert read_invalid_fields(await protected.sign_in(totp=totp)) == {"totp"}
 
     async def test_only_one_of_both_kinds_of_codes_is_accepted(self, protected: ProtectedUser) -> None:
         totp, recovery_code = protected.authenticator.code(1), protected.recovery_codes[0]
-        assert wrong_fields(await protected.sign_in(totp=totp, recoveryCode=recovery_code)) == {"recoveryCode"}
+        assert read_invalid_fields(await protected.sign_in(totp=totp, recoveryCode=recovery_code)) == {"recoveryCode"}
         ok(await protected.sign_in(totp=totp))
         ok(await protected.sign_in(recoveryCode=recovery_code))
 
@@ -108,19 +110,19 @@ class TestLimits:
     async def test_too_many_wrong_codes_delay_even_the_right_one(self, start: Start, protected: ProtectedUser) -> None:
         service, wrong = await start(second_factor_limit="3/5 minutes"), protected.authenticator.wrong_code
         for address in ("192.0.2.1", "198.51.100.2", "203.0.113.3"):
-            refused(await protected.sign_in(service.at(address), totp=wrong), 401, "totp_invalid")
+            assert_problem(await protected.sign_in(service.at(address), totp=wrong), 401, "totp_invalid")
         answer = await protected.sign_in(service.at("192.0.2.4"), totp=protected.authenticator.code(1))
-        refused(answer, 429, "rate_limited")
+        assert_problem(answer, 429, "rate_limited")
         assert answer.headers["ratelimit-policy"] == '"default";q=3;w=300'
         answer = await protected.sign_in(service.at("192.0.2.4"), recoveryCode=protected.recovery_codes[0])
-        refused(answer, 429, "rate_limited")
+        assert_problem(answer, 429, "rate_limited")
 
     async def test_used_codes_and_wrong_recovery_codes_count(self, start: Start, protected: ProtectedUser) -> None:
         http, code = (await start(second_factor_limit="2/5 minutes")).api.http, protected.authenticator.code(1)
         ok(await protected.sign_in(http, totp=code))
-        refused(await protected.sign_in(http, totp=code), 401, "totp_invalid")
-        refused(await protected.sign_in(http, recoveryCode="AAAAA-AAAAA"), 401, "totp_invalid")
-        refused(await protected.sign_in(http, recoveryCode="AAAAA-AAAAA"), 429, "rate_limited")
+        assert_problem(await protected.sign_in(http, totp=code), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(http, recoveryCode="AAAAA-AAAAA"), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(http, recoveryCode="AAAAA-AAAAA"), 429, "rate_limited")
 
     async def test_concurrent_wrong_codes_count(self, start: Start, protected: ProtectedUser) -> None:
         http, wrong = (await start(second_factor_limit="3/5 minutes")).api.http, protected.authenticator.wrong_code
@@ -130,26 +132,28 @@ class TestLimits:
     async def test_missing_and_right_codes_do_not_count(self, start: Start, protected: ProtectedUser) -> None:
         http = (await start(second_factor_limit="1/5 minutes")).api.http
         for code in protected.recovery_codes[:3]:
-            refused(await protected.sign_in(http), 401, "totp_required")
+            assert_problem(await protected.sign_in(http), 401, "totp_required")
             ok(await protected.sign_in(http, recoveryCode=code))
 
     async def test_the_limit_is_per_user(self, start: Start, desk: Desk, protected: ProtectedUser) -> None:
         http, other = (await start(second_factor_limit="1/5 minutes")).api.http, await create_protected_user(desk)
-        refused(await protected.sign_in(http, totp=protected.authenticator.wrong_code), 401, "totp_invalid")
-        refused(await protected.sign_in(http, totp=protected.authenticator.wrong_code), 429, "rate_limited")
+        assert_problem(await protected.sign_in(http, totp=protected.authenticator.wrong_code), 401, "totp_invalid")
+        assert_problem(await protected.sign_in(http, totp=protected.authenticator.wrong_code), 429, "rate_limited")
         ok(await other.sign_in(http, totp=other.authenticator.code(1)))
 
     async def test_wrong_codes_of_signed_in_users_count(self, start: Start, protected: ProtectedUser) -> None:
         http, code = (await start(second_factor_limit="2/5 minutes")).api.http, protected.authenticator.wrong_code
         for path in ("/auth/2fa/disable", "/auth/2fa/recovery-codes"):
-            refused(await protected.post(http, path, {"code": code}), 403, "wrong_code")
+            assert_problem(await protected.post(http, path, {"code": code}), 403, "wrong_code")
         for path in ("/auth/2fa/disable", "/auth/2fa/recovery-codes"):
-            refused(await protected.post(http, path, {"code": protected.authenticator.code(1)}), 429, "rate_limited")
-        refused(await protected.sign_in(http, totp=protected.authenticator.code(1)), 429, "rate_limited")
+            assert_problem(
+                await protected.post(http, path, {"code": protected.authenticator.code(1)}), 429, "rate_limited"
+            )
+        assert_problem(await protected.sign_in(http, totp=protected.authenticator.code(1)), 429, "rate_limited")
 
     async def test_wrong_codes_at_the_confirmation_count(self, start: Start, desk: Desk) -> None:
         http, user = (await start(second_factor_limit="1/5 minutes")).api.http, await create_unprotected_user(desk)
         protected = ProtectedUser(desk, user, Authenticator((await set_up(user)).secret), [])
         wrong, right = {"code": protected.authenticator.wrong_code}, {"code": protected.authenticator.code()}
-        refused(await protected.post(http, "/auth/2fa/confirm", wrong), 403, "wrong_code")
-        refused(await protected.post(http, "/auth/2fa/confirm", right), 429, "rate_limited")
+        assert_problem(await protected.post(http, "/auth/2fa/confirm", wrong), 403, "wrong_code")
+        assert_problem(await protected.post(http, "/auth/2fa/confirm", right), 429, "rate_limited")

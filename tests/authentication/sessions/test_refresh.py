@@ -22,13 +22,13 @@ from app.core.security import opaque_tokens as tokens
 from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import PASSWORD, Api, Desk, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import create_user, unique_email
 
 JSON = dict[str, Any]
 
 
-async def signed_in(desk: Desk, **fields: object) -> JSON:
+async def create_user_and_sign_in(desk: Desk, **fields: object) -> JSON:
     email = unique_email()
     await create_user(desk, email)
     answer = await desk.api.http.post("/auth/signin", json={"email": email, "password": PASSWORD, **fields})
@@ -44,7 +44,7 @@ async def refresh(api: Api, token: object) -> httpx.Response:
 async def is_valid_access_token(api: Api, token: str) -> bool:
     answer = await api.http.get("/me", headers={"Authorization": f"Bearer {token}"})
     if answer.status_code != 200:
-        refused(answer, 401, "invalid_token")
+        assert_problem(answer, 401, "invalid_token")
     return answer.status_code == 200
 
 
@@ -62,7 +62,7 @@ async def pass_retry_window(desk: Desk, token: str) -> None:
 
 
 async def test_a_refresh_returns_a_new_refresh_token_and_a_valid_access_token(api: Api, desk: Desk) -> None:
-    first = await signed_in(desk)
+    first = await create_user_and_sign_in(desk)
     answer = await refresh(api, first["refreshToken"])
 
     assert answer.status_code == 200
@@ -76,20 +76,20 @@ async def test_a_refresh_returns_a_new_refresh_token_and_a_valid_access_token(ap
 
 
 async def test_remember_me_lasts_thirty_days_instead_of_one(api: Api, desk: Desk) -> None:
-    first = await signed_in(desk, rememberMe=True)
+    first = await create_user_and_sign_in(desk, rememberMe=True)
     assert (first["refreshExpiresIn"], first["sessionTimeInMinutes"]) == (30 * 86_400, 30 * 1440)
     assert (await refresh(api, first["refreshToken"])).json()["refreshExpiresIn"] == 30 * 86_400
-    assert (await signed_in(desk))["refreshExpiresIn"] == 86_400
+    assert (await create_user_and_sign_in(desk))["refreshExpiresIn"] == 86_400
 
 
 async def test_using_a_token_again_ends_its_session(api: Api, desk: Desk) -> None:
-    first, other = await signed_in(desk), await signed_in(desk)
+    first, other = await create_user_and_sign_in(desk), await create_user_and_sign_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
     await pass_retry_window(desk, first["refreshToken"])
 
-    refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
 
-    refused(await refresh(api, second["refreshToken"]), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, second["refreshToken"]), 401, "invalid_refresh_token")
     assert not await is_valid_access_token(api, second["jwt"])
     assert (await refresh(api, other["refreshToken"])).status_code == 200
     async with desk.database.session(desk.id) as db:
@@ -101,17 +101,17 @@ async def test_using_a_token_again_ends_its_session(api: Api, desk: Desk) -> Non
     assert [str(event.subject_id) for event in revoked] == [first["user"]["id"]]
 
 
-async def test_using_a_token_older_than_the_last_ends_its_session_at_once(api: Api, desk: Desk) -> None:
-    first = await signed_in(desk)
+async def test_reusing_a_token_from_before_the_previous_refresh_ends_the_session_at_once(api: Api, desk: Desk) -> None:
+    first = await create_user_and_sign_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
     third = (await refresh(api, second["refreshToken"])).json()
 
-    refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
-    refused(await refresh(api, third["refreshToken"]), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, third["refreshToken"]), 401, "invalid_refresh_token")
 
 
 async def test_concurrent_refreshes_get_the_same_successor(api: Api, desk: Desk) -> None:
-    first = await signed_in(desk)
+    first = await create_user_and_sign_in(desk)
     answers = await asyncio.gather(*(refresh(api, first["refreshToken"]) for _ in range(20)))
 
     assert {answer.status_code for answer in answers} == {200}
@@ -123,7 +123,7 @@ async def test_concurrent_refreshes_get_the_same_successor(api: Api, desk: Desk)
 
 async def test_a_retry_gets_the_same_successor_for_ten_seconds(api: Api, desk: Desk) -> None:
     assert timedelta(seconds=10) == REFRESH_RETRY_WINDOW
-    first = await signed_in(desk)
+    first = await create_user_and_sign_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
     await update_session(desk, first["refreshToken"], rotated_at=real_now() - timedelta(seconds=8))
     again = (await refresh(api, first["refreshToken"])).json()
@@ -131,9 +131,9 @@ async def test_a_retry_gets_the_same_successor_for_ten_seconds(api: Api, desk: D
 
 
 async def test_an_expired_session_is_refused_and_deleted(api: Api, desk: Desk) -> None:
-    first = await signed_in(desk)
+    first = await create_user_and_sign_in(desk)
     await update_session(desk, first["refreshToken"], expires_at=real_now() - timedelta(seconds=1))
-    refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
     assert not await is_valid_access_token(api, first["jwt"])
     async with desk.database.session(desk.id) as db:
         assert await delete_expired(db, desk.id, real_now()) == 1
@@ -142,54 +142,54 @@ async def test_an_expired_session_is_refused_and_deleted(api: Api, desk: Desk) -
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "REJECTED", "PENDING", "ERASED"])
 async def test_an_inactive_user_cannot_refresh(api: Api, desk: Desk, status: str) -> None:
-    first = await signed_in(desk)
+    first = await create_user_and_sign_in(desk)
     async with desk.database.session(desk.id) as db:
         conditions = (User.org_id == desk.id, User.id == UUID(first["user"]["id"]))
         await db.execute(update(User).where(*conditions).values(status=status))
-    refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
 
 
 async def test_a_user_of_a_suspended_organisation_cannot_refresh(api: Api, desk: Desk) -> None:
     other = await create_desk(api, desk.database)
-    first = await signed_in(other)
+    first = await create_user_and_sign_in(other)
     async with other.database.session(other.id) as db:
         await db.execute(update(Organisation).where(Organisation.id == other.id).values(status="SUSPENDED"))
-    refused(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, first["refreshToken"]), 401, "invalid_refresh_token")
 
 
 async def test_other_kinds_of_tokens_are_refused(api: Api, desk: Desk) -> None:
-    first = await signed_in(desk)
+    first = await create_user_and_sign_in(desk)
     assert not await is_valid_access_token(api, first["refreshToken"])
-    refused(await refresh(api, first["jwt"]), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, first["jwt"]), 401, "invalid_refresh_token")
     link = tokens.make_link_token(SECRET_KEY, desk.id, tokens.read_refresh_token(SECRET_KEY, first["refreshToken"]).id)
-    refused(await refresh(api, link), 401, "invalid_refresh_token")
+    assert_problem(await refresh(api, link), 401, "invalid_refresh_token")
 
 
 async def test_a_forged_token_is_refused_and_ends_no_session(api: Api, desk: Desk) -> None:
-    first = await signed_in(desk)
+    first = await create_user_and_sign_in(desk)
     good = first["refreshToken"]
     raw = bytearray(base64.urlsafe_b64decode(good.removeprefix(tokens.REFRESH_PREFIX)))
     for position in (0, 20, 40, 60, 80):
         changed = bytearray(raw)
         changed[position] ^= 1
         forged = tokens.REFRESH_PREFIX + base64.urlsafe_b64encode(changed).decode()
-        refused(await refresh(api, forged), 401, "invalid_refresh_token")
+        assert_problem(await refresh(api, forged), 401, "invalid_refresh_token")
     named = tokens.read_refresh_token(SECRET_KEY, good)
     for wrong in (
         good[:-4], good + "AAAA", good.upper(), good[4:], "trt_", "é", "trt_" + "A" * 108,
         tokens.make_refresh_token("another-key", named.org_id, named.id),
     ):  # fmt: skip
-        refused(await refresh(api, wrong), 401, "invalid_refresh_token")
+        assert_problem(await refresh(api, wrong), 401, "invalid_refresh_token")
     assert (await refresh(api, good)).status_code == 200
 
 
 async def test_an_invalid_token_field_is_reported(api: Api) -> None:
     for wrong in (None, 5, "", "a" * 4097, ["trt_"]):
-        assert wrong_fields(await refresh(api, wrong)) == {"refreshToken"}
+        assert read_invalid_fields(await refresh(api, wrong)) == {"refreshToken"}
 
 
 async def test_tokens_are_not_stored(desk: Desk, api: Api) -> None:
-    first = await signed_in(desk)
+    first = await create_user_and_sign_in(desk)
     second = (await refresh(api, first["refreshToken"])).json()
     async with desk.database.session(desk.id) as db:
         rows = (await db.execute(select(Session.__table__).where(Session.org_id == desk.id))).all()

@@ -14,7 +14,7 @@ from app.accounts.users.models import User as UserRow
 from app.core.database.pool import Database
 from tests.core.security.hostile_tokens import hostile_tokens
 from tests.organisation_client import JSON, PASSWORD, Api, Desk, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.services import Start, create_user, unique_email
 
 
@@ -49,7 +49,7 @@ async def test_signing_out_ends_this_session_only(api: Api, email: str) -> None:
     assert (await api.http.post("/auth/signout", headers=bearer(one))).status_code == 204
     assert await has_ended(api, one)
     assert not await has_ended(api, other)
-    refused(await api.http.post("/auth/signout", headers=bearer(one)), 401, "invalid_token")
+    assert_problem(await api.http.post("/auth/signout", headers=bearer(one)), 401, "invalid_token")
 
 
 async def test_a_demotion_ends_all_sessions_of_the_user_and_a_promotion_none(api: Api, desk: Desk) -> None:
@@ -81,16 +81,20 @@ async def test_sessions_are_listed_with_device_address_and_times(start: Start, e
 
     items = (await laptop.get("/me/sessions", headers=bearer(here))).json()["items"]
 
-    laptops, phones, *_ = items  # the session that the fixture opened follows
-    assert (laptops["device"], laptops["address"], laptops["current"]) == ("Laptop", "2001:db8::7", True)
-    assert (phones["device"], phones["address"], phones["current"]) == ("Phone " + "x" * 194, "198.51.100.7", False)
-    assert laptops.keys() == {
+    on_laptop, on_phone, *_ = items  # the session that the fixture opened follows
+    assert (on_laptop["device"], on_laptop["address"], on_laptop["current"]) == ("Laptop", "2001:db8::7", True)
+    assert (on_phone["device"], on_phone["address"], on_phone["current"]) == (
+        "Phone " + "x" * 194,
+        "198.51.100.7",
+        False,
+    )
+    assert on_laptop.keys() == {
         "id", "device", "address", "current", "rememberMe", "createdAt", "lastUsedAt", "expiresAt",
     }  # fmt: skip
     refreshed = await phone.post("/auth/refresh", json={"refreshToken": here["refreshToken"]})
     after = (await laptop.get("/me/sessions", headers={"Authorization": f"Bearer {refreshed.json()['jwt']}"})).json()
     assert after["items"][0]["address"] == "198.51.100.7"
-    assert after["items"][0]["lastUsedAt"] > laptops["lastUsedAt"]
+    assert after["items"][0]["lastUsedAt"] > on_laptop["lastUsedAt"]
 
 
 async def test_the_listed_address_cannot_be_spoofed(start: Start, email: str) -> None:
@@ -115,7 +119,7 @@ async def test_a_page_starts_where_the_previous_one_ended(api: Api, email: str) 
     assert len(set(seen)) == len(seen) == 5
 
 
-async def test_the_total_is_counted_on_request(api: Api, desk: Desk, email: str) -> None:
+async def test_the_total_is_included_only_if_asked_for(api: Api, desk: Desk, email: str) -> None:
     mine = [await sign_in(api.http, email) for _ in range(2)]
     assert (await desk.admin.get("/me/sessions")).json().keys() == {"items", "nextCursor"}
     params = {"include": "total", "limit": "1"}
@@ -130,7 +134,7 @@ async def test_a_session_can_be_ended_from_another(api: Api, email: str) -> None
     path = f"/me/sessions/{session_id}"
     assert (await api.http.delete(path, headers=bearer(other))).status_code == 204
     assert await has_ended(api, one)
-    refused(await api.http.delete(path, headers=bearer(other)), 404, "session_not_found")
+    assert_problem(await api.http.delete(path, headers=bearer(other)), 404, "session_not_found")
 
 
 async def test_sessions_of_other_users_can_be_neither_seen_nor_ended(
@@ -142,9 +146,9 @@ async def test_sessions_of_other_users_can_be_neither_seen_nor_ended(
     ]
     stranger = await create_desk(api, database)
     for other in (desk.admin, stranger.admin):
-        refused(await other.delete(f"/me/sessions/{my_id}"), 404, "session_not_found")
+        assert_problem(await other.delete(f"/me/sessions/{my_id}"), 404, "session_not_found")
         assert my_id not in (await other.get("/me/sessions")).text
-    refused(await desk.admin.delete(f"/me/sessions/{uuid4()}"), 404, "session_not_found")
+    assert_problem(await desk.admin.delete(f"/me/sessions/{uuid4()}"), 404, "session_not_found")
     assert not await has_ended(api, mine)
 
 
@@ -158,9 +162,9 @@ async def test_a_session_ended_in_one_process_ends_in_others_within_five_seconds
     signed_in = await sign_in(api.http, email)
     assert (await other.get("/me", headers=bearer(signed_in))).status_code == 200
     assert (await api.http.post("/auth/signout", headers=bearer(signed_in))).status_code == 204
-    refused(await api.http.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
+    assert_problem(await api.http.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
     await asyncio.sleep(LIFETIME + 0.1)
-    refused(await other.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
+    assert_problem(await other.get("/me", headers=bearer(signed_in)), 401, "invalid_token")
 
 
 class TestVerify:
@@ -193,7 +197,7 @@ class TestVerify:
         answer = await api.http.post("/auth/verify", json={"token": signed_in["jwt"]})
         assert (answer.status_code, answer.json()) == (200, {"active": False})
 
-    async def test_anything_else_is_inactive(self, api: Api, desk: Desk, email: str) -> None:
+    async def test_tokens_of_other_kinds_are_inactive(self, api: Api, desk: Desk, email: str) -> None:
         signed_in = await sign_in(api.http, email)
         others = [signed_in["refreshToken"], desk.secret, *hostile_tokens().values()]
         for token in others:

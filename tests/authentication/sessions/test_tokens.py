@@ -18,7 +18,7 @@ from app.organisations.models import Organisation, SecretKey
 from tests.conftest import SECRET_KEY
 from tests.core.security.hostile_tokens import hostile_tokens, token
 from tests.organisation_client import Api, Desk, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 
 
 def bearer(text: str) -> list[tuple[bytes, bytes]]:
@@ -33,32 +33,26 @@ async def test_a_token_signed_with_the_secret_key_is_valid(api: Api, desk: Desk)
 async def test_every_hostile_token_is_a_401(api: Api) -> None:
     for wrong, text in hostile_tokens().items():
         for path in ("/me", "/org"):
-            document = refused(await api.http.get(path, headers=bearer(text)), 401, "invalid_token")
+            document = assert_problem(await api.http.get(path, headers=bearer(text)), 401, "invalid_token")
             assert (
                 document["detail"] == "The access token is not valid, or has expired. Refresh it or sign in again."
             ), wrong
 
 
 async def test_an_oversized_token_is_refused_unread(api: Api) -> None:
-    refused(await api.http.get("/me", headers=bearer("a" * 40_000)), 431, "headers_too_large")
+    assert_problem(await api.http.get("/me", headers=bearer("a" * 40_000)), 431, "headers_too_large")
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "bearer ", "Basic YTpi", "Token x", "OrgSecret tsk_x"])
 async def test_a_missing_token_is_a_401_with_the_accepted_schemes(api: Api, header: str) -> None:
     answer = await api.http.get("/me", headers={"Authorization": header})
-    refused(answer, 401, "invalid_token" if header.lower().startswith("bearer") else "missing_credential")
+    assert_problem(answer, 401, "invalid_token" if header.lower().startswith("bearer") else "missing_credential")
     assert answer.headers["www-authenticate"] == 'Bearer realm="tessera"'
 
 
 async def test_the_case_of_the_scheme_is_ignored(api: Api, desk: Desk) -> None:
     text = desk.admin.headers["Authorization"].removeprefix("Bearer ")
     assert (await api.http.get("/me", headers={"Authorization": f"bEARER  {text}"})).status_code == 200
-
-
-def issued(user_id: UUID, org_id: UUID, session_id: UUID) -> str:
-    return issue_access_token(
-        SECRET_KEY, user_id=user_id, org_id=org_id, session_id=session_id, role="ADMIN", now=real_now()
-    )
 
 
 async def test_a_token_is_valid_only_in_the_organisation_of_its_user(api: Api, database: Database, desk: Desk) -> None:
@@ -72,11 +66,11 @@ async def test_a_token_is_valid_only_in_the_organisation_of_its_user(api: Api, d
             role="ADMIN",
             now=real_now(),
         )
-        refused(await api.http.get("/me", headers=bearer(foreign)), 401, "invalid_token")
+        assert_problem(await api.http.get("/me", headers=bearer(foreign)), 401, "invalid_token")
     unknown_user = issue_access_token(
         SECRET_KEY, user_id=uuid4(), org_id=desk.id, session_id=desk.admin.session_id, role="ADMIN", now=real_now()
     )
-    refused(await api.http.get("/me", headers=bearer(unknown_user)), 401, "invalid_token")
+    assert_problem(await api.http.get("/me", headers=bearer(unknown_user)), 401, "invalid_token")
 
 
 async def test_a_token_that_expires_while_it_is_cached_is_refused(api: Api, desk: Desk) -> None:
@@ -84,7 +78,7 @@ async def test_a_token_that_expires_while_it_is_cached_is_refused(api: Api, desk
     text = token(sub=str(desk.admin.id), org=str(desk.id), sid=str(desk.admin.session_id), exp=expires_at)
     assert (await api.http.get("/me", headers=bearer(text))).status_code == 200
     await asyncio.sleep(expires_at - time.time())
-    refused(await api.http.get("/me", headers=bearer(text)), 401, "invalid_token")
+    assert_problem(await api.http.get("/me", headers=bearer(text)), 401, "invalid_token")
 
 
 async def suspend(database: Database, org_id: UUID, user_id: UUID) -> None:
@@ -127,9 +121,9 @@ async def test_revoked_access_ends_within_five_seconds(api: Api, database: Datab
     await asyncio.sleep(LIFETIME + 0.1)
 
     for headers in (suspended.headers, erased.headers, two.admin.headers):
-        refused(await api.http.get("/org", headers=headers), 401, "invalid_token")
+        assert_problem(await api.http.get("/org", headers=headers), 401, "invalid_token")
     for org_id in (two.id, three.id):
-        refused(await api.http.get("/org", headers=secret_of[org_id]), 401, "invalid_secret_key")
+        assert_problem(await api.http.get("/org", headers=secret_of[org_id]), 401, "invalid_secret_key")
     for headers in (untouched.headers, three.admin.headers, secret_of[one.id]):
         assert (await api.http.get("/org", headers=headers)).status_code == 200
 
@@ -138,6 +132,6 @@ async def test_revoked_access_to_a_sandbox_ends_at_once(api: Api, database: Data
     user = await desk.another_admin()
     assert (await user.get("/me")).status_code == 200
     await suspend(database, desk.id, user.id)
-    refused(await user.get("/me"), 401, "invalid_token")
+    assert_problem(await user.get("/me"), 401, "invalid_token")
     await revoke_secret(database, desk.id)
-    refused(await api.http.get("/org", headers={"X-Org-Secret": desk.secret}), 401, "invalid_secret_key")
+    assert_problem(await api.http.get("/org", headers={"X-Org-Secret": desk.secret}), 401, "invalid_secret_key")

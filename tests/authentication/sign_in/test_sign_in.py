@@ -20,7 +20,7 @@ from app.organisations.models import Organisation
 from tests.conftest import SECRET_KEY
 from tests.core.security.test_password_hashing import Gate
 from tests.organisation_client import PASSWORD, Api, Desk, create_admin, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import account_of, change_password, create_user, finish_sign_in, unique_email
 
 
@@ -55,7 +55,7 @@ async def test_users_of_many_organisations_can_have_the_same_email(api: Api, des
         assert answer.status_code == 201
     for index in range(len(secrets)):
         assert (await sign_in(api, email, f"{PASSWORD}-{index}")).status_code == 200
-    refused(await sign_in(api, email, f"{PASSWORD}-x"), 401, "wrong_email_or_password")
+    assert_problem(await sign_in(api, email, f"{PASSWORD}-x"), 401, "wrong_email_or_password")
     async with desk.database.session(None) as db:
         hashes = (await db.scalars(select(Credential.password_hash).where(Credential.email == email))).all()
     # They share a salt, so one computation compares a password with all of them.
@@ -70,7 +70,7 @@ async def test_a_wrong_email_and_a_wrong_password_get_the_same_response(api: Api
         await sign_in(api, unique_email()),
         await sign_in(api, email, org=f"d{uuid4().hex}.test"),
     ]
-    documents = [refused(answer, 401, "wrong_email_or_password") for answer in answers]
+    documents = [assert_problem(answer, 401, "wrong_email_or_password") for answer in answers]
     for document, answer in zip(documents, answers, strict=True):
         assert document.pop("requestId") in answer.headers.pop("x-request-id")
         assert document == documents[0]
@@ -81,16 +81,16 @@ async def test_a_wrong_email_and_a_wrong_password_take_the_same_time(api: Api, d
     email = unique_email()
     await create_admin(desk, email)
 
-    async def seconds(email: str, password: str) -> float:
+    async def measure_sign_in(email: str, password: str) -> float:
         started_at = time.perf_counter()
-        refused(await sign_in(api, email, password), 401, "wrong_email_or_password")
+        assert_problem(await sign_in(api, email, password), 401, "wrong_email_or_password")
         return time.perf_counter() - started_at
 
     # The fastest of three: other work of the machine can only slow one down.
     known, unknown = [], []
     for _ in range(3):
-        known.append(await seconds(email, "cobalt-heron-47-lamq"))
-        unknown.append(await seconds(unique_email(), "cobalt-heron-47-lamq"))
+        known.append(await measure_sign_in(email, "cobalt-heron-47-lamq"))
+        unknown.append(await measure_sign_in(unique_email(), "cobalt-heron-47-lamq"))
     assert 0.5 < min(known) / min(unknown) < 2
 
 
@@ -110,8 +110,8 @@ class TestTwoOrganisations:
         email, other = unique_email(), await create_desk(api, database)
         await create_user(desk, email)
         await create_user(other, email)
-        refused(await sign_in(api, email), 409, "org_required")
-        refused(await sign_in(api, email, "cobalt-heron-47-lamq"), 401, "wrong_email_or_password")
+        assert_problem(await sign_in(api, email), 409, "org_required")
+        assert_problem(await sign_in(api, email, "cobalt-heron-47-lamq"), 401, "wrong_email_or_password")
         for one in (desk, other):
             answer = await sign_in(api, email, org=one.domain.upper())
             assert (answer.status_code, answer.json()["user"]["orgId"]) == (200, str(one.id))
@@ -123,7 +123,7 @@ class TestTwoOrganisations:
         async with database.session(other.id) as db:
             await db.execute(update(Organisation).where(Organisation.id == other.id).values(status="SUSPENDED"))
         assert (await sign_in(api, email)).json()["user"]["orgId"] == str(desk.id)
-        refused(await sign_in(api, email, org=other.domain), 401, "wrong_email_or_password")
+        assert_problem(await sign_in(api, email, org=other.domain), 401, "wrong_email_or_password")
 
 
 async def test_a_suspended_user_cannot_sign_in(api: Api, desk: Desk) -> None:
@@ -132,8 +132,8 @@ async def test_a_suspended_user_cannot_sign_in(api: Api, desk: Desk) -> None:
     async with desk.database.session(desk.id) as db:
         conditions = (User.org_id == desk.id, User.id == user.id)
         await db.execute(update(User).where(*conditions).values(status="SUSPENDED"))
-    refused(await sign_in(api, email), 403, "account_suspended")
-    refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
+    assert_problem(await sign_in(api, email), 403, "account_suspended")
+    assert_problem(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
 
 
 @pytest.mark.parametrize("status", ["PENDING", "REJECTED", "SUSPENDED"])
@@ -143,8 +143,8 @@ async def test_an_inactive_user_gets_the_reason_with_the_right_password_only(api
     async with desk.database.session(desk.id) as db:
         conditions = (User.org_id == desk.id, User.id == user.id)
         await db.execute(update(User).where(*conditions).values(status=status))
-    refused(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
-    document = refused(await sign_in(api, email), 403, f"account_{status.lower()}")
+    assert_problem(await sign_in(api, email, "not-it-at-all"), 401, "wrong_email_or_password")
+    document = assert_problem(await sign_in(api, email), 403, f"account_{status.lower()}")
     assert "admin" in document["detail"]  # who can help the user
 
 
@@ -162,9 +162,9 @@ async def test_each_role_has_its_own_sign_in_besides_the_common_one(api: Api, de
         if role_kind == role.lower():
             assert answer.status_code == 200
         else:
-            refused(answer, 403, "wrong_role")
+            assert_problem(answer, 403, "wrong_role")
         wrong = await api.http.post(f"/auth/{role_kind}/signin", json=body | {"password": "not-it-at-all"})
-        refused(wrong, 401, "wrong_email_or_password")
+        assert_problem(wrong, 401, "wrong_email_or_password")
 
 
 async def test_the_sign_in_of_a_role_selects_the_account_with_that_role(api: Api, desk: Desk) -> None:
@@ -175,7 +175,7 @@ async def test_the_sign_in_of_a_role_selects_the_account_with_that_role(api: Api
         conditions = (User.org_id == other.id, User.id == engineer.id)
         await db.execute(update(User).where(*conditions).values(role_kind="ENGINEER"))
     body = {"email": email, "password": PASSWORD}
-    refused(await api.http.post("/auth/signin", json=body), 409, "org_required")
+    assert_problem(await api.http.post("/auth/signin", json=body), 409, "org_required")
     answer = await api.http.post("/auth/engineer/signin", json=body)
     assert answer.json()["user"]["id"] == str(engineer.id)
 
@@ -188,12 +188,12 @@ async def test_a_password_matches_in_any_normal_form(api: Api, desk: Desk) -> No
 
 @pytest.mark.parametrize("password", ["", "x" * 1025, "x" * 4097, None, 5, [PASSWORD], {}])
 async def test_an_invalid_password_field_is_reported(api: Api, password: object) -> None:
-    assert wrong_fields(await sign_in(api, unique_email(), password)) == {"password"}
+    assert read_invalid_fields(await sign_in(api, unique_email(), password)) == {"password"}
 
 
 @pytest.mark.parametrize("password", ["nul\0inside", "x" * 1024])
 async def test_unusual_passwords_are_compared(api: Api, password: str) -> None:
-    refused(await sign_in(api, unique_email(), password), 401, "wrong_email_or_password")
+    assert_problem(await sign_in(api, unique_email(), password), 401, "wrong_email_or_password")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ async def test_unusual_passwords_are_compared(api: Api, password: str) -> None:
 )
 async def test_an_invalid_field_is_reported(api: Api, fields: dict[str, object], wrong: str) -> None:
     body = {"email": unique_email(), "password": PASSWORD} | fields
-    assert wrong_fields(await api.http.post("/auth/admin/signin", json=body)) == {wrong}
+    assert read_invalid_fields(await api.http.post("/auth/admin/signin", json=body)) == {wrong}
 
 
 async def test_a_sign_in_does_not_change_the_credential(api: Api, desk: Desk) -> None:
@@ -236,12 +236,12 @@ async def test_a_sign_in_is_refused_while_too_many_are_waiting(api: Api, desk: D
     try:
         assert await asyncio.to_thread(gate.is_full.wait, 5)
         async with asyncio.timeout(5):
-            refused(await sign_in(api, unique_email()), 503, "busy")
+            assert_problem(await sign_in(api, unique_email()), 503, "busy")
             assert (await desk.admin.get("/me")).status_code == 200, "other requests do not wait"
     finally:
         gate.opened.set()
         await asyncio.gather(*tasks)
-    refused(await sign_in(api, unique_email()), 401, "wrong_email_or_password")
+    assert_problem(await sign_in(api, unique_email()), 401, "wrong_email_or_password")
 
 
 async def test_a_password_changed_while_it_is_compared_opens_no_session(desk: Desk) -> None:

@@ -26,7 +26,7 @@ from tests.authentication.social.openid import (
     sign_in_cookies,
 )
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.problems import KEYS, refused, wrong_fields
+from tests.problems import KEYS, assert_problem, read_invalid_fields
 from tests.services import Service, unique_email
 
 APP_URL = "https://desk.growfin.test/support"
@@ -69,8 +69,8 @@ class TestFirstSignIn:
 
     @pytest.mark.parametrize("role", ["ENGINEER", "ADMIN"])
     async def test_new_staff_wait_for_approval(self, browser: Browser, sub: str, role: str) -> None:
-        refused(await browser.sign_in(sub, role=role), 403, "account_pending")
-        refused(await browser.sign_in(sub, role=role), 403, "account_pending")
+        assert_problem(await browser.sign_in(sub, role=role), 403, "account_pending")
+        assert_problem(await browser.sign_in(sub, role=role), 403, "account_pending")
         assert await count_users(browser.desk) == 2
 
         waiting = ok(await browser.desk.admin.get("/users", params={"status": "PENDING"}))["items"]
@@ -128,7 +128,7 @@ class TestRepeatedSignIn:
 
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known)
         answer = await Browser(service, browser.desk, "twin").sign_in(sub)
-        refused(answer, 403, "email_not_verified")
+        assert_problem(answer, 403, "email_not_verified")
 
     @pytest.mark.parametrize(("status", "code"), [("SUSPENDED", "account_suspended"), ("REJECTED", "account_rejected")])
     async def test_an_inactive_user_is_refused_with_the_reason(
@@ -139,7 +139,7 @@ class TestRepeatedSignIn:
             conditions = (UserRow.org_id == browser.desk.id, UserRow.id == UUID(user["id"]))
             await db.execute(update(UserRow).where(*conditions).values(status=status))
 
-        refused(await browser.sign_in(sub), 403, code)
+        assert_problem(await browser.sign_in(sub), 403, code)
 
 
 class TestKnownEmail:
@@ -160,7 +160,7 @@ class TestKnownEmail:
     async def test_a_user_with_an_unverified_email_is_not_linked(self, browser: Browser, sub: str) -> None:
         known = await add_user(browser.desk, RoleKind.CUSTOMER, email=email_of(sub))
 
-        problem = refused(await browser.sign_in(sub), 403, "email_not_verified")
+        problem = assert_problem(await browser.sign_in(sub), 403, "email_not_verified")
         assert "/auth/password/forgot" in problem["detail"]
         await verify(browser.desk, known.id)
         assert ok(await browser.sign_in(sub))["user"]["id"] == str(known.id)
@@ -168,7 +168,7 @@ class TestKnownEmail:
     async def test_an_invited_user_must_accept_the_invitation_first(self, browser: Browser, sub: str) -> None:
         await add_user(browser.desk, email=email_of(sub), status=AccountStatus.INVITED)
 
-        problem = refused(await browser.sign_in(sub), 403, "email_not_verified")
+        problem = assert_problem(await browser.sign_in(sub), 403, "email_not_verified")
         assert "invitation" in problem["detail"]
 
     @pytest.mark.parametrize("claims", [{"email_verified": False}, {"email_verified": None}, {"email": "invalid"}])
@@ -179,8 +179,10 @@ class TestKnownEmail:
         await add_user(browser.desk, email=email_of(sub), email_verified_at=real_now())
         users = await count_users(browser.desk)
 
-        refused(await browser.sign_in(sub), 403, "email_not_verified")
-        refused(await browser.sign_in(await create_provider_account(issuer, **claims)), 403, "email_not_verified")
+        assert_problem(await browser.sign_in(sub), 403, "email_not_verified")
+        assert_problem(
+            await browser.sign_in(await create_provider_account(issuer, **claims)), 403, "email_not_verified"
+        )
         assert await count_users(browser.desk) == users
 
 
@@ -214,8 +216,8 @@ class TestOrganisationApp:
         answers = await asyncio.gather(*(browser.exchange(token) for _ in range(5)))
 
         assert sorted(answer.status_code for answer in answers) == [200, 422, 422, 422, 422]
-        assert wrong_fields(await browser.exchange(token), "link_expired") == {"token"}
-        assert wrong_fields(await browser.exchange("tlt_" + "A" * 76), "link_expired") == {"token"}
+        assert read_invalid_fields(await browser.exchange(token), "link_expired") == {"token"}
+        assert read_invalid_fields(await browser.exchange("tlt_" + "A" * 76), "link_expired") == {"token"}
 
     async def test_the_app_gets_the_error_code(self, browser: Browser, sub: str, issuer: str) -> None:
         await set_app_url(browser.desk)
@@ -233,7 +235,7 @@ class TestOrganisationApp:
             conditions = (UserRow.org_id == browser.desk.id, UserRow.email == email_of(sub))
             await db.execute(update(UserRow).where(*conditions).values(status="SUSPENDED"))
 
-        refused(await browser.exchange(token), 403, "account_suspended")
+        assert_problem(await browser.exchange(token), 403, "account_suspended")
 
 
 class TestSecondFactor:
@@ -256,11 +258,11 @@ class TestSecondFactor:
         assert body["code"] == "totp_required"
         assert "Bearer" in answer.headers["www-authenticate"]
         token = body["exchangeToken"]
-        refused(await browser.exchange(token), 401, "totp_required")
-        refused(await browser.exchange(token, totp=known.authenticator.wrong_code), 401, "totp_invalid")
+        assert_problem(await browser.exchange(token), 401, "totp_required")
+        assert_problem(await browser.exchange(token, totp=known.authenticator.wrong_code), 401, "totp_invalid")
         signed_in = ok(await browser.exchange(token, totp=known.authenticator.code(1)))
         assert signed_in["user"]["id"] == str(known.user.id)
-        assert wrong_fields(await browser.exchange(token, totp=known.authenticator.code(1)), "link_expired") == {
+        assert read_invalid_fields(await browser.exchange(token, totp=known.authenticator.code(1)), "link_expired") == {
             "token"
         }
 
@@ -268,13 +270,13 @@ class TestSecondFactor:
         await set_app_url(browser.desk)
         token = fragment_parameters(await browser.sign_in(sub))["token"]
 
-        refused(await browser.exchange(token), 401, "totp_required")
+        assert_problem(await browser.exchange(token), 401, "totp_required")
         assert ok(await browser.exchange(token, recoveryCode=known.recovery_codes[0]))["user"]["secondFactor"]
 
     async def test_wrong_codes_are_limited(self, browser: Browser, sub: str, known: ProtectedUser) -> None:
         token = (await browser.sign_in(sub)).json()["exchangeToken"]
         for _ in range(5):
             answer = await browser.exchange(token, totp=known.authenticator.wrong_code)
-            refused(answer, 401, "totp_invalid")
+            assert_problem(answer, 401, "totp_invalid")
 
-        refused(await browser.exchange(token, totp=known.authenticator.code(1)), 429, "rate_limited")
+        assert_problem(await browser.exchange(token, totp=known.authenticator.code(1)), 429, "rate_limited")

@@ -21,7 +21,7 @@ from tests.authentication.social.openid import (
 )
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import Desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.services import Start
 
 
@@ -57,23 +57,25 @@ class TestStart:
 
     async def test_an_unknown_provider_is_not_found(self, browser: Browser) -> None:
         browser.provider = "unknown"
-        refused(await browser.start(), 404, "provider_not_found")
-        refused(await browser.tessera.get("/auth/oidc/unknown/callback?code=1&state=2"), 404, "provider_not_found")
+        assert_problem(await browser.start(), 404, "provider_not_found")
+        assert_problem(
+            await browser.tessera.get("/auth/oidc/unknown/callback?code=1&state=2"), 404, "provider_not_found"
+        )
 
     async def test_an_unknown_organisation_is_not_found(self, browser: Browser) -> None:
-        refused(await browser.start(org="unknown.test"), 404, "organisation_not_found")
+        assert_problem(await browser.start(org="unknown.test"), 404, "organisation_not_found")
 
     async def test_invalid_parameters_are_rejected(self, browser: Browser) -> None:
-        assert wrong_fields(await browser.start(role="OWNER")) == {"role"}
-        assert wrong_fields(await browser.start(colour="red")) == {"colour"}
-        assert wrong_fields(await browser.tessera.get("/auth/oidc/mock/start")) == {"org"}
+        assert read_invalid_fields(await browser.start(role="OWNER")) == {"role"}
+        assert read_invalid_fields(await browser.start(colour="red")) == {"colour"}
+        assert read_invalid_fields(await browser.tessera.get("/auth/oidc/mock/start")) == {"org"}
 
     async def test_an_unreachable_provider_is_a_503(self, start: Start, desk: Desk) -> None:
         service = await start(
             oidc_providers={"down": provider_settings("http://127.0.0.1:9")}, public_url="http://tessera.test"
         )
 
-        refused(await Browser(service, desk, "down").start(), 503, "provider_unavailable")
+        assert_problem(await Browser(service, desk, "down").start(), 503, "provider_unavailable")
 
     async def test_sign_ins_are_limited_per_address(self, start: Start, desk: Desk, issuer: str) -> None:
         settings = {"oidc_providers": {"mock": provider_settings(issuer)}, "public_url": "http://tessera.test"}
@@ -81,8 +83,8 @@ class TestStart:
         for _ in range(3):
             assert (await browser.start()).status_code == 302
 
-        refused(await browser.start(), 429, "rate_limited")
-        refused(await browser.tessera.get(f"/auth/oidc/mock/callback?state={'a' * 32}"), 429, "rate_limited")
+        assert_problem(await browser.start(), 429, "rate_limited")
+        assert_problem(await browser.tessera.get(f"/auth/oidc/mock/callback?state={'a' * 32}"), 429, "rate_limited")
 
     async def test_new_users_count_as_sign_ups(self, start: Start, desk: Desk, issuer: str) -> None:
         settings = {"oidc_providers": {"mock": provider_settings(issuer)}, "public_url": "http://tessera.test"}
@@ -90,7 +92,7 @@ class TestStart:
         known = await create_provider_account(issuer)
         ok(await browser.sign_in(known))
 
-        refused(await browser.sign_in(await create_provider_account(issuer)), 429, "rate_limited")
+        assert_problem(await browser.sign_in(await create_provider_account(issuer)), 429, "rate_limited")
         ok(await browser.sign_in(known))
 
 
@@ -99,9 +101,9 @@ class TestCallback:
         address = await browser.log_in_at_provider(sub)
         another = Browser(browser.service, browser.desk)
 
-        refused(await another.follow_callback(address), 403, "state_mismatch")
+        assert_problem(await another.follow_callback(address), 403, "state_mismatch")
         await another.start()
-        refused(await another.follow_callback(address), 403, "state_mismatch")
+        assert_problem(await another.follow_callback(address), 403, "state_mismatch")
         assert await count_users(browser.desk) == 1
 
     async def test_a_code_of_another_sign_in_is_refused(self, browser: Browser, sub: str, issuer: str) -> None:
@@ -111,7 +113,7 @@ class TestCallback:
         state = query_parameters(await browser.log_in_at_provider(sub))["state"]
 
         answer = await browser.tessera.get("/auth/oidc/mock/callback", params={"code": code, "state": state})
-        refused(answer, 403, "social_sign_in_refused")  # the nonce differs
+        assert_problem(answer, 403, "social_sign_in_refused")  # the nonce differs
 
     @pytest.mark.parametrize("state", ["", "x", "a" * 32, "a;b=" * 8, "ä" * 32, "\0" * 32])
     async def test_an_unknown_state_is_refused(self, browser: Browser, state: str) -> None:
@@ -119,17 +121,17 @@ class TestCallback:
         answer = await browser.tessera.get(
             "/auth/oidc/mock/callback", params={"code": "1", "state": state}, headers=headers
         )
-        refused(answer, 403, "state_mismatch")
-        refused(await browser.tessera.get("/auth/oidc/mock/callback?code=1"), 403, "state_mismatch")
+        assert_problem(answer, 403, "state_mismatch")
+        assert_problem(await browser.tessera.get("/auth/oidc/mock/callback?code=1"), 403, "state_mismatch")
 
     async def test_a_callback_can_be_used_once(self, browser: Browser, sub: str) -> None:
         address = await browser.log_in_at_provider(sub)
         cookies = dict(browser.tessera.cookies)
         ok(await browser.follow_callback(address))
 
-        refused(await browser.follow_callback(address), 403, "state_mismatch")
+        assert_problem(await browser.follow_callback(address), 403, "state_mismatch")
         browser.tessera.cookies.update(cookies)  # a browser that keeps deleted cookies
-        refused(await browser.follow_callback(address), 403, "social_sign_in_refused")
+        assert_problem(await browser.follow_callback(address), 403, "social_sign_in_refused")
 
     async def test_an_expired_or_foreign_cookie_is_refused(self, browser: Browser) -> None:
         for ago, provider in ((timedelta(minutes=11), "mock"), (timedelta(0), "twin")):
@@ -138,7 +140,7 @@ class TestCallback:
             browser.tessera.cookies.set(name, pending.seal(SECRET_KEY, provider), domain="tessera.test")
             answer = await browser.tessera.get(f"/auth/oidc/mock/callback?code=1&state={pending.state}")
 
-            refused(answer, 403, "state_mismatch")
+            assert_problem(answer, 403, "state_mismatch")
 
     async def test_a_modified_cookie_is_refused(self, browser: Browser, sub: str) -> None:
         address = await browser.log_in_at_provider(sub)
@@ -148,7 +150,7 @@ class TestCallback:
         changed = value[:20] + ("A" if value[20] != "A" else "B") + value[21:]
         answer = await browser.tessera.get(address, headers={"Cookie": f"{name}={changed}"})
 
-        refused(answer, 403, "state_mismatch")
+        assert_problem(answer, 403, "state_mismatch")
 
     async def test_a_sign_in_denied_at_the_provider_is_refused(self, browser: Browser) -> None:
         started = await browser.start()
@@ -158,7 +160,7 @@ class TestCallback:
         state = query_parameters(started.headers["location"])["state"]
         answer = await browser.tessera.get(f"/auth/oidc/mock/callback?error=access_denied&state={state}")
 
-        refused(answer, 403, "social_sign_in_refused")
+        assert_problem(answer, 403, "social_sign_in_refused")
         assert sign_in_cookies(browser) == []
 
     async def test_unknown_callback_parameters_are_ignored(self, browser: Browser, sub: str) -> None:

@@ -13,7 +13,7 @@ from app.main import create_app
 from tests.conftest import SECRET_KEY, connect, copy_database, settings_for
 from tests.organisation_client import Api, create_desk
 from tests.postgres import TestServer
-from tests.problems import refused
+from tests.problems import assert_problem
 
 
 async def test_requests_get_503_until_the_server_accepts_connections_again(server: TestServer) -> None:
@@ -24,7 +24,7 @@ async def test_requests_get_503_until_the_server_accepts_connections_again(serve
     async with LifespanManager(create_app(settings_for(own_database))) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://tessera.test") as http:
-            # Not a sandbox: its secret key is cached, so that the statement of the hot route is the first to connect.
+            # Not a sandbox: its secret key is cached, so that the statement of the request is the first to connect.
             desk = await create_desk(Api(http, SECRET_KEY), database, sandbox=False)
             ticket = await desk.open()
             await database.dispose()
@@ -40,5 +40,5 @@ async def test_requests_get_503_until_the_server_accepts_connections_again(serve
             finally:
                 await superuser.close()
             for answer in answers:
-                refused(answer, 503, "unavailable")
+                assert_problem(answer, 503, "unavailable")
             assert (await http.get(path, headers=headers)).status_code == 200

@@ -70,7 +70,7 @@ async def test_a_listener_runs_the_drivers_coroutines_with_run_async(engine: Asy
 
 
 async def test_a_connection_is_returned_without_a_greenlet(engine: AsyncEngine) -> None:
-    """Otherwise `Database.driver` fails after each hot statement: it returns the connection with a plain `close`."""
+    """Otherwise `Database.driver` fails after each statement: it returns the connection with a plain `close`."""
     for _ in range(2):
         connection = await engine.raw_connection()
         driver = cast("asyncpg.Connection[Any]", connection.driver_connection)

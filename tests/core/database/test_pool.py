@@ -28,6 +28,7 @@ from tests.databases import (
     superuser_connection,
 )
 from tests.organisation_client import Desk, create_desk
+from tests.problems import read_invalid_fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -255,7 +256,7 @@ async def test_a_cancelled_begin_closes_the_connection(pool: Database, superuser
     async with pool.driver(uuid4()) as driver:
         pid = driver.get_server_pid()
     beginning = asyncio.create_task(use_driver(pool, uuid4()))
-    while pool.connections_in_use() == 0:  # noqa: ASYNC110 - must continue at the next step of the loop
+    while pool.connections_in_use() == 0:  # noqa: ASYNC110 - must notice it within one iteration of the event loop
         await asyncio.sleep(0)
     beginning.cancel()
     await asyncio.wait([beginning])
@@ -323,6 +324,19 @@ async def test_an_exhausted_pool_is_a_503_after_its_timeout(own_database: TestSe
         assert 0.3 < took < 1.5
         assert (await desk.admin.get("/tickets")).status_code == 200
         assert pool.connections_in_use() == 0
+
+
+async def test_an_invalid_query_is_a_422_even_if_the_pool_is_exhausted(own_database: TestServer) -> None:
+    async with running_service(settings_for(own_database, database_pool_size=1, database_pool_timeout=0.1)) as (
+        api,
+        pool,
+    ):
+        desk = await create_desk(api, pool, sandbox=False)  # whose credentials are cached
+        await desk.admin.get("/roles")
+        async with pool.session(None):
+            answers = [await desk.admin.get(f"{path}?colour=red") for path in ("/roles", "/users", "/tickets")]
+            assert_unavailable(await desk.admin.get("/roles"))
+        assert [read_invalid_fields(answer) for answer in answers] == [{"colour"}] * 3
 
 
 def assert_unavailable(answer: Any) -> None:

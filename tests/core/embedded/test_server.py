@@ -59,14 +59,14 @@ def test_the_service_role_uses_tables_but_cannot_create_or_drop_them(server: Ser
 
 
 def test_sqlalchemy_accepts_the_address_and_a_wrong_password_is_refused(server: Server) -> None:
-    async def lowered() -> Any:
+    async def index_text() -> Any:
         engine = create_async_engine(server.address.service_url)
         async with engine.connect() as connection:
             found = await connection.scalar(text("SELECT to_tsvector('simple', 'ÄRGER')::text"))
         await engine.dispose()
         return found
 
-    assert asyncio.run(lowered()) == "'ärger':1"  # non-ASCII letters are folded
+    assert asyncio.run(index_text()) == "'ärger':1"  # non-ASCII letters are folded
     name, _, rest = server.address.service_url.partition("tessera_service:")
     with pytest.raises(asyncpg.InvalidPasswordError):
         query(f"{name}tessera_service:wrong@{rest.partition('@')[2]}", "SELECT 1")

@@ -10,13 +10,13 @@ from app.core.security.access_tokens import InvalidToken, issue_access_token, re
 from tests.core.security.hostile_tokens import KEY, ORG, SESSION, USER, hostile_tokens, token
 
 
-def issued(now: datetime) -> str:
+def issue(now: datetime) -> str:
     return issue_access_token(KEY, user_id=USER, org_id=ORG, session_id=SESSION, role="ADMIN", now=now)
 
 
 def test_a_token_names_the_user_and_is_valid_for_half_an_hour() -> None:
     now = datetime.now(UTC)
-    claims = read_access_token(KEY, issued(now))
+    claims = read_access_token(KEY, issue(now))
     assert (claims.user_id, claims.org_id) == (USER, ORG)
     assert claims.expires_at == int((now + timedelta(minutes=30)).timestamp())
 
@@ -27,7 +27,7 @@ def test_a_token_signed_without_the_library_is_accepted() -> None:
 
 def test_tokens_issued_at_the_same_time_differ() -> None:
     now = datetime.now(UTC)
-    tokens = {issued(now) for _ in range(5)}
+    tokens = {issue(now) for _ in range(5)}
     assert len(tokens) == 5
 
 

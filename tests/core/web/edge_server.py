@@ -172,13 +172,13 @@ class Wire(NamedTuple):
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def say(self, *parts: bytes, pause: float = 0) -> None:
+    async def send(self, *parts: bytes, pause: float = 0) -> None:
         for part in parts:
             self.writer.write(part)
             await self.writer.drain()
             await asyncio.sleep(pause)
 
-    async def hear(self, *, head_only: bool = False) -> Answer:
+    async def receive_response(self, *, head_only: bool = False) -> Answer:
         async with asyncio.timeout(TIMEOUT):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
@@ -186,7 +186,7 @@ class Wire(NamedTuple):
             size = 0 if head_only else int(headers.get("content-length", 0))
             return Answer(int(first.split()[1]), headers, await self.reader.readexactly(size))
 
-    async def rest(self) -> bytes:
+    async def read_to_end(self) -> bytes:
         """Read until the server closes the connection."""
         async with asyncio.timeout(TIMEOUT):
             return await self.reader.read()
@@ -219,7 +219,7 @@ def _wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-async def becomes_true(condition: Callable[[], object]) -> None:
+async def assert_eventually(condition: Callable[[], object]) -> None:
     await asyncio.to_thread(_wait_for, condition)
 
 
@@ -237,11 +237,11 @@ def requests_in(lines: list[Any]) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == "request"]
 
 
-def counted(method: str, route: str, status: int) -> float:
+def read_request_count(method: str, route: str, status: int) -> float:
     labels = {"method": method, "route": route, "status": str(status)}
     return REGISTRY.get_sample_value("tessera_http_requests_total", labels) or 0.0
 
 
-def timed(method: str, route: str) -> float:
+def read_timing_count(method: str, route: str) -> float:
     labels = {"method": method, "route": route}
     return REGISTRY.get_sample_value("tessera_http_request_seconds_count", labels) or 0.0

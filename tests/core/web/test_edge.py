@@ -31,8 +31,8 @@ class TestRequestId:
     @pytest.mark.parametrize("hostile", [b"", b"a" * 129, b"a b", b'x","admin":"1', b"\xc3\xa4", b"<script>", b"a\tb"])
     async def test_a_hostile_id_is_replaced(self, web: Server, hostile: bytes) -> None:
         async with web.connected() as wire:
-            await wire.say(b"GET /v1/tickets/1 HTTP/1.1\r\nHost: x\r\nX-Request-Id: " + hostile + b"\r\n\r\n")
-            answer = await wire.hear()
+            await wire.send(b"GET /v1/tickets/1 HTTP/1.1\r\nHost: x\r\nX-Request-Id: " + hostile + b"\r\n\r\n")
+            answer = await wire.receive_response()
         assert answer.status == 200
         assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
         assert json.loads(answer.body)["requestId"] == answer.headers["x-request-id"]
@@ -68,19 +68,19 @@ class TestUnexpectedExceptions:
     async def test_an_exception_is_a_problem_and_the_connection_stays_open(self, web: Server) -> None:
         async with web.connected() as wire:
             # Pipelined, and one of them with a body that is not read.
-            await wire.say(get("/boom"), post("/boom", "Content-Length: 3") + b"abc" + get("/v1/tickets/1"))
+            await wire.send(get("/boom"), post("/boom", "Content-Length: 3") + b"abc" + get("/v1/tickets/1"))
             for _ in range(2):
-                failed = await wire.hear()
+                failed = await wire.receive_response()
                 assert (failed.status, failed.problem["code"]) == (500, "internal_error")
                 assert "connection" not in failed.headers
                 assert b"kaputt" not in failed.body
-            assert (await wire.hear()).status == 200
+            assert (await wire.receive_response()).status == 200
 
     async def test_a_problem_in_response_to_head_has_no_body(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(get("/boom").replace(b"GET", b"HEAD") + get("/v1/tickets/1"))
-            assert (await wire.hear(head_only=True)).status == 500
-            assert (await wire.hear()).status == 200
+            await wire.send(get("/boom").replace(b"GET", b"HEAD") + get("/v1/tickets/1"))
+            assert (await wire.receive_response(head_only=True)).status == 500
+            assert (await wire.receive_response()).status == 200
 
     async def test_an_app_that_sends_nothing_is_a_500(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,17 @@ import pytest
 
 from app.core.web.problems import PROBLEM_MEDIA_TYPE
 from app.core.web.refusals import MAX_HEADERS
-from tests.core.web.edge_server import TIMEOUT, Gate, Server, becomes_true, counted, get, make_app, post, serving
+from tests.core.web.edge_server import (
+    TIMEOUT,
+    Gate,
+    Server,
+    assert_eventually,
+    get,
+    make_app,
+    post,
+    read_request_count,
+    serving,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,10 +49,10 @@ class TestTheHead:
     )
     async def test_too_many_headers_are_refused(self, web: Server, headers: list[str]) -> None:
         async with web.connected() as wire:
-            await wire.say(get("/v1/tickets/1", *headers) + get("/v1/tickets/1", *headers[:-1][:98]))
-            refused = await wire.hear()
+            await wire.send(get("/v1/tickets/1", *headers) + get("/v1/tickets/1", *headers[:-1][:98]))
+            refused = await wire.receive_response()
             assert (refused.status, refused.problem["code"]) == (431, "headers_too_large")
-            assert (await wire.hear()).status == 200
+            assert (await wire.receive_response()).status == 200
 
 
 class TestTheBody:
@@ -55,39 +65,39 @@ class TestTheBody:
 
     async def test_a_body_with_too_large_a_content_length_is_refused_unread(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(post("/notes", "Content-Length: 4097"))
-            refused = await wire.hear()
+            await wire.send(post("/notes", "Content-Length: 4097"))
+            refused = await wire.receive_response()
             assert (refused.status, refused.problem["code"]) == (413, "body_too_large")
             assert refused.headers["connection"] == "close"
-            assert await wire.rest() == b""
+            assert await wire.read_to_end() == b""
 
     async def test_a_client_that_expects_100_is_refused_before_it_sends_the_body(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(post("/notes", "Content-Length: 4097", "Expect: 100-continue"))
-            assert (await wire.hear()).status == 413
+            await wire.send(post("/notes", "Content-Length: 4097", "Expect: 100-continue"))
+            assert (await wire.receive_response()).status == 413
 
     @pytest.mark.parametrize("path", ["/notes", "/digest"])
     async def test_a_body_in_chunks_is_refused_at_the_limit(self, web: Server, path: str) -> None:
         async with web.connected() as wire:
             chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
-            await wire.say(post(path, "Transfer-Encoding: chunked"), *[chunk] * 5)
-            refused = await wire.hear()
+            await wire.send(post(path, "Transfer-Encoding: chunked"), *[chunk] * 5)
+            refused = await wire.receive_response()
         assert (refused.status, refused.problem["code"]) == (413, "body_too_large")
 
     async def test_a_client_that_sends_a_refused_body_still_gets_the_response(self, web: Server) -> None:
         async with web.connected() as wire:
             body = b"x" * 16_000_000  # more than the buffers in between hold
-            await wire.say(post("/notes", f"Content-Length: {len(body)}"), body, pause=0.1)
-            assert (await wire.hear()).status == 413
-            assert await wire.rest() == b""
+            await wire.send(post("/notes", f"Content-Length: {len(body)}"), body, pause=0.1)
+            assert (await wire.receive_response()).status == 413
+            assert await wire.read_to_end() == b""
 
     @pytest.mark.parametrize("path", ["/notes", "/digest"])
     async def test_a_body_that_does_not_arrive_is_a_408(self, path: str, lines: list[Any]) -> None:
         with serving(make_app(), body_timeout=0.2) as web:
             async with web.connected() as wire:
                 began = time.monotonic()
-                await wire.say(post(path, "Content-Length: 10"), b"{")
-                refused = await wire.hear()
+                await wire.send(post(path, "Content-Length: 10"), b"{")
+                refused = await wire.receive_response()
                 assert 0.2 <= time.monotonic() - began < 1
                 assert (refused.status, refused.problem["code"]) == (408, "request_timeout")
                 assert refused.headers["connection"] == "close"
@@ -97,26 +107,26 @@ class TestTheBody:
         with serving(make_app(), body_timeout=0.3) as web:
             async with web.connected() as wire:
                 began = time.monotonic()
-                await wire.say(post("/digest", "Content-Length: 100"))
-                answer = asyncio.create_task(wire.hear())
+                await wire.send(post("/digest", "Content-Length: 100"))
+                answer = asyncio.create_task(wire.receive_response())
                 while not answer.done():
-                    await wire.say(b"x", pause=0.05)
+                    await wire.send(b"x", pause=0.05)
                 assert (await answer).status == 408
                 assert time.monotonic() - began < 1.5
 
     async def test_the_time_of_the_app_does_not_count(self) -> None:
         with serving(make_app(), body_timeout=0.3) as web:
             async with web.connected() as wire:
-                await wire.say(post("/digest", "Content-Length: 2"), b"x", b"x", pause=0.05)
-                answer = await wire.hear()
+                await wire.send(post("/digest", "Content-Length: 2"), b"x", b"x", pause=0.05)
+                answer = await wire.receive_response()
         assert (answer.status, answer.body) == (200, b"2")
 
     async def test_a_body_that_is_not_read_leaves_the_connection_open(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(post("/unread", "Content-Length: 4096"), pause=0.05)
-            assert (await wire.hear()).status == 401
-            await wire.say(b"x" * 4096 + get("/v1/tickets/1"))
-            assert (await wire.hear()).status == 200
+            await wire.send(post("/unread", "Content-Length: 4096"), pause=0.05)
+            assert (await wire.receive_response()).status == 401
+            await wire.send(b"x" * 4096 + get("/v1/tickets/1"))
+            assert (await wire.receive_response()).status == 200
 
     async def test_a_refusal_after_the_response_started_ends_the_connection(self, lines: list[Any]) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,8 +138,8 @@ class TestTheBody:
 
         with serving(app, body_timeout=0.1) as web:
             async with web.connected() as wire:
-                await wire.say(post("/", "Content-Length: 10"))
-                assert (await wire.rest()).endswith(b"half\r\n")  # and no last chunk
+                await wire.send(post("/", "Content-Length: 10"))
+                assert (await wire.read_to_end()).endswith(b"half\r\n")  # and no last chunk
         assert {line["event"] for line in lines} == {"request"}  # no unhandled error
 
 
@@ -140,11 +150,11 @@ async def _parts(number: int, size: int) -> AsyncIterator[bytes]:
 
 class TestOverload:
     async def test_a_request_over_the_limit_is_refused_at_once(self) -> None:
-        before = counted("GET", "unmatched", 503)
+        before = read_request_count("GET", "unmatched", 503)
         with serving(make_app(gate := Gate()), max_concurrent_requests=1) as web:
             async with web.http() as http:
                 held = asyncio.create_task(http.get("/hold"))
-                await becomes_true(gate.entered.is_set)
+                await assert_eventually(gate.entered.is_set)
                 refused = await http.get("/v1/tickets/1")
                 assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
                 assert refused.headers["retry-after"] == "1"
@@ -154,16 +164,16 @@ class TestOverload:
                 gate.opened.set()
                 assert (await held).status_code == 200
                 assert (await http.get("/v1/tickets/1")).status_code == 200
-        assert counted("GET", "unmatched", 503) == before + 2
+        assert read_request_count("GET", "unmatched", 503) == before + 2
 
     async def test_every_finished_request_frees_its_place(self) -> None:
         with serving(make_app(), max_concurrent_requests=1, body_timeout=0.1) as web:
             async with web.connected() as gone, web.connected() as slow:
-                await gone.say(post("/notes", "Content-Length: 100"), pause=0.05)
+                await gone.send(post("/notes", "Content-Length: 100"), pause=0.05)
                 gone.writer.close()
                 await asyncio.sleep(0.05)
-                await slow.say(post("/notes", "Content-Length: 100"))
-                assert (await slow.hear()).status == 408
+                await slow.send(post("/notes", "Content-Length: 100"))
+                assert (await slow.receive_response()).status == 408
             async with web.http() as http:
                 statuses = [(await http.get(path)).status_code for path in ("/boom", "/none", "/v1/tickets/1")]
         assert statuses == [500, 404, 200]
@@ -193,7 +203,7 @@ class TestStreams:
         with serving(make_app(gate := Gate()), max_concurrent_requests=1) as web:
             async with web.http() as http:
                 async with http.stream("GET", "/stream"):
-                    await becomes_true(gate.entered.is_set)
+                    await assert_eventually(gate.entered.is_set)
                 async with asyncio.timeout(TIMEOUT):
                     while (await http.get("/v1/tickets/1")).status_code != 200:  # noqa: ASYNC110 - there is no event to wait for
                         await asyncio.sleep(0.01)

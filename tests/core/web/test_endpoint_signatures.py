@@ -103,13 +103,13 @@ def test_sources_are_read_from_the_signature() -> None:
 def test_sources_are_those_that_fastapi_finds() -> None:
     found = get_dependant(path=PATH, call=endpoint)
 
-    def named(source: Source) -> set[str]:
+    def names_from(source: Source) -> set[str]:
         return {name for name, one in SOURCES.items() if one is source}
 
-    assert {one.name for one in found.path_params} == named(Source.PATH)
-    assert {one.name for one in found.query_params} == named(Source.QUERY)
-    assert {one.name for one in found.body_params} == named(Source.BODY)
-    assert {one.name for one in found.dependencies} == named(Source.DEPENDENCY)
+    assert {one.name for one in found.path_params} == names_from(Source.PATH)
+    assert {one.name for one in found.query_params} == names_from(Source.QUERY)
+    assert {one.name for one in found.body_params} == names_from(Source.BODY)
+    assert {one.name for one in found.dependencies} == names_from(Source.DEPENDENCY)
     assert {one.name for one in (*found.header_params, *found.cookie_params)} == {"header", "cookie"}
 
 

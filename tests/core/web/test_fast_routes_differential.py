@@ -122,8 +122,8 @@ class Sent(NamedTuple):
     content: bytes = b""
     content_type: str | None = None
 
-    async def through(self, client: httpx.AsyncClient) -> tuple[int, list[tuple[str, str]], Any]:
-        """Send it; return status, headers and body, without the values that differ from ticket to ticket."""
+    async def send(self, client: httpx.AsyncClient) -> tuple[int, list[tuple[str, str]], Any]:
+        """Send the request; return status, headers and body, without the values that differ from ticket to ticket."""
         headers = {"X-Request-Id": "the-same", **self.headers}
         if self.content_type is not None:
             headers["Content-Type"] = self.content_type
@@ -195,11 +195,11 @@ class Twins(NamedTuple):
     fast: httpx.AsyncClient
     ordinary: httpx.AsyncClient
 
-    async def answer_alike(self, requests: Iterator[Sent]) -> list[int]:
+    async def send_both_ways(self, requests: Iterator[Sent]) -> list[int]:
         """Send all requests both ways and compare the responses; return their statuses."""
         statuses = []
         for request in requests:
-            fast, ordinary = await request.through(self.fast), await request.through(self.ordinary)
+            fast, ordinary = await request.send(self.fast), await request.send(self.ordinary)
             assert fast == ordinary, request
             statuses.append(fast[0])
         return statuses
@@ -223,28 +223,28 @@ def test_every_fast_route_is_compared() -> None:
     assert {route.operation_id for route in routes} == {"openTicket", "listTickets", "getTicket"}
 
 
-async def test_opening_a_ticket_is_answered_alike(twins: Twins, desk: Desk) -> None:
-    statuses = await twins.answer_alike(creations(desk))
+async def test_opening_a_ticket_has_the_same_response_both_ways(twins: Twins, desk: Desk) -> None:
+    statuses = await twins.send_both_ways(creations(desk))
 
     assert len(statuses) > 200
     assert set(statuses) == {201, 401, 422}
 
 
-async def test_listing_tickets_is_answered_alike(twins: Twins, desk: Desk) -> None:
+async def test_listing_tickets_has_the_same_response_both_ways(twins: Twins, desk: Desk) -> None:
     for _ in range(3):
         await desk.open()
 
-    statuses = await twins.answer_alike(lists(desk))
+    statuses = await twins.send_both_ways(lists(desk))
 
     assert len(statuses) > 100
     assert set(statuses) == {200, 401, 422}
 
 
-async def test_getting_a_ticket_is_answered_alike(twins: Twins, desk: Desk) -> None:
+async def test_getting_a_ticket_has_the_same_response_both_ways(twins: Twins, desk: Desk) -> None:
     ticket = await desk.open()
     await desk.respond(ticket)
 
-    statuses = await twins.answer_alike(reads(desk, ticket["id"]))
+    statuses = await twins.send_both_ways(reads(desk, ticket["id"]))
 
     assert len(statuses) > 70
     assert set(statuses) >= {200, 401, 404, 422}

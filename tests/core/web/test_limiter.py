@@ -85,7 +85,7 @@ async def test_counting_never_refuses_an_attempt(limiter: Limiter) -> None:
     assert await limiter.is_used_up("2/minute", "a")
 
 
-async def test_an_address_is_known_only_to_the_account_that_used_it(limiter: Limiter) -> None:
+async def test_an_address_is_known_only_for_the_account_that_signed_in_from_it(limiter: Limiter) -> None:
     account = uuid4().hex
     assert not await limiter.is_known_address(account, "192.0.2.7")
     await limiter.remember_address(account, "192.0.2.7")

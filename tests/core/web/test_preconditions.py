@@ -7,7 +7,7 @@ import pytest
 from app.core.errors import BadInput, VersionConflict
 from app.core.web.preconditions import check_if_match, is_unmodified, make_etag
 from tests.organisation_client import Desk
-from tests.problems import refused
+from tests.problems import assert_problem
 
 MALFORMED = ["", "3", '"3', '3"', '"3" "4"', 'w/"3"', "*, *", '"3"; "4"', '"3",x', "'3'", '"' * 999]
 
@@ -41,7 +41,7 @@ class TestIfMatch:
     async def test_a_refused_change_is_not_made(self, desk: Desk, header: str, status: int, code: str) -> None:
         ticket = await desk.open()
         answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {"title": "New"}, **{"If-Match": header})
-        refused(answer, status, code)
+        assert_problem(answer, status, code)
         assert (await desk.read(ticket))["title"] == ticket["title"]
 
     async def test_a_change_with_a_weakened_tag_is_made(self, desk: Desk) -> None:
@@ -76,4 +76,4 @@ class TestIfNoneMatch:
     async def test_the_ticket_of_another_organisation_is_still_a_404(self, desk: Desk) -> None:
         path = "/tickets/0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20"
         answer = await desk.api.http.get(path, headers={**desk.admin.headers, "If-None-Match": "*"})
-        refused(answer, 404, "ticket_not_found")
+        assert_problem(answer, 404, "ticket_not_found")

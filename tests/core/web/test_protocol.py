@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.core.web.protocol import make_bounded_protocol
-from tests.core.web.edge_server import TIMEOUT, Gate, Server, Wire, becomes_true, get, make_app, post, serving
+from tests.core.web.edge_server import TIMEOUT, Gate, Server, Wire, assert_eventually, get, make_app, post, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,27 +49,27 @@ class TestSlowHeads:
 
     async def test_a_slow_head_is_disconnected(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            await wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
     async def test_a_slow_head_of_a_later_request_is_disconnected(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(get("/v1/tickets/1"))
-            assert (await wire.hear()).status == 200
-            await wire.say(b"GET / HTTP/1.1\r\nX-Slow: ")
+            await wire.send(get("/v1/tickets/1"))
+            assert (await wire.receive_response()).status == 200
+            await wire.send(b"GET / HTTP/1.1\r\nX-Slow: ")
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
     async def test_the_rest_of_an_unread_body_is_not_waited_for(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(post("/unread", "Content-Length: 100000"))
-            assert (await wire.hear()).status == 401
+            await wire.send(post("/unread", "Content-Length: 100000"))
+            assert (await wire.receive_response()).status == 401
             assert HEADER_TIMEOUT * 0.9 <= await seconds_until_closed(wire, b"a") < 3 * HEADER_TIMEOUT
 
     async def test_a_slow_head_that_arrives_in_time_is_answered(self, web: Server) -> None:
         async with web.connected() as wire:
             request = get("/v1/tickets/1")
-            await wire.say(request[:9], request[9:-2], request[-2:], pause=HEADER_TIMEOUT / 10)
-            assert (await wire.hear()).status == 200
+            await wire.send(request[:9], request[9:-2], request[-2:], pause=HEADER_TIMEOUT / 10)
+            assert (await wire.receive_response()).status == 200
 
 
 class TestLargeHeads:
@@ -87,9 +87,9 @@ class TestLargeHeads:
         async with web.connected() as wire:
             closed = asyncio.create_task(wire.reader.read())
             sent = 0
-            await wire.say(opening)
+            await wire.send(opening)
             while not closed.done() and sent < 10 * MAX_HEADER_BYTES:
-                await wire.say(b"a" * 512, pause=0.01)
+                await wire.send(b"a" * 512, pause=0.01)
                 sent += 512
             assert MAX_HEADER_BYTES - 512 <= sent < 2 * MAX_HEADER_BYTES
             await asyncio.wait([closed])
@@ -97,54 +97,54 @@ class TestLargeHeads:
     async def test_the_heads_of_many_requests_do_not_add_up(self, web: Server) -> None:
         async with web.connected() as wire:
             for _ in range(4):
-                await wire.say(get("/v1/tickets/1", "X-Some: " + "a" * (MAX_HEADER_BYTES // 2)))
-                assert (await wire.hear()).status == 200
+                await wire.send(get("/v1/tickets/1", "X-Some: " + "a" * (MAX_HEADER_BYTES // 2)))
+                assert (await wire.receive_response()).status == 200
 
 
 class TestEverythingElse:
     async def test_a_connection_may_be_idle_between_requests(self, web: Server) -> None:
         async with web.connected() as wire:
             for _ in range(2):
-                await wire.say(get("/v1/tickets/1"))
-                assert (await wire.hear()).status == 200
+                await wire.send(get("/v1/tickets/1"))
+                assert (await wire.receive_response()).status == 200
                 await asyncio.sleep(HEADER_TIMEOUT * 1.5)
 
     async def test_an_idle_connection_is_closed_after_keep_alive(self) -> None:
         with serving(make_app(), http=make_bounded_protocol(60), keep_alive=0.2) as web:
             async with web.connected() as wire:
-                await wire.say(get("/v1/tickets/1"))
-                assert (await wire.hear()).status == 200
+                await wire.send(get("/v1/tickets/1"))
+                assert (await wire.receive_response()).status == 200
                 assert 0.1 < await seconds_until_closed(wire) < 1
 
     async def test_pipelined_requests_are_answered_in_order(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(b"".join(get(f"/v1/tickets/{n}") for n in range(5)) + get("/v1/tickets/5")[:20])
-            await wire.say(get("/v1/tickets/5")[20:])
-            bodies = [(await wire.hear()).body for _ in range(6)]
+            await wire.send(b"".join(get(f"/v1/tickets/{n}") for n in range(5)) + get("/v1/tickets/5")[:20])
+            await wire.send(get("/v1/tickets/5")[20:])
+            bodies = [(await wire.receive_response()).body for _ in range(6)]
         assert [body[:7] for body in bodies] == [b'{"id":%d' % n for n in range(6)]
 
     async def test_a_slow_upload_is_not_a_slow_head(self, web: Server) -> None:
         async with web.connected() as wire:
-            await wire.say(post("/digest", "Content-Length: 5"), *[b"a"] * 5, pause=HEADER_TIMEOUT / 2)
-            assert (await wire.hear()).body == b"5"
+            await wire.send(post("/digest", "Content-Length: 5"), *[b"a"] * 5, pause=HEADER_TIMEOUT / 2)
+            assert (await wire.receive_response()).body == b"5"
 
     async def test_a_large_upload_is_not_a_large_head(self, web: Server) -> None:
         size = 20 * MAX_HEADER_BYTES
         chunk = b"1000\r\n" + b"a" * 4096 + b"\r\n"
         async with web.connected() as wire:
-            await wire.say(post("/digest", f"Content-Length: {size}"), b"a" * size)
-            assert (await wire.hear()).body == b"%d" % size
-            await wire.say(post("/digest", "Transfer-Encoding: chunked"), *[chunk] * 20, b"0\r\n\r\n")
-            assert (await wire.hear()).body == b"%d" % size
+            await wire.send(post("/digest", f"Content-Length: {size}"), b"a" * size)
+            assert (await wire.receive_response()).body == b"%d" % size
+            await wire.send(post("/digest", "Transfer-Encoding: chunked"), *[chunk] * 20, b"0\r\n\r\n")
+            assert (await wire.receive_response()).body == b"%d" % size
 
     async def test_a_slow_response_is_not_cut_off(self) -> None:
         with serving(make_app(gate := Gate()), http=BOUNDED) as web:
             async with web.connected() as wire:
-                await wire.say(get("/hold"), pause=HEADER_TIMEOUT * 1.5)
+                await wire.send(get("/hold"), pause=HEADER_TIMEOUT * 1.5)
                 gate.opened.set()
-                assert (await wire.hear()).status == 200
-                await wire.say(get("/v1/tickets/1"))
-                assert (await wire.hear()).status == 200
+                assert (await wire.receive_response()).status == 200
+                await wire.send(get("/v1/tickets/1"))
+                assert (await wire.receive_response()).status == 200
 
     @pytest.mark.parametrize(
         "garbage",
@@ -157,20 +157,20 @@ class TestEverythingElse:
     )
     async def test_malformed_http_is_a_problem(self, web: Server, garbage: bytes) -> None:
         async with web.connected() as wire:
-            await wire.say(garbage)
-            refused = await wire.hear()
+            await wire.send(garbage)
+            refused = await wire.receive_response()
             assert (refused.status, refused.problem["code"]) == (400, "bad_request")
             assert refused.headers["connection"] == "close"
             assert refused.headers["x-content-type-options"] == "nosniff"
-            assert await wire.rest() == b""
+            assert await wire.read_to_end() == b""
 
     async def test_no_problem_is_written_into_another_response(self) -> None:
         with serving(make_app(gate := Gate()), http=BOUNDED) as web:
             async with web.connected() as wire:
-                await wire.say(get("/stream"))
-                await becomes_true(gate.entered.is_set)
-                await wire.say(b"\x00 what is this?\r\n\r\n")
-                assert (await wire.rest()).endswith(b"data: 1\n\n\r\n")
+                await wire.send(get("/stream"))
+                await assert_eventually(gate.entered.is_set)
+                await wire.send(b"\x00 what is this?\r\n\r\n")
+                assert (await wire.read_to_end()).endswith(b"data: 1\n\n\r\n")
                 gate.opened.set()
 
     async def test_the_protocol_can_be_pickled_for_other_processes(self) -> None:

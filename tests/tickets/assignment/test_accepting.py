@@ -8,8 +8,14 @@ import pytest
 
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused
-from tests.tickets.rows import assert_events_are_numbered_densely, at, event_types, read_event_numbers, timers_of
+from tests.problems import assert_problem
+from tests.tickets.rows import (
+    assert_events_are_numbered_densely,
+    event_types,
+    parse_time,
+    read_event_numbers,
+    read_ticket_timers,
+)
 from tests.tickets.users import add_engineer, change_row
 
 
@@ -42,7 +48,7 @@ async def test_accepting_an_open_ticket_assigns_it_and_starts_the_work(desk: Des
         "updatedAt": accepted["updatedAt"],
         "version": 2,
     }
-    assert at(accepted["acceptedAt"]) > at(ticket["createdAt"])
+    assert parse_time(accepted["acceptedAt"]) > parse_time(ticket["createdAt"])
     assigned, taken, moved = (await desk.history(ticket))[2:]
     assert (assigned["type"], assigned["data"]) == (
         "ticket.assigned",
@@ -67,12 +73,12 @@ async def test_the_assignee_can_accept_the_ticket_without_being_assigned_again(d
 async def test_accepting_keeps_another_status_and_its_countdown(desk: Desk, bo: SignedInUser, status: str) -> None:
     ticket = await desk.open()
     before = (await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})).json()
-    timers = await timers_of(desk, ticket)
+    timers = await read_ticket_timers(desk, ticket)
 
     accepted = await accept(bo, ticket)
 
     assert (accepted["status"], accepted["autoCloseAt"]) == (status, before["autoCloseAt"])
-    assert await timers_of(desk, ticket) == timers
+    assert await read_ticket_timers(desk, ticket) == timers
     assert (await event_types(desk, ticket))[-2:] == ["ticket.assigned", "ticket.accepted"]
 
 
@@ -96,7 +102,7 @@ async def test_a_ticket_accepted_by_another_user_cannot_be_accepted(desk: Desk, 
     ticket = await desk.open()
     accepted = await accept(bo, ticket)
 
-    refused(await desk.admin.post(f"/tickets/{ticket['id']}/accept"), 409, "already_accepted")
+    assert_problem(await desk.admin.post(f"/tickets/{ticket['id']}/accept"), 409, "already_accepted")
     assert await desk.read(ticket) == accepted | {"comments": []}
 
 
@@ -106,7 +112,7 @@ async def test_a_resolved_or_closed_ticket_cannot_be_accepted(desk: Desk, bo: Si
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
     before = await desk.read(ticket)
 
-    document = refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 409, "ticket_closed")
+    document = assert_problem(await bo.post(f"/tickets/{ticket['id']}/accept"), 409, "ticket_closed")
 
     assert status.lower() in document["detail"]
     assert await desk.read(ticket) == before
@@ -163,16 +169,16 @@ async def test_accepting_requires_the_permission(desk: Desk) -> None:
     ticket = await desk.open()
     cannot = await add_engineer(desk, available=False, denied=["tickets:update"])
 
-    refused(await cannot.post(f"/tickets/{ticket['id']}/accept"), 403, "permission_required")
+    assert_problem(await cannot.post(f"/tickets/{ticket['id']}/accept"), 403, "permission_required")
 
 
 async def test_a_user_just_suspended_or_made_a_customer_cannot_accept(api: Api, database: Database) -> None:
-    desk = await create_desk(api, database, sandbox=False)  # whose users are cached for some seconds
+    desk = await create_desk(api, database, sandbox=False)  # its users are cached
     for change in ({"status": "SUSPENDED"}, {"role_kind": "CUSTOMER"}):
         bo = await add_engineer(desk, available=False)
         ticket = await desk.open()
         assert (await bo.get("/tickets")).status_code == 200
         await change_row(desk, bo, **change)
 
-        refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
+        assert_problem(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
         assert await desk.read(ticket) == ticket | {"comments": []}

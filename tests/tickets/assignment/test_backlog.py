@@ -23,10 +23,10 @@ from tests.tickets.rows import (
     insert_many,
     list_waiting,
     pass_time,
+    read_ticket_timers,
     run_due_timers,
     skip_earlier_work,
     skip_work,
-    timers_of,
 )
 
 
@@ -134,12 +134,12 @@ async def test_tickets_of_other_organisations_are_not_assigned(desk: Desk, api: 
 
 async def test_waiting_changes_nothing(desk: Desk, database: Database) -> None:
     ticket = await desk.open()
-    assert set(await timers_of(desk, ticket)) == {"ASSIGN"}
+    assert set(await read_ticket_timers(desk, ticket)) == {"ASSIGN"}
 
     await run_due_timers(database)
 
     assert await desk.read(ticket) == ticket | {"comments": []}
-    assert await timers_of(desk, ticket) == {}
+    assert await read_ticket_timers(desk, ticket) == {}
 
 
 async def test_a_ticket_opened_just_before_a_user_becomes_available_is_assigned(desk: Desk, database: Database) -> None:
@@ -167,7 +167,7 @@ async def test_a_ticket_opened_while_a_user_becomes_available_is_assigned(desk: 
         ticket = await desk.open()
         await run_due_timers(database)  # its own timer does not see the available user yet
         assert ticket["assigneeId"] is None
-        assert await timers_of(desk, ticket) == {}
+        assert await read_ticket_timers(desk, ticket) == {}
 
     await run_due_timers(database)
 

@@ -14,7 +14,7 @@ from app.core.clock import real_now
 from app.core.database.pool import Database
 from app.core.outbox.events import SYSTEM, record
 from tests.organisation_client import Desk
-from tests.tickets.rows import count_by_assignee, timers_of
+from tests.tickets.rows import count_by_assignee, read_ticket_timers
 from tests.tickets.users import add_and_sign_in, add_customer, add_engineer, change_row
 
 
@@ -95,7 +95,7 @@ async def test_only_a_user_who_can_be_assigned_tickets_at_once_triggers_the_assi
     async with database.session(desk.id) as db:
         record(db, UserSignedUp(at=real_now(), actor=SYSTEM, user_id=user.id, role=role, status=status))
 
-    assert bool(await timers_of(desk, {"id": str(user.id)})) is looks
+    assert bool(await read_ticket_timers(desk, {"id": str(user.id)})) is looks
 
 
 async def test_engineers_reply_to_and_change_any_ticket_of_the_organisation(desk: Desk) -> None:

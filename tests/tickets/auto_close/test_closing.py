@@ -1,4 +1,4 @@
-"""The worker closes tickets and reminds requesters in real time."""
+"""The worker closes tickets and reminds requesters by the real clock."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from app.tickets.models import Ticket
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    at,
     event_types,
     insert_many,
     insert_timers,
+    parse_time,
     pass_time,
+    read_ticket_timers,
     run_due_timers,
     skip_earlier_work,
-    timers_of,
 )
 
 
@@ -47,7 +47,7 @@ async def open_and_respond(desk: Desk) -> JSON:
     return ticket
 
 
-async def statuses(desk: Desk) -> dict[str, int]:
+async def count_by_status(desk: Desk) -> dict[str, int]:
     async with desk.database.session(desk.id) as db:
         counted = select(Ticket.status, func.count()).where(Ticket.org_id == desk.id).group_by(Ticket.status)
         return dict((await db.execute(counted)).all())
@@ -63,15 +63,15 @@ async def test_a_ticket_closes_when_its_time_has_come(desk: Desk, database: Data
 
     closed, open_still = await desk.read(due), await desk.read(not_yet)
     assert (closed["status"], closed["version"], closed["autoCloseAt"]) == ("CLOSED", due["version"] + 1, None)
-    assert before <= at(closed["closedAt"]) <= real_now()
+    assert before <= parse_time(closed["closedAt"]) <= real_now()
     assert closed["updatedAt"] == closed["closedAt"]
     assert (open_still["status"], open_still["closedAt"]) == ("RESPONDED", None)
     assert (await event_types(desk, due))[-2:] == ["ticket.closing_soon", "ticket.status_changed"]
     close = (await desk.history(due))[-1]
     assert close["actor"] == {"type": "SYSTEM"}
     assert close["data"] == {"from": "RESPONDED", "to": "CLOSED", "reason": "AUTO_CLOSE"}
-    assert await timers_of(desk, due) == {}
-    assert set(await timers_of(desk, not_yet)) == {"AUTO_CLOSE"}
+    assert await read_ticket_timers(desk, due) == {}
+    assert set(await read_ticket_timers(desk, not_yet)) == {"AUTO_CLOSE"}
 
 
 async def test_the_requester_is_reminded_once_three_days_before(desk: Desk, database: Database) -> None:
@@ -88,7 +88,7 @@ async def test_the_requester_is_reminded_once_three_days_before(desk: Desk, data
     assert (read["status"], read["version"]) == ("RESPONDED", ticket["version"])
 
 
-async def test_a_ticket_that_left_responded_is_not_closed(desk: Desk, database: Database) -> None:
+async def test_a_ticket_no_longer_in_status_responded_is_not_closed(desk: Desk, database: Database) -> None:
     ticket = await open_and_respond(desk)
     await desk.admin.post(f"/tickets/{ticket['id']}/change_status", {"status": "IN_PROGRESS"})
     await pass_time(desk, MONTH)
@@ -108,10 +108,10 @@ async def test_a_stray_timer_neither_closes_nor_reminds(desk: Desk, database: Da
 
     assert await desk.read(ticket) == ticket | {"comments": []}
     assert await event_types(desk, ticket) == ["ticket.created", "ticket.assigned"]
-    assert await timers_of(desk, ticket) == {}
+    assert await read_ticket_timers(desk, ticket) == {}
 
 
-async def test_a_locked_ticket_is_left_for_the_next_pass_while_others_close(desk: Desk, database: Database) -> None:
+async def test_a_locked_ticket_is_left_for_the_next_run_while_others_close(desk: Desk, database: Database) -> None:
     tickets = [await open_and_respond(desk) for _ in range(4)]
     busy = tickets[1]
     await pass_time(desk, MONTH)
@@ -120,15 +120,15 @@ async def test_a_locked_ticket_is_left_for_the_next_pass_while_others_close(desk
         await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
         async with asyncio.timeout(4):  # less than the lock timeout
             await run_due_timers(database)
-        assert await statuses(desk) == {"CLOSED": 3, "RESPONDED": 1}
-        assert set(await timers_of(desk, busy)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
+        assert await count_by_status(desk) == {"CLOSED": 3, "RESPONDED": 1}
+        assert set(await read_ticket_timers(desk, busy)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
     await run_due_timers(database)
 
-    assert await statuses(desk) == {"CLOSED": 4}
+    assert await count_by_status(desk) == {"CLOSED": 4}
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_a_ticket_that_is_being_replied_to_again_does_not_close(desk: Desk, database: Database) -> None:
+async def test_a_concurrent_reply_either_prevents_closing_or_is_refused(desk: Desk, database: Database) -> None:
     for _ in range(8):
         ticket = await open_and_respond(desk)
         await pass_time(desk, MONTH, ticket)
@@ -139,21 +139,23 @@ async def test_a_ticket_that_is_being_replied_to_again_does_not_close(desk: Desk
             run_due_timers(database),
         )
 
-        read, due = await desk.read(ticket), await timers_of(desk, ticket)
+        read, due = await desk.read(ticket), await read_ticket_timers(desk, ticket)
         assert answer.status_code in {201, 409}
         assert read["status"] == ("RESPONDED" if answer.status_code == 201 else "CLOSED")
         assert ("AUTO_CLOSE" in due) == (answer.status_code == 201)
     await assert_events_are_numbered_densely(desk)
 
 
-async def test_more_than_a_batch_is_closed_in_one_pass_with_an_event_each(desk: Desk, database: Database) -> None:
+async def test_more_than_one_batch_closes_in_one_run_and_each_ticket_has_an_event(
+    desk: Desk, database: Database
+) -> None:
     due_at = real_now() - timedelta(hours=1)
     ids = await insert_many(desk, 1500, responded_at=due_at - timedelta(days=30))
     await insert_timers(desk, ids, "AUTO_CLOSE", due_at)
 
     await run_due_timers(database)
 
-    assert await statuses(desk) == {"CLOSED": 1500}
+    assert await count_by_status(desk) == {"CLOSED": 1500}
     async with desk.database.session(desk.id) as db:
         conditions = (EventRow.org_id == desk.id, EventRow.type == "ticket.status_changed")
         closes = (await db.execute(select(EventRow.subject_id, EventRow.id).where(*conditions))).all()
@@ -169,7 +171,7 @@ async def test_several_workers_close_each_ticket_once(desk: Desk, database: Data
 
     await asyncio.gather(*(run_due_timers(database) for _ in range(4)))
 
-    assert await statuses(desk) == {"CLOSED": 6}
+    assert await count_by_status(desk) == {"CLOSED": 6}
     for ticket in tickets:
         assert (await event_types(desk, ticket)).count("ticket.status_changed") == 2
         assert (await desk.read(ticket))["version"] == ticket["version"] + 1
@@ -198,4 +200,4 @@ async def test_a_sandbox_closes_tickets_by_its_own_clock(api: Api, database: Dat
 
     closed = await sandbox.read(ticket)
     assert closed["status"] == "CLOSED"
-    assert timedelta(days=99) < at(closed["closedAt"]) - real_now() < timedelta(days=101)
+    assert timedelta(days=99) < parse_time(closed["closedAt"]) - real_now() < timedelta(days=101)

@@ -20,13 +20,13 @@ from app.tickets.models import Ticket, TicketStatus
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
-    at,
     insert_many,
     insert_timers,
+    parse_time,
     read_event_numbers,
+    read_ticket_timers,
     run_due_timers,
     skip_earlier_work,
-    timers_of,
 )
 
 
@@ -53,18 +53,18 @@ async def test_the_reminder_and_the_close_each_have_their_own_time(desk: Desk) -
 
     advanced = await advance(desk, days=40)
 
-    closes_at = at(ticket["autoCloseAt"])
+    closes_at = parse_time(ticket["autoCloseAt"])
     closed = await desk.read(ticket)
     assert (closed["status"], closed["autoCloseAt"]) == ("CLOSED", None)
     assert (closed["closedAt"], closed["updatedAt"]) == (ticket["autoCloseAt"], ticket["autoCloseAt"])
     assert (closed["respondedAt"], closed["version"]) == (ticket["respondedAt"], ticket["version"] + 1)
-    fired = [(one["kind"], one["ticketId"], at(one["dueAt"])) for one in advanced["fired"]]
+    fired = [(one["kind"], one["ticketId"], parse_time(one["dueAt"])) for one in advanced["fired"]]
     assert fired == [
         ("AUTO_CLOSE_REMINDER", ticket["id"], closes_at - timedelta(days=3)),
         ("AUTO_CLOSE", ticket["id"], closes_at),
     ]
     assert set(advanced) == {"now", "fired"}
-    assert at(advanced["now"]) >= closes_at + timedelta(days=9)
+    assert parse_time(advanced["now"]) >= closes_at + timedelta(days=9)
 
 
 async def test_the_history_has_the_reminder_before_the_close_both_by_the_system(desk: Desk) -> None:
@@ -77,7 +77,7 @@ async def test_the_history_has_the_reminder_before_the_close_both_by_the_system(
     assert reminder["actor"] == close["actor"] == {"type": "SYSTEM"}
     assert reminder["data"] == {"autoCloseAt": ticket["autoCloseAt"]}
     assert close["data"] == {"from": "RESPONDED", "to": "CLOSED", "reason": "AUTO_CLOSE"}
-    assert at(reminder["createdAt"]) == at(ticket["autoCloseAt"]) - timedelta(days=3)
+    assert parse_time(reminder["createdAt"]) == parse_time(ticket["autoCloseAt"]) - timedelta(days=3)
     assert close["createdAt"] == ticket["autoCloseAt"]
 
 
@@ -140,13 +140,13 @@ async def test_the_reminder_is_queued_before_the_response_to_the_advance(desk: D
 async def test_tickets_of_other_organisations_stay_as_they_are(desk: Desk, api: Api, database: Database) -> None:
     other = await create_desk(api, database)
     theirs = await open_and_respond(other)
-    due = await timers_of(other, theirs)
+    due = await read_ticket_timers(other, theirs)
     await open_and_respond(desk)
 
     fired = (await advance(desk, days=400))["fired"]
 
     assert theirs["id"] not in {one["ticketId"] for one in fired}
-    assert await timers_of(other, theirs) == due
+    assert await read_ticket_timers(other, theirs) == due
     assert (await other.read(theirs))["status"] == "RESPONDED"
 
 
@@ -185,11 +185,11 @@ async def test_the_clock_does_not_move_while_a_ticket_is_being_replied_to(desk: 
         await asyncio.sleep(0.2)
     response = await responding
 
-    responded_ticket, due = response["ticket"], await timers_of(desk, ticket)
+    responded_ticket, due = response["ticket"], await read_ticket_timers(desk, ticket)
     async with database.session(desk.id) as db:
         advanced = await get_tenant(db, desk.id)
-    assert advanced.organisation_time(due["AUTO_CLOSE"]) == at(responded_ticket["autoCloseAt"])
-    assert at(responded_ticket["respondedAt"]) > real_now() + timedelta(days=9)
+    assert advanced.organisation_time(due["AUTO_CLOSE"]) == parse_time(responded_ticket["autoCloseAt"])
+    assert parse_time(responded_ticket["respondedAt"]) > real_now() + timedelta(days=9)
 
 
 async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database: Database) -> None:
@@ -206,10 +206,10 @@ async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database
         clock = await get_tenant(db, desk.id)
     assert clock.clock_offset == timedelta(days=48)
     for ticket in tickets:
-        read, due = await desk.read(ticket), await timers_of(desk, ticket)
+        read, due = await desk.read(ticket), await read_ticket_timers(desk, ticket)
         if read["status"] == "RESPONDED":
-            assert clock.organisation_time(due["AUTO_CLOSE"]) == at(read["autoCloseAt"])
-            assert at(read["autoCloseAt"]) > clock.now()
+            assert clock.organisation_time(due["AUTO_CLOSE"]) == parse_time(read["autoCloseAt"])
+            assert parse_time(read["autoCloseAt"]) > clock.now()
         else:
             assert (read["status"], due) == ("CLOSED", {})
     await assert_events_are_numbered_densely(desk)
@@ -218,10 +218,10 @@ async def test_concurrent_replies_and_advances_lose_nothing(desk: Desk, database
 async def test_a_refused_advance_changes_nothing(api: Api, database: Database) -> None:
     real = await create_desk(api, database, sandbox=False)
     ticket = await open_and_respond(real)
-    events, due = await read_event_numbers(real), await timers_of(real, ticket)
+    events, due = await read_event_numbers(real), await read_ticket_timers(real, ticket)
 
     answer = await real.admin.post("/org/clock/advance", {"days": 30})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "not_a_sandbox")
     assert await read_event_numbers(real) == events
-    assert await timers_of(real, ticket) == due
+    assert await read_ticket_timers(real, ticket) == due

@@ -11,10 +11,10 @@ from tests.organisation_client import Desk
 from tests.tickets.rows import (
     MOMENT,
     assert_events_are_numbered_densely,
-    at,
     event_types,
+    parse_time,
     read_event_numbers,
-    timers_of,
+    read_ticket_timers,
 )
 
 
@@ -39,7 +39,7 @@ async def test_the_response_to_a_reply_has_the_comment_and_its_ticket(desk: Desk
             "status": "RESPONDED",
             "respondedAt": moment,
             "updatedAt": moment,
-            "autoCloseAt": (at(moment) + timedelta(days=30)).isoformat().replace("+00:00", "Z"),
+            "autoCloseAt": (parse_time(moment) + timedelta(days=30)).isoformat().replace("+00:00", "Z"),
             "version": 2,
         },
     }
@@ -64,12 +64,12 @@ async def test_another_reply_restarts_the_countdown(desk: Desk) -> None:
     second = (await desk.respond(ticket, "Now it really is."))["ticket"]
     fired = (await desk.admin.post("/org/clock/advance", {"days": 3})).json()["fired"]
 
-    assert at(second["respondedAt"]) - at(first["respondedAt"]) >= timedelta(days=28)
-    assert at(second["autoCloseAt"]) - at(second["respondedAt"]) == timedelta(days=30)
+    assert parse_time(second["respondedAt"]) - parse_time(first["respondedAt"]) >= timedelta(days=28)
+    assert parse_time(second["autoCloseAt"]) - parse_time(second["respondedAt"]) == timedelta(days=30)
     assert second["version"] == first["version"] + 1
     assert fired == []
     assert (await desk.read(ticket))["status"] == "RESPONDED"
-    assert set(await timers_of(desk, ticket)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
+    assert set(await read_ticket_timers(desk, ticket)) == {"AUTO_CLOSE", "AUTO_CLOSE_REMINDER"}
     assert (await event_types(desk, ticket))[2:] == [
         "ticket.responded",
         "ticket.status_changed",
@@ -88,9 +88,9 @@ async def test_the_countdown_has_the_length_set_at_the_time_of_the_reply(desk: D
     countdown = {}
     for ticket in (before, after):
         read = await desk.read(ticket)
-        countdown[ticket["number"]] = at(read["autoCloseAt"]) - at(read["respondedAt"])
-        due = await timers_of(desk, ticket)
-        assert due["AUTO_CLOSE"] == at(read["autoCloseAt"])
+        countdown[ticket["number"]] = parse_time(read["autoCloseAt"]) - parse_time(read["respondedAt"])
+        due = await read_ticket_timers(desk, ticket)
+        assert due["AUTO_CLOSE"] == parse_time(read["autoCloseAt"])
         assert due["AUTO_CLOSE"] - due["AUTO_CLOSE_REMINDER"] == timedelta(days=3)
     assert countdown == {1: timedelta(days=30), 2: timedelta(days=10)}
 
@@ -103,7 +103,7 @@ async def test_a_short_countdown_has_no_reminder(desk: Desk, days: int) -> None:
 
     await desk.respond(ticket, "Now it really is.")
 
-    assert set(await timers_of(desk, ticket)) == {"AUTO_CLOSE"}
+    assert set(await read_ticket_timers(desk, ticket)) == {"AUTO_CLOSE"}
     fired = (await desk.admin.post("/org/clock/advance", {"days": days})).json()["fired"]
     assert [one["kind"] for one in fired] == ["AUTO_CLOSE"]
     assert "ticket.closing_soon" not in await event_types(desk, ticket)
@@ -131,7 +131,7 @@ async def test_a_closed_ticket_cannot_be_replied_to(desk: Desk) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "ticket_closed")
     assert await desk.read(ticket) == before
     assert await read_event_numbers(desk) == events
-    assert await timers_of(desk, ticket) == {}
+    assert await read_ticket_timers(desk, ticket) == {}
 
 
 async def test_a_reopened_ticket_can_be_replied_to_again(desk: Desk) -> None:
@@ -162,5 +162,5 @@ async def test_an_invalid_reply_is_refused_and_changes_nothing(desk: Desk, body:
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
     assert await desk.read(ticket) == ticket | {"comments": []}
-    assert await timers_of(desk, ticket) == {}
+    assert await read_ticket_timers(desk, ticket) == {}
     await assert_events_are_numbered_densely(desk)

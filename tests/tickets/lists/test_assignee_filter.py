@@ -9,7 +9,7 @@ import pytest
 
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.users import add_engineer
 
 
@@ -29,7 +29,7 @@ async def desk_with_tickets(api: Api, database: Database) -> tuple[Desk, SignedI
     return desk, engineer, tickets
 
 
-async def numbers(user: SignedInUser, params: Any) -> list[int]:
+async def list_ticket_numbers(user: SignedInUser, params: Any) -> list[int]:
     answer = await user.get("/tickets", params=params | {"include": "total"})
     assert answer.status_code == 200, answer.text
     found = [ticket["number"] for ticket in answer.json()["items"]]
@@ -43,12 +43,16 @@ async def test_tickets_are_filtered_by_the_caller_or_another_assignee(
     desk, engineer, _ = desk_with_tickets
     ada, cy = str(desk.admin.id), str(engineer.id)
 
-    assert await numbers(engineer, {"assignee": "me"}) == [7, 5, 3, 1]
-    assert await numbers(desk.admin, {"assignee": "me"}) == [8, 2]
-    assert await numbers(engineer, {"assignee": ada}) == await numbers(desk.admin, {"assignee": ada}) == [8, 2]
-    assert await numbers(engineer, {"assignee": ["me", ada]}) == [8, 7, 5, 3, 2, 1]
-    assert await numbers(desk.admin, {"assignee": [cy, ada.upper(), cy]}) == [8, 7, 5, 3, 2, 1]
-    assert await numbers(desk.admin, {"assignee": str(uuid4())}) == []
+    assert await list_ticket_numbers(engineer, {"assignee": "me"}) == [7, 5, 3, 1]
+    assert await list_ticket_numbers(desk.admin, {"assignee": "me"}) == [8, 2]
+    assert (
+        await list_ticket_numbers(engineer, {"assignee": ada})
+        == await list_ticket_numbers(desk.admin, {"assignee": ada})
+        == [8, 2]
+    )
+    assert await list_ticket_numbers(engineer, {"assignee": ["me", ada]}) == [8, 7, 5, 3, 2, 1]
+    assert await list_ticket_numbers(desk.admin, {"assignee": [cy, ada.upper(), cy]}) == [8, 7, 5, 3, 2, 1]
+    assert await list_ticket_numbers(desk.admin, {"assignee": str(uuid4())}) == []
 
 
 async def test_the_assignee_is_combined_with_other_filters(
@@ -56,14 +60,19 @@ async def test_the_assignee_is_combined_with_other_filters(
 ) -> None:
     desk, engineer, _ = desk_with_tickets
 
-    assert await numbers(engineer, {"assignee": "me", "priority": "HIGH"}) == [7, 5]
-    assert await numbers(engineer, {"assignee": "me", "sort": "createdAt", "status": "OPEN"}) == [1, 3, 5, 7]
-    assert await numbers(engineer, {"assignee": "me", "adminEmail": "nobody@growfin.test"}) == []
-    assert await numbers(engineer, {"assignee": "me", "adminEmail": engineer.email}) == [7, 5, 3, 1]
-    assert await numbers(engineer, {"assignee": "me", "adminEmail": desk.admin.email}) == []
+    assert await list_ticket_numbers(engineer, {"assignee": "me", "priority": "HIGH"}) == [7, 5]
+    assert await list_ticket_numbers(engineer, {"assignee": "me", "sort": "createdAt", "status": "OPEN"}) == [
+        1,
+        3,
+        5,
+        7,
+    ]
+    assert await list_ticket_numbers(engineer, {"assignee": "me", "adminEmail": "nobody@growfin.test"}) == []
+    assert await list_ticket_numbers(engineer, {"assignee": "me", "adminEmail": engineer.email}) == [7, 5, 3, 1]
+    assert await list_ticket_numbers(engineer, {"assignee": "me", "adminEmail": desk.admin.email}) == []
 
 
-async def test_pages_of_the_callers_tickets_contain_no_others(
+async def test_pages_of_the_callers_tickets_contain_no_tickets_of_other_users(
     desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]],
 ) -> None:
     desk, engineer, _ = desk_with_tickets
@@ -75,7 +84,7 @@ async def test_pages_of_the_callers_tickets_contain_no_others(
 
     assert [ticket["number"] for ticket in first["items"] + second["items"]] == [7, 5, 3, 1]
     others = {"assignee": "me", "limit": 3, "cursor": first["nextCursor"]}
-    refused(await desk.admin.get("/tickets", params=others), 422, "invalid_cursor")
+    assert_problem(await desk.admin.get("/tickets", params=others), 422, "invalid_cursor")
 
 
 async def test_a_product_cannot_filter_by_me_and_names_users_by_id(
@@ -86,7 +95,7 @@ async def test_a_product_cannot_filter_by_me_and_names_users_by_id(
 
     for params in ({"assignee": "me"}, {"assignee": [str(engineer.id), "me"]}):
         answer = await desk.api.http.get("/tickets", params=params, headers=secret)
-        assert wrong_fields(answer) == {"assignee"}
+        assert read_invalid_fields(answer) == {"assignee"}
     by_id = await desk.api.http.get("/tickets", params={"assignee": str(engineer.id)}, headers=secret)
     assert [ticket["number"] for ticket in by_id.json()["items"]] == [7, 5, 3, 1]
 
@@ -97,14 +106,14 @@ async def test_an_invalid_assignee_is_refused(
 ) -> None:
     desk, _, _ = desk_with_tickets
 
-    assert wrong_fields(await desk.admin.get("/tickets", params={"assignee": value})) == {"assignee.0"}
+    assert read_invalid_fields(await desk.admin.get("/tickets", params={"assignee": value})) == {"assignee.0"}
 
 
 async def test_at_most_twenty_assignees_can_be_named(desk_with_tickets: tuple[Desk, SignedInUser, list[JSON]]) -> None:
     desk, _, _ = desk_with_tickets
 
-    assert await numbers(desk.admin, {"assignee": ["me"] * 20}) == [8, 2]
-    assert wrong_fields(await desk.admin.get("/tickets", params={"assignee": ["me"] * 21})) == {"assignee"}
+    assert await list_ticket_numbers(desk.admin, {"assignee": ["me"] * 20}) == [8, 2]
+    assert read_invalid_fields(await desk.admin.get("/tickets", params={"assignee": ["me"] * 21})) == {"assignee"}
 
 
 async def test_a_user_of_another_organisation_has_no_tickets_here(
@@ -113,5 +122,5 @@ async def test_a_user_of_another_organisation_has_no_tickets_here(
     desk, engineer, _ = desk_with_tickets
     other = await create_desk(api, database)
 
-    assert await numbers(other.admin, {"assignee": str(engineer.id)}) == []
-    assert await numbers(desk.admin, {"assignee": str(other.admin.id)}) == []
+    assert await list_ticket_numbers(other.admin, {"assignee": str(engineer.id)}) == []
+    assert await list_ticket_numbers(desk.admin, {"assignee": str(other.admin.id)}) == []

@@ -35,7 +35,7 @@ async def desk_with_tickets(api: Api, database: Database) -> tuple[Desk, list[JS
     return desk, items
 
 
-async def numbers(desk: Desk, params: Any) -> list[int]:
+async def list_ticket_numbers(desk: Desk, params: Any) -> list[int]:
     answer = await desk.admin.get("/tickets", params=params)
     assert answer.status_code == 200, answer.text
     return [item["number"] for item in answer.json()["items"]]
@@ -87,7 +87,7 @@ async def test_a_filter_lists_and_counts_exactly_the_matching_tickets(
     expected = [ticket["number"] for ticket in tickets if wanted(ticket)]
     assert 0 < len(expected) < len(tickets)
 
-    assert await numbers(desk, params) == expected
+    assert await list_ticket_numbers(desk, params) == expected
     counted = (await desk.admin.get("/tickets", params=params | {"include": "total", "limit": 1})).json()
     assert counted["total"] == len(expected)
 
@@ -125,17 +125,28 @@ async def test_time_filters_exclude_their_bounds(desk_with_tickets: tuple[Desk, 
     created = {ticket["number"]: ticket["createdAt"] for ticket in tickets}
     changed = next(ticket for ticket in tickets if ticket["number"] == 3)
 
-    assert await numbers(desk, {"createdAfter": created[10]}) == [12, 11]
-    assert await numbers(desk, {"createdBefore": created[3]}) == [2, 1]
-    assert await numbers(desk, {"createdAfter": created[4], "createdBefore": created[8]}) == [7, 6, 5]
+    assert await list_ticket_numbers(desk, {"createdAfter": created[10]}) == [12, 11]
+    assert await list_ticket_numbers(desk, {"createdBefore": created[3]}) == [2, 1]
+    assert await list_ticket_numbers(desk, {"createdAfter": created[4], "createdBefore": created[8]}) == [7, 6, 5]
     # The last one changed is the eighth, and the one before that the third.
-    assert await numbers(desk, {"updatedAfter": changed["updatedAt"]}) == [8]
-    assert await numbers(desk, {"updatedAfter": changed["updatedAt"], "createdAfter": created[8]}) == []
-    assert sorted(await numbers(desk, {"updatedBefore": changed["updatedAt"]})) == [1, 2, 4, 5, 6, 7, 9, 10, 11, 12]
+    assert await list_ticket_numbers(desk, {"updatedAfter": changed["updatedAt"]}) == [8]
+    assert await list_ticket_numbers(desk, {"updatedAfter": changed["updatedAt"], "createdAfter": created[8]}) == []
+    assert sorted(await list_ticket_numbers(desk, {"updatedBefore": changed["updatedAt"]})) == [
+        1,
+        2,
+        4,
+        5,
+        6,
+        7,
+        9,
+        10,
+        11,
+        12,
+    ]
     closed = {ticket["number"]: ticket["closedAt"] for ticket in tickets if ticket["closedAt"]}
     assert sorted(closed) == [5, 10]
-    assert await numbers(desk, {"closedAfter": closed[5]}) == [10]
-    assert await numbers(desk, {"closedBefore": closed[10]}) == [5]
+    assert await list_ticket_numbers(desk, {"closedAfter": closed[5]}) == [10]
+    assert await list_ticket_numbers(desk, {"closedBefore": closed[10]}) == [5]
 
 
 async def test_a_time_may_have_any_offset(desk_with_tickets: tuple[Desk, list[JSON]]) -> None:
@@ -143,7 +154,11 @@ async def test_a_time_may_have_any_offset(desk_with_tickets: tuple[Desk, list[JS
     boundary = tickets[2]["createdAt"]
     shifted = boundary.replace("Z", "+00:00")
 
-    assert await numbers(desk, {"createdAfter": shifted}) == await numbers(desk, {"createdAfter": boundary}) == [12, 11]
+    assert (
+        await list_ticket_numbers(desk, {"createdAfter": shifted})
+        == await list_ticket_numbers(desk, {"createdAfter": boundary})
+        == [12, 11]
+    )
 
 
 async def test_a_listed_ticket_is_the_same_as_when_read_alone(desk_with_tickets: tuple[Desk, list[JSON]]) -> None:
@@ -217,6 +232,6 @@ async def test_an_invalid_or_unknown_parameter_is_named(
 async def test_a_page_has_twenty_tickets_by_default_and_a_hundred_at_most(desk: Desk) -> None:
     await insert_many(desk, 101)
 
-    assert len(await numbers(desk, {})) == 20
-    assert len(await numbers(desk, {"limit": 1})) == 1
-    assert len(await numbers(desk, {"limit": 100})) == 100
+    assert len(await list_ticket_numbers(desk, {})) == 20
+    assert len(await list_ticket_numbers(desk, {"limit": 1})) == 1
+    assert len(await list_ticket_numbers(desk, {"limit": 100})) == 100

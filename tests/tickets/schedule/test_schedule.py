@@ -8,7 +8,7 @@ from datetime import timedelta
 from dirty_equals import IsStr
 
 from tests.organisation_client import Desk
-from tests.tickets.rows import MOMENT, at
+from tests.tickets.rows import MOMENT, parse_time
 
 
 async def test_the_schedule_tells_when_and_why_the_ticket_closes(desk: Desk) -> None:
@@ -17,7 +17,7 @@ async def test_the_schedule_tells_when_and_why_the_ticket_closes(desk: Desk) -> 
 
     schedule = (await desk.admin.get(f"/tickets/{ticket['id']}/schedule")).json()
 
-    day = at(responded["respondedAt"])
+    day = parse_time(responded["respondedAt"])
     assert schedule == {
         "items": [
             {
@@ -31,7 +31,7 @@ async def test_the_schedule_tells_when_and_why_the_ticket_closes(desk: Desk) -> 
         ]
     }
     assert schedule["items"][0]["dueAt"] == responded["autoCloseAt"]
-    assert at(responded["autoCloseAt"]) - day == timedelta(days=30)
+    assert parse_time(responded["autoCloseAt"]) - day == timedelta(days=30)
 
 
 async def test_the_schedule_is_on_the_organisations_clock(desk: Desk) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx
@@ -82,8 +82,16 @@ async def set_titles(desk: Desk, titles: Mapping[int, str]) -> None:
         await service.index(db, desk.id, ids.all())
 
 
-async def index_rows(desk: Desk) -> dict[UUID, tuple[int, int, int]]:
-    """Return for each indexed ticket its indexed version and the numbers of its own lexemes and those of replies."""
+class SearchRow(NamedTuple):
+    """The version of a ticket that is indexed, and the numbers of lexemes of the ticket and of its replies."""
+
+    version: int
+    ticket_lexemes: int
+    reply_lexemes: int
+
+
+async def read_search_rows(desk: Desk) -> dict[UUID, SearchRow]:
+    """Return the row of each indexed ticket."""
     async with desk.database.session(desk.id) as db:
         kept = select(
             TicketSearch.ticket_id,
@@ -91,7 +99,7 @@ async def index_rows(desk: Desk) -> dict[UUID, tuple[int, int, int]]:
             func.length(TicketSearch.lexemes),
             func.length(TicketSearch.replies),
         ).where(TicketSearch.org_id == desk.id)
-        return {row[0]: (row[1], row[2], row[3]) for row in await db.execute(kept)}
+        return {row[0]: SearchRow(row[1], row[2], row[3]) for row in await db.execute(kept)}
 
 
 async def relay_failures(desk: Desk) -> Sequence[str]:

@@ -18,7 +18,14 @@ from app.tickets.models import Ticket
 from app.tickets.search import jobs, service
 from app.tickets.search.rules import MAX_WORDS, lexemes
 from tests.organisation_client import JSON, Desk
-from tests.tickets.search.searching import index_rows, list_tickets, open_indexed, relay_events, relay_failures, search
+from tests.tickets.search.searching import (
+    list_tickets,
+    open_indexed,
+    read_search_rows,
+    relay_events,
+    relay_failures,
+    search,
+)
 from tests.tickets.test_customers import open_own
 from tests.tickets.users import add_customer
 
@@ -46,11 +53,11 @@ async def test_requests_do_not_write_the_index(desk: Desk) -> None:
     await open_own(mia)
     await change(desk, ticket, title="Another")
     await desk.respond(ticket)
-    assert await index_rows(desk) == {}
+    assert await read_search_rows(desk) == {}
 
     await relay_events(desk)
 
-    assert len(await index_rows(desk)) == 2
+    assert len(await read_search_rows(desk)) == 2
 
 
 async def test_the_worker_indexes_all_new_events_at_once(desk: Desk) -> None:
@@ -67,7 +74,7 @@ async def test_the_worker_indexes_all_new_events_at_once(desk: Desk) -> None:
     assert await search(desk, "settled reply well") == [3]
     assert await search(desk, "urgent") == [4]
     # Each ticket is indexed with its current texts.
-    assert {key: kept[0] for key, kept in (await index_rows(desk)).items()} == {
+    assert {key: row.version for key, row in (await read_search_rows(desk)).items()} == {
         id_of(ticket): (await desk.read(ticket))["version"] for ticket in tickets
     }
     assert await relay_failures(desk) == []
@@ -76,16 +83,16 @@ async def test_the_worker_indexes_all_new_events_at_once(desk: Desk) -> None:
 @pytest.mark.parametrize("fields", [{"priority": "LOW"}, {"status": "CLOSED"}, {"assigneeId": None}])
 async def test_changes_of_other_fields_do_not_write_the_index(desk: Desk, fields: JSON) -> None:
     ticket = await open_indexed(desk)
-    before = await index_rows(desk)
+    before = await read_search_rows(desk)
     await change(desk, ticket, **fields)
 
     await relay_events(desk)
 
     assert (await desk.read(ticket))["version"] == 2
-    assert await index_rows(desk) == before == {id_of(ticket): (1, before[id_of(ticket)][1], 0)}
+    assert await read_search_rows(desk) == before == {id_of(ticket): (1, before[id_of(ticket)][1], 0)}
     await change(desk, ticket, title="Another", priority="CRITICAL")
     await relay_events(desk)
-    assert (await index_rows(desk))[id_of(ticket)][0] == 3
+    assert (await read_search_rows(desk))[id_of(ticket)].version == 3
 
 
 async def test_relaying_events_again_changes_nothing(desk: Desk) -> None:
@@ -122,7 +129,7 @@ async def test_events_of_a_deleted_ticket_are_skipped(desk: Desk) -> None:
     await relay_events(desk)
 
     assert deleted["number"] == 1
-    assert list(await index_rows(desk)) == [id_of(ticket)]
+    assert list(await read_search_rows(desk)) == [id_of(ticket)]
     assert await relay_failures(desk) == []
 
 
@@ -147,7 +154,7 @@ async def test_an_older_version_never_overwrites_a_newer_one(desk: Desk, databas
     await late_one
 
     assert (await search(desk, "after"), await search(desk, "before")) == ([1], [])
-    assert (await index_rows(desk))[id_of(ticket)][0] == 2
+    assert (await read_search_rows(desk))[id_of(ticket)].version == 2
 
 
 @pytest.mark.parametrize(("version", "title"), [(1, "Kept"), (2, "Kept"), (3, "Written"), (4, "Written")])
@@ -156,15 +163,15 @@ async def test_only_the_same_or_a_newer_version_is_written(desk: Desk, version: 
     for name in ("Nearly", "Kept"):
         await change(desk, ticket, title=name)
     await relay_events(desk)
-    assert (await index_rows(desk))[id_of(ticket)][0] == 3
+    assert (await read_search_rows(desk))[id_of(ticket)].version == 3
 
     async with desk.database.session(desk.id) as db:
-        words = " ".join(lexemes(desk.id, "Written", number=1))
-        values = {"org_id": desk.id, "ids": [id_of(ticket)], "versions": [version], "words": [words]}
+        joined = " ".join(lexemes(desk.id, "Written", number=1))
+        values = {"org_id": desk.id, "ids": [id_of(ticket)], "versions": [version], "words": [joined]}
         await db.execute(service._UPSERT_TICKET_LEXEMES, values)
 
     assert await search(desk, title) == [1]
-    assert (await index_rows(desk))[id_of(ticket)][0] == max(version, 3)
+    assert (await read_search_rows(desk))[id_of(ticket)].version == max(version, 3)
 
 
 # --- replies ---------------------------------------------------------------------------------------------------------
@@ -173,13 +180,13 @@ async def test_only_the_same_or_a_newer_version_is_written(desk: Desk, version: 
 async def test_replies_can_be_indexed_before_the_ticket(desk: Desk) -> None:
     ticket = await desk.open(title="Red")
     await add_replies(desk, ticket, "Reboot it.")
-    assert await index_rows(desk) == {id_of(ticket): (0, 0, 2)}
+    assert await read_search_rows(desk) == {id_of(ticket): (0, 0, 2)}
     assert (await search(desk, "reboot"), await search(desk, "red")) == ([1], [])
 
     await relay_events(desk)
 
     assert await search(desk, "reboot red") == [1]
-    assert (await index_rows(desk))[id_of(ticket)][::2] == (1, 2)
+    assert (await read_search_rows(desk))[id_of(ticket)][::2] == (1, 2)
 
 
 async def test_words_of_further_replies_are_added(desk: Desk) -> None:
@@ -187,7 +194,7 @@ async def test_words_of_further_replies_are_added(desk: Desk) -> None:
     for messages in (["One two."], ["Two three!", "Four"], ["one"], ["!!!"]):
         await add_replies(desk, ticket, *messages)
 
-    assert (await index_rows(desk))[id_of(ticket)][2] == 4
+    assert (await read_search_rows(desk))[id_of(ticket)].reply_lexemes == 4
     assert await search(desk, "one two three four") == [1]
 
 
@@ -197,7 +204,7 @@ async def test_the_number_of_words_of_replies_is_limited(desk: Desk) -> None:
     for message in (*texts, "late", f"{texts[0]} later", texts[2]):
         await add_replies(desk, ticket, message)
 
-    assert (await index_rows(desk))[id_of(ticket)][2] == MAX_WORDS
+    assert (await read_search_rows(desk))[id_of(ticket)].reply_lexemes == MAX_WORDS
     for word in ("w0x0", "w1x999", f"w2x{MAX_WORDS // 3 - 1}"):
         assert await search(desk, word) == [1]
     for word in ("late", "later"):
@@ -233,7 +240,7 @@ async def test_hostile_texts_do_not_stop_the_worker(desk: Desk, kind: str) -> No
     assert await relay_failures(desk) == []
     assert await search(desk, "harmless") == [2]
     assert await search(desk, "#1") == [1]
-    assert all(counted <= MAX_WORDS for counted in (await index_rows(desk))[id_of(first)])
+    assert all(counted <= MAX_WORDS for counted in (await read_search_rows(desk))[id_of(first)])
 
 
 async def test_a_reply_beyond_the_limit_is_indexed_partially(desk: Desk) -> None:
@@ -242,7 +249,7 @@ async def test_a_reply_beyond_the_limit_is_indexed_partially(desk: Desk) -> None
 
     for message in ("late more words", "late more words again", "w0 w1"):
         await add_replies(desk, ticket, message)
-        assert (await index_rows(desk))[id_of(ticket)][2] == MAX_WORDS
+        assert (await read_search_rows(desk))[id_of(ticket)].reply_lexemes == MAX_WORDS
 
     assert [word for word in ("late", "more", "words", "again") if await search(desk, word)] == ["late", "more"]
     assert await search(desk, f"w0 w{MAX_WORDS - 3} late") == [1]
@@ -256,7 +263,7 @@ async def test_many_replies_are_indexed_up_to_the_limit(desk: Desk) -> None:
     await relay_events(desk)
 
     # The first reply alone has more.
-    assert (await index_rows(desk))[id_of(ticket)] == (65, MAX_WORDS, MAX_WORDS - 1)
+    assert (await read_search_rows(desk))[id_of(ticket)] == (65, MAX_WORDS, MAX_WORDS - 1)
     assert await search(desk, f"{10_000:x} {10_000 + MAX_WORDS - 2:x}") == [1]
     assert await relay_failures(desk) == []
 

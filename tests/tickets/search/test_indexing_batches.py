@@ -25,7 +25,14 @@ from app.tickets.search.jobs import TICKETS_PER_BATCH
 from app.tickets.search.rules import INDEX_TICKETS
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import insert_many, skip_earlier_work
-from tests.tickets.search.searching import index_rows, list_tickets, relay_events, relay_failures, search, set_titles
+from tests.tickets.search.searching import (
+    list_tickets,
+    read_search_rows,
+    relay_events,
+    relay_failures,
+    search,
+    set_titles,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,13 +65,13 @@ async def timer_subjects(desk: Desk) -> Sequence[UUID]:
 
 async def indexed_numbers(desk: Desk) -> list[int]:
     """Return the numbers of indexed tickets, newest first."""
-    kept = await index_rows(desk)
+    search_rows = await read_search_rows(desk)
     async with desk.database.session(desk.id) as db:
         tickets = await db.execute(select(Ticket.id, Ticket.number).where(Ticket.org_id == desk.id))
-        return sorted((row.number for row in tickets if row.id in kept), reverse=True)
+        return sorted((row.number for row in tickets if row.id in search_rows), reverse=True)
 
 
-async def number_of(desk: Desk, ticket_id: UUID) -> int:
+async def read_number(desk: Desk, ticket_id: UUID) -> int:
     async with desk.database.session(desk.id) as db:
         return await db.scalar(select(Ticket.number).where(Ticket.org_id == desk.id, Ticket.id == ticket_id)) or 0
 
@@ -78,7 +85,7 @@ async def test_tickets_are_indexed_in_batches_newest_first(desk: Desk) -> None:
         assert await index_batch(desk) == 1
         assert await indexed_numbers(desk) == list(range(2 * TICKETS_PER_BATCH + 50, left, -1))
         (subject,) = await timer_subjects(desk)
-        assert await number_of(desk, subject) == left
+        assert await read_number(desk, subject) == left
     assert await index_batch(desk) == 1
 
     assert await indexed_numbers(desk) == list(range(2 * TICKETS_PER_BATCH + 50, 0, -1))
@@ -99,7 +106,7 @@ async def test_there_are_no_superfluous_batches(desk: Desk, tickets: int, batche
     done = [await index_batch(desk) for _ in range(batches)]
 
     assert done == [1] * batches
-    assert (len(await index_rows(desk)), await timer_subjects(desk)) == (tickets, [])
+    assert (len(await read_search_rows(desk)), await timer_subjects(desk)) == (tickets, [])
 
 
 async def test_the_worker_indexes_all_tickets(desk: Desk, api: Api, database: Database) -> None:
@@ -110,8 +117,8 @@ async def test_the_worker_indexes_all_tickets(desk: Desk, api: Api, database: Da
 
     await run_due(database)
 
-    assert (len(await index_rows(desk)), await timer_subjects(desk)) == (TICKETS_PER_BATCH + 20, [])
-    assert await index_rows(other) == {}
+    assert (len(await read_search_rows(desk)), await timer_subjects(desk)) == (TICKETS_PER_BATCH + 20, [])
+    assert await read_search_rows(other) == {}
     assert await search(desk, "#1") == [1]
 
 
@@ -126,7 +133,7 @@ async def test_words_of_tickets_and_replies_are_indexed(desk: Desk, database: Da
     assert await search(desk, "broke") == []
     assert await search(desk, "mia@customer.example") == [3, 2, 1]
     assert await search(desk, "blue reboot again") == [2]
-    assert {key: (kept[0], kept[2]) for key, kept in (await index_rows(desk)).items()} == {
+    assert {key: (row.version, row.reply_lexemes) for key, row in (await read_search_rows(desk)).items()} == {
         UUID(tickets[0]["id"]): (1, 0),
         UUID(tickets[1]["id"]): (3, 4),
         UUID(tickets[2]["id"]): (1, 0),
@@ -137,12 +144,12 @@ async def test_already_indexed_tickets_stay_the_same(desk: Desk, database: Datab
     ticket = await desk.open(title="Red")
     await desk.respond(ticket, "Reboot it.")
     await relay_events(desk)
-    before = await index_rows(desk)
+    before = await read_search_rows(desk)
     await start_indexing(desk)
 
     await run_due(database)
-    assert {key: kept[1:] for key, kept in (await index_rows(desk)).items()} == {
-        key: kept[1:] for key, kept in before.items()
+    assert {key: row[1:] for key, row in (await read_search_rows(desk)).items()} == {
+        key: row[1:] for key, row in before.items()
     }
     await relay_events(desk)
 
@@ -152,8 +159,8 @@ async def test_already_indexed_tickets_stay_the_same(desk: Desk, database: Datab
 
 async def test_indexing_resumes_with_the_ticket_of_the_timer(desk: Desk) -> None:
     ids = await insert_many(desk, 30)
-    (ten,) = [one for one in ids if await number_of(desk, one) == 10]
-    await start_indexing(desk, ten)
+    (ticket_id_10,) = [one for one in ids if await read_number(desk, one) == 10]
+    await start_indexing(desk, ticket_id_10)
 
     await index_batch(desk)
 
@@ -162,8 +169,8 @@ async def test_indexing_resumes_with_the_ticket_of_the_timer(desk: Desk) -> None
 
 async def test_two_timers_are_handled_one_after_the_other(desk: Desk, database: Database) -> None:
     ids = await insert_many(desk, 30)
-    (ten,) = [one for one in ids if await number_of(desk, one) == 10]
-    await start_indexing(desk, ten)
+    (ticket_id_10,) = [one for one in ids if await read_number(desk, one) == 10]
+    await start_indexing(desk, ticket_id_10)
     await start_indexing(desk)
 
     assert await index_batch(desk) == 1
@@ -171,7 +178,7 @@ async def test_two_timers_are_handled_one_after_the_other(desk: Desk, database: 
     assert await timer_subjects(desk) == [desk.id]
     await run_due(database)
 
-    assert (len(await index_rows(desk)), await timer_subjects(desk)) == (30, [])
+    assert (len(await read_search_rows(desk)), await timer_subjects(desk)) == (30, [])
 
 
 async def test_indexing_restarts_if_the_ticket_of_the_timer_is_deleted(desk: Desk) -> None:
@@ -182,7 +189,7 @@ async def test_indexing_restarts_if_the_ticket_of_the_timer_is_deleted(desk: Des
 
     await index_batch(desk)
 
-    assert (len(await index_rows(desk)), await timer_subjects(desk)) == (29, [])
+    assert (len(await read_search_rows(desk)), await timer_subjects(desk)) == (29, [])
 
 
 async def test_tickets_opened_meanwhile_are_indexed_as_usual(desk: Desk, database: Database) -> None:
@@ -196,7 +203,7 @@ async def test_tickets_opened_meanwhile_are_indexed_as_usual(desk: Desk, databas
     await relay_events(desk)
 
     assert await search(desk, "new") == [TICKETS_PER_BATCH + 11]
-    assert len(await index_rows(desk)) == TICKETS_PER_BATCH + 11
+    assert len(await read_search_rows(desk)) == TICKETS_PER_BATCH + 11
 
 
 async def test_concurrent_workers_index_all_tickets(desk: Desk, database: Database) -> None:
@@ -205,7 +212,7 @@ async def test_concurrent_workers_index_all_tickets(desk: Desk, database: Databa
 
     await asyncio.gather(*(run_due(database) for _ in range(3)))
 
-    assert (len(await index_rows(desk)), await timer_subjects(desk)) == (3 * TICKETS_PER_BATCH, [])
+    assert (len(await read_search_rows(desk)), await timer_subjects(desk)) == (3 * TICKETS_PER_BATCH, [])
 
 
 async def test_a_batch_does_not_overwrite_a_concurrent_change(desk: Desk, database: Database) -> None:
@@ -226,7 +233,10 @@ async def test_a_batch_does_not_overwrite_a_concurrent_change(desk: Desk, databa
 
 
 async def test_indexing_and_the_relay_do_not_deadlock(desk: Desk, database: Database) -> None:
-    """The relay has locked the second ticket, and then needs the first one, which the batch would have locked."""
+    """Without the lock on the relay's row, the batch could lock the first ticket, and the relay would wait for it.
+
+    The relay holds the second ticket at that time, which the batch needs.
+    """
     first, second = await desk.open(title="First"), await desk.open(title="Second")
     await relay_events(desk)
     await desk.admin.patch(f"/tickets/{second['id']}", {"title": "Last"})
@@ -285,7 +295,7 @@ async def test_indexing_runs_concurrently_with_requests_and_the_relay(desk: Desk
         number = first + place % 10
         assert await search(desk, f"title{place:03}") == ([number] if place >= 20 else [])
         assert await search(desk, f"reply{place:03}") == [number]
-    assert (len(await index_rows(desk)), await timer_subjects(desk)) == (2 * TICKETS_PER_BATCH + 20, [])
+    assert (len(await read_search_rows(desk)), await timer_subjects(desk)) == (2 * TICKETS_PER_BATCH + 20, [])
     assert await relay_failures(desk) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from app.core.database.pool import Database
 from app.tickets.references import reference_prefix
 from tests.organisation_client import JSON, Api, Desk, create_desk
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.lists.test_filters import ADA, BO
 from tests.tickets.search.searching import list_tickets, open_indexed, relay_events, search
 
@@ -224,7 +224,7 @@ async def test_a_search_can_be_filtered_by_assignee(indexed_tickets: Desk) -> No
     ],
 )
 async def test_an_invalid_search_text_is_rejected(indexed_tickets: Desk, q: str) -> None:
-    assert wrong_fields(await list_tickets(indexed_tickets, q=q)) == {"q"}
+    assert read_invalid_fields(await list_tickets(indexed_tickets, q=q)) == {"q"}
 
 
 @pytest.mark.parametrize("q", ["x" * 100, "exp " * 10 + "one two three four five six seven", " " * 50 + "it"])
@@ -233,7 +233,7 @@ async def test_a_search_text_of_the_maximum_size_is_accepted(indexed_tickets: De
 
 
 async def test_a_second_search_text_is_rejected(indexed_tickets: Desk) -> None:
-    assert wrong_fields(await list_tickets(indexed_tickets, q=["printer", "courier"])) == {"q"}
+    assert read_invalid_fields(await list_tickets(indexed_tickets, q=["printer", "courier"])) == {"q"}
 
 
 async def test_a_cursor_is_bound_to_the_search_text(indexed_tickets: Desk) -> None:
@@ -241,9 +241,9 @@ async def test_a_cursor_is_bound_to_the_search_text(indexed_tickets: Desk) -> No
 
     assert (await list_tickets(indexed_tickets, q="March", limit=1, cursor=cursor)).json()["items"][0]["number"] == 3
     for params in ({}, {"q": "printer"}, {"q": "marc"}, {"q": "march", "sort": "createdAt"}, {"q": "!!!"}):
-        refused(await list_tickets(indexed_tickets, **params, cursor=cursor), 422, "invalid_cursor")
-    of_the_list = (await list_tickets(indexed_tickets, limit=1)).json()["nextCursor"]
-    refused(await list_tickets(indexed_tickets, q="march", cursor=of_the_list), 422, "invalid_cursor")
+        assert_problem(await list_tickets(indexed_tickets, **params, cursor=cursor), 422, "invalid_cursor")
+    list_cursor = (await list_tickets(indexed_tickets, limit=1)).json()["nextCursor"]
+    assert_problem(await list_tickets(indexed_tickets, q="march", cursor=list_cursor), 422, "invalid_cursor")
 
 
 # --- changed tickets -------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from tests.tickets.rows import insert_many
 from tests.tickets.search.searching import SCANNED_TICKETS, flatten, list_pages, list_tickets, search, set_titles
 from tests.tickets.users import add_and_sign_in
 
-TICKETS = 4 * SCANNED_TICKETS + 100  # more than are scanned, even for pages of fifty
+TICKETS = 4 * SCANNED_TICKETS + 100  # more than are scanned for pages of 20 (`SCANNED_TICKETS`) and of 50
 SORTS = ("-createdAt", "createdAt", "-updatedAt", "updatedAt")
 STATUSES, PRIORITIES = ("OPEN", "IN_PROGRESS", "CLOSED"), ("LOW", "HIGH")
 
@@ -35,19 +35,19 @@ WORDS: dict[str, Callable[[int], bool]] = {
     "half": lambda n: n % 2 == 0,
     "third": lambda n: n % 3 == 1,
     "sparse": lambda n: n % 61 == 5,
-    "old": lambda n: n <= 40,
-    "young": lambda n: n > TICKETS - 40,
+    "early": lambda n: n <= 40,
+    "late": lambda n: n > TICKETS - 40,
     "middle": lambda n: abs(n - TICKETS // 2) < 20,
-    "last": lambda n: n == 1,
-    "first": lambda n: n == TICKETS,
+    "oldest": lambda n: n == 1,
+    "newest": lambda n: n == TICKETS,
     "none": lambda _: False,
 }
 SEARCHES: dict[str, Callable[[int], bool]] = {
     **WORDS,
     "half third": lambda n: n % 6 == 4,
     "half sparse": lambda n: n % 122 == 66,
-    "old half common": lambda n: n <= 40 and n % 2 == 0,
-    "old young": lambda _: False,
+    "early half common": lambda n: n <= 40 and n % 2 == 0,
+    "early late": lambda _: False,
     "77": lambda n: n == 77,
     f"#{TICKETS}": lambda n: n == TICKETS,
 }
@@ -95,7 +95,7 @@ async def indexed_tickets(api: Api, database: Database) -> tuple[Desk, list[Row]
     return desk, rows
 
 
-def expected(rows: list[Row], sort: str, *conditions: Callable[[Row], bool]) -> list[int]:
+def list_expected_numbers(rows: list[Row], sort: str, *conditions: Callable[[Row], bool]) -> list[int]:
     """Return the numbers of the expected tickets in order, by checking each row."""
     listed = [row for row in rows if all(holds(row) for holds in conditions)]
     listed.sort(key=lambda row: row.position(sort), reverse=sort.startswith("-"))
@@ -108,7 +108,7 @@ async def test_pages_contain_every_match_once_and_in_order(
     indexed_tickets: tuple[Desk, list[Row]], q: str, sort: str
 ) -> None:
     desk, rows = indexed_tickets
-    whole = expected(rows, sort, lambda row: SEARCHES[q](row.number))
+    whole = list_expected_numbers(rows, sort, lambda row: SEARCHES[q](row.number))
 
     for limit in (100, 37) if len(whole) > 50 else (1, 7, 19, 20, 21):
         listed = await list_pages(desk, q=q, sort=sort, limit=limit)
@@ -132,8 +132,8 @@ async def test_filtered_pages_contain_every_match_once_and_in_order(
     indexed_tickets: tuple[Desk, list[Row]], params: dict[str, Any], sort: str
 ) -> None:
     desk, rows = indexed_tickets
-    for q in ("third", "sparse", "old", "middle", "half sparse"):
-        whole = expected(
+    for q in ("third", "sparse", "early", "middle", "half sparse"):
+        whole = list_expected_numbers(
             rows,
             sort,
             lambda row, q=q: SEARCHES[q](row.number),  # type: ignore[misc]
@@ -149,7 +149,7 @@ async def test_filtered_pages_contain_every_match_once_and_in_order(
 async def test_a_page_of_any_length_has_the_first_matches(indexed_tickets: tuple[Desk, list[Row]], sort: str) -> None:
     """This includes a page as long as the number of matches in the scan, and one more or less."""
     desk, rows = indexed_tickets
-    whole = expected(rows, sort, lambda row: SEARCHES["sparse"](row.number))
+    whole = list_expected_numbers(rows, sort, lambda row: SEARCHES["sparse"](row.number))
     first = {
         row.number
         for row in sorted(rows, key=lambda r: r.position(sort), reverse=sort.startswith("-"))[:SCANNED_TICKETS]
@@ -199,8 +199,8 @@ async def test_time_filters_apply_to_matches_of_the_index(indexed_tickets: tuple
         (times[5] + timedelta(seconds=0.5), times[60]),
     ):
         params = {"createdAfter": to_rfc3339(begin), "createdBefore": to_rfc3339(end)}
-        for q in ("third", "sparse", "old"):
-            whole = expected(
+        for q in ("third", "sparse", "early"):
+            whole = list_expected_numbers(
                 rows,
                 "-createdAt",
                 lambda row, q=q: SEARCHES[q](row.number),  # type: ignore[misc]
@@ -221,7 +221,7 @@ async def test_pages_of_a_customer_contain_only_their_tickets(
             {"mia": mia.id, "org": desk.id},
         )
 
-    for q in ("half", "sparse", "old", "young", "last", "first", "none"):
-        whole = expected(rows, sort, lambda row, q=q: SEARCHES[q](row.number) and row.number % 5 != 0)  # type: ignore[misc]
+    for q in ("half", "sparse", "early", "late", "oldest", "newest", "none"):
+        whole = list_expected_numbers(rows, sort, lambda row, q=q: SEARCHES[q](row.number) and row.number % 5 != 0)  # type: ignore[misc]
         assert flatten(await list_pages(mia, q=q, sort=sort, limit=60)) == whole
         assert (await list_tickets(mia, q=q, limit=1, include="total")).json()["total"] == len(whole)

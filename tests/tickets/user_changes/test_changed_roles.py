@@ -22,10 +22,10 @@ from tests.tickets.rows import (
     insert_many,
     list_waiting,
     pass_time,
+    read_ticket_timers,
     run_due_timers,
     skip_earlier_work,
     skip_work,
-    timers_of,
 )
 from tests.tickets.user_changes.test_permissions import (
     UPDATE,
@@ -122,12 +122,12 @@ async def test_a_role_of_thousands_is_changed_in_few_statements_and_unassigned_i
     left = await count_by_assignee(desk)
     assert left[None] == 1_100
     assert sum(count for user_id, count in left.items() if user_id in crew) == 1_400
-    assert set(await timers_of(desk, {"id": role_id})) == {"ASSIGN", "UNASSIGN_TICKETS_OF_ROLE"}
+    assert set(await read_ticket_timers(desk, {"id": role_id})) == {"ASSIGN", "UNASSIGN_TICKETS_OF_ROLE"}
     for _ in range(4):
         await pass_time(desk, timedelta(seconds=11))
         await run_due_timers(database)
     assert await count_by_assignee(desk) == {desk.admin.id: 2_500}
-    assert await timers_of(desk, {"id": role_id}) == {}
+    assert await read_ticket_timers(desk, {"id": role_id}) == {}
     await assert_events_are_numbered_densely(desk)
 
     ok(await desk.admin.patch("/me", {"available": False}))

@@ -22,10 +22,10 @@ from tests.tickets.rows import (
     insert_many,
     pass_time,
     read_event_numbers,
+    read_ticket_timers,
     run_due_timers,
     skip_earlier_work,
     skip_work,
-    timers_of,
 )
 from tests.tickets.users import add_customer, add_engineer, change_row, verify
 
@@ -43,7 +43,7 @@ async def count(desk: Desk, *conditions: Any) -> int:
         return await db.scalar(select(func.count()).where(Ticket.org_id == desk.id, *conditions)) or 0
 
 
-async def numbers(user: SignedInUser) -> list[int]:
+async def list_ticket_numbers(user: SignedInUser) -> list[int]:
     return [ticket["number"] for ticket in (await user.get("/tickets")).json()["items"]]
 
 
@@ -51,12 +51,12 @@ async def test_earlier_tickets_are_linked_once_the_address_is_verified(desk: Des
     earlier, others = await desk.open(), await desk.open(requester={"email": "leo@customer.example"})
     mia = await add_customer(desk, MIA, verified=False)
     between = await desk.open()
-    assert await numbers(mia) == []
+    assert await list_ticket_numbers(mia) == []
     events = len(await read_event_numbers(desk))
 
     await verify(desk, mia)
 
-    assert await numbers(mia) == [between["number"], earlier["number"]]
+    assert await list_ticket_numbers(mia) == [between["number"], earlier["number"]]
     for ticket in (earlier, between):  # nothing else about it has changed
         assert await desk.read(ticket) == ticket | {"requester": {"email": MIA, "userId": str(mia.id)}, "comments": []}
     assert await desk.read(others) == others | {"comments": []}
@@ -65,7 +65,7 @@ async def test_earlier_tickets_are_linked_once_the_address_is_verified(desk: Des
 
 @pytest.mark.parametrize("verified", [True, False])
 @pytest.mark.parametrize("status", [one for one in AccountStatus if one != AccountStatus.ERASED])
-async def test_linking_and_opening_agree_on_the_requesters_account(
+async def test_earlier_and_later_tickets_are_linked_under_the_same_conditions(
     desk: Desk, status: AccountStatus, *, verified: bool
 ) -> None:
     earlier = await desk.open()
@@ -87,7 +87,7 @@ async def test_a_new_address_links_its_tickets_and_keeps_the_earlier_ones(desk: 
 
     await verify(desk, mia, email="mia@elsewhere.example")
 
-    assert await numbers(mia) == [new["number"], old["number"]]
+    assert await list_ticket_numbers(mia) == [new["number"], old["number"]]
 
 
 async def test_tickets_linked_to_an_account_are_not_linked_to_a_later_owner_of_the_address(desk: Desk) -> None:
@@ -98,7 +98,7 @@ async def test_tickets_linked_to_an_account_are_not_linked_to_a_later_owner_of_t
 
     await verify(desk, leo)
 
-    assert (await numbers(mia), await numbers(leo)) == ([hers["number"]], [])
+    assert (await list_ticket_numbers(mia), await list_ticket_numbers(leo)) == ([hers["number"]], [])
 
 
 async def test_tickets_of_other_organisations_are_not_linked(desk: Desk, api: Api, database: Database) -> None:
@@ -132,16 +132,16 @@ async def test_an_approved_user_gets_their_tickets_if_the_address_is_verified(
     assert await count(desk, Ticket.requester_user_id == engineer.id) == linked
 
 
-async def test_a_locked_or_unfinished_ticket_is_linked_later(desk: Desk, database: Database) -> None:
+async def test_a_ticket_locked_or_opened_concurrently_is_linked_later(desk: Desk, database: Database) -> None:
     mia = await add_customer(desk, MIA, verified=False)
     busy = await desk.open()
     async with database.session(desk.id) as db:
         await queries.lock_ticket(db, desk.id, UUID(busy["id"]))
         await verify(desk, mia)
-        assert await numbers(mia) == []
+        assert await list_ticket_numbers(mia) == []
     await pass_time(desk, timedelta(seconds=1))
     await run_due_timers(database)
-    assert await numbers(mia) == [1]
+    assert await list_ticket_numbers(mia) == [1]
     await desk.open(requester={"email": "late@customer.example"})
     async with database.session(desk.id) as db:  # like a request that began before the change
         await db.execute(
@@ -152,7 +152,7 @@ async def test_a_locked_or_unfinished_ticket_is_linked_later(desk: Desk, databas
     await pass_time(desk, timedelta(seconds=10))
     await run_due_timers(database)
 
-    assert await numbers(mia) == [2, 1]
+    assert await list_ticket_numbers(mia) == [2, 1]
 
 
 async def test_opening_while_an_address_is_being_verified_loses_no_ticket(desk: Desk, database: Database) -> None:
@@ -165,7 +165,7 @@ async def test_opening_while_an_address_is_being_verified_loses_no_ticket(desk: 
         await pass_time(desk, timedelta(seconds=10))
         await run_due_timers(database)
 
-        assert len(await numbers(mia)) == 2
+        assert len(await list_ticket_numbers(mia)) == 2
 
 
 async def test_more_than_a_thousand_tickets_are_linked_in_batches(desk: Desk, database: Database) -> None:
@@ -179,8 +179,8 @@ async def test_more_than_a_thousand_tickets_are_linked_in_batches(desk: Desk, da
         await run_due_timers(database)
 
     assert await count(desk, Ticket.requester_user_id == mia.id) == 2_300
-    assert set(await timers_of(desk, {"id": str(mia.id)})) == {"LINK_TICKETS"}  # for the last check
+    assert set(await read_ticket_timers(desk, {"id": str(mia.id)})) == {"LINK_TICKETS"}  # for the last check
     await pass_time(desk, timedelta(seconds=10))
     await run_due_timers(database)
-    assert await timers_of(desk, {"id": str(mia.id)}) == {}
+    assert await read_ticket_timers(desk, {"id": str(mia.id)}) == {}
     await skip_work(desk)

@@ -17,14 +17,14 @@ from tests.accounts.users_and_roles import ok
 from tests.conftest import settings_for
 from tests.organisation_client import JSON, Desk, SignedInUser
 from tests.postgres import TestServer
-from tests.problems import refused, wrong_fields
+from tests.problems import assert_problem, read_invalid_fields
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     count_by_assignee,
     list_waiting,
+    read_ticket_timers,
     run_due_timers,
     skip_earlier_work,
-    timers_of,
 )
 from tests.tickets.users import add_customer, add_engineer
 
@@ -157,7 +157,7 @@ async def test_a_user_who_may_not_see_tickets_gets_no_mail_about_them(
     ticket = await desk.open(description="My card number is 4242.")
     await desk.work(settings_for(server, mail_dir=tmp_path))
 
-    refused(await bo.get(f"/tickets/{ticket['id']}"), 403, "permission_required")
+    assert_problem(await bo.get(f"/tickets/{ticket['id']}"), 403, "permission_required")
     async with desk.database.session(desk.id) as db:
         to = set(await db.scalars(select(Mail.recipient).where(Mail.org_id == desk.id)))
     assert to == {desk.admin.email}
@@ -255,7 +255,7 @@ async def test_an_unavailable_user_who_may_work_on_tickets_again_gets_none(desk:
     assert await list_waiting(desk) == [1]
 
 
-async def test_becoming_available_assigns_none_to_a_user_who_may_not_work_on_tickets(desk: Desk) -> None:
+async def test_becoming_available_assigns_no_tickets_to_a_user_who_may_not_work_on_them(desk: Desk) -> None:
     ok(await desk.admin.patch("/me", {"available": False}))
     bo = await add_engineer(desk, available=False)
     await deny(desk, bo, UPDATE)
@@ -276,7 +276,7 @@ async def test_other_permissions_do_not_unassign_tickets(desk: Desk, bo: SignedI
     await change_role(desk, role_id, {**VIEW_AND_UPDATE, "delete": True})
 
     assert await desk.read(ticket) == ticket | {"comments": []}
-    assert await timers_of(desk, {"id": str(bo.id)}) == {}
+    assert await read_ticket_timers(desk, {"id": str(bo.id)}) == {}
 
 
 # --- assigning by an admin --------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ async def test_users_who_may_not_work_on_tickets_cannot_be_made_the_assignee(
     await way.lose(desk, bo)
     ticket = await desk.open()
     answer = await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)})
-    assert wrong_fields(answer, "assignee_not_active") == {"assigneeId"}
+    assert read_invalid_fields(answer, "assignee_not_active") == {"assigneeId"}
     assert "see and change" in answer.json()["errors"][0]["message"]
     await way.regain(desk, bo)
     assert ok(await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(bo.id)}))["assigneeId"] == str(
@@ -300,7 +300,7 @@ async def test_users_who_may_not_work_on_tickets_cannot_be_made_the_assignee(
 async def test_a_user_who_may_not_see_tickets_cannot_accept_them(desk: Desk, bo: SignedInUser) -> None:
     await deny(desk, bo, VIEW)
     ticket = await desk.open()
-    refused(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
+    assert_problem(await bo.post(f"/tickets/{ticket['id']}/accept"), 422, "assignee_not_active")
     assert await desk.read(ticket) == ticket | {"comments": []}
 
 
@@ -308,4 +308,6 @@ async def test_a_customer_with_all_permissions_is_assigned_none(desk: Desk) -> N
     mia = await add_customer(desk)
     await set_overrides(desk, mia, granted=[VIEW_AND_UPDATE])
     ticket = await desk.open()
-    refused(await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(mia.id)}), 422, "assignee_not_active")
+    assert_problem(
+        await desk.admin.patch(f"/tickets/{ticket['id']}", {"assigneeId": str(mia.id)}), 422, "assignee_not_active"
+    )

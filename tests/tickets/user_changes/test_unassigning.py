@@ -1,4 +1,4 @@
-"""Unfinished tickets of users who may no longer be assigned any are unassigned, and assigned to others in turn."""
+"""When a user may no longer be assigned tickets, their unfinished ones are unassigned and go to others in turn."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pytest
 from app.core.database.pool import Database
 from app.tickets import queries
 from tests.organisation_client import JSON, Api, Desk, SignedInUser, create_desk
-from tests.problems import refused
+from tests.problems import assert_problem
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
     count_by_assignee,
     insert_many,
     list_waiting,
     pass_time,
+    read_ticket_timers,
     run_due_timers,
     skip_earlier_work,
     skip_work,
-    timers_of,
 )
 from tests.tickets.users import add_customer, add_engineer, assign_all_to, change_row
 
@@ -58,18 +58,18 @@ async def change_user(desk: Desk, user: SignedInUser, change: JSON) -> None:
     assert answer.status_code == 200, answer.text
 
 
-every_removal = pytest.mark.parametrize("leave", [suspend, make_a_customer, erase])
+every_removal = pytest.mark.parametrize("remove_from_work", [suspend, make_a_customer, erase])
 
 
 @every_removal
-async def test_unfinished_tickets_are_unassigned_at_once(desk: Desk, bo: SignedInUser, leave: Any) -> None:
+async def test_unfinished_tickets_are_unassigned_at_once(desk: Desk, bo: SignedInUser, remove_from_work: Any) -> None:
     tickets = {status: await desk.open() for status in STATUSES}
     for status, ticket in tickets.items():
         await bo.post(f"/tickets/{ticket['id']}/accept")
         await bo.post(f"/tickets/{ticket['id']}/change_status", {"status": status})
     before = {status: await desk.read(ticket) for status, ticket in tickets.items()}
 
-    await leave(desk, bo)
+    await remove_from_work(desk, bo)
 
     for status, ticket in tickets.items():
         read = await desk.read(ticket)
@@ -87,13 +87,13 @@ async def test_unfinished_tickets_are_unassigned_at_once(desk: Desk, bo: SignedI
 
 @every_removal
 async def test_unassigned_tickets_go_to_other_users_in_turn(
-    desk: Desk, database: Database, bo: SignedInUser, leave: Any
+    desk: Desk, database: Database, bo: SignedInUser, remove_from_work: Any
 ) -> None:
     for _ in range(6):
         await desk.open()
     cy, di = await add_engineer(desk), await add_engineer(desk)
 
-    await leave(desk, bo)
+    await remove_from_work(desk, bo)
     await run_due_timers(database)
 
     assert await count_by_assignee(desk) == {cy.id: 3, di.id: 3}
@@ -102,12 +102,12 @@ async def test_unassigned_tickets_go_to_other_users_in_turn(
 
 @every_removal
 async def test_unassigned_tickets_wait_without_available_users(
-    desk: Desk, database: Database, bo: SignedInUser, leave: Any
+    desk: Desk, database: Database, bo: SignedInUser, remove_from_work: Any
 ) -> None:
     await desk.open()
     await desk.admin.patch("/me", {"available": False})
 
-    await leave(desk, bo)
+    await remove_from_work(desk, bo)
     await run_due_timers(database)
     assert await list_waiting(desk) == [1]
     await desk.admin.patch("/me", {"available": True})
@@ -115,7 +115,7 @@ async def test_unassigned_tickets_wait_without_available_users(
     assert await count_by_assignee(desk) == {desk.admin.id: 1}
 
 
-async def test_a_change_between_roles_that_may_be_assigned_keeps_the_tickets(
+async def test_a_new_role_that_may_work_on_tickets_keeps_the_tickets(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     accepted = (await bo.post(f"/tickets/{(await desk.open())['id']}/accept")).json()
@@ -182,7 +182,7 @@ async def test_a_ticket_assigned_in_the_meantime_is_unassigned_seconds_later(
     assert (await desk.read(ticket))["assigneeId"] == str(desk.admin.id)
 
 
-async def test_a_user_who_may_be_assigned_tickets_again_keeps_those_assigned_since(
+async def test_a_reactivated_user_keeps_the_tickets_assigned_after_the_reactivation(
     desk: Desk, database: Database, bo: SignedInUser
 ) -> None:
     await suspend(desk, bo)
@@ -194,7 +194,7 @@ async def test_a_user_who_may_be_assigned_tickets_again_keeps_those_assigned_sin
     await run_due_timers(database)
 
     assert await desk.read(ticket) == ticket | {"comments": []}
-    assert await timers_of(desk, {"id": str(bo.id)}) == {}
+    assert await read_ticket_timers(desk, {"id": str(bo.id)}) == {}
 
 
 async def test_more_than_a_thousand_tickets_are_unassigned_in_batches(
@@ -240,4 +240,4 @@ async def test_a_suspended_user_cannot_be_the_assignee(desk: Desk, bo: SignedInU
 
     answer = await desk.admin.patch(f"/tickets/{(await desk.open())['id']}", {"assigneeId": str(bo.id)})
 
-    refused(answer, 422, "assignee_not_active")
+    assert_problem(answer, 422, "assignee_not_active")

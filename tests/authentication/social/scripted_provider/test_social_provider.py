@@ -17,7 +17,7 @@ from tests.accounts.users_and_roles import add_user, ok
 from tests.authentication.social.openid import CLIENT_SECRET, Browser, ScriptedProvider, query_parameters
 from tests.conftest import SECRET_KEY
 from tests.organisation_client import JSON
-from tests.problems import refused
+from tests.problems import assert_problem
 
 REFUSED = (403, "social_sign_in_refused")
 
@@ -42,7 +42,7 @@ class TestCode:
         browser.tessera.cookies.clear()
         headers = {"Cookie": f"{cookie_name('scripted', stolen.state)}={stolen.seal(SECRET_KEY, 'scripted')}"}
 
-        refused(await browser.tessera.get(address, headers=headers), *REFUSED)
+        assert_problem(await browser.tessera.get(address, headers=headers), *REFUSED)
 
     async def test_the_client_uses_a_supported_authentication_method(
         self, fresh: Browser, scripted: ScriptedProvider
@@ -80,14 +80,14 @@ class TestCode:
         scripted.set_identity()
         scripted.token_response = answer
 
-        refused(await browser.sign_in(), status, code)
+        assert_problem(await browser.sign_in(), status, code)
 
     async def test_a_code_of_another_issuer_is_not_exchanged(
         self, browser: Browser, scripted: ScriptedProvider
     ) -> None:
         scripted.set_identity()
         scripted.extra_callback_parameters = {"iss": "https://accounts.google.com"}
-        refused(await browser.sign_in(), *REFUSED)
+        assert_problem(await browser.sign_in(), *REFUSED)
         assert scripted.count_requests("/token") == 0
 
         scripted.extra_callback_parameters = {"iss": scripted.url, "session_state": "x", "scope": "openid"}
@@ -119,14 +119,14 @@ class TestMetadata:
     ) -> None:
         scripted.metadata = overrides
 
-        refused(await fresh.start(), 503, "provider_unavailable")
+        assert_problem(await fresh.start(), 503, "provider_unavailable")
 
     @pytest.mark.parametrize("body", ["", "[]", "{", "null", "[" * 100_000])
     async def test_a_malformed_metadata_document_is_rejected(
         self, fresh: Browser, scripted: ScriptedProvider, body: str
     ) -> None:
         scripted.metadata_body = body
-        refused(await fresh.start(), 503, "provider_unavailable")
+        assert_problem(await fresh.start(), 503, "provider_unavailable")
 
         scripted.metadata_body = None
         assert (await fresh.start()).status_code == 302
@@ -154,7 +154,7 @@ class TestUserinfo:
         scripted.set_identity(email=None)
         scripted.userinfo = {"sub": "another", "email": "ada@growfin.test", "email_verified": True}
 
-        refused(await browser.sign_in(), *REFUSED)
+        assert_problem(await browser.sign_in(), *REFUSED)
 
     @pytest.mark.parametrize("token", [None, 7, "", "ä", "a\nb", "\0"])
     async def test_userinfo_requires_a_valid_access_token(
@@ -164,7 +164,7 @@ class TestUserinfo:
         scripted.userinfo = {}
         scripted.token_overrides = {"access_token": token}
 
-        refused(await browser.sign_in(), *REFUSED)
+        assert_problem(await browser.sign_in(), *REFUSED)
         assert scripted.count_requests("/userinfo") == 0
 
     async def test_the_tokens_verification_does_not_apply_to_the_userinfo_email(
@@ -174,7 +174,7 @@ class TestUserinfo:
         known = await add_user(browser.desk, email_verified_at=real_now())
         scripted.userinfo = {"sub": sub, "email": known.email}
 
-        refused(await browser.sign_in(), 403, "email_not_verified")
+        assert_problem(await browser.sign_in(), 403, "email_not_verified")
 
 
 async def test_logs_contain_no_secrets(

@@ -24,7 +24,7 @@ from tests.authentication.social.openid import (
     sign_token,
 )
 from tests.organisation_client import JSON
-from tests.problems import refused
+from tests.problems import assert_problem
 
 REFUSED = (403, "social_sign_in_refused")
 
@@ -67,7 +67,7 @@ class TestClaims:
     ) -> None:
         scripted.set_identity(**overrides)
 
-        refused(await browser.sign_in(), *REFUSED)
+        assert_problem(await browser.sign_in(), *REFUSED)
         assert await count_users(browser.desk) == 1
 
     @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ class TestClaims:
     ) -> None:
         scripted.set_identity(email_verified=verified, xms_edov=verified)
 
-        refused(await browser.sign_in(), 403, "email_not_verified")
+        assert_problem(await browser.sign_in(), 403, "email_not_verified")
 
     async def test_long_subs_and_hostile_names_are_accepted(self, browser: Browser, scripted: ScriptedProvider) -> None:
         scripted.set_identity(sub="x" * 255, given_name="Mi\0a\u202e\n " + "x" * 500, family_name=["Stone"], name=7)
@@ -182,7 +182,7 @@ class TestSignatures:
         scripted.set_identity()
         scripted.sign_override = lambda claims: forge(claims, scripted)
 
-        refused(await browser.sign_in(), *REFUSED)
+        assert_problem(await browser.sign_in(), *REFUSED)
         assert await count_users(browser.desk) == 1
         scripted.sign_override = None
         ok(await browser.sign_in())
@@ -202,7 +202,7 @@ class TestSignatures:
         scripted.set_identity()
         scripted.sign_override = lambda claims: signed_with_the_client_secret(claims, scripted)
 
-        refused(await fresh.sign_in(), *REFUSED)
+        assert_problem(await fresh.sign_in(), *REFUSED)
 
     async def test_an_algorithm_missing_in_the_metadata_is_refused(
         self, fresh: Browser, scripted: ScriptedProvider
@@ -210,7 +210,7 @@ class TestSignatures:
         scripted.metadata = {"id_token_signing_alg_values_supported": ["PS256"]}
         scripted.set_identity()
 
-        refused(await fresh.sign_in(), *REFUSED)
+        assert_problem(await fresh.sign_in(), *REFUSED)
 
     async def test_an_unknown_key_refreshes_the_keys_once(self, fresh: Browser, scripted: ScriptedProvider) -> None:
         scripted.set_identity()
@@ -223,7 +223,7 @@ class TestSignatures:
         ok(await fresh.sign_in())
         assert scripted.count_requests("/keys") == 2
         scripted.key = create_key("three")  # not published
-        refused(await fresh.sign_in(), *REFUSED)
+        assert_problem(await fresh.sign_in(), *REFUSED)
         assert scripted.count_requests("/keys") == 3
 
     async def test_a_token_is_refused_if_no_keys_are_published(
@@ -232,4 +232,4 @@ class TestSignatures:
         scripted.set_identity()
         scripted.published = []
 
-        refused(await fresh.sign_in(), *REFUSED)
+        assert_problem(await fresh.sign_in(), *REFUSED)
