@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from app.core.security import password_hashing, password_strength
 from app.main import create_app
 from tests.organisation_client import Api, Desk, create_desk
 from tests.postgres import TEMPLATE, TestServer, running_postgres
-from tests.statement_recorder import start_recording
+from tests.statement_recorder import start_recording, take_violations
 
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
 
@@ -58,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker("database")
+
+
+@pytest.fixture(autouse=True)
+def every_statement_keeps_the_rules_for_citus() -> Iterator[None]:
+    yield
+    assert take_violations() == []
 
 
 @pytest.fixture(scope="session")
