@@ -57,6 +57,7 @@ from app.operations.routes import router as operations
 from app.operations.services import OperationsServices
 from app.organisations.queries import find_by_secret_hash
 from app.organisations.routes import router as organisations
+from app.organisations.schemas import check_fired_kinds
 from app.tickets.assignment.routes import router as ticket_assignment
 from app.tickets.comments.routes import router as ticket_comments
 from app.tickets.history.routes import router as ticket_history
@@ -149,6 +150,7 @@ def create_api(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
     check_callers(app.routes)
+    check_fired_kinds(wiring.TICKET_TIMERS)
     install_error_handlers(app, has_cors=bool(settings.cors_origins))
     install_docs_page(app)
     app.openapi = partial(api_document.build_openapi, app, settings)  # type: ignore[method-assign]

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+BEARER, ORG_SECRET = 'Bearer realm="tessera"', 'OrgSecret realm="tessera"'
+CHALLENGES = {BEARER, ORG_SECRET, f"{BEARER}, {ORG_SECRET}"}
 KEYS = {"type", "title", "status", "detail", "code", "requestId"}
 
 
@@ -21,7 +23,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
     assert document["detail"]
     assert document["requestId"] == answer.headers["x-request-id"]
     if status == 401:
-        assert answer.headers["www-authenticate"]
+        assert answer.headers["www-authenticate"] in CHALLENGES
     if status in {429, 503}:
         assert int(answer.headers["retry-after"]) >= 1
     return document

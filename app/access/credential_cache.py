@@ -56,7 +56,7 @@ class CredentialCache:
         """Return the organisation of a secret key. A key with a wrong checksum is refused without a query.
 
         Raises:
-            InvalidSecretKey: no organisation has it, or it was revoked.
+            InvalidSecretKey: no organisation has the secret key, or it was revoked.
         """
         if not is_secret_key(secret):
             raise InvalidSecretKey

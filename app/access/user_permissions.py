@@ -67,7 +67,7 @@ def allow_ticket_work(permissions: Permissions) -> bool:
 
 
 def combine_permissions(role_permissions: Permissions, granted: Permissions, denied: Permissions) -> Permissions:
-    """Combine the permissions of a user's role with those granted and denied to the user."""
+    """Combine the permissions of a user's role with the permissions granted and denied to the user."""
     return (role_permissions | granted) - denied
 
 

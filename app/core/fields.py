@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 from zoneinfo import available_timezones
 
 import email_validator
@@ -21,6 +22,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PlainSerializer,
+    StrictInt,
     StringConstraints,
     WithJsonSchema,
 )
@@ -40,9 +42,6 @@ EXAMPLE_ID = "0190b8e5-7a3c-7d1e-9f42-3b6a5c8d1e20"  # in the documentation
 
 # Company networks use names such as `.local` and `.test` as mail domains.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
 
 T = TypeVar("T")
 
@@ -72,8 +71,21 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-def _unify_newlines(value: object) -> object:
-    return value.replace("\r\n", "\n") if isinstance(value, str) else value
+# A text may not contain these, and a text of several lines may contain any but `_CONTROL`.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+_CONTROL_OR_LINE_BREAK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# These invisible characters change the direction of all text after them.
+_DIRECTION_OVERRIDE = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# What text that was pasted from other programs has between lines.
+_LINE_BREAK = re.compile("\r\n|[\r\v\f\x85]")
+_ANY_LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def _refuse(characters: re.Pattern[str], text: str, name: str) -> None:
+    if found := characters.search(text):
+        name = "lone surrogate" if "\ud800" <= found[0] <= "\udfff" else name
+        raise ValueError(f"The {name} U+{ord(found[0]):04X} at position {found.start() + 1} is not allowed: remove it.")
 
 
 def refuse_control_characters(value: str) -> str:
@@ -82,41 +94,68 @@ def refuse_control_characters(value: str) -> str:
     Raises:
         ValueError: it contains a control character other than tab and newline, or a lone surrogate.
     """
-    if _CONTROL.search(value):
-        raise ValueError("Control characters other than tab and newline are not allowed.")
+    _refuse(_CONTROL_OR_LINE_BREAK, value, "control character")
     return value
 
 
-_Text = (BeforeValidator(_unify_newlines), AfterValidator(refuse_control_characters))
+def _clean_text(value: object) -> object:
+    """Unify the line breaks of a text, and drop a leading byte order mark.
+
+    Raises:
+        ValueError: it contains another control character, or a lone surrogate.
+    """
+    if not isinstance(value, str):
+        return value
+    _refuse(_CONTROL, value, "control character")
+    return _LINE_BREAK.sub("\n", value.removeprefix(_BYTE_ORDER_MARK))
 
 
-# These invisible characters change the direction of all text after them.
-_DIRECTION_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
+def clean_line(value: object) -> object:
+    """Replace each line break of a text by a space, and drop a leading byte order mark.
+
+    Raises:
+        ValueError: it contains another control character, a lone surrogate, or a character that changes the direction
+            of the text.
+    """
+    if not isinstance(value, str):
+        return value
+    _refuse(_CONTROL, value, "control character")
+    _refuse(_DIRECTION_OVERRIDE, value, "direction override")
+    return _ANY_LINE_BREAK.sub(" ", value.removeprefix(_BYTE_ORDER_MARK))
+
+
+MAX_EXACT_NUMBER = 2**63  # larger integers in JSON arrive as floats
+
+
+def _restore_large_integer(value: object) -> object:
+    is_large = isinstance(value, float) and math.isfinite(value) and abs(value) >= MAX_EXACT_NUMBER
+    return int(cast("float", value)) if is_large else value
+
+
+# A whole number of any size, so that the message about one that is too large names the bounds of the field.
+WholeNumber = Annotated[StrictInt, BeforeValidator(_restore_large_integer)]
 
 
 def _require_visible(value: str) -> str:
-    if _DIRECTION_OVERRIDES.search(value):
-        raise ValueError("Characters that change the text direction are not allowed here.")
     if all(unicodedata.category(character)[0] in "CZM" for character in value):
         raise ValueError("This contains no visible character.")
-    return value
-
-
-def _refuse_line_breaks(value: str) -> str:
-    if "\n" in value:
-        raise ValueError("Line breaks are not allowed here.")
     return value
 
 
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
-    *_Text,
+    BeforeValidator(clean_line),
     AfterValidator(_require_visible),
-    AfterValidator(_refuse_line_breaks),
 ]
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), *_Text]
-LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH), *_Text]
+Title = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), BeforeValidator(clean_line)
+]
+LongText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT_LENGTH),
+    BeforeValidator(_clean_text),
+]
 
 
 @lru_cache(maxsize=10_000)  # the check is slow, and the same few addresses recur
@@ -158,7 +197,7 @@ def refuse_reserved_email(email: str) -> str:
 Email = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=3, max_length=320),
-    AfterValidator(refuse_control_characters),
+    BeforeValidator(clean_line),
     AfterValidator(normalise_email),
     AfterValidator(refuse_reserved_email),
     WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL_LENGTH}),
@@ -183,7 +222,7 @@ def normalise_domain(value: str) -> str:
 Domain = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=253),
-    AfterValidator(refuse_control_characters),
+    BeforeValidator(clean_line),
     AfterValidator(normalise_domain),
 ]
 

@@ -88,7 +88,7 @@ async def get_menu(menu_id: MenuId, caller: Reader, db: Db) -> Menu:
     responses=responses(MenuNotFound, MenuTooDeep, MenuCycle, body=True),
 )
 async def change_menu(menu_id: MenuId, body: MenuUpdate, caller: Editor, db: Db) -> Menu:
-    """Change any of its fields. With a new `parentId` it moves there, together with all entries below it."""
+    """Change any of its fields. With a new `parentId`, the entry moves there together with all entries below it."""
     return Menu.of(await service.change(db, caller, menu_id, body.fields()))
 
 

@@ -45,7 +45,7 @@ from app.notifications.models import Mail
 from app.notifications.rendering import ContextValue
 from app.organisations.queries import get_tenant
 
-MAX_ADMINS = 100  # who are notified of a sign-up
+MAX_ADMINS = 100  # admins who are notified of a sign-up
 # Mails to each of these admins. The limit is needed because a visitor can sign up any number of accounts.
 MAX_REQUESTS_PER_HOUR = 20
 

@@ -18,7 +18,7 @@ from app.core.web.paging import InvalidCursor, Paging
 from app.core.web.routing import Route
 from app.notifications import queries
 from app.notifications.errors import NotificationNotFound
-from app.notifications.schemas import Notification, NotificationDetails, NotificationFilter, NotificationPage
+from app.notifications.schemas import Notification, NotificationDetails, NotificationListQuery, NotificationPage
 
 router = APIRouter(prefix="/notifications", tags=["Notifications"], route_class=Route)
 
@@ -33,7 +33,7 @@ Reader = Annotated[UserCaller, requires(Resource.NOTIFICATIONS, Action.VIEW)]
     responses=responses(InvalidCursor),
 )
 async def list_notifications(
-    notification_filter: Annotated[NotificationFilter, Query()],
+    list_query: Annotated[NotificationListQuery, Query()],
     caller: Reader,
     db: Db,
     request: Request,
@@ -43,13 +43,13 @@ async def list_notifications(
 
     `QUEUED` mails will be sent; `FAILED` ones will not be tried again.
     """
-    filters = notification_filter.values()
+    filters = list_query.values()
     paging = Paging.of(
-        request, notification_filter, services_of(request).secret_key, caller.org_id, "notifications", filters=filters
+        request, list_query, services_of(request).secret_key, caller.org_id, "notifications", filters=filters
     )
     after = paging.after(lambda at, id_: (datetime.fromisoformat(at), UUID(id_)))
-    rows = await queries.list_entries(db, caller.org_id, notification_filter, after, paging.fetch_limit)
-    total = await queries.count_entries(db, caller.org_id, notification_filter) if notification_filter.include else None
+    rows = await queries.list_entries(db, caller.org_id, list_query, after, paging.fetch_limit)
+    total = await queries.count_entries(db, caller.org_id, list_query) if list_query.include else None
     return paging.page(
         response, NotificationPage, rows, Notification.of, position=lambda row: (row.created_at, row.id), total=total
     )

@@ -15,7 +15,7 @@ from app.notifications.links import hide_token
 from app.notifications.queries import LogEntry, LogEntryContent
 
 
-class NotificationFilter(NotificationFilters, CountedPageQuery):
+class NotificationListQuery(NotificationFilters, CountedPageQuery):
     """Select notifications. A repeated filter matches any of its values."""
 
 

@@ -61,7 +61,7 @@ class Server:
         """Parse the URL of a server (see `make_email_channel`).
 
         Raises:
-            ValueError: it is not such a URL. The message does not repeat it, as it may contain a password.
+            ValueError: the URL is invalid. The message does not repeat it, since it may contain a password.
         """
         try:
             parts = urlsplit(url)

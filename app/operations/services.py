@@ -11,7 +11,7 @@ from app.operations.gauges import Gauges
 
 @dataclass(frozen=True, kw_only=True)
 class OperationsServices(Services):
-    """The services of a process, with those for operators.
+    """The services of a process, with the services for operators.
 
     Attributes:
         probe: a pool with one connection, for readiness checks only.

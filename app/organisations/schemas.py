@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Literal, Self, cast, get_args
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from pydantic import MISSING, AfterValidator, BeforeValidator, Field, StrictBool, StringConstraints, model_validator
 
 from app.access.tenant import Tenant
 from app.core.config import is_safe_url
@@ -22,6 +23,8 @@ from app.core.fields import (
     ResponseModel,
     TimeZone,
     UtcTimestamp,
+    WholeNumber,
+    clean_line,
 )
 from app.organisations import models
 from app.organisations.service import OrganisationChanges
@@ -60,6 +63,7 @@ def normalise_url(value: str) -> str:
 AppUrl = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_URL_LENGTH),
+    BeforeValidator(clean_line),
     AfterValidator(normalise_url),
 ]
 
@@ -160,7 +164,7 @@ class OrganisationUpdate(RequestModel):
     """Changes to an organisation's settings. Fields that are not sent stay as they are."""
 
     name: Annotated[Name | MISSING, _NAME] = MISSING
-    auto_close_days: Annotated[StrictInt | MISSING, Field(ge=1, le=365), _AUTO_CLOSE_DAYS] = MISSING
+    auto_close_days: Annotated[WholeNumber | MISSING, Field(ge=1, le=365), _AUTO_CLOSE_DAYS] = MISSING
     timezone: Annotated[TimeZone | MISSING, _TIMEZONE] = MISSING
     support_email: Annotated[Email | MISSING | None, _SUPPORT_EMAIL] = MISSING
     app_url: Annotated[AppUrl | MISSING | None, _APP_URL] = MISSING
@@ -181,9 +185,9 @@ class OrganisationUpdate(RequestModel):
 class ClockAdvance(RequestModel):
     """How far to move a sandbox's clock forward: the sum of the three, more than zero and at most 400 days."""
 
-    days: Annotated[StrictInt, Field(ge=0, le=400, description="Days to move.", examples=[30])] = 0
-    hours: Annotated[StrictInt, Field(ge=0, le=9_600, description="Hours to move, added to the days.")] = 0
-    seconds: Annotated[StrictInt, Field(ge=0, le=34_560_000, description="Seconds to move, added to both.")] = 0
+    days: Annotated[WholeNumber, Field(ge=0, le=400, description="Days to move.", examples=[30])] = 0
+    hours: Annotated[WholeNumber, Field(ge=0, le=9_600, description="Hours to move, added to the days.")] = 0
+    seconds: Annotated[WholeNumber, Field(ge=0, le=34_560_000, description="Seconds to move, added to both.")] = 0
 
     @model_validator(mode="after")
     def _check_total(self) -> Self:
@@ -196,8 +200,19 @@ class ClockAdvance(RequestModel):
         return timedelta(days=self.days, hours=self.hours, seconds=self.seconds)
 
 
-# A test compares them with the timers that run on the organisation's clock.
+# The timers that run on the organisation's clock.
 FiredKind = Literal["AUTO_CLOSE", "AUTO_CLOSE_REMINDER"]
+
+
+def check_fired_kinds(kinds: Iterable[str]) -> None:
+    """Check that `FiredKind` has exactly these kinds. A timer of another kind could fire, but not be described.
+
+    Raises:
+        TypeError
+    """
+    different = set(kinds) ^ set(get_args(FiredKind))
+    if different:
+        raise TypeError(f"FiredKind differs from the timers that a sandbox runs: {', '.join(sorted(different))}")
 
 
 class FiredTimer(ResponseModel):

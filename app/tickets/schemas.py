@@ -154,7 +154,7 @@ class TicketRequester(ResponseModel):
 
 
 class Ticket(ResponseModel):
-    """A ticket. All times are those of the organisation's clock."""
+    """A ticket. All times follow the organisation's clock."""
 
     id: Annotated[UUID, Field(description="The ticket's id.", examples=[EXAMPLE_ID])]
     number: Annotated[int, Field(description="Counts 1, 2, 3… in the organisation.", examples=[42])]

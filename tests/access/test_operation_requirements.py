@@ -29,7 +29,7 @@ from app.organisations.queries import find_by_secret_hash
 from tests.conftest import settings_for
 from tests.organisation_client import Api, Desk
 from tests.postgres import TestServer
-from tests.problems import assert_problem
+from tests.problems import BEARER, ORG_SECRET, assert_problem
 
 users_only = requires(Resource.TICKETS, Action.UPDATE)
 users_and_products = requires(Resource.TICKETS, Action.VIEW, secret=True)
@@ -185,9 +185,6 @@ def test_every_requirement_names_the_type_of_its_callers() -> None:
     assert Requirement().caller_type is UserCaller
     assert Requirement(secret=True).caller_type == UserCaller | ProductCaller
     assert Requirement(users=False, secret=True).caller_type is ProductCaller
-
-
-BEARER, ORG_SECRET = 'Bearer realm="tessera"', 'OrgSecret realm="tessera"'
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -19,12 +20,15 @@ from app.core.fields import (
     Name,
     Timestamp,
     TimeZone,
+    Title,
     normalise_domain,
     normalise_email,
     to_rfc3339,
 )
 
-ADAPTERS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Name, LongText, Email, Domain, TimeZone)}
+ADAPTERS: dict[Any, TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (Name, Title, LongText, Email, Domain, TimeZone)
+}
 TIMESTAMP: TypeAdapter[datetime] = TypeAdapter(Timestamp)
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=40)
 
@@ -42,7 +46,7 @@ def is_refused(kind: Any, value: object) -> bool:
 
 
 class TestTexts:
-    @pytest.mark.parametrize("control", ["\0", "\x07", "\x1b", "\r", "\x7f", "\x9f", "\ud800"])
+    @pytest.mark.parametrize("control", ["\0", "\x07", "\x1b", "\x7f", "\x9f", "\ud800"])
     @pytest.mark.parametrize("kind", [Name, LongText, Email, Domain], ids=["name", "text", "email", "domain"])
     def test_control_characters_and_lone_surrogates_are_refused(self, kind: Any, control: str) -> None:
         text = f"a{control}da@growfin.com" if kind is Email else f"a{control}b"
@@ -51,6 +55,49 @@ class TestTexts:
 
     def test_tabs_are_kept_and_newlines_are_unified(self) -> None:
         assert read(LongText, "one\r\ntwo\n\tthree") == "one\ntwo\n\tthree"
+
+    @pytest.mark.parametrize("line_break", ["\r\n", "\r", "\v", "\f", "\x85", "\n"])
+    def test_a_pasted_line_break_becomes_a_newline_or_in_one_line_a_space(self, line_break: str) -> None:
+        assert read(LongText, f"{line_break}one{line_break}{line_break}two{line_break}") == "one\n\ntwo"
+        for kind in (Name, Title):
+            assert read(kind, f"{line_break}one{line_break}two{line_break}") == "one two"
+        assert read(Email, f"ada@growfin.com{line_break}") == "ada@growfin.com"
+
+    @pytest.mark.parametrize("separator", ["\u2028", "\u2029"])
+    def test_one_line_has_no_line_separators(self, separator: str) -> None:
+        assert [read(kind, f"one{separator}two") for kind in (Name, Title)] == ["one two"] * 2
+
+    @pytest.mark.parametrize(
+        ("kind", "value"),
+        [
+            (Name, "Ada"),
+            (Title, "It broke"),
+            (LongText, "All of it"),
+            (Email, "ada@growfin.com"),
+            (Domain, "growfin.com"),
+        ],
+    )
+    def test_a_leading_byte_order_mark_is_dropped(self, kind: Any, value: str) -> None:
+        assert read(kind, f"\ufeff{value}") == value
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "message"),
+        [
+            (LongText, "a\0b", "The control character U+0000 at position 2 is not allowed: remove it."),
+            (LongText, "  one\r\n\x1b[0m", "The control character U+001B at position 8 is not allowed: remove it."),
+            (Title, "It broke\x9f", "The control character U+009F at position 9 is not allowed: remove it."),
+            (Name, "A\ud800", "The lone surrogate U+D800 at position 2 is not allowed: remove it."),
+            (Title, "txt.\u202eexe", "The direction override U+202E at position 5 is not allowed: remove it."),
+            (Name, "Ada\u2066", "The direction override U+2066 at position 4 is not allowed: remove it."),
+            (Email, "\u202dada@growfin.com", "The direction override U+202D at position 1 is not allowed: remove it."),
+        ],
+    )
+    def test_the_message_names_the_character_and_its_position(self, kind: Any, value: str, message: str) -> None:
+        with pytest.raises(ValidationError, match=re.escape(message)):
+            read(kind, value)
+
+    def test_a_text_of_several_lines_may_change_its_direction(self) -> None:
+        assert read(LongText, "a \u2067b\u2069 c") == "a \u2067b\u2069 c"
 
     def test_a_text_is_trimmed_before_its_length_is_checked(self) -> None:
         assert read(Name, f"  {'x' * 100}\n ") == "x" * 100

@@ -119,6 +119,7 @@ async def test_the_support_address_can_be_removed(desk: Desk) -> None:
     ("sent", "stored"),
     [
         ("https://desk.growfin.com", "https://desk.growfin.com"),
+        ("\ufeffhttps://desk.growfin.com\r\n", "https://desk.growfin.com"),
         (" HTTPS://Desk.Growfin.COM/App/ ", "https://desk.growfin.com/App"),
         ("https://growfin.com:8443/a/b//", "https://growfin.com:8443/a/b"),
         ("https://192.0.2.7/a%20b/@me", "https://192.0.2.7/a%20b/@me"),

@@ -19,7 +19,7 @@ from app.core.outbox.events import SYSTEM, ReactionOnly, Recorded
 from app.core.outbox.models import DELIVER
 from app.notifications import queries as notifications
 from app.notifications.filters import NotificationFilters
-from app.notifications.schemas import NotificationFilter
+from app.notifications.schemas import NotificationListQuery
 from app.operations import queries as operations
 from app.tickets import queries as tickets
 from app.tickets.assignment import backlog
@@ -184,7 +184,7 @@ WHICH = {
 
 
 def test_every_filter_of_notifications_is_tested() -> None:
-    of_the_operation = {field.alias for field in NotificationFilter.model_fields.values()}
+    of_the_operation = {field.alias for field in NotificationListQuery.model_fields.values()}
     assert of_the_operation - {"include", "limit", "cursor"} == {"status", "ticketId"}
 
 

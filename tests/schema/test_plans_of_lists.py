@@ -11,7 +11,7 @@ import pytest
 
 from app.tickets.lists.filters import TicketSort
 from app.tickets.lists.queries import Listing, count_tickets, page_statement
-from app.tickets.lists.schemas import TicketFilter
+from app.tickets.lists.schemas import TicketListQuery
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
 from tests.schema.catalog import Connection
@@ -72,7 +72,7 @@ def combine(*names: str, **fields: Any) -> Listing:
 
 
 def test_every_filter_of_tickets_is_tested() -> None:
-    parameters_of_the_operation = {field.alias for field in TicketFilter.model_fields.values()}
+    parameters_of_the_operation = {field.alias for field in TicketListQuery.model_fields.values()}
     assert parameters_of_the_operation - {"sort", "include", "limit", "cursor"} == FILTERS.keys() - set(VARIANTS)
 
 

@@ -10,6 +10,7 @@ from dirty_equals import IsStr
 
 from app.core.database.pool import Database
 from tests.organisation_client import JSON, Api, Desk, create_desk
+from tests.problems import assert_problem
 from tests.tickets.rows import MOMENT, read_event_numbers
 
 UUID_TEXT = IsStr(regex=r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -51,6 +52,23 @@ async def test_opening_a_ticket_returns_it(desk: Desk) -> None:
         "addedBy": "mia@customer.example",
         "adminId": str(desk.admin.id),
     }
+
+
+async def test_pasted_line_breaks_are_unified(desk: Desk) -> None:
+    pasted = {"title": "\ufeffIt\rbroke\r\n", "description": "\ufeffAll\r\nof\x0bit.\x0c"}
+    ticket = (await post(desk, BODY | pasted, desk.secret)).json()
+
+    assert (ticket["title"], ticket["description"]) == ("It broke", "All\nof\nit.")
+
+
+async def test_a_character_that_is_not_allowed_is_named_with_its_position(desk: Desk) -> None:
+    sent = {"title": "txt.\u202eexe", "description": "All\x1b of it."}
+    answer = await post(desk, BODY | sent, desk.secret)
+
+    assert assert_problem(answer, 422, "invalid_input")["errors"] == [
+        {"field": "title", "message": "The direction override U+202E at position 5 is not allowed: remove it."},
+        {"field": "description", "message": "The control character U+001B at position 4 is not allowed: remove it."},
+    ]
 
 
 async def test_without_available_users_the_ticket_has_no_assignee(desk: Desk) -> None:

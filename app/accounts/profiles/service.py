@@ -46,14 +46,15 @@ async def change(
     """
     user = await queries.lock_caller(db, caller)
     different = changes.values_differing_from(user)
+    available = different.pop("available", None)
     with recording_availability(db, user, at=caller.now, actor=caller.actor):
-        if changes.available is not MISSING:
-            user.set_available(changes.available)
+        if available is not None:
+            user.set_available(available)
     for name, value in different.items():
         setattr(user, name, value)
     if {"first_name", "last_name"} & different.keys():
         await index_words(db, user)
-    fields = [to_camel(name) for name in sorted(different) if name != "available"]
+    fields = [to_camel(name) for name in sorted(different)]
     if _update_muted(user, wanted_mails):
         fields.append("notifications")
     if fields:

@@ -115,7 +115,7 @@ class UserReactivated(UserEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class UserRoleChanged(UserEvent):
-    """The user has another role. The ids are those of roles, including built-in ones."""
+    """The user has another role. The ids are ids of roles, custom or built-in."""
 
     type: ClassVar[str] = "user.role_changed"
 

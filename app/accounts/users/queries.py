@@ -173,7 +173,7 @@ def _conditions(org_id: UUID, filters: UserFilters) -> list[ColumnElement[bool]]
 async def list_credentials(
     db: AsyncSession, email: str, domain: str | None, *, limit: int = MAX_ACCOUNTS_PER_EMAIL
 ) -> Sequence[Row[UUID, UUID, str | None]]:
-    """List the accounts with an e-mail as (org_id, user_id, password_hash), those of the oldest organisations first.
+    """List the accounts with an e-mail as (org_id, user_id, password_hash), oldest organisations first.
 
     Args:
         domain: the domain of the only organisation to search; required for users with more than `limit` accounts.

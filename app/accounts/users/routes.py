@@ -57,13 +57,13 @@ async def _details_of(db: AsyncSession, row: models.User) -> UserDetails:
     responses=responses(InvalidCursor),
 )
 async def list_users(
-    user_filter: Annotated[UserListQuery, Query()], caller: Viewer, db: Db, request: Request, response: Response
+    list_query: Annotated[UserListQuery, Query()], caller: Viewer, db: Db, request: Request, response: Response
 ) -> UserPage:
     """List users, newest first. `status=PENDING` finds the sign-ups that wait for approval."""
-    filters = user_filter.values()
-    paging = Paging.of(request, user_filter, services_of(request).secret_key, caller.org_id, "users", filters=filters)
-    rows = await queries.list_page(db, caller.org_id, user_filter, after=paging.after(UUID), limit=paging.fetch_limit)
-    total = await queries.count(db, caller.org_id, user_filter) if user_filter.include else None
+    filters = list_query.values()
+    paging = Paging.of(request, list_query, services_of(request).secret_key, caller.org_id, "users", filters=filters)
+    rows = await queries.list_page(db, caller.org_id, list_query, after=paging.after(UUID), limit=paging.fetch_limit)
+    total = await queries.count(db, caller.org_id, list_query) if list_query.include else None
     return paging.page(response, UserPage, rows, User.of, position=lambda row: (row.id,), total=total)
 
 

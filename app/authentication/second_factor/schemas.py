@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 
-from pydantic import MISSING, AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import MISSING, AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from app.authentication.second_factor.codes import SubmittedCode
 from app.authentication.second_factor.service import AuthenticatorSecret
@@ -14,10 +15,22 @@ from app.core.patterns import Matches
 _SECRET = "EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAM"  # noqa: S105 - of the documentation
 _URI = f"otpauth://totp/Growfin:ada%40growfin.com?secret={_SECRET}&issuer=Growfin"
 
+# Authenticators show the code in groups, and some users type dashes. Copied text can hold other kinds of both.
+_SEPARATORS = re.compile(r"[\s\ufeff\u2010-\u2015\u2212-]")
+
+
+def _drop_separators(value: object) -> object:
+    return _SEPARATORS.sub("", value) if isinstance(value, str) else value
+
+
 Code = Annotated[
     str,
-    Matches(r"^[0-9]{6}$", "This must be the six digits that the authenticator shows, such as 492039."),
-    Field(description="The six digits that your authenticator shows now.", examples=["492039"]),
+    BeforeValidator(_drop_separators),
+    Matches(r"^([0-9][ -]*){6}$", "This must be the six digits that the authenticator shows, such as 492039."),
+    Field(
+        description="The six digits that your authenticator shows now; spaces and dashes are ignored.",
+        examples=["492039"],
+    ),
 ]
 RecoveryCode = Annotated[str, Field(min_length=1, max_length=40)]
 
@@ -30,7 +43,11 @@ def _refuse_both(value: str | None, others: ValidationInfo) -> str | None:
 
 # Users without a second factor send neither when they sign in.
 Totp = Annotated[
-    Code | None, Field(description="The six digits that your authenticator shows now, if you have a second factor.")
+    Code | None,
+    Field(
+        description="The six digits that your authenticator shows now, if you have a second factor; spaces and dashes "
+        "are ignored."
+    ),
 ]
 OptionalRecoveryCode = Annotated[
     RecoveryCode | None,

@@ -51,7 +51,7 @@ def lacks_email(claims: Mapping[str, Any]) -> bool:
 
 
 def merge_userinfo(claims: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Merge claims of the userinfo endpoint into those of an ID token without an e-mail.
+    """Merge claims of the userinfo endpoint into the claims of an ID token without an e-mail.
 
     Assertions of the ID token that the e-mail is verified are dropped, as they do not refer to the merged e-mail.
 
@@ -99,7 +99,7 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
 def accepted_algorithms(supported: Sequence[str]) -> list[str]:
-    """Return the accepted algorithms among those that the provider supports for ID tokens.
+    """Return the algorithms for ID tokens that the provider supports and this service accepts.
 
     Raises:
         IdentityRejected: None of them is accepted.

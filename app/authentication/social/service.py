@@ -41,7 +41,7 @@ MAX_ATTEMPTS = 3  # when concurrent sign-ins of the same user conflict
 _NOT_VERIFIED_AT_PROVIDER = (
     "The provider does not confirm that your e-mail is verified: verify it at the provider, and start again."
 )
-# Verifying such an account by its mailed link alone would let in the person who created it and knows its password.
+# Another person may have created the account. The mailed link alone would verify it and keep that person's password.
 _NOT_VERIFIED_IN_TESSERA = (
     "An account with this e-mail exists, but the e-mail is not verified. Reset its password with "
     "POST /auth/password/forgot, or follow the link in the mail if you signed up yourself; then start again."

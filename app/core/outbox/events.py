@@ -142,7 +142,7 @@ class Event:
         """Make the event of a stored row.
 
         Raises:
-            UnreadableEvent: a newer version of the code wrote it, or it is not an event of this class.
+            UnreadableEvent: a newer version of the code wrote the event, or the event is not of this class.
         """
         found = _CATALOGUE.get(row.type)
         if found is None or row.version > found.version:

@@ -36,9 +36,12 @@ class DatedRow:
 
 
 class Counter(Base):
-    """One narrow row per organisation: its last number, the number of its last event, and the time of its last commit.
+    """One narrow row per organisation, locked by each transaction that records events or numbers rows.
 
-    `last_number` is for the domain whose rows users know by a number. The time is the organisation's.
+    Attributes:
+        last_number: the number of the newest row that was numbered for users to see. One domain uses it.
+        last_event: the `seq` of the newest event.
+        last_at: the time of the last commit, on the organisation's clock.
     """
 
     __tablename__ = "counters"
@@ -108,7 +111,7 @@ class Relay(Base):
 
 
 class RelayFailure(Base):
-    """An event that a subscriber failed to handle. A timer on `id` retries it; after the last attempt it is parked."""
+    """An event that a subscriber failed to handle. A timer on `id` retries it. It is parked in the end."""
 
     __tablename__ = "relay_failures"
 

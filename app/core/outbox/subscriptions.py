@@ -86,7 +86,7 @@ class Subscribers:
         return self
 
     def find(self, event_type: str) -> list[AnySubscriber]:
-        """Return the subscribers to a type of event. A type of a newer version, without a class, has those to `ANY`."""
+        """Return the subscribers to a type of event. A type without a class has the subscribers to `ANY`."""
         event = find_event_class(event_type) or Event
         found = [subscriber for declared, subscriber in self._declared if issubclass(event, declared)]
         return list(dict.fromkeys(found))

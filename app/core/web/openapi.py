@@ -25,8 +25,7 @@ HEADERS = {
         "schema": {"type": "string"},
     },
     "WWW-Authenticate": {
-        "description": "The credentials that the operation accepts: `Bearer` is an access token, and `OrgSecret` a "
-        "secret key.",
+        "description": "The authentication schemes that the operation accepts (RFC 9110, 11.6.1).",
         "schema": {"type": "string"},
         "example": 'Bearer realm="tessera"',
     },

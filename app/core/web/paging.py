@@ -7,7 +7,6 @@ another list.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from uuid import UUID
 
 import orjson
 from fastapi import Request, Response
-from pydantic import MISSING, BeforeValidator, Field
+from pydantic import MISSING, AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from app.core.errors import BadInput
 from app.core.fields import EXAMPLE_ID, OptionalParameter, RequestModel, ResponseModel
@@ -45,10 +45,35 @@ def _is_number(value: object) -> object:
 Limit = Annotated[
     int, Field(ge=1, le=MAX_LIMIT, description="The largest number of items to return."), BeforeValidator(_is_number)
 ]
+
+
+def _decode(cursor: str) -> bytes:
+    """Return the signature and the payload of a cursor.
+
+    Raises:
+        ValueError: it is not in the form of a cursor.
+    """
+    raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    if len(raw) <= _SIGNATURE_BYTES:
+        raise ValueError("This is too short for a cursor.")
+    return raw
+
+
+def _check_form(cursor: str | None) -> str | None:
+    # A cursor of another list has the same form: only `CursorSigner.read` can refuse it, once all filters are valid.
+    if cursor is not None:
+        try:
+            _decode(cursor)
+        except ValueError:
+            raise PydanticCustomError(InvalidCursor.code, InvalidCursor.title) from None
+    return cursor
+
+
 CursorText = Annotated[
     OptionalParameter[str],
     # An empty cursor is a mistake of the client. If it got the first page, it would loop forever.
     Field(min_length=1, max_length=1024, description="The `nextCursor` of the previous page, with the same filters."),
+    AfterValidator(_check_form),
 ]
 
 
@@ -125,8 +150,8 @@ class CursorSigner:
             InvalidCursor: it is broken, or belongs to another list.
         """
         try:
-            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
+            raw = _decode(cursor)
+        except ValueError:
             raise InvalidCursor from None
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._signature(payload)):

@@ -17,6 +17,7 @@ from app.core import errors
 from app.core.errors import FieldError, TesseraError
 from app.core.web.database_errors import DATABASE_ERRORS, classify_database_error
 from app.core.web.declarations import get_challenge
+from app.core.web.paging import InvalidCursor
 from app.core.web.validation_messages import read_faults
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -134,6 +135,8 @@ def _make_headers(request: Request, error: TesseraError) -> dict[str, str]:
 
 async def _respond_to_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if {fault["type"] for fault in error.errors()} == {InvalidCursor.code}:
+        return await respond_to_error(request, InvalidCursor())
     faults = read_faults(error, request.headers.get("content-type", ""))
     return await respond_to_error(
         request, errors.BadInput(errors.summarise(faults, len(error.errors())), errors=faults)

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 
 from app.core.errors import FieldError
 from app.core.web.media_types import is_json
+from app.core.web.paging import InvalidCursor
 
 MAX_FAULTS = 50  # in one response
 MAX_OBJECT_MEMBERS = 1000  # of an object in a body
@@ -80,7 +81,9 @@ _MESSAGES = {
     "timezone_aware": _TIME,
 }
 # The types whose own message is one of ours: those of our validators, and those that `routing` finds.
-_OWN_MESSAGES = frozenset({"value_error", "unknown_parameter", "repeated_parameter", "not_utf_8", "body_not_taken"})
+_OWN_MESSAGES = frozenset(
+    {"value_error", "unknown_parameter", "repeated_parameter", "not_utf_8", "body_not_taken", InvalidCursor.code}
+)
 _OTHER = "This is not valid."
 
 

@@ -24,7 +24,7 @@ def reminder_at(now: datetime, closes_at: datetime) -> datetime | None:
 
 
 def auto_close_reason(responded_at: datetime, closes_at: datetime, reminder: datetime | None, zone: tzinfo) -> str:
-    """Explain to users why a ticket will close. The days are those of the organisation's time zone."""
+    """Explain to users why a ticket will close. The days are in the organisation's time zone."""
     days = (closes_at - responded_at).days
     reminded = f" The requester is reminded on {reminder.astimezone(zone):%Y-%m-%d}." if reminder else ""
     replied_on = f"{responded_at.astimezone(zone):%Y-%m-%d}"

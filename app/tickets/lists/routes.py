@@ -16,7 +16,7 @@ from app.core.web.paging import InvalidCursor, Paging
 from app.tickets.comments.queries import sees_comments
 from app.tickets.http import Reader, json_response
 from app.tickets.lists.queries import Listing, count_tickets, read_page
-from app.tickets.lists.schemas import TicketFilter, TicketPage
+from app.tickets.lists.schemas import TicketListQuery, TicketPage
 from app.tickets.queries import requester_scope
 from app.tickets.references import reference_prefix
 from app.tickets.representation import represent_tickets
@@ -34,7 +34,7 @@ router = APIRouter(prefix="/tickets", tags=["Tickets"], route_class=FastRoute)
     response_model_exclude_unset=True,
     responses=responses(InvalidCursor),
 )
-async def list_tickets(ticket_filter: Annotated[TicketFilter, Query()], caller: Reader, request: Request) -> Response:
+async def list_tickets(list_query: Annotated[TicketListQuery, Query()], caller: Reader, request: Request) -> Response:
     """List the organisation's tickets, newest first unless `sort` says otherwise. Customers list their own.
 
     Repeat a filter to accept any of its values. A ticket must match all filters that are sent, including `q`. Pass
@@ -44,17 +44,15 @@ async def list_tickets(ticket_filter: Annotated[TicketFilter, Query()], caller: 
     """
     listing = Listing(
         requester_id=requester_scope(caller),
-        filters=ticket_filter.values_for(caller),
-        search=_search(ticket_filter, caller),
-        sort=ticket_filter.sort,
+        filters=list_query.values_for(caller),
+        search=_search(list_query, caller),
+        sort=list_query.sort,
     )
-    paging = Paging.of(
-        request, ticket_filter, services_of(request).secret_key, caller.org_id, "tickets", filters=listing
-    )
+    paging = Paging.of(request, list_query, services_of(request).secret_key, caller.org_id, "tickets", filters=listing)
     after = paging.after(lambda at, number: (datetime.fromisoformat(at), number))
     async with services_of(request).database.driver(caller.org_id) as driver:
         found = await read_page(driver, caller.org_id, listing, after, paging.fetch_limit)
-        total = await count_tickets(driver, caller.org_id, listing) if ticket_filter.include else None
+        total = await count_tickets(driver, caller.org_id, listing) if list_query.include else None
     rows, next_cursor = paging.split_page(found, itemgetter(listing.sort.column, "number"))
     content: dict[str, Any] = {"items": represent_tickets(rows, caller.tenant), "nextCursor": next_cursor}
     if total is not None:
@@ -62,8 +60,8 @@ async def list_tickets(ticket_filter: Annotated[TicketFilter, Query()], caller: 
     return json_response(content, 200, **paging.link_headers(next_cursor))
 
 
-def _search(ticket_filter: TicketFilter, caller: Caller) -> Search | None:
-    if ticket_filter.q is None:
+def _search(list_query: TicketListQuery, caller: Caller) -> Search | None:
+    if list_query.q is None:
         return None
-    words = query(caller.org_id, ticket_filter.q, reference_prefix(caller.tenant.domain))
+    words = query(caller.org_id, list_query.q, reference_prefix(caller.tenant.domain))
     return Search(query=words, include_replies=sees_comments(caller))

@@ -7,7 +7,7 @@ from app.tickets.lists.filters import TicketFilters
 from app.tickets.schemas import Ticket
 
 
-class TicketFilter(TicketFilters, CountedPageQuery):
+class TicketListQuery(TicketFilters, CountedPageQuery):
     """Select tickets. A repeated filter matches any of its values."""
 
 

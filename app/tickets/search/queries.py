@@ -14,7 +14,7 @@ SCAN_FACTOR = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search: a `tsquery` over the words of tickets, and over those of replies if the caller may see them.
+    """A search: a `tsquery` over the words of tickets, and over the words of replies if the caller may see them.
 
     A `query` of `None` contains no words and matches nothing.
     """

@@ -99,11 +99,23 @@ class TestConfirming:
         assert ok(await user.get("/me"))["secondFactor"] is True
         assert await list_events(desk, user.id) == [("user.second_factor_enabled", {})]
 
-    @pytest.mark.parametrize("code", ["12345", "1234567", "12345a", "١٢٣٤٥٦", "123456\n", " 12345", "", None, 123456])
+    @pytest.mark.parametrize(
+        "code", ["12345", "1234567", "12345a", "١٢٣٤٥٦", "12 345", "492-03", " -", "", None, 123456]
+    )
     async def test_an_invalid_code_field_is_reported(self, desk: Desk, code: object) -> None:
         user = await create_unprotected_user(desk)
         await set_up(user)
         assert read_invalid_fields(await user.post("/auth/2fa/confirm", {"code": code})) == {"code"}
+
+    @pytest.mark.parametrize("separator", [" ", "-", "\u00a0", "\u2013", " - "])
+    async def test_a_code_may_hold_spaces_and_dashes(self, desk: Desk, separator: str) -> None:
+        user = await create_unprotected_user(desk)
+        code = (await set_up(user)).code()
+        pasted = f" {code[:3]}{separator}{code[3:]}\n"
+        recovery_code = ok(await user.post("/auth/2fa/confirm", {"code": pasted}))["recoveryCodes"][0]
+
+        pasted = f" {recovery_code.lower().replace('-', separator)} "
+        assert (await user.post("/auth/2fa/disable", {"recoveryCode": pasted})).status_code == 204
 
     async def test_a_wrong_code_changes_nothing(self, desk: Desk) -> None:
         user = await create_unprotected_user(desk)

@@ -78,6 +78,10 @@ class TestHostileBodies:
                 headers=desk.admin.headers | JSON,
             )
             assert read_invalid_fields(answer) == {field}
+            if isinstance(number, int):  # and not only that it must be a whole number
+                least, most = {"autoCloseDays": (1, 365), "seconds": (0, 34_560_000)}[field]
+                bound = f"at most {most}" if number > 0 else f"at least {least}"
+                assert answer.json()["errors"][0]["message"] == f"This must be {bound}."
 
     async def test_the_last_value_of_a_repeated_name_counts_also_for_the_credential(self, api: Api, desk: Desk) -> None:
         body = b'{"secret": "tsk_x", "secret": "%b", "title": 5}' % desk.secret.encode()
@@ -232,6 +236,11 @@ class TestCursors:
         for path in ("/tickets", "/notifications", f"/tickets/{ticket['id']}/history"):
             answer = await desk.admin.get(path, params={"cursor": forged})
             assert read_invalid_fields(answer, "invalid_cursor") == {"cursor"}
+
+    async def test_a_broken_cursor_is_listed_with_the_other_faults(self, desk: Desk) -> None:
+        for path in ("/tickets", "/notifications"):
+            answer = await desk.admin.get(f"{path}?cursor=x&limit=0&colour=red")
+            assert read_invalid_fields(answer) == {"cursor", "limit", "colour"}
 
     @pytest.mark.parametrize("cursor", ["", "A" * 1025])
     async def test_an_empty_or_too_long_cursor_is_refused(self, desk: Desk, cursor: str) -> None:

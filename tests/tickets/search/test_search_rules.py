@@ -13,7 +13,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.words import fold
-from app.tickets.lists.schemas import TicketFilter
+from app.tickets.lists.schemas import TicketListQuery
 from app.tickets.search.rules import (
     MAX_QUERY_TERMS,
     MAX_WORD_LENGTH,
@@ -196,7 +196,7 @@ async def test_every_valid_text_gives_a_query_within_the_organisation(
     connection: AsyncConnection, text: str, reference_prefix: str
 ) -> None:
     try:
-        asked = TicketFilter(q=text).q
+        asked = TicketListQuery(q=text).q
     except ValidationError:
         return
     assert asked is not None
