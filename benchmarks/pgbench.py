@@ -7,26 +7,29 @@ import re
 import shutil
 import subprocess
 import tempfile
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from statistics import quantiles
 from uuid import UUID
 
 from sqlalchemy import make_url
 
+from app.core.outbox.numbering import insert_events_sql
 from app.tickets.comments.queries import COMMENTS
+from app.tickets.events import TicketAssigned, TicketCreated
 from app.tickets.lists.queries import Listing, page_statement
-from app.tickets.models import TicketPriority
 from app.tickets.references import reference_prefix
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
-from app.tickets.statements import OPEN, READ, created_data
+from app.tickets.statements import COUNT, INSERT, READ
 from benchmarks.data import WEEKS, Dataset, Organisation
 from benchmarks.load import Load
 from benchmarks.processes import POOL_SIZE
 from benchmarks.requests import CREATE, DESCRIPTION, LIST, PAGE, SEARCH, SEARCHES
 
 _BINARIES = Path("/usr/lib/postgresql")  # where Debian puts them
+
+_AT = ":at::timestamptz"
 
 # Placeholders for variables in a search text, replaced by the script. The text contains them nowhere else.
 _PLACEHOLDERS = {"number": "9876543210", "customer": "xxx", "week": "zz"}
@@ -76,29 +79,21 @@ def transaction(data: Dataset, organisation: Organisation, operation: str) -> st
             "BEGIN;",
             f"SET LOCAL app.org_id = '{UUID(organisation.id)}';",
             "\\endpipeline",
-            *(f"{' '.join(sql.split())};" for sql in _statements(organisation, operation)),
+            *(_write_line(sql) for sql in _statements(organisation, operation)),
             "COMMIT;",
         ]
     )
 
 
+def _write_line(sql: str) -> str:
+    line = " ".join(sql.split())
+    return line if line.endswith(r"\gset") else f"{line};"
+
+
 def _statements(organisation: Organisation, operation: str) -> list[str]:
     org_id = f"'{UUID(organisation.id)}'::uuid"
     if operation == CREATE:
-        sql = OPEN.replace("WITH available", "WITH fresh AS MATERIALIZED (SELECT uuidv7() AS id), available", 1)
-        sql = sql.replace('":null', '": null')  # pgbench takes `:null` for a variable
-        ticket_id, texts = "(SELECT id FROM fresh)", ("'Cannot export March'", f"'{DESCRIPTION}'", "'HIGH'")
-        customer = f"'customer' || :customer::text || '@{organisation.domain}'"
-        rest = (
-            "now()",
-            "now()",
-            "uuidv7()",
-            "uuidv7()",
-            "'ORGANISATION'",
-            org_id,
-            f"'{created_data(TicketPriority.HIGH)}'",
-        )
-        return [_substitute(sql, org_id, ticket_id, *texts, customer, *rest)]
+        return _create_statements(organisation, org_id)
     if operation == LIST:
         listing = Listing(filters={"requester": [""], "status": ["OPEN"]})
         sql, _ = page_statement(UUID(organisation.id), listing, None, PAGE + 1)
@@ -108,6 +103,28 @@ def _statements(organisation: Organisation, operation: str) -> list[str]:
         return [_substitute(sql, org_id, _search_query(organisation))]
     ticket_id = f"(SELECT id FROM tickets WHERE org_id = {org_id} AND number = :number)"
     return [_substitute(sql, org_id, ticket_id) for sql in (READ, COMMENTS)]
+
+
+def _create_statements(organisation: Organisation, org_id: str) -> list[str]:
+    email = f"'customer' || :customer::text || '@{organisation.domain}'"
+    counting = COUNT.replace("SELECT c.*", "SELECT uuidv7() AS id, c.*", 1)
+    ticket = ("'Cannot export March'", f"'{DESCRIPTION}'", "'HIGH'", email)
+    ids = (":id::uuid", "nullif(:requester_user_id::text, '')::uuid", ":assignee_id::uuid")  # `\gset` sets '' for null
+    created = "jsonb_build_object('number', :number::int, 'status', 'OPEN', 'priority', 'HIGH')"
+    assigned = "jsonb_build_object('assigneeId', :assignee_id::text, 'previousAssigneeId', NULL)"
+    events = (
+        (":last_event::bigint - 1", f"'{TicketCreated.type}'", "'ORGANISATION'", org_id, created),
+        (":last_event::bigint", f"'{TicketAssigned.type}'", "'SYSTEM'", "NULL", assigned),
+    )
+    rows = [
+        (org_id, seq, "uuidv7()", type_, "1", ids[0], actor, actor_id, data, _AT)
+        for seq, type_, actor, actor_id, data in events
+    ]
+    return [
+        _substitute(counting, org_id, email, "now()") + r"\gset",
+        _substitute(INSERT, org_id, ids[0], ":number::bigint", *ticket, *ids[1:], _AT),
+        _substitute(insert_events_sql(len(rows)), *chain.from_iterable(rows)),
+    ]
 
 
 def _search_query(organisation: Organisation) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -25,18 +25,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
+from app.core.outbox.numbering import insert_events_sql
 from app.core.security.derived_keys import derive_key
 from app.tickets.comments.queries import COMMENTS
 from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.search.queries import Search
 from app.tickets.search.rules import query
-from app.tickets.statements import OPEN, READ, created_data
+from app.tickets.statements import COUNT, INSERT, READ
 from benchmarks.data import driver_url
 
 if TYPE_CHECKING:
     Record = asyncpg.Record
 
 _PAGE = 20
+_INSERT_EVENTS = insert_events_sql(2)
 _LIST, _ = page_statement(uuid4(), Listing(filters={"requester": ["x"], "status": ["OPEN"]}), None, _PAGE + 1)
 _SEARCH, _ = page_statement(uuid4(), Listing(search=Search(query="x")), None, _PAGE + 1)
 
@@ -47,11 +49,29 @@ async def create(request: Request) -> Response:
     """Serve `POST /tickets`."""
     body = orjson.loads(await request.body())
     org_id, prefix = _organisations.get(body["secret"]) or await _by_secret(request, body["secret"])
-    now = datetime.now(UTC)
-    row = await _one_row(
-        request, org_id, OPEN, uuid7(), body["title"], body["description"], body["priority"],
-        body["requester"]["email"], now, now, uuid7(), uuid7(), "ORGANISATION", org_id, created_data(body["priority"]),
-    )  # fmt: skip
+    ticket_id, priority, email = uuid7(), body["priority"], body["requester"]["email"]
+    async with request.app.state.pool.acquire() as connection:
+        await connection.execute(_begin(org_id))
+        counted = await connection.fetchrow(COUNT, org_id, email, datetime.now(UTC))
+        number, assignee_id, at = counted["number"], counted["assignee_id"], counted["at"]
+        last_event = counted["last_event"]
+        await connection.execute(
+            INSERT, org_id, ticket_id, number, body["title"], body["description"], priority, email,
+            counted["requester_user_id"], assignee_id, at,
+        )  # fmt: skip
+        created = orjson.dumps({"number": number, "status": "OPEN", "priority": priority}).decode()
+        assigned = orjson.dumps({"assigneeId": assignee_id, "previousAssigneeId": None}).decode()
+        await connection.execute(
+            _INSERT_EVENTS,
+            org_id, last_event - 1, uuid7(), "ticket.created", 1, ticket_id, "ORGANISATION", org_id, created, at,
+            org_id, last_event, uuid7(), "ticket.assigned", 1, ticket_id, "SYSTEM", None, assigned, at,
+        )  # fmt: skip
+        await connection.execute("COMMIT")
+    row = {
+        **counted, "id": ticket_id, "org_id": org_id, "title": body["title"], "description": body["description"],
+        "status": "OPEN", "priority": priority, "created_at": at, "updated_at": at, "responded_at": None,
+        "closed_at": None, "auto_close_at": None, "accepted_at": None, "version": 1,
+    }  # fmt: skip
     return _json(_ticket(row, prefix), 201)
 
 
@@ -95,14 +115,6 @@ def _begin(org_id: UUID) -> str:
     return f"BEGIN; SET LOCAL app.org_id = '{org_id}'"
 
 
-async def _one_row(request: Request, org_id: UUID, sql: str, *parameters: object) -> Record:
-    async with request.app.state.pool.acquire() as connection:
-        await connection.execute(_begin(org_id))
-        row = await connection.fetchrow(sql, org_id, *parameters)
-        await connection.execute("COMMIT")
-    return cast("Record", row)
-
-
 async def _by_token(request: Request) -> tuple[UUID, str]:
     token = request.headers["authorization"][7:]
     known = _organisations.get(token)
@@ -129,7 +141,7 @@ async def _remember(request: Request, key: str, sql: str, *parameters: object) -
     return _organisations[key]
 
 
-def _ticket(row: Record, prefix: str) -> dict[str, Any]:
+def _ticket(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     number, assignee_id = row["number"], row["assignee_id"]
     return {
         "id": row["id"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from app.core.security import password_hashing, password_strength
 from app.main import create_app
 from tests.organisation_client import Api, Desk, create_desk
 from tests.postgres import TEMPLATE, TestServer, running_postgres
+from tests.statement_recorder import start_recording, take_violations
 
 SECRET_KEY = "a-key-that-only-these-tests-have-0123456789"
 
@@ -42,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
+    start_recording()
     # Only in the process that distributes the tests: the others read the URLs from the environment.
     if not hasattr(config, "workerinput"):
         _server.enter_context(running_postgres(config.getoption("--postgres"))).export()
@@ -56,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker("database")
+
+
+@pytest.fixture(autouse=True)
+def every_statement_keeps_the_rules_for_citus() -> Iterator[None]:
+    yield
+    assert take_violations() == []
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,14 @@ import asyncpg
 import httpx
 from asgi_lifespan import LifespanManager
 from sqlalchemy import make_url
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp
 
 from app.access.services import Services
 from app.core.config import Settings
 from app.core.database.pool import Database
+from app.core.outbox.models import Counter
 from app.core.outbox.numbering import Numbering
 from app.main import create_app
 from app.organisations import service as organisations
@@ -80,6 +83,11 @@ async def create_organisation(database: Database, org_id: UUID | None = None) ->
     async with database.session(org_id) as db:
         await organisations.sign_up(db, org_id, "Growfin", f"d{org_id.hex}.test", sandbox=True)
     return org_id
+
+
+async def ensure_counter(db: AsyncSession, org_id: UUID) -> None:
+    """Give an organisation its counter. The worker finds organisations by their counters."""
+    await db.execute(insert(Counter).values(org_id=org_id).on_conflict_do_nothing())
 
 
 async def eventually(condition: Callable[[], Awaitable[object]], within: float = 5.0, every: float = 0.02) -> bool:

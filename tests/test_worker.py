@@ -126,7 +126,7 @@ async def test_a_mail_of_the_same_process_is_sent_immediately(
 ) -> None:
     async with running_worker(own_database, pool, smtp_server):
         started = time.monotonic()
-        await queue_mail(pool, uuid4())
+        await queue_mail(pool, await create_organisation(pool))
 
         async def is_received() -> bool:
             return bool(smtp_server.received)
@@ -138,7 +138,7 @@ async def test_a_mail_of_the_same_process_is_sent_immediately(
 async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
     own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
-    org_id, smtp_server.delay = uuid4(), 0.05
+    org_id, smtp_server.delay = await create_organisation(pool), 0.05
     async with running_worker(own_database, pool, smtp_server) as worker:
         await queue_mail(pool, org_id, 40)
 
@@ -160,7 +160,7 @@ async def test_a_stopping_worker_finishes_its_mail_and_releases_the_others(
 async def test_a_stopping_worker_does_not_wait_for_a_hanging_mail_server(
     own_database: TestServer, pool: Database, smtp_server: SmtpServer
 ) -> None:
-    org_id = uuid4()
+    org_id = await create_organisation(pool)
     smtp_server.pause()
     async with running_worker(own_database, pool, smtp_server) as worker:
         await queue_mail(pool, org_id, 5)
@@ -226,6 +226,7 @@ async def test_a_failing_job_is_reported_retried_and_does_not_affect_others(
     async def has_recovered() -> bool:
         return await error_of("relay") is None
 
+    org_id = await create_organisation(pool)
     async with (
         superuser_connection(own_database) as superuser,
         running_worker(own_database, pool, smtp_server) as worker,
@@ -233,7 +234,7 @@ async def test_a_failing_job_is_reported_retried_and_does_not_affect_others(
         with capture_logs() as logs:
             await superuser.execute("REVOKE SELECT ON relays FROM tessera_service")
             assert await eventually(has_failed)
-            await queue_mail(pool, uuid4())
+            await queue_mail(pool, org_id)
             assert await eventually(lambda: has_mail(smtp_server))
             await superuser.execute("GRANT SELECT ON relays TO tessera_service")
             assert await eventually(has_recovered)

@@ -145,7 +145,7 @@ async def _check_migrations(db: AsyncSession) -> Finding:
 
 
 async def _check_row_security(db: AsyncSession) -> Finding:
-    exempt = find_tables(TableKind.UNPROTECTED_TENANT) | find_tables(TableKind.DIRECTORY)
+    exempt = find_tables(TableKind.UNPROTECTED_TENANT, TableKind.SIGN_IN, TableKind.DIRECTORY)
     tables = [(name, is_forced) for name, is_forced in await db.execute(_TENANT_TABLES) if name not in exempt]
     if not tables:
         return Finding(False, "row security", "there are no tenant tables: run `tessera migrate`")

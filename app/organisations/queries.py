@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.tenant import Tenant
@@ -48,15 +48,16 @@ async def get_by_domain(db: AsyncSession, domain: str) -> Tenant:
 
 
 async def lock_organisation(db: AsyncSession, org_id: UUID, *, shared: bool = False) -> None:
-    """Lock the organisation until the transaction ends, to serialise changes of its roles, menus and settings.
+    """Lock the organisation until the transaction ends, to serialise changes of its roles, menus, settings and clock.
 
-    It must be the transaction's first lock. Rows that refer to the organisation can still be written.
+    It must be the transaction's first lock. It is an advisory lock, whose key is the random part of the id: on Citus, a
+    lock of one row of a directory table locks the rows of all organisations.
 
     Args:
         shared: only keep out transactions that lock it exclusively.
     """
-    statement = select(Organisation.id).where(Organisation.id == org_id)
-    await db.execute(statement.with_for_update(read=shared, key_share=not shared))
+    function = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+    await db.execute(select(function(int.from_bytes(org_id.bytes[8:], signed=True))))
 
 
 async def find_by_secret_hash(db: AsyncSession, secret_hash: bytes) -> Tenant | None:

@@ -89,7 +89,8 @@ async def change(db: AsyncSession, tenant: Tenant, actor: Actor, changes: Organi
     Raises:
         NotFound
     """
-    organisation = await db.get(Organisation, tenant.id, with_for_update={"key_share": True})
+    await queries.lock_organisation(db, tenant.id)
+    organisation = await db.get(Organisation, tenant.id, populate_existing=True)
     if organisation is None:
         raise NotFound
     changed = {}
@@ -117,6 +118,7 @@ async def advance_clock(
         raise NotASandbox
     if tenant.clock_offset + by > MAX_TOTAL_OFFSET:
         raise BadInput.of_field("days", "The clock can be at most a hundred years ahead of real time.")
+    await queries.lock_organisation(db, tenant.id)
     await db.execute(
         update(Organisation)
         .where(Organisation.id == tenant.id)

@@ -20,7 +20,8 @@ from app.tickets.models import Ticket
 
 _SET_TICKET_TIMES = text(
     """
-    UPDATE tickets SET updated_at = (:times)[array_position(:ids, id)] WHERE org_id = :org_id AND id = ANY(:ids)
+    UPDATE tickets SET updated_at = coalesce((:times)[array_position(:ids, id)])
+    WHERE org_id = :org_id AND id = ANY(:ids)
     """
 ).bindparams(
     bindparam("org_id", type_=Uuid),

@@ -12,14 +12,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, UserCaller
+from app.core.clock import real_now
+from app.core.outbox.events import SYSTEM, Actor, Event
+from app.core.outbox.numbering import write_numbered
 from app.core.outbox.subscriptions import writes
 from app.organisations.models import Organisation
-from app.organisations.queries import as_tenant
+from app.organisations.queries import as_tenant, lock_organisation
 from app.tickets.errors import TicketNotFound
 from app.tickets.events import TicketAssigned, TicketCreated
-from app.tickets.models import Ticket, TicketPriority
+from app.tickets.models import Ticket, TicketPriority, TicketStatus
 from app.tickets.rows import TicketRow
-from app.tickets.statements import OPEN, OPEN_OWN, READ, READ_OWN, created_data
+from app.tickets.statements import COUNT, COUNT_OWN, INSERT, READ, READ_OWN, WAIT
 
 if TYPE_CHECKING:
     from app.core.database.pool import Driver
@@ -45,8 +48,8 @@ async def with_locked_clock(db: AsyncSession, caller: UserCaller) -> UserCaller:
     """
     if not caller.tenant.sandbox:
         return caller
-    organisation = await db.get_one(Organisation, caller.org_id, with_for_update={"read": True})
-    tenant = as_tenant(organisation)
+    await lock_organisation(db, caller.org_id, shared=True)
+    tenant = as_tenant(await db.get_one(Organisation, caller.org_id, populate_existing=True))
     return replace(caller, tenant=tenant, now=tenant.now())
 
 
@@ -88,7 +91,7 @@ async def read_ticket(driver: Driver, org_id: UUID, ticket_id: UUID, requester_i
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What a new ticket starts with. `now` is the organisation's time, and `real_now` real time.
+    """What a new ticket starts with. `now` is the organisation's time.
 
     The requester is the user `requester_user_id`, with that user's e-mail address, or else `requester_email`.
     """
@@ -100,11 +103,7 @@ class Opening:
     priority: TicketPriority
     requester_email: str | None
     now: datetime
-    real_now: datetime
-    created_event: UUID
-    assigned_event: UUID
-    actor_type: str
-    actor_id: UUID | None
+    actor: Actor
     requester_user_id: UUID | None = None
 
 
@@ -114,20 +113,49 @@ async def insert_ticket(driver: Driver, new: Opening) -> TicketRow | None:
 
     Writes nothing and returns `None` if the user `requester_user_id` is not active.
     """
-    row = await driver.fetchrow(
-        OPEN if new.requester_user_id is None else OPEN_OWN,
-        new.org_id,
-        new.id,
-        new.title,
-        new.description,
-        new.priority,
-        new.requester_email if new.requester_user_id is None else new.requester_user_id,
-        new.now,
-        new.real_now,
-        new.created_event,
-        new.assigned_event,
-        new.actor_type,
-        new.actor_id,
-        created_data(new.priority),
+    org_id = new.org_id
+    if new.requester_user_id is None:
+        counted = await driver.fetchrow(COUNT, org_id, new.requester_email, new.now)
+    else:
+        counted = await driver.fetchrow(COUNT_OWN, org_id, new.requester_user_id, new.now)
+    if counted is None:
+        return None
+    number, at, assignee_id = counted["number"], counted["at"], counted["assignee_id"]
+    await driver.execute(
+        INSERT, org_id, new.id, number, new.title, new.description, new.priority, counted["requester_email"],
+        counted["requester_user_id"], assignee_id, at,
+    )  # fmt: skip
+    events: list[Event] = [
+        TicketCreated(
+            at=at, actor=new.actor, ticket_id=new.id, number=number, status=TicketStatus.OPEN, priority=new.priority
+        )
+    ]
+    if assignee_id is None:
+        await driver.execute(WAIT, org_id, new.id, real_now())
+    else:
+        events.append(
+            TicketAssigned(at=at, actor=SYSTEM, ticket_id=new.id, assignee_id=assignee_id, previous_assignee_id=None)
+        )
+    await write_numbered(driver, org_id, events, last_seq=counted["last_event"])
+    return TicketRow(
+        id=new.id,
+        number=number,
+        org_id=org_id,
+        title=new.title,
+        description=new.description,
+        status=TicketStatus.OPEN,
+        priority=new.priority,
+        requester_email=counted["requester_email"],
+        requester_user_id=counted["requester_user_id"],
+        assignee_id=assignee_id,
+        created_at=at,
+        updated_at=at,
+        responded_at=None,
+        closed_at=None,
+        auto_close_at=None,
+        accepted_at=None,
+        version=1,
+        assignee_email=counted["assignee_email"],
+        assignee_first_name=counted["assignee_first_name"],
+        assignee_last_name=counted["assignee_last_name"],
     )
-    return cast("TicketRow | None", row)

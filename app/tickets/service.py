@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access.callers import Caller, ProductCaller, UserCaller
 from app.access.errors import NotForCustomers
-from app.core.clock import real_now
 from app.core.errors import BadInput
 from app.core.ids import new_id
 from app.core.outbox.events import record
@@ -54,7 +53,6 @@ async def open_ticket(
         BadInput: a product names no requester, or a customer names another user.
         InvalidToken: the user was suspended or erased within the seconds for which credentials are cached.
     """
-    actor = caller.actor
     new = Opening(
         org_id=caller.org_id,
         id=new_id(),
@@ -63,11 +61,7 @@ async def open_ticket(
         priority=priority,
         requester_email=requester_email,
         now=caller.now,
-        real_now=real_now(),
-        created_event=new_id(),
-        assigned_event=new_id(),
-        actor_type=actor.type.value,
-        actor_id=actor.id,
+        actor=caller.actor,
         requester_user_id=_requester_account(caller, requester_email),
     )
     row = await insert_ticket(driver, new)

@@ -16,7 +16,7 @@ from app.accounts.roles.models import AnyRole, Role
 from app.accounts.roles.rules import BUILT_IN
 from app.accounts.users.errors import CustomerNotAvailable
 from app.accounts.users.rules import AccountStatus, can_be_available
-from app.core.database.base import DIRECTORY_TABLE, Base, TextEnum, one_of
+from app.core.database.base import SIGN_IN_TABLE, Base, TextEnum, one_of
 
 # `User.receives_new_tickets` as SQL, for the index that the rotation of tickets reads.
 RECEIVES_NEW_TICKETS_SQL = (
@@ -162,7 +162,7 @@ class Credential(Base):
     __table_args__ = (
         UniqueConstraint("org_id", "email"),
         Index("ix_credentials_email", "email"),
-        DIRECTORY_TABLE,
+        SIGN_IN_TABLE,
     )
 
 

@@ -9,9 +9,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
+from sqlalchemy.orm.interfaces import LoaderOption
 
 from app.access.callers import UserCaller
 from app.access.user_permissions import RoleKind
+from app.accounts.roles.models import Role
 from app.accounts.single_use_links.models import Link, LinkPurpose
 from app.accounts.users.errors import UserNotFound
 from app.accounts.users.filters import UserFilters
@@ -54,10 +56,15 @@ async def lock_user(db: AsyncSession, org_id: UUID, user_id: UUID) -> User:
     return found
 
 
+def load_role(org_id: UUID) -> LoaderOption:
+    """Return the option that reads the roles of users of an organisation, too."""
+    return selectinload(User.role.and_(Role.org_id == org_id))
+
+
 def _select_user(org_id: UUID, user_id: UUID) -> Select[User]:
     return (
         select(User)
-        .options(selectinload(User.role))
+        .options(load_role(org_id))
         .where(User.org_id == org_id, User.id == user_id, User.status != AccountStatus.ERASED)
     )
 
@@ -121,7 +128,7 @@ async def lock_with_admins(db: AsyncSession, org_id: UUID, *ids: UUID) -> Mappin
     """
     found = await db.scalars(
         select(User)
-        .options(selectinload(User.role))
+        .options(load_role(org_id))
         .where(
             User.org_id == org_id,
             User.status != AccountStatus.ERASED,
@@ -143,7 +150,7 @@ async def list_page(
     """List the users after the user `after`, newest first, with their roles."""
     statement = (
         select(User)
-        .options(selectinload(User.role))
+        .options(load_role(org_id))
         .where(*_conditions(org_id, filters))
         .order_by(User.id.desc())
         .limit(limit)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import contains_eager
 
 from app.access.callers import Principal
 from app.access.tenant import Tenant
+from app.accounts.roles.models import Role
 from app.accounts.users.models import User
 from app.accounts.users.rules import AccountStatus
 from app.authentication.sessions.models import Session
@@ -29,7 +30,7 @@ async def find_principal(
             select(User, Organisation, Session.remembered)
             .join(Organisation, Organisation.id == User.org_id)
             .join(Session, and_(Session.org_id == org_id, Session.user_id == User.id, Session.id == session_id))
-            .outerjoin(User.role)
+            .outerjoin(User.role.and_(Role.org_id == org_id))
             .options(contains_eager(User.role))
             .where(
                 User.org_id == org_id,

@@ -37,12 +37,14 @@ class TableKind(StrEnum):
 
     TENANT = "TENANT"  # rows of organisations, under row level security
     UNPROTECTED_TENANT = "UNPROTECTED_TENANT"  # rows of organisations, without content and row level security
-    DIRECTORY = "DIRECTORY"  # read before the organisation is known, without row level security
+    SIGN_IN = "SIGN_IN"  # rows of users, read before the organisation is known, without row level security
+    DIRECTORY = "DIRECTORY"  # few rows, read before the organisation is known, without row level security
 
 
 _KIND = "kind"
 # The last element of the `__table_args__` of a table that is not `TENANT`.
 UNPROTECTED_TENANT_TABLE = {"info": {_KIND: TableKind.UNPROTECTED_TENANT}}
+SIGN_IN_TABLE = {"info": {_KIND: TableKind.SIGN_IN}}
 DIRECTORY_TABLE = {"info": {_KIND: TableKind.DIRECTORY}}
 
 
@@ -59,10 +61,10 @@ class Base(DeclarativeBase):
     }
 
 
-def find_tables(kind: TableKind) -> frozenset[str]:
-    """Return the names of the tables of a kind. Call it when all models are imported (`app/models.py`)."""
+def find_tables(*kinds: TableKind) -> frozenset[str]:
+    """Return the names of the tables of these kinds. Call it when all models are imported (`app/models.py`)."""
     tables = Base.metadata.tables.values()
-    return frozenset(table.name for table in tables if table.info.get(_KIND, TableKind.TENANT) == kind)
+    return frozenset(table.name for table in tables if table.info.get(_KIND, TableKind.TENANT) in kinds)
 
 
 class TextEnum(TypeDecorator[E], Generic[E]):

@@ -13,31 +13,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import chain
-from typing import Any
+from functools import cache
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import BigInteger, DateTime, Interval, Table, Uuid, bindparam, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.database.intervals import add_interval_sql
 from app.core.database.pool import wake_worker_after_commit
 from app.core.ids import new_id
 from app.core.outbox.events import Event, Recorded, get_pending_events
 from app.core.outbox.models import DatedRow, EventRow
 from app.core.outbox.subscriptions import Reactions, Subscribers
 
+if TYPE_CHECKING:
+    from app.core.database.pool import Driver
+
 TICK = timedelta(microseconds=1)  # the resolution of a stored time
 
 # `before` waits for the row's lock and then reads its latest version. The update reads the same version.
 _TAKE_NUMBERS = text(
-    """
+    f"""
     WITH before AS MATERIALIZED (
         SELECT last_at FROM counters WHERE org_id = :org_id FOR NO KEY UPDATE
     )
-    UPDATE counters SET last_event = last_event + :events, last_at = greatest(:latest, counters.last_at + :span)
+    UPDATE counters SET last_event = last_event + :events,
+           last_at = greatest(:latest, {add_interval_sql("counters.last_at", ":span")})
     FROM before WHERE counters.org_id = :org_id
     RETURNING last_event - :events AS last_event, before.last_at
-    """
+    """  # noqa: S608 - constants
 ).bindparams(
     bindparam("org_id", type_=Uuid),
     bindparam("events", type_=BigInteger),
@@ -130,22 +137,38 @@ def assign_times(events: Sequence[Event], last_at: datetime) -> list[datetime]:
 _EVENTS = EventRow.__table__
 assert isinstance(_EVENTS, Table)
 _INSERT = insert(_EVENTS)
+_COLUMNS = ("org_id", "seq", "id", "type", "version", "subject_id", "actor_type", "actor_id", "data", "created_at")
 
 
 async def _write(db: AsyncSession, recorded: Sequence[Recorded[Event]]) -> None:
+    await db.execute(_INSERT, [dict(zip(_COLUMNS, _dump_row(one), strict=True)) for one in recorded])
+
+
+async def write_numbered(driver: Driver, org_id: UUID, events: Sequence[Event], *, last_seq: int) -> None:
+    """Write events that a statement on the driver has numbered and dated; `last_seq` is the number of the last one."""
     rows = [
-        {
-            "org_id": one.org_id,
-            "seq": one.seq,
-            "id": one.id,
-            "type": one.event.type,
-            "version": one.event.version,
-            "subject_id": one.event.subject_id,
-            "actor_type": one.event.actor.type,
-            "actor_id": one.event.actor.id,
-            "data": one.event.dump_data(),
-            "created_at": one.event.at,
-        }
-        for one in recorded
+        _dump_row(Recorded(org_id=org_id, seq=seq, id=new_id(), event=event))
+        for seq, event in enumerate(events, start=last_seq - len(events) + 1)
     ]
-    await db.execute(_INSERT, rows)
+    for row in rows:
+        row[_DATA] = orjson.dumps(row[_DATA]).decode()
+    await driver.execute(insert_events_sql(len(rows)), *chain.from_iterable(rows))
+
+
+_DATA = _COLUMNS.index("data")
+
+
+@cache
+def insert_events_sql(rows: int) -> str:
+    """Return the driver's statement that inserts this number of events, with the parameters of one after another."""
+    numbers = count(1)
+    values = (f"({', '.join(f'${next(numbers)}' for _ in _COLUMNS)})" for _ in range(rows))
+    return f"INSERT INTO events ({', '.join(_COLUMNS)}) VALUES {', '.join(values)}"  # noqa: S608 - constants
+
+
+def _dump_row(one: Recorded[Event]) -> list[Any]:
+    event = one.event
+    return [
+        one.org_id, one.seq, one.id, event.type, event.version, event.subject_id, event.actor.type, event.actor.id,
+        event.dump_data(), event.at,
+    ]  # fmt: skip

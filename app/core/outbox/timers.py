@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import real_now
+from app.core.database.intervals import add_interval_sql
 from app.core.database.pool import Database, run_before_commit
 from app.core.outbox.backoff import TIMER_BACKOFF
 from app.core.outbox.models import DELIVER, IS_NOT_DELIVERY, Timer
@@ -54,7 +55,7 @@ async def set_timers(db: AsyncSession, org_id: UUID, subject_id: UUID, due: Mapp
     await db.execute(
         statement.on_conflict_do_update(
             index_elements=[Timer.org_id, Timer.subject_id, Timer.kind],
-            set_={"due_at": statement.excluded.due_at, "attempts": 0},
+            set_={"due_at": statement.excluded.due_at, "attempts": text("0")},
         ),
         execution_options=_WITHOUT_AUTOFLUSH,
     )
@@ -96,17 +97,12 @@ async def lock_unlocked(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> l
 
 
 def write_due_organisations_query(condition: str) -> str:
-    """Write the query for the organisations with due timers that meet `condition`: one index probe per organisation."""
+    """Return the query for the organisations with due timers that meet `condition`: one index probe for each."""
     return f"""
-        WITH RECURSIVE first (org_id, due_at) AS (
-            (SELECT org_id, due_at FROM timers WHERE {condition} ORDER BY org_id, due_at LIMIT 1)
-            UNION ALL
-            SELECT following.org_id, following.due_at FROM first, LATERAL (
-                SELECT org_id, due_at FROM timers
-                WHERE {condition} AND org_id > first.org_id ORDER BY org_id, due_at LIMIT 1
-            ) AS following
-        )
-        SELECT org_id FROM first WHERE due_at <= :now
+        SELECT counters.org_id FROM counters, LATERAL (
+            SELECT due_at FROM timers WHERE timers.org_id = counters.org_id AND {condition} ORDER BY due_at LIMIT 1
+        ) AS first
+        WHERE first.due_at <= :now ORDER BY counters.org_id
         """  # noqa: S608 - the condition is one of two constants
 
 
@@ -233,7 +229,9 @@ def take_first_kind(due: Sequence[Due]) -> list[Due]:
 async def bring_forward(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by: timedelta) -> None:
     """Make the organisation's timers of these kinds due earlier by `by`."""
     await db.execute(
-        update(Timer).where(Timer.org_id == org_id, Timer.kind.in_(kinds)).values(due_at=Timer.due_at - by)
+        update(Timer)
+        .where(Timer.org_id == org_id, Timer.kind.in_(kinds))
+        .values(due_at=text(add_interval_sql("due_at", "-CAST(:by AS interval)")).bindparams(by=by))
     )
 
 

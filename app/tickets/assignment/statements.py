@@ -29,7 +29,7 @@ def available_users_sql(org_id: str) -> str:
 # their ids and not by a join: a join gets a bad plan while the planner's statistics lag behind.
 REASSIGN = text(
     "UPDATE tickets "
-    "SET assignee_id = (:assignees)[array_position(:ids, id)], accepted_at = NULL, version = version + 1 "
+    "SET assignee_id = coalesce((:assignees)[array_position(:ids, id)]), accepted_at = NULL, version = version + 1 "
     "WHERE org_id = :org_id AND id = ANY(:ids)"
 ).bindparams(
     bindparam("org_id", type_=Uuid),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Interval, SmallInteger, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 
+from app.core.database.intervals import add_interval_sql
 from app.core.outbox.events import SYSTEM
 from app.core.outbox.numbering import TICK
 from app.tickets.auto_close.rules import AUTO_CLOSE
@@ -13,6 +14,10 @@ from app.tickets.models import TicketStatus
 
 _INSTANT = TIMESTAMP(timezone=True)
 _IDS = ARRAY(Uuid)
+# Of a ticket in `closing`, less one tick for each ticket up to it: the latest such time so far.
+_TIME_BEFORE_FIRST = (
+    f"greatest(before.last_at, max({add_interval_sql('closes_at', '-place * :tick')}) OVER (ORDER BY place))"
+)
 
 # Claims due timers of locked tickets, and closes the tickets. Does what `Ticket.move_to` and `Ticket.count_change` do,
 # for many tickets in one statement.
@@ -22,7 +27,7 @@ _IDS = ARRAY(Uuid)
 # previous commit. The counter is locked last, since the tickets are locked already. Rows are found by arrays of their
 # ids and not by joins: joins get bad plans while the planner's statistics lag behind.
 CLOSE = text(
-    """
+    f"""
     WITH claimed AS (
         DELETE FROM timers
         WHERE org_id = :org_id AND kind = :kind AND subject_id = ANY(:ids) AND due_at <= :latest
@@ -37,7 +42,7 @@ CLOSE = text(
         SELECT last_event, last_at FROM counters WHERE org_id = :org_id FOR NO KEY UPDATE
     ), dated AS MATERIALIZED (
         SELECT id, closes_at, before.last_event + place AS seq, place,
-               place * :tick + greatest(before.last_at, max(closes_at - place * :tick) OVER (ORDER BY place)) AS at
+               {add_interval_sql(_TIME_BEFORE_FIRST, "place * :tick")} AS at
         FROM closing, before
     ), counter AS (
         UPDATE counters SET last_event = ended.seq, last_at = ended.at
@@ -49,15 +54,16 @@ CLOSE = text(
         FROM dated
     ), closed AS (
         UPDATE tickets SET status = :to_status, auto_close_at = NULL, version = version + 1,
-               closed_at = ids.closes_at[array_position(ids.id, tickets.id)],
-               updated_at = ids.at[array_position(ids.id, tickets.id)]
+               closed_at = coalesce(ids.closes_at[array_position(ids.id, tickets.id)]),
+               updated_at = coalesce(ids.at[array_position(ids.id, tickets.id)])
         FROM ids WHERE tickets.org_id = :org_id AND tickets.id = ANY(ARRAY(SELECT id FROM dated))
     ), happened AS (
         INSERT INTO events (org_id, seq, id, type, version, subject_id, actor_type, data, created_at)
         SELECT :org_id, seq, (:event_ids)[place], :type, :version, id, :actor_type, CAST(:data AS jsonb), at FROM dated
+        RETURNING seq
     )
     SELECT subject_id FROM claimed
-    """
+    """  # noqa: S608 - constants
 ).bindparams(
     bindparam("org_id", type_=Uuid),
     bindparam("ids", type_=_IDS),

@@ -28,14 +28,14 @@ _UPSERT_TICKET_LEXEMES = text(
     """
 )
 _ADD_REPLY_LEXEMES = text(
-    """
+    f"""
     INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, replies)
     SELECT :org_id, read.id, 0, '', array_to_tsvector(string_to_array(read.words, ' '))
     FROM unnest(:ids, :words) AS read (id, words) ORDER BY read.id
     ON CONFLICT (org_id, ticket_id) DO UPDATE SET replies = ticket_search.replies || array_to_tsvector(
-        (tsvector_to_array(excluded.replies))[1:greatest(0, :max_words - length(ticket_search.replies))]
+        (tsvector_to_array(excluded.replies))[1:greatest(0, {MAX_WORDS} - length(ticket_search.replies))]
     )
-    """
+    """  # noqa: S608 - a constant; Citus does not find out the type of a parameter here
 )
 _PARAMETERS = (
     bindparam("org_id", type_=Uuid),
@@ -43,7 +43,7 @@ _PARAMETERS = (
     bindparam("words", type_=ARRAY(Text)),
 )
 _UPSERT_TICKET_LEXEMES = _UPSERT_TICKET_LEXEMES.bindparams(*_PARAMETERS, bindparam("versions", type_=ARRAY(BigInteger)))
-_ADD_REPLY_LEXEMES = _ADD_REPLY_LEXEMES.bindparams(*_PARAMETERS, bindparam("max_words", type_=BigInteger))
+_ADD_REPLY_LEXEMES = _ADD_REPLY_LEXEMES.bindparams(*_PARAMETERS)
 
 
 async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
@@ -71,7 +71,7 @@ async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Se
     """Add the words of replies to the index, up to `MAX_WORDS` for each ticket."""
     for chunk in _chunks(sorted(messages)):
         words = [" ".join(rules.lexemes(org_id, *messages[ticket_id])) for ticket_id in chunk]
-        await db.execute(_ADD_REPLY_LEXEMES, {"org_id": org_id, "ids": chunk, "words": words, "max_words": MAX_WORDS})
+        await db.execute(_ADD_REPLY_LEXEMES, {"org_id": org_id, "ids": chunk, "words": words})
 
 
 def _searchable_email(email: str) -> str:

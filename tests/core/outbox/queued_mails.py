@@ -20,6 +20,7 @@ from app.notifications import mails
 from app.notifications.channel import make_email_channel
 from app.notifications.mails import EMAIL, MailDraft
 from app.notifications.models import Mail
+from tests.databases import ensure_counter
 from tests.smtp_server import SmtpServer
 
 SECOND = timedelta(seconds=1)
@@ -33,6 +34,7 @@ async def queue_mails(database: Database, *recipients: str, org_id: UUID | None 
     """Queue a mail to each recipient; return the organisation that sends them."""
     org_id = org_id or uuid4()
     async with database.session(org_id) as db:
+        await ensure_counter(db, org_id)
         drafts = [MailDraft(recipient=to, subject="Reply", text="Hello") for to in recipients]
         await mails.queue(db, org_id, drafts)
     return org_id
@@ -42,6 +44,7 @@ async def queue_without_content(database: Database, org_id: UUID, channel: str) 
     """Queue a delivery without content; return its id."""
     policy, new = replace(EMAIL, name=channel), NewDelivery(id=new_id(), destination="https://hooks.example")
     async with database.session(org_id) as db:
+        await ensure_counter(db, org_id)
         await deliveries.queue(db, org_id, policy, [new], now=real_now())
     return new.id
 

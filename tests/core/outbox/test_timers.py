@@ -22,7 +22,7 @@ from app.core.outbox import timers
 from app.core.outbox.backoff import TIMER_BACKOFF
 from app.core.outbox.models import DELIVER, Timer
 from app.core.outbox.timers import TIMERS_PER_BATCH, Due
-from tests.databases import open_pool
+from tests.databases import ensure_counter, open_pool
 
 if TYPE_CHECKING:
     from tests.databases import Superuser
@@ -60,6 +60,7 @@ async def set_timer(
 ) -> UUID:
     subject = subject or uuid4()
     async with database.session(org_id) as db:
+        await ensure_counter(db, org_id)
         await timers.set_timers(db, org_id, subject, {kind: real_now() - ago})
     return subject
 
@@ -71,6 +72,7 @@ async def set_many_timers(database: Database, org_id: UUID, count: int, kind: st
         for place, subject in enumerate(subjects)
     ]
     async with database.session(org_id) as db:
+        await ensure_counter(db, org_id)
         await db.execute(insert(Timer), rows)
     return subjects
 

@@ -247,9 +247,5 @@ def an_opening(desk: Desk) -> queries.Opening:
         priority=TicketPriority.MEDIUM,
         requester_email="mia@customer.example",
         now=real_now(),
-        real_now=real_now(),
-        created_event=UUID(int=2),
-        assigned_event=UUID(int=3),
-        actor_type="SYSTEM",
-        actor_id=None,
+        actor=SYSTEM,
     )
