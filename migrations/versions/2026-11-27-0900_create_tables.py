@@ -654,7 +654,7 @@ def create_ticket_search() -> None:
             ["tickets.org_id", "tickets.id"],
             name=op.f("fk_ticket_search_org_id_ticket_id_tickets"),
         ),
-        sa.PrimaryKeyConstraint("org_id", "ticket_id", name=op.f("pk_ticket_search")),
+        sa.PrimaryKeyConstraint("ticket_id", "org_id", name=op.f("pk_ticket_search")),
     )
     op.create_index(
         "ix_ticket_search_lexemes_replies",

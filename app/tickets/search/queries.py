@@ -43,11 +43,10 @@ def match_condition(search: Search, query_parameter: str) -> str:
 
 def matching_ids(search: Search, query_parameter: str) -> str:
     """Return a statement for the ids of all matching tickets; its cost grows with the number of matches."""
-    # A plain equality on `org_id` would make the planner also read the organisation's part of the primary key.
     ticket_words_condition = "" if search.include_replies else f" AND lexemes @@ {_parse(query_parameter)}"
     return f"""
         SELECT ticket_id AS id FROM ticket_search
-        WHERE (org_id = $1) IS TRUE AND (lexemes || replies) @@ {_parse(query_parameter)}{ticket_words_condition}
+        WHERE org_id = $1 AND (lexemes || replies) @@ {_parse(query_parameter)}{ticket_words_condition}
     """  # noqa: S608 - as above
 
 
