@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.core.config import load_settings
 from app.core.database.base import TextEnum
+from app.core.database.citus import distribute_all
 from app.models import Base
 
 # Serialises concurrent migrations; the number is arbitrary.
@@ -48,6 +49,7 @@ def _migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+    distribute_all(connection)
     _grant(connection, context.config.attributes.get("service_role"))
     connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
     connection.commit()

@@ -19,12 +19,13 @@ from app.authentication.social.discovery import fetch_metadata
 from app.authentication.social.errors import IdentityRejected
 from app.core.clock import real_now
 from app.core.config import OidcProvider, Settings, find_secret_key_weakness
-from app.core.database import migrations
+from app.core.database import citus, migrations
 from app.core.database.base import TableKind, find_tables
 from app.core.database.pool import Database
 from app.notifications.channel import make_email_channel
 from app.notifications.mime import to_one_line
 from app.notifications.smtp import Server
+from app.operations.distribution import find_distribution_problem
 from app.operations.queries import read_schema_revision
 
 MIN_POSTGRESQL_VERSION = 15
@@ -89,11 +90,13 @@ async def check_database(url: str) -> list[Finding]:
 async def _check_open_database(database: Database, passwords: list[str]) -> list[Finding]:
     try:
         async with database.session(None) as db:
-            version = await _check_version(db)
+            version, checks = await _check_version(db), dict(CHECKS)
+            if await db.scalar(citus.IS_INSTALLED):
+                checks["distribution"] = _check_distribution
     except Exception as error:  # noqa: BLE001 - any failure to connect is a finding
         reason = _describe_error(error, passwords)
         return _fail_database_checks(f"cannot be reached ({reason})", "start it, or correct DATABASE_URL")
-    return [version, *[await _run_check(database, name, check, passwords) for name, check in CHECKS.items()]]
+    return [version, *[await _run_check(database, name, check, passwords) for name, check in checks.items()]]
 
 
 def _fail_database_checks(problem: str, remedy: str) -> list[Finding]:
@@ -145,7 +148,7 @@ async def _check_migrations(db: AsyncSession) -> Finding:
 
 
 async def _check_row_security(db: AsyncSession) -> Finding:
-    exempt = find_tables(TableKind.UNPROTECTED_TENANT, TableKind.SIGN_IN, TableKind.DIRECTORY)
+    exempt = find_tables(*(kind for kind in TableKind if kind is not TableKind.TENANT))
     tables = [(name, is_forced) for name, is_forced in await db.execute(_TENANT_TABLES) if name not in exempt]
     if not tables:
         return Finding(False, "row security", "there are no tenant tables: run `tessera migrate`")
@@ -174,6 +177,11 @@ async def _measure_skew(db: AsyncSession) -> tuple[timedelta, timedelta]:
     database_time = (await db.execute(select(func.clock_timestamp(type_=DateTime(timezone=True))))).scalar_one()
     round_trip = real_now() - before
     return round_trip, database_time - before - round_trip / 2
+
+
+async def _check_distribution(db: AsyncSession) -> Finding:
+    problem = await find_distribution_problem(db)
+    return Finding(problem is None, "distribution", problem or "every table has its place on the nodes of Citus")
 
 
 CHECKS: dict[str, Check] = {

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database.base import DIRECTORY_TABLE, Base
+from app.core.database.base import LOCAL_TABLE, Base
 
 
 class JobRun(Base):
@@ -20,4 +20,4 @@ class JobRun(Base):
     next_run_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
 
-    __table_args__ = DIRECTORY_TABLE
+    __table_args__ = LOCAL_TABLE

@@ -17,7 +17,7 @@ from tests.postgres import TestServer
 from tests.schema import catalog
 from tests.schema.catalog import BOOKKEEPING, Connection, connected, rolled_back
 
-DIRECTORY_TABLES = find_tables(TableKind.DIRECTORY, TableKind.SIGN_IN)
+DIRECTORY_TABLES = find_tables(TableKind.DIRECTORY, TableKind.SIGN_IN, TableKind.LOCAL)
 UNPROTECTED_TABLES = find_tables(TableKind.UNPROTECTED_TENANT)
 POLICY = "(org_id = (NULLIF(current_setting('app.org_id'::text, true), ''::text))::uuid)"
 # Tables without row level security hold only ids, kinds, numbers and times, and no content of tenants.
@@ -153,7 +153,8 @@ async def test_the_tables_are_those_of_the_models_and_include_the_exceptions(sup
 
     assert set(tables) == set(Base.metadata.tables)
     assert set(tables) > DIRECTORY_TABLES | UNPROTECTED_TABLES
-    assert find_tables(TableKind.DIRECTORY) == {"organisations", "secret_keys", "job_runs"}
+    assert find_tables(TableKind.DIRECTORY) == {"organisations", "secret_keys"}
+    assert find_tables(TableKind.LOCAL) == {"job_runs"}
     assert find_tables(TableKind.SIGN_IN) == {"credentials"}
     assert find_tables(TableKind.UNPROTECTED_TENANT) == {"counters", "relays", "timers", "ticket_search"}
 

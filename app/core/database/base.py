@@ -38,12 +38,14 @@ class TableKind(StrEnum):
     TENANT = "TENANT"  # rows of organisations, under row level security
     UNPROTECTED_TENANT = "UNPROTECTED_TENANT"  # rows of organisations, without content and row level security
     SIGN_IN = "SIGN_IN"  # rows of users, read before the organisation is known, without row level security
+    LOCAL = "LOCAL"  # of no organisation, without row level security
     DIRECTORY = "DIRECTORY"  # few rows, read before the organisation is known, without row level security
 
 
 _KIND = "kind"
 # The last element of the `__table_args__` of a table that is not `TENANT`.
 UNPROTECTED_TENANT_TABLE = {"info": {_KIND: TableKind.UNPROTECTED_TENANT}}
+LOCAL_TABLE = {"info": {_KIND: TableKind.LOCAL}}
 SIGN_IN_TABLE = {"info": {_KIND: TableKind.SIGN_IN}}
 DIRECTORY_TABLE = {"info": {_KIND: TableKind.DIRECTORY}}
 
