@@ -120,7 +120,7 @@ for _notice in ACCOUNT_NOTICES:
 # Runs at the end of every session, before it commits.
 NUMBERING = Numbering(REACTIONS, TIME_SETTERS)
 # For the demo: its scripts already contain the effects of reactions. It still numbers and writes events.
-NUMBERING_WITHOUT_REACTIONS = Numbering(dating=TIME_SETTERS)
+NUMBERING_WITHOUT_REACTIONS = Numbering(time_setters=TIME_SETTERS)
 
 # Kind of timer -> what happens when it is due. These run on the organisation's clock, which a sandbox can move…
 TICKET_TIMERS: Handlers = {

@@ -32,7 +32,7 @@ class Principal:
     session_lifetime: timedelta
 
     @property
-    def sees_own_only(self) -> bool:
+    def is_limited_to_own_tickets(self) -> bool:
         """Whether the user can reach only their own tickets, and the data of those tickets."""
         return self.role_kind == RoleKind.CUSTOMER
 

@@ -20,10 +20,9 @@ from app.tickets.changes import CUSTOMER_FIELDS, TicketChanges
 from app.tickets.errors import AssigneeNotEligible, OrgMismatch
 from app.tickets.events import TicketUpdated
 from app.tickets.models import TicketPriority
+from app.tickets.opening import Opening, insert_ticket
 from app.tickets.queries import (
     Expectation,
-    Opening,
-    insert_ticket,
     lock_ticket,
     requester_scope,
     with_locked_clock,
@@ -80,7 +79,7 @@ def _requester_account(caller: Caller, requester_email: str | None) -> UUID | No
         case UserCaller(user=user):
             if requester_email in {None, user.email}:
                 return user.id
-            if user.sees_own_only:
+            if user.is_limited_to_own_tickets:
                 raise BadInput.of_field("requester", "It must be your own e-mail address: leave it out.")
             return None
 

@@ -1,4 +1,4 @@
-"""The hot SQL of single tickets, written for the driver: reading one, and opening one.
+"""The SQL of the most frequent operations, without the ORM: reading a ticket, and opening one.
 
 Each statement names `org_id` for every table. Statuses, kinds and the data of events come from the code that defines
 them. A ticket's row includes its assignee, so that a response takes one round trip.
@@ -34,9 +34,9 @@ def _count_sql(*, account: str, join: str, requester_email: str) -> str:
     locked: its erasure waits, and then finds the ticket that still has their e-mail.
 
     Args:
-        account: the condition of the requester's account, given `$2`.
-        join: `LEFT`, or `INNER` if no ticket is opened without an account.
-        requester_email: the requester's e-mail.
+        account: the SQL condition that selects the requester's account by `$2`.
+        join: `LEFT`, or `INNER` to open no ticket if there is no account.
+        requester_email: the SQL expression of the requester's e-mail address.
     """
     return f"""
     WITH available AS MATERIALIZED (

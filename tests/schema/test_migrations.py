@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import re
@@ -18,7 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.core.database.migrations import find_head_revision, make_alembic_config, migrate
+from app.core.database.migrations import SCRIPTS, find_head_revision, make_alembic_config, migrate
 from app.models import Base
 from tests.conftest import SECRET_KEY
 from tests.postgres import TestServer
@@ -207,3 +208,39 @@ async def test_the_tests_use_separate_roles_as_in_production(scratch: TestServer
         )
 
     assert sorted(tuple(row) for row in rows) == [("tessera_owner", False), (SERVICE, False)]
+
+
+# --- distribution over the nodes of Citus ----------------------------------------------------------------------------
+
+
+def find_undistributed_tables(source: str) -> list[str]:
+    """Return the tables with `org_id` that a migration creates without calling `distribute` next."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    calls.sort(key=lambda call: (call.lineno, call.col_offset))
+    undistributed: list[str] = []
+    for call in calls:
+        text_of_call, arguments = ast.unparse(call), [ast.unparse(one) for one in call.args]
+        if ast.unparse(call.func) == "op.create_table" and "'org_id'" in text_of_call:
+            undistributed.append(arguments[0].strip("'"))
+        elif ast.unparse(call.func) == "distribute" and undistributed and arguments[1].strip("'") == undistributed[-1]:
+            undistributed.pop()
+    return undistributed
+
+
+def test_later_migrations_distribute_the_tables_that_they_create() -> None:
+    """The first migration need not: `tessera migrate` distributes all tables that have no place at its end."""
+    for path in sorted(SCRIPTS.glob("versions/*.py")):
+        if 'revision = "0001"' not in path.read_text():
+            assert find_undistributed_tables(path.read_text()) == [], path.name
+
+
+def test_a_table_that_is_not_distributed_is_found() -> None:
+    notes = 'op.create_table("notes", sa.Column("org_id", sa.Uuid()))\n'
+    tags = 'op.create_table("tags", sa.Column("org_id", sa.Uuid()))\n'
+    places = 'op.create_table("places", sa.Column("id", sa.Uuid()))\n'
+
+    assert find_undistributed_tables(f'{places}{notes}distribute(op.get_bind(), "notes")\n') == []
+    assert find_undistributed_tables(f'{notes}{tags}distribute(op.get_bind(), "tags")\n') == ["notes"]
+    assert find_undistributed_tables(f'{notes}op.create_foreign_key()\ndistribute(op.get_bind(), "tags")\n') == [
+        "notes"
+    ]

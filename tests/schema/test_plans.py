@@ -31,6 +31,7 @@ from app.tickets.events import TicketAssigned
 from app.tickets.history.queries import read_history
 from app.tickets.lists.queries import Listing, page_statement
 from app.tickets.models import TicketPriority
+from app.tickets.opening import Opening, insert_ticket
 from app.tickets.schedule.queries import read_schedule
 from app.tickets.user_changes import erasing, linking, unassigning
 from tests.postgres import TestServer
@@ -101,11 +102,11 @@ async def test_a_ticket_with_comments_history_and_schedule_is_read_from_indexes(
 )
 async def test_opening_a_ticket_reads_indexes(service_connection: Connection, requester: dict[str, Any]) -> None:
     recorder = Recorder(service_connection)
-    new = tickets.Opening(
+    new = Opening(
         org_id=ORG, id=new_id(), title="It broke", description="All of it.", priority=TicketPriority.LOW,
         now=START, actor=SYSTEM, **requester,
     )  # fmt: skip
-    row = await tickets.insert_ticket(recorder.driver, new)
+    row = await insert_ticket(recorder.driver, new)
     counting, *inserts = recorder.sent
 
     assert row is not None

@@ -25,7 +25,7 @@ async def get_picture_time(db: AsyncSession, caller: UserCaller, user_id: UUID) 
         PictureNotFound
     """
     conditions = [User.org_id == caller.org_id, User.id == user_id, User.status != AccountStatus.ERASED]
-    if caller.user.sees_own_only:
+    if caller.user.is_limited_to_own_tickets:
         conditions.append(or_(User.id == caller.user.id, User.role_kind != RoleKind.CUSTOMER))
     row = (await db.execute(select(User.picture_at).where(*conditions))).first()
     if row is None:

@@ -57,14 +57,14 @@ class Numbering:
     """The pool's `before_commit`: number and write the events of a transaction.
 
     Args:
-        reactions: called in the same transaction as an event.
-        dating: give rows the time of their event. They are called under the counter's lock, so they may only write rows
-            that the transaction has already locked.
+        reactions: the reactions to events, called in the same transaction.
+        time_setters: the functions that give rows the time of their event. They run under the counter's lock, so they
+            may only write rows that the transaction has already locked.
     """
 
-    def __init__(self, reactions: Reactions | None = None, dating: Subscribers | None = None) -> None:
+    def __init__(self, reactions: Reactions | None = None, time_setters: Subscribers | None = None) -> None:
         self.reactions = reactions or Reactions()
-        self.dating = dating or Subscribers()
+        self.time_setters = time_setters or Subscribers()
 
     async def __call__(self, db: AsyncSession, org_id: UUID | None) -> None:
         """Run the reactions to the recorded events, then write the events. Call it again for later events."""
@@ -77,7 +77,7 @@ class Numbering:
         if any(not isinstance(row, DatedRow) for row in chain(db.new, db.dirty, db.deleted)):
             await db.flush()
         recorded = await _number(db, org_id, events)
-        await self._date_rows(db, org_id, recorded)
+        await self._set_times(db, org_id, recorded)
         await db.flush()
         await _write(db, recorded)
         events.clear()
@@ -90,13 +90,13 @@ class Numbering:
             for react in self.reactions.find(event):
                 await react(db, org_id, event)
 
-    async def _date_rows(self, db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[Event]]) -> None:
+    async def _set_times(self, db: AsyncSession, org_id: UUID, recorded: Sequence[Recorded[Event]]) -> None:
         events_by_function: dict[Any, list[Recorded[Event]]] = {}
         for one in recorded:
-            for date_rows in self.dating.find(one.event.type):
-                events_by_function.setdefault(date_rows, []).append(one)
-        for date_rows, its_events in events_by_function.items():
-            await date_rows(db, org_id, its_events)
+            for set_times in self.time_setters.find(one.event.type):
+                events_by_function.setdefault(set_times, []).append(one)
+        for set_times, its_events in events_by_function.items():
+            await set_times(db, org_id, its_events)
 
 
 async def _number(db: AsyncSession, org_id: UUID, events: Sequence[Event]) -> list[Recorded[Event]]:

@@ -1,7 +1,7 @@
 """Timers: what will happen, and when. A timer is one row per subject and kind, and fires once.
 
-Loop 1 of the worker runs the due timers of each organisation in turn, a batch of one kind at a time. In one
-transaction, a handler locks the subjects (it leaves locked ones to the next pass), claims their timers, and acts.
+The worker's job `timers` runs the due timers of each organisation in turn, a batch of one kind at a time. In one
+transaction, a handler locks the subjects, claims their timers, and acts. Locked subjects are left to the next run.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def claim(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]
     return [d for d in due if d.subject_id in claimed]
 
 
-async def lock_unlocked(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
+async def lock_available(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -> list[Due]:
     """Lock these timers (all of one kind); return the ones that no other transaction has locked.
 
     Claiming a locked timer would wait for the other transaction.
@@ -109,7 +109,7 @@ def write_due_organisations_query(condition: str) -> str:
 _DUE_ORGANISATIONS = text(write_due_organisations_query(IS_NOT_DELIVERY))
 
 
-async def run_due(database: Database, handlers: Handlers, stopping: Callable[[], bool] = bool) -> int:
+async def run_due(database: Database, handlers: Handlers, stopping: Callable[[], bool] = lambda: False) -> int:
     """Fire due timers until none is due or all others are locked; return the number of fired timers.
 
     Args:
@@ -142,7 +142,7 @@ async def serve_in_turn(
             return done
         try:
             done += await serve(org_id)
-        except Exception as error:  # noqa: BLE001 - raised below, or by the next round
+        except Exception as error:  # noqa: BLE001 - raised below, or by the next run
             log.warning("organisation_not_served", org_id=str(org_id), error=type(error).__name__)
             failure = failure or error
     if failure is not None and not done:
@@ -236,7 +236,9 @@ async def bring_forward(db: AsyncSession, org_id: UUID, kinds: Sequence[str], by
 
 
 async def run_due_in_order(db: AsyncSession, org_id: UUID, handlers: Handlers, now: datetime) -> list[Due]:
-    """Fire the organisation's due timers in this transaction, each subject's in order, with their due time as now.
+    """Fire the organisation's due timers in this transaction, the timers of each subject in order.
+
+    Handlers take the due time of a timer for now.
 
     Timers of locked subjects stay due. From the first event on, the transaction has locked the counter and then locks
     subjects. This breaks the order of locks, but it never waits for a lock.

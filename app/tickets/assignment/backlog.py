@@ -81,7 +81,7 @@ async def resume_assigning(db: AsyncSession, org_id: UUID, due: Sequence[Due]) -
     """Assign a batch of waiting tickets on the timer `ASSIGN`. Tickets left over wait for the next available user."""
     tenant = await get_tenant(db, org_id)
     assigned = await assign_waiting(db, org_id, tenant.now())
-    claimed = await timers.claim(db, org_id, await timers.lock_unlocked(db, org_id, due))
+    claimed = await timers.claim(db, org_id, await timers.lock_available(db, org_id, due))
     if claimed and (assigned == TICKETS_PER_BATCH or await _can_assign_more(db, org_id)):
         await timers.set_timers(db, org_id, claimed[0].subject_id, {ASSIGN: real_now() + RETRY_DELAY})
     return claimed

@@ -21,8 +21,8 @@ _IDS = ARRAY(Uuid)
 _UPSERT_TICKET_LEXEMES = text(
     """
     INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, replies)
-    SELECT :org_id, read.id, read.version, array_to_tsvector(string_to_array(read.words, ' ')), ''
-    FROM unnest(:ids, :versions, :words) AS read (id, version, words) ORDER BY read.id
+    SELECT :org_id, read.id, read.version, array_to_tsvector(string_to_array(read.lexemes, ' ')), ''
+    FROM unnest(:ids, :versions, :lexemes) AS read (id, version, lexemes) ORDER BY read.id
     ON CONFLICT (org_id, ticket_id) DO UPDATE SET version = excluded.version, lexemes = excluded.lexemes
     WHERE ticket_search.version <= excluded.version
     """
@@ -30,8 +30,8 @@ _UPSERT_TICKET_LEXEMES = text(
 _ADD_REPLY_LEXEMES = text(
     f"""
     INSERT INTO ticket_search (org_id, ticket_id, version, lexemes, replies)
-    SELECT :org_id, read.id, 0, '', array_to_tsvector(string_to_array(read.words, ' '))
-    FROM unnest(:ids, :words) AS read (id, words) ORDER BY read.id
+    SELECT :org_id, read.id, 0, '', array_to_tsvector(string_to_array(read.lexemes, ' '))
+    FROM unnest(:ids, :lexemes) AS read (id, lexemes) ORDER BY read.id
     ON CONFLICT (org_id, ticket_id) DO UPDATE SET replies = ticket_search.replies || array_to_tsvector(
         (tsvector_to_array(excluded.replies))[1:greatest(0, {MAX_WORDS} - length(ticket_search.replies))]
     )
@@ -40,7 +40,7 @@ _ADD_REPLY_LEXEMES = text(
 _PARAMETERS = (
     bindparam("org_id", type_=Uuid),
     bindparam("ids", type_=_IDS),
-    bindparam("words", type_=ARRAY(Text)),
+    bindparam("lexemes", type_=ARRAY(Text)),
 )
 _UPSERT_TICKET_LEXEMES = _UPSERT_TICKET_LEXEMES.bindparams(*_PARAMETERS, bindparam("versions", type_=ARRAY(BigInteger)))
 _ADD_REPLY_LEXEMES = _ADD_REPLY_LEXEMES.bindparams(*_PARAMETERS)
@@ -62,7 +62,7 @@ async def index(db: AsyncSession, org_id: UUID, ids: Sequence[UUID]) -> None:
                 "org_id": org_id,
                 "ids": [row.id for row in rows],
                 "versions": [row.version for row in rows],
-                "words": [" ".join(lexemes) for lexemes in lexemes_by_ticket],
+                "lexemes": [" ".join(lexemes) for lexemes in lexemes_by_ticket],
             },
         )
 
@@ -71,7 +71,7 @@ async def add_replies(db: AsyncSession, org_id: UUID, messages: Mapping[UUID, Se
     """Add the words of replies to the index, up to `MAX_WORDS` for each ticket."""
     for chunk in _chunks(sorted(messages)):
         words = [" ".join(rules.lexemes(org_id, *messages[ticket_id])) for ticket_id in chunk]
-        await db.execute(_ADD_REPLY_LEXEMES, {"org_id": org_id, "ids": chunk, "words": words})
+        await db.execute(_ADD_REPLY_LEXEMES, {"org_id": org_id, "ids": chunk, "lexemes": words})
 
 
 def _searchable_email(email: str) -> str:

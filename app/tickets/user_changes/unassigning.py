@@ -92,7 +92,7 @@ async def resume_unassigning_of_role(db: AsyncSession, org_id: UUID, due: Sequen
     tenant = await get_tenant(db, org_id)
     role_id = due[0].subject_id
     count, has_more = await _unassign_batch_of_role(db, org_id, role_id, tenant.now())
-    claimed = await timers.claim(db, org_id, await timers.lock_unlocked(db, org_id, due[:1]))
+    claimed = await timers.claim(db, org_id, await timers.lock_available(db, org_id, due[:1]))
     if claimed and (count or has_more):
         due_at = next_batch_at(has_more=has_more)
         await timers.set_timers(db, org_id, role_id, {UNASSIGN_TICKETS_OF_ROLE: due_at})

@@ -16,6 +16,7 @@ from app.core.outbox.events import SYSTEM
 from app.tickets import queries
 from app.tickets.assignment.backlog import assign_backlog_to_user
 from app.tickets.models import TicketPriority
+from app.tickets.opening import Opening, insert_ticket
 from tests.organisation_client import JSON, Api, Desk, create_desk
 from tests.tickets.rows import (
     assert_events_are_numbered_densely,
@@ -145,7 +146,7 @@ async def test_waiting_changes_nothing(desk: Desk, database: Database) -> None:
 async def test_a_ticket_opened_just_before_a_user_becomes_available_is_assigned(desk: Desk, database: Database) -> None:
     new = an_opening(desk)
     async with database.driver(desk.id) as driver:
-        row = await queries.insert_ticket(driver, new)
+        row = await insert_ticket(driver, new)
         assert row is not None
         assert row["assignee_id"] is None
         becoming = asyncio.create_task(be_available(desk))
@@ -238,8 +239,8 @@ async def test_more_than_a_batch_of_waiting_tickets_is_shared_exactly(desk: Desk
     await skip_work(desk)
 
 
-def an_opening(desk: Desk) -> queries.Opening:
-    return queries.Opening(
+def an_opening(desk: Desk) -> Opening:
+    return Opening(
         org_id=desk.id,
         id=UUID(int=1),
         title="It broke",

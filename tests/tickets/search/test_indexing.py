@@ -167,7 +167,7 @@ async def test_only_the_same_or_a_newer_version_is_written(desk: Desk, version: 
 
     async with desk.database.session(desk.id) as db:
         joined = " ".join(lexemes(desk.id, "Written", number=1))
-        values = {"org_id": desk.id, "ids": [id_of(ticket)], "versions": [version], "words": [joined]}
+        values = {"org_id": desk.id, "ids": [id_of(ticket)], "versions": [version], "lexemes": [joined]}
         await db.execute(service._UPSERT_TICKET_LEXEMES, values)
 
     assert await search(desk, title) == [1]
