@@ -60,7 +60,7 @@ async def create(request: Request) -> Response:
             counted["requester_user_id"], assignee_id, at,
         )  # fmt: skip
         created = orjson.dumps({"number": number, "status": "OPEN", "priority": priority}).decode()
-        assigned = orjson.dumps({"assigneeId": assignee_id, "previousAssigneeId": None}).decode()
+        assigned = orjson.dumps({"assigneeId": str(assignee_id), "previousAssigneeId": None}).decode()
         await connection.execute(
             _INSERT_EVENTS,
             org_id, last_event - 1, uuid7(), "ticket.created", 1, ticket_id, "ORGANISATION", org_id, created, at,
