@@ -111,7 +111,7 @@ class World:
 
 
 async def create_world(desk: Desk) -> World:
-    """Give the organisation of `desk` a revoked secret key and a role of its own, and make another organisation."""
+    """Add a custom role to `desk`. Create another organisation, and a third one whose secret key is revoked."""
     other = await create_desk(desk.api, desk.database)
     spare = await create_desk(desk.api, desk.database)
     now = real_now()

@@ -147,7 +147,7 @@ class User(Base):
 
 
 class Credential(Base):
-    """What a user signs in with. It is read before the organisation is known, so this is a directory table.
+    """What a user signs in with. It is read before the organisation is known, so the table has no row level security.
 
     Invited users and users of a social sign-in may have no password.
     """

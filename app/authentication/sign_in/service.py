@@ -156,7 +156,7 @@ async def sign_in(
 
     Raises:
         AccountPending, AccountRejected, AccountSuspended
-        TotpRequired, WrongCode: The user has a second factor, and the code is missing or wrong.
+        TotpRequired, WrongCodeAtSignIn: The user has a second factor, and the code is missing or wrong.
     """
     user, now = account.user, real_now()
     ensure_active(user)

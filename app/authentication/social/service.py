@@ -190,7 +190,7 @@ async def exchange(
     Raises:
         LinkExpired
         AccountPending, AccountRejected, AccountSuspended
-        TotpRequired, WrongCode
+        TotpRequired, WrongCodeAtSignIn
     """
     link = await links.find(db, subject, LinkPurpose.SIGN_IN)
     try:

@@ -49,19 +49,19 @@ async def assign_waiting(db: AsyncSession, org_id: UUID, now: datetime) -> int:
     return len(waiting)
 
 
-async def assign_backlog_to_user(db: AsyncSession, org_id: UUID, event: UserBecameAvailable) -> None:
+async def assign_backlog_on_availability(db: AsyncSession, org_id: UUID, event: UserBecameAvailable) -> None:
     """Assign the waiting tickets when a user becomes available."""
     await _assign_backlog(db, org_id, event.user_id, event.at)
 
 
-async def assign_backlog_to_new_user(db: AsyncSession, org_id: UUID, event: UserSignedUp) -> None:
+async def assign_backlog_on_sign_up(db: AsyncSession, org_id: UUID, event: UserSignedUp) -> None:
     """Assign the waiting tickets when a user signs up and can be assigned tickets at once."""
     user = await db.get_one(User, (org_id, event.user_id))  # already read: it was written in this transaction
     if user.receives_new_tickets:
         await _assign_backlog(db, org_id, event.user_id, event.at)
 
 
-async def assign_backlog_to_role(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
+async def assign_backlog_on_role_update(db: AsyncSession, org_id: UUID, event: RoleUpdated) -> None:
     """Assign the waiting tickets when a role's users may work on tickets from now on."""
     if event.may_start_ticket_work:
         await _assign_backlog(db, org_id, event.role_id, event.at)

@@ -155,7 +155,7 @@ async def test_a_user_who_may_not_see_tickets_gets_no_mail_about_them(
 ) -> None:
     await assign_role(desk, bo, await create_role(desk, VIEW_STORES))
     ticket = await desk.open(description="My card number is 4242.")
-    await desk.work(settings_for(server, mail_dir=tmp_path))
+    await desk.work(settings_for(server, data_dir=tmp_path))
 
     assert_problem(await bo.get(f"/tickets/{ticket['id']}"), 403, "permission_required")
     async with desk.database.session(desk.id) as db:
