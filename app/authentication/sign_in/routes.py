@@ -94,7 +94,7 @@ async def _sign_in(body: SignInRequest, request: Request, role_kind: RoleKind | 
         body.email, body.org, address_of(request), failure=WrongEmailOrPassword
     ) as attempt:
         matches = await service.match_accounts(database, body.email, body.password, body.org)
-        attempt.failed = len(matches.accounts) < matches.compared_count
+        attempt.failed = len(matches.credentials) < matches.compared_count
         account = await service.choose_account(database, matches, role_kind)
     if matches.compared_count == 1:  # with several accounts, the owner of the network is unknown
         await attempts.remember_network(attempt)

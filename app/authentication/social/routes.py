@@ -48,7 +48,8 @@ from app.organisations.errors import OrganisationNotFound
 PREFIX = "/auth/oidc"
 
 router = APIRouter(prefix=PREFIX, tags=["Signing in"], route_class=Route)
-# Without `Route`, which refuses unknown parameters: providers add their own, and clients ignore them (RFC 6749, 4.1.2).
+# Without `Route`, which refuses unknown parameters: providers add their own, which an OAuth client such as this service
+# must ignore (RFC 6749, 4.1.2).
 _callback_router = APIRouter(prefix=PREFIX, tags=["Signing in"])
 
 ProviderName = Annotated[
